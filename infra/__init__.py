@@ -1,0 +1,1 @@
+"""The outside world: settings, job ledger, object store, queue, webhooks, telemetry, launcher."""

@@ -1,0 +1,1 @@
+"""HTTP: the Flask application, one blueprint per resource, and the page."""

@@ -1,0 +1,1 @@
+"""Runs jobs: the Celery application, its tasks, the models of the process, and the keeper."""
