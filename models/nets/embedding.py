@@ -1,0 +1,70 @@
+"""The ShiTu embedders: a backbone and the neck that turns its features into an embedding, before normalisation.
+
+V2 is PP-LCNetV2 in its ShiTu variant with a batch-norm neck (Luo et al., "Bag of Tricks", arXiv:1903.07071);
+V1 is PP-LCNet x2.5 with a linear neck. Both give 512 numbers; neither divides by the norm, as the official exports.
+"""
+
+import paddle
+from paddle import nn
+
+from models.nets.lcnet import PPLCNet
+from models.nets.lcnetv2 import DEPTHS_BASE, PPLCNetV2
+
+
+class BNNeck(nn.Layer):
+    """Batch norm over the features, with its shift frozen at zero so that classes stay comparable by angle."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        # A learning rate of almost nothing rather than `stop_gradient`, with which Paddle gives the scale no gradient.
+        self.feat_bn = nn.BatchNorm1D(size, bias_attr=paddle.ParamAttr(learning_rate=1e-20))
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.feat_bn(x)
+
+
+class FCNeck(nn.Layer):
+    """One linear layer from the backbone's features to the embedding."""
+
+    def __init__(self, in_features: int, size: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(in_features, size)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.fc(x)
+
+
+class EmbedderV2(nn.Layer):
+    """PP-ShiTuV2's embedder at any width. (N, 3, H, W) -> (N, embedding_size), not normalised.
+
+    Width 1 with base depths and 512 is the official network. Call `lcnetv2.fused` before export.
+    """
+
+    def __init__(
+        self,
+        width: float = 1.0,
+        depths: tuple[int, ...] = DEPTHS_BASE,
+        *,
+        embedding_size: int = 512,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.backbone = PPLCNetV2(
+            width, depths, class_num=None, class_expand=embedding_size, dropout=dropout, use_shitu_last_stage=True
+        )
+        self.neck = BNNeck(embedding_size)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.neck(self.backbone(x))
+
+
+class EmbedderV1(nn.Layer):
+    """PP-ShiTuV1's embedder at any width. (N, 3, H, W) -> (N, embedding_size), not normalised."""
+
+    def __init__(self, scale: float = 2.5, embedding_size: int = 512, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.backbone = PPLCNet(scale, class_num=None, dropout=dropout)
+        self.neck = FCNeck(1280, embedding_size)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.neck(self.backbone(x))
