@@ -1,0 +1,352 @@
+"""What can go wrong in the service, as one tree of exceptions with stable codes.
+
+    ServiceError
+      ConfigurationError         configuration_invalid      a setting is wrong or misspelt
+      InvalidRequest             invalid_request            400
+        InvalidCursor            invalid_cursor             400
+        InvalidOptions           invalid_options            422
+      UnsupportedMediaType       unsupported_media_type     415
+      BodyTooLarge               body_too_large             413
+      TooManyFiles               too_many_files             413
+      RouteNotFound              route_not_found            404
+      MethodNotAllowed           method_not_allowed         405
+      RejectedImage              image_rejected             422  refused from its header, before any job exists
+      JobNotFound                job_not_found              404
+      JobExpired                 job_expired                410
+      JobFinished                job_finished               409
+      JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
+      DeliveryNotFound           delivery_not_found         404
+      InvalidGalleryName         gallery_name_invalid       422
+      GalleryNotFound            gallery_not_found          404
+      GalleryExists              gallery_exists             409
+      GalleryBusy                gallery_busy               409, retryable
+      GalleryCorrupt             gallery_corrupt            500
+      VersionNotFound            gallery_version_not_found  404
+      ItemNotFound               item_not_found             404
+      EmbedderMismatch           embedder_mismatch          409
+      InvalidUrl                 url_invalid                422
+      AddressForbidden           address_forbidden          422
+      FetchFailed                fetch_failed               422, retryable
+        FetchTimeout             fetch_timeout              422, retryable
+        FetchTooLarge            fetch_too_large            422
+      ObjectNotFound             object_not_found           404
+      InvalidObjectKey           object_key_invalid         400
+      StorageUnavailable         storage_unavailable        503, retryable
+      QueueUnavailable           queue_unavailable          503, retryable
+      Overloaded                 overloaded                 503, retryable
+      NotReady                   not_ready                  503, retryable
+      RedisUnavailable           redis_unavailable          503, retryable
+
+Codes are part of the API; docs/errors.md lists them and a test keeps it true. They become HTTP answers in `web.errors`
+and the `error` of a job in the worker, nowhere else. `detail` is written for the user: no path, key or stack trace.
+"""
+# ruff: noqa: N818 - the names say what happened, as callers read it: `raise JobNotFound(...)`, `except GalleryBusy`.
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """The root. A subclass fixes `code`, `title`, `http_status` and `retryable`; an instance says what happened this time.
+
+    `retryable`: the same request may succeed later. `retry_after_s`: when to try again, in seconds, if that is known.
+    `extra`: further members of the problem document, JSON values only.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.extra: dict[str, Any] = extra
+
+
+class ConfigurationError(ServiceError):
+    """One or more settings are wrong; `problems` holds one readable line for each."""
+
+    code = "configuration_invalid"
+    title = "Invalid configuration"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("The configuration is not valid:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        self.problems = problems
+
+
+class InvalidRequest(ServiceError):
+    """The request cannot be understood; `errors=[{"pointer", "detail"}]` in `extra` says where."""
+
+    code = "invalid_request"
+    title = "Invalid request"
+    http_status = 400
+
+
+class InvalidCursor(InvalidRequest):
+    """A page cursor or event id that this service did not give out."""
+
+    code = "invalid_cursor"
+    title = "Invalid cursor"
+
+
+class InvalidOptions(InvalidRequest):
+    """Well-formed, but a value is out of its range or an option does not exist."""
+
+    code = "invalid_options"
+    title = "Invalid options"
+    http_status = 422
+
+
+class UnsupportedMediaType(ServiceError):
+    """The body is neither multipart/form-data nor JSON."""
+
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+    http_status = 415
+
+
+class BodyTooLarge(ServiceError):
+    """The body is over the limit of bytes."""
+
+    code = "body_too_large"
+    title = "Request body too large"
+    http_status = 413
+
+
+class TooManyFiles(ServiceError):
+    """More files in one request than are allowed."""
+
+    code = "too_many_files"
+    title = "Too many files"
+    http_status = 413
+
+
+class RouteNotFound(ServiceError):
+    """No such path."""
+
+    code = "route_not_found"
+    title = "No such path"
+    http_status = 404
+
+
+class MethodNotAllowed(ServiceError):
+    """The path exists, the method does not."""
+
+    code = "method_not_allowed"
+    title = "Method not allowed"
+    http_status = 405
+
+
+class RejectedImage(ServiceError):
+    """The upload's header says already that it can never be recognised; `reason` in `extra` is the image error's code."""
+
+    code = "image_rejected"
+    title = "Image rejected"
+    http_status = 422
+
+
+class JobNotFound(ServiceError):
+    """No job has this id, or it expired so long ago that even its tombstone is gone."""
+
+    code = "job_not_found"
+    title = "No such job"
+    http_status = 404
+
+
+class JobExpired(ServiceError):
+    """The job existed; its record was removed when its retention ended."""
+
+    code = "job_expired"
+    title = "Job expired"
+    http_status = 410
+
+
+class JobFinished(ServiceError):
+    """The job has already ended, so that it cannot be canceled (or is not failed, so that it cannot be replayed)."""
+
+    code = "job_finished"
+    title = "Job already finished"
+    http_status = 409
+
+
+class JobPoisoned(ServiceError):
+    """Every attempt ended without an answer (a crash, a lapsed lease); the error of a job that is not tried again."""
+
+    code = "job_poisoned"
+    title = "Job given up"
+
+
+class DeliveryNotFound(ServiceError):
+    """No webhook delivery has this id."""
+
+    code = "delivery_not_found"
+    title = "No such delivery"
+    http_status = 404
+
+
+class InvalidGalleryName(ServiceError):
+    """A gallery's name has other characters or another length than allowed."""
+
+    code = "gallery_name_invalid"
+    title = "Invalid gallery name"
+    http_status = 422
+
+
+class GalleryNotFound(ServiceError):
+    """No gallery has this name."""
+
+    code = "gallery_not_found"
+    title = "No such gallery"
+    http_status = 404
+
+
+class GalleryExists(ServiceError):
+    """A gallery of this name exists already."""
+
+    code = "gallery_exists"
+    title = "Gallery exists"
+    http_status = 409
+
+
+class GalleryBusy(ServiceError):
+    """Another writer holds the gallery; one at a time."""
+
+    code = "gallery_busy"
+    title = "Gallery busy"
+    http_status = 409
+    retryable = True
+
+
+class GalleryCorrupt(ServiceError):
+    """A stored file of the gallery does not match its manifest."""
+
+    code = "gallery_corrupt"
+    title = "Gallery corrupt"
+
+
+class VersionNotFound(ServiceError):
+    """The gallery has no such version."""
+
+    code = "gallery_version_not_found"
+    title = "No such gallery version"
+    http_status = 404
+
+
+class ItemNotFound(ServiceError):
+    """The gallery has no such item."""
+
+    code = "item_not_found"
+    title = "No such item"
+    http_status = 404
+
+
+class EmbedderMismatch(ServiceError):
+    """The gallery was made with another embedder; embeddings of different models never mix."""
+
+    code = "embedder_mismatch"
+    title = "Gallery made with another embedder"
+    http_status = 409
+
+
+class InvalidUrl(ServiceError):
+    """Not an http or https URL that can be asked."""
+
+    code = "url_invalid"
+    title = "Invalid URL"
+    http_status = 422
+
+
+class AddressForbidden(ServiceError):
+    """The URL leads to a private, loopback, link-local or otherwise internal address."""
+
+    code = "address_forbidden"
+    title = "Address not allowed"
+    http_status = 422
+
+
+class FetchFailed(ServiceError):
+    """The other server could not be reached, redirected, or did not answer 2xx."""
+
+    code = "fetch_failed"
+    title = "Could not fetch the URL"
+    http_status = 422
+    retryable = True
+
+
+class FetchTimeout(FetchFailed):
+    """The other server was too slow."""
+
+    code = "fetch_timeout"
+    title = "Fetching the URL took too long"
+
+
+class FetchTooLarge(FetchFailed):
+    """The other server sent more bytes than allowed."""
+
+    code = "fetch_too_large"
+    title = "The URL's content is too large"
+    retryable = False
+
+
+class ObjectNotFound(ServiceError):
+    """The object store has no such key."""
+
+    code = "object_not_found"
+    title = "No such object"
+    http_status = 404
+
+
+class InvalidObjectKey(ServiceError):
+    """A key that could leave its folder, or that no store accepts."""
+
+    code = "object_key_invalid"
+    title = "Invalid object key"
+    http_status = 400
+
+
+class StorageUnavailable(ServiceError):
+    """The object store cannot be reached, refuses the credentials, or is full."""
+
+    code = "storage_unavailable"
+    title = "Storage unavailable"
+    http_status = 503
+    retryable = True
+
+
+class QueueUnavailable(ServiceError):
+    """A message could not be handed to the broker (the sweeper will repeat it)."""
+
+    code = "queue_unavailable"
+    title = "Queue unavailable"
+    http_status = 503
+    retryable = True
+
+
+class Overloaded(ServiceError):
+    """Too many open jobs or connections; `retry_after_s` says when to come back."""
+
+    code = "overloaded"
+    title = "Overloaded"
+    http_status = 503
+    retryable = True
+
+
+class NotReady(ServiceError):
+    """No worker with loaded models consumes jobs at the moment."""
+
+    code = "not_ready"
+    title = "Not ready"
+    http_status = 503
+    retryable = True
+
+
+class RedisUnavailable(ServiceError):
+    """Redis cannot be reached, found or started."""
+
+    code = "redis_unavailable"
+    title = "Redis unavailable"
+    http_status = 503
+    retryable = True
