@@ -76,7 +76,9 @@ class CSPLayer(nn.Layer):
         self.blocks = nn.Sequential(Bottleneck(half, kernel, act))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return self.final_conv(paddle.concat([self.blocks(self.main_conv(x)), self.short_conv(x)], axis=1))
+        short = self.short_conv(x)
+        main = self.blocks(self.main_conv(x))
+        return self.final_conv(paddle.concat([main, short], axis=1))
 
 
 class ChannelTransform(nn.Layer):
@@ -107,12 +109,12 @@ class CSPPAN(nn.Layer):
 
     def forward(self, maps: Sequence[paddle.Tensor]) -> tuple[paddle.Tensor, ...]:
         c3, c4, c5 = self.conv_t(maps)
+        top = self.first_top_conv(c5)
         p4 = self.top_down_blocks[0](paddle.concat([upsample_x2(c5), c4], axis=1))
         p3 = self.top_down_blocks[1](paddle.concat([upsample_x2(p4), c3], axis=1))
         n4 = self.bottom_up_blocks[0](paddle.concat([self.downsamples[0](p3), p4], axis=1))
         n5 = self.bottom_up_blocks[1](paddle.concat([self.downsamples[1](n4), c5], axis=1))
-        n6 = self.first_top_conv(c5) + self.second_top_conv(n5)
-        return p3, n4, n5, n6
+        return p3, n4, n5, top + self.second_top_conv(n5)
 
 
 class ConvNorm(nn.Layer):
