@@ -93,7 +93,7 @@ def golden_detector(folder: Path, out: Path) -> None:
     golden: dict[str, Any] = {"seed": SEED, "boxes": boxes}
     for level, stride in enumerate(STRIDES):
         logits, bins = heads[level][:, :1], heads[level][:, 1:]
-        scores = 1 / (1 + np.exp(-logits))
+        scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
         report(f"scores of stride {stride}", scores, ours[2 * level])
         report(f"bins of stride {stride}", bins, ours[2 * level + 1])
         picked = np.random.RandomState(stride).permutation(bins.size)[:SAMPLES]
@@ -211,7 +211,8 @@ def cut_before_split(model: bytes) -> bytes:
                 outputs={"Out": [block.var("fetch")]},
                 attrs={"col": column},
             )
-    return program.desc.serialize_to_string()
+    serialized: bytes = program.desc.serialize_to_string()
+    return serialized
 
 
 def run_official(model: bytes, parameters: Mapping[str, Array], inputs: Mapping[str, Array]) -> list[Array]:

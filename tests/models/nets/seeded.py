@@ -25,7 +25,7 @@ def seeded_parameters(name: str, shape: tuple[int, ...], seed: int) -> Array:
         return np.arange(shape[0], dtype=np.float32)
     if ".head_cls" in name:
         if len(shape) > 1:
-            return (random.standard_normal(shape) * 3.0 / np.sqrt(shape[1])).astype(np.float32)
+            return np.asarray(random.standard_normal(shape) * 3.0 / np.sqrt(shape[1]), np.float32)
         bins = -0.5 * (np.arange(8) - 4.5) ** 2  # distances near 4.5 strides
         logit = HEAD_LOGITS[int(name.partition(".head_cls")[2][0])]
         return np.concatenate([[logit], np.tile(bins, 4)]).astype(np.float32)
@@ -38,7 +38,7 @@ def seeded_parameters(name: str, shape: tuple[int, ...], seed: int) -> Array:
     if len(shape) == 1:
         return random.uniform(0.8, 1.2, shape).astype(np.float32)
     fan_in = shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
-    return (random.standard_normal(shape) * np.sqrt(2.0 / fan_in)).astype(np.float32)
+    return np.asarray(random.standard_normal(shape) * np.sqrt(2.0 / fan_in), np.float32)
 
 
 def seeded_state(network: nn.Layer, seed: int) -> dict[str, Array]:
@@ -57,4 +57,4 @@ def seeded_images(seed: int, count: int, side: int) -> Array:
     for cell in (1, 8, 32):
         coarse = random.standard_normal((count, 3, side // cell, side // cell))
         images += coarse.repeat(cell, axis=2).repeat(cell, axis=3)
-    return (images / np.sqrt(3)).astype(np.float32)
+    return np.asarray(images / np.sqrt(3), np.float32)
