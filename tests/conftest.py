@@ -1,0 +1,50 @@
+"""A real Redis server for the whole run, emptied before each test that asks for it, and settings that point to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from infra.redis_client import connect
+from infra.redis_server import RedisServer
+from infra.settings import Settings, load_settings
+
+WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for the whole run, on a unix socket. A test that kills a server starts its own."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty Redis."""
+    client = connect(redis_server.url)
+    client.flushall()
+    client.close()
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of an empty Redis."""
+    client = connect(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    """Settings with a data folder of the test's own and the tests' Redis; change them with `dataclasses.replace`.
+
+    A child process gets the same by `settings.to_env()`.
+    """
+    return load_settings(
+        {"REDIS_URL": redis_url, "SHITU_DATA_DIR": str(tmp_path / "data"), "SHITU_WEBHOOKS__SECRET": WEBHOOK_SECRET}
+    )
