@@ -1,0 +1,54 @@
+"""Checkpoints: the state of a training run in one `.npz`, written whole or not at all, without pickles."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`groups` of named arrays (network, optimiser, average ...) and the `progress` as JSON values."""
+
+    groups: dict[str, Arrays]
+    progress: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write beside `path`, sync, then rename over it: a killed run leaves the previous checkpoint."""
+        flat = {f"{group}/{name}": array for group, arrays in self.groups.items() for name, array in arrays.items()}
+        flat["progress"] = np.frombuffer(json.dumps(self.progress).encode(), np.uint8)
+        temporary = path.with_suffix(".partial")
+        with temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **flat)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read what `save` wrote."""
+        groups: dict[str, Arrays] = {}
+        with np.load(path, allow_pickle=False) as stored:
+            progress = json.loads(bytes(stored["progress"]))
+            for key in stored.files:
+                group, _, name = key.partition("/")
+                if name:
+                    groups.setdefault(group, {})[name] = stored[key]
+        return cls(groups, progress)
+
+
+def to_arrays(state: dict[str, Any]) -> Arrays:
+    """A Paddle state dict's tensors as arrays; entries that are not tensors (a schedule's own state) are left out."""
+    return {name: value.numpy() for name, value in state.items() if isinstance(value, paddle.Tensor)}
+
+
+def to_tensors(arrays: Arrays) -> dict[str, paddle.Tensor]:
+    """The other way round, ready for `set_state_dict`."""
+    return {name: paddle.to_tensor(array) for name, array in arrays.items()}

@@ -1,0 +1,175 @@
+"""Training recipes: a TOML file read into frozen dataclasses; an unknown key or a wrong type is an error before hours are lost."""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from models.errors import ModelError
+
+RECIPES_DIR = Path(__file__).resolve().parents[1] / "recipes"
+R = TypeVar("R")
+
+
+class RecipeError(ModelError):
+    """A recipe names an unknown key, lacks one, or gives a value of the wrong type."""
+
+    code = "recipe_invalid"
+
+
+@dataclass(frozen=True)
+class EmbedderNetwork:
+    """Which ShiTu embedder, and how wide."""
+
+    kind: str = "v2"  # "v2": PP-LCNetV2 + BNNeck; "v1": PP-LCNet + FC
+    width: float = 0.5
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    embedding_size: int = 512
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class ViewSource:
+    """Where views come from: products that the project draws, or photos named by a list file below the data folder."""
+
+    kind: str  # "rendered" or "list"
+    name: str
+    # rendered
+    products: int = 0
+    views: int = 6
+    first_seed: int = 0
+    # list: "path<delimiter>label" lines; crops: random crops a photo
+    root: str = ""
+    file: str = ""
+    delimiter: str = "\t"
+    crops: int = 8
+    holdout: bool = False  # leave every second label, in sorted order, out of training and measure on those
+    vectors: str = ""  # .npz with `path` and `embedding`: known embeddings of these very photos, a second target
+    share: float = 1.0  # of a batch, relative to the other sources
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A frozen network whose pooled features, beside a colour histogram, are what the embedding is drawn towards."""
+
+    model: str = ""  # any file OpenVINO reads; empty: no teacher
+    pooled_before: str = ""  # friendly name of the layer whose input is the pooled feature
+    size_px: int = 224
+    layout: str = "NHWC"
+    feature_dims: int = 384
+    colour_dims: int = 128
+    colour_weight: float = 0.8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training at one input size."""
+
+    steps: int
+    size_px: int
+    batch: int = 96
+
+
+@dataclass(frozen=True)
+class EmbedderLoss:
+    """Weights and constants of the summed losses; names as in models.training.losses."""
+
+    class_weight: float = 1.0
+    margin: float = 0.2
+    scale: float = 24.0
+    distill_weight: float = 4.0
+    vector_weight: float = 1.0
+    triplet_weight: float = 0.0
+    triplet_from: float = 0.6  # fraction of all steps
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW with linear warm-up and cosine decay, and an exponential moving average of the weights."""
+
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 500
+    ema_decay: float = 0.999
+    clip_norm: float = 5.0
+
+
+@dataclass(frozen=True)
+class EmbedderRecipe:
+    """Everything that decides what an embedder becomes, besides the pictures themselves."""
+
+    name: str
+    data: tuple[ViewSource, ...]
+    stages: tuple[Stage, ...]
+    seed: int = 1
+    views_per_class: int = 2
+    pool_px: int = 128
+    deploy_px: int = 128
+    evaluate_every: int = 1000
+    network: EmbedderNetwork = field(default_factory=EmbedderNetwork)
+    teacher: Teacher = field(default_factory=Teacher)
+    loss: EmbedderLoss = field(default_factory=EmbedderLoss)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+
+    @property
+    def steps(self) -> int:
+        """All optimiser steps, over all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage that `step` (from 0) falls in."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+
+def load_recipe(name_or_path: str, kind: type[R]) -> R:
+    """Read a recipe by bundled name (`embedder-s`) or path. Raises RecipeError naming the key at fault."""
+    path = Path(name_or_path)
+    if not path.suffix:
+        path = RECIPES_DIR / f"{name_or_path}.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES_DIR.glob("*.toml")))
+        raise RecipeError(f"no recipe {name_or_path!r}; bundled ones: {known}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path.name}: {error}") from error
+    return _build(kind, table, path.name)
+
+
+def as_table(recipe: Any) -> dict[str, Any]:
+    """The recipe as plain JSON values, for manifests and logs."""
+    return dataclasses.asdict(recipe)
+
+
+def _build(kind: type[R], table: dict[str, Any], where: str) -> R:
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(table) - set(hints))
+    if unknown:
+        raise RecipeError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(hints)}")
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _build(typing.cast(type[Any], hint), value, where)
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, element, f"{where}[{index}]") for index, element in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, types.UnionType):
+        raise TypeError(f"{where}: recipes have no optional values")
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise RecipeError(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value

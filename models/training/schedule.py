@@ -1,0 +1,37 @@
+"""What changes with the step: the learning rate, and the moving average of the weights."""
+
+import math
+
+import paddle
+from paddle import nn
+
+
+def cosine_learning_rate(step: int, total_steps: int, peak: float, warmup_steps: int) -> float:
+    """Linear from 0 to `peak` over the warm-up, then half a cosine down to 1 % of it."""
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return peak * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+
+
+class MovingAverage:
+    """Exponential moving average of a network's parameters; batch statistics are taken as they stand.
+
+    The decay grows from 0 with the step, min(decay, (1 + t) / (10 + t)), so that early weights are soon forgotten.
+    """
+
+    def __init__(self, network: nn.Layer, decay: float) -> None:
+        self.decay = decay
+        self.values = {name: tensor.clone().detach() for name, tensor in network.state_dict().items()}
+        self._trained = {name for name, parameter in network.named_parameters() if not parameter.stop_gradient}
+
+    @paddle.no_grad()
+    def update(self, network: nn.Layer, step: int) -> None:
+        """Take in the weights after optimiser step `step` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, tensor in network.state_dict().items():
+            if name in self._trained:
+                self.values[name].scale_(decay)
+                self.values[name].add_(tensor.detach() * (1.0 - decay))
+            else:
+                self.values[name] = tensor.clone().detach()
