@@ -1,0 +1,335 @@
+"""The job ledger: what was accepted, who works on it, how it ended. It is the truth; the queue is only a hint.
+
+Celery on Redis loses messages (a worker killed between taking one and noting it). So a job is written here with a
+deadline before it is queued, a worker holds a lease on it while it runs, and `sweep` publishes again whatever is
+overdue. Duplicates are the price: `start` gives the lease to one at a time, and only the latest lease's token may
+finish the job. Attempts are capped: a job that kills its workers fails with `job_poisoned` and can be replayed.
+
+Every method may raise redis.RedisError when the server cannot be reached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time as system_time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import redis
+from redis.commands.core import Script
+
+from infra import ledger_scripts as scripts
+from infra.deliveries import Deliveries, Delivery
+from infra.errors import InvalidCursor, JobExpired, JobFinished, JobNotFound, JobPoisoned
+from infra.job_records import (
+    JOB_ID,
+    PREFIXES,
+    Job,
+    JobEvent,
+    JobStatus,
+    Lease,
+    LedgerStats,
+    Renewal,
+    Swept,
+    new_id,
+    parse_event,
+    parse_job,
+)
+from infra.presence import Presence
+from infra.redis_client import connect
+from infra.settings import JobSettings, Settings, WebhookSettings
+
+__all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
+
+BLOCK_S = 2.0  # one blocking read; shorter than the client's reply timeout
+
+
+class JobQueue(Protocol):
+    """Where ids are published: infra.queue.Queue."""
+
+    def recognize(self, job_id: str) -> bool:
+        """Publishes a recognition job."""
+
+    def enroll(self, job_id: str) -> bool:
+        """Publishes an enrolment job."""
+
+
+def open_ledger(settings: Settings) -> JobLedger:
+    """The ledger on the Redis of `settings`, which must name one."""
+    if settings.redis_url is None:
+        raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
+    return JobLedger(connect(settings.redis_url), settings.jobs, settings.webhooks)
+
+
+class JobLedger:
+    """Jobs, their deliveries and their workers in Redis 6.2 or newer. Safe to share between threads.
+
+    `client` must decode replies (infra.redis_client.connect). `now` gives seconds since 1970; None: the Redis server's
+    clock, which is the same for all machines.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        settings: JobSettings | None = None,
+        webhooks: WebhookSettings | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._redis = client
+        self._settings = settings or JobSettings()
+        self._webhooks = webhooks or WebhookSettings()
+        self._now = now
+        self.deliveries = Deliveries(client, self._webhooks, self._clock)
+        self.presence = Presence(client, self.time)
+        self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
+        self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
+        self._replay, self._sweep, self._retire = self._scripts(scripts.REPLAY, scripts.SWEEP, scripts.RETIRE)
+
+    def time(self) -> float:
+        """The ledger's time: seconds since 1970."""
+        if self._now is not None:
+            return self._now()
+        seconds, microseconds = self._redis.time()
+        return seconds + microseconds / 1e6
+
+    # A job's life.
+
+    def create(self, kind: str, request: dict[str, Any], webhook_url: str | None = None) -> Job:
+        """Accepts a job: once this returns it will not be lost. `kind` is "recognition" or "enrollment"."""
+        job_id = new_id(PREFIXES[kind], self._now() if self._now else system_time.time())
+        deadline_s = self._settings.queued_deadline_s
+        flat: list[str] = self._run(self._create, job_id, kind, json.dumps(request), webhook_url or "", deadline_s)
+        return parse_job(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    def get(self, job_id: str) -> Job:
+        """Raises JobNotFound (also for what is no id), or JobExpired when the record's retention has ended."""
+        if not JOB_ID.fullmatch(job_id):
+            raise JobNotFound("There is no job with this id.")
+        record = self._redis.hgetall(scripts.job_key(job_id))
+        if record:
+            return parse_job({str(name): str(value) for name, value in record.items()})
+        if self._redis.exists(scripts.tombstone_key(job_id)):
+            raise JobExpired(f"The job {job_id} ended and its record has expired.")
+        raise JobNotFound(f"There is no job {job_id}.")
+
+    def start(self, job_id: str) -> Lease | None:
+        """Takes the job: queued, or left by a worker whose lease lapsed. None: finished, canceled, or held by another."""
+        if not JOB_ID.fullmatch(job_id):
+            return None
+        cap = self._settings.max_attempts
+        answer: list[Any] | None = self._run(self._start, job_id, self._settings.lease_s, cap, self._poison())
+        if not answer:
+            return None
+        token, attempt, expires_at = answer
+        return Lease(job_id, int(token), int(attempt), float(expires_at), last=int(attempt) >= cap)
+
+    def renew(self, lease: Lease, progress: dict[str, Any] | None = None) -> Renewal:
+        """Holds the job for another lease, and tells `progress` to whoever waits. The answer is true only if held."""
+        text = "" if progress is None else json.dumps(progress)
+        return Renewal(self._run(self._renew, lease.job_id, lease.token, self._settings.lease_s, text))
+
+    def succeed(self, lease: Lease, result: dict[str, Any]) -> bool:
+        """Ends the job with its result. False: nothing written, for the lease was lost or the job canceled."""
+        return self._end(lease, JobStatus.SUCCEEDED, "result", json.dumps(result))
+
+    def fail(self, lease: Lease, error: dict[str, Any]) -> bool:
+        """Ends the job with an error `{"code", "message", "retryable"}`. False as in `succeed`."""
+        return self._end(lease, JobStatus.FAILED, "error", json.dumps(error))
+
+    def finish_canceled(self, lease: Lease) -> bool:
+        """Ends the job as canceled, after `renew` said that this was asked. False: the lease was lost."""
+        return self._end(lease, JobStatus.CANCELED, "", "")
+
+    def release(self, lease: Lease, *, delay_s: float = 0.0, counted: bool = True) -> bool:
+        """Gives the job back unfinished; the sweeper publishes it after `delay_s` seconds, or the caller does at once.
+
+        `counted=False` when the attempt is not the job's fault (a worker told to stop). A job with no attempt left
+        fails as poisoned, one that was to be canceled is. False: the lease was lost.
+        """
+        args = (lease.token, delay_s, int(counted), self._settings.max_attempts, self._poison())
+        return bool(self._run(self._release, lease.job_id, *args))
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancels a queued job at once; a running one at its worker's next look, and its result is dropped.
+
+        May be repeated. Raises JobNotFound, JobExpired, or JobFinished if the job succeeded or failed.
+        """
+        self.get(job_id)
+        status: str | None = self._run(self._cancel, job_id)
+        if status in {JobStatus.SUCCEEDED, JobStatus.FAILED}:
+            raise JobFinished(f"The job {job_id} has already {status}.", status=str(status))
+        return self.get(job_id)
+
+    def replay(self, job_id: str) -> Job:
+        """Makes a failed job queued again with all its attempts ahead; the caller publishes it (or the sweeper does).
+
+        Raises JobNotFound, JobExpired, or JobFinished if it has not failed.
+        """
+        self.get(job_id)
+        status: str | None = self._run(self._replay, job_id, 0.0)
+        if status != JobStatus.FAILED:
+            raise JobFinished(f"Only a failed job can be replayed; {job_id} is {status}.", status=str(status))
+        return self.get(job_id)
+
+    # The keeper's work.
+
+    def overdue(self, now: float | None = None, limit: int = 1000) -> list[str]:
+        """Open jobs whose deadline has passed, the longest overdue first."""
+        until = self.time() if now is None else now
+        return [str(found) for found in self._redis.zrangebyscore(scripts.OPEN, "-inf", until, start=0, num=limit)]
+
+    def sweep(self, queue: JobQueue, now: float | None = None) -> Swept:
+        """Publishes overdue jobs again, ends those that are poisoned or were to be canceled. Keepers may run side by side."""
+        settings = self._settings
+        done: dict[str, list[str]] = {"republished": [], "poisoned": [], "canceled": []}
+        publish = {PREFIXES["recognition"]: queue.recognize, PREFIXES["enrollment"]: queue.enroll}
+        for job_id in self.overdue(now):
+            args = (settings.queued_deadline_s, settings.max_attempts, self._poison())
+            outcome: str = self._run(self._sweep, job_id, *args, now=now)
+            if outcome:
+                done[outcome].append(job_id)
+            if outcome == "republished":
+                publish[job_id.partition("_")[0]](job_id)
+        return Swept(**{name: tuple(ids) for name, ids in done.items()})
+
+    def retire(self, now: float | None = None, limit: int = 1000) -> tuple[str, ...]:
+        """Removes jobs whose retention has ended, leaving a tombstone that answers 410 for a while. Returns their ids."""
+        until = self.time() if now is None else now
+        ids = self._redis.zrangebyscore(scripts.FINISHED, "-inf", until, start=0, num=limit)
+        found = (str(job_id) for job_id in ids)
+        return tuple(job_id for job_id in found if self._run(self._retire, job_id, self._settings.tombstone_s, now=now))
+
+    def due_deliveries(self, now: float | None = None) -> list[str]:
+        """Deliveries.due: the webhook messages to hand to the queue now."""
+        return self.deliveries.due(now)
+
+    def take_delivery(self, delivery_id: str) -> Delivery | None:
+        """Deliveries.take: leases one message for one attempt."""
+        return self.deliveries.take(delivery_id)
+
+    def delivered(self, delivery: Delivery, status: int) -> bool:
+        """Deliveries.delivered: the receiver took it."""
+        return self.deliveries.delivered(delivery, status)
+
+    def delivery_failed(
+        self, delivery: Delivery, error: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> str:
+        """Deliveries.failed: it did not, and what follows."""
+        return self.deliveries.failed(delivery, error, status=status, retry_after_s=retry_after_s)
+
+    # Waiting and watching.
+
+    def wait(self, job_id: str, timeout_s: float) -> Job:
+        """The job once it has finished, or as it is after `timeout_s` seconds. Sleeps in Redis meanwhile.
+
+        Raises JobNotFound, JobExpired.
+        """
+        deadline = system_time.monotonic() + timeout_s
+        key = scripts.events_key(job_id)
+        # Where the stream ends is read before the job is: what happens in between is seen by the blocking read.
+        newest = self._redis.xrevrange(key, count=1) if JOB_ID.fullmatch(job_id) else None
+        last_id = str(newest[0][0]) if newest else "0-0"
+        while True:
+            job = self.get(job_id)
+            left_s = deadline - system_time.monotonic()
+            if job.finished or left_s <= 0:
+                return job
+            for event in self._read(key, last_id, min(left_s, BLOCK_S)):
+                last_id = event.id
+
+    def events(self, job_id: str, last_id: str = "0-0", heartbeat_s: float = 15.0) -> Iterator[JobEvent | None]:
+        """The job's history after `last_id` and as it happens, to its end; None after `heartbeat_s` quiet seconds.
+
+        Raises JobNotFound and JobExpired (before the first event), InvalidCursor for a `last_id` of another make.
+        """
+        first, _, second = last_id.partition("-")
+        if not (first.isdecimal() and second.isdecimal() and len(last_id) < 40):
+            raise InvalidCursor("Last-Event-ID is not an id of this stream.")
+        self.get(job_id)
+        return self._follow(job_id, last_id, heartbeat_s)
+
+    def stats(self) -> LedgerStats:
+        """How many jobs wait and run, how long the oldest has waited, what is to be delivered."""
+        now = self.time()
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zcard(scripts.OPEN)
+            pipe.zcard(scripts.QUEUED)
+            pipe.zrange(scripts.QUEUED, 0, 0, withscores=True)
+            pipe.hgetall(scripts.TOTALS)
+            pipe.zcount(scripts.DUE, "-inf", now)
+            pipe.zcard(scripts.DUE)
+            opened, queued, oldest, totals, due, pending = pipe.execute()
+        finished: dict[tuple[str, str], int] = {}
+        for name, count in totals.items():
+            kind, _, status = name.partition(":")
+            finished[kind, status] = int(count)
+        return LedgerStats(
+            queued=queued,
+            processing=max(0, opened - queued),
+            oldest_queued_age_s=max(0.0, now - oldest[0][1]) if oldest else 0.0,
+            finished=finished,
+            deliveries_due=due,
+            deliveries_pending=pending,
+            consumed_age_s=self.presence.consumed_age_s(),
+        )
+
+    def _follow(self, job_id: str, last_id: str, heartbeat_s: float) -> Iterator[JobEvent | None]:
+        key = scripts.events_key(job_id)
+        quiet_since = system_time.monotonic()
+        over = False
+        while True:
+            events = self._read(key, last_id, 0.0 if over else min(BLOCK_S, heartbeat_s))
+            for event in events:
+                last_id = event.id
+                yield event
+                if event.status.finished:
+                    return
+            if over:
+                return
+            if events:
+                quiet_since = system_time.monotonic()
+                continue
+            # Nothing new. If the end lies before `last_id`, or the record is gone, nothing will come; else read on.
+            with contextlib.suppress(JobNotFound, JobExpired):
+                over = self.get(job_id).finished
+                if not over and system_time.monotonic() - quiet_since >= heartbeat_s:
+                    quiet_since = system_time.monotonic()
+                    yield None
+                continue
+            return
+
+    def _read(self, key: str, last_id: str, block_s: float) -> list[JobEvent]:
+        block_ms = max(1, int(block_s * 1000)) if block_s > 0 else None
+        answer: Any = self._redis.xread({key: last_id}, count=100, block=block_ms)
+        return [parse_event(event_id, entry) for _, entries in answer or () for event_id, entry in entries]
+
+    def _end(self, lease: Lease, status: JobStatus, field: str, text: str) -> bool:
+        return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text))
+
+    def _scripts(self, *sources: str) -> list[Script]:
+        return [self._redis.register_script(source) for source in sources]
+
+    def _run(self, script: Script, job_id: str, *args: str | float, now: float | None = None) -> Any:
+        """Runs a job script with the keys and the five arguments that all of them have."""
+        keys = [
+            scripts.job_key(job_id),
+            scripts.OPEN,
+            scripts.QUEUED,
+            scripts.FINISHED,
+            scripts.TOTALS,
+            scripts.events_key(job_id),
+            scripts.DUE,
+        ]
+        clock = self._clock() if now is None else repr(now)
+        delivery_id = new_id("msg", system_time.time())
+        common = (clock, job_id, self._settings.retention_s, delivery_id, self._webhooks.schedule_s[0])
+        return script(keys=keys, args=[*common, *args])
+
+    def _clock(self) -> str:
+        return "" if self._now is None else repr(self._now())
+
+    def _poison(self) -> str:
+        cap = self._settings.max_attempts
+        message = f"The job was given up: each of its {cap} attempts ended without an answer."
+        return json.dumps({"code": JobPoisoned.code, "message": message, "retryable": False, "attempts": cap})
