@@ -1,0 +1,159 @@
+"""Tells a job's end to the receiver that was named for it: signed, once per attempt, never on a redirect.
+
+The format is Standard Webhooks 1.0.0: the headers `webhook-id` (the same for every attempt), `webhook-timestamp` (of the
+attempt) and `webhook-signature` over `id.timestamp.body`. Success is 2xx alone. When to try again is the ledger's to
+know; a receiver's fault never reaches the caller.
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infra.errors import JobExpired, JobNotFound, ServiceError
+from infra.fetch import Reply, post
+from infra.job_records import isoformat
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from infra.deliveries import Delivery
+    from infra.job_records import Job
+    from infra.jobs import JobLedger
+    from infra.settings import Settings
+
+KEY_PREFIX = "whsec_"
+KEPT_IN = "webhook_secret"
+REPLY_BYTES = 1024
+THROTTLES = frozenset({429, 502, 503, 504})  # answers whose Retry-After is honoured
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call of `deliver` came to; `status` is delivered, pending (tried again later), failed, disabled, skipped."""
+
+    delivery_id: str
+    status: str
+    http_status: int | None = None
+    error: str | None = None
+
+
+def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
+    """Takes the delivery's lease, posts the message once, records what came of it.
+
+    `skipped`: the delivery is not due, finished, or another courier's. Raises only for this side's own trouble
+    (redis.RedisError; OSError for the secret's file): the lease then lapses and the attempt is repeated.
+    """
+    delivery = ledger.take_delivery(delivery_id)
+    if delivery is None:
+        return Outcome(delivery_id, "skipped")
+    keys = signing_keys(settings)
+    try:
+        body = message(ledger.get(delivery.job_id))
+        reply = post(
+            delivery.url,
+            body,
+            {"Content-Type": "application/json", **sign(keys, delivery.id, int(time.time()), body)},
+            timeout_s=settings.webhooks.timeout_s,
+            allow_private=settings.webhooks.allow_private,
+            max_reply_bytes=REPLY_BYTES,
+        )
+    except (JobNotFound, JobExpired):
+        return _failed(ledger, delivery, "The job's record has expired.")
+    except ServiceError as error:
+        return _failed(ledger, delivery, f"{error.code}: {error.detail}")
+    if 200 <= reply.status < 300:
+        ledger.delivered(delivery, reply.status)
+        return Outcome(delivery.id, "delivered", reply.status)
+    return _failed(ledger, delivery, _refusal(reply), reply)
+
+
+def message(job: Job) -> bytes:
+    """The body: `{"type": "recognition.succeeded", "timestamp": <when the job ended>, "data": <the job>}`."""
+    event = {
+        "type": f"{job.kind}.{job.status}",
+        "timestamp": isoformat(job.completed_at or job.created_at),
+        "data": job.to_dict(),
+    }
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def sign(keys: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The three headers of a message; `timestamp` in Unix seconds.
+
+    `keys` is one `whsec_…` secret, or several separated by spaces: a receiver that knows any of them accepts the message,
+    so that a secret can be replaced without a gap.
+    """
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signatures = [
+        base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest()).decode() for secret in keys.split()
+    ]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
+
+
+def signing_keys(settings: Settings) -> str:
+    """The setting's secret, or else the one kept in the data folder, made at the first need."""
+    return settings.webhooks.secret or kept_secret(settings.data_dir)
+
+
+def kept_secret(data_dir: Path) -> str:
+    """The secret in `data_dir`/webhook_secret, readable to its owner alone; made when there is none. Raises OSError."""
+    path = data_dir / KEPT_IN
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{KEPT_IN}.{secrets.token_hex(8)}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(new_secret() + "\n")
+        with suppress(FileExistsError):  # of several processes that start together, the first one's counts
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+def new_secret() -> str:
+    """A fresh signing secret of 32 random bytes."""
+    return KEY_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def retry_after_s(reply: Reply) -> float | None:
+    """How long the receiver asks to be left alone, in seconds: its Retry-After as a number or a date, None without."""
+    value = reply.headers.get("retry-after", "").strip()
+    if reply.status not in THROTTLES or not value:
+        return None
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _key(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix(KEY_PREFIX))
+
+
+def _failed(ledger: JobLedger, delivery: Delivery, error: str, reply: Reply | None = None) -> Outcome:
+    http_status = reply.status if reply else None
+    wait_s = retry_after_s(reply) if reply else None
+    status = ledger.delivery_failed(delivery, error, status=http_status, retry_after_s=wait_s)
+    return Outcome(delivery.id, status, http_status, error)
+
+
+def _refusal(reply: Reply) -> str:
+    if 300 <= reply.status < 400:
+        return f"The receiver redirects ({reply.status}); redirects are not followed."
+    said = reply.body.decode("utf-8", errors="replace").strip()
+    return f"The receiver answered {reply.status}" + (f": {said[:200]}" if said else ".")
