@@ -1,0 +1,254 @@
+"""What the service answers, as pydantic models: read only to describe it in /openapi.json. Tests hold answers to them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Box = list[float]
+
+
+class Answer(BaseModel):
+    """Members may be added in later versions: clients ignore what they do not know."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class FieldError(Answer):
+    """One mistake in a request."""
+
+    pointer: str = Field(description="JSON pointer into what was sent; of a form, the field's name.")
+    detail: str
+
+
+class Problem(Answer):
+    """An error, by RFC 9457."""
+
+    type: str = Field(description="The code as a URI.")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable; what programs should look at.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    request_id: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class JobLinks(BaseModel):
+    """Where to go from a job."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    itself: str = Field(alias="self")
+    cancel: str
+    events: str
+
+
+class Match(Answer):
+    """A near picture of the gallery."""
+
+    label: str
+    similarity: float
+    item_id: str
+    image_key: str
+
+
+class RecognizedBody(Answer):
+    """One recognised body: `box` is x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive."""
+
+    box: Box
+    confidence: float | None = Field(description="The detector's; null for the whole photo.")
+    source: Literal["detection", "whole_image"]
+    label: str
+    similarity: float
+    matches: list[Match]
+
+
+class DroppedBody(Answer):
+    """A body that was seen and not recognised, and why."""
+
+    box: Box
+    confidence: float | None
+    source: Literal["detection", "whole_image"]
+    reason: Literal["below_similarity_threshold", "suppressed", "empty_gallery", "no_match", "invalid_embedding"]
+    matches: list[Match]
+
+
+class Size(Answer):
+    """Pixels."""
+
+    width: int
+    height: int
+
+
+class GalleryUsed(Answer):
+    """The version of the gallery that was searched or made."""
+
+    name: str
+    version: int
+    items: int
+
+
+class ModelUsed(Answer):
+    """A model by name and content."""
+
+    name: str
+    digest: str
+
+
+class RecognitionResult(Answer):
+    """What was found."""
+
+    image: Size
+    gallery: GalleryUsed
+    models: dict[str, ModelUsed | None]
+    recognitions: list[RecognizedBody]
+    dropped: list[DroppedBody]
+    reason: Literal["empty_gallery", "nothing_detected", "nothing_recognized"] | None
+    timings_ms: dict[str, float]
+
+
+class EnrolledItem(Answer):
+    """What became of one picture."""
+
+    name: str
+    status: Literal["added", "duplicate", "rejected"]
+    item_id: str | None
+    label: str
+    error: dict[str, Any] | None
+
+
+class EnrollmentResult(Answer):
+    """What became of all pictures."""
+
+    items: list[EnrolledItem]
+    gallery: GalleryUsed
+
+
+class WebhookState(Answer):
+    """How far the telling has come."""
+
+    url: str
+    status: Literal["pending", "delivered", "failed", "disabled"]
+    attempts: int
+    last_status: int | None
+
+
+class JobError(Answer):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class Job(Answer):
+    """A job: the same JSON in the poll, the event stream and the webhook's `data`."""
+
+    id: str
+    kind: Literal["recognition", "enrollment"]
+    status: Literal["queued", "processing", "succeeded", "failed", "canceled"]
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    expires_at: str | None
+    attempts: int
+    progress: dict[str, Any] | None
+    links: JobLinks
+    request: dict[str, Any]
+    error: JobError | None
+    webhook: WebhookState | None
+
+
+class RecognitionJob(Job):
+    """A recognition."""
+
+    result: RecognitionResult | None
+
+
+class EnrollmentJob(Job):
+    """An enrolment."""
+
+    result: EnrollmentResult | None
+
+
+class GalleryLinks(BaseModel):
+    """Where to go from a gallery."""
+
+    itself: str = Field(alias="self")
+    items: str
+    versions: str
+
+
+class Gallery(Answer):
+    """A version of a gallery; without pictures it belongs to no embedder yet."""
+
+    name: str
+    version: int
+    item_count: int
+    embedder_digest: str | None
+    dim: int | None
+    links: GalleryLinks
+
+
+class GalleryList(Answer):
+    """All galleries by name."""
+
+    galleries: list[Gallery]
+
+
+class ItemLinks(BaseModel):
+    """Where an item's picture is."""
+
+    image: str
+
+
+class Item(Answer):
+    """A labelled picture."""
+
+    id: str
+    label: str
+    sha256: str
+    box: Box | None
+    added_at: str
+    links: ItemLinks
+
+
+class ItemPage(Answer):
+    """One page of items; `next_after` is the `after` of the next page, null on the last."""
+
+    gallery: str
+    version: int
+    total: int
+    items: list[Item]
+    next_after: str | None
+
+
+class VersionList(Answer):
+    """All versions of a gallery that can be gone back to."""
+
+    gallery: str
+    current: int
+    versions: list[Gallery]
+
+
+class Health(Answer):
+    """The process lives."""
+
+    status: Literal["ok"]
+
+
+class Check(Answer):
+    """One condition of readiness."""
+
+    ok: bool
+    detail: str
+
+
+class Readiness(Answer):
+    """Whether jobs are accepted and worked on."""
+
+    status: Literal["ready", "not_ready"]
+    detail: str
+    checks: dict[str, Check]

@@ -1,0 +1,73 @@
+"""Composes the HTTP application: opens what the settings name and puts the views together. Nothing happens at import.
+
+`gunicorn 'web.app:create_app()'` runs it; the settings then come from the environment.
+"""
+
+from __future__ import annotations
+
+from flask import Flask, Response, render_template
+
+from infra.errors import ConfigurationError
+from infra.galleries import GalleryLock, GalleryStore
+from infra.jobs import JobLedger
+from infra.objects import open_store
+from infra.queue import Queue, make_celery
+from infra.redis_client import connect
+from infra.settings import Settings, load_settings
+from infra.telemetry import configure_logging
+from web import errors, galleries, health, metrics, recognitions
+from web.services import EXTENSION, Services, services
+
+MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not counted
+SPARE_FORM_PARTS = 1000
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application on `settings`; without them, on those of the environment. Raises ConfigurationError.
+
+    Redis need not be up yet: requests that need it are answered 503 until it is.
+    """
+    if settings is None:
+        settings = load_settings()
+        configure_logging(settings.log)  # this process is the server's own, so is its logging
+    app = Flask("web")
+    app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
+    app.config["MAX_FORM_PARTS"] = 2 * settings.web.max_files + SPARE_FORM_PARTS
+    app.extensions[EXTENSION] = open_services(settings)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it, the base class does not
+    errors.register(app)
+    metrics.register(app)
+    for blueprint in (recognitions.blueprint, galleries.blueprint, galleries.enrollments, health.blueprint):
+        app.register_blueprint(blueprint)
+    app.add_url_rule("/", "page", page, methods=["GET"])
+    return app
+
+
+def open_services(settings: Settings) -> Services:
+    """Connects lazily: a wrong address shows at the first use, a missing one here."""
+    if settings.redis_url is None:
+        raise ConfigurationError(["REDIS_URL: not set; `shitu up` starts a Redis of its own and sets it"])
+    client = connect(settings.redis_url)
+    objects = open_store(settings.objects, settings.data_dir)
+    return Services(
+        settings=settings,
+        redis=client,
+        ledger=JobLedger(client, settings.jobs, settings.webhooks),
+        objects=objects,
+        galleries=GalleryStore(objects, lock=GalleryLock(client)),
+        queue=Queue(make_celery(settings)),
+    )
+
+
+def page() -> Response:
+    """The page for people."""
+    response = Response(render_template("index.html", max_files=services().settings.web.max_files))
+    response.headers["Content-Security-Policy"] = PAGE_POLICY
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-cache"
+    return response

@@ -1,0 +1,135 @@
+"""Turns every failure into application/problem+json (RFC 9457): the only place where HTTP learns of exceptions.
+
+`code` is the stable name of the error (docs/errors.md), `type` the same as a URI, `title` the same words at each
+occurrence, `detail` what happened this time. The text of an exception that nobody expected goes to the log with its
+request id and never to the client.
+"""
+
+from __future__ import annotations
+
+import http
+import json
+import logging
+import math
+import re
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import redis.exceptions
+from flask import Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from infra.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    MethodNotAllowed,
+    RedisUnavailable,
+    RouteNotFound,
+    ServiceError,
+    UnsupportedMediaType,
+)
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+PROBLEM_TYPE = "urn:shitu:problem:"
+RESERVED = frozenset({"type", "title", "status", "detail", "code", "instance", "retryable", "request_id"})
+RETRY_AFTER_S = 2.0  # told with a retryable error that does not know better
+SENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+log = logging.getLogger("shitu.web")
+
+
+def register(app: Flask) -> None:
+    """Makes `app` answer every failure as a problem, and mark every answer with its request id."""
+    app.before_request(_name_request)
+    app.after_request(_mark_response)
+    app.register_error_handler(ServiceError, _service_error)
+    app.register_error_handler(redis.exceptions.RedisError, _redis_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unknown_error)
+
+
+def problem(error: ServiceError) -> Response:
+    """`error` as a problem document; retryable ones say when to come back."""
+    retry_after_s = error.retry_after_s
+    if retry_after_s is None and error.retryable and error.http_status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        retry_after_s = RETRY_AFTER_S
+    members: dict[str, Any] = {
+        **{f"reported_{name}" if name in RESERVED else name: value for name, value in error.extra.items()},
+        "type": PROBLEM_TYPE + error.code,
+        "title": error.title,
+        "status": error.http_status,
+        "detail": error.detail,
+        "code": error.code,
+        "retryable": error.retryable,
+    }
+    if "request_id" in g:
+        members["request_id"] = g.request_id
+    response = Response(
+        json.dumps(members, ensure_ascii=False, allow_nan=False),
+        status=error.http_status,
+        content_type="application/problem+json",
+    )
+    response.headers["Cache-Control"] = "no-store"
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(math.ceil(retry_after_s))
+    return response
+
+
+def _name_request() -> None:
+    sent = request.headers.get("X-Request-Id", "")
+    g.request_id = sent if SENT_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+def _mark_response(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.get("request_id", "")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _service_error(error: ServiceError) -> Response:
+    if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("%s %s: %s", request.method, request.path, error.code, exc_info=error)
+    return problem(error)
+
+
+def _redis_error(error: redis.exceptions.RedisError) -> Response:
+    log.error("%s %s: Redis failed", request.method, request.path, exc_info=error)
+    return problem(RedisUnavailable("The job ledger cannot be reached at the moment. Nothing was accepted."))
+
+
+def _http_error(error: HTTPException) -> Response | HTTPException:
+    """werkzeug's own refusals: unknown path, wrong method, a body too large or unreadable."""
+    status = error.code
+    if status is None or status < http.HTTPStatus.BAD_REQUEST:
+        return error  # a redirect, or an answer of its own
+    response = problem(_translated(status))
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _translated(status: int) -> ServiceError:
+    method, path = request.method, request.path
+    match status:
+        case http.HTTPStatus.NOT_FOUND:
+            return RouteNotFound(f"There is nothing at {path!r}; /openapi.json lists what there is.")
+        case http.HTTPStatus.METHOD_NOT_ALLOWED:
+            return MethodNotAllowed(f"{method} is not allowed at {path!r}; the Allow header lists what is.")
+        case http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            limit = request.max_content_length
+            return BodyTooLarge(f"The request body is larger than the {limit} bytes allowed.", max_body_bytes=limit)
+        case http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+            return UnsupportedMediaType("Send the body as multipart/form-data or as application/json.")
+        case _ if status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            return InvalidRequest("The request could not be understood.")
+        case _:
+            return ServiceError("The service failed to answer this request; the log has it under the request id.")
+
+
+def _unknown_error(error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return problem(ServiceError("The service failed to answer this request; the log has it under the request id."))

@@ -1,0 +1,85 @@
+"""Whether the process lives, whether the service works, its numbers, and its description."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import redis.exceptions
+from flask import Blueprint, Response, jsonify
+
+from infra.errors import ServiceError
+from web.openapi import description
+from web.services import services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROBE_KEY = "health/probe"
+PROBE = b"written and read by the readiness check\n"
+STALE_HEARTBEATS = 6
+LEAST_STALE_S = 30.0
+
+blueprint = Blueprint("health", __name__)
+log = logging.getLogger("shitu.web")
+
+
+@blueprint.get("/healthz")
+def live() -> Response:
+    """The process answers; nothing else is asked, so that a broken Redis does not get it restarted."""
+    return jsonify(status="ok")
+
+
+@blueprint.get("/readyz")
+def ready() -> tuple[Response, int]:
+    """Jobs are kept, pictures are kept, and a worker with loaded models takes tasks."""
+    checks = {"redis": _check(_redis), "objects": _check(_objects), "workers": _check(_workers)}
+    failed = [str(check["detail"]) for check in checks.values() if not check["ok"]]
+    status, code = ("not_ready", 503) if failed else ("ready", 200)
+    detail = " ".join(failed) or "Everything that a job needs is there."
+    return jsonify(status=status, detail=detail, checks=checks), code
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> Response:
+    """The description of this API."""
+    return jsonify(description())
+
+
+def _check(ask: Callable[[], tuple[bool, str]]) -> dict[str, bool | str]:
+    try:
+        ok, detail = ask()
+    except ServiceError as error:
+        ok, detail = False, error.detail
+    except redis.exceptions.RedisError:
+        ok, detail = False, "Redis does not answer."
+    except OSError:
+        log.warning("readiness check failed", exc_info=True)
+        ok, detail = False, "A store does not answer."
+    return {"ok": ok, "detail": detail}
+
+
+def _redis() -> tuple[bool, str]:
+    services().redis.ping()
+    return True, "Redis answers."
+
+
+def _objects() -> tuple[bool, str]:
+    objects = services().objects
+    objects.put(PROBE_KEY, PROBE)
+    if objects.get(PROBE_KEY) != PROBE:
+        return False, "The object store does not give back what it was given."
+    return True, "The object store takes and gives."
+
+
+def _workers() -> tuple[bool, str]:
+    """A heartbeat alone does not count: a worker can live and take nothing. A canary proves that tasks are taken."""
+    service = services()
+    workers = service.ledger.presence.workers()
+    if not workers:
+        return False, "No worker with loaded models has been heard of."
+    stale_s = max(LEAST_STALE_S, STALE_HEARTBEATS * service.settings.worker.heartbeat_s)
+    age_s = service.ledger.presence.consumed_age_s().get("recognize")
+    if age_s is None or age_s > stale_s:
+        return False, f"{len(workers)} workers say they are ready, but none has taken a task for {stale_s:g} s."
+    return True, f"{len(workers)} ready; the last task was taken {age_s:.1f} s ago."

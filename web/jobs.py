@@ -1,0 +1,131 @@
+"""What all kinds of jobs share over HTTP: accept, show, wait, cancel, follow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import re
+from typing import TYPE_CHECKING
+
+import redis.exceptions
+from flask import Blueprint, Response, request, stream_with_context
+
+from infra.errors import JobExpired, JobNotFound, ServiceError
+from web.services import services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from infra.jobs import Job, JobEvent
+
+POLL_AFTER_S = 1
+HEARTBEAT_S = 15.0
+RECONNECT_MS = 2000
+WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
+
+log = logging.getLogger("shitu.web")
+
+
+def add_job_routes(blueprint: Blueprint, kind: str) -> None:
+    """Gives `blueprint` the views that look the same for every kind of job."""
+
+    @blueprint.get("/<job_id>", endpoint="show")
+    def show(job_id: str) -> Response:
+        job = find(kind, job_id)
+        waited = _wait_s()
+        if waited is not None and not job.finished:
+            job = services().ledger.wait(job_id, waited)
+        response = answer(job, 200, waited)
+        response.headers["Cache-Control"] = "private, no-cache"
+        response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
+        response.make_conditional(request)
+        return response
+
+    @blueprint.post("/<job_id>/cancel", endpoint="cancel")
+    def cancel(job_id: str) -> Response:
+        find(kind, job_id)
+        return answer(services().ledger.cancel(job_id), 200)
+
+    @blueprint.get("/<job_id>/events", endpoint="events")
+    def events(job_id: str) -> Response:
+        job = find(kind, job_id)
+        last_id = request.headers.get("Last-Event-ID", "0-0")
+        history = services().ledger.events(job_id, last_id, HEARTBEAT_S)
+        if job.finished and last_id != "0-0":
+            behind = list(history)  # the job is over, so this ends at once
+            if not behind:
+                return Response(status=204)  # tells an EventSource that has seen the end not to come back
+            history = iter(behind)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        stream = stream_with_context(_stream(kind, job_id, history))
+        return Response(stream, content_type="text/event-stream; charset=utf-8", headers=headers)
+
+
+def find(kind: str, job_id: str) -> Job:
+    """The job, if it is of this kind. Raises JobNotFound, JobExpired."""
+    job = services().ledger.get(job_id)
+    if job.kind != kind:
+        raise JobNotFound(f"There is no {kind} {job_id}.")
+    return job
+
+
+def accept(job: Job, publish: Callable[[str], object]) -> Response:
+    """Hands a kept job over and answers 202, or 200 if the client waits long enough.
+
+    The ledger has the job: a publish that fails is repeated by the sweeper, and waiting that fails becomes polling.
+    """
+    waited = _wait_s()
+    try:
+        if not publish(job.id):
+            log.warning("job %s could not be published; the sweeper will", job.id)
+        if waited is not None:
+            job = services().ledger.wait(job.id, waited)
+    except (ServiceError, redis.exceptions.RedisError, OSError):
+        log.warning("job %s is kept, but could not be followed", job.id, exc_info=True)
+    response = answer(job, 200 if job.finished else 202, waited)
+    response.headers["Location"] = job.to_dict()["links"]["self"]
+    return response
+
+
+def answer(job: Job, status: int, waited: float | None = None) -> Response:
+    """The job as JSON; while it is open, with the time after which to look again."""
+    response = Response(json.dumps(job.to_dict(), ensure_ascii=False), status=status, content_type="application/json")
+    if not job.finished:
+        response.headers["Retry-After"] = str(POLL_AFTER_S)
+    response.headers["Vary"] = "Prefer"
+    if waited is not None:
+        response.headers["Preference-Applied"] = f"wait={math.floor(waited)}"
+    elif "respond-async" in _preferences():
+        response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+def _preferences() -> list[str]:
+    """The preferences of RFC 7240 as sent; what is not known is ignored, as the RFC asks."""
+    return [preference.strip().lower() for sent in request.headers.getlist("Prefer") for preference in sent.split(",")]
+
+
+def _wait_s() -> float | None:
+    """How long the client prefers to wait, at most as long as the settings allow; None if it does not."""
+    found = next((match for preference in _preferences() if (match := WAIT.fullmatch(preference))), None)
+    return min(float(found[1]), services().settings.web.max_wait_s) if found else None
+
+
+def _stream(kind: str, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:
+    """The job's history in the format of server-sent events, each with the whole job; `completed` is the last."""
+    yield f"retry: {RECONNECT_MS}\n\n"
+    try:
+        for event in history:
+            if event is None:
+                yield ": still here\n\n"
+                continue
+            job = find(kind, job_id)
+            if job.finished and not event.status.finished:
+                continue  # what is past is not told as news
+            name = "completed" if event.status.finished else "status"
+            data = json.dumps(job.to_dict(), ensure_ascii=False)
+            yield f"event: {name}\nid: {event.id}\ndata: {data}\n\n"
+    except (JobNotFound, JobExpired, redis.exceptions.RedisError):
+        log.warning("the stream of %s ended early; the client may come back", job_id, exc_info=True)

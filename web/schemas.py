@@ -1,0 +1,168 @@
+"""What a client may send, as pydantic models, and how their complaints become the `errors` of a problem document.
+
+Every model refuses names that it does not know: a misspelt option that is silently ignored costs its user a day. The
+names and ranges of the options are those of `RecognizeOptions` in the worker's models.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from infra.errors import InvalidOptions, InvalidRequest
+
+MAX_LABEL_CHARS = 200
+
+
+class Strict(BaseModel):
+    """Unknown names are refused; a number is not read from a string."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class RecognizeOptions(Strict):
+    """How a photo is recognised. What is left out takes the worker's own default."""
+
+    detection_threshold: float = Field(0.2, ge=0, le=1, description="Least confidence of a detected body.")
+    max_detections: int = Field(5, ge=1, le=100, description="At most so many bodies, the most confident first.")
+    similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        None, description="Least similarity of a recognition; null takes the embedder's own."
+    )
+    top_k: int = Field(5, ge=1, le=100, description="Matches listed for each recognition.")
+    whole_image: Literal["always", "fallback", "never"] = Field(
+        "fallback",
+        description="Whether the whole photo is looked up too: always, when no body is recognised, or never.",
+    )
+    suppression_iou: float = Field(0.05, ge=0, le=1, description="Recognitions of one label overlapping more are one.")
+    compat: Literal["paddleclas"] | None = Field(None, description="Reproduces PaddleClas' processing.")
+
+
+class ImageBase64(Strict):
+    """A picture within the JSON."""
+
+    base64: str = Field(min_length=1, description="The picture's bytes in standard base64.")
+    name: str = Field("", description="A name to show with it.")
+
+
+class ImageUrl(Strict):
+    """A picture that the service fetches."""
+
+    url: str = Field(
+        min_length=1, description="An http or https URL; never a private address unless allowed by setting."
+    )
+    name: str = Field("", description="A name to show with it.")
+
+
+class Webhook(Strict):
+    """Where the finished job is told."""
+
+    url: str = Field(min_length=1, description="An http or https URL that takes a signed POST.")
+
+
+class RecognitionRequest(Strict):
+    """The JSON form of a recognition request."""
+
+    gallery: str
+    image: dict[str, Any] = Field(description="Either base64 or url.")
+    options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
+    webhook: Webhook | None = None
+
+
+class RecognitionFields(Strict):
+    """The text fields of a multipart recognition request; the picture is the file `image`."""
+
+    gallery: str
+    options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
+    webhook_url: str | None = None
+
+
+class EnrollmentFields(Strict):
+    """The text fields of a multipart enrolment request; the pictures are the files `images`."""
+
+    labels: list[Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARS)]] = Field(min_length=1)
+    crop: Literal["whole", "main_body"] = Field("whole", description="Embed the whole picture, or its main body.")
+    webhook_url: str | None = None
+
+
+class GalleryRequest(Strict):
+    """A gallery to create."""
+
+    name: str = Field(description="Lower-case letters, digits, dots, dashes and underscores.")
+
+
+class ItemsQuery(BaseModel):
+    """The query of a page of items; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str | None = Field(None, description="Only items of this label.")
+    limit: int = Field(100, ge=1, le=1000, description="Items in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+    version: int | None = Field(None, ge=1, description="A version other than the current one.")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], data: object, at: str = "") -> Model:
+    """`data` as `model`. Raises InvalidOptions if only the values of options are wrong, else InvalidRequest.
+
+    `at` is the JSON pointer of `data` within what the client sent.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        errors = [_flat(found, model, at) for found in error.errors(include_url=False, include_context=True)]
+        only_options = all(found["pointer"].startswith("/options/") for found in errors)
+        problem = InvalidOptions if only_options else InvalidRequest
+        raise problem("; ".join(_sentence(found) for found in errors), errors=errors) from None
+
+
+def parse_json(text: str | bytes, pointer: str = "") -> Any:
+    """`text` as JSON. Raises InvalidRequest with the place of the mistake."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        detail = f"not valid JSON{where}"
+        name = pointer.removeprefix("/") or "The body"
+        raise InvalidRequest(f"{name} is {detail}.", errors=[{"pointer": pointer, "detail": detail}]) from None
+
+
+def unknown_name(name: str, allowed: list[str]) -> str:
+    """What is said of a field that does not exist."""
+    close = difflib.get_close_matches(name, allowed, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no field {name!r} here{hint} Allowed: {', '.join(allowed)}"
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are not JSON
+
+
+def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
+    pointer = at + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in found["loc"])
+    if found["type"] == "extra_forbidden":
+        owner = _model_at(model, found["loc"][:-1])
+        return {"pointer": pointer, "detail": unknown_name(str(found["loc"][-1]), list(owner.model_fields))}
+    if found["type"] == "missing":
+        return {"pointer": pointer, "detail": "this field is required"}
+    message = str(found["msg"])
+    return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
+
+
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
+    for step in path:
+        field = model.model_fields.get(str(step))
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return model
+
+
+def _sentence(found: dict[str, str]) -> str:
+    place = found["pointer"].removeprefix("/").replace("/", ".") or "body"
+    return f"{place}: {found['detail']}"

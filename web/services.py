@@ -1,0 +1,36 @@
+"""What the views work with: the settings and the opened ledger, stores and queue of this application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    import redis
+
+    from infra.galleries import GalleryStore
+    from infra.jobs import JobLedger
+    from infra.objects import ObjectStore
+    from infra.queue import Queue
+    from infra.settings import Settings
+
+EXTENSION = "shitu"
+
+
+@dataclass(frozen=True)
+class Services:
+    """Opened once by `web.app.create_app`; every part may be used by all threads."""
+
+    settings: Settings
+    redis: redis.Redis
+    ledger: JobLedger
+    objects: ObjectStore
+    galleries: GalleryStore
+    queue: Queue
+
+
+def services() -> Services:
+    """Those of the application that answers the current request."""
+    return cast("Services", current_app.extensions[EXTENSION])

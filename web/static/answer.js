@@ -1,0 +1,158 @@
+// Draws a finished job: boxes and labels over the photo, the table of matches, what was dropped, and the timings.
+
+import { itemImage } from "./api.js";
+
+const COLOURS = ["#0b6e75", "#a8324a", "#5a3fa8", "#8a5200", "#1f6f35", "#1c57a5", "#8b2f86", "#525c12"]; // white on each: 4.5:1 or more
+const REASONS = {
+  below_similarity_threshold: "nothing in the gallery is similar enough",
+  suppressed: "another recognition covers it",
+  empty_gallery: "the gallery is empty",
+  no_match: "the gallery has nothing like it",
+  invalid_embedding: "its features could not be computed",
+};
+const EMPTY = {
+  empty_gallery: "The gallery is empty: add labelled pictures first.",
+  nothing_detected: "No product was found in this photo.",
+  nothing_recognized: "Something was found, but nothing in the gallery is similar enough.",
+};
+const SVG = "http://www.w3.org/2000/svg";
+const $ = (id) => document.getElementById(id);
+const percent = (part, whole) => `${(100 * part) / whole}%`;
+
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+export function clear() {
+  $("boxes").replaceChildren();
+  $("tags").replaceChildren();
+  $("answer").hidden = true;
+}
+
+export function draw(job) {
+  const { result } = job;
+  $("answer").hidden = false;
+  $("raw").textContent = JSON.stringify(job, null, 2);
+  $("job-link").href = job.links.self;
+  $("rows").replaceChildren();
+  $("table-frame").hidden = true;
+  $("dropped-panel").hidden = true;
+  $("timings-panel").hidden = !result;
+  $("summary").textContent = result ? summary(result) : "This job has no answer.";
+  if (!result) return;
+  overlay(result);
+  table(result);
+  dropped(result);
+  timings(result.timings_ms);
+}
+
+function summary(result) {
+  const found = result.recognitions.length;
+  const gallery = `${result.gallery.name}, version ${result.gallery.version}, ${result.gallery.items} pictures`;
+  if (!found) return `${EMPTY[result.reason] ?? "Nothing was recognised."} (Gallery ${gallery}.)`;
+  return `${found} ${found === 1 ? "product" : "products"} recognised. (Gallery ${gallery}.)`;
+}
+
+function overlay(result) {
+  const { width, height } = result.image;
+  const boxes = $("boxes");
+  boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  boxes.setAttribute("preserveAspectRatio", "none");
+  boxes.replaceChildren();
+  $("tags").replaceChildren();
+  for (const miss of result.dropped ?? []) {
+    if (miss.reason !== "suppressed" && miss.source === "detection") boxes.append(rectangle(miss.box, "maybe"));
+  }
+  result.recognitions.forEach((found, index) => {
+    const colour = COLOURS[index % COLOURS.length];
+    const line = rectangle(found.box, "line");
+    line.style.setProperty("--box", colour);
+    boxes.append(rectangle(found.box, "halo"), line);
+    const [left, top, right] = found.box;
+    const fromRight = left > width * 0.6;
+    const tag = element("button", { type: "button", className: "tag", textContent: `${index + 1} ${found.label} ${found.similarity.toFixed(2)}` });
+    tag.classList.toggle("left", fromRight);
+    tag.classList.toggle("inside", top < height * 0.09);
+    tag.style.setProperty("--box", colour);
+    tag.style.left = percent(fromRight ? right : left, width);
+    tag.style.top = percent(top, height);
+    tag.addEventListener("click", () => $(`row-${index}`).scrollIntoView({ block: "nearest", behavior: "smooth" }));
+    link(tag, index, line);
+    $("tags").append(tag);
+  });
+}
+
+function rectangle([left, top, right, bottom], kind) {
+  const made = document.createElementNS(SVG, "rect");
+  for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top, rx: 2, class: kind })) {
+    made.setAttribute(name, value);
+  }
+  return made;
+}
+
+// Whoever points at a tag sees its box and its row.
+function link(tag, index, line) {
+  const mark = (on) => {
+    line.classList.toggle("strong", on);
+    $(`row-${index}`)?.classList.toggle("strong", on);
+  };
+  for (const name of ["mouseenter", "focus"]) tag.addEventListener(name, () => mark(true));
+  for (const name of ["mouseleave", "blur"]) tag.addEventListener(name, () => mark(false));
+}
+
+function table(result) {
+  $("table-frame").hidden = result.recognitions.length === 0;
+  result.recognitions.forEach((found, index) => {
+    const number = element("span", { className: "number", textContent: index + 1 });
+    number.style.setProperty("--box", COLOURS[index % COLOURS.length]);
+    const fill = element("i");
+    fill.style.width = percent(Math.max(0, found.similarity), 1);
+    const similarity = element("td", {}, found.similarity.toFixed(3), element("span", { className: "bar" }, fill));
+    const detector = element("td", { className: "detector", textContent: found.source === "whole_image" ? "whole photo" : found.confidence.toFixed(2) });
+    detector.dataset.name = "Detector";
+    const near = element("td", { className: "near" }, thumbnails(result.gallery.name, found.matches.slice(0, 5)));
+    const row = element("tr", { id: `row-${index}` }, element("td", {}, number), element("td", { className: "label", textContent: found.label }), similarity, detector, near);
+    $("rows").append(row);
+  });
+}
+
+export function thumbnails(gallery, matches) {
+  const list = element("ul", { className: "thumbs" });
+  for (const match of matches) {
+    const picture = element("img", { src: itemImage(gallery, match.item_id), alt: "", loading: "lazy", width: 64, height: 64 });
+    picture.addEventListener("error", () => picture.removeAttribute("src"));
+    const caption = match.similarity === undefined ? match.label : `${match.similarity.toFixed(2)} ${match.label}`;
+    list.append(element("li", { title: match.label }, picture, element("span", { textContent: caption })));
+  }
+  return list;
+}
+
+function dropped(result) {
+  const misses = (result.dropped ?? []).map((miss) => {
+    const what = miss.source === "whole_image" ? "The whole photo" : `A body (detector ${miss.confidence.toFixed(2)})`;
+    const nearest = miss.matches?.[0];
+    const near = nearest ? `; nearest: ${nearest.label}, ${nearest.similarity.toFixed(2)}` : "";
+    return element("li", { textContent: `${what}: ${REASONS[miss.reason] ?? miss.reason}${near}.` });
+  });
+  $("dropped").replaceChildren(...misses);
+  $("dropped-panel").hidden = misses.length === 0;
+  $("dropped-panel").open = result.recognitions.length === 0;
+}
+
+function timings(stages = {}) {
+  const total = stages.total ?? 1;
+  const rows = Object.entries(stages).sort(([a], [b]) => (a === "total") - (b === "total"));
+  $("timings").replaceChildren(
+    ...rows.flatMap(([name, ms]) => {
+      const fill = element("i");
+      fill.style.width = percent(Math.min(ms, total), total || 1);
+      const bar = element("span", { className: "bar" }, fill);
+      return [
+        element("dt", { textContent: name, className: name === "total" ? "total" : "" }),
+        element("dd", {}, bar, element("span", { className: "ms", textContent: `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms` })),
+      ];
+    }),
+  );
+}

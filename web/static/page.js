@@ -1,0 +1,270 @@
+// Wires the page: choose or make a gallery, send a photo, follow its job, show the answer.
+
+import * as api from "./api.js";
+import { clear, draw, element, thumbnails } from "./answer.js";
+
+const $ = (id) => document.getElementById(id);
+const STATES = {
+  uploading: "Uploading…",
+  queued: "Accepted. Waiting for a free worker…",
+  processing: "A worker is looking at it…",
+  succeeded: "Done.",
+  failed: "The job failed.",
+  canceled: "Canceled.",
+};
+const ORDER = ["uploading", "queued", "processing", "succeeded"];
+let current = null; // the job on screen
+
+function complain(place, failure) {
+  if (!failure) return $(place).replaceChildren();
+  const title = element("strong", { textContent: `${failure.title ?? "Something went wrong"}. ` });
+  const code = element("code", { textContent: failure.code ?? "page_error" });
+  const box = element("div", { className: "notice bad" }, title, failure.detail ?? String(failure), " (", code, ")");
+  const listed = (failure.errors ?? []).filter((error) => error.name);
+  if (listed.length > 1) {
+    box.append(element("ul", {}, ...listed.map((error) => element("li", { textContent: `${error.name}: ${error.detail}` }))));
+  }
+  return $(place).replaceChildren(box);
+}
+
+// ---- galleries
+
+async function showGalleries(chosen) {
+  const { galleries } = await api.galleries();
+  const select = $("gallery");
+  const wanted = chosen ?? select.value;
+  select.replaceChildren(...galleries.map(({ name, item_count: count }) => element("option", { value: name, textContent: `${name} (${count})` })));
+  if (galleries.some(({ name }) => name === wanted)) select.value = wanted;
+  $("gallery-choice").hidden = $("add-panel").hidden = galleries.length === 0;
+  $("gallery-hint").hidden = galleries.length > 0;
+  if (!galleries.length) $("create-panel").open = true;
+  else await showGallery();
+}
+
+async function showGallery() {
+  const name = $("gallery").value;
+  const [facts, page] = await Promise.all([api.gallery(name), api.items(name, 12)]);
+  const count = facts.item_count;
+  $("gallery-facts").textContent = count ? `${count} ${count === 1 ? "picture" : "pictures"}, version ${facts.version}` : "Still empty: add labelled pictures below.";
+  $("items").replaceChildren(...thumbnails(name, page.items.map(({ id, label }) => ({ item_id: id, label }))).children);
+  if (!count) $("add-panel").open = true;
+}
+
+async function createGallery(event) {
+  event.preventDefault();
+  complain("gallery-error");
+  try {
+    const made = await api.createGallery($("create-name").value.trim());
+    $("create-form").reset();
+    $("create-panel").open = false;
+    await showGalleries(made.name);
+    $("add-panel").open = true;
+    $("add-files").focus();
+  } catch (failure) {
+    complain("gallery-error", failure);
+  }
+}
+
+function labelOf(file) {
+  return file.name.replace(/\.[^.]*$/, "").replace(/[\s_-]*\d*$/, "").replace(/[_-]+/g, " ").trim() || file.name;
+}
+
+async function addPictures(event) {
+  event.preventDefault();
+  complain("add-status");
+  const files = [...$("add-files").files];
+  const size = Number(document.body.dataset.maxFiles);
+  const button = event.submitter ?? $("add-form").querySelector("button");
+  button.disabled = true;
+  try {
+    const results = [];
+    for (let start = 0; start < files.length; start += size) {
+      const form = new FormData();
+      for (const file of files.slice(start, start + size)) {
+        form.append("images", file);
+        if ($("add-by-name").checked) form.append("labels", labelOf(file));
+      }
+      if (!$("add-by-name").checked) form.append("labels", $("add-label").value.trim());
+      if ($("add-main-body").checked) form.append("crop", "main_body");
+      $("add-status").textContent = `Sending ${files.length} pictures…`;
+      const job = await api.enroll($("gallery").value, form);
+      const done = await api.follow(job, ({ progress }) => {
+        $("add-status").textContent = progress?.total ? `Added ${start + progress.done} of ${files.length}…` : "Waiting for a free worker…";
+      });
+      if (done.status !== "succeeded") throw done.error ? jobFailure(done) : new api.Failure("Not added", "The job was canceled.", "canceled");
+      results.push(...done.result.items);
+    }
+    $("add-form").reset();
+    nameLabels();
+    await showGalleries();
+    reportAdded(results);
+  } catch (failure) {
+    complain("add-status", failure);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+function reportAdded(results) {
+  const count = (status) => results.filter((item) => item.status === status).length;
+  const parts = [`${count("added")} added`];
+  if (count("duplicate")) parts.push(`${count("duplicate")} there already`);
+  const rejected = results.filter((item) => item.status === "rejected");
+  const box = element("div", { className: rejected.length ? "notice bad" : "notice good" }, `${parts.join(", ")}${rejected.length ? `, ${rejected.length} not usable:` : "."}`);
+  if (rejected.length) box.append(element("ul", {}, ...rejected.map(({ name, error }) => element("li", { textContent: `${name}: ${error?.message ?? error?.detail ?? error?.code ?? "rejected"}` }))));
+  $("add-status").replaceChildren(box);
+}
+
+function nameLabels() {
+  const byName = $("add-by-name").checked;
+  $("add-label").disabled = byName;
+  $("add-label").required = !byName;
+}
+
+// ---- the photo
+
+function jobFailure(job) {
+  const { code, message, detail, title } = job.error ?? {};
+  return new api.Failure(title ?? "The picture could not be recognised", message ?? detail ?? "", code ?? "failed");
+}
+
+function options() {
+  const chosen = {};
+  for (const field of $("options").querySelectorAll("[name]")) {
+    if (field.value !== "") chosen[field.name] = field.type === "number" ? Number(field.value) : field.value;
+  }
+  return chosen;
+}
+
+function showState(status) {
+  $("progress").hidden = false;
+  $("state").textContent = STATES[status] ?? status;
+  $("cancel").hidden = !(status === "queued" || status === "processing");
+  const ended = status === "failed" || status === "canceled";
+  const now = ended ? Math.max(1, ORDER.indexOf(current?.started_at ? "processing" : "queued")) : ORDER.indexOf(status);
+  for (const [position, step] of [...$("steps").children].entries()) {
+    step.className = position < now || status === "succeeded" ? "done" : position > now ? "" : ended ? "failed" : "now";
+    if (position === now) step.setAttribute("aria-current", "step");
+    else step.removeAttribute("aria-current");
+  }
+}
+
+async function sendPhoto(file) {
+  complain("photo-error");
+  if (!$("gallery").value) {
+    complain("photo-error", { title: "No gallery yet", detail: "Create a gallery and add labelled pictures first.", code: "no_gallery" });
+    return;
+  }
+  clear();
+  current = null;
+  showPicture(URL.createObjectURL(file), file.name);
+  showState("uploading");
+  const form = new FormData();
+  form.append("gallery", $("gallery").value);
+  form.append("image", file);
+  form.append("options", JSON.stringify(options()));
+  try {
+    const job = await api.recognize(form);
+    history.replaceState(null, "", `#${job.id}`);
+    await showJob(job);
+  } catch (failure) {
+    $("progress").hidden = true;
+    $("picture").hidden = true;
+    complain("photo-error", failure);
+  }
+}
+
+async function showJob(job) {
+  current = job;
+  showState(job.status);
+  const isCurrent = () => current?.id === job.id;
+  const done = await api.follow(job, (seen) => {
+    if (!isCurrent()) return; // another photo was sent meanwhile
+    current = seen;
+    showState(seen.status);
+  });
+  if (!isCurrent()) return;
+  current = done;
+  showState(done.status);
+  draw(done);
+  if (done.status === "failed") complain("photo-error", jobFailure(done));
+  $("answer-heading").focus({ preventScroll: true });
+}
+
+function showPicture(address, name) {
+  const shown = $("shown");
+  if (shown.src.startsWith("blob:")) URL.revokeObjectURL(shown.src);
+  shown.src = address;
+  $("caption").textContent = name;
+  $("picture").hidden = false;
+}
+
+async function openLinkedJob() {
+  const id = location.hash.slice(1);
+  if (!id.startsWith("rec_")) return;
+  try {
+    const job = await api.recognition(id);
+    clear();
+    showPicture(`${job.links.self}/image`, job.request.image.name);
+    await showJob(job);
+  } catch (failure) {
+    complain("photo-error", failure);
+  }
+}
+
+function acceptPhotos() {
+  const drop = $("drop");
+  const take = (files) => {
+    const [file] = [...files].filter(({ type }) => type === "" || type.startsWith("image/"));
+    if (file) sendPhoto(file);
+    else if (files.length) complain("photo-error", { title: "Not a picture", detail: "Choose a picture file.", code: "not_a_picture" });
+  };
+  $("photo").addEventListener("change", (event) => {
+    take(event.target.files);
+    event.target.value = ""; // the same file may be chosen again
+  });
+  for (const name of ["dragenter", "dragover"]) drop.addEventListener(name, () => drop.classList.add("over"));
+  for (const name of ["dragleave", "drop"]) drop.addEventListener(name, () => drop.classList.remove("over"));
+  drop.addEventListener("dragover", (event) => event.preventDefault());
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    take(event.dataTransfer.files);
+  });
+  document.addEventListener("paste", (event) => {
+    if (event.clipboardData?.files.length) take(event.clipboardData.files);
+  });
+}
+
+// ---- the whole
+
+async function showReady() {
+  const { ready, detail } = await api.isReady();
+  $("ready").textContent = ready ? "Ready" : "Not ready";
+  $("ready").className = ready ? "pill good" : "pill bad";
+  $("ready").title = ready ? "A worker with loaded models is waiting." : detail ?? "No worker answers at the moment; jobs wait until one does.";
+}
+
+async function start() {
+  acceptPhotos();
+  $("create-form").addEventListener("submit", createGallery);
+  $("add-form").addEventListener("submit", addPictures);
+  $("add-by-name").addEventListener("change", nameLabels);
+  nameLabels();
+  $("gallery").addEventListener("change", () => showGallery().catch((failure) => complain("gallery-error", failure)));
+  $("cancel").addEventListener("click", () => api.cancel(current).catch((failure) => complain("photo-error", failure)));
+  $("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText($("raw").textContent);
+    $("copy").textContent = "Copied";
+  });
+  addEventListener("hashchange", openLinkedJob);
+  showReady();
+  setInterval(showReady, 15000);
+  try {
+    await showGalleries();
+  } catch (failure) {
+    complain("gallery-error", failure);
+  }
+  await openLinkedJob();
+}
+
+start();

@@ -1,0 +1,184 @@
+"""Reads the two kinds of upload, as multipart/form-data or JSON, into frozen requests that have been checked."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from infra.addresses import check_url
+from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
+from infra.fetch import fetch
+from web.images import ImageHeader, Upload, check_image, check_images, clean_name
+from web.schemas import (
+    EnrollmentFields,
+    ImageBase64,
+    ImageUrl,
+    RecognitionFields,
+    RecognitionRequest,
+    parse,
+    parse_json,
+    unknown_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from werkzeug.datastructures import FileStorage
+
+    from infra.settings import Settings
+
+DATA_URL = re.compile(r"data:[\w/+.-]*;base64,")
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """One photo to recognise; `options` holds only what the client named."""
+
+    gallery: str
+    upload: Upload
+    header: ImageHeader
+    options: dict[str, Any]
+    webhook_url: str | None
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """Pictures to add to a gallery; `labels` has one for each of `uploads`."""
+
+    uploads: list[Upload]
+    headers: list[ImageHeader]
+    labels: list[str]
+    crop: str
+    webhook_url: str | None
+
+
+def read_recognition(settings: Settings) -> Recognition:
+    """The current request as a recognition. Raises InvalidRequest, InvalidOptions, TooManyFiles, RejectedImage, the
+    address errors for a webhook or image URL, and the fetch errors for the latter.
+    """
+    if request.mimetype == "application/json":
+        sent = parse(RecognitionRequest, parse_json(request.get_data(cache=False)))
+        webhook_url = sent.webhook.url if sent.webhook else None
+        _check_webhook(webhook_url, settings)
+        upload = _json_image(sent.image, settings)
+        gallery, options = sent.gallery, sent.options
+    else:
+        files, fields = _multipart({"image": 1}, RecognitionFields.model_fields)
+        if "options" in fields:
+            fields["options"] = parse_json(fields["options"], "/options")
+        read = parse(RecognitionFields, fields)
+        webhook_url = read.webhook_url
+        _check_webhook(webhook_url, settings)
+        upload = files["image"][0]
+        gallery, options = read.gallery, read.options
+    header = check_image(upload, settings.images)
+    return Recognition(gallery, upload, header, options.model_dump(exclude_unset=True), webhook_url)
+
+
+def read_enrollment(settings: Settings) -> Enrollment:
+    """The current request as an enrolment. Raises as `read_recognition`; one bad picture refuses the whole request."""
+    allowed = {"images": settings.web.max_files}
+    files, fields = _multipart(allowed, EnrollmentFields.model_fields, lists=("labels",))
+    read = parse(EnrollmentFields, fields)
+    uploads = files["images"]
+    labels = [label.strip() for label in read.labels]
+    if len(labels) == 1:
+        labels *= len(uploads)
+    if len(labels) != len(uploads):
+        detail = f"{len(labels)} labels for {len(uploads)} pictures: send one label for all, or one for each"
+        raise InvalidRequest(detail + ".", errors=[{"pointer": "/labels", "detail": detail}])
+    if "" in labels:
+        detail = "a label must not be blank"
+        pointer = f"/labels/{labels.index('')}"
+        raise InvalidRequest(detail + ".", errors=[{"pointer": pointer, "detail": detail}])
+    _check_webhook(read.webhook_url, settings)
+    headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
+    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url)
+
+
+def _multipart(
+    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = ()
+) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
+    """The files by field and the text fields of the current request; every name is checked first."""
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("Send the body as multipart/form-data or as application/json.")
+    files = _files()
+    allowed = [*file_limits, *text_names]
+    errors = [
+        {"pointer": f"/{name}", "detail": unknown_name(name, allowed)}
+        for name in [*files, *request.form]
+        if name not in allowed
+    ]
+    errors += [
+        {"pointer": f"/{name}", "detail": "this is a text field, not a file"} for name in files if name in text_names
+    ]
+    for name in file_limits:
+        if name in request.form:
+            errors.append({"pointer": f"/{name}", "detail": "send this as a file: its part needs a filename"})
+        elif not files.get(name):
+            errors.append({"pointer": f"/{name}", "detail": "this file is required"})
+    for name in request.form:
+        if name not in lists and len(request.form.getlist(name)) > 1:
+            errors.append({"pointer": f"/{name}", "detail": "this field is given more than once"})
+    if errors:
+        raise InvalidRequest(
+            "; ".join(f"{e['pointer'].removeprefix('/')}: {e['detail']}" for e in errors), errors=errors
+        )
+    for name, limit in file_limits.items():
+        if len(files[name]) > limit:
+            raise TooManyFiles(f"{len(files[name])} files in {name!r}, at most {limit} are allowed.", max_files=limit)
+    uploads = {name: [Upload(file.read(), clean_name(file.filename)) for file in files[name]] for name in file_limits}
+    fields = {name: request.form.getlist(name) if name in lists else request.form[name] for name in request.form}
+    return uploads, fields
+
+
+def _files() -> dict[str, list[FileStorage]]:
+    """The request's files. A form of too many parts looks to werkzeug like a body that is too large."""
+    try:
+        return {name: request.files.getlist(name) for name in request.files}
+    except RequestEntityTooLarge:
+        limit = request.max_content_length
+        if limit is not None and request.content_length is not None and request.content_length <= limit:
+            raise TooManyFiles("The form has too many parts, or a text field in it is too long.") from None
+        raise
+
+
+def _json_image(image: dict[str, Any], settings: Settings) -> Upload:
+    if len({"base64", "url"} & image.keys()) != 1:
+        detail = "give exactly one of 'base64' and 'url'"
+        raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
+    if "base64" in image:
+        sent = parse(ImageBase64, image, "/image")
+        return Upload(_from_base64(sent.base64), clean_name(sent.name))
+    linked = parse(ImageUrl, image, "/image")
+    data = fetch(
+        linked.url,
+        timeout_s=settings.web.url_timeout_s,
+        max_bytes=settings.web.max_body_bytes,
+        allow_private=settings.web.allow_private_urls,
+    )
+    return Upload(data, clean_name(linked.name or unquote(urlsplit(linked.url).path)))
+
+
+def _from_base64(text: str) -> bytes:
+    prefix = DATA_URL.match(text)
+    try:
+        return base64.b64decode("".join(text[prefix.end() if prefix else 0 :].split()), validate=True)
+    except (binascii.Error, ValueError):
+        detail = "not valid base64"
+        raise InvalidRequest(
+            f"image.base64 is {detail}.", errors=[{"pointer": "/image/base64", "detail": detail}]
+        ) from None
+
+
+def _check_webhook(url: str | None, settings: Settings) -> None:
+    """A webhook that could never be delivered is told now, not when the job is done."""
+    if url is not None:
+        check_url(url, settings.webhooks.allow_private, timeout_s=settings.web.url_timeout_s)
