@@ -13,6 +13,7 @@ from typing import Any
 
 PREFIXES = {"recognition": "rec", "enrollment": "enr"}
 PATHS = {"recognition": "/v1/recognitions", "enrollment": "/v1/enrollments"}
+QUEUES = ("recognize", "enroll", "deliver")  # Celery's, each a Redis list of this name
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 JOB_ID = re.compile(rf"(?:{'|'.join(PREFIXES.values())})_[0-7][{ALPHABET}]{{25}}")
 DELIVERY_ID = re.compile(rf"msg_[0-7][{ALPHABET}]{{25}}")
@@ -155,6 +156,7 @@ class LedgerStats:
     finished: dict[tuple[str, str], int] = field(default_factory=dict)  # (kind, status): how many ever
     deliveries_due: int = 0
     deliveries_pending: int = 0
+    messages: dict[str, int] = field(default_factory=dict)  # queue: messages not yet taken
     consumed_age_s: dict[str, float] = field(default_factory=dict)  # queue: since a worker last took a task
 
 

@@ -25,6 +25,7 @@ from infra.errors import InvalidCursor, JobExpired, JobFinished, JobNotFound, Jo
 from infra.job_records import (
     JOB_ID,
     PREFIXES,
+    QUEUES,
     Job,
     JobEvent,
     JobStatus,
@@ -259,7 +260,9 @@ class JobLedger:
             pipe.hgetall(scripts.TOTALS)
             pipe.zcount(scripts.DUE, "-inf", now)
             pipe.zcard(scripts.DUE)
-            opened, queued, oldest, totals, due, pending = pipe.execute()
+            for queue in QUEUES:
+                pipe.llen(queue)
+            opened, queued, oldest, totals, due, pending, *lengths = pipe.execute()
         finished: dict[tuple[str, str], int] = {}
         for name, count in totals.items():
             kind, _, status = name.partition(":")
@@ -271,6 +274,7 @@ class JobLedger:
             finished=finished,
             deliveries_due=due,
             deliveries_pending=pending,
+            messages=dict(zip(QUEUES, lengths, strict=True)),
             consumed_age_s=self.presence.consumed_age_s(),
         )
 

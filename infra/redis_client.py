@@ -20,7 +20,7 @@ def connect(url: str) -> redis.Redis:
     """A client with a connection pool, safe to share between threads; replies are `str`.
 
     A lost connection is tried three times within half a second, then redis.RedisError reaches the caller. So every
-    write to Redis here must be safe to repeat.
+    write to Redis here must be safe to repeat. A server that accepts and stays silent is not asked twice.
     """
     return redis.Redis.from_url(
         url,
@@ -28,7 +28,7 @@ def connect(url: str) -> redis.Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=REPLY_TIMEOUT_S,
         health_check_interval=10,
-        retry=Retry(ExponentialBackoff(cap=0.25, base=0.05), 3),
+        retry=Retry(ExponentialBackoff(cap=0.25, base=0.05), 3, supported_errors=(redis.ConnectionError,)),
         **({} if is_socket(url) else {"socket_keepalive": True}),
     )
 
