@@ -85,10 +85,19 @@ class RedisServer:
     """A Redis server of our own on `folder`; `port` adds a loopback TCP port to the unix socket.
 
     `url` is the port's if there is one, else the socket's. `with RedisServer(folder) as server:` starts and stops it.
+    `wrapper` are words before the command: infra.bound ends the server with its launcher.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, binary: Binary | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        binary: Binary | None = None,
+        wrapper: tuple[str, ...] = (),
+    ) -> None:
         self._binary = binary or find_binary()
+        self._wrapper = wrapper
         # A newer server writes files that an older one cannot read: one folder for each major version.
         self.folder = folder.absolute() / f"redis-{self._binary.version[0]}"
         self.socket = _socket_path(self.folder)
@@ -163,7 +172,8 @@ class RedisServer:
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
         }
-        return [str(self._binary.path), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        words = [*self._wrapper, str(self._binary.path)]
+        return [*words, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def _take_lock(self) -> None:
         lock = (self.folder / "launcher.lock").open("a+", encoding="utf-8")

@@ -1,0 +1,313 @@
+"""Runs the whole service on one machine: Redis, web, worker, courier and keeper as child processes.
+
+`shitu up`, the demo and the end-to-end tests use it: `with Stack(settings) as stack: stack.base_url`. The commands of the
+single processes are those that the container image runs as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from infra.errors import ConfigurationError, NotReady
+from infra.redis_server import RedisServer, wait_until_ready
+from infra.supervisor import ChildProcess, Supervised, Supervisor, binding
+from infra.webhooks import signing_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from infra.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where such a server is asked
+EXITS_BEFORE_GIVING_UP = 3
+READY_POLL_S = 0.1
+WEB_DRAIN_S = 10
+BACKLOG = 512
+REDIS_KILLED_WITHIN_S = 2.0
+
+
+def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
+    """The HTTP front; `bind` replaces the settings' host and port (`fd://3` is an inherited socket)."""
+    return (
+        *(sys.executable, "-m", "gunicorn", "web.app:create_app()"),
+        *("--bind", bind or f"{_bracketed(settings.web.host)}:{settings.web.port}"),
+        # Threads, for an open event stream holds one; a single process, for it does next to nothing itself.
+        *("--worker-class", "gthread", "--workers", "1", "--threads", str(settings.web.threads)),
+        *("--timeout", "60", "--graceful-timeout", str(WEB_DRAIN_S), "--keep-alive", "15"),
+        *("--no-control-socket", "--log-level", "warning"),
+    )
+
+
+def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
+    """The process that loads the models; how many jobs at a time is `worker.app`'s to set from the settings."""
+    return _celery(settings, "recognize,enroll", name)
+
+
+def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:
+    """The process that delivers webhooks: it waits on strangers, so that no model process has to."""
+    pool = ("--pool", "threads", "--concurrency", str(settings.webhooks.concurrency))
+    return (*_celery(settings, "deliver", name), *pool)
+
+
+def keeper_command() -> tuple[str, ...]:
+    """The process that repairs what the queue lost."""
+    return (sys.executable, "-m", "worker.keeper")
+
+
+def _celery(settings: Settings, queues: str, name: str) -> tuple[str, ...]:
+    return (
+        *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", queues, "-n", f"{name}@%h"),
+        *("--loglevel", settings.log.level, "--without-gossip", "--without-mingle", "--without-heartbeat"),
+    )
+
+
+class Stack:
+    """The processes of the service, as a context manager; `settings` with what the launcher chose filled in.
+
+    `processes` holds them by name: redis (unless REDIS_URL is set), web, worker (worker-2, ...), courier, keeper.
+    `say(name, line)` gets every line they write, and the launcher's own under their name. `progress(line)` tells what is
+    being waited for. `restart=False` leaves dead processes dead, for tests of what then happens.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workers: int = 1,
+        restart: bool = True,
+        say: Callable[[str, str], None] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._workers = workers
+        self._restart = restart
+        self._say = say or (lambda _name, _line: None)
+        self._progress = progress or (lambda _line: None)
+        self._supervisor: Supervisor | None = None
+        self._listener: socket.socket | None = None
+        self._stopping = threading.Lock()
+
+    @property
+    def processes(self) -> dict[str, Supervised]:
+        """The processes by name; empty before the start and after the stop."""
+        return self._supervisor.processes if self._supervisor else {}
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is asked, without a slash at the end."""
+        host = EVERYWHERE.get(self.settings.web.host, self.settings.web.host)
+        return f"http://{_bracketed(host)}:{self.settings.web.port}"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the log files, one for each process."""
+        return self.settings.data_dir / "logs"
+
+    def start(self, timeout_s: float = 120.0) -> None:
+        """Returns when the service is ready: a worker with loaded models takes tasks.
+
+        Raises ConfigurationError (the port is taken), RedisUnavailable, NotReady with what the processes last said.
+        Nothing is left running then.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._listen()
+            self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+            self._supervisor = Supervisor(self._say)
+            self._start_redis()
+            keys = signing_keys(self.settings)
+            self.settings = replace(self.settings, webhooks=replace(self.settings.webhooks, secret=keys))
+            self._start_processes()
+            self._wait_until_ready(deadline, timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops everything: the front first, then the workers when they have drained, the keeper, and Redis last."""
+        with self._stopping:
+            supervisor = self._supervisor
+            if self._listener is not None:
+                self._listener.close()  # from here on a caller is refused instead of left waiting
+                self._listener = None
+            if supervisor is None:
+                return
+            names = list(supervisor.processes)
+            supervisor.stop("web")
+            supervisor.stop(*(name for name in names if name.startswith(("worker", "courier"))))
+            supervisor.stop("keeper")
+            supervisor.stop("redis")
+            supervisor.close()
+            self._supervisor = None
+
+    def kill(self) -> None:
+        """Ends all processes at once. May be called from a signal handler while `stop` waits; `stop` then returns."""
+        if self._supervisor is not None:
+            self._supervisor.kill()
+
+    def add_worker(self) -> Supervised:
+        """Starts one more worker, named worker-2, worker-3, ...; it is not waited for."""
+        count = sum(name.startswith("worker") for name in self.processes)
+        name = "worker" if count == 0 else f"worker-{count + 1}"
+        drain_s = self.settings.worker.shutdown_s + 10
+        return self._add(name, worker_command(self.settings, name), drain_s, threads=self.settings.worker.threads)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _listen(self) -> None:
+        """Opens the web's socket here: no port is lost between choosing it and using it, nor while the web restarts."""
+        host = self.settings.web.host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._listener = socket.create_server((host, self.settings.web.port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            where = f"{_bracketed(host)}:{self.settings.web.port}"
+            raise ConfigurationError(
+                [f"SHITU_WEB__PORT: cannot listen on {where} ({error.strerror}); choose another one, or 0 for any"]
+            ) from error
+        port = self._listener.getsockname()[1]
+        self.settings = replace(self.settings, web=replace(self.settings.web, port=port))
+
+    def _start_redis(self) -> None:
+        if self.settings.redis_url is not None:
+            self._progress("waiting for the Redis of REDIS_URL")
+            wait_until_ready(self.settings.redis_url)
+            return
+        self._progress("starting Redis")
+        server = RedisServer(self.settings.data_dir / "redis", wrapper=tuple(binding(signal.SIGTERM)))
+        self._supervised().add("redis", _Redis(server), stop_timeout_s=15.0, restart=self._restart)
+        self.settings = replace(self.settings, redis_url=server.url)
+
+    def _start_processes(self) -> None:
+        metrics = self.settings.data_dir / "metrics"
+        shutil.rmtree(metrics, ignore_errors=True)  # the counters of processes that are no more
+        metrics.mkdir()
+        self._progress("starting web, worker, courier and keeper")
+        listener = self._listener.fileno() if self._listener else -1
+        self._add("web", web_command(self.settings, f"fd://{listener}"), WEB_DRAIN_S + 5, pass_fds=(listener,))
+        for _ in range(self._workers):
+            self.add_worker()
+        self._add("courier", courier_command(self.settings), self.settings.worker.shutdown_s + 10)
+        self._add("keeper", keeper_command(), 10.0)
+
+    def _add(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        stop_timeout_s: float,
+        *,
+        threads: int = 1,
+        pass_fds: tuple[int, ...] = (),
+    ) -> Supervised:
+        child = ChildProcess(
+            name, command, self._environment(threads), self.logs / f"{name}.log", self._say, pass_fds=pass_fds
+        )
+        return self._supervised().add(name, child, stop_timeout_s=stop_timeout_s, restart=self._restart)
+
+    def _environment(self, threads: int) -> dict[str, str]:
+        """What a child sees: this process's environment, with the settings in place of whatever set them."""
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("SHITU_") and name != "REDIS_URL"
+        }
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {
+            **inherited,
+            **self.settings.to_env(),
+            "OMP_NUM_THREADS": str(threads),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.settings.data_dir / "metrics"),
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONUNBUFFERED": "1",
+            # A stopped worker finishes what it can and gives the rest back.
+            "REMAP_SIGTERM": "SIGQUIT",
+        }
+
+    def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
+        told = ""
+        while True:
+            ready, detail = ask_ready(self.base_url)
+            if ready:
+                return
+            if detail != told:
+                told = detail
+                self._progress(f"waiting: {detail}")
+            for name, process in self.processes.items():
+                if process.exits >= (EXITS_BEFORE_GIVING_UP if self._restart else 1):
+                    raise NotReady(f"The process {name} does not start ({process.running.ended()}).{self._words(name)}")
+            if time.monotonic() > deadline:
+                words = "".join(self._words(name) for name in self.processes if name.startswith(("web", "worker")))
+                raise NotReady(f"The service was not ready within {timeout_s:g} s: {detail}{words}")
+            time.sleep(READY_POLL_S)
+
+    def _words(self, name: str) -> str:
+        running = self.processes[name].running
+        said = running.last_words() if isinstance(running, ChildProcess) else ""
+        return f"\n--- the last lines of {self.logs / name}.log\n{said}" if said else ""
+
+    def _supervised(self) -> Supervisor:
+        if self._supervisor is None:
+            raise NotReady("The stack is not started.")
+        return self._supervisor
+
+
+class _Redis:
+    """The embedded server as a supervised process."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    @property
+    def pid(self) -> int | None:
+        return self._server.pid
+
+    def start(self) -> None:
+        self._server.stop()  # releases what a server that died has left
+        self._server.start()
+
+    def ended(self) -> str:
+        return "not running any more; see redis.log in its data folder"
+
+    def stop(self, timeout_s: float) -> None:
+        self._server.stop(timeout_s)
+
+    def kill(self) -> None:
+        self._server.stop(REDIS_KILLED_WITHIN_S)  # even in a hurry: what it has not written is lost
+
+
+def ask_ready(base_url: str, timeout_s: float = 5.0) -> tuple[bool, str]:
+    """Whether the service at `base_url` is ready, and what it says about it."""
+    try:
+        with urllib.request.urlopen(f"{base_url}/readyz", timeout=timeout_s) as response:  # noqa: S310 - our own URL
+            return True, str(json.load(response).get("detail", ""))
+    except urllib.error.HTTPError as error:
+        with error:
+            try:
+                return False, str(json.load(error).get("detail", "")) or f"status {error.code}"
+            except ValueError:
+                return False, f"status {error.code}"
+    except (OSError, ValueError):
+        return False, "The web server does not answer yet."
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
