@@ -28,10 +28,8 @@ UNPRINTED = ("redis_url", "secret")  # may hold a password: never echoed in an e
 
 def _redis_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in REDIS_SCHEMES:
+    if parts.scheme not in REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname):
         raise ValueError("expected redis://host:port/db, rediss://… or unix:///path/to/redis.sock")
-    if parts.scheme == "unix" and not parts.path:
-        raise ValueError("expected unix:///path/to/redis.sock")
     return url
 
 
