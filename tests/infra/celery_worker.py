@@ -1,0 +1,28 @@
+"""A Celery application for tests/infra/test_queue.py: its tasks note in Redis what they were given."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from infra.queue import DELIVER, RECOGNIZE, make_celery
+from infra.redis_client import connect
+from infra.settings import load_settings
+
+settings = load_settings()
+app = make_celery(settings)
+
+
+@app.task(name=RECOGNIZE)
+def recognize(job_id: str) -> None:
+    """Notes the run; a job called `hang` blocks in its first run, so that a test can kill it there."""
+    client = connect(settings.redis_url or "")
+    runs = client.rpush(f"ran:{job_id}", os.getpid())
+    if job_id == "hang" and runs == 1:
+        time.sleep(60)
+
+
+@app.task(name=DELIVER)
+def deliver(delivery_id: str) -> None:
+    """Notes the run."""
+    connect(settings.redis_url or "").rpush(f"ran:{delivery_id}", os.getpid())
