@@ -133,6 +133,7 @@ class WebhookState(Answer):
     status: Literal["pending", "delivered", "failed", "disabled"]
     attempts: int
     last_status: int | None
+    id: str | None = Field(description="The webhook-id of its message; null until the job ends.")
 
 
 class JobError(Answer):
@@ -154,6 +155,7 @@ class Job(Answer):
     completed_at: str | None
     expires_at: str | None
     attempts: int
+    cancel_requested: bool
     progress: dict[str, Any] | None
     links: JobLinks
     request: dict[str, Any]
@@ -187,6 +189,7 @@ class Gallery(Answer):
     name: str
     version: int
     item_count: int
+    created_at: str
     embedder_digest: str | None
     dim: int | None
     links: GalleryLinks

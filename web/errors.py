@@ -91,12 +91,12 @@ def _mark_response(response: Response) -> Response:
 
 def _service_error(error: ServiceError) -> Response:
     if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("%s %s: %s", request.method, request.path, error.code, exc_info=error)
+        _log(error.code, error)
     return problem(error)
 
 
 def _redis_error(error: redis.exceptions.RedisError) -> Response:
-    log.error("%s %s: Redis failed", request.method, request.path, exc_info=error)
+    _log("Redis failed", error)
     return problem(RedisUnavailable("The job ledger cannot be reached at the moment. Nothing was accepted."))
 
 
@@ -131,5 +131,11 @@ def _translated(status: int) -> ServiceError:
 
 
 def _unknown_error(error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    _log("failed", error)
     return problem(ServiceError("The service failed to answer this request; the log has it under the request id."))
+
+
+def _log(what: str, error: Exception) -> None:
+    """The whole of an error, under the request id that the client was told."""
+    fields = {"request_id": g.get("request_id", ""), "method": request.method, "path": request.path}
+    log.error("request: %s", what, exc_info=error, extra=fields)

@@ -146,6 +146,7 @@ def describe(manifest: GalleryManifest) -> dict[str, Any]:
         "name": manifest.name,
         "version": manifest.version,
         "item_count": manifest.item_count,
+        "created_at": manifest.created_at,
         "embedder_digest": manifest.embedder_digest,
         "dim": manifest.dim,
         "links": {"self": link, "items": f"{link}/items", "versions": f"{link}/versions"},

@@ -1,0 +1,132 @@
+"""An application on the tests' real Redis, and a hand that does the worker's part through the ledger's own API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from infra.galleries import Item
+
+from infra.jobs import JobLedger
+from infra.settings import Settings
+from tests.web.pictures import picture
+from web.app import create_app
+from web.services import EXTENSION, Services
+
+EMBEDDER = "a" * 64
+
+
+@pytest.fixture
+def app(settings: Settings) -> Flask:
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def service(app: Flask) -> Services:
+    found = app.extensions[EXTENSION]
+    assert isinstance(found, Services)
+    return found
+
+
+@pytest.fixture
+def drinks(service: Services) -> str:
+    """A gallery of four pictures: two labels, two of each."""
+    fill_gallery(service, "drinks", ["tea", "tea", "cola", "cola"])
+    return "drinks"
+
+
+def fill_gallery(service: Services, name: str, labels: list[str]) -> tuple[Item, ...]:
+    """A gallery with a noisy picture for each label, written as the worker writes it."""
+    service.galleries.create(name)
+    items = []
+    for position, label in enumerate(labels):
+        key = service.objects.put_image(picture(seed=position))
+        sha256 = key.rpartition("/")[2].partition(".")[0]
+        items.append(
+            Item(
+                id=f"itm_{position}",
+                label=label,
+                image_key=key,
+                sha256=sha256,
+                box=None,
+                added_at="2026-01-01T00:00:00Z",
+            )
+        )
+    embeddings = np.eye(len(items), 8, dtype=np.float32)
+    service.galleries.add(name, items, embeddings, EMBEDDER)
+    return tuple(items)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Does what a worker would tell the ledger."""
+
+    ledger: JobLedger
+
+    def finish(self, job_id: str, result: dict[str, Any]) -> None:
+        lease = self.ledger.start(job_id)
+        assert lease is not None
+        assert self.ledger.succeed(lease, result)
+
+    def fail(self, job_id: str, code: str) -> None:
+        lease = self.ledger.start(job_id)
+        assert lease is not None
+        assert self.ledger.fail(lease, {"code": code, "message": "It could not be done.", "retryable": False})
+
+
+@pytest.fixture
+def hand(service: Services) -> Hand:
+    return Hand(service.ledger)
+
+
+def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any]:
+    """A result as the worker writes it: one body recognised, one dropped."""
+    match = {"label": "tea", "similarity": 0.91, "item_id": "itm_0", "image_key": "images/00/00"}
+    other = {"label": "cola", "similarity": 0.42, "item_id": "itm_2", "image_key": "images/00/01"}
+    return {
+        "image": {"width": 640, "height": 480},
+        "gallery": {"name": gallery, "version": 2, "items": 4},
+        "models": {
+            "detector": {"name": "shitu-detector", "digest": "d" * 64},
+            "embedder": {"name": "shitu-embedder", "digest": EMBEDDER},
+        },
+        "recognitions": [
+            {
+                "box": [60, 90, 260, 420],
+                "confidence": 0.93,
+                "source": "detection",
+                "label": "tea",
+                "similarity": 0.91,
+                "matches": [match, other],
+            }
+        ],
+        "dropped": [
+            {
+                "box": [400, 120, 560, 400],
+                "confidence": 0.51,
+                "source": "detection",
+                "reason": "below_similarity_threshold",
+                "matches": [other],
+            }
+        ],
+        "reason": None,
+        "timings_ms": {
+            "fetch": 1.2,
+            "decode": 6.0,
+            "detect": 21.5,
+            "crop": 0.3,
+            "embed": 17.8,
+            "search": 0.1,
+            "total": 47.1,
+        },
+        **changes,
+    }

@@ -1,0 +1,194 @@
+"""Galleries over HTTP: made, filled, looked at, changed, gone back on."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from infra.settings import Settings
+from tests.web.conftest import fill_gallery
+from tests.web.pictures import picture
+from tests.web.test_recognitions import open_jobs, refused
+from web.app import create_app
+from web.services import Services
+
+URL = "/v1/galleries"
+
+
+def add(client: FlaskClient, name: str, pictures: list[bytes], **fields: Any) -> TestResponse:
+    images = [(io.BytesIO(data), f"{position}.jpg") for position, data in enumerate(pictures)]
+    return client.post(f"{URL}/{name}/items", data={"images": images, **fields}, content_type="multipart/form-data")
+
+
+def test_a_gallery_is_made_listed_shown_and_deleted(client: FlaskClient) -> None:
+    made = client.post(URL, json={"name": "drinks"})
+    assert made.status_code == 201
+    assert made.headers["Location"] == f"{URL}/drinks"
+    assert made.get_json()["item_count"] == 0
+    assert [gallery["name"] for gallery in client.get(URL).get_json()["galleries"]] == ["drinks"]
+    assert client.get(f"{URL}/drinks").get_json() == made.get_json()
+    refused(client.post(URL, json={"name": "drinks"}), 409, "gallery_exists")
+    deleted = client.delete(f"{URL}/drinks")
+    assert (deleted.status_code, deleted.data) == (204, b"")
+    refused(client.get(f"{URL}/drinks"), 404, "gallery_not_found")
+    assert client.get(URL).get_json() == {"galleries": []}
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "x" * 300, "with space"])
+def test_a_bad_name_is_refused(client: FlaskClient, name: str) -> None:
+    refused(client.post(URL, json={"name": name}), 422, "gallery_name_invalid")
+
+
+@pytest.mark.parametrize("body", [{}, {"title": "drinks"}, {"name": 5}, [], {"name": "drinks", "size": 1}])
+def test_a_bad_body_is_refused(client: FlaskClient, body: object) -> None:
+    refused(client.post(URL, json=body), 400, "invalid_request")
+
+
+def test_every_view_of_an_unknown_gallery_is_404(client: FlaskClient) -> None:
+    for method, path in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/items"),
+        ("DELETE", "/items?label=tea"),
+        ("DELETE", "/items/itm_0"),
+        ("GET", "/items/itm_0/image"),
+        ("GET", "/versions"),
+        ("POST", "/versions/1/activate"),
+    ):
+        refused(client.open(f"{URL}/nothing{path}", method=method), 404, "gallery_not_found")
+    refused(add(client, "nothing", [picture()], labels="tea"), 404, "gallery_not_found")
+
+
+def test_pictures_become_an_enrolment_job(client: FlaskClient, service: Services) -> None:
+    client.post(URL, json={"name": "drinks"})
+    response = add(client, "drinks", [picture(seed=1), picture(seed=2)], labels=["tea", "cola"], crop="main_body")
+    assert response.status_code == 202
+    job = response.get_json()
+    assert job["kind"] == "enrollment"
+    assert response.headers["Location"] == f"/v1/enrollments/{job['id']}"
+    assert client.get(response.headers["Location"]).get_json()["id"] == job["id"]
+    request = service.ledger.get(job["id"]).request
+    assert request["gallery"] == "drinks"
+    assert request["crop"] == "main_body"
+    assert [(item["name"], item["label"]) for item in request["items"]] == [("0.jpg", "tea"), ("1.jpg", "cola")]
+    assert service.objects.get(request["items"][1]["image_key"]) == picture(seed=2)
+    assert service.redis.llen("enroll") == 1
+
+
+def test_one_label_serves_for_all_pictures(client: FlaskClient, service: Services, drinks: str) -> None:
+    job = add(client, drinks, [picture(seed=1), picture(seed=2)], labels=" tea ").get_json()
+    request = service.ledger.get(job["id"]).request
+    assert [item["label"] for item in request["items"]] == ["tea", "tea"]
+    assert request["crop"] == "whole"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"labels": ["tea", "cola", "milk"]},
+        {"labels": ""},
+        {"labels": ["tea", "  "]},
+        {"labels": "x" * 201},
+        {"labels": "tea", "crop": "half"},
+        {"label": "tea"},
+    ],
+)
+def test_bad_labels_are_refused(client: FlaskClient, service: Services, drinks: str, fields: dict[str, Any]) -> None:
+    refused(add(client, drinks, [picture(seed=1), picture(seed=2)], **fields), 400, "invalid_request")
+    assert open_jobs(service) == 0
+
+
+def test_one_bad_picture_refuses_the_request_and_all_bad_ones_are_named(
+    client: FlaskClient, service: Services, drinks: str
+) -> None:
+    before = sorted(service.objects.list("images/"))
+    response = add(client, drinks, [picture(seed=9), b"", b"text", picture(seed=10)], labels="tea")
+    problem = refused(response, 422, "image_rejected")
+    assert [(error["pointer"], error["name"]) for error in problem["errors"]] == [
+        ("/images/1", "1.jpg"),
+        ("/images/2", "2.jpg"),
+    ]
+    assert open_jobs(service) == 0
+    assert sorted(service.objects.list("images/")) == before
+
+
+def test_too_many_pictures_are_refused(settings: Settings, client: FlaskClient, drinks: str) -> None:
+    small = create_app(replace(settings, web=replace(settings.web, max_files=2))).test_client()
+    problem = refused(add(small, drinks, [picture()] * 3, labels="tea"), 413, "too_many_files")
+    assert problem["max_files"] == 2
+    refused(add(small, drinks, [picture()] * 1100, labels="tea"), 413, "too_many_files")
+
+
+def test_items_come_in_pages_of_one_version(client: FlaskClient, service: Services, drinks: str) -> None:
+    first = client.get(f"{URL}/{drinks}/items?limit=3").get_json()
+    assert (first["total"], [item["label"] for item in first["items"]]) == (4, ["tea", "tea", "cola"])
+    client.delete(f"{URL}/{drinks}/items/itm_0")  # a change between pages hides nothing
+    second = client.get(f"{URL}/{drinks}/items", query_string={"limit": 3, "after": first["next_after"]}).get_json()
+    assert [item["id"] for item in first["items"] + second["items"]] == ["itm_0", "itm_1", "itm_2", "itm_3"]
+    assert second["next_after"] is None
+    assert second["version"] == first["version"]
+    assert client.get(f"{URL}/{drinks}/items").get_json()["total"] == 3
+
+
+def test_items_are_filtered_by_label(client: FlaskClient, drinks: str) -> None:
+    page = client.get(f"{URL}/{drinks}/items?label=cola").get_json()
+    assert [item["id"] for item in page["items"]] == ["itm_2", "itm_3"]
+    assert client.get(f"{URL}/{drinks}/items?label=milk").get_json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [("limit=0", "invalid_request"), ("colour=red", "invalid_request"), ("after=7", "invalid_cursor")],
+)
+def test_a_bad_query_is_refused(client: FlaskClient, drinks: str, query: str, code: str) -> None:
+    refused(client.get(f"{URL}/{drinks}/items?{query}"), 400, code)
+
+
+def test_an_items_picture_is_shown(client: FlaskClient, drinks: str) -> None:
+    (item, *_) = client.get(f"{URL}/{drinks}/items").get_json()["items"]
+    response = client.get(item["links"]["image"])
+    assert response.data == picture(seed=0)
+    assert response.content_type == "image/jpeg"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    refused(client.get(f"{URL}/{drinks}/items/itm_9/image"), 404, "item_not_found")
+
+
+def test_items_are_deleted_by_id_and_by_label(client: FlaskClient, drinks: str) -> None:
+    version = client.get(f"{URL}/{drinks}").get_json()["version"]
+    after_one = client.delete(f"{URL}/{drinks}/items/itm_0").get_json()
+    assert (after_one["version"], after_one["item_count"]) == (version + 1, 3)
+    after_label = client.delete(f"{URL}/{drinks}/items?label=cola").get_json()
+    assert (after_label["version"], after_label["item_count"]) == (version + 2, 1)
+    refused(client.delete(f"{URL}/{drinks}/items/itm_0"), 404, "item_not_found")
+
+
+@pytest.mark.parametrize("query", ["", "?all=true", "?label=tea&all=true"])
+def test_nothing_is_deleted_without_saying_what(client: FlaskClient, drinks: str, query: str) -> None:
+    refused(client.delete(f"{URL}/{drinks}/items{query}"), 400, "invalid_request")
+    assert client.get(f"{URL}/{drinks}").get_json()["item_count"] == 4
+
+
+def test_versions_can_be_gone_back_to(client: FlaskClient, drinks: str) -> None:
+    full = client.get(f"{URL}/{drinks}").get_json()
+    client.delete(f"{URL}/{drinks}/items?label=cola")
+    listed = client.get(f"{URL}/{drinks}/versions").get_json()
+    assert listed["current"] == full["version"] + 1
+    assert full["version"] in [version["version"] for version in listed["versions"]]
+    back = client.post(f"{URL}/{drinks}/versions/{full['version']}/activate").get_json()
+    assert back["item_count"] == 4
+    assert client.get(f"{URL}/{drinks}/items").get_json()["total"] == 4
+    refused(client.post(f"{URL}/{drinks}/versions/99/activate"), 404, "gallery_version_not_found")
+    refused(client.post(f"{URL}/{drinks}/versions/last/activate"), 404, "route_not_found")
+
+
+def test_an_old_version_can_be_looked_at(client: FlaskClient, service: Services) -> None:
+    fill_gallery(service, "shelf", ["a", "b"])
+    version = client.get(f"{URL}/shelf").get_json()["version"]
+    client.delete(f"{URL}/shelf/items?label=a")
+    assert client.get(f"{URL}/shelf/items?version={version}").get_json()["total"] == 2

@@ -1,0 +1,188 @@
+"""Asking about jobs: poll, wait, cancel, follow."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from infra.jobs import JobLedger
+from infra.settings import Settings
+from tests.web.conftest import Hand, recognition_result
+from tests.web.pictures import picture
+from tests.web.test_recognitions import refused
+from web.services import Services
+
+URL = "/v1/recognitions"
+
+
+@pytest.fixture
+def job_id(service: Services) -> str:
+    return service.ledger.create(
+        "recognition", {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}
+    ).id
+
+
+def test_an_open_job_says_when_to_look_again(client: FlaskClient, job_id: str) -> None:
+    response = client.get(f"{URL}/{job_id}")
+    assert response.status_code == 200
+    assert response.get_json()["status"] == "queued"
+    assert response.headers["Retry-After"] == "1"
+
+
+def test_a_finished_job_has_its_result_and_no_retry_after(client: FlaskClient, hand: Hand, job_id: str) -> None:
+    hand.finish(job_id, recognition_result())
+    response = client.get(f"{URL}/{job_id}")
+    assert response.get_json()["result"] == recognition_result()
+    assert "Retry-After" not in response.headers
+
+
+def test_the_etag_changes_with_the_job_only(client: FlaskClient, hand: Hand, job_id: str) -> None:
+    first = client.get(f"{URL}/{job_id}")
+    unchanged = client.get(f"{URL}/{job_id}", headers={"If-None-Match": first.headers["ETag"]})
+    assert unchanged.status_code == 304
+    assert unchanged.data == b""
+    assert unchanged.headers["Retry-After"] == "1"
+    hand.finish(job_id, recognition_result())
+    changed = client.get(f"{URL}/{job_id}", headers={"If-None-Match": first.headers["ETag"]})
+    assert changed.status_code == 200
+    assert changed.headers["ETag"] != first.headers["ETag"]
+
+
+@pytest.mark.parametrize("job_id", ["rec_00000000000000000000000000", "nonsense", "enr_x", "%2e%2e"])
+def test_unknown_ids_are_not_found(client: FlaskClient, job_id: str) -> None:
+    for method, path in (("GET", ""), ("POST", "/cancel"), ("GET", "/events"), ("GET", "/image")):
+        refused(client.open(f"{URL}/{job_id}{path}", method=method), 404, "job_not_found")
+
+
+def test_a_job_of_another_kind_is_not_found(client: FlaskClient, job_id: str) -> None:
+    refused(client.get(f"/v1/enrollments/{job_id}"), 404, "job_not_found")
+    refused(client.post(f"/v1/enrollments/{job_id}/cancel"), 404, "job_not_found")
+    assert client.get(f"{URL}/{job_id}").get_json()["status"] == "queued"
+
+
+def test_an_expired_job_is_gone(client: FlaskClient, service: Services, hand: Hand, job_id: str) -> None:
+    hand.finish(job_id, recognition_result())
+    assert service.ledger.retire(now=time.time() + service.settings.jobs.retention_s + 60) == (job_id,)
+    for path in ("", "/events", "/image"):
+        refused(client.get(f"{URL}/{job_id}{path}"), 410, "job_expired")
+
+
+def test_canceling_may_be_repeated(client: FlaskClient, job_id: str) -> None:
+    for _ in range(2):
+        response = client.post(f"{URL}/{job_id}/cancel")
+        assert response.status_code == 200
+        assert response.get_json()["status"] == "canceled"
+
+
+def test_a_finished_job_cannot_be_canceled(client: FlaskClient, hand: Hand, job_id: str) -> None:
+    hand.finish(job_id, recognition_result())
+    problem = refused(client.post(f"{URL}/{job_id}/cancel"), 409, "job_finished")
+    assert problem["reported_status"] == "succeeded"
+
+
+def finish_later(hand: Hand, ledger: JobLedger) -> threading.Thread:
+    """Finishes the one queued job as soon as there is one, as a quick worker would."""
+
+    def work() -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            queued = ledger.overdue(now=time.time() + 1e6)
+            if queued:
+                hand.finish(queued[0], recognition_result())
+                return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def form() -> dict[str, Any]:
+    return {"gallery": "drinks", "image": (io.BytesIO(picture()), "a.jpg")}
+
+
+def test_prefer_wait_answers_with_the_finished_job(
+    client: FlaskClient, hand: Hand, service: Services, drinks: str
+) -> None:
+    worker = finish_later(hand, service.ledger)
+    response = client.post(URL, data=form(), headers={"Prefer": "respond-async, wait=20"})
+    worker.join()
+    assert response.status_code == 200
+    assert response.get_json()["status"] == "succeeded"
+    assert response.headers["Preference-Applied"] == "wait=20"
+    assert "Prefer" in response.headers["Vary"]
+    assert response.headers["Location"].endswith(response.get_json()["id"])
+
+
+def test_prefer_wait_ends_with_202_when_the_time_is_up(settings: Settings, app: Flask, drinks: str) -> None:
+    service: Services = app.extensions["shitu"]
+    app.extensions["shitu"] = replace(service, settings=replace(settings, web=replace(settings.web, max_wait_s=0.2)))
+    started = time.monotonic()
+    response = app.test_client().post(URL, data=form(), headers={"Prefer": "wait=1000"})
+    assert time.monotonic() - started < 5
+    assert response.status_code == 202
+    assert response.headers["Preference-Applied"] == "wait=0"
+
+
+@pytest.mark.parametrize("prefer", ["wait=soon", "wait=-1", "handling=strict", "wait"])
+def test_preferences_that_mean_nothing_are_ignored(client: FlaskClient, drinks: str, prefer: str) -> None:
+    response = client.post(URL, data=form(), headers={"Prefer": prefer})
+    assert response.status_code == 202
+    assert "Preference-Applied" not in response.headers
+
+
+def test_waiting_also_works_on_a_poll(client: FlaskClient, hand: Hand, service: Services, job_id: str) -> None:
+    worker = finish_later(hand, service.ledger)
+    response = client.get(f"{URL}/{job_id}", headers={"Prefer": "wait=20"})
+    worker.join()
+    assert response.get_json()["status"] == "succeeded"
+
+
+def read_events(text: str) -> list[tuple[str, str, str]]:
+    """(event, id, status of the job) of each event of a stream."""
+    events = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "event" in fields:
+            events.append((fields["event"], fields["id"], json.loads(fields["data"])["status"]))
+    return events
+
+
+def test_the_stream_of_a_finished_job_is_its_end(client: FlaskClient, hand: Hand, job_id: str) -> None:
+    hand.finish(job_id, recognition_result())
+    response = client.get(f"{URL}/{job_id}/events")
+    assert response.content_type == "text/event-stream; charset=utf-8"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert [(name, status) for name, _, status in read_events(response.text)] == [("completed", "succeeded")]
+
+
+def test_the_stream_tells_changes_as_they_happen_and_then_ends(client: FlaskClient, hand: Hand, job_id: str) -> None:
+    response = client.get(f"{URL}/{job_id}/events", buffered=False)
+    told = response.iter_encoded()
+    text = ""
+    while "event: status" not in text:  # queued has been told
+        text += next(told).decode()
+    hand.finish(job_id, recognition_result())
+    text += b"".join(told).decode()
+    statuses = [(name, status) for name, _, status in read_events(text)]
+    assert statuses[0] == ("status", "queued")
+    assert statuses[-1] == ("completed", "succeeded")
+    response.close()
+
+
+def test_a_stream_resumes_behind_the_last_event(client: FlaskClient, hand: Hand, job_id: str) -> None:
+    hand.finish(job_id, recognition_result())
+    (_, last_id, _) = read_events(client.get(f"{URL}/{job_id}/events").text)[-1]
+    response = client.get(f"{URL}/{job_id}/events", headers={"Last-Event-ID": last_id})
+    assert response.status_code == 204  # an EventSource that gets this does not come back
+    early = client.get(f"{URL}/{job_id}/events", headers={"Last-Event-ID": "1-0"})
+    assert [name for name, _, _ in read_events(early.text)] == ["completed"]
+    refused(client.get(f"{URL}/{job_id}/events", headers={"Last-Event-ID": "yesterday"}), 400, "invalid_cursor")

@@ -1,0 +1,133 @@
+"""The description is true: the application, /openapi.json and docs/api.md know the same routes, and answers fit."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+
+from tests.web.conftest import Hand, recognition_result
+from tests.web.pictures import picture
+from web.openapi import OPERATIONS, description
+
+API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+DOCUMENT = description()
+
+
+def routes_of(app: Flask) -> set[tuple[str, str]]:
+    routes = set()
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint == "static":
+            continue
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        routes |= {(method, path) for method in rule.methods or () if method not in {"HEAD", "OPTIONS"}}
+    return routes
+
+
+def test_the_description_has_exactly_the_applications_routes(app: Flask) -> None:
+    described = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert described == routes_of(app)
+
+
+def test_the_page_has_exactly_the_applications_routes(app: Flask) -> None:
+    headings = re.findall(
+        r"^### (GET|POST|PUT|PATCH|DELETE) (\S+)$", API_PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(headings) == len(set(headings))
+    assert set(headings) == routes_of(app)
+
+
+def test_the_page_names_every_option_and_image_reason() -> None:
+    text = API_PAGE.read_text(encoding="utf-8")
+    for name in DOCUMENT["components"]["schemas"]["RecognizeOptions"]["properties"]:
+        assert f"| `{name}` |" in text
+    reasons = re.findall(r"\"(image_\w+)\"", (API_PAGE.parents[1] / "web" / "images.py").read_text(encoding="utf-8"))
+    assert reasons
+    for reason in reasons:
+        assert f"`{reason}`" in text
+
+
+def references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        found = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return found.union(*(references(inner) for inner in value.values()))
+    return set().union(*(references(inner) for inner in value)) if isinstance(value, list) else set()
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert {reference.removeprefix("#/components/schemas/") for reference in references(DOCUMENT)} <= set(schemas)
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_operations_are_whole() -> None:
+    names = [operation.name for operation in OPERATIONS]
+    assert len(names) == len(set(names))
+    for path, methods in DOCUMENT["paths"].items():
+        for operation in methods.values():
+            in_path = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"}
+            assert in_path == set(re.findall(r"{(\w+)}", path))
+            statuses = set(operation["responses"])
+            assert any(status.startswith("2") for status in statuses)
+            for status in statuses:
+                response = operation["responses"][status]
+                assert response["description"]
+                if int(status) >= 400:
+                    assert "application/problem+json" in response["content"]
+
+
+def test_the_document_is_served(client: FlaskClient) -> None:
+    document = client.get("/openapi.json").get_json()
+    assert document["openapi"] == "3.1.0"
+    assert document == DOCUMENT
+
+
+def check(answer: Any, schema: str) -> None:
+    """Whether `answer` is what the document promises, and every member that it has is described."""
+    whole = {"$ref": f"#/components/schemas/{schema}", "components": DOCUMENT["components"]}
+    jsonschema.validate(answer, whole, cls=Draft202012Validator)
+    described = DOCUMENT["components"]["schemas"][schema]["properties"]
+    assert set(answer) <= set(described), set(answer) - set(described)
+
+
+@pytest.mark.parametrize("status", ["queued", "succeeded", "failed"])
+def test_jobs_are_as_described(client: FlaskClient, hand: Hand, drinks: str, status: str) -> None:
+    form = {"gallery": drinks, "image": (io.BytesIO(picture()), "a.jpg"), "webhook_url": "https://93.184.216.34/"}
+    job = client.post("/v1/recognitions", data=form).get_json()
+    if status == "succeeded":
+        hand.finish(job["id"], recognition_result())
+    elif status == "failed":
+        hand.fail(job["id"], "image_truncated")
+    answer = client.get(job["links"]["self"]).get_json()
+    assert answer["status"] == status
+    check(answer, "RecognitionJob")
+
+
+def test_galleries_are_as_described(client: FlaskClient, drinks: str) -> None:
+    client.post("/v1/galleries", json={"name": "empty"})
+    check(client.get("/v1/galleries/empty").get_json(), "Gallery")
+    check(client.get(f"/v1/galleries/{drinks}").get_json(), "Gallery")
+    check(client.get("/v1/galleries").get_json(), "GalleryList")
+    check(client.get(f"/v1/galleries/{drinks}/items?limit=2").get_json(), "ItemPage")
+    check(client.get(f"/v1/galleries/{drinks}/items?limit=2").get_json()["items"][0], "Item")
+    check(client.get(f"/v1/galleries/{drinks}/versions").get_json(), "VersionList")
+
+
+def test_enrolments_are_as_described(client: FlaskClient, drinks: str) -> None:
+    form = {"images": [(io.BytesIO(picture(seed=5)), "a.jpg")], "labels": "tea"}
+    check(client.post(f"/v1/galleries/{drinks}/items", data=form).get_json(), "EnrollmentJob")
+
+
+def test_problems_and_health_are_as_described(client: FlaskClient) -> None:
+    check(client.get("/v1/galleries/nothing").get_json(), "Problem")
+    check(client.post("/v1/galleries", json={}).get_json(), "Problem")
+    check(client.get("/readyz").get_json(), "Readiness")
+    check(client.get("/healthz").get_json(), "Health")

@@ -1,0 +1,262 @@
+"""POST /v1/recognitions: what is accepted becomes a kept and queued job, what is not is explained."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from infra.settings import Settings
+from tests.web.pictures import picture, png_header
+from web.app import create_app
+from web.services import Services
+
+URL = "/v1/recognitions"
+
+
+def send(client: FlaskClient, **fields: Any) -> TestResponse:
+    return client.post(URL, data={"gallery": "drinks", "image": file(), **fields}, content_type="multipart/form-data")
+
+
+def send_json(client: FlaskClient, **members: Any) -> TestResponse:
+    image = {"base64": base64.b64encode(picture()).decode()}
+    return client.post(URL, json={"gallery": "drinks", "image": image, **members})
+
+
+def file(data: bytes | None = None, name: str = "shelf.jpg") -> tuple[io.BytesIO, str]:
+    return io.BytesIO(picture() if data is None else data), name
+
+
+def refused(response: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """The problem document, after checking that it is a whole one."""
+    problem: dict[str, Any] = json.loads(response.data)
+    assert (response.status_code, problem["code"]) == (status, code), problem
+    assert response.content_type == "application/problem+json"
+    assert problem["status"] == status
+    assert problem["type"] == f"urn:shitu:problem:{code}"
+    assert problem["request_id"] == response.headers["X-Request-Id"]
+    assert problem["title"]
+    assert problem["detail"]
+    return problem
+
+
+def open_jobs(service: Services) -> int:
+    stats = service.ledger.stats()
+    return stats.queued + stats.processing
+
+
+def test_a_form_is_accepted_kept_and_queued(client: FlaskClient, service: Services, drinks: str) -> None:
+    response = send(client, options='{"top_k": 3}', webhook_url="https://93.184.216.34/hook")
+    assert response.status_code == 202
+    job = response.get_json()
+    assert job["id"].startswith("rec_")
+    assert job["status"] == "queued"
+    assert response.headers["Location"] == f"{URL}/{job['id']}"
+    assert response.headers["Retry-After"] == "1"
+    kept = service.ledger.get(job["id"])
+    assert kept.request["gallery"] == drinks
+    assert kept.request["options"] == {"top_k": 3}
+    assert kept.webhook is not None
+    assert kept.webhook.url == "https://93.184.216.34/hook"
+    image = kept.request["image"]
+    assert service.objects.get(image["key"]) == picture()
+    assert image == {"key": image["key"], "name": "shelf.jpg", "width": 96, "height": 64, "format": "JPEG"}
+    assert service.redis.llen("recognize") == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
+def test_json_with_base64_is_accepted(client: FlaskClient, service: Services, drinks: str, prefix: str) -> None:
+    image = {"base64": prefix + base64.b64encode(picture()).decode(), "name": "a.jpg"}
+    response = send_json(client, image=image, options={"whole_image": "never"})
+    assert response.status_code == 202
+    kept = service.ledger.get(response.get_json()["id"])
+    assert service.objects.get(kept.request["image"]["key"]) == picture()
+    assert kept.request["options"] == {"whole_image": "never"}
+
+
+def test_wrong_names_are_told_with_the_right_ones(client: FlaskClient, service: Services, drinks: str) -> None:
+    response = client.post(URL, data={"galery": drinks, "imgae": file()}, content_type="multipart/form-data")
+    errors = {error["pointer"]: error["detail"] for error in refused(response, 400, "invalid_request")["errors"]}
+    assert "did you mean 'gallery'?" in errors["/galery"]
+    assert "Allowed: image, gallery, options, webhook_url" in errors["/imgae"]
+    assert errors["/image"] == "this file is required"
+    response = send_json(client, imagee=1)
+    (error,) = refused(response, 400, "invalid_request")["errors"]
+    assert "Allowed: gallery, image, options, webhook" in error["detail"]
+    assert open_jobs(service) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"image": "just text"}, 400, "invalid_request"),
+        ({"gallery": ["drinks", "drinks"]}, 400, "invalid_request"),
+        ({"options": "{"}, 400, "invalid_request"),
+        ({"options": "[]"}, 400, "invalid_request"),
+        ({"options": '{"top_k": 0}'}, 422, "invalid_options"),
+        ({"options": '{"topk": 1}'}, 422, "invalid_options"),
+        ({"webhook_url": "ftp://example.com/"}, 422, "url_invalid"),
+        ({"webhook_url": "http://127.0.0.1:9000/"}, 422, "address_forbidden"),
+        ({"webhook_url": "http://169.254.169.254/latest"}, 422, "address_forbidden"),
+        ({"gallery": "dirnks"}, 404, "gallery_not_found"),
+    ],
+)
+def test_bad_fields_are_refused(
+    client: FlaskClient, service: Services, drinks: str, fields: dict[str, Any], status: int, code: str
+) -> None:
+    refused(send(client, **fields), status, code)
+    assert open_jobs(service) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "image_empty"),
+        (b"not a picture", "image_not_an_image"),
+        (picture(width=1, height=1), "image_too_small"),
+        (png_header(20_000, 20_000), "image_too_large"),
+    ],
+)
+def test_bad_pictures_are_refused(client: FlaskClient, drinks: str, data: bytes, reason: str) -> None:
+    problem = refused(send(client, image=file(data)), 422, "image_rejected")
+    assert problem["reason"] == reason
+    assert problem["errors"][0]["code"] == reason
+
+
+def test_two_photos_in_one_request_are_too_many(client: FlaskClient, drinks: str) -> None:
+    problem = refused(send(client, image=[file(), file()]), 413, "too_many_files")
+    assert problem["max_files"] == 1
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        {},
+        {"base64": "AAAA", "url": "https://example.com/a.jpg"},
+        {"base64": "***"},
+        {"base64": 5},
+        {"base64": ""},
+        {"bytes": "AAAA"},
+    ],
+)
+def test_json_needs_exactly_one_good_picture(client: FlaskClient, drinks: str, image: dict[str, Any]) -> None:
+    problem = refused(send_json(client, image=image), 400, "invalid_request")
+    assert problem["errors"][0]["pointer"].startswith("/image")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
+def test_json_that_is_none_is_refused(client: FlaskClient, body: bytes) -> None:
+    refused(client.post(URL, data=body, content_type="application/json"), 400, "invalid_request")
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "application/x-www-form-urlencoded", "text/plain", None])
+def test_other_bodies_are_refused(client: FlaskClient, kind: str | None) -> None:
+    refused(client.post(URL, data=b"x=1", content_type=kind), 415, "unsupported_media_type")
+
+
+def test_a_multipart_body_without_boundary_is_refused(client: FlaskClient) -> None:
+    refused(client.post(URL, data=b"x", content_type="multipart/form-data"), 400, "invalid_request")
+
+
+def test_a_body_over_the_limit_is_refused(settings: Settings) -> None:
+    small = create_app(replace(settings, web=replace(settings.web, max_body_bytes=5000))).test_client()
+    problem = refused(send(small, image=file(bytes(6000))), 413, "body_too_large")
+    assert problem["max_body_bytes"] == 5000
+    refused(small.post(URL, data=b"[" * 6000, content_type="application/json"), 413, "body_too_large")
+    chunked = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+    response = small.post(
+        URL, input_stream=io.BytesIO(b"[" * 6000), content_type="application/json", environ_overrides=chunked
+    )
+    refused(response, 413, "body_too_large")
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A server of pictures on this machine."""
+
+    def do_GET(self) -> None:
+        body = picture("PNG") if self.path == "/shelf%201.png" else b"<html>no picture</html>"
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/latest/meta-data")
+        else:
+            self.send_response(404 if self.path == "/gone" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Quiet."""
+
+
+@pytest.fixture
+def elsewhere() -> Any:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def trusting(settings: Settings) -> FlaskClient:
+    return create_app(replace(settings, web=replace(settings.web, allow_private_urls=True))).test_client()
+
+
+def test_a_url_is_fetched_and_named(trusting: FlaskClient, service: Services, drinks: str, elsewhere: str) -> None:
+    response = send_json(trusting, image={"url": f"{elsewhere}/shelf%201.png"})
+    assert response.status_code == 202
+    image = service.ledger.get(response.get_json()["id"]).request["image"]
+    assert image["name"] == "shelf 1.png"
+    assert service.objects.get(image["key"]) == picture("PNG")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/gone", "fetch_failed"), ("/page", "image_rejected"), ("/moved", "address_forbidden")],
+)
+def test_a_url_without_a_picture_is_refused(
+    trusting: FlaskClient, drinks: str, elsewhere: str, path: str, code: str
+) -> None:
+    problem = refused(send_json(trusting, image={"url": elsewhere + path}), 422, code)
+    if code == "fetch_failed":
+        assert problem["reported_status"] == 404
+
+
+def test_private_urls_are_refused_by_default(client: FlaskClient, drinks: str, elsewhere: str) -> None:
+    refused(send_json(client, image={"url": f"{elsewhere}/shelf%201.png"}), 422, "address_forbidden")
+
+
+def test_without_redis_nothing_is_accepted(
+    client: FlaskClient, service: Services, drinks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = redis.Redis.from_url("unix:///nonexistent/redis.sock", decode_responses=True)
+    lost = replace(service, redis=gone, ledger=type(service.ledger)(gone, service.settings.jobs))
+    client.application.extensions["shitu"] = lost
+    response = send(client)
+    problem = refused(response, 503, "redis_unavailable")
+    assert problem["retryable"] is True
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "nonexistent" not in response.text
+    assert open_jobs(service) == 0
+    assert service.redis.llen("recognize") == 0
+
+
+def test_the_photo_comes_back_as_a_picture_and_nothing_else(client: FlaskClient, drinks: str) -> None:
+    job = send(client, image=file(picture("PNG"), "evil.html")).get_json()
+    response = client.get(f"{URL}/{job['id']}/image")
+    assert response.status_code == 200
+    assert response.data == picture("PNG")
+    assert response.content_type == "image/png"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in response.headers["Content-Security-Policy"]

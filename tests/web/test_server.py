@@ -1,0 +1,149 @@
+"""Under the real server: bodies over the limit, broken connections, open streams, one process with threads."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from infra.jobs import JobLedger, open_ledger
+from infra.launcher import web_command
+from infra.settings import Settings
+from tests.web.conftest import recognition_result
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def serving(settings: Settings, log: Path) -> Iterator[str]:
+    """The base URL of the web process as it really runs; it must end by itself when told to."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as out:
+        port = listener.getsockname()[1]
+        process = subprocess.Popen(
+            web_command(settings, bind=f"fd://{listener.fileno()}"),
+            cwd=ROOT,
+            env={**os.environ, **settings.to_env(), "OMP_NUM_THREADS": "1"},
+            pass_fds=(listener.fileno(),),
+            stdout=out,
+            stderr=out,
+        )
+        try:
+            base_url = f"http://127.0.0.1:{port}"
+            wait_until_live(base_url, process, log)
+            yield base_url
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until_live(base_url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail(f"the server ended:\n{log.read_text()}")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if ask(base_url, "GET", "/healthz")[0] == 200:
+                return
+    pytest.fail(f"the server does not answer:\n{log.read_text()}")
+
+
+def ask(base_url: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=20)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, headers, encode_chunked=not isinstance(body, bytes | None))
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+@pytest.fixture
+def small(settings: Settings) -> Settings:
+    return replace(settings, web=replace(settings.web, max_body_bytes=200_000, threads=8))
+
+
+@pytest.fixture
+def base_url(small: Settings, tmp_path: Path) -> Iterator[str]:
+    with serving(small, tmp_path / "web.log") as url:
+        yield url
+
+
+@pytest.fixture
+def ledger(small: Settings) -> JobLedger:
+    return open_ledger(small)
+
+
+def create(ledger: JobLedger) -> str:
+    return ledger.create("recognition", {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}).id
+
+
+def test_bodies_over_the_limit_get_their_answer(base_url: str) -> None:
+    """Also without a Content-Length, and when the client insists on sending it all first."""
+    json_body = {"Content-Type": "application/json"}
+    for body, headers in (
+        (b"[" * 3_000_000, json_body),
+        ((b"[" * 10_000 for _ in range(300)), {**json_body, "Transfer-Encoding": "chunked"}),
+    ):
+        status, answer = ask(base_url, "POST", "/v1/recognitions", body, **headers)
+        assert (status, json.loads(answer)["code"]) == (413, "body_too_large")
+
+
+def test_a_refusal_before_the_body_was_read_arrives(base_url: str) -> None:
+    for path, headers, code in (
+        ("/v1/recognitions", {"Content-Type": "image/jpeg"}, "unsupported_media_type"),
+        ("/v1/nothing", {"Content-Type": "image/jpeg"}, "route_not_found"),
+    ):
+        _, answer = ask(base_url, "POST", path, bytes(190_000), **headers)
+        assert json.loads(answer)["code"] == code
+
+
+def test_a_client_that_goes_away_mid_upload_hurts_nobody(base_url: str, tmp_path: Path) -> None:
+    host, port = urlsplit(base_url).netloc.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = "POST /v1/recognitions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n"
+        connection.sendall(head.encode() + b"[" * 100)
+    assert ask(base_url, "GET", "/healthz")[0] == 200
+    assert "Traceback" not in (tmp_path / "web.log").read_text()
+
+
+def test_open_streams_leave_room_for_others_and_end_with_their_job(base_url: str, ledger: JobLedger) -> None:
+    job_id = create(ledger)
+    connections = [http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=20) for _ in range(4)]
+    streams = []
+    for connection in connections:
+        connection.request("GET", f"/v1/recognitions/{job_id}/events")
+        streams.append(connection.getresponse())
+    started = time.monotonic()
+    assert ask(base_url, "GET", f"/v1/recognitions/{job_id}")[0] == 200
+    assert time.monotonic() - started < 2
+    lease = ledger.start(job_id)
+    assert lease is not None
+    assert ledger.succeed(lease, recognition_result())
+    for stream, connection in zip(streams, connections, strict=True):
+        text = stream.read().decode()
+        assert text.count("event: completed") == 1
+        connection.close()
+
+
+def test_the_log_is_json_and_names_what_failed(small: Settings, tmp_path: Path) -> None:
+    lost = replace(small, redis_url="unix:///nonexistent/redis.sock")
+    with serving(lost, tmp_path / "lost.log") as base_url:
+        status, answer = ask(
+            base_url, "GET", "/v1/recognitions/rec_00000000000000000000000000", **{"X-Request-Id": "find-me"}
+        )
+    assert (status, json.loads(answer)["code"]) == (503, "redis_unavailable")
+    lines = [json.loads(line) for line in (tmp_path / "lost.log").read_text().splitlines()]
+    assert any(line.get("request_id") == "find-me" and "exception" in line for line in lines)
