@@ -32,8 +32,6 @@
       ObjectNotFound             object_not_found           404
       InvalidObjectKey           object_key_invalid         400
       StorageUnavailable         storage_unavailable        503, retryable
-      QueueUnavailable           queue_unavailable          503, retryable
-      Overloaded                 overloaded                 503, retryable
       NotReady                   not_ready                  503, retryable
       RedisUnavailable           redis_unavailable          503, retryable
 
@@ -312,24 +310,6 @@ class StorageUnavailable(ServiceError):
 
     code = "storage_unavailable"
     title = "Storage unavailable"
-    http_status = 503
-    retryable = True
-
-
-class QueueUnavailable(ServiceError):
-    """A message could not be handed to the broker (the sweeper will repeat it)."""
-
-    code = "queue_unavailable"
-    title = "Queue unavailable"
-    http_status = 503
-    retryable = True
-
-
-class Overloaded(ServiceError):
-    """Too many open jobs or connections; `retry_after_s` says when to come back."""
-
-    code = "overloaded"
-    title = "Overloaded"
     http_status = 503
     retryable = True
 
