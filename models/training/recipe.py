@@ -52,6 +52,19 @@ class ViewSource:
 
 
 @dataclass(frozen=True)
+class Exam:
+    """Pictures never trained on, to measure recall@1 with."""
+
+    kind: str  # "rendered": products of other seeds; "held_out": a source's held-out labels, each photo asks the others; "lists"
+    name: str
+    products: int = 0
+    root: str = ""
+    file: str = ""
+    gallery_file: str = ""
+    delimiter: str = "\t"
+
+
+@dataclass(frozen=True)
 class Teacher:
     """A frozen network whose pooled features, beside a colour histogram, are what the embedding is drawn towards."""
 
@@ -104,6 +117,8 @@ class EmbedderRecipe:
     name: str
     data: tuple[ViewSource, ...]
     stages: tuple[Stage, ...]
+    exams: tuple[Exam, ...] = ()
+    select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
     seed: int = 1
     views_per_class: int = 2
     pool_px: int = 128

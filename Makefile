@@ -1,0 +1,44 @@
+# The same few words as everywhere: demo, up, test, check, fmt. `make demo` is the place to start.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo up test test-all check fmt bench install clean
+
+demo: install          ## enrol a gallery, recognise photos through the real service, write pictures to var/demo
+	@$(BIN)/shitu demo
+
+up: install            ## the whole stack in one terminal; data in var/
+	@$(BIN)/shitu up
+
+test: install          ## the tests, on a real embedded Redis and real Celery workers
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: install      ## the same with the slow ones
+	@$(BIN)/python -m pytest -q
+
+check: install         ## format, lint, types, import rule
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: install           ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: install         ## speed of the service and of each stage on this machine
+	@$(BIN)/python -m benchmarks.stages
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements/all.txt pyproject.toml
+	@echo "Installing the locked packages into $(VENV) (about a gigabyte the first time; a minute or two) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --no-input -r requirements/all.txt
+	@$(BIN)/python -m pip install --quiet --no-input --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:                 ## forget the environment and everything made (not var/)
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

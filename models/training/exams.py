@@ -1,0 +1,103 @@
+"""What an embedder is examined on: pictures never trained on, and the baselines that it must beat."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training.metrics import leave_one_out_recall_at_1, recall_at_1
+from models.training.photos import held_out, read_list, read_rgb
+from models.training.pool import fit, on_grey, product_views
+from models.training.recipe import EmbedderRecipe, Exam
+from models.training.teachers import PooledFeatures, colour_histogram, unit_rows
+
+Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, s, s, 3) RGB -> (N, D)
+GALLERY_VIEWS, QUERY_VIEWS = 2, 4
+FIRST_EXAM_SEED = 1_000_000  # products from here on are never trained on
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The pictures of one exam. `gallery` marks what is searched; without any, each picture asks all others."""
+
+    name: str
+    images: NDArray[np.uint8]  # (N, s, s, 3)
+    labels: NDArray[np.int64]  # (N,)
+    gallery: NDArray[np.bool_]  # (N,)
+
+
+def set_exams(recipe: EmbedderRecipe, data: Path | None, size_px: int) -> list[Sheet]:
+    """All exams of a recipe at one input size. Exams on photos need the `data` folder and are left out without it."""
+    sheets = []
+    for exam in recipe.exams:
+        if exam.kind == "rendered":
+            sheets.append(_rendered(exam, size_px))
+        elif data is not None:
+            sheets.append(_photos(exam, data, size_px))
+    return sheets
+
+
+def examine(embed: Embed, sheets: Sequence[Sheet]) -> dict[str, float]:
+    """recall@1 of each exam, by name."""
+    return {sheet.name: grade(np.concatenate(list(_in_batches(embed, sheet.images))), sheet) for sheet in sheets}
+
+
+def examine_colours(sheets: Sequence[Sheet]) -> dict[str, float]:
+    """The same exams taken by colour histograms."""
+    return examine(lambda images: np.stack([colour_histogram(image) for image in images]), sheets)
+
+
+def examine_teacher(teacher: PooledFeatures, sheets: Sequence[Sheet]) -> dict[str, float]:
+    """The same exams taken by a teacher's own features."""
+    return examine(lambda images: np.stack([teacher(image) for image in images]), sheets)
+
+
+def grade(embeddings: NDArray[np.float32], sheet: Sheet) -> float:
+    """recall@1 of one exam's embeddings (N, D), of any length."""
+    rows = unit_rows(embeddings)
+    asked, searched = ~sheet.gallery, sheet.gallery
+    if not searched.any():
+        return leave_one_out_recall_at_1(rows, sheet.labels)
+    return recall_at_1(rows[asked], sheet.labels[asked], rows[searched], sheet.labels[searched])
+
+
+def _in_batches(embed: Embed, images: NDArray[np.uint8], batch: int = 64) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(images), batch):
+        yield embed(images[start : start + batch])
+
+
+def _rendered(exam: Exam, size_px: int) -> Sheet:
+    """A few views of each product in the gallery on plain grey, others asked on coloured grounds."""
+    images, labels, gallery = [], [], []
+    rng = np.random.default_rng(exam.products)
+    for product in range(exam.products):
+        views = product_views(FIRST_EXAM_SEED + product, GALLERY_VIEWS + QUERY_VIEWS, size_px)
+        for number, view in enumerate(views):
+            searched = number < GALLERY_VIEWS
+            images.append(on_grey(view) if searched else _on_colour(view, rng))
+            labels.append(product)
+            gallery.append(searched)
+    return Sheet(exam.name, np.stack(images), np.array(labels), np.array(gallery))
+
+
+def _on_colour(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    alpha = view[..., 3:].astype(np.float32) / 255.0
+    return (view[..., :3] * alpha + rng.integers(0, 256, 3) * (1.0 - alpha)).astype(np.uint8)
+
+
+def _photos(exam: Exam, data: Path, size_px: int) -> Sheet:
+    photos = read_list(data / exam.root, exam.file, exam.delimiter)
+    if exam.kind == "held_out":
+        kept = held_out(photos)
+        photos = [photo for photo in photos if photo.label in kept]
+    searched = read_list(data / exam.root, exam.gallery_file, exam.delimiter) if exam.gallery_file else []
+    names = {name: number for number, name in enumerate(sorted({photo.label for photo in [*photos, *searched]}))}
+    both = [*photos, *searched]
+    return Sheet(
+        exam.name,
+        np.stack([fit(read_rgb(photo.path), size_px) for photo in both]),
+        np.array([names[photo.label] for photo in both]),
+        np.arange(len(both)) >= len(photos),
+    )

@@ -1,0 +1,258 @@
+"""Train an embedder by its recipe: read it in one go, from the network to the last checkpoint."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
+from numpy.typing import NDArray
+from paddle import nn
+
+from models.errors import ModelError
+from models.nets.embedding import EmbedderV1, EmbedderV2
+from models.training.batches import Batch, batches
+from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
+from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.exams import examine, set_exams
+from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
+from models.training.pool import Pool, build_pool, load_pool
+from models.training.processes import Group
+from models.training.recipe import EmbedderNetwork, EmbedderRecipe, as_table
+from models.training.schedule import MovingAverage, cosine_learning_rate
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+SAVE_EVERY = 250  # steps
+
+
+class TrainingError(ModelError):
+    """A run can't go on: its loss is not a number, or its checkpoint belongs to another recipe."""
+
+    code = "training_failed"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of a run's log."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    images_per_s: float
+    eta_s: float
+    exams: dict[str, float]
+
+
+def build_embedder(network: EmbedderNetwork) -> nn.Layer:
+    """The network that a recipe's `[network]` table names."""
+    if network.kind == "v1":
+        return EmbedderV1(network.width, network.embedding_size, network.dropout)
+    return EmbedderV2(
+        network.width, network.depths, embedding_size=network.embedding_size, dropout=network.dropout
+    )
+
+
+class Student(nn.Layer):
+    """The embedder with what only training needs: a proxy a class, and a map to the known vectors."""
+
+    def __init__(self, recipe: EmbedderRecipe, classes: int, vector_size: int) -> None:
+        super().__init__()
+        size = recipe.network.embedding_size
+        self.embedder = build_embedder(recipe.network)
+        normal = paddle.ParamAttr(initializer=nn.initializer.Normal(std=0.05))
+        self.proxies = self.create_parameter([classes, size], attr=normal)
+        self.to_vector = nn.Linear(size, vector_size) if vector_size else None
+
+
+def losses_of(student: Student, recipe: EmbedderRecipe, batch: Batch, step: int) -> dict[str, paddle.Tensor]:
+    """The weighted parts of the loss at `step`."""
+    weights = recipe.loss
+    features = student.embedder(paddle.to_tensor(normalize(batch.images)))
+    embeddings = F.normalize(features, axis=1)  # (B, D)
+    labels = paddle.to_tensor(batch.labels)
+    parts = {
+        "class": weights.class_weight
+        * cos_margin_loss(embeddings, student.proxies, labels, weights.margin, weights.scale)
+    }
+    if batch.targets.shape[1]:
+        every = paddle.ones([len(batch.labels)])
+        target = paddle.to_tensor(batch.targets)
+        parts["distill"] = weights.distill_weight * cosine_distance_loss(embeddings, target, every)
+    if student.to_vector is not None:
+        known, vectors = paddle.to_tensor(batch.has_vector), paddle.to_tensor(batch.vectors)
+        parts["vector"] = weights.vector_weight * cosine_distance_loss(student.to_vector(embeddings), vectors, known)
+    if weights.triplet_weight and step >= weights.triplet_from * recipe.steps:
+        parts["triplet"] = weights.triplet_weight * triplet_angular_margin_loss(embeddings, labels)
+    return parts
+
+
+def train_embedder(
+    recipe: EmbedderRecipe,
+    data: Path | None,
+    out: Path,
+    report: Callable[[Progress], None],
+    prepare: Callable[[str, int, int], None],
+    *,
+    threads: int = 1,
+    init: Path | None = None,
+    stop_after: int | None = None,
+) -> Path:
+    """Run `recipe` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`.
+
+    A new run starts from the embedder weights of `init` (another run's `best.npz`) if given, else from random ones.
+
+    `data` is the folder that the recipe's photo sources are relative to. `stop_after` ends the run early after that
+    many steps in all, as a kill would, but with a checkpoint. Raises TrainingError, RecipeError, DatasetError.
+    """
+    keep_freed_memory()
+    group = Group.from_environment()
+    out.mkdir(parents=True, exist_ok=True)
+    if group.rank == 0:
+        build_pool(recipe, data, out / "pool", prepare, processes=threads)
+    group.wait()
+    pool = load_pool(out / "pool")
+    paddle.seed(recipe.seed)
+    student = Student(recipe, pool.classes, pool.vectors.shape[1])
+    accelerate(student, threads)
+    if init is not None:
+        student.embedder.set_state_dict(to_tensors(Checkpoint.load(init).groups["embedder"]))
+    optimizer = make_optimizer(student, recipe)
+    average = MovingAverage(student.embedder, recipe.optimizer.ema_decay)
+    first, best = _resume(out / "last.npz", recipe, student, optimizer, average)
+    judge = build_embedder(recipe.network)
+    accelerate(judge, threads)
+    sheets = set_exams(recipe, data, recipe.deploy_px) if group.rank == 0 else []
+    last = min(recipe.steps, stop_after or recipe.steps)
+    clock, images, means = time.monotonic(), 0, _Means()
+    source = batches(recipe, out / "pool", first, group.rank, group.size)
+    for step, batch in zip(range(first, last), source, strict=False):
+        optimizer.set_lr(
+            cosine_learning_rate(
+                step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps
+            )
+        )
+        student.train()
+        parts = losses_of(student, recipe, batch, step)
+        total = sum(parts.values(), paddle.zeros([]))
+        if not np.isfinite(float(total)):
+            raise TrainingError(f"the loss is {float(total)} at step {step}; lower learning_rate or see the data")
+        total.backward()
+        group.average_gradients(student)
+        optimizer.step()
+        optimizer.clear_grad()
+        average.update(student.embedder, step)
+        means.add(parts)
+        images += len(batch.labels) * group.size
+        done = step + 1
+        examined = done % recipe.evaluate_every == 0 or done == last
+        if group.rank == 0 and (examined or done % 50 == 0):
+            exams: dict[str, float] = {}
+            rate = images / (time.monotonic() - clock)
+            if examined:
+                judge.set_state_dict(average.values)
+                exams = examine(embed_with(judge), sheets)
+                score = float(np.mean([exams[name] for name in recipe.select_by or exams])) if exams else float(done)
+                if score >= best:
+                    best = score
+                    network = to_arrays(average.values)
+                    Checkpoint({"embedder": network}, {"step": done, "exams": exams}).save(out / "best.npz")
+            line = Progress(done, recipe.steps, means.take(), rate, (last - done) / rate * len(batch.labels), exams)
+            _log(out / "curve.jsonl", line)
+            report(line)
+            if examined:  # the exams' time is not the training's
+                clock, images = time.monotonic(), 0
+        if group.rank == 0 and (done % SAVE_EVERY == 0 or done == last):
+            _save(out / "last.npz", recipe, student, optimizer, average, done, best)
+    source.close()
+    return out / "best.npz"
+
+
+def make_optimizer(student: Student, recipe: EmbedderRecipe) -> paddle.optimizer.Optimizer:
+    """AdamW; biases and batch norms are not decayed."""
+    decayed = {parameter.name for parameter in student.parameters() if len(parameter.shape) > 1}
+    return paddle.optimizer.AdamW(
+        recipe.optimizer.learning_rate,
+        parameters=[parameter for parameter in student.parameters() if not parameter.stop_gradient],
+        weight_decay=recipe.optimizer.weight_decay,
+        apply_decay_param_fun=decayed.__contains__,
+        grad_clip=nn.ClipGradByGlobalNorm(recipe.optimizer.clip_norm),
+    )
+
+
+def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(B, H, W, 3) RGB uint8 -> (B, 3, H, W) float32 by ImageNet's mean and deviation."""
+    scaled = (images.astype(np.float32) / 255.0 - MEAN) / STD
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def embed_with(network: nn.Layer) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """An eager network as a plain function over RGB pictures, in evaluation mode."""
+    network.eval()
+
+    def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with paddle.no_grad():
+            return np.asarray(network(paddle.to_tensor(normalize(images))).numpy(), np.float32)
+
+    return embed
+
+
+class _Means:
+    """Running means of the loss parts since they were last taken."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, parts: dict[str, paddle.Tensor]) -> None:
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        means = {name: self._sums[name] / self._counts[name] for name in self._sums}
+        self._sums, self._counts = {}, {}
+        return means
+
+
+def _resume(
+    path: Path,
+    recipe: EmbedderRecipe,
+    student: Student,
+    optimizer: paddle.optimizer.Optimizer,
+    average: MovingAverage,
+) -> tuple[int, float]:
+    if not path.exists():
+        return 0, -1.0
+    checkpoint = Checkpoint.load(path)
+    if checkpoint.progress["recipe"] != json.loads(json.dumps(as_table(recipe))):
+        raise TrainingError(f"{path} belongs to another recipe; choose another --out or remove it")
+    student.set_state_dict(to_tensors(checkpoint.groups["student"]))
+    optimizer.set_state_dict(to_tensors(checkpoint.groups["optimizer"]))
+    average.values = to_tensors(checkpoint.groups["average"])
+    return int(checkpoint.progress["step"]), float(checkpoint.progress["best"])
+
+
+def _save(
+    path: Path,
+    recipe: EmbedderRecipe,
+    student: Student,
+    optimizer: paddle.optimizer.Optimizer,
+    average: MovingAverage,
+    step: int,
+    best: float,
+) -> None:
+    groups = {
+        "student": to_arrays(student.state_dict()),
+        "optimizer": to_arrays(optimizer.state_dict()),
+        "average": to_arrays(average.values),
+    }
+    Checkpoint(groups, {"step": step, "best": best, "recipe": as_table(recipe)}).save(path)
+
+
+def _log(path: Path, line: Progress) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": line.step, **line.losses, **line.exams, "images_per_s": line.images_per_s}) + "\n")

@@ -1,0 +1,79 @@
+"""ShiTu: the command line, and the public Python API.
+
+    from shitu import Recognizer, Detector, Embedder, Gallery, RecognizeOptions
+
+Commands and names are loaded when they are first used, so that `shitu --help` is instant and a web process loads no network.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from models.detector import Detection, Detector
+    from models.embedder import Embedder
+    from models.gallery import Gallery
+    from models.pipeline import RecognizeOptions, Recognizer
+
+__all__ = ["Detection", "Detector", "Embedder", "Gallery", "RecognizeOptions", "Recognizer", "main"]
+
+_API = {
+    "Detection": "models.detector",
+    "Detector": "models.detector",
+    "Embedder": "models.embedder",
+    "Gallery": "models.gallery",
+    "RecognizeOptions": "models.pipeline",
+    "Recognizer": "models.pipeline",
+}
+
+# command -> module and attribute, and the line that `shitu --help` shows without importing it
+_COMMANDS = {
+    "up": ("commands.stack", "up", "Run the whole service in this terminal."),
+    "web": ("commands.stack", "web", "Run the HTTP front end alone."),
+    "worker": ("commands.stack", "worker", "Run one recognition worker alone."),
+    "courier": ("commands.stack", "courier", "Run the webhook courier alone."),
+    "keeper": ("commands.stack", "keeper", "Run the keeper alone."),
+    "demo": ("commands.demo", "demo", "Show the whole service at work on drawn products."),
+    "recognize": ("commands.recognize", "recognize", "Recognise photos without a server."),
+    "detect": ("commands.run", "detect", "Run a detector on photos."),
+    "embed": ("commands.run", "embed", "Run an embedder on photos."),
+    "models": ("commands.models", "models_group", "List, pull and verify models."),
+    "train": ("commands.train", "train", "Train an embedder or a detector by a recipe."),
+    "evaluate": ("commands.train", "evaluate", "Measure artifacts on pictures never trained on."),
+    "export": ("commands.train", "export", "Turn a training run into an artifact."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shitu")
+def main() -> None:
+    """Visual recognition as an asynchronous service on plain CPU machines."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _API:
+        raise AttributeError(f"module 'shitu' has no attribute {name!r}")
+    return getattr(importlib.import_module(_API[name]), name)
+
+
+if __name__ == "__main__":
+    main()
