@@ -6,6 +6,7 @@ single processes are those that the container image runs as well.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -53,8 +54,16 @@ def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
 
 
 def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
-    """The process that loads the models; how many jobs at a time is `worker.app`'s to set from the settings."""
-    return _celery(settings, "recognize,enroll", name)
+    """The process that loads the models.
+
+    OpenVINO lets go of the interpreter's lock: threads share one process. Paddle Inference does not: one process a core.
+    """
+    paddle = settings.worker.engine == "paddle" or (
+        settings.worker.engine == "auto" and importlib.util.find_spec("openvino") is None
+    )
+    pool = settings.worker.pool if settings.worker.pool != "auto" else "prefork" if paddle else "threads"
+    concurrency = settings.worker.concurrency or max(1, cores() // settings.worker.threads)
+    return (*_celery(settings, "recognize,enroll", name), "--pool", pool, "--concurrency", str(concurrency))
 
 
 def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:
@@ -66,6 +75,21 @@ def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...
 def keeper_command() -> tuple[str, ...]:
     """The process that repairs what the queue lost."""
     return (sys.executable, "-m", "worker.keeper")
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it: a container may own fewer than the machine has
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """What every process of the service needs in its environment beside the settings; `threads` for the math libraries."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+        "REMAP_SIGTERM": "SIGQUIT",  # a stopped Celery worker finishes what it can in time and gives the rest back
+    }
 
 
 def _celery(settings: Settings, queues: str, name: str) -> tuple[str, ...]:
@@ -234,12 +258,9 @@ class Stack:
         return {
             **inherited,
             **self.settings.to_env(),
-            "OMP_NUM_THREADS": str(threads),
+            **child_environment(threads),
             "PROMETHEUS_MULTIPROC_DIR": str(self.settings.data_dir / "metrics"),
             "PYTHONPATH": os.pathsep.join(paths),
-            "PYTHONUNBUFFERED": "1",
-            # A stopped worker finishes what it can and gives the rest back.
-            "REMAP_SIGTERM": "SIGQUIT",
         }
 
     def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:

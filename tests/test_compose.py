@@ -1,0 +1,254 @@
+"""The compose file and the Dockerfile: well formed, and every name in them exists here.
+
+No container engine runs in the tests. So the file is held against a strict schema of our own (the part of the Compose
+specification that it uses: a misspelt key fails), its settings are loaded by the real loader, its commands are parsed by
+the real command line, and the bucket is made on a real S3 server.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import jsonschema
+import pytest
+import yaml
+from click.testing import CliRunner
+from moto.server import ThreadedMotoServer
+
+from infra import health
+from infra.jobs import JobLedger
+from infra.settings import Settings, load_settings
+from shitu import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCKERFILE = ROOT / "infra/deploy/docker/Dockerfile"
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+OURS = ("web", "worker", "courier", "keeper")
+
+WORDS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+DURATION = {"type": "string", "pattern": r"^(\d+(ms|s|m|h))+$"}
+
+
+def closed(required: list[str], **properties: Any) -> dict[str, Any]:
+    """A schema of an object with these members and no others."""
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+SERVICE = closed(
+    ["image", "restart"],
+    image={"type": "string", "pattern": r"^[a-z0-9./-]+:[A-Za-z0-9.-]+$"},
+    build=closed(["context", "dockerfile"], context={"type": "string"}, dockerfile={"type": "string"}),
+    command=WORDS,
+    entrypoint=WORDS,
+    environment={"type": "object", "additionalProperties": {"type": "string"}},
+    init={"type": "boolean"},
+    restart={"enum": ["no", "always", "on-failure", "unless-stopped"]},
+    cap_drop=WORDS,
+    security_opt=WORDS,
+    ports={"type": "array", "items": {"type": "string"}},
+    volumes={"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9]+:/[a-z]+$"}},
+    depends_on={
+        "type": "object",
+        "additionalProperties": closed(
+            ["condition"],
+            condition={"enum": ["service_started", "service_healthy", "service_completed_successfully"]},
+        ),
+    },
+    stop_grace_period=DURATION,
+    healthcheck=closed(
+        ["test", "interval", "timeout", "retries"],
+        test={**WORDS, "prefixItems": [{"enum": ["CMD", "CMD-SHELL"]}]},
+        interval=DURATION,
+        timeout=DURATION,
+        retries={"type": "integer", "minimum": 1},
+        start_period=DURATION,
+    ),
+)
+SCHEMA = {
+    **closed(
+        ["name", "services", "volumes"],
+        name={"type": "string"},
+        services={"type": "object", "additionalProperties": SERVICE},
+        volumes={"type": "object", "additionalProperties": {"type": "null"}},
+    ),
+    "patternProperties": {"^x-": {}},
+}
+
+
+def interpolated(value: str, env: dict[str, str]) -> str:
+    """`${NAME:-default}` as compose replaces it."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: env.get(match[1]) or match[2], value)
+
+
+def environment(service: str, **env: str) -> dict[str, str]:
+    found = COMPOSE["services"][service].get("environment", {})
+    return {name: interpolated(value, env) for name, value in found.items()}
+
+
+def seconds(duration: str) -> float:
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"(\d+)(ms|s|m|h)", duration))
+
+
+def test_the_file_fits_the_schema() -> None:
+    jsonschema.validate(COMPOSE, SCHEMA, cls=jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize("damage", ["enviroment", "commands", "healthchek"])
+def test_the_schema_finds_misspelt_keys(damage: str) -> None:
+    services = {**COMPOSE["services"], "web": {**COMPOSE["services"]["web"], damage: {}}}
+    with pytest.raises(jsonschema.ValidationError, match=damage):
+        jsonschema.validate({**COMPOSE, "services": services}, SCHEMA, cls=jsonschema.Draft202012Validator)
+
+
+def test_all_processes_are_there() -> None:
+    assert COMPOSE["services"].keys() == {*OURS, "redis", "s3", "bucket"}
+
+
+def test_what_services_refer_to_exists() -> None:
+    for name, service in COMPOSE["services"].items():
+        for other, how in service.get("depends_on", {}).items():
+            assert other in COMPOSE["services"], (name, other)
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in COMPOSE["services"][other], (name, other)
+        for volume in service.get("volumes", []):
+            assert volume.partition(":")[0] in COMPOSE["volumes"], (name, volume)
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_the_settings_of_each_process_load(service: str) -> None:
+    settings = load_settings(environment(service))
+    assert settings.redis_url == "redis://redis:6379/0"
+    assert settings.objects.url == "s3://shitu"
+    assert settings.data_dir == Path("/data")
+    assert settings.webhooks.secret is None
+    secret = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
+    assert load_settings(environment(service, SHITU_WEBHOOKS__SECRET=secret)).webhooks.secret == secret
+
+
+def test_the_front_is_published_where_it_listens() -> None:
+    settings = load_settings(environment("web"))
+    [port] = COMPOSE["services"]["web"]["ports"]
+    assert interpolated(port, {}) == f"127.0.0.1:8000:{settings.web.port}"
+    assert settings.web.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_each_command_is_one_of_the_command_line(service: str) -> None:
+    [command] = COMPOSE["services"][service]["command"]
+    assert command in main.list_commands(None)  # type: ignore[arg-type]  # the group lists without a context
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert (result.exit_code, result.exception) == (0, None)
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_a_process_has_the_time_to_stop(service: str) -> None:
+    settings = load_settings(environment(service))
+    grace_s = seconds(COMPOSE["services"][service]["stop_grace_period"])
+    drains_s = {"web": 10, "keeper": 5}.get(service, settings.worker.shutdown_s + 5)
+    assert grace_s > drains_s
+
+
+def test_redis_keeps_every_write() -> None:
+    command = COMPOSE["services"]["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options == {
+        "--appendonly": "yes",
+        "--appendfsync": "everysec",
+        "--save": "",
+        "--maxmemory-policy": "noeviction",
+    }
+    assert COMPOSE["services"]["redis"]["volumes"] == ["redis:/data"]
+
+
+def test_the_s3_server_and_its_clients_share_credentials() -> None:
+    server, client = environment("s3"), environment("worker")
+    assert server["ROOT_ACCESS_KEY"] == client["AWS_ACCESS_KEY_ID"]
+    assert server["ROOT_SECRET_KEY"] == client["AWS_SECRET_ACCESS_KEY"]
+    assert ":7070" in COMPOSE["services"]["s3"]["command"]
+    assert client["SHITU_OBJECTS__ENDPOINT_URL"] == "http://s3:7070"
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_the_bucket_is_made_and_may_exist_already(s3_server: str) -> None:
+    python, *words = COMPOSE["services"]["bucket"]["entrypoint"]
+    assert python == "python"
+    env = {**os.environ, **environment("bucket"), "SHITU_OBJECTS__ENDPOINT_URL": s3_server}
+    for _ in range(2):
+        subprocess.run([sys.executable, *words], env=env, check=True, timeout=60)
+    client = boto3.client(
+        "s3", endpoint_url=s3_server, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    assert [bucket["Name"] for bucket in client.list_buckets()["Buckets"]] == ["shitu"]
+
+
+@pytest.mark.parametrize("service", ["web", "worker"])
+def test_health_checks_name_a_role(service: str) -> None:
+    command, python, flag, module, role = COMPOSE["services"][service]["healthcheck"]["test"]
+    assert (command, python, flag, module) == ("CMD", "python", "-m", health.__name__)
+    assert role == service
+    assert role in health.ROLES
+
+
+def test_health_tells_what_is_wrong(settings: Settings, redis_client: redis.Redis) -> None:
+    ledger = JobLedger(redis_client, settings.jobs)
+    assert health.problem("", settings) is None
+    assert "not said that it is ready" in (health.problem("worker", settings) or "")
+    ledger.presence.worker_ready(f"{os.uname().nodename}:1", {}, ttl_s=60)
+    assert health.problem("worker", settings) is None
+    away = load_settings({"REDIS_URL": "redis://127.0.0.1:1/0"})
+    assert "Redis does not answer" in (health.problem("", away) or "")
+    with pytest.raises(ValueError, match="unknown role"):
+        health.problem("cook", settings)
+
+
+def instructions() -> list[tuple[str, str]]:
+    text = DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in lines]
+
+
+def test_the_image_is_what_the_compose_file_builds() -> None:
+    for service in (*OURS, "bucket"):
+        assert COMPOSE["services"][service]["build"] == {
+            "context": ".",
+            "dockerfile": str(DOCKERFILE.relative_to(ROOT)),
+        }
+    assert ("ENTRYPOINT", '["python", "-m", "shitu"]') in instructions()
+    assert ("USER", "shitu") in instructions()
+
+
+def test_what_the_image_copies_exists_and_is_sent_to_the_builder() -> None:
+    lines = (DOCKERFILE.with_name("Dockerfile.dockerignore")).read_text(encoding="utf-8").splitlines()
+    kept = [line[1:] for line in lines if line.startswith("!")]
+    copied = [words.split()[0] for name, words in instructions() if name == "COPY" and not words.startswith("--from")]
+    assert len(copied) == 7
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert any(fnmatch(source, pattern) for pattern in kept), source
+
+
+def test_the_image_serves_without_paddle() -> None:
+    locked = (ROOT / "requirements/serve.txt").read_text(encoding="utf-8").lower()
+    assert "openvino==" in locked
+    assert "paddlepaddle" not in locked
