@@ -95,15 +95,18 @@ class Deliveries:
     def failed(
         self, delivery: Delivery, error: str, *, status: int | None = None, retry_after_s: float | None = None
     ) -> str:
-        """Schedules the next attempt; 410 disables the message, the last attempt fails it. Returns the new status."""
+        """Schedules the next attempt; 410 disables the message, the last attempt fails it.
+
+        Returns the new status, or "lost" if the lease was lost, so that another attempt follows in any case.
+        """
         if status == 410:
             outcome = "disabled"
         elif delivery.attempts >= self._settings.max_attempts:
             outcome = "failed"
         else:
             outcome = "pending"
-        self._write(delivery, outcome, self._delay_s(delivery.attempts, retry_after_s), status, error)
-        return outcome
+        delay_s = self._delay_s(delivery.attempts, retry_after_s)
+        return outcome if self._write(delivery, outcome, delay_s, status, error) else "lost"
 
     def replay(self, delivery_id: str) -> Delivery:
         """Makes the message due at once with all its attempts ahead, under the same id. Raises DeliveryNotFound."""

@@ -131,8 +131,11 @@ class JobLedger:
         return Renewal(self._run(self._renew, lease.job_id, lease.token, self._settings.lease_s, text))
 
     def succeed(self, lease: Lease, result: dict[str, Any]) -> bool:
-        """Ends the job with its result. False: nothing written, for the lease was lost or the job canceled."""
-        return self._end(lease, JobStatus.SUCCEEDED, "result", json.dumps(result))
+        """Ends the job with its result. False: nothing written, for the lease was lost or the job canceled.
+
+        Raises ValueError for a result with NaN or infinity, which JSON does not have.
+        """
+        return self._end(lease, JobStatus.SUCCEEDED, "result", json.dumps(result, allow_nan=False))
 
     def fail(self, lease: Lease, error: dict[str, Any]) -> bool:
         """Ends the job with an error `{"code", "message", "retryable"}`. False as in `succeed`."""

@@ -39,10 +39,15 @@ def is_socket(url: str) -> bool:
 
 
 def celery_url(url: str) -> str:
-    """The same server as kombu spells it: a unix socket is `redis+socket:///path?virtual_host=<db>` there."""
+    """The same server as kombu spells it: a unix socket is `redis+socket:///path?virtual_host=<db>` there.
+
+    kombu leaves TLS certificates unchecked unless told otherwise, redis-py checks them: here both do.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parse_qs(parts.query):
+        return url + ("&" if parts.query else "?") + "ssl_cert_reqs=required"
     if not is_socket(url):
         return url
-    parts = urlsplit(url)
     database = parse_qs(parts.query).get("db", ["0"])[0]
     return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 

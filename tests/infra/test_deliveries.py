@@ -78,6 +78,7 @@ def test_one_courier_at_a_time(ledger: JobLedger, clock: Clock) -> None:
     second = taken(ledger, delivery_id)
     assert second.attempts == 2
     assert not ledger.delivered(took[0], 200)
+    assert ledger.delivery_failed(took[0], "late", status=410) == "lost"
     assert ledger.delivered(second, 204)
     assert ledger.take_delivery(delivery_id) is None
 

@@ -242,6 +242,24 @@ def test_a_job_that_kills_its_workers_fails_and_can_be_replayed(ledger: JobLedge
         ledger.replay(job.id)
 
 
+def test_a_result_that_is_no_json_is_refused(ledger: JobLedger) -> None:
+    job = ledger.create("recognition", REQUEST)
+    lease = started(ledger, job)
+    with pytest.raises(ValueError, match="JSON"):
+        ledger.succeed(lease, {"similarity": float("nan")})
+    assert ledger.fail(lease, {"code": "internal_error", "message": "…", "retryable": True})
+
+
+def test_an_open_entry_without_a_record_is_dropped(ledger: JobLedger, clock: Clock, redis_client: redis.Redis) -> None:
+    job = ledger.create("recognition", REQUEST)
+    redis_client.delete(f"shitu:job:{job.id}")
+    clock.pass_s(500)
+    queue = RecordingQueue()
+    assert ledger.sweep(queue).republished == ()
+    assert queue.published == []
+    assert ledger.stats().queued == 0
+
+
 def test_start_refuses_a_poisoned_job_that_no_sweeper_saw(ledger: JobLedger, clock: Clock) -> None:
     job = ledger.create("recognition", REQUEST)
     for _ in range(3):

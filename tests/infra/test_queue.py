@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -86,6 +87,12 @@ def test_the_settings_that_reliability_needs(settings: Settings) -> None:
     assert "socket_keepalive" not in conf.broker_transport_options
     tcp = make_celery(load_settings({"REDIS_URL": "redis://127.0.0.1"})).conf
     assert tcp.broker_transport_options["socket_keepalive"]
+
+
+def test_tls_certificates_are_checked() -> None:
+    connection = make_celery(load_settings({"REDIS_URL": "rediss://:secret@host/1"})).connection_for_write()
+    assert connection.ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    assert (connection.hostname, connection.password, connection.virtual_host) == ("host", "secret", "1")
 
 
 def test_without_a_redis_url_there_is_no_queue() -> None:

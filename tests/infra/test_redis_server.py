@@ -128,10 +128,12 @@ def test_a_redis_url_that_does_not_answer_is_one_clear_line() -> None:
     ("url", "expected"),
     [
         ("redis://:pw@host:6379/2", "redis://:pw@host:6379/2"),
-        ("rediss://host", "rediss://host"),
+        ("rediss://host", "rediss://host?ssl_cert_reqs=required"),
+        ("rediss://host/1?ssl_ca_certs=/ca.pem", "rediss://host/1?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required"),
+        ("rediss://host/1?ssl_cert_reqs=none", "rediss://host/1?ssl_cert_reqs=none"),
         ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
         ("unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3"),
     ],
 )
-def test_celery_spells_a_socket_differently(url: str, expected: str) -> None:
+def test_celery_spells_some_urls_differently(url: str, expected: str) -> None:
     assert celery_url(url) == expected
