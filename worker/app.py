@@ -1,0 +1,119 @@
+"""Composes a worker process for `celery -A worker.app worker`: reads the settings, makes the app, opens the process.
+
+What a process holds is opened after fork: in the children of a prefork pool, in the one process of the other pools. A
+worker that consumes neither recognitions nor enrolments is a courier and loads no model.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.concurrency import get_implementation
+from celery.concurrency.prefork import TaskPool as PreforkPool
+
+from infra.queue import Queue, make_celery
+from infra.settings import load_settings
+from infra.telemetry import configure_logging
+from worker.process import Process, current, is_open, set_current
+
+if TYPE_CHECKING:
+    from celery.worker import WorkController
+
+    from infra.settings import WorkerSettings
+
+MODEL_QUEUES = {"recognize", "enroll"}
+
+log = logging.getLogger(__name__)
+
+
+def pool_for(worker: WorkerSettings) -> str:
+    """Celery's name of the pool: OpenVINO shares one process among threads, Paddle holds the GIL while it runs."""
+    if worker.pool != "auto":
+        return worker.pool
+    serves_openvino = worker.engine != "paddle" and find_spec("openvino") is not None
+    return "threads" if serves_openvino else "prefork"
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+settings = load_settings()
+# Math libraries read these once, when they are loaded: a worker's parallelism is its processes and threads.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, str(settings.worker.threads))
+app = make_celery(settings)
+app.conf.update(
+    imports=["worker.tasks"],
+    worker_pool=pool_for(settings.worker),  # the courier's command line says otherwise
+    worker_concurrency=settings.worker.concurrency or usable_cores(),
+)
+
+
+@signals.setup_logging.connect
+def set_up_logging(**_: Any) -> None:
+    """Instead of Celery's own."""
+    configure_logging(settings.log)
+
+
+@signals.worker_init.connect
+def open_single(sender: WorkController, **_: Any) -> None:
+    """Pools that run tasks in this very process open it before the first message is taken."""
+    if not forks(sender):
+        open_process(sender.concurrency)
+
+
+@signals.worker_process_init.connect
+def open_child(**_: Any) -> None:
+    """A prefork child opens its own, for one task at a time."""
+    if not is_open():  # the solo pool sends this signal too, in the process that `open_single` has opened
+        open_process(concurrency=1)
+        current().announce()
+
+
+@signals.worker_ready.connect
+def announce(**_: Any) -> None:
+    """The worker consumes from now on."""
+    if is_open():
+        current().announce()
+
+
+@signals.worker_shutting_down.connect
+def drain(**_: Any) -> None:
+    """No new tasks; those that run have the settings' `shutdown_s` left."""
+    if is_open():
+        current().drain(settings.worker.shutdown_s)
+
+
+@signals.worker_shutdown.connect
+@signals.worker_process_shutdown.connect
+def close(**_: Any) -> None:
+    """The process ends."""
+    if is_open():
+        current().close()
+
+
+def forks(worker: WorkController) -> bool:
+    """Whether the worker's pool runs tasks in forked children."""
+    return get_implementation(worker.pool_cls) is PreforkPool
+
+
+def open_process(concurrency: int) -> None:
+    """Opens this process for `concurrency` tasks at a time; a worker that cannot load its models ends here."""
+    queues = set(app.amqp.queues.consume_from)
+    try:
+        if queues & MODEL_QUEUES:
+            from worker.runtime import open_runtime
+
+            set_current(Process(settings, Queue(app), queues, open_runtime(settings, concurrency)))
+        else:
+            set_current(Process(settings, Queue(app), queues, None))
+    except Exception:
+        # Celery would log what a signal's receiver raises and work on without models.
+        log.exception("this worker cannot be opened")
+        raise SystemExit(1) from None

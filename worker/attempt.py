@@ -1,0 +1,119 @@
+"""One attempt at a job: take the lease, do the work, record how it ended. Every ending of a job is written here.
+
+Whatever happens in between, the job is never lost: an attempt that leaves nothing behind (a crash, a lost connection)
+leaves a lease that lapses, and the keeper queues the job again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from infra.telemetry import JOB_DURATION, QUEUE_WAIT
+from worker.errors import job_error
+from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infra.job_records import Job, Lease
+    from infra.jobs import JobLedger
+    from infra.queue import Queue
+    from worker.lease_keeper import Checkpoint
+    from worker.process import Process
+
+    Work = Callable[[Job, Checkpoint], dict[str, Any]]
+    Ending = tuple[str, Callable[[], bool]]  # what it is called, and the write that makes it so
+
+FIRST_RETRY_S = 2.0  # doubled with every attempt
+LONGEST_RETRY_S = 60.0
+PAUSE_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def attempt(job_id: str, work: Work, process: Process) -> None:
+    """Does `work` if the job is to be had. Says nothing to the caller: the ledger knows."""
+    ledger = process.ledger
+    lease = ledger.start(job_id)
+    if lease is None:
+        return  # finished, canceled, or in another worker's hands: messages may come twice
+    job = ledger.get(job_id)
+    if lease.attempt == 1 and job.started_at is not None:
+        QUEUE_WAIT.labels(job.kind).observe(job.started_at - job.created_at)
+    started = time.perf_counter()
+    lease_s = process.settings.jobs.lease_s
+    with LeaseKeeper(ledger, lease, lease_s, process.must_stop) as keeper:
+        try:
+            result = work(job, keeper.checkpoint)
+        except StopWork as stop:
+            outcome, end = _stopped(ledger, lease, stop)
+        except Exception as error:  # the job's last border: any error must become the job's error
+            outcome, end = _failed(ledger, lease, error)
+        else:
+            outcome, end = "succeeded", partial(ledger.succeed, lease, result)
+        recorded = persist(end, lease_s)
+    duration_s = time.perf_counter() - started
+    JOB_DURATION.labels(job.kind, outcome).observe(duration_s)
+    log.info(
+        "attempt ended",
+        extra={
+            "job_id": job_id,
+            "attempt": lease.attempt,
+            "outcome": outcome,
+            "recorded": recorded,
+            "duration_ms": round(1000 * duration_s, 1),
+        },
+    )
+    if recorded:
+        tell(job_id, ledger, process.queue)
+
+
+def persist(write: Callable[[], bool], patience_s: float) -> bool:
+    """`write()`, repeated while Redis cannot be reached, for `patience_s` seconds at most; then RedisError.
+
+    The work is done: a short outage should not cost it. The lease's token makes the repetition harmless.
+    """
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        try:
+            return write()
+        except redis.RedisError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(PAUSE_S)
+
+
+def tell(job_id: str, ledger: JobLedger, queue: Queue) -> None:
+    """Hands the finished job's webhook to the couriers now instead of at the keeper's next round."""
+    try:
+        job = ledger.get(job_id)
+    except redis.RedisError:
+        return  # the delivery is written in the ledger; the keeper finds it
+    if job.finished and job.webhook is not None and job.webhook.delivery_id is not None:
+        queue.deliver(job.webhook.delivery_id)
+
+
+def _stopped(ledger: JobLedger, lease: Lease, stop: StopWork) -> Ending:
+    if stop.reason == CANCEL_REQUESTED:
+        return "canceled", partial(ledger.finish_canceled, lease)
+    if stop.reason == SHUTTING_DOWN:
+        return "released", partial(ledger.release, lease, counted=False)  # not the job's fault: another worker takes it
+    return "lost", lambda: False
+
+
+def _failed(ledger: JobLedger, lease: Lease, error: Exception) -> Ending:
+    known = job_error(error)
+    fields = {"job_id": lease.job_id, "attempt": lease.attempt, "code": known.code}
+    if known.retryable:
+        log.error("attempt failed", extra=fields, exc_info=error)
+    else:
+        log.info("job refused", extra=fields)
+    if known.retryable and not lease.last:
+        delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (lease.attempt - 1))
+        return "retried", partial(ledger.release, lease, delay_s=delay_s)
+    return "failed", partial(ledger.fail, lease, known.to_dict())

@@ -1,0 +1,81 @@
+"""Keeps searchable galleries in memory, never older than the store says.
+
+Every job asks the store which version is current (one small read); only a change costs a load. What is kept is limited
+in bytes: the gallery used longest ago goes first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from models.gallery import Gallery
+
+if TYPE_CHECKING:
+    from infra.galleries import GalleryManifest, GalleryStore
+
+BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
+
+
+@dataclass(frozen=True)
+class CachedGallery:
+    """A gallery ready to search, the manifest it was made from, and about how many bytes it holds."""
+
+    manifest: GalleryManifest
+    gallery: Gallery
+    size_bytes: int
+
+
+class GalleryCache:
+    """Current galleries by name, at most `limit_bytes` together (the one in use may be larger)."""
+
+    def __init__(self, store: GalleryStore, limit_bytes: int) -> None:
+        self._store = store
+        self._limit_bytes = limit_bytes
+        self._cached: OrderedDict[str, CachedGallery] = OrderedDict()
+        self._guard = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+
+    def current(self, name: str) -> CachedGallery:
+        """The gallery's current version. Raises the store's GalleryNotFound."""
+        manifest = self._store.manifest(name)
+        if (cached := self._hit(name, manifest)) is not None:
+            return cached
+        with self._guard:
+            loading = self._loading.setdefault(name, threading.Lock())
+        with loading:  # one thread loads, the others of this gallery wait for it; other galleries do not
+            if (cached := self._hit(name, manifest)) is not None:
+                return cached
+            loaded = self._load(name)
+            with self._guard:
+                self._cached[name] = loaded
+                self._cached.move_to_end(name)
+                self._drop_oldest()
+            return loaded
+
+    @property
+    def size_bytes(self) -> int:
+        """About how many bytes the cached galleries hold."""
+        with self._guard:
+            return sum(cached.size_bytes for cached in self._cached.values())
+
+    def _hit(self, name: str, manifest: GalleryManifest) -> CachedGallery | None:
+        # Whole manifests are compared: a gallery deleted and made again counts its versions from the start.
+        with self._guard:
+            cached = self._cached.get(name)
+            if cached is None or cached.manifest != manifest:
+                return None
+            self._cached.move_to_end(name)
+            return cached
+
+    def _load(self, name: str) -> CachedGallery:
+        manifest, items, embeddings = self._store.load(name)
+        gallery = Gallery(items, embeddings, manifest.name, manifest.version)
+        # The index holds its own copy of the vectors.
+        return CachedGallery(manifest, gallery, 2 * embeddings.nbytes + BYTES_PER_ITEM * len(items))
+
+    def _drop_oldest(self) -> None:
+        while len(self._cached) > 1 and sum(c.size_bytes for c in self._cached.values()) > self._limit_bytes:
+            self._cached.popitem(last=False)

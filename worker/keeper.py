@@ -1,0 +1,125 @@
+"""`python -m worker.keeper`: repairs what the queue lost, wakes due webhooks, ends retention, proves that queues move.
+
+Any number may run: each round belongs to the one that holds the leader lock, and each step of the ledger is safe to do
+twice anyway. A Redis outage costs rounds, never the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import redis
+
+from infra.queue import Queue, make_celery
+from infra.jobs import open_ledger
+from infra.redis_client import connect
+from infra.settings import load_settings
+from infra.telemetry import SWEPT, configure_logging
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from infra.jobs import JobLedger
+    from infra.settings import Settings
+
+LEADER_KEY = "shitu:keeper"
+LEADER_ROUNDS = 5  # a keeper that misses so many rounds is replaced
+RETIRE_INTERVAL_S = 30.0
+
+# Extends the lock if it is ours, takes it if it is free.
+LEAD = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+RESIGN = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """The rounds. `run` returns once `stop` is set."""
+
+    def __init__(self, settings: Settings, client: redis.Redis, ledger: JobLedger, queue: Queue) -> None:
+        self._interval_s = settings.jobs.sweep_interval_s
+        self._canary_interval_s = settings.worker.heartbeat_s
+        self._ledger = ledger
+        self._queue = queue
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lead = client.register_script(LEAD)
+        self._resign = client.register_script(RESIGN)
+        self._canary_at = 0.0
+        self._retire_at = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """A round every `sweep_interval_s` seconds."""
+        while not stop.is_set():
+            try:
+                self.round()
+            except redis.RedisError as error:
+                log.warning("round skipped: Redis cannot be reached", extra={"reason": type(error).__name__})
+            except Exception:  # what one round stumbles over must not stop the repairs of the next
+                log.exception("round failed")
+            stop.wait(self._interval_s)
+        try:
+            self._resign(keys=[LEADER_KEY], args=[self._name])
+        except redis.RedisError:
+            log.warning("could not resign; the leader lock lapses by itself")
+
+    def round(self) -> bool:
+        """One round, if this keeper leads. Returns whether it does."""
+        lock_ms = int(1000 * max(1.0, LEADER_ROUNDS * self._interval_s))
+        if not self._lead(keys=[LEADER_KEY], args=[self._name, lock_ms]):
+            return False
+        swept = self._ledger.sweep(self._queue)
+        if swept.republished or swept.poisoned or swept.canceled:
+            log.info(
+                "swept",
+                extra={"republished": swept.republished, "poisoned": swept.poisoned, "canceled": swept.canceled},
+            )
+        for outcome in ("republished", "poisoned", "canceled"):
+            SWEPT.labels(outcome).inc(len(getattr(swept, outcome)))
+        for delivery_id in self._ledger.due_deliveries():
+            self._queue.deliver(delivery_id)
+        now = time.monotonic()
+        if now >= self._canary_at:
+            self._canary_at = now + self._canary_interval_s
+            # Messages that wait show by being taken that their queue moves; without workers canaries would only pile up.
+            for queue, waiting in self._ledger.stats().messages.items():
+                if waiting == 0:
+                    self._queue.canary(queue)
+        if now >= self._retire_at:
+            self._retire_at = now + min(RETIRE_INTERVAL_S, 10 * self._interval_s)
+            self._ledger.retire()
+        return True
+
+
+def main() -> None:
+    """Keeps until SIGTERM or SIGINT."""
+    settings = load_settings()
+    configure_logging(settings.log)
+    if settings.redis_url is None:
+        raise SystemExit("REDIS_URL is not set: `shitu up` starts the keeper together with a Redis server")
+    stop = threading.Event()
+
+    def finish(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, finish)
+    signal.signal(signal.SIGINT, finish)
+    keeper = Keeper(settings, connect(settings.redis_url), open_ledger(settings), Queue(make_celery(settings)))
+    log.info("keeper started")
+    keeper.run(stop)
+    log.info("keeper stopped")
+
+
+if __name__ == "__main__":
+    main()

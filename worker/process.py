@@ -1,0 +1,103 @@
+"""What one worker process holds: always the ledger and the queue, and the loaded models unless it is a courier.
+
+Celery's tasks are plain functions, so what they share lives here, in the one module variable of the package. It is set
+after fork (Faiss, OpenVINO and open connections do not survive one) by the signals in `worker.app`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from infra.jobs import open_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from infra.jobs import JobLedger
+    from infra.queue import Queue
+    from infra.settings import Settings
+    from worker.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class Process:
+    """An open worker process. `runtime` is None in a courier, which only delivers webhooks."""
+
+    def __init__(self, settings: Settings, queue: Queue, queues: Collection[str], runtime: Runtime | None) -> None:
+        self.settings = settings
+        self.queue = queue
+        self.ledger: JobLedger = open_ledger(settings)
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._queues = sorted(queues)
+        self._runtime = runtime
+        self._closed = threading.Event()
+        self._stop_at: float | None = None
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The models' side. A task that needs it never reaches a process without: each kind consumes its own queues."""
+        if self._runtime is None:
+            raise RuntimeError("this worker process was opened without models")
+        return self._runtime
+
+    def announce(self) -> None:
+        """Says from now on that this process is ready, until `close`."""
+        if self._runtime is not None:
+            self._heart.start()
+
+    def drain(self, within_s: float) -> None:
+        """The process is told to stop: what runs may finish within `within_s` seconds, then it is given back."""
+        self._closed.set()
+        self._stop_at = time.monotonic() + within_s
+
+    def must_stop(self) -> bool:
+        """Whether running work must now end at its next checkpoint."""
+        return self._stop_at is not None and time.monotonic() > self._stop_at
+
+    def close(self) -> None:
+        """Says that this process is gone."""
+        self._closed.set()
+        try:
+            self.ledger.presence.worker_gone(self.name)
+        except redis.RedisError:
+            log.warning("could not say goodbye; the ledger forgets this worker by itself")
+
+    def _beat(self) -> None:
+        interval_s = self.settings.worker.heartbeat_s
+        info: dict[str, Any] = {"models": self.runtime.models, "queues": self._queues, "pid": os.getpid()}
+        while not self._closed.is_set():
+            try:
+                self.ledger.presence.worker_ready(self.name, info, ttl_s=3 * interval_s)
+            except redis.RedisError:
+                log.warning("could not reach the ledger for a heartbeat")
+            self._closed.wait(interval_s)
+
+
+_current: Process | None = None
+
+
+def set_current(process: Process | None) -> None:
+    """Makes `process` what this process's tasks work with."""
+    global _current  # noqa: PLW0603 - see the module's docstring
+    _current = process
+
+
+def is_open() -> bool:
+    """Whether `current` has something to give."""
+    return _current is not None
+
+
+def current() -> Process:
+    """The open process. Raises RuntimeError outside a started worker."""
+    if _current is None:
+        raise RuntimeError("no worker process is open: tasks run in a worker started with `celery -A worker.app`")
+    return _current

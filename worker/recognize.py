@@ -1,0 +1,61 @@
+"""One recognition job: the stored photo and the gallery's current version in, the job's `result` out."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from infra.telemetry import STAGES
+from models.image import decode
+from models.pipeline import RecognizeOptions
+
+if TYPE_CHECKING:
+    from infra.job_records import Job
+    from worker.lease_keeper import Checkpoint
+    from worker.runtime import Runtime
+
+
+def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]:
+    """The `result` of `job`; `checkpoint` is called between the stages and raises when the work must stop.
+
+    Raises ImageError for a picture that does not decode, ObjectNotFound for one that is gone, GalleryNotFound for a
+    gallery deleted meanwhile, EmbedderMismatch for one that another model made, StorageUnavailable.
+    """
+    request = job.request
+    options = RecognizeOptions(**request.get("options", {}))
+    started = time.perf_counter()
+    image_bytes = runtime.objects.get(request["image"]["key"])
+    fetched = time.perf_counter()
+    checkpoint()
+    image = decode(
+        image_bytes,
+        max_pixels=runtime.settings.images.max_pixels,
+        min_side_px=runtime.settings.images.min_side_px,
+    )
+    decoded = time.perf_counter()
+    checkpoint()
+    current = runtime.galleries.current(request["gallery"])
+    runtime.require_same_model(current.manifest)
+    with runtime.programs() as programs:
+        answer = programs.recognizer(image, current.gallery, options).to_dict()
+    height, width = image.shape[:2]
+    timings = {
+        **answer.pop("timings_ms"),
+        "fetch": round(1000 * (fetched - started), 2),
+        "decode": round(1000 * (decoded - fetched), 2),
+        "total": round(1000 * (time.perf_counter() - started), 2),
+    }
+    for stage, took_ms in timings.items():
+        if stage != "total":
+            STAGES.labels(stage).observe(took_ms / 1000)
+    return {
+        "image": {"width": width, "height": height},
+        "gallery": {
+            "name": current.manifest.name,
+            "version": current.manifest.version,
+            "items": current.manifest.item_count,
+        },
+        "models": runtime.models,
+        **answer,
+        "timings_ms": timings,
+    }

@@ -1,0 +1,102 @@
+"""The models' side of a worker process: its stores, its loaded networks and its galleries. Opened after fork, once.
+
+A program must be used by one thread at a time (a shared predictor returns one caller's answer to another), so every
+job borrows one of `concurrency` sets of programs and gives it back.
+"""
+
+from __future__ import annotations
+
+import queue
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from infra.errors import EmbedderMismatch
+from infra.galleries import GalleryLock, GalleryStore
+from infra.objects import open_store
+from infra.redis_client import connect
+from models.artifacts import resolve
+from models.detector import Detector
+from models.embedder import Embedder
+from models.pipeline import Recognizer
+from worker.gallery_cache import GalleryCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from infra.galleries import GalleryManifest
+    from infra.objects import ObjectStore
+    from infra.settings import Settings, WorkerSettings
+
+GALLERY_CACHE_BYTES = 1 << 30
+NO_DETECTOR = "none"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The networks of one thread; `detector` is None where the settings say so."""
+
+    detector: Detector | None
+    embedder: Embedder
+    recognizer: Recognizer
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What recognitions and enrolments work with. `models` names them with their digests, for results and heartbeats."""
+
+    settings: Settings
+    objects: ObjectStore
+    store: GalleryStore
+    galleries: GalleryCache
+    models: dict[str, Any]
+    idle: queue.LifoQueue[Programs]
+
+    @contextmanager
+    def programs(self) -> Iterator[Programs]:
+        """One set of programs for the calling thread alone; waits if all are in use."""
+        borrowed = self.idle.get()
+        try:
+            yield borrowed
+        finally:
+            self.idle.put(borrowed)
+
+    def require_same_model(self, manifest: GalleryManifest) -> None:
+        """Raises EmbedderMismatch for a gallery that another embedder made. An empty gallery belongs to none yet."""
+        digest = self.models["embedder"]["digest"]
+        if manifest.embedder_digest is not None and manifest.embedder_digest != digest:
+            raise EmbedderMismatch(
+                f"The gallery {manifest.name!r} was made with another embedder than this service runs; enrol it again."
+            )
+
+
+def open_runtime(settings: Settings, concurrency: int) -> Runtime:
+    """Opens the stores and loads `concurrency` sets of programs. Raises ArtifactError, EngineError, ServiceError."""
+    if settings.redis_url is None:
+        raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
+    objects = open_store(settings.objects, settings.data_dir)
+    store = GalleryStore(objects, lock=GalleryLock(connect(settings.redis_url)))
+    loaded = [load_programs(settings.worker) for _ in range(concurrency)]
+    idle: queue.LifoQueue[Programs] = queue.LifoQueue()
+    for programs in loaded:
+        idle.put(programs)
+    cache = GalleryCache(store, GALLERY_CACHE_BYTES)
+    return Runtime(settings, objects, store, cache, describe(loaded[0]), idle)
+
+
+def load_programs(worker: WorkerSettings) -> Programs:
+    """The networks that the settings name, loaded for one thread."""
+    detector = None
+    if worker.detector != NO_DETECTOR:
+        detector = Detector(resolve(worker.detector), engine=worker.engine, threads=worker.threads)
+    embedder = Embedder(resolve(worker.embedder), engine=worker.engine, threads=worker.threads)
+    return Programs(detector, embedder, Recognizer(detector, embedder))
+
+
+def describe(programs: Programs) -> dict[str, Any]:
+    """Names and digests of the networks."""
+    networks = {"detector": programs.detector, "embedder": programs.embedder}
+    return {
+        role: {"name": network.name, "digest": network.digest} if network else None
+        for role, network in networks.items()
+    }

@@ -1,0 +1,70 @@
+"""The four Celery tasks. Each carries an id or nothing; what a process holds for them is in `worker.process`.
+
+Importing this module reads no setting and loads no model: a courier never imports `worker.runtime`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery import shared_task
+
+from infra.queue import CANARY, DELIVER, ENROLL, RECOGNIZE
+from infra.telemetry import DELIVERIES
+from infra.webhooks import deliver as deliver_once
+from worker.attempt import attempt
+from worker.process import current
+
+if TYPE_CHECKING:
+    from infra.job_records import Job
+    from worker.lease_keeper import Checkpoint
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name=RECOGNIZE)
+def recognize(job_id: str) -> None:
+    """Recognises a job's photo."""
+    from worker.recognize import recognize as answer
+
+    process = current()
+
+    def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
+        return answer(job, process.runtime, checkpoint)
+
+    process.ledger.presence.consumed("recognize")
+    attempt(job_id, work, process)
+
+
+@shared_task(name=ENROLL)
+def enroll(job_id: str) -> None:
+    """Adds a job's pictures to their gallery."""
+    from worker.enroll import enroll as add
+
+    process = current()
+
+    def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
+        return add(job, process.runtime, checkpoint)
+
+    process.ledger.presence.consumed("enroll")
+    attempt(job_id, work, process)
+
+
+@shared_task(name=DELIVER)
+def deliver(delivery_id: str) -> None:
+    """Tries one webhook once; the ledger knows when to try again."""
+    process = current()
+    process.ledger.presence.consumed("deliver")
+    outcome = deliver_once(process.ledger, delivery_id, process.settings)
+    DELIVERIES.labels(outcome.status).inc()
+    log.info(
+        "delivery attempted",
+        extra={"delivery_id": delivery_id, "status": outcome.status, "http_status": outcome.http_status},
+    )
+
+
+@shared_task(name=CANARY)
+def canary(queue: str) -> None:
+    """Proves that `queue` is consumed: to live is not to work."""
+    current().ledger.presence.consumed(queue)
