@@ -104,7 +104,7 @@ class Stack:
 
     `processes` holds them by name: redis (unless REDIS_URL is set), web, worker (worker-2, ...), courier, keeper.
     `say(name, line)` gets every line they write, and the launcher's own under their name. `progress(line)` tells what is
-    being waited for. `restart=False` leaves dead processes dead, for tests of what then happens.
+    being waited for. With `workers=0` the caller adds them, and ready is when the front answers. `restart=False` leaves dead processes dead, for tests of what then happens.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class Stack:
     def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
         told = ""
         while True:
-            ready, detail = ask_ready(self.base_url)
+            ready, detail = ask(f"{self.base_url}/{'readyz' if self._workers else 'healthz'}")
             if ready:
                 return
             if detail != told:
@@ -315,10 +315,10 @@ class _Redis:
         self._server.stop(REDIS_KILLED_WITHIN_S)  # even in a hurry: what it has not written is lost
 
 
-def ask_ready(base_url: str, timeout_s: float = 5.0) -> tuple[bool, str]:
-    """Whether the service at `base_url` is ready, and what it says about it."""
+def ask(url: str, timeout_s: float = 5.0) -> tuple[bool, str]:
+    """Whether a probe of the service answers well, and the detail that it gives."""
     try:
-        with urllib.request.urlopen(f"{base_url}/readyz", timeout=timeout_s) as response:  # noqa: S310 - our own URL
+        with urllib.request.urlopen(url, timeout=timeout_s) as response:  # noqa: S310 - our own URL
             return True, str(json.load(response).get("detail", ""))
     except urllib.error.HTTPError as error:
         with error:

@@ -51,6 +51,16 @@ class Running(Protocol):
         """Ends it and all its children now."""
 
 
+def heard(say: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    """`say`, but a listener that went away (a closed terminal, a broken pipe) harms nobody who works."""
+
+    def speak(name: str, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            say(name, line)
+
+    return speak
+
+
 def bind(command: tuple[str, ...], death_signal: int = signal.SIGKILL) -> list[str]:
     """`command`, made to get `death_signal` when this process dies."""
     return [*binding(death_signal), *command]
@@ -78,7 +88,7 @@ class ChildProcess:
         self._name = name
         self._env = dict(env)
         self._log_path = log_path
-        self._say = say
+        self._say = heard(say)
         self._pass_fds = pass_fds
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -194,7 +204,7 @@ class Supervisor:
     """Keeps the processes alive that were given to `add`, until `stop` or `kill`."""
 
     def __init__(self, say: Callable[[str, str], None]) -> None:
-        self._say = say
+        self._say = heard(say)
         self.processes: dict[str, Supervised] = {}
         self._changed = threading.Condition()
         self._closing = False
