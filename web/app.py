@@ -15,7 +15,9 @@ from infra.queue import Queue, make_celery
 from infra.redis_client import connect
 from infra.settings import Settings, load_settings
 from infra.telemetry import configure_logging
-from web import errors, galleries, health, metrics, recognitions
+from web import errors, health, metrics, recognitions
+from web import galleries as gallery_views
+from web.item_lookup import ItemLookup
 from web.services import EXTENSION, Services, services
 
 MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not counted
@@ -42,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it, the base class does not
     errors.register(app)
     metrics.register(app)
-    for blueprint in (recognitions.blueprint, galleries.blueprint, galleries.enrollments, health.blueprint):
+    for blueprint in (recognitions.blueprint, gallery_views.blueprint, gallery_views.enrollments, health.blueprint):
         app.register_blueprint(blueprint)
     app.add_url_rule("/", "page", page, methods=["GET"])
     return app
@@ -54,12 +56,14 @@ def open_services(settings: Settings) -> Services:
         raise ConfigurationError(["REDIS_URL: not set; `shitu up` starts a Redis of its own and sets it"])
     client = connect(settings.redis_url)
     objects = open_store(settings.objects, settings.data_dir)
+    galleries = GalleryStore(objects, lock=GalleryLock(client))
     return Services(
         settings=settings,
         redis=client,
         ledger=JobLedger(client, settings.jobs, settings.webhooks),
         objects=objects,
-        galleries=GalleryStore(objects, lock=GalleryLock(client)),
+        galleries=galleries,
+        items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),
     )
 

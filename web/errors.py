@@ -12,7 +12,9 @@ import json
 import logging
 import math
 import re
+import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 PROBLEM_TYPE = "urn:shitu:problem:"
 RESERVED = frozenset({"type", "title", "status", "detail", "code", "instance", "retryable", "request_id"})
 RETRY_AFTER_S = 2.0  # told with a retryable error that does not know better
+DRAIN_S = 5.0
+DRAIN_PIECE_BYTES = 65536
 SENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 log = logging.getLogger("shitu.web")
@@ -44,6 +48,7 @@ def register(app: Flask) -> None:
     """Makes `app` answer every failure as a problem, and mark every answer with its request id."""
     app.before_request(_name_request)
     app.after_request(_mark_response)
+    app.after_request(_read_the_rest)
     app.register_error_handler(ServiceError, _service_error)
     app.register_error_handler(redis.exceptions.RedisError, _redis_error)
     app.register_error_handler(HTTPException, _http_error)
@@ -86,6 +91,20 @@ def _mark_response(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _read_the_rest(response: Response) -> Response:
+    """Takes what is left of a refused body, within limits: most clients send all of it before they read the answer.
+
+    Closing the connection on them would lose the answer that says what is wrong.
+    """
+    refused = response.status_code >= http.HTTPStatus.BAD_REQUEST
+    if refused and request.environ.get("wsgi.input_terminated"):  # else a read would not know where to end
+        left, deadline = request.max_content_length or 0, time.monotonic() + DRAIN_S
+        with suppress(OSError, ValueError):
+            while left > 0 and time.monotonic() < deadline and (piece := request.input_stream.read(DRAIN_PIECE_BYTES)):
+                left -= len(piece)
     return response
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from infra.errors import InvalidCursor, InvalidRequest, ItemNotFound, UnsupportedMediaType
+from infra.errors import GalleryNotFound, InvalidCursor, InvalidRequest, UnsupportedMediaType
 from web.jobs import accept, add_job_routes
 from web.recognitions import picture
 from web.schemas import GalleryRequest, ItemsQuery, parse, parse_json
 from web.services import services
-from web.uploads import read_enrollment
+from web.uploads import read_body, read_enrollment
 
 if TYPE_CHECKING:
     from infra.galleries import GalleryManifest, Item
@@ -31,7 +32,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
     """An empty gallery; its first pictures decide which embedder it belongs to."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the gallery's name as application/json.")
-    sent = parse(GalleryRequest, parse_json(request.get_data(cache=False)))
+    sent = parse(GalleryRequest, parse_json(read_body()))
     manifest = services().galleries.create(sent.name)
     return jsonify(describe(manifest)), 201, {"Location": url_for(".show", name=manifest.name)}
 
@@ -40,7 +41,11 @@ def create() -> tuple[Response, int, dict[str, str]]:
 def index() -> Response:
     """All galleries by name."""
     store = services().galleries
-    return jsonify(galleries=[describe(store.manifest(name)) for name in sorted(store.names())])
+    found = []
+    for name in store.names():
+        with suppress(GalleryNotFound):  # deleted in this moment
+            found.append(describe(store.manifest(name)))
+    return jsonify(galleries=found)
 
 
 @blueprint.get("/<name>")
@@ -60,8 +65,8 @@ def delete(name: str) -> tuple[str, int]:
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
     service = services()
-    service.galleries.manifest(name)
     sent = read_enrollment(service.settings)
+    service.galleries.manifest(name)
     items = [
         {
             "image_key": service.objects.put_image(upload.data),
@@ -99,10 +104,7 @@ def items(name: str) -> Response:
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
     service = services()
-    for item in service.galleries.items(name):
-        if item.id == item_id:
-            return picture(service.objects.get(item.image_key))
-    raise ItemNotFound(f"The gallery {name!r} has no item {item_id!r}.")
+    return picture(service.objects.get(service.items.find(name, item_id).image_key))
 
 
 @blueprint.delete("/<name>/items/<item_id>")
@@ -134,9 +136,7 @@ def versions(name: str) -> Response:
 @blueprint.post("/<name>/versions/<int:version>/activate")
 def activate(name: str, version: int) -> Response:
     """Goes back (or forth) to a version: searched from the next job on."""
-    store = services().galleries
-    store.activate(name, version)
-    return jsonify(describe(store.manifest(name)))
+    return jsonify(describe(services().galleries.activate(name, version)))
 
 
 def describe(manifest: GalleryManifest) -> dict[str, Any]:

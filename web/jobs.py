@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 POLL_AFTER_S = 1
 HEARTBEAT_S = 15.0
+AT_ONCE_S = 0.05  # nothing will come any more: no reason to listen long
 RECONNECT_MS = 2000
 WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
 
@@ -52,7 +53,7 @@ def add_job_routes(blueprint: Blueprint, kind: str) -> None:
     def events(job_id: str) -> Response:
         job = find(kind, job_id)
         last_id = request.headers.get("Last-Event-ID", "0-0")
-        history = services().ledger.events(job_id, last_id, HEARTBEAT_S)
+        history = services().ledger.events(job_id, last_id, AT_ONCE_S if job.finished else HEARTBEAT_S)
         if job.finished and last_id != "0-0":
             behind = list(history)  # the job is over, so this ends at once
             if not behind:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from infra.objects import ObjectStore
     from infra.queue import Queue
     from infra.settings import Settings
+    from web.item_lookup import ItemLookup
 
 EXTENSION = "shitu"
 
@@ -28,6 +29,7 @@ class Services:
     ledger: JobLedger
     objects: ObjectStore
     galleries: GalleryStore
+    items: ItemLookup
     queue: Queue
 
 

@@ -64,7 +64,7 @@ def read_recognition(settings: Settings) -> Recognition:
     address errors for a webhook or image URL, and the fetch errors for the latter.
     """
     if request.mimetype == "application/json":
-        sent = parse(RecognitionRequest, parse_json(request.get_data(cache=False)))
+        sent = parse(RecognitionRequest, parse_json(read_body()))
         webhook_url = sent.webhook.url if sent.webhook else None
         _check_webhook(webhook_url, settings)
         upload = _json_image(sent.image, settings)
@@ -80,6 +80,19 @@ def read_recognition(settings: Settings) -> Recognition:
         gallery, options = read.gallery, read.options
     header = check_image(upload, settings.images)
     return Recognition(gallery, upload, header, options.model_dump(exclude_unset=True), webhook_url)
+
+
+def read_body() -> bytes:
+    """The body of the current request. Raises RequestEntityTooLarge.
+
+    werkzeug cuts a body without a Content-Length off at the limit and says nothing; whether more would come tells.
+    """
+    data = request.get_data(cache=False)
+    limit = request.max_content_length
+    cut = request.content_length is None and limit is not None and len(data) >= limit
+    if cut and request.input_stream.read(1):
+        raise RequestEntityTooLarge
+    return data
 
 
 def read_enrollment(settings: Settings) -> Enrollment:

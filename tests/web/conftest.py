@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from infra.galleries import Item
 
+from infra.galleries import Item, item_id
 from infra.jobs import JobLedger
 from infra.settings import Settings
 from tests.web.pictures import picture
@@ -50,17 +50,8 @@ def fill_gallery(service: Services, name: str, labels: list[str]) -> tuple[Item,
     items = []
     for position, label in enumerate(labels):
         key = service.objects.put_image(picture(seed=position))
-        sha256 = key.rpartition("/")[2].partition(".")[0]
-        items.append(
-            Item(
-                id=f"itm_{position}",
-                label=label,
-                image_key=key,
-                sha256=sha256,
-                box=None,
-                added_at="2026-01-01T00:00:00Z",
-            )
-        )
+        sha256 = key.rpartition("/")[2]
+        items.append(Item(item_id(sha256, label), label, key, sha256, box=None, added_at="2026-01-01T00:00:00Z"))
     embeddings = np.eye(len(items), 8, dtype=np.float32)
     service.galleries.add(name, items, embeddings, EMBEDDER)
     return tuple(items)

@@ -122,15 +122,16 @@ def test_too_many_pictures_are_refused(settings: Settings, client: FlaskClient, 
     small = create_app(replace(settings, web=replace(settings.web, max_files=2))).test_client()
     problem = refused(add(small, drinks, [picture()] * 3, labels="tea"), 413, "too_many_files")
     assert problem["max_files"] == 2
-    refused(add(small, drinks, [picture()] * 1100, labels="tea"), 413, "too_many_files")
+    refused(add(small, drinks, [picture()], labels=["tea"] * 1100), 413, "too_many_files")
 
 
 def test_items_come_in_pages_of_one_version(client: FlaskClient, service: Services, drinks: str) -> None:
+    ids = [item.id for item in service.galleries.items(drinks)]
     first = client.get(f"{URL}/{drinks}/items?limit=3").get_json()
     assert (first["total"], [item["label"] for item in first["items"]]) == (4, ["tea", "tea", "cola"])
-    client.delete(f"{URL}/{drinks}/items/itm_0")  # a change between pages hides nothing
+    client.delete(f"{URL}/{drinks}/items/{ids[0]}")  # a change between pages hides nothing
     second = client.get(f"{URL}/{drinks}/items", query_string={"limit": 3, "after": first["next_after"]}).get_json()
-    assert [item["id"] for item in first["items"] + second["items"]] == ["itm_0", "itm_1", "itm_2", "itm_3"]
+    assert [item["id"] for item in first["items"] + second["items"]] == ids
     assert second["next_after"] is None
     assert second["version"] == first["version"]
     assert client.get(f"{URL}/{drinks}/items").get_json()["total"] == 3
@@ -138,7 +139,8 @@ def test_items_come_in_pages_of_one_version(client: FlaskClient, service: Servic
 
 def test_items_are_filtered_by_label(client: FlaskClient, drinks: str) -> None:
     page = client.get(f"{URL}/{drinks}/items?label=cola").get_json()
-    assert [item["id"] for item in page["items"]] == ["itm_2", "itm_3"]
+    assert [item["label"] for item in page["items"]] == ["cola", "cola"]
+    assert page["total"] == 2
     assert client.get(f"{URL}/{drinks}/items?label=milk").get_json()["items"] == []
 
 
@@ -159,13 +161,16 @@ def test_an_items_picture_is_shown(client: FlaskClient, drinks: str) -> None:
     refused(client.get(f"{URL}/{drinks}/items/itm_9/image"), 404, "item_not_found")
 
 
-def test_items_are_deleted_by_id_and_by_label(client: FlaskClient, drinks: str) -> None:
+def test_items_are_deleted_by_id_and_by_label(client: FlaskClient, service: Services, drinks: str) -> None:
     version = client.get(f"{URL}/{drinks}").get_json()["version"]
-    after_one = client.delete(f"{URL}/{drinks}/items/itm_0").get_json()
+    path = f"{URL}/{drinks}/items/{service.galleries.items(drinks)[0].id}"
+    after_one = client.delete(path).get_json()
     assert (after_one["version"], after_one["item_count"]) == (version + 1, 3)
     after_label = client.delete(f"{URL}/{drinks}/items?label=cola").get_json()
     assert (after_label["version"], after_label["item_count"]) == (version + 2, 1)
-    refused(client.delete(f"{URL}/{drinks}/items/itm_0"), 404, "item_not_found")
+    refused(client.delete(path), 404, "item_not_found")
+    refused(client.get(f"{path}/image"), 404, "item_not_found")
+    refused(client.delete(f"{URL}/{drinks}/items?label=milk"), 404, "item_not_found")
 
 
 @pytest.mark.parametrize("query", ["", "?all=true", "?label=tea&all=true"])

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from infra.galleries import GalleryStore, Item
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from infra.galleries import GalleryStore, Item, item_id
 from infra.jobs import JobLedger, open_ledger
 from infra.objects import open_store
 from infra.settings import Settings
@@ -103,14 +103,14 @@ class Worker:
         assert isinstance(entries, list)
         items = [
             Item(
-                id=f"itm_{n}",
-                label=entry["label"],
-                image_key=entry["image_key"],
-                sha256=entry["sha256"],
-                box=None,
-                added_at="2026-01-01T00:00:00Z",
+                item_id(entry["sha256"], entry["label"]),
+                entry["label"],
+                entry["image_key"],
+                entry["sha256"],
+                None,
+                "2026",
             )
-            for n, entry in enumerate(entries)
+            for entry in entries
         ]
         name = str(request["gallery"])
         self._store.add(name, items, np.eye(len(items), 8, dtype=np.float32), EMBEDDER)
@@ -173,7 +173,7 @@ def upload(name: str, data: bytes) -> dict[str, object]:
     return {"name": name, "mimeType": "image/jpeg", "buffer": data}
 
 
-def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(page: Page, worker: Worker, tmp_path: Path) -> None:
+def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(worker: Worker, page: Page, tmp_path: Path) -> None:
     expect(page.locator("#ready")).to_have_text("Ready")
     keep(page, "1-empty", tmp_path)
 
@@ -220,7 +220,7 @@ def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(page: Page, worker: 
     expect(page.locator("#caption")).to_have_text("shelf.jpg")
 
 
-def test_errors_are_told_in_words_with_their_code(page: Page, worker: Worker, tmp_path: Path) -> None:
+def test_errors_are_told_in_words_with_their_code(worker: Worker, page: Page, tmp_path: Path) -> None:
     page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
     expect(page.locator("#photo-error")).to_contain_text("Create a gallery")
     page.get_by_label("Name", exact=True).fill("Bad Name!")
@@ -235,7 +235,7 @@ def test_errors_are_told_in_words_with_their_code(page: Page, worker: Worker, tm
     keep(page, "5-error", tmp_path)
 
 
-def test_the_whole_way_is_open_to_the_keyboard(page: Page, worker: Worker) -> None:
+def test_the_whole_way_is_open_to_the_keyboard(worker: Worker, page: Page) -> None:
     reached = set()
     for _ in range(40):
         page.keyboard.press("Tab")
