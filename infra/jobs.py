@@ -230,16 +230,14 @@ class JobLedger:
         Raises JobNotFound, JobExpired.
         """
         deadline = system_time.monotonic() + timeout_s
-        key = scripts.events_key(job_id)
-        # Where the stream ends is read before the job is: what happens in between is seen by the blocking read.
-        newest = self._redis.xrevrange(key, count=1) if JOB_ID.fullmatch(job_id) else None
-        last_id = str(newest[0][0]) if newest else "0-0"
+        last_id = "0-0"
         while True:
             job = self.get(job_id)
             left_s = deadline - system_time.monotonic()
             if job.finished or left_s <= 0:
                 return job
-            for event in self._read(key, last_id, min(left_s, BLOCK_S)):
+            # The first read returns the history at once; later ones wait for what is behind it, so that no end is missed.
+            for event in self._read(scripts.events_key(job_id), last_id, min(left_s, BLOCK_S)):
                 last_id = event.id
 
     def events(self, job_id: str, last_id: str = "0-0", heartbeat_s: float = 15.0) -> Iterator[JobEvent | None]:
@@ -285,8 +283,10 @@ class JobLedger:
         key = scripts.events_key(job_id)
         quiet_since = system_time.monotonic()
         over = False
+        block_s = 0.0  # first what there is already; whoever resumes behind the end must not wait for nothing
         while True:
-            events = self._read(key, last_id, 0.0 if over else min(BLOCK_S, heartbeat_s))
+            events = self._read(key, last_id, 0.0 if over else block_s)
+            block_s = min(BLOCK_S, heartbeat_s)
             for event in events:
                 last_id = event.id
                 yield event

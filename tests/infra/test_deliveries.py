@@ -165,6 +165,7 @@ def test_a_replayed_jobs_new_end_is_a_new_message(ledger: JobLedger) -> None:
     [old] = ledger.due_deliveries()
     ledger.replay(job.id)
     assert ledger.take_delivery(old) is None  # the message about the failure is void
+    assert ledger.stats().deliveries_pending == 0
     lease = ledger.start(job.id)
     assert lease is not None
     ledger.succeed(lease, {})
