@@ -13,7 +13,7 @@ import numpy as np
 
 from infra.galleries import Item, item_id
 from infra.job_records import isoformat
-from models.errors import ImageError
+from models.errors import ImageError, ModelError
 from models.image import crop, decode
 from worker.errors import JobError, job_error
 
@@ -26,17 +26,19 @@ if TYPE_CHECKING:
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Programs, Runtime
 
-PICTURES_A_BATCH = 16  # bounds the memory of decoded pictures; larger batches embed no faster
+BATCH_PICTURES = 16  # larger batches embed no faster
+BATCH_PIXELS = 24_000_000  # of decoded pictures held at a time, besides the one that goes over it
 
 
 @dataclass(frozen=True)
-class Read:
-    """One picture of the request after decoding: an item and what of it is embedded, or why it is rejected."""
+class Picture:
+    """One picture of the request on its way: read with `item` and `view`, then with `embedding`, or with an `error`."""
 
     name: str
     label: str
     item: Item | None = None
-    view: NDArray[np.uint8] | None = None  # (H, W, 3) RGB
+    view: NDArray[np.uint8] | None = None  # (H, W, 3) RGB: what is embedded of it
+    embedding: NDArray[np.float32] | None = None  # (D,)
     error: JobError | None = None
 
 
@@ -46,94 +48,103 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]
     A picture that cannot be used is rejected with its code and holds no other up. Raises GalleryNotFound if the gallery
     was deleted meanwhile, EmbedderMismatch if another model made it, StorageUnavailable, GalleryBusy.
     """
-    request = job.request
-    gallery = request["gallery"]
-    runtime.require_same_model(runtime.store.manifest(gallery))
-    pictures: list[dict[str, str]] = request["items"]
-    read: list[Read] = []
-    embeddings: dict[str, NDArray[np.float32]] = {}  # item id: (D,)
+    runtime.require_same_model(runtime.store.manifest(job.request["gallery"]))
+    requested: list[dict[str, str]] = job.request["items"]
+    done: list[Picture] = []
+    batch: list[Picture] = []
     with runtime.programs() as programs:
-        for start in range(0, len(pictures), PICTURES_A_BATCH):
-            checkpoint({"done": start, "total": len(pictures)})
-            batch = [
-                read_picture(picture, job, runtime, programs) for picture in pictures[start : start + PICTURES_A_BATCH]
-            ]
-            embeddings |= embed(batch, programs)
-            read += [replace(entry, view=None) for entry in batch]  # decoded pictures are large
-    checkpoint({"done": len(pictures), "total": len(pictures)})
-    return add(job, runtime, read, embeddings)
+        for position, entry in enumerate(requested, start=1):
+            batch.append(read(entry, job, runtime, programs))
+            pixels = sum(picture.view.shape[0] * picture.view.shape[1] for picture in batch if picture.view is not None)
+            if len(batch) == BATCH_PICTURES or pixels >= BATCH_PIXELS or position == len(requested):
+                done += embed(batch, programs)
+                batch = []
+                checkpoint({"done": position, "total": len(requested)})
+            else:
+                checkpoint()
+    return add(job, runtime, done)
 
 
-def read_picture(picture: dict[str, str], job: Job, runtime: Runtime, programs: Programs) -> Read:
+def read(entry: dict[str, str], job: Job, runtime: Runtime, programs: Programs) -> Picture:
     """Fetches and decodes one picture; with the request's `crop` at "main_body" it is cut to its most certain body."""
-    name, label = picture.get("name", ""), picture["label"]
+    picture = Picture(entry.get("name", ""), entry["label"])
     limits = runtime.settings.images
     try:
-        image = decode(
-            runtime.objects.get(picture["image_key"]), max_pixels=limits.max_pixels, min_side_px=limits.min_side_px
-        )
+        data = runtime.objects.get(entry["image_key"])
+        image = decode(data, max_pixels=limits.max_pixels, min_side_px=limits.min_side_px)
     except ImageError as error:
-        return Read(name, label, error=job_error(error))
+        return replace(picture, error=job_error(error))
     box: tuple[int, int, int, int] | None = None
     view = image
     if job.request.get("crop") == "main_body" and programs.detector is not None:
         bodies = programs.detector(image, max_detections=1)
         if bodies:  # otherwise the whole picture is the body
-            box = bodies[0].box
-            view = crop(image, box)
+            x1, y1, x2, y2 = bodies[0].box
+            box = (int(x1), int(y1), int(x2), int(y2))
+            view = crop(image, box).copy()  # lets go of the rest
     item = Item(
-        id=item_id(picture["sha256"], label, box),
-        label=label,
-        image_key=picture["image_key"],
-        sha256=picture["sha256"],
+        id=item_id(entry["sha256"], picture.label, box),
+        label=picture.label,
+        image_key=entry["image_key"],
+        sha256=entry["sha256"],
         box=box,
         added_at=added_at(job),
     )
-    return Read(name, label, item, view)
+    return replace(picture, item=item, view=view)
 
 
-def embed(batch: Sequence[Read], programs: Programs) -> dict[str, NDArray[np.float32]]:
-    """The embeddings (D,) of the batch's usable pictures by item id, computed together."""
-    usable = [(entry.item.id, entry.view) for entry in batch if entry.item is not None and entry.view is not None]
-    if not usable:
-        return {}
-    rows = programs.embedder([view for _, view in usable])
-    return {found: row for (found, _), row in zip(usable, rows, strict=True)}
+def embed(batch: Sequence[Picture], programs: Programs) -> list[Picture]:
+    """The batch, embedded together and without its decoded pictures. One that cannot be embedded is rejected alone."""
+    usable = [picture.view for picture in batch if picture.view is not None]
+    try:
+        rows = iter(programs.embedder(usable))
+    except ModelError as error:
+        if error.code != "embedding_invalid":
+            raise  # the engine's trouble, not the picture's
+        if len(batch) > 1:
+            return [embedded for picture in batch for embedded in embed([picture], programs)]
+        told = JobError(error.code, "The embedder gives no usable answer for this picture.", retryable=False)
+        return [replace(batch[0], item=None, view=None, error=told)]
+    return [picture if picture.view is None else replace(picture, view=None, embedding=next(rows)) for picture in batch]
 
 
-def add(job: Job, runtime: Runtime, read: Sequence[Read], embeddings: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
+def add(job: Job, runtime: Runtime, pictures: Sequence[Picture]) -> dict[str, Any]:
     """Writes what is new as one version of the gallery; the job's `result`."""
     gallery = job.request["gallery"]
-    wanted = {entry.item.id: entry.item for entry in read if entry.item is not None}
+    wanted: dict[str, tuple[Item, NDArray[np.float32]]] = {}
+    for picture in pictures:
+        if picture.item is not None and picture.embedding is not None:
+            wanted.setdefault(picture.item.id, (picture.item, picture.embedding))
+    added: set[str] = set()
     if wanted:
-        rows = np.stack([embeddings[found] for found in wanted])
-        done = runtime.store.add(gallery, tuple(wanted.values()), rows, runtime.models["embedder"]["digest"])
+        items, rows = zip(*wanted.values(), strict=True)
+        done = runtime.store.add(gallery, items, np.stack(rows), runtime.models["embedder"]["digest"])
         manifest, added = done.manifest, set(done.added_ids)
         if done.duplicate_ids:
             # What was added at this job's own time, this job added itself, in an attempt that died afterwards.
             own = {item.id for item in runtime.store.items(gallery) if item.added_at == added_at(job)}
             added |= own & wanted.keys()
     else:
-        manifest, added = runtime.store.manifest(gallery), set()
+        manifest = runtime.store.manifest(gallery)
     return {
         "gallery": {"name": gallery, "version": manifest.version, "items": manifest.item_count},
         "models": runtime.models,
-        "items": [outcome(entry, added) for entry in read],
+        "items": [outcome(picture, added) for picture in pictures],
     }
 
 
-def outcome(entry: Read, added: set[str]) -> dict[str, Any]:
+def outcome(picture: Picture, added: set[str]) -> dict[str, Any]:
     """What the result says about one picture. Takes its id out of `added`: the same picture again is a duplicate."""
     status = "rejected"
-    if entry.item is not None:
-        status = "added" if entry.item.id in added else "duplicate"
-        added.discard(entry.item.id)
+    if picture.item is not None:
+        status = "added" if picture.item.id in added else "duplicate"
+        added.discard(picture.item.id)
     return {
-        "name": entry.name,
-        "label": entry.label,
+        "name": picture.name,
+        "label": picture.label,
         "status": status,
-        "item_id": entry.item.id if entry.item else None,
-        "error": entry.error.to_dict() if entry.error else None,
+        "item_id": picture.item.id if picture.item else None,
+        "error": picture.error.to_dict() if picture.error else None,
     }
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from infra.queue import Queue, make_celery
 from infra.jobs import open_ledger
+from infra.queue import Queue, make_celery
 from infra.redis_client import connect
 from infra.settings import load_settings
 from infra.telemetry import SWEPT, configure_logging

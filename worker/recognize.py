@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from models.pipeline import RecognizeOptions
+
 from infra.telemetry import STAGES
 from models.image import decode
-from models.pipeline import RecognizeOptions
 
 if TYPE_CHECKING:
     from infra.job_records import Job

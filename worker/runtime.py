@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models.pipeline import Recognizer
+
 from infra.errors import EmbedderMismatch
 from infra.galleries import GalleryLock, GalleryStore
 from infra.objects import open_store
@@ -18,7 +20,6 @@ from infra.redis_client import connect
 from models.artifacts import resolve
 from models.detector import Detector
 from models.embedder import Embedder
-from models.pipeline import Recognizer
 from worker.gallery_cache import GalleryCache
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ def load_programs(worker: WorkerSettings) -> Programs:
 
 
 def describe(programs: Programs) -> dict[str, Any]:
-    """Names and digests of the networks."""
+    """Names, digests and engines of the networks."""
     networks = {"detector": programs.detector, "embedder": programs.embedder}
     return {
-        role: {"name": network.name, "digest": network.digest} if network else None
+        role: {"name": network.name, "digest": network.digest, "engine": network.engine} if network else None
         for role, network in networks.items()
     }

@@ -1,0 +1,114 @@
+"""Nothing accepted is lost: the worker, and Redis itself, are killed with SIGKILL while jobs run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra.job_records import JobStatus
+from infra.jobs import JobLedger, open_ledger
+from infra.launcher import Stack
+from tests.e2e.conftest import stack_settings
+from tests.e2e.service import Service, encode, labels, pattern, wait_for
+from tests.infra.local_servers import serving
+
+SLOW_SIDE_PX = 6000  # decoding so large a photo takes long enough to be caught at it
+OPTIONS = '{"whole_image": "always"}'
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own: its processes die."""
+    with Stack(stack_settings(tmp_path_factory.mktemp("stack"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(stack: Stack) -> Service:
+    own = Service(stack.base_url)
+    own.create_gallery("kill")
+    own.enroll("kill", {"pattern 1": encode(pattern(1)), "pattern 2": encode(pattern(2))})
+    return own
+
+
+@pytest.fixture(scope="module")
+def ledger(stack: Stack, service: Service) -> JobLedger:
+    return open_ledger(stack.settings)
+
+
+def stop_in_the_middle(
+    stack: Stack, service: Service, ledger: JobLedger, webhook_url: str | None = None
+) -> dict[str, Any]:
+    """A job whose worker is frozen (SIGSTOP) while it works on it."""
+    pid = stack.processes["worker"].pid
+    assert pid is not None
+    photo = encode(pattern(2, SLOW_SIDE_PX))
+    for _ in range(5):
+        job = service.accepted(service.ask(photo, "kill", options=OPTIONS, webhook_url=webhook_url))
+        wait_for(lambda: ledger.get(job["id"]).status is not JobStatus.QUEUED)  # noqa: B023 - called at once
+        os.kill(pid, signal.SIGSTOP)
+        if ledger.get(job["id"]).status is JobStatus.PROCESSING:
+            return job
+        os.kill(pid, signal.SIGCONT)  # it was faster: once more
+    raise AssertionError("the worker finished every job before it could be stopped")
+
+
+def test_a_job_whose_worker_is_killed_is_finished_by_the_next(
+    stack: Stack, service: Service, ledger: JobLedger
+) -> None:
+    with serving() as receiver:
+        receiver.paths["/hook"] = (200, {}, b"")
+        job = stop_in_the_middle(stack, service, ledger, receiver.url("/hook"))
+        pid = stack.processes["worker"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        done = service.finished(job)
+        assert done["status"] == "succeeded"
+        assert done["attempts"] == 2
+        assert set(labels(done["result"])) == {"pattern 2"}
+        assert stack.processes["worker"].pid != pid
+        wait_for(lambda: service.get(job["links"]["self"])["webhook"]["status"] == "delivered")
+        assert len({headers["webhook-id"] for _, _, headers, _ in receiver.requests}) == 1
+
+
+def test_queued_jobs_outlive_their_worker(stack: Stack, service: Service) -> None:
+    seeds = [1, 2] * 6
+    jobs = [service.accepted(service.ask(encode(pattern(seed, 1600)), "kill", options=OPTIONS)) for seed in seeds]
+    pid = stack.processes["worker"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    for seed, job in zip(seeds, jobs, strict=True):
+        done = service.finished(job)
+        assert done["status"] == "succeeded"
+        assert set(labels(done["result"])) == {f"pattern {seed}"}
+
+
+def test_accepted_jobs_outlive_redis(stack: Stack, service: Service) -> None:
+    jobs = [service.accepted(service.ask(encode(pattern(1, 1600)), "kill", options=OPTIONS)) for _ in range(8)]
+    pid = stack.processes["redis"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: service.http.get(service.base_url + "/readyz", timeout=10).status_code == 200)
+    for job in jobs:
+        assert service.finished(job)["status"] == "succeeded"
+
+
+def test_a_worker_that_wakes_up_late_does_not_overwrite(stack: Stack, service: Service, ledger: JobLedger) -> None:
+    job = stop_in_the_middle(stack, service, ledger)
+    sleeper = stack.processes["worker"].pid
+    assert sleeper is not None
+    try:
+        stack.add_worker()
+        done = service.finished(job)
+        assert done["status"] == "succeeded"
+        assert done["attempts"] == 2
+    finally:
+        os.kill(sleeper, signal.SIGCONT)
+    # The sleeper finishes its own attempt now; a job asked of it afterwards shows that it is past it.
+    for _ in range(4):
+        service.recognized(encode(pattern(1)), "kill")
+    assert service.get(job["links"]["self"]) == done

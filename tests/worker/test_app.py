@@ -1,0 +1,105 @@
+"""Worker processes as the launcher starts them: the courier without networks, and one whose models are not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.jobs import JobLedger, open_ledger
+from infra.launcher import courier_command, worker_command
+from infra.queue import Queue, make_celery
+from infra.settings import Settings, WebhookSettings
+from tests.infra.local_servers import serving
+
+REQUEST = {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}
+NETWORKS = ("openvino", "libpaddle", "onnxruntime", "faiss", "cv2")
+
+
+@contextmanager
+def running(command: tuple[str, ...], settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, as a child of this one; killed at the end if it still runs."""
+    with log.open("wb") as output:
+        child = subprocess.Popen(command, env={**os.environ, **settings.to_env()}, stdout=output, stderr=output)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> JobLedger:
+    return open_ledger(settings)
+
+
+def test_a_courier_delivers_and_loads_no_network(settings: Settings, ledger: JobLedger, tmp_path: Path) -> None:
+    settings = dataclasses.replace(settings, webhooks=WebhookSettings(settings.webhooks.secret, allow_private=True))
+    log = tmp_path / "courier.log"
+    with serving() as receiver, running(courier_command(settings), settings, log) as courier:
+        receiver.paths["/hook"] = (204, {}, b"")
+        job = ledger.create("recognition", REQUEST, receiver.url("/hook"))
+        lease = ledger.start(job.id)
+        assert lease is not None
+        ledger.succeed(lease, {})
+        webhook = ledger.get(job.id).webhook
+        assert webhook is not None
+        assert webhook.delivery_id is not None
+        queue = Queue(make_celery(settings))
+        queue.deliver(webhook.delivery_id)
+        queue.deliver(webhook.delivery_id)  # messages may come twice
+        queue.canary("deliver")
+        wait_for(lambda: status(ledger, job.id) == "delivered", log)
+        assert len(receiver.requests) == 1
+        assert receiver.requests[0][2]["webhook-id"] == webhook.delivery_id
+        wait_for(lambda: "deliver" in ledger.presence.consumed_age_s(), log)
+        loaded = Path(f"/proc/{courier.pid}/maps").read_text()
+        assert not [name for name in NETWORKS if name in loaded]
+        assert ledger.presence.workers() == ()  # whoever asks for models is not sent to a courier
+        courier.send_signal(signal.SIGTERM)
+        assert courier.wait(15) == 0
+
+
+def test_a_worker_without_its_models_ends_instead_of_taking_jobs(settings: Settings, tmp_path: Path) -> None:
+    nowhere = dataclasses.replace(settings.worker, embedder=str(tmp_path / "nowhere"), detector="none")
+    settings = dataclasses.replace(settings, worker=nowhere)
+    log = tmp_path / "worker.log"
+    with running(worker_command(settings), settings, log) as worker:
+        assert worker.wait(60) != 0, log.read_text()
+    assert "this worker cannot be opened" in log.read_text()
+
+
+def test_settings_choose_the_pool(settings: Settings) -> None:
+    def pool(**worker: str) -> str:
+        chosen = {f"SHITU_WORKER__{name.upper()}": value for name, value in worker.items()}
+        code = "import worker.app as a; print(a.app.conf.worker_pool, a.app.conf.worker_concurrency)"
+        environment = {**os.environ, **settings.to_env(), **chosen}
+        return subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert pool(engine="openvino", concurrency="3") == "threads 3"
+    assert pool(engine="paddle", concurrency="2") == "prefork 2"
+    assert pool(engine="paddle", pool="solo", concurrency="1") == "solo 1"
+
+
+def status(ledger: JobLedger, job_id: str) -> str | None:
+    """How far the job's webhook has come."""
+    webhook = ledger.get(job_id).webhook
+    return webhook.status if webhook else None
+
+
+def wait_for(condition: Callable[[], bool], log: Path, timeout_s: float = 30) -> None:
+    """Returns once `condition` holds; fails after `timeout_s` seconds with what the process wrote."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
