@@ -70,7 +70,8 @@ def open_services(settings: Settings) -> Services:
 
 def page() -> Response:
     """The page for people."""
-    response = Response(render_template("index.html", max_files=services().settings.web.max_files))
+    limits = services().settings.web
+    response = Response(render_template("index.html", max_files=limits.max_files, max_bytes=limits.max_body_bytes))
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["Cache-Control"] = "no-cache"

@@ -193,7 +193,7 @@ def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(worker: Worker, page
     keep(page, "2-processing", tmp_path)
     worker.may_finish.set()
 
-    expect(page.locator("#state")).to_have_text("Done.")
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     expect(page.locator("#tags .tag")).to_have_text(["1 green tea 0.91", "2 cola 0.69"])
     expect(page.locator("#boxes rect.line")).to_have_count(2)
     expect(page.locator("#rows tr")).to_have_count(2)
@@ -230,7 +230,7 @@ def test_errors_are_told_in_words_with_their_code(worker: Worker, page: Page, tm
     page.get_by_role("button", name="Create gallery").click()
     expect(page.locator("#gallery-facts")).to_contain_text("Still empty")
     page.get_by_label("Choose a photo").set_input_files(upload("notes.jpg", b"these are notes"))  # type: ignore[arg-type]
-    expect(page.locator("#photo-error")).to_contain_text("image_rejected")
+    expect(page.locator("#photo-error")).to_contain_text("image_rejected: image_not_an_image")
     expect(page.locator("#photo-error")).to_contain_text("not a picture")
     keep(page, "5-error", tmp_path)
 

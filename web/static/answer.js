@@ -1,4 +1,5 @@
 // Draws a finished job: boxes and labels over the photo, the table of matches, what was dropped, and the timings.
+// Everything goes into the page as text, never as HTML: labels and file names are strangers' words.
 
 import { itemImage } from "./api.js";
 
@@ -40,19 +41,24 @@ export function draw(job) {
   $("table-frame").hidden = true;
   $("dropped-panel").hidden = true;
   $("timings-panel").hidden = !result;
-  $("summary").textContent = result ? summary(result) : "This job has no answer.";
-  if (!result) return;
+  const words = result ? summary(result) : "This job has no answer.";
+  $("summary").textContent = `${words}${result ? ` (${searched(result)})` : ""}`;
+  if (!result) return words;
   overlay(result);
   table(result);
   dropped(result);
   timings(result.timings_ms);
+  return words;
 }
 
 function summary(result) {
   const found = result.recognitions.length;
-  const gallery = `${result.gallery.name}, version ${result.gallery.version}, ${result.gallery.items} pictures`;
-  if (!found) return `${EMPTY[result.reason] ?? "Nothing was recognised."} (Gallery ${gallery}.)`;
-  return `${found} ${found === 1 ? "product" : "products"} recognised. (Gallery ${gallery}.)`;
+  if (!found) return EMPTY[result.reason] ?? "Nothing was recognised.";
+  return `${found} ${found === 1 ? "product" : "products"} recognised.`;
+}
+
+function searched({ gallery: { name, version, items } }) {
+  return `Gallery ${name}, version ${version}, ${items} ${items === 1 ? "picture" : "pictures"}.`;
 }
 
 function overlay(result) {

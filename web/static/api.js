@@ -1,9 +1,9 @@
 // The service's HTTP API as functions; every failure is a Failure with words for people and the stable code.
 
 export class Failure extends Error {
-  constructor(title, detail, code, errors = []) {
+  constructor(title, detail, code, { errors = [], reason } = {}) {
     super(detail);
-    Object.assign(this, { title, detail, code, errors });
+    Object.assign(this, { title, detail, code, errors, reason });
   }
 }
 
@@ -21,7 +21,7 @@ async function call(path, options = {}) {
     body?.title ?? "Something went wrong",
     body?.detail ?? `The service answered ${response.status}.`,
     body?.code ?? `http_${response.status}`,
-    body?.errors ?? [],
+    body ?? {},
   );
 }
 

@@ -14,11 +14,12 @@ const STATES = {
 };
 const ORDER = ["uploading", "queued", "processing", "succeeded"];
 let current = null; // the job on screen
+let turn = 0; // counts the photos sent: only the latest may change the screen
 
 function complain(place, failure) {
   if (!failure) return $(place).replaceChildren();
   const title = element("strong", { textContent: `${failure.title ?? "Something went wrong"}. ` });
-  const code = element("code", { textContent: failure.code ?? "page_error" });
+  const code = element("code", { textContent: [failure.code ?? "page_error", failure.reason].filter(Boolean).join(": ") });
   const box = element("div", { className: "notice bad" }, title, failure.detail ?? String(failure), " (", code, ")");
   const listed = (failure.errors ?? []).filter((error) => error.name);
   if (listed.length > 1) {
@@ -73,14 +74,14 @@ async function addPictures(event) {
   event.preventDefault();
   complain("add-status");
   const files = [...$("add-files").files];
-  const size = Number(document.body.dataset.maxFiles);
   const button = event.submitter ?? $("add-form").querySelector("button");
   button.disabled = true;
   try {
     const results = [];
-    for (let start = 0; start < files.length; start += size) {
+    for (const batch of batches(files)) {
+      const before = results.length;
       const form = new FormData();
-      for (const file of files.slice(start, start + size)) {
+      for (const file of batch) {
         form.append("images", file);
         if ($("add-by-name").checked) form.append("labels", labelOf(file));
       }
@@ -89,20 +90,38 @@ async function addPictures(event) {
       $("add-status").textContent = `Sending ${files.length} pictures…`;
       const job = await api.enroll($("gallery").value, form);
       const done = await api.follow(job, ({ progress }) => {
-        $("add-status").textContent = progress?.total ? `Added ${start + progress.done} of ${files.length}…` : "Waiting for a free worker…";
+        $("add-status").textContent = progress?.total ? `Looked at ${before + progress.done} of ${files.length}…` : "Waiting for a free worker…";
       });
       if (done.status !== "succeeded") throw done.error ? jobFailure(done) : new api.Failure("Not added", "The job was canceled.", "canceled");
       results.push(...done.result.items);
     }
     $("add-form").reset();
     nameLabels();
-    await showGalleries();
     reportAdded(results);
+    await showGalleries();
+    $("add-panel").open = $("gallery").selectedOptions[0]?.text.endsWith("(0)") ?? true;
   } catch (failure) {
     complain("add-status", failure);
   } finally {
     button.disabled = false;
   }
+}
+
+// As many pictures together as one request may have.
+function batches(files) {
+  const { maxFiles, maxBytes } = document.body.dataset;
+  const made = [];
+  let bytes = Infinity;
+  for (const file of files) {
+    const weight = file.size + 1000; // the form's own lines
+    if (bytes + weight > Number(maxBytes) || made.at(-1).length >= Number(maxFiles)) {
+      made.push([]);
+      bytes = 0;
+    }
+    made.at(-1).push(file);
+    bytes += weight;
+  }
+  return made;
 }
 
 function reportAdded(results) {
@@ -136,9 +155,9 @@ function options() {
   return chosen;
 }
 
-function showState(status) {
+function showState(status, text = STATES[status]) {
   $("progress").hidden = false;
-  $("state").textContent = STATES[status] ?? status;
+  $("state").textContent = text ?? status;
   $("cancel").hidden = !(status === "queued" || status === "processing");
   const ended = status === "failed" || status === "canceled";
   const now = ended ? Math.max(1, ORDER.indexOf(current?.started_at ? "processing" : "queued")) : ORDER.indexOf(status);
@@ -155,6 +174,7 @@ async function sendPhoto(file) {
     complain("photo-error", { title: "No gallery yet", detail: "Create a gallery and add labelled pictures first.", code: "no_gallery" });
     return;
   }
+  const mine = ++turn;
   clear();
   current = null;
   showPicture(URL.createObjectURL(file), file.name);
@@ -165,9 +185,11 @@ async function sendPhoto(file) {
   form.append("options", JSON.stringify(options()));
   try {
     const job = await api.recognize(form);
+    if (mine !== turn) return;
     history.replaceState(null, "", `#${job.id}`);
     await showJob(job);
   } catch (failure) {
+    if (mine !== turn) return;
     $("progress").hidden = true;
     $("picture").hidden = true;
     complain("photo-error", failure);
@@ -181,14 +203,22 @@ async function showJob(job) {
   const done = await api.follow(job, (seen) => {
     if (!isCurrent()) return; // another photo was sent meanwhile
     current = seen;
-    showState(seen.status);
+    showState(seen.status, seen.cancel_requested ? "Canceling…" : undefined);
   });
   if (!isCurrent()) return;
   current = done;
-  showState(done.status);
-  draw(done);
+  const words = draw(done);
+  showState(done.status, done.status === "succeeded" ? `Done: ${words}` : undefined);
   if (done.status === "failed") complain("photo-error", jobFailure(done));
-  $("answer-heading").focus({ preventScroll: true });
+}
+
+async function cancelJob() {
+  try {
+    const { status } = await api.cancel(current);
+    if (status === "processing") showState(status, "Canceling…");
+  } catch (failure) {
+    complain("photo-error", failure);
+  }
 }
 
 function showPicture(address, name) {
@@ -239,9 +269,8 @@ function acceptPhotos() {
 
 async function showReady() {
   const { ready, detail } = await api.isReady();
-  $("ready").textContent = ready ? "Ready" : "Not ready";
+  $("ready").textContent = ready ? "Ready" : `Not ready. ${detail ?? "The service does not answer."}`;
   $("ready").className = ready ? "pill good" : "pill bad";
-  $("ready").title = ready ? "A worker with loaded models is waiting." : detail ?? "No worker answers at the moment; jobs wait until one does.";
 }
 
 async function start() {
@@ -251,7 +280,10 @@ async function start() {
   $("add-by-name").addEventListener("change", nameLabels);
   nameLabels();
   $("gallery").addEventListener("change", () => showGallery().catch((failure) => complain("gallery-error", failure)));
-  $("cancel").addEventListener("click", () => api.cancel(current).catch((failure) => complain("photo-error", failure)));
+  $("cancel").addEventListener("click", cancelJob);
+  $("shown").addEventListener("error", () => {
+    $("caption").textContent += " – this browser cannot show this kind of picture";
+  });
   $("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText($("raw").textContent);
     $("copy").textContent = "Copied";
