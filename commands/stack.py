@@ -43,7 +43,7 @@ def up(workers: int, port: int | None, quiet: bool) -> None:
     _Interrupts(stack)
     try:
         stack.start()
-        click.echo(_banner(stack))
+        click.echo(banner(stack))
         threading.Event().wait()
     except KeyboardInterrupt:
         terminal.tell("stopping: running jobs may finish; Ctrl-C once more kills")
@@ -138,7 +138,8 @@ def _become(command: tuple[str, ...], threads: int = 1) -> NoReturn:
     os.execvpe(command[0], command, {**child_environment(threads), **os.environ})  # noqa: S606 - no shell is the point
 
 
-def _banner(stack: Stack) -> str:
+def banner(stack: Stack) -> str:
+    """What is told when the service is ready: where it is, where its data are, and what to try first."""
     settings, url = stack.settings, stack.base_url
     secret = (
         "SHITU_WEBHOOKS__SECRET" if "SHITU_WEBHOOKS__SECRET" in os.environ else f"{settings.data_dir}/webhook_secret"

@@ -6,7 +6,6 @@ single processes are those that the container image runs as well.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -54,16 +53,8 @@ def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
 
 
 def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
-    """The process that loads the models.
-
-    OpenVINO lets go of the interpreter's lock: threads share one process. Paddle Inference does not: one process a core.
-    """
-    paddle = settings.worker.engine == "paddle" or (
-        settings.worker.engine == "auto" and importlib.util.find_spec("openvino") is None
-    )
-    pool = settings.worker.pool if settings.worker.pool != "auto" else "prefork" if paddle else "threads"
-    concurrency = settings.worker.concurrency or max(1, cores() // settings.worker.threads)
-    return (*_celery(settings, "recognize,enroll", name), "--pool", pool, "--concurrency", str(concurrency))
+    """The process that loads the models; `worker.app` chooses its pool and how many jobs it runs at a time."""
+    return _celery(settings, "recognize,enroll", name)
 
 
 def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:
@@ -75,12 +66,6 @@ def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...
 def keeper_command() -> tuple[str, ...]:
     """The process that repairs what the queue lost."""
     return (sys.executable, "-m", "worker.keeper")
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it: a container may own fewer than the machine has
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def child_environment(threads: int) -> dict[str, str]:

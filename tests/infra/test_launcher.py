@@ -179,12 +179,9 @@ def test_the_commands_follow_the_settings(bare: Settings) -> None:
     web = web_command(replace(bare, web=replace(bare.web, host="::1", port=8000, threads=5)))
     assert web[web.index("--bind") + 1] == "[::1]:8000"
     assert web[web.index("--threads") + 1] == "5"
-    for engine, pool in (("openvino", "threads"), ("paddle", "prefork")):
-        worker = worker_command(replace(bare, worker=replace(bare.worker, engine=engine, concurrency=3)), "worker-2")
-        assert worker[worker.index("--pool") + 1] == pool
-        assert worker[worker.index("--concurrency") + 1] == "3"
-        assert worker[worker.index("-Q") + 1] == "recognize,enroll"
-        assert worker[worker.index("-n") + 1] == "worker-2@%h"
+    worker = worker_command(bare, "worker-2")
+    assert worker[worker.index("-Q") + 1] == "recognize,enroll"
+    assert worker[worker.index("-n") + 1] == "worker-2@%h"
     assert courier_command(bare)[courier_command(bare).index("-Q") + 1] == "deliver"
     assert keeper_command()[1:] == ("-m", "worker.keeper")
 
