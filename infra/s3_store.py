@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 20
 ATTEMPTS = 4
+PAGE_KEYS = 1000
 DEFAULT_REGION = "us-east-1"  # what servers other than Amazon's expect when none is set
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
@@ -83,7 +84,7 @@ class S3Store:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + check_prefix(prefix)
+            Bucket=self._bucket, Prefix=self._prefix + check_prefix(prefix), PaginationConfig={"PageSize": PAGE_KEYS}
         )
         with translated():
             for page in pages:

@@ -5,61 +5,32 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
 from infra.errors import ConfigurationError, InvalidObjectKey, ObjectNotFound, StorageUnavailable
 from infra.objects import LocalStore, ObjectStore, image_key, open_store
 from infra.s3_store import S3Store, StorageRefused
 from infra.settings import ObjectSettings
+from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 
 BAD_KEYS = ["", "/a", "a/", "../a", "a/../b", "a//b", ".hidden", "a/.b", "a\\b", "a b", "ä", "a\n", "x" * 600, "a\0b"]
 
 
 @pytest.fixture(scope="module")
 def s3_endpoint() -> Iterator[str]:
-    """A moto server process on a free loopback port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"{endpoint}/moto-api/", timeout=5):
-                    break
-            except OSError:
-                assert server.poll() is None, "the S3 server ended"
-                assert time.monotonic() < deadline, "the S3 server does not answer"
-                time.sleep(0.05)
+    with s3_server() as endpoint:
         yield endpoint
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture
 def s3_settings(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> ObjectSettings:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    bucket = "b" + os.urandom(6).hex()
-    boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket=bucket)
-    return ObjectSettings(url=f"s3://{bucket}/some/prefix", endpoint_url=s3_endpoint)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return ObjectSettings(url=f"s3://{new_bucket(s3_endpoint)}/some/prefix", endpoint_url=s3_endpoint)
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -110,9 +81,10 @@ def test_list_is_by_prefix_and_ascending(store: ObjectStore) -> None:
         assert list(store.list(prefix)) == sorted(key for key in keys if key.startswith(prefix)), prefix
 
 
-def test_list_goes_over_pages(s3_settings: ObjectSettings, tmp_path: Path) -> None:
+def test_list_goes_over_pages(s3_settings: ObjectSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.s3_store.PAGE_KEYS", 10)
     store = open_store(s3_settings, tmp_path)
-    keys = [f"many/{number:04d}" for number in range(1005)]
+    keys = [f"many/{number:04d}" for number in range(25)]
     for key in keys:
         store.put(key, b"")
     assert list(store.list("many/")) == keys

@@ -1,0 +1,259 @@
+"""What a gallery's files hold and where they lie; bytes in, checked values out, and back.
+
+    galleries/current/<name>/<token>-<generation>                     pointer: the manifest in force, the versions kept
+    galleries/files/<name>/<generation>/manifests/<version>-<token>   manifest of one version (JSON)
+    galleries/files/<name>/<generation>/segments/<version>-<token>.jsonl and .npy    items and their embeddings
+
+No file is ever changed. A gallery's generation is drawn when it is created, so that what a deleted gallery left behind
+can never be taken for a part of the next one of its name. A pointer that ends in `deleted` says that there is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from infra.errors import GalleryCorrupt, InvalidGalleryName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+SCHEMA = 1
+DELETED = "deleted"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A labelled picture, or the part of it in `box` (x1, y1, x2, y2), of a gallery."""
+
+    id: str
+    label: str
+    image_key: str
+    sha256: str  # of the picture's bytes
+    box: Box | None
+    added_at: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An immutable pair of files: `item_count` items and their embeddings, less the items `removed` since."""
+
+    id: str
+    item_count: int
+    items_sha256: str
+    embeddings_sha256: str
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GalleryManifest:
+    """One version of a gallery. `embedder_digest` and `dim` are None until it has an embedder and an item."""
+
+    name: str
+    version: int
+    generation: str
+    token: int  # the fencing token of the writer that made it
+    parent: int | None  # the version that it was made from
+    created_at: str
+    embedder_digest: str | None
+    dim: int | None
+    item_count: int  # without the removed ones
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The name of its file: two writers never choose the same."""
+        return f"{self.version:08d}-{self.token:016d}"
+
+    @property
+    def tombstones(self) -> tuple[str, ...]:
+        """The ids of the items that are still in a segment, but removed."""
+        return tuple(item_id for segment in self.segments for item_id in segment.removed)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Which manifest is in force since the writer with `token`; `manifests` are those of all versions kept, ascending."""
+
+    token: int
+    generation: str
+    current: str
+    manifests: tuple[str, ...]
+
+    def manifest_id(self, version: int) -> str | None:
+        """The id of a version's manifest, if there is one."""
+        return next((found for found in self.manifests if version_of(found) == version), None)
+
+
+def item_id(sha256: str, label: str, box: Sequence[int] | None = None) -> str:
+    """The id of the item with this content: adding the same again, as after a crash, is seen by its id."""
+    content = json.dumps([sha256, label, None if box is None else [int(side) for side in box]])
+    return "itm_" + hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def check_name(name: str) -> str:
+    """`name`, if a gallery may be called so. Raises InvalidGalleryName."""
+    if not _NAME.fullmatch(name):
+        raise InvalidGalleryName(
+            "A gallery's name has 1 to 63 lower-case letters, digits, dots, dashes and underscores, "
+            "and starts with a letter or a digit."
+        )
+    return name
+
+
+def version_of(manifest_id: str) -> int:
+    """The version in a manifest's id. Raises ValueError."""
+    return int(manifest_id.partition("-")[0])
+
+
+def token_of(file_key: str) -> int:
+    """The token of the writer of a gallery's file: manifests and segments bear it in their names. Raises GalleryCorrupt."""
+    found = re.search(r"-(\d+)\.\w+$", file_key)
+    if found is None:
+        raise GalleryCorrupt("There is a file among the galleries' files that is none.")
+    return int(found[1])
+
+
+POINTERS = "galleries/current/"
+
+
+def pointers_prefix(name: str) -> str:
+    return f"{POINTERS}{name}/"
+
+
+def pointer_key(name: str, token: int, generation: str) -> str:
+    return f"{pointers_prefix(name)}{token:016d}-{generation}"
+
+
+def parse_pointer_key(key: str) -> tuple[str, int, str]:
+    """The gallery's name, the token and the generation of a pointer's key. Raises GalleryCorrupt."""
+    found = re.fullmatch(rf"{POINTERS}([^/]+)/(\d+)-(\w+)", key)
+    if found is None:
+        raise GalleryCorrupt("There is a file among the galleries' pointers that is none.")
+    return found[1], int(found[2]), found[3]
+
+
+def files_prefix(name: str, generation: str | None = None) -> str:
+    return f"galleries/files/{name}/" + (f"{generation}/" if generation else "")
+
+
+def manifest_key(name: str, generation: str, manifest_id: str) -> str:
+    return f"{files_prefix(name, generation)}manifests/{manifest_id}.json"
+
+
+def segment_keys(name: str, generation: str, segment_id: str) -> tuple[str, str]:
+    """The keys of a segment's items and of its embeddings."""
+    stem = f"{files_prefix(name, generation)}segments/{segment_id}"
+    return f"{stem}.jsonl", f"{stem}.npy"
+
+
+def encode_pointer(pointer: Pointer) -> bytes:
+    return _json({"schema": SCHEMA, "current": pointer.current, "manifests": pointer.manifests})
+
+
+def decode_pointer(name: str, token: int, generation: str, data: bytes) -> Pointer:
+    """Raises GalleryCorrupt."""
+    try:
+        found = _checked_schema(data)
+        manifests = tuple(str(manifest_id) for manifest_id in found["manifests"])
+        pointer = Pointer(token, generation, str(found["current"]), manifests)
+        for manifest_id in (pointer.current, *manifests):
+            version_of(manifest_id)
+    except (ValueError, KeyError, TypeError) as error:
+        raise GalleryCorrupt(f"The pointer of the gallery {name!r} cannot be read.") from error
+    return pointer
+
+
+def encode_manifest(manifest: GalleryManifest) -> bytes:
+    return _json({"schema": SCHEMA, **asdict(manifest)})
+
+
+def decode_manifest(name: str, data: bytes) -> GalleryManifest:
+    """Raises GalleryCorrupt."""
+    try:
+        found = _checked_schema(data)
+        segments = tuple(
+            Segment(**{**_members(Segment, entry), "removed": tuple(entry["removed"])}) for entry in found["segments"]
+        )
+        manifest = GalleryManifest(**{**_members(GalleryManifest, found), "segments": segments})
+    except (ValueError, KeyError, TypeError) as error:
+        raise GalleryCorrupt(f"A manifest of the gallery {name!r} cannot be read.") from error
+    if manifest.name != name:
+        raise GalleryCorrupt(f"A manifest of the gallery {name!r} belongs to another gallery.")
+    return manifest
+
+
+def encode_items(items: Sequence[Item]) -> bytes:
+    """One line of JSON an item."""
+    return b"".join(_json(asdict(item)) for item in items)
+
+
+def decode_items(name: str, segment: Segment, data: bytes) -> tuple[Item, ...]:
+    """All items of the segment, the removed ones too. Raises GalleryCorrupt."""
+    if hashlib.sha256(data).hexdigest() != segment.items_sha256:
+        raise GalleryCorrupt(f"The items of the gallery {name!r} are not what its manifest says.")
+    try:
+        found = tuple(_item(json.loads(line)) for line in data.splitlines())
+    except (ValueError, KeyError, TypeError) as error:
+        raise GalleryCorrupt(f"The items of the gallery {name!r} cannot be read.") from error
+    if len(found) != segment.item_count:
+        raise GalleryCorrupt(f"The gallery {name!r} has another number of items than its manifest says.")
+    return found
+
+
+def encode_embeddings(embeddings: NDArray[np.float32]) -> bytes:
+    """(N, D) float32 as `.npy`."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(embeddings, dtype="<f4"), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def decode_embeddings(name: str, segment: Segment, dim: int | None, data: bytes) -> NDArray[np.float32]:
+    """(N, D) float32, a row for each item of the segment. Raises GalleryCorrupt; runs nothing that it reads."""
+    if hashlib.sha256(data).hexdigest() != segment.embeddings_sha256:
+        raise GalleryCorrupt(f"The embeddings of the gallery {name!r} are not what its manifest says.")
+    try:
+        embeddings = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise GalleryCorrupt(f"The embeddings of the gallery {name!r} cannot be read.") from error
+    if embeddings.dtype != np.dtype("<f4") or embeddings.shape != (segment.item_count, dim):
+        raise GalleryCorrupt(f"The gallery {name!r} has embeddings of another shape than its manifest says.")
+    return np.asarray(embeddings, np.float32)
+
+
+def _item(entry: Mapping[str, Any]) -> Item:
+    box = entry["box"]
+    if box is None:
+        return Item(**_members(Item, entry))
+    x1, y1, x2, y2 = (int(side) for side in box)
+    return Item(**{**_members(Item, entry), "box": (x1, y1, x2, y2)})
+
+
+def _members(kind: type[Item | Segment | GalleryManifest], entry: Mapping[str, Any]) -> dict[str, Any]:
+    # What a later schema adds is not this reader's; what is missing raises.
+    return {member.name: entry[member.name] for member in fields(kind)}
+
+
+def _checked_schema(data: bytes) -> dict[str, Any]:
+    found = json.loads(data)
+    if not isinstance(found, dict) or found["schema"] != SCHEMA:
+        raise ValueError("another schema")
+    return found
+
+
+def _json(value: Any) -> bytes:
+    return (
+        json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        + b"\n"
+    )
