@@ -42,14 +42,16 @@ def _object_url(url: str) -> str:
     raise ValueError("expected file:///absolute/folder or s3://bucket/prefix")
 
 
-def _secret(secret: str) -> str:
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        key = b""
-    if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
-        raise ValueError("expected whsec_ followed by the base64 of 24 to 64 random bytes")
-    return secret
+def _secret(secrets: str) -> str:
+    """One secret, or several separated by spaces while receivers change from one to the next."""
+    for secret in secrets.split() or [""]:
+        try:
+            key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            key = b""
+        if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
+            raise ValueError("expected whsec_ followed by the base64 of 24 to 64 random bytes")
+    return secrets
 
 
 def _folder(folder: Path) -> Path:

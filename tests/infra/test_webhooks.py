@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from infra.errors import ConfigurationError
 from infra.fetch import Reply
 from infra.jobs import Job, JobLedger
+from infra.settings import load_settings
 from infra.webhooks import deliver, kept_secret, new_secret, retry_after_s, sign, signing_keys
 from tests.infra.local_servers import Server, raw_server, serving
 
@@ -116,6 +118,14 @@ def test_a_secret_is_replaced_without_a_gap() -> None:
     headers = sign(f"{new} {old}", "msg_1", int(time.time()), b"{}")
     assert headers["webhook-signature"].count("v1,") == 2
     assert Webhook(new).verify(b"{}", headers) == Webhook(old).verify(b"{}", headers) == {}
+
+
+def test_the_setting_takes_several_secrets() -> None:
+    new, old = new_secret(), new_secret()
+    settings = load_settings({"SHITU_WEBHOOKS__SECRET": f"{new} {old}"})
+    assert load_settings(settings.to_env()).webhooks.secret == f"{new} {old}"
+    with pytest.raises(ConfigurationError, match="expected whsec_"):
+        load_settings({"SHITU_WEBHOOKS__SECRET": f"{new} whsec_short"})
 
 
 def test_a_delivered_message_is_not_sent_again(ledger: JobLedger, hooks: Settings, receiver: Server) -> None:
