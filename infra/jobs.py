@@ -172,7 +172,7 @@ class JobLedger:
         """
         self.get(job_id)
         status: str | None = self._run(self._replay, job_id, 0.0)
-        if status != JobStatus.FAILED:
+        if status not in {JobStatus.FAILED, None}:
             raise JobFinished(f"Only a failed job can be replayed; {job_id} is {status}.", status=str(status))
         return self.get(job_id)
 

@@ -40,7 +40,8 @@ def failures() -> float:
 @contextmanager
 def celery_worker(settings: Settings, log: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "celery", "-A", "tests.infra.celery_worker", "worker", "-l", "info", *options]
-    env = os.environ | settings.to_env()
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("SHITU_", "REDIS_URL"))}
+    env = own | settings.to_env()
     with log.open("wb") as output:
         worker = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output)
         try:

@@ -123,7 +123,8 @@ def test_a_child_process_gets_identical_settings(tmp_path: Path) -> None:
     )
     assert load_settings(given.to_env()) == given
     program = "from infra.settings import load_settings; print(sorted(load_settings().to_env().items()))"
-    env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"} | given.to_env()
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("SHITU_", "REDIS_URL"))}
+    env = own | given.to_env()
     child = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
     assert child.stdout.strip() == str(sorted(given.to_env().items()))
 
