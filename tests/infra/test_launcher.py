@@ -119,16 +119,6 @@ def test_a_worker_that_cannot_start_is_told_with_its_last_words(settings: Settin
     assert stack.processes == {}
 
 
-def test_without_restart_a_killed_process_stays_dead(settings: Settings) -> None:
-    own = replace(settings, web=replace(settings.web, port=0))
-    with Stack(own, workers=0, restart=False) as stack:
-        keeper = stack.processes["keeper"]
-        assert keeper.pid
-        os.kill(keeper.pid, signal.SIGKILL)
-        eventually(lambda: keeper.exits == 1)
-        assert keeper.pid is None
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
 def test_a_launcher_that_is_killed_leaves_nothing_behind(bare: Settings) -> None:
     script = """
