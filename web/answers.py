@@ -124,6 +124,7 @@ class EnrollmentResult(Answer):
 
     items: list[EnrolledItem]
     gallery: GalleryUsed
+    models: dict[str, ModelUsed | None]
 
 
 class WebhookState(Answer):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from flask import Flask, Response, render_template
 
 from infra.errors import ConfigurationError
@@ -21,6 +23,7 @@ from web.item_lookup import ItemLookup
 from web.services import EXTENSION, Services, services
 
 MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not counted
+HOLDING_SHARE = 0.75  # of the threads may wait for jobs; the others always answer, health checks first
 SPARE_FORM_PARTS = 1000
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -65,6 +68,7 @@ def open_services(settings: Settings) -> Services:
         galleries=galleries,
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),
+        holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_SHARE))),
     )
 
 

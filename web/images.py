@@ -35,8 +35,9 @@ MEDIA_TYPES = {
 KNOWN_OTHERS = (
     (4, b"ftyphei", "HEIC"), (4, b"ftyphev", "HEIC"), (4, b"ftypmif1", "HEIC"), (4, b"ftypavif", "AVIF"),
     (4, b"ftyp", "a video"), (0, b"%PDF", "PDF"), (0, b"8BPS", "Photoshop"), (0, b"<svg", "SVG"), (0, b"<?xml", "XML"),
-    (0, b"<!DOCTYPE", "a web page"), (0, b"<html", "a web page"), (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"\0\0\1\0", "ICO"), (0, b"<!DOCTYPE", "a web page"), (0, b"<html", "a web page"), (0, b"PK\x03\x04", "a ZIP archive"),
 )  # fmt: skip
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 MAX_NAME_CHARS = 200
 
 
@@ -132,6 +133,8 @@ def clean_name(name: str | None) -> str:
 
 
 def _not_readable(data: bytes) -> Refusal:
+    if data.startswith(BEGINNINGS) or data[8:12] == b"WEBP":
+        return Refusal("image_unreadable", "The picture's header is broken, or the file was cut short.")
     for start, beginning, name in KNOWN_OTHERS:
         if data[start : start + len(beginning)].lower() == beginning.lower():
             return Refusal("image_format_unsupported", f"This is {name}, not a picture that is read. {_SEND}")

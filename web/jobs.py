@@ -24,6 +24,7 @@ POLL_AFTER_S = 1
 HEARTBEAT_S = 15.0
 AT_ONCE_S = 0.05  # nothing will come any more: no reason to listen long
 RECONNECT_MS = 2000
+BUSY_RECONNECT_MS = 3000
 WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
 
 log = logging.getLogger("shitu.web")
@@ -35,9 +36,9 @@ def add_job_routes(blueprint: Blueprint, kind: str) -> None:
     @blueprint.get("/<job_id>", endpoint="show")
     def show(job_id: str) -> Response:
         job = find(kind, job_id)
-        waited = _wait_s()
-        if waited is not None and not job.finished:
-            job = services().ledger.wait(job_id, waited)
+        waited = None
+        if not job.finished:
+            job, waited = _wait(job)
         response = answer(job, 200, waited)
         response.headers["Cache-Control"] = "private, no-cache"
         response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
@@ -59,9 +60,16 @@ def add_job_routes(blueprint: Blueprint, kind: str) -> None:
             if not behind:
                 return Response(status=204)  # tells an EventSource that has seen the end not to come back
             history = iter(behind)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        stream = stream_with_context(_stream(kind, job_id, history))
-        return Response(stream, content_type="text/event-stream; charset=utf-8", headers=headers)
+        holds = services().holds
+        if holds.acquire(blocking=False):
+            response = Response(stream_with_context(_stream(kind, job_id, history)))
+            response.call_on_close(holds.release)
+        else:
+            response = Response(_glimpse(job))
+        response.content_type = "text/event-stream; charset=utf-8"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Accel-Buffering"] = "no"
+        return response
 
 
 def find(kind: str, job_id: str) -> Job:
@@ -77,12 +85,11 @@ def accept(job: Job, publish: Callable[[str], object]) -> Response:
 
     The ledger has the job: a publish that fails is repeated by the sweeper, and waiting that fails becomes polling.
     """
-    waited = _wait_s()
+    waited = None
     try:
         if not publish(job.id):
             log.warning("job %s could not be published; the sweeper will", job.id)
-        if waited is not None:
-            job = services().ledger.wait(job.id, waited)
+        job, waited = _wait(job)
     except (ServiceError, redis.exceptions.RedisError, OSError):
         log.warning("job %s is kept, but could not be followed", job.id, exc_info=True)
     response = answer(job, 200 if job.finished else 202, waited)
@@ -114,6 +121,28 @@ def _wait_s() -> float | None:
     return min(float(found[1]), services().settings.web.max_wait_s) if found else None
 
 
+def _wait(job: Job) -> tuple[Job, float | None]:
+    """The job after the time that the client prefers to wait, and that time; at once if too many wait already."""
+    waited = _wait_s()
+    holds = services().holds
+    if waited is None or not holds.acquire(blocking=False):
+        return job, None
+    try:
+        return services().ledger.wait(job.id, waited), waited
+    finally:
+        holds.release()
+
+
+def _glimpse(job: Job) -> str:
+    """A stream for when too many are open: the job as it is, and the end. An EventSource comes back for more by itself."""
+    return f"retry: {BUSY_RECONNECT_MS}\n\n{_event('completed' if job.finished else 'status', job)}"
+
+
+def _event(name: str, job: Job, event_id: str | None = None) -> str:
+    identified = f"id: {event_id}\n" if event_id else ""
+    return f"event: {name}\n{identified}data: {json.dumps(job.to_dict(), ensure_ascii=False)}\n\n"
+
+
 def _stream(kind: str, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:
     """The job's history in the format of server-sent events, each with the whole job; `completed` is the last."""
     yield f"retry: {RECONNECT_MS}\n\n"
@@ -125,8 +154,6 @@ def _stream(kind: str, job_id: str, history: Iterator[JobEvent | None]) -> Itera
             job = find(kind, job_id)
             if job.finished and not event.status.finished:
                 continue  # what is past is not told as news
-            name = "completed" if event.status.finished else "status"
-            data = json.dumps(job.to_dict(), ensure_ascii=False)
-            yield f"event: {name}\nid: {event.id}\ndata: {data}\n\n"
+            yield _event("completed" if event.status.finished else "status", job, event.id)
     except (JobNotFound, JobExpired, redis.exceptions.RedisError):
         log.warning("the stream of %s ended early; the client may come back", job_id, exc_info=True)

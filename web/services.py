@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -31,6 +32,7 @@ class Services:
     galleries: GalleryStore
     items: ItemLookup
     queue: Queue
+    holds: threading.Semaphore  # one for each request that may keep its thread while it waits for a job
 
 
 def services() -> Services:

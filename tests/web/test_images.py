@@ -30,7 +30,9 @@ def test_takes_every_mode_of_jpeg(mode: str) -> None:
     [
         (b"", "image_empty"),
         (b"hello, this is no picture at all", "image_not_an_image"),
-        (picture()[:3], "image_not_an_image"),
+        (picture()[:100], "image_unreadable"),
+        (picture("PNG")[:20], "image_unreadable"),
+        (b"\0\0\1\0" + bytes(60), "image_format_unsupported"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40), "image_format_unsupported"),
         (b"%PDF-1.7 ...", "image_format_unsupported"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image_format_unsupported"),

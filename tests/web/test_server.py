@@ -138,6 +138,29 @@ def test_open_streams_leave_room_for_others_and_end_with_their_job(base_url: str
         connection.close()
 
 
+def test_the_last_threads_are_kept_for_short_answers(base_url: str, ledger: JobLedger) -> None:
+    job_id = create(ledger)
+    connections = [http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=20) for _ in range(6)]
+    for connection in connections:
+        connection.request("GET", f"/v1/recognitions/{job_id}/events")
+        assert connection.getresponse().status == 200
+    started = time.monotonic()
+    _, stream = ask(base_url, "GET", f"/v1/recognitions/{job_id}/events")  # it tells what is, and ends
+    assert b"event: status\ndata:" in stream
+    assert ask(base_url, "GET", f"/v1/recognitions/{job_id}", Prefer="wait=20")[0] == 200  # without the wait
+    assert ask(base_url, "GET", "/healthz")[0] == 200
+    assert time.monotonic() - started < 5
+    for connection in connections:
+        connection.close()
+    lease = ledger.start(job_id)
+    assert lease is not None
+    assert ledger.succeed(lease, recognition_result())
+    deadline = time.monotonic() + 10
+    while b"id: " not in ask(base_url, "GET", f"/v1/recognitions/{job_id}/events")[1]:  # the places are given back
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_the_log_is_json_and_names_what_failed(small: Settings, tmp_path: Path) -> None:
     lost = replace(small, redis_url="unix:///nonexistent/redis.sock")
     with serving(lost, tmp_path / "lost.log") as base_url:
