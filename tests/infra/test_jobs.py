@@ -18,6 +18,7 @@ from infra.redis_client import connect
 from infra.redis_server import RedisServer
 from infra.settings import JobSettings, Settings, WebhookSettings
 from tests.infra.clock import Clock
+from tests.infra.durable import wait_until_written
 
 JOBS = JobSettings(lease_s=30, queued_deadline_s=120, max_attempts=3, retention_s=1000, tombstone_s=5000)
 REQUEST = {"gallery": "drinks", "image": {"key": "images/ab/abc"}, "options": {}}
@@ -481,9 +482,11 @@ def test_redis_own_clock_is_the_default(settings: Settings) -> None:
 def test_jobs_survive_kill_9_of_redis(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     server.start()
-    ledger = JobLedger(connect(server.url), JOBS)
+    client = connect(server.url)
+    ledger = JobLedger(client, JOBS)
     queued, running = ledger.create("recognition", REQUEST), ledger.create("recognition", REQUEST)
     lease = started(ledger, running)
+    wait_until_written(client)
     server.kill()
     began = time.monotonic()
     with pytest.raises(redis.ConnectionError):

@@ -22,6 +22,7 @@ from infra.redis_client import connect
 from infra.redis_server import RedisServer
 from infra.settings import Settings, load_settings
 from infra.telemetry import REGISTRY
+from tests.infra.durable import wait_until_written
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,14 +118,16 @@ def test_a_publisher_outlives_its_broker(tmp_path: Path) -> None:
     server.start()
     queue = Queue(make_celery(load_settings({"REDIS_URL": server.url})))
     assert queue.recognize("rec_1")
+    client = connect(server.url)
+    wait_until_written(client)
     server.kill()
     began = time.monotonic()
     assert not queue.recognize("rec_2")
     assert time.monotonic() - began < 1.5
     server.start()
     assert queue.recognize("rec_3")
-    with connect(server.url) as client:
-        assert client.llen("recognize") == 2  # the first one survived as well
+    assert client.llen("recognize") == 2  # the first one survived as well
+    client.close()
     server.stop()
 
 

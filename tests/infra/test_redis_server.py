@@ -15,6 +15,7 @@ import pytest
 from infra.errors import RedisUnavailable
 from infra.redis_client import celery_url, connect
 from infra.redis_server import RedisServer, find_binary, wait_until_ready
+from tests.infra.durable import wait_until_written
 
 
 def fake_binary(folder: Path, name: str, says: str) -> Path:
@@ -67,6 +68,7 @@ def test_what_was_written_survives_kill_9_and_a_restart(tmp_path: Path) -> None:
     server.start()
     client = connect(server.url)
     client.set("kept", "yes")
+    wait_until_written(client)
     server.kill()
     server.start()
     assert client.get("kept") == "yes"
