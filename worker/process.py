@@ -11,19 +11,22 @@ import os
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import redis
 
 from infra.jobs import open_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from infra.jobs import JobLedger
     from infra.queue import Queue
     from infra.settings import Settings
     from worker.runtime import Runtime
+
+STALLED_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,14 @@ log = logging.getLogger(__name__)
 class Process:
     """An open worker process. `runtime` is None in a courier, which only delivers webhooks."""
 
-    def __init__(self, settings: Settings, queue: Queue, queues: Collection[str], runtime: Runtime | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        queue: Queue,
+        queues: Collection[str],
+        runtime: Runtime | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.settings = settings
         self.queue = queue
         self.ledger: JobLedger = open_ledger(settings)
@@ -40,6 +50,10 @@ class Process:
         self._runtime = runtime
         self._closed = threading.Event()
         self._stop_at: float | None = None
+        self._clock = clock
+        self._running = 0
+        self._guard = threading.Lock()
+        self._moved_at = self._clock()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     @property
@@ -50,18 +64,37 @@ class Process:
         return self._runtime
 
     def announce(self) -> None:
-        """Says from now on that this process is ready, until `close`."""
-        if self._runtime is not None:
-            self._heart.start()
+        """The process consumes from now on: says so while it holds models, and watches that it is true, until `close`."""
+        self._heart.start()
+
+    @contextmanager
+    def working(self, queue: str) -> Iterator[None]:
+        """Around every task: stamps its queue as moving, and this process as one that takes tasks."""
+        self.ledger.presence.consumed(queue)
+        with self._guard:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._running -= 1
+                self._moved_at = self._clock()
+
+    def stalled(self, waiting: int) -> bool:
+        """Whether `waiting` messages wait, and have for STALLED_S seconds, while this process does nothing."""
+        with self._guard:
+            if waiting == 0 or self._running:
+                self._moved_at = self._clock()
+            return self._clock() - self._moved_at > STALLED_S
 
     def drain(self, within_s: float) -> None:
         """The process is told to stop: what runs may finish within `within_s` seconds, then it is given back."""
         self._closed.set()
-        self._stop_at = time.monotonic() + within_s
+        self._stop_at = self._clock() + within_s
 
     def must_stop(self) -> bool:
         """Whether running work must now end at its next checkpoint."""
-        return self._stop_at is not None and time.monotonic() > self._stop_at
+        return self._stop_at is not None and self._clock() > self._stop_at
 
     def close(self) -> None:
         """Says that this process is gone."""
@@ -73,12 +106,19 @@ class Process:
 
     def _beat(self) -> None:
         interval_s = self.settings.worker.heartbeat_s
-        info: dict[str, Any] = {"models": self.runtime.models, "queues": self._queues, "pid": os.getpid()}
         while not self._closed.is_set():
             try:
-                self.ledger.presence.worker_ready(self.name, info, ttl_s=3 * interval_s)
+                if self._runtime is not None:
+                    info = {"models": self._runtime.models, "queues": self._queues, "pid": os.getpid()}
+                    self.ledger.presence.worker_ready(self.name, info, ttl_s=3 * interval_s)
+                messages = self.ledger.stats().messages
             except redis.RedisError:
                 log.warning("could not reach the ledger for a heartbeat")
+            else:
+                if self.stalled(sum(messages[queue] for queue in self._queues)):
+                    # After a lost connection a Celery consumer may live and take nothing; only a new process helps.
+                    log.critical("this worker takes no tasks though some wait; it ends, to be started again")
+                    os._exit(1)
             self._closed.wait(interval_s)
 
 

@@ -33,8 +33,8 @@ def recognize(job_id: str) -> None:
     def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
         return answer(job, process.runtime, checkpoint)
 
-    process.ledger.presence.consumed("recognize")
-    attempt(job_id, work, process)
+    with process.working("recognize"):
+        attempt(job_id, work, process)
 
 
 @shared_task(name=ENROLL)
@@ -47,16 +47,16 @@ def enroll(job_id: str) -> None:
     def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
         return add(job, process.runtime, checkpoint)
 
-    process.ledger.presence.consumed("enroll")
-    attempt(job_id, work, process)
+    with process.working("enroll"):
+        attempt(job_id, work, process)
 
 
 @shared_task(name=DELIVER)
 def deliver(delivery_id: str) -> None:
     """Tries one webhook once; the ledger knows when to try again."""
     process = current()
-    process.ledger.presence.consumed("deliver")
-    outcome = deliver_once(process.ledger, delivery_id, process.settings)
+    with process.working("deliver"):
+        outcome = deliver_once(process.ledger, delivery_id, process.settings)
     DELIVERIES.labels(outcome.status).inc()
     log.info(
         "delivery attempted",
@@ -67,4 +67,5 @@ def deliver(delivery_id: str) -> None:
 @shared_task(name=CANARY)
 def canary(queue: str) -> None:
     """Proves that `queue` is consumed: to live is not to work."""
-    current().ledger.presence.consumed(queue)
+    with current().working(queue):
+        log.debug("canary", extra={"queue": queue})

@@ -1,0 +1,39 @@
+"""What a worker process says about itself, and how it notices that it lives without working."""
+
+from __future__ import annotations
+
+import pytest
+
+import worker.process
+from infra.queue import Queue, make_celery
+from infra.settings import Settings
+from worker.process import Process
+
+
+def test_a_process_that_takes_nothing_while_messages_wait_is_stalled(settings: Settings) -> None:
+    clock = [0.0]
+    process = Process(settings, Queue(make_celery(settings)), {"recognize"}, None, clock=lambda: clock[0])
+    with process.working("recognize"):
+        clock[0] = 100.0
+        assert not process.stalled(waiting=5)  # it works on a long one
+    clock[0] = 150.0
+    assert not process.stalled(waiting=5)
+    clock[0] = 161.0
+    assert process.stalled(waiting=5)
+    assert not process.stalled(waiting=0)  # nothing waits: nothing to take
+    assert not process.stalled(waiting=5)  # and from now on it has its time again
+
+
+def test_every_task_stamps_its_queue(process: Process) -> None:
+    with process.working("enroll"):
+        assert "enroll" in process.ledger.presence.consumed_age_s()
+
+
+def test_tasks_need_an_open_process() -> None:
+    with pytest.raises(RuntimeError, match="no worker process is open"):
+        worker.process.current()
+
+
+def test_a_courier_has_no_models(process: Process) -> None:
+    with pytest.raises(RuntimeError, match="without models"):
+        _ = process.runtime
