@@ -126,7 +126,7 @@ class JobSettings:
     """How long a job may take at each step before the ledger acts."""
 
     lease_s: Seconds = 30.0
-    queued_deadline_s: Seconds = 120.0  # longer than the usual wait: then a queued job is published again
+    queued_deadline_s: Seconds = 60.0  # longer than the usual wait: then a queued job is published again
     max_attempts: Count = 3
     retention_s: Seconds = 86_400.0
     tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
