@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
-from flask import Flask
+from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
 from infra.galleries import Item, item_id
@@ -15,14 +17,31 @@ from infra.jobs import JobLedger
 from infra.settings import Settings
 from tests.web.pictures import picture
 from web.app import create_app
+from web.openapi import description
 from web.services import EXTENSION, Services
 
 EMBEDDER = "a" * 64
 
 
 @pytest.fixture
-def app(settings: Settings) -> Flask:
-    return create_app(settings)
+def app(settings: Settings) -> Iterator[Flask]:
+    """The application; every answer that it gives during a test must be described in /openapi.json, errors by their code."""
+    made = create_app(settings)
+    undescribed: list[str] = []
+
+    @made.after_request
+    def compare(response: Response) -> Response:
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", request.url_rule.rule) if request.url_rule else ""
+        operation = description()["paths"].get(path, {}).get(request.method.lower())
+        if operation is not None:
+            described = operation["responses"].get(str(response.status_code), {"description": ""})
+            code = response.get_json()["code"] if response.mimetype == "application/problem+json" else ""
+            if not described["description"] or (code and f"`{code}`" not in described["description"]):
+                undescribed.append(f"{request.method} {path}: {response.status_code} {code}")
+        return response
+
+    yield made
+    assert undescribed == []
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from infra.galleries import GalleryStore, Item, item_id
-from infra.jobs import JobLedger, open_ledger
+from infra.jobs import Job, JobLedger, Lease, open_ledger
 from infra.objects import open_store
 from infra.settings import Settings
 from tests.web.conftest import EMBEDDER, recognition_result
@@ -85,6 +85,20 @@ class Worker:
         self._stop.set()
         self._thread.join()
 
+    def _answer(self, lease: Lease, job: Job) -> None:
+        name = job.request["image"]["name"]
+        if name == "broken.jpg":
+            self.ledger.fail(
+                lease, {"code": "image_truncated", "message": "The picture ends too early.", "retryable": False}
+            )
+            return
+        while not self.may_finish.wait(0.02) and self.ledger.renew(lease):
+            pass
+        if self.ledger.get(job.id).cancel_requested:
+            self.ledger.finish_canceled(lease)
+        else:
+            self.ledger.succeed(lease, self._recognize(job.request))
+
     def _run(self) -> None:
         while not self._stop.wait(0.02):
             for job_id in self.ledger.overdue(now=time.time() + 1e6):
@@ -95,8 +109,7 @@ class Worker:
                 if job.kind == "enrollment":
                     self.ledger.succeed(lease, self._enroll(job.request))
                 else:
-                    self.may_finish.wait(20)
-                    self.ledger.succeed(lease, self._recognize(job.request))
+                    self._answer(lease, job)
 
     def _enroll(self, request: dict[str, object]) -> dict[str, object]:
         entries = request["items"]
@@ -233,6 +246,21 @@ def test_errors_are_told_in_words_with_their_code(worker: Worker, page: Page, tm
     expect(page.locator("#photo-error")).to_contain_text("image_rejected: image_not_an_image")
     expect(page.locator("#photo-error")).to_contain_text("not a picture")
     keep(page, "5-error", tmp_path)
+
+
+def test_a_failed_and_a_canceled_job_say_so(worker: Worker, page: Page, tmp_path: Path) -> None:
+    page.get_by_label("Name", exact=True).fill("drinks")
+    page.get_by_role("button", name="Create gallery").click()
+    expect(page.locator("#gallery-facts")).to_contain_text("Still empty")
+    page.get_by_label("Choose a photo").set_input_files(upload("broken.jpg", scene()))  # type: ignore[arg-type]
+    expect(page.locator("#photo-error")).to_contain_text("The picture ends too early. (image_truncated)")
+    expect(page.locator("#state")).to_have_text("The job failed.")
+    keep(page, "6-failed", tmp_path)
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    expect(page.locator("#state")).to_contain_text("A worker is looking")
+    expect(page.locator("#photo-error")).to_be_empty()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#state")).to_have_text("Canceled.")
 
 
 def test_the_whole_way_is_open_to_the_keyboard(worker: Worker, page: Page) -> None:
