@@ -1,0 +1,85 @@
+"""How a photo is recognised: the options of one request, checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from models.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WholeImage = Literal["always", "fallback", "never"]
+
+# name -> (lowest, highest, whole numbers only)
+RANGES: dict[str, tuple[float, float, bool]] = {
+    "detection_threshold": (0, 1, False),
+    "max_detections": (1, 100, True),
+    "similarity_threshold": (-1, 1, False),
+    "top_k": (1, 100, True),
+    "suppression_iou": (0, 1, False),
+}
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "whole_image": ("always", "fallback", "never"),
+    "compat": (None, "paddleclas"),
+}
+
+
+class OptionsError(ModelError):
+    """An option does not exist, or its value is of the wrong kind or out of range; `option` is its name."""
+
+    code = "options_invalid"
+
+    def __init__(self, option: str, detail: str) -> None:
+        super().__init__(f"{option}: {detail}")
+        self.option = option
+
+
+@dataclass(frozen=True)
+class RecognizeOptions:
+    """The options of one photo. Raises OptionsError.
+
+    `similarity_threshold` None takes the embedder's own. `whole_image`: whether the whole photo is a candidate beside
+    the detected bodies: "always", only if none of them is recognised ("fallback"), or "never". `compat` "paddleclas"
+    reproduces PaddleClas' PP-ShiTu: whole image always and suppressing too, only the nearest item.
+    """
+
+    detection_threshold: float = 0.2
+    max_detections: int = 5
+    similarity_threshold: float | None = None
+    top_k: int = 5
+    whole_image: WholeImage = "fallback"
+    suppression_iou: float = 0.05
+    compat: Literal["paddleclas"] | None = None
+
+    def __post_init__(self) -> None:
+        for name, (lowest, highest, whole) in RANGES.items():
+            value = getattr(self, name)
+            if name == "similarity_threshold" and value is None:
+                continue
+            if not _is_number(value, whole=whole) or not lowest <= value <= highest:
+                kind = "a whole number" if whole else "a number"
+                raise OptionsError(name, f"must be {kind} from {lowest:g} to {highest:g}, not {value!r}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = ", ".join("null" if choice is None else choice for choice in choices)
+                raise OptionsError(name, f"must be one of {known}, not {getattr(self, name)!r}")
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> RecognizeOptions:
+        """The options in a JSON object; what is left out takes its default. Raises OptionsError, for unknown names too."""
+        names = [member.name for member in fields(cls)]
+        for name in options:
+            if name not in names:
+                close = difflib.get_close_matches(str(name), names, n=1)
+                raise OptionsError(str(name), "no such option" + (f"; did you mean {close[0]}?" if close else ""))
+        return cls(**options)
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (not whole and isinstance(value, float) and math.isfinite(value))
