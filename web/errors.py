@@ -61,13 +61,13 @@ def problem(error: ServiceError) -> Response:
     if retry_after_s is None and error.retryable and error.http_status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after_s = RETRY_AFTER_S
     members: dict[str, Any] = {
-        **{f"reported_{name}" if name in RESERVED else name: value for name, value in error.extra.items()},
         "type": PROBLEM_TYPE + error.code,
         "title": error.title,
         "status": error.http_status,
         "detail": error.detail,
         "code": error.code,
         "retryable": error.retryable,
+        **{f"reported_{name}" if name in RESERVED else name: value for name, value in error.extra.items()},
     }
     if "request_id" in g:
         members["request_id"] = g.request_id
