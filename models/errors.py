@@ -1,10 +1,13 @@
 """What can go wrong between an image and its recognitions.
 
 ModelError
- ├ ImageError      the picture: unreadable, truncated, too large ...
- ├ ArtifactError   a model folder: missing, incomplete, changed ...
- ├ EngineError     the program or the engine that should run it
- └ GalleryError    the gallery: wrong dimension, not finite ...
+ ├ ImageError      image_empty image_not_an_image image_format_unsupported image_unreadable image_truncated
+ │                 image_too_large image_too_small box_empty
+ ├ ArtifactError   artifact_missing artifact_incomplete artifact_invalid artifact_changed model_unknown
+ │                 download_failed checksum_mismatch archive_unsafe
+ ├ EngineError     engine_unknown engine_not_installed program_missing program_corrupt input_invalid engine_failed
+ │                 output_invalid embedding_invalid
+ └ GalleryError    gallery_invalid
 """
 
 
@@ -33,7 +36,7 @@ class ArtifactError(ModelError):
 
 
 class EngineError(ModelError):
-    """A program can't be run."""
+    """A program can't be run, or answers what can't be used."""
 
     code = "engine_failed"
 

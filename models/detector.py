@@ -1,0 +1,128 @@
+"""Finds the main bodies of an image: resize, run the program, decode its heads, suppress. (PicoDet, arXiv 2111.00902)
+
+The programs end at their heads; what follows is numpy and the same for every engine. Its numbers are those of the official
+export: 1,000 candidates a level, scores above 0.025, suppression at IoU 0.6, at most 100 boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.artifacts import load_manifest
+from models.boxes import clip, suppress
+from models.engine import load_program
+from models.errors import ArtifactError, EngineError
+from models.image import normalize, resize
+from models.manifest import DetectionOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from models.manifest import Manifest
+    from models.program import Array
+
+SCORE_FLOOR, CANDIDATES, SUPPRESSION_IOU, KEPT = 0.025, 1000, 0.6, 100
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One main body: `box` (x1, y1, x2, y2) in whole pixels of the image, x2/y2 exclusive, never empty."""
+
+    box: tuple[int, int, int, int]
+    confidence: float
+
+
+class Detector:
+    """A detector artifact or an official archive, loaded into an engine."""
+
+    def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1) -> None:
+        """Raises ArtifactError, EngineError."""
+        self.manifest: Manifest = load_manifest(folder)
+        output = self.manifest.output
+        if not isinstance(output, DetectionOutput):
+            raise ArtifactError(f"{self.manifest.name} is no detector but an embedder.")
+        names = [name for head in output.heads for name in (head.scores, head.distances)]
+        self._program = load_program(
+            folder, engine=engine, threads=threads, outputs=names if self.manifest.official else ()
+        )
+        if missing := sorted(set(names) - {spec.name for spec in self._program.outputs}):
+            raise ArtifactError(f"{self.manifest.name}: the program has no output {missing[0]!r}.")
+        self._output = output
+
+    @property
+    def name(self) -> str:
+        """The artifact's name."""
+        return self.manifest.name
+
+    @property
+    def digest(self) -> str:
+        """The artifact's digest."""
+        return self.manifest.digest
+
+    @property
+    def engine(self) -> str:
+        """What runs it: "openvino" or "paddle"."""
+        return self._program.engine
+
+    def __call__(
+        self, image: NDArray[np.uint8], threshold: float = 0.2, max_detections: int = 5
+    ) -> tuple[Detection, ...]:
+        """The bodies in an (H, W, 3) RGB image, best first: the `max_detections` best that reach `threshold`."""
+        boxes, scores = self.candidates(image)
+        detections = []
+        for box, score in zip(boxes[:max_detections], scores[:max_detections], strict=True):
+            x1, y1, x2, y2 = (int(corner) for corner in box)
+            if score >= threshold and x1 < x2 and y1 < y2:
+                detections.append(Detection((x1, y1, x2, y2), float(score)))
+        return tuple(detections)
+
+    def candidates(self, image: NDArray[np.uint8]) -> tuple[Array, Array]:
+        """All boxes (n, 4) in pixels of the image and their scores (n,), best first, n <= 100; before any threshold."""
+        height, width = image.shape[:2]
+        spec = self.manifest.input
+        pixels = normalize(resize(image, spec.height, spec.width, spec.interpolation), spec.mean, spec.std)
+        outputs = self._program.run({spec.name: pixels[None]})
+        boxes, scores = decode_heads(outputs, self._output, spec.height, spec.width)
+        kept = suppress(boxes, scores, SUPPRESSION_IOU)[:KEPT]
+        scale = np.asarray([width / spec.width, height / spec.height] * 2, np.float32)
+        return clip(boxes[kept] * scale, height, width), scores[kept]
+
+
+def decode_heads(outputs: Mapping[str, Array], heads: DetectionOutput, height: int, width: int) -> tuple[Array, Array]:
+    """The outputs for one image -> boxes (n, 4) within `height` x `width` pixels of input, scores (n,); best first.
+
+    A cell's box spans four distances from its centre, each the expectation over the bins 0 .. reg_max, in strides.
+    Raises EngineError (output_invalid) for scores or distances that are no numbers.
+    """
+    found = [_decode_level(outputs[h.scores], outputs[h.distances], h.stride, heads.reg_max + 1) for h in heads.heads]
+    boxes, scores = np.concatenate([boxes for boxes, _ in found]), np.concatenate([scores for _, scores in found])
+    best = np.argsort(-scores, kind="stable")[:CANDIDATES]
+    return clip(boxes[best], height, width), scores[best]
+
+
+def _decode_level(scores: Array, distances: Array, stride: int, bins: int) -> tuple[Array, Array]:
+    _, channels, rows, columns = distances.shape
+    flat = scores.reshape(-1)  # one class: (1, 1, H, W) and the official (1, H, W, 1) hold the same run of numbers
+    if channels != 4 * bins or flat.size != rows * columns:
+        raise EngineError("the program's heads have other shapes than its manifest says", "output_invalid")
+    if not np.isfinite(flat).all():
+        raise EngineError("the detector's scores are no numbers", "output_invalid")
+    cells = np.flatnonzero(flat > SCORE_FLOOR)
+    cells = cells[np.argsort(-flat[cells], kind="stable")[:CANDIDATES]]
+    logits = distances.reshape(4, bins, -1)[:, :, cells]  # (4, bins, n)
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances /= chances.sum(axis=1, keepdims=True)
+    sides = np.einsum("sbn,b->ns", chances, np.arange(bins, dtype=np.float32)) * np.float32(
+        stride
+    )  # left top right bottom
+    centres = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32) * stride + np.float32(stride / 2)
+    boxes = np.concatenate([centres - sides[:, :2], centres + sides[:, 2:]], axis=1)
+    if not np.isfinite(boxes).all():
+        raise EngineError("the detector's distances are no numbers", "output_invalid")
+    return np.asarray(boxes, np.float32), flat[cells]

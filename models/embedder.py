@@ -1,0 +1,88 @@
+"""Turns crops into unit vectors whose inner product says how alike two things look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.artifacts import load_manifest
+from models.engine import load_program
+from models.errors import ArtifactError, EngineError
+from models.image import normalize, resize
+from models.manifest import EmbeddingOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.manifest import Manifest
+    from models.program import Array
+
+BATCH = 32  # bounds the memory of a run; larger batches are no faster
+EPSILON = 1e-12
+
+
+class Embedder:
+    """An embedder artifact or an official archive, loaded into an engine."""
+
+    def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1) -> None:
+        """Raises ArtifactError, EngineError."""
+        self.manifest: Manifest = load_manifest(folder)
+        output = self.manifest.output
+        if not isinstance(output, EmbeddingOutput):
+            raise ArtifactError(f"{self.manifest.name} is no embedder but a detector.")
+        self._program = load_program(folder, engine=engine, threads=threads)
+        if output.name not in {spec.name for spec in self._program.outputs}:
+            raise ArtifactError(f"{self.manifest.name}: the program has no output {output.name!r}.")
+        self._output = output
+        fixed = next((spec.shape[0] for spec in self._program.inputs if spec.name == self.manifest.input.name), None)
+        self._batch = min(fixed or BATCH, BATCH)
+
+    @property
+    def name(self) -> str:
+        """The artifact's name."""
+        return self.manifest.name
+
+    @property
+    def digest(self) -> str:
+        """The artifact's digest: embeddings of different digests must not be compared."""
+        return self.manifest.digest
+
+    @property
+    def dim(self) -> int:
+        """The length of an embedding."""
+        return self._output.dim
+
+    @property
+    def engine(self) -> str:
+        """What runs it: "openvino" or "paddle"."""
+        return self._program.engine
+
+    def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
+        """(H, W, 3) RGB crops of any sizes -> (N, D) unit float32; no crops give (0, D).
+
+        Raises EngineError: embedding_invalid for an answer that is no number, and what the program raises.
+        """
+        rows = [np.zeros((0, self.dim), np.float32)]
+        for start in range(0, len(crops), self._batch):
+            rows.append(self._embed(crops[start : start + self._batch]))
+        return np.concatenate(rows)
+
+    def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
+        spec = self.manifest.input
+        pixels = np.stack(
+            [
+                normalize(resize(crop, spec.height, spec.width, spec.interpolation), spec.mean, spec.std)
+                for crop in crops
+            ]
+        )
+        features = self._program.run({spec.name: pixels})[self._output.name].reshape(len(crops), -1).astype(np.float64)
+        if features.shape[1] != self.dim or not np.isfinite(features).all():
+            raise EngineError(
+                "The embedder's answer is not made of numbers, or not as many as it should be.", "embedding_invalid"
+            )
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        return np.asarray(features / np.maximum(norms, EPSILON), np.float32)

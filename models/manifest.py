@@ -1,0 +1,206 @@
+"""What a model folder says of itself: `manifest.json` as frozen dataclasses, read strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from models.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA = 1
+SHA256 = re.compile(r"[0-9a-f]{64}")
+INTERPOLATIONS = ("linear", "cubic")
+KEYS = {
+    "schema", "name", "task", "network", "input", "output", "thresholds", "files", "recipe", "data", "metrics", "licence",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """The program's input `name`: (N, 3, height, width) float32, RGB / 255 less `mean`, over `std`."""
+
+    name: str
+    height: int
+    width: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class EmbeddingOutput:
+    """The program's output `name`: (N, dim)."""
+
+    name: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """One level of a detector: `scores` (N, 1, H, W) after the sigmoid, `distances` (N, 4 (reg_max + 1), H, W) raw bins."""
+
+    scores: str
+    distances: str
+    stride: int
+
+
+@dataclass(frozen=True)
+class DetectionOutput:
+    """The levels of a detector; distances are the expectation over 0 .. reg_max strides."""
+
+    heads: tuple[Head, ...]
+    reg_max: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`files` are names and SHA-256. `official`: an archive as PaddleClas publishes it, without a manifest of its own."""
+
+    name: str
+    task: str  # "embed" or "detect"
+    network: str
+    input: ImageInput
+    output: EmbeddingOutput | DetectionOutput
+    files: Mapping[str, str]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    official: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the sorted `files`: the same programs have the same digest, whatever else is said of them."""
+        lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(self.files.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `manifest.json`."""
+        fields = asdict(self)
+        del fields["official"]
+        return {"schema": SCHEMA, **fields}
+
+
+def parse_manifest(data: object) -> Manifest:
+    """The manifest in a JSON value. Raises ArtifactError for whatever is missing, unknown or of another type."""
+    table = _table(data, "manifest", KEYS)
+    if table.get("schema") != SCHEMA:
+        raise ArtifactError(f"The manifest's schema is {table.get('schema')!r}; this version reads {SCHEMA}.")
+    task = _text(table, "task", "manifest")
+    if task not in {"embed", "detect"}:
+        raise ArtifactError(f"The manifest's task is {task!r}, not 'embed' or 'detect'.")
+    files = _table(_get(table, "files", "manifest"), "files", None)
+    for name, sha256 in files.items():
+        if (
+            not isinstance(sha256, str)
+            or not SHA256.fullmatch(sha256)
+            or "/" in name
+            or "\\" in name
+            or name in {"", "..", "."}
+        ):
+            raise ArtifactError(f"files: {name!r} must be a plain file name with a SHA-256.")
+    return Manifest(
+        name=_text(table, "name", "manifest"),
+        task=task,
+        network=_text(table, "network", "manifest"),
+        input=_input(_get(table, "input", "manifest")),
+        output=_embedding(_get(table, "output", "manifest"))
+        if task == "embed"
+        else _detection(_get(table, "output", "manifest")),
+        files=files,
+        thresholds={
+            key: _number(value, f"thresholds.{key}")
+            for key, value in _table(table.get("thresholds", {}), "thresholds", None).items()
+        },
+        recipe=_table(table.get("recipe", {}), "recipe", None),
+        data=_texts(table.get("data", []), "data"),
+        metrics=_table(table.get("metrics", {}), "metrics", None),
+        licence=_text(table, "licence", "manifest") if "licence" in table else "",
+    )
+
+
+def _input(data: object) -> ImageInput:
+    table = _table(data, "input", {"name", "height", "width", "interpolation", "mean", "std"})
+    interpolation = _text(table, "interpolation", "input")
+    if interpolation not in INTERPOLATIONS:
+        raise ArtifactError(f"input.interpolation is {interpolation!r}, not one of {', '.join(INTERPOLATIONS)}.")
+    std = _triple(table, "std")
+    if min(std) <= 0:
+        raise ArtifactError("input.std must be above 0.")
+    return ImageInput(
+        _text(table, "name", "input"), _size(table, "height", "input"), _size(table, "width", "input"),
+        interpolation, _triple(table, "mean"), std,
+    )  # fmt: skip
+
+
+def _embedding(data: object) -> EmbeddingOutput:
+    table = _table(data, "output", {"name", "dim"})
+    return EmbeddingOutput(_text(table, "name", "output"), _size(table, "dim", "output"))
+
+
+def _detection(data: object) -> DetectionOutput:
+    table = _table(data, "output", {"heads", "reg_max"})
+    heads = _get(table, "heads", "output")
+    if not isinstance(heads, list) or not heads:
+        raise ArtifactError("output.heads must be a list of heads.")
+    return DetectionOutput(tuple(_head(head) for head in heads), _size(table, "reg_max", "output"))
+
+
+def _head(data: object) -> Head:
+    table = _table(data, "output.heads", {"scores", "distances", "stride"})
+    where = "output.heads"
+    return Head(_text(table, "scores", where), _text(table, "distances", where), _size(table, "stride", where))
+
+
+def _table(data: object, where: str, known: set[str] | None) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ArtifactError(f"{where} must be a table.")
+    if known is not None and (unknown := sorted(set(data) - known)):
+        raise ArtifactError(f"{where} has an unknown key {unknown[0]!r}.")
+    return data
+
+
+def _get(table: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in table:
+        raise ArtifactError(f"{where} lacks {key!r}.")
+    return table[key]
+
+
+def _text(table: Mapping[str, Any], key: str, where: str) -> str:
+    value = _get(table, key, where)
+    if not isinstance(value, str) or not value:
+        raise ArtifactError(f"{where}.{key} must be text.")
+    return value
+
+
+def _size(table: Mapping[str, Any], key: str, where: str) -> int:
+    value = _get(table, key, where)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ArtifactError(f"{where}.{key} must be a whole number above 0.")
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ArtifactError(f"{where} must be a number.")
+    return float(value)
+
+
+def _triple(table: Mapping[str, Any], key: str) -> tuple[float, float, float]:
+    value = _get(table, key, "input")
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ArtifactError(f"input.{key} must be three numbers, for red, green and blue.")
+    red, green, blue = (_number(item, f"input.{key}") for item in value)
+    return red, green, blue
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ArtifactError(f"{where} must be a list of texts.")
+    return tuple(value)

@@ -1,0 +1,89 @@
+"""Runs programs with OpenVINO: ONNX, OpenVINO IR, and PaddlePaddle's `.pdmodel`, which it reads without PaddlePaddle."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.errors import EngineError
+from models.program import Array, TensorSpec, check_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+class OpenVinoProgram:
+    """One compiled program with one inference request; a lock keeps two threads from sharing its buffers."""
+
+    engine = "openvino"
+
+    def __init__(
+        self,
+        model: Path | bytes,
+        threads: int,
+        *,
+        parameters: bytes | None = None,
+        outputs: Sequence[TensorSpec] = (),
+    ) -> None:
+        """`model` is a file, or a `.pdmodel`'s bytes with the `parameters` of its `.pdiparams` and its own `outputs`.
+
+        Raises EngineError: program_corrupt for whatever OpenVINO can't read or convert.
+        """
+        import openvino
+
+        core = openvino.Core()
+        try:
+            network = core.read_model(str(model)) if parameters is None else core.read_model(model, parameters)
+            compiled = core.compile_model(network, "CPU", _settings(threads))
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"OpenVINO can't read the program: {_reason(error)}", "program_corrupt") from error
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()
+        self.inputs = tuple(_spec(port, f"input_{i}") for i, port in enumerate(compiled.inputs))
+        given = tuple(_spec(port, f"output_{i}") for i, port in enumerate(compiled.outputs))
+        self.outputs = _renamed(given, outputs)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by name. Raises EngineError: input_invalid, engine_failed."""
+        check_inputs(self.inputs, inputs)
+        arrays = [np.ascontiguousarray(inputs[spec.name]) for spec in self.inputs]
+        with self._lock:
+            try:
+                results = self._request.infer(arrays)
+            except RuntimeError as error:
+                raise EngineError(f"OpenVINO failed: {_reason(error)}") from error
+            return {spec.name: np.array(results[i], np.float32) for i, spec in enumerate(self.outputs)}
+
+
+def _settings(threads: int) -> dict[str, Any]:
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",  # otherwise bf16 where the processor has it: other numbers on other machines
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,  # pinned processes of one machine fight for the same cores
+    }
+
+
+def _spec(port: Any, unnamed: str) -> TensorSpec:
+    shape = tuple(size.get_length() if size.is_static else None for size in port.get_partial_shape())
+    names = sorted(port.get_names())
+    return TensorSpec(names[0] if names else unnamed, shape)
+
+
+def _renamed(given: tuple[TensorSpec, ...], wanted: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """OpenVINO drops operators that do nothing, and their output's name with them: such outputs get it back by their order."""
+    if len(given) != len(wanted):
+        return given
+    names = {spec.name for spec in given}
+    lost = iter([spec for spec in wanted if spec.name not in names])
+    kept = {spec.name for spec in wanted}
+    return tuple(spec if spec.name in kept else TensorSpec(next(lost).name, spec.shape) for spec in given)
+
+
+def _reason(error: Exception) -> str:
+    """The last line that says something; the first ones name OpenVINO's source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
