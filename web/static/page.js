@@ -214,8 +214,9 @@ async function showJob(job) {
 
 async function cancelJob() {
   try {
-    const { status } = await api.cancel(current);
-    if (status === "processing") showState(status, "Canceling…");
+    const { id, status } = await api.cancel(current);
+    // The stream may have told the end already, before this answer came.
+    if (status === "processing" && current.id === id && api.isOpen(current)) showState(status, "Canceling…");
   } catch (failure) {
     complain("photo-error", failure);
   }
