@@ -120,9 +120,6 @@ class _OnlyNumbersAndText(pickle.Unpickler):
             return _Kind
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
 
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("references outside are not allowed")
-
 
 class _Kind:
     """What a pickled NumPy dtype says: "i8" and, by its state, the byte order."""
@@ -145,11 +142,11 @@ def _whole_number(kind: _Kind, data: bytes) -> int:
 def _read_index(data: bytes) -> tuple[list[int], NDArray[np.float32]]:
     faiss = faiss_module()
     try:
-        index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
-        ids = list(range(index.ntotal))
-        if isinstance(index, faiss.IndexIDMap):
-            ids = [int(number) for number in faiss.vector_to_array(index.id_map)]
-            index = faiss.downcast_index(index.index)
+        whole = index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+        ids = list(range(whole.ntotal))
+        if isinstance(whole, faiss.IndexIDMap):
+            ids = [int(number) for number in faiss.vector_to_array(whole.id_map)]
+            index = faiss.downcast_index(whole.index)  # lives only as long as `whole`
         if isinstance(index, faiss.IndexIVF):
             index.make_direct_map()
         rows = np.asarray(index.reconstruct_n(0, index.ntotal), np.float32).reshape(index.ntotal, index.d)

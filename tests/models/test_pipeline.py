@@ -1,0 +1,396 @@
+"""The walk from a photo to its recognitions, with a detector and an embedder that are plain functions of the pixels.
+
+Suppression is compared with a slow and obvious one, and with a transcription of PP-ShiTu's rules from their description.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from models.errors import EngineError, GalleryError
+from models.gallery import Gallery
+from models.options import OptionsError, RecognizeOptions
+from models.pipeline import Recognition, Recognizer, suppress_overlaps, whole_pixels
+
+COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
+GREY = 128
+Picture = NDArray[np.uint8]
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Body:
+    box: tuple[float, float, float, float]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Named:
+    id: str
+    label: str
+    image_key: str = "images/ab/abc"
+
+
+class ColorDetector:
+    """Finds the rectangle of each pure colour; the larger, the surer. With `given`, just those boxes."""
+
+    def __init__(self, given: Sequence[Body] | None = None) -> None:
+        self._given = given
+
+    def __call__(self, image: Picture, threshold: float, max_detections: int) -> Sequence[Body]:
+        bodies = self._given
+        if bodies is None:
+            bodies = []
+            for color in COLORS.values():
+                rows, columns = np.nonzero((image == color).all(axis=2))
+                if rows.size:
+                    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                    share = rows.size / (image.shape[0] * image.shape[1])
+                    bodies.append(Body((box[0] + 0.4, box[1] + 0.9, box[2] + 0.6, box[3] + 0.1), min(0.5 + share, 1.0)))
+        best = sorted(bodies, key=lambda body: -body.confidence)[:max_detections]
+        return [body for body in best if body.confidence >= threshold]
+
+
+class ColorEmbedder:
+    """The mean colour, apart from grey, as a unit vector; plain grey has none, as a dead network's zeros have none."""
+
+    similarity_threshold = 0.9
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, crops: Sequence[Picture]) -> Rows:
+        self.batches.append(len(crops))
+        rows = np.stack([crop.reshape(-1, 3).mean(axis=0) - GREY for crop in crops])
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        if (norms < 1e-9).any():
+            raise EngineError("not finite", "embedding_invalid")
+        return np.asarray(rows / norms, np.float32)
+
+
+def color_row(name: str) -> Rows:
+    row = np.array(COLORS[name], float) - GREY
+    return np.asarray(row / np.linalg.norm(row), np.float32)
+
+
+def gallery(*names: str) -> Gallery:
+    items = [Named(f"itm_{position}", name) for position, name in enumerate(names)]
+    rows = np.stack([color_row(name) for name in names]) if names else np.empty((0, 0), np.float32)
+    return Gallery(items, rows, "colors", 3)
+
+
+def picture(**rectangles: tuple[int, int, int, int]) -> Picture:
+    image = np.full((100, 200, 3), GREY, np.uint8)
+    for name, (x1, y1, x2, y2) in rectangles.items():
+        image[y1:y2, x1:x2] = COLORS[name]
+    return image
+
+
+RED_BOX, BLUE_BOX = (10, 20, 60, 80), (100, 10, 120, 50)
+SCENE = picture(red=RED_BOX, blue=BLUE_BOX)
+
+
+def test_every_known_body_is_recognised_and_every_other_has_its_reason() -> None:
+    embedder = ColorEmbedder()
+    found = Recognizer(ColorDetector(), embedder)(SCENE, gallery("red", "red", "green"), RecognizeOptions(top_k=2))
+    (red,) = found.recognitions
+    assert (red.box, red.source, red.label, len(red.matches)) == (RED_BOX, "detection", "red", 2)
+    assert red.similarity == pytest.approx(1)
+    assert red.confidence == pytest.approx(0.65)
+    (blue,) = found.dropped  # the whole image is not told of: no fallback was needed
+    assert (blue.box, blue.reason, len(blue.matches)) == (BLUE_BOX, "below_similarity_threshold", 2)
+    assert (found.width, found.height, found.reason) == (200, 100, None)
+    assert embedder.batches == [3]  # all crops at once
+    assert set(found.timings_ms) == {"detect", "crop", "embed", "search", "total"}
+    assert found.timings_ms["total"] >= sum(ms for stage, ms in found.timings_ms.items() if stage != "total")
+
+
+def test_the_result_as_json() -> None:
+    told = Recognizer(ColorDetector(), ColorEmbedder())(SCENE, gallery("red")).to_dict()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    match = {"label": "red", "similarity": 1.0, "item_id": "itm_0", "image_key": "images/ab/abc"}
+    assert told["image"] == {"width": 200, "height": 100}
+    assert told["recognitions"] == [
+        {
+            "box": list(RED_BOX),
+            "confidence": 0.65,
+            "source": "detection",
+            "label": "red",
+            "similarity": 1.0,
+            "matches": [match],
+        }
+    ]
+    (dropped,) = told["dropped"]
+    assert dropped["reason"] == "below_similarity_threshold"
+    assert dropped["box"] == list(BLUE_BOX)
+    assert told["reason"] is None
+
+
+def test_the_options_reach_their_stages() -> None:
+    recognizer = Recognizer(ColorDetector(), ColorEmbedder())
+    both = gallery("red", "blue")
+    assert [one.label for one in recognizer(SCENE, both).recognitions] == ["red", "blue"]
+    assert [one.label for one in recognizer(SCENE, both, RecognizeOptions(max_detections=1)).recognitions] == ["red"]
+    sure = RecognizeOptions(detection_threshold=0.6)
+    assert [one.label for one in recognizer(SCENE, both, sure).recognitions] == ["red"]
+    assert not recognizer(SCENE, both, RecognizeOptions(detection_threshold=1, whole_image="never")).recognitions
+    assert len(recognizer(SCENE, gallery("red"), RecognizeOptions(similarity_threshold=-1)).recognitions) == 2
+    assert len(recognizer(SCENE, both, RecognizeOptions(top_k=1)).recognitions[0].matches) == 1
+
+
+def test_nothing_is_never_silent() -> None:
+    recognizer = Recognizer(ColorDetector(), ColorEmbedder())
+    empty = recognizer(SCENE, gallery())
+    assert empty.reason == "empty_gallery"
+    assert {one.reason for one in empty.dropped} == {"empty_gallery"}
+    assert len(empty.dropped) == 3
+    unknown = recognizer(SCENE, gallery("green"))
+    assert unknown.reason == "nothing_recognized"
+    assert [one.source for one in unknown.dropped] == ["detection", "detection", "whole_image"]
+    nothing = recognizer(picture(), gallery("red"), RecognizeOptions(whole_image="never"))
+    assert (nothing.reason, nothing.recognitions, nothing.dropped) == ("nothing_detected", (), ())
+
+
+def test_a_crop_without_embedding_costs_only_itself() -> None:
+    grey = Body((150, 50, 190, 90), 0.99)
+    red = Body(RED_BOX, 0.9)
+    found = Recognizer(ColorDetector([grey, red]), ColorEmbedder())(SCENE, gallery("red"))
+    assert [one.label for one in found.recognitions] == ["red"]
+    assert [(one.box, one.reason, one.matches) for one in found.dropped] == [
+        ((150, 50, 190, 90), "invalid_embedding", ())
+    ]
+    alone = Recognizer(None, ColorEmbedder())(picture(), gallery("red"))
+    assert [one.reason for one in alone.dropped] == ["invalid_embedding"]
+    assert alone.reason == "nothing_recognized"
+
+
+def test_other_trouble_of_the_embedder_is_not_hidden() -> None:
+    class Broken(ColorEmbedder):
+        def __call__(self, crops: Sequence[Picture]) -> Rows:
+            raise EngineError("no engine")
+
+    with pytest.raises(EngineError):
+        Recognizer(None, Broken())(SCENE, gallery("red"))
+
+
+def test_a_gallery_of_another_dimension_is_refused() -> None:
+    other = Gallery([Named("itm_0", "red")], np.ones((1, 5), np.float32))
+    with pytest.raises(GalleryError):
+        Recognizer(ColorDetector(), ColorEmbedder())(SCENE, other)
+
+
+# The whole image
+
+FULL = picture(red=(0, 0, 200, 100))
+MOSTLY_RED = picture(red=(0, 0, 200, 95))  # the whole image is nearly as red as its body
+
+
+@pytest.mark.parametrize(("policy", "sources"), [("always", 2), ("fallback", 1), ("never", 1)])
+def test_the_policy_with_a_recognised_body(policy: str, sources: int) -> None:
+    small = Body((0, 0, 20, 10), 0.9)  # its share of the picture, 1 %, is its overlap with the whole
+    options = RecognizeOptions.from_dict({"whole_image": policy})
+    found = Recognizer(ColorDetector([small]), ColorEmbedder())(FULL, gallery("red"), options)
+    assert [one.source for one in found.recognitions] == ["detection", "whole_image"][:sources]
+    assert not found.dropped
+
+
+@pytest.mark.parametrize(("policy", "recognised"), [("always", True), ("fallback", True), ("never", False)])
+def test_the_policy_without_a_recognised_body(policy: str, recognised: bool) -> None:
+    options = RecognizeOptions.from_dict({"whole_image": policy})
+    for bodies in ([], [Body(BLUE_BOX, 0.9)]):
+        image = picture(red=(0, 0, 200, 100), blue=BLUE_BOX)
+        found = Recognizer(ColorDetector(bodies), ColorEmbedder())(image, gallery("red"), options)
+        assert [one.source for one in found.recognitions] == (["whole_image"] if recognised else [])
+        if recognised:
+            assert found.recognitions[0].box == (0, 0, 200, 100)
+            assert found.recognitions[0].confidence is None
+
+
+def test_without_a_detector_the_whole_image_is_the_body() -> None:
+    for policy in ("always", "fallback", "never"):
+        found = Recognizer(None, ColorEmbedder())(
+            FULL, gallery("red"), RecognizeOptions.from_dict({"whole_image": policy})
+        )
+        assert [one.box for one in found.recognitions] == [(0, 0, 200, 100)]
+
+
+def test_the_whole_image_never_removes_a_detection() -> None:
+    # Users of PaddleClas lose the right body to the whole image: here it scores better, and there it does.
+    body = Body((0, 0, 200, 98), 0.9)  # a little grey: less red than the whole of FULL, which it overlaps nearly whole
+    image = FULL.copy()
+    image[90:98, :] = (255, 30, 30)
+    image[98:, :] = (255, 0, 0)
+    recognizer = Recognizer(ColorDetector([body]), ColorEmbedder())
+    ours = recognizer(image, gallery("red"), RecognizeOptions(whole_image="always"))
+    assert [one.source for one in ours.recognitions] == ["whole_image", "detection"]
+    theirs = recognizer(image, gallery("red"), RecognizeOptions(compat="paddleclas"))
+    assert [one.source for one in theirs.recognitions] == ["whole_image"]
+    (lost,) = theirs.dropped
+    assert (lost.reason, lost.suppressed_by) == ("suppressed", (0, 0, 200, 100))
+    assert lost.to_dict()["suppressed_by"] == [0, 0, 200, 100]
+
+
+def test_a_better_detection_removes_the_whole_image() -> None:
+    recognizer = Recognizer(ColorDetector([Body((0, 0, 200, 95), 0.9)]), ColorEmbedder())
+    found = recognizer(MOSTLY_RED, gallery("red"), RecognizeOptions(whole_image="always"))
+    assert [one.source for one in found.recognitions] == ["detection"]
+    assert [(one.source, one.reason) for one in found.dropped] == [("whole_image", "suppressed")]
+
+
+# Suppression
+
+boxes = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30), st.integers(1, 30)).map(
+    lambda sides: (sides[0], sides[1], sides[0] + sides[2], sides[1] + sides[3])
+)
+similarities = st.integers(0, 20).map(lambda step: step / 20)
+recognised = st.lists(st.tuples(boxes, similarities, st.booleans()), max_size=8).map(
+    lambda drawn: [
+        Recognition(box, None, "whole_image" if whole else "detection", str(position), similarity, ())
+        for position, (box, similarity, whole) in enumerate(drawn)
+    ]
+)
+
+
+def overlap(one: Sequence[int], other: Sequence[int]) -> float:
+    """Counted pixel by pixel; both corners belong to a box."""
+
+    def pixels(box: Sequence[int]) -> set[tuple[int, int]]:
+        return set(itertools.product(range(box[0], box[2] + 1), range(box[1], box[3] + 1)))
+
+    return len(pixels(one) & pixels(other)) / len(pixels(one) | pixels(other))
+
+
+@settings(max_examples=150, deadline=None)
+@given(accepted=recognised, threshold=st.sampled_from([0.0, 0.05, 0.3, 1.0]), whole_image_suppresses=st.booleans())
+def test_suppression_is_the_obvious_one(
+    accepted: list[Recognition], threshold: float, whole_image_suppresses: bool
+) -> None:
+    kept, gone = suppress_overlaps(accepted, threshold, whole_image_suppresses=whole_image_suppresses)
+    expected: list[Recognition] = []
+    for one in sorted(accepted, key=lambda found: found.similarity, reverse=True):
+        rivals = [better for better in expected if whole_image_suppresses or better.source == "detection"]
+        if not any(overlap(one.box, better.box) > threshold for better in rivals):
+            expected.append(one)
+    assert list(kept) == expected
+    assert len(kept) + len(gone) == len(accepted)
+    for lost in gone:
+        assert lost.suppressed_by is not None
+        assert lost.suppressed_by in [one.box for one in kept]
+        assert overlap(lost.box, lost.suppressed_by) > threshold
+    if not whole_image_suppresses:
+        # Whole images present or not, the same detections stay.
+        detections = [one for one in accepted if one.source == "detection"]
+        alone, _ = suppress_overlaps(detections, threshold, whole_image_suppresses=False)
+        assert [one for one in kept if one.source == "detection"] == list(alone)
+
+
+def test_an_overlap_of_exactly_the_threshold_stays() -> None:
+    one = Recognition((0, 0, 19, 0), None, "detection", "a", 0.9, ())  # 20 pixels by 1, both corners counted
+    inner = Recognition((0, 0, 0, 0), None, "detection", "b", 0.8, ())  # 1 of the 20
+    kept, _ = suppress_overlaps([one, inner], 0.05, whole_image_suppresses=False)
+    assert len(kept) == 2
+    kept, _ = suppress_overlaps([one, inner], 0.049, whole_image_suppresses=False)
+    assert len(kept) == 1
+
+
+# PaddleClas
+
+
+def pp_shitu(
+    image: Picture, bodies: Sequence[Body], embedder: ColorEmbedder, known: Gallery, rec: float, nms: float
+) -> list[tuple[list[int], str, float]]:
+    """PP-ShiTu's steps one by one, as they are described: whole image always, top-1, threshold, suppression by score."""
+    height, width = image.shape[:2]
+    results: list[tuple[list[int], str, float]] = []
+    for box in [*(body.box for body in bodies), (0, 0, width, height)]:
+        x1, y1, x2, y2 = (int(side) for side in box)
+        (row,) = embedder([image[y1:y2, x1:x2]])
+        match = known.search(row[None], 5)[0][0]
+        if match.similarity >= rec:
+            results.append(([x1, y1, x2, y2], match.item.label, match.similarity))
+    results.sort(key=lambda result: -result[2])
+    kept: list[tuple[list[int], str, float]] = []
+    while results:
+        first, *results = results
+        kept.append(first)
+        results = [result for result in results if overlap(first[0], result[0]) <= nms]
+    return kept
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 1000))
+def test_compat_gives_what_pp_shitu_gives(data: st.DataObject, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    for name in data.draw(st.lists(st.sampled_from(sorted(COLORS)), max_size=4)):
+        x1, y1 = data.draw(st.integers(0, 40)), data.draw(st.integers(0, 30))
+        image[y1 : y1 + data.draw(st.integers(3, 30)), x1 : x1 + data.draw(st.integers(3, 30))] = COLORS[name]
+    side = st.floats(0.5, 20, allow_nan=False)
+    bodies = [
+        Body((x, y, min(x + w + 1, 50), min(y + h + 1, 40)), 0.9 - position / 100)
+        for position, (x, y, w, h) in enumerate(data.draw(st.lists(st.tuples(side, side, side, side), max_size=5)))
+    ]
+    rec, nms = data.draw(st.sampled_from([0.3, 0.7, 0.9])), data.draw(st.sampled_from([0.05, 0.4]))
+    known = gallery(*sorted(COLORS))
+    options = RecognizeOptions(similarity_threshold=rec, suppression_iou=nms, compat="paddleclas", whole_image="never")
+    found = Recognizer(ColorDetector(bodies), ColorEmbedder())(image, known, options)
+    expected = pp_shitu(image, bodies, ColorEmbedder(), known, rec, nms)
+    got = [(list(one.box), one.label, one.similarity) for one in found.recognitions]
+    assert [result[:2] for result in got] == [result[:2] for result in expected]
+    np.testing.assert_allclose([result[2] for result in got], [result[2] for result in expected], rtol=1e-6)
+    assert all(len(one.matches) == 1 for one in found.recognitions)
+
+
+# Boxes and options
+
+
+@given(st.tuples(*[st.floats(-50, 300, allow_nan=False)] * 4), st.integers(1, 100), st.integers(1, 200))
+def test_boxes_become_whole_pixels_of_the_image(box: tuple[float, ...], height: int, width: int) -> None:
+    x1, y1, x2, y2 = whole_pixels(box, height, width)
+    assert 0 <= x1 < x2 <= width
+    assert 0 <= y1 < y2 <= height
+    inside = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
+    if inside and int(box[0]) < int(box[2]) and int(box[1]) < int(box[3]):
+        assert (x1, y1, x2, y2) == tuple(int(side) for side in box)
+
+
+BAD_OPTIONS: list[tuple[str, Any]] = [
+    ("detection_threshold", -0.1), ("detection_threshold", 1.1), ("detection_threshold", "0.5"),
+    ("detection_threshold", None), ("detection_threshold", float("nan")), ("detection_threshold", True),
+    ("max_detections", 0), ("max_detections", 101), ("max_detections", 1.0), ("max_detections", True),
+    ("similarity_threshold", -1.1), ("similarity_threshold", 2), ("similarity_threshold", []),
+    ("top_k", 0), ("top_k", 101), ("top_k", None), ("top_k", 2.5),
+    ("whole_image", "sometimes"), ("whole_image", None), ("whole_image", True), ("whole_image", []),
+    ("suppression_iou", -0.01), ("suppression_iou", 1.01), ("suppression_iou", float("inf")),
+    ("compat", "paddlex"), ("compat", ""), ("compat", False),
+    ("topk", 5), ("", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_OPTIONS)
+def test_a_wrong_option_is_named(name: str, value: Any) -> None:
+    with pytest.raises(OptionsError) as refused:
+        RecognizeOptions.from_dict({name: value})
+    assert refused.value.option == name
+    assert refused.value.detail.startswith(name)
+    assert refused.value.code == "options_invalid"
+
+
+def test_the_limits_are_allowed() -> None:
+    RecognizeOptions.from_dict({})
+    RecognizeOptions.from_dict({"detection_threshold": 0, "max_detections": 1, "similarity_threshold": -1, "top_k": 1})
+    RecognizeOptions.from_dict(
+        {"detection_threshold": 1, "max_detections": 100, "similarity_threshold": 1, "top_k": 100}
+    )
+    RecognizeOptions.from_dict({"suppression_iou": 0, "similarity_threshold": None, "compat": None})
+    with pytest.raises(OptionsError, match="did you mean max_detections"):
+        RecognizeOptions.from_dict({"max_detection": 3})
