@@ -63,7 +63,7 @@ class ProductDesign:
     Colours are RGB. `base` and `second` fill the label, `accent` carries icon and badge, `ink` writes on `base`,
     `panel` is the brand's own field and `panel_ink` what is written on it. `aspect` is width / height of the body;
     `shape` holds six silhouette knobs in 0..1, read by `silhouettes`; `label_span` is where the label begins and ends
-    on the body's height (0 = top). `art_seed` is shared by a family, `seed` is the product's own.
+    on the body's height (two knobs in 0..1 as well). `art_seed` is shared by a family, `seed` is the product's own.
     """
 
     seed: int
@@ -87,7 +87,7 @@ class ProductDesign:
     badge: str
     aspect: float
     depth: float
-    shape: tuple[float, float, float, float, float, float]
+    shape: tuple[float, ...]
     label_span: tuple[float, float]
     gloss: float
 
@@ -103,10 +103,34 @@ def _hsv(hue: float, saturation: float, value: float) -> Colour:
 
 
 def _ink_on(colour: Colour, hue: float, rng: np.random.Generator) -> Colour:
-    """A colour that can be read on `colour`: near white or a deep tone, whichever stands out."""
-    if luminance(colour) < 0.52:
-        return _hsv(hue, rng.uniform(0.0, 0.12), rng.uniform(0.93, 1.0)) if rng.random() < 0.8 else (255, 222, 110)
-    return _hsv(hue, rng.uniform(0.3, 1.0), rng.uniform(0.08, 0.35))
+    """A colour that can be read on `colour`: near white or a deep tone, whichever stands out.
+
+    It always draws as many numbers, so that the flavours of a family stay alike in all that is drawn after it.
+    """
+    yellow, faint, strong, depth = (float(value) for value in rng.random(4))
+    if luminance(colour) >= 0.52:
+        return _hsv(hue, 0.3 + 0.7 * strong, 0.08 + 0.27 * depth)
+    return (255, 222, 110) if yellow < 0.2 else _hsv(hue, 0.12 * faint, 0.93 + 0.07 * depth)
+
+
+def _mixed(colour: Colour, other: Colour, share: float) -> Colour:
+    red, green, blue = (round(one + (two - one) * share) for one, two in zip(colour, other, strict=True))
+    return red, green, blue
+
+
+def _readable_under(colour: Colour, ink: Colour, base: Colour) -> Colour:
+    """`colour` drawn towards `base` where writing in `ink` could not be read on it."""
+    return _mixed(colour, base, 0.7) if abs(luminance(colour) - luminance(ink)) < 0.3 else colour
+
+
+def _apart_from(colour: Colour, base: Colour) -> Colour:
+    """`colour` made lighter or darker where it could not be told from `base`."""
+    if sum(abs(one - two) for one, two in zip(colour, base, strict=True)) >= 150:
+        return colour
+    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255.0 for channel in colour))
+    if luminance(base) < 0.5:
+        return _hsv(hue, min(saturation, 0.45), 1.0)
+    return _hsv(hue, max(saturation, 0.85), min(value, 0.72))
 
 
 def _brand(rng: np.random.Generator) -> str:
@@ -181,11 +205,13 @@ def design_product(seed: int) -> ProductDesign:
     second_scheme = _SCHEMES[int(rng.integers(len(_SCHEMES)))]
     second = _hsv(second_hue, rng.uniform(*second_scheme.saturation), rng.uniform(*second_scheme.value))
     accent = _hsv(accent_hue, rng.uniform(*accent_scheme.saturation), rng.uniform(*accent_scheme.value))
+    accent = _apart_from(accent, base)
     ink = _ink_on(base, base_hue, rng)
+    second = _readable_under(second, ink, base)
     panel_choice = rng.random()
     panel = (250, 248, 242) if panel_choice < 0.4 else accent if panel_choice < 0.75 else _hsv(family_hue, 0.85, 0.35)
     low, high = _ASPECTS[kind]
-    label_top, label_bottom = float(rng.uniform(0.0, 1.0)), float(rng.uniform(0.0, 1.0))
+    label_top, label_bottom, *knobs = (float(value) for value in rng.random(8))
     return ProductDesign(
         seed=seed,
         art_seed=family,
@@ -208,7 +234,7 @@ def design_product(seed: int) -> ProductDesign:
         badge=str(rng.choice(BADGES)),
         aspect=float(rng.uniform(low, high)),
         depth=float(rng.uniform(0.25, 0.9)),
-        shape=tuple(float(knob) for knob in rng.random(6)),  # type: ignore[arg-type]
+        shape=tuple(knobs),
         label_span=(label_top, label_bottom),
         gloss=float(rng.uniform(0.0, 1.0)),
     )

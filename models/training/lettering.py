@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from models.training.designs import Lettering
 
 _EM_PX = 72
-PLAIN = Lettering("latin", 0.35, 0.0, 1.0, 0.0, "solid", 0.0, False)
+PLAIN = Lettering("latin", 0.35, 0.0, 1.0, 0.0, "solid", 0.0, upright=False)
 
 
 @lru_cache(maxsize=1)
@@ -42,9 +42,10 @@ def _glyph(code: int, weight: float) -> NDArray[np.uint8]:
     glyph = np.zeros((_EM_PX, _EM_PX), np.uint8)
     thick = round(4 + 6 * weight)
     grid = np.linspace(10, _EM_PX - 10, 4)
-    for _ in range(int(rng.integers(4, 9))):
-        first, last = sorted(rng.choice(4, 2, replace=False))
-        at, form = grid[int(rng.integers(4))], rng.random()
+    for stroke in range(int(rng.integers(4, 8))):
+        # The first two cross the whole square, so that no character is a mere dot.
+        first, last = (0, 3) if stroke < 2 else sorted(rng.choice(4, 2, replace=False))
+        at, form = grid[int(rng.integers(4))], (0.2, 0.6)[stroke] if stroke < 2 else rng.random()
         if form < 0.45:
             start, end = (grid[first], at), (grid[last], at)
         elif form < 0.85:
@@ -114,7 +115,7 @@ def text_mask(text: str, lettering: Lettering = PLAIN) -> NDArray[np.uint8]:
     return mask
 
 
-def fitted(mask: NDArray[np.uint8], width_px: float, height_px: float, squeeze: float = 1.35) -> NDArray[np.uint8]:
+def fitted(mask: NDArray[np.uint8], width_px: float, height_px: float, squeeze: float) -> NDArray[np.uint8]:
     """`mask` scaled to fit into width x height; letters may be narrowed up to `squeeze` times to be taller."""
     height, width = mask.shape
     across, down = width_px / width, height_px / height

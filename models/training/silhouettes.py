@@ -23,46 +23,36 @@ class RoundBody:
     label: tuple[float, float]
     metal: bool
 
-    def radius_at(self, heights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Radius at each height, by smooth interpolation between the knots."""
-        return np.interp(heights, self.heights, self.radii)
+    def sampled(self, count: int) -> NDArray[np.float32]:
+        """The radius at `count` even heights from top to bottom."""
+        return np.interp(np.linspace(0.0, 1.0, count), self.heights, self.radii).astype(np.float32)
 
 
 def round_body(design: ProductDesign) -> RoundBody:
     """The body of a bottle, can, jar or tub, from the design's knobs."""
-    a, b, c, d, e, _ = design.shape
+    a, b, c, d, e = design.shape[:5]
     label_top, label_bottom = design.label_span
     if design.kind == "bottle":
         cap, neck, shoulder = 0.05 + 0.04 * a, 0.12 + 0.12 * b, 0.26 + 0.16 * c
         neck_radius, cap_radius = 0.28 + 0.2 * d, 0.33 + 0.2 * d
         waist = 1.0 - (0.14 * e if e > 0.55 else 0.0)
-        knots = [
-            (0.0, cap_radius),
-            (cap, cap_radius),
-            (cap + 0.001, neck_radius),
-            (neck, neck_radius),
-            *_smooth(neck, neck_radius, shoulder, 1.0),
-            (0.6, waist),
-            (0.72, waist),
-            (0.9, 1.0),
-            *_smooth(0.95, 1.0, 1.0, 0.86),
-        ]
-        span = (shoulder + 0.02 + 0.1 * label_top, 0.9 - 0.16 * label_bottom)
-        return _body(knots, cap, span, metal=False)
+        knots = [(0.0, cap_radius), (cap, cap_radius), (cap + 0.001, neck_radius)]
+        knots += [*_smooth(neck, neck_radius, shoulder, 1.0), *_smooth(shoulder + 0.08, 1.0, 0.6, waist)]
+        knots += [*_smooth(0.74, waist, 0.9, 1.0), *_smooth(0.95, 1.0, 1.0, 0.86)]
+        return _body(knots, cap, (shoulder + 0.02 + 0.1 * label_top, 0.9 - 0.16 * label_bottom))
     if design.kind == "can":
         rim = 0.03 + 0.03 * a
-        knots = [(0.0, 0.82), (0.015, 0.86), *_smooth(0.015, 0.84, rim + 0.03, 1.0), (0.94, 1.0), *_smooth(0.94, 1.0, 1.0, 0.84)]
+        knots = [(0.0, 0.82), (0.012, 0.86), (0.024, 0.82), *_smooth(0.03, 0.82, rim + 0.04, 1.0)]
+        knots += _smooth(0.94, 1.0, 1.0, 0.84)
         return _body(knots, 0.02, (rim + 0.02, 0.955), metal=True)
     if design.kind == "jar":
-        lid = 0.12 + 0.1 * a
-        lid_radius = 0.82 + 0.16 * b
-        knots = [(0.0, lid_radius), (lid, lid_radius), (lid + 0.001, lid_radius - 0.08), *_smooth(lid + 0.02, lid_radius - 0.08, lid + 0.12, 1.0)]
-        knots += [(0.93, 1.0), *_smooth(0.93, 1.0, 1.0, 0.9)]
-        return _body(knots, lid, (lid + 0.14 + 0.08 * label_top, 0.93 - 0.12 * label_bottom), metal=False)
-    lid = 0.1 + 0.06 * a
-    foot = 0.72 + 0.2 * b
-    knots = [(0.0, 1.0), (lid, 1.0), (lid + 0.001, 0.96), (1.0, foot)]
-    return _body(knots, lid, (lid + 0.02, 0.98), metal=False)
+        lid, lid_radius = 0.12 + 0.1 * a, 0.82 + 0.16 * b
+        knots = [(0.0, lid_radius - 0.03), (0.012, lid_radius), (lid, lid_radius), (lid + 0.001, lid_radius - 0.08)]
+        knots += [*_smooth(lid + 0.02, lid_radius - 0.08, lid + 0.12, 1.0), *_smooth(0.93, 1.0, 1.0, 0.9)]
+        return _body(knots, lid, (lid + 0.14 + 0.08 * label_top, 0.93 - 0.12 * label_bottom))
+    lid, foot = 0.1 + 0.06 * a, 0.72 + 0.2 * b
+    knots = [(0.0, 0.98), (0.012, 1.0), (lid, 1.0), (lid + 0.001, 0.96), (0.985, foot), (1.0, foot - 0.03)]
+    return _body(knots, lid, (lid + 0.015, 0.985))
 
 
 def _smooth(from_height: float, from_radius: float, to_height: float, to_radius: float) -> list[tuple[float, float]]:
@@ -73,7 +63,8 @@ def _smooth(from_height: float, from_radius: float, to_height: float, to_radius:
     return list(zip(heights.tolist(), (from_radius + (to_radius - from_radius) * eased).tolist(), strict=True))
 
 
-def _body(knots: list[tuple[float, float]], cap_end: float, label: tuple[float, float], *, metal: bool) -> RoundBody:
-    ordered = sorted(knots)
-    heights, radii = np.array(ordered).T
+def _body(
+    knots: list[tuple[float, float]], cap_end: float, label: tuple[float, float], *, metal: bool = False
+) -> RoundBody:
+    heights, radii = np.array(sorted(knots)).T
     return RoundBody(heights, radii, cap_end, label, metal)
