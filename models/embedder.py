@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
     from models.program import Array
 
+DEFAULT_SIMILARITY = 0.5  # `score_thres` of the PP-ShiTuV1 configuration
 BATCH = 32  # bounds the memory of a run; larger batches are no faster
 EPSILON = 1e-12
 
@@ -55,6 +56,11 @@ class Embedder:
     def dim(self) -> int:
         """The length of an embedding."""
         return self._output.dim
+
+    @property
+    def similarity_threshold(self) -> float:
+        """The least similarity of a recognition that the manifest advises; PP-ShiTu's own without such advice."""
+        return self.manifest.thresholds.get("similarity", DEFAULT_SIMILARITY)
 
     @property
     def engine(self) -> str:
