@@ -105,6 +105,7 @@ def forks(worker: WorkController) -> bool:
 
 def open_process(concurrency: int) -> None:
     """Opens this process for `concurrency` tasks at a time; a worker that cannot load its models ends here."""
+    configure_logging(settings.log)  # Celery asks for it only later
     queues = set(app.amqp.queues.consume_from)
     try:
         if queues & MODEL_QUEUES:

@@ -13,6 +13,7 @@ import redis
 
 from infra.errors import RedisUnavailable, ServiceError, StorageUnavailable
 from models.errors import GalleryError, ImageError, ModelError
+from models.options import OptionsError
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def job_error(error: BaseException) -> JobError:
     The user's own mistakes (a broken picture, a deleted gallery) are final. Trouble of this worker (its models, its
     memory, the store, the network) is worth another attempt, perhaps elsewhere.
     """
-    if isinstance(error, ImageError | GalleryError):
+    if isinstance(error, ImageError | GalleryError | OptionsError):
         return JobError(error.code, error.detail, retryable=False)
     if isinstance(error, ModelError):
         return JobError(error.code, "The models of the worker could not answer.", retryable=True)

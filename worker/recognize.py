@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from models.pipeline import RecognizeOptions
-
 from infra.telemetry import STAGES
 from models.image import decode
+from models.options import RecognizeOptions
 
 if TYPE_CHECKING:
     from infra.job_records import Job
@@ -23,7 +22,7 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
     gallery deleted meanwhile, EmbedderMismatch for one that another model made, StorageUnavailable.
     """
     request = job.request
-    options = RecognizeOptions(**request.get("options", {}))
+    options = RecognizeOptions.from_dict(request.get("options", {}))
     started = time.perf_counter()
     image_bytes = runtime.objects.get(request["image"]["key"])
     fetched = time.perf_counter()
@@ -39,7 +38,6 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
     runtime.require_same_model(current.manifest)
     with runtime.programs() as programs:
         answer = programs.recognizer(image, current.gallery, options).to_dict()
-    height, width = image.shape[:2]
     timings = {
         **answer.pop("timings_ms"),
         "fetch": round(1000 * (fetched - started), 2),
@@ -50,13 +48,12 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
         if stage != "total":
             STAGES.labels(stage).observe(took_ms / 1000)
     return {
-        "image": {"width": width, "height": height},
+        **answer,
         "gallery": {
             "name": current.manifest.name,
             "version": current.manifest.version,
             "items": current.manifest.item_count,
         },
         "models": runtime.models,
-        **answer,
         "timings_ms": timings,
     }

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.pipeline import Recognizer
-
 from infra.errors import EmbedderMismatch
 from infra.galleries import GalleryLock, GalleryStore
 from infra.objects import open_store
@@ -20,6 +18,7 @@ from infra.redis_client import connect
 from models.artifacts import resolve
 from models.detector import Detector
 from models.embedder import Embedder
+from models.pipeline import Recognizer
 from worker.gallery_cache import GalleryCache
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from infra.launcher import Stack
 from tests.e2e.service import Service, encode, labels, pattern
 
 GALLERY = "bad-input"
-OPTIONS = '{"whole_image": "always"}'
+OPTIONS = '{"whole_image": "always", "detection_threshold": 1}'
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_sound_pictures_of_every_kind_are_recognised(service: Service, gallery: 
 
 @pytest.mark.parametrize("make", [grey, sixteen_bit])
 def test_pictures_without_colour_are_looked_at(service: Service, gallery: str, make: Callable[[], bytes]) -> None:
-    options = '{"whole_image": "always", "similarity_threshold": -1}'
+    options = '{"whole_image": "always", "detection_threshold": 1, "similarity_threshold": -1}'
     result = service.recognized(make(), gallery, options=options)
     assert result["image"] == {"width": 320, "height": 320}
     assert whole_image(result)["similarity"] > 0

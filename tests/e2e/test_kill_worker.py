@@ -17,7 +17,7 @@ from tests.e2e.service import Service, encode, labels, pattern, wait_for
 from tests.infra.local_servers import serving
 
 SLOW_SIDE_PX = 6000  # decoding so large a photo takes long enough to be caught at it
-OPTIONS = '{"whole_image": "always"}'
+OPTIONS = '{"whole_image": "always", "detection_threshold": 1}'
 
 
 @pytest.fixture(scope="module")

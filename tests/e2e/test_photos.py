@@ -80,12 +80,12 @@ CHANGES: list[Callable[[Image.Image], Image.Image]] = [turned, cropped, relit, r
 def test_changed_photographs_are_recognised(
     service: Service, gallery: str, change: Callable[[Image.Image], Image.Image]
 ) -> None:
-    options = '{"whole_image": "always", "max_detections": 1, "similarity_threshold": -1}'
+    options = '{"detection_threshold": 1, "similarity_threshold": -1}'
     found: dict[str, str] = {}
     for name in PHOTOS:
         asked = encode(np.asarray(change(photo(name))), quality=35)
         result = service.recognized(asked, gallery, options=options)
-        found[name] = next(entry["label"] for entry in result["recognitions"] if entry["source"] == "whole_image")
+        found[name] = result["recognitions"][0]["label"]
     assert found == {name: name for name in PHOTOS}
 
 

@@ -11,7 +11,7 @@ from infra.launcher import Stack
 from tests.e2e.service import Service, encode, labels, pattern, wait_for
 from tests.infra.local_servers import serving
 
-WHOLE = '{"whole_image": "always"}'
+WHOLE = '{"whole_image": "always", "detection_threshold": 1}'
 
 
 def test_a_photo_gets_its_label_and_says_what_made_the_answer(service: Service) -> None:
@@ -132,8 +132,8 @@ def test_many_photos_at_once_each_get_their_own_answer(service: Service) -> None
     def ask(entry: tuple[str, bytes]) -> tuple[str, str, float]:
         label, photo = entry
         own = Service(service.base_url)
-        result = own.recognized(photo, "crowd", options='{"whole_image": "always", "max_detections": 1}')
-        whole = next(found for found in result["recognitions"] if found["source"] == "whole_image")
+        result = own.recognized(photo, "crowd", options=WHOLE)
+        (whole,) = result["recognitions"]
         return label, whole["label"], whole["similarity"]
 
     with ThreadPoolExecutor(24) as pool:
