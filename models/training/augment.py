@@ -57,7 +57,7 @@ def _move(view: Image, size_px: int, rng: np.random.Generator, strength: Strengt
     if rng.random() < strength.quarter_turn:
         angle += 90.0 * rng.integers(1, 4)
     zoom = rng.uniform(*strength.scale) * size_px / max(height, width)
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, zoom)
+    matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, zoom), np.float64)
     if rng.random() < strength.flip:
         matrix = matrix @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]], dtype=np.float64)
     matrix[:, 2] += (size_px - 1) / 2 - np.array([(width - 1) / 2, (height - 1) / 2])
@@ -65,7 +65,9 @@ def _move(view: Image, size_px: int, rng: np.random.Generator, strength: Strengt
     source = np.ascontiguousarray(view[..., :3]) if opaque else view
     border = cv2.BORDER_REFLECT_101 if opaque else cv2.BORDER_CONSTANT
     interpolation = cv2.INTER_AREA if zoom < 0.6 else cv2.INTER_LINEAR
-    return np.asarray(cv2.warpAffine(source, matrix, (size_px, size_px), flags=interpolation, borderMode=border), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(source, matrix, (size_px, size_px), flags=interpolation, borderMode=border), np.uint8
+    )
 
 
 def _put_on_background(

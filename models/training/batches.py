@@ -1,8 +1,9 @@
 """Batches of augmented views, made by a process of their own and decided by (seed, rank, step) alone: a resumed run sees the same ones."""
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class BatchMaker:
         self.recipe, self.pool, self.rank, self.world = recipe, pool, rank, world
         order = np.argsort(pool.labels, kind="stable")
         starts = np.searchsorted(pool.labels[order], np.arange(pool.classes + 1))
-        self._members = [order[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        self._members = [order[a:b] for a, b in pairwise(starts)]
         source_of_class = np.array([pool.sources[members[0]] for members in self._members])
         shares = np.array([source.share for source in recipe.data])
         counts = np.bincount(source_of_class, minlength=len(shares))
@@ -60,7 +61,7 @@ class BatchMaker:
         return rng.choice(members, self.recipe.views_per_class, replace=few)
 
 
-def batches(recipe: EmbedderRecipe, pool_folder: Path, first_step: int, rank: int, world: int) -> Iterator[Batch]:
+def batches(recipe: EmbedderRecipe, pool_folder: Path, first_step: int, rank: int, world: int) -> Generator[Batch, None, None]:
     """Batches from `first_step` to the recipe's end. Closing the iterator ends the process behind it."""
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue(AHEAD)

@@ -52,16 +52,16 @@ def _bind(layer: nn.Conv2D) -> None:
 
 
 def _to_torch(x: paddle.Tensor) -> Any:
-    import torch
+    from torch.utils.dlpack import from_dlpack
 
-    return torch.from_dlpack(x.detach())
+    return from_dlpack(x.detach())
 
 
 def _to_paddle(x: Any) -> paddle.Tensor:
     return paddle.utils.dlpack.from_dlpack(x.contiguous())
 
 
-class _Convolution(PyLayer):  # type: ignore[misc]  # Paddle ships no types
+class _Convolution(PyLayer):
     """y = conv2d(x, weight) + bias with "same"-style integer padding; x (N, C, H, W), weight (C', C / groups, k, k)."""
 
     @staticmethod
@@ -125,9 +125,7 @@ def _gradients(
     return gradients
 
 
-def _depthwise_5x5_gradient(
-    grad: Any, x: Any, weight: Any, stride: tuple[int, int], padding: int, groups: int
-) -> Any:
+def _depthwise_5x5_gradient(grad: Any, x: Any, weight: Any, stride: tuple[int, int], padding: int, groups: int) -> Any:
     """The gradient of a 5x5 depthwise kernel, from four overlapping 3x3 ones.
 
     oneDNN has a fast path for 3x3 and none for 5x5 (measured 0.6 against 35 ms on 256 channels of 6x6, batch 64).
@@ -147,9 +145,7 @@ def _depthwise_5x5_gradient(
     return dweight
 
 
-def _strided_input_gradient(
-    grad: Any, x: Any, weight: Any, stride: tuple[int, int], padding: int, groups: int
-) -> Any:
+def _strided_input_gradient(grad: Any, x: Any, weight: Any, stride: tuple[int, int], padding: int, groups: int) -> Any:
     """The input gradient of a strided depthwise convolution: that of stride 1, with zeros between the rows of dY.
 
     Four times the arithmetic, yet faster: oneDNN's strided path is a plain loop (118 ms on 32 channels of 48x48, batch 96).

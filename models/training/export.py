@@ -70,8 +70,8 @@ def export_detector(recipe: DetectorRecipe, checkpoint: Path, folder: Path, orig
     network.eval()
     serving = ServedPicoDet(network)
     serving.eval()
-    names = _save(serving, folder, "image", recipe.input_px, batched=False)
-    differences = _compare(serving, folder, "image", recipe.input_px, 1)
+    names = _save(serving, folder, "image", recipe.deploy_px, batched=False)
+    differences = _compare(serving, folder, "image", recipe.deploy_px, 1)
     strides = (8, 16, 32, 64)
     heads = [
         {"scores": names[2 * level], "distances": names[2 * level + 1], "stride": stride}
@@ -82,7 +82,7 @@ def export_detector(recipe: DetectorRecipe, checkpoint: Path, folder: Path, orig
         name=recipe.name,
         task="detect",
         network=f"PicoDet LCNet x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
-        input=_input("image", recipe.input_px, "cubic"),
+        input=_input("image", recipe.deploy_px, "cubic"),
         output={"heads": heads, "reg_max": recipe.network.reg_max},
         **_provenance(as_table(recipe), steps, differences, origin),
     )
@@ -93,7 +93,9 @@ def _load(network: nn.Layer, checkpoint: Path, group: str) -> int:
     stored = Checkpoint.load(checkpoint)
     missing, unexpected = network.set_state_dict(to_tensors(stored.groups[group]))
     if missing or unexpected:
-        raise ArtifactError(f"{checkpoint.name} holds another network: missing {missing[:3]}, unexpected {unexpected[:3]}")
+        raise ArtifactError(
+            f"{checkpoint.name} holds another network: missing {missing[:3]}, unexpected {unexpected[:3]}"
+        )
     return int(stored.progress["step"])
 
 
@@ -154,5 +156,3 @@ def _provenance(recipe: dict[str, Any], steps: int, differences: dict[str, float
         "metrics": dict(origin.metrics),
         "licence": LICENCE,
     }
-
-

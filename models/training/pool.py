@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.training.designs import design_product
 from models.training.photos import Photo, held_out, read_list, read_rgb
 from models.training.products import render_product
-from models.training.designs import design_product
 from models.training.recipe import EmbedderRecipe, ViewSource
 from models.training.teachers import teacher_targets, unit_rows
 
@@ -152,7 +152,10 @@ def _random_crop(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
     height, width = image.shape[:2]
     area = rng.uniform(*CROP_AREA) * height * width
     aspect = np.exp(rng.uniform(*np.log(CROP_ASPECT)))
-    w, h = (int(min(side, max(8, size))) for side, size in ((width, (area * aspect) ** 0.5), (height, (area / aspect) ** 0.5)))
+    w, h = (
+        int(min(side, max(8, size)))
+        for side, size in ((width, (area * aspect) ** 0.5), (height, (area / aspect) ** 0.5))
+    )
     x, y = rng.integers(0, width - w + 1), rng.integers(0, height - h + 1)
     return image[y : y + h, x : x + w]
 

@@ -19,7 +19,7 @@ from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.exams import examine, set_exams
 from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
-from models.training.pool import Pool, build_pool, load_pool
+from models.training.pool import build_pool, load_pool
 from models.training.processes import Group
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe, as_table
 from models.training.schedule import MovingAverage, cosine_learning_rate
@@ -51,9 +51,7 @@ def build_embedder(network: EmbedderNetwork) -> nn.Layer:
     """The network that a recipe's `[network]` table names."""
     if network.kind == "v1":
         return EmbedderV1(network.width, network.embedding_size, network.dropout)
-    return EmbedderV2(
-        network.width, network.depths, embedding_size=network.embedding_size, dropout=network.dropout
-    )
+    return EmbedderV2(network.width, network.depths, embedding_size=network.embedding_size, dropout=network.dropout)
 
 
 class Student(nn.Layer):
@@ -116,11 +114,13 @@ def train_embedder(
     group.wait()
     pool = load_pool(out / "pool")
     paddle.seed(recipe.seed)
-    student = Student(recipe, pool.classes, pool.vectors.shape[1])
+    # The optimiser keeps its state by parameter name: the guard gives each run the same names, whatever ran before.
+    with paddle.utils.unique_name.guard():
+        student = Student(recipe, pool.classes, pool.vectors.shape[1])
+        optimizer = make_optimizer(student, recipe)
     accelerate(student, threads)
     if init is not None:
         student.embedder.set_state_dict(to_tensors(Checkpoint.load(init).groups["embedder"]))
-    optimizer = make_optimizer(student, recipe)
     average = MovingAverage(student.embedder, recipe.optimizer.ema_decay)
     first, best = _resume(out / "last.npz", recipe, student, optimizer, average)
     judge = build_embedder(recipe.network)
@@ -131,9 +131,7 @@ def train_embedder(
     source = batches(recipe, out / "pool", first, group.rank, group.size)
     for step, batch in zip(range(first, last), source, strict=False):
         optimizer.set_lr(
-            cosine_learning_rate(
-                step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps
-            )
+            cosine_learning_rate(step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps)
         )
         student.train()
         parts = losses_of(student, recipe, batch, step)
@@ -255,4 +253,6 @@ def _save(
 
 def _log(path: Path, line: Progress) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": line.step, **line.losses, **line.exams, "images_per_s": line.images_per_s}) + "\n")
+        file.write(
+            json.dumps({"step": line.step, **line.losses, **line.exams, "images_per_s": line.images_per_s}) + "\n"
+        )

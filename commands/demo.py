@@ -1,0 +1,241 @@
+"""`shitu demo`: the whole service at work. Draws products, enrols them over HTTP, asks for them in photos, and checks every answer."""
+
+import io
+import json
+import secrets
+import shutil
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import requests
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from standardwebhooks import Webhook
+
+from commands.annotate import annotate
+from infra.errors import ServiceError
+from infra.launcher import Stack
+from infra.settings import Settings
+from models.training.designs import design_product
+from models.training.products import packshot
+from models.training.scenes import Scene, render_scene
+
+GALLERY = "demo"
+FIRST_SEED = 2_000_000  # products that no network was trained or examined on
+PRODUCTS = 24
+PHOTOS = 6
+PHOTO_SIZE = (600, 800)
+WAIT_S = 60.0
+MATCH_IOU = 0.5
+
+
+class DemoFailed(click.ClickException):
+    """A step did not happen, or an answer is wrong."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One photo's job as the service told it, and what really is in the photo."""
+
+    scene: Scene
+    job: Mapping[str, Any]
+    webhook: Mapping[str, Any]
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("var/demo"), show_default=True)
+def demo(out: Path) -> None:
+    """Show the whole service at work on drawn products. Exits 0 only if every answer is right."""
+    console = Console(highlight=False)
+    started = time.monotonic()
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    with Receiver() as receiver:
+        settings = Settings(data_dir=out / "data", redis_url=None)
+        settings = replace(
+            settings,
+            web=replace(settings.web, port=0),
+            webhooks=replace(settings.webhooks, secret=receiver.secret, allow_private=True),
+        )
+        console.print("[bold]1[/]  starting Redis, web, worker, courier and keeper on free loopback ports")
+        try:
+            with Stack(
+                settings, say=_to_nowhere, progress=lambda line: console.print(f"   {line}", style="dim")
+            ) as stack:
+                answers = _walk(stack.base_url, receiver, console, out)
+        except ServiceError as error:
+            raise DemoFailed(f"{error.detail} ({error.code}); the logs are in {out / 'data' / 'logs'}") from error
+    wrong = [line for answer in answers for line in faults(answer)]
+    _show(answers, console)
+    if wrong:
+        raise DemoFailed("not every answer is right:\n  " + "\n  ".join(wrong))
+    console.print(
+        f"\n[bold green]All {sum(len(a.scene.labels) for a in answers)} products in {len(answers)} photos were found with the right label[/], "
+        f"{len(answers)} signed webhooks verified, {time.monotonic() - started:.0f} s in all."
+    )
+    console.print(f"Annotated pictures: {out}/photo-*.png")
+    console.print(NEXT, markup=False)
+
+
+NEXT = """
+Next: make up, then open http://127.0.0.1:8000/ or ask it from another terminal:
+  curl -X POST http://127.0.0.1:8000/v1/galleries -H 'content-type: application/json' -d '{"name": "mine"}'
+  curl -X POST http://127.0.0.1:8000/v1/galleries/mine/items -H 'prefer: wait=20' -F images=@cola.jpg -F labels=cola
+  curl -X POST http://127.0.0.1:8000/v1/recognitions -H 'prefer: wait=20' -F image=@shelf.jpg -F gallery=mine"""
+
+
+def faults(answer: Answer) -> list[str]:
+    """What is wrong with an answer: products missed, labels wrong, a webhook that tells something else."""
+    name = answer.job["request"]["image"]["name"]
+    lines = []
+    found = answer.job["result"]["recognitions"]
+    for box, label in zip(answer.scene.boxes, answer.scene.labels, strict=True):
+        best = max(found, key=lambda one: overlap(box, one["box"]), default=None)
+        if best is None or overlap(box, best["box"]) < MATCH_IOU:
+            lines.append(f"{name}: {label} was not found")
+        elif best["label"] != label:
+            lines.append(f"{name}: {label} was taken for {best['label']}")
+    if len(found) > len(answer.scene.labels):
+        lines.append(f"{name}: {len(found)} answers for {len(answer.scene.labels)} products")
+    if answer.webhook["data"]["result"] != answer.job["result"]:
+        lines.append(f"{name}: the webhook tells another result than the poll")
+    return lines
+
+
+def overlap(first: Any, second: Any) -> float:
+    """Intersection over union of two boxes."""
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    shared = float(np.prod(np.maximum(sides, 0)))
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (first, second)]
+    return shared / max(sum(areas) - shared, 1e-9)
+
+
+class Receiver:
+    """A webhook receiver on loopback that verifies every signature, as a customer's would."""
+
+    def __init__(self) -> None:
+        self.secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+        self.verified: dict[str, Mapping[str, Any]] = {}  # job id -> body
+        self.refused: list[str] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                try:
+                    message = Webhook(receiver.secret).verify(body, dict(self.headers.items()))
+                except Exception as error:  # whatever it is, the message is not to be believed
+                    receiver.refused.append(repr(error))
+                    self.send_response(400)
+                else:
+                    receiver.verified[message["data"]["id"]] = message
+                    self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+
+    def __enter__(self) -> "Receiver":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def wait_for(self, job_id: str) -> Mapping[str, Any]:
+        """The verified message about a job. Raises DemoFailed if none comes in time."""
+        deadline = time.monotonic() + WAIT_S
+        while job_id not in self.verified:
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"no webhook about {job_id} came; refused: {self.refused}")
+            time.sleep(0.02)
+        return self.verified[job_id]
+
+
+def _walk(base_url: str, receiver: Receiver, console: Console, out: Path) -> list[Answer]:
+    designs = [design_product(FIRST_SEED + 4 * number + number % 4) for number in range(PRODUCTS)]
+    names = [f"{design.brand} {design.flavour} {design.kind}" for design in designs]
+    console.print(f"[bold]2[/]  enrolling {PRODUCTS} products in the gallery '{GALLERY}' through {base_url}")
+    _post(base_url, "/v1/galleries", json={"name": GALLERY})
+    shots = [("images", (f"{n}.png", _png(packshot(d, 256)), "image/png")) for n, d in enumerate(designs)]
+    job = _post(base_url, f"/v1/galleries/{GALLERY}/items", files=shots, data={"labels": names})
+    enrolled = _finished(base_url, job)
+    added = sum(item["status"] == "added" for item in enrolled["result"]["items"])
+    if added != PRODUCTS:
+        raise DemoFailed(f"{added} of {PRODUCTS} products were enrolled")
+    console.print(f"[bold]3[/]  uploading {PHOTOS} photos, polling, and waiting for their webhooks at {receiver.url}")
+    rng = np.random.default_rng(20)
+    jobs = []
+    for number in range(PHOTOS):
+        chosen = [(names[i], designs[i]) for i in rng.choice(PRODUCTS, 3, replace=False)]
+        scene = render_scene(chosen, PHOTO_SIZE, rng, count=3, scale=(0.3, 0.55), clutter=0.4, occlusion=0.0)
+        upload = {"image": (f"photo-{number}.png", _png(scene.image), "image/png")}
+        form = {"gallery": GALLERY, "webhook_url": receiver.url}
+        jobs.append((scene, _post(base_url, "/v1/recognitions", files=upload, data=form)))
+    answers = []
+    for number, (scene, accepted) in enumerate(jobs):
+        job = _finished(base_url, accepted)
+        answers.append(Answer(scene, job, receiver.wait_for(job["id"])))
+        annotate(scene.image, job["result"]["recognitions"]).save(out / f"photo-{number}.png")
+    return answers
+
+
+def _show(answers: list[Answer], console: Console) -> None:
+    table = Table(title="What the service answered")
+    for column in ("image", "box", "label", "similarity", "confidence", "decode / detect / embed / search, ms"):
+        table.add_column(column, justify="left" if column in ("image", "label") else "right")
+    for answer in answers:
+        result, name = answer.job["result"], answer.job["request"]["image"]["name"]
+        times = result["timings_ms"]
+        stages = " / ".join(f"{times[stage]:.1f}" for stage in ("decode", "detect", "embed", "search"))
+        for found in result["recognitions"]:
+            box = ", ".join(f"{value:.0f}" for value in found["box"])
+            confidence = "" if found["confidence"] is None else f"{found['confidence']:.2f}"
+            table.add_row(name, box, found["label"], f"{found['similarity']:.2f}", confidence, stages)
+            name = stages = ""
+        table.add_section()
+    console.print(table)
+
+
+def _post(base_url: str, path: str, **body: Any) -> Mapping[str, Any]:
+    response = requests.post(base_url + path, timeout=30, **body)
+    if not response.ok:
+        raise DemoFailed(f"POST {path} answered {response.status_code}: {response.text[:300]}")
+    answer: Mapping[str, Any] = response.json()
+    return answer
+
+
+def _finished(base_url: str, job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Polls a job to its end, as the answer's links and Retry-After say."""
+    deadline = time.monotonic() + WAIT_S
+    while job["status"] in ("queued", "processing"):
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"{job['id']} is still {job['status']} after {WAIT_S:.0f} s")
+        time.sleep(0.1)
+        job = requests.get(base_url + job["links"]["self"], timeout=30).json()
+    if job["status"] != "succeeded":
+        raise DemoFailed(f"{job['id']} {job['status']}: {json.dumps(job['error'])}")
+    return job
+
+
+def _png(image: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _to_nowhere(_name: str, _line: str) -> None:
+    """The processes' own lines are in their log files."""

@@ -1,0 +1,204 @@
+"""`shitu train | evaluate | export`: networks by recipe, measured on pictures never trained on, and made into artifacts."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from models.errors import ModelError
+
+if TYPE_CHECKING:
+    from models.training.train_detector import DetectorProgress
+    from models.training.train_embedder import Progress
+
+DATA = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder that the recipe's photos are relative to.",
+)
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/RECIPE."
+)
+THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
+
+
+@click.group()
+def train() -> None:
+    """Train an embedder or a detector by a recipe (a bundled name or a TOML file); call again to go on."""
+
+
+@train.command("embedder")
+@click.argument("recipe")
+@DATA
+@OUT
+@THREADS
+@click.option(
+    "--init", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Start from this run's best.npz."
+)
+@click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
+def train_embedder_command(
+    recipe: str, data: Path | None, out: Path | None, threads: int, init: Path | None, stop_after: int | None
+) -> None:
+    """Train an embedder. The best weights so far are always in OUT/best.npz."""
+    from models.training.recipe import EmbedderRecipe, load_recipe
+    from models.training.train_embedder import train_embedder
+
+    with _errors():
+        plan = load_recipe(recipe, EmbedderRecipe)
+        folder = out or Path("runs") / plan.name
+        best = train_embedder(
+            plan, data, folder, _report, _prepared(), threads=threads, init=init, stop_after=stop_after
+        )
+    click.echo(f"{best}\nnext: shitu export embedder {recipe} --run {folder}")
+
+
+@train.command("detector")
+@click.argument("recipe")
+@DATA
+@OUT
+@THREADS
+@click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
+def train_detector_command(
+    recipe: str, data: Path | None, out: Path | None, threads: int, stop_after: int | None
+) -> None:
+    """Train a main-body detector. The best weights so far are always in OUT/best.npz."""
+    from models.training.recipe import load_recipe
+    from models.training.train_detector import DetectorRecipe, train_detector
+
+    with _errors():
+        plan = load_recipe(recipe, DetectorRecipe)
+        folder = out or Path("runs") / plan.name
+        best = train_detector(plan, data, folder, _report, _prepared(), threads=threads, stop_after=stop_after)
+    click.echo(f"{best}\nnext: shitu export detector {recipe} --run {folder}")
+
+
+@click.group()
+def export() -> None:
+    """Turn the best weights of a run into an artifact folder that both engines run."""
+
+
+@export.command("embedder")
+@click.argument("recipe")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The run's folder; default runs/RECIPE.",
+)
+@click.option(
+    "--to", type=click.Path(path_type=Path, file_okay=False), help="The artifact's folder; default RUN/artifact."
+)
+@DATA
+def export_embedder_command(recipe: str, run: Path | None, to: Path | None, data: Path | None) -> None:
+    """Fuse, export, compare with the eager network on both engines, examine the exported program, write the manifest."""
+    from models.training.evaluate import examine_embedder, suggest_similarity
+    from models.training.export import Origin, export_embedder
+    from models.training.recipe import EmbedderRecipe, load_recipe
+
+    with _errors():
+        plan = load_recipe(recipe, EmbedderRecipe)
+        folder = run or Path("runs") / plan.name
+        artifact = to or folder / "artifact"
+        sources = [source.name for source in plan.data]
+        bare = Origin(data=sources, metrics={}, thresholds={"similarity": 0.5})
+        export_embedder(plan, folder / "best.npz", artifact, bare)
+        metrics = examine_embedder(artifact, plan, data)
+        threshold = suggest_similarity(artifact, plan)
+        export_embedder(plan, folder / "best.npz", artifact, Origin(sources, metrics, {"similarity": threshold}))
+    click.echo(json.dumps({"artifact": str(artifact), "similarity": threshold, **metrics}, indent=2))
+
+
+@export.command("detector")
+@click.argument("recipe")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The run's folder; default runs/RECIPE.",
+)
+@click.option(
+    "--to", type=click.Path(path_type=Path, file_okay=False), help="The artifact's folder; default RUN/artifact."
+)
+@DATA
+def export_detector_command(recipe: str, run: Path | None, to: Path | None, data: Path | None) -> None:
+    """The same for a detector."""
+    from models.training.evaluate import examine_detector
+    from models.training.export import Origin, export_detector
+    from models.training.recipe import load_recipe
+    from models.training.train_detector import DetectorRecipe
+
+    with _errors():
+        plan = load_recipe(recipe, DetectorRecipe)
+        folder = run or Path("runs") / plan.name
+        artifact = to or folder / "artifact"
+        sources = [source.name for source in plan.data]
+        thresholds = {"detection": 0.2}
+        export_detector(plan, folder / "best.npz", artifact, Origin(sources, {}, thresholds))
+        metrics = examine_detector(artifact, plan, data)
+        export_detector(plan, folder / "best.npz", artifact, Origin(sources, metrics, thresholds))
+    click.echo(json.dumps({"artifact": str(artifact), **metrics}, indent=2))
+
+
+@click.command()
+@click.option("--detector", default="shitu-detector", show_default=True, help="Name or folder.")
+@click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
+@DATA
+@click.option(
+    "--baselines", is_flag=True, help="Colour histograms, the untrained network and the teacher take the same exams."
+)
+def evaluate(detector: str, embedder: str, data: Path | None, baselines: bool) -> None:
+    """Measure artifacts on pictures never trained on: drawn ones, and photos where --data has them.
+
+    recall@1 of the embedder, AP50 and AP50:95 of the detector, and the whole pipeline: photo in, labels out.
+    """
+    from models.artifacts import resolve
+    from models.training.evaluate import embedder_baselines, examine_detector, examine_embedder, examine_pipeline
+    from models.training.recipe import EmbedderRecipe, load_recipe
+    from models.training.train_detector import DetectorRecipe
+
+    with _errors():
+        embedder_plan = load_recipe("embedder-s", EmbedderRecipe)
+        detector_plan = load_recipe("detector-s", DetectorRecipe)
+        figures = {
+            "embedder": examine_embedder(resolve(embedder), embedder_plan, data),
+            "detector": examine_detector(resolve(detector), detector_plan, data),
+            "pipeline": examine_pipeline(resolve(detector), resolve(embedder)),
+        }
+        if baselines:
+            figures |= embedder_baselines(embedder_plan, data)
+    click.echo(json.dumps(figures, indent=2))
+
+
+def _report(line: "Progress | DetectorProgress") -> None:
+    losses = "  ".join(f"{name} {value:.3f}" for name, value in line.losses.items())
+    minutes = line.eta_s / 60
+    click.echo(f"step {line.step}/{line.steps}  {losses}  {line.images_per_s:.0f} images/s  {minutes:.0f} min left")
+    if line.exams:
+        click.echo("  " + json.dumps(line.exams))
+    sys.stdout.flush()
+
+
+class _prepared:  # noqa: N801  # reads as a function where it is used
+    """Tells at most every few seconds how far the preparation is."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        now = time.monotonic()
+        if done == of or now - self._told > 5:
+            self._told = now
+            click.echo(f"{what}: {done}/{of}")
+            sys.stdout.flush()
+
+
+class _errors:  # noqa: N801  # reads as a phrase: with _errors()
+    """Shows a ModelError as one line instead of a traceback."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, ModelError):
+            raise click.ClickException(f"{error.detail} ({error.code})") from error
