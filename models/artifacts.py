@@ -116,7 +116,7 @@ def pulled(name: str, cache_dir: Path) -> Path | None:
     receipt = read_receipt(name, cache_dir)
     if receipt is None:
         return None
-    folder = cache_dir / receipt["sha256"]
+    folder = cache_dir / receipt["sha256"] / name
     return folder if folder.is_dir() else None
 
 

@@ -1,0 +1,104 @@
+"""`shitu models list | pull | verify`: the models that ship, and the official ones that are one download away."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from models.artifacts import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
+from models.errors import ArtifactError, ModelError
+
+CACHE_VARIABLE = "SHITU_MODELS_CACHE"
+
+
+@click.group()
+def models_group() -> None:
+    """List, pull and verify models."""
+
+
+@models_group.command("list")
+def list_models() -> None:
+    """List the bundled and the official models, and whether they are here."""
+    from models.download import OFFICIAL
+
+    table = Table("model", "task", "what it is", "where")
+    for name, folder in bundled().items():
+        try:
+            manifest = load_manifest(folder)
+            table.add_row(name, manifest.task, manifest.network, "bundled")
+        except ModelError as error:
+            table.add_row(name, "", error.detail, "damaged")
+    for name, model in OFFICIAL.items():
+        try:
+            here = pulled(name, cache_dir()) is not None
+            where = "pulled" if here else f"shitu models pull {name}"
+        except ModelError as error:
+            where = error.detail
+        table.add_row(name, model.task, model.about, where)
+    Console().print(table)
+
+
+@models_group.command()
+@click.argument("name")
+@click.option("--url", help="Ask a mirror. Checksums are held to all the same.")
+def pull(name: str, url: str | None) -> None:
+    """Download the official model NAME and print its folder. An interrupted download goes on where it stopped."""
+    from models.download import pull as pull_model
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        try:
+            folder = pull_model(
+                name, cache_dir(), lambda done, total: bar.update(task, completed=done, total=total), url=url
+            )
+        except ModelError as error:
+            bar.stop()
+            raise click.ClickException(error.detail) from error
+    click.echo(folder)
+
+
+@models_group.command("verify")
+@click.argument("names", nargs=-1)
+def verify_models(names: tuple[str, ...]) -> None:
+    """Check the files of NAMES (or folders) against their checksums; without NAMES, of all models that are here."""
+    failed = False
+    for name in names or _present():
+        try:
+            files = verify(resolve(name, cache_dir()))
+            click.echo(f"{name}: {len(files)} files are what they should be")
+        except ModelError as error:
+            failed = True
+            click.echo(f"{name}: {error.detail}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def cache_dir() -> Path:
+    """Where models are pulled to: SHITU_MODELS_CACHE, or the user's cache folder."""
+    given = os.environ.get(CACHE_VARIABLE)
+    return Path(given) if given else default_cache_dir()
+
+
+def _present() -> list[str]:
+    from models.download import OFFICIAL
+
+    names = list(bundled())
+    for name in OFFICIAL:
+        try:
+            if pulled(name, cache_dir()) is not None:
+                names.append(name)
+        except ArtifactError:  # its record is damaged; verifying it says so
+            names.append(name)
+    return names

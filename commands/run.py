@@ -1,0 +1,167 @@
+"""`shitu detect` and `shitu embed`: one network by itself, on photos."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from commands.models import cache_dir
+from models.artifacts import resolve
+from models.engine import ENGINES
+from models.errors import ModelError
+from models.image import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture that could be read, or the reason why not."""
+
+    path: Path
+    image: NDArray[np.uint8] | None
+    error: str | None = None
+
+
+def network_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments that both commands share."""
+    for decorate in (
+        click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads."),
+        click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True),
+        click.option(
+            "--model", required=True, help="A bundled or pulled model's name, an artifact or an official archive."
+        ),
+        click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path)),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@network_options
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Least confidence.")
+@click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True, help="Bodies a photo.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
+@click.option(
+    "--save", type=click.Path(path_type=Path, file_okay=False), help="Write annotated pictures to this folder."
+)
+def detect(
+    photos: Sequence[Path], model: str, engine: str, threads: int, threshold: float, max_detections: int, as_json: bool,
+    save: Path | None,
+) -> None:  # fmt: skip
+    """Find the main bodies in PHOTOS. A photo that can't be read is told, the others go on; exit status 1."""
+    from models.detector import Detector
+
+    with _told():
+        detector = Detector(resolve(model, cache_dir()), engine=engine, threads=threads)
+    answers: list[dict[str, Any]] = []
+    failed = False
+    for photo in _read(photos):
+        if photo.image is None:
+            failed = True
+            answers.append({"photo": str(photo.path), "error": photo.error})
+            continue
+        started = time.perf_counter()
+        with _told():
+            found = detector(photo.image, threshold, max_detections)
+        took_ms = round(1000 * (time.perf_counter() - started), 1)
+        boxes = [{"box": list(body.box), "confidence": round(body.confidence, 4)} for body in found]
+        answers.append({"photo": str(photo.path), "detections": boxes, "took_ms": took_ms})
+        if save is not None:
+            _save(photo.path, photo.image, boxes, save)
+    if as_json:
+        click.echo(json.dumps(answers, indent=1, ensure_ascii=False))
+    else:
+        _print_detections(answers, f"{detector.name} on {detector.engine}")
+    sys.exit(1 if failed else 0)
+
+
+@click.command()
+@network_options
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the vectors, (N, D) float32, as .npy."
+)
+def embed(photos: Sequence[Path], model: str, engine: str, threads: int, out: Path | None) -> None:
+    """Turn each of PHOTOS, whole, into a unit vector. A photo that can't be read is told and has no row; exit status 1."""
+    from models.embedder import Embedder
+
+    with _told():
+        embedder = Embedder(resolve(model, cache_dir()), engine=engine, threads=threads)
+    table = Table("row", "photo", "vector", title=f"{embedder.name} on {embedder.engine}, {embedder.dim} numbers")
+    rows: list[NDArray[np.float32]] = []
+    failed = False
+    for photo in _read(photos):
+        if photo.image is None:
+            failed = True
+            continue
+        with _told():
+            vector = embedder([photo.image])[0]
+        table.add_row(str(len(rows)), str(photo.path), " ".join(f"{value:+.3f}" for value in vector[:6]) + " …")
+        rows.append(vector)
+    Console().print(table)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("wb") as file:  # numpy would add an ending to a name
+            np.save(file, np.stack(rows) if rows else np.zeros((0, embedder.dim), np.float32), allow_pickle=False)
+        click.echo(f"{len(rows)} vectors in {out}")
+    sys.exit(1 if failed else 0)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A model that can't be loaded or run ends the command with one line."""
+    try:
+        yield
+    except ModelError as error:
+        raise click.ClickException(error.detail) from error
+
+
+def _read(photos: Sequence[Path]) -> Iterator[Photo]:
+    """Each photo as it is reached; an error is printed at once."""
+    for path in photos:
+        try:
+            yield Photo(path, decode(path.read_bytes()))
+        except ModelError as error:
+            yield _unread(path, error.detail)
+        except OSError as error:
+            yield _unread(path, f"{error.strerror}.")
+
+
+def _unread(path: Path, reason: str) -> Photo:
+    click.echo(f"{path}: {reason}", err=True)
+    return Photo(path, None, reason)
+
+
+def _print_detections(answers: Sequence[dict[str, Any]], title: str) -> None:
+    table = Table("photo", "box", "confidence", "ms", title=title)
+    for answer in answers:
+        found = answer.get("detections")
+        if found is None:
+            continue
+        if not found:
+            table.add_row(answer["photo"], "nothing found", "", f"{answer['took_ms']}")
+        for i, body in enumerate(found):
+            first = (answer["photo"], f"{answer['took_ms']}") if i == 0 else ("", "")
+            table.add_row(first[0], " ".join(map(str, body["box"])), f"{body['confidence']:.3f}", first[1])
+    Console().print(table)
+
+
+def _save(path: Path, image: NDArray[np.uint8], boxes: Sequence[dict[str, Any]], folder: Path) -> None:
+    from commands.annotate import annotate
+
+    folder.mkdir(parents=True, exist_ok=True)
+    marked = [{"box": body["box"], "label": "body", "similarity": body["confidence"]} for body in boxes]
+    annotate(image, marked).save(folder / f"{path.stem}.jpg", quality=92)
