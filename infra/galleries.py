@@ -236,7 +236,7 @@ class GalleryStore(GalleryReader):
 
     def _point(self, name: str, writing: _Writing, pointer: Pointer) -> None:
         """The one write that readers see. Raises GalleryBusy if another writer may have come between."""
-        writing.hold.check()
+        writing.hold.check()  # spares readers a version that the next writer, who read the one before, would undo
         key = pointer_key(name, pointer.token, pointer.generation)
         self._objects.put(key, encode_pointer(pointer))
         # Still ours: whoever writes next reads this pointer first. Not ours: it may have read the one before.

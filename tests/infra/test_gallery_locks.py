@@ -23,7 +23,7 @@ from infra.redis_client import connect
 from tests.infra.test_galleries import DIGEST, add, check, item
 
 # A writer on another machine: it shares the store's files and Redis, but no lock of this machine's file system.
-# It stops itself just before it writes a key that contains argv[4], as if its machine had been suspended.
+# It stops itself just before it writes a key that contains argv[4], or lists the files, as if its machine had been suspended.
 WRITER = """
 import os, signal, sys
 from pathlib import Path
@@ -42,6 +42,11 @@ class Stopping(Remote):
             os.kill(os.getpid(), signal.SIGSTOP)
         super().put(key, data)
 
+    def list(self, prefix=""):
+        if stop_at == "list " + prefix.split("g/")[0]:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return super().list(prefix)
+
 store = GalleryStore(Stopping(LocalStore(Path(folder))), GalleryLock(connect(url), ttl_s=0.5, wait_s=30))
 try:
     add(store, "g", item(int(number)))
@@ -56,7 +61,10 @@ class Remote:
     def __init__(self, store: LocalStore) -> None:
         self._store = store
         self.get, self.exists, self.delete = store.get, store.exists, store.delete
-        self.list, self.put_image = store.list, store.put_image
+        self.put_image = store.put_image
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return self._store.list(prefix)
 
     def put(self, key: str, data: bytes) -> None:
         self._store.put(key, data)
@@ -185,6 +193,19 @@ def test_a_stopped_and_overtaken_writer_publishes_nothing(tmp_path: Path, redis_
     check(GalleryStore(objects), "g", {item(0).id, item(2).id})
     add(store, "g", item(1))  # and doing it again is harmless
     check(GalleryStore(objects), "g", {item(0).id, item(1).id, item(2).id})
+    client.close()
+
+
+def test_a_stopped_writer_that_tidies_up_late_removes_nothing_of_the_next(tmp_path: Path, redis_url: str) -> None:
+    client = connect(redis_url)
+    store = GalleryStore(Remote(LocalStore(tmp_path)), GalleryLock(client, ttl_s=0.5, wait_s=30))
+    store.create("g")
+    with writer(tmp_path, redis_url, 1, "list galleries/files/") as stopped:
+        wait_until_stopped(stopped)  # its version is published; it is about to look for files that nobody needs
+        add(store, "g", item(2))
+        stopped.send_signal(signal.SIGCONT)
+        assert stopped.wait(30) == 0
+    check(GalleryStore(LocalStore(tmp_path)), "g", {item(1).id, item(2).id})
     client.close()
 
 
