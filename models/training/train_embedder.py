@@ -158,7 +158,8 @@ def train_embedder(
                     best = score
                     network = to_arrays(average.values)
                     Checkpoint({"embedder": network}, {"step": done, "exams": exams}).save(out / "best.npz")
-            line = Progress(done, recipe.steps, means.take(), rate, (last - done) / rate * len(batch.labels), exams)
+            left_s = sum(recipe.stage_at(later).batch for later in range(done, last)) / rate
+            line = Progress(done, recipe.steps, means.take(), rate, left_s, exams)
             _log(out / "curve.jsonl", line)
             report(line)
             if examined:  # the exams' time is not the training's
