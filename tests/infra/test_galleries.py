@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from infra.errors import (
     EmbedderMismatch,
@@ -26,43 +25,12 @@ from infra.errors import (
     ItemNotFound,
     VersionNotFound,
 )
-from infra.galleries import KEPT_VERSIONS, MAX_SEGMENTS, Added, GalleryStore, Item, item_id
+from infra.galleries import KEPT_VERSIONS, MAX_SEGMENTS, GalleryStore, Item, item_id
 from infra.gallery_files import Segment, decode_embeddings, segment_keys
 from infra.objects import LocalStore, ObjectStore, open_store
 from infra.settings import ObjectSettings
+from tests.infra.gallery_items import DIGEST, DIM, add, check, embedding, item
 from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
-
-DIM = 4
-DIGEST = "d" * 64
-
-
-def item(number: int, label: str = "", box: tuple[int, int, int, int] | None = None) -> Item:
-    sha256 = hashlib.sha256(str(number).encode()).hexdigest()
-    label = label or f"label {number % 3}"
-    key = f"images/{sha256[:2]}/{sha256}"
-    return Item(item_id(sha256, label, box), label, key, sha256, box, "2026-01-01T00:00:00Z")
-
-
-def embedding(found: Item) -> NDArray[np.float32]:
-    """A unit vector that follows from the item's id, so that a row at the wrong item is seen."""
-    row = np.random.default_rng(int(found.id[4:], 16)).normal(size=DIM)
-    return np.asarray(row / np.linalg.norm(row), np.float32)
-
-
-def add(store: GalleryStore, name: str, *items: Item, digest: str = DIGEST) -> Added:
-    return store.add(name, items, np.stack([embedding(one) for one in items]), digest)
-
-
-def check(store: GalleryStore, name: str, expected: set[str], version: int | None = None) -> None:
-    """The version holds exactly these items, every one with its own embedding."""
-    manifest, items, embeddings = store.load(name, version)
-    assert {one.id for one in items} == expected
-    assert len(items) == len(expected) == manifest.item_count
-    assert embeddings.dtype == np.float32
-    assert embeddings.shape[0] == len(items)
-    for one, row in zip(items, embeddings, strict=True):
-        np.testing.assert_array_equal(row, embedding(one))
-    assert store.items(name, version) == items
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from infra.galleries import GalleryLock, GalleryStore
 from infra.gallery_locks import LocalLock, Lock
 from infra.objects import LocalStore
 from infra.redis_client import connect
-from tests.infra.test_galleries import DIGEST, add, check, item
+from tests.infra.gallery_items import DIGEST, Remote, add, check, item
 
 # A writer on another machine: it shares the store's files and Redis, but no lock of this machine's file system.
 # It stops itself just before it writes a key that contains argv[4], or lists the files, as if its machine had been suspended.
@@ -31,8 +31,7 @@ from infra.errors import GalleryBusy
 from infra.galleries import GalleryLock, GalleryStore
 from infra.objects import LocalStore
 from infra.redis_client import connect
-from tests.infra.test_galleries import add, item
-from tests.infra.test_gallery_locks import Remote
+from tests.infra.gallery_items import Remote, add, item
 
 folder, url, number, stop_at = sys.argv[1:]
 
@@ -53,21 +52,6 @@ try:
 except GalleryBusy:
     sys.exit(3)
 """
-
-
-class Remote:
-    """A store that is not known to be a folder of this machine, like a bucket."""
-
-    def __init__(self, store: LocalStore) -> None:
-        self._store = store
-        self.get, self.exists, self.delete = store.get, store.exists, store.delete
-        self.put_image = store.put_image
-
-    def list(self, prefix: str = "") -> Iterator[str]:
-        return self._store.list(prefix)
-
-    def put(self, key: str, data: bytes) -> None:
-        self._store.put(key, data)
 
 
 @contextlib.contextmanager

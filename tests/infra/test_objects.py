@@ -90,19 +90,19 @@ def test_list_goes_over_pages(s3_settings: ObjectSettings, tmp_path: Path, monke
     assert list(store.list("many/")) == keys
 
 
-@pytest.mark.parametrize("key", BAD_KEYS)
-def test_a_key_that_is_none_is_refused(store: ObjectStore, key: str) -> None:
-    for method in (store.get, store.exists, store.delete):
+def test_a_key_that_is_none_is_refused(store: ObjectStore) -> None:
+    for key in BAD_KEYS:
+        for method in (store.get, store.exists, store.delete):
+            with pytest.raises(InvalidObjectKey):
+                method(key)
         with pytest.raises(InvalidObjectKey):
-            method(key)
-    with pytest.raises(InvalidObjectKey):
-        store.put(key, b"")
+            store.put(key, b"")
 
 
-@pytest.mark.parametrize("prefix", ["/", "../", ".", "a/../", "a//"])
-def test_a_prefix_cannot_leave_the_store(store: ObjectStore, prefix: str) -> None:
-    with pytest.raises(InvalidObjectKey):
-        list(store.list(prefix))
+def test_a_prefix_cannot_leave_the_store(store: ObjectStore) -> None:
+    for prefix in ("/", "../", ".", "a/../", "a//"):
+        with pytest.raises(InvalidObjectKey):
+            list(store.list(prefix))
 
 
 def test_a_picture_is_kept_once_under_its_hash(store: ObjectStore) -> None:

@@ -1,0 +1,59 @@
+"""Items whose embeddings follow from their ids, so that a row at the wrong item is seen; and what a gallery must hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.galleries import Added, GalleryStore, Item, item_id
+from infra.objects import LocalStore
+
+DIM = 4
+DIGEST = "d" * 64
+
+
+def item(number: int, label: str = "", box: tuple[int, int, int, int] | None = None) -> Item:
+    sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+    label = label or f"label {number % 3}"
+    key = f"images/{sha256[:2]}/{sha256}"
+    return Item(item_id(sha256, label, box), label, key, sha256, box, "2026-01-01T00:00:00Z")
+
+
+def embedding(found: Item) -> NDArray[np.float32]:
+    """A unit vector that follows from the item's id, so that a row at the wrong item is seen."""
+    row = np.random.default_rng(int(found.id[4:], 16)).normal(size=DIM)
+    return np.asarray(row / np.linalg.norm(row), np.float32)
+
+
+def add(store: GalleryStore, name: str, *items: Item, digest: str = DIGEST) -> Added:
+    return store.add(name, items, np.stack([embedding(one) for one in items]), digest)
+
+
+def check(store: GalleryStore, name: str, expected: set[str], version: int | None = None) -> None:
+    """The version holds exactly these items, every one with its own embedding."""
+    manifest, items, embeddings = store.load(name, version)
+    assert {one.id for one in items} == expected
+    assert len(items) == len(expected) == manifest.item_count
+    assert embeddings.dtype == np.float32
+    assert embeddings.shape[0] == len(items)
+    for one, row in zip(items, embeddings, strict=True):
+        np.testing.assert_array_equal(row, embedding(one))
+    assert store.items(name, version) == items
+
+
+class Remote:
+    """A store that is not known to be a folder of this machine, like a bucket."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self.get, self.exists, self.delete = store.get, store.exists, store.delete
+        self.put_image = store.put_image
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return self._store.list(prefix)
+
+    def put(self, key: str, data: bytes) -> None:
+        self._store.put(key, data)
