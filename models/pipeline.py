@@ -48,6 +48,15 @@ class Embeds(Protocol):
     """An embedder, as models.embedder.Embedder: (N, D) unit float32 of crops. ModelError `embedding_invalid`: it cannot."""
 
     @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
     def similarity_threshold(self) -> float: ...
 
     def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]: ...
@@ -135,8 +144,8 @@ class Recognizer:
     """Recognises what a gallery knows. Without a detector the whole image is the one body. One thread at a time."""
 
     def __init__(self, detector: Detects | None, embedder: Embeds) -> None:
-        self._detector = detector
-        self._embedder = embedder
+        self.detector = detector
+        self.embedder = embedder
 
     def __call__(
         self, image: NDArray[np.uint8], gallery: Gallery, options: RecognizeOptions | None = None
@@ -146,7 +155,7 @@ class Recognizer:
         clock = _Clock()
         bodies = self._detect(image, options)
         clock.lap("detect")
-        candidates = find_candidates(bodies, image, options, has_detector=self._detector is not None)
+        candidates = find_candidates(bodies, image, options, has_detector=self.detector is not None)
         crops = [crop(image, candidate.box) for candidate in candidates]
         clock.lap("crop")
         embeddings, valid = self._embed(crops)
@@ -168,20 +177,20 @@ class Recognizer:
         return Recognitions(width, height, recognitions, (*suppressed, *unlike), reason, clock.laps_ms())
 
     def _similarity_threshold(self, options: RecognizeOptions) -> float:
-        own = self._embedder.similarity_threshold
+        own = self.embedder.similarity_threshold
         return own if options.similarity_threshold is None else options.similarity_threshold
 
     def _detect(self, image: NDArray[np.uint8], options: RecognizeOptions) -> Sequence[Body]:
-        if self._detector is None:
+        if self.detector is None:
             return ()
-        return self._detector(image, options.detection_threshold, options.max_detections)
+        return self.detector(image, options.detection_threshold, options.max_detections)
 
     def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], list[bool]]:
         """Embeddings of the crops that have one, all from one batch, and which crops those are."""
         if not crops:
             return np.empty((0, 0), np.float32), []
         try:
-            rows = self._embedder(crops)
+            rows = self.embedder(crops)
         except ModelError as error:
             if error.code != "embedding_invalid":
                 raise

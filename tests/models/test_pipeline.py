@@ -64,7 +64,7 @@ class ColorDetector:
 class ColorEmbedder:
     """The mean colour, apart from grey, as a unit vector; plain grey has none, as a dead network's zeros have none."""
 
-    similarity_threshold = 0.9
+    name, digest, dim, similarity_threshold = "colors", "c" * 64, 3, 0.9
 
     def __init__(self) -> None:
         self.batches: list[int] = []
