@@ -11,7 +11,7 @@ from models.training.round_packages import draw_round
 from models.training.silhouettes import ROUND_KINDS
 from models.training.views import ViewParams, random_view
 
-__all__ = ["ProductDesign", "ViewParams", "design_product", "packshot", "random_view", "render_product"]
+__all__ = ["ProductDesign", "ViewParams", "design_product", "packshot", "random_view", "render_product", "rephotograph"]
 
 FINE_PX = 160  # up to this size a view is drawn twice as large and shrunk, for the small print's sake
 
@@ -34,10 +34,22 @@ def render_product(
         rgba = draw_pouch(design, tall, seen)
     else:
         rgba = draw_boxed(design, tall, seen)
-    rgba = _tight(_tilted(rgba, seen))
+    return rephotograph(rgba, size_px, rng, view=seen)
+
+
+def rephotograph(
+    cut: NDArray[np.uint8], size_px: int, rng: np.random.Generator, *, view: ViewParams | None = None
+) -> NDArray[np.uint8]:
+    """A cut-out RGBA (h, w, 4) as another camera sees it, tight, its longer side `size_px`.
+
+    Of the view it takes what can be done to a flat picture: tilt, stretch, exposure, warmth, focus and noise.
+    """
+    seen = view if view is not None else random_view(rng)
+    rgba = _tight(_tilted(cut, seen))
     factor = size_px / max(rgba.shape[:2])
-    small = max(2, round(rgba.shape[1] * factor)), max(2, round(rgba.shape[0] * factor))
-    return _photographed(np.asarray(cv2.resize(rgba, small, interpolation=cv2.INTER_AREA), np.uint8), seen, rng)
+    size = max(2, round(rgba.shape[1] * factor)), max(2, round(rgba.shape[0] * factor))
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return _photographed(np.asarray(cv2.resize(rgba, size, interpolation=way), np.uint8), seen, rng)
 
 
 def packshot(design: ProductDesign, size_px: int, *, view: ViewParams | None = None) -> NDArray[np.uint8]:
@@ -76,6 +88,8 @@ def _tilted(rgba: Canvas, view: ViewParams) -> Canvas:
 
 def _tight(rgba: Canvas) -> Canvas:
     solid = rgba[..., 3] > 127
+    if not solid.any():
+        raise ValueError("a cut-out must show something: all of its alpha is below 128")
     rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
     return np.ascontiguousarray(rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
