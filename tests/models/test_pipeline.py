@@ -9,6 +9,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from infra.galleries import GalleryStore, Item, item_id
+from infra.objects import LocalStore
+from models.detector import Detector
+from models.embedder import Embedder
 from models.errors import EngineError, GalleryError
 from models.gallery import Gallery
+from models.image import crop
 from models.options import OptionsError, RecognizeOptions
-from models.pipeline import Recognition, Recognizer, suppress_overlaps, whole_pixels
+from models.pipeline import Dropped, Recognition, Recognizer, suppress_overlaps, whole_pixels
+from tests.models.programs import artifact
 
 COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 GREY = 128
@@ -394,3 +401,33 @@ def test_the_limits_are_allowed() -> None:
     RecognizeOptions.from_dict({"suppression_iou": 0, "similarity_threshold": None, "compat": None})
     with pytest.raises(OptionsError, match="did you mean max_detections"):
         RecognizeOptions.from_dict({"max_detection": 3})
+
+
+# The real parts
+
+
+def test_the_walk_with_a_real_detector_embedder_and_stored_gallery(tmp_path: Path) -> None:
+    detector = Detector(artifact(tmp_path / "detector", "detect"))
+    embedder = Embedder(artifact(tmp_path / "embedder", "embed"))
+    image = np.random.default_rng(2).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+    (body,) = detector(image, 0, 1)
+    box = whole_pixels(body.box, 90, 120)
+    whole = item_id("1" * 64, "body", box), item_id("2" * 64, "whole")
+    items = [
+        Item(whole[0], "body", "images/11/1", "1" * 64, box, "2026-01-01T00:00:00Z"),
+        Item(whole[1], "whole", "images/22/2", "2" * 64, None, "2026-01-01T00:00:00Z"),
+    ]
+    store = GalleryStore(LocalStore(tmp_path / "objects"))
+    store.create("g")
+    store.add("g", items, embedder([crop(image, box), image]), embedder.digest)
+    manifest, stored, embeddings = store.load("g")
+    options = RecognizeOptions(
+        detection_threshold=0, max_detections=1, similarity_threshold=0.999, whole_image="always"
+    )
+    found = Recognizer(detector, embedder)(image, Gallery(stored, embeddings, "g", manifest.version), options)
+    every: list[Recognition | Dropped] = [*found.recognitions, *found.dropped]
+    first = {one.source: one for one in every}
+    assert (first["detection"].box, first["whole_image"].box) == (box, (0, 0, 120, 90))
+    assert [first["detection"].matches[0].item, first["whole_image"].matches[0].item] == items
+    assert found.recognitions[0].similarity == pytest.approx(1, abs=1e-5)
+    assert found.recognitions[0].to_dict()["matches"][0]["image_key"].startswith("images/")
