@@ -46,7 +46,7 @@ class Stopping(Remote):
             os.kill(os.getpid(), signal.SIGSTOP)
         return super().list(prefix)
 
-store = GalleryStore(Stopping(LocalStore(Path(folder))), GalleryLock(connect(url), ttl_s=0.5, wait_s=30))
+store = GalleryStore(Stopping(LocalStore(Path(folder))), GalleryLock(connect(url), ttl_s=0.5 if stop_at else 20, wait_s=30))
 try:
     add(store, "g", item(int(number)))
 except GalleryBusy:
@@ -164,7 +164,7 @@ def test_an_unreachable_redis_is_told(tmp_path: Path) -> None:
 def test_a_stopped_and_overtaken_writer_publishes_nothing(tmp_path: Path, redis_url: str, stop_at: str) -> None:
     objects = LocalStore(tmp_path)
     client = connect(redis_url)
-    store = GalleryStore(Remote(objects), GalleryLock(client, ttl_s=0.5, wait_s=30))
+    store = GalleryStore(Remote(objects), GalleryLock(client, wait_s=30))
     store.create("g")
     add(store, "g", item(0))
     with writer(tmp_path, redis_url, 1, stop_at) as stopped:
@@ -182,7 +182,7 @@ def test_a_stopped_and_overtaken_writer_publishes_nothing(tmp_path: Path, redis_
 
 def test_a_stopped_writer_that_tidies_up_late_removes_nothing_of_the_next(tmp_path: Path, redis_url: str) -> None:
     client = connect(redis_url)
-    store = GalleryStore(Remote(LocalStore(tmp_path)), GalleryLock(client, ttl_s=0.5, wait_s=30))
+    store = GalleryStore(Remote(LocalStore(tmp_path)), GalleryLock(client, wait_s=30))
     store.create("g")
     with writer(tmp_path, redis_url, 1, "list galleries/files/") as stopped:
         wait_until_stopped(stopped)  # its version is published; it is about to look for files that nobody needs
@@ -196,7 +196,7 @@ def test_a_stopped_writer_that_tidies_up_late_removes_nothing_of_the_next(tmp_pa
 def test_a_killed_writer_keeps_nobody_out_for_long(tmp_path: Path, redis_url: str) -> None:
     objects = LocalStore(tmp_path)
     client = connect(redis_url)
-    store = GalleryStore(Remote(objects), GalleryLock(client, ttl_s=0.5, wait_s=30))
+    store = GalleryStore(Remote(objects), GalleryLock(client, wait_s=30))
     store.create("g")
     with writer(tmp_path, redis_url, 1, "manifests/") as stopped:
         wait_until_stopped(stopped)
