@@ -1,0 +1,122 @@
+"""Which cells of a detector answer for which box: SimOTA (Ge et al., "YOLOX", arXiv:2107.08430), with PicoDet's costs.
+
+A cell may answer for a box if its centre lies in the box or near the box's centre. Each box then takes its cheapest
+cells, as many as its best predictions' IoUs sum up to, and a cell wanted by several boxes goes to the cheapest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+FAR = np.float32(1e5)  # cost of a cell that is in the box or near its centre, but not both
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The M cells of all levels, level by level, row by row."""
+
+    centres: Array  # (M, 2) x, y in pixels
+    strides: Array  # (M,) pixels
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The P cells of one image that answer for a box."""
+
+    cells: NDArray[np.int64]  # (P,) indices, ascending
+    boxes: NDArray[np.int64]  # (P,) which box each answers for
+    ious: Array  # (P,) of the cell's predicted box with it
+
+
+@lru_cache
+def cells_of(height: int, width: int, strides: Sequence[int] = (8, 16, 32, 64)) -> Cells:
+    """The cells of an input of `height` x `width` pixels, both multiples of the largest stride."""
+    centres, sizes = [], []
+    for stride in strides:
+        y, x = np.mgrid[0 : height // stride, 0 : width // stride]
+        centres.append((np.stack([x.ravel(), y.ravel()], axis=1) + 0.5) * stride)
+        sizes.append(np.full(x.size, stride))
+    return Cells(np.concatenate(centres).astype(np.float32), np.concatenate(sizes).astype(np.float32))
+
+
+def expected_distances(bins: Array) -> Array:
+    """(..., 4 * K) logits over the distances 0 .. K - 1 of the four sides -> (..., 4) expectations, in strides."""
+    logits = bins.reshape(*bins.shape[:-1], 4, -1)
+    chances = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    steps = np.arange(logits.shape[-1], dtype=np.float32)
+    return np.asarray((chances @ steps) / chances.sum(axis=-1), np.float32)
+
+
+def boxes_of(cells: Cells, distances: Array) -> Array:
+    """(..., M, 4) left, top, right, bottom in strides -> (..., M, 4) boxes x1, y1, x2, y2 in pixels."""
+    pixels = distances * cells.strides[:, None]
+    return np.concatenate([cells.centres - pixels[..., :2], cells.centres + pixels[..., 2:]], axis=-1)
+
+
+def pairwise_iou(a: Array, b: Array) -> Array:
+    """(A, 4) and (B, 4) boxes -> (A, B) intersection over union, in their precision; empty boxes overlap nothing."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=2)
+    area_a, area_b = (np.prod(np.clip(box[:, 2:] - box[:, :2], 0, None), axis=1) for box in (a, b))
+    union = area_a[:, None] + area_b[None, :] - common
+    return np.asarray(common / np.maximum(union, 1e-9), a.dtype)
+
+
+def assign(
+    scores: Array,
+    predicted: Array,
+    boxes: Array,
+    cells: Cells,
+    *,
+    candidates: int = 10,
+    iou_weight: float = 6.0,
+    centre_radius: float = 2.5,
+) -> Assignment:
+    """SimOTA for one image.
+
+    `scores` (M,) foreground probabilities and `predicted` (M, 4) boxes of the cells; `boxes` (G, 4) the true ones.
+    `candidates` bounds how many cells a box may take; `centre_radius` is in strides.
+    """
+    if len(boxes) == 0:
+        nothing = np.zeros(0, np.int64)
+        return Assignment(nothing, nothing, np.zeros(0, np.float32))
+    inside, central = _inside(cells, boxes), _central(cells, boxes, centre_radius)
+    possible = np.flatnonzero((inside | central).any(axis=1))
+    ious = pairwise_iou(predicted[possible], boxes)  # (Q, G)
+    cost = _score_cost(scores[possible, None], ious) - iou_weight * np.log(ious + 1e-8)
+    cost += np.where(inside[possible] & central[possible], np.float32(0), FAR)
+    wanted = np.zeros(cost.shape, bool)
+    top = -np.sort(-ious, axis=0)[:candidates]
+    counts = np.maximum(1, top.sum(axis=0).astype(np.int64))
+    order = np.argsort(cost, axis=0, kind="stable")
+    for box, count in enumerate(counts):
+        wanted[order[:count, box], box] = True
+    taken = np.flatnonzero(wanted.any(axis=1))
+    # Where several boxes want a cell, the cheapest of those that want it gets it.
+    owner = np.where(wanted[taken], cost[taken], np.inf).argmin(axis=1)
+    return Assignment(possible[taken], owner, ious[taken, owner])
+
+
+def _inside(cells: Cells, boxes: Array) -> NDArray[np.bool_]:
+    """(M, G): the cell's centre lies within the box."""
+    after = (cells.centres[:, None] > boxes[None, :, :2]).all(axis=2)
+    before = (cells.centres[:, None] < boxes[None, :, 2:]).all(axis=2)
+    return np.asarray(after & before)
+
+
+def _central(cells: Cells, boxes: Array, radius: float) -> NDArray[np.bool_]:
+    """(M, G): the cell's centre is within `radius` strides of the box's, in x and in y."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    away = np.abs(cells.centres[:, None] - middle[None]).max(axis=2)
+    return np.asarray(away < radius * cells.strides[:, None])
+
+
+def _score_cost(scores: Array, ious: Array) -> Array:
+    """(Q, 1), (Q, G) -> (Q, G): the Varifocal loss that the cell would have with that IoU as its target."""
+    p = np.clip(scores, 1e-6, 1 - 1e-6)
+    return np.asarray(-ious * (ious * np.log(p) + (1 - ious) * np.log(1 - p)), np.float32)

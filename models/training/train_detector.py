@@ -1,0 +1,360 @@
+"""Train the main-body detector by its recipe: read it in one go, from the network to the last checkpoint."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+from paddle import nn
+
+from models.errors import ModelError
+from models.nets.picodet import STRIDES, PicoDet
+from models.training.assign import boxes_of, cells_of, expected_distances, pairwise_iou
+from models.training.checkpoint import Arrays, Checkpoint, to_arrays, to_tensors
+from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.detection_data import (
+    BatchMaker,
+    Picture,
+    PictureSource,
+    Variation,
+    build_pool,
+    load_pool,
+    read_voc,
+    rendered_pictures,
+)
+from models.training.detection_losses import DetectionLoss, detection_losses
+from models.training.detection_metrics import Detections, evaluate_detector
+from models.training.recipe import Optimizer, as_table
+from models.training.schedule import MovingAverage, cosine_learning_rate
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+SCORE_THRESHOLD, SUPPRESSION_IOU, MOST_CANDIDATES, MOST_DETECTIONS = 0.025, 0.6, 1000, 100  # the official export's
+REPORT_EVERY, SAVE_EVERY = 25, 100  # steps
+
+
+class DetectorTrainingError(ModelError):
+    """A run can't go on: its loss is not a number, or its checkpoint belongs to another recipe."""
+
+    code = "training_failed"
+
+
+@dataclass(frozen=True)
+class DetectorNetwork:
+    """PicoDet's sizes; see models.nets.picodet.PicoDet."""
+
+    scale: float = 0.75
+    neck_channels: int = 96
+    neck_kernel: int = 3
+    head_convs: int = 2
+    reg_max: int = 7
+    act: str = "hard_swish"
+
+
+@dataclass(frozen=True)
+class DetectorStage:
+    """A stretch of training; each step takes one of the input sizes at random."""
+
+    steps: int
+    sizes_px: tuple[int, ...]
+    batch: int = 16
+
+
+@dataclass(frozen=True)
+class DetectorExam:
+    """Pictures never trained on: "rendered" scenes of other seeds, or a VOC folder's "held_out" photos."""
+
+    kind: str
+    name: str
+    count: int = 0
+    first_seed: int = 0
+    root: str = ""
+
+
+@dataclass(frozen=True)
+class DetectorRecipe:
+    """Everything that decides what a detector becomes, besides the pictures themselves."""
+
+    name: str
+    data: tuple[PictureSource, ...]
+    stages: tuple[DetectorStage, ...]
+    exams: tuple[DetectorExam, ...] = ()
+    select_by: tuple[str, ...] = ()  # exams whose mean AP50 decides which weights are kept; empty: all
+    seed: int = 1
+    pool_px: int = 320
+    deploy_px: int = 256
+    evaluate_every: int = 250
+    network: DetectorNetwork = field(default_factory=DetectorNetwork)
+    variation: Variation = field(default_factory=Variation)
+    loss: DetectionLoss = field(default_factory=DetectionLoss)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+
+    @property
+    def steps(self) -> int:
+        """All optimiser steps, over all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> DetectorStage:
+        """The stage that `step` (from 0) falls in."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+
+@dataclass(frozen=True)
+class DetectorProgress:
+    """One line of a run's log."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    images_per_s: float
+    eta_s: float
+    exams: dict[str, dict[str, float]]  # name -> {"AP50", "AP50:95"}; empty between evaluations
+
+
+def build_detector(recipe: DetectorRecipe) -> PicoDet:
+    """The network of the recipe's `[network]` table, freshly initialised."""
+    sizes = recipe.network
+    return PicoDet(
+        sizes.scale,
+        neck_channels=sizes.neck_channels,
+        neck_kernel=sizes.neck_kernel,
+        head_convs=sizes.head_convs,
+        reg_max=sizes.reg_max,
+        act=sizes.act,
+    )
+
+
+def load_weights(network: PicoDet, path: Path) -> None:
+    """Put the weights of a run's `best.npz` into a network of the same recipe."""
+    network.set_state_dict(to_tensors(Checkpoint.load(path).groups["detector"]))
+
+
+def train_detector(
+    recipe: DetectorRecipe,
+    data: Path | None,
+    out: Path,
+    report: Callable[[DetectorProgress], None],
+    prepare: Callable[[str, int, int], None],
+    *,
+    threads: int = 1,
+    resume: bool = True,
+    stop_after: int | None = None,
+) -> Path:
+    """Run `recipe` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`, averaged weights.
+
+    `data` is the folder that the recipe's photo sources are relative to. `stop_after` ends the run early after that
+    many steps in all, as a kill would, but with a checkpoint. Beside the weights lie `curve.jsonl`, `curve.png` and
+    `metrics.json`. Raises DetectorTrainingError, RecipeError, DatasetError.
+    """
+    keep_freed_memory()
+    out.mkdir(parents=True, exist_ok=True)
+    build_pool(recipe.data, recipe.pool_px, data, out / "pool", prepare, processes=threads)
+    make = BatchMaker(load_pool(out / "pool"), tuple(s.share for s in recipe.data), recipe.seed, recipe.variation)
+    exams = {exam.name: exam_pictures(exam, recipe, data) for exam in recipe.exams}
+    # The optimiser keeps its state by parameter name: the guard gives each run the same names, whatever ran before.
+    with paddle.utils.unique_name.guard():
+        run = _Run(recipe, out, threads, resume)
+        last = min(recipe.steps, stop_after or recipe.steps)
+        clock, images = time.monotonic(), 0
+        for step in range(run.step, last):
+            images += run.take_step(make)
+            done = step + 1
+            examined = done % recipe.evaluate_every == 0 or done == last
+            if examined or done % REPORT_EVERY == 0:
+                rate = images / (time.monotonic() - clock)
+                left = sum(recipe.stage_at(s).batch for s in range(done, last)) / rate
+                results = run.examine(exams) if examined else {}
+                line = DetectorProgress(done, recipe.steps, run.take_means(), rate, left, results)
+                _log(out / "curve.jsonl", line)
+                report(line)
+                if examined:  # the exams' time is not the training's
+                    draw_curve(out / "curve.jsonl", out / "curve.png")
+                    clock, images = time.monotonic(), 0
+            if done % SAVE_EVERY == 0 or done == last:
+                run.save()
+    return out / "best.npz"
+
+
+def exam_pictures(exam: DetectorExam, recipe: DetectorRecipe, data: Path | None) -> list[Picture]:
+    """The pictures of an exam; photos at their own size."""
+    if exam.kind == "rendered":
+        return list(rendered_pictures(exam.first_seed, exam.count, recipe.pool_px))
+    if data is None:
+        raise DetectorTrainingError(f"the recipe's exam {exam.name!r} needs a data folder (--data)")
+    return read_voc(data / exam.root, held_out=True)
+
+
+def detect_with(network: PicoDet, size_px: int) -> Callable[[NDArray[np.uint8]], Detections]:
+    """An eager detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first."""
+    import cv2
+
+    network.eval()
+    cells = cells_of(size_px, size_px, STRIDES)
+
+    def detect(image: NDArray[np.uint8]) -> Detections:
+        square = np.asarray(cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_LINEAR), np.uint8)
+        with paddle.no_grad():
+            levels = network(paddle.to_tensor(normalize(square[None])))
+        logits = np.concatenate([level.class_logits.numpy().reshape(-1) for level in levels])
+        bins = [level.distance_logits.numpy()[0] for level in levels]
+        flat = np.concatenate([b.reshape(b.shape[0], -1).T for b in bins])
+        scores = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
+        best = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+        best = best[scores[best] > SCORE_THRESHOLD]
+        boxes = boxes_of(cells, expected_distances(flat))[best].clip(0, size_px)
+        kept = suppress(boxes)[:MOST_DETECTIONS]
+        height, width = image.shape[:2]
+        return boxes[kept] * np.array([width, height] * 2, np.float32) / size_px, scores[best][kept]
+
+    return detect
+
+
+def suppress(boxes: NDArray[np.float32]) -> list[int]:
+    """Greedy suppression of boxes sorted best first: the indices that stay."""
+    overlap = pairwise_iou(boxes, boxes) > SUPPRESSION_IOU
+    alive, kept = np.ones(len(boxes), bool), []
+    for index in range(len(boxes)):
+        if alive[index]:
+            kept.append(index)
+            alive &= ~overlap[index]
+    return kept
+
+
+def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, H, W, 3) RGB uint8 -> (N, 3, H, W) float32 by ImageNet's mean and deviation."""
+    scaled = images.astype(np.float32) * (1.0 / (255.0 * STD)) - MEAN / STD
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def draw_curve(log: Path, picture: Path) -> None:
+    """Losses and AP50 over the steps, as a picture."""
+    from matplotlib.figure import Figure
+
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name in lines[0]["losses"]:
+        left.plot([x["step"] for x in lines], [x["losses"].get(name, np.nan) for x in lines], label=name)
+    examined = [line for line in lines if line["exams"]]
+    for name in examined[0]["exams"] if examined else ():
+        right.plot([x["step"] for x in examined], [x["exams"][name]["AP50"] for x in examined], label=name)
+    for axes, title in ((left, "loss"), (right, "AP50 on held-out pictures")):
+        axes.set(title=title, xlabel="step")
+        if axes.lines:
+            axes.legend()
+    figure.savefig(picture)
+
+
+class _Run:
+    """The state of a run between two steps: what `last.npz` holds."""
+
+    def __init__(self, recipe: DetectorRecipe, out: Path, threads: int, resume: bool) -> None:
+        self.recipe, self.out = recipe, out
+        paddle.seed(recipe.seed)
+        self.network, self.judge = build_detector(recipe), build_detector(recipe)
+        accelerate(self.network, threads)
+        accelerate(self.judge, threads)
+        self.optimizer = _optimizer(self.network, recipe)
+        self.average = MovingAverage(self.network, recipe.optimizer.ema_decay)
+        self.step, self.best = 0, -1.0
+        self._sums: dict[str, list[float]] = {}
+        if resume and (out / "last.npz").exists():
+            self._load(Checkpoint.load(out / "last.npz"))
+        else:
+            for stale in ("curve.jsonl", "last.npz", "best.npz"):
+                (out / stale).unlink(missing_ok=True)
+
+    def take_step(self, make: BatchMaker) -> int:
+        """One optimiser step; returns how many pictures it saw."""
+        recipe, step = self.recipe, self.step
+        stage, rates = recipe.stage_at(step), recipe.optimizer
+        size = stage.sizes_px[int(np.random.default_rng([recipe.seed, step, 1]).integers(len(stage.sizes_px)))]
+        images, boxes = make(step, stage.batch, size)
+        self.optimizer.set_lr(cosine_learning_rate(step, recipe.steps, rates.learning_rate, rates.warmup_steps))
+        self.network.train()
+        parts = detection_losses(self.network(paddle.to_tensor(normalize(images))), boxes, size, recipe.loss)
+        values = {name: float(part) for name, part in parts.items()}
+        if not np.isfinite(sum(values.values())):
+            raise DetectorTrainingError(f"the loss is {values} at step {step}; lower learning_rate or see the data")
+        sum(parts.values(), paddle.zeros([])).backward()
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+        self.average.update(self.network, step)
+        self.step += 1
+        for name, value in values.items():
+            self._sums.setdefault(name, []).append(value)
+        return stage.batch
+
+    def take_means(self) -> dict[str, float]:
+        """Means of the loss parts since they were last taken."""
+        means = {name: float(np.mean(values)) for name, values in self._sums.items()}
+        self._sums = {}
+        return means
+
+    def examine(self, exams: dict[str, list[Picture]]) -> dict[str, dict[str, float]]:
+        """Measure the averaged weights; the best so far go to `best.npz` and their figures to `metrics.json`."""
+        self.judge.set_state_dict(self.average.values)
+        detect = detect_with(self.judge, self.recipe.deploy_px)
+        results = {name: evaluate_detector(detect, pictures) for name, pictures in exams.items()}
+        names = self.recipe.select_by or tuple(results)
+        score = float(np.mean([results[name]["AP50"] for name in names])) if names else float(self.step)
+        if score >= self.best:
+            self.best = score
+            progress = {"step": self.step, "exams": results, "recipe": as_table(self.recipe)}
+            Checkpoint({"detector": to_arrays(self.average.values)}, progress).save(self.out / "best.npz")
+            (self.out / "metrics.json").write_text(json.dumps({"step": self.step, **results}, indent=1), "utf-8")
+        return results
+
+    def save(self) -> None:
+        """Write `last.npz`."""
+        groups: dict[str, Arrays] = {
+            "network": to_arrays(self.network.state_dict()),
+            "optimizer": to_arrays(self.optimizer.state_dict()),
+            "average": to_arrays(self.average.values),
+        }
+        progress = {"step": self.step, "best": self.best, "recipe": as_table(self.recipe)}
+        Checkpoint(groups, progress).save(self.out / "last.npz")
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.progress["recipe"] != json.loads(json.dumps(as_table(self.recipe))):
+            raise DetectorTrainingError(f"{self.out} holds a run of another recipe; choose another folder or start anew")
+        self.network.set_state_dict(to_tensors(checkpoint.groups["network"]))
+        self.optimizer.set_state_dict(to_tensors(checkpoint.groups["optimizer"]))
+        self.average.values = to_tensors(checkpoint.groups["average"])
+        self.step, self.best = int(checkpoint.progress["step"]), float(checkpoint.progress["best"])
+        _cut_log(self.out / "curve.jsonl", self.step)
+
+
+def _optimizer(network: nn.Layer, recipe: DetectorRecipe) -> paddle.optimizer.Optimizer:
+    """AdamW; biases and batch norms are not decayed."""
+    decayed = {parameter.name for parameter in network.parameters() if len(parameter.shape) > 1}
+    return paddle.optimizer.AdamW(
+        recipe.optimizer.learning_rate,
+        parameters=[parameter for parameter in network.parameters() if not parameter.stop_gradient],
+        weight_decay=recipe.optimizer.weight_decay,
+        apply_decay_param_fun=decayed.__contains__,
+        grad_clip=nn.ClipGradByGlobalNorm(recipe.optimizer.clip_norm),
+    )
+
+
+def _log(path: Path, line: DetectorProgress) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(
+            json.dumps({"step": line.step, "losses": line.losses, "exams": line.exams, "images_per_s": line.images_per_s})
+            + "\n"
+        )
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Forget what a killed run logged after its last checkpoint: those steps are taken again."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
