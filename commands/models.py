@@ -27,7 +27,9 @@ def list_models() -> None:
     """List the bundled and the official models, and whether they are here."""
     from models.download import OFFICIAL
 
-    table = Table("model", "task", "what it is", "where")
+    table = Table(caption="`shitu models pull MODEL` fetches what is not here.")
+    for column, fixed in (("model", True), ("task", True), ("what it is", False), ("where", True)):
+        table.add_column(column, no_wrap=fixed)
     for name, folder in bundled().items():
         try:
             manifest = load_manifest(folder)
@@ -37,7 +39,7 @@ def list_models() -> None:
     for name, model in OFFICIAL.items():
         try:
             here = pulled(name, cache_dir()) is not None
-            where = "pulled" if here else f"shitu models pull {name}"
+            where = "pulled" if here else "not here"
         except ModelError as error:
             where = error.detail
         table.add_row(name, model.task, model.about, where)
@@ -58,7 +60,7 @@ def pull(name: str, url: str | None) -> None:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None)
         try:
             folder = pull_model(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from commands.models import cache_dir
 from models.artifacts import resolve
@@ -83,7 +83,8 @@ def detect(
         if save is not None:
             _save(photo.path, photo.image, boxes, save)
     if as_json:
-        click.echo(json.dumps(answers, indent=1, ensure_ascii=False))
+        lines = ",\n ".join(json.dumps(answer, ensure_ascii=False) for answer in answers)
+        click.echo(f"[{lines}]")
     else:
         _print_detections(answers, f"{detector.name} on {detector.engine}")
     sys.exit(1 if failed else 0)
@@ -100,7 +101,7 @@ def embed(photos: Sequence[Path], model: str, engine: str, threads: int, out: Pa
 
     with _told():
         embedder = Embedder(resolve(model, cache_dir()), engine=engine, threads=threads)
-    table = Table("row", "photo", "vector", title=f"{embedder.name} on {embedder.engine}, {embedder.dim} numbers")
+    table = Table("row", "photo", Column("vector", no_wrap=True), title=f"{embedder.name} on {embedder.engine}, {embedder.dim} numbers")
     rows: list[NDArray[np.float32]] = []
     failed = False
     for photo in _read(photos):
@@ -109,7 +110,7 @@ def embed(photos: Sequence[Path], model: str, engine: str, threads: int, out: Pa
             continue
         with _told():
             vector = embedder([photo.image])[0]
-        table.add_row(str(len(rows)), str(photo.path), " ".join(f"{value:+.3f}" for value in vector[:6]) + " …")
+        table.add_row(str(len(rows)), str(photo.path), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
         rows.append(vector)
     Console().print(table)
     if out is not None:
@@ -146,7 +147,7 @@ def _unread(path: Path, reason: str) -> Photo:
 
 
 def _print_detections(answers: Sequence[dict[str, Any]], title: str) -> None:
-    table = Table("photo", "box", "confidence", "ms", title=title)
+    table = Table("photo", Column("box", no_wrap=True), "confidence", "ms", title=title)
     for answer in answers:
         found = answer.get("detections")
         if found is None:

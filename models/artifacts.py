@@ -81,7 +81,11 @@ def verify(folder: Path | str) -> tuple[str, ...]:
     Raises ArtifactError: artifact_incomplete, artifact_changed, artifact_missing, artifact_invalid.
     """
     folder = Path(folder)
-    recorded = _checksums(folder) if (folder / CHECKSUMS).is_file() else dict(load_manifest(folder).files)
+    manifest = load_manifest(folder)
+    if manifest.official and not (folder / CHECKSUMS).is_file():
+        detail = f"{folder.name}: no checksums were recorded for this archive; `shitu models pull` records them."
+        raise ArtifactError(detail, "artifact_incomplete")
+    recorded = _checksums(folder) if manifest.official else dict(manifest.files)
     for name, expected in recorded.items():
         if not (folder / name).is_file():
             raise ArtifactError(f"{folder.name}: the file {name} is missing.", "artifact_incomplete")
@@ -100,7 +104,7 @@ def resolve(name_or_folder: str | Path, cache_dir: Path | None = None) -> Path:
     if found is not None:
         return found
     folder = Path(name_or_folder)
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
     detail = f"There is no model {name!r}: it is not bundled, not pulled (`shitu models pull`), and no folder."
     raise ArtifactError(detail, "artifact_missing")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import ArtifactError, EngineError
+from models.parameters import parameter_shapes
 from models.program import Program, TensorSpec
 from models.program_desc import cut_program, parse_program
 
@@ -55,6 +56,7 @@ def load_program(folder: Path | str, *, engine: str = "auto", threads: int = 1, 
         return OpenVinoProgram(file, threads)
     from models.paddle_engine import PaddleProgram
 
+    parameter_shapes(weights)
     return PaddleProgram(file, weights, _ports(file), threads, old_format=False)
 
 
@@ -88,6 +90,8 @@ def _weights(file: Path) -> Path:
 def _load_old_format(engine: str, file: Path, weights: Path, threads: int, outputs: Sequence[str]) -> Program:
     model = file.read_bytes()
     program = parse_program(model)
+    if parameter_shapes(weights) != program.parameter_shapes():
+        raise EngineError(f"{weights.name} holds other parameters than {file.name} names.", "program_corrupt")
     if outputs:
         model = cut_program(program, outputs)
         program = parse_program(model)

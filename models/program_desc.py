@@ -66,6 +66,12 @@ class ProgramDesc:
     outputs: tuple[TensorSpec, ...]
     rest: tuple[Field, ...]
 
+    def parameter_shapes(self) -> list[tuple[int | None, ...]]:
+        """The shapes of the parameters in the order in which a `.pdiparams` holds them."""
+        names = sorted(name for name, variable in self.variables.items() if variable.persistable)
+        shapes = [self.variables[name].shape for name in names]
+        return [shape for shape in shapes if shape is not None]
+
 
 def parse_program(model: bytes) -> ProgramDesc:
     """The program in the bytes of a `.pdmodel`. Raises ArtifactError."""
