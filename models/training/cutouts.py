@@ -44,7 +44,7 @@ def cut_out(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     if not LEAST_SHARE < stats[largest, cv2.CC_STAT_AREA] / solid.size < MOST_SHARE:
         return None
-    product = 1 - _touching_border(regions != largest)  # its holes are parts of it: a label as white as the wall
+    product = (regions == largest).astype(np.uint8)
     if product.sum() < LEAST_SOLID * _hull(product).sum():  # only its prints could be told from the wall
         pieces = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > LEAST_PIECE * solid.size)
         product = _hull(np.isin(regions, pieces[pieces > 0]).astype(np.uint8))
