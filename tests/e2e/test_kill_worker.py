@@ -43,17 +43,17 @@ def ledger(stack: Stack, service: Service) -> JobLedger:
 def stop_in_the_middle(
     stack: Stack, service: Service, ledger: JobLedger, webhook_url: str | None = None
 ) -> dict[str, Any]:
-    """A job whose worker is frozen (SIGSTOP) while it works on it."""
+    """A job whose worker is frozen (SIGSTOP, to all its processes) while it works on it."""
     pid = stack.processes["worker"].pid
     assert pid is not None
     photo = encode(pattern(2, SLOW_SIDE_PX))
     for _ in range(5):
         job = service.accepted(service.ask(photo, "kill", options=OPTIONS, webhook_url=webhook_url))
         wait_for(lambda: ledger.get(job["id"]).status is not JobStatus.QUEUED)  # noqa: B023 - called at once
-        os.kill(pid, signal.SIGSTOP)
+        os.killpg(pid, signal.SIGSTOP)
         if ledger.get(job["id"]).status is JobStatus.PROCESSING:
             return job
-        os.kill(pid, signal.SIGCONT)  # it was faster: once more
+        os.killpg(pid, signal.SIGCONT)  # it was faster: once more
     raise AssertionError("the worker finished every job before it could be stopped")
 
 
@@ -107,7 +107,7 @@ def test_a_worker_that_wakes_up_late_does_not_overwrite(stack: Stack, service: S
         assert done["status"] == "succeeded"
         assert done["attempts"] == 2
     finally:
-        os.kill(sleeper, signal.SIGCONT)
+        os.killpg(sleeper, signal.SIGCONT)
     # The sleeper finishes its own attempt now; a job asked of it afterwards shows that it is past it.
     for _ in range(4):
         service.recognized(encode(pattern(1)), "kill")
