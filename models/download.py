@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ARCHIVES = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/rec/models/inference"
 ATTEMPTS = 4  # connections for one pull; each goes on where the one before was cut
 TIMEOUT_S = (10.0, 30.0)  # to connect, between two pieces
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 14  # at most so much is lost when a connection is cut
 MAX_BYTES = 1 << 30
 
 
