@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from xml.etree import ElementTree
@@ -299,19 +299,22 @@ def _render(seed: int, size_px: int) -> Picture:
     return _scene(sources, size_px, rng)
 
 
-def _render_cutouts(seed: int, size_px: int, paths: tuple[Path, ...]) -> Picture:
-    """A scene of products cut out of photos. Photos without a plain background are passed over."""
+def _render_cutouts(seed: int, size_px: int, cuts: list[tuple[str, NDArray[np.uint8]]]) -> Picture:
+    """A scene of products cut out of photos."""
     rng = np.random.default_rng([seed, 32])
-    sources: list[Source] = []
-    for index in rng.permutation(len(paths))[:40]:
-        cut = _cut_out_of(paths[int(index)])
-        if cut is not None:
-            sources.append((paths[int(index)].name, cut))
-        if len(sources) == 5:
-            break
-    if not sources:
-        raise DatasetError("no photo stands before a plain background, so nothing can be cut out")
+    sources: list[Source] = [cuts[int(index)] for index in rng.permutation(len(cuts))[:5]]
     return _scene(sources, size_px, rng)
+
+
+def _cut_outs(source: PictureSource, data: Path | None) -> list[tuple[str, NDArray[np.uint8]]]:
+    """What stands before a plain background in the photos of a list; the others are passed over."""
+    root = _root(source, data)
+    photos = read_list(root, source.file, source.delimiter)
+    cuts = [(photo.name, cut_out(read_rgb(photo.path))) for photo in photos]
+    found = [(name, cut) for name, cut in cuts if cut is not None]
+    if not found:
+        raise DatasetError(f"no photo of {source.name!r} stands before a plain background, so nothing can be cut out")
+    return found
 
 
 def _scene(sources: list[Source], size_px: int, rng: np.random.Generator) -> Picture:
@@ -321,20 +324,14 @@ def _scene(sources: list[Source], size_px: int, rng: np.random.Generator) -> Pic
     return Picture(scene.image, np.asarray(scene.boxes, np.float32).reshape(-1, 4))
 
 
-@lru_cache(maxsize=256)
-def _cut_out_of(path: Path) -> NDArray[np.uint8] | None:
-    return cut_out(read_rgb(path))
-
-
 def _pictures(source: PictureSource, size_px: int, data: Path | None, processes: int) -> Iterator[Picture]:
     if source.kind == "rendered":
         yield from rendered_pictures(source.first_seed, source.count, size_px, processes)
         return
-    root = _root(source, data)
     if source.kind == "cutouts":
-        paths = tuple(photo.path for photo in read_list(root, source.file, source.delimiter))
-        render = partial(_render_cutouts, size_px=size_px, paths=paths)
+        render = partial(_render_cutouts, size_px=size_px, cuts=_cut_outs(source, data))
         yield from map(render, range(source.first_seed, source.first_seed + source.count))
         return
+    root = _root(source, data)
     for path in _training_annotations(source, data):
         yield _read_annotated(root, path)
