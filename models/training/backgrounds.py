@@ -62,7 +62,7 @@ def _surface(height: int, width: int, rng: np.random.Generator) -> Picture:
 
 def _gradient(height: int, width: int, rng: np.random.Generator) -> Picture:
     ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    first = _colour(rng)
+    first = _colour(rng, 60, 250)
     second = np.clip(first + rng.normal(0, 30), 0, 255).astype(np.float32) if rng.random() < 0.7 else _colour(rng)
     return np.broadcast_to(first * (1 - ramp) + second * ramp, (height, width, 3)).copy()
 

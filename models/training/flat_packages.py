@@ -74,7 +74,7 @@ def _face(design: ProductDesign, name: str, corners: _Corners, light: float, vie
     rows = max(8, int(np.linalg.norm(corners[3] - corners[0])))
     if name in {"gable", "fin"}:
         plain = np.empty((8, 8, 3), np.float32)
-        plain[:] = np.array(design.base) * light
+        plain[:] = face_texture(design, 16, 16, "top").mean((0, 1)) * light
         return plain
     texture = face_texture(design, max(16, rows), max(16, columns), name).astype(np.float32)
     slant = 0.09 * view.light

@@ -73,7 +73,8 @@ def _panel(canvas: Canvas, design: ProductDesign, box: Box) -> Colour:
     if shape in {"none", "frame"}:
         return design.ink
     if shape == "band":
-        canvas[max(0, int(y - half[1])) : int(y + half[1])] = colour
+        own = min(x, canvas.shape[1] - x)  # a wrap's other front keeps its half
+        canvas[max(0, int(y - half[1])) : int(y + half[1]), int(x - own) : round(x + own)] = colour
     elif shape == "ellipse":
         disc(canvas, (x, y), half[0] * 1.08, rim, half[1] * 1.25 / half[0])
         disc(canvas, (x, y), half[0], colour, half[1] * 1.15 / half[0])
@@ -196,6 +197,8 @@ def _front(canvas: Canvas, design: ProductDesign, x: float, width: float) -> Non
     _write(canvas, volume, PLAIN, (x - side * 0.32 * width, 0.965 * height, 0.24 * width, 0.035 * height), corner_ink)
     if design.badge != "none":
         at = x + side * (-0.3 if upright else 0.32) * width, (_BADGE_HEIGHTS.get(layout, 0.47) + jitter) * height
+        if width > 1.1 * height and layout != "low":  # a wide label has room beside its icon
+            at = x + side * 0.38 * width, 0.68 * height
         _badge(canvas, design, at, 0.13 * small, claim)
 
 

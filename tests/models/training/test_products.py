@@ -8,7 +8,7 @@ import pytest
 
 from models.training.designs import BADGES, FLAVOURS, ICONS, KINDS, LAYOUTS, PANELS, PATTERNS, design_product, luminance
 from models.training.icons import Pen, draw_icon
-from models.training.label_art import face_texture
+from models.training.label_art import face_texture, wrap_texture
 from models.training.lettering import text_mask
 from models.training.patterns import Field, paint_pattern
 from models.training.products import ViewParams, packshot, render_product, rephotograph
@@ -158,6 +158,15 @@ def test_every_pattern_changes_the_field(name: str) -> None:
     canvas = np.empty((120, 200, 3), np.uint8)
     paint_pattern(name, Field(canvas, 100.0, (240, 240, 240), (10, 20, 120), np.random.default_rng(1)))
     assert (canvas != 240).any(2).mean() > 0.02
+
+
+@pytest.mark.parametrize("panel_shape", PANELS)
+def test_both_fronts_of_a_wrap_are_whole(panel_shape: str) -> None:
+    shape = (0.5, 0.5, 0.5, 0.5, 0.5, 0.1)  # two fronts
+    for seed in range(0, 48, 12):
+        design = dataclasses.replace(design_product(seed), panel_shape=panel_shape, pattern="plain", shape=shape)
+        wrap = wrap_texture(design, 120, 400).astype(int)
+        np.testing.assert_array_equal(wrap[:, :200], wrap[:, 200:])
 
 
 def test_texts_differ_and_their_masks_cannot_be_spoilt() -> None:
