@@ -73,7 +73,6 @@ def child_environment(threads: int) -> dict[str, str]:
     return {
         "OMP_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
-        "REMAP_SIGTERM": "SIGQUIT",  # a stopped Celery worker finishes what it can in time and gives the rest back
     }
 
 

@@ -73,7 +73,7 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_timeout=CONNECT_TIMEOUT_S,
         task_publish_retry=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # True revokes for ever what was running
-        # On SIGQUIT (or SIGTERM with REMAP_SIGTERM=SIGQUIT) finish what can be finished, give the rest back.
+        # On SIGQUIT finish what can be finished, give the rest back; on SIGTERM the worker drains by itself (worker.process).
         worker_soft_shutdown_timeout=settings.worker.shutdown_s,
         worker_enable_soft_shutdown_on_idle=False,
         # JSON only: a message is data, never code.

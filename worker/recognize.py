@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from infra.telemetry import STAGES
 from models.image import decode
 from models.options import RecognizeOptions
+from models.paddleclas import to_paddleclas
 
 if TYPE_CHECKING:
     from infra.job_records import Job
@@ -37,7 +38,10 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
     current = runtime.galleries.current(request["gallery"])
     runtime.require_same_model(current.manifest)
     with runtime.programs() as programs:
-        answer = programs.recognizer(image, current.gallery, options).to_dict()
+        found = programs.recognizer(image, current.gallery, options)
+    answer = found.to_dict()
+    if options.compat == "paddleclas":
+        answer["paddleclas"] = to_paddleclas(found)
     timings = {
         **answer.pop("timings_ms"),
         "fetch": round(1000 * (fetched - started), 2),
