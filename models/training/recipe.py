@@ -91,6 +91,9 @@ class EmbedderLoss:
     """Weights and constants of the summed losses; names as in models.training.losses."""
 
     class_weight: float = 1.0
+    class_ramp: float = (
+        0.0  # fraction of all steps over which the class loss grows from a tenth: a teacher is learnt first
+    )
     margin: float = 0.2
     scale: float = 24.0
     distill_weight: float = 4.0

@@ -72,8 +72,10 @@ def losses_of(student: Student, recipe: EmbedderRecipe, batch: Batch, step: int)
     features = student.embedder(paddle.to_tensor(normalize(batch.images)))
     embeddings = F.normalize(features, axis=1)  # (B, D)
     labels = paddle.to_tensor(batch.labels)
+    grown = min(1.0, 0.1 + 0.9 * step / (weights.class_ramp * recipe.steps)) if weights.class_ramp else 1.0
     parts = {
-        "class": weights.class_weight
+        "class": grown
+        * weights.class_weight
         * cos_margin_loss(embeddings, student.proxies, labels, weights.margin, weights.scale)
     }
     if batch.targets.shape[1]:
