@@ -98,7 +98,7 @@ def _load_old_format(engine: str, file: Path, weights: Path, threads: int, outpu
     if engine == "openvino":
         from models.openvino_engine import OpenVinoProgram
 
-        return OpenVinoProgram(model, threads, parameters=weights.read_bytes(), outputs=program.outputs)
+        return OpenVinoProgram(model, threads, weights.read_bytes())
     from models.paddle_engine import PaddleProgram
 
     ports = (program.inputs, program.outputs)

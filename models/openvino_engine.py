@@ -11,7 +11,7 @@ from models.errors import EngineError
 from models.program import Array, TensorSpec, check_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -20,15 +20,8 @@ class OpenVinoProgram:
 
     engine = "openvino"
 
-    def __init__(
-        self,
-        model: Path | bytes,
-        threads: int,
-        *,
-        parameters: bytes | None = None,
-        outputs: Sequence[TensorSpec] = (),
-    ) -> None:
-        """`model` is a file, or a `.pdmodel`'s bytes with the `parameters` of its `.pdiparams` and its own `outputs`.
+    def __init__(self, model: Path | bytes, threads: int, parameters: bytes | None = None) -> None:
+        """`model` is a file, or a `.pdmodel`'s bytes with the `parameters` of its `.pdiparams`.
 
         Raises EngineError: program_corrupt for whatever OpenVINO can't read or convert.
         """
@@ -42,9 +35,9 @@ class OpenVinoProgram:
             raise EngineError(f"OpenVINO can't read the program: {_reason(error)}", "program_corrupt") from error
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
-        self.inputs = tuple(_spec(port, f"input_{i}") for i, port in enumerate(compiled.inputs))
-        given = tuple(_spec(port, f"output_{i}") for i, port in enumerate(compiled.outputs))
-        self.outputs = _renamed(given, outputs)
+        # Names as they are before compiling, which merges tensors and gives them each other's names.
+        self.inputs = tuple(_spec(port, f"input_{i}") for i, port in enumerate(network.inputs))
+        self.outputs = tuple(_spec(port, f"output_{i}") for i, port in enumerate(network.outputs))
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs by name. Raises EngineError: input_invalid, engine_failed."""
@@ -71,16 +64,6 @@ def _spec(port: Any, unnamed: str) -> TensorSpec:
     shape = tuple(size.get_length() if size.is_static else None for size in port.get_partial_shape())
     names = sorted(port.get_names())
     return TensorSpec(names[0] if names else unnamed, shape)
-
-
-def _renamed(given: tuple[TensorSpec, ...], wanted: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """OpenVINO drops operators that do nothing, and their output's name with them: such outputs get it back by their order."""
-    if len(given) != len(wanted):
-        return given
-    names = {spec.name for spec in given}
-    lost = iter([spec for spec in wanted if spec.name not in names])
-    kept = {spec.name for spec in wanted}
-    return tuple(spec if spec.name in kept else TensorSpec(next(lost).name, spec.shape) for spec in given)
 
 
 def _reason(error: Exception) -> str:

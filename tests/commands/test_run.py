@@ -43,7 +43,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(command: object, *arguments: str) -> Result:
-    return CliRunner().invoke(command, arguments, catch_exceptions=False)  # type: ignore[arg-type]
+    return CliRunner().invoke(command, arguments, catch_exceptions=False)
 
 
 @pytest.mark.parametrize("model", ["detect", "official detect"])

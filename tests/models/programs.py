@@ -88,6 +88,15 @@ def save_json(folder: Path, task: str) -> None:
     paddle.jit.save(network, str(folder / "inference"), input_spec=[spec])
 
 
+def save_onnx(folder: Path, task: str) -> None:
+    """`inference.onnx` made from Paddle's program, as the exporter makes it; both stay in the folder."""
+    import paddle2onnx
+
+    save_json(folder, task)
+    program, parameters, onnx = (str(folder / f"inference.{end}") for end in ("json", "pdiparams", "onnx"))
+    paddle2onnx.export(program, parameters, onnx, opset_version=13)
+
+
 def artifact(folder: Path, task: str, *, paddle_too: bool = False) -> Path:
     """A model folder with its manifest, for OpenVINO and, if asked for, for Paddle."""
     save_ir(folder, task)
@@ -140,12 +149,15 @@ def old_program(task: str, channels: int) -> bytes:
     ]
     blocks = []
     if task == "embed":
-        variables += [_variable("positive", (-1, channels, cells, cells)), _variable("features", (-1, channels))]
+        variables += [_variable("positive", (-1, channels, cells, cells))]
+        variables += [_variable(name, (-1, channels)) for name in ("features", "scaled")]
+        same = [_float("scale", 1.0), _float("bias", 0.0), _bool("bias_after_scale", value=True)]
         over = [_ints("dim", [2, 3]), _bool("keep_dim", value=False), _bool("reduce_all", value=False)]
         operators += [
             _operator("relu", {"X": ["planes"]}, {"Out": ["positive"]}, []),
             _operator("reduce_mean", {"X": ["positive"]}, {"Out": ["features"]}, over),
-            _operator("fetch", {"X": ["features"]}, {"Out": ["fetch"]}, [_int("col", 0)]),
+            _operator("scale", {"X": ["features"]}, {"Out": ["scaled"]}, same),  # as many official programs end
+            _operator("fetch", {"X": ["scaled"]}, {"Out": ["fetch"]}, [_int("col", 0)]),
         ]
     else:
         variables += [
@@ -193,6 +205,10 @@ def _operator(kind: str, inputs: dict[str, list[str]], outputs: dict[str, list[s
 
 def _int(name: str, value: int) -> bytes:
     return encode([(1, name.encode()), (2, 0), (3, value)])
+
+
+def _float(name: str, value: float) -> bytes:
+    return encode([(1, name.encode()), (2, 1)]) + b"\x25" + struct.pack("<f", value)  # field 4, four bytes
 
 
 def _text(name: str, value: str) -> bytes:

@@ -87,7 +87,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def table(server: Server, **known: object) -> dict[str, OfficialModel]:
-    return {NAME: OfficialModel("embed", "a tiny one", server.url, **known)}  # type: ignore[arg-type]
+    return {NAME: OfficialModel("embed", "a tiny one", server.url, **known)}
 
 
 def resumed(server: Server) -> list[int]:

@@ -15,7 +15,7 @@ from tests.models.programs import BINS, CHANNELS, DIM, SIDE, STRIDE, kernel, off
 def test_a_program_tells_its_inputs_and_outputs() -> None:
     embedder = parse_program(old_program("embed", DIM))
     assert [(spec.name, spec.shape) for spec in embedder.inputs] == [("image", (None, 3, SIDE, SIDE))]
-    assert [(spec.name, spec.shape) for spec in embedder.outputs] == [("features", (None, DIM))]
+    assert [(spec.name, spec.shape) for spec in embedder.outputs] == [("scaled", (None, DIM))]
     detector = parse_program(old_program("detect", CHANNELS))
     assert [spec.name for spec in detector.inputs] == ["image", "frame"]
     assert detector.parameter_shapes() == [(CHANNELS, 3, STRIDE, STRIDE)]
