@@ -101,7 +101,12 @@ def embed(photos: Sequence[Path], model: str, engine: str, threads: int, out: Pa
 
     with _told():
         embedder = Embedder(resolve(model, cache_dir()), engine=engine, threads=threads)
-    table = Table("row", "photo", Column("vector", no_wrap=True), title=f"{embedder.name} on {embedder.engine}, {embedder.dim} numbers")
+    table = Table(
+        "row",
+        "photo",
+        Column("vector", no_wrap=True),
+        title=f"{embedder.name} on {embedder.engine}, {embedder.dim} numbers",
+    )
     rows: list[NDArray[np.float32]] = []
     failed = False
     for photo in _read(photos):
