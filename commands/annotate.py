@@ -23,7 +23,7 @@ def annotate(image: NDArray[np.uint8], recognitions: Sequence[Mapping[str, Any]]
     for found in recognitions:
         colour = COLOURS[labels.index(str(found["label"])) % len(COLOURS)]
         x1, y1, x2, y2 = (float(value) for value in found["box"])
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour, width=line)
+        draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=line)
         text = f"{found['label']}  {found['similarity']:.2f}"
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         width, height = right - left + 2 * line, bottom - top + 2 * line

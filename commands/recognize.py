@@ -1,24 +1,33 @@
 """`shitu recognize`: photos in, labels out, without a server. The gallery is a stored one or a folder of labelled pictures."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from commands.annotate import annotate
 from infra.errors import ServiceError
-from models.errors import ModelError
+from models.engine import ENGINES
+from models.errors import ImageError, ModelError
+from models.gallery import Gallery
 from models.image import decode
+from models.options import RecognizeOptions, WholeImage
 from models.paddleclas import to_paddleclas
-from models.pipeline import RecognizeOptions, Recognizer
+from models.pipeline import Recognitions, Recognizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.embedder import Embedder
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -31,6 +40,14 @@ class FolderItem:
     label: str
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What was found in a photo."""
+
+    path: Path
+    found: Recognitions
+
+
 @click.command()
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -40,7 +57,7 @@ class FolderItem:
     "--detector", default="shitu-detector", show_default=True, help="Name or folder; `none` for the whole image."
 )
 @click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
-@click.option("--engine", type=click.Choice(["auto", "openvino", "paddle"]), default="auto", show_default=True)
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Least similarity; default: the embedder's own.")
 @click.option("--top-k", type=click.IntRange(1, 100), default=5, show_default=True, help="Matches shown for each body.")
@@ -63,7 +80,7 @@ def recognize(
     threads: int,
     threshold: float | None,
     top_k: int,
-    whole_image: str,
+    whole_image: WholeImage,
     as_json: bool,
     output: str,
     save: Path | None,
@@ -82,30 +99,32 @@ def recognize(
         compat="paddleclas" if shape == "paddleclas" else None,
     )
     try:
-        cache = models_cache()
-        finder = None if detector == "none" else Detector(resolve(detector, cache), engine, threads)
-        recognizer = Recognizer(finder, Embedder(resolve(embedder, cache), engine, threads))
-        searched = _gallery(gallery, recognizer, console)
+        finder = None if detector == "none" else Detector(resolve(detector), engine, threads)
+        embed = Embedder(resolve(embedder), engine, threads)
+        searched = _gallery(gallery, embed, console)
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
-    answers, failed = [], 0
-    paths = list(found_photos(photos))
+    recognizer = Recognizer(finder, embed)
+    answers: list[Answer] = []
+    failed = False
+    paths, taken = list(found_photos(photos)), set[str]()
+    if not paths:
+        raise click.ClickException("there are no pictures in " + ", ".join(map(str, photos)))
     for path in track(paths, "Recognising", console=console, transient=True, disable=len(paths) < 2):
         try:
             image = decode(_bytes(path))
             result = recognizer(image, searched, options)
         except ModelError as error:
-            failed += 1
-            console.print(f"{path}: {error.detail} ({error.code})", style="red", markup=False)
+            failed = True
+            console.print(f"{path}: {error.detail} ({error.code})", style="red", markup=False, soft_wrap=True)
             continue
-        told = result.to_dict()
-        answers.append((path, told, to_paddleclas(result)))
+        answer = Answer(path, result)
+        answers.append(answer)
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
-            annotate(image, told["recognitions"]).save(save / f"{path.stem}.png")
+            annotate(image, result.to_dict()["recognitions"]).save(save / _own_name(path.stem, taken))
     _print(answers, shape)
-    if failed:
-        sys.exit(1)
+    sys.exit(1 if failed else 0)
 
 
 def found_photos(paths: Sequence[Path]) -> Iterator[Path]:
@@ -117,71 +136,72 @@ def found_photos(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def models_cache() -> Path:
-    """Where pulled models are: SHITU_MODELS_CACHE, or `shitu` in the user's cache folder."""
-    chosen = os.environ.get("SHITU_MODELS_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(chosen) if chosen else base / "shitu" / "models"
-
-
 def _bytes(path: Path) -> bytes:
-    from models.errors import ImageError
-
     try:
         return path.read_bytes()
     except OSError as error:
         raise ImageError("no such file, or it can't be read", "image_not_found") from error
 
 
-def _gallery(name: str, recognizer: Recognizer, console: Console) -> Any:
-    from models.gallery import Gallery
-
+def _gallery(name: str, embedder: "Embedder", console: Console) -> Gallery:
     folder = Path(name)
     if folder.is_dir():
-        return _folder_gallery(folder, recognizer, console)
+        return _folder_gallery(folder, embedder, console)
     from infra.galleries import GalleryStore
     from infra.objects import open_store
     from infra.settings import load_settings
 
-    settings = load_settings({k: v for k, v in os.environ.items() if k != "SHITU_MODELS_CACHE"})
+    settings = load_settings()
     manifest, items, embeddings = GalleryStore(open_store(settings.objects, settings.data_dir)).load(name)
-    embedder = recognizer.embedder
     if manifest.embedder_digest not in (None, embedder.digest):
         raise click.ClickException(f"the gallery {name!r} was made with another embedder than {embedder.name}")
     return Gallery(items, embeddings.reshape(len(items), embedder.dim), name, manifest.version)
 
 
-def _folder_gallery(folder: Path, recognizer: Recognizer, console: Console) -> Any:
-    from models.gallery import Gallery
-
+def _folder_gallery(folder: Path, embedder: "Embedder", console: Console) -> Gallery:
     pictures = [(path, path.parent.name) for path in found_photos([folder]) if path.parent != folder]
     if not pictures:
         raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
-    images = [
-        decode(_bytes(path)) for path, _ in track(pictures, "Reading the gallery", console=console, transient=True)
-    ]
+    images = [_picture(path) for path, _ in track(pictures, "Reading the gallery", console=console, transient=True)]
     items = [FolderItem(str(path.relative_to(folder)), label) for path, label in pictures]
-    return Gallery(items, recognizer.embedder(images), folder.name, 1)
+    return Gallery(items, embedder(images), folder.name, 1)
 
 
-def _print(answers: list[tuple[Path, dict[str, Any], Any]], shape: str) -> None:
+def _picture(path: Path) -> "NDArray[np.uint8]":
+    try:
+        return decode(_bytes(path))
+    except ModelError as error:
+        raise click.ClickException(f"the gallery's {path}: {error.detail} ({error.code})") from error
+
+
+def _own_name(stem: str, taken: set[str]) -> str:
+    """A file name that no earlier photo of this call has: photos of different folders may be called alike."""
+    name, number = f"{stem}.png", 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}.png"
+    taken.add(name)
+    return name
+
+
+def _print(answers: Sequence[Answer], shape: str) -> None:
     if shape == "json":
-        click.echo(
-            json.dumps([{"image": str(path), **told} for path, told, _ in answers], ensure_ascii=False, indent=2)
-        )
+        told = [{"photo": str(answer.path), **answer.found.to_dict()} for answer in answers]
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
     if shape == "paddleclas":
-        for _, _, theirs in answers:
-            click.echo(str(theirs))
+        for answer in answers:
+            click.echo(str(to_paddleclas(answer.found)))
         return
     table = Table()
-    for column in ("image", "box", "label", "similarity", "confidence"):
-        table.add_column(column, justify="left" if column in ("image", "label") else "right")
-    for path, told, _ in answers:
-        if not told["recognitions"]:
-            table.add_row(str(path), "", f"— ({told['reason']})", "", "")
-        for found in told["recognitions"]:
-            box = ", ".join(f"{value:.0f}" for value in found["box"])
-            confidence = "" if found["confidence"] is None else f"{found['confidence']:.2f}"
-            table.add_row(str(path), box, found["label"], f"{found['similarity']:.2f}", confidence)
+    for column in ("photo", "box", "label", "similarity", "confidence"):
+        table.add_column(column, justify="left" if column in ("photo", "label") else "right")
+    for answer in answers:
+        name = Text(str(answer.path))
+        if not answer.found.recognitions:
+            table.add_row(name, "", f"— ({answer.found.reason})", "", "")
+        for one in answer.found.recognitions:
+            confidence = "" if one.confidence is None else f"{one.confidence:.2f}"
+            box = ", ".join(map(str, one.box))
+            table.add_row(name, box, Text(one.label), f"{one.similarity:.2f}", confidence)
     Console().print(table)

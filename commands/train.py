@@ -3,14 +3,18 @@
 import json
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from models.engine import ENGINES
 from models.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from models.training.train_detector import DetectorProgress
     from models.training.train_embedder import Progress
 
@@ -23,6 +27,7 @@ OUT = click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/RECIPE."
 )
 THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
+TELL_EVERY_S = 5.0
 
 
 @click.group()
@@ -50,7 +55,7 @@ def train_embedder_command(
         plan = load_recipe(recipe, EmbedderRecipe)
         folder = out or Path("runs") / plan.name
         best = train_embedder(
-            plan, data, folder, _report, _prepared(), threads=threads, init=init, stop_after=stop_after
+            plan, data, folder, _report, _tell_preparation(), threads=threads, init=init, stop_after=stop_after
         )
     click.echo(f"{best}\nnext: shitu export embedder {recipe} --run {folder}")
 
@@ -71,7 +76,7 @@ def train_detector_command(
     with _errors():
         plan = load_recipe(recipe, DetectorRecipe)
         folder = out or Path("runs") / plan.name
-        best = train_detector(plan, data, folder, _report, _prepared(), threads=threads, stop_after=stop_after)
+        best = train_detector(plan, data, folder, _report, _tell_preparation(), threads=threads, stop_after=stop_after)
     click.echo(f"{best}\nnext: shitu export detector {recipe} --run {folder}")
 
 
@@ -94,7 +99,7 @@ def export() -> None:
 def export_embedder_command(recipe: str, run: Path | None, to: Path | None, data: Path | None) -> None:
     """Fuse, export, compare with the eager network on both engines, examine the exported program, write the manifest."""
     from models.training.evaluate import examine_embedder, suggest_similarity
-    from models.training.export import Origin, export_embedder
+    from models.training.export import Origin, add_findings, export_embedder
     from models.training.recipe import EmbedderRecipe, load_recipe
 
     with _errors():
@@ -102,11 +107,10 @@ def export_embedder_command(recipe: str, run: Path | None, to: Path | None, data
         folder = run or Path("runs") / plan.name
         artifact = to or folder / "artifact"
         sources = [source.name for source in plan.data]
-        bare = Origin(data=sources, metrics={}, thresholds={"similarity": 0.5})
-        export_embedder(plan, folder / "best.npz", artifact, bare)
+        export_embedder(plan, folder / "best.npz", artifact, Origin(sources, {}, {}))
         metrics = examine_embedder(artifact, plan, data)
         threshold = suggest_similarity(artifact, plan)
-        export_embedder(plan, folder / "best.npz", artifact, Origin(sources, metrics, {"similarity": threshold}))
+        add_findings(artifact, metrics, {"similarity": threshold})
     click.echo(json.dumps({"artifact": str(artifact), "similarity": threshold, **metrics}, indent=2))
 
 
@@ -124,7 +128,7 @@ def export_embedder_command(recipe: str, run: Path | None, to: Path | None, data
 def export_detector_command(recipe: str, run: Path | None, to: Path | None, data: Path | None) -> None:
     """The same for a detector."""
     from models.training.evaluate import examine_detector
-    from models.training.export import Origin, export_detector
+    from models.training.export import Origin, add_findings, export_detector
     from models.training.recipe import load_recipe
     from models.training.train_detector import DetectorRecipe
 
@@ -136,37 +140,69 @@ def export_detector_command(recipe: str, run: Path | None, to: Path | None, data
         thresholds = {"detection": 0.2}
         export_detector(plan, folder / "best.npz", artifact, Origin(sources, {}, thresholds))
         metrics = examine_detector(artifact, plan, data)
-        export_detector(plan, folder / "best.npz", artifact, Origin(sources, metrics, thresholds))
+        add_findings(artifact, metrics, thresholds)
     click.echo(json.dumps({"artifact": str(artifact), **metrics}, indent=2))
 
 
 @click.command()
-@click.option("--detector", default="shitu-detector", show_default=True, help="Name or folder.")
-@click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
+@click.option(
+    "--detector",
+    default="shitu-detector",
+    show_default=True,
+    help="Name or folder; `none` leaves it and the whole out.",
+)
+@click.option(
+    "--embedder",
+    default="shitu-embedder",
+    show_default=True,
+    help="Name or folder; `none` leaves it and the whole out.",
+)
 @DATA
+@click.option("--embedder-recipe", default="embedder-s", show_default=True, help="Whose exams the embedder takes.")
+@click.option("--detector-recipe", default="detector-s", show_default=True, help="Whose exams the detector takes.")
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
+@click.option("--scenes", type=click.IntRange(1), help="Scenes that the whole pipeline is measured on; default 60.")
 @click.option(
     "--baselines", is_flag=True, help="Colour histograms, the untrained network and the teacher take the same exams."
 )
-def evaluate(detector: str, embedder: str, data: Path | None, baselines: bool) -> None:
+def evaluate(
+    detector: str,
+    embedder: str,
+    data: Path | None,
+    embedder_recipe: str,
+    detector_recipe: str,
+    engine: str,
+    scenes: int | None,
+    baselines: bool,
+) -> None:
     """Measure artifacts on pictures never trained on: drawn ones, and photos where --data has them.
 
     recall@1 of the embedder, AP50 and AP50:95 of the detector, and the whole pipeline: photo in, labels out.
     """
     from models.artifacts import resolve
-    from models.training.evaluate import embedder_baselines, examine_detector, examine_embedder, examine_pipeline
+    from models.training.evaluate import (
+        PIPELINE_SCENES,
+        embedder_baselines,
+        examine_detector,
+        examine_embedder,
+        examine_pipeline,
+    )
     from models.training.recipe import EmbedderRecipe, load_recipe
     from models.training.train_detector import DetectorRecipe
 
+    figures = {}
     with _errors():
-        embedder_plan = load_recipe("embedder-s", EmbedderRecipe)
-        detector_plan = load_recipe("detector-s", DetectorRecipe)
-        figures = {
-            "embedder": examine_embedder(resolve(embedder), embedder_plan, data),
-            "detector": examine_detector(resolve(detector), detector_plan, data),
-            "pipeline": examine_pipeline(resolve(detector), resolve(embedder)),
-        }
-        if baselines:
-            figures |= embedder_baselines(embedder_plan, data)
+        embeds = None if embedder == "none" else resolve(embedder)
+        detects = None if detector == "none" else resolve(detector)
+        if embeds is not None:
+            embedder_plan = load_recipe(embedder_recipe, EmbedderRecipe)
+            figures["embedder"] = examine_embedder(embeds, embedder_plan, data, engine)
+            if baselines:
+                figures |= embedder_baselines(embedder_plan, data)
+        if detects is not None:
+            figures["detector"] = examine_detector(detects, load_recipe(detector_recipe, DetectorRecipe), data, engine)
+        if embeds is not None and detects is not None:
+            figures["pipeline"] = examine_pipeline(detects, embeds, engine, scenes=scenes or PIPELINE_SCENES)
     click.echo(json.dumps(figures, indent=2))
 
 
@@ -179,26 +215,25 @@ def _report(line: "Progress | DetectorProgress") -> None:
     sys.stdout.flush()
 
 
-class _prepared:  # noqa: N801  # reads as a function where it is used
-    """Tells at most every few seconds how far the preparation is."""
+def _tell_preparation() -> "Callable[[str, int, int], None]":
+    """A callback that tells, at most every few seconds, how far the preparation is."""
+    told = -TELL_EVERY_S
 
-    def __init__(self) -> None:
-        self._told = 0.0
-
-    def __call__(self, what: str, done: int, of: int) -> None:
+    def tell(what: str, done: int, of: int) -> None:
+        nonlocal told
         now = time.monotonic()
-        if done == of or now - self._told > 5:
-            self._told = now
+        if done == of or now - told > TELL_EVERY_S:
+            told = now
             click.echo(f"{what}: {done}/{of}")
             sys.stdout.flush()
 
+    return tell
 
-class _errors:  # noqa: N801  # reads as a phrase: with _errors()
+
+@contextmanager
+def _errors() -> "Iterator[None]":
     """Shows a ModelError as one line instead of a traceback."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, ModelError):
-            raise click.ClickException(f"{error.detail} ({error.code})") from error
+    try:
+        yield
+    except ModelError as error:
+        raise click.ClickException(f"{error.detail} ({error.code})") from error

@@ -1,21 +1,24 @@
 """Batches of augmented views, made by a process of their own and decided by (seed, rank, step) alone: a resumed run sees the same ones."""
 
 import multiprocessing
+from collections import deque
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.training.augment import augment
+from models.training.errors import TrainingError
 from models.training.pool import Pool, load_pool
-from models.training.recipe import EmbedderRecipe
+from models.training.recipe import EmbedderRecipe, Stage
 
 AHEAD = 3  # batches kept ready
+ENDING_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -43,44 +46,95 @@ class BatchMaker:
         # Within a source, classes are drawn evenly; between sources, by share.
         weight = shares[source_of_class] / counts[source_of_class]
         self._probability = weight / weight.sum()
+        drawn = int(np.count_nonzero(weight))
+        for stage in recipe.stages:
+            wanted = self._classes_of(stage)
+            if not 0 < wanted <= drawn:
+                raise TrainingError(
+                    f"batch {stage.batch} over {world} process(es) at {recipe.views_per_class} views a class asks for "
+                    f"{wanted} classes a step; there are {drawn}"
+                )
 
     def __call__(self, step: int) -> Batch:
         """The batch of this rank at `step`."""
         recipe, pool, stage = self.recipe, self.pool, self.recipe.stage_at(step)
         rng = np.random.default_rng([recipe.seed, self.rank, step])
-        classes = stage.batch // self.world // recipe.views_per_class
-        chosen = rng.choice(len(self._members), classes, replace=False, p=self._probability)
+        chosen = rng.choice(len(self._members), self._classes_of(stage), replace=False, p=self._probability)
         indices = np.concatenate([self._some_of(self._members[label], rng) for label in chosen])
         images = np.stack([augment(pool.views[i], stage.size_px, rng, pool.backgrounds) for i in indices])
         return Batch(
             images, pool.labels[indices], pool.targets[indices], pool.vectors[indices], pool.has_vector[indices]
         )
 
+    def _classes_of(self, stage: Stage) -> int:
+        return stage.batch // self.world // self.recipe.views_per_class
+
     def _some_of(self, members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         few = len(members) < self.recipe.views_per_class
         return rng.choice(members, self.recipe.views_per_class, replace=few)
 
 
-def batches(recipe: EmbedderRecipe, pool_folder: Path, first_step: int, rank: int, world: int) -> Generator[Batch, None, None]:
-    """Batches from `first_step` to the recipe's end. Closing the iterator ends the process behind it."""
+def batches(
+    recipe: EmbedderRecipe, pool_folder: Path, first_step: int, rank: int, world: int
+) -> Generator[Batch, None, None]:
+    """Batches from `first_step` to the recipe's end. Closing the iterator ends the process behind it.
+
+    Raises TrainingError if that process ends too early. It ends by itself when this one does, even by SIGKILL: each holds
+    only its own end of the pipe, so neither can wait for the other in vain.
+    """
     context = multiprocessing.get_context("spawn")
-    queue: Any = context.Queue(AHEAD)
-    process: SpawnProcess = context.Process(
-        target=_produce, args=(recipe, pool_folder, first_step, rank, world, queue), daemon=True
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_produce, args=(recipe, pool_folder, first_step, rank, world, sender), daemon=True, name="batches"
     )
     process.start()
+    sender.close()
     try:
         for _ in range(first_step, recipe.steps):
-            yield queue.get()
+            yield _received(receiver)
+    except (EOFError, OSError):  # OSError: in the middle of a batch
+        process.join()
+        raise TrainingError(
+            f"the process that makes the batches ended (exit code {process.exitcode}); call again to go on"
+        ) from None
     finally:
-        process.terminate()
+        receiver.close()  # which ends the process at its next batch
+        process.join(ENDING_S)
+        process.kill()
         process.join()
 
 
-def _produce(recipe: EmbedderRecipe, pool_folder: Path, first: int, rank: int, world: int, queue: Any) -> None:
+def _received(receiver: "Connection[object, Batch | TrainingError]") -> Batch:
+    message = receiver.recv()
+    if isinstance(message, TrainingError):
+        raise message
+    return message
+
+
+def _produce(
+    recipe: EmbedderRecipe,
+    pool_folder: Path,
+    first: int,
+    rank: int,
+    world: int,
+    sender: "Connection[Batch | TrainingError, object]",
+) -> None:
+    """Sends the batches in order, AHEAD of them in the making while the reader is busy."""
     import cv2
 
     cv2.setNumThreads(1)
-    make = BatchMaker(recipe, load_pool(pool_folder), rank, world)
-    for step in range(first, recipe.steps):
-        queue.put(make(step))
+    try:
+        make = BatchMaker(recipe, load_pool(pool_folder), rank, world)
+    except TrainingError as error:
+        sender.send(error)
+        return
+    with ThreadPoolExecutor(1) as maker:
+        waiting = deque(maker.submit(make, step) for step in range(first, min(first + AHEAD, recipe.steps)))
+        for step in range(first + AHEAD, recipe.steps + AHEAD):
+            try:
+                sender.send(waiting.popleft().result())
+            except BrokenPipeError:  # the reader is gone
+                maker.shutdown(cancel_futures=True)
+                return
+            if step < recipe.steps:
+                waiting.append(maker.submit(make, step))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import numpy as np
 import paddle
 from numpy.typing import NDArray
+
+from models.errors import ArtifactError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -33,14 +37,19 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read what `save` wrote."""
+        """Read what `save` wrote. Raises ArtifactError if there is no such file, or it is damaged or something else."""
         groups: dict[str, Arrays] = {}
-        with np.load(path, allow_pickle=False) as stored:
-            progress = json.loads(bytes(stored["progress"]))
-            for key in stored.files:
-                group, _, name = key.partition("/")
-                if name:
-                    groups.setdefault(group, {})[name] = stored[key]
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                progress = json.loads(bytes(stored["progress"]))
+                for key in stored.files:
+                    group, _, name = key.partition("/")
+                    if name:
+                        groups.setdefault(group, {})[name] = stored[key]
+        except FileNotFoundError as error:
+            raise ArtifactError(f"there is no checkpoint {path}", "artifact_missing") from error
+        except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ArtifactError(f"{path} is damaged, or no checkpoint") from error
         return cls(groups, progress)
 
 

@@ -1,11 +1,14 @@
 """Measures artifacts: exported programs, on pictures that their recipes never trained on, beside the baselines."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import paddle
 from numpy.typing import NDArray
+from paddle import nn
 
+from models.boxes import iou
 from models.detector import Detector
 from models.embedder import Embedder
 from models.gallery import Gallery
@@ -19,10 +22,20 @@ from models.training.recipe import EmbedderRecipe
 from models.training.scenes import render_scene
 from models.training.teachers import PooledFeatures
 from models.training.train_detector import DetectorRecipe, exam_pictures
+from models.training.train_embedder import build_embedder, embed_with, normalize
 
 Figures = dict[str, float]
 PIPELINE_PRODUCTS, PIPELINE_SCENES = 60, 60
+STRANGERS = 150  # drawn products that the similarity threshold is set by
 MATCH_IOU = 0.5
+
+
+@dataclass(frozen=True)
+class LabelledItem:
+    """An item of a gallery that lives in memory only."""
+
+    id: str
+    label: str
 
 
 def examine_embedder(artifact: Path, recipe: EmbedderRecipe, data: Path | None, engine: str = "auto") -> Figures:
@@ -37,17 +50,13 @@ def examine_detector(artifact: Path, recipe: DetectorRecipe, data: Path | None, 
     exams = [exam for exam in recipe.exams if exam.kind == "rendered" or data is not None]
     figures: Figures = {}
     for exam in exams:
-        for name, value in evaluate_detector(detector.raw, exam_pictures(exam, recipe, data)).items():
+        for name, value in evaluate_detector(detector.candidates, exam_pictures(exam, recipe, data)).items():
             figures[f"{exam.name} {name}"] = value
     return _rounded(figures)
 
 
 def embedder_baselines(recipe: EmbedderRecipe, data: Path | None) -> dict[str, Figures]:
     """The exams taken by colour histograms, by the same network untrained, and by the recipe's teacher."""
-    import paddle
-
-    from models.training.train_embedder import build_embedder, embed_with
-
     sheets = set_exams(recipe, data, recipe.deploy_px)
     paddle.seed(0)
     untrained = build_embedder(recipe.network)
@@ -62,76 +71,60 @@ def embedder_baselines(recipe: EmbedderRecipe, data: Path | None) -> dict[str, F
     return results
 
 
-def examine_pipeline(detector: Path, embedder: Path, engine: str = "auto") -> Figures:
+def examine_pipeline(
+    detector: Path,
+    embedder: Path,
+    engine: str = "auto",
+    *,
+    scenes: int = PIPELINE_SCENES,
+    products: int = PIPELINE_PRODUCTS,
+) -> Figures:
     """Photo in, labels out: scenes of drawn products never trained on, asked of a gallery of their packshots.
 
     `found`: share of products whose box (IoU >= 0.5) bears the right label. `right`: share of answers that do.
     """
-    recognize = Recognizer(Detector(detector, engine, threads=2), Embedder(embedder, engine, threads=2))
-    designs = [(str(seed), design_product(FIRST_EXAM_SEED + seed)) for seed in range(0, 4 * PIPELINE_PRODUCTS, 4)]
-    gallery = _gallery_of(recognize.embedder, designs)
+    embed = Embedder(embedder, engine, threads=2)
+    recognize = Recognizer(Detector(detector, engine, threads=2), embed)
+    designs = [(str(seed), design_product(FIRST_EXAM_SEED + seed)) for seed in range(0, 4 * products, 4)]
+    items = [LabelledItem(label, label) for label, _ in designs]
+    gallery = Gallery(items, embed([packshot(design, 256) for _, design in designs]), "exam", 1)
     options = RecognizeOptions(max_detections=10)
     rng = np.random.default_rng(11)
     asked = answered = right = 0
-    for _ in range(PIPELINE_SCENES):
+    for _ in range(scenes):
         chosen = [designs[i] for i in rng.choice(len(designs), 4, replace=False)]
         scene = render_scene(chosen, (480, 640), rng, count=4, scale=(0.25, 0.5))
         answers = recognize(scene.image, gallery, options).recognitions
         asked, answered = asked + len(scene.labels), answered + len(answers)
         for answer in answers:
-            right += any(
-                label == answer.label and _iou(box, answer.box) >= MATCH_IOU
-                for box, label in zip(scene.boxes, scene.labels, strict=True)
-            )
+            overlaps = iou(np.array([answer.box], np.float32), scene.boxes)[0]
+            own = np.array([label == answer.label for label in scene.labels])
+            right += bool((own & (overlaps >= MATCH_IOU)).any())
     return _rounded({"found": right / asked, "right": right / max(1, answered)})
 
 
-def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, engine: str = "auto") -> float:
+def suggest_similarity(
+    artifact: Path, recipe: EmbedderRecipe, engine: str = "auto", *, products: int = STRANGERS
+) -> float:
     """The threshold between strangers and acquaintances, on drawn products never trained on.
 
     The larger of: what 95 % of the best matches among strangers stay below, and 0.3; to two decimals.
     """
     embedder = Embedder(artifact, engine, threads=2)
-    count, size = 150, recipe.deploy_px
-    seeds = [FIRST_EXAM_SEED + 5000 + 12 * number for number in range(count)]  # a family each
-    views = [[on_grey(view) for view in product_views(seed, 2, size)] for seed in seeds]
+    seeds = [FIRST_EXAM_SEED + 5000 + 12 * number for number in range(products)]  # a family each
+    views = [[on_grey(view) for view in product_views(seed, 2, recipe.deploy_px)] for seed in seeds]
     asked, stored = embedder([pair[0] for pair in views]), embedder([pair[1] for pair in views])
     similarity = asked @ stored.T
     np.fill_diagonal(similarity, -1.0)
     return round(float(max(0.3, np.quantile(similarity.max(axis=1), 0.95))), 2)
 
 
-def _gallery_of(embedder: Callable[..., NDArray[np.float32]], designs: list[tuple[str, object]]) -> Gallery:
-    shots = [packshot(design, 256) for _, design in designs]  # type: ignore[arg-type]
-    items = [GalleryItem(label, label) for label, _ in designs]
-    return Gallery(items, embedder(shots), "exam", 1)
-
-
-class GalleryItem:
-    """An item with just an id and a label."""
-
-    def __init__(self, item_id: str, label: str) -> None:
-        self.id, self.label = item_id, label
-
-
-def _calibrate(network: object, images: NDArray[np.uint8]) -> None:
+def _calibrate(network: nn.Layer, images: NDArray[np.uint8]) -> None:
     """Give an untrained network's batch norms the statistics of these pictures; else its answers are all alike."""
-    import paddle
-
-    from models.training.train_embedder import normalize
-
-    network.train()  # type: ignore[attr-defined]
+    network.train()
     with paddle.no_grad():
         for _ in range(40):
-            network(paddle.to_tensor(normalize(images)))  # type: ignore[operator]
-
-
-def _iou(first: NDArray[np.float32], second: tuple[float, ...]) -> float:
-    x1, y1 = max(first[0], second[0]), max(first[1], second[1])
-    x2, y2 = min(first[2], second[2]), min(first[3], second[3])
-    overlap = max(0.0, float(x2 - x1)) * max(0.0, float(y2 - y1))
-    union = (first[2] - first[0]) * (first[3] - first[1]) + (second[2] - second[0]) * (second[3] - second[1]) - overlap
-    return overlap / max(float(union), 1e-9)
+            network(paddle.to_tensor(normalize(images)))
 
 
 def _rounded(figures: Figures) -> Figures:

@@ -4,7 +4,8 @@ The static program is Paddle's (`inference.json` + `inference.pdiparams`); `infe
 """
 
 import importlib.metadata
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.artifacts import write_manifest
+from models.artifacts import MANIFEST, write_manifest
 from models.engine import load_program
 from models.errors import ArtifactError
 from models.nets.lcnetv2 import fused
@@ -22,7 +23,7 @@ from models.nets.picodet import ServedPicoDet
 from models.training.checkpoint import Checkpoint, to_tensors
 from models.training.recipe import EmbedderRecipe, as_table
 from models.training.train_detector import DetectorRecipe, build_detector
-from models.training.train_embedder import build_embedder
+from models.training.train_embedder import build_embedder, load_weights
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 LICENCE = "Apache-2.0"
@@ -44,7 +45,8 @@ class Origin:
 def export_embedder(recipe: EmbedderRecipe, checkpoint: Path, folder: Path, origin: Origin) -> Path:
     """Write the embedder of `checkpoint` (a run's `best.npz`) as an artifact. Raises ArtifactError if an engine differs."""
     network = build_embedder(recipe.network)
-    steps = _load(network, checkpoint, "embedder")
+    steps = load_weights(network, checkpoint)
+    network.eval()
     serving = fused(network)
     size = recipe.deploy_px
     names = _save(serving, folder, "x", size, batched=True)
@@ -66,7 +68,7 @@ def export_embedder(recipe: EmbedderRecipe, checkpoint: Path, folder: Path, orig
 def export_detector(recipe: DetectorRecipe, checkpoint: Path, folder: Path, origin: Origin) -> Path:
     """The same for a main-body detector; its program ends before decoding and suppression, which are numpy's."""
     network = build_detector(recipe)
-    steps = _load(network, checkpoint, "detector")
+    steps = _load_detector(network, checkpoint)
     network.eval()
     serving = ServedPicoDet(network)
     serving.eval()
@@ -89,9 +91,18 @@ def export_detector(recipe: DetectorRecipe, checkpoint: Path, folder: Path, orig
     return folder
 
 
-def _load(network: nn.Layer, checkpoint: Path, group: str) -> int:
+def add_findings(folder: Path, metrics: Mapping[str, float], thresholds: Mapping[str, float]) -> None:
+    """Write what was measured of an exported program into its manifest."""
+    table = json.loads((folder / MANIFEST).read_bytes())
+    kept = {key: value for key, value in table.items() if key not in ("schema", "files")}
+    write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds})
+
+
+def _load_detector(network: nn.Layer, checkpoint: Path) -> int:
     stored = Checkpoint.load(checkpoint)
-    missing, unexpected = network.set_state_dict(to_tensors(stored.groups[group]))
+    if "detector" not in stored.groups:
+        raise ArtifactError(f"{checkpoint} holds no detector")
+    missing, unexpected = network.set_state_dict(to_tensors(stored.groups["detector"]))
     if missing or unexpected:
         raise ArtifactError(
             f"{checkpoint.name} holds another network: missing {missing[:3]}, unexpected {unexpected[:3]}"
@@ -104,6 +115,7 @@ def _save(serving: nn.Layer, folder: Path, name: str, size: int, *, batched: boo
     import paddle2onnx
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)  # an older program's says nothing of this one
     spec = paddle.static.InputSpec([None if batched else 1, 3, size, size], "float32", name=name)
     prefix = folder / "inference"
     paddle.jit.save(serving, str(prefix), input_spec=[spec])

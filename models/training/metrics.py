@@ -14,10 +14,10 @@ def recall_at_1(queries: Embeddings, query_labels: Labels, gallery: Embeddings, 
 
 
 def leave_one_out_recall_at_1(embeddings: Embeddings, labels: Labels) -> float:
-    """Each row asks all others. Rows whose label stands alone have no right answer and are not asked."""
+    """Each row asks all others. Rows whose label stands alone have no right answer and are not asked; NaN if all do."""
     similarity = embeddings @ embeddings.T
     np.fill_diagonal(similarity, -np.inf)
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     asked = counts[inverse] > 1
     right = labels[similarity.argmax(axis=1)] == labels
-    return float(right[asked].mean())
+    return float(right[asked].mean()) if asked.any() else float("nan")

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 
+MOST_TOLD = 50  # bad lines of a list, one by one
+
 
 class DatasetError(ModelError):
     """A list file has bad lines, or pictures are missing or broken."""
@@ -30,24 +32,31 @@ def read_list(root: Path, file: str, delimiter: str = "\t") -> list[Photo]:
     try:
         lines = (root / file).read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise DatasetError(f"no list file {file} in {root.name}") from error
+        raise DatasetError(f"no list file {root / file}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file} is not UTF-8 text") from error
     photos, faults = [], []
     for number, line in enumerate(lines, 1):
         fields = line.split(delimiter)
         if len(fields) < 2:
             faults.append(f"line {number}: expected path{delimiter!r}label")
+        elif not fields[1].strip():
+            faults.append(f"line {number}: no label")
         elif not (root / fields[0]).is_file():
             faults.append(f"line {number}: no file {fields[0]}")
         else:
             photos.append(Photo(root / fields[0], fields[0], fields[1].strip()))
     if faults:
-        raise DatasetError(f"{file}: {len(faults)} bad lines: " + "; ".join(faults[:20]))
+        more = f"; and {len(faults) - MOST_TOLD} more" if len(faults) > MOST_TOLD else ""
+        raise DatasetError(f"{file}: {len(faults)} bad line(s): " + "; ".join(faults[:MOST_TOLD]) + more)
+    if not photos:
+        raise DatasetError(f"{file} names no photos")
     return photos
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """The picture as (H, W, 3) RGB, turned upright as its EXIF says."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)  # None, not an error, for what it can't read
     if bgr is None:
         raise DatasetError(f"{path.name} is not a picture")
     return np.ascontiguousarray(np.asarray(bgr, np.uint8)[:, :, ::-1])

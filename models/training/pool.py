@@ -6,20 +6,23 @@ training, on disk (memory-mapped, so that several processes share it), and each 
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.training.designs import design_product
-from models.training.photos import Photo, held_out, read_list, read_rgb
+from models.training.errors import TrainingError
+from models.training.photos import DatasetError, Photo, held_out, read_list, read_rgb
 from models.training.products import render_product
-from models.training.recipe import EmbedderRecipe, ViewSource
+from models.training.recipe import EmbedderRecipe, ViewSource, as_table
 from models.training.teachers import teacher_targets, unit_rows
 
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -48,11 +51,18 @@ class Pool:
 def build_pool(recipe: EmbedderRecipe, data: Path | None, folder: Path, progress: Progress, processes: int = 1) -> None:
     """Make the pool of a recipe in `folder`. An interrupted build starts again; a finished one is kept.
 
-    `data` is the folder that list sources and the teacher are relative to.
+    `data` is the folder that list sources and the teacher are relative to. Raises DatasetError, ArtifactError (the teacher),
+    and TrainingError if the folder holds the pool of another recipe.
     """
     done = folder / "pool.json"
+    made_from = json.loads(json.dumps(_ingredients(recipe)))
     if done.exists():
+        kept = json.loads(done.read_text(encoding="utf-8"))
+        if kept.get("made_from", made_from) != made_from:
+            raise TrainingError(f"{folder} was made from another recipe; choose another --out or remove it")
         return
+    if recipe.teacher.model and data is None:
+        raise DatasetError(f"the recipe's teacher {recipe.teacher.model!r} needs a data folder (--data)")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     total = sum(_count(source, data) for source in recipe.data)
@@ -75,7 +85,8 @@ def build_pool(recipe: EmbedderRecipe, data: Path | None, folder: Path, progress
     np.savez(folder / "labels.npz", labels=labels, sources=sources, backgrounds=backgrounds)
     _save_targets(recipe, data, folder, views, vectors, progress)
     views.flush()
-    done.write_text(json.dumps({"views": total, "classes": first_label}), encoding="utf-8")
+    told = {"views": total, "classes": first_label, "made_from": made_from}
+    done.write_text(json.dumps(told), encoding="utf-8")
 
 
 def load_pool(folder: Path) -> Pool:
@@ -113,10 +124,17 @@ def fit(view: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 def training_photos(source: ViewSource, data: Path | None) -> list[Photo]:
     """The photos of a list source that may be trained on."""
     if data is None:
-        raise FileNotFoundError(f"the recipe's source {source.name!r} needs a data folder (--data)")
+        raise DatasetError(f"the recipe's source {source.name!r} needs a data folder (--data)")
     photos = read_list(data / source.root, source.file, source.delimiter)
     hidden = held_out(photos) if source.holdout else set()
     return [photo for photo in photos if photo.label not in hidden]
+
+
+def _ingredients(recipe: EmbedderRecipe) -> dict[str, Any]:
+    """What of a recipe decides its pool; the shares of a batch do not."""
+    table = as_table(recipe)
+    sources = [{key: value for key, value in source.items() if key != "share"} for source in table["data"]]
+    return {"data": sources, "teacher": table["teacher"], "pool_px": recipe.pool_px, "seed": recipe.seed}
 
 
 def _count(source: ViewSource, data: Path | None) -> int:
@@ -131,11 +149,9 @@ View = tuple[NDArray[np.uint8], str, NDArray[np.float32] | None]
 def _views(source: ViewSource, data: Path | None, size: int, seed: int, processes: int) -> Iterator[View]:
     if source.kind == "rendered":
         seeds = range(source.first_seed, source.first_seed + source.products)
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
-            jobs = executor.map(product_views, seeds, [source.views] * len(seeds), [size] * len(seeds), chunksize=16)
-            for product, views in zip(seeds, jobs, strict=True):
-                for view in views:
-                    yield view, str(product), None
+        for product, views in zip(seeds, _drawn(seeds, source.views, size, processes), strict=True):
+            for view in views:
+                yield view, str(product), None
         return
     vectors = _known_vectors(source, data)
     for number, photo in enumerate(training_photos(source, data)):
@@ -146,6 +162,14 @@ def _views(source: ViewSource, data: Path | None, size: int, seed: int, processe
             opaque = np.full((size, size, 1), 255, np.uint8)
             vector = vectors.get(photo.name) if crop * 2 < source.crops else None
             yield np.concatenate([fit(part, size), opaque], axis=2), photo.label, vector
+
+
+def _drawn(seeds: range, views: int, size: int, processes: int) -> Iterator[list[NDArray[np.uint8]]]:
+    if processes == 1:
+        yield from (product_views(seed, views, size) for seed in seeds)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
+        yield from executor.map(product_views, seeds, [views] * len(seeds), [size] * len(seeds), chunksize=16)
 
 
 def _random_crop(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -163,9 +187,12 @@ def _random_crop(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
 def _known_vectors(source: ViewSource, data: Path | None) -> dict[str, NDArray[np.float32]]:
     if not source.vectors or data is None:
         return {}
-    with np.load(data / source.vectors, allow_pickle=False) as stored:
-        rows = unit_rows(stored["embedding"].astype(np.float32))
-        return dict(zip((str(path) for path in stored["path"]), rows, strict=True))
+    try:
+        with np.load(data / source.vectors, allow_pickle=False) as stored:
+            rows = unit_rows(stored["embedding"].astype(np.float32))
+            return dict(zip((str(path) for path in stored["path"]), rows, strict=True))
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{data / source.vectors} is no .npz with `path` and `embedding`") from error
 
 
 def _is_photo(recipe: EmbedderRecipe, sources: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import tomllib
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,9 @@ class EmbedderNetwork:
     embedding_size: int = 512
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check("kind", self.kind, ("v1", "v2"))
+
 
 @dataclass(frozen=True)
 class ViewSource:
@@ -50,6 +52,9 @@ class ViewSource:
     vectors: str = ""  # .npz with `path` and `embedding`: known embeddings of these very photos, a second target
     share: float = 1.0  # of a batch, relative to the other sources
 
+    def __post_init__(self) -> None:
+        _check("kind", self.kind, ("rendered", "list"))
+
 
 @dataclass(frozen=True)
 class Exam:
@@ -62,6 +67,9 @@ class Exam:
     file: str = ""
     gallery_file: str = ""
     delimiter: str = "\t"
+
+    def __post_init__(self) -> None:
+        _check("kind", self.kind, ("rendered", "held_out", "lists"))
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,14 @@ class EmbedderRecipe:
     loss: EmbedderLoss = field(default_factory=EmbedderLoss)
     optimizer: Optimizer = field(default_factory=Optimizer)
 
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise RecipeError("'data' has no source")
+        if not self.stages or any(stage.steps < 1 for stage in self.stages):
+            raise RecipeError("'stages' needs a stage, each of a step or more")
+        if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
+            raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
+
     @property
     def steps(self) -> int:
         """All optimiser steps, over all stages."""
@@ -156,7 +172,7 @@ def load_recipe(name_or_path: str, kind: type[R]) -> R:
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES_DIR.glob("*.toml")))
         raise RecipeError(f"no recipe {name_or_path!r}; bundled ones: {known}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path.name}: {error}") from error
     return _build(kind, table, path.name)
 
@@ -166,28 +182,41 @@ def as_table(recipe: Any) -> dict[str, Any]:
     return dataclasses.asdict(recipe)
 
 
+def _check(key: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise RecipeError(f"{key!r} must be one of {', '.join(known)}, not {value!r}")
+
+
 def _build(kind: type[R], table: dict[str, Any], where: str) -> R:
     hints = typing.get_type_hints(kind)
-    unknown = sorted(set(table) - set(hints))
-    if unknown:
+    if unknown := sorted(set(table) - set(hints)):
         raise RecipeError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(hints)}")
     values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    if missing := [key for key in _required(kind) if key not in values]:
+        raise RecipeError(f"{where}: the key {missing[0]!r} is missing")
     try:
         return kind(**values)
-    except TypeError as error:
-        raise RecipeError(f"{where}: {error}") from error
+    except RecipeError as error:  # what the dataclass itself checks
+        raise RecipeError(f"{where}: {error.detail}") from error
+
+
+def _required(kind: Any) -> list[str]:
+    missing = dataclasses.MISSING
+    return [f.name for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing]
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _build(typing.cast(type[Any], hint), value, where)
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
+    if dataclasses.is_dataclass(hint):
+        raise RecipeError(f"{where}: expected a table, got {value!r}")
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise RecipeError(f"{where}: expected a list, got {value!r}")
         item = typing.get_args(hint)[0]
         return tuple(_convert(item, element, f"{where}[{index}]") for index, element in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, types.UnionType):
-        raise TypeError(f"{where}: recipes have no optional values")
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise RecipeError(f"{where}: expected {hint.__name__}, got {value!r}")
     return value

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.errors import ModelError
+from models.errors import ArtifactError
 from models.nets.embedding import EmbedderV1, EmbedderV2
 from models.training.batches import Batch, batches
 from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
 from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.errors import TrainingError
 from models.training.exams import examine, set_exams
 from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
 from models.training.pool import build_pool, load_pool
@@ -26,13 +28,7 @@ from models.training.schedule import MovingAverage, cosine_learning_rate
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
-SAVE_EVERY = 250  # steps
-
-
-class TrainingError(ModelError):
-    """A run can't go on: its loss is not a number, or its checkpoint belongs to another recipe."""
-
-    code = "training_failed"
+SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def train_embedder(
     A new run starts from the embedder weights of `init` (another run's `best.npz`) if given, else from random ones.
 
     `data` is the folder that the recipe's photo sources are relative to. `stop_after` ends the run early after that
-    many steps in all, as a kill would, but with a checkpoint. Raises TrainingError, RecipeError, DatasetError.
+    many steps in all, as a kill would, but with a checkpoint. Raises TrainingError, DatasetError, ArtifactError.
     """
     keep_freed_memory()
     group = Group.from_environment()
@@ -122,54 +118,71 @@ def train_embedder(
         optimizer = make_optimizer(student, recipe)
     accelerate(student, threads)
     if init is not None:
-        student.embedder.set_state_dict(to_tensors(Checkpoint.load(init).groups["embedder"]))
+        load_weights(student.embedder, init)
     average = MovingAverage(student.embedder, recipe.optimizer.ema_decay)
     first, best = _resume(out / "last.npz", recipe, student, optimizer, average)
     judge = build_embedder(recipe.network)
     accelerate(judge, threads)
     sheets = set_exams(recipe, data, recipe.deploy_px) if group.rank == 0 else []
     last = min(recipe.steps, stop_after or recipe.steps)
+    if group.rank == 0:
+        _forget_after(out / "curve.jsonl", first)
     clock, images, means = time.monotonic(), 0, _Means()
-    source = batches(recipe, out / "pool", first, group.rank, group.size)
-    for step, batch in zip(range(first, last), source, strict=False):
-        optimizer.set_lr(
-            cosine_learning_rate(step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps)
-        )
-        student.train()
-        parts = losses_of(student, recipe, batch, step)
-        total = sum(parts.values(), paddle.zeros([]))
-        if not np.isfinite(float(total)):
-            raise TrainingError(f"the loss is {float(total)} at step {step}; lower learning_rate or see the data")
-        total.backward()
-        group.average_gradients(student)
-        optimizer.step()
-        optimizer.clear_grad()
-        average.update(student.embedder, step)
-        means.add(parts)
-        images += len(batch.labels) * group.size
-        done = step + 1
-        examined = done % recipe.evaluate_every == 0 or done == last
-        if group.rank == 0 and (examined or done % 50 == 0):
-            exams: dict[str, float] = {}
-            rate = images / (time.monotonic() - clock)
-            if examined:
-                judge.set_state_dict(average.values)
-                exams = examine(embed_with(judge), sheets)
-                score = float(np.mean([exams[name] for name in recipe.select_by or exams])) if exams else float(done)
-                if score >= best:
-                    best = score
-                    network = to_arrays(average.values)
-                    Checkpoint({"embedder": network}, {"step": done, "exams": exams}).save(out / "best.npz")
-            left_s = sum(recipe.stage_at(later).batch for later in range(done, last)) / rate
-            line = Progress(done, recipe.steps, means.take(), rate, left_s, exams)
-            _log(out / "curve.jsonl", line)
-            report(line)
-            if examined:  # the exams' time is not the training's
-                clock, images = time.monotonic(), 0
-        if group.rank == 0 and (done % SAVE_EVERY == 0 or done == last):
-            _save(out / "last.npz", recipe, student, optimizer, average, done, best)
-    source.close()
+    with closing(batches(recipe, out / "pool", first, group.rank, group.size)) as source:
+        for step, batch in zip(range(first, last), source, strict=False):
+            if recipe.network.dropout:  # a resumed run drops the same as an uninterrupted one
+                paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)
+            optimizer.set_lr(
+                cosine_learning_rate(step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps)
+            )
+            student.train()
+            parts = losses_of(student, recipe, batch, step)
+            total = sum(parts.values(), paddle.zeros([]))
+            if not np.isfinite(float(total)):
+                raise TrainingError(f"the loss is {float(total)} at step {step}; lower learning_rate or see the data")
+            total.backward()
+            group.average_gradients(student)
+            optimizer.step()
+            optimizer.clear_grad()
+            average.update(student.embedder, step)
+            means.add(parts)
+            images += len(batch.labels) * group.size
+            done = step + 1
+            examined = done % recipe.evaluate_every == 0 or done == last
+            if group.rank == 0 and (examined or done % REPORT_EVERY == 0):
+                exams: dict[str, float] = {}
+                rate = images / (time.monotonic() - clock)
+                if examined:
+                    judge.set_state_dict(average.values)
+                    exams = examine(embed_with(judge), sheets)
+                    asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
+                    score = float(np.mean(asked)) if asked else float(done)
+                    if score >= best:
+                        best = score
+                        network = to_arrays(average.values)
+                        Checkpoint({"embedder": network}, {"step": done, "exams": exams}).save(out / "best.npz")
+                left_s = sum(recipe.stage_at(later).batch for later in range(done, last)) / rate
+                line = Progress(done, recipe.steps, means.take(), rate, left_s, exams)
+                _log(out / "curve.jsonl", line)
+                report(line)
+                if examined:  # the exams' time is not the training's
+                    clock, images = time.monotonic(), 0
+            if group.rank == 0 and (examined or done % SAVE_EVERY == 0):
+                _save(out / "last.npz", recipe, student, optimizer, average, done, best)
     return out / "best.npz"
+
+
+def load_weights(embedder: nn.Layer, path: Path) -> int:
+    """Put the weights of a run's `best.npz` into `embedder`; returns the step they are of. Raises ArtifactError."""
+    stored = Checkpoint.load(path)
+    if "embedder" not in stored.groups:
+        raise ArtifactError(f"{path} holds no embedder")
+    arrays, own = stored.groups["embedder"], embedder.state_dict()
+    odd = sorted(set(arrays) ^ set(own)) or [name for name in own if list(own[name].shape) != list(arrays[name].shape)]
+    if odd:
+        raise ArtifactError(f"{path} holds another network than the recipe's; they differ in {odd[0]!r}")
+    embedder.set_state_dict(to_tensors(arrays))
+    return int(stored.progress["step"])
 
 
 def make_optimizer(student: Student, recipe: EmbedderRecipe) -> paddle.optimizer.Optimizer:
@@ -229,7 +242,7 @@ def _resume(
     if not path.exists():
         return 0, -1.0
     checkpoint = Checkpoint.load(path)
-    if checkpoint.progress["recipe"] != json.loads(json.dumps(as_table(recipe))):
+    if checkpoint.progress.get("recipe") != json.loads(json.dumps(as_table(recipe))):
         raise TrainingError(f"{path} belongs to another recipe; choose another --out or remove it")
     student.set_state_dict(to_tensors(checkpoint.groups["student"]))
     optimizer.set_state_dict(to_tensors(checkpoint.groups["optimizer"]))
@@ -252,6 +265,20 @@ def _save(
         "average": to_arrays(average.values),
     }
     Checkpoint(groups, {"step": step, "best": best, "recipe": as_table(recipe)}).save(path)
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Take back the lines of a curve that a killed run wrote after its last checkpoint."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:  # cut off in the middle
+            continue
+    path.write_text("".join(kept), encoding="utf-8")
 
 
 def _log(path: Path, line: Progress) -> None:
