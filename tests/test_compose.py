@@ -1,7 +1,7 @@
 """The compose file and the Dockerfile: well formed, and every name in them exists here.
 
-No container engine runs in the tests. So the file is held against a strict schema of our own (the part of the Compose
-specification that it uses: a misspelt key fails), its settings are loaded by the real loader, its commands are parsed by
+No container engine runs in the tests. So the file is held against the Compose specification's schema, and
+against a stricter one of our own for the part that it uses (a misspelt key fails), its settings are loaded by the real loader, its commands are parsed by
 the real command line, and the bucket is made on a real S3 server.
 """
 
@@ -100,6 +100,15 @@ def environment(service: str, **env: str) -> dict[str, str]:
 def seconds(duration: str) -> float:
     units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
     return sum(float(number) * units[unit] for number, unit in re.findall(r"(\d+)(ms|s|m|h)", duration))
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_compose_specification_accepts_the_file(tmp_path: Path, damaged: bool) -> None:
+    services = {**COMPOSE["services"], "web": {**COMPOSE["services"]["web"], "restart": 3 if damaged else "always"}}
+    file = tmp_path / "docker-compose.yml"
+    file.write_text(yaml.safe_dump({**COMPOSE, "services": services}), encoding="utf-8")
+    command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file))
+    assert (subprocess.run(command, capture_output=True, check=False).returncode != 0) == damaged
 
 
 def test_the_file_fits_the_schema() -> None:
