@@ -15,23 +15,21 @@ def cosine_learning_rate(step: int, total_steps: int, peak: float, warmup_steps:
 
 
 class MovingAverage:
-    """Exponential moving average of a network's parameters; batch statistics are taken as they stand.
+    """Exponential moving average of a network: its parameters, and its batch statistics with them.
 
-    The decay grows from 0 with the step, min(decay, (1 + t) / (10 + t)), so that early weights are soon forgotten.
+    The averaged weights see other activations than the trained ones, so the statistics are averaged too; those of the
+    last step would shift every embedding. The decay grows from 0 with the step, min(decay, (1 + t) / (10 + t)), so that
+    early weights are soon forgotten.
     """
 
     def __init__(self, network: nn.Layer, decay: float) -> None:
         self.decay = decay
         self.values = {name: tensor.clone().detach() for name, tensor in network.state_dict().items()}
-        self._trained = {name for name, parameter in network.named_parameters() if not parameter.stop_gradient}
 
     @paddle.no_grad()
     def update(self, network: nn.Layer, step: int) -> None:
         """Take in the weights after optimiser step `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, tensor in network.state_dict().items():
-            if name in self._trained:
-                self.values[name].scale_(decay)
-                self.values[name].add_(tensor.detach() * (1.0 - decay))
-            else:
-                self.values[name] = tensor.clone().detach()
+            self.values[name].scale_(decay)
+            self.values[name].add_(tensor.detach() * (1.0 - decay))
