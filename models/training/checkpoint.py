@@ -40,7 +40,7 @@ class Checkpoint:
         """Read what `save` wrote. Raises ArtifactError if there is no such file, or it is damaged or something else."""
         groups: dict[str, Arrays] = {}
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 progress = json.loads(bytes(stored["progress"]))
                 for key in stored.files:
                     group, _, name = key.partition("/")

@@ -26,7 +26,7 @@ from models.training.train_embedder import build_embedder, embed_with, normalize
 
 Figures = dict[str, float]
 PIPELINE_PRODUCTS, PIPELINE_SCENES = 60, 60
-STRANGERS = 150  # drawn products that the similarity threshold is set by
+STRANGERS = 150  # drawn products, at most, that the similarity threshold is set by
 MATCH_IOU = 0.5
 
 
@@ -103,14 +103,14 @@ def examine_pipeline(
     return _rounded({"found": right / asked, "right": right / max(1, answered)})
 
 
-def suggest_similarity(
-    artifact: Path, recipe: EmbedderRecipe, engine: str = "auto", *, products: int = STRANGERS
-) -> float:
+def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, engine: str = "auto") -> float:
     """The threshold between strangers and acquaintances, on drawn products never trained on.
 
     The larger of: what 95 % of the best matches among strangers stay below, and 0.3; to two decimals.
     """
     embedder = Embedder(artifact, engine, threads=2)
+    examined = max((exam.products for exam in recipe.exams), default=0)
+    products = min(STRANGERS, examined or STRANGERS)
     seeds = [FIRST_EXAM_SEED + 5000 + 12 * number for number in range(products)]  # a family each
     views = [[on_grey(view) for view in product_views(seed, 2, recipe.deploy_px)] for seed in seeds]
     asked, stored = embedder([pair[0] for pair in views]), embedder([pair[1] for pair in views])

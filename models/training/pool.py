@@ -91,16 +91,16 @@ def build_pool(recipe: EmbedderRecipe, data: Path | None, folder: Path, progress
 
 def load_pool(folder: Path) -> Pool:
     """Open what `build_pool` made."""
-    labels, targets = np.load(folder / "labels.npz"), np.load(folder / "targets.npz")
-    return Pool(
-        views=np.load(folder / "views.npy", mmap_mode="r"),
-        labels=labels["labels"],
-        sources=labels["sources"],
-        targets=targets["targets"],
-        vectors=targets["vectors"],
-        has_vector=targets["has_vector"],
-        backgrounds=labels["backgrounds"],
-    )
+    with np.load(folder / "labels.npz") as labels, np.load(folder / "targets.npz") as targets:
+        return Pool(
+            views=np.load(folder / "views.npy", mmap_mode="r"),
+            labels=labels["labels"],
+            sources=labels["sources"],
+            targets=targets["targets"],
+            vectors=targets["vectors"],
+            has_vector=targets["has_vector"],
+            backgrounds=labels["backgrounds"],
+        )
 
 
 def on_grey(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
