@@ -4,6 +4,7 @@ import io
 import json
 import secrets
 import shutil
+import sys
 import threading
 import time
 from base64 import b64encode
@@ -55,7 +56,7 @@ class Answer:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("var/demo"), show_default=True)
 def demo(out: Path) -> None:
     """Show the whole service at work on drawn products. Exits 0 only if every answer is right."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     started = time.monotonic()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -166,7 +167,7 @@ class Receiver:
 
 
 def _walk(base_url: str, receiver: Receiver, console: Console, out: Path) -> list[Answer]:
-    designs = [design_product(FIRST_SEED + 4 * number + number % 4) for number in range(PRODUCTS)]
+    designs = [design_product(FIRST_SEED + 12 * number + number % 12) for number in range(PRODUCTS)]
     names = [f"{design.brand} {design.flavour} {design.kind}" for design in designs]
     console.print(f"[bold]2[/]  enrolling {PRODUCTS} products in the gallery '{GALLERY}' through {base_url}")
     _post(base_url, "/v1/galleries", json={"name": GALLERY})
@@ -181,7 +182,7 @@ def _walk(base_url: str, receiver: Receiver, console: Console, out: Path) -> lis
     jobs = []
     for number in range(PHOTOS):
         chosen = [(names[i], designs[i]) for i in rng.choice(PRODUCTS, 3, replace=False)]
-        scene = render_scene(chosen, PHOTO_SIZE, rng, count=3, scale=(0.3, 0.55), clutter=0.4, occlusion=0.0)
+        scene = render_scene(chosen, PHOTO_SIZE, rng, count=3, scale=(0.35, 0.6), clutter=0.4, occlusion=0.0)
         upload = {"image": (f"photo-{number}.png", _png(scene.image), "image/png")}
         form = {"gallery": GALLERY, "webhook_url": receiver.url}
         jobs.append((scene, _post(base_url, "/v1/recognitions", files=upload, data=form)))
@@ -195,7 +196,7 @@ def _walk(base_url: str, receiver: Receiver, console: Console, out: Path) -> lis
 
 def _show(answers: list[Answer], console: Console) -> None:
     table = Table(title="What the service answered")
-    for column in ("image", "box", "label", "similarity", "confidence", "decode / detect / embed / search, ms"):
+    for column in ("image", "box", "label", "similarity", "confidence", "decode / detect / embed / search ms"):
         table.add_column(column, justify="left" if column in ("image", "label") else "right")
     for answer in answers:
         result, name = answer.job["result"], answer.job["request"]["image"]["name"]
