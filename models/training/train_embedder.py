@@ -112,7 +112,7 @@ def train_embedder(
     group.wait()
     pool = load_pool(out / "pool")
     paddle.seed(recipe.seed)
-    # The optimiser keeps its state by parameter name: the guard gives each run the same names, whatever ran before.
+    # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
         student = Student(recipe, pool.classes, pool.vectors.shape[1])
         optimizer = make_optimizer(student, recipe)
@@ -128,7 +128,8 @@ def train_embedder(
     if group.rank == 0:
         _forget_after(out / "curve.jsonl", first)
     clock, images, means = time.monotonic(), 0, _Means()
-    with closing(batches(recipe, out / "pool", first, group.rank, group.size)) as source:
+    source = batches(recipe, out / "pool", first, group.rank, group.size)
+    with closing(source), paddle.utils.unique_name.guard():
         for step, batch in zip(range(first, last), source, strict=False):
             if recipe.network.dropout:  # a resumed run drops the same as an uninterrupted one
                 paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)
@@ -150,6 +151,7 @@ def train_embedder(
             done = step + 1
             examined = done % recipe.evaluate_every == 0 or done == last
             if group.rank == 0 and (examined or done % REPORT_EVERY == 0):
+                _require_numbers(student, done)
                 exams: dict[str, float] = {}
                 rate = images / (time.monotonic() - clock)
                 if examined:
@@ -265,6 +267,13 @@ def _save(
         "average": to_arrays(average.values),
     }
     Checkpoint(groups, {"step": step, "best": best, "recipe": as_table(recipe)}).save(path)
+
+
+def _require_numbers(student: Student, step: int) -> None:
+    """Raises TrainingError for weights that are NaN, which Paddle's `relu` turns to 0 and a finite loss may hide."""
+    for name, parameter in student.named_parameters():
+        if not bool(paddle.isfinite(parameter).all()):
+            raise TrainingError(f"{name} holds no numbers at step {step}; lower learning_rate or see the data")
 
 
 def _forget_after(path: Path, step: int) -> None:
