@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from models.boxes import iou
+
 Array = NDArray[np.float32]
 FAR = np.float32(1e5)  # cost of a cell that is in the box or near its centre, but not both
 
@@ -57,16 +59,6 @@ def boxes_of(cells: Cells, distances: Array) -> Array:
     return np.concatenate([cells.centres - pixels[..., :2], cells.centres + pixels[..., 2:]], axis=-1)
 
 
-def pairwise_iou(a: Array, b: Array) -> Array:
-    """(A, 4) and (B, 4) boxes -> (A, B) intersection over union, in their precision; empty boxes overlap nothing."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=2)
-    area_a, area_b = (np.prod(np.clip(box[:, 2:] - box[:, :2], 0, None), axis=1) for box in (a, b))
-    union = area_a[:, None] + area_b[None, :] - common
-    return np.asarray(common / np.maximum(union, 1e-9), a.dtype)
-
-
 def assign(
     scores: Array,
     predicted: Array,
@@ -87,7 +79,7 @@ def assign(
         return Assignment(nothing, nothing, np.zeros(0, np.float32))
     inside, central = _inside(cells, boxes), _central(cells, boxes, centre_radius)
     possible = np.flatnonzero((inside | central).any(axis=1))
-    ious = pairwise_iou(predicted[possible], boxes)  # (Q, G)
+    ious = iou(predicted[possible], boxes)  # (Q, G)
     cost = _score_cost(scores[possible, None], ious) - iou_weight * np.log(ious + 1e-8)
     cost += np.where(inside[possible] & central[possible], np.float32(0), FAR)
     wanted = np.zeros(cost.shape, bool)

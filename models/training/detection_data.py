@@ -192,25 +192,24 @@ def vary(picture: Picture, size_px: int, rng: np.random.Generator, variation: Va
     """One random view: zoomed, shifted, flipped, re-lit; of size_px x size_px."""
     height, width = picture.image.shape[:2]
     zoom = np.exp(rng.uniform(*np.log(variation.zoom)))
-    stretch = np.exp(rng.uniform(-0.5, 0.5) * np.log(variation.aspect) * 2)
+    stretch = np.exp(rng.uniform(-1.0, 1.0) * np.log(variation.aspect))
     scale = np.array([zoom * stretch / width, zoom / stretch / height]) * size_px
     spare = size_px - scale * (width, height)  # negative: the view shows a part
     shift = rng.uniform(0.0, 1.0, 2) * spare
-    if rng.random() < variation.flip:
-        matrix = np.array([[-scale[0], 0, size_px - 1 - shift[0]], [0, scale[1], shift[1]]])
-    else:
-        matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+    mirror = rng.random() < variation.flip
+    sign = -1.0 if mirror else 1.0
+    offset = np.array([size_px - shift[0] if mirror else shift[0], shift[1]])
+    matrix = np.zeros((2, 3))
+    matrix[0, 0], matrix[1, 1] = sign * scale[0], scale[1]
+    # Boxes measure from a pixel's edge, the warp from its centre.
+    matrix[:, 2] = offset + np.array([sign, 1.0]) * scale / 2 - 0.5
     fill = tuple(int(value) for value in rng.integers(0, 256, 3))
-    interpolation = cv2.INTER_AREA if zoom < 0.7 else cv2.INTER_LINEAR
     border = cv2.BORDER_REFLECT_101 if len(picture.boxes) == 0 else cv2.BORDER_CONSTANT
     image = cv2.warpAffine(
-        picture.image, matrix, (size_px, size_px), flags=interpolation, borderMode=border, borderValue=fill
+        picture.image, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=fill
     )
-    mirrored = matrix[0, 0] < 0
-    corners = picture.boxes[:, [2, 1, 0, 3]] if mirrored else picture.boxes
-    moved = corners * np.tile(np.abs(scale) * ((-1, 1) if mirrored else (1, 1)), 2) + np.tile(
-        (size_px - shift[0] if mirrored else shift[0], shift[1]), 2
-    )
+    corners = picture.boxes[:, [2, 1, 0, 3]] if mirror else picture.boxes
+    moved = corners * np.tile(scale * (sign, 1.0), 2) + np.tile(offset, 2)
     return Picture(_relight(np.asarray(image, np.uint8), rng, variation), visible(moved.astype(np.float32), size_px))
 
 

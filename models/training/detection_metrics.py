@@ -6,8 +6,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.assign import pairwise_iou
-
 Array = NDArray[np.float32]
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -60,7 +58,7 @@ def _match(boxes: Array, own: Array) -> NDArray[np.bool_]:
     hits = np.zeros((len(THRESHOLDS), len(boxes)), bool)
     if not len(own):
         return hits
-    ious = pairwise_iou(boxes.astype(np.float64), own.astype(np.float64))
+    ious = _overlaps(boxes.astype(np.float64), own.astype(np.float64))
     for row, threshold in zip(hits, THRESHOLDS, strict=True):
         free = np.ones(len(own), bool)
         for index, overlaps in enumerate(ious):
@@ -69,6 +67,15 @@ def _match(boxes: Array, own: Array) -> NDArray[np.bool_]:
             if free[best] and overlaps[best] >= min(threshold, 1 - 1e-10):
                 row[index], free[best] = True, False
     return hits
+
+
+def _overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(A, 4), (B, 4) -> (A, B) IoU in double precision, as the reference has it: a hit may hang on its last digits."""
+    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    common = np.prod(np.maximum(sides, 0.0), axis=2)
+    area_a, area_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
+    union: NDArray[np.float64] = area_a[:, None] + area_b[None, :] - common
+    return np.divide(common, union, out=np.zeros_like(union), where=union > 0)
 
 
 def _area_under(hits: NDArray[np.bool_], objects: int) -> float:

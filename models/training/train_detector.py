@@ -11,9 +11,11 @@ import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.errors import ModelError
-from models.nets.picodet import STRIDES, PicoDet
-from models.training.assign import boxes_of, cells_of, expected_distances, pairwise_iou
+from models.boxes import suppress
+from models.detector import KEPT, SUPPRESSION_IOU, decode_heads
+from models.image import normalize, resize
+from models.manifest import DetectionOutput, Head
+from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
 from models.training.checkpoint import Arrays, Checkpoint, to_arrays, to_tensors
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.detection_data import (
@@ -28,19 +30,12 @@ from models.training.detection_data import (
 )
 from models.training.detection_losses import DetectionLoss, detection_losses
 from models.training.detection_metrics import Detections, evaluate_detector
+from models.training.errors import TrainingError
 from models.training.recipe import Optimizer, as_table
 from models.training.schedule import MovingAverage, cosine_learning_rate
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
-SCORE_THRESHOLD, SUPPRESSION_IOU, MOST_CANDIDATES, MOST_DETECTIONS = 0.025, 0.6, 1000, 100  # the official export's
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REPORT_EVERY, SAVE_EVERY = 25, 100  # steps
-
-
-class DetectorTrainingError(ModelError):
-    """A run can't go on: its loss is not a number, or its checkpoint belongs to another recipe."""
-
-    code = "training_failed"
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,7 @@ def train_detector(
 
     `data` is the folder that the recipe's photo sources are relative to. `stop_after` ends the run early after that
     many steps in all, as a kill would, but with a checkpoint. Beside the weights lie `curve.jsonl`, `curve.png` and
-    `metrics.json`. Raises DetectorTrainingError, RecipeError, DatasetError.
+    `metrics.json`. Raises TrainingError, RecipeError, DatasetError.
     """
     keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
@@ -188,50 +183,36 @@ def exam_pictures(exam: DetectorExam, recipe: DetectorRecipe, data: Path | None)
     if exam.kind == "rendered":
         return list(rendered_pictures(exam.first_seed, exam.count, recipe.pool_px))
     if data is None:
-        raise DetectorTrainingError(f"the recipe's exam {exam.name!r} needs a data folder (--data)")
+        raise TrainingError(f"the recipe's exam {exam.name!r} needs a data folder (--data)")
     return read_voc(data / exam.root, held_out=True)
 
 
-def detect_with(network: PicoDet, size_px: int) -> Callable[[NDArray[np.uint8]], Detections]:
-    """An eager detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first."""
-    import cv2
+def detect_with(detector: PicoDet, size_px: int) -> Callable[[NDArray[np.uint8]], Detections]:
+    """An eager detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first.
 
-    network.eval()
-    cells = cells_of(size_px, size_px, STRIDES)
+    What comes after the network is the serving code's own.
+    """
+    network = ServedPicoDet(detector)
+    names = [f"{kind}{stride}" for stride in STRIDES for kind in ("scores", "distances")]
+    heads = tuple(Head(f"scores{stride}", f"distances{stride}", stride) for stride in STRIDES)
+    form = DetectionOutput(heads, len(detector.head.distribution_project.project) - 1)
 
     def detect(image: NDArray[np.uint8]) -> Detections:
-        square = np.asarray(cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_LINEAR), np.uint8)
         with paddle.no_grad():
-            levels = network(paddle.to_tensor(normalize(square[None])))
-        logits = np.concatenate([level.class_logits.numpy().reshape(-1) for level in levels])
-        bins = [level.distance_logits.numpy()[0] for level in levels]
-        flat = np.concatenate([b.reshape(b.shape[0], -1).T for b in bins])
-        scores = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
-        best = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
-        best = best[scores[best] > SCORE_THRESHOLD]
-        boxes = boxes_of(cells, expected_distances(flat))[best].clip(0, size_px)
-        kept = suppress(boxes)[:MOST_DETECTIONS]
+            outputs = network(as_input(resize(image, size_px, size_px, "cubic")[None]))
+        boxes, scores = decode_heads(
+            {name: output.numpy() for name, output in zip(names, outputs, strict=True)}, form, size_px, size_px
+        )
+        kept = suppress(boxes, scores, SUPPRESSION_IOU)[:KEPT]
         height, width = image.shape[:2]
-        return boxes[kept] * np.array([width, height] * 2, np.float32) / size_px, scores[best][kept]
+        return boxes[kept] * np.array([width, height] * 2, np.float32) / np.float32(size_px), scores[kept]
 
     return detect
 
 
-def suppress(boxes: NDArray[np.float32]) -> list[int]:
-    """Greedy suppression of boxes sorted best first: the indices that stay."""
-    overlap = pairwise_iou(boxes, boxes) > SUPPRESSION_IOU
-    alive, kept = np.ones(len(boxes), bool), []
-    for index in range(len(boxes)):
-        if alive[index]:
-            kept.append(index)
-            alive &= ~overlap[index]
-    return kept
-
-
-def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, H, W, 3) RGB uint8 -> (N, 3, H, W) float32 by ImageNet's mean and deviation."""
-    scaled = images.astype(np.float32) * (1.0 / (255.0 * STD)) - MEAN / STD
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+def as_input(images: NDArray[np.uint8]) -> paddle.Tensor:
+    """(N, H, W, 3) RGB -> (N, 3, H, W) as the network takes it."""
+    return paddle.to_tensor(np.stack([normalize(image, MEAN, STD) for image in images]))
 
 
 def draw_curve(log: Path, picture: Path) -> None:
@@ -280,10 +261,10 @@ class _Run:
         images, boxes = make(step, stage.batch, size)
         self.optimizer.set_lr(cosine_learning_rate(step, recipe.steps, rates.learning_rate, rates.warmup_steps))
         self.network.train()
-        parts = detection_losses(self.network(paddle.to_tensor(normalize(images))), boxes, size, recipe.loss)
+        parts = detection_losses(self.network(as_input(images)), boxes, size, recipe.loss)
         values = {name: float(part) for name, part in parts.items()}
         if not np.isfinite(sum(values.values())):
-            raise DetectorTrainingError(f"the loss is {values} at step {step}; lower learning_rate or see the data")
+            raise TrainingError(f"the loss is {values} at step {step}; lower learning_rate or see the data")
         sum(parts.values(), paddle.zeros([])).backward()
         self.optimizer.step()
         self.optimizer.clear_grad()
@@ -325,7 +306,7 @@ class _Run:
 
     def _load(self, checkpoint: Checkpoint) -> None:
         if checkpoint.progress["recipe"] != json.loads(json.dumps(as_table(self.recipe))):
-            raise DetectorTrainingError(f"{self.out} holds a run of another recipe; choose another folder or start anew")
+            raise TrainingError(f"{self.out} holds a run of another recipe; choose another folder or start anew")
         self.network.set_state_dict(to_tensors(checkpoint.groups["network"]))
         self.optimizer.set_state_dict(to_tensors(checkpoint.groups["optimizer"]))
         self.average.values = to_tensors(checkpoint.groups["average"])
@@ -348,7 +329,9 @@ def _optimizer(network: nn.Layer, recipe: DetectorRecipe) -> paddle.optimizer.Op
 def _log(path: Path, line: DetectorProgress) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(
-            json.dumps({"step": line.step, "losses": line.losses, "exams": line.exams, "images_per_s": line.images_per_s})
+            json.dumps(
+                {"step": line.step, "losses": line.losses, "exams": line.exams, "images_per_s": line.images_per_s}
+            )
             + "\n"
         )
 

@@ -1,0 +1,193 @@
+"""The tiny detector recipe, run for real: it learns, goes on after a kill as if nothing had been, and says what is wrong."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+
+from models.training.checkpoint import Checkpoint
+from models.training.detection_data import PictureSource
+from models.training.detection_metrics import evaluate_detector
+from models.training.errors import TrainingError
+from models.training.photos import DatasetError
+from models.training.recipe import load_recipe
+from models.training.train_detector import (
+    DetectorExam,
+    DetectorProgress,
+    DetectorRecipe,
+    DetectorStage,
+    as_input,
+    build_detector,
+    detect_with,
+    exam_pictures,
+    load_weights,
+    train_detector,
+)
+
+TINY = load_recipe("detector-tiny", DetectorRecipe)
+# Few steps over a save, and an exam that costs nothing.
+QUICK = replace(
+    TINY,
+    data=(replace(TINY.data[0], count=8),),
+    stages=(DetectorStage(6, (64,), 4), DetectorStage(4, (64, 128), 4)),
+    exams=(replace(TINY.exams[0], count=2),),
+    evaluate_every=5,
+)
+
+
+def train(
+    recipe: DetectorRecipe, out: Path, stop_after: int | None = None, *, resume: bool = True
+) -> list[DetectorProgress]:
+    lines: list[DetectorProgress] = []
+    train_detector(recipe, None, out, lines.append, lambda *_: None, stop_after=stop_after, resume=resume)
+    return lines
+
+
+def rectangles(folder: Path, count: int) -> None:
+    """Photos of one bright rectangle in noise each, with VOC annotations."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        image = rng.integers(40, 120, (64, 64, 3)).astype(np.uint8)
+        w, h = (int(side) for side in rng.integers(20, 40, 2))
+        x, y = int(rng.integers(0, 64 - w)), int(rng.integers(0, 64 - h))
+        image[y : y + h, x : x + w] = (250, 220, int(rng.integers(180, 255)))
+        cv2.imwrite(str(folder / "images" / f"{number:02}.png"), image)
+        (folder / "annotations" / f"{number:02}.xml").write_text(
+            f"<annotation><filename>{number:02}.png</filename><object><bndbox><xmin>{x + 1}</xmin><ymin>{y + 1}</ymin>"
+            f"<xmax>{x + w}</xmax><ymax>{y + h}</ymax></bndbox></object></annotation>",
+            encoding="utf-8",
+        )
+
+
+RECTANGLES = replace(
+    TINY,
+    pool_px=64,
+    data=(PictureSource("voc", "rectangles", root="rectangles", holdout=True),),
+    exams=(DetectorExam("voc", "others", root="rectangles"),),
+    stages=(DetectorStage(60, (64,), 12),),
+    variation=replace(TINY.variation, mosaic=0.0),
+    evaluate_every=30,
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DetectorProgress]]:
+    """A finished run on twelve rectangles, examined on twelve others; the data lies beside its folder."""
+    data = tmp_path_factory.mktemp("detector")
+    rectangles(data / "rectangles", 24)
+    lines: list[DetectorProgress] = []
+    train_detector(RECTANGLES, data, data / "run", lines.append, lambda *_: None)
+    return data / "run", lines
+
+
+def test_it_learns_to_find_what_it_has_never_seen(run: tuple[Path, list[DetectorProgress]]) -> None:
+    _, lines = run
+    assert lines[-1].losses["giou"] < 0.85 * lines[0].losses["giou"]
+    # Untrained it finds none: no score reaches the floor.
+    assert max(line.exams["others"]["AP50"] for line in lines if line.exams) > 0.25
+
+
+def test_the_best_weights_are_kept_and_measure_as_reported(run: tuple[Path, list[DetectorProgress]]) -> None:
+    folder, lines = run
+    network = build_detector(RECTANGLES)
+    load_weights(network, folder / "best.npz")
+    photos = exam_pictures(RECTANGLES.exams[0], RECTANGLES, folder.parent)
+    best = max((line.exams["others"] for line in lines if line.exams), key=lambda figures: figures["AP50"])
+    assert evaluate_detector(detect_with(network, RECTANGLES.deploy_px), photos) == pytest.approx(best, abs=1e-6)
+    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["others"] == pytest.approx(best)
+
+
+def test_it_leaves_its_curve(run: tuple[Path, list[DetectorProgress]]) -> None:
+    folder, lines = run
+    logged = [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in logged] == [line.step for line in lines] == [25, 30, 50, 60]
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert lines[0].eta_s > 0
+    assert lines[-1].eta_s == 0
+
+
+def test_a_run_that_was_left_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole = train(QUICK, tmp_path / "whole")
+    parts = [*train(QUICK, tmp_path / "parts", stop_after=5), *train(QUICK, tmp_path / "parts")]
+    assert [line.losses for line in parts] == [line.losses for line in whole]
+    assert [line.exams for line in parts] == [line.exams for line in whole]
+    one, other = (Checkpoint.load(tmp_path / name / "last.npz").groups for name in ("whole", "parts"))
+    for group in ("network", "optimizer", "average"):
+        assert one[group].keys() == other[group].keys()
+        for name in one[group]:
+            np.testing.assert_array_equal(one[group][name], other[group][name], err_msg=f"{group} {name}")
+
+
+def test_without_resume_it_starts_anew(tmp_path: Path) -> None:
+    first = train(QUICK, tmp_path, stop_after=5)
+    again = train(QUICK, tmp_path, stop_after=5, resume=False)
+    assert [line.losses for line in again] == [line.losses for line in first]
+    assert len((tmp_path / "curve.jsonl").read_text(encoding="utf-8").splitlines()) == len(again)
+
+
+def test_what_a_killed_run_logged_after_its_checkpoint_is_logged_once(tmp_path: Path) -> None:
+    train(QUICK, tmp_path, stop_after=5)
+    log = tmp_path / "curve.jsonl"
+    log.write_text(log.read_text(encoding="utf-8") + '{"step": 9, "losses": {}, "exams": {}}\n', encoding="utf-8")
+    train(QUICK, tmp_path)
+    steps = [json.loads(line)["step"] for line in log.read_text(encoding="utf-8").splitlines()]
+    assert steps == [5, 10]
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    train(QUICK, tmp_path, stop_after=5)
+    with pytest.raises(TrainingError, match="another recipe"):
+        train(replace(QUICK, seed=2), tmp_path)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    wild = replace(QUICK, loss=replace(QUICK.loss, giou_weight=math.nan))
+    with pytest.raises(TrainingError, match="at step 0"):
+        train(wild, tmp_path)
+
+
+def test_photos_need_a_data_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="--data"):
+        train(replace(QUICK, data=(PictureSource("voc", "photos", root="photos"),)), tmp_path)
+    with pytest.raises(TrainingError, match="--data"):
+        exam_pictures(DetectorExam("voc", "held out", root="photos"), QUICK, None)
+
+
+def test_stages_follow_each_other() -> None:
+    assert QUICK.steps == 10
+    assert [QUICK.stage_at(step) for step in (0, 5, 6, 9)] == [QUICK.stages[0]] * 2 + [QUICK.stages[1]] * 2
+
+
+def test_the_bundled_recipe_is_of_the_size_that_may_ship() -> None:
+    network = build_detector(load_recipe("detector-s", DetectorRecipe))
+    assert sum(parameter.size for parameter in network.parameters()) * 4 < 6e6
+
+
+def test_boxes_are_in_the_pixels_of_the_photo() -> None:
+    """Of photos of one content but other shapes, the boxes have the same shares."""
+    paddle.seed(3)
+    network = build_detector(TINY)
+    for level in range(4):
+        head = getattr(network.head, f"head_cls{level}")
+        head.bias.set_value(paddle.zeros_like(head.bias))  # scores of about a half: every cell speaks
+    detect = detect_with(network, 64)
+    plain = [np.full((height, width, 3), 128, np.uint8) for height, width in ((64, 64), (128, 256))]
+    (small, small_scores), (large, large_scores) = (detect(image) for image in plain)
+    assert len(small) > 0
+    np.testing.assert_allclose(large, small * np.array([4, 2, 4, 2]), rtol=1e-5)
+    np.testing.assert_allclose(large_scores, small_scores, rtol=1e-6)
+
+
+def test_the_input_is_normalised_by_imagenets_figures() -> None:
+    x = as_input(np.full((2, 4, 6, 3), 255, np.uint8))
+    assert x.shape == [2, 3, 4, 6]
+    np.testing.assert_allclose(
+        x.numpy()[1, :, 0, 0], (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225], rtol=1e-5
+    )
