@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -13,8 +11,6 @@ from rich.table import Table
 
 from models.artifacts import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
 from models.errors import ArtifactError, ModelError
-
-CACHE_VARIABLE = "SHITU_MODELS_CACHE"
 
 
 @click.group()
@@ -38,7 +34,7 @@ def list_models() -> None:
             table.add_row(name, "", error.detail, "damaged")
     for name, model in OFFICIAL.items():
         try:
-            here = pulled(name, cache_dir()) is not None
+            here = pulled(name, default_cache_dir()) is not None
             where = "pulled" if here else "not here"
         except ModelError as error:
             where = error.detail
@@ -64,7 +60,7 @@ def pull(name: str, url: str | None) -> None:
         task = bar.add_task(name, total=None)
         try:
             folder = pull_model(
-                name, cache_dir(), lambda done, total: bar.update(task, completed=done, total=total), url=url
+                name, default_cache_dir(), lambda done, total: bar.update(task, completed=done, total=total), url=url
             )
         except ModelError as error:
             bar.stop()
@@ -79,18 +75,12 @@ def verify_models(names: tuple[str, ...]) -> None:
     failed = False
     for name in names or _present():
         try:
-            files = verify(resolve(name, cache_dir()))
+            files = verify(resolve(name))
             click.echo(f"{name}: {len(files)} files are what they should be")
         except ModelError as error:
             failed = True
             click.echo(f"{name}: {error.detail}", err=True)
     sys.exit(1 if failed else 0)
-
-
-def cache_dir() -> Path:
-    """Where models are pulled to: SHITU_MODELS_CACHE, or the user's cache folder."""
-    given = os.environ.get(CACHE_VARIABLE)
-    return Path(given) if given else default_cache_dir()
 
 
 def _present() -> list[str]:
@@ -99,7 +89,7 @@ def _present() -> list[str]:
     names = list(bundled())
     for name in OFFICIAL:
         try:
-            if pulled(name, cache_dir()) is not None:
+            if pulled(name, default_cache_dir()) is not None:
                 names.append(name)
         except ArtifactError:  # its record is damaged; verifying it says so
             names.append(name)

@@ -15,7 +15,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-from commands.models import cache_dir
 from models.artifacts import resolve
 from models.engine import ENGINES
 from models.errors import ModelError
@@ -66,7 +65,7 @@ def detect(
     from models.detector import Detector
 
     with _told():
-        detector = Detector(resolve(model, cache_dir()), engine=engine, threads=threads)
+        detector = Detector(resolve(model), engine=engine, threads=threads)
     answers: list[dict[str, Any]] = []
     failed = False
     for photo in _read(photos):
@@ -100,7 +99,7 @@ def embed(photos: Sequence[Path], model: str, engine: str, threads: int, out: Pa
     from models.embedder import Embedder
 
     with _told():
-        embedder = Embedder(resolve(model, cache_dir()), engine=engine, threads=threads)
+        embedder = Embedder(resolve(model), engine=engine, threads=threads)
     table = Table(
         "row",
         "photo",

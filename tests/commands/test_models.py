@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from commands.models import CACHE_VARIABLE, models_group
+from commands.models import models_group
 from models import artifacts, download
 from models.download import OfficialModel
 from tests.models.programs import artifact, official_archive
@@ -48,10 +48,10 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr(artifacts, "BUNDLED", tmp_path / "bundled")
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "shitu" / "models"
 
 
 def run(*arguments: str) -> Result:
