@@ -73,6 +73,9 @@ class DroppedBody(Answer):
     source: Literal["detection", "whole_image"]
     reason: Literal["below_similarity_threshold", "suppressed", "empty_gallery", "no_match", "invalid_embedding"]
     matches: list[Match]
+    suppressed_by: Box | None = Field(
+        None, description="With `suppressed`: the box of the more similar one that it overlaps."
+    )
 
 
 class Size(Answer):
@@ -91,10 +94,19 @@ class GalleryUsed(Answer):
 
 
 class ModelUsed(Answer):
-    """A model by name and content."""
+    """A model by name and content, and the engine that ran it."""
 
     name: str
     digest: str
+    engine: Literal["openvino", "paddle"]
+
+
+class PaddleClasBody(BaseModel):
+    """A recognised body as PaddleClas tells it."""
+
+    bbox: Box
+    rec_docs: str
+    rec_scores: float
 
 
 class RecognitionResult(Answer):
@@ -107,6 +119,9 @@ class RecognitionResult(Answer):
     dropped: list[DroppedBody]
     reason: Literal["empty_gallery", "nothing_detected", "nothing_recognized"] | None
     timings_ms: dict[str, float]
+    paddleclas: list[PaddleClasBody] | None = Field(
+        None, description="With the option `compat` at `paddleclas`: `recognitions` in PaddleClas' format."
+    )
 
 
 class EnrolledItem(Answer):
@@ -143,6 +158,7 @@ class JobError(Answer):
     code: str
     message: str
     retryable: bool
+    attempts: int | None = Field(None, description="With `job_poisoned`: how often it was tried.")
 
 
 class Job(Answer):

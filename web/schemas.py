@@ -36,8 +36,15 @@ class RecognizeOptions(Strict):
         "fallback",
         description="Whether the whole photo is looked up too: always, when no body is recognised, or never.",
     )
-    suppression_iou: float = Field(0.05, ge=0, le=1, description="Recognitions of one label overlapping more are one.")
-    compat: Literal["paddleclas"] | None = Field(None, description="Reproduces PaddleClas' processing.")
+    suppression_iou: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Of recognitions that overlap more, only the most similar stays, whatever their labels.",
+    )
+    compat: Literal["paddleclas"] | None = Field(
+        None, description="Reproduces PaddleClas' processing, and adds `result.paddleclas` in its format."
+    )
 
 
 class ImageBase64(Strict):

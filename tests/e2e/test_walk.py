@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pytest
 from standardwebhooks import Webhook
 
 from infra.launcher import Stack
 from tests.e2e.service import Service, encode, labels, pattern, wait_for
 from tests.infra.local_servers import serving
+from tests.openapi_checks import check
 
 WHOLE = '{"whole_image": "always", "detection_threshold": 1}'
 
@@ -70,6 +73,26 @@ def test_a_receiver_that_fails_is_told_again_under_the_same_id(service: Service)
         ids = {headers["webhook-id"] for _, _, headers, _ in receiver.requests}
         assert len(receiver.requests) >= 2
     assert len(ids) == 1
+
+
+def test_real_answers_are_as_described(service: Service) -> None:
+    document = service.get("/openapi.json")
+    service.create_gallery("described")
+    enrolled = service.enroll("described", {f"pattern {seed}": encode(pattern(seed)) for seed in range(2)})
+    check(enrolled, "EnrollmentResult", document)
+    scene = encode(np.hstack([pattern(0), pattern(1)]))
+    for options in ('{"compat": "paddleclas", "detection_threshold": 0, "similarity_threshold": 0}', WHOLE):
+        job = service.finished(service.accepted(service.ask(scene, "described", options=options)))
+        check(job, "RecognitionJob", document)
+    compat = service.recognized(scene, "described", options='{"compat": "paddleclas", "similarity_threshold": -1}')
+    assert compat["paddleclas"] == [
+        {"bbox": one["box"], "rec_docs": one["label"], "rec_scores": pytest.approx(one["similarity"], abs=1e-6)}
+        for one in compat["recognitions"]
+    ]
+    assert compat["paddleclas"]
+    refused = service.finished(service.accepted(service.ask(encode(pattern(0))[:-300], "described")))
+    check(refused, "RecognitionJob", document)
+    assert refused["error"]["code"] == "image_truncated"
 
 
 def test_an_empty_gallery_answers_with_a_reason(service: Service) -> None:

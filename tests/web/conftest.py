@@ -106,8 +106,8 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
         "image": {"width": 640, "height": 480},
         "gallery": {"name": gallery, "version": 2, "items": 4},
         "models": {
-            "detector": {"name": "shitu-detector", "digest": "d" * 64},
-            "embedder": {"name": "shitu-embedder", "digest": EMBEDDER},
+            "detector": {"name": "shitu-detector", "digest": "d" * 64, "engine": "openvino"},
+            "embedder": {"name": "shitu-embedder", "digest": EMBEDDER, "engine": "openvino"},
         },
         "recognitions": [
             {
@@ -126,7 +126,15 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
                 "source": "detection",
                 "reason": "below_similarity_threshold",
                 "matches": [other],
-            }
+            },
+            {
+                "box": [62, 95, 255, 400],
+                "confidence": 0.62,
+                "source": "detection",
+                "reason": "suppressed",
+                "matches": [match],
+                "suppressed_by": [60, 90, 260, 420],
+            },
         ],
         "reason": None,
         "timings_ms": {
