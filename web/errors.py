@@ -32,6 +32,8 @@ from infra.errors import (
 )
 
 if TYPE_CHECKING:
+    import socket
+
     from flask import Flask
 
 PROBLEM_TYPE = "urn:shitu:problem:"
@@ -95,16 +97,23 @@ def _mark_response(response: Response) -> Response:
 
 
 def _read_the_rest(response: Response) -> Response:
-    """Takes what is left of a refused body, within limits: most clients send all of it before they read the answer.
+    """Takes what is left of a refused body, for a few seconds: most clients send all of it before they read the answer.
 
-    Closing the connection on them would lose the answer that says what is wrong.
+    Closing the connection on them would lose the answer that says what is wrong, or their next request.
     """
     refused = response.status_code >= http.HTTPStatus.BAD_REQUEST
     if refused and request.environ.get("wsgi.input_terminated"):  # else a read would not know where to end
-        left, deadline = request.max_content_length or 0, time.monotonic() + DRAIN_S
+        connection: socket.socket | None = request.environ.get("gunicorn.socket")
+        deadline = time.monotonic() + DRAIN_S
         with suppress(OSError, ValueError):
-            while left > 0 and time.monotonic() < deadline and (piece := request.input_stream.read(DRAIN_PIECE_BYTES)):
-                left -= len(piece)
+            while (left_s := deadline - time.monotonic()) > 0:
+                if connection is not None:
+                    connection.settimeout(left_s)  # who stops sending must not hold the thread
+                if not request.input_stream.read(DRAIN_PIECE_BYTES):
+                    break
+        if connection is not None:
+            with suppress(OSError):
+                connection.settimeout(None)
     return response
 
 

@@ -101,6 +101,21 @@ def test_bodies_over_the_limit_get_their_answer(base_url: str) -> None:
         assert (status, json.loads(answer)["code"]) == (413, "body_too_large")
 
 
+def test_the_connection_serves_on_after_a_refused_body(base_url: str) -> None:
+    """However large: a connection that is closed unannounced costs the client its next request."""
+    connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=20)
+    with contextlib.closing(connection):
+        for _ in range(2):
+            connection.request("POST", "/v1/recognitions", bytes(3_000_000), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            assert response.status == 413
+            response.read()
+        sock = connection.sock
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        assert connection.sock is sock
+
+
 def test_a_refusal_before_the_body_was_read_arrives(base_url: str) -> None:
     for path, headers, code in (
         ("/v1/recognitions", {"Content-Type": "image/jpeg"}, "unsupported_media_type"),
@@ -108,6 +123,14 @@ def test_a_refusal_before_the_body_was_read_arrives(base_url: str) -> None:
     ):
         _, answer = ask(base_url, "POST", path, bytes(190_000), **headers)
         assert json.loads(answer)["code"] == code
+
+
+def test_a_refused_client_that_stops_sending_holds_no_thread(base_url: str) -> None:
+    host, port = urlsplit(base_url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=15) as connection:
+        head = "POST /v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n"
+        connection.sendall(head.encode() + b"[" * 100)
+        assert connection.recv(64).startswith(b"HTTP/1.1 404")
 
 
 def test_a_client_that_goes_away_mid_upload_hurts_nobody(base_url: str, tmp_path: Path) -> None:
