@@ -180,13 +180,7 @@ def evaluate(
     recall@1 of the embedder, AP50 and AP50:95 of the detector, and the whole pipeline: photo in, labels out.
     """
     from models.artifacts import resolve
-    from models.training.evaluate import (
-        PIPELINE_SCENES,
-        embedder_baselines,
-        examine_detector,
-        examine_embedder,
-        examine_pipeline,
-    )
+    from models.training.evaluate import embedder_baselines, examine_detector, examine_embedder, examine_pipeline
     from models.training.recipe import EmbedderRecipe, load_recipe
     from models.training.train_detector import DetectorRecipe
 
@@ -202,7 +196,7 @@ def evaluate(
         if detects is not None:
             figures["detector"] = examine_detector(detects, load_recipe(detector_recipe, DetectorRecipe), data, engine)
         if embeds is not None and detects is not None:
-            figures["pipeline"] = examine_pipeline(detects, embeds, engine, scenes=scenes or PIPELINE_SCENES)
+            figures["pipeline"] = examine_pipeline(detects, embeds, engine, scenes=scenes)
     click.echo(json.dumps(figures, indent=2))
 
 

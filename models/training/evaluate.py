@@ -76,22 +76,25 @@ def examine_pipeline(
     embedder: Path,
     engine: str = "auto",
     *,
-    scenes: int = PIPELINE_SCENES,
-    products: int = PIPELINE_PRODUCTS,
+    scenes: int | None = None,
+    products: int | None = None,
 ) -> Figures:
     """Photo in, labels out: scenes of drawn products never trained on, asked of a gallery of their packshots.
 
+    By default PIPELINE_SCENES of them and PIPELINE_PRODUCTS products.
     `found`: share of products whose box (IoU >= 0.5) bears the right label. `right`: share of answers that do.
     """
     embed = Embedder(embedder, engine, threads=2)
     recognize = Recognizer(Detector(detector, engine, threads=2), embed)
-    designs = [(str(seed), design_product(FIRST_EXAM_SEED + seed)) for seed in range(0, 4 * products, 4)]
+    designs = [
+        (str(seed), design_product(FIRST_EXAM_SEED + seed)) for seed in range(0, 4 * (products or PIPELINE_PRODUCTS), 4)
+    ]
     items = [LabelledItem(label, label) for label, _ in designs]
     gallery = Gallery(items, embed([packshot(design, 256) for _, design in designs]), "exam", 1)
     options = RecognizeOptions(max_detections=10)
     rng = np.random.default_rng(11)
     asked = answered = right = 0
-    for _ in range(scenes):
+    for _ in range(scenes or PIPELINE_SCENES):
         chosen = [designs[i] for i in rng.choice(len(designs), 4, replace=False)]
         scene = render_scene(chosen, (480, 640), rng, count=4, scale=(0.25, 0.5))
         answers = recognize(scene.image, gallery, options).recognitions

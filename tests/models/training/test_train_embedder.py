@@ -72,22 +72,21 @@ def uninterrupted(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_the_tiny_recipe_learns(tiny_run: Run) -> None:
     examined = [line for line in tiny_run.lines if line.exams]
-    assert [line.step for line in examined] == list(range(20, TINY.steps + 1, 20))
-    assert examined[-1].losses["class"] < 0.8 * examined[0].losses["class"]
+    assert [line.step for line in examined] == list(range(10, TINY.steps + 1, 10))
+    assert examined[-1].losses["class"] < 0.85 * examined[0].losses["class"]
     best = Checkpoint.load(tiny_run.folder / "best.npz")
     recalls = [line.exams["rendered"] for line in examined]
-    assert recalls[-1] > recalls[0]
-    assert best.progress["exams"]["rendered"] == max(recalls)
+    assert best.progress["exams"]["rendered"] == max(recalls) > recalls[0]
 
 
 def test_a_run_tells_how_far_it_is(tiny_run: Run) -> None:
-    assert tiny_run.prepared[0] == ("views of rendered products", 1, 192)
-    assert tiny_run.prepared[-1] == ("views of rendered products", 192, 192)
+    assert tiny_run.prepared[0] == ("views of rendered products", 1, 144)
+    assert tiny_run.prepared[-1] == ("views of rendered products", 144, 144)
     for line in tiny_run.lines:
         assert line.steps == TINY.steps
         assert line.images_per_s > 0
         assert np.isfinite(list(line.losses.values())).all()
-        assert ("triplet" in line.losses) == (line.step > 50)
+        assert ("triplet" in line.losses) == (line.step > 25)
     assert tiny_run.lines[-1].eta_s == 0
     told = curve(tiny_run.folder)
     assert told == [{"step": line.step, **line.losses, **line.exams} for line in tiny_run.lines]

@@ -1,0 +1,182 @@
+"""`shitu recognize`: photos against a folder or a stored gallery, without a server."""
+
+import ast
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from infra.galleries import GalleryStore
+from infra.gallery_files import Item, item_id
+from infra.objects import open_store
+from infra.settings import load_settings
+from models.embedder import Embedder
+from models.training.designs import design_product
+from models.training.products import packshot
+from shitu import main
+from tests.models.programs import artifact
+
+SEEDS = {"cola": 3, "green tea": 40, "milk": 77}
+
+
+@pytest.fixture(scope="module")
+def shots() -> dict[str, Image.Image]:
+    return {
+        label: Image.fromarray(packshot(design_product(seed), 64)).resize((64, 64)) for label, seed in SEEDS.items()
+    }
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, shots: dict[str, Image.Image]) -> Path:
+    """A folder with a sub-folder for each label."""
+    for label, shot in shots.items():
+        folder = tmp_path / "gallery" / label
+        folder.mkdir(parents=True)
+        shot.save(folder / "front.png")
+    return tmp_path / "gallery"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, shots: dict[str, Image.Image]) -> Path:
+    """A folder of photos, one of each product, named by its label."""
+    (tmp_path / "photos").mkdir()
+    for label, shot in shots.items():
+        shot.save(tmp_path / "photos" / f"{label}.jpg", quality=90)
+    return tmp_path / "photos"
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("SHITU_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+def recognize(artifact_folder: Path, gallery: object, *arguments: object) -> Result:
+    """Of the whole image, so that what is seen is the embedder's doing."""
+    fixed = ["--detector", "none", "--threads", "1", "--embedder", str(artifact_folder), "--gallery", str(gallery)]
+    return CliRunner().invoke(main, ["recognize", *fixed, *map(str, arguments)])
+
+
+def test_a_folder_of_photos_as_json(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    answer = recognize(tiny_artifact, gallery, photos, "--json")
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout)
+    assert [Path(one["photo"]).stem for one in told] == sorted(SEEDS)
+    for one in told:
+        assert one["image"] == {"width": 64, "height": 64}
+        (found,) = one["recognitions"]
+        assert found["label"] == Path(one["photo"]).stem
+        assert found["similarity"] > 0.95
+        assert found["box"] == [0, 0, 64, 64]
+        assert found["matches"][0]["item_id"] == f"{found['label']}/front.png"
+
+
+def test_a_table(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    answer = recognize(tiny_artifact, gallery, *sorted(photos.iterdir()))
+    assert answer.exit_code == 0, answer.output
+    rows = {line.split("│")[3].strip(): line for line in answer.stdout.splitlines() if line.startswith("│")}
+    assert set(rows) == set(SEEDS)
+    assert "green tea.jpg" in rows["green tea"]
+    assert "0, 0, 64, 64" in rows["green tea"]
+
+
+def test_what_is_not_similar_enough_is_told_with_the_reason(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    answer = recognize(tiny_artifact, gallery, photos / "milk.jpg", "--threshold", 1)
+    assert answer.exit_code == 0, answer.output
+    assert "nothing_recognized" in answer.stdout
+
+
+def test_the_format_of_paddleclas(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    answer = recognize(tiny_artifact, gallery, photos / "milk.jpg", "--format", "paddleclas")
+    assert answer.exit_code == 0, answer.output
+    (found,) = ast.literal_eval(answer.stdout.strip())
+    assert set(found) == {"bbox", "rec_docs", "rec_scores"}
+    assert found["bbox"] == [0, 0, 64, 64]
+    assert found["rec_docs"] == "milk"
+
+
+def test_pictures_are_saved_each_under_a_name_of_its_own(tiny_artifact: Path, gallery: Path, tmp_path: Path) -> None:
+    # The gallery's own pictures are all called front.png.
+    answer = recognize(tiny_artifact, gallery, gallery, "--save", tmp_path / "out" / "deep")
+    assert answer.exit_code == 0, answer.output
+    saved = sorted(path.name for path in (tmp_path / "out" / "deep").iterdir())
+    assert saved == ["front-2.png", "front-3.png", "front.png"]
+    first = np.asarray(Image.open(tmp_path / "out" / "deep" / "front.png"))
+    assert (first != np.asarray(Image.open(gallery / "cola" / "front.png"))).any()
+
+
+def test_a_bad_photo_is_told_and_the_others_go_on(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"not a picture")
+    answer = recognize(tiny_artifact, gallery, photos, photos / "none.jpg", "--json", "--save", "out")
+    assert answer.exit_code == 1
+    assert [Path(one["photo"]).stem for one in json.loads(answer.stdout)] == sorted(SEEDS)
+    lines = [line for line in answer.stderr.splitlines() if "photos/" in line]
+    assert any("broken.png: " in line and "(image_" in line for line in lines)
+    assert any("none.jpg: " in line and "(image_not_found)" in line for line in lines)
+    assert len(list(Path("out").iterdir())) == 3
+
+
+def test_a_stored_gallery(tiny_artifact: Path, photos: Path, shots: dict[str, Image.Image]) -> None:
+    embed = Embedder(tiny_artifact)
+    settings = load_settings()
+    store = GalleryStore(open_store(settings.objects, settings.data_dir))
+    store.create("drinks")
+    rows = embed([np.asarray(shot) for shot in shots.values()])
+    items = []
+    for number, label in enumerate(shots):
+        sha256 = f"{number:064d}"
+        items.append(Item(item_id(sha256, label), label, f"images/00/{sha256}", sha256, None, "2026-01-01T00:00:00Z"))
+    store.add("drinks", items, rows, embed.digest)
+    answer = recognize(tiny_artifact, "drinks", photos / "cola.jpg", "--json")
+    assert answer.exit_code == 0, answer.output
+    (one,) = json.loads(answer.stdout)
+    assert one["recognitions"][0]["label"] == "cola"
+    other = artifact(Path("other"), "embed", paddle_too=False)
+    refused = recognize(other, "drinks", photos / "cola.jpg")
+    assert refused.exit_code == 1
+    assert "'drinks' was made with another embedder than tiny-embed" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nowhere", "gallery_not_found"), ("no such/gallery", "gallery"), ("empty", "no sub-folders with pictures")],
+)
+def test_no_such_gallery_is_one_line(tiny_artifact: Path, photos: Path, name: str, told: str) -> None:
+    Path("empty").mkdir()
+    answer = recognize(tiny_artifact, name, photos / "cola.jpg")
+    assert answer.exit_code == 1
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("Error: ")
+    assert told in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_bad_picture_in_the_gallery_is_named(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    (gallery / "milk" / "back.png").write_bytes(b"\x89PNG")
+    answer = recognize(tiny_artifact, gallery, photos / "cola.jpg")
+    assert answer.exit_code == 1
+    assert "milk/back.png: " in answer.stderr
+
+
+def test_no_pictures_and_no_model_are_told(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    Path("nothing").mkdir()
+    answer = recognize(tiny_artifact, gallery, "nothing")
+    assert (answer.exit_code, answer.stderr.splitlines()[-1]) == (1, "Error: there are no pictures in nothing")
+    unknown = recognize(Path("no-such-model"), gallery, photos)
+    assert unknown.exit_code == 1
+    assert "There is no model 'no-such-model'" in unknown.stderr
+
+
+def test_a_detector_finds_the_bodies(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    detector = artifact(Path("detector"), "detect", paddle_too=False)
+    arguments = ["--detector", str(detector), "--embedder", str(tiny_artifact), "--gallery", str(gallery), "--json"]
+    answer = CliRunner().invoke(main, ["recognize", *arguments, "--whole-image", "never", str(photos / "cola.jpg")])
+    assert answer.exit_code == 0, answer.output
+    (one,) = json.loads(answer.stdout)
+    bodies = [*one["recognitions"], *one["dropped"]]
+    assert bodies
+    assert {body["source"] for body in bodies} == {"detection"}

@@ -1,0 +1,118 @@
+"""`shitu train | export | evaluate` from the command line, on the tiny recipe."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from models.artifacts import load_manifest, verify
+from models.training.recipe import RECIPES_DIR
+from shitu import main
+from tests.models.programs import artifact
+from tests.models.training.tiny import Run
+
+
+def shitu(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """The tiny recipe with few steps and a small exam, as a file of the user's own."""
+    text = (RECIPES_DIR / "embedder-tiny.toml").read_text(encoding="utf-8")
+    for long, short in (("steps = 40", "steps = 4"), ("steps = 10", "steps = 2"), ("products = 12", "products = 3")):
+        assert long in text
+        text = text.replace(long, short)
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_train_stops_goes_on_and_says_what_is_next(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "pool").symlink_to(tiny_run.folder / "pool")
+    first = shitu("train", "embedder", quick, "--out", out, "--threads", 1, "--stop-after", 3)
+    assert first.exit_code == 0, first.output
+    assert "step 3/6  class " in first.output
+    second = shitu("train", "embedder", quick, "--out", out, "--threads", 1)
+    assert second.exit_code == 0, second.output
+    assert "step 6/6" in second.output
+    assert "step 3/6" not in second.output
+    assert '{"rendered": ' in second.output
+    assert second.output.endswith(f"{out / 'best.npz'}\nnext: shitu export embedder {quick} --run {out}\n")
+
+
+def test_export_measures_the_program_and_writes_it_down(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
+    answer = shitu("export", "embedder", quick, "--run", tiny_run.folder, "--to", tmp_path / "artifact")
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout[answer.stdout.index("{") :])
+    assert told["artifact"] == str(tmp_path / "artifact")
+    verify(tmp_path / "artifact")
+    manifest = load_manifest(tmp_path / "artifact")
+    assert manifest.thresholds == {"similarity": told["similarity"]}
+    assert json.loads((tmp_path / "artifact" / "manifest.json").read_bytes())["metrics"] == {
+        "rendered": told["rendered"]
+    }
+    assert manifest.name == "embedder-tiny"
+
+
+def test_evaluate_prints_the_figures(tiny_artifact: Path, quick: Path, tmp_path: Path) -> None:
+    answer = shitu("evaluate", "--detector", "none", "--embedder", tiny_artifact, "--embedder-recipe", quick)
+    assert answer.exit_code == 0, answer.output
+    figures = json.loads(answer.stdout)
+    assert set(figures) == {"embedder"}
+    assert 0 <= figures["embedder"]["rendered"] <= 1
+
+
+def test_evaluate_measures_the_detector_and_the_whole(
+    tiny_artifact: Path, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.training.evaluate.PIPELINE_PRODUCTS", 5)
+    detector_recipe = tmp_path / "d.toml"
+    detector_recipe.write_text(
+        'name = "d"\npool_px = 64\n[[data]]\nkind = "rendered"\nname = "s"\ncount = 1\n[[stages]]\nsteps = 1\n'
+        'sizes_px = [64]\n[[exams]]\nkind = "rendered"\nname = "scenes"\ncount = 1\nfirst_seed = 1000000\n',
+        encoding="utf-8",
+    )
+    answer = shitu(
+        "evaluate", "--detector", artifact(tmp_path / "detector", "detect", paddle_too=False), "--embedder",
+        tiny_artifact, "--embedder-recipe", quick, "--detector-recipe", detector_recipe, "--scenes", 1,
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.output
+    figures = json.loads(answer.stdout)
+    assert set(figures) == {"embedder", "detector", "pipeline"}
+    assert set(figures["detector"]) == {"scenes AP50", "scenes AP50:95"}
+    assert set(figures["pipeline"]) == {"found", "right"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("train", "embedder", "embedder-xxl"), "no recipe 'embedder-xxl'"),
+        (("train", "embedder", "embedder-s", "--threads", "1"), "needs a data folder (--data)"),
+        (("train", "detector", "detector-xxl"), "no recipe 'detector-xxl'"),
+        (("export", "embedder", "embedder-tiny", "--run", "."), "there is no checkpoint"),
+        (("export", "detector", "detector-s", "--run", "."), "there is no checkpoint"),
+        (("evaluate", "--embedder", "no-such-model"), "There is no model 'no-such-model'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = shitu(*arguments)
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("Error: ")
+    assert told in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert "Traceback" not in answer.output
+
+
+def test_a_misspelt_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("sede = 3\n", encoding="utf-8")
+    answer = shitu("train", "embedder", tmp_path / "mine.toml")
+    assert answer.exit_code == 1
+    assert "mine.toml: unknown key 'sede'" in answer.stderr
+    assert "(recipe_invalid)" in answer.stderr

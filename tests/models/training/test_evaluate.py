@@ -1,0 +1,74 @@
+"""Figures of exported programs: the recipe's exams, the baselines, the whole pipeline, and the advised threshold."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.embedder import Embedder
+from models.training.detection_metrics import average_precision
+from models.training.evaluate import (
+    embedder_baselines,
+    examine_detector,
+    examine_embedder,
+    examine_pipeline,
+    suggest_similarity,
+)
+from models.training.exams import FIRST_EXAM_SEED, examine, set_exams
+from models.training.pool import on_grey, product_views
+from models.training.train_detector import DetectorExam, DetectorRecipe, exam_pictures
+from tests.models.programs import artifact
+from tests.models.training.tiny import TINY
+
+SMALL = replace(TINY, exams=(replace(TINY.exams[0], products=4),))
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return artifact(tmp_path_factory.mktemp("detector") / "tiny", "detect", paddle_too=False)
+
+
+def test_the_exported_embedder_takes_the_exams(tiny_artifact: Path) -> None:
+    figures = examine_embedder(tiny_artifact, SMALL, None)
+    embedder = Embedder(tiny_artifact, "openvino")
+    expected = examine(lambda images: embedder(list(images)), set_exams(SMALL, None, 32))
+    assert figures == {"rendered": round(expected["rendered"], 4)}
+
+
+def test_colours_and_an_untrained_network_take_them_too() -> None:
+    figures = embedder_baselines(SMALL, None)
+    assert set(figures) == {"colour histograms", "untrained network"}
+    assert all(0 <= figure["rendered"] <= 1 for figure in figures.values())
+
+
+def test_a_detector_is_measured_by_its_candidates(detector: Path) -> None:
+    from models.detector import Detector
+
+    drawn = DetectorExam("rendered", "scenes", count=2, first_seed=FIRST_EXAM_SEED)
+    recipe = DetectorRecipe("d", (), (), exams=(drawn, DetectorExam("held_out", "photos", root="none")), pool_px=64)
+    figures = examine_detector(detector, recipe, None)
+    assert set(figures) == {"scenes AP50", "scenes AP50:95"}
+    pictures = exam_pictures(drawn, recipe, None)
+    found = [Detector(detector).candidates(picture.image) for picture in pictures]
+    expected = average_precision(found, [np.asarray(picture.boxes, np.float32) for picture in pictures])
+    assert figures["scenes AP50"] == round(expected["AP50"], 4)
+
+
+def test_the_whole_pipeline_is_measured(detector: Path, tiny_artifact: Path) -> None:
+    figures = examine_pipeline(detector, tiny_artifact, scenes=2, products=5)
+    assert set(figures) == {"found", "right"}
+    assert all(0 <= value <= 1 for value in figures.values())
+    assert examine_pipeline(detector, tiny_artifact, scenes=2, products=5) == figures
+
+
+def test_the_threshold_stands_above_most_strangers(tiny_artifact: Path) -> None:
+    threshold = suggest_similarity(tiny_artifact, SMALL)
+    embed = Embedder(tiny_artifact)
+    seeds = [FIRST_EXAM_SEED + 5000 + 12 * number for number in range(4)]
+    views = [[on_grey(view) for view in product_views(seed, 2, 32)] for seed in seeds]
+    rows = [embed(pair) for pair in views]
+    strangers = [
+        max(float(rows[asked][0] @ rows[stored][1]) for stored in range(4) if stored != asked) for asked in range(4)
+    ]
+    assert threshold == pytest.approx(max(0.3, np.quantile(strangers, 0.95)), abs=0.006)
