@@ -8,9 +8,10 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ from commands.annotate import annotate
 from infra.errors import ServiceError
 from infra.launcher import Stack
 from infra.settings import Settings
-from models.training.designs import design_product
+from models.training.designs import ProductDesign, design_product
 from models.training.products import packshot
 from models.training.scenes import Scene, render_scene
 
 GALLERY = "demo"
 FIRST_SEED = 2_000_000  # products that no network was trained or examined on
 PRODUCTS = 24
+PRODUCTS_OF_A_BRAND = 12
 PHOTOS = 6
 PHOTO_SIZE = (600, 800)
 WAIT_S = 60.0
@@ -167,7 +169,7 @@ class Receiver:
 
 
 def _walk(base_url: str, receiver: Receiver, console: Console, out: Path) -> list[Answer]:
-    designs = [design_product(FIRST_SEED + 12 * number + number % 12) for number in range(PRODUCTS)]
+    designs = list(islice(_legible_products(), PRODUCTS))
     names = [f"{design.brand} {design.flavour} {design.kind}" for design in designs]
     console.print(f"[bold]2[/]  enrolling {PRODUCTS} products in the gallery '{GALLERY}' through {base_url}")
     _post(base_url, "/v1/galleries", json={"name": GALLERY})
@@ -192,6 +194,14 @@ def _walk(base_url: str, receiver: Receiver, console: Console, out: Path) -> lis
         answers.append(Answer(scene, job, receiver.wait_for(job["id"])))
         annotate(scene.image, job["result"]["recognitions"]).save(out / f"photo-{number}.png")
     return answers
+
+
+def _legible_products() -> Iterator[ProductDesign]:
+    """One product of each brand that is lettered in Latin, so that people can compare the pictures with the answers."""
+    for seed in count(FIRST_SEED, PRODUCTS_OF_A_BRAND):
+        design = design_product(seed)
+        if design.lettering.script == "latin":
+            yield design
 
 
 def _show(answers: list[Answer], console: Console) -> None:
