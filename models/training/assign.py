@@ -36,10 +36,10 @@ class Assignment:
 
 @lru_cache
 def cells_of(height: int, width: int, strides: Sequence[int] = (8, 16, 32, 64)) -> Cells:
-    """The cells of an input of `height` x `width` pixels, both multiples of the largest stride."""
+    """The cells of an input of `height` x `width` pixels; a level that does not divide them has one more, as convolutions do."""
     centres, sizes = [], []
     for stride in strides:
-        y, x = np.mgrid[0 : height // stride, 0 : width // stride]
+        y, x = np.mgrid[0 : -(-height // stride), 0 : -(-width // stride)]
         centres.append((np.stack([x.ravel(), y.ravel()], axis=1) + 0.5) * stride)
         sizes.append(np.full(x.size, stride))
     return Cells(np.concatenate(centres).astype(np.float32), np.concatenate(sizes).astype(np.float32))

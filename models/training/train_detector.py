@@ -20,16 +20,16 @@ from models.training.checkpoint import Arrays, Checkpoint, to_arrays, to_tensors
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.detection_data import (
     BatchMaker,
-    Picture,
     PictureSource,
-    Variation,
     build_pool,
     load_pool,
+    read_taught,
     read_voc,
     rendered_pictures,
 )
 from models.training.detection_losses import DetectionLoss, detection_losses
 from models.training.detection_metrics import Detections, evaluate_detector
+from models.training.detection_views import Picture, Variation
 from models.training.errors import TrainingError
 from models.training.recipe import Optimizer, as_table
 from models.training.schedule import MovingAverage, cosine_learning_rate
@@ -61,13 +61,16 @@ class DetectorStage:
 
 @dataclass(frozen=True)
 class DetectorExam:
-    """Pictures never trained on: "rendered" scenes of other seeds, or a VOC folder's "held_out" photos."""
+    """Pictures never trained on: "rendered" scenes of other seeds, or the held-out photos of a "voc" or "photos" source."""
 
     kind: str
     name: str
     count: int = 0
     first_seed: int = 0
     root: str = ""
+    file: str = ""
+    delimiter: str = "\t"
+    teacher: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,12 @@ def build_detector(recipe: DetectorRecipe) -> PicoDet:
 
 
 def load_weights(network: PicoDet, path: Path) -> None:
-    """Put the weights of a run's `best.npz` into a network of the same recipe."""
-    network.set_state_dict(to_tensors(Checkpoint.load(path).groups["detector"]))
+    """Put the weights of a run's `best.npz` into a network of the same sizes. Raises TrainingError for any other."""
+    stored = Checkpoint.load(path).groups.get("detector", {})
+    own = network.state_dict()
+    if {name: list(array.shape) for name, array in stored.items()} != {name: own[name].shape for name in own}:
+        raise TrainingError(f"{path} does not hold the weights of this network")
+    network.set_state_dict(to_tensors(stored))
 
 
 def train_detector(
@@ -140,13 +147,15 @@ def train_detector(
     prepare: Callable[[str, int, int], None],
     *,
     threads: int = 1,
+    init: Path | None = None,
     resume: bool = True,
     stop_after: int | None = None,
 ) -> Path:
     """Run `recipe` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`, averaged weights.
 
     `data` is the folder that the recipe's photo sources are relative to. `stop_after` ends the run early after that
-    many steps in all, as a kill would, but with a checkpoint. Beside the weights lie `curve.jsonl`, `curve.png` and
+    many steps in all, as a kill would, but with a checkpoint. A new run starts from the weights of `init` (another run's
+    `best.npz` of the same network) if given, else from random ones. Beside the weights lie `curve.jsonl`, `curve.png` and
     `metrics.json`. Raises TrainingError, RecipeError, DatasetError.
     """
     keep_freed_memory()
@@ -156,7 +165,7 @@ def train_detector(
     exams = {exam.name: exam_pictures(exam, recipe, data) for exam in recipe.exams}
     # The optimiser keeps its state by parameter name: the guard gives each run the same names, whatever ran before.
     with paddle.utils.unique_name.guard():
-        run = _Run(recipe, out, threads, resume)
+        run = _Run(recipe, out, threads, init, resume)
         last = min(recipe.steps, stop_after or recipe.steps)
         clock, images = time.monotonic(), 0
         for step in range(run.step, last):
@@ -184,6 +193,8 @@ def exam_pictures(exam: DetectorExam, recipe: DetectorRecipe, data: Path | None)
         return list(rendered_pictures(exam.first_seed, exam.count, recipe.pool_px))
     if data is None:
         raise TrainingError(f"the recipe's exam {exam.name!r} needs a data folder (--data)")
+    if exam.kind == "photos":
+        return list(read_taught(data / exam.root, exam.file, exam.delimiter, data / exam.teacher, held_out=True))
     return read_voc(data / exam.root, held_out=True)
 
 
@@ -237,12 +248,14 @@ def draw_curve(log: Path, picture: Path) -> None:
 class _Run:
     """The state of a run between two steps: what `last.npz` holds."""
 
-    def __init__(self, recipe: DetectorRecipe, out: Path, threads: int, resume: bool) -> None:
+    def __init__(self, recipe: DetectorRecipe, out: Path, threads: int, init: Path | None, resume: bool) -> None:
         self.recipe, self.out = recipe, out
         paddle.seed(recipe.seed)
         self.network, self.judge = build_detector(recipe), build_detector(recipe)
         accelerate(self.network, threads)
         accelerate(self.judge, threads)
+        if init is not None:
+            load_weights(self.network, init)
         self.optimizer = _optimizer(self.network, recipe)
         self.average = MovingAverage(self.network, recipe.optimizer.ema_decay)
         self.step, self.best = 0, -1.0

@@ -147,6 +147,20 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         train(replace(QUICK, seed=2), tmp_path)
 
 
+def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
+    train(QUICK, tmp_path / "first", stop_after=5)
+    best = tmp_path / "first" / "best.npz"
+    # A learning rate of nothing: what comes out is what went in.
+    still = replace(QUICK, optimizer=replace(QUICK.optimizer, learning_rate=0.0, weight_decay=0.0))
+    train_detector(still, None, tmp_path / "second", lambda _: None, lambda *_: None, init=best, stop_after=1)
+    one, other = (Checkpoint.load(tmp_path / name / "best.npz").groups["detector"] for name in ("first", "second"))
+    weights = "head.head_cls0.weight"
+    np.testing.assert_allclose(one[weights], other[weights], atol=1e-7)
+    wider = replace(QUICK, network=replace(QUICK.network, neck_channels=24))
+    with pytest.raises(TrainingError, match=r"best\.npz"):
+        train_detector(wider, None, tmp_path / "third", lambda _: None, lambda *_: None, init=best)
+
+
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     wild = replace(QUICK, loss=replace(QUICK.loss, giou_weight=math.nan))
     with pytest.raises(TrainingError, match="at step 0"):

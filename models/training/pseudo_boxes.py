@@ -1,0 +1,66 @@
+"""Boxes for photos that nobody annotated: what a detector of many classes is sure of, taken as main bodies.
+
+(Lee, "Pseudo-Label", ICML workshop 2013.) A photo of which the teacher is unsure is passed over: a body that it may have
+missed would be taught as background.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.boxes import clip, iou, suppress
+from models.errors import ArtifactError
+from models.image import normalize, resize
+from models.nets.picodet import STRIDES
+from models.training.assign import boxes_of, cells_of, expected_distances
+
+Array = NDArray[np.float32]
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SURE, UNSURE = 0.45, 0.3  # a box above the first is a body; one between the two spoils the photo
+SAME = 0.5  # IoU with a sure box, from which an unsure one is only another guess at it
+PERSON = 0  # COCO's first class: hands, most often, in photos of products
+
+
+class BoxTeacher:
+    """A PicoDet of 80 COCO classes with raw heads: scores (1, M, 80) and distances (1, M, 4K) of each level."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Raises ArtifactError for a file that is no such network."""
+        import openvino as ov
+
+        core = ov.Core()
+        try:
+            model = core.read_model(path)
+            self._size_px = int(model.inputs[0].shape[2])
+            self._run: Any = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": threads})
+        except RuntimeError as error:
+            raise ArtifactError(f"the teacher {path.name} can't be read") from error
+        if len(model.outputs) != 2 * len(STRIDES):
+            raise ArtifactError(
+                f"the teacher {path.name} has {len(model.outputs)} outputs instead of {2 * len(STRIDES)}"
+            )
+        self._cells = cells_of(self._size_px, self._size_px, STRIDES)
+
+    def __call__(self, image: NDArray[np.uint8]) -> Array | None:
+        """(H, W, 3) RGB -> the main bodies' boxes (G, 4), or None where the teacher finds none or is unsure."""
+        boxes, scores = self._detect(image)
+        sure, unsure = boxes[scores >= SURE], boxes[(scores >= UNSURE) & (scores < SURE)]
+        if len(sure) == 0:
+            return None
+        if len(unsure) and (iou(unsure, sure).max(axis=1) < SAME).any():
+            return None
+        return sure
+
+    def _detect(self, image: NDArray[np.uint8]) -> tuple[Array, Array]:
+        side, (height, width) = self._size_px, image.shape[:2]
+        outputs = self._run([normalize(resize(image, side, side, "cubic"), MEAN, STD)[None]])
+        levels = len(STRIDES)
+        chances = np.concatenate([outputs[level][0] for level in range(levels)])  # (M, 80)
+        bins = np.concatenate([outputs[levels + level][0] for level in range(levels)])  # (M, 4K)
+        kind, scores = chances.argmax(axis=1), chances.max(axis=1)
+        able = np.flatnonzero((scores >= UNSURE) & (kind != PERSON))
+        boxes = clip(boxes_of(self._cells, expected_distances(bins))[able], side, side)
+        kept = suppress(boxes, scores[able], 0.5)
+        return boxes[kept] * np.array([width / side, height / side] * 2, np.float32), scores[able][kept]
