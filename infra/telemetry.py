@@ -1,7 +1,7 @@
 """Logs and metrics: one line of JSON (or text) for each event, and what Prometheus reads at /metrics.
 
 Measurements of this process are the counters and histograms below. Processes on one machine share them through files
-when PROMETHEUS_MULTIPROC_DIR names a folder (the launcher sets and empties it). The state of the jobs is not measured
+when PROMETHEUS_MULTIPROC_DIR names a folder (the launcher sets and empties it; containers share a volume). The state of the jobs is not measured
 but read from the ledger at each scrape, so that it is right whoever answers.
 """
 
@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 import redis
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import values as prometheus_values
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -25,6 +28,19 @@ from infra.jobs import JobLedger
 from infra.settings import LogSettings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+HOST = socket.gethostname()
+
+
+def process_name() -> str:
+    """Tells this process from all others whose files may lie in the same folder: containers number theirs alike."""
+    return f"{HOST}-{os.getpid()}"
+
+
+SHARED = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # at import, as the library does: the metrics below need to know
+if SHARED:
+    Path(SHARED).mkdir(parents=True, exist_ok=True)
+    prometheus_values.ValueClass = prometheus_values.MultiProcessValue(process_name)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+
 REGISTRY = CollectorRegistry()
 
 # A recognition takes tens of milliseconds: the usual buckets, with more of them there.
@@ -122,7 +138,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
 def render_metrics(ledger: JobLedger | None = None) -> bytes:
     """The text that Prometheus reads: this machine's measurements, and with a `ledger` its state."""
     own: CollectorRegistry = REGISTRY
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    if SHARED:
         own = CollectorRegistry()
         MultiProcessCollector(own)  # type: ignore[no-untyped-call]  # prometheus_client leaves its constructor untyped
     text = generate_latest(own)

@@ -170,6 +170,13 @@ def test_a_process_has_the_time_to_stop(service: str) -> None:
     assert grace_s > drains_s
 
 
+@pytest.mark.parametrize("service", OURS)
+def test_what_a_process_measures_reaches_the_front(service: str) -> None:
+    folder = environment(service)["PROMETHEUS_MULTIPROC_DIR"]
+    assert folder == environment("web")["PROMETHEUS_MULTIPROC_DIR"]
+    assert any(folder.startswith(volume.partition(":")[2] + "/") for volume in COMPOSE["services"][service]["volumes"])
+
+
 def test_redis_keeps_every_write() -> None:
     command = COMPOSE["services"]["redis"]["command"]
     options = dict(zip(command[1::2], command[2::2], strict=True))

@@ -119,3 +119,19 @@ def test_processes_of_one_machine_share_their_measurements(tmp_path: Path) -> No
     show = "import sys; from infra.telemetry import render_metrics; sys.stdout.buffer.write(render_metrics())"
     text = subprocess.run([sys.executable, "-c", show], env=env, check=True, capture_output=True).stdout
     assert values(text)["shitu_stage_duration_seconds_count{stage=embed}"] == 2
+
+
+def test_containers_that_number_their_processes_alike_do_not_write_one_file(tmp_path: Path) -> None:
+    """Each has its own process 7; all share one volume, in which the folder need not exist yet."""
+    env = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "data" / "metrics")}
+    measure = (
+        "import os, socket; os.getpid = lambda: 7; socket.gethostname = lambda: {host!r}; "
+        "from infra.telemetry import STAGES; STAGES.labels('embed').observe(0.5)"
+    )
+    for host in ("worker-a", "worker-b"):
+        subprocess.run([sys.executable, "-c", measure.format(host=host)], env=env, check=True)
+    histograms = [file.name for file in (tmp_path / "data" / "metrics").glob("histogram_*")]
+    assert len(histograms) == 2
+    show = "import sys; from infra.telemetry import render_metrics; sys.stdout.buffer.write(render_metrics())"
+    text = subprocess.run([sys.executable, "-c", show], env=env, check=True, capture_output=True).stdout
+    assert values(text)["shitu_stage_duration_seconds_count{stage=embed}"] == 2
