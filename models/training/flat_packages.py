@@ -104,7 +104,8 @@ def _paste(
         warped = np.broadcast_to(face[:1, :1], picture.shape)
     # Only where nothing is behind may a face's own soft edge show the colour beneath it: the alpha cuts that edge.
     share = np.where(cover > 0, mask.astype(np.float32) / 255, (mask > 0).astype(np.float32))[..., None]
-    picture += (warped - picture) * share
+    # Far outside the face the warp may hold no numbers, and nothing times those is none either.
+    picture += np.where(share > 0, (warped - picture) * share, np.float32(0))
     np.maximum(cover, mask, out=cover)
 
 
