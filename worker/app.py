@@ -15,7 +15,7 @@ from celery import signals
 from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
-from infra.queue import Queue, make_celery
+from infra.queue import CANARY, Queue, make_celery
 from infra.settings import load_settings
 from infra.telemetry import configure_logging
 from worker.process import Process, current, is_open, set_current
@@ -55,10 +55,21 @@ app.conf.update(
 )
 
 
+def quiet_canary(record: logging.LogRecord) -> bool:
+    """A filter that makes Celery's lines about a canary DEBUG: one comes every few seconds, and says nothing new."""
+    told = getattr(record, "data", None)
+    if isinstance(told, dict) and told.get("name") == CANARY and record.levelno == logging.INFO:
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+    return True
+
+
 @signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
     """Instead of Celery's own."""
     configure_logging(settings.log)
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).addFilter(quiet_canary)
 
 
 @signals.worker_init.connect

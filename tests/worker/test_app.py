@@ -66,6 +66,8 @@ def test_a_courier_delivers_and_loads_no_network(settings: Settings, ledger: Job
         assert ledger.presence.workers() == ()  # whoever asks for models is not sent to a courier
         courier.send_signal(signal.SIGTERM)
         assert courier.wait(15) == 0
+    assert "shitu.deliver[" in log.read_text()
+    assert "shitu.canary[" not in log.read_text()  # one every few seconds is no news
 
 
 def test_a_worker_without_its_models_ends_instead_of_taking_jobs(settings: Settings, tmp_path: Path) -> None:
