@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -268,3 +269,41 @@ def test_the_image_serves_without_paddle() -> None:
     locked = (ROOT / "requirements/serve.txt").read_text(encoding="utf-8").lower()
     assert "openvino==" in locked
     assert "paddlepaddle" not in locked
+
+
+# Every process of the image, and what the command line offers there; training needs more.
+SERVED = (
+    *("web.app", "worker.app", "worker.tasks", "worker.runtime", "worker.recognize", "worker.enroll", "worker.keeper"),
+    *("infra.health", "infra.s3_store", "models.openvino_engine", "models.download", "models.paddleclas"),
+    *("commands.stack", "commands.models", "commands.run", "commands.recognize", "commands.demo"),
+)
+IMPORTER = """
+import importlib, sys
+blocked, modules = (set(words.split(",")) for words in sys.argv[1:])
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+for module in sorted(modules):
+    importlib.import_module(module)
+"""
+
+
+def test_nothing_in_the_image_imports_what_is_not_in_it(settings: Settings) -> None:
+    served = {line.partition("==")[0] for line in (ROOT / "requirements/serve.txt").read_text().splitlines()}
+    absent = {
+        package
+        for package, owners in packages_distributions().items()
+        if not any(re.sub(r"[-_.]+", "-", owner).lower() in served | {"shitu"} for owner in owners)
+    }
+    assert {"paddle", "paddle2onnx", "moto", "pytest", "skimage"} <= absent
+    result = subprocess.run(
+        [sys.executable, "-c", IMPORTER, ",".join(sorted(absent)), ",".join(SERVED)],
+        env={**os.environ, **settings.to_env()},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
