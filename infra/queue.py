@@ -53,7 +53,8 @@ def make_celery(settings: Settings) -> Celery:
     if not is_socket(settings.redis_url):
         transport["socket_keepalive"] = True
     app.conf.update(
-        task_queues=[kombu.Queue(name) for name in QUEUES],
+        # Each bound to its own name: by default all are to the first, and get whatever is sent to it through an exchange.
+        task_queues=[kombu.Queue(name, routing_key=name) for name in QUEUES],
         task_default_queue=QUEUES[0],
         task_create_missing_queues=False,
         # Acknowledge when the work is done, and put it back when the worker died over it.

@@ -156,3 +156,14 @@ def test_a_killed_childs_task_runs_again(settings: Settings, redis_client: redis
         os.kill(int(str(redis_client.lindex("ran:hang", 0))), signal.SIGKILL)
         until(lambda: redis_client.llen("ran:hang") == 2)
         until(lambda: redis_client.hlen("unacked") == 0)
+
+
+def test_no_queue_is_bound_to_what_is_sent_to_another(settings: Settings) -> None:
+    app = make_celery(settings)
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        for queue in app.amqp.queues.values():
+            queue(channel).declare()
+        for name, queue in app.amqp.queues.items():
+            assert channel.typeof(queue.exchange.name).lookup(
+                channel.get_table(queue.exchange.name), queue.exchange.name, queue.routing_key, None
+            ) == {name}
