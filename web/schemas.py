@@ -157,6 +157,8 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
         return {"pointer": pointer, "detail": unknown_name(str(found["loc"][-1]), list(owner.model_fields))}
     if found["type"] == "missing":
         return {"pointer": pointer, "detail": "this field is required"}
+    if found["type"] in {"model_type", "dict_type"}:  # pydantic's own words name our classes
+        return {"pointer": pointer, "detail": "this must be a JSON object"}
     message = str(found["msg"])
     return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
 

@@ -82,3 +82,13 @@ def test_broken_json_is_an_invalid_request(text: str | bytes) -> None:
 def test_a_query_is_checked_too(query: dict[str, str]) -> None:
     with pytest.raises(InvalidRequest):
         parse(ItemsQuery, query)
+
+
+@pytest.mark.parametrize("body", [[1], "text", 3, None])
+def test_a_body_that_is_no_object_is_told_in_the_words_of_json(body: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(RecognitionRequest, body)
+    assert caught.value.extra["errors"] == [{"pointer": "", "detail": "this must be a JSON object"}]
+    with pytest.raises(InvalidRequest) as caught:
+        parse(RecognitionRequest, {"gallery": "drinks", "image": {}, "webhook": body or 7})
+    assert caught.value.extra["errors"] == [{"pointer": "/webhook", "detail": "this must be a JSON object"}]
