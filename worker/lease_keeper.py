@@ -2,7 +2,8 @@
 
 A job may run longer than its lease. The thread renews the lease every third of it; the work asks `checkpoint` between
 its stages. Renewal is refused when another worker took the job over or when its owner asked to cancel it: either way
-the work must stop and publish nothing.
+the work must stop and publish nothing. Work that hangs asks no more, and a lease renewed for it would hold its job for
+ever: after a while without a checkpoint the lease is left to lapse, and the job is tried again or fails as poisoned.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from infra.job_records import Lease
     from infra.jobs import JobLedger
+
+STUCK_S = 300.0  # no stage takes so long: not even the largest photo's, nor a large gallery's first load
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +50,24 @@ SHUTTING_DOWN = "shutting_down"
 
 class LeaseKeeper:
     """A context manager that renews `lease` until it is left. `lease_s` is the lease's length in seconds;
-    `shutting_down` says whether the process may not work on any longer.
+    `shutting_down` says whether the process may not work on any longer; `stuck_s` is the longest time between two
+    checkpoints.
     """
 
-    def __init__(self, ledger: JobLedger, lease: Lease, lease_s: float, shutting_down: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        ledger: JobLedger,
+        lease: Lease,
+        lease_s: float,
+        shutting_down: Callable[[], bool],
+        stuck_s: float = STUCK_S,
+    ) -> None:
         self._ledger = ledger
         self._lease = lease
         self._lease_s = lease_s
         self._shutting_down = shutting_down
+        self._stuck_s = stuck_s
+        self._moved_at = time.monotonic()
         self._progress: dict[str, Any] | None = None
         self._left = threading.Event()
         self._refused: str | None = None
@@ -72,6 +85,7 @@ class LeaseKeeper:
 
     def checkpoint(self, progress: dict[str, Any] | None = None) -> None:
         """Raises StopWork if the work must end. New `progress` is told at once, which asks the ledger at once too."""
+        self._moved_at = time.monotonic()
         if progress is not None and progress != self._progress:
             self._progress = progress
             self._renew()
@@ -83,7 +97,10 @@ class LeaseKeeper:
     def _renew_until_left(self) -> None:
         renewed_at = time.monotonic()
         while self._refused is None and not self._left.wait(self._lease_s / 3):
-            if self._renew():
+            if time.monotonic() - self._moved_at > self._stuck_s:
+                log.error("a job hangs; its lease is given up", extra={"job_id": self._lease.job_id})
+                self._refused = LOST
+            elif self._renew():
                 renewed_at = time.monotonic()
             elif time.monotonic() - renewed_at > self._lease_s:
                 self._refused = self._refused or LOST
