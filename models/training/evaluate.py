@@ -20,9 +20,10 @@ from models.training.pool import on_grey, product_views
 from models.training.products import packshot
 from models.training.recipe import EmbedderRecipe
 from models.training.scenes import render_scene
+from models.training.statistics import normalize
 from models.training.teachers import PooledFeatures
 from models.training.train_detector import DetectorRecipe, exam_pictures
-from models.training.train_embedder import build_embedder, embed_with, normalize
+from models.training.train_embedder import build_embedder, embed_with
 
 Figures = dict[str, float]
 PIPELINE_PRODUCTS, PIPELINE_SCENES = 60, 60

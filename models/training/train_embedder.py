@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,14 @@ from models.training.batches import Batch, batches
 from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.errors import TrainingError
-from models.training.exams import examine, set_exams
+from models.training.exams import Sheet, examine, set_exams
 from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
-from models.training.pool import build_pool, load_pool
+from models.training.pool import Pool, build_pool, load_pool
 from models.training.processes import Group
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe, as_table
 from models.training.schedule import MovingAverage, cosine_learning_rate
+from models.training.statistics import normalize, settle_statistics
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 
 
@@ -127,6 +126,8 @@ def train_embedder(
     last = min(recipe.steps, stop_after or recipe.steps)
     if group.rank == 0:
         _forget_after(out / "curve.jsonl", first)
+    if group.rank == 0 and first >= recipe.steps:  # a finished run is examined once more, with today's code
+        keep_best(recipe, average, judge, pool, sheets, first, -1.0, out / "best.npz")
     clock, images, means = time.monotonic(), 0, _Means()
     source = batches(recipe, out / "pool", first, group.rank, group.size)
     with closing(source), paddle.utils.unique_name.guard():
@@ -155,14 +156,7 @@ def train_embedder(
                 exams: dict[str, float] = {}
                 rate = images / (time.monotonic() - clock)
                 if examined:
-                    judge.set_state_dict(average.values)
-                    exams = examine(embed_with(judge), sheets)
-                    asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
-                    score = float(np.mean(asked)) if asked else float(done)
-                    if score >= best:
-                        best = score
-                        network = to_arrays(average.values)
-                        Checkpoint({"embedder": network}, {"step": done, "exams": exams}).save(out / "best.npz")
+                    exams, best = keep_best(recipe, average, judge, pool, sheets, done, best, out / "best.npz")
                 left_s = sum(recipe.stage_at(later).batch for later in range(done, last)) / rate
                 line = Progress(done, recipe.steps, means.take(), rate, left_s, exams)
                 _log(out / "curve.jsonl", line)
@@ -172,6 +166,28 @@ def train_embedder(
             if group.rank == 0 and (examined or done % SAVE_EVERY == 0):
                 _save(out / "last.npz", recipe, student, optimizer, average, done, best)
     return out / "best.npz"
+
+
+def keep_best(
+    recipe: EmbedderRecipe,
+    average: MovingAverage,
+    judge: nn.Layer,
+    pool: Pool,
+    sheets: Sequence[Sheet],
+    step: int,
+    best: float,
+    path: Path,
+) -> tuple[dict[str, float], float]:
+    """Examine the averaged weights, with settled statistics; save them if no earlier ones were better than `best`."""
+    judge.set_state_dict(average.values)
+    settle_statistics(judge, pool, recipe.deploy_px, recipe.seed)
+    exams = examine(embed_with(judge), sheets)
+    asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
+    score = float(np.mean(asked)) if asked else float(step)
+    if score >= best:
+        best = score
+        Checkpoint({"embedder": to_arrays(judge.state_dict())}, {"step": step, "exams": exams}).save(path)
+    return exams, best
 
 
 def load_weights(embedder: nn.Layer, path: Path) -> int:
@@ -197,12 +213,6 @@ def make_optimizer(student: Student, recipe: EmbedderRecipe) -> paddle.optimizer
         apply_decay_param_fun=decayed.__contains__,
         grad_clip=nn.ClipGradByGlobalNorm(recipe.optimizer.clip_norm),
     )
-
-
-def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(B, H, W, 3) RGB uint8 -> (B, 3, H, W) float32 by ImageNet's mean and deviation."""
-    scaled = (images.astype(np.float32) / 255.0 - MEAN) / STD
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
 
 def embed_with(network: nn.Layer) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:

@@ -1,0 +1,44 @@
+"""Settles a network's batch statistics on many pictures, so that it serves as it was trained ("precise BN").
+
+In training each batch is divided by its own deviation. Served, it is divided by a running average's; where a channel
+answers to few pictures only, that average can be so small that one of them explodes through the layers: strongly
+magenta packages had embeddings a hundred thousand times too long, all of them alike. Statistics over large batches at
+the size that is deployed, with the weights held still, have no such holes (Wu and Johnson, "Rethinking Batch in
+BatchNorm", arXiv:2105.07576, section 3).
+"""
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+from paddle import nn
+
+from models.training.augment import augment
+from models.training.pool import Pool
+
+PICTURES, BATCH = 2048, 256
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def settle_statistics(network: nn.Layer, pool: Pool, size_px: int, seed: int, pictures: int = PICTURES) -> None:
+    """Replace the batch statistics of `network`, in place, by those of `pictures` changed views of the pool."""
+    norms = [layer for layer in network.sublayers() if isinstance(layer, nn.BatchNorm1D | nn.BatchNorm2D)]
+    momenta = [norm._momentum for norm in norms]
+    rng = np.random.default_rng([seed, 3])
+    chosen = rng.permutation(len(pool.views))[:pictures]
+    network.train()
+    with paddle.no_grad():
+        for number, indices in enumerate(np.array_split(chosen, max(1, len(chosen) // BATCH))):
+            for norm in norms:  # running = running * momentum + batch * (1 - momentum): the mean of all batches so far
+                norm._momentum = number / (number + 1)
+            views = np.stack([augment(pool.views[index], size_px, rng, pool.backgrounds) for index in indices])
+            network(paddle.to_tensor(normalize(views)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm._momentum = momentum
+    network.eval()
+
+
+def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(B, H, W, 3) RGB uint8 -> (B, 3, H, W) float32 by ImageNet's mean and deviation."""
+    scaled = (images.astype(np.float32) / 255.0 - MEAN) / STD
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))

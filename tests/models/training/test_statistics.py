@@ -1,0 +1,47 @@
+"""Settled batch statistics: those of many pictures at once, as a slow computation has them."""
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from models.training.pool import Pool
+from models.training.statistics import normalize, settle_statistics
+
+SIZE = 16
+
+
+def pool_of(colours: list[int]) -> Pool:
+    views = np.full((len(colours), SIZE, SIZE, 4), 255, np.uint8)
+    views[..., :3] = np.array(colours, np.uint8)[:, None, None, None]
+    empty = np.zeros((len(colours), 0), np.float32)
+    zeros = np.zeros(len(colours), np.int64)
+    return Pool(
+        views, zeros, zeros, empty, empty, np.zeros(len(colours), np.float32), np.zeros((0, SIZE, SIZE, 3), np.uint8)
+    )
+
+
+def test_a_channel_that_few_pictures_move_cannot_explode() -> None:
+    paddle.seed(0)
+    network = nn.Sequential(nn.Conv2D(3, 4, 1), nn.ReLU(), nn.BatchNorm2D(4), nn.AdaptiveAvgPool2D(1), nn.Flatten())
+    norm = network[2]
+    norm._variance.set_value(np.full(4, 1e-12, np.float32))  # what a running average can come to
+    views = normalize(np.full((2, SIZE, SIZE, 3), 128, np.uint8))
+    network.eval()
+    assert float(paddle.abs(network(paddle.to_tensor(views))).max()) > 100
+    settle_statistics(network, pool_of(list(range(0, 256, 4))), SIZE, seed=1)
+    assert not network.training
+    assert norm._momentum == 0.9
+    assert float(paddle.abs(network(paddle.to_tensor(views))).max()) < 10
+
+
+def test_the_statistics_are_the_mean_over_the_batches() -> None:
+    network = nn.Sequential(nn.BatchNorm2D(3))
+    before = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
+    settle_statistics(network, pool_of([100] * 600), SIZE, seed=1, pictures=600)
+    mean, deviation = network[0]._mean.numpy(), np.sqrt(network[0]._variance.numpy())
+    expected = normalize(np.full((1, 1, 1, 3), 100, np.uint8)).ravel()
+    # Views are re-lit by chance: their mean lies near the picture's own, and they differ.
+    np.testing.assert_allclose(mean, expected, atol=0.5)
+    assert (deviation > 0.05).all()
+    assert (deviation < 1.5).all()
+    np.testing.assert_array_equal(network[0].weight.numpy(), before["0.weight"])
