@@ -27,6 +27,9 @@ OUT = click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/RECIPE."
 )
 THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
+INIT = click.option(
+    "--init", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Start from this run's best.npz."
+)
 TELL_EVERY_S = 5.0
 
 
@@ -40,9 +43,7 @@ def train() -> None:
 @DATA
 @OUT
 @THREADS
-@click.option(
-    "--init", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Start from this run's best.npz."
-)
+@INIT
 @click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
 def train_embedder_command(
     recipe: str, data: Path | None, out: Path | None, threads: int, init: Path | None, stop_after: int | None
@@ -65,9 +66,10 @@ def train_embedder_command(
 @DATA
 @OUT
 @THREADS
+@INIT
 @click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
 def train_detector_command(
-    recipe: str, data: Path | None, out: Path | None, threads: int, stop_after: int | None
+    recipe: str, data: Path | None, out: Path | None, threads: int, init: Path | None, stop_after: int | None
 ) -> None:
     """Train a main-body detector. The best weights so far are always in OUT/best.npz."""
     from models.training.recipe import load_recipe
@@ -76,7 +78,9 @@ def train_detector_command(
     with _errors():
         plan = load_recipe(recipe, DetectorRecipe)
         folder = out or Path("runs") / plan.name
-        best = train_detector(plan, data, folder, _report, _tell_preparation(), threads=threads, stop_after=stop_after)
+        best = train_detector(
+            plan, data, folder, _report, _tell_preparation(), threads=threads, init=init, stop_after=stop_after
+        )
     click.echo(f"{best}\nnext: shitu export detector {recipe} --run {folder}")
 
 
