@@ -34,6 +34,15 @@ def test_a_channel_that_few_pictures_move_cannot_explode() -> None:
     assert float(paddle.abs(network(paddle.to_tensor(views))).max()) < 10
 
 
+def test_a_channel_that_no_picture_moves_is_silenced() -> None:
+    network = nn.Sequential(nn.Conv2D(3, 2, 1, bias_attr=False), nn.BatchNorm2D(2))
+    kernel = np.zeros((2, 3, 1, 1), np.float32)
+    kernel[0], kernel[1] = 1.0, 1e-4
+    network[0].weight.set_value(kernel)
+    settle_statistics(network, pool_of(list(range(0, 256, 4))), SIZE, seed=1)
+    assert network[1].weight.numpy().tolist() == [1.0, 0.0]
+
+
 def test_the_statistics_are_the_mean_over_the_batches() -> None:
     network = nn.Sequential(nn.BatchNorm2D(3))
     before = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
