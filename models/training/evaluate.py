@@ -14,6 +14,7 @@ from models.embedder import Embedder
 from models.gallery import Gallery
 from models.image import crop
 from models.pipeline import RecognizeOptions, Recognizer
+from models.training.cpu_convolution import accelerate
 from models.training.designs import design_product
 from models.training.detection_metrics import evaluate_detector
 from models.training.exams import FIRST_EXAM_SEED, examine, examine_colours, examine_teacher, set_exams
@@ -61,6 +62,7 @@ def embedder_baselines(recipe: EmbedderRecipe, data: Path | None) -> dict[str, F
     sheets = set_exams(recipe, data, recipe.deploy_px)
     paddle.seed(0)
     untrained = build_embedder(recipe.network)
+    accelerate(untrained, threads=2)
     _calibrate(untrained, np.concatenate([sheet.images[:64] for sheet in sheets]))
     results = {
         "colour histograms": _rounded(examine_colours(sheets)),
@@ -132,7 +134,7 @@ def _calibrate(network: nn.Layer, images: NDArray[np.uint8]) -> None:
     """Give an untrained network's batch norms the statistics of these pictures; else its answers are all alike."""
     network.train()
     with paddle.no_grad():
-        for _ in range(40):
+        for _ in range(15):
             network(paddle.to_tensor(normalize(images)))
 
 
