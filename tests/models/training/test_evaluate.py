@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.embedder import Embedder
+from models.training.designs import design_product
 from models.training.detection_metrics import average_precision
 from models.training.evaluate import (
     embedder_baselines,
@@ -16,7 +17,8 @@ from models.training.evaluate import (
     suggest_similarity,
 )
 from models.training.exams import FIRST_EXAM_SEED, examine, set_exams
-from models.training.pool import on_grey, product_views
+from models.training.products import packshot
+from models.training.scenes import render_scene
 from models.training.train_detector import DetectorExam, DetectorRecipe, exam_pictures
 from tests.models.programs import artifact
 from tests.models.training.tiny import TINY
@@ -62,13 +64,17 @@ def test_the_whole_pipeline_is_measured(detector: Path, tiny_artifact: Path) -> 
     assert examine_pipeline(detector, tiny_artifact, scenes=2, products=5) == figures
 
 
-def test_the_threshold_stands_above_most_strangers(tiny_artifact: Path) -> None:
+def test_the_threshold_keeps_the_right_answers(tiny_artifact: Path) -> None:
     threshold = suggest_similarity(tiny_artifact, SMALL)
     embed = Embedder(tiny_artifact)
-    seeds = [FIRST_EXAM_SEED + 5000 + 12 * number for number in range(4)]
-    views = [[on_grey(view) for view in product_views(seed, 2, 32)] for seed in seeds]
-    rows = [embed(pair) for pair in views]
-    strangers = [
-        max(float(rows[asked][0] @ rows[stored][1]) for stored in range(4) if stored != asked) for asked in range(4)
-    ]
-    assert threshold == pytest.approx(max(0.3, np.quantile(strangers, 0.95)), abs=0.006)
+    rng = np.random.default_rng(7)
+    asked, stored = [], []
+    for number in range(4):
+        design = design_product(FIRST_EXAM_SEED + 5000 + 12 * number)
+        scene = render_scene([("asked", design)], (400, 400), rng, count=1, scale=(0.4, 0.7))
+        x1, y1, x2, y2 = scene.boxes[0].astype(int)
+        asked.append(embed([scene.image[y1:y2, x1:x2]])[0])
+        stored.append(embed([packshot(design, 256)])[0])
+    similarities = [[float(one @ other) for other in stored] for one in asked]
+    right = [row[place] for place, row in enumerate(similarities) if max(row) == row[place]]
+    assert threshold == pytest.approx(np.quantile(right or [0.0], 0.05), abs=0.006)
