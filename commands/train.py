@@ -1,36 +1,12 @@
 """`shitu train | evaluate | export`: networks by recipe, measured on pictures never trained on, and made into artifacts."""
 
 import json
-import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from commands.terminal import DATA, INIT, OUT, STOP_AFTER, THREADS, errors, report, tell_preparation
 from models.engine import ENGINES
-from models.errors import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from models.training.train_detector import DetectorProgress
-    from models.training.train_embedder import Progress
-
-DATA = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder that the recipe's photos are relative to.",
-)
-OUT = click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/RECIPE."
-)
-THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
-INIT = click.option(
-    "--init", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Start from this run's best.npz."
-)
-TELL_EVERY_S = 5.0
 
 
 @click.group()
@@ -44,7 +20,7 @@ def train() -> None:
 @OUT
 @THREADS
 @INIT
-@click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
+@STOP_AFTER
 def train_embedder_command(
     recipe: str, data: Path | None, out: Path | None, threads: int, init: Path | None, stop_after: int | None
 ) -> None:
@@ -52,11 +28,11 @@ def train_embedder_command(
     from models.training.recipe import EmbedderRecipe, load_recipe
     from models.training.train_embedder import train_embedder
 
-    with _errors():
+    with errors():
         plan = load_recipe(recipe, EmbedderRecipe)
         folder = out or Path("runs") / plan.name
         best = train_embedder(
-            plan, data, folder, _report, _tell_preparation(), threads=threads, init=init, stop_after=stop_after
+            plan, data, folder, report, tell_preparation(), threads=threads, init=init, stop_after=stop_after
         )
     click.echo(f"{best}\nnext: shitu export embedder {recipe} --run {folder}")
 
@@ -67,7 +43,7 @@ def train_embedder_command(
 @OUT
 @THREADS
 @INIT
-@click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
+@STOP_AFTER
 def train_detector_command(
     recipe: str, data: Path | None, out: Path | None, threads: int, init: Path | None, stop_after: int | None
 ) -> None:
@@ -75,11 +51,11 @@ def train_detector_command(
     from models.training.recipe import load_recipe
     from models.training.train_detector import DetectorRecipe, train_detector
 
-    with _errors():
+    with errors():
         plan = load_recipe(recipe, DetectorRecipe)
         folder = out or Path("runs") / plan.name
         best = train_detector(
-            plan, data, folder, _report, _tell_preparation(), threads=threads, init=init, stop_after=stop_after
+            plan, data, folder, report, tell_preparation(), threads=threads, init=init, stop_after=stop_after
         )
     click.echo(f"{best}\nnext: shitu export detector {recipe} --run {folder}")
 
@@ -106,7 +82,7 @@ def export_embedder_command(recipe: str, run: Path | None, to: Path | None, data
     from models.training.export import Origin, add_findings, export_embedder
     from models.training.recipe import EmbedderRecipe, load_recipe
 
-    with _errors():
+    with errors():
         plan = load_recipe(recipe, EmbedderRecipe)
         folder = run or Path("runs") / plan.name
         artifact = to or folder / "artifact"
@@ -136,7 +112,7 @@ def export_detector_command(recipe: str, run: Path | None, to: Path | None, data
     from models.training.recipe import load_recipe
     from models.training.train_detector import DetectorRecipe
 
-    with _errors():
+    with errors():
         plan = load_recipe(recipe, DetectorRecipe)
         folder = run or Path("runs") / plan.name
         artifact = to or folder / "artifact"
@@ -189,7 +165,7 @@ def evaluate(
     from models.training.train_detector import DetectorRecipe
 
     figures = {}
-    with _errors():
+    with errors():
         embeds = None if embedder == "none" else resolve(embedder)
         detects = None if detector == "none" else resolve(detector)
         if embeds is not None:
@@ -202,36 +178,3 @@ def evaluate(
         if embeds is not None and detects is not None:
             figures["pipeline"] = examine_pipeline(detects, embeds, engine, scenes=scenes)
     click.echo(json.dumps(figures, indent=2))
-
-
-def _report(line: "Progress | DetectorProgress") -> None:
-    losses = "  ".join(f"{name} {value:.3f}" for name, value in line.losses.items())
-    minutes = line.eta_s / 60
-    click.echo(f"step {line.step}/{line.steps}  {losses}  {line.images_per_s:.0f} images/s  {minutes:.0f} min left")
-    if line.exams:
-        click.echo("  " + json.dumps(line.exams))
-    sys.stdout.flush()
-
-
-def _tell_preparation() -> "Callable[[str, int, int], None]":
-    """A callback that tells, at most every few seconds, how far the preparation is."""
-    told = -TELL_EVERY_S
-
-    def tell(what: str, done: int, of: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if done == of or now - told > TELL_EVERY_S:
-            told = now
-            click.echo(f"{what}: {done}/{of}")
-            sys.stdout.flush()
-
-    return tell
-
-
-@contextmanager
-def _errors() -> "Iterator[None]":
-    """Shows a ModelError as one line instead of a traceback."""
-    try:
-        yield
-    except ModelError as error:
-        raise click.ClickException(f"{error.detail} ({error.code})") from error

@@ -28,9 +28,12 @@ class EmbedderNetwork:
     depths: tuple[int, ...] = (2, 2, 6, 2)
     embedding_size: int = 512
     dropout: float = 0.0
+    colours: bool = False  # v2 only: add a colour histogram's features before the neck
 
     def __post_init__(self) -> None:
         _check("kind", self.kind, ("v1", "v2"))
+        if self.colours and self.kind != "v2":
+            raise RecipeError("'colours' goes with the kind v2")
 
 
 @dataclass(frozen=True)

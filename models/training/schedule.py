@@ -33,3 +33,11 @@ class MovingAverage:
         for name, tensor in network.state_dict().items():
             self.values[name].scale_(decay)
             self.values[name].add_(tensor.detach() * (1.0 - decay))
+
+    def state_dict(self) -> dict[str, paddle.Tensor]:
+        """The averaged values, by name."""
+        return dict(self.values)
+
+    def set_state_dict(self, state_dict: dict[str, paddle.Tensor]) -> None:
+        """Put a run's average back."""
+        self.values = dict(state_dict)

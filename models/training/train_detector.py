@@ -31,6 +31,7 @@ from models.training.detection_losses import DetectionLoss, detection_losses
 from models.training.detection_metrics import Detections, evaluate_detector
 from models.training.detection_views import Picture, Variation
 from models.training.errors import TrainingError
+from models.training.loop import Progress
 from models.training.recipe import Optimizer, as_table
 from models.training.schedule import MovingAverage, cosine_learning_rate
 
@@ -105,18 +106,6 @@ class DetectorRecipe:
         return self.stages[-1]
 
 
-@dataclass(frozen=True)
-class DetectorProgress:
-    """One line of a run's log."""
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    images_per_s: float
-    eta_s: float
-    exams: dict[str, dict[str, float]]  # name -> {"AP50", "AP50:95"}; empty between evaluations
-
-
 def build_detector(recipe: DetectorRecipe) -> PicoDet:
     """The network of the recipe's `[network]` table, freshly initialised."""
     sizes = recipe.network
@@ -143,7 +132,7 @@ def train_detector(
     recipe: DetectorRecipe,
     data: Path | None,
     out: Path,
-    report: Callable[[DetectorProgress], None],
+    report: Callable[[Progress], None],
     prepare: Callable[[str, int, int], None],
     *,
     threads: int = 1,
@@ -176,7 +165,7 @@ def train_detector(
                 rate = images / (time.monotonic() - clock)
                 left = sum(recipe.stage_at(s).batch for s in range(done, last)) / rate
                 results = run.examine(exams) if examined else {}
-                line = DetectorProgress(done, recipe.steps, run.take_means(), rate, left, results)
+                line = Progress(done, recipe.steps, run.take_means(), rate, left, results)
                 _log(out / "curve.jsonl", line)
                 report(line)
                 if examined:  # the exams' time is not the training's
@@ -339,7 +328,7 @@ def _optimizer(network: nn.Layer, recipe: DetectorRecipe) -> paddle.optimizer.Op
     )
 
 
-def _log(path: Path, line: DetectorProgress) -> None:
+def _log(path: Path, line: Progress) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(
             json.dumps(

@@ -1,10 +1,7 @@
 """Train an embedder by its recipe: read it in one go, from the network to the last checkpoint."""
 
-import json
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,35 +15,29 @@ from models.nets.embedding import EmbedderV1, EmbedderV2
 from models.training.batches import Batch, batches
 from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
 from models.training.cpu_convolution import accelerate, keep_freed_memory
-from models.training.errors import TrainingError
 from models.training.exams import Sheet, examine, set_exams
+from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
 from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
 from models.training.pool import Pool, build_pool, load_pool
 from models.training.processes import Group
-from models.training.recipe import EmbedderNetwork, EmbedderRecipe, as_table
+from models.training.recipe import EmbedderNetwork, EmbedderRecipe
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.statistics import normalize, settle_statistics
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 
 
-@dataclass(frozen=True)
-class Progress:
-    """One line of a run's log."""
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    images_per_s: float
-    eta_s: float
-    exams: dict[str, float]
-
-
 def build_embedder(network: EmbedderNetwork) -> nn.Layer:
     """The network that a recipe's `[network]` table names."""
     if network.kind == "v1":
         return EmbedderV1(network.width, network.embedding_size, network.dropout)
-    return EmbedderV2(network.width, network.depths, embedding_size=network.embedding_size, dropout=network.dropout)
+    return EmbedderV2(
+        network.width,
+        network.depths,
+        embedding_size=network.embedding_size,
+        dropout=network.dropout,
+        colours=network.colours,
+    )
 
 
 class Student(nn.Layer):
@@ -119,16 +110,15 @@ def train_embedder(
     if init is not None:
         load_weights(student.embedder, init)
     average = MovingAverage(student.embedder, recipe.optimizer.ema_decay)
-    first, best = _resume(out / "last.npz", recipe, student, optimizer, average)
+    parts_of_run = {"student": student, "optimizer": optimizer, "average": average}
+    first, best = resume_run(out / "last.npz", recipe, parts_of_run)
     judge = build_embedder(recipe.network)
     accelerate(judge, threads)
     sheets = set_exams(recipe, data, recipe.deploy_px) if group.rank == 0 else []
     last = min(recipe.steps, stop_after or recipe.steps)
-    if group.rank == 0:
-        _forget_after(out / "curve.jsonl", first)
     if group.rank == 0 and first >= recipe.steps:  # a finished run is examined once more, with today's code
         keep_best(recipe, average, judge, pool, sheets, first, -1.0, out / "best.npz")
-    clock, images, means = time.monotonic(), 0, _Means()
+    log = RunLog(out, recipe.steps, first, report) if group.rank == 0 else None
     source = batches(recipe, out / "pool", first, group.rank, group.size)
     with closing(source), paddle.utils.unique_name.guard():
         for step, batch in zip(range(first, last), source, strict=False):
@@ -139,32 +129,28 @@ def train_embedder(
             )
             student.train()
             parts = losses_of(student, recipe, batch, step)
+            values = {name: float(part) for name, part in parts.items()}
+            require_finite(values, step)
             total = sum(parts.values(), paddle.zeros([]))
-            if not np.isfinite(float(total)):
-                raise TrainingError(f"the loss is {float(total)} at step {step}; lower learning_rate or see the data")
             total.backward()
             group.average_gradients(student)
             optimizer.step()
             optimizer.clear_grad()
             average.update(student.embedder, step)
-            means.add(parts)
-            images += len(batch.labels) * group.size
+            if log is None:
+                continue
+            log.add(values, len(batch.labels) * group.size)
             done = step + 1
             examined = done % recipe.evaluate_every == 0 or done == last
-            if group.rank == 0 and (examined or done % REPORT_EVERY == 0):
-                _require_numbers(student, done)
-                exams: dict[str, float] = {}
-                rate = images / (time.monotonic() - clock)
+            if examined or done % REPORT_EVERY == 0:
+                require_numbers(student, done)
+                speed, exams = log.speed(), None
                 if examined:
                     exams, best = keep_best(recipe, average, judge, pool, sheets, done, best, out / "best.npz")
-                left_s = sum(recipe.stage_at(later).batch for later in range(done, last)) / rate
-                line = Progress(done, recipe.steps, means.take(), rate, left_s, exams)
-                _log(out / "curve.jsonl", line)
-                report(line)
-                if examined:  # the exams' time is not the training's
-                    clock, images = time.monotonic(), 0
-            if group.rank == 0 and (examined or done % SAVE_EVERY == 0):
-                _save(out / "last.npz", recipe, student, optimizer, average, done, best)
+                left = sum(recipe.stage_at(later).batch for later in range(done, last))
+                log.tell(done, left, speed, exams)
+            if examined or done % SAVE_EVERY == 0:
+                save_run(out / "last.npz", recipe, done, best, parts_of_run)
     return out / "best.npz"
 
 
@@ -224,84 +210,3 @@ def embed_with(network: nn.Layer) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
             return np.asarray(network(paddle.to_tensor(normalize(images))).numpy(), np.float32)
 
     return embed
-
-
-class _Means:
-    """Running means of the loss parts since they were last taken."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, parts: dict[str, paddle.Tensor]) -> None:
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def take(self) -> dict[str, float]:
-        means = {name: self._sums[name] / self._counts[name] for name in self._sums}
-        self._sums, self._counts = {}, {}
-        return means
-
-
-def _resume(
-    path: Path,
-    recipe: EmbedderRecipe,
-    student: Student,
-    optimizer: paddle.optimizer.Optimizer,
-    average: MovingAverage,
-) -> tuple[int, float]:
-    if not path.exists():
-        return 0, -1.0
-    checkpoint = Checkpoint.load(path)
-    if checkpoint.progress.get("recipe") != json.loads(json.dumps(as_table(recipe))):
-        raise TrainingError(f"{path} belongs to another recipe; choose another --out or remove it")
-    student.set_state_dict(to_tensors(checkpoint.groups["student"]))
-    optimizer.set_state_dict(to_tensors(checkpoint.groups["optimizer"]))
-    average.values = to_tensors(checkpoint.groups["average"])
-    return int(checkpoint.progress["step"]), float(checkpoint.progress["best"])
-
-
-def _save(
-    path: Path,
-    recipe: EmbedderRecipe,
-    student: Student,
-    optimizer: paddle.optimizer.Optimizer,
-    average: MovingAverage,
-    step: int,
-    best: float,
-) -> None:
-    groups = {
-        "student": to_arrays(student.state_dict()),
-        "optimizer": to_arrays(optimizer.state_dict()),
-        "average": to_arrays(average.values),
-    }
-    Checkpoint(groups, {"step": step, "best": best, "recipe": as_table(recipe)}).save(path)
-
-
-def _require_numbers(student: Student, step: int) -> None:
-    """Raises TrainingError for weights that are NaN, which Paddle's `relu` turns to 0 and a finite loss may hide."""
-    for name, parameter in student.named_parameters():
-        if not bool(paddle.isfinite(parameter).all()):
-            raise TrainingError(f"{name} holds no numbers at step {step}; lower learning_rate or see the data")
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Take back the lines of a curve that a killed run wrote after its last checkpoint."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:  # cut off in the middle
-            continue
-    path.write_text("".join(kept), encoding="utf-8")
-
-
-def _log(path: Path, line: Progress) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(
-            json.dumps({"step": line.step, **line.losses, **line.exams, "images_per_s": line.images_per_s}) + "\n"
-        )

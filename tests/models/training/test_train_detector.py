@@ -14,11 +14,11 @@ from models.training.checkpoint import Checkpoint
 from models.training.detection_data import PictureSource
 from models.training.detection_metrics import evaluate_detector
 from models.training.errors import TrainingError
+from models.training.loop import Progress
 from models.training.photos import DatasetError
 from models.training.recipe import load_recipe
 from models.training.train_detector import (
     DetectorExam,
-    DetectorProgress,
     DetectorRecipe,
     DetectorStage,
     as_input,
@@ -40,10 +40,8 @@ QUICK = replace(
 )
 
 
-def train(
-    recipe: DetectorRecipe, out: Path, stop_after: int | None = None, *, resume: bool = True
-) -> list[DetectorProgress]:
-    lines: list[DetectorProgress] = []
+def train(recipe: DetectorRecipe, out: Path, stop_after: int | None = None, *, resume: bool = True) -> list[Progress]:
+    lines: list[Progress] = []
     train_detector(recipe, None, out, lines.append, lambda *_: None, stop_after=stop_after, resume=resume)
     return lines
 
@@ -78,23 +76,23 @@ RECTANGLES = replace(
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DetectorProgress]]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
     """A finished run on twelve rectangles, examined on twelve others; the data lies beside its folder."""
     data = tmp_path_factory.mktemp("detector")
     rectangles(data / "rectangles", 24)
-    lines: list[DetectorProgress] = []
+    lines: list[Progress] = []
     train_detector(RECTANGLES, data, data / "run", lines.append, lambda *_: None)
     return data / "run", lines
 
 
-def test_it_learns_to_find_what_it_has_never_seen(run: tuple[Path, list[DetectorProgress]]) -> None:
+def test_it_learns_to_find_what_it_has_never_seen(run: tuple[Path, list[Progress]]) -> None:
     _, lines = run
     assert lines[-1].losses["giou"] < 0.85 * lines[0].losses["giou"]
     # Untrained it finds none: no score reaches the floor.
     assert max(line.exams["others"]["AP50"] for line in lines if line.exams) > 0.25
 
 
-def test_the_best_weights_are_kept_and_measure_as_reported(run: tuple[Path, list[DetectorProgress]]) -> None:
+def test_the_best_weights_are_kept_and_measure_as_reported(run: tuple[Path, list[Progress]]) -> None:
     folder, lines = run
     network = build_detector(RECTANGLES)
     load_weights(network, folder / "best.npz")
@@ -104,7 +102,7 @@ def test_the_best_weights_are_kept_and_measure_as_reported(run: tuple[Path, list
     assert json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["others"] == pytest.approx(best)
 
 
-def test_it_leaves_its_curve(run: tuple[Path, list[DetectorProgress]]) -> None:
+def test_it_leaves_its_curve(run: tuple[Path, list[Progress]]) -> None:
     folder, lines = run
     logged = [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in logged] == [line.step for line in lines] == [25, 30, 50, 60]

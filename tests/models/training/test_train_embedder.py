@@ -19,10 +19,10 @@ from models.training.batches import BatchMaker
 from models.training.checkpoint import Checkpoint
 from models.training.errors import TrainingError
 from models.training.exams import examine, set_exams
+from models.training.loop import Progress
 from models.training.pool import load_pool
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe
 from models.training.train_embedder import (
-    Progress,
     Student,
     build_embedder,
     embed_with,
@@ -47,7 +47,7 @@ def with_pool(tiny_run: Run, out: Path) -> Path:
 
 def curve(out: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{key: value for key, value in line.items() if key != "images_per_s"} for line in lines]
+    return [{"step": line["step"], **line["losses"], **line["exams"]} for line in lines]
 
 
 def assert_same_end(first: Path, second: Path) -> None:
@@ -90,6 +90,9 @@ def test_a_run_tells_how_far_it_is(tiny_run: Run) -> None:
     assert tiny_run.lines[-1].eta_s == 0
     told = curve(tiny_run.folder)
     assert told == [{"step": line.step, **line.losses, **line.exams} for line in tiny_run.lines]
+    assert (tiny_run.folder / "curve.png").stat().st_size > 1000
+    metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["exams"] == tiny_run.lines[-1].exams
 
 
 def test_best_weights_are_those_of_the_exams(tiny_run: Run) -> None:

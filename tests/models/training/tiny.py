@@ -5,8 +5,9 @@ from functools import cache
 from pathlib import Path
 
 from models.training.export import Origin, export_embedder
+from models.training.loop import Progress
 from models.training.recipe import EmbedderRecipe, Stage, load_recipe
-from models.training.train_embedder import Progress, train_embedder
+from models.training.train_embedder import train_embedder
 
 TINY = load_recipe("embedder-tiny", EmbedderRecipe)
 # The same pool, few steps, and an exam that costs nothing.

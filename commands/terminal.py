@@ -1,0 +1,66 @@
+"""What the training commands share: their options, their progress lines, and errors as one line."""
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from models.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from models.training.loop import Progress
+
+DATA = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder that the recipe's photos are relative to.",
+)
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/NAME."
+)
+THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
+INIT = click.option(
+    "--init", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Start from this run's best.npz."
+)
+STOP_AFTER = click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
+TELL_EVERY_S = 5.0
+
+
+def report(line: "Progress") -> None:
+    """Print a line of a run's log, and the exams' figures below it."""
+    losses = "  ".join(f"{name} {value:.3f}" for name, value in line.losses.items())
+    minutes = line.eta_s / 60
+    click.echo(f"step {line.step}/{line.steps}  {losses}  {line.images_per_s:.0f} images/s  {minutes:.0f} min left")
+    if line.exams:
+        click.echo("  " + json.dumps(line.exams))
+    sys.stdout.flush()
+
+
+def tell_preparation() -> "Callable[[str, int, int], None]":
+    """A callback that tells, at most every few seconds, how far the preparation is."""
+    told = -TELL_EVERY_S
+
+    def tell(what: str, done: int, of: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if done == of or now - told > TELL_EVERY_S:
+            told = now
+            click.echo(f"{what}: {done}/{of}")
+            sys.stdout.flush()
+
+    return tell
+
+
+@contextmanager
+def errors() -> "Iterator[None]":
+    """Shows a ModelError as one line instead of a traceback."""
+    try:
+        yield
+    except ModelError as error:
+        raise click.ClickException(f"{error.detail} ({error.code})") from error
