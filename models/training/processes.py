@@ -4,11 +4,13 @@ Start them with `python -m paddle.distributed.launch --backend gloo --nproc_per_
 """
 
 import os
+import time
 from dataclasses import dataclass
 
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.base import core
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,17 @@ class Group:
             dist.init_parallel_env()
         return cls(int(os.environ.get("PADDLE_TRAINER_ID", "0")), size)
 
-    def wait(self) -> None:
-        """Return when every process of the group is here."""
-        if self.size > 1:
-            import paddle.distributed as dist
+    def wait(self, place: str) -> None:
+        """Return when every process of the group is at `place`, a name used once; however long that takes.
 
-            dist.barrier()
+        Gloo's own barrier gives up after 30 seconds, in which one process may still be drawing pictures or examining.
+        """
+        if self.size == 1:
+            return
+        store = core.create_or_get_global_tcp_store()
+        store.add(place, 1)
+        while store.add(place, 0) < self.size:
+            time.sleep(0.05)
 
     def average_gradients(self, network: nn.Layer) -> None:
         """Replace every gradient by its mean over the group, in one message."""

@@ -99,7 +99,7 @@ def train_embedder(
     out.mkdir(parents=True, exist_ok=True)
     if group.rank == 0:
         build_pool(recipe, data, out / "pool", prepare, processes=threads)
-    group.wait()
+    group.wait("pool")
     pool = load_pool(out / "pool")
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
@@ -137,11 +137,13 @@ def train_embedder(
             optimizer.step()
             optimizer.clear_grad()
             average.update(student.embedder, step)
-            if log is None:
-                continue
-            log.add(values, len(batch.labels) * group.size)
             done = step + 1
             examined = done % recipe.evaluate_every == 0 or done == last
+            if log is None:
+                if examined:
+                    group.wait(f"exam at {done}")
+                continue
+            log.add(values, len(batch.labels) * group.size)
             if examined or done % REPORT_EVERY == 0:
                 require_numbers(student, done)
                 speed, exams = log.speed(), None
@@ -149,6 +151,8 @@ def train_embedder(
                     exams, best = keep_best(recipe, average, judge, pool, sheets, done, best, out / "best.npz")
                 left = sum(recipe.stage_at(later).batch for later in range(done, last))
                 log.tell(done, left, speed, exams)
+            if examined:
+                group.wait(f"exam at {done}")
             if examined or done % SAVE_EVERY == 0:
                 save_run(out / "last.npz", recipe, done, best, parts_of_run)
     return out / "best.npz"
