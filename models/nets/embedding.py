@@ -10,31 +10,9 @@ from paddle import nn
 from models.nets.colours import ColourHistogram
 from models.nets.lcnet import PPLCNet
 from models.nets.lcnetv2 import DEPTHS_BASE, PPLCNetV2
+from models.nets.necks import BNNeck, FCNeck
 
 COLOUR_SCALE = 10.0  # brings the histogram's small numbers to the size that a linear layer learns well from
-
-
-class BNNeck(nn.Layer):
-    """Batch norm over the features, with its shift frozen at zero so that classes stay comparable by angle."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        # A learning rate of almost nothing rather than `stop_gradient`, with which Paddle gives the scale no gradient.
-        self.feat_bn = nn.BatchNorm1D(size, bias_attr=paddle.ParamAttr(learning_rate=1e-20))
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return self.feat_bn(x)
-
-
-class FCNeck(nn.Layer):
-    """One linear layer from the backbone's features to the embedding."""
-
-    def __init__(self, in_features: int, size: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(in_features, size)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return self.fc(x)
 
 
 class EmbedderV2(nn.Layer):
