@@ -59,8 +59,8 @@ def write_manifest(
     metrics: Mapping[str, Any],
     licence: str,
 ) -> Manifest:
-    """Describes the programs (`inference.*`) of `folder` in its manifest, with their checksums. Raises ArtifactError."""
-    files = {file.name: sha256_of(file) for file in sorted(folder.glob("inference.*"))}
+    """Describes the programs (`inference*`) of `folder` in its manifest, with their checksums. Raises ArtifactError."""
+    files = {file.name: sha256_of(file) for file in sorted(folder.glob("inference*"))}
     if not files:
         raise ArtifactError(f"The folder {str(folder)!r} holds no program.", "artifact_incomplete")
     table = {
@@ -70,7 +70,7 @@ def write_manifest(
     }  # fmt: skip
     manifest = parse_manifest(table)
     part = folder / f"{MANIFEST}.part"
-    part.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(manifest.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(folder / MANIFEST)
     return manifest
 

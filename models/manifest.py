@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from models.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SCHEMA = 1
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -58,14 +58,33 @@ class DetectionOutput:
 
 
 @dataclass(frozen=True)
+class HashOutput:
+    """The program's output `name`: (N, bits), a bit set where the number is above 0."""
+
+    name: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class ClassOutput:
+    """The program's output `name`: (N, len(labels)) probabilities."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+Output = EmbeddingOutput | DetectionOutput | HashOutput | ClassOutput
+
+
+@dataclass(frozen=True)
 class Manifest:
     """`files` are names and SHA-256. `official`: an archive as PaddleClas publishes it, without a manifest of its own."""
 
     name: str
-    task: str  # "embed" or "detect"
+    task: str  # of TASKS
     network: str
     input: ImageInput
-    output: EmbeddingOutput | DetectionOutput
+    output: Output
     files: Mapping[str, str]
     thresholds: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -93,8 +112,8 @@ def parse_manifest(data: object) -> Manifest:
     if table.get("schema") != SCHEMA:
         raise ArtifactError(f"The manifest's schema is {table.get('schema')!r}; this version reads {SCHEMA}.")
     task = _text(table, "task", "manifest")
-    if task not in {"embed", "detect"}:
-        raise ArtifactError(f"The manifest's task is {task!r}, not 'embed' or 'detect'.")
+    if task not in TASKS:
+        raise ArtifactError(f"The manifest's task is {task!r}, not one of {', '.join(TASKS)}.")
     files = _table(_get(table, "files", "manifest"), "files", None)
     for name, sha256 in files.items():
         if (
@@ -110,9 +129,7 @@ def parse_manifest(data: object) -> Manifest:
         task=task,
         network=_text(table, "network", "manifest"),
         input=_input(_get(table, "input", "manifest")),
-        output=_embedding(_get(table, "output", "manifest"))
-        if task == "embed"
-        else _detection(_get(table, "output", "manifest")),
+        output=TASKS[task](_get(table, "output", "manifest")),
         files=files,
         thresholds={
             key: _number(value, f"thresholds.{key}")
@@ -152,10 +169,31 @@ def _detection(data: object) -> DetectionOutput:
     return DetectionOutput(tuple(_head(head) for head in heads), _size(table, "reg_max", "output"))
 
 
+def _hash(data: object) -> HashOutput:
+    table = _table(data, "output", {"name", "bits"})
+    return HashOutput(_text(table, "name", "output"), _size(table, "bits", "output"))
+
+
+def _classes(data: object) -> ClassOutput:
+    table = _table(data, "output", {"name", "labels"})
+    labels = _texts(_get(table, "labels", "output"), "output.labels")
+    if not labels:
+        raise ArtifactError("output.labels must name a class or more.")
+    return ClassOutput(_text(table, "name", "output"), labels)
+
+
 def _head(data: object) -> Head:
     table = _table(data, "output.heads", {"scores", "distances", "stride"})
     where = "output.heads"
     return Head(_text(table, "scores", where), _text(table, "distances", where), _size(table, "stride", where))
+
+
+TASKS: Mapping[str, Callable[[object], Output]] = {
+    "embed": _embedding,
+    "detect": _detection,
+    "hash": _hash,
+    "classify": _classes,
+}
 
 
 def _table(data: object, where: str, known: set[str] | None) -> dict[str, Any]:

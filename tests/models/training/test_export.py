@@ -63,7 +63,7 @@ def test_the_manifest_tells_all(tiny_run: Run, tiny_artifact: Path) -> None:
     made_with = table["recipe"]["made_with"]
     assert made_with["steps"] == Checkpoint.load(tiny_run.folder / "best.npz").progress["step"]
     assert made_with["minutes"] == 0.2
-    assert set(made_with["difference_from_eager"]) == {"openvino", "paddle"}
+    assert set(made_with["difference_from_eager"]) == {"onnx", "paddle"}
     assert max(made_with["difference_from_eager"].values()) < 1e-3
 
 
