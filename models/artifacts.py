@@ -58,6 +58,7 @@ def write_manifest(
     data: Sequence[str],
     metrics: Mapping[str, Any],
     licence: str,
+    precisions: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Manifest:
     """Describes the programs (`inference*`) of `folder` in its manifest, with their checksums. Raises ArtifactError."""
     files = {file.name: sha256_of(file) for file in sorted(folder.glob("inference*"))}
@@ -66,7 +67,7 @@ def write_manifest(
     table = {
         "schema": SCHEMA, "name": name, "task": task, "network": network, "input": dict(input), "output": dict(output),
         "thresholds": dict(thresholds), "files": files, "recipe": dict(recipe), "data": list(data),
-        "metrics": dict(metrics), "licence": licence,
+        "metrics": dict(metrics), "licence": licence, "precisions": dict(precisions or {}),
     }  # fmt: skip
     manifest = parse_manifest(table)
     part = folder / f"{MANIFEST}.part"

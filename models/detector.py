@@ -41,15 +41,20 @@ class Detection:
 class Detector:
     """A detector artifact or an official archive, loaded into an engine."""
 
-    def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1) -> None:
+    def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1, precision: str = "auto") -> None:
         """Raises ArtifactError, EngineError."""
         self.manifest: Manifest = load_manifest(folder)
         output = self.manifest.output
         if not isinstance(output, DetectionOutput):
             raise ArtifactError(f"{self.manifest.name} is no detector but an embedder.")
         names = [name for head in output.heads for name in (head.scores, head.distances)]
+        self.manifest.require(precision)
         self._program = load_program(
-            folder, engine=engine, threads=threads, outputs=names if self.manifest.official else ()
+            folder,
+            engine=engine,
+            threads=threads,
+            outputs=names if self.manifest.official else (),
+            precision=precision,
         )
         if missing := sorted(set(names) - {spec.name for spec in self._program.outputs}):
             raise ArtifactError(f"{self.manifest.name}: the program has no output {missing[0]!r}.")
@@ -63,12 +68,17 @@ class Detector:
     @property
     def digest(self) -> str:
         """The artifact's digest."""
-        return self.manifest.digest
+        return self.manifest.digest_of(self.precision)
 
     @property
     def engine(self) -> str:
         """What runs it: "openvino" or "paddle"."""
         return self._program.engine
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: "fp32", "fp16" (weights), "bf16" or "int8"."""
+        return self._program.precision
 
     def __call__(
         self, image: NDArray[np.uint8], threshold: float = 0.2, max_detections: int = 5

@@ -29,13 +29,14 @@ EPSILON = 1e-12
 class Embedder:
     """An embedder artifact or an official archive, loaded into an engine."""
 
-    def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1) -> None:
+    def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1, precision: str = "auto") -> None:
         """Raises ArtifactError, EngineError."""
         self.manifest: Manifest = load_manifest(folder)
         output = self.manifest.output
         if not isinstance(output, EmbeddingOutput):
             raise ArtifactError(f"{self.manifest.name} is no embedder but a detector.")
-        self._program = load_program(folder, engine=engine, threads=threads)
+        self.manifest.require(precision)
+        self._program = load_program(folder, engine=engine, threads=threads, precision=precision)
         if output.name not in {spec.name for spec in self._program.outputs}:
             raise ArtifactError(f"{self.manifest.name}: the program has no output {output.name!r}.")
         self._output = output
@@ -50,7 +51,7 @@ class Embedder:
     @property
     def digest(self) -> str:
         """The artifact's digest: embeddings of different digests must not be compared."""
-        return self.manifest.digest
+        return self.manifest.digest_of(self.precision)
 
     @property
     def dim(self) -> int:
@@ -66,6 +67,11 @@ class Embedder:
     def engine(self) -> str:
         """What runs it: "openvino" or "paddle"."""
         return self._program.engine
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: "fp32", "fp16" (weights), "bf16" or "int8"."""
+        return self._program.precision
 
     def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
         """(H, W, 3) RGB crops of any sizes -> (N, D) unit float32; no crops give (0, D).

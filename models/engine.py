@@ -12,56 +12,78 @@ from typing import TYPE_CHECKING
 
 from models.errors import ArtifactError, EngineError
 from models.parameters import parameter_shapes
-from models.program import Program, TensorSpec
+from models.program import PRECISIONS, STEM, STEMS, Program, TensorSpec
 from models.program_desc import cut_program, parse_program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["ENGINES", "Program", "TensorSpec", "load_program"]
+__all__ = ["ENGINES", "PRECISIONS", "Program", "TensorSpec", "load_program"]
 
-STEM = "inference"
 # What each engine reads, the best first. `.pdmodel` is the official archives' format.
-FORMATS = {"openvino": (".onnx", ".xml", ".pdmodel"), "paddle": (".json", ".pdmodel")}
+FORMATS = {"openvino": (".xml", ".onnx", ".pdmodel"), "paddle": (".json", ".pdmodel")}
 WEIGHTS = {".xml": ".bin", ".json": ".pdiparams", ".pdmodel": ".pdiparams"}
 PACKAGES = {"openvino": "openvino", "paddle": "paddlepaddle"}
 ENGINES = ("auto", *FORMATS)
 
 
-def load_program(folder: Path | str, *, engine: str = "auto", threads: int = 1, outputs: Sequence[str] = ()) -> Program:
+def load_program(
+    folder: Path | str,
+    *,
+    engine: str = "auto",
+    threads: int = 1,
+    outputs: Sequence[str] = (),
+    precision: str = "auto",
+) -> Program:
     """The program of `folder`, ready to run on `threads` threads. "auto" takes the first engine that is installed.
 
+    `precision` picks one of the folder's programs, "auto" the most exact one; only OpenVINO runs others than fp32.
     `outputs` cuts a `.pdmodel` before its end: its outputs are then these variables, and its inputs those that lead there.
     Raises ArtifactError: artifact_missing, artifact_incomplete, artifact_invalid. Raises EngineError: engine_unknown,
-    engine_not_installed, program_missing, program_corrupt.
+    precision_unknown, engine_not_installed, program_missing, program_corrupt.
     """
     folder = Path(folder)
     if engine not in ENGINES:
         raise EngineError(f"There is no engine {engine!r}; take one of {', '.join(ENGINES)}.", "engine_unknown")
+    if precision not in PRECISIONS:
+        detail = f"There is no precision {precision!r}; take one of {', '.join(PRECISIONS)}."
+        raise EngineError(detail, "precision_unknown")
     if not folder.is_dir():
         raise ArtifactError(f"There is no model folder {str(folder)!r}.", "artifact_missing")
-    found = {name: file for name in FORMATS if (file := _program_file(folder, name)) is not None}
-    if not found:
-        raise EngineError(f"The folder {str(folder)!r} holds no program ({STEM}.onnx, .json ...).", "program_missing")
+    precision, found = _program_files(folder, precision)
     chosen = _choose(found, engine, folder)
     file = found[chosen]
     weights = _weights(file)
     if file.suffix == ".pdmodel":
-        return _load_old_format(chosen, file, weights, threads, outputs)
+        return _load_old_format(chosen, file, weights, threads, outputs, precision)
     if outputs:
         raise EngineError(f"Only a .pdmodel can be cut, not {file.name}.", "program_missing")
     if chosen == "openvino":
         from models.openvino_engine import OpenVinoProgram
 
-        return OpenVinoProgram(file, threads)
+        return OpenVinoProgram(file, threads, precision=precision)
     from models.paddle_engine import PaddleProgram
 
     parameter_shapes(weights)
     return PaddleProgram(file, weights, _ports(file), threads, old_format=False)
 
 
-def _program_file(folder: Path, engine: str) -> Path | None:
-    files = (folder / f"{STEM}{suffix}" for suffix in FORMATS[engine])
+def _program_files(folder: Path, precision: str) -> tuple[str, dict[str, Path]]:
+    """What there is in `precision`, and the best file for each engine that runs it."""
+    for candidate in STEMS if precision == "auto" else (precision,):
+        files = {
+            engine: file
+            for engine, suffixes in FORMATS.items()
+            if (candidate == "fp32" or engine == "openvino")
+            and (file := _first(folder / f"{STEMS[candidate]}{suffix}" for suffix in suffixes)) is not None
+        }
+        if files:
+            return candidate, files
+    wanted = f"{STEM}.onnx, .json ..." if precision == "auto" else f"for {precision}"
+    raise EngineError(f"The folder {str(folder)!r} holds no program ({wanted}).", "program_missing")
+
+
+def _first(files: Iterable[Path]) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
@@ -87,7 +109,9 @@ def _weights(file: Path) -> Path:
     return weights
 
 
-def _load_old_format(engine: str, file: Path, weights: Path, threads: int, outputs: Sequence[str]) -> Program:
+def _load_old_format(
+    engine: str, file: Path, weights: Path, threads: int, outputs: Sequence[str], precision: str
+) -> Program:
     model = file.read_bytes()
     program = parse_program(model)
     if parameter_shapes(weights) != program.parameter_shapes():
@@ -98,7 +122,7 @@ def _load_old_format(engine: str, file: Path, weights: Path, threads: int, outpu
     if engine == "openvino":
         from models.openvino_engine import OpenVinoProgram
 
-        return OpenVinoProgram(model, threads, weights.read_bytes())
+        return OpenVinoProgram(model, threads, weights.read_bytes(), precision)
     from models.paddle_engine import PaddleProgram
 
     ports = (program.inputs, program.outputs)

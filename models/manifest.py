@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ArtifactError
+from models.program import PRECISIONS, STEMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 INTERPOLATIONS = ("linear", "cubic")
 KEYS = {
     "schema", "name", "task", "network", "input", "output", "thresholds", "files", "recipe", "data", "metrics", "licence",
+    "precisions",
 }  # fmt: skip
 
 
@@ -78,7 +80,10 @@ Output = EmbeddingOutput | DetectionOutput | HashOutput | ClassOutput
 
 @dataclass(frozen=True)
 class Manifest:
-    """`files` are names and SHA-256. `official`: an archive as PaddleClas publishes it, without a manifest of its own."""
+    """`files` are names and SHA-256. `official`: an archive as PaddleClas publishes it, without a manifest of its own.
+
+    `precisions` are those besides fp32 that the artifact may run in, each with what was measured of it.
+    """
 
     name: str
     task: str  # of TASKS
@@ -91,19 +96,41 @@ class Manifest:
     data: tuple[str, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
+    precisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     official: bool = False
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the sorted `files`: the same programs have the same digest, whatever else is said of them."""
-        lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(self.files.items()))
+        """The digest of the fp32 programs."""
+        return self.digest_of("fp32")
+
+    def digest_of(self, precision: str) -> str:
+        """SHA-256 over the sorted `files` of that precision: the same programs have the same digest, whatever else is said.
+
+        A program of fewer bits has another digest, for its embeddings differ; computing in bf16 has not, for a worker
+        does that only where its processor can, and all workers must be able to share a gallery.
+        """
+        own = {name: sha256 for name, sha256 in self.files.items() if stem_of(name) == STEMS[precision]}
+        lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted((own or self.files).items()))
         return hashlib.sha256(lines.encode()).hexdigest()
+
+    def require(self, precision: str) -> None:
+        """Raises ArtifactError (program_missing) unless the artifact may run in `precision`, of PRECISIONS."""
+        if precision in PRECISIONS and precision not in {"auto", "fp32", *self.precisions}:
+            known = ", ".join(["fp32", *self.precisions])
+            raise ArtifactError(f"{self.name} is not made for {precision}, only for {known}.", "program_missing")
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `manifest.json`."""
         fields = asdict(self)
         del fields["official"]
         return {"schema": SCHEMA, **fields}
+
+
+def stem_of(file: str) -> str:
+    """The stem of STEMS that a file belongs to; whatever is no program of fewer bits belongs to fp32's."""
+    stem = file.partition(".")[0]
+    return stem if stem in STEMS.values() else STEMS["fp32"]
 
 
 def parse_manifest(data: object) -> Manifest:
@@ -139,7 +166,16 @@ def parse_manifest(data: object) -> Manifest:
         data=_texts(table.get("data", []), "data"),
         metrics=_table(table.get("metrics", {}), "metrics", None),
         licence=_text(table, "licence", "manifest") if "licence" in table else "",
+        precisions=_precisions(table.get("precisions", {}), files),
     )
+
+
+def _precisions(data: object, files: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    table = _table(data, "precisions", set(STEMS) - {"fp32"})
+    held = {stem_of(name) for name in files}
+    if bare := [precision for precision in table if STEMS[precision] not in held]:
+        raise ArtifactError(f"precisions: none of the files is for {bare[0]}.")
+    return {precision: _table(about, f"precisions.{precision}", None) for precision, about in table.items()}
 
 
 def _input(data: object) -> ImageInput:

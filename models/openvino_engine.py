@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,9 @@ from models.program import Array, TensorSpec, check_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+CPU_FLAGS = Path("/proc/cpuinfo")
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 class OpenVinoProgram:
@@ -20,17 +24,21 @@ class OpenVinoProgram:
 
     engine = "openvino"
 
-    def __init__(self, model: Path | bytes, threads: int, parameters: bytes | None = None) -> None:
+    def __init__(
+        self, model: Path | bytes, threads: int, parameters: bytes | None = None, precision: str = "fp32"
+    ) -> None:
         """`model` is a file, or a `.pdmodel`'s bytes with the `parameters` of its `.pdiparams`.
 
+        `precision` is the model's own, or "bf16" to have an fp32 model computed in bf16 where the processor does that.
         Raises EngineError: program_corrupt for whatever OpenVINO can't read or convert.
         """
         import openvino
 
+        self.precision = "fp32" if precision == "bf16" and not computes_bf16() else precision
         core = openvino.Core()
         try:
             network = core.read_model(str(model)) if parameters is None else core.read_model(model, parameters)
-            compiled = core.compile_model(network, "CPU", _settings(threads))
+            compiled = core.compile_model(network, "CPU", _settings(threads, self.precision))
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"OpenVINO can't read the program: {_reason(error)}", "program_corrupt") from error
         self._request = compiled.create_infer_request()
@@ -51,10 +59,21 @@ class OpenVinoProgram:
             return {spec.name: np.array(results[i], np.float32) for i, spec in enumerate(self.outputs)}
 
 
-def _settings(threads: int) -> dict[str, Any]:
+@cache
+def computes_bf16(flags_of: Path = CPU_FLAGS) -> bool:
+    """Whether this processor multiplies bf16 itself. OpenVINO emulates it on others, which is slower than f32."""
+    try:
+        flags = next(line for line in flags_of.read_text().splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return False
+    return not BF16_FLAGS.isdisjoint(flags.split())
+
+
+def _settings(threads: int, precision: str) -> dict[str, Any]:
     return {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",  # otherwise bf16 where the processor has it: other numbers on other machines
+        # Without a hint OpenVINO takes bf16 where the processor has it: other numbers on other machines, unasked.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,  # pinned processes of one machine fight for the same cores
     }

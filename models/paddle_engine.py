@@ -26,6 +26,7 @@ class PaddleProgram:
     """One predictor; a lock keeps two threads from sharing its buffers."""
 
     engine = "paddle"
+    precision = "fp32"
 
     def __init__(
         self, model: Path | bytes, parameters: Path | bytes, ports: Ports, threads: int, *, old_format: bool

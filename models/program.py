@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Array = NDArray[np.float32]
+STEM = "inference"
+# The name that a folder's program has in each precision. bf16 is no file: the fp32 program, computed in bf16.
+STEMS = {"fp32": STEM, "fp16": f"{STEM}_fp16", "bf16": STEM, "int8": f"{STEM}_int8"}
+PRECISIONS = ("auto", *STEMS)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class Program(Protocol):
     @property
     def engine(self) -> str:
         """ "openvino" or "paddle"."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in, as a key of STEMS: "fp32" also where bf16 was asked for and the processor has none."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
