@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from models.training.cutouts import cut_out
 from models.training.designs import design_product
 from models.training.detection_views import Picture, Variation, mosaic, to_square, vary
-from models.training.photos import DatasetError, Photo, read_list, read_rgb
+from models.training.photos import DatasetError, Photo, read_rgb
 from models.training.pseudo_boxes import BoxTeacher
+from models.training.readers.lists import read_list
 from models.training.scenes import Source, render_scene
 
 Progress = Callable[[str, int, int], None]  # what, done, of

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.metrics import leave_one_out_recall_at_1, recall_at_1
-from models.training.photos import DatasetError, held_out, read_list, read_rgb
+from models.training.photos import DatasetError, held_out, read_rgb
 from models.training.pool import fit, on_grey, product_views
+from models.training.readers.lists import read_list
 from models.training.recipe import EmbedderRecipe, Exam
 from models.training.teachers import PooledFeatures, colour_histogram, unit_rows
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from models.training.designs import design_product
 from models.training.errors import TrainingError
-from models.training.photos import DatasetError, Photo, held_out, read_list, read_rgb
+from models.training.photos import DatasetError, Photo, held_out, read_rgb
 from models.training.products import render_product
+from models.training.readers.lists import read_list
 from models.training.recipe import EmbedderRecipe, ViewSource, as_table
 from models.training.teachers import teacher_targets, unit_rows
 

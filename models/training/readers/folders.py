@@ -1,0 +1,44 @@
+"""Folders of labels: each folder below the root is a label, the pictures in it and below it show it."""
+
+from pathlib import Path
+
+from models.training.photos import DatasetError, Photo, refuse_faults
+
+PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
+
+
+def read_folders(root: Path) -> list[Photo]:
+    """The photos below `root` in sorted order, each with its folder's name as label; names are relative to `root`.
+
+    Files that are no pictures by their names, and hidden ones, are passed over. Raises DatasetError for a label without
+    pictures and for pictures that are in no label's folder.
+    """
+    photos, faults = parse_folders(root)
+    refuse_faults(root.name, faults, "bad folder(s)")
+    if not photos:
+        raise DatasetError(f"{root} has no folders of pictures")
+    return photos
+
+
+def parse_folders(root: Path) -> tuple[list[Photo], list[str]]:
+    """The photos, and what is wrong with the folders. Raises DatasetError where there is no such folder."""
+    if not root.is_dir():
+        raise DatasetError(f"no folder {root}")
+    photos, faults = [], []
+    for entry in sorted(root.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            if entry.suffix.lower() in PICTURES:
+                faults.append(f"{entry.name}: a picture in no label's folder")
+            continue
+        files = [path for path in sorted(entry.rglob("*")) if is_picture(path.relative_to(root)) and path.is_file()]
+        if not files:
+            faults.append(f"{entry.name}: no pictures")
+        photos += [Photo(path, path.relative_to(root).as_posix(), entry.name) for path in files]
+    return photos, faults
+
+
+def is_picture(name: Path) -> bool:
+    """Whether a file is a picture by its name, and neither it nor a folder on the way is hidden."""
+    return name.suffix.lower() in PICTURES and not any(part.startswith(".") for part in name.parts)
