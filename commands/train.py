@@ -6,12 +6,16 @@ from pathlib import Path
 import click
 
 from commands.terminal import DATA, INIT, OUT, STOP_AFTER, THREADS, errors, report, tell_preparation
+from commands.train_metric import train_metric_command
 from models.engine import ENGINES
 
 
 @click.group()
 def train() -> None:
     """Train an embedder or a detector by a recipe (a bundled name or a TOML file); call again to go on."""
+
+
+train.add_command(train_metric_command)
 
 
 @train.command("embedder")

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import paddle
+from numpy.typing import NDArray
 from paddle import nn
 
 
@@ -18,34 +19,30 @@ def stop_after(network: nn.Layer, name: str, side_px: int = 64) -> int:
     after. Raises StopLayerError that lists the names, or tells that the layer gives a map, or that the network can't be cut
     there.
     """
+    kind = type(network).__name__
     names = [child for child, _ in network.named_children()]
     if name not in names:
-        raise StopLayerError(f"{type(network).__name__} has no layer {name!r}; it has {', '.join(names)}")
-    expected = _output_of(network, name, side_px)
-    shape = expected.shape[1:] if expected is not None else ()
-    if expected is None or len(shape) not in (1, 3) or math.prod(shape) != shape[0]:
+        raise StopLayerError(f"{kind} has no layer {name!r}; it has {', '.join(names)}")
+    outputs = _outputs_of(network, getattr(network, name), side_px)
+    if len(outputs) != 1:
         raise StopLayerError(
-            f"{name!r} of {type(network).__name__} gives {tuple(shape) or 'nothing'}; features are taken after pooling"
+            f"{name!r} of {kind} works {len(outputs)} times on a picture; features are taken from one call"
         )
+    shape = list(outputs[0].shape)
+    if len(shape) not in (2, 4) or math.prod(shape) != shape[1]:
+        raise StopLayerError(f"{name!r} of {kind} gives a map of {shape}; features are taken after pooling")
     for later in names[names.index(name) + 1 :]:
         setattr(network, later, nn.Identity())
-    got = _output_of(network, "", side_px)
-    if (
-        got is None
-        or got.size != expected.size
-        or not np.array_equal(got.flatten().numpy(), expected.flatten().numpy())
-    ):
-        raise StopLayerError(
-            f"{type(network).__name__} can't be cut behind {name!r}: other layers work beside what follows"
-        )
-    return int(shape[0])
+    again = _outputs_of(network, network, side_px)[0]
+    if not np.array_equal(again.ravel(), outputs[0].ravel()):
+        raise StopLayerError(f"{kind} can't be cut behind {name!r}: what follows is more than layers one after another")
+    return int(shape[1])
 
 
-def _output_of(network: nn.Layer, name: str, side_px: int) -> paddle.Tensor | None:
-    """What the sublayer `name` (or the network, if empty) gives for one grey picture; None if it is never called whole."""
-    outputs: list[paddle.Tensor] = []
-    layer = getattr(network, name) if name else network
-    hook = layer.register_forward_post_hook(lambda _layer, _inputs, output: outputs.append(output))
+def _outputs_of(network: nn.Layer, layer: nn.Layer, side_px: int) -> list[NDArray[np.float32]]:
+    """What `layer` gives, call by call, when the network sees one grey picture in evaluation mode."""
+    outputs: list[NDArray[np.float32]] = []
+    hook = layer.register_forward_post_hook(lambda _layer, _inputs, output: outputs.append(output.numpy()))
     training = network.training
     network.eval()
     try:
@@ -55,4 +52,4 @@ def _output_of(network: nn.Layer, name: str, side_px: int) -> paddle.Tensor | No
         hook.remove()
         if training:
             network.train()
-    return outputs[-1] if outputs else None
+    return outputs

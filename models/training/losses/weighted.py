@@ -1,0 +1,77 @@
+"""The sum of losses that a recipe names, each with its weight, over what the network gave."""
+
+from dataclasses import dataclass
+
+import paddle
+import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
+from paddle import nn
+
+from models.training.losses.center import CenterLoss
+from models.training.losses.contrastive import ContrastiveWithMemory
+from models.training.losses.cosface import pairwise_cosface_loss
+from models.training.losses.cross_entropy import cross_entropy
+from models.training.losses.supcon import supcon_loss
+from models.training.losses.triplets import triplet_angular_margin_loss, triplet_loss_v2
+from models.training.metric_recipe import Loss
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the parts of the network give for a batch."""
+
+    backbone: paddle.Tensor  # (B, F), behind the stop layer
+    features: paddle.Tensor  # (B, D), behind the neck
+    logits: paddle.Tensor | None  # (B, classes), the head's
+
+    def named(self, name: str) -> paddle.Tensor:
+        """`backbone` or `features`."""
+        return self.backbone if name == "backbone" else self.features
+
+
+class WeightedLosses(nn.Layer):
+    """Outputs, labels (B,) and the step from 0 -> the weighted parts by name. Its state is the losses' memories."""
+
+    def __init__(self, table: Loss, classes: int, backbone_size: int, features_size: int) -> None:
+        super().__init__()
+        self.table = table
+        sizes = {"backbone": backbone_size, "features": features_size}
+        self.center = CenterLoss(classes, sizes[table.center.on], table.center.rate) if table.center.weight else None
+        memory = table.contrastive
+        self.contrastive = (
+            ContrastiveWithMemory(
+                sizes[memory.on], memory.margin, memory.memory_size, memory.memory_weight, memory.memory_from
+            )
+            if memory.weight
+            else None
+        )
+
+    def forward(self, out: Outputs, labels: paddle.Tensor, step: int) -> dict[str, paddle.Tensor]:
+        table, parts = self.table, {}
+        if table.ce.weight and out.logits is not None:
+            parts["ce"] = table.ce.weight * cross_entropy(out.logits, labels, table.ce.smoothing)
+        if (triplet := table.triplet).weight:
+            rows = F.normalize(out.named(triplet.on), axis=1) if triplet.normalize else out.named(triplet.on)
+            parts["triplet"] = triplet.weight * triplet_loss_v2(rows, labels, triplet.margin)
+        if (angular := table.triplet_angular_margin).weight:
+            parts["triplet_angular_margin"] = angular.weight * triplet_angular_margin_loss(
+                F.normalize(out.named(angular.on), axis=1),
+                labels,
+                angular.margin,
+                ap_value=angular.ap_value,
+                an_value=angular.an_value,
+                absolute_weight=angular.absolute_weight,
+            )
+        if (supcon := table.supcon).weight:
+            rows = F.normalize(out.named(supcon.on), axis=1)
+            parts["supcon"] = supcon.weight * supcon_loss(rows, labels, supcon.temperature)
+        if self.contrastive is not None:
+            rows = out.named(table.contrastive.on)
+            parts["contrastive"] = table.contrastive.weight * self.contrastive(rows, labels, step)
+        if (cosface := table.pairwise_cosface).weight:
+            rows = F.normalize(out.named(cosface.on), axis=1)
+            parts["pairwise_cosface"] = cosface.weight * pairwise_cosface_loss(
+                rows, labels, cosface.margin, cosface.gamma
+            )
+        if self.center is not None:
+            parts["center"] = table.center.weight * self.center(out.named(table.center.on), labels)
+        return parts

@@ -1,0 +1,155 @@
+"""Batches for metric learning, decided by (seed, rank, step) alone: a resumed run sees the same ones.
+
+Pictures come from the pool, or straight from their files where a pool would fill the disk.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training.errors import TrainingError
+from models.training.metric_recipe import MetricRecipe
+from models.training.metric_views import changed
+from models.training.photos import read_rgb
+from models.training.pool import Pool, training_photos
+
+AHEAD = 3  # batches kept ready
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """N labelled pictures; `read(index)` gives one as (h, w, 3) or (h, w, 4) uint8."""
+
+    labels: NDArray[np.int64]  # (N,) class of each, over all sources
+    sources: NDArray[np.int64]  # (N,) index of its source
+    read: Callable[[int], NDArray[np.uint8]]
+    backgrounds: NDArray[np.uint8] | None = None  # (B, s, s, 3)
+
+    @property
+    def classes(self) -> int:
+        """How many labels there are, over all sources."""
+        return int(self.labels.max()) + 1
+
+
+def of_pool(pool: Pool) -> Pictures:
+    """The views of a pool."""
+    return Pictures(pool.labels, pool.sources, lambda index: pool.views[index], pool.backgrounds)
+
+
+def of_files(recipe: MetricRecipe, data: Path | None) -> Pictures:
+    """The photos of the recipe's list sources, each read when it is asked for. Raises DatasetError for bad lists."""
+    paths: list[Path] = []
+    labels: list[int] = []
+    sources: list[int] = []
+    first_label = 0
+    for number, source in enumerate(recipe.data):
+        names: dict[str, int] = {}
+        for photo in training_photos(source, data):
+            paths.append(photo.path)
+            labels.append(first_label + names.setdefault(photo.label, len(names)))
+            sources.append(number)
+        first_label += len(names)
+    return Pictures(np.array(labels), np.array(sources), lambda index: read_rgb(paths[index]))
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """B changed pictures and their classes."""
+
+    images: NDArray[np.uint8]  # (B, size, size, 3) RGB
+    labels: NDArray[np.int64]  # (B,)
+
+
+class MetricBatches:
+    """The batch of one process at each step. Raises TrainingError if the recipe asks for more classes than there are."""
+
+    def __init__(self, recipe: MetricRecipe, pictures: Pictures, rank: int = 0, world: int = 1) -> None:
+        self.recipe, self.pictures, self.rank, self.world = recipe, pictures, rank, world
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
+        if recipe.sampler.kind != "shuffle":
+            self._members, self._probability = _classes(recipe, pictures)
+        for stage in recipe.stages:
+            self._check(stage.batch)
+
+    def __call__(self, step: int) -> LabelledBatch:
+        """The batch at `step`, from 0."""
+        rng = np.random.default_rng([self.recipe.seed, self.rank, step])
+        stage, pictures = self.recipe.stage_at(step), self.pictures
+        chosen = self._shuffled(step) if self.recipe.sampler.kind == "shuffle" else self._by_class(stage.batch, rng)
+        images = [
+            changed(pictures.read(int(i)), stage.size_px, rng, self.recipe.augment, pictures.backgrounds)
+            for i in chosen
+        ]
+        return LabelledBatch(np.stack(images), pictures.labels[chosen])
+
+    def _by_class(self, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        views = self.recipe.sampler.views_per_class
+        drawn = rng.choice(len(self._members), batch // self.world // views, replace=False, p=self._probability)
+        return np.concatenate([rng.choice(m, views, replace=len(m) < views) for m in (self._members[c] for c in drawn)])
+
+    def _shuffled(self, step: int) -> NDArray[np.int64]:
+        """This process's part of the epochs' permutations, read one behind the other."""
+        batch, count = self.recipe.stage_at(step).batch, len(self.pictures.labels)
+        first = self.recipe.pictures_before(step)
+        mine = range(first + self.rank, first + batch // self.world * self.world, self.world)
+        return np.array([self._in_epoch(place // count)[place % count] for place in mine])
+
+    def _in_epoch(self, epoch: int) -> NDArray[np.int64]:
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.pictures.labels))
+        return self._order
+
+    def _check(self, batch: int) -> None:
+        sampler, share = self.recipe.sampler, batch // self.world
+        if sampler.kind == "shuffle":
+            if not share:
+                raise TrainingError(f"batch {batch} gives {self.world} processes nothing to do")
+            return
+        wanted, there = share // sampler.views_per_class, int(np.count_nonzero(self._probability))
+        if not 0 < wanted <= there:
+            raise TrainingError(
+                f"batch {batch} over {self.world} process(es) at {sampler.views_per_class} views a class asks for "
+                f"{wanted} classes a step; there are {there}"
+            )
+
+
+def ahead(make: MetricBatches, first: int, last: int, threads: int) -> Generator[LabelledBatch, None, None]:
+    """The batches of steps `first` to `last`, made by `threads` threads (OpenCV lets go of Python's lock) ahead of use.
+
+    An error in making one, such as a broken picture, is raised where it would be used.
+    """
+    workers = 1 if make.recipe.sampler.kind == "shuffle" else threads  # its permutation is one thread's
+    with ThreadPoolExecutor(workers) as pool:
+        kept = max(AHEAD, workers)
+        waiting = deque(pool.submit(make, step) for step in range(first, min(first + kept, last)))
+        try:
+            for step in range(first + kept, last + kept):
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+                if step < last:
+                    waiting.append(pool.submit(make, step))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _classes(recipe: MetricRecipe, pictures: Pictures) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
+    """The pictures of each class, and how often the class is drawn."""
+    order = np.argsort(pictures.labels, kind="stable")
+    starts = np.searchsorted(pictures.labels[order], np.arange(pictures.classes + 1))
+    members = [order[a:b] for a, b in pairwise(starts)]
+    source = np.array([pictures.sources[some[0]] for some in members])
+    weight = (
+        np.array([len(some) for some in members], float) if recipe.sampler.kind == "picture" else np.ones(len(members))
+    )
+    shares = np.array([table.share for table in recipe.data])
+    in_source = np.bincount(source, weights=weight, minlength=len(shares))
+    weight = weight / in_source[source] * shares[source]
+    return members, weight / weight.sum()

@@ -1,0 +1,174 @@
+"""Train an embedder by a metric-learning recipe: read it in one go, from the network to the last checkpoint."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from models.nets.pdparams import ParameterError, load_pdparams
+from models.training.checkpoint import Checkpoint, to_arrays
+from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.errors import TrainingError
+from models.training.exams import Sheet, examine, set_exams
+from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
+from models.training.metric_batches import MetricBatches, Pictures, ahead, of_files, of_pool
+from models.training.metric_network import Learner, MetricEmbedder
+from models.training.metric_recipe import MetricOptimizer, MetricRecipe
+from models.training.pool import Pool, build_pool, load_pool
+from models.training.processes import Group
+from models.training.schedule import MovingAverage, cosine_learning_rate
+from models.training.statistics import normalize, settle_statistics
+from models.training.train_embedder import embed_with, load_weights
+
+SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
+
+
+def train_metric(
+    recipe: MetricRecipe,
+    data: Path | None,
+    out: Path,
+    report: Callable[[Progress], None],
+    prepare: Callable[[str, int, int], None],
+    *,
+    threads: int = 1,
+    init: Path | None = None,
+    stop_after: int | None = None,
+) -> Path:
+    """Run `recipe` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`.
+
+    A new run starts from the weights of `init` if given (see `start_from`), else from random ones. `data` is the folder that
+    photo sources are relative to. `stop_after` ends the run early after that many steps in all, as a kill would, but with a
+    checkpoint. Raises TrainingError, RecipeError, DatasetError, ArtifactError.
+    """
+    keep_freed_memory()
+    group = Group.from_environment()
+    if group.size > 1 and recipe.loss.remembers:
+        raise TrainingError("a loss with a memory (contrastive with memory_size, center) trains in one process")
+    out.mkdir(parents=True, exist_ok=True)
+    paddle.seed(recipe.seed)
+    judge = MetricEmbedder(recipe)  # first, so that a wrong stop layer costs no preparation
+    pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
+    make = MetricBatches(recipe, pictures, group.rank, group.size)
+    paddle.seed(recipe.seed)
+    # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
+    with paddle.utils.unique_name.guard():
+        learner = Learner(recipe, pictures.classes)
+        optimizer = make_optimizer(learner, recipe.optimizer)
+    accelerate(learner, threads)
+    accelerate(judge, threads)
+    if init is not None:
+        start_from(learner.embedder, init)
+    average = MovingAverage(learner.embedder, recipe.optimizer.ema_decay)
+    parts_of_run = {"learner": learner, "optimizer": optimizer, "average": average}
+    first, best = resume_run(out / "last.npz", recipe, parts_of_run)
+    last = min(recipe.steps, stop_after or recipe.steps)
+    sheets = set_exams(recipe.pictures, data, recipe.deploy_px) if group.rank == 0 and first < last else []
+    log = RunLog(out, recipe.steps, first, report) if group.rank == 0 and first < last else None
+    with closing(ahead(make, first, last, threads)) as source, paddle.utils.unique_name.guard():
+        for step, batch in zip(range(first, last), source, strict=True):
+            if recipe.backbone.dropout:  # a resumed run drops the same as an uninterrupted one
+                paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)
+            optimizer.set_lr(
+                cosine_learning_rate(step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps)
+            )
+            learner.train()
+            parts = learner(paddle.to_tensor(normalize(batch.images)), paddle.to_tensor(batch.labels), step)
+            values = {name: float(part) for name, part in parts.items()}
+            require_finite(values, step)
+            sum(parts.values(), paddle.zeros([])).backward()
+            group.average_gradients(learner)
+            optimizer.step()
+            optimizer.clear_grad()
+            average.update(learner.embedder, step)
+            done = step + 1
+            examined = done % recipe.evaluate_every == 0 or done == last
+            if log is not None:
+                log.add(values, len(batch.labels) * group.size)
+                if examined or done % REPORT_EVERY == 0:
+                    require_numbers(learner, done)
+                    speed, exams = log.speed(), None
+                    if examined:
+                        exams, best = keep_best(recipe, average, judge, pool, sheets, done, best, out / "best.npz")
+                    log.tell(done, recipe.pictures_before(last) - recipe.pictures_before(done), speed, exams)
+                if examined or done % SAVE_EVERY == 0:
+                    save_run(out / "last.npz", recipe, done, best, parts_of_run)
+            if examined:
+                group.wait(f"exam at {done}")
+    return out / "best.npz"
+
+
+def gather(
+    recipe: MetricRecipe,
+    data: Path | None,
+    folder: Path,
+    prepare: Callable[[str, int, int], None],
+    group: Group,
+    threads: int,
+) -> tuple[Pictures, Pool | None]:
+    """What batches are drawn from: the pool in `folder`, made if it is not there, or the photos' files."""
+    if not recipe.pool_px:
+        return of_files(recipe, data), None
+    if group.rank == 0:
+        build_pool(recipe.pictures, data, folder, prepare, processes=threads)
+    group.wait("pool")
+    pool = load_pool(folder)
+    return of_pool(pool), pool
+
+
+def keep_best(
+    recipe: MetricRecipe,
+    average: MovingAverage,
+    judge: nn.Layer,
+    pool: Pool | None,
+    sheets: Sequence[Sheet],
+    step: int,
+    best: float,
+    path: Path,
+) -> tuple[dict[str, float], float]:
+    """Examine the averaged weights; save them if no earlier ones were better than `best`. Without exams the last are kept."""
+    judge.set_state_dict(average.values)
+    if recipe.settle_pictures and pool is not None:
+        settle_statistics(judge, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)
+    exams = examine(embed_with(judge), sheets)
+    asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
+    score = float(np.mean(asked)) if asked else float(step)
+    if score >= best:
+        best = score
+        Checkpoint({"embedder": to_arrays(judge.state_dict())}, {"step": step, "exams": exams}).save(path)
+    return exams, best
+
+
+def make_optimizer(learner: Learner, table: MetricOptimizer) -> paddle.optimizer.Optimizer:
+    """Momentum with L2 over all parameters, as PaddleClas has it, or AdamW that spares biases and batch norms."""
+    clip = nn.ClipGradByGlobalNorm(table.clip_norm) if table.clip_norm else None
+    learning = [parameter for parameter in learner.parameters() if not parameter.stop_gradient]
+    if table.kind == "momentum":
+        decay = paddle.regularizer.L2Decay(table.weight_decay)
+        return paddle.optimizer.Momentum(
+            table.learning_rate, 0.9, parameters=learning, weight_decay=decay, grad_clip=clip
+        )
+    decayed = {parameter.name for parameter in learning if len(parameter.shape) > 1}
+    return paddle.optimizer.AdamW(
+        table.learning_rate,
+        parameters=learning,
+        weight_decay=table.weight_decay,
+        apply_decay_param_fun=decayed.__contains__,
+        grad_clip=clip,
+    )
+
+
+def start_from(embedder: MetricEmbedder, path: Path) -> None:
+    """Put another run's `best.npz`, or a backbone's official `.pdparams`, into `embedder`.
+
+    Of `.pdparams`, the classifier is passed over. Raises ArtifactError or TrainingError for another network's weights.
+    """
+    if path.suffix != ".pdparams":
+        load_weights(embedder, path)
+        return
+    try:
+        load_pdparams(embedder.backbone, path, ignore=("fc.", "out.", "head."))
+    except ParameterError as error:
+        raise TrainingError(str(error)) from error
