@@ -4,7 +4,6 @@ That is what makes the main-body detector's data: PP-ShiTu merges Objects365, CO
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import numpy as np
 from models.training.photos import DatasetError, refuse_faults
 from models.training.readers.boxes import BoxedPhoto, empty
 from models.training.readers.lists import is_file
+
+FAR = 1e7  # pixels; beyond any picture
 
 
 def read_coco(root: Path, file: str, images: str = "images", *, drop_empty: bool = False) -> list[BoxedPhoto]:
@@ -38,7 +39,9 @@ def read_coco(root: Path, file: str, images: str = "images", *, drop_empty: bool
 def parse_coco(root: Path, file: str, images: str = "images") -> tuple[list[BoxedPhoto], list[str]]:
     """The photos, and what is wrong with entries. Raises DatasetError where the file is no such JSON."""
     table = _load(root / file)
-    categories = {entry.get("id"): str(entry.get("name", "")) for entry in table["categories"]}
+    categories = {
+        entry["id"]: str(entry.get("name", "")) for entry in table["categories"] if _is_integer(entry.get("id"))
+    }
     faults: list[str] = []
     entries: dict[Any, dict[str, Any]] = {}
     for number, entry in enumerate(table["images"]):
@@ -85,7 +88,7 @@ def _image_fault(entry: dict[str, Any], folder: Path) -> str:
         return "no id"
     if not isinstance(name, str) or not name:
         return "no file_name"
-    if not all(_is_integer(entry.get(key, 0)) and entry.get(key, 0) >= 0 for key in ("width", "height")):
+    if not all(_is_integer(entry.get(key, 0)) and 0 <= entry.get(key, 0) < FAR for key in ("width", "height")):
         return "width and height are no numbers of pixels"
     return "" if is_file(folder / name) else f"no file {name}"
 
@@ -94,7 +97,7 @@ def _note_fault(note: dict[str, Any], images: dict[Any, Any], categories: dict[A
     box = note.get("bbox")
     if not _is_integer(note.get("image_id")) or note["image_id"] not in images:
         return f"image_id {note.get('image_id')!r} is no image's"
-    if categories and note.get("category_id") not in categories:
+    if categories and not (_is_integer(note.get("category_id")) and note["category_id"] in categories):
         return f"category_id {note.get('category_id')!r} is no category's"
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
         return f"bbox {box!r} is not four numbers"
@@ -106,7 +109,7 @@ def _is_integer(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -FAR < value < FAR
 
 
 def _photo(folder: Path, entry: dict[str, Any], found: list[tuple[list[float], bool, str]]) -> BoxedPhoto:

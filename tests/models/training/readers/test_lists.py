@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.training.photos import MOST_TOLD, DatasetError, Photo
@@ -86,6 +86,7 @@ def test_no_list_of_photos(root: Path, content: bytes, told: str) -> None:
         read_list(root, "list.tsv", "")
 
 
+@settings(deadline=None)
 @given(
     labels=st.lists(st.text(min_size=1).map(str.strip).filter(bool), min_size=1, max_size=8),
     delimiter=st.sampled_from(["\t", " ", ",", ", ", ";", "|", "::", "→"]),
@@ -101,6 +102,7 @@ def test_any_label_without_the_delimiter_comes_back_as_it_was(labels: list[str],
         assert [photo.label for photo in read_list(root, "list.txt", delimiter)] == labels
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["\t", " ", ", "]), st.booleans())
 def test_any_line_is_split_or_short(line: str, delimiter: str, with_id: bool) -> None:
     name, label, mark = split_line(line, delimiter, with_id=with_id)
