@@ -39,7 +39,7 @@ class CrossBatchMemory(nn.Layer):
         self.size = size
         self.register_buffer("embeddings", paddle.zeros([size, dim]))
         self.register_buffer("labels", paddle.full([size], -1, "int64"))
-        self.register_buffer("taken", paddle.zeros([1], "int64"))  # in, over the whole run
+        self.register_buffer("taken", paddle.zeros([], "int64"))  # in, over the whole run
 
     @paddle.no_grad()
     def add(self, embeddings: paddle.Tensor, labels: paddle.Tensor) -> None:

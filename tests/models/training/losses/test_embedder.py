@@ -1,18 +1,15 @@
-"""The losses equal their formulas, written out in loops."""
+"""What the bundled embedder's trainer sums."""
 
 import math
 
 import numpy as np
 import paddle
 import pytest
-from numpy.typing import NDArray
 
-from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
-
-
-def unit(rng: np.random.Generator, count: int, size: int) -> NDArray[np.float32]:
-    rows = rng.normal(size=(count, size))
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+from models.training import losses
+from models.training.losses.embedder import cos_margin_loss, cosine_distance_loss
+from models.training.losses.triplets import triplet_angular_margin_loss
+from tests.models.training.losses.slow import unit
 
 
 def test_cos_margin_loss_is_cross_entropy_with_a_handicap() -> None:
@@ -47,22 +44,7 @@ def test_cosine_distance_without_any_target_is_nothing() -> None:
     assert float(cosine_distance_loss(*map(paddle.to_tensor, (rows, rows, np.zeros(3, np.float32))))) == 0.0
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_triplets_are_the_hardest_of_the_batch(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rows, labels = unit(rng, 8, 3), np.repeat(np.arange(4), 2)
-    ranking = too_far = too_near = 0.0
-    for anchor in range(8):
-        cosines = [float(rows[anchor] @ rows[other]) for other in range(8)]
-        positive = min(cosines[other] for other in range(8) if labels[other] == labels[anchor])
-        negative = max(cosines[other] for other in range(8) if labels[other] != labels[anchor])
-        ranking += max(0.0, 0.5 - (positive - negative)) / 8
-        too_far += max(0.0, 0.8 - positive) / 8
-        too_near += max(0.0, negative - 0.4) / 8
-    told = triplet_angular_margin_loss(paddle.to_tensor(rows), paddle.to_tensor(labels))
-    assert float(told) == pytest.approx(ranking + 0.1 * (too_far + too_near), rel=1e-5)
-
-
-def test_triplets_that_are_well_apart_cost_nothing() -> None:
-    rows = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
-    assert float(triplet_angular_margin_loss(paddle.to_tensor(rows), paddle.to_tensor(np.repeat(np.arange(3), 2)))) == 0
+def test_the_package_gives_them_as_the_one_file_did() -> None:
+    assert losses.__all__ == ["cos_margin_loss", "cosine_distance_loss", "triplet_angular_margin_loss"]
+    assert losses.cos_margin_loss is cos_margin_loss
+    assert losses.triplet_angular_margin_loss is triplet_angular_margin_loss

@@ -1,0 +1,1 @@
+"""Losses: each against its formula, written out in loops."""
