@@ -41,7 +41,7 @@ _COMMANDS = {
     "models": ("commands.models", "models_group", "List, pull and verify models."),
     "train": ("commands.train", "train", "Train an embedder or a detector by a recipe."),
     "evaluate": ("commands.train", "evaluate", "Measure artifacts on pictures never trained on."),
-    "export": ("commands.train", "export", "Turn a training run into an artifact."),
+    "export": ("commands.export", "export", "Turn a training run into an artifact."),
 }
 
 

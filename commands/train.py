@@ -1,4 +1,4 @@
-"""`shitu train | evaluate | export`: networks by recipe, measured on pictures never trained on, and made into artifacts."""
+"""`shitu train | evaluate`: networks by recipe, and measured on pictures never trained on."""
 
 import json
 from pathlib import Path
@@ -62,70 +62,6 @@ def train_detector_command(
             plan, data, folder, report, tell_preparation(), threads=threads, init=init, stop_after=stop_after
         )
     click.echo(f"{best}\nnext: shitu export detector {recipe} --run {folder}")
-
-
-@click.group()
-def export() -> None:
-    """Turn the best weights of a run into an artifact folder that both engines run."""
-
-
-@export.command("embedder")
-@click.argument("recipe")
-@click.option(
-    "--run",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The run's folder; default runs/RECIPE.",
-)
-@click.option(
-    "--to", type=click.Path(path_type=Path, file_okay=False), help="The artifact's folder; default RUN/artifact."
-)
-@DATA
-def export_embedder_command(recipe: str, run: Path | None, to: Path | None, data: Path | None) -> None:
-    """Fuse, export, compare with the eager network on both engines, examine the exported program, write the manifest."""
-    from models.training.evaluate import examine_embedder, suggest_similarity
-    from models.training.export import Origin, add_findings, export_embedder
-    from models.training.recipe import EmbedderRecipe, load_recipe
-
-    with errors():
-        plan = load_recipe(recipe, EmbedderRecipe)
-        folder = run or Path("runs") / plan.name
-        artifact = to or folder / "artifact"
-        sources = [source.name for source in plan.data]
-        export_embedder(plan, folder / "best.npz", artifact, Origin(sources, {}, {}))
-        metrics = examine_embedder(artifact, plan, data)
-        threshold = suggest_similarity(artifact, plan)
-        add_findings(artifact, metrics, {"similarity": threshold})
-    click.echo(json.dumps({"artifact": str(artifact), "similarity": threshold, **metrics}, indent=2))
-
-
-@export.command("detector")
-@click.argument("recipe")
-@click.option(
-    "--run",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The run's folder; default runs/RECIPE.",
-)
-@click.option(
-    "--to", type=click.Path(path_type=Path, file_okay=False), help="The artifact's folder; default RUN/artifact."
-)
-@DATA
-def export_detector_command(recipe: str, run: Path | None, to: Path | None, data: Path | None) -> None:
-    """The same for a detector."""
-    from models.training.evaluate import examine_detector
-    from models.training.export import Origin, add_findings, export_detector
-    from models.training.recipe import load_recipe
-    from models.training.train_detector import DetectorRecipe
-
-    with errors():
-        plan = load_recipe(recipe, DetectorRecipe)
-        folder = run or Path("runs") / plan.name
-        artifact = to or folder / "artifact"
-        sources = [source.name for source in plan.data]
-        thresholds = {"detection": 0.2}
-        export_detector(plan, folder / "best.npz", artifact, Origin(sources, {}, thresholds))
-        metrics = examine_detector(artifact, plan, data)
-        add_findings(artifact, metrics, thresholds)
-    click.echo(json.dumps({"artifact": str(artifact), **metrics}, indent=2))
 
 
 @click.command()

@@ -24,7 +24,10 @@ KEYS = {
 
 @dataclass(frozen=True)
 class ImageInput:
-    """The program's input `name`: (N, 3, height, width) float32, RGB / 255 less `mean`, over `std`."""
+    """The program's input `name`: (N, 3, height, width) float32, RGB / 255 less `mean`, over `std`.
+
+    A picture is stretched to that size; with `resize_short`, its shorter side is brought to that and the middle is taken.
+    """
 
     name: str
     height: int
@@ -32,6 +35,7 @@ class ImageInput:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize_short: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,14 @@ class HashOutput:
 
 @dataclass(frozen=True)
 class ClassOutput:
-    """The program's output `name`: (N, len(labels)) probabilities."""
+    """The program's output `name`: (N, C) probabilities, or logits where it says so.
+
+    `labels` are the names of all C classes in turn, or empty where they are not known.
+    """
 
     name: str
     labels: tuple[str, ...]
+    logits: bool = False
 
 
 Output = EmbeddingOutput | DetectionOutput | HashOutput | ClassOutput
@@ -179,17 +187,18 @@ def _precisions(data: object, files: Mapping[str, str]) -> dict[str, dict[str, A
 
 
 def _input(data: object) -> ImageInput:
-    table = _table(data, "input", {"name", "height", "width", "interpolation", "mean", "std"})
+    table = _table(data, "input", {"name", "height", "width", "interpolation", "mean", "std", "resize_short"})
     interpolation = _text(table, "interpolation", "input")
     if interpolation not in INTERPOLATIONS:
         raise ArtifactError(f"input.interpolation is {interpolation!r}, not one of {', '.join(INTERPOLATIONS)}.")
     std = _triple(table, "std")
     if min(std) <= 0:
         raise ArtifactError("input.std must be above 0.")
-    return ImageInput(
-        _text(table, "name", "input"), _size(table, "height", "input"), _size(table, "width", "input"),
-        interpolation, _triple(table, "mean"), std,
-    )  # fmt: skip
+    height, width = _size(table, "height", "input"), _size(table, "width", "input")
+    short = _size(table, "resize_short", "input") if table.get("resize_short") else 0
+    if 0 < short < max(height, width):
+        raise ArtifactError("input.resize_short must be 0, or no less than height and width.")
+    return ImageInput(_text(table, "name", "input"), height, width, interpolation, _triple(table, "mean"), std, short)
 
 
 def _embedding(data: object) -> EmbeddingOutput:
@@ -200,7 +209,7 @@ def _embedding(data: object) -> EmbeddingOutput:
 def _detection(data: object) -> DetectionOutput:
     table = _table(data, "output", {"heads", "reg_max"})
     heads = _get(table, "heads", "output")
-    if not isinstance(heads, list) or not heads:
+    if not isinstance(heads, list | tuple) or not heads:
         raise ArtifactError("output.heads must be a list of heads.")
     return DetectionOutput(tuple(_head(head) for head in heads), _size(table, "reg_max", "output"))
 
@@ -211,11 +220,12 @@ def _hash(data: object) -> HashOutput:
 
 
 def _classes(data: object) -> ClassOutput:
-    table = _table(data, "output", {"name", "labels"})
+    table = _table(data, "output", {"name", "labels", "logits"})
     labels = _texts(_get(table, "labels", "output"), "output.labels")
-    if not labels:
-        raise ArtifactError("output.labels must name a class or more.")
-    return ClassOutput(_text(table, "name", "output"), labels)
+    logits = table.get("logits", False)
+    if not isinstance(logits, bool):
+        raise ArtifactError("output.logits must be true or false.")
+    return ClassOutput(_text(table, "name", "output"), labels, logits)
 
 
 def _head(data: object) -> Head:

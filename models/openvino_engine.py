@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from functools import cache
 from pathlib import Path
@@ -32,8 +33,7 @@ class OpenVinoProgram:
         `precision` is the model's own, or "bf16" to have an fp32 model computed in bf16 where the processor does that.
         Raises EngineError: program_corrupt for whatever OpenVINO can't read or convert.
         """
-        import openvino
-
+        openvino = import_openvino()
         self.precision = "fp32" if precision == "bf16" and not computes_bf16() else precision
         core = openvino.Core()
         try:
@@ -57,6 +57,15 @@ class OpenVinoProgram:
             except RuntimeError as error:
                 raise EngineError(f"OpenVINO failed: {_reason(error)}") from error
             return {spec.name: np.array(results[i], np.float32) for i, spec in enumerate(self.outputs)}
+
+
+def import_openvino() -> Any:
+    """The package OpenVINO, which otherwise reports its very import to an analytics service, without asking."""
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # as if that package were not installed, which OpenVINO allows for
+    import openvino
+
+    return openvino
 
 
 @cache

@@ -40,15 +40,19 @@ class LabelledItem:
     label: str
 
 
-def examine_embedder(artifact: Path, recipe: EmbedderRecipe, data: Path | None, engine: str = "auto") -> Figures:
+def examine_embedder(
+    artifact: Path, recipe: EmbedderRecipe, data: Path | None, engine: str = "auto", precision: str = "auto"
+) -> Figures:
     """recall@1 of the recipe's exams, by the exported program. Exams on photos need `data`."""
-    embedder = Embedder(artifact, engine, threads=2)
+    embedder = Embedder(artifact, engine, threads=2, precision=precision)
     return _rounded(examine(lambda images: embedder(list(images)), set_exams(recipe, data, recipe.deploy_px)))
 
 
-def examine_detector(artifact: Path, recipe: DetectorRecipe, data: Path | None, engine: str = "auto") -> Figures:
+def examine_detector(
+    artifact: Path, recipe: DetectorRecipe, data: Path | None, engine: str = "auto", precision: str = "auto"
+) -> Figures:
     """AP50 and AP50:95 of the recipe's exams, by the exported program, with the serving code's decoding."""
-    detector = Detector(artifact, engine, threads=2)
+    detector = Detector(artifact, engine, threads=2, precision=precision)
     exams = [exam for exam in recipe.exams if exam.kind == "rendered" or data is not None]
     figures: Figures = {}
     for exam in exams:

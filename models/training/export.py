@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from paddle import nn
 
 from models.artifacts import MANIFEST, write_manifest
@@ -20,7 +22,12 @@ __all__ = ["Origin", "add_findings", "export_detector", "export_embedder", "expo
 
 
 def export_embedder(
-    recipe: EmbedderRecipe, checkpoint: Path, folder: Path, origin: Origin, formats: Sequence[str] = DEFAULT_FORMATS
+    recipe: EmbedderRecipe,
+    checkpoint: Path,
+    folder: Path,
+    origin: Origin,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    pictures: Sequence[NDArray[np.uint8]] | None = None,
 ) -> Path:
     """Write the embedder of `checkpoint` (a run's `best.npz`) as an artifact. Raises ArtifactError if a program differs."""
     network = build_embedder(recipe.network)
@@ -34,11 +41,16 @@ def export_embedder(
         steps=steps,
     )
     given = square_input("x", recipe.deploy_px)
-    return export_network(network, embeds(recipe.network.embedding_size), given, folder, about, formats)
+    return export_network(network, embeds(recipe.network.embedding_size), given, folder, about, formats, pictures)
 
 
 def export_detector(
-    recipe: DetectorRecipe, checkpoint: Path, folder: Path, origin: Origin, formats: Sequence[str] = DEFAULT_FORMATS
+    recipe: DetectorRecipe,
+    checkpoint: Path,
+    folder: Path,
+    origin: Origin,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    pictures: Sequence[NDArray[np.uint8]] | None = None,
 ) -> Path:
     """The same for a main-body detector; its programs end before decoding and suppression, which are numpy's."""
     network = build_detector(recipe)
@@ -52,14 +64,26 @@ def export_detector(
     )
     kind = detects(STRIDES, recipe.network.reg_max)
     given = square_input("image", recipe.deploy_px, "cubic")
-    return export_network(ServedPicoDet(network), kind, given, folder, about, formats, batched=False)
+    return export_network(ServedPicoDet(network), kind, given, folder, about, formats, pictures, batched=False)
 
 
-def add_findings(folder: Path, metrics: Mapping[str, float], thresholds: Mapping[str, float]) -> None:
-    """Write what was measured of an exported program into its manifest."""
+def add_findings(
+    folder: Path,
+    metrics: Mapping[str, float],
+    thresholds: Mapping[str, float],
+    precisions: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Write what was measured of an exported program into its manifest: in fp32, and in its other `precisions`.
+
+    With the latters' figures stands what they lose: the fp32 figure less theirs.
+    """
     table = json.loads((folder / MANIFEST).read_bytes())
     kept = {key: value for key, value in table.items() if key not in ("schema", "files")}
-    write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds})
+    about = dict(kept.get("precisions", {}))
+    for precision, figures in (precisions or {}).items():
+        lost = {name: round(metrics[name] - value, 4) for name, value in figures.items() if name in metrics}
+        about[precision] = {**about[precision], "metrics": dict(figures), "lost": lost}
+    write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds, "precisions": about})
 
 
 def _load_detector(network: nn.Layer, checkpoint: Path) -> int:

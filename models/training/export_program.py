@@ -22,6 +22,8 @@ from models.engine import load_program
 from models.errors import ArtifactError
 from models.manifest import ImageInput
 from models.nets.lcnetv2 import fused
+from models.openvino_engine import import_openvino
+from models.training.precisions import PRECISIONS, add_precisions
 
 Array = NDArray[np.float32]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -96,24 +98,30 @@ def export_network(
     folder: Path,
     origin: Origin,
     formats: Sequence[str] = DEFAULT_FORMATS,
+    pictures: Sequence[NDArray[np.uint8]] | None = None,
     *,
     batched: bool = True,
 ) -> Path:
-    """Fuse `network`, write it in all `formats` (of FORMATS) with its manifest, and return `folder`.
+    """Fuse `network`, write it in all `formats` (of FORMATS and PRECISIONS) with its manifest, and return `folder`.
 
     The network takes (N, 3, height, width) float32 and answers with a tensor or a tuple of tensors; `batched` programs take
-    any N, others 1. `origin.name` and `origin.network` are the manifest's. What `folder` held before is replaced.
-    Raises ArtifactError for an unknown format, and if a program's answers differ from the eager network's by more than
-    TOLERANCE of the largest.
+    any N, others 1. `origin.name` and `origin.network` are the manifest's. `pictures` are for `add_precisions`.
+    What `folder` held before is replaced. Raises ArtifactError for an unknown format, and if an fp32 program's answers
+    differ from the eager network's by more than TOLERANCE of the largest, or another's as `add_precisions` says.
     """
-    if unknown := sorted(set(formats) - set(FORMATS)) or not formats:
-        raise ArtifactError(f"There is no format {unknown!r}; take some of {', '.join(FORMATS)}.")
+    programs = [name for name in formats if name in FORMATS]
+    precisions = [name for name in formats if name in PRECISIONS]
+    if unknown := [name for name in formats if name not in (*FORMATS, *PRECISIONS)]:
+        raise ArtifactError(f"There is no format {unknown[0]!r}; take some of {', '.join((*FORMATS, *PRECISIONS))}.")
+    if not programs or (precisions and not {"onnx", "openvino"} & set(programs)):
+        needed = "onnx or openvino" if precisions else ", ".join(FORMATS)
+        raise ArtifactError(f"An artifact needs an fp32 program to begin with: {needed}.")
     serving = fused(network)
     forget_artifact(folder)
     pixels = _probe(given, BATCH if batched else 1)
     expected = answers(serving, pixels)
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        made = write_programs(serving, given, Path(work), formats, batched=batched)
+        made = write_programs(serving, given, Path(work), programs, batched=batched)
         names, differences = _agreed(made, given.name, pixels, expected)
         for source in made.values():
             for file in sorted(source.iterdir()):
@@ -137,6 +145,13 @@ def export_network(
         metrics=origin.metrics,
         licence=origin.licence,
     )
+    if precisions:
+        add_precisions(
+            folder,
+            precisions,
+            pictures,
+            lambda pixels: dict(zip(names, answers(serving, pixels), strict=True)),
+        )
     return folder
 
 
@@ -144,9 +159,9 @@ def write_programs(
     serving: nn.Layer, given: ImageInput, work: Path, formats: Sequence[str], *, batched: bool
 ) -> dict[str, Path]:
     """Each format's `inference.*` in a folder of its own below `work`."""
-    import openvino
     import paddle2onnx
 
+    openvino = import_openvino()
     shape = [None if batched else 1, 3, given.height, given.width]
     folders = {name: work / name for name in FORMATS}
     for made in folders.values():
@@ -158,7 +173,7 @@ def write_programs(
     if {"onnx", "openvino"} & set(formats):
         paddle2onnx.export(f"{prefix}.json", f"{prefix}.pdiparams", str(onnx), opset_version=OPSET)
     if "openvino" in formats:
-        network = openvino.Core().read_model(str(onnx))
+        network = openvino.convert_model(str(onnx))  # with batch norms folded, which reading alone leaves
         openvino.save_model(network, folders["openvino"] / "inference.xml", compress_to_fp16=False)
     return {name: folders[name] for name in FORMATS if name in formats}
 

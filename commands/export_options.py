@@ -1,0 +1,114 @@
+"""What the export commands share: their options, the pictures that int8 is calibrated with, and what each ends with."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from infra.errors import ServiceError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FORMATS = ("paddle", "onnx", "openvino", "fp16", "bf16", "int8")
+MOST_PICTURES = 300
+
+
+class FormatList(click.ParamType[tuple[str, ...]]):
+    """Names of FORMATS with commas between them."""
+
+    name = "list"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names, each once. Fails for a name that is no format."""
+        names = tuple(dict.fromkeys(str(value).split(","))) if isinstance(value, str) else tuple(FORMATS)
+        if unknown := [name for name in names if name not in FORMATS]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(FORMATS)}", param, ctx)
+        return names
+
+
+RUN = click.option(
+    "--run",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The run's folder; default runs/NAME.",
+)
+TO = click.option(
+    "--to", type=click.Path(path_type=Path, file_okay=False), help="The artifact's folder; default RUN/artifact."
+)
+WRITTEN = click.option(
+    "--formats",
+    type=FormatList(),
+    default="paddle,onnx",
+    show_default=True,
+    help=f"Some of {', '.join(FORMATS)}, with commas between them.",
+)
+CALIBRATE = click.option(
+    "--calibrate",
+    metavar="DIR|GALLERY",
+    help="Pictures that int8 is calibrated with: a folder or a stored gallery; default: drawn ones.",
+)
+
+
+def calibration_pictures(source: str | None) -> "list[NDArray[np.uint8]] | None":
+    """At most MOST_PICTURES of a folder or of a stored gallery, evenly over it; None without a source.
+
+    Raises ModelError for a picture that can't be read, and ClickException where there are none.
+    """
+    if source is None:
+        return None
+    pictures = _folder(Path(source)) if Path(source).is_dir() else _gallery(source)
+    if not pictures:
+        raise click.ClickException(f"there are no pictures in {source!r}")
+    return pictures
+
+
+def finish(
+    artifact: Path,
+    examine: Callable[[str], Mapping[str, float]],
+    thresholds: Mapping[str, float] | Callable[[], Mapping[str, float]],
+) -> None:
+    """Let the artifact take its exams in each of its precisions, write the figures into the manifest, and print them."""
+    from models.artifacts import load_manifest
+    from models.training.export import add_findings
+
+    metrics = examine("fp32")
+    lower = {precision: examine(precision) for precision in load_manifest(artifact).precisions}
+    advised = thresholds() if callable(thresholds) else thresholds
+    add_findings(artifact, metrics, advised, lower)
+    told = {"artifact": str(artifact), **advised, **metrics}
+    described = load_manifest(artifact).precisions
+    click.echo(json.dumps({**told, "precisions": described} if described else told, indent=2))
+
+
+def _evenly(things: Sequence[Path] | Sequence[str]) -> list[str]:
+    step = max(1.0, len(things) / MOST_PICTURES)
+    return [str(things[int(number * step)]) for number in range(min(len(things), MOST_PICTURES))]
+
+
+def _folder(folder: Path) -> "list[NDArray[np.uint8]]":
+    from commands.recognize import found_photos
+    from models.training.photos import read_rgb
+
+    return [read_rgb(Path(path)) for path in _evenly(list(found_photos([folder])))]
+
+
+def _gallery(name: str) -> "list[NDArray[np.uint8]]":
+    from infra.galleries import GalleryStore
+    from infra.objects import open_store
+    from infra.settings import load_settings
+    from models.image import crop, decode
+
+    try:
+        settings = load_settings()
+        objects = open_store(settings.objects, settings.data_dir)
+        items = {item.id: item for item in GalleryStore(objects).items(name)}
+        chosen = [items[key] for key in _evenly(list(items))]
+        pictures = [decode(objects.get(item.image_key)) for item in chosen]
+    except ServiceError as error:
+        raise click.ClickException(f"{error.detail} ({error.code})") from error
+    return [
+        picture if item.box is None else crop(picture, item.box) for item, picture in zip(chosen, pictures, strict=True)
+    ]

@@ -1,0 +1,51 @@
+"""The pictures that a program of fewer bits is calibrated with and compared on: drawn, or the user's own."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.image import crop, normalize, resize
+from models.manifest import ImageInput
+from models.training.designs import design_product
+from models.training.products import packshot
+from models.training.scenes import render_scene, training_scene
+
+Image = NDArray[np.uint8]
+DRAWN = 200
+COMPARED = 4  # every so many-eth picture is kept from calibration, to compare on
+
+
+def drawn_pictures(task: str, size_px: int, count: int = DRAWN) -> list[Image]:
+    """What the network of a task sees: scenes for a detector, else products cut out of scenes and packshots in turn."""
+    if task == "detect":
+        return [training_scene(seed, size_px).image for seed in range(count)]
+    return [_product(seed, size_px) for seed in range(count)]
+
+
+def prepared(pictures: Sequence[Image], given: ImageInput) -> NDArray[np.float32]:
+    """RGB pictures of any sizes -> (N, 3, height, width), as the program takes them."""
+    return np.stack(
+        [
+            normalize(resize(picture, given.height, given.width, given.interpolation), given.mean, given.std)
+            for picture in pictures
+        ]
+    )
+
+
+def split(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What to calibrate with and what to compare on: not the same pictures, unless there are too few."""
+    if len(pixels) < 2 * COMPARED:
+        return pixels, pixels
+    compared = np.arange(len(pixels)) % COMPARED == COMPARED - 1
+    return pixels[~compared], pixels[compared]
+
+
+def _product(seed: int, size_px: int) -> Image:
+    design = design_product(seed)
+    if seed % 2:
+        return packshot(design, size_px)
+    scene = render_scene(
+        [(str(seed), design)], (2 * size_px, 2 * size_px), np.random.default_rng(seed), count=1, scale=(0.5, 0.8)
+    )
+    return crop(scene.image, scene.boxes[0].tolist())

@@ -1,0 +1,72 @@
+"""Programs of fewer bits from an fp32 one: weights stored in 16 bits, or weights and activations computed in 8.
+
+int8 is post-training quantisation by NNCF: ranges of activations are taken from pictures, no step is trained (Nagel et
+al., "A White Paper on Neural Network Quantization", arXiv:2106.08295, section 3).
+"""
+
+import contextlib
+import importlib.metadata
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import EngineError
+from models.openvino_engine import import_openvino
+from models.program import STEMS
+from models.program_desc import cut_program, parse_program
+
+
+def openvino_network(folder: Path, outputs: Sequence[str] = ()) -> Any:
+    """The fp32 program of a model folder as OpenVINO's network, batch norms folded; a `.pdmodel` is cut at `outputs`.
+
+    Raises EngineError (program_missing) if there is none that OpenVINO reads.
+    """
+    openvino = import_openvino()
+    stem = folder / STEMS["fp32"]
+    if stem.with_suffix(".xml").is_file():
+        return openvino.Core().read_model(str(stem.with_suffix(".xml")))
+    if stem.with_suffix(".onnx").is_file():
+        return openvino.convert_model(str(stem.with_suffix(".onnx")))
+    if stem.with_suffix(".pdmodel").is_file():
+        model = stem.with_suffix(".pdmodel").read_bytes()
+        if outputs:
+            model = cut_program(parse_program(model), outputs)
+        return openvino.Core().read_model(model, stem.with_suffix(".pdiparams").read_bytes())
+    raise EngineError(f"The folder {str(folder)!r} holds no program that OpenVINO reads.", "program_missing")
+
+
+def save_fp32(network: Any, folder: Path) -> None:
+    """`inference.xml` and `.bin`."""
+    import_openvino().save_model(network, folder / f"{STEMS['fp32']}.xml", compress_to_fp16=False)
+
+
+def save_fp16(network: Any, folder: Path) -> None:
+    """Half the size: the weights are stored in 16 bits, and still computed with in 32."""
+    import_openvino().save_model(network, folder / f"{STEMS['fp16']}.xml", compress_to_fp16=True)
+
+
+def save_int8(network: Any, pixels: NDArray[np.float32], name: str, folder: Path) -> dict[str, Any]:
+    """A quarter of the size: `network` quantised with `pixels` (N, 3, H, W) for its input `name`.
+
+    Returns what a manifest says of it.
+    """
+    openvino = import_openvino()
+    import nncf  # it imports OpenVINO, which must have been told to be quiet by then
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # else its progress fills the terminal
+    samples = nncf.Dataset([{name: picture[None]} for picture in pixels])
+    with contextlib.redirect_stdout(sys.stderr):  # its progress bars; a command's own output is its figures
+        quantised = nncf.quantize(
+            network,
+            samples,
+            preset=nncf.QuantizationPreset.MIXED,  # activations with a negative tail, as hard-swish has, get a zero point
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=len(pixels),
+        )
+    openvino.save_model(quantised, folder / f"{STEMS['int8']}.xml", compress_to_fp16=False)
+    return {"nncf": importlib.metadata.version("nncf"), "calibration_pictures": len(pixels)}
