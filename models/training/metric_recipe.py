@@ -10,7 +10,7 @@ from models.training.recipe import EmbedderRecipe, Exam, RecipeError, Stage, Vie
 BACKBONES = ("lcnet", "lcnetv2", "resnet50_vd")
 NECKS = ("none", "fc", "bnneck")
 HEADS = ("none", "fc", "arcmargin", "cosmargin", "circlemargin")
-CHANGES = ("shelf", "pad_crop", "resized_crop")
+CHANGES = ("shelf", "flip", "pad_crop", "resized_crop")
 SAMPLERS = ("class", "picture", "shuffle")
 FEATURES = ("features", "backbone")
 
@@ -189,11 +189,12 @@ class Loss:
 
 @dataclass(frozen=True)
 class Augment:
-    """How a picture is changed for each batch: `shelf` (models.training.augment), or PP-ShiTu's own (metric_views)."""
+    """How a picture is changed for each batch: `shelf` (models.training.augment), or PaddleClas' ways (metric_views)."""
 
     kind: str = "shelf"
     rotation_probability: float = 0.0
-    rotation_deg: float = 90.0
+    rotation_deg: float = 90.0  # at most, either way
+    erase_probability: float = 0.0  # of a patch
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, CHANGES)

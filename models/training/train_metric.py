@@ -1,7 +1,8 @@
 """Train an embedder by a metric-learning recipe: read it in one go, from the network to the last checkpoint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.training.errors import TrainingError
 from models.training.exams import Sheet, examine, set_exams
 from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
 from models.training.metric_batches import MetricBatches, Pictures, ahead, of_files, of_pool
+from models.training.metric_exams import PhotoSheet, examine_photos, photo_sheets
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import MetricOptimizer, MetricRecipe
 from models.training.pool import Pool, build_pool, load_pool
@@ -24,6 +26,14 @@ from models.training.statistics import normalize, settle_statistics
 from models.training.train_embedder import embed_with, load_weights
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """The exams whose pictures are held in memory, and those whose photos are read each time."""
+
+    held: tuple[Sheet, ...] = ()
+    read: tuple[PhotoSheet, ...] = ()
 
 
 def train_metric(
@@ -65,7 +75,7 @@ def train_metric(
     parts_of_run = {"learner": learner, "optimizer": optimizer, "average": average}
     first, best = resume_run(out / "last.npz", recipe, parts_of_run)
     last = min(recipe.steps, stop_after or recipe.steps)
-    sheets = set_exams(recipe.pictures, data, recipe.deploy_px) if group.rank == 0 and first < last else []
+    sheets = prepare_exams(recipe, data) if group.rank == 0 and first < last else Sheets()
     log = RunLog(out, recipe.steps, first, report) if group.rank == 0 and first < last else None
     with closing(ahead(make, first, last, threads)) as source, paddle.utils.unique_name.guard():
         for step, batch in zip(range(first, last), source, strict=True):
@@ -118,12 +128,20 @@ def gather(
     return of_pool(pool), pool
 
 
+def prepare_exams(recipe: MetricRecipe, data: Path | None) -> Sheets:
+    """All exams of the recipe; those on photos need `data`, and are read at each exam where the recipe has no pool."""
+    drawn = tuple(exam for exam in recipe.exams if exam.kind == "rendered" or recipe.pool_px)
+    read = tuple(exam for exam in recipe.exams if exam not in drawn)
+    held = set_exams(replace(recipe.pictures, exams=drawn, select_by=()), data, recipe.deploy_px)
+    return Sheets(tuple(held), tuple(photo_sheets(read, data)))
+
+
 def keep_best(
     recipe: MetricRecipe,
     average: MovingAverage,
     judge: nn.Layer,
     pool: Pool | None,
-    sheets: Sequence[Sheet],
+    sheets: Sheets,
     step: int,
     best: float,
     path: Path,
@@ -132,7 +150,8 @@ def keep_best(
     judge.set_state_dict(average.values)
     if recipe.settle_pictures and pool is not None:
         settle_statistics(judge, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)
-    exams = examine(embed_with(judge), sheets)
+    embed = embed_with(judge)
+    exams = examine(embed, sheets.held) | examine_photos(embed, sheets.read, recipe.deploy_px)
     asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
     score = float(np.mean(asked)) if asked else float(step)
     if score >= best:

@@ -1,0 +1,141 @@
+"""Recipes of metric learning: the bundled ones read, and what does not fit together is told before anything is drawn."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models.training.metric_recipe import MetricRecipe
+from models.training.recipe import RECIPES_DIR, RecipeError, Stage, load_recipe
+
+GOOD = """
+name = "x"
+backbone = { kind = "lcnetv2" }
+head = { kind = "fc" }
+loss.ce = { weight = 1.0 }
+[[data]]
+kind = "rendered"
+name = "drawn"
+products = 3
+[[stages]]
+steps = 5
+size_px = 32
+"""
+BUNDLED = ("metric-tiny", "metric-small", "ppshituv1-general", "ppshituv2-general", "sop-resnet50")
+
+
+def read(tmp_path: Path, text: str) -> MetricRecipe:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_recipe(str(path), MetricRecipe)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_recipes_read(name: str) -> None:
+    recipe = load_recipe(name, MetricRecipe)
+    assert recipe.steps > 0
+    assert (RECIPES_DIR / f"{name}.toml").read_text(encoding="utf-8").startswith("# ")
+
+
+def test_ppshituv2_is_the_documented_one() -> None:
+    recipe = load_recipe("ppshituv2-general", MetricRecipe)
+    backbone, loss, optimizer = recipe.backbone, recipe.loss, recipe.optimizer
+    assert (backbone.kind, backbone.width, backbone.depths) == ("lcnetv2", 1.0, (2, 2, 6, 2))
+    assert (backbone.class_expand, backbone.shitu_last_stage, recipe.stop_layer.name) == (512, True, "flatten")
+    assert (recipe.neck.kind, recipe.head.kind) == ("bnneck", "fc")
+    assert (loss.ce.weight, loss.ce.smoothing) == (1.0, 0.1)
+    angular = loss.triplet_angular_margin
+    assert (angular.weight, angular.margin, angular.ap_value, angular.an_value) == (1.0, 0.5, 0.8, 0.4)
+    assert (angular.absolute_weight, angular.on) == (0.1, "features")
+    assert (optimizer.kind, optimizer.learning_rate, optimizer.weight_decay) == ("momentum", 0.06, 1e-5)
+    assert (recipe.augment.kind, recipe.augment.rotation_probability, recipe.augment.rotation_deg) == (
+        "pad_crop",
+        0.5,
+        90.0,
+    )
+    assert (recipe.sampler.kind, recipe.sampler.views_per_class, recipe.deploy_px) == ("class", 4, 224)
+    # A class of VeRI-Wild or Inshop is drawn four times as often as any other.
+    shares = {source.name: source.share for source in recipe.data}
+    classes = {"Aliproduct": 50030, "VeRI-Wild": 30671, "Inshop": 3997, "GLDv2": 81313}
+    often = {name: shares[name] / count for name, count in classes.items()}
+    assert often["VeRI-Wild"] == often["Inshop"] == pytest.approx(4 * often["Aliproduct"])
+    assert often["GLDv2"] == often["Aliproduct"]
+    assert len(recipe.data) == 17
+    epoch = 5_562_000
+    assert recipe.steps * recipe.stages[0].batch == pytest.approx(100 * epoch, rel=0.01)
+    assert optimizer.warmup_steps == pytest.approx(0.05 * recipe.steps, rel=0.01)
+
+
+def test_ppshituv1_is_the_documented_one() -> None:
+    recipe = load_recipe("ppshituv1-general", MetricRecipe)
+    assert (recipe.backbone.kind, recipe.backbone.width, recipe.stop_layer.name) == ("lcnet", 2.5, "flatten")
+    assert (recipe.neck.kind, recipe.neck.size) == ("fc", 512)
+    assert (recipe.head.kind, recipe.head.margin, recipe.head.scale) == ("arcmargin", 0.2, 30.0)
+    assert recipe.loss.ce.weight == 1.0
+    assert not recipe.loss.compares_pictures
+    assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (0.04, 1e-5)
+    assert (recipe.augment.kind, recipe.sampler.kind, recipe.stages[0].batch) == ("resized_crop", "shuffle", 256)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("weight = 1.0", "smoothing = 0.1"), "mine.toml: loss: ce: the key 'weight' is missing"),
+        (("loss.ce", "loss.arcface"), "mine.toml: loss: unknown key 'arcface'; known: ce, triplet, triplet_angular"),
+        (("weight = 1.0", "weight = 0.0"), "mine.toml: loss: no loss has a weight"),
+        (('"lcnetv2"', '"vgg"'), "mine.toml: backbone: 'kind' must be one of lcnet, lcnetv2, resnet50_vd, not 'vgg'"),
+        (("backbone =", "stop_layer = { layer = 'x' }\nbackbone ="), "mine.toml: stop_layer: unknown key 'layer'"),
+        (("backbone =", "neck = { kind = 'mlp' }\nbackbone ="), "mine.toml: neck: 'kind' must be one of none, fc"),
+        (('head = { kind = "fc" }', ""), "mine.toml: the loss 'ce' is over logits; it needs a 'head'"),
+        (("loss.ce = {", "loss.triplet = {"), "mine.toml: the head learns nothing without the loss 'ce'"),
+        (
+            ('kind = "fc"', 'kind = "arcmargin"'),
+            "mine.toml: head: the kind 'arcmargin' needs a 'margin', and a 'scale'",
+        ),
+        (('kind = "fc"', 'kind = "fc", margin = 0.1'), "mine.toml: head: the kind 'fc' has no margin and no scale"),
+        (
+            ("loss.ce", "loss.triplet = { weight = 1.0, on = 'head' }\nloss.ce"),
+            "mine.toml: loss: triplet: 'on' must be",
+        ),
+        (
+            ("loss.ce", "loss.supcon = { weight = 1.0 }\nsampler.views_per_class = 1\nloss.ce"),
+            "mine.toml: a loss over pairs needs a sampler with 2 or more 'views_per_class'",
+        ),
+        (
+            ("backbone =", "pool_px = 0\nbackbone ="),
+            "mine.toml: without a pool ('pool_px' 0) there are only list sources",
+        ),
+        (("steps = 5", "steps = 0"), "mine.toml: 'stages' needs a stage, each of a step or more"),
+        (("backbone =", "select_by = ['e']\nbackbone ="), "mine.toml: 'select_by' names no exam of this recipe: 'e'"),
+        (
+            ("backbone =", "augment = { kind = 'x' }\nbackbone ="),
+            "mine.toml: augment: 'kind' must be one of shelf, flip",
+        ),
+        (("backbone =", "optimizer = { kind = 'x' }\nbackbone ="), "mine.toml: optimizer: 'kind' must be one of mome"),
+    ],
+)
+def test_what_does_not_fit_is_told(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(RecipeError) as error:
+        read(tmp_path, GOOD.replace(*change))
+    assert error.value.detail.startswith(told)
+
+
+def test_pictures_are_counted_over_stages(tmp_path: Path) -> None:
+    recipe = replace(read(tmp_path, GOOD), stages=(Stage(3, 32, 10), Stage(2, 48, 20)))
+    assert [recipe.pictures_before(step) for step in range(6)] == [0, 10, 20, 30, 50, 70]
+    assert [recipe.stage_at(step).size_px for step in range(6)] == [32, 32, 32, 48, 48, 48]
+    assert recipe.steps == 5
+
+
+def test_which_losses_compare_and_which_remember(tmp_path: Path) -> None:
+    def loss(text: str) -> tuple[bool, bool]:
+        read_loss = read(tmp_path, GOOD.replace("loss.ce", text + "\nloss.ce")).loss
+        return read_loss.compares_pictures, read_loss.remembers
+
+    assert loss("") == (False, False)
+    assert loss("loss.center = { weight = 0.1 }") == (False, True)
+    assert loss("loss.contrastive = { weight = 0.1 }") == (True, False)
+    assert loss("loss.contrastive = { weight = 0.1, memory_size = 8 }") == (True, True)
+    for name in ("triplet", "triplet_angular_margin", "supcon", "pairwise_cosface"):
+        assert loss(f"loss.{name} = {{ weight = 0.1 }}") == (True, False)
