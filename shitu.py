@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from models.classifier import Classifier
     from models.detector import Detection, Detector
     from models.embedder import Embedder
     from models.gallery import Gallery
     from models.pipeline import RecognizeOptions, Recognizer
 
-__all__ = ["Detection", "Detector", "Embedder", "Gallery", "RecognizeOptions", "Recognizer", "main"]
+__all__ = ["Classifier", "Detection", "Detector", "Embedder", "Gallery", "RecognizeOptions", "Recognizer", "main"]
 
 _API = {
+    "Classifier": "models.classifier",
     "Detection": "models.detector",
     "Detector": "models.detector",
     "Embedder": "models.embedder",
@@ -38,6 +40,7 @@ _COMMANDS = {
     "recognize": ("commands.recognize", "recognize", "Recognise photos without a server."),
     "detect": ("commands.run", "detect", "Run a detector on photos."),
     "embed": ("commands.run", "embed", "Run an embedder on photos."),
+    "classify": ("commands.classify", "classify", "Tell which classes photos show."),
     "models": ("commands.models", "models_group", "List, pull and verify models."),
     "train": ("commands.train", "train", "Train an embedder or a detector by a recipe."),
     "evaluate": ("commands.train", "evaluate", "Measure artifacts on pictures never trained on."),

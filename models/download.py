@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
-ARCHIVES = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/rec/models/inference"
+BASE = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"
+ARCHIVES, CLASSIFIER_ARCHIVES = f"{BASE}/rec/models/inference", f"{BASE}/inference"
 ATTEMPTS = 4  # connections for one pull; each goes on where the one before was cut
 TIMEOUT_S = (10.0, 30.0)  # to connect, between two pieces
 CHUNK_BYTES = 1 << 14  # at most so much is lost when a connection is cut
@@ -75,6 +76,19 @@ OFFICIAL: dict[str, OfficialModel] = {
         {PROGRAM: "aef54d49af0ed0b38334c1da9939ff8a5e2a19229f9a21147521cdf22b456280"},
         {PARAMETERS: "58e120cc8fb5fdb0418fb1c63e30e54b1212226f"},
     ),
+}
+
+# ImageNet's 1,000 classes, without their names: a class map names them. Nothing of these archives was read here, so the
+# first pull records their checksums. `_ssld` were distilled.
+CLASSIFIERS = {
+    **{f"PPLCNet_x{scale}": "PP-LCNet" for scale in ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")},
+    **{f"PPLCNet_x{scale}_ssld": "PP-LCNet, distilled" for scale in ("0_5", "1_0", "2_5")},
+    "PPLCNetV2_base": "PP-LCNetV2",
+    "PPLCNetV2_base_ssld": "PP-LCNetV2, distilled",
+}
+OFFICIAL |= {
+    name: OfficialModel("classify", f"{network}: ImageNet's classes, 224 px", f"{CLASSIFIER_ARCHIVES}/{name}_infer.tar")
+    for name, network in CLASSIFIERS.items()
 }
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
 MIN_SIDE_PX = 8
+MOST_ELONGATED = 16  # times as long as wide
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
@@ -87,6 +88,17 @@ def resize(image: NDArray[np.uint8], height: int, width: int, interpolation: str
     return np.asarray(cv2.resize(image, (width, height), interpolation=INTERPOLATIONS[interpolation]), np.uint8)
 
 
+def resize_and_centre(
+    image: NDArray[np.uint8], short: int, height: int, width: int, interpolation: str
+) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (height, width, 3): the shorter side brought to `short` with the ratio kept, then the middle taken."""
+    image = _without_far_ends(image)
+    ratio = short / min(image.shape[:2])
+    resized = resize(image, round(image.shape[0] * ratio), round(image.shape[1] * ratio), interpolation)
+    top, left = (resized.shape[0] - height) // 2, (resized.shape[1] - width) // 2
+    return resized[top : top + height, left : left + width]
+
+
 def normalize(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
     """(H, W, 3) uint8 -> (3, H, W) float32: (value / 255 - mean) / std for each channel."""
     values = np.arange(256, dtype=np.float32)[None] / np.float32(255)
@@ -95,6 +107,13 @@ def normalize(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[flo
     for channel, plane in enumerate(cv2.split(image)):  # a look-up is exact, and faster than the arithmetic
         cv2.LUT(plane, table[channel], dst=planes[channel])
     return planes
+
+
+def _without_far_ends(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A strip's middle: its ends would be cut off anyway, after they had been made many times larger."""
+    most = MOST_ELONGATED * min(image.shape[:2])
+    top, left = (max(0, (side - most) // 2) for side in image.shape[:2])
+    return image[top : image.shape[0] - top, left : image.shape[1] - left]
 
 
 def _check_size(width: int, height: int, max_pixels: int, min_side_px: int) -> None:

@@ -1,4 +1,4 @@
-"""Reads the archives that PaddleClas publishes for PP-ShiTu: `inference.pdmodel`, `.pdiparams`, for detectors `infer_cfg.yml`.
+"""Reads the archives that PaddleClas publishes: `inference.pdmodel`, `.pdiparams`, and for detectors `infer_cfg.yml`.
 
 They say little of themselves, so a manifest is made from the program, the configuration and the published defaults.
 """
@@ -6,16 +6,17 @@ They say little of themselves, so a manifest is made from the program, the confi
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from models.errors import ArtifactError
-from models.manifest import DetectionOutput, EmbeddingOutput, Head, ImageInput, Manifest
+from models.manifest import ClassOutput, DetectionOutput, EmbeddingOutput, Head, ImageInput, Manifest
 from models.program_desc import parse_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from models.program_desc import Operator, ProgramDesc
@@ -24,6 +25,19 @@ PROGRAM, PARAMETERS, CONFIGURATION = "inference.pdmodel", "inference.pdiparams",
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 INTERPOLATIONS = {1: "linear", 2: "cubic"}  # OpenCV's codes
 LICENCE = "Apache-2.0"
+SHORT = 256 / 224  # a classifier's pictures are made so much larger than its input before their middle is taken
+SCORES = {"softmax", "sigmoid"}  # a program that ends in one of them classifies
+NETWORKS = {
+    "detect": "PicoDet (official)",
+    "embed": "PP-ShiTu embedder (official)",
+    "classify": "classifier (official)",
+}
+THRESHOLDS: Mapping[str, Mapping[str, float]] = {
+    "detect": {"detection": 0.2},
+    "embed": {"similarity": 0.5},
+    "classify": {},
+}
+PASSING = {"scale", "assign", "reshape2", "flatten_contiguous_range", "squeeze2"}  # may follow it
 
 
 def is_official(folder: Path) -> bool:
@@ -38,18 +52,32 @@ def official_manifest(folder: Path) -> Manifest:
     present = (PROGRAM, PARAMETERS, CONFIGURATION) if detects else (PROGRAM, PARAMETERS)
     if not (folder / PARAMETERS).is_file():
         raise ArtifactError(f"Beside {PROGRAM} the file {PARAMETERS} is missing.", "artifact_incomplete")
-    image = _detector_input(folder, program) if detects else _embedder_input(program)
+    task = "detect" if detects else "classify" if _ends_in_scores(program) else "embed"
+    image = _detector_input(folder, program) if detects else _picture_input(program)
+    output: DetectionOutput | ClassOutput | EmbeddingOutput
+    if task == "detect":
+        output = detector_heads(program, image)
+    elif task == "classify":
+        image = centred(image)
+        output = ClassOutput(program.outputs[0].name, ())
+    else:
+        output = _embedding(program)
     return Manifest(
         name=folder.resolve().name,
-        task="detect" if detects else "embed",
-        network="PicoDet (official)" if detects else "PP-ShiTu embedder (official)",
+        task=task,
+        network=NETWORKS[task],
         input=image,
-        output=detector_heads(program, image) if detects else _embedding(program),
+        output=output,
         files={name: sha256_of(folder / name) for name in present},
-        thresholds={"detection": 0.2} if detects else {"similarity": 0.5},
+        thresholds=THRESHOLDS[task],
         licence=LICENCE,
         official=True,
     )
+
+
+def centred(image: ImageInput) -> ImageInput:
+    """The input of a classifier of that size: a little more than it sees is resized, and the middle is taken."""
+    return replace(image, resize_short=round(SHORT * max(image.height, image.width)))
 
 
 def sha256_of(file: Path) -> str:
@@ -93,11 +121,25 @@ def _readers(program: ProgramDesc, name: str) -> Iterator[Operator]:
     return (op for op in program.operators if name in op.reads())
 
 
-def _embedder_input(program: ProgramDesc) -> ImageInput:
+def _ends_in_scores(program: ProgramDesc) -> bool:
+    """Whether the first output comes from a softmax or sigmoid, by way of operators that change no number's meaning.
+
+    PaddleClas exports classifiers with their softmax (a sigmoid where several labels hold), embedders without.
+    """
+    name = program.outputs[0].name
+    for op in reversed(program.operators):
+        if name in op.makes():
+            if op.type not in PASSING:
+                return op.type in SCORES
+            name = op.inputs["X"][0]
+    return False
+
+
+def _picture_input(program: ProgramDesc) -> ImageInput:
     match [spec.shape for spec in program.inputs]:
         case [(_, 3, int(height), int(width))]:
             return ImageInput(program.inputs[0].name, height, width, "linear", IMAGENET_MEAN, IMAGENET_STD)
-    raise ArtifactError("The embedder takes something else than one batch of pictures of a fixed size.")
+    raise ArtifactError("The network takes something else than one batch of pictures of a fixed size.")
 
 
 def _embedding(program: ProgramDesc) -> EmbeddingOutput:

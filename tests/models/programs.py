@@ -14,6 +14,7 @@ from models.wire import encode
 Array = NDArray[np.float32]
 SIDE, STRIDE, DIM, BINS = 32, 8, 6, 4  # the detector has one level: 4 x 4 cells of 1 score and 4 sides of 4 bins
 CHANNELS = 1 + 4 * BINS
+SHORT, LABELS = 37, ["tea", "oat milk", "cola", "cocoa", "rice", "salt"]  # of the classifier, which gives logits
 CALM = {"thresholds": {}, "recipe": {}, "data": [], "metrics": {}, "licence": "Apache-2.0"}
 INPUT = {"height": SIDE, "width": SIDE, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
@@ -33,7 +34,7 @@ def convolved(pixels: Array, channels: int) -> Array:
 
 
 def embedded(pixels: Array) -> Array:
-    """What the embedder answers, before its length is made 1: (N, DIM)."""
+    """What the embedder answers, before its length is made 1, and the classifier, before its softmax: (N, DIM)."""
     return np.maximum(convolved(pixels, DIM), 0).mean(axis=(2, 3))
 
 
@@ -49,9 +50,9 @@ def save_ir(folder: Path, task: str) -> None:
     from openvino import opset13 as ops
 
     pixels = ops.parameter([-1, 3, SIDE, SIDE], np.float32, name="x")
-    channels = DIM if task == "embed" else CHANNELS
+    channels = DIM if task != "detect" else CHANNELS
     planes = ops.convolution(pixels, ops.constant(kernel(channels)), [STRIDE, STRIDE], [0, 0], [0, 0], [1, 1])
-    if task == "embed":
+    if task != "detect":
         outputs = [ops.reduce_mean(ops.relu(planes), ops.constant(np.array([2, 3])), False)]
     else:
         split = ops.variadic_split(planes, ops.constant(1), ops.constant(np.array([1, 4 * BINS])))
@@ -72,13 +73,13 @@ def save_json(folder: Path, task: str) -> None:
     class Tiny(nn.Layer):
         def __init__(self) -> None:
             super().__init__()
-            channels = DIM if task == "embed" else CHANNELS
+            channels = DIM if task != "detect" else CHANNELS
             self.conv = nn.Conv2D(3, channels, STRIDE, STRIDE, bias_attr=False)
             self.conv.weight.set_value(kernel(channels))
 
         def forward(self, pixels: Any) -> Any:
             planes = self.conv(pixels)
-            if task == "embed":
+            if task != "detect":
                 return nn.functional.relu(planes).mean(axis=[2, 3])
             return nn.functional.sigmoid(planes[:, :1]), planes[:, 1:] * 1.0
 
@@ -103,11 +104,17 @@ def artifact(folder: Path, task: str, *, paddle_too: bool = False) -> Path:
     if paddle_too:
         save_json(folder, task)
     heads = [{"scores": "fetch_name_0", "distances": "fetch_name_1", "stride": STRIDE}]
-    output = {"name": "fetch_name_0", "dim": DIM} if task == "embed" else {"heads": heads, "reg_max": BINS - 1}
-    interpolation = "linear" if task == "embed" else "cubic"
+    outputs = {
+        "embed": {"name": "fetch_name_0", "dim": DIM},
+        "detect": {"heads": heads, "reg_max": BINS - 1},
+        "classify": {"name": "fetch_name_0", "labels": LABELS, "logits": True},
+    }
+    interpolation = "linear" if task != "detect" else "cubic"
     given = {**INPUT, "name": "x", "interpolation": interpolation}
+    if task == "classify":
+        given["resize_short"] = SHORT
     write_manifest(
-        folder, name=f"tiny-{task}", task=task, network="one convolution", input=given, output=output, **CALM
+        folder, name=f"tiny-{task}", task=task, network="one convolution", input=given, output=outputs[task], **CALM
     )
     return folder
 
@@ -115,7 +122,7 @@ def artifact(folder: Path, task: str, *, paddle_too: bool = False) -> Path:
 def official_archive(folder: Path, task: str) -> Path:
     """The same networks as an official archive holds them; the detector's program goes on into control flow."""
     folder.mkdir(parents=True, exist_ok=True)
-    channels = DIM if task == "embed" else CHANNELS
+    channels = DIM if task != "detect" else CHANNELS
     (folder / "inference.pdmodel").write_bytes(old_program(task, channels))
     (folder / "inference.pdiparams").write_bytes(parameter(kernel(channels)))
     if task == "detect":
@@ -148,15 +155,18 @@ def old_program(task: str, channels: int) -> bytes:
         _operator("conv2d", {"Input": ["image"], "Filter": ["w"]}, {"Output": ["planes"]}, attributes),
     ]
     blocks = []
-    if task == "embed":
+    if task != "detect":
         variables += [_variable("positive", (-1, channels, cells, cells))]
-        variables += [_variable(name, (-1, channels)) for name in ("features", "scaled")]
+        variables += [_variable(name, (-1, channels)) for name in ("features", "sure", "scaled")]
+        scores = task == "classify"  # official classifiers give probabilities
         same = [_float("scale", 1.0), _float("bias", 0.0), _bool("bias_after_scale", value=True)]
         over = [_ints("dim", [2, 3]), _bool("keep_dim", value=False), _bool("reduce_all", value=False)]
         operators += [
             _operator("relu", {"X": ["planes"]}, {"Out": ["positive"]}, []),
             _operator("reduce_mean", {"X": ["positive"]}, {"Out": ["features"]}, over),
-            _operator("scale", {"X": ["features"]}, {"Out": ["scaled"]}, same),  # as many official programs end
+            *([_operator("softmax", {"X": ["features"]}, {"Out": ["sure"]}, [_int("axis", -1)])] if scores else []),
+            # As many official programs end.
+            _operator("scale", {"X": ["sure" if scores else "features"]}, {"Out": ["scaled"]}, same),
             _operator("fetch", {"X": ["scaled"]}, {"Out": ["fetch"]}, [_int("col", 0)]),
         ]
     else:

@@ -250,8 +250,23 @@ def test_an_unknown_name_lists_the_known_ones(cache: Path) -> None:
 def test_the_official_models_have_addresses_and_pins() -> None:
     for model in OFFICIAL.values():
         assert model.url.startswith("https://")
-        assert model.task in {"embed", "detect"}
-        assert [len(pin) for pin in (*model.contents.values(), *model.blobs.values())] == [64, 40]
+        assert model.task in {"embed", "detect", "classify"}
+        # Classifiers have no pins: what the first pull sees is recorded.
+        pins = [] if model.task == "classify" else [64, 40]
+        assert [len(pin) for pin in (*model.contents.values(), *model.blobs.values())] == pins
+
+
+def test_a_classifier_s_archive_is_pulled_as_a_classifier_only(server: Server, cache: Path, tmp_path: Path) -> None:
+    folder = official_archive(tmp_path / "published_infer", "classify")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(folder, "published_infer")
+    server.data = buffer.getvalue()
+    with pytest.raises(ArtifactError, match="a model to classify, not to embed"):
+        pull(NAME, cache, table=table(server))
+    known = {NAME: replace(OFFICIAL["PPLCNet_x1_0"], url=server.url)}
+    assert load_manifest(pull(NAME, cache, table=known)).task == "classify"
+    assert OFFICIAL["PPLCNetV2_base_ssld"].url.endswith("/dygraph/inference/PPLCNetV2_base_ssld_infer.tar")
 
 
 def a_tar(*names: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:

@@ -1,0 +1,69 @@
+"""Official training weights (`.pdparams`) as an artifact: the named network, exported once and kept by the weights' digest."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import paddle
+from paddle import nn
+
+from models.artifacts import MANIFEST
+from models.errors import ArtifactError
+from models.nets.named import build, require_known
+from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
+from models.official import centred, sha256_of
+from models.training.export_program import Origin, classifies, export_network, square_input
+
+SIZE_PX = 224  # PaddleClas trains and serves its ImageNet classifiers so
+
+
+class WithSoftmax(nn.Layer):
+    """A classifier as it is served: (N, 3, H, W) -> (N, C) probabilities."""
+
+    def __init__(self, network: nn.Layer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return nn.functional.softmax(self.network(x), axis=-1)
+
+
+def export_classifier_network(
+    network: nn.Layer, labels: Sequence[str], size_px: int, folder: Path, origin: Origin
+) -> Path:
+    """Write a network that gives logits as a classifier artifact; pictures are prepared as PaddleClas prepares them.
+
+    Raises ArtifactError if a program differs from the network.
+    """
+    return export_network(WithSoftmax(network), classifies(labels), centred(square_input("x", size_px)), folder, origin)
+
+
+def artifact_of_weights(weights: Path, network: str, cache_dir: Path) -> Path:
+    """The folder of a classifier artifact made from `weights` of the named network; made at the first call.
+
+    How many classes there are is read from the weights. Raises UnknownNetworkError, and ArtifactError for weights that are
+    unreadable or another network's.
+    """
+    require_known(network)
+    if not weights.is_file():
+        raise ArtifactError(f"There is no weights file {str(weights)!r}.", "artifact_missing")
+    folder = cache_dir / "weights" / sha256_of(weights) / network
+    if (folder / MANIFEST).is_file():
+        return folder
+    try:
+        last = read_pdparams(weights).get("fc.weight")
+        if last is None or last.ndim != 2:
+            raise ArtifactError(f"{weights.name} holds no classifier: it has no fc.weight.")
+        made = build(network, int(last.shape[1]))
+        load_pdparams(made, weights)
+    except ParameterError as error:
+        raise ArtifactError(str(error)) from error
+    made.eval()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        origin = Origin(data=[], metrics={}, thresholds={}, name=weights.stem, network=network)
+        part = export_classifier_network(made, (), SIZE_PX, Path(work, network), origin)
+        if not folder.exists():
+            shutil.move(part, folder)
+    return folder
