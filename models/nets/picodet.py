@@ -15,7 +15,16 @@ from paddle import nn
 from models.nets.lcnet import ConvBNAct, DepthwiseConv, LCNetStages, conv
 
 STRIDES = (8, 16, 32, 64)
-ACTIVATIONS = {"hard_swish": nn.Hardswish, "leaky_relu": nn.LeakyReLU}
+
+
+class LeakyReLU(nn.Layer):
+    """max(x, x / 100). Written so because the converter to ONNX gets Paddle's own operator wrong."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return paddle.maximum(x, 0.01 * x)
+
+
+ACTIVATIONS = {"hard_swish": nn.Hardswish, "leaky_relu": LeakyReLU}
 
 
 class LevelOutput(NamedTuple):

@@ -77,11 +77,11 @@ def assign(
     if len(boxes) == 0:
         nothing = np.zeros(0, np.int64)
         return Assignment(nothing, nothing, np.zeros(0, np.float32))
-    inside, central = _inside(cells, boxes), _central(cells, boxes, centre_radius)
-    possible = np.flatnonzero((inside | central).any(axis=1))
+    within, central = inside(cells, boxes), _central(cells, boxes, centre_radius)
+    possible = np.flatnonzero((within | central).any(axis=1))
     ious = iou(predicted[possible], boxes)  # (Q, G)
     cost = _score_cost(scores[possible, None], ious) - iou_weight * np.log(ious + 1e-8)
-    cost += np.where(inside[possible] & central[possible], np.float32(0), FAR)
+    cost += np.where(within[possible] & central[possible], np.float32(0), FAR)
     wanted = np.zeros(cost.shape, bool)
     top = -np.sort(-ious, axis=0)[:candidates]
     counts = np.maximum(1, top.sum(axis=0).astype(np.int64))
@@ -94,7 +94,7 @@ def assign(
     return Assignment(possible[taken], owner, ious[taken, owner])
 
 
-def _inside(cells: Cells, boxes: Array) -> NDArray[np.bool_]:
+def inside(cells: Cells, boxes: Array) -> NDArray[np.bool_]:
     """(M, G): the cell's centre lies within the box."""
     after = (cells.centres[:, None] > boxes[None, :, :2]).all(axis=2)
     before = (cells.centres[:, None] < boxes[None, :, 2:]).all(axis=2)

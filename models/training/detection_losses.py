@@ -4,7 +4,7 @@ Varifocal: Zhang et al., "VarifocalNet", arXiv:2008.13367. Distribution focal: L
 arXiv:2006.04388. GIoU: Rezatofighi et al., arXiv:1902.09630.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,30 +12,59 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from numpy.typing import NDArray
 
-from models.training.assign import Assignment, assign, boxes_of, cells_of, expected_distances
+from models.training.assign import Assignment, Cells, assign, boxes_of, cells_of, expected_distances, inside
+from models.training.atss import assign_atss
+from models.training.recipe import RecipeError
+
+Array = NDArray[np.float32]
+Average = Callable[[Mapping[str, float]], dict[str, float]]  # the mean of each figure over the processes of a run
 
 
 @dataclass(frozen=True)
 class DetectionLoss:
-    """Weights of the parts, and SimOTA's constants; the defaults are the official detector's."""
+    """Weights of the parts, and the assigner's constants; the defaults are the official detector's."""
 
     varifocal_weight: float = 1.0
     distribution_weight: float = 0.25
     giou_weight: float = 2.0
-    candidates: int = 10
+    assigner: str = "simota"  # or "atss"
+    candidates: int = 10  # simota: of all levels together
     assign_iou_weight: float = 6.0
     centre_radius: float = 2.5
+    atss_candidates: int = 9  # of each level
+    atss_anchor: float = 8.0  # an anchor's side, in strides
+
+    def __post_init__(self) -> None:
+        if self.assigner not in ("simota", "atss"):
+            raise RecipeError(f"'assigner' must be one of simota, atss, not {self.assigner!r}")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a batch of N images with M cells each is taught: its P positive cells, and how much every cell counts."""
+
+    index: NDArray[np.int64]  # (P,) into N * M
+    boxes: Array  # (P, 4) pixels
+    weights: Array  # (P,) how sure the box is
+    ious: Array  # (N, M) of the cell's predicted box with its own, 0 for the background
+    counts: Array  # (N, M) the box's weight; background 1, but 0 in a region that is passed over
 
 
 def varifocal_loss(
-    logits: paddle.Tensor, targets: paddle.Tensor, alpha: float = 0.75, gamma: float = 2.0
+    logits: paddle.Tensor,
+    targets: paddle.Tensor,
+    alpha: float = 0.75,
+    gamma: float = 2.0,
+    counts: paddle.Tensor | None = None,
 ) -> paddle.Tensor:
     """The sum over all cells. `targets` is the IoU that the cell's box has with its own, 0 for the background.
 
-    Foreground counts by its target, background by alpha * p^gamma, which is taken as a constant.
+    Foreground counts by its target, background by alpha * p^gamma, which is taken as a constant; both times `counts`.
     """
     p = F.sigmoid(logits).detach()
     weight = paddle.where(targets > 0, targets, alpha * p**gamma)
+    if counts is not None:
+        weight = weight * counts
     return F.binary_cross_entropy_with_logits(logits, targets, weight=weight, reduction="sum")
 
 
@@ -64,46 +93,45 @@ def giou_loss(a: paddle.Tensor, b: paddle.Tensor) -> paddle.Tensor:
 
 def detection_losses(
     levels: Sequence[tuple[paddle.Tensor, paddle.Tensor]],
-    boxes: Sequence[NDArray[np.float32]],
+    boxes: Sequence[Array],
     size_px: int,
     weights: DetectionLoss,
+    certainty: Sequence[Array] | None = None,
+    average: Average = dict,
 ) -> dict[str, paddle.Tensor]:
     """The weighted parts of the loss of one batch.
 
     `levels`: class logits (N, 1, H, W) and distance logits (N, 4K, H, W) a level; `boxes`: for each image (G, 4) pixels
-    of the square input of `size_px`.
+    of the square input of `size_px`, with `certainty` (G,) as Picture's weights, or 1. With `average` over processes, the
+    mean of their losses is the loss of all their images together.
     """
     cells = cells_of(size_px, size_px)
-    logits = paddle.concat([_by_cell(level[0]) for level in levels], axis=1).squeeze(2)  # (N, M)
-    bins = paddle.concat([_by_cell(level[1]) for level in levels], axis=1)  # (N, M, 4K)
+    logits, bins = by_cell(levels)
     scores = F.sigmoid(logits).numpy()
     predicted = boxes_of(cells, expected_distances(bins.numpy()))
-    found = [
-        assign(
-            *parts,
-            cells,
-            candidates=weights.candidates,
-            iou_weight=weights.assign_iou_weight,
-            centre_radius=weights.centre_radius,
-        )
-        for parts in zip(scores, predicted, boxes, strict=True)
-    ]
-    targets = np.zeros(scores.shape, np.float32)
-    for row, assignment in zip(targets, found, strict=True):
-        row[assignment.cells] = assignment.ious
-    positives = sum(len(assignment.cells) for assignment in found)
-    varifocal = varifocal_loss(logits, paddle.to_tensor(targets)) / max(1, positives)
-    parts = {"varifocal": weights.varifocal_weight * varifocal}
-    if positives:
-        index, own, centres, strides = _positives(found, boxes, scores.shape[1], cells.centres, cells.strides)
-        chosen = paddle.gather(bins.reshape([-1, bins.shape[2]]), paddle.to_tensor(index))  # (P, 4K)
-        # Boxes count by the cell's own score, as PicoDet weighs them: what will be shown matters most.
-        weight = paddle.to_tensor(scores.reshape(-1)[index])
-        total = paddle.clip(weight.sum(), min=1e-6)
-        giou, distribution = box_losses(chosen, own, centres, strides)
-        parts["giou"] = weights.giou_weight * (giou * weight).sum() / total
-        parts["distribution"] = weights.distribution_weight * (distribution * weight).sum() / total
+    sure = [np.ones(len(own), np.float32) for own in boxes] if certainty is None else certainty
+    targets = _targets(scores, predicted, boxes, sure, cells, weights)
+    # Boxes count by the cell's own score, as PicoDet weighs them: what will be shown matters most.
+    weight = scores.reshape(-1)[targets.index] * targets.weights
+    norms = average({"positives": float(len(targets.index)), "weight": float(weight.sum())})
+    varifocal = varifocal_loss(logits, paddle.to_tensor(targets.ious), counts=paddle.to_tensor(targets.counts))
+    parts = {"varifocal": weights.varifocal_weight * varifocal / max(1.0, norms["positives"])}
+    if len(targets.index):
+        chosen = paddle.gather(bins.reshape([-1, bins.shape[2]]), paddle.to_tensor(targets.index))  # (P, 4K)
+        own = targets.index % len(cells.strides)
+        giou, distribution = box_losses(chosen, targets.boxes, cells.centres[own], cells.strides[own])
+        shares = paddle.to_tensor(weight / np.float32(max(norms["weight"], 1e-6)))
+        parts["giou"] = weights.giou_weight * (giou * shares).sum()
+        parts["distribution"] = weights.distribution_weight * (distribution * shares).sum()
     return parts
+
+
+def by_cell(levels: Sequence[tuple[paddle.Tensor, paddle.Tensor]]) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """The heads' levels -> logits (N, M) and bins (N, M, 4K), level by level, row by row."""
+    logits, bins = (
+        paddle.concat([x.flatten(2).transpose([0, 2, 1]) for x in part], axis=1) for part in zip(*levels, strict=True)
+    )
+    return logits.squeeze(2), bins
 
 
 def box_losses(
@@ -129,20 +157,38 @@ def _area(sides: paddle.Tensor) -> paddle.Tensor:
     return sides[:, 0] * sides[:, 1]
 
 
-def _by_cell(x: paddle.Tensor) -> paddle.Tensor:
-    """(N, C, H, W) -> (N, H * W, C)."""
-    return x.flatten(2).transpose([0, 2, 1])
+def _targets(
+    scores: Array,
+    predicted: Array,
+    boxes: Sequence[Array],
+    certainty: Sequence[Array],
+    cells: Cells,
+    plan: DetectionLoss,
+) -> Targets:
+    """Assigns the cells of each image to its boxes; a box of weight 0 is a region that is passed over."""
+    ious, counts = np.zeros(scores.shape, np.float32), np.ones(scores.shape, np.float32)
+    index, own, weights = [], [], []
+    for image, (all_boxes, sure) in enumerate(zip(boxes, certainty, strict=True)):
+        bodies = all_boxes[sure > 0]
+        found = _assign(scores[image], predicted[image], bodies, cells, plan)
+        counts[image, inside(cells, all_boxes[sure == 0]).any(axis=1)] = 0
+        counts[image, found.cells] = sure[sure > 0][found.boxes]
+        ious[image, found.cells] = found.ious
+        index.append(image * len(cells.strides) + found.cells)
+        own.append(bodies[found.boxes].reshape(-1, 4))
+        weights.append(counts[image, found.cells])
+    return Targets(np.concatenate(index), np.concatenate(own).astype(np.float32), np.concatenate(weights), ious, counts)
 
 
-def _positives(
-    found: Sequence[Assignment],
-    boxes: Sequence[NDArray[np.float32]],
-    per_image: int,
-    centres: NDArray[np.float32],
-    strides: NDArray[np.float32],
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Of all images' positive cells: flat index, true box, centre and stride."""
-    cells = np.concatenate([assignment.cells for assignment in found])
-    index = np.concatenate([number * per_image + assignment.cells for number, assignment in enumerate(found)])
-    own = np.concatenate([own[assignment.boxes].reshape(-1, 4) for own, assignment in zip(boxes, found, strict=True)])
-    return index, own.astype(np.float32), centres[cells], strides[cells]
+def _assign(scores: Array, predicted: Array, boxes: Array, cells: Cells, plan: DetectionLoss) -> Assignment:
+    if plan.assigner == "atss":
+        return assign_atss(predicted, boxes, cells, candidates=plan.atss_candidates, anchor_strides=plan.atss_anchor)
+    return assign(
+        scores,
+        predicted,
+        boxes,
+        cells,
+        candidates=plan.candidates,
+        iou_weight=plan.assign_iou_weight,
+        centre_radius=plan.centre_radius,
+    )

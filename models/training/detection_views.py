@@ -14,10 +14,20 @@ MOST_CLOSE_UP = 5.0  # beyond, an enlarged picture is but blur
 
 @dataclass(frozen=True)
 class Picture:
-    """An RGB image (H, W, 3) and the boxes (G, 4) of its main bodies in pixels, x2 and y2 exclusive."""
+    """An RGB image (H, W, 3) and the boxes (G, 4) of its main bodies in pixels, x2 and y2 exclusive.
+
+    `weights` (G,) tell how sure each box is: 1 where a person drew it, less where a teacher guessed it, 0 for a region of
+    many bodies (COCO's "crowd"), which is neither to be found nor background. None: all are 1.
+    """
 
     image: NDArray[np.uint8]
     boxes: Array
+    weights: Array | None = None
+
+    @property
+    def certainty(self) -> Array:
+        """(G,) weights, also where none are given."""
+        return np.ones(len(self.boxes), np.float32) if self.weights is None else self.weights
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,9 @@ def to_square(picture: Picture, size_px: int) -> Picture:
     interpolation = cv2.INTER_AREA if min(height, width) > size_px else cv2.INTER_LINEAR
     image = cv2.resize(picture.image, (size_px, size_px), interpolation=interpolation)
     scale = np.array([size_px / width, size_px / height] * 2, np.float32)
-    return Picture(np.asarray(image, np.uint8), picture.boxes.reshape(-1, 4).astype(np.float32) * scale)
+    return Picture(
+        np.asarray(image, np.uint8), picture.boxes.reshape(-1, 4).astype(np.float32) * scale, picture.weights
+    )
 
 
 def mosaic(pictures: list[Picture], size_px: int, rng: np.random.Generator) -> Picture:
@@ -59,7 +71,7 @@ def mosaic(pictures: list[Picture], size_px: int, rng: np.random.Generator) -> P
         canvas[top:bottom, left:right] = part
         scale = np.array([(right - left) / width, (bottom - top) / height] * 2, np.float32)
         boxes.append(picture.boxes * scale + np.array([left, top] * 2, np.float32))
-    return Picture(canvas, np.concatenate(boxes))
+    return Picture(canvas, np.concatenate(boxes), np.concatenate([picture.certainty for picture in pictures]))
 
 
 def vary(picture: Picture, size_px: int, rng: np.random.Generator, variation: Variation) -> Picture:
@@ -70,7 +82,7 @@ def vary(picture: Picture, size_px: int, rng: np.random.Generator, variation: Va
     scale = np.array([zoom * stretch / width, zoom / stretch / height]) * size_px
     spare = size_px - scale * (width, height)  # negative: the view shows a part
     shift = rng.uniform(0.0, 1.0, 2) * spare
-    if len(picture.boxes) and rng.random() < variation.close_up:
+    if (picture.certainty > 0).any() and rng.random() < variation.close_up:
         scale, shift = _close_up(picture, size_px, stretch, rng)
     mirror = rng.random() < variation.flip
     sign = -1.0 if mirror else 1.0
@@ -86,7 +98,9 @@ def vary(picture: Picture, size_px: int, rng: np.random.Generator, variation: Va
     )
     corners = picture.boxes[:, [2, 1, 0, 3]] if mirror else picture.boxes
     moved = corners * np.tile(scale * (sign, 1.0), 2) + np.tile(offset, 2)
-    return Picture(_relight(np.asarray(image, np.uint8), rng, variation), visible(moved.astype(np.float32), size_px))
+    boxes, certainty = moved.astype(np.float32), picture.certainty
+    clipped, seen = _seen(boxes, size_px, certainty == 0)
+    return Picture(_relight(np.asarray(image, np.uint8), rng, variation), clipped[seen], certainty[seen])
 
 
 def _close_up(
@@ -94,7 +108,8 @@ def _close_up(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scale and shift for a view that one of the objects fills, by 0.4 to 1 of a side, all of it within the view."""
     height, width = picture.image.shape[:2]
-    box = picture.boxes[int(rng.integers(len(picture.boxes)))].astype(np.float64)
+    bodies = picture.boxes[picture.certainty > 0].astype(np.float64)
+    box = bodies[int(rng.integers(len(bodies)))]
     aspect = np.array([stretch, 1 / stretch])
     shares = (box[2:] - box[:2]) / (width, height) * aspect
     zoom = min(MOST_CLOSE_UP, rng.uniform(0.4, 1.0) / shares.max())
@@ -105,10 +120,17 @@ def _close_up(
 
 def visible(boxes: Array, size_px: int) -> Array:
     """The boxes clipped to the picture, without those of which too little is left."""
+    clipped, seen = _seen(boxes, size_px, np.zeros(len(boxes), np.bool_))
+    return clipped[seen]
+
+
+def _seen(boxes: Array, size_px: int, regions: NDArray[np.bool_]) -> tuple[Array, NDArray[np.bool_]]:
+    """The clipped boxes, and of which enough is left; of regions that are passed over any part is enough."""
     clipped = np.clip(boxes, 0, size_px)
     sides, whole = clipped[:, 2:] - clipped[:, :2], boxes[:, 2:] - boxes[:, :2]
     share = np.prod(sides, axis=1) / np.maximum(np.prod(whole, axis=1), 1e-6)
-    return np.asarray(clipped[(share >= VISIBLE) & (sides.min(axis=1, initial=np.inf) >= SMALLEST_PX)], np.float32)
+    smallest = sides.min(axis=1, initial=np.inf)
+    return clipped.astype(np.float32), np.where(regions, smallest > 0, (share >= VISIBLE) & (smallest >= SMALLEST_PX))
 
 
 def _relight(image: NDArray[np.uint8], rng: np.random.Generator, variation: Variation) -> NDArray[np.uint8]:

@@ -1,9 +1,12 @@
-"""Boxes for photos that nobody annotated: what a detector of many classes is sure of, taken as main bodies.
+"""Boxes for photos that nobody annotated: what another detector is sure of, taken as main bodies.
 
 (Lee, "Pseudo-Label", ICML workshop 2013.) A photo of which the teacher is unsure is passed over: a body that it may have
-missed would be taught as background.
+missed would be taught as background. A teacher that finds main bodies itself may be less strict: its guesses count by
+their confidence, as in soft teachers (Xu et al., arXiv:2106.09018).
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.boxes import clip, iou, suppress
+from models.detector import Detector
 from models.errors import ArtifactError
 from models.image import normalize, resize
 from models.nets.picodet import STRIDES
@@ -21,6 +25,41 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SURE, UNSURE = 0.45, 0.3  # a box above the first is a body; one between the two spoils the photo
 SAME = 0.5  # IoU with a sure box, from which an unsure one is only another guess at it
 PERSON = 0  # COCO's first class: hands, most often, in photos of products
+LEAST = 0.2  # a main-body detector's box below this is no guess worth a weight
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Boxes (G, 4) in pixels and how much each counts (G,)."""
+
+    boxes: Array
+    weights: Array
+
+
+Teach = Callable[[NDArray[np.uint8]], Taught | None]  # None: pass the photo over
+
+
+def open_teacher(path: Path, threads: int = 1) -> Teach:
+    """A folder is a detector artifact or an official archive; a file is a raw PicoDet of COCO's classes.
+
+    Raises ArtifactError, EngineError.
+    """
+    return BodyTeacher(path, threads) if path.is_dir() else BoxTeacher(path, threads)
+
+
+class BodyTeacher:
+    """A main-body detector: its boxes, each by its confidence; those it is unsure of neither taught nor background."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        self._detector = Detector(folder, threads=threads)
+
+    def __call__(self, image: NDArray[np.uint8]) -> Taught | None:
+        """(H, W, 3) RGB -> what it guesses, or None where it is sure of nothing."""
+        boxes, scores = self._detector.candidates(image)
+        if not len(scores) or scores[0] < SURE:
+            return None
+        guessed = scores >= LEAST
+        return Taught(boxes[guessed], np.where(scores[guessed] < UNSURE, 0, scores[guessed]).astype(np.float32))
 
 
 class BoxTeacher:
@@ -43,15 +82,15 @@ class BoxTeacher:
             )
         self._cells = cells_of(self._size_px, self._size_px, STRIDES)
 
-    def __call__(self, image: NDArray[np.uint8]) -> Array | None:
-        """(H, W, 3) RGB -> the main bodies' boxes (G, 4), or None where the teacher finds none or is unsure."""
+    def __call__(self, image: NDArray[np.uint8]) -> Taught | None:
+        """(H, W, 3) RGB -> the main bodies, all sure, or None where the teacher finds none or is unsure."""
         boxes, scores = self._detect(image)
         sure, unsure = boxes[scores >= SURE], boxes[(scores >= UNSURE) & (scores < SURE)]
         if len(sure) == 0:
             return None
         if len(unsure) and (iou(unsure, sure).max(axis=1) < SAME).any():
             return None
-        return sure
+        return Taught(sure, np.ones(len(sure), np.float32))
 
     def _detect(self, image: NDArray[np.uint8]) -> tuple[Array, Array]:
         side, (height, width) = self._size_px, image.shape[:2]

@@ -1,5 +1,6 @@
 """Pictures with boxes: VOC folders, photos that a teacher annotates, the pool, and batches drawn from it."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -11,11 +12,16 @@ from models.training.detection_data import (
     PictureSource,
     build_pool,
     load_pool,
-    read_voc,
+    open_files,
 )
+from models.training.detection_sources import annotated_photos, open_photo
 from models.training.detection_views import Variation
+from models.training.detector_exams import exam_pictures
+from models.training.detector_recipe import DetectorExam, DetectorRecipe
 from models.training.photos import DatasetError
+from models.training.recipe import load_recipe
 
+TINY = load_recipe("detector-tiny", DetectorRecipe)
 CALM = Variation(gain=0.0, grey=0.0, blur=0.0, noise=0.0, mosaic=0.0)
 
 
@@ -34,13 +40,76 @@ def voc_folder(
     return folder
 
 
+def voc(root: str, *, holdout: bool = False) -> PictureSource:
+    return PictureSource("voc", "photos", root=root, holdout=holdout)
+
+
 def test_voc_boxes_count_from_one_and_every_second_photo_can_be_held_out(tmp_path: Path) -> None:
-    root = voc_folder(tmp_path / "voc", 5)
-    everything = read_voc(root)
+    voc_folder(tmp_path / "voc", 5)
+    everything = [open_photo(photo) for photo in annotated_photos(voc("voc"), tmp_path)]
     assert [p.boxes[0].tolist() for p in everything] == [[n - 1, 4, 30, 40] for n in range(1, 6)]
-    training, measured = read_voc(root, holdout=True), read_voc(root, held_out=True)
+    training = [open_photo(photo) for photo in annotated_photos(voc("voc", holdout=True), tmp_path)]
+    measured = exam_pictures(DetectorExam("voc", "held out", root="voc"), TINY, tmp_path)
     assert [int(p.image[0, 0, 0]) for p in training] == [10, 30, 50]
     assert [int(p.image[0, 0, 0]) for p in measured] == [20, 40]
+
+
+def coco_folder(folder: Path) -> Path:
+    """Three photos: two bodies of different categories, a region of many, boxes without area, and nothing."""
+    (folder / "images").mkdir(parents=True)
+    for number in range(1, 4):
+        cv2.imwrite(str(folder / "images" / f"p{number}.png"), np.full((48, 64, 3), 10 * number, np.uint8))
+
+    def note(image: int, box: list[float], category: int, crowd: int = 0) -> dict[str, object]:
+        return {"image_id": image, "bbox": box, "category_id": category, "iscrowd": crowd}
+
+    table = {
+        "images": [{"id": n, "file_name": f"p{n}.png", "width": 64, "height": 48} for n in (1, 2, 3)],
+        "categories": [{"id": 7, "name": "bottle"}, {"id": 9, "name": "logo"}],
+        "annotations": [
+            note(1, [4, 4, 20, 30], 7), note(1, [40, 10, 100, 20], 9), note(1, [3, 3, 0, 9], 7),
+            note(2, [0, 0, 64, 24], 7, crowd=1), note(2, [10, 30, 12, 12], 9), note(2, [5, 5, 8, -1], 9),
+        ],
+    }  # fmt: skip
+    (folder / "train.json").write_text(json.dumps(table), encoding="utf-8")
+    return folder
+
+
+COCO = PictureSource("coco", "shop", root="shop", file="train.json")
+
+
+def test_every_category_of_coco_is_a_body_and_regions_of_many_are_none(tmp_path: Path) -> None:
+    coco_folder(tmp_path / "shop")
+    told: list[tuple[str, int, int]] = []
+    build_pool((COCO,), 64, tmp_path, tmp_path / "pool", lambda *line: told.append(line))
+    pool = load_pool(tmp_path / "pool")
+    assert told[0] == ("shop: boxes without area, left out", 2, 2)
+    first, second, third = (pool.picture(number) for number in range(3))
+    np.testing.assert_allclose(first.boxes, [[4, 16 / 3, 24, 136 / 3], [40, 40 / 3, 64, 40]], atol=1e-3)  # clipped
+    assert first.certainty.tolist() == [1, 1]
+    assert second.certainty.tolist() == [0, 1]
+    assert len(third.boxes) == 0
+    exam = exam_pictures(DetectorExam("coco", "shop", root="shop", file="train.json"), TINY, tmp_path)
+    assert [p.certainty.tolist() for p in exam] == [[1, 1], [0, 1], []]
+
+
+def test_photos_can_be_read_when_they_are_drawn(tmp_path: Path) -> None:
+    coco_folder(tmp_path / "shop")
+    build_pool((COCO,), 64, tmp_path, tmp_path / "pool", lambda *_: None)
+    files = open_files((COCO,), 64, tmp_path, lambda *_: None)
+    for pool in (files, load_pool(tmp_path / "pool")):
+        made, _ = BatchMaker(pool, (1.0,), 5, Variation())(0, 6, 64)
+        if pool is files:
+            expected = made
+    assert (made == expected).all()
+
+
+def test_missing_pictures_are_named_all_at_once(tmp_path: Path) -> None:
+    coco_folder(tmp_path / "shop")
+    for number in (1, 3):
+        (tmp_path / "shop" / "images" / f"p{number}.png").unlink()
+    with pytest.raises(DatasetError, match=r"p1\.png.*p3\.png"):
+        build_pool((COCO,), 64, tmp_path, tmp_path / "pool", lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -53,13 +122,14 @@ def test_voc_boxes_count_from_one_and_every_second_photo_can_be_held_out(tmp_pat
     ids=["swapped", "incomplete", "no number"],
 )
 def test_a_bad_box_is_named(tmp_path: Path, box: str) -> None:
-    with pytest.raises(DatasetError, match=r"p1\.xml"):
-        read_voc(voc_folder(tmp_path / "voc", 1, box))
+    voc_folder(tmp_path / "voc", 1, box)
+    with pytest.raises(DatasetError, match=r"p1\."):
+        annotated_photos(voc("voc"), tmp_path)
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="annotations"):
-        read_voc(tmp_path)
+        annotated_photos(voc(""), tmp_path)
 
 
 def test_the_pool_keeps_pictures_boxes_and_sources(tmp_path: Path) -> None:
@@ -92,11 +162,13 @@ def test_a_batch_is_decided_by_its_step_and_by_the_shares(tmp_path: Path) -> Non
     build_pool(sources, 64, tmp_path / "data", tmp_path / "pool", lambda *_: None)
     pool = load_pool(tmp_path / "pool")
     make = BatchMaker(pool, (1.0, 1.0), 5, Variation())
-    images, boxes = make(3, 4, 64)
-    again, boxes_again = BatchMaker(pool, (1.0, 1.0), 5, Variation())(3, 4, 64)
+    images, pictures = make(3, 4, 64)
+    again, pictures_again = BatchMaker(pool, (1.0, 1.0), 5, Variation(), threads=2)(3, 4, 64)
     assert images.shape == (4, 64, 64, 3)
     assert (images == again).all()
-    assert all((a == b).all() for a, b in zip(boxes, boxes_again, strict=True))
+    assert all((a.boxes == b.boxes).all() for a, b in zip(pictures, pictures_again, strict=True))
+    halves = [make(3, 4, 64, rank, 2)[0] for rank in (0, 1)]
+    assert (np.stack(halves, axis=1).reshape(images.shape) == images).all()  # processes take turns
     assert (images != make(4, 4, 64)[0]).any()
     photos_only, _ = BatchMaker(pool, (0.0, 1.0), 5, CALM)(0, 16, 64)
     # The photos are of one grey each; what a view shows beyond them is of one colour too.

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,21 +11,25 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from models.training.detection_metrics import Detections, average_precision, evaluate_detector
+from models.training.detection_views import Picture
 
 Array = NDArray[np.float32]
 NONE = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
-def reference(found: list[Detections], truth: list[Array]) -> dict[str, float]:
+def reference(
+    found: list[Detections], truth: list[Array], crowds: list[NDArray[np.bool_]] | None = None
+) -> dict[str, float]:
     """What pycocotools says. It takes x, y, width, height."""
+    crowd_flags = np.concatenate(crowds).tolist() if crowds else [False] * sum(len(boxes) for boxes in truth)
 
     def row(box: NDArray[np.float64]) -> list[float]:
         return [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]
 
     objects = [(image, row(box)) for image, boxes in enumerate(truth) for box in boxes.astype(np.float64)]
     annotations = [
-        {"id": number, "image_id": image, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-        for number, (image, box) in enumerate(objects, 1)
+        {"id": number, "image_id": image, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": int(crowd)}
+        for number, ((image, box), crowd) in enumerate(zip(objects, crowd_flags, strict=True), 1)
     ]
     results = [
         {"image_id": image, "category_id": 1, "bbox": row(box), "score": float(score)}
@@ -78,6 +81,17 @@ def test_equal_scores_and_equal_overlaps_count_as_in_pycocotools() -> None:
     assert average_precision(found, truth) == pytest.approx(reference(found, truth), abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_regions_of_many_are_passed_over_as_in_pycocotools(seed: int) -> None:
+    found, truth = some_images(20 + seed, images=12, most=6)
+    found = [(boxes, np.round(scores, 1).astype(np.float32)) for boxes, scores in found]
+    rng = np.random.default_rng(seed)
+    crowds = [rng.random(len(boxes)) < 0.4 for boxes in truth]
+    figures = average_precision(found, truth, crowds)
+    assert figures == pytest.approx(reference(found, truth, crowds), abs=1e-9)
+    assert figures != average_precision(found, truth)
+
+
 def test_only_the_best_hundred_of_an_image_count() -> None:
     rng = np.random.default_rng(4)
     own = np.array([[10, 10, 50, 50]], np.float32)
@@ -101,15 +115,9 @@ def test_a_box_of_iou_0_6_counts_at_three_of_ten_thresholds() -> None:
     assert average_precision(found, truth) == pytest.approx({"AP50": 1, "AP50:95": 0.3})
 
 
-@dataclass(frozen=True)
-class Scene:
-    image: NDArray[np.uint8]
-    boxes: Array
-
-
 def test_a_detector_is_asked_for_every_picture() -> None:
     boxes = [np.array([[0, 0, 8, 8 + n]], np.float32) for n in range(3)]
-    scenes = [Scene(np.full((20, 20, 3), n, np.uint8), own) for n, own in enumerate(boxes)]
+    scenes = [Picture(np.full((20, 20, 3), n, np.uint8), own) for n, own in enumerate(boxes)]
 
     def detect(image: NDArray[np.uint8]) -> Detections:
         number = int(image[0, 0, 0])

@@ -1,0 +1,190 @@
+"""Where pictures with boxes come from: rendered scenes, cut-outs in scenes, annotated photos, photos that a teacher annotates."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training.cutouts import cut_out
+from models.training.designs import design_product
+from models.training.detection_views import Picture
+from models.training.photos import DatasetError, Photo, read_rgb, refuse_faults
+from models.training.pseudo_boxes import open_teacher
+from models.training.readers.boxes import BoxedPhoto, empty
+from models.training.readers.coco import parse_coco
+from models.training.readers.lists import read_list
+from models.training.readers.voc import read_voc
+from models.training.recipe import RecipeError
+from models.training.scenes import Source, render_scene
+
+Array = NDArray[np.float32]
+KINDS = ("rendered", "cutouts", "voc", "coco", "photos")
+DRAWN = ("rendered", "cutouts")
+Tell = Callable[[str, int, int], None]  # what, done, of
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Where pictures come from.
+
+    "rendered": scenes of drawn products. "cutouts": scenes of products cut out of gallery photos on plain backgrounds, so
+    that gallery pictures alone train a detector. "voc" and "coco": annotated photos, every category a main body. "photos":
+    a list's photos with the boxes of a teacher; `holdout` keeps every fifth of them from training, in the list's order.
+    """
+
+    kind: str
+    name: str
+    share: float = 1.0  # of a batch, relative to the other sources
+    # rendered and cutouts: how many scenes
+    count: int = 0
+    first_seed: int = 0
+    # voc: annotations/*.xml in it, beside the folder `images`; else: the folder that `file` is in
+    root: str = ""
+    file: str = ""  # cutouts and photos: a list of `path<delimiter>label`; coco: the annotations' JSON
+    delimiter: str = "\t"
+    images: str = "images"  # coco and voc: the pictures' folder below `root`
+    holdout: bool = False  # voc: leave every second photo, in sorted order, out of training
+    teacher: str = (
+        ""  # photos: below the data folder, a raw PicoDet of COCO, or a detector artifact or official archive
+    )
+    largest: float = 1.0  # photos: one with a box above this share of it is passed over
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise RecipeError(f"'kind' must be one of {', '.join(KINDS)}, not {self.kind!r}")
+
+
+def source_pictures(
+    source: PictureSource, size_px: int, data: Path | None, processes: int, tell: Tell
+) -> Iterator[Picture]:
+    """The pictures to train on, at their own size. Raises DatasetError."""
+    seeds = range(source.first_seed, source.first_seed + source.count)
+    if source.kind == "rendered":
+        yield from rendered_pictures(source.first_seed, source.count, size_px, processes)
+    elif source.kind == "cutouts":
+        yield from map(partial(_render_cutouts, size_px=size_px, cuts=_cut_outs(source, data)), seeds)
+    elif source.kind == "photos":
+        root = below(data, source.name, source.root)
+        teacher = below(data, source.name, source.teacher)
+        held_out = False if source.holdout else None
+        taught = read_taught(root, source.file, source.delimiter, teacher, held_out=held_out)
+        yield from (picture for picture in taught if largest_share(picture) <= source.largest)
+    else:
+        yield from map(open_photo, annotated_photos(source, data, tell))
+
+
+def count_pictures(source: PictureSource, data: Path | None) -> int:
+    """How many pictures a source has, at most: a teacher passes some over."""
+    if source.kind in DRAWN:
+        return source.count
+    if source.kind == "photos":
+        photos = read_list(below(data, source.name, source.root), source.file, source.delimiter)
+        return len(_split(photos, False if source.holdout else None))
+    return len(annotated_photos(source, data))
+
+
+def annotated_photos(source: PictureSource, data: Path | None, tell: Tell | None = None) -> list[BoxedPhoto]:
+    """The records of a "coco" or "voc" source that are trained on. Raises DatasetError naming every fault at once."""
+    root = below(data, source.name, source.root)
+    if source.kind == "voc":
+        photos = read_voc(root, source.images)
+        return photos[0::2] if source.holdout else photos
+    photos, dropped = read_foreground(root, source.file, source.images)
+    if dropped and tell is not None:
+        tell(f"{source.name}: boxes without area, left out", dropped, dropped)
+    return photos
+
+
+def read_foreground(root: Path, file: str, images: str) -> tuple[list[BoxedPhoto], int]:
+    """COCO's photos, and how many of their boxes were left out for having no area, as COCO's own files have some."""
+    photos, faults = parse_coco(root, file, images)
+    refuse_faults(file, faults, "fault(s)")
+    if not photos:
+        raise DatasetError(f"{file} names no images")
+    return photos, sum(int(empty(photo.boxes).sum()) for photo in photos)
+
+
+def open_photo(photo: BoxedPhoto) -> Picture:
+    """An annotated photo with its pixels; boxes without area, or wholly outside, are left out."""
+    image = read_rgb(photo.path)
+    boxes = photo.clipped(image.shape[1], image.shape[0])
+    whole = ~empty(boxes)
+    return Picture(image, boxes[whole], np.where(photo.crowd[whole], 0, 1).astype(np.float32))
+
+
+def read_taught(
+    root: Path, file: str, delimiter: str, teacher: Path, *, held_out: bool | None = None
+) -> Iterator[Picture]:
+    """The photos of a list of whose boxes the teacher is sure: all, those to measure on, or (False) those to train on."""
+    teach = open_teacher(teacher)
+    for photo in _split(read_list(root, file, delimiter), held_out):
+        image = read_rgb(photo.path)
+        taught = teach(image)
+        if taught is not None:
+            yield Picture(image, taught.boxes, taught.weights)
+
+
+def largest_share(picture: Picture) -> float:
+    """Of the picture that its largest box takes; 0 without boxes."""
+    height, width = picture.image.shape[:2]
+    sides = picture.boxes[:, 2:] - picture.boxes[:, :2]
+    return float(np.prod(sides, axis=1).max(initial=0.0) / (height * width))
+
+
+def below(data: Path | None, name: str, path: str) -> Path:
+    """`path` in the data folder. Raises DatasetError where there is no such folder."""
+    if data is None:
+        raise DatasetError(f"the recipe's source {name!r} needs a data folder (--data)")
+    return data / path
+
+
+def rendered_pictures(first_seed: int, count: int, size_px: int, processes: int = 1) -> Iterator[Picture]:
+    """Scenes of the seeds from `first_seed` on, drawn at `size_px` or more."""
+    seeds = range(first_seed, first_seed + count)
+    if processes == 1:
+        yield from map(partial(_render, size_px=size_px), seeds)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
+        yield from executor.map(partial(_render, size_px=size_px), seeds, chunksize=16)
+
+
+def _split(photos: Sequence[Photo], held_out: bool | None) -> list[Photo]:
+    """All photos, every fifth (True) or the others (False)."""
+    return [photo for number, photo in enumerate(photos) if held_out is None or (number % 5 == 4) == held_out]
+
+
+def _render(seed: int, size_px: int) -> Picture:
+    """A scene of products that seeds of their own decide, in a random shape of picture."""
+    rng = np.random.default_rng([seed, 31])
+    sources: list[Source] = [(str(design), design_product(int(design))) for design in rng.integers(0, 1 << 20, 5)]
+    return _scene(sources, size_px, rng)
+
+
+def _render_cutouts(seed: int, size_px: int, cuts: list[tuple[str, NDArray[np.uint8]]]) -> Picture:
+    """A scene of products cut out of photos."""
+    rng = np.random.default_rng([seed, 32])
+    sources: list[Source] = [cuts[int(index)] for index in rng.permutation(len(cuts))[:5]]
+    return _scene(sources, size_px, rng)
+
+
+def _cut_outs(source: PictureSource, data: Path | None) -> list[tuple[str, NDArray[np.uint8]]]:
+    """What stands before a plain background in the photos of a list; the others are passed over."""
+    root = below(data, source.name, source.root)
+    photos = read_list(root, source.file, source.delimiter)
+    cuts = [(photo.name, cut_out(read_rgb(photo.path))) for photo in photos]
+    found = [(name, cut) for name, cut in cuts if cut is not None]
+    if not found:
+        raise DatasetError(f"no photo of {source.name!r} stands before a plain background, so nothing can be cut out")
+    return found
+
+
+def _scene(sources: list[Source], size_px: int, rng: np.random.Generator) -> Picture:
+    shape = np.exp(rng.uniform(-0.35, 0.35))
+    size = (round(size_px * max(1.0, shape)), round(size_px * max(1.0, 1 / shape)))
+    scene = render_scene(sources, size, rng, clutter=float(rng.uniform(0.1, 1.0)), scale=(0.12, 0.9))
+    return Picture(scene.image, np.asarray(scene.boxes, np.float32).reshape(-1, 4))

@@ -1,0 +1,101 @@
+"""The recipe's detector as a network: built, begun from known weights, and asked like the served one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+
+from models.boxes import suppress
+from models.detector import KEPT, SUPPRESSION_IOU, decode_heads
+from models.errors import ArtifactError
+from models.image import normalize, resize
+from models.manifest import DetectionOutput, Head
+from models.nets.pdparams import ParameterError, load_pdparams
+from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
+from models.training.checkpoint import Checkpoint, to_tensors
+from models.training.detection_metrics import Detections
+from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe
+from models.training.errors import TrainingError
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# What a classifier has behind the body that a detector takes from it.
+TAIL = ("last_conv.", "fc.")
+
+
+def build_detector(recipe: DetectorRecipe) -> PicoDet:
+    """The network of the recipe's `[network]` table, freshly initialised."""
+    sizes = recipe.network
+    return PicoDet(
+        sizes.scale,
+        neck_channels=sizes.neck_channels,
+        neck_kernel=sizes.neck_kernel,
+        head_convs=sizes.head_convs,
+        reg_max=sizes.reg_max,
+        act=sizes.act,
+    )
+
+
+def load_weights(network: PicoDet, path: Path) -> None:
+    """Put the weights of a run's `best.npz` into a network of the same sizes. Raises TrainingError for any other."""
+    stored = Checkpoint.load(path).groups.get("detector", {})
+    own = network.state_dict()
+    if {name: list(array.shape) for name, array in stored.items()} != {name: own[name].shape for name in own}:
+        raise TrainingError(f"{path} does not hold the weights of this network")
+    network.set_state_dict(to_tensors(stored))
+
+
+def load_backbone(network: PicoDet, path: Path) -> None:
+    """Begin with an official PP-LCNet's body, of a classifier of the same scale. Raises ArtifactError."""
+    try:
+        load_pdparams(network.backbone, path, TAIL)
+    except (ParameterError, OSError) as error:
+        raise ArtifactError(f"the backbone's weights can't be taken: {error}") from error
+
+
+def make_optimizer(network: PicoDet, plan: DetectorOptimizer) -> paddle.optimizer.Optimizer:
+    """AdamW, which decays neither biases nor batch norms; or SGD with momentum and L2 on all, as the official recipe."""
+    parameters = [parameter for parameter in network.parameters() if not parameter.stop_gradient]
+    clip = paddle.nn.ClipGradByGlobalNorm(plan.clip_norm) if plan.clip_norm else None
+    if plan.kind == "momentum":
+        decay = paddle.regularizer.L2Decay(plan.weight_decay)
+        return paddle.optimizer.Momentum(
+            plan.learning_rate, plan.momentum, parameters=parameters, weight_decay=decay, grad_clip=clip
+        )
+    decayed = {parameter.name for parameter in parameters if len(parameter.shape) > 1}
+    return paddle.optimizer.AdamW(
+        plan.learning_rate,
+        parameters=parameters,
+        weight_decay=plan.weight_decay,
+        apply_decay_param_fun=decayed.__contains__,
+        grad_clip=clip,
+    )
+
+
+def detect_with(detector: PicoDet, size_px: int) -> Callable[[NDArray[np.uint8]], Detections]:
+    """An eager detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first.
+
+    What comes after the network is the serving code's own.
+    """
+    network = ServedPicoDet(detector)
+    names = [f"{kind}{stride}" for stride in STRIDES for kind in ("scores", "distances")]
+    heads = tuple(Head(f"scores{stride}", f"distances{stride}", stride) for stride in STRIDES)
+    form = DetectionOutput(heads, len(detector.head.distribution_project.project) - 1)
+
+    def detect(image: NDArray[np.uint8]) -> Detections:
+        with paddle.no_grad():
+            outputs = network(as_input(resize(image, size_px, size_px, "cubic")[None]))
+        boxes, scores = decode_heads(
+            {name: output.numpy() for name, output in zip(names, outputs, strict=True)}, form, size_px, size_px
+        )
+        kept = suppress(boxes, scores, SUPPRESSION_IOU)[:KEPT]
+        height, width = image.shape[:2]
+        return boxes[kept] * np.array([width, height] * 2, np.float32) / np.float32(size_px), scores[kept]
+
+    return detect
+
+
+def as_input(images: NDArray[np.uint8]) -> paddle.Tensor:
+    """(N, H, W, 3) RGB -> (N, 3, H, W) as the network takes it."""
+    return paddle.to_tensor(np.stack([normalize(image, MEAN, STD) for image in images]))

@@ -1,0 +1,156 @@
+"""A detector's recipe: everything that decides what it becomes, besides the pictures themselves."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+from models.nets.picodet import ACTIVATIONS
+from models.training.detection_losses import DetectionLoss
+from models.training.detection_sources import DRAWN, PictureSource
+from models.training.detection_views import Variation
+from models.training.detector_distillation import Distillation
+from models.training.recipe import RecipeError
+
+EXAMS = ("rendered", "voc", "coco", "photos")
+
+
+@dataclass(frozen=True)
+class DetectorNetwork:
+    """PicoDet's sizes; see models.nets.picodet.PicoDet."""
+
+    scale: float = 0.75
+    neck_channels: int = 96
+    neck_kernel: int = 3
+    head_convs: int = 2
+    reg_max: int = 7
+    act: str = "hard_swish"
+    backbone: str = ""  # official PP-LCNet weights of the same scale (.pdparams), below the data folder, to begin with
+
+    def __post_init__(self) -> None:
+        if self.act not in ACTIVATIONS:
+            raise RecipeError(f"'act' must be one of {', '.join(ACTIVATIONS)}, not {self.act!r}")
+
+
+@dataclass(frozen=True)
+class DetectorStage:
+    """A stretch of training, in steps or in epochs; each step takes one of the input sizes at random."""
+
+    steps: int = 0
+    sizes_px: tuple[int, ...] = ()  # multiples of 32
+    batch: int = 16
+    epochs: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.steps > 0) == (self.epochs > 0):
+            raise RecipeError("a stage has either 'steps' or 'epochs'")
+        if not self.sizes_px or any(size < 64 or size % 32 for size in self.sizes_px):
+            raise RecipeError("'sizes_px' needs multiples of 32, from 64 on")
+
+
+@dataclass(frozen=True)
+class DetectorExam:
+    """Pictures never trained on: "rendered" scenes of other seeds, the held-out photos of a "voc" or "photos" source, or a
+    "coco" file of their own."""
+
+    kind: str
+    name: str
+    count: int = 0
+    first_seed: int = 0
+    root: str = ""
+    file: str = ""
+    images: str = "images"
+    delimiter: str = "\t"
+    teacher: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in EXAMS:
+            raise RecipeError(f"'kind' must be one of {', '.join(EXAMS)}, not {self.kind!r}")
+
+
+@dataclass(frozen=True)
+class DetectorOptimizer:
+    """What changes the weights, how fast, and their moving average."""
+
+    kind: str = "adamw"  # or "momentum": SGD as the official detector is trained
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    momentum: float = 0.9
+    warmup_steps: int = 500
+    warmup_from: float = 0.0  # share of the learning rate that the warm-up begins with
+    final: float = 0.01  # share of the learning rate that the cosine ends with
+    clip_norm: float = 5.0  # 0: none
+    ema_decay: float = 0.999
+    # Cycle-EMA (PP-PicoDet, section 3): after each cycle the average forgets what was before.
+    ema_cycle_steps: int = 0
+    ema_cycle_epochs: float = 0.0
+    ema_adopt: bool = False  # at the end of a cycle, training goes on from the average
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("adamw", "momentum"):
+            raise RecipeError(f"'kind' must be one of adamw, momentum, not {self.kind!r}")
+
+
+@dataclass(frozen=True)
+class DetectorRecipe:
+    """Everything that decides what a detector becomes, besides the pictures themselves."""
+
+    name: str
+    data: tuple[PictureSource, ...]
+    stages: tuple[DetectorStage, ...]
+    exams: tuple[DetectorExam, ...] = ()
+    select_by: tuple[str, ...] = ()  # exams whose mean AP50 decides which weights are kept; empty: all
+    seed: int = 1
+    pool: bool = True  # keep all pictures, stretched, on disk; False: read annotated photos whenever they are drawn
+    pool_px: int = 320
+    deploy_px: int = 256
+    evaluate_every: int = 250  # steps
+    evaluate_every_epochs: float = 0.0
+    network: DetectorNetwork = field(default_factory=DetectorNetwork)
+    variation: Variation = field(default_factory=Variation)
+    loss: DetectionLoss = field(default_factory=DetectionLoss)
+    distill: Distillation = field(default_factory=Distillation)
+    optimizer: DetectorOptimizer = field(default_factory=DetectorOptimizer)
+
+    def __post_init__(self) -> None:
+        if not self.data or not self.stages:
+            raise RecipeError("'data' and 'stages' need an entry each")
+        if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
+            raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
+        if not self.pool and any(source.kind not in ("coco", "voc") for source in self.data):
+            raise RecipeError(f"'pool = false' goes with coco and voc sources only, not with {DRAWN[0]!r}")
+
+    @property
+    def steps(self) -> int:
+        """All optimiser steps, over all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> DetectorStage:
+        """The stage that `step` (from 0) falls in."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+    def in_steps(self, pictures: int) -> "DetectorRecipe":
+        """The same recipe with its epochs counted in steps, for so many pictures. What is in steps stays."""
+
+        def steps(epochs: float, batch: int) -> int:
+            return max(1, math.ceil(epochs * pictures / batch))
+
+        stages = tuple(replace(s, steps=steps(s.epochs, s.batch), epochs=0.0) if s.epochs else s for s in self.stages)
+        first, optimizer, every = self.stages[0].batch, self.optimizer, self.evaluate_every
+        if optimizer.ema_cycle_epochs:
+            cycle = steps(optimizer.ema_cycle_epochs, first)
+            optimizer = replace(optimizer, ema_cycle_steps=cycle, ema_cycle_epochs=0.0)
+        if self.evaluate_every_epochs:
+            every = steps(self.evaluate_every_epochs, first)
+        return replace(self, stages=stages, optimizer=optimizer, evaluate_every=every, evaluate_every_epochs=0.0)
+
+
+def learning_rate_at(step: int, steps: int, optimizer: DetectorOptimizer) -> float:
+    """A line up to the peak over the warm-up, then half a cosine down."""
+    peak, warmup, start = optimizer.learning_rate, optimizer.warmup_steps, optimizer.warmup_from
+    if step < warmup:
+        return peak * (start + (1.0 - start) * (step + 1) / warmup)
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return peak * (optimizer.final + (1.0 - optimizer.final) * 0.5 * (1.0 + math.cos(math.pi * progress)))
