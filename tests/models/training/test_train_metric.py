@@ -1,0 +1,327 @@
+"""Metric learning by recipe: it learns, it can be killed, and what is wrong is told early."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+
+from models.errors import ModelError
+from models.nets.lcnetv2 import fused
+from models.training.checkpoint import Checkpoint
+from models.training.errors import TrainingError
+from models.training.exams import examine, set_exams
+from models.training.loop import Progress
+from models.training.metric_network import Learner, MetricEmbedder
+from models.training.metric_recipe import (
+    Backbone,
+    BackboneStopLayer,
+    Center,
+    Contrastive,
+    Head,
+    MetricOptimizer,
+    MetricRecipe,
+    Neck,
+    Sampler,
+    TripletAngularMargin,
+)
+from models.training.recipe import Exam, RecipeError, Stage, ViewSource
+from models.training.train_embedder import embed_with, load_weights
+from models.training.train_metric import make_optimizer, start_from, train_metric
+from tests.models.training.metric_tiny import QUICK, TINY, MetricRun, quiet, tiny_metric_run, with_pool
+from tests.models.training.photo_data import write_photos
+
+REMEMBERS = replace(
+    QUICK,
+    loss=replace(
+        QUICK.loss,
+        center=Center(0.1),
+        contrastive=Contrastive(0.5, margin=0.1, memory_size=40, memory_from=1),
+    ),
+    backbone=replace(QUICK.backbone, dropout=0.3),
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp()
+
+
+@pytest.fixture(scope="module")
+def tiny(base: Path) -> MetricRun:
+    return tiny_metric_run(base)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = with_pool(base, tmp_path_factory.mktemp("runs") / "whole")
+    train_metric(REMEMBERS, None, out, quiet, quiet)
+    return out
+
+
+def curve(out: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{"step": line["step"], **line["losses"], **line["exams"]} for line in lines]
+
+
+def assert_same_end(first: Path, second: Path) -> None:
+    for name in ("last.npz", "best.npz"):
+        one, two = Checkpoint.load(first / name), Checkpoint.load(second / name)
+        assert one.progress == two.progress
+        assert one.groups.keys() == two.groups.keys()
+        for group, arrays in one.groups.items():
+            assert arrays.keys() == two.groups[group].keys()
+            for key, array in arrays.items():
+                np.testing.assert_allclose(
+                    two.groups[group][key], array, rtol=1e-5, atol=1e-6, err_msg=f"{group} {key}"
+                )
+    assert len(curve(first)) == len(curve(second))
+    for mine, theirs in zip(curve(first), curve(second), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5)
+
+
+def test_the_tiny_recipe_learns(tiny: MetricRun) -> None:
+    assert [line.step for line in tiny.lines] == [15, 30, 45]
+    recalls = [line.exams["rendered"] for line in tiny.lines]
+    losses = [line.losses for line in tiny.lines]
+    assert losses[-1]["ce"] < 0.8 * losses[0]["ce"]
+    assert losses[-1]["triplet_angular_margin"] < losses[0]["triplet_angular_margin"]
+    best = Checkpoint.load(tiny.folder / "best.npz")
+    assert best.progress["exams"]["rendered"] == max(recalls) > recalls[0]
+
+
+def test_a_run_leaves_its_figures_and_the_best_weights(tiny: MetricRun) -> None:
+    assert curve(tiny.folder) == [{"step": line.step, **line.losses, **line.exams} for line in tiny.lines]
+    assert (tiny.folder / "curve.png").stat().st_size > 1000
+    metrics = json.loads((tiny.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["exams"] == tiny.lines[-1].exams
+    embedder = MetricEmbedder(TINY)
+    assert load_weights(embedder, tiny.folder / "best.npz") in (15, 30, 45)
+    exams = examine(embed_with(fused(embedder)), set_exams(TINY.pictures, None, TINY.deploy_px))
+    expected = Checkpoint.load(tiny.folder / "best.npz").progress["exams"]["rendered"]
+    assert exams["rendered"] == pytest.approx(expected, abs=0.03)
+
+
+def test_a_run_that_left_off_goes_on_with_the_same_numbers(uninterrupted: Path, base: Path, tmp_path: Path) -> None:
+    """Also its memory, its centres and what it drops: they are in the checkpoint, or decided by the step."""
+    out = with_pool(base, tmp_path / "run")
+    for stop_after in (2, 4, None):
+        train_metric(REMEMBERS, None, out, quiet, quiet, stop_after=stop_after)
+    assert_same_end(uninterrupted, out)
+    learner = Checkpoint.load(out / "last.npz").groups["learner"]
+    assert learner["losses.contrastive.memory.taken"] == 5 * 16
+    assert np.abs(learner["losses.center.centers"]).sum() > 0
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from models.training.train_metric import train_metric
+from tests.models.training.test_train_metric import REMEMBERS
+
+train_metric(REMEMBERS, None, Path(sys.argv[1]), lambda line: print(line.step, flush=True), lambda *_: None)
+"""
+
+
+def test_a_killed_run_goes_on_with_the_same_numbers(uninterrupted: Path, base: Path, tmp_path: Path) -> None:
+    out = with_pool(base, tmp_path / "run")
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED, encoding="utf-8")
+    root = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(script), str(out)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "2\n"
+        deadline = time.monotonic() + 30
+        while not (out / "last.npz").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(run.pid, signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+    assert Checkpoint.load(out / "last.npz").progress["step"] < REMEMBERS.steps
+    train_metric(REMEMBERS, None, out, quiet, quiet)
+    assert_same_end(uninterrupted, out)
+
+
+def test_a_finished_run_has_nothing_left_to_do_and_belongs_to_its_recipe(uninterrupted: Path) -> None:
+    before = (uninterrupted / "last.npz").read_bytes()
+    told: list[Progress] = []
+    assert train_metric(REMEMBERS, None, uninterrupted, told.append, quiet) == uninterrupted / "best.npz"
+    assert not told
+    assert (uninterrupted / "last.npz").read_bytes() == before
+    other = replace(REMEMBERS, sampler=Sampler("picture", 4))
+    with pytest.raises(TrainingError, match="belongs to another recipe"):
+        train_metric(other, None, uninterrupted, quiet, quiet)
+
+
+@pytest.mark.parametrize("cause", ["learning_rate", "scale"])
+def test_a_loss_that_is_no_number_ends_the_run(base: Path, tmp_path: Path, cause: str) -> None:
+    wild: MetricRecipe = (
+        replace(QUICK, optimizer=replace(QUICK.optimizer, learning_rate=1e38, warmup_steps=0))
+        if cause == "learning_rate"
+        else replace(QUICK, head=Head("cosmargin", 0.1, float("inf")))
+    )
+    out = with_pool(base, tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"(the loss is .*(nan|inf)|holds no numbers).*at step \d"):
+        train_metric(wild, None, out, quiet, quiet)
+    assert not (out / "last.npz").exists()
+
+
+def photos(tmp_path: Path, **changes: Any) -> MetricRecipe:
+    """QUICK on photos that are read from their files."""
+    write_photos(tmp_path)
+    changed: dict[str, Any] = {
+        "pool_px": 0,
+        "data": (ViewSource("list", "shop", root="shop", file="labels.tsv"),),
+        "exams": (Exam("lists", "all", root="shop", file="labels.tsv"),),
+        "sampler": Sampler("class", 2),
+        "stages": (Stage(3, 32, 8),),
+        "evaluate_every": 3,
+    }
+    return replace(QUICK, **(changed | changes))
+
+
+@pytest.mark.parametrize("sampler", [Sampler("class", 2), Sampler("picture", 2), Sampler("shuffle", 1)])
+def test_photos_are_read_from_their_files(tmp_path: Path, sampler: Sampler) -> None:
+    alone = replace(QUICK.loss, triplet_angular_margin=TripletAngularMargin(0.0))
+    loss = alone if sampler.kind == "shuffle" else QUICK.loss
+    recipe = photos(tmp_path, sampler=sampler, loss=loss)
+    lines: list[Progress] = []
+    train_metric(recipe, tmp_path, tmp_path / "run", lines.append, quiet)
+    assert [line.step for line in lines] == [3]
+    assert 0 <= lines[0].exams["all"] <= 1
+    assert not (tmp_path / "run" / "pool").exists()
+
+
+def broken(tmp_path: Path) -> tuple[MetricRecipe, Path]:
+    recipe = photos(tmp_path)
+    for path in (tmp_path / "shop").glob("*.png"):
+        path.write_bytes(b"no picture")
+    return recipe, tmp_path
+
+
+def missing(tmp_path: Path) -> tuple[MetricRecipe, Path]:
+    recipe = photos(tmp_path)
+    (tmp_path / "shop" / "b1.png").unlink()
+    return recipe, tmp_path
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda at: (photos(at), None), r"the recipe's 'shop' needs a data folder \(--data\)"),
+        (lambda at: (photos(at, data=(ViewSource("list", "x", root="x", file="x.txt"),)), at), r"x\.txt"),
+        (
+            lambda at: (photos(at, stages=(Stage(3, 32, 64),)), at),
+            "batch 64 over 1 process.* asks for 32 classes a step",
+        ),
+        (lambda at: (photos(at, stop_layer=BackboneStopLayer("pool5")), at), "stop_layer: .* has no layer 'pool5'"),
+        (missing, r"line 4: no file b1\.png"),
+        (broken, r"\.png is not a picture"),
+    ],
+)
+def test_what_is_missing_is_told_early(
+    tmp_path: Path, make: Callable[[Path], tuple[MetricRecipe, Path | None]], told: str
+) -> None:
+    recipe, data = make(tmp_path)
+    with pytest.raises(ModelError, match=told):
+        train_metric(recipe, data, tmp_path / "run", quiet, quiet)
+    assert not (tmp_path / "run" / "last.npz").exists()
+
+
+def test_a_loss_with_a_memory_wants_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.training.processes import Group
+
+    monkeypatch.setattr(Group, "from_environment", lambda: Group(0, 2))
+    with pytest.raises(TrainingError, match=r"a loss with a memory .* trains in one process"):
+        train_metric(REMEMBERS, None, tmp_path, quiet, quiet)
+
+
+def test_a_run_starts_from_another_runs_weights_and_from_no_other_networks(tiny: MetricRun, tmp_path: Path) -> None:
+    embedder = MetricEmbedder(TINY)
+    start_from(embedder, tiny.folder / "best.npz")
+    best = Checkpoint.load(tiny.folder / "best.npz").groups["embedder"]
+    assert {name: value.numpy().tolist() for name, value in embedder.state_dict().items()} == {
+        name: array.tolist() for name, array in best.items()
+    }
+    with pytest.raises(ModelError, match="holds another network"):
+        start_from(MetricEmbedder(QUICK), tiny.folder / "best.npz")
+
+
+def test_a_run_starts_from_a_backbones_official_weights(tmp_path: Path) -> None:
+    first, second = MetricEmbedder(QUICK), MetricEmbedder(QUICK)
+    weights = {name: value.numpy() for name, value in first.backbone.state_dict().items()}
+    weights["fc.weight"], weights["fc.bias"] = np.zeros((64, 9), np.float32), np.zeros(9, np.float32)
+    paddle.save({name: paddle.to_tensor(array) for name, array in weights.items()}, str(tmp_path / "b.pdparams"))
+    start_from(second, tmp_path / "b.pdparams")
+    for name, value in second.backbone.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), weights[name])
+    with pytest.raises(TrainingError, match=r"does not fit PPLCNetV2: .*stem"):
+        start_from(MetricEmbedder(TINY), tmp_path / "b.pdparams")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stop", "neck", "size", "names"),
+    [
+        (QUICK.backbone, "flatten", Neck("bnneck"), 64, {"neck.feat_bn.weight", "backbone.last_conv.bias"}),
+        (QUICK.backbone, "avg_pool", Neck("fc", 24), 24, {"neck.fc.weight"}),
+        (Backbone("lcnet", 0.25, class_expand=48), "flatten", Neck("fc", 32), 32, {"backbone.conv1.conv.weight"}),
+        (Backbone("resnet50_vd"), "avg_pool", Neck("none"), 2048, set()),
+    ],
+)
+def test_the_parts_are_put_together_as_named(
+    backbone: Backbone, stop: str, neck: Neck, size: int, names: set[str]
+) -> None:
+    embedder = MetricEmbedder(replace(QUICK, backbone=backbone, stop_layer=BackboneStopLayer(stop), neck=neck))
+    embedder.eval()
+    assert embedder.size == size
+    assert tuple(embedder(paddle.zeros([2, 3, 32, 32])).shape) == (2, size)
+    assert names <= set(embedder.state_dict())
+    assert ("backbone.last_conv.weight" in embedder.state_dict()) == (stop == "flatten")
+
+
+def test_a_stop_layer_without_features_is_told() -> None:
+    with pytest.raises(RecipeError, match="stop_layer: 'stem' of PPLCNetV2 gives a map"):
+        MetricEmbedder(replace(QUICK, stop_layer=BackboneStopLayer("stem")))
+
+
+def test_momentum_draws_every_weight_to_zero_and_adamw_spares_the_norms() -> None:
+    """By one step without any gradient but the decay's."""
+    kept: dict[str, dict[str, float]] = {}
+    for kind in ("momentum", "adamw"):
+        paddle.seed(0)
+        learner = Learner(replace(QUICK, optimizer=MetricOptimizer(kind, 0.1, 0.01)), 5)
+        before = {name: value.numpy().copy() for name, value in learner.named_parameters()}
+        for parameter in learner.parameters():
+            parameter.grad = paddle.zeros_like(parameter)
+        make_optimizer(learner, MetricOptimizer(kind, 0.1, 0.01)).step()
+        kept[kind] = {
+            name: float((value.numpy() / before[name]).mean())
+            for name, value in learner.named_parameters()
+            if before[name].all()
+        }
+    for name in ("embedder.backbone.last_conv.weight", "head.weight"):
+        assert kept["momentum"][name] == pytest.approx(1 - 0.1 * 0.01, abs=1e-5)
+        assert kept["adamw"][name] == pytest.approx(1 - 0.1 * 0.01, abs=1e-5)
+    assert kept["momentum"]["embedder.neck.feat_bn.weight"] == pytest.approx(1 - 0.1 * 0.01, abs=1e-5)
+    assert kept["adamw"]["embedder.neck.feat_bn.weight"] == 1.0
+
+
+def test_without_exams_the_last_weights_are_kept(base: Path, tmp_path: Path) -> None:
+    out = with_pool(base, tmp_path / "momentum")
+    recipe = replace(QUICK, optimizer=MetricOptimizer("momentum", 0.01, 1e-5, 1), exams=())
+    train_metric(recipe, None, out, quiet, quiet)
+    assert Checkpoint.load(out / "best.npz").progress == {"step": 6, "exams": {}}
