@@ -1,11 +1,25 @@
 """`shitu export`: the best weights of a run as an artifact folder, and an artifact in further precisions."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from commands.export_options import CALIBRATE, RUN, TO, WRITTEN, calibration_pictures, finish
+from commands.export_options import (
+    CALIBRATE,
+    PRECISIONS,
+    RUN,
+    TO,
+    WRITTEN,
+    NameList,
+    calibration_pictures,
+    finish,
+)
 from commands.terminal import DATA, errors
+
+if TYPE_CHECKING:
+    from models.manifest import Manifest
 
 
 @click.group()
@@ -68,3 +82,52 @@ def export_detector_command(
             lambda precision: examine_detector(artifact, plan, data, precision=precision),
             {"detection": 0.2},
         )
+
+
+@export.command("precisions")
+@click.argument("model")
+@click.option(
+    "--to", required=True, type=click.Path(path_type=Path, file_okay=False), help="The new artifact's folder, empty."
+)
+@click.option(
+    "--formats",
+    "precisions",
+    type=NameList(PRECISIONS),
+    default=",".join(PRECISIONS),
+    show_default=True,
+    help="Which ones, with commas between them.",
+)
+@CALIBRATE
+@click.option("--recipe", help="Whose exams tell what is lost; default: none are taken.")
+@DATA
+def export_precisions_command(
+    model: str, to: Path, precisions: tuple[str, ...], calibrate: str | None, recipe: str | None, data: Path | None
+) -> None:
+    """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive becomes an artifact by it."""
+    from models.artifacts import resolve
+    from models.training.precisions import add_precisions, convert
+
+    with errors():
+        manifest = convert(resolve(model), to)
+        examine = _exams(manifest, to, recipe, data)
+        add_precisions(to, precisions, calibration_pictures(calibrate))
+        finish(to, examine, manifest.thresholds)
+
+
+def _exams(
+    manifest: "Manifest", artifact: Path, recipe: str | None, data: Path | None
+) -> "Callable[[str], dict[str, float]]":
+    """What measures the artifact in a precision. Without a recipe it measures nothing."""
+    from models.training.evaluate import examine_detector, examine_embedder
+    from models.training.recipe import EmbedderRecipe, load_recipe
+    from models.training.train_detector import DetectorRecipe
+
+    if recipe is None:
+        return lambda _precision: {}
+    if manifest.task == "embed":
+        embeds = load_recipe(recipe, EmbedderRecipe)
+        return lambda precision: examine_embedder(artifact, embeds, data, precision=precision)
+    if manifest.task == "detect":
+        detects = load_recipe(recipe, DetectorRecipe)
+        return lambda precision: examine_detector(artifact, detects, data, precision=precision)
+    raise click.ClickException(f"a model that is to {manifest.task} has no exams here; leave --recipe out")

@@ -13,20 +13,26 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMATS = ("paddle", "onnx", "openvino", "fp16", "bf16", "int8")
+PRECISIONS = ("fp16", "bf16", "int8")
+FORMATS = ("paddle", "onnx", "openvino", *PRECISIONS)
 MOST_PICTURES = 300
 
 
-class FormatList(click.ParamType[tuple[str, ...]]):
-    """Names of FORMATS with commas between them."""
+class NameList(click.ParamType[tuple[str, ...]]):
+    """Some of the `known` names, with commas between them."""
 
     name = "list"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names, each once. Fails for a name that is no format."""
-        names = tuple(dict.fromkeys(str(value).split(","))) if isinstance(value, str) else tuple(FORMATS)
-        if unknown := [name for name in names if name not in FORMATS]:
-            self.fail(f"{unknown[0]!r} is none of {', '.join(FORMATS)}", param, ctx)
+    def __init__(self, known: Sequence[str]) -> None:
+        self.known = known
+
+    def convert(
+        self, value: str | tuple[str, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Each name once. Fails for an unknown one."""
+        names = tuple(dict.fromkeys(value.split(","))) if isinstance(value, str) else value
+        if unknown := [name for name in names if name not in self.known]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(self.known)}", param, ctx)
         return names
 
 
@@ -40,7 +46,7 @@ TO = click.option(
 )
 WRITTEN = click.option(
     "--formats",
-    type=FormatList(),
+    type=NameList(FORMATS),
     default="paddle,onnx",
     show_default=True,
     help=f"Some of {', '.join(FORMATS)}, with commas between them.",
@@ -74,8 +80,9 @@ def finish(
     from models.artifacts import load_manifest
     from models.training.export import add_findings
 
-    metrics = examine("fp32")
-    lower = {precision: examine(precision) for precision in load_manifest(artifact).precisions}
+    manifest = load_manifest(artifact)
+    metrics = {**manifest.metrics, **examine("fp32")}
+    lower = {precision: examine(precision) for precision in manifest.precisions}
     advised = thresholds() if callable(thresholds) else thresholds
     add_findings(artifact, metrics, advised, lower)
     told = {"artifact": str(artifact), **advised, **metrics}

@@ -81,6 +81,8 @@ def add_findings(
     kept = {key: value for key, value in table.items() if key not in ("schema", "files")}
     about = dict(kept.get("precisions", {}))
     for precision, figures in (precisions or {}).items():
+        if not figures:
+            continue
         lost = {name: round(metrics[name] - value, 4) for name, value in figures.items() if name in metrics}
         about[precision] = {**about[precision], "metrics": dict(figures), "lost": lost}
     write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds, "precisions": about})

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from paddle import nn
 
 from models.artifacts import load_manifest, verify
 from models.embedder import Embedder
 from models.engine import load_program
 from models.errors import ArtifactError
-from models.manifest import EmbeddingOutput
+from models.manifest import ClassOutput, DetectionOutput, EmbeddingOutput, HashOutput, Head
+from models.training.calibration import drawn_pictures
 from models.training.checkpoint import Checkpoint, to_arrays
-from models.training.export import Origin, add_findings, export_embedder
+from models.training.export import Origin, add_findings, export_embedder, export_network
+from models.training.export_program import classifies, detects, embeds, hashes, square_input
 from models.training.recipe import EmbedderNetwork
 from models.training.train_embedder import build_embedder, embed_with, load_weights
 from tests.models.training.tiny import TINY, Run
@@ -123,3 +126,97 @@ def test_the_program_takes_any_number_of_pictures(tiny_artifact: Path) -> None:
             images = np.zeros((count, 3, 32, 32), np.float32)
             (features,) = program.run({"x": images}).values()
             assert features.shape == (count, 64)
+
+
+@pytest.fixture(scope="module")
+def every_format(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny embedder in all that is written as files."""
+    folder = tmp_path_factory.mktemp("every")
+    formats = ("paddle", "onnx", "openvino", "fp16", "int8")
+    return export_embedder(TINY, tiny_run.folder / "best.npz", folder, BARE, formats, drawn_pictures("embed", 32, 40))
+
+
+def test_every_format_is_held_to_the_eager_network(every_format: Path, pictures: list[np.ndarray]) -> None:
+    table = json.loads((every_format / "manifest.json").read_bytes())
+    assert set(table["recipe"]["made_with"]["difference_from_eager"]) == {"paddle", "onnx", "openvino"}
+    assert set(table["precisions"]) == {"fp16", "int8"}
+    for about in table["precisions"].values():
+        assert about["compared_with"] == "eager network"
+        assert 0.9 < about["agreement"]["cosine_mean"] <= 1
+    assert set(verify(every_format)) == {
+        "inference.json", "inference.pdiparams", "inference.onnx", "inference.xml", "inference.bin",
+        "inference_fp16.xml", "inference_fp16.bin", "inference_int8.xml", "inference_int8.bin",
+    }  # fmt: skip
+    assert sorted(file.name for file in every_format.iterdir()) == sorted([*verify(every_format), "manifest.json"])
+    full = Embedder(every_format, "paddle")(pictures)
+    for precision in ("fp32", "fp16", "int8"):
+        assert (Embedder(every_format, precision=precision)(pictures) * full).sum(axis=1).min() > 0.9, precision
+
+
+def test_what_fewer_bits_lose_is_written_beside_their_figures(every_format: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(every_format, tmp_path / "copy"))
+    add_findings(copy, {"drawn": 0.75}, {}, {"int8": {"drawn": 0.7}})
+    described = load_manifest(copy).precisions
+    assert described["int8"]["metrics"] == {"drawn": 0.7}
+    assert described["int8"]["lost"] == {"drawn": 0.05}
+    assert "metrics" not in described["fp16"]
+
+
+def test_a_new_export_leaves_nothing_of_the_older_one(every_format: Path, tiny_run: Run, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(every_format, tmp_path / "copy"))
+    export_embedder(TINY, tiny_run.folder / "best.npz", copy, BARE, ("onnx",))
+    assert verify(copy) == ("inference.onnx",)
+    assert sorted(file.name for file in copy.iterdir()) == ["inference.onnx", "manifest.json"]
+    assert load_manifest(copy).precisions == {}
+
+
+@pytest.mark.parametrize(
+    ("formats", "told"),
+    [(("tflite",), "no format 'tflite'"), ((), "needs an fp32 program"), (("paddle", "int8"), "onnx or openvino")],
+)
+def test_formats_that_cannot_be_are_refused_at_once(
+    tiny_run: Run, tmp_path: Path, formats: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(ArtifactError, match=told):
+        export_embedder(TINY, tiny_run.folder / "best.npz", tmp_path, BARE, formats)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Heads(nn.Layer):
+    """Two outputs of one convolution: what a detector's program looks like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2D(3, 1 + 4 * 8, 8, 8)
+
+    def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        planes = self.conv(x)
+        return nn.functional.sigmoid(planes[:, :1]), planes[:, 1:] * 1.0
+
+
+@pytest.mark.parametrize("kind", ["embed", "hash", "classify", "detect"])
+def test_any_network_goes_into_an_artifact_by_the_same_way(tmp_path: Path, kind: str) -> None:
+    paddle.seed(1)
+    flat = nn.Sequential(nn.Conv2D(3, 4, 8, 8), nn.Flatten(), nn.Linear(64, 8))
+    network, described, named = {
+        "embed": (flat, embeds(8), EmbeddingOutput("fetch_name_0", 8)),
+        "hash": (flat, hashes(8), HashOutput("fetch_name_0", 8)),
+        "classify": (
+            nn.Sequential(flat, nn.Softmax()), classifies("abcdefgh"), ClassOutput("fetch_name_0", tuple("abcdefgh"))
+        ),
+        "detect": (Heads(), detects([8], 7), DetectionOutput((Head("fetch_name_0", "fetch_name_1", 8),), 7)),
+    }[kind]  # fmt: skip
+    network.eval()
+    origin = Origin(["drawn"], {}, {}, name="mine", network="a test's", recipe={"seed": 1}, steps=4)
+    given = square_input("x", 32)
+    formats = ("paddle", "openvino", *(["int8"] if kind == "classify" else []))
+    artifact = export_network(network, described, given, tmp_path / "a", origin, formats, drawn_pictures(kind, 32, 8))
+    manifest = load_manifest(artifact)
+    assert (manifest.task, manifest.output, manifest.input) == (kind, named, given)
+    assert (manifest.name, manifest.network, manifest.recipe["seed"]) == ("mine", "a test's", 1)
+    pixels = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    expected = network(paddle.to_tensor(pixels))
+    for program in (load_program(artifact, engine=engine) for engine in ("paddle", "openvino")):
+        for spec, tensor in zip(program.outputs, expected if kind == "detect" else [expected], strict=True):
+            np.testing.assert_allclose(program.run({"x": pixels})[spec.name], tensor.numpy(), atol=1e-4)
+    assert set(manifest.precisions) == ({"int8"} if kind == "classify" else set())
