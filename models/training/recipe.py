@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,6 +210,8 @@ def _required(kind: Any) -> list[str]:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
+    if types.NoneType in typing.get_args(hint):  # `X | None`: TOML has no null, so what is there is an X
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _build(typing.cast(type[Any], hint), value, where)
     if dataclasses.is_dataclass(hint):

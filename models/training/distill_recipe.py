@@ -1,0 +1,77 @@
+"""Recipes of distillation: a student's own recipe, and what it learns from.
+
+`ssld`: from a frozen teacher and without labels (Cui et al., arXiv:2103.05959). `dml`: two networks learn from labels and
+from each other's logits. `udml`: from each other's features too, as PP-ShiTu's documents have it.
+"""
+
+from dataclasses import dataclass
+
+from models.training.metric_recipe import MetricRecipe
+from models.training.recipe import RecipeError, Teacher, load_recipe
+
+METHODS = ("ssld", "dml", "udml")
+COMPARED = ("relations", "logits")
+
+
+@dataclass(frozen=True)
+class FrozenTeacher:
+    """A network that the engine runs: an artifact or official archive, or any file that OpenVINO reads; see `Teacher`."""
+
+    model: str
+    pooled_before: str = ""  # of a file: the layer whose input is taken; a folder's own output is taken whole
+    size_px: int = 224  # of a file
+    layout: str = "NHWC"  # of a file
+
+    @property
+    def file(self) -> Teacher:
+        """The same as the embedder recipe's table."""
+        return Teacher(self.model, self.pooled_before, self.size_px, self.layout)
+
+
+@dataclass(frozen=True)
+class DistillRecipe:
+    """What a student learns from. `student` and `peer` name metric recipes; pictures, stages and exams are the student's."""
+
+    name: str
+    student: str
+    method: str
+    peer: str = ""  # dml, udml: the other network; empty: the student's own recipe
+    teacher: FrozenTeacher | None = None  # ssld
+    compare: str = (
+        "relations"  # ssld: similarities within the batch, or logits where teacher and student know the same classes
+    )
+    temperature: float = 0.1  # of the relations
+    weight: float = 1.0  # of the comparison
+    distance_weight: float = 1.0  # udml
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise RecipeError(f"'method' must be one of {', '.join(METHODS)}, not {self.method!r}")
+        if self.compare not in COMPARED:
+            raise RecipeError(f"'compare' must be one of {', '.join(COMPARED)}, not {self.compare!r}")
+        if (self.method == "ssld") != (self.teacher is not None):
+            raise RecipeError("'ssld' needs a [teacher], and the other methods have none")
+        if self.method == "ssld" and self.peer:
+            raise RecipeError("'ssld' has no 'peer'")
+
+
+@dataclass(frozen=True)
+class DistillPlan:
+    """A recipe with the recipes that it names."""
+
+    name: str
+    recipe: DistillRecipe
+    student: MetricRecipe
+    peer: MetricRecipe | None
+
+
+def load_plan(name_or_path: str) -> DistillPlan:
+    """Read a distillation recipe and those that it names. Raises RecipeError."""
+    recipe = load_recipe(name_or_path, DistillRecipe)
+    student = load_recipe(recipe.student, MetricRecipe)
+    peer = None if recipe.method == "ssld" else load_recipe(recipe.peer or recipe.student, MetricRecipe)
+    for plan in (student, peer):
+        needs_logits = recipe.method != "ssld" or recipe.compare == "logits"
+        if plan is not None and needs_logits and plan.head.kind == "none":
+            raise RecipeError(f"{recipe.name}: {plan.name} has no head, so it gives no logits to compare")
+    return DistillPlan(recipe.name, recipe, student, peer)

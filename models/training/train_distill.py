@@ -1,0 +1,167 @@
+"""Train an embedder by distillation: from a frozen teacher, or side by side with a peer. Reads like train_metric, with two."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+from paddle import nn
+
+from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.distill_recipe import DistillPlan
+from models.training.distill_teacher import open_teacher
+from models.training.errors import TrainingError
+from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
+from models.training.losses.distillation import distance_loss, dml_loss, relation_logits
+from models.training.losses.weighted import Outputs
+from models.training.metric_batches import MetricBatches, ahead
+from models.training.metric_network import Learner, MetricEmbedder
+from models.training.metric_recipe import MetricRecipe
+from models.training.processes import Group
+from models.training.schedule import MovingAverage, cosine_learning_rate
+from models.training.statistics import normalize
+from models.training.train_metric import Sheets, gather, keep_best, make_optimizer, prepare_exams
+
+SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
+
+
+class Pair(nn.Layer):
+    """The student, and beside it a peer where the method has one."""
+
+    def __init__(self, plan: DistillPlan, classes: int) -> None:
+        super().__init__()
+        self.plan = plan
+        self.student = Learner(plan.student, classes)
+        self.peer = None if plan.peer is None else Learner(plan.peer, classes)
+        if plan.recipe.method == "udml" and self.peer is not None:
+            mine, theirs = self.student.embedder.backbone_size, self.peer.embedder.backbone_size
+            if mine != theirs:
+                raise TrainingError(
+                    f"udml compares features number by number: the student has {mine}, the peer {theirs}"
+                )
+
+    def mutual(self, x: paddle.Tensor, labels: paddle.Tensor, step: int) -> dict[str, paddle.Tensor]:
+        """DML and UDML: both networks' own losses, and what draws them together."""
+        if self.peer is None:
+            raise TrainingError("mutual learning needs a peer")
+        recipe, outputs = self.plan.recipe, []
+        parts: dict[str, paddle.Tensor] = {}
+        for name, learner in (("student", self.student), ("peer", self.peer)):
+            out = outputs_of(learner, x, labels)
+            parts |= {f"{name} {loss}": value for loss, value in learner.losses(out, labels, step).items()}
+            outputs.append(out)
+        mine, theirs = outputs
+        parts["dml"] = recipe.weight * dml_loss(mine.logits, theirs.logits)
+        if recipe.method == "udml":
+            parts["distance"] = recipe.distance_weight * distance_loss(mine.backbone, theirs.backbone)
+        return parts
+
+    def taught(self, x: paddle.Tensor, labels: paddle.Tensor, vectors: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        """SSLD: the student's answers drawn towards the teacher's `vectors` (B, V). Labels only shape the batches."""
+        recipe, out = self.plan.recipe, outputs_of(self.student, x, labels)
+        if recipe.compare == "relations":
+            mine, theirs = (relation_logits(rows, recipe.temperature) for rows in (out.features, vectors))
+            return {"ssld": recipe.weight * dml_loss(mine, theirs)}
+        if out.logits is None or out.logits.shape != vectors.shape:
+            raise TrainingError(
+                f"the teacher gives {vectors.shape[1]} logits a picture, the student "
+                f"{0 if out.logits is None else out.logits.shape[1]}; compare 'relations' instead"
+            )
+        return {"ssld": recipe.weight * dml_loss(out.logits, vectors)}
+
+
+def outputs_of(learner: Learner, x: paddle.Tensor, labels: paddle.Tensor) -> Outputs:
+    """What the parts of a learner give, before its losses."""
+    backbone = learner.embedder.stopped(x)
+    features = learner.embedder.neck(backbone)
+    return Outputs(backbone, features, None if learner.head is None else learner.head(features, labels))
+
+
+def train_distill(
+    plan: DistillPlan,
+    data: Path | None,
+    out: Path,
+    report: Callable[[Progress], None],
+    prepare: Callable[[str, int, int], None],
+    *,
+    threads: int = 1,
+    stop_after: int | None = None,
+) -> Path:
+    """Run `plan` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`, the student alone.
+
+    It is a run of the student's recipe: `shitu export metric` takes it. `data` is the folder that photos and teacher are
+    relative to. Raises TrainingError, RecipeError, DatasetError, ArtifactError, EngineError.
+    """
+    keep_freed_memory()
+    group, recipe = Group.from_environment(), plan.student
+    out.mkdir(parents=True, exist_ok=True)
+    paddle.seed(recipe.seed)
+    judge = MetricEmbedder(recipe)
+    logits = plan.recipe.compare == "logits"
+    table = plan.recipe.teacher
+    teach = None if table is None else open_teacher(table, data, logits=logits, threads=threads)
+    pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
+    make = MetricBatches(recipe, pictures, group.rank, group.size)
+    paddle.seed(recipe.seed)
+    with paddle.utils.unique_name.guard():
+        pair = Pair(plan, pictures.classes)
+        optimizer = make_optimizer(pair, recipe.optimizer)
+    accelerate(pair, threads)
+    accelerate(judge, threads)
+    average = MovingAverage(pair.student.embedder, recipe.optimizer.ema_decay)
+    parts_of_run = {"pair": pair, "optimizer": optimizer, "average": average}
+    first, best = resume_run(out / "last.npz", plan, parts_of_run)
+    last = min(recipe.steps, stop_after or recipe.steps)
+    leads = group.rank == 0 and first < last
+    sheets = prepare_exams(recipe, data) if leads else Sheets()
+    log = RunLog(out, recipe.steps, first, report) if leads else None
+    with closing(ahead(make, first, last, threads)) as source, paddle.utils.unique_name.guard():
+        for step, batch in zip(range(first, last), source, strict=True):
+            if dropped(plan):  # a resumed run drops the same as an uninterrupted one
+                paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)
+            optimizer.set_lr(
+                cosine_learning_rate(step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps)
+            )
+            pair.train()
+            x, labels = paddle.to_tensor(normalize(batch.images)), paddle.to_tensor(batch.labels)
+            if teach is None:
+                parts = pair.mutual(x, labels, step)
+            else:
+                parts = pair.taught(x, labels, paddle.to_tensor(_finite(teach(batch.images))))
+            values = {name: float(part) for name, part in parts.items()}
+            require_finite(values, step)
+            sum(parts.values(), paddle.zeros([])).backward()
+            group.average_gradients(pair)
+            optimizer.step()
+            optimizer.clear_grad()
+            average.update(pair.student.embedder, step)
+            done = step + 1
+            examined = done % recipe.evaluate_every == 0 or done == last
+            if log is not None:
+                log.add(values, len(batch.labels) * group.size)
+                if examined or done % REPORT_EVERY == 0:
+                    require_numbers(pair, done)
+                    speed, exams = log.speed(), None
+                    if examined:
+                        exams, best = keep_best(recipe, average, judge, pool, sheets, done, best, out / "best.npz")
+                    log.tell(done, recipe.pictures_before(last) - recipe.pictures_before(done), speed, exams)
+                if examined or done % SAVE_EVERY == 0:
+                    save_run(out / "last.npz", plan, done, best, parts_of_run)
+            if examined:
+                group.wait(f"exam at {done}")
+    return out / "best.npz"
+
+
+def dropped(plan: DistillPlan) -> bool:
+    """Whether some network of the plan drops features at random."""
+    networks: tuple[MetricRecipe | None, ...] = (plan.student, plan.peer)
+    return any(network is not None and network.backbone.dropout > 0 for network in networks)
+
+
+def _finite(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Raises TrainingError for a teacher that answers no numbers."""
+    if not np.isfinite(vectors).all():
+        raise TrainingError("the teacher answers NaN or infinity")
+    return vectors
