@@ -23,6 +23,7 @@ from models.errors import ArtifactError
 from models.manifest import ImageInput
 from models.nets.lcnetv2 import fused
 from models.openvino_engine import import_openvino
+from models.training.chatter import chatter_on_stderr
 from models.training.precisions import PRECISIONS, add_precisions
 
 Array = NDArray[np.float32]
@@ -171,7 +172,8 @@ def write_programs(
     paddle.jit.save(serving, str(prefix), input_spec=[spec])
     onnx = folders["onnx"] / "inference.onnx"
     if {"onnx", "openvino"} & set(formats):
-        paddle2onnx.export(f"{prefix}.json", f"{prefix}.pdiparams", str(onnx), opset_version=OPSET)
+        with chatter_on_stderr():
+            paddle2onnx.export(f"{prefix}.json", f"{prefix}.pdiparams", str(onnx), opset_version=OPSET)
     if "openvino" in formats:
         network = openvino.convert_model(str(onnx))  # with batch norms folded, which reading alone leaves
         openvino.save_model(network, folders["openvino"] / "inference.xml", compress_to_fp16=False)

@@ -4,10 +4,8 @@ int8 is post-training quantisation by NNCF: ranges of activations are taken from
 al., "A White Paper on Neural Network Quantization", arXiv:2106.08295, section 3).
 """
 
-import contextlib
 import importlib.metadata
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from models.errors import EngineError
 from models.openvino_engine import import_openvino
 from models.program import STEMS
 from models.program_desc import cut_program, parse_program
+from models.training.chatter import chatter_on_stderr
 
 
 def openvino_network(folder: Path, outputs: Sequence[str] = ()) -> Any:
@@ -60,7 +59,7 @@ def save_int8(network: Any, pixels: NDArray[np.float32], name: str, folder: Path
 
     logging.getLogger("nncf").setLevel(logging.ERROR)  # else its progress fills the terminal
     samples = nncf.Dataset([{name: picture[None]} for picture in pixels])
-    with contextlib.redirect_stdout(sys.stderr):  # its progress bars; a command's own output is its figures
+    with chatter_on_stderr():
         quantised = nncf.quantize(
             network,
             samples,

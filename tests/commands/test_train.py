@@ -1,4 +1,4 @@
-"""`shitu train | export | evaluate` from the command line, on the tiny recipe."""
+"""`shitu train | evaluate` from the command line, on the tiny recipe."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from models.artifacts import load_manifest, verify
 from models.training.recipe import RECIPES_DIR
 from shitu import main
 from tests.models.programs import artifact
@@ -44,20 +43,6 @@ def test_train_stops_goes_on_and_says_what_is_next(tiny_run: Run, quick: Path, t
     assert second.output.endswith(f"{out / 'best.npz'}\nnext: shitu export embedder {quick} --run {out}\n")
 
 
-def test_export_measures_the_program_and_writes_it_down(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
-    answer = shitu("export", "embedder", quick, "--run", tiny_run.folder, "--to", tmp_path / "artifact")
-    assert answer.exit_code == 0, answer.output
-    told = json.loads(answer.stdout[answer.stdout.index("{") :])
-    assert told["artifact"] == str(tmp_path / "artifact")
-    verify(tmp_path / "artifact")
-    manifest = load_manifest(tmp_path / "artifact")
-    assert manifest.thresholds == {"similarity": told["similarity"]}
-    assert json.loads((tmp_path / "artifact" / "manifest.json").read_bytes())["metrics"] == {
-        "rendered": told["rendered"]
-    }
-    assert manifest.name == "embedder-tiny"
-
-
 def test_evaluate_prints_the_figures(tiny_artifact: Path, quick: Path, tmp_path: Path) -> None:
     answer = shitu("evaluate", "--detector", "none", "--embedder", tiny_artifact, "--embedder-recipe", quick)
     assert answer.exit_code == 0, answer.output
@@ -93,8 +78,6 @@ def test_evaluate_measures_the_detector_and_the_whole(
         (("train", "embedder", "embedder-xxl"), "no recipe 'embedder-xxl'"),
         (("train", "embedder", "embedder-s", "--threads", "1"), "needs a data folder (--data)"),
         (("train", "detector", "detector-xxl"), "no recipe 'detector-xxl'"),
-        (("export", "embedder", "embedder-tiny", "--run", "."), "there is no checkpoint"),
-        (("export", "detector", "detector-s", "--run", "."), "there is no checkpoint"),
         (("evaluate", "--embedder", "no-such-model"), "There is no model 'no-such-model'"),
     ],
 )
