@@ -1,4 +1,7 @@
-"""Batches of augmented views, made by a process of their own and decided by (seed, rank, step) alone: a resumed run sees the same ones."""
+"""Batches of augmented views, made by a process of their own and decided by (seed, step) alone: a resumed run sees the same ones.
+
+With several training processes each makes its own part of the step's batch, so that all together see what one would.
+"""
 
 import multiprocessing
 from collections import deque
@@ -15,7 +18,7 @@ from numpy.typing import NDArray
 from models.training.augment import augment
 from models.training.errors import TrainingError
 from models.training.pool import Pool, load_pool
-from models.training.recipe import EmbedderRecipe, Stage
+from models.training.recipe import EmbedderRecipe
 
 AHEAD = 3  # batches kept ready
 ENDING_S = 5.0
@@ -33,7 +36,10 @@ class Batch:
 
 
 class BatchMaker:
-    """Draws classes by the recipe's shares, some views of each, and a random change of each view (a PK sampler)."""
+    """Draws classes by the recipe's shares, some views of each, and a random change of each view (a PK sampler).
+
+    Of `world` processes, that of `rank` makes the views of its part of the step's classes.
+    """
 
     def __init__(self, recipe: EmbedderRecipe, pool: Pool, rank: int = 0, world: int = 1) -> None:
         self.recipe, self.pool, self.rank, self.world = recipe, pool, rank, world
@@ -48,26 +54,34 @@ class BatchMaker:
         self._probability = weight / weight.sum()
         drawn = int(np.count_nonzero(weight))
         for stage in recipe.stages:
-            wanted = self._classes_of(stage)
-            if not 0 < wanted <= drawn:
+            wanted = stage.batch // recipe.views_per_class
+            if not world <= wanted <= drawn:
                 raise TrainingError(
-                    f"batch {stage.batch} over {world} process(es) at {recipe.views_per_class} views a class asks for "
-                    f"{wanted} classes a step; there are {drawn}"
+                    f"batch {stage.batch} at {recipe.views_per_class} views a class asks for {wanted} classes a step; "
+                    f"there are {drawn}, for {world} process(es)"
                 )
 
     def __call__(self, step: int) -> Batch:
         """The batch of this rank at `step`."""
         recipe, pool, stage = self.recipe, self.pool, self.recipe.stage_at(step)
-        rng = np.random.default_rng([recipe.seed, self.rank, step])
-        chosen = rng.choice(len(self._members), self._classes_of(stage), replace=False, p=self._probability)
+        rng = np.random.default_rng([recipe.seed, step])
+        wanted, views = stage.batch // recipe.views_per_class, recipe.views_per_class
+        chosen = rng.choice(len(self._members), wanted, replace=False, p=self._probability)
         indices = np.concatenate([self._some_of(self._members[label], rng) for label in chosen])
-        images = np.stack([augment(pool.views[i], stage.size_px, rng, pool.backgrounds) for i in indices])
-        return Batch(
-            images, pool.labels[indices], pool.targets[indices], pool.vectors[indices], pool.has_vector[indices]
-        )
+        share = (
+            wanted // self.world * views
+        )  # classes stay together; those that can't be shared out evenly are left out
+        places = range(self.rank * share, (self.rank + 1) * share)
+        # Each view is changed by a generator of its own: nobody has to make the views of others to know his.
+        images = [
+            augment(pool.views[indices[place]], stage.size_px, self._change(step, place), pool.backgrounds)
+            for place in places
+        ]
+        mine = indices[places.start : places.stop]
+        return Batch(np.stack(images), pool.labels[mine], pool.targets[mine], pool.vectors[mine], pool.has_vector[mine])
 
-    def _classes_of(self, stage: Stage) -> int:
-        return stage.batch // self.world // self.recipe.views_per_class
+    def _change(self, step: int, place: int) -> np.random.Generator:
+        return np.random.default_rng([self.recipe.seed, step, 1 + place])  # [1, 5] and [1, 5, 0] are the same seed
 
     def _some_of(self, members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         few = len(members) < self.recipe.views_per_class

@@ -19,10 +19,11 @@ from models.training.exams import Sheet, examine, set_exams
 from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
 from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
 from models.training.pool import Pool, build_pool, load_pool
-from models.training.processes import Group
+from models.training.processes import ALONE, Group
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.statistics import normalize, settle_statistics
+from models.training.synchronised_norm import synchronise_norms
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 
@@ -52,8 +53,10 @@ class Student(nn.Layer):
         self.to_vector = nn.Linear(size, vector_size) if vector_size else None
 
 
-def losses_of(student: Student, recipe: EmbedderRecipe, batch: Batch, step: int) -> dict[str, paddle.Tensor]:
-    """The weighted parts of the loss at `step`."""
+def losses_of(
+    student: Student, recipe: EmbedderRecipe, batch: Batch, step: int, group: Group = ALONE
+) -> dict[str, paddle.Tensor]:
+    """The weighted parts of the loss at `step`; in a group, their means over its processes are those of the whole batch."""
     weights = recipe.loss
     features = student.embedder(paddle.to_tensor(normalize(batch.images)))
     embeddings = F.normalize(features, axis=1)  # (B, D)
@@ -69,10 +72,12 @@ def losses_of(student: Student, recipe: EmbedderRecipe, batch: Batch, step: int)
         target = paddle.to_tensor(batch.targets)
         parts["distill"] = weights.distill_weight * cosine_distance_loss(embeddings, target, every)
     if student.to_vector is not None:
-        known, vectors = paddle.to_tensor(batch.has_vector), paddle.to_tensor(batch.vectors)
-        parts["vector"] = weights.vector_weight * cosine_distance_loss(student.to_vector(embeddings), vectors, known)
+        known, vectors = (group.gather(paddle.to_tensor(known)) for known in (batch.has_vector, batch.vectors))
+        guessed = student.to_vector(group.gather(embeddings))  # of the whole batch: not every part has as many to tell
+        parts["vector"] = weights.vector_weight * cosine_distance_loss(guessed, vectors, known)
     if weights.triplet_weight and step >= weights.triplet_from * recipe.steps:
-        parts["triplet"] = weights.triplet_weight * triplet_angular_margin_loss(embeddings, labels)
+        everyone = group.gather(embeddings), group.gather(labels)
+        parts["triplet"] = weights.triplet_weight * triplet_angular_margin_loss(*everyone)
     return parts
 
 
@@ -107,6 +112,7 @@ def train_embedder(
         student = Student(recipe, pool.classes, pool.vectors.shape[1])
         optimizer = make_optimizer(student, recipe)
     accelerate(student, threads)
+    synchronise_norms(student, group)
     if init is not None:
         load_weights(student.embedder, init)
     average = MovingAverage(student.embedder, recipe.optimizer.ema_decay)
@@ -128,8 +134,8 @@ def train_embedder(
                 cosine_learning_rate(step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps)
             )
             student.train()
-            parts = losses_of(student, recipe, batch, step)
-            values = {name: float(part) for name, part in parts.items()}
+            parts = losses_of(student, recipe, batch, step, group)
+            values = group.mean({name: float(part) for name, part in parts.items()})
             require_finite(values, step)
             total = sum(parts.values(), paddle.zeros([]))
             total.backward()

@@ -1,4 +1,4 @@
-"""Batches: decided by (seed, rank, step) alone, drawn by share, and never waited for in vain."""
+"""Batches: decided by (seed, step) alone, shared out between processes, drawn by share, and never waited for in vain."""
 
 import multiprocessing
 import os
@@ -56,7 +56,7 @@ def until(done: Callable[[], bool], seconds: float = 20.0) -> bool:
     return done()
 
 
-def test_a_batch_is_decided_by_seed_rank_and_step_alone() -> None:
+def test_a_batch_is_decided_by_seed_and_step_alone() -> None:
     make = BatchMaker(RECIPE, POOL)
     fourth = make(3)
     make(0)
@@ -66,8 +66,6 @@ def test_a_batch_is_decided_by_seed_rank_and_step_alone() -> None:
     assert same(BatchMaker(later_end, POOL)(3), fourth)
     assert not same(make(4), fourth)
     assert not same(BatchMaker(replace(RECIPE, seed=2), POOL)(3), fourth)
-    ranks = [BatchMaker(RECIPE, POOL, rank, 2)(1) for rank in (0, 1)]
-    assert not same(*ranks)
 
 
 def test_a_batch_has_some_views_of_some_classes_at_the_stages_size() -> None:
@@ -84,8 +82,23 @@ def test_a_batch_has_some_views_of_some_classes_at_the_stages_size() -> None:
         assert set(doubled) <= {7}  # the class with a single view
 
 
-def test_processes_share_the_batch() -> None:
-    assert [len(BatchMaker(RECIPE, POOL, rank, 2)(0).labels) for rank in (0, 1)] == [4, 4]
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_processes_see_together_what_one_sees(world: int) -> None:
+    recipe = replace(RECIPE, stages=(Stage(3, 16, 8), Stage(2, 24, 12)))
+    for step in (0, 1, 4) if world != 4 else (0, 1):
+        whole = BatchMaker(recipe, POOL)(step)
+        shares = [BatchMaker(recipe, POOL, rank, world)(step) for rank in range(world)]
+        for name in ("images", "labels", "targets", "vectors", "has_vector"):
+            np.testing.assert_array_equal(np.concatenate([getattr(s, name) for s in shares]), getattr(whole, name))
+        for share in shares:
+            assert set(Counter(share.labels.tolist()).values()) == {2}
+
+
+def test_what_cannot_be_shared_out_evenly_is_left_out() -> None:
+    recipe = replace(RECIPE, stages=(Stage(1, 16, 14),))
+    whole = BatchMaker(recipe, POOL)(0)
+    shares = [BatchMaker(recipe, POOL, rank, 3)(0) for rank in range(3)]
+    np.testing.assert_array_equal(np.concatenate([share.labels for share in shares]), whole.labels[:12])
 
 
 def test_sources_are_drawn_by_their_shares() -> None:
