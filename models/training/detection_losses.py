@@ -123,6 +123,8 @@ def detection_losses(
         shares = paddle.to_tensor(weight / np.float32(max(norms["weight"], 1e-6)))
         parts["giou"] = weights.giou_weight * (giou * shares).sum()
         parts["distribution"] = weights.distribution_weight * (distribution * shares).sum()
+    elif norms["positives"]:  # another process has some: all name the same parts
+        parts |= {"giou": paddle.zeros([]), "distribution": paddle.zeros([])}
     return parts
 
 

@@ -32,6 +32,7 @@ from models.training.errors import TrainingError
 from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
 from models.training.processes import Group
 from models.training.schedule import MovingAverage
+from models.training.synchronised_norm import synchronise_norms
 
 # The face of a detector's training: what the other modules and the command line take from it.
 __all__ = [
@@ -84,6 +85,7 @@ def train_detector(
     judge = build_detector(recipe)
     accelerate(network, threads)
     accelerate(judge, threads)
+    synchronise_norms(network, group)
     begin(network, recipe, data, init)
     average = MovingAverage(network, recipe.optimizer.ema_decay)
     parts_of_run = {"network": network, "optimizer": optimizer, "average": average}
@@ -137,7 +139,7 @@ def take_step(
     if teacher is not None and step >= recipe.distill.from_share * recipe.steps:
         logits, bins = by_cell(levels)
         parts |= distillation_losses(logits, bins, teacher(images), recipe.distill, group.mean)
-    values = {name: float(part) for name, part in parts.items()}
+    values = group.mean({name: float(part) for name, part in parts.items()})
     require_finite(values, step)
     sum(parts.values(), paddle.zeros([])).backward()
     group.average_gradients(network)

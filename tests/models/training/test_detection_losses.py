@@ -1,7 +1,7 @@
 """The three losses against slow, obvious numpy, their gradients against differences, and their sum on a batch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import paddle
@@ -17,6 +17,7 @@ from models.training.detection_losses import (
     giou_loss,
     varifocal_loss,
 )
+from models.training.recipe import RecipeError
 
 Array = NDArray[np.float32]
 STRIDES = (8, 16, 32, 64)
@@ -174,3 +175,74 @@ def test_a_batch_without_any_box_only_quietens_the_scores() -> None:
     found = detection_losses(random_levels(rng, 2, 64), [none, none], 64, DetectionLoss())
     assert set(found) == {"varifocal"}
     assert float(found["varifocal"]) > 0
+
+
+def test_a_box_counts_as_it_is_sure_and_a_region_of_many_is_passed_over() -> None:
+    rng = np.random.default_rng(7)
+    levels = random_levels(rng, 1, 128)
+    own = np.array([[10, 10, 60, 70]], np.float32)
+    region = np.array([[80, 0, 128, 128]], np.float32)
+
+    def varifocal(boxes: Array, sure: list[float]) -> float:
+        found = detection_losses(levels, [boxes], 128, DetectionLoss(), [np.array(sure, np.float32)])
+        return float(found["varifocal"])
+
+    both = np.concatenate([own, region])
+    plain, passed, taught = varifocal(own, [1]), varifocal(both, [1, 0]), varifocal(both, [1, 1])
+    cells = cells_of(128, 128)
+    logits = np.concatenate([scores.numpy().reshape(-1) for scores, _ in levels])
+    bins = np.concatenate([b.numpy()[0].reshape(32, -1).T for _, b in levels])
+    found = assign(1 / (1 + np.exp(-logits)), boxes_of(cells, expected_distances(bins)), own, cells)
+    within = (cells.centres[:, 0] > 80) & ~np.isin(np.arange(len(logits)), found.cells)
+    silent = slow_varifocal(logits[within], np.zeros(within.sum(), np.float32)) / len(found.cells)
+    assert passed == pytest.approx(plain - silent, rel=1e-3)
+    assert taught != pytest.approx(passed, rel=1e-3)
+    # Half as sure: the positive cells' part of the sum is halved, the background's is not.
+    background = np.ones(len(logits), np.bool_)
+    background[found.cells] = False
+    rest = slow_varifocal(logits[background], np.zeros(background.sum(), np.float32)) / len(found.cells)
+    assert varifocal(own, [0.5]) == pytest.approx(rest + 0.5 * (plain - rest), rel=1e-3)
+
+
+def test_surer_boxes_weigh_more_among_the_boxes() -> None:
+    rng = np.random.default_rng(8)
+    levels = random_levels(rng, 1, 128)
+    own = np.array([[4, 4, 44, 60], [70, 60, 120, 124]], np.float32)
+    alone = [float(detection_losses(levels, [own[i : i + 1]], 128, DetectionLoss())["giou"]) for i in range(2)]
+    mixed = [
+        float(detection_losses(levels, [own], 128, DetectionLoss(), [np.array(sure, np.float32)])["giou"])
+        for sure in ([1, 0.01], [0.01, 1])
+    ]
+    assert mixed == pytest.approx(alone, rel=0.05)
+    assert alone[0] != pytest.approx(alone[1], rel=0.06)
+
+
+@pytest.mark.parametrize("assigner", ["simota", "atss"])
+def test_halves_of_a_batch_have_its_loss_on_average(assigner: str) -> None:
+    """Two processes: each divides by the mean of both's sums."""
+    rng = np.random.default_rng(9)
+    levels = random_levels(rng, 2, 128)
+    boxes = [random_boxes(rng, 3), np.zeros((0, 4), np.float32)]
+    plan = DetectionLoss(assigner=assigner)
+    seen: list[dict[str, float]] = []
+
+    def note(sums: Mapping[str, float]) -> dict[str, float]:
+        seen.append(dict(sums))
+        return dict(sums)
+
+    halves = [[(a[i : i + 1], b[i : i + 1]) for a, b in levels] for i in range(2)]
+    for half, own in zip(halves, boxes, strict=True):
+        detection_losses(half, [own], 128, plan, None, note)
+    both = {name: (seen[0][name] + seen[1][name]) / 2 for name in seen[0]}
+    parts = [
+        detection_losses(half, [own], 128, plan, None, lambda _: both) for half, own in zip(halves, boxes, strict=True)
+    ]
+    whole = detection_losses(levels, boxes, 128, plan)
+    assert parts[0].keys() == parts[1].keys() == whole.keys()
+    for name, value in whole.items():
+        assert (float(parts[0][name]) + float(parts[1][name])) / 2 == pytest.approx(float(value), rel=1e-4)
+
+
+def test_an_unknown_assigner_is_refused() -> None:
+    with pytest.raises(RecipeError, match="simota, atss"):
+        DetectionLoss(assigner="nearest")

@@ -74,3 +74,24 @@ def test_a_close_up_shows_the_whole_object_large(seed: int) -> None:
     (x1, y1, x2, y2) = (float(c) for c in varied.boxes[0])
     assert 0.39 * 128 <= max(x2 - x1, y2 - y1) <= 128.01
     np.testing.assert_allclose(np.clip(where_white(varied.image), 0, 128), varied.boxes[0], atol=2.5)
+
+
+def test_weights_go_with_their_boxes() -> None:
+    """Of two bodies and a region, what leaves the view takes its weight with it."""
+    image = np.full((64, 64, 3), GREY, np.uint8)
+    boxes = np.array([[0, 0, 20, 20], [40, 40, 64, 64], [0, 44, 64, 64]], np.float32)
+    picture = Picture(image, boxes, np.array([1.0, 0.5, 0.0], np.float32))
+    ratios = {1.0: 1.0, 0.5: 1.0, 0.0: 20 / 64}
+    kept: set[float] = set()
+    for seed in range(20):
+        varied = vary(picture, 128, np.random.default_rng(seed), Variation(**{**vars(CALM), "zoom": (1.0, 3.0)}))
+        assert len(varied.boxes) == len(varied.certainty)
+        for box, weight in zip(varied.boxes, varied.certainty, strict=True):
+            kept.add(float(weight))
+            inner = (box > 0).all() and (box < 128).all()
+            if inner:
+                side = (box[3] - box[1]) / (box[2] - box[0])
+                assert side / ratios[float(weight)] == pytest.approx(1, abs=0.8)
+    assert kept == set(ratios)
+    made = mosaic([picture, marked_picture(), marked_picture(), marked_picture()], 200, np.random.default_rng(2))
+    assert made.certainty.tolist() == [1.0, 0.5, 0.0, 1.0, 1.0, 1.0]

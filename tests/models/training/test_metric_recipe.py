@@ -128,14 +128,11 @@ def test_pictures_are_counted_over_stages(tmp_path: Path) -> None:
     assert recipe.steps == 5
 
 
-def test_which_losses_compare_and_which_remember(tmp_path: Path) -> None:
-    def loss(text: str) -> tuple[bool, bool]:
-        read_loss = read(tmp_path, GOOD.replace("loss.ce", text + "\nloss.ce")).loss
-        return read_loss.compares_pictures, read_loss.remembers
+def test_which_losses_are_over_pairs(tmp_path: Path) -> None:
+    def over_pairs(text: str) -> bool:
+        return read(tmp_path, GOOD.replace("loss.ce", text + "\nloss.ce")).loss.compares_pictures
 
-    assert loss("") == (False, False)
-    assert loss("loss.center = { weight = 0.1 }") == (False, True)
-    assert loss("loss.contrastive = { weight = 0.1 }") == (True, False)
-    assert loss("loss.contrastive = { weight = 0.1, memory_size = 8 }") == (True, True)
-    for name in ("triplet", "triplet_angular_margin", "supcon", "pairwise_cosface"):
-        assert loss(f"loss.{name} = {{ weight = 0.1 }}") == (True, False)
+    assert not over_pairs("")
+    assert not over_pairs("loss.center = { weight = 0.1 }")
+    for name in ("triplet", "triplet_angular_margin", "supcon", "contrastive", "pairwise_cosface"):
+        assert over_pairs(f"loss.{name} = {{ weight = 0.1 }}")

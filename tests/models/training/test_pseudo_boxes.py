@@ -8,10 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
+from models.artifacts import write_manifest
 from models.errors import ArtifactError
 from models.training.assign import cells_of
 from models.training.detection_sources import read_taught
-from models.training.pseudo_boxes import BoxTeacher
+from models.training.pseudo_boxes import BoxTeacher, open_teacher
 
 SIDE, BOTTLE, PERSON = 96, 39, 0  # 96 is no multiple of 64: the last level has a cell that hangs over
 PHOTO = np.zeros((SIDE * 2, SIDE, 3), np.uint8)  # twice as tall as the input
@@ -96,3 +97,36 @@ def test_every_fifth_photo_of_a_list_can_be_held_out(tmp_path: Path) -> None:
         for held_out in (None, True, False)
     }
     assert shades == {None: list(range(10)), True: [4, 9], False: [0, 1, 2, 3, 5, 6, 7, 8]}
+
+
+def test_an_artifacts_boxes_count_by_their_confidence(tmp_path: Path) -> None:
+    """The fixed scores of a made-up detector of one class: sure, a guess, unsure, nothing."""
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    image = ops.parameter([1, 3, 64, 64], np.float32, name="image")
+    nothing = ops.multiply(ops.reduce_sum(image, [0, 1, 2, 3], False), ops.constant(np.float32(0)))
+    outputs, heads = [], []
+    for stride in (8, 16, 32, 64):
+        side = 64 // stride
+        scores = np.zeros((1, 1, side, side), np.float32)
+        if stride == 8:
+            scores[0, 0, [1, 1, 6, 6], [1, 6, 1, 6]] = (0.8, 0.4, 0.25, 0.1)
+        distances = np.full((1, 4, 8, side * side), -50, np.float32)
+        distances[:, :, 1] = 50
+        names = [f"scores{stride}", f"distances{stride}"]
+        for name, values in zip(names, (scores, distances.reshape(1, 32, side, side)), strict=True):
+            out = ops.add(ops.constant(values), nothing)
+            out.output(0).get_tensor().set_names({name})
+            outputs.append(out)
+        heads.append({"scores": names[0], "distances": names[1], "stride": stride})
+    image.output(0).get_tensor().set_names({"image"})
+    ov.save_model(ov.Model(outputs, [image]), folder / "inference.xml", compress_to_fp16=False)
+    given = {"name": "image", "height": 64, "width": 64, "interpolation": "cubic", "mean": [0.0] * 3, "std": [1.0] * 3}
+    write_manifest(
+        folder, name="made-up", task="detect", network="none", input=given, output={"heads": heads, "reg_max": 7},
+        thresholds={}, recipe={}, data=[], metrics={}, licence="Apache-2.0",
+    )  # fmt: skip
+    taught = open_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
+    assert taught is not None
+    np.testing.assert_allclose(taught.weights, [0.8, 0.4, 0.0], atol=1e-6)
+    np.testing.assert_allclose(taught.boxes[0], [4, 4, 20, 20], atol=1e-3)

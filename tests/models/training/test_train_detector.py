@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +13,18 @@ import numpy as np
 import paddle
 import pytest
 
+from models.errors import ArtifactError
+from models.nets.lcnet import PPLCNet
 from models.training.checkpoint import Checkpoint
-from models.training.detection_data import PictureSource
+from models.training.detection_data import PictureSource, load_pool
 from models.training.detection_metrics import evaluate_detector
+from models.training.detector_distillation import Distillation
+from models.training.detector_recipe import DetectorOptimizer
 from models.training.errors import TrainingError
+from models.training.export import Origin, export_detector
 from models.training.loop import Progress
-from models.training.photos import DatasetError
+from models.training.photos import DatasetError, read_rgb
+from models.training.pseudo_boxes import BodyTeacher
 from models.training.recipe import load_recipe
 from models.training.train_detector import (
     DetectorExam,
@@ -28,7 +37,9 @@ from models.training.train_detector import (
     load_weights,
     train_detector,
 )
+from tests.models.training import several_detectors
 
+ROOT = Path(__file__).resolve().parents[3]
 TINY = load_recipe("detector-tiny", DetectorRecipe)
 # Few steps over a save, and an exam that costs nothing.
 QUICK = replace(
@@ -151,6 +162,118 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
     wider = replace(QUICK, network=replace(QUICK.network, neck_channels=24))
     with pytest.raises(TrainingError, match=r"best\.npz"):
         train_detector(wider, None, tmp_path / "third", lambda _: None, lambda *_: None, init=best)
+
+
+def test_it_learns_from_a_teachers_cells(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+    """A student with the teacher's artifact beside the labels comes nearer to it, step by step."""
+    folder, _ = run
+    export_detector(RECTANGLES, folder / "best.npz", folder / "artifact", Origin([], {}, {}), ["onnx"])
+    plan = Distillation("teacher", "run/artifact")
+    student = replace(RECTANGLES, distill=plan, stages=(DetectorStage(25, (64,), 8),), exams=(), seed=2)
+    lines: list[Progress] = []
+    data = folder.parent
+    (tmp_path / "pool").symlink_to(folder / "pool")
+    train_detector(student, data, tmp_path, lines.append, lambda *_: None, stop_after=1)
+    train_detector(student, data, tmp_path, lines.append, lambda *_: None)
+    first, last = lines[0].losses, lines[-1].losses  # of the first step; the mean of all others
+    assert last["taught distances"] < 0.9 * first["taught distances"]
+    assert last["taught scores"] < first["taught scores"]
+    assert last["giou"] < first["giou"]
+
+
+def test_it_learns_from_a_teachers_boxes(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+    """The photos without their annotations: nothing is known but what the artifact says."""
+    folder, _ = run
+    data = folder.parent
+    if not (folder / "artifact").exists():
+        export_detector(RECTANGLES, folder / "best.npz", folder / "artifact", Origin([], {}, {}), ["onnx"])
+    photos = sorted((data / "rectangles" / "images").glob("*.png"))
+    (data / "list.txt").write_text("".join(f"{p.relative_to(data)}\tbody\n" for p in photos), encoding="utf-8")
+    source = PictureSource("photos", "unmarked", file="list.txt", teacher="run/artifact")
+    teacher = BodyTeacher(folder / "artifact")
+    sure = [image for image in map(read_rgb, photos) if teacher(image) is not None]
+    student = replace(RECTANGLES, data=(source,), stages=(DetectorStage(20, (64,), 8),), exams=(), seed=2)
+    if not sure:  # a teacher so unsure teaches nothing
+        pytest.fail("the teacher is sure of no photo")
+    lines: list[Progress] = []
+    train_detector(student, data, tmp_path, lines.append, lambda *_: None, stop_after=2)
+    train_detector(student, data, tmp_path, lines.append, lambda *_: None)
+    assert len(load_pool(tmp_path / "pool").sources) == len(sure)
+    assert lines[-1].losses["giou"] < lines[0].losses["giou"]
+
+
+def test_it_goes_on_learning_from_its_own_average(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+    folder, lines = run
+    plan = Distillation("self", from_share=0.1)
+    longer = replace(RECTANGLES, distill=plan, stages=(DetectorStage(30, (64,), 10),), evaluate_every=30, seed=4)
+    (tmp_path / "pool").symlink_to(folder / "pool")
+    again: list[Progress] = []
+    best = folder / "best.npz"
+    train_detector(longer, folder.parent, tmp_path, again.append, lambda *_: None, init=best)
+    assert set(again[-1].losses) >= {"taught scores", "taught distances"}
+    assert again[-1].exams["others"]["AP50"] > max(line.exams["others"]["AP50"] for line in lines if line.exams)
+
+
+def test_the_average_forgets_with_each_cycle_and_can_be_gone_on_from(tmp_path: Path) -> None:
+    """Cycles of one step: the decay is that of the first step, a tenth, each time."""
+    for name, adopt in (("forgets", False), ("adopts", True)):
+        plan = replace(QUICK.optimizer, ema_cycle_steps=1, ema_adopt=adopt, ema_decay=0.999)
+        train(replace(QUICK, optimizer=plan, exams=()), tmp_path / name, stop_after=4)
+    weight = "head.head_cls0.weight"
+    forgets, adopts = (Checkpoint.load(tmp_path / name / "last.npz").groups for name in ("forgets", "adopts"))
+    np.testing.assert_array_equal(adopts["network"][weight], adopts["average"][weight])
+    assert np.abs(forgets["network"][weight] - forgets["average"][weight]).max() > 0
+    steady = replace(QUICK, exams=())
+    train(steady, tmp_path / "steady", stop_after=4)
+    lags = Checkpoint.load(tmp_path / "steady" / "last.npz").groups
+    np.testing.assert_array_equal(lags["network"][weight], forgets["network"][weight])
+    distances = [np.abs(groups["network"][weight] - groups["average"][weight]).max() for groups in (forgets, lags)]
+    assert distances[0] < 0.5 * distances[1]
+
+
+def test_atss_and_momentum_train_too(tmp_path: Path) -> None:
+    plan = DetectorOptimizer("momentum", 0.05, 4e-5, warmup_steps=2, warmup_from=0.1, clip_norm=0.0)
+    loss = replace(QUICK.loss, assigner="atss")
+    lines = train(replace(QUICK, optimizer=plan, loss=loss, stages=(DetectorStage(10, (96,), 4),)), tmp_path)
+    assert lines[-1].losses["varifocal"] < lines[0].losses["varifocal"]
+
+
+def test_a_classifiers_body_can_be_begun_with(tmp_path: Path) -> None:
+    paddle.seed(9)
+    classifier = PPLCNet(TINY.network.scale, class_num=5)
+    paddle.save(classifier.state_dict(), str(tmp_path / "body.pdparams"))
+    recipe = replace(QUICK, network=replace(QUICK.network, backbone="body.pdparams"), exams=())
+    still = replace(recipe, optimizer=replace(QUICK.optimizer, learning_rate=0.0, weight_decay=0.0))
+    train_detector(still, tmp_path, tmp_path / "run", lambda _: None, lambda *_: None, stop_after=1)
+    own = Checkpoint.load(tmp_path / "run" / "last.npz").groups["network"]["backbone.blocks6.1.pw_conv.conv.weight"]
+    np.testing.assert_array_equal(own, classifier.blocks6[1].pw_conv.conv.weight.numpy())
+    wider = replace(still, network=replace(still.network, scale=0.5))
+    with pytest.raises(ArtifactError, match="backbone"):
+        train_detector(wider, tmp_path, tmp_path / "other", lambda _: None, lambda *_: None)
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(tmp_path: Path) -> None:
+    several_detectors.train(tmp_path / "alone")
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
+    told = subprocess.run(
+        [*launch, "--log_dir", str(tmp_path / "logs"), several_detectors.__file__, str(tmp_path / "together")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    one, two = (Checkpoint.load(tmp_path / name / "last.npz").groups for name in ("alone", "together"))
+    for group in ("network", "average"):
+        for name, expected in one[group].items():
+            apart = np.abs(two[group][name] - expected).max() / max(1e-3, np.abs(expected).max())
+            assert apart < 0.01, f"{group} {name}"
+    logs = [(tmp_path / name / "curve.jsonl").read_text(encoding="utf-8") for name in ("alone", "together")]
+    losses = [json.loads(log.splitlines()[-1])["losses"] for log in logs]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def missing(tmp_path: Path) -> tuple[MetricRecipe, Path]:
         (lambda at: (photos(at, data=(ViewSource("list", "x", root="x", file="x.txt"),)), at), r"x\.txt"),
         (
             lambda at: (photos(at, stages=(Stage(3, 32, 64),)), at),
-            "batch 64 over 1 process.* asks for 32 classes a step",
+            "a batch of 64 .* asks for 32 classes a step",
         ),
         (lambda at: (photos(at, stop_layer=BackboneStopLayer("pool5")), at), "stop_layer: .* has no layer 'pool5'"),
         (missing, r"line 4: no file b1\.png"),
@@ -240,14 +240,6 @@ def test_what_is_missing_is_told_early(
     with pytest.raises(ModelError, match=told):
         train_metric(recipe, data, tmp_path / "run", quiet, quiet)
     assert not (tmp_path / "run" / "last.npz").exists()
-
-
-def test_a_loss_with_a_memory_wants_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.training.processes import Group
-
-    monkeypatch.setattr(Group, "from_environment", lambda: Group(0, 2))
-    with pytest.raises(TrainingError, match=r"a loss with a memory .* trains in one process"):
-        train_metric(REMEMBERS, None, tmp_path, quiet, quiet)
 
 
 def test_a_run_starts_from_another_runs_weights_and_from_no_other_networks(tiny: MetricRun, tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""What each of several processes does in the detector's test. Run by `paddle.distributed.launch` with the run's folder."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe, DetectorStage
+from models.training.recipe import load_recipe
+from models.training.train_detector import train_detector
+
+TINY = load_recipe("detector-tiny", DetectorRecipe)
+# Plain descent: AdamW divides each gradient by its own size, so weights whose gradient is rounding go anywhere.
+RECIPE = replace(
+    TINY,
+    data=(replace(TINY.data[0], count=8),),
+    exams=(),
+    stages=(DetectorStage(3, (64, 128), 8),),
+    distill=replace(TINY.distill, kind="self", from_share=0.3),
+    optimizer=DetectorOptimizer("momentum", 0.02, 1e-4, warmup_steps=1, ema_decay=0.9),
+)
+
+
+def train(out: Path) -> None:
+    """The recipe, from its first step to its last."""
+    train_detector(RECIPE, None, out, lambda _: None, lambda *_: None)
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]))
