@@ -11,7 +11,7 @@ import pytest
 from models import artifacts
 from models.artifacts import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
 from models.errors import ArtifactError
-from models.manifest import parse_manifest
+from models.manifest import ClassOutput, HashOutput, parse_manifest
 from tests.models.programs import DIM, artifact, official_archive
 
 
@@ -41,6 +41,40 @@ def test_the_digest_is_of_the_sorted_files_alone(embedder: Path) -> None:
     assert manifest.digest == hashlib.sha256(lines.encode()).hexdigest()
     shuffled = {**read(embedder), "name": "other", "files": dict(reversed(manifest.files.items()))}
     assert parse_manifest(shuffled).digest == manifest.digest
+
+
+def test_a_precision_has_the_digest_of_its_own_files(embedder: Path) -> None:
+    table = read(embedder)
+    digest = load_manifest(embedder).digest
+    table["files"] |= {"inference_int8.xml": "1" * 64, "inference_int8.bin": "2" * 64}
+    table["precisions"] = {"bf16": {"pictures": 3}, "int8": {}}
+    manifest = parse_manifest(table)
+    assert manifest.digest == manifest.digest_of("fp32") == manifest.digest_of("bf16") == digest
+    lines = "inference_int8.bin " + "2" * 64 + "\ninference_int8.xml " + "1" * 64 + "\n"
+    assert manifest.digest_of("int8") == hashlib.sha256(lines.encode()).hexdigest()
+    for precision in ("auto", "fp32", "bf16", "int8"):
+        manifest.require(precision)
+    with pytest.raises(ArtifactError, match="tiny-embed is not made for fp16, only for fp32, bf16, int8"):
+        manifest.require("fp16")
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "read_as"),
+    [
+        ("hash", {"name": "y", "bits": 64}, HashOutput("y", 64)),
+        ("classify", {"name": "y", "labels": ["cat", "dog"]}, ClassOutput("y", ("cat", "dog"))),
+    ],
+)
+def test_codes_and_classes_are_outputs_too(
+    embedder: Path, task: str, output: dict[str, Any], read_as: HashOutput | ClassOutput
+) -> None:
+    assert parse_manifest({**read(embedder), "task": task, "output": output}).output == read_as
+    for key in output:
+        with pytest.raises(ArtifactError, match=f"output lacks '{key}'"):
+            parse_manifest({**read(embedder), "task": task, "output": {k: v for k, v in output.items() if k != key}})
+    for wrong in ({**output, "bits": 0}, {**output, "labels": "cat"}):
+        with pytest.raises(ArtifactError, match=r"output"):
+            parse_manifest({**read(embedder), "task": task, "output": wrong})
 
 
 def dropped(key: str) -> Callable[[dict[str, Any]], None]:
@@ -76,6 +110,9 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (put("0" * 64, "files", "../evil"), "files"),
     (put("data", "data"), "data must be a list"),
     (put([], "recipe"), "recipe must be a table"),
+    (put({"fp32": {}}, "precisions"), "precisions has an unknown key 'fp32'"),
+    (put({"int8": {}}, "precisions"), "none of the files is for int8"),
+    (put({"bf16": 1}, "precisions"), "precisions.bf16 must be a table"),
 ]
 
 
