@@ -1,4 +1,4 @@
-"""Batches for metric learning, decided by (seed, rank, step) alone: a resumed run sees the same ones.
+"""Batches for metric learning, decided by (seed, step) alone: a resumed run sees the same ones.
 
 Pictures come from the pool, or straight from their files where a pool would fill the disk.
 """
@@ -19,6 +19,7 @@ from models.training.metric_recipe import MetricRecipe
 from models.training.metric_views import changed
 from models.training.photos import read_rgb
 from models.training.pool import Pool
+from models.training.processes import Group
 
 AHEAD = 3  # batches kept ready
 
@@ -68,56 +69,61 @@ class LabelledBatch:
 
 
 class MetricBatches:
-    """The batch of one process at each step. Raises TrainingError if the recipe asks for more classes than there are."""
+    """This process's part of the batch at each step, of which all processes together have the whole.
+
+    Raises TrainingError if the recipe asks for more classes than there are, or for fewer pictures than processes.
+    """
 
     def __init__(self, recipe: MetricRecipe, pictures: Pictures, rank: int = 0, world: int = 1) -> None:
-        self.recipe, self.pictures, self.rank, self.world = recipe, pictures, rank, world
-        self._epoch, self._order = -1, np.zeros(0, np.int64)
+        self.recipe, self.pictures, self.group = recipe, pictures, Group(rank, world)
+        self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
         if recipe.sampler.kind != "shuffle":
             self._members, self._probability = _classes(recipe, pictures)
         for stage in recipe.stages:
             self._check(stage.batch)
 
     def __call__(self, step: int) -> LabelledBatch:
-        """The batch at `step`, from 0."""
-        rng = np.random.default_rng([self.recipe.seed, self.rank, step])
+        """The part at `step`, from 0."""
         stage, pictures = self.recipe.stage_at(step), self.pictures
-        chosen = self._shuffled(step) if self.recipe.sampler.kind == "shuffle" else self._by_class(stage.batch, rng)
-        images = [
-            changed(pictures.read(int(i)), stage.size_px, rng, self.recipe.augment, pictures.backgrounds)
-            for i in chosen
-        ]
-        return LabelledBatch(np.stack(images), pictures.labels[chosen])
+        chosen = self._shuffled(step) if self.recipe.sampler.kind == "shuffle" else self._by_class(stage.batch, step)
+        mine = self.group.slice_of(len(chosen))
+        images = [self._changed(int(index), step, mine.start + place) for place, index in enumerate(chosen[mine])]
+        return LabelledBatch(np.stack(images), pictures.labels[chosen[mine]])
 
-    def _by_class(self, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        views = self.recipe.sampler.views_per_class
-        drawn = rng.choice(len(self._members), batch // self.world // views, replace=False, p=self._probability)
+    def _changed(self, index: int, step: int, place: int) -> NDArray[np.uint8]:
+        """A picture, changed by a generator of its own: nobody has to change those of others to know his."""
+        rng = np.random.default_rng([self.recipe.seed, step, 1 + place])  # [1, 5] and [1, 5, 0] are the same seed
+        size_px = self.recipe.stage_at(step).size_px
+        return changed(self.pictures.read(index), size_px, rng, self.recipe.augment, self.pictures.backgrounds)
+
+    def _by_class(self, batch: int, step: int) -> NDArray[np.int64]:
+        rng, views = np.random.default_rng([self.recipe.seed, step]), self.recipe.sampler.views_per_class
+        drawn = rng.choice(len(self._members), batch // views, replace=False, p=self._probability)
         return np.concatenate([rng.choice(m, views, replace=len(m) < views) for m in (self._members[c] for c in drawn)])
 
     def _shuffled(self, step: int) -> NDArray[np.int64]:
-        """This process's part of the epochs' permutations, read one behind the other."""
-        batch, count = self.recipe.stage_at(step).batch, len(self.pictures.labels)
-        first = self.recipe.pictures_before(step)
-        mine = range(first + self.rank, first + batch // self.world * self.world, self.world)
-        return np.array([self._in_epoch(place // count)[place % count] for place in mine])
+        """The next pictures of the epochs' permutations, read one behind the other."""
+        count, first = len(self.pictures.labels), self.recipe.pictures_before(step)
+        places = range(first, first + self.recipe.stage_at(step).batch)
+        return np.array([self._in_epoch(place // count)[place % count] for place in places])
 
     def _in_epoch(self, epoch: int) -> NDArray[np.int64]:
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.pictures.labels))
-        return self._order
+        known, order = self._epoch  # one assignment: batches are made by several threads
+        if epoch != known:
+            order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.pictures.labels))
+            self._epoch = (epoch, order)
+        return order
 
     def _check(self, batch: int) -> None:
-        sampler, share = self.recipe.sampler, batch // self.world
+        if batch < self.group.size:
+            raise TrainingError(f"a batch of {batch} gives {self.group.size} processes nothing to do")
+        sampler = self.recipe.sampler
         if sampler.kind == "shuffle":
-            if not share:
-                raise TrainingError(f"batch {batch} gives {self.world} processes nothing to do")
             return
-        wanted, there = share // sampler.views_per_class, int(np.count_nonzero(self._probability))
+        wanted, there = batch // sampler.views_per_class, int(np.count_nonzero(self._probability))
         if not 0 < wanted <= there:
             raise TrainingError(
-                f"batch {batch} over {self.world} process(es) at {sampler.views_per_class} views a class asks for "
-                f"{wanted} classes a step; there are {there}"
+                f"a batch of {batch} at {sampler.views_per_class} views a class asks for {wanted} classes a step; there are {there}"
             )
 
 
@@ -126,9 +132,8 @@ def ahead(make: MetricBatches, first: int, last: int, threads: int) -> Generator
 
     An error in making one, such as a broken picture, is raised where it would be used.
     """
-    workers = 1 if make.recipe.sampler.kind == "shuffle" else threads  # its permutation is one thread's
-    with ThreadPoolExecutor(workers) as pool:
-        kept = max(AHEAD, workers)
+    kept = max(AHEAD, threads)
+    with ThreadPoolExecutor(threads) as pool:
         waiting = deque(pool.submit(make, step) for step in range(first, min(first + kept, last)))
         try:
             for step in range(first + kept, last + kept):

@@ -10,6 +10,7 @@ from models.nets.stop_layer import StopLayerError, stop_after
 from models.training.heads import FC, ArcMargin, CircleMargin, CosMargin
 from models.training.losses.weighted import Outputs, WeightedLosses
 from models.training.metric_recipe import Backbone, Head, MetricRecipe
+from models.training.processes import ALONE, Group
 from models.training.recipe import RecipeError
 
 
@@ -42,13 +43,16 @@ class MetricEmbedder(nn.Layer):
 
 
 class Learner(nn.Layer):
-    """The embedder with what only training needs: a head over `classes`, and the losses with their memories."""
+    """The embedder with what only training needs: a head over `classes`, and the losses with their memories.
 
-    def __init__(self, recipe: MetricRecipe, classes: int) -> None:
+    Of several processes each gives its own pictures; losses over pairs, and memories, see those of all.
+    """
+
+    def __init__(self, recipe: MetricRecipe, classes: int, group: Group = ALONE) -> None:
         super().__init__()
         self.embedder = MetricEmbedder(recipe)
         self.head = build_head(recipe.head, self.embedder.size, classes)
-        self.losses = WeightedLosses(recipe.loss, classes, self.embedder.backbone_size, self.embedder.size)
+        self.losses = WeightedLosses(recipe.loss, classes, self.embedder.backbone_size, self.embedder.size, group)
 
     def forward(self, x: paddle.Tensor, labels: paddle.Tensor, step: int) -> dict[str, paddle.Tensor]:
         backbone = self.embedder.stopped(x)

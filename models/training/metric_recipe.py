@@ -181,11 +181,6 @@ class Loss:
         pairwise = (self.triplet, self.triplet_angular_margin, self.supcon, self.contrastive, self.pairwise_cosface)
         return any(loss.weight for loss in pairwise)
 
-    @property
-    def remembers(self) -> bool:
-        """Whether some loss has a state of its own."""
-        return bool(self.center.weight or (self.contrastive.weight and self.contrastive.memory_size))
-
 
 @dataclass(frozen=True)
 class Augment:

@@ -23,6 +23,7 @@ from models.training.pool import Pool, build_pool, load_pool
 from models.training.processes import Group
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.statistics import normalize, settle_statistics
+from models.training.synchronised_norm import synchronise_norms
 from models.training.train_embedder import embed_with, load_weights
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
@@ -55,8 +56,6 @@ def train_metric(
     """
     keep_freed_memory()
     group = Group.from_environment()
-    if group.size > 1 and recipe.loss.remembers:
-        raise TrainingError("a loss with a memory (contrastive with memory_size, center) trains in one process")
     out.mkdir(parents=True, exist_ok=True)
     paddle.seed(recipe.seed)
     judge = MetricEmbedder(recipe)  # first, so that a wrong stop layer costs no preparation
@@ -65,10 +64,11 @@ def train_metric(
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
-        learner = Learner(recipe, pictures.classes)
+        learner = Learner(recipe, pictures.classes, group)
         optimizer = make_optimizer(learner, recipe.optimizer)
     accelerate(learner, threads)
     accelerate(judge, threads)
+    synchronise_norms(learner, group)
     if init is not None:
         start_from(learner.embedder, init)
     average = MovingAverage(learner.embedder, recipe.optimizer.ema_decay)
@@ -86,7 +86,7 @@ def train_metric(
             )
             learner.train()
             parts = learner(paddle.to_tensor(normalize(batch.images)), paddle.to_tensor(batch.labels), step)
-            values = {name: float(part) for name, part in parts.items()}
+            values = group.mean({name: float(part) for name, part in parts.items()})
             require_finite(values, step)
             sum(parts.values(), paddle.zeros([])).backward()
             group.average_gradients(learner)

@@ -1,6 +1,6 @@
 """The sum of losses that a recipe names, each with its weight, over what the network gave."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
@@ -13,6 +13,7 @@ from models.training.losses.cross_entropy import cross_entropy
 from models.training.losses.supcon import supcon_loss
 from models.training.losses.triplets import triplet_angular_margin_loss, triplet_loss_v2
 from models.training.metric_recipe import Loss
+from models.training.processes import ALONE, Group
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,15 @@ class Outputs:
 
 
 class WeightedLosses(nn.Layer):
-    """Outputs, labels (B,) and the step from 0 -> the weighted parts by name. Its state is the losses' memories."""
+    """Outputs, labels (B,) and the step from 0 -> the weighted parts by name. Its state is the losses' memories.
 
-    def __init__(self, table: Loss, classes: int, backbone_size: int, features_size: int) -> None:
+    Of several processes each gives its own B pictures; all but the cross-entropy see the pictures of all, so memories are
+    alike everywhere, and the mean over the group is what one process would have.
+    """
+
+    def __init__(self, table: Loss, classes: int, backbone_size: int, features_size: int, group: Group = ALONE) -> None:
         super().__init__()
-        self.table = table
+        self.table, self.group = table, group
         sizes = {"backbone": backbone_size, "features": features_size}
         self.center = CenterLoss(classes, sizes[table.center.on], table.center.rate) if table.center.weight else None
         memory = table.contrastive
@@ -49,6 +54,10 @@ class WeightedLosses(nn.Layer):
         table, parts = self.table, {}
         if table.ce.weight and out.logits is not None:
             parts["ce"] = table.ce.weight * cross_entropy(out.logits, labels, table.ce.smoothing)
+        out, labels = (
+            replace(out, **{name: self.group.gather(out.named(name)) for name in self._read()}),
+            self.group.gather(labels),
+        )
         if (triplet := table.triplet).weight:
             rows = F.normalize(out.named(triplet.on), axis=1) if triplet.normalize else out.named(triplet.on)
             parts["triplet"] = triplet.weight * triplet_loss_v2(rows, labels, triplet.margin)
@@ -75,3 +84,9 @@ class WeightedLosses(nn.Layer):
         if self.center is not None:
             parts["center"] = table.center.weight * self.center(out.named(table.center.on), labels)
         return parts
+
+    def _read(self) -> set[str]:
+        """Which outputs the losses over all pictures take."""
+        table = self.table
+        losses = (table.triplet, table.triplet_angular_margin, table.supcon, table.contrastive, table.pairwise_cosface)
+        return {loss.on for loss in (*losses, table.center) if loss.weight}

@@ -37,6 +37,7 @@ from models.training.metric_recipe import (
 from models.training.recipe import Exam, RecipeError, Stage, ViewSource
 from models.training.train_embedder import embed_with, load_weights
 from models.training.train_metric import make_optimizer, start_from, train_metric
+from tests.models.training import several_metrics
 from tests.models.training.metric_tiny import QUICK, TINY, MetricRun, quiet, tiny_metric_run, with_pool
 from tests.models.training.photo_data import write_photos
 
@@ -240,6 +241,32 @@ def test_what_is_missing_is_told_early(
     with pytest.raises(ModelError, match=told):
         train_metric(recipe, data, tmp_path / "run", quiet, quiet)
     assert not (tmp_path / "run" / "last.npz").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(base: Path, tmp_path: Path) -> None:
+    """The memory and the centres, too."""
+    alone, together = (with_pool(base, tmp_path / name) for name in ("alone", "together"))
+    train_metric(several_metrics.TOGETHER, None, alone, quiet, quiet)
+    root = Path(__file__).resolve().parents[3]
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
+    told = subprocess.run(
+        [*launch, "--log_dir", str(tmp_path / "logs"), several_metrics.__file__, str(together)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    one, two = (Checkpoint.load(out / "last.npz").groups["learner"] for out in (alone, together))
+    assert one.keys() == two.keys()
+    assert one["losses.contrastive.memory.taken"] == two["losses.contrastive.memory.taken"] == 32
+    for name, array in one.items():
+        np.testing.assert_allclose(two[name], array, atol=1e-3 * max(1e-2, np.abs(array).max()), err_msg=name)
+    for mine, theirs in zip(curve(together), curve(alone), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3)
 
 
 def test_a_run_starts_from_another_runs_weights_and_from_no_other_networks(tiny: MetricRun, tmp_path: Path) -> None:
