@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from commands.export_metric import export_metric_command
 from commands.export_options import (
     CALIBRATE,
     PRECISIONS,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 @click.group()
 def export() -> None:
     """Turn the best weights of a run into an artifact folder that both engines run."""
+
+
+export.add_command(export_metric_command)
 
 
 @export.command("embedder")

@@ -32,4 +32,4 @@ def train_metric_command(
         best = train_metric(
             plan, data, folder, report, tell_preparation(), threads=threads, init=init, stop_after=stop_after
         )
-    click.echo(f"{best}")
+    click.echo(f"{best}\nnext: shitu export metric {recipe} --run {folder}")

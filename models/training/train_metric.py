@@ -13,7 +13,7 @@ from models.nets.pdparams import ParameterError, load_pdparams
 from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.errors import TrainingError
-from models.training.exams import Sheet, examine, set_exams
+from models.training.exams import Embed, Sheet, examine, set_exams
 from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
 from models.training.metric_batches import MetricBatches, Pictures, ahead, of_files, of_pool
 from models.training.metric_exams import PhotoSheet, examine_photos, photo_sheets
@@ -35,6 +35,10 @@ class Sheets:
 
     held: tuple[Sheet, ...] = ()
     read: tuple[PhotoSheet, ...] = ()
+
+    def take(self, embed: Embed, size_px: int) -> dict[str, float]:
+        """recall@1 of each exam, by name."""
+        return examine(embed, self.held) | examine_photos(embed, self.read, size_px)
 
 
 def train_metric(
@@ -150,8 +154,7 @@ def keep_best(
     judge.set_state_dict(average.values)
     if recipe.settle_pictures and pool is not None:
         settle_statistics(judge, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)
-    embed = embed_with(judge)
-    exams = examine(embed, sheets.held) | examine_photos(embed, sheets.read, recipe.deploy_px)
+    exams = sheets.take(embed_with(judge), recipe.deploy_px)
     asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
     score = float(np.mean(asked)) if asked else float(step)
     if score >= best:

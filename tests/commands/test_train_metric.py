@@ -1,10 +1,11 @@
-"""`shitu train metric` from the command line, on the tiny recipe."""
+"""`shitu train metric` and `shitu export metric` from the command line, on the tiny recipe."""
 
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from models.artifacts import load_manifest, verify
 from models.training.recipe import RECIPES_DIR
 from shitu import main
 
@@ -32,7 +33,7 @@ def quick(tmp_path: Path) -> Path:
     return path
 
 
-def test_train_stops_goes_on_and_names_the_weights(quick: Path, tmp_path: Path) -> None:
+def test_train_stops_goes_on_and_is_exported(quick: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = shitu("train", "metric", quick, "--out", out, "--threads", 1, "--stop-after", 3)
     assert first.exit_code == 0, first.output
@@ -42,8 +43,14 @@ def test_train_stops_goes_on_and_names_the_weights(quick: Path, tmp_path: Path) 
     assert second.exit_code == 0, second.output
     assert "step 3/4" not in second.output
     assert '{"rendered": ' in second.output
-    assert str(out / "best.npz") in second.output
-    assert (out / "best.npz").is_file()
+    assert second.output.endswith(f"{out / 'best.npz'}\nnext: shitu export metric {quick} --run {out}\n")
+    exported = shitu("export", "metric", quick, "--run", out)
+    assert exported.exit_code == 0, exported.output
+    verify(out / "artifact")
+    manifest = load_manifest(out / "artifact")
+    assert (manifest.name, manifest.task, manifest.output.dim) == ("metric-tiny", "embed", 64)
+    assert manifest.network == "PPLCNetV2 x0.5, bnneck neck"
+    assert set(manifest.metrics) == {"rendered"}
 
 
 @pytest.mark.parametrize(

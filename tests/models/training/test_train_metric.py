@@ -15,11 +15,14 @@ import numpy as np
 import paddle
 import pytest
 
+from models.artifacts import load_manifest
 from models.errors import ModelError
 from models.nets.lcnetv2 import fused
 from models.training.checkpoint import Checkpoint
 from models.training.errors import TrainingError
 from models.training.exams import examine, set_exams
+from models.training.export_metric import examine_metric, export_metric
+from models.training.export_program import Origin
 from models.training.loop import Progress
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import (
@@ -110,6 +113,14 @@ def test_a_run_leaves_its_figures_and_the_best_weights(tiny: MetricRun) -> None:
     exams = examine(embed_with(fused(embedder)), set_exams(TINY.pictures, None, TINY.deploy_px))
     expected = Checkpoint.load(tiny.folder / "best.npz").progress["exams"]["rendered"]
     assert exams["rendered"] == pytest.approx(expected, abs=0.03)
+
+
+def test_the_artifact_takes_the_exams_as_the_network_did(tiny: MetricRun, tmp_path: Path) -> None:
+    export_metric(TINY, tiny.folder / "best.npz", tmp_path / "artifact", Origin(["drawn"], {}, {}), ("onnx",))
+    figures = examine_metric(tmp_path / "artifact", TINY, None)
+    expected = Checkpoint.load(tiny.folder / "best.npz").progress["exams"]["rendered"]
+    assert figures["rendered"] == pytest.approx(expected, abs=0.03)
+    assert load_manifest(tmp_path / "artifact").network == "PPLCNetV2 x0.5, bnneck neck"
 
 
 def test_a_run_that_left_off_goes_on_with_the_same_numbers(uninterrupted: Path, base: Path, tmp_path: Path) -> None:
