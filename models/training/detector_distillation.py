@@ -34,7 +34,7 @@ class Distillation:
 
     kind: str = ""  # "teacher": a frozen one; "self": the moving average of its own weights; "": nobody
     teacher: str = ""  # a detector artifact or official archive, below the data folder or by name
-    score_weight: float = 1.0
+    score_weight: float = 0.25
     distribution_weight: float = 0.05
     temperature: float = 10.0
     from_share: float = 0.0  # of all steps, after which it begins: an average is worth imitating only later

@@ -15,6 +15,7 @@ RECIPE = replace(
     data=(replace(TINY.data[0], count=8),),
     exams=(),
     stages=(DetectorStage(3, (64, 128), 8),),
+    loss=replace(TINY.loss, assigner="atss"),
     distill=replace(TINY.distill, kind="self", from_share=0.3),
     optimizer=DetectorOptimizer("momentum", 0.02, 1e-4, warmup_steps=1, ema_decay=0.9),
 )
