@@ -8,6 +8,7 @@
       UnsupportedMediaType       unsupported_media_type     415
       BodyTooLarge               body_too_large             413
       TooManyFiles               too_many_files             413
+      UploadTooSlow              upload_too_slow            408, retryable
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists
@@ -120,6 +121,15 @@ class TooManyFiles(ServiceError):
     code = "too_many_files"
     title = "Too many files"
     http_status = 413
+
+
+class UploadTooSlow(ServiceError):
+    """The request did not arrive within the time that an upload may take."""
+
+    code = "upload_too_slow"
+    title = "Upload too slow"
+    http_status = 408
+    retryable = True
 
 
 class RouteNotFound(ServiceError):

@@ -21,7 +21,7 @@ from redis.commands.core import Script
 
 from infra import ledger_scripts as scripts
 from infra.deliveries import Deliveries, Delivery
-from infra.errors import InvalidCursor, JobExpired, JobFinished, JobNotFound, JobPoisoned
+from infra.errors import InvalidCursor, JobExpired, JobFinished, JobNotFound, JobPoisoned, UploadTooSlow
 from infra.job_records import (
     JOB_ID,
     PREFIXES,
@@ -37,6 +37,7 @@ from infra.job_records import (
     parse_event,
     parse_job,
 )
+from infra.ledger_scripts import PHOTOS_PREFIX
 from infra.presence import Presence
 from infra.redis_client import connect
 from infra.settings import JobSettings, Settings, WebhookSettings
@@ -97,10 +98,24 @@ class JobLedger:
     # A job's life.
 
     def create(self, kind: str, request: dict[str, Any], webhook_url: str | None = None) -> Job:
-        """Accepts a job: once this returns it will not be lost. `kind` is "recognition" or "enrollment"."""
+        """Accepts a job: once this returns it will not be lost. `kind` is "recognition" or "enrollment".
+
+        The photo of a recognition is kept from now on until the job is retired (infra.photos). Raises UploadTooSlow if
+        it was removed before: it was uploaded longer ago than anybody waits for.
+        """
         job_id = new_id(PREFIXES[kind], self._now() if self._now else system_time.time())
         deadline_s = self._settings.queued_deadline_s
-        flat: list[str] = self._run(self._create, job_id, kind, json.dumps(request), webhook_url or "", deadline_s)
+        photo = str(request.get("image", {}).get("key", ""))
+        args = (
+            kind,
+            json.dumps(request),
+            webhook_url or "",
+            deadline_s,
+            photo if photo.startswith(PHOTOS_PREFIX) else "",
+        )
+        flat: list[str] = self._run(self._create, job_id, *args)
+        if not flat:
+            raise UploadTooSlow("The photo took too long to arrive and is not kept any more; send it again.")
         return parse_job(dict(zip(flat[::2], flat[1::2], strict=True)))
 
     def get(self, job_id: str) -> Job:

@@ -14,6 +14,7 @@ Keys in Redis:
     shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
     shitu:workers, :consumed   hash    who is ready, and when a queue last moved
+    shitu:photo:{key} and shitu:photos:*       which jobs name a stored photo: infra.photos
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ TOTALS = "shitu:jobs:totals"
 DUE = "shitu:deliveries:due"
 WORKERS = "shitu:workers"
 CONSUMED = "shitu:consumed"
+PHOTOS_IDLE = "shitu:photos:idle"
+PHOTOS_LEAVING = "shitu:photos:leaving"
+PHOTOS_LEFT = "shitu:photos:left"
+PHOTOS_PREFIX = "photos/"  # in the object store
 
 
 def job_key(job_id: str) -> str:
@@ -47,8 +52,13 @@ def delivery_key(delivery_id: str) -> str:
     return f"shitu:delivery:{delivery_id}"
 
 
+def photo_key(digest: str) -> str:
+    """The object's key of a photo with this SHA-256."""
+    return f"{PHOTOS_PREFIX}{digest[:2]}/{digest}"
+
+
 # The ledger's clock is an argument in tests and the Redis server's own otherwise: one clock for all machines.
-_CLOCK = """
+CLOCK = """
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
@@ -59,7 +69,7 @@ local function seconds(value) return string.format('%.6f', value) end
 
 # KEYS and the first five ARGV are the same for every job script.
 _JOB = (
-    _CLOCK
+    CLOCK
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -104,10 +114,17 @@ end
 """
 )
 
+# A photo on its way out is not to be had any more: infra.photos.
 CREATE = (
     _JOB
     + """
 if not status then
+  local photo = ARGV[10]
+  if photo ~= '' then
+    if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end
+    redis.call('SADD', 'shitu:photo:' .. photo, id)
+    redis.call('HSET', job, 'photo', photo)
+  end
   redis.call('HSET', job, 'id', id, 'kind', ARGV[6], 'request', ARGV[7], 'created_at', seconds(now),
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
@@ -254,6 +271,11 @@ if delivery then
   end
   redis.call('DEL', key, key .. ':log')
 end
+local photo = get('photo')
+if photo then
+  redis.call('SREM', 'shitu:photo:' .. photo, id)
+  redis.call('ZADD', 'shitu:photos:idle', 'GT', seconds(now), photo)
+end
 redis.call('SET', 'shitu:tombstone:' .. id, get('kind') or '', 'PX', math.floor(tombstone_s * 1000))
 redis.call('DEL', job, events)
 redis.call('ZREM', finished, id)
@@ -263,7 +285,7 @@ return 1
 
 # The due ids, each hidden for a while, so that several keepers do not hand out the same one.
 CLAIM_DUE = (
-    _CLOCK
+    CLOCK
     + """
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', seconds(now), 'LIMIT', 0, tonumber(ARGV[3]))
 for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], seconds(now + tonumber(ARGV[2])), id) end
@@ -272,7 +294,7 @@ return ids
 )
 
 TAKE = (
-    _CLOCK
+    CLOCK
     + """
 local key, due = KEYS[1], KEYS[2]
 local function get(field) return redis.call('HGET', key, field) end
@@ -290,7 +312,7 @@ return redis.call('HGETALL', key)
 
 # ARGV: now, token, the new status (pending: try again after delay_s), delay_s, HTTP status or '', error or ''.
 RECORD = (
-    _CLOCK
+    CLOCK
     + """
 local key, due, log = KEYS[1], KEYS[2], KEYS[3]
 local token, status, delay_s, http_status, problem = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
@@ -317,7 +339,7 @@ return 1
 )
 
 REPLAY_DELIVERY = (
-    _CLOCK
+    CLOCK
     + """
 local key, due = KEYS[1], KEYS[2]
 local id = redis.call('HGET', key, 'id')

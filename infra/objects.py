@@ -68,9 +68,14 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
+def image_digest(image_bytes: bytes) -> str:
+    """The SHA-256 of a picture's content."""
+    return hashlib.sha256(image_bytes).hexdigest()
+
+
 def image_key(image_bytes: bytes) -> str:
-    """`images/ab/abcd…`: the SHA-256 of the content, so that one picture is kept once; sharded for folders' sake."""
-    digest = hashlib.sha256(image_bytes).hexdigest()
+    """`images/ab/abcd…`: the hash of the content, so that one picture is kept once; sharded for folders' sake."""
+    digest = image_digest(image_bytes)
     return f"images/{digest[:2]}/{digest}"
 
 

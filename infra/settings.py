@@ -94,6 +94,7 @@ class WebSettings:
     threads: Count = 32  # an open event stream holds one
     max_body_bytes: Count = 64 * 1024 * 1024
     max_files: Count = 100
+    upload_timeout_s: Seconds = 60.0  # a request that has not arrived whole by then is cut off
     max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0  # the most that `Prefer: wait=n` gets
     url_timeout_s: Seconds = 10.0
     allow_private_urls: bool = False
@@ -129,6 +130,7 @@ class JobSettings:
     queued_deadline_s: Seconds = 60.0  # longer than the usual wait: then a queued job is published again
     max_attempts: Count = 3
     retention_s: Seconds = 86_400.0
+    keep_photos: bool = False  # when their jobs' records go
     tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
     sweep_interval_s: Seconds = 2.0
 

@@ -13,6 +13,7 @@ from infra.errors import ConfigurationError
 from infra.galleries import GalleryLock, GalleryStore
 from infra.jobs import JobLedger
 from infra.objects import open_store
+from infra.photos import Photos
 from infra.queue import Queue, make_celery
 from infra.redis_client import connect
 from infra.settings import Settings, load_settings
@@ -65,6 +66,7 @@ def open_services(settings: Settings) -> Services:
         redis=client,
         ledger=JobLedger(client, settings.jobs, settings.webhooks),
         objects=objects,
+        photos=Photos(client, objects),
         galleries=galleries,
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),

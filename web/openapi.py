@@ -25,7 +25,15 @@ Errors = tuple[type[ServiceError], ...]
 EVERYWHERE: Errors = (ServiceError, e.RedisUnavailable, e.StorageUnavailable)
 BODY: Errors = (e.InvalidRequest, e.BodyTooLarge, e.UnsupportedMediaType)
 WEBHOOK: Errors = (e.InvalidUrl, e.AddressForbidden, e.FetchFailed, e.FetchTimeout)
-UPLOAD: Errors = (*BODY, e.TooManyFiles, e.RejectedImage, e.InvalidOptions, *WEBHOOK, e.GalleryNotFound)
+UPLOAD: Errors = (
+    *BODY,
+    e.UploadTooSlow,
+    e.TooManyFiles,
+    e.RejectedImage,
+    e.InvalidOptions,
+    *WEBHOOK,
+    e.GalleryNotFound,
+)
 JOB: Errors = (e.JobNotFound, e.JobExpired)
 GALLERY: Errors = (e.GalleryNotFound, e.InvalidGalleryName, e.GalleryCorrupt)
 WRITE: Errors = (*GALLERY, e.GalleryBusy)

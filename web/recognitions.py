@@ -22,7 +22,7 @@ def create() -> Response:
     service = services()
     sent = read_recognition(service.settings)
     service.galleries.manifest(sent.gallery)
-    image_key = service.objects.put_image(sent.upload.data)
+    image_key = service.photos.keep(sent.upload.data)
     image = {
         "key": image_key,
         "name": sent.upload.name,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from infra.galleries import GalleryStore
     from infra.jobs import JobLedger
     from infra.objects import ObjectStore
+    from infra.photos import Photos
     from infra.queue import Queue
     from infra.settings import Settings
     from web.item_lookup import ItemLookup
@@ -29,6 +30,7 @@ class Services:
     redis: redis.Redis
     ledger: JobLedger
     objects: ObjectStore
+    photos: Photos
     galleries: GalleryStore
     items: ItemLookup
     queue: Queue

@@ -1,5 +1,7 @@
 """`python -m worker.keeper`: repairs what the queue lost, wakes due webhooks, ends retention, proves that queues move.
 
+Photos that no job names any more are deleted beside the rounds, by worker.photo_keeper.
+
 Any number may run: each round belongs to the one that holds the leader lock, and each step of the ledger is safe to do
 twice anyway. A Redis outage costs rounds, never the process.
 """
@@ -18,10 +20,13 @@ from typing import TYPE_CHECKING
 import redis
 
 from infra.jobs import open_ledger
+from infra.objects import open_store
+from infra.photos import Photos
 from infra.queue import Queue, make_celery
 from infra.redis_client import connect
 from infra.settings import load_settings
 from infra.telemetry import SWEPT, configure_logging
+from worker.photo_keeper import PhotoKeeper
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -115,7 +120,12 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
-    keeper = Keeper(settings, connect(settings.redis_url), open_ledger(settings), Queue(make_celery(settings)))
+    client = connect(settings.redis_url)
+    keeper = Keeper(settings, client, open_ledger(settings), Queue(make_celery(settings)))
+    photos = PhotoKeeper(settings.jobs, Photos(client, open_store(settings.objects, settings.data_dir)))
+    beside = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
+    if not settings.jobs.keep_photos:
+        beside.start()
     log.info("keeper started")
     keeper.run(stop)
     log.info("keeper stopped")

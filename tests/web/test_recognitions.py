@@ -68,6 +68,7 @@ def test_a_form_is_accepted_kept_and_queued(client: FlaskClient, service: Servic
     assert kept.webhook is not None
     assert kept.webhook.url == "https://93.184.216.34/hook"
     image = kept.request["image"]
+    assert image["key"].startswith("photos/")
     assert service.objects.get(image["key"]) == picture()
     assert image == {"key": image["key"], "name": "shelf.jpg", "width": 96, "height": 64, "format": "JPEG"}
     assert service.redis.llen("recognize") == 1

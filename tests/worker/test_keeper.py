@@ -18,6 +18,8 @@ import redis
 
 from infra.job_records import JobStatus
 from infra.jobs import JobLedger
+from infra.objects import open_store
+from infra.photos import Photos
 from infra.redis_client import connect
 from infra.redis_server import RedisServer
 from infra.settings import JobSettings, Settings, load_settings
@@ -118,7 +120,7 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def test_the_process_survives_an_outage_and_stops_on_sigterm(own_server: RedisServer, tmp_path: Path) -> None:
-    jobs = JobSettings(lease_s=0.2, sweep_interval_s=0.1)
+    jobs = JobSettings(lease_s=0.2, sweep_interval_s=0.1, retention_s=0.2)
     settings: Settings = dataclasses.replace(
         load_settings({"SHITU_DATA_DIR": str(tmp_path)}), redis_url=own_server.url, jobs=jobs
     )
@@ -136,6 +138,12 @@ def test_the_process_survives_an_outage_and_stops_on_sigterm(own_server: RedisSe
         job_id = ledger.create("recognition", REQUEST).id
         assert ledger.start(job_id) is not None
         wait_for(lambda: ledger.get(job_id).status is JobStatus.QUEUED, 20)  # swept after the outage
+        store = open_store(settings.objects, settings.data_dir)
+        photo = Photos(client, store).keep(b"photo")
+        with_photo = ledger.create("recognition", {**REQUEST, "image": {"key": photo}}).id
+        client.zadd("shitu:photos:idle", {photo: 0})  # uploaded long ago
+        ledger.cancel(with_photo)  # that ends it; its retention passes
+        wait_for(lambda: not store.exists(photo), 20)
         assert child.poll() is None
         child.send_signal(signal.SIGTERM)
         assert child.wait(20) == 0
