@@ -32,7 +32,7 @@ LICENCE = "Apache-2.0"
 FORMATS = {"paddle": "paddle", "onnx": "openvino", "openvino": "openvino"}  # format -> the engine that runs it
 DEFAULT_FORMATS = ("paddle", "onnx")
 TOLERANCE = 1e-3  # of the largest output, between the eager network and each program
-OPSET = 13
+OPSET = 14  # the first with hard-swish as one operator: in two it made the detector 2.7 times slower on OpenVINO
 BATCH = 3
 
 

@@ -19,6 +19,7 @@ from models.training.calibration import drawn_pictures
 from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.export import Origin, add_findings, export_embedder, export_network
 from models.training.export_program import classifies, detects, embeds, hashes, square_input
+from models.training.quantize import openvino_network
 from models.training.recipe import EmbedderNetwork
 from models.training.train_embedder import build_embedder, embed_with, load_weights
 from tests.models.training.tiny import TINY, Run
@@ -98,6 +99,8 @@ def test_the_first_version_of_the_embedder_exports_too(tmp_path: Path, pictures:
     Checkpoint({"embedder": to_arrays(network.state_dict())}, {"step": 7}).save(tmp_path / "best.npz")
     artifact = export_embedder(recipe, tmp_path / "best.npz", tmp_path / "artifact", BARE)
     assert load_manifest(artifact).network == "PPLCNet_ShiTu x0.25"
+    operators = [op.get_type_name() for op in openvino_network(artifact).get_ops()]
+    assert operators.count("HSwish") == 28  # each one operator, which convolutions absorb: two would be far slower
     answers = [Embedder(artifact, engine)(pictures) for engine in ("openvino", "paddle")]
     assert answers[0].shape == (3, 16)
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
