@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.training.metrics import leave_one_out_recall_at_1, recall_at_1
 from models.training.photos import DatasetError, held_out, read_rgb
 from models.training.pool import fit, on_grey, product_views
-from models.training.readers.lists import read_list
+from models.training.readers.labelled import read_photos
 from models.training.recipe import EmbedderRecipe, Exam
 from models.training.teachers import PooledFeatures, colour_histogram, unit_rows
 
@@ -89,11 +89,11 @@ def _on_colour(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
 
 
 def _photos(exam: Exam, data: Path, size_px: int) -> Sheet:
-    photos = read_list(data / exam.root, exam.file, exam.delimiter)
+    photos = read_photos(data / exam.root, exam.file, exam.delimiter)
     if exam.kind == "held_out":
         kept = held_out(photos)
         photos = [photo for photo in photos if photo.label in kept]
-    searched = read_list(data / exam.root, exam.gallery_file, exam.delimiter) if exam.gallery_file else []
+    searched = read_photos(data / exam.root, exam.gallery_file, exam.delimiter) if exam.gallery_file else []
     if not searched and len(photos) == len({photo.label for photo in photos}):
         raise DatasetError(f"the exam {exam.name!r} has no label with two photos, so nothing can be asked")
     names = {name: number for number, name in enumerate(sorted({photo.label for photo in [*photos, *searched]}))}

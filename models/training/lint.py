@@ -4,24 +4,18 @@ Errors are what training would stop at or learn wrongly from; warnings what is s
 """
 
 import contextlib
-import hashlib
 import json
-import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from models.errors import ImageError
-from models.image import decode
-from models.training.photos import MOST_PIXELS, DatasetError, Photo
+from models.training.photos import DatasetError, Photo
 from models.training.readers.boxes import BoxedPhoto, empty
 from models.training.readers.coco import parse_coco
 from models.training.readers.folders import parse_folders
 from models.training.readers.lists import parse_list, split_line
+from models.training.readers.pictures import PictureFile, Progress, look_at
 from models.training.readers.sop import is_header, parse_sop
 from models.training.readers.text import read_lines
 from models.training.readers.voc import parse_voc
@@ -29,7 +23,6 @@ from models.training.readers.voc import parse_voc
 KINDS = ("list", "folders", "sop", "coco", "voc")
 DELIMITERS = ("\t", ", ", ",", ";", "|", " ")  # in the order in which they are tried
 BEYOND_PX = 1.0  # annotation tools round; a box further out than this is wrong
-Progress = Callable[[str, int, int], None]  # what, done, of
 
 
 @dataclass(frozen=True)
@@ -66,15 +59,6 @@ class Report:
     def errors(self) -> int:
         """How many findings are errors."""
         return sum(finding.level == "error" for finding in self.findings)
-
-
-@dataclass(frozen=True)
-class _File:
-    """A picture file as it is: its content's digest and its size, or why it can't be read."""
-
-    digest: str
-    size: tuple[int, int]  # width, height
-    fault: str
 
 
 def lint(
@@ -131,32 +115,6 @@ def delimiter_of(lines: Sequence[str], root: Path) -> str:
     return max(DELIMITERS, key=score)  # the first of equals
 
 
-def look_at(paths: Iterable[Path], progress: Progress | None = None, threads: int = 4) -> dict[Path, _File]:
-    """Decode every picture, `threads` at a time."""
-    wanted = sorted(paths)
-    found: dict[Path, _File] = {}
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is MOST_PIXELS
-        for path, file in zip(wanted, pool.map(_look, wanted), strict=True):
-            found[path] = file
-            if progress is not None:
-                progress("pictures", len(found), len(wanted))
-    return found
-
-
-def _look(path: Path) -> _File:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return _File("", (0, 0), f"can't be read: {error.strerror}")
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        height, width = decode(data, max_pixels=MOST_PIXELS, min_side_px=1).shape[:2]
-    except ImageError as error:
-        return _File(digest, (0, 0), error.detail)
-    return _File(digest, (width, height), "")
-
-
 def _parse(path: Path, kind: str, layout: Layout) -> tuple[list[Photo], list[BoxedPhoto], list[str]]:
     root = layout.root or (path if path.is_dir() else path.parent)
     file = str(path.resolve())
@@ -186,7 +144,7 @@ def _images_of(path: Path, root: Path) -> str:
     return "images"
 
 
-def _about_labels(photos: Sequence[tuple[str, Photo]], files: dict[Path, _File]) -> list[Finding]:
+def _about_labels(photos: Sequence[tuple[str, Photo]], files: dict[Path, PictureFile]) -> list[Finding]:
     """The same picture under two labels or twice, and labels with one picture."""
     findings = []
     same: dict[str, list[tuple[str, Photo]]] = defaultdict(list)
@@ -207,7 +165,7 @@ def _about_labels(photos: Sequence[tuple[str, Photo]], files: dict[Path, _File])
     return findings
 
 
-def _about_boxes(place: str, photo: BoxedPhoto, file: _File) -> list[Finding]:
+def _about_boxes(place: str, photo: BoxedPhoto, file: PictureFile) -> list[Finding]:
     findings = []
     for box in photo.boxes[empty(photo.boxes)]:
         findings.append(Finding("error", place, f"the box {_told(box)} is empty"))

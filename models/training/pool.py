@@ -22,7 +22,8 @@ from models.training.designs import design_product
 from models.training.errors import TrainingError
 from models.training.photos import DatasetError, Photo, held_out, read_rgb
 from models.training.products import render_product
-from models.training.readers.lists import read_list
+from models.training.readers.labelled import read_photos
+from models.training.readers.pictures import require_pictures
 from models.training.recipe import EmbedderRecipe, ViewSource, as_table
 from models.training.teachers import teacher_targets, unit_rows
 
@@ -67,6 +68,8 @@ def build_pool(recipe: EmbedderRecipe, data: Path | None, folder: Path, progress
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     total = sum(_count(source, data) for source in recipe.data)
+    listed = [source for source in recipe.data if source.kind == "list"]
+    require_pictures([photo.path for source in listed for photo in training_photos(source, data)], progress, processes)
     size = recipe.pool_px
     views = np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, (total, size, size, 4))
     labels, sources = np.zeros(total, np.int64), np.zeros(total, np.int64)
@@ -126,7 +129,7 @@ def training_photos(source: ViewSource, data: Path | None) -> list[Photo]:
     """The photos of a list source that may be trained on."""
     if data is None:
         raise DatasetError(f"the recipe's source {source.name!r} needs a data folder (--data)")
-    photos = read_list(data / source.root, source.file, source.delimiter)
+    photos = read_photos(data / source.root, source.file, source.delimiter)
     hidden = held_out(photos) if source.holdout else set()
     return [photo for photo in photos if photo.label not in hidden]
 

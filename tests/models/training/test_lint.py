@@ -174,7 +174,7 @@ def test_voc(tmp_path: Path) -> None:
 def test_progress_counts_every_picture(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     lint([shop(tmp_path, GOOD)], progress=lambda *line: seen.append(line))
-    assert seen == [("pictures", done, 4) for done in range(1, 5)]
+    assert seen == [("pictures looked at", done, 4) for done in range(1, 5)]
 
 
 def test_nothing_has_no_kind(tmp_path: Path) -> None:

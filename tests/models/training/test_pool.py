@@ -12,6 +12,7 @@ from models.training.photos import DatasetError
 from models.training.pool import Pool, build_pool, fit, load_pool, on_grey, product_views
 from models.training.recipe import EmbedderRecipe, Stage, Teacher, ViewSource
 from tests.models.training.photo_data import COLOURS, write_photos
+from tests.models.training.readers.pictures import write_picture
 from tests.models.training.test_teachers import teacher_file
 
 DRAWN = ViewSource("rendered", "drawn", products=2, views=3, first_seed=10)
@@ -155,3 +156,24 @@ def test_a_cut_out_on_grey_and_in_a_square() -> None:
     assert seen[1, 1].tolist() == [235, 235, 235]
     assert seen[1, 0, 0] == pytest.approx((100 * 127 + 235 * 128) / 255, abs=1)
     assert fit(np.zeros((30, 10, 3), np.uint8), 12).shape == (12, 12, 3)
+
+
+def test_all_broken_photos_are_named_before_a_view_is_made(tmp_path: Path) -> None:
+    write_photos(tmp_path)
+    for name in ("a0", "e1", "b0"):  # `b` is held out: nobody trains on it
+        (tmp_path / "shop" / f"{name}.png").write_bytes(b"broken")
+    seen: list[str] = []
+    with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*a0\.png: .*e1\.png: ") as error:
+        build_pool(RECIPE, tmp_path, tmp_path / "pool", lambda what, _done, _of: seen.append(what))
+    assert "b0.png" not in error.value.detail
+    assert set(seen) == {"pictures looked at"}
+
+
+def test_folders_of_labels_need_no_list(tmp_path: Path) -> None:
+    for label in "xy":
+        for number in range(2):
+            write_picture(tmp_path / "shelf" / label / f"{number}.png", number)
+    recipe = replace(RECIPE, data=(ViewSource("list", "shelf", root="shelf", crops=2),))
+    build_pool(recipe, tmp_path, tmp_path / "pool", quiet)
+    pool = load_pool(tmp_path / "pool")
+    assert pool.labels.tolist() == [0] * 4 + [1] * 4

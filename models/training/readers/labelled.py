@@ -1,0 +1,21 @@
+"""Labelled photos of any format, told from what is there: the one call for trainers and exams."""
+
+from pathlib import Path
+
+from models.training.photos import Photo
+from models.training.readers.folders import read_folders
+from models.training.readers.lists import read_list
+from models.training.readers.sop import is_header, read_sop
+from models.training.readers.text import read_lines
+
+
+def read_photos(root: Path, file: str, delimiter: str = "\t") -> list[Photo]:
+    """The photos below `root` that `file` lists; without a file, those of the folders of labels there.
+
+    A file that begins as Stanford Online Products' do is read as theirs. Raises DatasetError naming every fault.
+    """
+    if not file:
+        return read_folders(root)
+    if any(map(is_header, read_lines(root / file)[:1])):
+        return read_sop(root, file)
+    return read_list(root, file, delimiter)
