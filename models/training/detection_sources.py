@@ -43,6 +43,7 @@ class PictureSource:
     # rendered and cutouts: how many scenes
     count: int = 0
     first_seed: int = 0
+    bare: float = 0.0  # rendered: share of the scenes that hold clutter and no product
     # voc: annotations/*.xml in it, beside the folder `images`; else: the folder that `file` is in
     root: str = ""
     file: str = ""  # cutouts and photos: a list of `path<delimiter>label`; coco: the annotations' JSON
@@ -65,7 +66,7 @@ def source_pictures(
     """The pictures to train on, at their own size. Raises DatasetError."""
     seeds = range(source.first_seed, source.first_seed + source.count)
     if source.kind == "rendered":
-        yield from rendered_pictures(source.first_seed, source.count, size_px, processes)
+        yield from rendered_pictures(source.first_seed, source.count, size_px, processes, source.bare)
     elif source.kind == "cutouts":
         yield from map(partial(_render_cutouts, size_px=size_px, cuts=_cut_outs(source, data)), seeds)
     elif source.kind == "photos":
@@ -143,14 +144,16 @@ def below(data: Path | None, name: str, path: str) -> Path:
     return data / path
 
 
-def rendered_pictures(first_seed: int, count: int, size_px: int, processes: int = 1) -> Iterator[Picture]:
-    """Scenes of the seeds from `first_seed` on, drawn at `size_px` or more."""
-    seeds = range(first_seed, first_seed + count)
+def rendered_pictures(
+    first_seed: int, count: int, size_px: int, processes: int = 1, bare: float = 0.0
+) -> Iterator[Picture]:
+    """Scenes of the seeds from `first_seed` on, drawn at `size_px` or more; a share of them `bare` of products."""
+    seeds, render = range(first_seed, first_seed + count), partial(_render, size_px=size_px, bare=bare)
     if processes == 1:
-        yield from map(partial(_render, size_px=size_px), seeds)
+        yield from map(render, seeds)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
-        yield from executor.map(partial(_render, size_px=size_px), seeds, chunksize=16)
+        yield from executor.map(render, seeds, chunksize=16)
 
 
 def _split(photos: Sequence[Photo], held_out: bool | None) -> list[Photo]:
@@ -158,11 +161,12 @@ def _split(photos: Sequence[Photo], held_out: bool | None) -> list[Photo]:
     return [photo for number, photo in enumerate(photos) if held_out is None or (number % 5 == 4) == held_out]
 
 
-def _render(seed: int, size_px: int) -> Picture:
+def _render(seed: int, size_px: int, bare: float) -> Picture:
     """A scene of products that seeds of their own decide, in a random shape of picture."""
+    empty_handed = bare > 0 and np.random.default_rng([seed, 33]).random() < bare
     rng = np.random.default_rng([seed, 31])
     sources: list[Source] = [(str(design), design_product(int(design))) for design in rng.integers(0, 1 << 20, 5)]
-    return _scene(sources, size_px, rng)
+    return _scene(sources, size_px, rng, 0 if empty_handed else None)
 
 
 def _render_cutouts(seed: int, size_px: int, cuts: list[tuple[str, NDArray[np.uint8]]]) -> Picture:
@@ -183,8 +187,9 @@ def _cut_outs(source: PictureSource, data: Path | None) -> list[tuple[str, NDArr
     return found
 
 
-def _scene(sources: list[Source], size_px: int, rng: np.random.Generator) -> Picture:
+def _scene(sources: list[Source], size_px: int, rng: np.random.Generator, count: int | None = None) -> Picture:
     shape = np.exp(rng.uniform(-0.35, 0.35))
     size = (round(size_px * max(1.0, shape)), round(size_px * max(1.0, 1 / shape)))
-    scene = render_scene(sources, size, rng, clutter=float(rng.uniform(0.1, 1.0)), scale=(0.12, 0.9))
+    clutter = float(rng.uniform(0.1, 1.0))
+    scene = render_scene(sources, size, rng, count=count, clutter=clutter, scale=(0.12, 0.9))
     return Picture(scene.image, np.asarray(scene.boxes, np.float32).reshape(-1, 4))

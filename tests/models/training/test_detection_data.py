@@ -14,8 +14,8 @@ from models.training.detection_data import (
     load_pool,
     open_files,
 )
-from models.training.detection_sources import annotated_photos, open_photo
-from models.training.detection_views import Variation
+from models.training.detection_sources import annotated_photos, largest_share, open_photo, rendered_pictures
+from models.training.detection_views import Picture, Variation
 from models.training.detector_exams import exam_pictures
 from models.training.detector_recipe import DetectorExam, DetectorRecipe
 from models.training.photos import DatasetError
@@ -149,6 +149,22 @@ def test_the_pool_keeps_pictures_boxes_and_sources(tmp_path: Path) -> None:
     np.testing.assert_allclose(pool.picture(3).boxes, [[0, 8, 45, 80]], atol=1e-4)
     build_pool(sources, 96, None, tmp_path / "pool", lambda *line: told.append(line))  # finished: kept
     assert len(told) == 5
+
+
+def test_some_scenes_can_be_bare_and_the_others_stay_as_they_are() -> None:
+    plain = list(rendered_pictures(0, 8, 64))
+    mixed = list(rendered_pictures(0, 8, 64, bare=0.5))
+    bare = [len(picture.boxes) == 0 for picture in mixed]
+    assert 0 < sum(bare) < 8
+    for own, other, empty in zip(plain, mixed, bare, strict=True):
+        assert len(own.boxes) > 0
+        assert empty or (own.image == other.image).all()
+
+
+def test_a_photo_that_its_body_fills_can_be_passed_over() -> None:
+    image = np.zeros((10, 20, 3), np.uint8)
+    assert largest_share(Picture(image, np.array([[0, 0, 10, 10], [0, 0, 2, 2]], np.float32))) == 0.5
+    assert largest_share(Picture(image, np.zeros((0, 4), np.float32))) == 0
 
 
 def test_photos_need_a_data_folder(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from openvino import opset13 as ops
 from models.artifacts import write_manifest
 from models.errors import ArtifactError
 from models.training.assign import cells_of
-from models.training.detection_sources import read_taught
+from models.training.detection_sources import PictureSource, read_taught, source_pictures
 from models.training.pseudo_boxes import BoxTeacher, open_teacher
 
 SIDE, BOTTLE, PERSON = 96, 39, 0  # 96 is no multiple of 64: the last level has a cell that hangs over
@@ -130,3 +130,15 @@ def test_an_artifacts_boxes_count_by_their_confidence(tmp_path: Path) -> None:
     assert taught is not None
     np.testing.assert_allclose(taught.weights, [0.8, 0.4, 0.0], atol=1e-6)
     np.testing.assert_allclose(taught.boxes[0], [4, 4, 20, 20], atol=1e-3)
+
+
+def test_photos_that_a_body_fills_can_be_passed_over(tmp_path: Path) -> None:
+    """The teacher's box is a third of a side: a ninth of the photo."""
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "one.png"), np.full((40, 40, 3), 90, np.uint8))
+    (tmp_path / "list.txt").write_text("one.png\tdrink\n", encoding="utf-8")
+    network(tmp_path / "teacher.xml", ((16, 7), BOTTLE, 0.9))
+    for largest, pictures in ((0.1, 0), (0.12, 1)):
+        source = PictureSource("photos", "drinks", file="list.txt", teacher="teacher.xml", largest=largest)
+        assert len(list(source_pictures(source, 64, tmp_path, 1, lambda *_: None))) == pictures
