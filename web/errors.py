@@ -29,6 +29,7 @@ from infra.errors import (
     RouteNotFound,
     ServiceError,
     UnsupportedMediaType,
+    UploadTooSlow,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _read_the_rest(response: Response) -> Response:
     if refused and request.environ.get("wsgi.input_terminated"):  # else a read would not know where to end
         connection: socket.socket | None = request.environ.get("gunicorn.socket")
         deadline = time.monotonic() + DRAIN_S
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, UploadTooSlow):
             while (left_s := deadline - time.monotonic()) > 0:
                 if connection is not None:
                     connection.settimeout(left_s)  # who stops sending must not hold the thread

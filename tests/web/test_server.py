@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +24,7 @@ from infra.launcher import web_command
 from infra.settings import Settings
 from tests.web.conftest import recognition_result
 
+UPLOAD_S = 1.2
 ROOT = Path(__file__).parents[2]
 
 
@@ -78,6 +81,14 @@ def small(settings: Settings) -> Settings:
 @pytest.fixture
 def base_url(small: Settings, tmp_path: Path) -> Iterator[str]:
     with serving(small, tmp_path / "web.log") as url:
+        yield url
+
+
+@pytest.fixture
+def hasty_url(small: Settings, tmp_path: Path) -> Iterator[str]:
+    """A server that gives an upload little time."""
+    hasty = replace(small, web=replace(small.web, upload_timeout_s=UPLOAD_S))
+    with serving(hasty, tmp_path / "web.log") as url:
         yield url
 
 
@@ -140,6 +151,98 @@ def test_a_client_that_goes_away_mid_upload_hurts_nobody(base_url: str, tmp_path
         connection.sendall(head.encode() + b"[" * 100)
     assert ask(base_url, "GET", "/healthz")[0] == 200
     assert "Traceback" not in (tmp_path / "web.log").read_text()
+
+
+@contextlib.contextmanager
+def trickling(base_url: str, head: bytes, count: int) -> Iterator[list[socket.socket]]:
+    """Connections that send `head` and then a byte each tenth of a second, until they are cut off."""
+    host, port = urlsplit(base_url).netloc.split(":")
+    stop = threading.Event()
+    connections = [socket.create_connection((host, int(port)), timeout=15) for _ in range(count)]
+
+    def send() -> None:
+        while not stop.wait(0.1):
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"x")
+
+    for connection in connections:
+        connection.sendall(head)
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield connections
+    finally:
+        stop.set()
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
+def upload_head(content_type: str, framing: str) -> bytes:
+    head = f"POST /v1/recognitions HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{framing}\r\n\r\n"
+    return head.encode()
+
+
+FORM = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+SLOW = {
+    "form": upload_head("multipart/form-data; boundary=b", "Content-Length: 150000") + FORM,
+    "json": upload_head("application/json", "Content-Length: 9000") + b"[",
+    "chunks": upload_head("application/json", "Transfer-Encoding: chunked") + b"2000\r\n[",
+    "refused": upload_head("image/jpeg", "Content-Length: 9000"),  # its answer does not wait for the body
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_client_that_trickles_its_upload_is_cut_off(hasty_url: str, kind: str, tmp_path: Path) -> None:
+    started = time.monotonic()
+    with trickling(hasty_url, SLOW[kind], 1) as (connection,):
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):  # the other side closed with bytes of ours unread
+            while received := connection.recv(65536):
+                answer += received
+        took_s = time.monotonic() - started
+    head, _, body = answer.partition(b"\r\n\r\n")
+    expected = (415, "unsupported_media_type") if kind == "refused" else (408, "upload_too_slow")
+    assert head.startswith(f"HTTP/1.1 {expected[0]}".encode()), answer
+    assert json.loads(body)["code"] == expected[1]
+    assert UPLOAD_S - 0.5 <= took_s < UPLOAD_S + 6
+    assert "Traceback" not in (tmp_path / "web.log").read_text()
+
+
+def test_a_client_that_trickles_its_head_is_cut_off(hasty_url: str) -> None:
+    with trickling(hasty_url, b"GET /healthz HTTP/1.1\r\nX-Slow: ", 1) as (connection,):
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(64) == b""
+        assert time.monotonic() - started < UPLOAD_S + 6
+
+
+def test_others_are_answered_while_and_after_clients_trickle(hasty_url: str) -> None:
+    """Some at a time leave threads free; more than there are threads hold them only until they are cut off."""
+    with trickling(hasty_url, SLOW["form"], 6):
+        started = time.monotonic()
+        assert ask(hasty_url, "GET", "/healthz")[0] == 200
+        assert time.monotonic() - started < UPLOAD_S / 2
+    with trickling(hasty_url, SLOW["form"], 8):
+        started = time.monotonic()
+        assert ask(hasty_url, "GET", "/healthz")[0] == 200
+        assert time.monotonic() - started < UPLOAD_S + 6
+
+
+def test_waiting_longer_than_an_upload_may_take_is_no_slow_upload(hasty_url: str, ledger: JobLedger) -> None:
+    job_id = create(ledger)
+    connection = http.client.HTTPConnection(urlsplit(hasty_url).netloc, timeout=20)
+    with contextlib.closing(connection):
+        wait = {"Prefer": f"wait={math.ceil(UPLOAD_S) + 1}"}
+        connection.request("GET", f"/v1/recognitions/{job_id}", headers=wait)
+        response = connection.getresponse()
+        assert response.status == 200
+        response.read()
+        sock = connection.sock
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        assert connection.sock is sock
 
 
 def test_open_streams_leave_room_for_others_and_end_with_their_job(base_url: str, ledger: JobLedger) -> None:
