@@ -15,7 +15,7 @@ from commands.terminal import DATA, OUT, STOP_AFTER, THREADS, errors, report, te
 @click.option(
     "--init",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Start from this run's best.npz, or from a backbone's .pdparams.",
+    help="Start from this run's best.npz, or from official .pdparams of an embedder or a backbone.",
 )
 @STOP_AFTER
 def train_metric_command(

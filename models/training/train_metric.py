@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from models.nets.pdparams import ParameterError, load_pdparams
+from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
 from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.errors import TrainingError
@@ -27,6 +27,7 @@ from models.training.synchronised_norm import synchronise_norms
 from models.training.train_embedder import embed_with, load_weights
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
+SHITU_ONLY = ("last_conv.", "stages.3.0.dw_conv_list.2.")  # another width and a bias; the branch that stride 1 adds
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def train_metric(
     group = Group.from_environment()
     out.mkdir(parents=True, exist_ok=True)
     paddle.seed(recipe.seed)
-    judge = MetricEmbedder(recipe)  # first, so that a wrong stop layer costs no preparation
+    # First what may be wrong with the recipe: a stop layer that is not there, an exam's list.
+    judge = MetricEmbedder(recipe)
+    sheets = prepare_exams(recipe, data) if group.rank == 0 else Sheets()
     pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
     make = MetricBatches(recipe, pictures, group.rank, group.size)
     paddle.seed(recipe.seed)
@@ -79,7 +82,6 @@ def train_metric(
     parts_of_run = {"learner": learner, "optimizer": optimizer, "average": average}
     first, best = resume_run(out / "last.npz", recipe, parts_of_run)
     last = min(recipe.steps, stop_after or recipe.steps)
-    sheets = prepare_exams(recipe, data) if group.rank == 0 and first < last else Sheets()
     log = RunLog(out, recipe.steps, first, report) if group.rank == 0 and first < last else None
     with closing(ahead(make, first, last, threads)) as source, paddle.utils.unique_name.guard():
         for step, batch in zip(range(first, last), source, strict=True):
@@ -183,14 +185,19 @@ def make_optimizer(learner: Learner, table: MetricOptimizer) -> paddle.optimizer
 
 
 def start_from(embedder: MetricEmbedder, path: Path) -> None:
-    """Put another run's `best.npz`, or a backbone's official `.pdparams`, into `embedder`.
+    """Put another run's `best.npz`, an official embedder's `.pdparams`, or an official backbone's, into `embedder`.
 
-    Of `.pdparams`, the classifier is passed over. Raises ArtifactError or TrainingError for another network's weights.
+    Of `.pdparams`, head and classifier are passed over, and for a ShiTu last stage what an ImageNet network has otherwise
+    there (SHITU_ONLY): PP-ShiTuV2 begins so. Raises ArtifactError or TrainingError for another network's weights.
     """
     if path.suffix != ".pdparams":
         load_weights(embedder, path)
         return
     try:
-        load_pdparams(embedder.backbone, path, ignore=("fc.", "out.", "head."))
+        theirs = read_pdparams(path)
+        whole = any(name.startswith("backbone.") for name in theirs)
+        network, bias = (embedder, "") if whole else (embedder.backbone, "last_conv.bias")
+        widened = bias in network.state_dict() and bias not in theirs
+        load_pdparams(network, path, ignore=("head.", "fc.", *(SHITU_ONLY if widened else ())))
     except ParameterError as error:
         raise TrainingError(str(error)) from error

@@ -17,7 +17,7 @@ import pytest
 
 from models.artifacts import load_manifest
 from models.errors import ModelError
-from models.nets.lcnetv2 import fused
+from models.nets.lcnetv2 import PPLCNetV2, fused
 from models.training.checkpoint import Checkpoint
 from models.training.errors import TrainingError
 from models.training.exams import examine, set_exams
@@ -291,16 +291,42 @@ def test_a_run_starts_from_another_runs_weights_and_from_no_other_networks(tiny:
         start_from(MetricEmbedder(QUICK), tiny.folder / "best.npz")
 
 
-def test_a_run_starts_from_a_backbones_official_weights(tmp_path: Path) -> None:
-    first, second = MetricEmbedder(QUICK), MetricEmbedder(QUICK)
-    weights = {name: value.numpy() for name, value in first.backbone.state_dict().items()}
-    weights["fc.weight"], weights["fc.bias"] = np.zeros((64, 9), np.float32), np.zeros(9, np.float32)
-    paddle.save({name: paddle.to_tensor(array) for name, array in weights.items()}, str(tmp_path / "b.pdparams"))
-    start_from(second, tmp_path / "b.pdparams")
-    for name, value in second.backbone.state_dict().items():
-        np.testing.assert_array_equal(value.numpy(), weights[name])
+def save_pdparams(arrays: dict[str, np.ndarray], path: Path) -> Path:
+    """Weights as PaddleClas publishes them."""
+    paddle.save({name: paddle.to_tensor(array) for name, array in arrays.items()}, str(path))
+    return path
+
+
+def arrays_of(network: paddle.nn.Layer) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in network.state_dict().items()}
+
+
+def test_a_run_starts_from_an_imagenet_network_whose_last_stage_is_another(tmp_path: Path) -> None:
+    network = PPLCNetV2(0.25, QUICK.backbone.depths, class_num=9, class_expand=128)
+    weights = arrays_of(network)
+    embedder = MetricEmbedder(QUICK)
+    before = embedder.backbone.last_conv.weight.numpy().copy()
+    start_from(embedder, save_pdparams(weights, tmp_path / "imagenet.pdparams"))
+    got = arrays_of(embedder.backbone)
+    same = [name for name in got if not name.startswith(("last_conv.", "stages.3.0.dw_conv_list.2."))]
+    assert len(same) > 50
+    for name in same:
+        np.testing.assert_array_equal(got[name], weights[name])
+    np.testing.assert_array_equal(got["last_conv.weight"], before)
     with pytest.raises(TrainingError, match=r"does not fit PPLCNetV2: .*stem"):
-        start_from(MetricEmbedder(TINY), tmp_path / "b.pdparams")
+        start_from(MetricEmbedder(TINY), tmp_path / "imagenet.pdparams")
+
+
+def test_a_run_starts_from_an_official_embedder_without_its_head(tmp_path: Path) -> None:
+    first, second = MetricEmbedder(QUICK), MetricEmbedder(QUICK)
+    weights = arrays_of(first)
+    head = {"head.fc.weight": np.zeros((64, 9), np.float32)}
+    start_from(second, save_pdparams(weights | head, tmp_path / "embedder.pdparams"))
+    for name, array in arrays_of(second).items():
+        np.testing.assert_array_equal(array, weights[name])
+    (tmp_path / "no.pdparams").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match=r"no\.pdparams is not a readable weights file"):
+        start_from(second, tmp_path / "no.pdparams")
 
 
 @pytest.mark.parametrize(
