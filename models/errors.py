@@ -7,7 +7,7 @@ ModelError
  │                 download_failed checksum_mismatch archive_unsafe
  ├ EngineError     engine_unknown engine_not_installed program_missing program_corrupt input_invalid engine_failed
  │                 output_invalid embedding_invalid
- └ GalleryError    gallery_invalid
+ └ GalleryError    gallery_invalid gallery_id_taken gallery_index_damaged
 """
 
 
