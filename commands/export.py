@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from commands.export_classifier import export_classifier_command
 from commands.export_metric import export_metric_command
 from commands.export_options import (
     CALIBRATE,
@@ -29,6 +30,7 @@ def export() -> None:
 
 
 export.add_command(export_metric_command)
+export.add_command(export_classifier_command)
 
 
 @export.command("embedder")
@@ -102,10 +104,10 @@ def export_detector_command(
     help="Which ones, with commas between them.",
 )
 @CALIBRATE
-@click.option("--recipe", help="Whose exams tell what is lost; default: none are taken.")
+@click.option("--recipe", "examiner", help="Whose exams tell what is lost; default: none are taken.")
 @DATA
 def export_precisions_command(
-    model: str, to: Path, precisions: tuple[str, ...], calibrate: str | None, recipe: str | None, data: Path | None
+    model: str, to: Path, precisions: tuple[str, ...], calibrate: str | None, examiner: str | None, data: Path | None
 ) -> None:
     """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive becomes an artifact by it."""
     from models.artifacts import resolve
@@ -113,7 +115,7 @@ def export_precisions_command(
 
     with errors():
         manifest = convert(resolve(model), to)
-        examine = _exams(manifest, to, recipe, data)
+        examine = _exams(manifest, to, examiner, data)
         add_precisions(to, precisions, calibration_pictures(calibrate))
         finish(to, examine, manifest.thresholds)
 

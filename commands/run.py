@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from models.artifacts import resolve
-from models.engine import ENGINES
+from models.engine import ENGINES, PRECISIONS
 from models.errors import ModelError
 from models.image import decode
 
@@ -39,6 +39,13 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that both commands share."""
     for decorate in (
         click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads."),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="auto",
+            show_default=True,
+            help="Of those that the model was exported in; auto: the most exact one.",
+        ),
         click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True),
         click.option(
             "--model", required=True, help="A bundled or pulled model's name, an artifact or an official archive."
@@ -58,14 +65,14 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
     "--save", type=click.Path(path_type=Path, file_okay=False), help="Write annotated pictures to this folder."
 )
 def detect(
-    photos: Sequence[Path], model: str, engine: str, threads: int, threshold: float, max_detections: int, as_json: bool,
-    save: Path | None,
+    photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, threshold: float,
+    max_detections: int, as_json: bool, save: Path | None,
 ) -> None:  # fmt: skip
     """Find the main bodies in PHOTOS. A photo that can't be read is told, the others go on; exit status 1."""
     from models.detector import Detector
 
     with _told():
-        detector = Detector(resolve(model), engine=engine, threads=threads)
+        detector = Detector(resolve(model), engine=engine, threads=threads, precision=precision)
     answers: list[dict[str, Any]] = []
     failed = False
     for photo in _read(photos):
@@ -85,7 +92,7 @@ def detect(
         lines = ",\n ".join(json.dumps(answer, ensure_ascii=False) for answer in answers)
         click.echo(f"[{lines}]")
     else:
-        _print_detections(answers, f"{detector.name} on {detector.engine}")
+        _print_detections(answers, f"{detector.name} in {detector.precision} on {detector.engine}")
     sys.exit(1 if failed else 0)
 
 
@@ -94,17 +101,17 @@ def detect(
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the vectors, (N, D) float32, as .npy."
 )
-def embed(photos: Sequence[Path], model: str, engine: str, threads: int, out: Path | None) -> None:
+def embed(photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, out: Path | None) -> None:
     """Turn each of PHOTOS, whole, into a unit vector. A photo that can't be read is told and has no row; exit status 1."""
     from models.embedder import Embedder
 
     with _told():
-        embedder = Embedder(resolve(model), engine=engine, threads=threads)
+        embedder = Embedder(resolve(model), engine=engine, threads=threads, precision=precision)
     table = Table(
         "row",
         "photo",
         Column("vector", no_wrap=True),
-        title=f"{embedder.name} on {embedder.engine}, {embedder.dim} numbers",
+        title=f"{embedder.name} in {embedder.precision} on {embedder.engine}, {embedder.dim} numbers",
     )
     rows: list[NDArray[np.float32]] = []
     failed = False

@@ -12,6 +12,7 @@ from commands.run import detect, embed
 from models.detector import Detector
 from models.embedder import Embedder
 from models.image import decode
+from models.training.precisions import add_precisions
 from tests.models.programs import DIM, artifact, official_archive
 
 
@@ -66,7 +67,7 @@ def test_detect_prints_what_the_detector_finds_as_json(
 def test_detect_prints_a_table_and_saves_pictures(folders: dict[str, Path], photos: list[str], tmp_path: Path) -> None:
     answer = run(detect, *photos, "--model", str(folders["detect"]), "--save", str(tmp_path / "out"))
     assert answer.exit_code == 0
-    assert "tiny-detect on openvino" in answer.stdout
+    assert "tiny-detect in fp32 on openvino" in answer.stdout
     assert "photo1.png" in answer.stdout
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["photo1.jpg", "photo2.jpg"]
 
@@ -99,6 +100,17 @@ def test_embed_writes_the_vectors(
     assert answer.exit_code == 0
     expected = Embedder(folders["embed"])([decode(Path(photo).read_bytes()) for photo in photos])
     np.testing.assert_allclose(np.load(out, allow_pickle=False), expected, atol=1e-5)
+
+
+def test_the_precision_is_chosen_and_told(photos: list[str], tmp_path: Path) -> None:
+    folder = artifact(tmp_path / "lower", "embed")
+    add_precisions(folder, ["fp16"], [decode(Path(photo).read_bytes()) for photo in photos])
+    answer = run(embed, *photos, "--model", str(folder), "--precision", "fp16")
+    assert answer.exit_code == 0, answer.output
+    assert "tiny-embed in fp16 on openvino" in answer.output
+    refused = run(embed, *photos, "--model", str(folder), "--precision", "int8")
+    assert refused.exit_code == 1
+    assert "not made for int8, only for fp32, fp16" in refused.stderr
 
 
 def test_embed_leaves_bad_photos_out(folders: dict[str, Path], photos: list[str], tmp_path: Path) -> None:
