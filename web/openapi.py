@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from infra import errors as e
 from infra.errors import ServiceError
+from infra.version import VERSION
 from web import answers, schemas
 
 SCHEMA_PATH = "#/components/schemas/"
@@ -170,7 +171,7 @@ def description() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "ShiTu",
-            "version": "0.1.0",
+            "version": VERSION,
             "summary": "Visual recognition as an asynchronous service",
             "description": "Every error is a problem document (RFC 9457) with a stable `code`. Every answer carries X-Request-Id.",
         },
