@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from commands.terminal import DATA, INIT, OUT, STOP_AFTER, THREADS, errors, report, tell_preparation
+from commands.train_classifier import train_classifier_command
 from commands.train_distill import train_distill_command
 from commands.train_metric import train_metric_command
 from models.engine import ENGINES
@@ -17,6 +18,7 @@ def train() -> None:
 
 
 train.add_command(train_metric_command)
+train.add_command(train_classifier_command)
 train.add_command(train_distill_command)
 
 

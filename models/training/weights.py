@@ -2,41 +2,17 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-
-import paddle
-from paddle import nn
 
 from models.artifacts import MANIFEST
 from models.errors import ArtifactError
 from models.nets.named import build, require_known
 from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
-from models.official import centred, sha256_of
-from models.training.export_program import Origin, classifies, export_network, square_input
+from models.official import sha256_of
+from models.training.export_classifier import export_classifier_network
+from models.training.export_program import Origin
 
 SIZE_PX = 224  # PaddleClas trains and serves its ImageNet classifiers so
-
-
-class WithSoftmax(nn.Layer):
-    """A classifier as it is served: (N, 3, H, W) -> (N, C) probabilities."""
-
-    def __init__(self, network: nn.Layer) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return nn.functional.softmax(self.network(x), axis=-1)
-
-
-def export_classifier_network(
-    network: nn.Layer, labels: Sequence[str], size_px: int, folder: Path, origin: Origin
-) -> Path:
-    """Write a network that gives logits as a classifier artifact; pictures are prepared as PaddleClas prepares them.
-
-    Raises ArtifactError if a program differs from the network.
-    """
-    return export_network(WithSoftmax(network), classifies(labels), centred(square_input("x", size_px)), folder, origin)
 
 
 def artifact_of_weights(weights: Path, network: str, cache_dir: Path) -> Path:

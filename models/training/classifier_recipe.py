@@ -1,0 +1,124 @@
+"""What a classifier's recipe holds: network, pictures by class, how they are changed and dealt out, and the optimiser."""
+
+from dataclasses import dataclass
+
+from models.nets.named import UnknownNetworkError, require_known
+from models.training.recipe import RecipeError
+
+KINDS = ("list", "folders", "rendered")
+
+
+@dataclass(frozen=True)
+class ClassSource:
+    """Pictures with their classes. All sources and exams of a recipe are of one kind, which numbers the classes.
+
+    `list`: lines "path<delimiter>class id" in `file`, below `root`. `folders`: a folder of pictures for each class below
+    `root`, numbered in sorted order. `rendered`: `views` pictures of each of `products` products that the project draws,
+    each a class of its own. Four seeds in turn are flavours of one product; a `seed_step` of 4 or more tells them apart
+    easily. The first `skip_views` of a product are passed over, which makes an exam on views never trained on.
+    """
+
+    kind: str
+    name: str
+    root: str = ""
+    file: str = ""
+    delimiter: str = " "
+    products: int = 0
+    views: int = 6
+    skip_views: int = 0
+    first_seed: int = 0
+    seed_step: int = 1
+    drawn_px: int = 48
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise RecipeError(f"'kind' must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        if self.kind == "rendered" and min(self.products, self.views, self.seed_step) < 1:
+            raise RecipeError(f"the source {self.name!r} draws nothing: it needs 'products' and 'views'")
+
+
+@dataclass(frozen=True)
+class ClassSampler:
+    """Every picture once an epoch. `batch` is over all processes, at the first of `scales` (sizes in pixels).
+
+    With several scales each batch has one by lot, and as many pictures as have the pixels of a batch at the first: the
+    multi-scale sampler of PP-LCNetV2 (Mehta and Rastegari, "MobileViT", arXiv:2110.02178, section 3.2).
+    """
+
+    batch: int = 256
+    scales: tuple[int, ...] = (224,)
+    divisor: int = 32  # sizes are rounded down to multiples of it
+
+    def __post_init__(self) -> None:
+        if not self.scales or self.divisor < 1 or min(self.scales) < self.divisor:
+            raise RecipeError(f"'scales' needs sizes of {self.divisor} pixels ('divisor') or more")
+        if self.batch < 1:
+            raise RecipeError("'batch' must be 1 or more")
+
+
+@dataclass(frozen=True)
+class ClassAugment:
+    """A random part of the picture, stretched to a square and mirrored or not; `mixup_alpha` 0 mixes no pictures."""
+
+    area: tuple[float, ...] = (0.08, 1.0)  # of the picture, least and most
+    aspect: tuple[float, ...] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    mixup_alpha: float = 0.0  # Zhang et al., "mixup", arXiv:1710.09412
+
+    def __post_init__(self) -> None:
+        for key, pair in (("area", self.area), ("aspect", self.aspect)):
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise RecipeError(f"{key!r} must be two numbers above 0, the lower first")
+
+
+@dataclass(frozen=True)
+class ClassOptimizer:
+    """Momentum 0.9 with L2, or AdamW; linear warm-up and cosine decay by step; no average with `ema_decay` 0."""
+
+    kind: str = "momentum"
+    learning_rate: float = 0.1
+    weight_decay: float = 3e-5
+    decay_norms: bool = False  # whether batch norms are decayed too
+    warmup_epochs: float = 0.0
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("momentum", "adamw"):
+            raise RecipeError(f"'kind' must be momentum or adamw, not {self.kind!r}")
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe:
+    """Everything that decides what a classifier becomes, besides the pictures themselves."""
+
+    name: str
+    network: str  # by its published name
+    data: tuple[ClassSource, ...]
+    epochs: int
+    class_num: int = 0  # 0: as many as the data have
+    class_map: str = ""  # of lists: the file that names the classes, below the data folder
+    exams: tuple[ClassSource, ...] = ()
+    select_by: tuple[str, ...] = ()  # exams whose mean top-1 decides which weights are kept; empty: all
+    sampler: ClassSampler = ClassSampler()
+    augment: ClassAugment = ClassAugment()
+    optimizer: ClassOptimizer = ClassOptimizer()
+    smoothing: float = 0.1
+    seed: int = 1
+    deploy_px: int = 224
+    evaluate_every: int = 1  # epochs
+
+    def __post_init__(self) -> None:
+        try:
+            require_known(self.network)
+        except UnknownNetworkError as error:
+            raise RecipeError(f"'network': {error.detail}") from error
+        if not self.data:
+            raise RecipeError("'data' has no source")
+        if len({source.kind for source in (*self.data, *self.exams)}) > 1:
+            raise RecipeError("'data' and 'exams' must be of one kind, which numbers the classes")
+        if self.class_map and self.data[0].kind != "list":
+            raise RecipeError("'class_map' goes with lists; other kinds name their classes themselves")
+        if self.epochs < 1 or self.evaluate_every < 1:
+            raise RecipeError("'epochs' and 'evaluate_every' must be 1 or more")
+        if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
+            raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")

@@ -1,0 +1,175 @@
+"""Train a classifier by its recipe: read it in one go, from the network to the last checkpoint."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from models.errors import ArtifactError
+from models.nets.named import build
+from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
+from models.training.ahead import ahead
+from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
+from models.training.class_batches import ClassBatch, ClassBatches
+from models.training.class_data import gather
+from models.training.class_exams import examine
+from models.training.classifier_recipe import ClassifierRecipe, ClassOptimizer
+from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.errors import TrainingError
+from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
+from models.training.losses.cross_entropy import cross_entropy
+from models.training.processes import Group
+from models.training.schedule import MovingAverage, cosine_learning_rate
+from models.training.synchronised_norm import synchronise_norms
+
+SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
+
+
+def loss_of(network: nn.Layer, batch: ClassBatch, smoothing: float) -> paddle.Tensor:
+    """Cross-entropy over the batch; of mixed pictures, that of either class by its weight."""
+    logits = network(paddle.to_tensor(batch.pixels))
+    loss = batch.own * cross_entropy(logits, paddle.to_tensor(batch.labels), smoothing)
+    if batch.own < 1.0:
+        loss = loss + (1.0 - batch.own) * cross_entropy(logits, paddle.to_tensor(batch.others), smoothing)
+    return loss
+
+
+def train_classifier(
+    recipe: ClassifierRecipe,
+    data: Path | None,
+    out: Path,
+    report: Callable[[Progress], None],
+    prepare: Callable[[str, int, int], None],
+    *,
+    threads: int = 1,
+    init: Path | None = None,
+    stop_after: int | None = None,
+) -> Path:
+    """Run `recipe` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`.
+
+    A new run starts from the weights of `init` if given (see `start_from`), else from random ones. `data` is the folder
+    that photo sources are relative to. `stop_after` ends the run early after that many steps in all, as a kill would, but
+    with a checkpoint. Raises TrainingError, DatasetError, ArtifactError.
+    """
+    keep_freed_memory()
+    group = Group.from_environment()
+    pictures = gather(recipe, data, prepare)
+    make = ClassBatches(recipe, pictures.training, group.rank, group.size)
+    steps, examine_every = recipe.epochs * make.deal.steps, recipe.evaluate_every * make.deal.steps
+    warmup = round(recipe.optimizer.warmup_epochs * make.deal.steps)
+    paddle.seed(recipe.seed)
+    # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
+    with paddle.utils.unique_name.guard():
+        network = build(recipe.network, len(pictures.names))
+        optimizer = make_optimizer(network, recipe.optimizer)
+    judge = build(recipe.network, len(pictures.names))
+    for each in (network, judge):
+        accelerate(each, threads)
+    synchronise_norms(network, group)
+    if init is not None:
+        start_from(network, init)
+    average = MovingAverage(network, recipe.optimizer.ema_decay)
+    parts_of_run = {"classifier": network, "optimizer": optimizer, "average": average}
+    first, best = resume_run(out / "last.npz", recipe, parts_of_run)
+    last = min(steps, stop_after or steps)
+    log = RunLog(out, steps, first, report) if group.rank == 0 and first < last else None
+    with closing(ahead(make, range(first, last), threads)) as source, paddle.utils.unique_name.guard():
+        for step, batch in zip(range(first, last), source, strict=True):
+            paddle.seed((recipe.seed * group.size + group.rank) * steps + step)  # a resumed run drops out the same
+            optimizer.set_lr(cosine_learning_rate(step, steps, recipe.optimizer.learning_rate, warmup))
+            network.train()
+            loss = loss_of(network, batch, recipe.smoothing)
+            values = group.mean({"ce": float(loss)})
+            require_finite(values, step)
+            loss.backward()
+            group.average_gradients(network)
+            optimizer.step()
+            optimizer.clear_grad()
+            average.update(network, step)
+            done = step + 1
+            examined = done % examine_every == 0 or done == last
+            if log is not None:
+                log.add(values, len(batch.labels) * group.size)
+                if examined or done % REPORT_EVERY == 0:
+                    require_numbers(network, done)
+                    speed, exams = log.speed(), None
+                    if examined:
+                        judge.set_state_dict(average.values)
+                        exams = examine(judge, pictures.exams, recipe.deploy_px, threads)
+                        best = keep_best(recipe, judge, exams, pictures.names, done, best, out / "best.npz")
+                    left = make.deal.pictures_before(last) - make.deal.pictures_before(done)
+                    log.tell(done, left, speed, exams)
+                if examined or done % SAVE_EVERY == 0:
+                    save_run(out / "last.npz", recipe, done, best, parts_of_run)
+            if examined:
+                group.wait(f"exam at {done}")
+    return out / "best.npz"
+
+
+def keep_best(
+    recipe: ClassifierRecipe,
+    judge: nn.Layer,
+    exams: Mapping[str, Mapping[str, float]],
+    names: tuple[str, ...],
+    step: int,
+    best: float,
+    path: Path,
+) -> float:
+    """Save the examined weights if no earlier ones were better than `best`, by mean top-1; without exams, always."""
+    asked = [exams[name]["top1"] for name in recipe.select_by or exams]
+    score = float(np.mean(asked)) if asked else float(step)
+    if score < best:
+        return best
+    Checkpoint({"classifier": to_arrays(judge.state_dict())}, {"step": step, "exams": exams, "names": names}).save(path)
+    return score
+
+
+def make_optimizer(network: nn.Layer, table: ClassOptimizer) -> paddle.optimizer.Optimizer:
+    """The recipe's optimiser; batch norms are decayed only where it says so."""
+    norms = {
+        parameter.name
+        for layer in network.sublayers()
+        if isinstance(layer, nn.BatchNorm2D)
+        for parameter in layer.parameters()
+    }
+    learning = [parameter for parameter in network.parameters() if not parameter.stop_gradient]
+    spared = [parameter for parameter in learning if parameter.name in norms and not table.decay_norms]
+    kept = [parameter for parameter in learning if parameter.name not in norms or table.decay_norms]
+    groups = [{"params": kept, "weight_decay": table.weight_decay}]
+    if spared:
+        groups.append({"params": spared, "weight_decay": 0.0})
+    if table.kind == "adamw":
+        return paddle.optimizer.AdamW(table.learning_rate, parameters=groups)
+    return paddle.optimizer.Momentum(table.learning_rate, 0.9, parameters=groups)
+
+
+def start_from(network: nn.Layer, path: Path) -> None:
+    """Put another run's `best.npz`, or official `.pdparams`, into `network`; a last layer of other classes is passed over.
+
+    Raises TrainingError or ArtifactError for another network's weights.
+    """
+    if path.suffix != ".pdparams":
+        load_classifier(network, path)
+        return
+    try:
+        theirs = read_pdparams(path).get("fc.bias")
+        same = theirs is not None and theirs.shape == tuple(network.state_dict()["fc.bias"].shape)
+        load_pdparams(network, path, ignore=() if same else ("fc.",))
+    except ParameterError as error:
+        raise TrainingError(str(error)) from error
+
+
+def load_classifier(network: nn.Layer, path: Path) -> Checkpoint:
+    """Put the weights of a run's `best.npz` into `network`; returns the checkpoint. Raises ArtifactError."""
+    stored = Checkpoint.load(path)
+    arrays, own = stored.groups.get("classifier", {}), network.state_dict()
+    if not arrays:
+        raise ArtifactError(f"{path} holds no classifier")
+    odd = sorted(set(arrays) ^ set(own)) or [name for name in own if list(own[name].shape) != list(arrays[name].shape)]
+    if odd:
+        raise ArtifactError(f"{path} holds another network than the recipe's; they differ in {odd[0]!r}")
+    network.set_state_dict(to_tensors(arrays))
+    return stored
