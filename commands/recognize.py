@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.annotate import annotate
+from commands.tables import print_table
 from infra.errors import ServiceError
 from models.engine import ENGINES
 from models.errors import ImageError, ModelError
@@ -204,4 +205,4 @@ def _print(answers: Sequence[Answer], shape: str) -> None:
             confidence = "" if one.confidence is None else f"{one.confidence:.2f}"
             box = ", ".join(map(str, one.box))
             table.add_row(name, box, Text(one.label), f"{one.similarity:.2f}", confidence)
-    Console().print(table)
+    print_table(table)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
+from commands.tables import print_table
 from models.artifacts import resolve
 from models.engine import ENGINES, PRECISIONS
 from models.errors import ModelError
@@ -121,9 +122,9 @@ def embed(photos: Sequence[Path], model: str, engine: str, precision: str, threa
             continue
         with _told():
             vector = embedder([photo.image])[0]
-        table.add_row(str(len(rows)), str(photo.path), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
+        table.add_row(str(len(rows)), Text(str(photo.path)), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
         rows.append(vector)
-    Console().print(table)
+    print_table(table)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("wb") as file:  # numpy would add an ending to a name
@@ -164,11 +165,11 @@ def _print_detections(answers: Sequence[dict[str, Any]], title: str) -> None:
         if found is None:
             continue
         if not found:
-            table.add_row(answer["photo"], "nothing found", "", f"{answer['took_ms']}")
+            table.add_row(Text(answer["photo"]), "nothing found", "", f"{answer['took_ms']}")
         for i, body in enumerate(found):
             first = (answer["photo"], f"{answer['took_ms']}") if i == 0 else ("", "")
-            table.add_row(first[0], " ".join(map(str, body["box"])), f"{body['confidence']:.3f}", first[1])
-    Console().print(table)
+            table.add_row(Text(first[0]), " ".join(map(str, body["box"])), f"{body['confidence']:.3f}", first[1])
+    print_table(table)
 
 
 def _save(path: Path, image: NDArray[np.uint8], boxes: Sequence[dict[str, Any]], folder: Path) -> None:

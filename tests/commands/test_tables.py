@@ -1,0 +1,78 @@
+"""What is written into a pipe is whole, however long; a terminal's width is kept to."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.models.programs import artifact
+
+DEEP = "/".join(["a folder with a long name"] * 5)
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
+    """The commands that print a table with a long path in it."""
+    root = tmp_path_factory.mktemp("tables")
+    photo = root / DEEP / "photo [of] tea.png"
+    photo.parent.mkdir(parents=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(photo)
+    label = root / "gallery" / ("a label that is too long for eighty columns beside anything else " * 2)
+    label.mkdir(parents=True)
+    (label / "1.png").write_bytes(photo.read_bytes())
+    embedder = str(artifact(root / "embedder", "embed", paddle_too=False))
+    detector = str(artifact(root / "detector", "detect", paddle_too=False))
+    fixed = ("--detector", "none", "--embedder", embedder, "--gallery", str(root / "gallery"), "--threshold", "-1")
+    return {
+        "recognize": ("recognize", *fixed, str(photo)),
+        "embed": ("embed", "--model", embedder, str(photo)),
+        "detect": ("detect", "--model", detector, str(photo)),
+    }
+
+
+def environment() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if name not in {"COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"}
+    }
+
+
+@pytest.mark.parametrize("name", ["recognize", "embed", "detect"])
+def test_a_pipe_gets_whole_paths(commands: dict[str, tuple[str, ...]], name: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "shitu", *commands[name]],
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert commands[name][-1] in told.stdout
+    if name == "recognize":
+        assert ("a label that is too long for eighty columns beside anything else " * 2).strip() in told.stdout
+
+
+def test_a_terminal_gets_lines_that_fit(commands: dict[str, tuple[str, ...]]) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "shitu", *commands["embed"]],
+        env=environment() | {"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        told = b""
+        try:
+            while piece := os.read(ours, 65536):
+                told += piece
+        except OSError:  # the other end is closed
+            pass
+        assert process.wait(60) == 0
+    os.close(ours)
+    lines = [line for line in told.decode().splitlines() if line.startswith("│")]
+    assert lines
+    assert max(map(len, lines)) <= 80
