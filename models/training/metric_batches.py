@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.errors import TrainingError
-from models.training.metric_exams import source_photos
 from models.training.metric_recipe import MetricRecipe
 from models.training.metric_views import changed
 from models.training.photos import read_rgb
-from models.training.pool import Pool
+from models.training.pool import Pool, training_photos
 from models.training.processes import Group
 
 AHEAD = 3  # batches kept ready
@@ -52,7 +51,7 @@ def of_files(recipe: MetricRecipe, data: Path | None) -> Pictures:
     first_label = 0
     for number, source in enumerate(recipe.data):
         names: dict[str, int] = {}
-        for photo in source_photos(source, data):
+        for photo in training_photos(source, data):
             paths.append(photo.path)
             labels.append(first_label + names.setdefault(photo.label, len(names)))
             sources.append(number)

@@ -234,7 +234,7 @@ def missing(tmp_path: Path) -> tuple[MetricRecipe, Path]:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda at: (photos(at), None), r"the recipe's 'shop' needs a data folder \(--data\)"),
+        (lambda at: (photos(at), None), r"the recipe's source 'shop' needs a data folder \(--data\)"),
         (lambda at: (photos(at, data=(ViewSource("list", "x", root="x", file="x.txt"),)), at), r"x\.txt"),
         (
             lambda at: (photos(at, stages=(Stage(3, 32, 64),)), at),
