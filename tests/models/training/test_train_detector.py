@@ -192,7 +192,7 @@ def test_it_learns_from_a_teachers_boxes(run: tuple[Path, list[Progress]], tmp_p
     source = PictureSource("photos", "unmarked", file="list.txt", teacher="run/artifact")
     teacher = BodyTeacher(folder / "artifact")
     sure = [image for image in map(read_rgb, photos) if teacher(image) is not None]
-    student = replace(RECTANGLES, data=(source,), stages=(DetectorStage(20, (64,), 8),), exams=(), seed=2)
+    student = replace(RECTANGLES, data=(source,), stages=(DetectorStage(14, (64,), 8),), exams=(), seed=2)
     if not sure:  # a teacher so unsure teaches nothing
         pytest.fail("the teacher is sure of no photo")
     lines: list[Progress] = []
@@ -202,6 +202,7 @@ def test_it_learns_from_a_teachers_boxes(run: tuple[Path, list[Progress]], tmp_p
     assert lines[-1].losses["giou"] < lines[0].losses["giou"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_learning_from_its_own_average(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
     folder, lines = run
     plan = Distillation("self", from_share=0.1)
@@ -213,6 +214,13 @@ def test_it_goes_on_learning_from_its_own_average(run: tuple[Path, list[Progress
     train_detector(longer, folder.parent, tmp_path, again.append, lambda *_: None, init=best)
     assert set(again[-1].losses) >= {"taught scores", "taught distances"}
     assert again[-1].exams["others"]["AP50"] > max(line.exams["others"]["AP50"] for line in lines if line.exams)
+
+
+def test_it_imitates_its_average_from_the_step_that_the_recipe_says(tmp_path: Path) -> None:
+    taught = replace(QUICK, distill=Distillation("self", from_share=0.3), exams=(), evaluate_every=3)
+    lines = train(taught, tmp_path, stop_after=6)
+    assert "taught scores" not in lines[0].losses
+    assert lines[1].losses["taught distances"] > 0
 
 
 def test_the_average_forgets_with_each_cycle_and_can_be_gone_on_from(tmp_path: Path) -> None:
