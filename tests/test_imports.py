@@ -1,0 +1,33 @@
+"""No serving module is forgotten in the contracts that lint-imports checks: each file of models/ is in one."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TRAINING = {"models.nets", "models.training"}  # the folders that serving does without
+
+
+def contracts() -> list[dict[str, Any]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
+    return found
+
+
+def test_every_serving_module_is_held_to_import_no_training_code() -> None:
+    (serving,) = [one for one in contracts() if set(one.get("forbidden_modules", ())) == TRAINING]
+    modules = {f"models.{path.stem}" for path in (ROOT / "models").glob("*.py") if path.stem != "__init__"}
+    packages = {f"models.{path.parent.name}" for path in (ROOT / "models").glob("*/__init__.py")}
+    listed = serving["source_modules"]
+    assert sorted(listed) == sorted({"worker"} | modules | (packages - TRAINING)), "list it in pyproject.toml"
+    assert packages >= TRAINING
+
+
+def test_every_package_is_analysed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    assert set(project["tool"]["importlinter"]["root_packages"]) == packages
+    (layers,) = [one["layers"] for one in contracts() if one["type"] == "layers"]
+    assert {name.strip() for layer in layers for name in layer.split("|")} == packages
