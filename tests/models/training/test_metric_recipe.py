@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from models.training.metric_network import MetricEmbedder
 from models.training.metric_recipe import MetricRecipe
 from models.training.recipe import RECIPES_DIR, RecipeError, Stage, load_recipe
+from tests.models.nets.checks import digest, official_digest
 
 GOOD = """
 name = "x"
@@ -75,6 +77,13 @@ def test_ppshituv1_is_the_documented_one() -> None:
     assert not recipe.loss.compares_pictures
     assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (0.04, 1e-5)
     assert (recipe.augment.kind, recipe.sampler.kind, recipe.stages[0].batch) == ("resized_crop", "shuffle", 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "official"), [("ppshituv2-general", "EmbedderV2"), ("ppshituv1-general", "EmbedderV1")]
+)
+def test_the_general_recipes_build_the_official_networks(name: str, official: str) -> None:
+    assert digest(MetricEmbedder(load_recipe(name, MetricRecipe))) == official_digest(official)
 
 
 @pytest.mark.parametrize(

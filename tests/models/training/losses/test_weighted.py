@@ -115,7 +115,7 @@ def test_a_few_steps_end_better_than_they_began(way: str) -> None:
     optimizer = paddle.optimizer.Adam(0.003, parameters=[p for p in learner.parameters() if not p.stop_gradient])
     images, labels = paddle.to_tensor(normalize(pictures())), paddle.to_tensor(LABELS)
     before, losses = separation(learner, images), []
-    for step in range(10):
+    for step in range(7):
         learner.train()
         total = sum(learner(images, labels, step).values(), paddle.zeros([]))
         losses.append(float(total))
