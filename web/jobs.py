@@ -1,4 +1,4 @@
-"""What all kinds of jobs share over HTTP: accept, show, wait, cancel, follow."""
+"""What all kinds of jobs share over HTTP: accept, show, wait, cancel, replay, follow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import redis.exceptions
 from flask import Blueprint, Response, request, stream_with_context
 
-from infra.errors import JobExpired, JobNotFound, ServiceError
+from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
 from web.services import services
 
 if TYPE_CHECKING:
@@ -50,6 +50,22 @@ def add_job_routes(blueprint: Blueprint, kind: str) -> None:
         find(kind, job_id)
         return answer(services().ledger.cancel(job_id), 200)
 
+    @blueprint.post("/<job_id>/replay", endpoint="replay")
+    def replay(job_id: str) -> Response:
+        find(kind, job_id)
+        job = services().ledger.replay(job_id)
+        return accept(job, publisher(kind))
+
+    @blueprint.post("/<job_id>/webhook/replay", endpoint="replay_webhook")
+    def replay_webhook(job_id: str) -> Response:
+        job = find(kind, job_id)
+        if job.webhook is None or job.webhook.delivery_id is None:
+            raise DeliveryNotFound(f"The job {job_id} has no webhook, or has not ended.")
+        delivery = services().ledger.deliveries.replay(job.webhook.delivery_id)
+        if not services().queue.deliver(delivery.id):
+            log.warning("delivery %s could not be published; the keeper will", delivery.id)
+        return answer(find(kind, job_id), 202)
+
     @blueprint.get("/<job_id>/events", endpoint="events")
     def events(job_id: str) -> Response:
         job = find(kind, job_id)
@@ -78,6 +94,12 @@ def find(kind: str, job_id: str) -> Job:
     if job.kind != kind:
         raise JobNotFound(f"There is no {kind} {job_id}.")
     return job
+
+
+def publisher(kind: str) -> Callable[[str], object]:
+    """What hands a job of this kind over."""
+    queue = services().queue
+    return {"recognition": queue.recognize, "enrollment": queue.enroll}[kind]
 
 
 def accept(job: Job, publish: Callable[[str], object]) -> Response:

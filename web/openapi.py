@@ -94,6 +94,14 @@ OPERATIONS = (
         {200: answers.RecognitionJob}, (*JOB, e.JobFinished),
     ),
     Operation(
+        "post", "/v1/recognitions/{job_id}/replay", "replayRecognition", "Try a recognition that failed again, from the start.",
+        {202: answers.RecognitionJob, 200: answers.RecognitionJob}, (*JOB, e.JobFinished), headers=("Prefer",),
+    ),
+    Operation(
+        "post", "/v1/recognitions/{job_id}/webhook/replay", "replayRecognitionWebhook", "Send the webhook of a recognition that ended again.",
+        {202: answers.RecognitionJob}, (*JOB, e.DeliveryNotFound),
+    ),
+    Operation(
         "get", "/v1/recognitions/{job_id}/events", "followRecognition", "The changes of a recognition as they happen.",
         {200: "text/event-stream", 204: None}, (*JOB, e.InvalidCursor), headers=("Last-Event-ID",),
     ),
@@ -145,6 +153,14 @@ OPERATIONS = (
     Operation(
         "post", "/v1/enrollments/{job_id}/cancel", "cancelEnrollment", "Give an enrolment up.",
         {200: answers.EnrollmentJob}, (*JOB, e.JobFinished),
+    ),
+    Operation(
+        "post", "/v1/enrollments/{job_id}/replay", "replayEnrollment", "Try an enrolment that failed again, from the start.",
+        {202: answers.EnrollmentJob, 200: answers.EnrollmentJob}, (*JOB, e.JobFinished), headers=("Prefer",),
+    ),
+    Operation(
+        "post", "/v1/enrollments/{job_id}/webhook/replay", "replayEnrollmentWebhook", "Send the webhook of an enrolment that ended again.",
+        {202: answers.EnrollmentJob}, (*JOB, e.DeliveryNotFound),
     ),
     Operation(
         "get", "/v1/enrollments/{job_id}/events", "followEnrollment", "The changes of an enrolment as they happen.",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -58,7 +59,14 @@ def test_the_etag_changes_with_the_job_only(client: FlaskClient, hand: Hand, job
 
 @pytest.mark.parametrize("job_id", ["rec_00000000000000000000000000", "nonsense", "enr_x", "%2e%2e"])
 def test_unknown_ids_are_not_found(client: FlaskClient, job_id: str) -> None:
-    for method, path in (("GET", ""), ("POST", "/cancel"), ("GET", "/events"), ("GET", "/image")):
+    for method, path in (
+        ("GET", ""),
+        ("POST", "/cancel"),
+        ("POST", "/replay"),
+        ("POST", "/webhook/replay"),
+        ("GET", "/events"),
+        ("GET", "/image"),
+    ):
         refused(client.open(f"{URL}/{job_id}{path}", method=method), 404, "job_not_found")
 
 
@@ -86,6 +94,68 @@ def test_a_finished_job_cannot_be_canceled(client: FlaskClient, hand: Hand, job_
     hand.finish(job_id, recognition_result())
     problem = refused(client.post(f"{URL}/{job_id}/cancel"), 409, "job_finished")
     assert problem["reported_status"] == "succeeded"
+
+
+def test_a_failed_job_can_be_replayed(
+    client: FlaskClient, hand: Hand, service: Services, redis_client: redis.Redis, job_id: str
+) -> None:
+    hand.fail(job_id, "job_poisoned")
+    response = client.post(f"{URL}/{job_id}/replay")
+    assert response.status_code == 202
+    job = response.get_json()
+    assert (job["status"], job["attempts"], job["error"]) == ("queued", 0, None)
+    assert response.headers["Location"] == f"{URL}/{job_id}"
+    (message,) = redis_client.lrange("recognize", 0, -1)
+    assert job_id in json.loads(str(message))["headers"]["argsrepr"]
+    hand.finish(job_id, recognition_result())
+    assert client.get(f"{URL}/{job_id}").get_json()["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("status", ["queued", "succeeded", "canceled"])
+def test_only_a_failed_job_can_be_replayed(client: FlaskClient, hand: Hand, job_id: str, status: str) -> None:
+    if status == "succeeded":
+        hand.finish(job_id, recognition_result())
+    elif status == "canceled":
+        client.post(f"{URL}/{job_id}/cancel")
+    problem = refused(client.post(f"{URL}/{job_id}/replay"), 409, "job_finished")
+    assert problem["reported_status"] == status
+    assert client.get(f"{URL}/{job_id}").get_json()["status"] == status
+
+
+def test_an_enrolment_is_replayed_as_one(
+    client: FlaskClient, hand: Hand, service: Services, redis_client: redis.Redis
+) -> None:
+    job_id = service.ledger.create("enrollment", {"gallery": "drinks", "items": [], "crop": "whole"}).id
+    hand.fail(job_id, "gallery_busy")
+    assert client.post(f"/v1/enrollments/{job_id}/replay").status_code == 202
+    assert redis_client.llen("recognize") == 0
+    assert redis_client.llen("enroll") == 1
+
+
+def test_a_webhook_can_be_replayed(
+    client: FlaskClient, hand: Hand, service: Services, redis_client: redis.Redis
+) -> None:
+    request = {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}
+    job_id = service.ledger.create("recognition", request, "https://93.184.216.34/hook").id
+    refused(client.post(f"{URL}/{job_id}/webhook/replay"), 404, "delivery_not_found")  # it has not ended
+    hand.finish(job_id, recognition_result())
+    webhook = client.get(f"{URL}/{job_id}").get_json()["webhook"]
+    delivery = service.ledger.take_delivery(webhook["id"])
+    assert delivery is not None
+    service.ledger.delivery_failed(delivery, "gone", status=410)
+    response = client.post(f"{URL}/{job_id}/webhook/replay")
+    assert response.status_code == 202
+    told = response.get_json()["webhook"]
+    assert (told["id"], told["status"]) == (webhook["id"], "pending")
+    assert webhook["id"] in str(redis_client.lrange("deliver", 0, -1))
+    again = service.ledger.take_delivery(webhook["id"])
+    assert again is not None
+    assert again.attempts == 1
+
+
+def test_a_job_without_a_webhook_has_none_to_replay(client: FlaskClient, hand: Hand, job_id: str) -> None:
+    hand.finish(job_id, recognition_result())
+    refused(client.post(f"{URL}/{job_id}/webhook/replay"), 404, "delivery_not_found")
 
 
 def finish_later(hand: Hand, ledger: JobLedger) -> threading.Thread:
