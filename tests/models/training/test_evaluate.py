@@ -48,7 +48,7 @@ def test_a_detector_is_measured_by_its_candidates(detector: Path) -> None:
     from models.detector import Detector
 
     drawn = DetectorExam("rendered", "scenes", count=2, first_seed=FIRST_EXAM_SEED)
-    recipe = DetectorRecipe("d", (), (), exams=(drawn, DetectorExam("held_out", "photos", root="none")), pool_px=64)
+    recipe = DetectorRecipe("d", (), (), exams=(drawn, DetectorExam("voc", "photos", root="none")), pool_px=64)
     figures = examine_detector(detector, recipe, None)
     assert set(figures) == {"scenes AP50", "scenes AP50:95"}
     pictures = exam_pictures(drawn, recipe, None)
