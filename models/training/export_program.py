@@ -19,7 +19,7 @@ from paddle import nn
 
 from models.artifacts import MANIFEST, write_manifest
 from models.engine import load_program
-from models.errors import ArtifactError
+from models.errors import ArtifactError, ModelError
 from models.manifest import ImageInput
 from models.nets.lcnetv2 import fused
 from models.openvino_engine import import_openvino
@@ -147,12 +147,16 @@ def export_network(
         licence=origin.licence,
     )
     if precisions:
-        add_precisions(
-            folder,
-            precisions,
-            pictures,
-            lambda pixels: dict(zip(names, answers(serving, pixels), strict=True)),
-        )
+        try:
+            add_precisions(
+                folder,
+                precisions,
+                pictures,
+                lambda pixels: dict(zip(names, answers(serving, pixels), strict=True)),
+            )
+        except ModelError:
+            forget_artifact(folder)
+            raise
     return folder
 
 

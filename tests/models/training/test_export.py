@@ -131,12 +131,24 @@ def test_the_program_takes_any_number_of_pictures(tiny_artifact: Path) -> None:
             assert features.shape == (count, 64)
 
 
+ORIGIN = Origin(["drawn"], {}, {}, name="mine", network="a test's", recipe={"seed": 1}, steps=4)
+
+
+def small_network() -> nn.Layer:
+    """A seeded embedder (N, 3, 32, 32) -> (N, 8) that takes no harm from rounding, unlike one that hardly trained."""
+    paddle.seed(1)
+    network = nn.Sequential(nn.Conv2D(3, 4, 8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(64, 8))
+    network.eval()
+    return network
+
+
 @pytest.fixture(scope="module")
-def every_format(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny embedder in all that is written as files."""
+def every_format(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network in all that is written as files."""
     folder = tmp_path_factory.mktemp("every")
     formats = ("paddle", "onnx", "openvino", "fp16", "int8")
-    return export_embedder(TINY, tiny_run.folder / "best.npz", folder, BARE, formats, drawn_pictures("embed", 32, 40))
+    shown = drawn_pictures("embed", 32, 12)
+    return export_network(small_network(), embeds(8), square_input("x", 32), folder, ORIGIN, formats, shown)
 
 
 def test_every_format_is_held_to_the_eager_network(every_format: Path, pictures: list[np.ndarray]) -> None:
@@ -165,9 +177,9 @@ def test_what_fewer_bits_lose_is_written_beside_their_figures(every_format: Path
     assert "metrics" not in described["fp16"]
 
 
-def test_a_new_export_leaves_nothing_of_the_older_one(every_format: Path, tiny_run: Run, tmp_path: Path) -> None:
+def test_a_new_export_leaves_nothing_of_the_older_one(every_format: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(every_format, tmp_path / "copy"))
-    export_embedder(TINY, tiny_run.folder / "best.npz", copy, BARE, ("onnx",))
+    export_network(small_network(), embeds(8), square_input("x", 32), copy, ORIGIN, ("onnx",))
     assert verify(copy) == ("inference.onnx",)
     assert sorted(file.name for file in copy.iterdir()) == ["inference.onnx", "manifest.json"]
     assert load_manifest(copy).precisions == {}
@@ -185,6 +197,14 @@ def test_formats_that_cannot_be_are_refused_at_once(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_precision_that_fails_leaves_no_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.training.precisions.LEAST", 1.1)
+    shown = drawn_pictures("embed", 32, 2)
+    with pytest.raises(ArtifactError, match="fp16 program answers otherwise"):
+        export_network(small_network(), embeds(8), square_input("x", 32), tmp_path, ORIGIN, ("onnx", "fp16"), shown)
+    assert list(tmp_path.iterdir()) == []
+
+
 class Heads(nn.Layer):
     """Two outputs of one convolution: what a detector's program looks like."""
 
@@ -199,8 +219,7 @@ class Heads(nn.Layer):
 
 @pytest.mark.parametrize("kind", ["embed", "hash", "classify", "detect"])
 def test_any_network_goes_into_an_artifact_by_the_same_way(tmp_path: Path, kind: str) -> None:
-    paddle.seed(1)
-    flat = nn.Sequential(nn.Conv2D(3, 4, 8, 8), nn.Flatten(), nn.Linear(64, 8))
+    flat = small_network()
     network, described, named = {
         "embed": (flat, embeds(8), EmbeddingOutput("fetch_name_0", 8)),
         "hash": (flat, hashes(8), HashOutput("fetch_name_0", 8)),
@@ -210,10 +229,9 @@ def test_any_network_goes_into_an_artifact_by_the_same_way(tmp_path: Path, kind:
         "detect": (Heads(), detects([8], 7), DetectionOutput((Head("fetch_name_0", "fetch_name_1", 8),), 7)),
     }[kind]  # fmt: skip
     network.eval()
-    origin = Origin(["drawn"], {}, {}, name="mine", network="a test's", recipe={"seed": 1}, steps=4)
     given = square_input("x", 32)
     formats = ("paddle", "openvino", *(["int8"] if kind == "classify" else []))
-    artifact = export_network(network, described, given, tmp_path / "a", origin, formats, drawn_pictures(kind, 32, 8))
+    artifact = export_network(network, described, given, tmp_path / "a", ORIGIN, formats, drawn_pictures(kind, 32, 8))
     manifest = load_manifest(artifact)
     assert (manifest.task, manifest.output, manifest.input) == (kind, named, given)
     assert (manifest.name, manifest.network, manifest.recipe["seed"]) == ("mine", "a test's", 1)
