@@ -18,6 +18,7 @@ from models.training.evaluate import (
 )
 from models.training.exams import FIRST_EXAM_SEED, examine, set_exams
 from models.training.products import packshot
+from models.training.recipe import load_recipe
 from models.training.scenes import render_scene
 from models.training.train_detector import DetectorExam, DetectorRecipe, exam_pictures
 from tests.models.programs import artifact
@@ -48,7 +49,8 @@ def test_a_detector_is_measured_by_its_candidates(detector: Path) -> None:
     from models.detector import Detector
 
     drawn = DetectorExam("rendered", "scenes", count=2, first_seed=FIRST_EXAM_SEED)
-    recipe = DetectorRecipe("d", (), (), exams=(drawn, DetectorExam("voc", "photos", root="none")), pool_px=64)
+    photos = DetectorExam("voc", "photos", root="none")
+    recipe = replace(load_recipe("detector-tiny", DetectorRecipe), exams=(drawn, photos), pool_px=64)
     figures = examine_detector(detector, recipe, None)
     assert set(figures) == {"scenes AP50", "scenes AP50:95"}
     pictures = exam_pictures(drawn, recipe, None)
