@@ -1,8 +1,8 @@
 """Losses of metric learning, one idea a file. Embeddings (B, D), labels (B,) int64; every loss is a mean over the batch.
 
 `cross_entropy` takes a head's logits; `triplets`, `supcon`, `contrastive`, `cosface` and `center` take embeddings;
-`weighted` sums what a recipe names. `embedder` has what only the bundled embedder's trainer sums. The three names below are
-imported here because that trainer and others' scripts knew this package when it was one file.
+`weighted` sums what a recipe names. `embedder`, `distillation` and `hashing` have what only their trainers sum.
+The three names below are imported here because the embedder's trainer knew this package when it was one file.
 """
 
 from models.training.losses.embedder import cos_margin_loss, cosine_distance_loss

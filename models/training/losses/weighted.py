@@ -54,10 +54,8 @@ class WeightedLosses(nn.Layer):
         table, parts = self.table, {}
         if table.ce.weight and out.logits is not None:
             parts["ce"] = table.ce.weight * cross_entropy(out.logits, labels, table.ce.smoothing)
-        out, labels = (
-            replace(out, **{name: self.group.gather(out.named(name)) for name in self._read()}),
-            self.group.gather(labels),
-        )
+        out = replace(out, **{name: self.group.gather(out.named(name)) for name in self._read()})
+        labels = self.group.gather(labels)
         if (triplet := table.triplet).weight:
             rows = F.normalize(out.named(triplet.on), axis=1) if triplet.normalize else out.named(triplet.on)
             parts["triplet"] = triplet.weight * triplet_loss_v2(rows, labels, triplet.margin)
