@@ -75,7 +75,11 @@ def image_digest(image_bytes: bytes) -> str:
 
 def image_key(image_bytes: bytes) -> str:
     """`images/ab/abcd…`: the hash of the content, so that one picture is kept once; sharded for folders' sake."""
-    digest = image_digest(image_bytes)
+    return image_key_of(image_digest(image_bytes))
+
+
+def image_key_of(digest: str) -> str:
+    """The key of the picture with this digest."""
     return f"images/{digest[:2]}/{digest}"
 
 

@@ -1,0 +1,142 @@
+"""`shitu gallery import-paddleclas`: a PP-ShiTu index becomes a stored gallery, vectors and all, without its pickle being run."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from infra.errors import GalleryExists, ServiceError
+from infra.galleries import GalleryLock, GalleryStore, Item, item_id
+from infra.objects import LocalStore, image_key_of, open_store
+from infra.settings import load_settings
+from models.errors import ModelError
+from models.image import decode
+from models.paddleclas import read_gallery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from infra.objects import ObjectStore
+    from infra.settings import Settings
+    from models.embedder import Embedder
+    from models.paddleclas import PaddleClasItem
+
+UNIT_TOLERANCE = 1e-3
+CHECKED_PICTURES = 16
+SAME_EMBEDDER = 0.95  # least similarity of the median picture to its own vector; decoders differ a little
+
+
+@click.group()
+def gallery() -> None:
+    """Work on stored galleries without a server."""
+
+
+@gallery.command("import-paddleclas")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--gallery", "name", required=True, help="The gallery to add to; made if there is none.")
+@click.option("--embedder", required=True, help="The one that built the index: a name or a folder.")
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where the list file's paths begin: the pictures are stored too, and show whether the embedder is the right one.",
+)
+def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | None) -> None:
+    """Add the items of FOLDER (`vector.index` and `id_map.pkl`) to a gallery.
+
+    Workers with the same embedder search it from their next job on. Importing again changes nothing.
+    """
+    from models.artifacts import resolve
+    from models.embedder import Embedder
+
+    try:
+        settings = load_settings()
+        entries, rows = read_gallery(folder)
+        network = Embedder(resolve(embedder), threads=1)
+        _check_rows(rows, network)
+        objects = open_store(settings.objects, settings.data_dir)
+        store = _store(settings, objects)
+        if pictures is None:
+            items = [_without_picture(entry, row) for entry, row in zip(entries, rows, strict=True)]
+        else:
+            _check_embedder(entries, rows, pictures, network)
+            items = [_with_picture(entry, pictures, objects) for entry in entries]
+        with suppress(GalleryExists):
+            store.create(name, network.digest)
+        done = store.add(name, items, rows, network.digest)
+    except (ModelError, ServiceError) as error:
+        raise click.ClickException(f"{error.detail} ({error.code})") from error
+    there = f", {len(done.duplicate_ids)} were there already" if done.duplicate_ids else ""
+    click.echo(
+        f"{len(done.added_ids)} items added to {name!r}{there}; version {done.manifest.version} has {done.manifest.item_count}"
+    )
+
+
+def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:
+    """With the lock of the service's Redis, if it is named; within one folder the files' own lock is enough."""
+    if settings.redis_url is not None:
+        from infra.redis_client import connect
+
+        return GalleryStore(objects, lock=GalleryLock(connect(settings.redis_url)))
+    if not isinstance(objects, LocalStore):
+        raise click.ClickException("set REDIS_URL to the service's Redis: it keeps the writers of a bucket apart")
+    return GalleryStore(objects)
+
+
+def _check_rows(rows: NDArray[np.float32], network: Embedder) -> None:
+    if not len(rows):
+        raise click.ClickException("the index is empty")
+    if rows.shape[1] != network.dim:
+        raise click.ClickException(
+            f"the index has vectors of {rows.shape[1]} numbers, {network.name} gives {network.dim}"
+        )
+    if np.abs(np.linalg.norm(rows, axis=1) - 1).max() > UNIT_TOLERANCE:
+        raise click.ClickException("the index's vectors are not of length 1: build it with feature_normalize")
+
+
+def _check_embedder(
+    entries: Sequence[PaddleClasItem], rows: NDArray[np.float32], root: Path, network: Embedder
+) -> None:
+    """Vectors of another embedder would be found by nothing and say so nowhere."""
+    chosen = np.unique(np.linspace(0, len(entries) - 1, CHECKED_PICTURES).astype(int))
+    embedded = network([decode(_read(entries[number], root)) for number in chosen])
+    similarity = float(np.median((embedded * rows[chosen]).sum(axis=1)))
+    if similarity < SAME_EMBEDDER:
+        raise click.ClickException(
+            f"{network.name} is not the embedder that built this index: pictures are only {similarity:.2f} like their vectors"
+        )
+
+
+def _with_picture(entry: PaddleClasItem, root: Path, objects: ObjectStore) -> Item:
+    data = _read(entry, root)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return _item(entry, sha256, objects.put_image(data))
+
+
+def _without_picture(entry: PaddleClasItem, row: NDArray[np.float32]) -> Item:
+    """Known by its line and its vector instead of its bytes; where its picture would be, there is none."""
+    sha256 = hashlib.sha256(entry.line.encode() + row.tobytes()).hexdigest()
+    return _item(entry, sha256, image_key_of(sha256))
+
+
+def _item(entry: PaddleClasItem, sha256: str, key: str) -> Item:
+    added_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Item(item_id(sha256, entry.label), entry.label, key, sha256, None, added_at)
+
+
+def _read(entry: PaddleClasItem, root: Path) -> bytes:
+    """The picture of an entry; its path comes from a file of somebody else and must not lead out of `root`."""
+    path = (root / entry.path).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise click.ClickException(f"{entry.path!r} leads out of the pictures' folder")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from error
