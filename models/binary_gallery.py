@@ -1,0 +1,87 @@
+"""A gallery searched by Hamming distance: 32 times smaller than its embeddings, and exact again where the first are re-ranked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.binary import binarize, cosine_of
+from models.binary_index import BinaryIndex
+from models.errors import GalleryError
+from models.gallery import Gallery, Match
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from models.gallery import LabeledItem
+
+
+class BinaryGallery(Gallery):
+    """Items by the signs of their embeddings (N, D), D a multiple of 8. Immutable; many threads may search it at a time.
+
+    `rerank` is how many of the nearest codes are put in order by the inner product of the embeddings, which are kept for
+    it; with 0 they are not. A match's similarity is then that product, else `cosine_of` its distance, so thresholds for
+    cosines stay of use. `kind` is of `binary_index.KINDS`. Raises GalleryError.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[LabeledItem],
+        embeddings: NDArray[np.float32],
+        name: str = "",
+        version: int = 0,
+        *,
+        kind: str = "BFlat",
+        rerank: int = 0,
+        method: str = "sign",
+    ) -> None:
+        rows = np.asarray(embeddings, np.float32)
+        dim = rows.shape[1] if rows.ndim == 2 else 0
+        super().__init__((), np.empty((0, dim), np.float32), name, version)  # no index of floats
+        if rerank < 0:
+            raise GalleryError(f"rerank is {rerank}; it must be 0 or more.")
+        if rows.ndim != 2 or len(rows) != len(items):
+            raise GalleryError(f"A gallery of {len(items)} items cannot have embeddings of the shape {rows.shape}.")
+        self.items = tuple(items)
+        self.rerank, self.method = rerank, method
+        self._rows = rows.copy() if rerank else None
+        self._codes = None
+        if len(rows):
+            self._codes = BinaryIndex(dim, kind)
+            self._codes.add(binarize(rows, method), np.arange(len(rows)))
+
+    def search(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
+        """For each of the queries (N, D) its `k` nearest items, or all if there are fewer, most similar first.
+
+        Equally similar items come in any order, and where more are equally far than fit, any may be left out. Raises GalleryError as
+        `Gallery.search` does.
+        """
+        rows = np.asarray(queries, np.float32)
+        if k < 1:
+            raise GalleryError(f"k is {k}; at least one match must be asked for.")
+        if self._codes is None or not len(rows):
+            return [[] for _ in rows]
+        if rows.ndim != 2 or rows.shape[1] != self.dim:
+            raise GalleryError(
+                f"The queries have the shape {rows.shape}, the gallery's embeddings {self.dim} dimensions."
+            )
+        distances, places = self._codes.search(binarize(rows, self.method), max(k, self.rerank))
+        similarities = cosine_of(distances, self.dim)
+        return [
+            self._matches(query, near[near >= 0], values[near >= 0], k)
+            for query, near, values in zip(rows, places, similarities, strict=True)
+        ]
+
+    def _matches(
+        self, query: NDArray[np.float32], places: NDArray[np.int64], similarities: NDArray[np.float32], k: int
+    ) -> list[Match]:
+        """The first `k` of what the codes found for one query, which is put in order by the floats where they are kept."""
+        if self._rows is not None:
+            similarities = self._rows[places] @ query
+            order = np.argsort(-similarities, kind="stable")
+            places, similarities = places[order], similarities[order]
+        best = zip(places[:k].tolist(), similarities[:k].tolist(), strict=True)
+        return [Match(self.items[place], value) for place, value in best]
