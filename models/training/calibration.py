@@ -23,22 +23,17 @@ def drawn_pictures(task: str, size_px: int, count: int = DRAWN) -> list[Image]:
     return [_product(seed, size_px) for seed in range(count)]
 
 
-def prepared(pictures: Sequence[Image], given: ImageInput) -> NDArray[np.float32]:
-    """RGB pictures of any sizes -> (N, 3, height, width), as the program takes them."""
-    return np.stack(
-        [
-            normalize(resize(picture, given.height, given.width, given.interpolation), given.mean, given.std)
-            for picture in pictures
-        ]
-    )
+def prepared(picture: Image, given: ImageInput) -> NDArray[np.float32]:
+    """An RGB picture of any size -> (1, 3, height, width), as the program takes it."""
+    return normalize(resize(picture, given.height, given.width, given.interpolation), given.mean, given.std)[None]
 
 
-def split(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def split(pictures: Sequence[Image]) -> tuple[list[Image], list[Image]]:
     """What to calibrate with and what to compare on: not the same pictures, unless there are too few."""
-    if len(pixels) < 2 * COMPARED:
-        return pixels, pixels
-    compared = np.arange(len(pixels)) % COMPARED == COMPARED - 1
-    return pixels[~compared], pixels[compared]
+    if len(pictures) < 2 * COMPARED:
+        return list(pictures), list(pictures)
+    compared = list(pictures[COMPARED - 1 :: COMPARED])
+    return [picture for number, picture in enumerate(pictures) if number % COMPARED != COMPARED - 1], compared
 
 
 def _product(seed: int, size_px: int) -> Image:

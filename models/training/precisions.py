@@ -52,19 +52,19 @@ def add_precisions(
     if "bf16" in precisions and not computes_bf16():
         raise ArtifactError("This processor does not compute bf16, so its difference can't be measured here.")
     shown = drawn_pictures(manifest.task, given.height) if pictures is None else pictures
-    calibrating, compared = split(prepared(shown, given))
+    calibrating, compared = split(shown)
     about: dict[str, dict[str, Any]] = {name: dict(said) for name, said in manifest.precisions.items()}
     with tempfile.TemporaryDirectory(dir=folder) as work:
         _copy_fp32(folder, Path(work))
-        expected = _one_by_one(eager or _answer(Path(work), given, "fp32"), compared)
+        expected = _one_by_one(eager or _answer(Path(work), given, "fp32"), compared, given)
         for precision in precisions:
             made: dict[str, Any] = {}
             if precision == "fp16":
                 save_fp16(openvino_network(Path(work)), Path(work))
             elif precision == "int8":
-                made = save_int8(openvino_network(Path(work)), calibrating, given.name, Path(work))
+                made = save_int8(openvino_network(Path(work)), calibrating, given, Path(work))
                 made["calibrated_with"] = "drawn pictures" if pictures is None else "given pictures"
-            got = _one_by_one(_answer(Path(work), given, precision), compared)
+            got = _one_by_one(_answer(Path(work), given, precision), compared, given)
             about[precision] = {
                 **made,
                 "compared_with": "fp32 program" if eager is None else "eager network",
@@ -127,8 +127,8 @@ def _answer(folder: Path, given: ImageInput, precision: str) -> Answer:
     return lambda pixels: program.run({given.name: pixels})
 
 
-def _one_by_one(answer: Answer, pixels: Array) -> list[Answers]:
-    return [answer(picture[None]) for picture in pixels]
+def _one_by_one(answer: Answer, pictures: Sequence[NDArray[np.uint8]], given: ImageInput) -> list[Answers]:
+    return [answer(prepared(picture, given)) for picture in pictures]
 
 
 def _same_boxes(

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import EngineError
+from models.manifest import ImageInput
 from models.openvino_engine import import_openvino
 from models.program import STEMS
 from models.program_desc import cut_program, parse_program
+from models.training.calibration import prepared
 from models.training.chatter import chatter_on_stderr
 
 TAILED = {"HSwish", "HardSigmoid", "Swish", "Elu", "PRelu", "Gelu", "Mish"}  # activations below zero
@@ -51,8 +53,8 @@ def save_fp16(network: Any, folder: Path) -> None:
     import_openvino().save_model(network, folder / f"{STEMS['fp16']}.xml", compress_to_fp16=True)
 
 
-def save_int8(network: Any, pixels: NDArray[np.float32], name: str, folder: Path) -> dict[str, Any]:
-    """A quarter of the size: `network` quantised with `pixels` (N, 3, H, W) for its input `name`.
+def save_int8(network: Any, pictures: Sequence[NDArray[np.uint8]], given: ImageInput, folder: Path) -> dict[str, Any]:
+    """A quarter of the size: `network`, whose input is `given`, quantised with RGB `pictures`.
 
     Returns what a manifest says of it.
     """
@@ -60,17 +62,17 @@ def save_int8(network: Any, pixels: NDArray[np.float32], name: str, folder: Path
     import nncf  # it imports OpenVINO, which must have been told to be quiet by then
 
     logging.getLogger("nncf").setLevel(logging.ERROR)  # else its progress fills the terminal
-    samples = nncf.Dataset([{name: picture[None]} for picture in pixels])
+    samples = nncf.Dataset(pictures, lambda picture: {given.name: prepared(picture, given)})
     with chatter_on_stderr():
         quantised = nncf.quantize(
             network,
             samples,
             preset=nncf.QuantizationPreset.MIXED if _has_tails(network) else nncf.QuantizationPreset.PERFORMANCE,
             target_device=nncf.TargetDevice.CPU,
-            subset_size=len(pixels),
+            subset_size=len(pictures),
         )
     openvino.save_model(quantised, folder / f"{STEMS['int8']}.xml", compress_to_fp16=False)
-    return {"nncf": importlib.metadata.version("nncf"), "calibration_pictures": len(pixels)}
+    return {"nncf": importlib.metadata.version("nncf"), "calibration_pictures": len(pictures)}
 
 
 def _has_tails(network: Any) -> bool:
