@@ -20,7 +20,8 @@ class EmbedderV2(nn.Layer):
 
     Width 1 with base depths and 512 is the official network. Call `lcnetv2.fused` before export.
     With `colours`, a linear map of a colour histogram is added to the features before the neck: a few thousand steps on
-    a CPU teach a narrow network shapes, but colours less well than counting them does.
+    a CPU teach a narrow network shapes, but colours less well than counting them does. With `whitened`, what is served
+    ends in a linear map that `models.training.whitening` fits; training goes without it.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class EmbedderV2(nn.Layer):
         embedding_size: int = 512,
         dropout: float = 0.2,
         colours: bool = False,
+        whitened: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = PPLCNetV2(
@@ -40,12 +42,18 @@ class EmbedderV2(nn.Layer):
         self.colours = ColourHistogram() if colours else None
         if self.colours is not None:
             self.colour_fc = nn.Linear(self.colours.size, embedding_size, bias_attr=False)
+        self.whitening = nn.Linear(embedding_size, embedding_size) if whitened else None
+        if self.whitening is not None:
+            self.whitening.weight.set_value(paddle.eye(embedding_size))
+            for parameter in self.whitening.parameters():
+                parameter.stop_gradient = True
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         features = self.backbone(x)
         if self.colours is not None:
             features = features + self.colour_fc(COLOUR_SCALE * self.colours(x))
-        return self.neck(features)
+        features = self.neck(features)
+        return features if self.whitening is None or self.training else self.whitening(features)
 
 
 class EmbedderV1(nn.Layer):

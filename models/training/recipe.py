@@ -30,11 +30,12 @@ class EmbedderNetwork:
     embedding_size: int = 512
     dropout: float = 0.0
     colours: bool = False  # v2 only: add a colour histogram's features before the neck
+    whitened: bool = False  # v2 only: a last linear map evens out the embedding's directions, fitted before each exam
 
     def __post_init__(self) -> None:
         _check("kind", self.kind, ("v1", "v2"))
-        if self.colours and self.kind != "v2":
-            raise RecipeError("'colours' goes with the kind v2")
+        if (self.colours or self.whitened) and self.kind != "v2":
+            raise RecipeError("'colours' and 'whitened' go with the kind v2")
 
 
 @dataclass(frozen=True)

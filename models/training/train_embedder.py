@@ -24,6 +24,7 @@ from models.training.recipe import EmbedderNetwork, EmbedderRecipe
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.statistics import normalize, settle_statistics
 from models.training.synchronised_norm import synchronise_norms
+from models.training.whitening import whiten
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 
@@ -38,6 +39,7 @@ def build_embedder(network: EmbedderNetwork) -> nn.Layer:
         embedding_size=network.embedding_size,
         dropout=network.dropout,
         colours=network.colours,
+        whitened=network.whitened,
     )
 
 
@@ -177,6 +179,8 @@ def keep_best(
     """Examine the averaged weights, with settled statistics; save them if no earlier ones were better than `best`."""
     judge.set_state_dict(average.values)
     settle_statistics(judge, pool, recipe.deploy_px, recipe.seed)
+    if recipe.network.whitened:
+        whiten(judge, pool, recipe.deploy_px, recipe.seed)
     exams = examine(embed_with(judge), sheets)
     asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
     score = float(np.mean(asked)) if asked else float(step)
