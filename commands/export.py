@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.export_classifier import export_classifier_command
+from commands.export_hash import export_hash_command
 from commands.export_metric import export_metric_command
 from commands.export_options import (
     CALIBRATE,
@@ -30,6 +31,7 @@ def export() -> None:
 
 
 export.add_command(export_metric_command)
+export.add_command(export_hash_command)
 export.add_command(export_classifier_command)
 
 

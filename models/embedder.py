@@ -10,7 +10,7 @@ from models.artifacts import load_manifest
 from models.engine import load_program
 from models.errors import ArtifactError, EngineError
 from models.image import normalize, resize
-from models.manifest import EmbeddingOutput
+from models.manifest import EmbeddingOutput, HashOutput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,14 +27,14 @@ EPSILON = 1e-12
 
 
 class Embedder:
-    """An embedder artifact or an official archive, loaded into an engine."""
+    """An embedder artifact or an official archive, loaded into an engine. A network for binary codes embeds before signs."""
 
     def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1, precision: str = "auto") -> None:
         """Raises ArtifactError, EngineError."""
         self.manifest: Manifest = load_manifest(folder)
         output = self.manifest.output
-        if not isinstance(output, EmbeddingOutput):
-            raise ArtifactError(f"{self.manifest.name} is no embedder but a detector.")
+        if not isinstance(output, EmbeddingOutput | HashOutput):
+            raise ArtifactError(f"{self.manifest.name} is no embedder but made to {self.manifest.task}.")
         self.manifest.require(precision)
         self._program = load_program(folder, engine=engine, threads=threads, precision=precision)
         if output.name not in {spec.name for spec in self._program.outputs}:

@@ -70,6 +70,11 @@ class HashOutput:
     name: str
     bits: int
 
+    @property
+    def dim(self) -> int:
+        """The numbers before their signs are taken are an embedding of that length."""
+        return self.bits
+
 
 @dataclass(frozen=True)
 class ClassOutput:

@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused() -> None:
 class Colours:
     """An embedder of pictures that are one colour."""
 
-    similarity_threshold = 0.5
+    name, digest, dim, similarity_threshold = "colours", "0" * 64, 64, 0.5
 
     def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> Rows:
         return unit(int(crops[0][0, 0, 0]), 1, 64)

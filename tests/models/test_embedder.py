@@ -95,5 +95,5 @@ def test_tiny_and_huge_answers_divide_without_trouble(tmp_path: Path, value: flo
 
 
 def test_a_detector_is_no_embedder(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no embedder but a detector"):
+    with pytest.raises(ArtifactError, match="no embedder but made to detect"):
         Embedder(artifact(tmp_path, "detect"))

@@ -1,0 +1,70 @@
+"""Exports a network for binary codes: a projection together with the embedder that it stands on, as one program."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+from paddle import nn
+
+from models.artifacts import resolve
+from models.errors import ArtifactError
+from models.training.checkpoint import Checkpoint, to_tensors
+from models.training.export_program import DEFAULT_FORMATS, Origin, export_network, hashes, square_input
+from models.training.hash_network import FrozenProgram, Projection, build_network
+from models.training.hash_recipe import HashRecipe
+from models.training.recipe import as_table
+
+
+class Projected(nn.Layer):
+    """The frozen embedder and the projection behind it: (B, 3, H, W) -> (B, bits)."""
+
+    def __init__(self, base: FrozenProgram, projection: Projection) -> None:
+        super().__init__()
+        self.base = base
+        self.projection = projection
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.projection(self.base(x))
+
+
+def export_hash(
+    recipe: HashRecipe,
+    checkpoint: Path,
+    folder: Path,
+    origin: Origin,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    pictures: Sequence[NDArray[np.uint8]] | None = None,
+) -> Path:
+    """Write the network of `checkpoint` (a run's `best.npz`) as an artifact. Raises ArtifactError if a program differs."""
+    bits = recipe.network.bits
+    about = replace(origin, name=recipe.name, recipe=as_table(recipe))
+    stored = Checkpoint.load(checkpoint)
+    if "hash" not in stored.groups:
+        raise ArtifactError(f"{checkpoint} holds no network for binary codes")
+    about = replace(about, steps=int(stored.progress["step"]))
+    if recipe.network.kind == "embedder":
+        network = build_network(recipe.network)
+        _fill(network, stored, checkpoint)
+        about = replace(about, network=f"ShiTu {recipe.network.embedder.kind}, tanh, {bits} bits")
+        return export_network(
+            network, hashes(bits), square_input("x", recipe.deploy_px), folder, about, formats, pictures
+        )
+    base = FrozenProgram(resolve(recipe.network.base))
+    projection = Projection(base.dim, bits)
+    _fill(projection, stored, checkpoint)
+    manifest = base.manifest
+    about = replace(
+        about,
+        network=f"{manifest.network}, projection to {bits} bits",
+        recipe={**about.recipe, "base": {"name": manifest.name, "digest": manifest.digest}},
+    )
+    return export_network(Projected(base, projection), hashes(bits), manifest.input, folder, about, formats, pictures)
+
+
+def _fill(network: nn.Layer, stored: Checkpoint, checkpoint: Path) -> None:
+    missing, unexpected = network.set_state_dict(to_tensors(stored.groups["hash"]))
+    if missing or unexpected:
+        raise ArtifactError(f"{checkpoint.name} holds another network: {(missing or unexpected)[0]!r}")

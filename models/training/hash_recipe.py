@@ -1,0 +1,97 @@
+"""Recipes of DeepHash: which network makes the codes, how many bits, and by which loss."""
+
+from dataclasses import dataclass, field
+
+from models.training.losses.hashing import DCH_GAMMA, DCH_LAMBDA, DSHSD_ALPHA, LCDSH_LAMBDA
+from models.training.metric_recipe import MetricOptimizer
+from models.training.recipe import EmbedderNetwork, EmbedderRecipe, Exam, RecipeError, Stage, ViewSource
+
+NETWORKS = ("embedder", "projection")
+LOSSES = ("dshsd", "lcdsh", "dch")
+
+
+@dataclass(frozen=True)
+class HashNetwork:
+    """`embedder`: a ShiTu embedder of `bits` numbers, trained whole. `projection`: one linear layer behind a frozen artifact.
+
+    Both end in tanh.
+    """
+
+    bits: int
+    kind: str = "embedder"
+    embedder: EmbedderNetwork = field(default_factory=EmbedderNetwork)  # its embedding_size is not used
+    base: str = ""  # of a projection: name or folder of an embedder
+    changes: int = 4  # of a projection: how many random changes of each view the base embeds
+    rotated: bool = True  # a projection begins as ITQ's rotation of the base's embeddings, not at random
+
+    def __post_init__(self) -> None:
+        if self.kind not in NETWORKS:
+            raise RecipeError(f"'kind' must be one of {', '.join(NETWORKS)}, not {self.kind!r}")
+        if self.bits < 8 or self.bits % 8:
+            raise RecipeError(f"'bits' must be a multiple of 8, not {self.bits}")
+        if (self.kind == "projection") != bool(self.base):
+            raise RecipeError("a projection needs the embedder 'base', and nothing else does")
+        if self.changes < 1:
+            raise RecipeError("'changes' must be 1 or more")
+
+
+@dataclass(frozen=True)
+class HashLoss:
+    """The loss and its documented constants. `keep` weighs, for a projection, the distance from the base's cosines."""
+
+    kind: str
+    alpha: float = DSHSD_ALPHA  # dshsd: weight of the pairs
+    lcdsh_weight: float = LCDSH_LAMBDA
+    dch_gamma: float = DCH_GAMMA
+    dch_weight: float = DCH_LAMBDA
+    weight: float = 1.0  # of all parts of the loss
+    keep: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in LOSSES:
+            raise RecipeError(f"'kind' must be one of {', '.join(LOSSES)}, not {self.kind!r}")
+
+
+@dataclass(frozen=True)
+class HashRecipe:
+    """Everything that decides what codes become, besides the pictures themselves."""
+
+    name: str
+    network: HashNetwork
+    loss: HashLoss
+    data: tuple[ViewSource, ...]
+    stages: tuple[Stage, ...]
+    optimizer: MetricOptimizer = field(default_factory=MetricOptimizer)
+    exams: tuple[Exam, ...] = ()
+    select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
+    seed: int = 1
+    views_per_class: int = 4
+    pool_px: int = 128
+    deploy_px: int = 128
+    evaluate_every: int = 1000
+
+    def __post_init__(self) -> None:
+        _ = self.pictures  # checks data, stages and exams
+        if self.loss.keep and self.network.kind != "projection":
+            raise RecipeError("'keep' compares with the base of a projection; an embedder has none")
+
+    @property
+    def steps(self) -> int:
+        """All optimiser steps, over all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def pictures(self) -> EmbedderRecipe:
+        """What decides pool, batches and exams, as the code that makes those knows it."""
+        return EmbedderRecipe(
+            self.name,
+            self.data,
+            self.stages,
+            exams=self.exams,
+            select_by=self.select_by,
+            seed=self.seed,
+            views_per_class=self.views_per_class,
+            pool_px=self.pool_px,
+            deploy_px=self.deploy_px,
+            evaluate_every=self.evaluate_every,
+        )

@@ -1,0 +1,168 @@
+"""DeepHash on drawn products: each loss ends better than it began, goes on after a stop, and is exported for both engines."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.binary import binarize
+from models.embedder import Embedder
+from models.errors import ArtifactError
+from models.training.checkpoint import Checkpoint
+from models.training.errors import TrainingError
+from models.training.export_hash import export_hash
+from models.training.export_program import Origin
+from models.training.hash_exams import baselines, examine_hash
+from models.training.hash_features import known_features
+from models.training.hash_recipe import HashLoss, HashRecipe
+from models.training.loop import Progress
+from models.training.pool import load_pool
+from models.training.recipe import RecipeError, Stage, load_recipe
+from models.training.train_hash import train_hash
+
+TINY = load_recipe("hash-tiny", HashRecipe)
+SHORT = replace(TINY, stages=(Stage(8, 32, 16),), evaluate_every=4, exams=(replace(TINY.exams[0], products=4),))
+
+
+def quiet(*_: object) -> None:
+    """Hears nothing."""
+
+
+def projection_of(base: Path, kind: str = "dshsd", bits: int = 32) -> HashRecipe:
+    """The tiny recipe behind a frozen embedder, whose picture size it takes."""
+    network = replace(TINY.network, kind="projection", base=str(base), bits=bits, changes=2)
+    loss = HashLoss(kind, alpha=0.01, keep=1.0)
+    return replace(TINY, network=network, loss=loss, stages=(Stage(40, 32, 32),), evaluate_every=20)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hash") / "run"
+    train_hash(SHORT, None, folder, quiet, quiet, stop_after=1)
+    return folder / "pool"
+
+
+@pytest.fixture
+def folder(pool: Path, tmp_path: Path) -> Path:
+    return folder_with(pool, tmp_path / "run")
+
+
+def folder_with(pool: Path, folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "pool").symlink_to(pool)
+    return folder
+
+
+def run(recipe: HashRecipe, folder: Path, **options: int) -> list[Progress]:
+    lines: list[Progress] = []
+    train_hash(recipe, None, folder, lines.append, quiet, **options)
+    return lines
+
+
+def test_pictures_learn_codes(folder: Path) -> None:
+    recipe = replace(TINY, stages=(Stage(32, 32, 32),), evaluate_every=16)
+    lines = run(recipe, folder)
+    assert lines[-1].losses["class"] < 0.95 * lines[0].losses["class"]
+    assert lines[-1].exams["rendered"]["retrieval_mAP"] > lines[0].exams["rendered"]["retrieval_mAP"]
+
+
+@pytest.mark.parametrize("kind", ["dshsd", "lcdsh", "dch"])
+def test_a_projection_learns_by_each_loss(kind: str, tiny_artifact: Path, folder: Path) -> None:
+    lines = run(projection_of(tiny_artifact, kind), folder)
+    assert sum(lines[-1].losses.values()) < 0.95 * sum(lines[0].losses.values())
+    stored = Checkpoint.load(folder / "best.npz")
+    assert set(stored.groups) == {"hash"}  # no head
+    assert set(stored.groups["hash"]) == {"fc.weight", "fc.bias"}
+
+
+@pytest.mark.parametrize("behind_a_base", [False, True])
+def test_a_run_that_left_off_goes_on_with_the_same_numbers(
+    behind_a_base: bool, tiny_artifact: Path, pool: Path, tmp_path: Path
+) -> None:
+    recipe = SHORT
+    if behind_a_base:
+        recipe = replace(projection_of(tiny_artifact), stages=SHORT.stages, evaluate_every=4, exams=SHORT.exams)
+    whole, parted = (folder_with(pool, tmp_path / name) for name in ("whole", "parted"))
+    lines = run(recipe, whole)
+    again = [*run(recipe, parted, stop_after=4), *run(recipe, parted)]
+    assert [line.step for line in again] == [line.step for line in lines] == [4, 8]
+    for one, two in zip(lines, again, strict=True):
+        assert one.losses == pytest.approx(two.losses, rel=1e-4)
+    uninterrupted, resumed = (Checkpoint.load(folder / "last.npz").groups for folder in (whole, parted))
+    for group, arrays in uninterrupted.items():
+        for name, array in arrays.items():
+            np.testing.assert_allclose(array, resumed[group][name], rtol=1e-4, atol=1e-6, err_msg=f"{group}/{name}")
+
+
+def test_another_recipe_does_not_go_on(folder: Path) -> None:
+    run(SHORT, folder, stop_after=1)
+    with pytest.raises(TrainingError, match="another recipe"):
+        run(replace(SHORT, loss=HashLoss("dch")), folder)
+
+
+def test_a_projection_is_exported_with_its_base_and_both_engines_give_its_codes(
+    tiny_artifact: Path, folder: Path, tmp_path: Path
+) -> None:
+    recipe = projection_of(tiny_artifact)
+    run(recipe, folder)
+    artifact = export_hash(recipe, folder / "best.npz", tmp_path / "artifact", Origin(["drawn"], {}, {}))
+    dice = np.random.default_rng(0)
+    crops = [dice.integers(0, 256, (40, 30, 3)).astype(np.uint8) for _ in range(8)]
+    both = [Embedder(artifact, engine)(crops) for engine in ("openvino", "paddle")]
+    np.testing.assert_allclose(both[0], both[1], atol=1e-4)
+    stored = Checkpoint.load(folder / "best.npz").groups["hash"]
+    expected = Embedder(tiny_artifact)(crops) @ stored["fc.weight"] + stored["fc.bias"]
+    settled = np.abs(expected) > 1e-3  # nearer to 0, rounding decides
+    assert settled.mean() > 0.95
+    np.testing.assert_array_equal((both[0] > 0)[settled], (expected > 0)[settled])
+    assert binarize(both[0]).shape == (8, 4)
+    figures = examine_hash(artifact, recipe, None)
+    told = Checkpoint.load(folder / "best.npz").progress["exams"]["rendered"]
+    assert figures["rendered recall@1"] == pytest.approx(told["recall@1"], abs=0.05)
+
+
+def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
+    tiny_artifact: Path, pool: Path, tmp_path: Path
+) -> None:
+    recipe, views, file = replace(projection_of(tiny_artifact), exams=SHORT.exams), load_pool(pool), tmp_path / "f.npz"
+    told: list[str] = []
+    first = known_features(recipe, views, None, file, lambda what, *_: told.append(what), 1)
+    assert first.rows.shape == (2 * len(views.views), 64)
+    assert set(told) == {"embeddings", "exams"}
+    told.clear()
+    again = known_features(recipe, views, None, file, lambda what, *_: told.append(what), 1)
+    assert not told
+    np.testing.assert_array_equal(first.rows, again.rows)
+    np.testing.assert_array_equal(first.exams[0].rows, again.exams[0].rows)
+    known_features(replace(recipe, seed=2), views, None, file, lambda what, *_: told.append(what), 1)
+    assert told
+    beside = baselines(first, 32)
+    assert set(beside) == {"embeddings", "signs", "itq"}
+    assert all(0 <= figure <= 1 for taker in beside.values() for figure in taker.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('bits = 48\nkind = "guess"', "must be one of"),
+        ("bits = 44", "multiple of 8"),
+        ('bits = 48\nkind = "projection"', "needs the embedder 'base'"),
+        ('bits = 48\nbase = "shitu-embedder"', "needs the embedder 'base'"),
+    ],
+)
+def test_what_does_not_fit_together_is_told_early(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    rest = '[loss]\nkind = "dch"\n[[data]]\nkind = "rendered"\nname = "x"\n[[stages]]\nsteps = 1\nsize_px = 32\n'
+    path.write_text(f'name = "x"\n{rest}[network]\n{text}\n', encoding="utf-8")
+    with pytest.raises(RecipeError, match=said):
+        load_recipe(str(path), HashRecipe)
+
+
+def test_a_wrong_base_is_told(pool: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="There is no model"):
+        run(projection_of(tmp_path / "nothing"), folder)
+
+
+def test_bundled_recipes_read() -> None:
+    assert load_recipe("hash-small", HashRecipe).network.base == "shitu-embedder"
