@@ -40,16 +40,49 @@ def average_precision(
     objects = sum(int((~crowd).sum()) for crowd in crowds)
     if objects == 0:
         return {"AP50": float("nan"), "AP50:95": float("nan")}
+    _, hit = _ranked(found, truth, crowds)
+    values = [_area_under(row[row >= 0] == 1, objects) for row in hit]
+    return {"AP50": values[0], "AP50:95": float(np.mean(values))}
+
+
+def best_threshold(
+    found: Sequence[Detections], truth: Sequence[Array], crowds: Sequence[NDArray[np.bool_]] | None = None
+) -> dict[str, float]:
+    """{"threshold", "precision", "recall"}: the score from which boxes have the best F1 at IoU 0.5, and what it is there.
+
+    What to serve a detector with: average precision does not mind a hundred wrong boxes with low scores, a user does.
+    All are NaN where nothing is found or there is no object.
+    """
+    crowds = [np.zeros(len(own), np.bool_) for own in truth] if crowds is None else crowds
+    scores, hits = _ranked(found, truth, crowds)
+    counted = hits[0] >= 0
+    scores, hit = scores[counted], hits[0][counted] == 1
+    objects = sum(int((~crowd).sum()) for crowd in crowds)
+    if objects == 0 or not hit.any():
+        return dict.fromkeys(("threshold", "precision", "recall"), float("nan"))
+    last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))  # equal scores pass together
+    right = np.cumsum(hit)[last]
+    best = int(np.argmax(right / (last + 1 + objects)))  # F1, but for a factor of two
+    return {
+        "threshold": float(scores[last[best]]),
+        "precision": float(right[best] / (last[best] + 1)),
+        "recall": float(right[best] / objects),
+    }
+
+
+def _ranked(
+    found: Sequence[Detections], truth: Sequence[Array], crowds: Sequence[NDArray[np.bool_]]
+) -> tuple[Wide, NDArray[np.int8]]:
+    """All images' scores (D,), best first, and their hits (10, D)."""
     scores, hits = [], []
     for (boxes, confidence), own, crowd in zip(found, truth, crowds, strict=True):
         order = np.argsort(-np.asarray(confidence), kind="stable")[:MOST]
         scores.append(np.asarray(confidence, np.float64)[order])
         ranked_boxes = np.asarray(boxes, np.float64).reshape(-1, 4)[order]
         hits.append(_match(ranked_boxes, own[~crowd].astype(np.float64), own[crowd].astype(np.float64)))
-    ranked = np.argsort(-np.concatenate(scores), kind="stable")
-    hit = np.concatenate(hits, axis=1)[:, ranked]  # (10, D)
-    values = [_area_under(row[row >= 0] == 1, objects) for row in hit]
-    return {"AP50": values[0], "AP50:95": float(np.mean(values))}
+    every = np.concatenate(scores)
+    ranked = np.argsort(-every, kind="stable")
+    return every[ranked], np.concatenate(hits, axis=1)[:, ranked]
 
 
 def _match(boxes: Wide, own: Wide, regions: Wide) -> NDArray[np.int8]:

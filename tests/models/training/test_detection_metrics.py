@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from models.training.detection_metrics import Detections, average_precision, evaluate_detector
+from models.boxes import iou
+from models.training.detection_metrics import Detections, average_precision, best_threshold, evaluate_detector
 from models.training.detection_views import Picture
 
 Array = NDArray[np.float32]
@@ -125,3 +126,32 @@ def test_a_detector_is_asked_for_every_picture() -> None:
 
     figures = evaluate_detector(detect, scenes)
     assert 0.6 < figures["AP50"] < 0.7
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_threshold_is_that_of_all_which_could_be_chosen(seed: int) -> None:
+    """One threshold after the other: what passes it, matched anew."""
+    found, truth = some_images(40 + seed, images=8, most=5)
+    found = [(boxes, np.round(scores, 1).astype(np.float32)) for boxes, scores in found]
+    objects, best = sum(map(len, truth)), (-1.0, 0.0, 0.0, 0.0)
+    for threshold in np.unique(np.concatenate([scores for _, scores in found])):
+        right = shown = 0
+        for (boxes, scores), own in zip(found, truth, strict=True):
+            passing = np.flatnonzero(scores >= threshold)
+            shown += len(passing)
+            free = list(range(len(own)))
+            for index in passing[np.argsort(-scores[passing], kind="stable")]:
+                overlaps = [(float(iou(boxes[index : index + 1], own[g : g + 1])[0, 0]), g) for g in free]
+                if overlaps and max(overlaps)[0] >= 0.5:
+                    free.remove(max(overlaps)[1])
+                    right += 1
+        f1 = 2 * right / (shown + objects)
+        best = max(best, (f1, float(threshold), right / shown, right / objects))
+    figures = best_threshold(found, truth)
+    f1 = 2 * figures["precision"] * figures["recall"] / (figures["precision"] + figures["recall"])
+    assert f1 == pytest.approx(best[0])
+    assert figures == pytest.approx({"threshold": best[1], "precision": best[2], "recall": best[3]})
+
+
+def test_nothing_found_has_no_best_threshold() -> None:
+    assert math.isnan(best_threshold([NONE], [np.array([[0, 0, 10, 10]], np.float32)])["threshold"])
