@@ -8,6 +8,7 @@ import click
 from commands.terminal import DATA, INIT, OUT, STOP_AFTER, THREADS, errors, report, tell_preparation
 from commands.train_classifier import train_classifier_command
 from commands.train_distill import train_distill_command
+from commands.train_hash import train_hash_command
 from commands.train_metric import train_metric_command
 from models.engine import ENGINES
 
@@ -20,6 +21,7 @@ def train() -> None:
 train.add_command(train_metric_command)
 train.add_command(train_classifier_command)
 train.add_command(train_distill_command)
+train.add_command(train_hash_command)
 
 
 @train.command("embedder")
