@@ -1,25 +1,34 @@
 """Measures artifacts: exported programs, on pictures that their recipes never trained on, beside the baselines."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import paddle
-from numpy.typing import NDArray
-from paddle import nn
 
-from models.boxes import iou
 from models.detector import Detector
 from models.embedder import Embedder
-from models.gallery import Gallery
 from models.image import crop
-from models.pipeline import RecognizeOptions, Recognizer
+from models.pipeline import Recognizer
 from models.training.cpu_convolution import accelerate
 from models.training.designs import design_product
 from models.training.detection_metrics import evaluate_detector
-from models.training.exams import FIRST_EXAM_SEED, examine, examine_colours, examine_teacher, set_exams
+from models.training.exams import (
+    FIRST_EXAM_SEED,
+    Embed,
+    Sheet,
+    embedded,
+    examine,
+    examine_colours,
+    examine_teacher,
+    grade,
+    grade_open_set,
+    set_exams,
+)
+from models.training.pipeline_exams import PRODUCTS, SCENES, PipelineExam, examine_pipeline
 from models.training.products import packshot
 from models.training.recipe import EmbedderRecipe
+from models.training.retrieval import Tell, describe_open_set
 from models.training.scenes import render_scene
 from models.training.statistics import normalize
 from models.training.teachers import PooledFeatures
@@ -27,90 +36,96 @@ from models.training.train_detector import DetectorRecipe, exam_pictures
 from models.training.train_embedder import build_embedder, embed_with
 
 Figures = dict[str, float]
-PIPELINE_PRODUCTS, PIPELINE_SCENES = 60, 60
 STRANGERS = 150  # drawn products, at most, that the similarity threshold is set by
-MATCH_IOU = 0.5
 
 
-@dataclass(frozen=True)
-class LabelledItem:
-    """An item of a gallery that lives in memory only."""
-
-    id: str
-    label: str
+def silent(what: str, done: int, of: int) -> None:
+    """Tells nobody how far an exam is."""
 
 
 def examine_embedder(
-    artifact: Path, recipe: EmbedderRecipe, data: Path | None, engine: str = "auto", precision: str = "auto"
+    artifact: Path,
+    recipe: EmbedderRecipe,
+    data: Path | None,
+    engine: str = "auto",
+    precision: str = "auto",
+    tell: Tell = silent,
 ) -> Figures:
     """recall@1 of the recipe's exams, by the exported program. Exams on photos need `data`."""
+    return examine_embedder_openly(artifact, recipe, data, engine, precision, tell)[0]
+
+
+def examine_embedder_openly(
+    artifact: Path,
+    recipe: EmbedderRecipe,
+    data: Path | None,
+    engine: str = "auto",
+    precision: str = "auto",
+    tell: Tell = silent,
+) -> tuple[Figures, dict[str, dict[str, float | None]]]:
+    """recall@1 of the exams, and of each what the manifest's threshold answers: of the known, and of strangers."""
     embedder = Embedder(artifact, engine, threads=2, precision=precision)
-    return _rounded(examine(lambda images: embedder(list(images)), set_exams(recipe, data, recipe.deploy_px)))
+    sheets = set_exams(recipe, data, recipe.deploy_px)
+    figures, shares = {}, {}
+    for number, sheet in enumerate(sheets):
+        tell("embedder's exams", number, len(sheets))
+        rows = embedded(lambda images: embedder(list(images)), sheet)
+        figures[sheet.name] = grade(rows, sheet)
+        threshold = embedder.similarity_threshold
+        shares[sheet.name] = describe_open_set(grade_open_set(rows, sheet, threshold), threshold)
+    tell("embedder's exams", len(sheets), len(sheets))
+    return _rounded(figures), shares
 
 
 def examine_detector(
-    artifact: Path, recipe: DetectorRecipe, data: Path | None, engine: str = "auto", precision: str = "auto"
+    artifact: Path,
+    recipe: DetectorRecipe,
+    data: Path | None,
+    engine: str = "auto",
+    precision: str = "auto",
+    tell: Tell = silent,
 ) -> Figures:
     """AP50 and AP50:95 of the recipe's exams, by the exported program, with the serving code's decoding."""
     detector = Detector(artifact, engine, threads=2, precision=precision)
     exams = [exam for exam in recipe.exams if exam.kind == "rendered" or data is not None]
     figures: Figures = {}
-    for exam in exams:
+    for number, exam in enumerate(exams):
+        tell("detector's exams", number, len(exams))
         for name, value in evaluate_detector(detector.candidates, exam_pictures(exam, recipe, data)).items():
             figures[f"{exam.name} {name}"] = value
+    tell("detector's exams", len(exams), len(exams))
     return _rounded(figures)
 
 
-def embedder_baselines(recipe: EmbedderRecipe, data: Path | None) -> dict[str, Figures]:
+def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, tell: Tell = silent) -> dict[str, Figures]:
     """The exams taken by colour histograms, by the same network untrained, and by the recipe's teacher."""
     sheets = set_exams(recipe, data, recipe.deploy_px)
-    paddle.seed(0)
-    untrained = build_embedder(recipe.network)
-    accelerate(untrained, threads=2)
-    _calibrate(untrained, np.concatenate([sheet.images[:64] for sheet in sheets]))
-    results = {
-        "colour histograms": _rounded(examine_colours(sheets)),
-        "untrained network": _rounded(examine(embed_with(untrained), sheets)),
-    }
+    takers = 3 if data is not None and recipe.teacher.model else 2
+    tell("baselines", 0, takers)
+    results = {"colour histograms": _rounded(examine_colours(sheets))}
+    tell("baselines", 1, takers)
+    results["untrained network"] = _rounded(examine(_untrained(recipe, sheets), sheets))
+    tell("baselines", 2, takers)
     if data is not None and recipe.teacher.model:
         teacher = PooledFeatures(data / recipe.teacher.model, recipe.teacher, threads=2)
         results["teacher's features"] = _rounded(examine_teacher(teacher, sheets))
+        tell("baselines", takers, takers)
     return results
 
 
-def examine_pipeline(
+def examine_whole(
     detector: Path,
     embedder: Path,
     engine: str = "auto",
     *,
     scenes: int | None = None,
     products: int | None = None,
-) -> Figures:
-    """Photo in, labels out: scenes of drawn products never trained on, asked of a gallery of their packshots.
-
-    By default PIPELINE_SCENES of them and PIPELINE_PRODUCTS products.
-    `found`: share of products whose box (IoU >= 0.5) bears the right label. `right`: share of answers that do.
-    """
+    tell: Tell = silent,
+) -> PipelineExam:
+    """Photo in, labels out, by two artifacts: `scenes` drawn scenes of `products` products never trained on."""
     embed = Embedder(embedder, engine, threads=2)
     recognize = Recognizer(Detector(detector, engine, threads=2), embed)
-    designs = [
-        (str(seed), design_product(FIRST_EXAM_SEED + seed)) for seed in range(0, 4 * (products or PIPELINE_PRODUCTS), 4)
-    ]
-    items = [LabelledItem(label, label) for label, _ in designs]
-    gallery = Gallery(items, embed([packshot(design, 256) for _, design in designs]), "exam", 1)
-    options = RecognizeOptions(max_detections=10)
-    rng = np.random.default_rng(11)
-    asked = answered = right = 0
-    for _ in range(scenes or PIPELINE_SCENES):
-        chosen = [designs[i] for i in rng.choice(len(designs), 4, replace=False)]
-        scene = render_scene(chosen, (480, 640), rng, count=4, scale=(0.25, 0.5))
-        answers = recognize(scene.image, gallery, options).recognitions
-        asked, answered = asked + len(scene.labels), answered + len(answers)
-        for answer in answers:
-            overlaps = iou(np.array([answer.box], np.float32), scene.boxes)[0]
-            own = np.array([label == answer.label for label in scene.labels])
-            right += bool((own & (overlaps >= MATCH_IOU)).any())
-    return _rounded({"found": right / asked, "right": right / max(1, answered)})
+    return examine_pipeline(recognize, embed, tell, scenes or SCENES, products or PRODUCTS)
 
 
 def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, engine: str = "auto") -> float:
@@ -134,12 +149,17 @@ def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, engine: str = "au
     return round(float(np.quantile(kept, 0.05)), 2)
 
 
-def _calibrate(network: nn.Layer, images: NDArray[np.uint8]) -> None:
-    """Give an untrained network's batch norms the statistics of these pictures; else its answers are all alike."""
+def _untrained(recipe: EmbedderRecipe, sheets: Sequence[Sheet]) -> Embed:
+    """The recipe's network as it is drawn. Its batch norms get the exams' statistics, else its answers are all alike."""
+    paddle.seed(0)
+    network = build_embedder(recipe.network)
+    accelerate(network, threads=2)
+    images = np.concatenate([sheet.images[:64] for sheet in sheets])
     network.train()
     with paddle.no_grad():
         for _ in range(15):
             network(paddle.to_tensor(normalize(images)))
+    return embed_with(network)
 
 
 def _rounded(figures: Figures) -> Figures:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.metrics import leave_one_out_recall_at_1, recall_at_1
+from models.training.metrics import OpenSet, leave_one_out_recall_at_1, open_set, recall_at_1
 from models.training.photos import DatasetError, held_out, read_rgb
 from models.training.pool import fit, on_grey, product_views
+from models.training.ranking import NO_MARK, Known, inner_products, rank
 from models.training.readers.labelled import read_photos
 from models.training.recipe import EmbedderRecipe, Exam
 from models.training.teachers import PooledFeatures, colour_histogram, unit_rows
@@ -42,7 +43,12 @@ def set_exams(recipe: EmbedderRecipe, data: Path | None, size_px: int) -> list[S
 
 def examine(embed: Embed, sheets: Sequence[Sheet]) -> dict[str, float]:
     """recall@1 of each exam, by name."""
-    return {sheet.name: grade(np.concatenate(list(_in_batches(embed, sheet.images))), sheet) for sheet in sheets}
+    return {sheet.name: grade(embedded(embed, sheet), sheet) for sheet in sheets}
+
+
+def embedded(embed: Embed, sheet: Sheet) -> NDArray[np.float32]:
+    """The embeddings of all pictures of one exam (N, D)."""
+    return np.concatenate(list(_in_batches(embed, sheet.images)))
 
 
 def examine_colours(sheets: Sequence[Sheet]) -> dict[str, float]:
@@ -62,6 +68,17 @@ def grade(embeddings: NDArray[np.float32], sheet: Sheet) -> float:
     if not searched.any():
         return leave_one_out_recall_at_1(rows, sheet.labels)
     return recall_at_1(rows[asked], sheet.labels[asked], rows[searched], sheet.labels[searched])
+
+
+def grade_open_set(embeddings: NDArray[np.float32], sheet: Sheet, threshold: float) -> OpenSet:
+    """What a similarity threshold lets through of one exam's embeddings (N, D), of any length."""
+    rows = unit_rows(embeddings)
+    asked, searched = ~sheet.gallery, sheet.gallery
+    if not searched.any():
+        each = Known(sheet.labels, np.arange(len(rows)))
+        return open_set(rank(inner_products(rows, rows), each, each), threshold)
+    sides = [Known(sheet.labels[some], np.full(int(some.sum()), NO_MARK)) for some in (asked, searched)]
+    return open_set(rank(inner_products(rows[asked], rows[searched]), *sides), threshold)
 
 
 def _in_batches(embed: Embed, images: NDArray[np.uint8], batch: int = 64) -> Iterator[NDArray[np.float32]]:

@@ -48,13 +48,16 @@ def rank(similarities: Similarities, queries: Known, gallery: Known) -> Iterator
         same = queries.labels[block, None] == gallery.labels
         found[_masked(queries.marks[block], gallery.marks)] = -np.inf
         others = np.where(same, -np.inf, found)
-        others.sort(axis=1)
         for row, own, wrong in zip(found, same, others, strict=True):
             right = row[own]
             right = np.sort(right[right > -np.inf])[::-1]
-            before = wrong.size - np.searchsorted(wrong, right, side="left")
-            nearest = float(right[0]) if right.size else -np.inf
-            yield Ranking(before + np.arange(right.size), nearest, float(wrong[-1]) if wrong.size else -np.inf)
+            highest = float(wrong.max(initial=-np.inf))
+            if not right.size:
+                yield Ranking(np.zeros(0, np.int64), -np.inf, highest)
+                continue
+            before = np.sort(wrong[wrong >= right[-1]])  # few, where the ranking is good
+            ranks = before.size - np.searchsorted(before, right, side="left") + np.arange(right.size)
+            yield Ranking(ranks, float(right[0]), highest)
 
 
 def nearest(similarities: Similarities, queries: Known, gallery: Known, k: int) -> tuple[Numbers, Rows]:

@@ -1,6 +1,5 @@
-"""`shitu train | evaluate` from the command line, on the tiny recipe."""
+"""`shitu train` from the command line, on the tiny recipe."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ from click.testing import CliRunner, Result
 
 from models.training.recipe import RECIPES_DIR
 from shitu import main
-from tests.models.programs import artifact
 from tests.models.training.tiny import Run
 
 
@@ -43,42 +41,12 @@ def test_train_stops_goes_on_and_says_what_is_next(tiny_run: Run, quick: Path, t
     assert second.output.endswith(f"{out / 'best.npz'}\nnext: shitu export embedder {quick} --run {out}\n")
 
 
-def test_evaluate_prints_the_figures(tiny_artifact: Path, quick: Path, tmp_path: Path) -> None:
-    answer = shitu("evaluate", "--detector", "none", "--embedder", tiny_artifact, "--embedder-recipe", quick)
-    assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert set(figures) == {"embedder"}
-    assert 0 <= figures["embedder"]["rendered"] <= 1
-
-
-def test_evaluate_measures_the_detector_and_the_whole(
-    tiny_artifact: Path, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("models.training.evaluate.PIPELINE_PRODUCTS", 5)
-    detector_recipe = tmp_path / "d.toml"
-    detector_recipe.write_text(
-        'name = "d"\npool_px = 64\n[[data]]\nkind = "rendered"\nname = "s"\ncount = 1\n[[stages]]\nsteps = 1\n'
-        'sizes_px = [64]\n[[exams]]\nkind = "rendered"\nname = "scenes"\ncount = 1\nfirst_seed = 1000000\n',
-        encoding="utf-8",
-    )
-    answer = shitu(
-        "evaluate", "--detector", artifact(tmp_path / "detector", "detect", paddle_too=False), "--embedder",
-        tiny_artifact, "--embedder-recipe", quick, "--detector-recipe", detector_recipe, "--scenes", 1,
-    )  # fmt: skip
-    assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert set(figures) == {"embedder", "detector", "pipeline"}
-    assert set(figures["detector"]) == {"scenes AP50", "scenes AP50:95"}
-    assert set(figures["pipeline"]) == {"found", "right"}
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("train", "embedder", "embedder-xxl"), "no recipe 'embedder-xxl'"),
         (("train", "embedder", "embedder-s", "--threads", "1"), "needs a data folder (--data)"),
         (("train", "detector", "detector-xxl"), "no recipe 'detector-xxl'"),
-        (("evaluate", "--embedder", "no-such-model"), "There is no model 'no-such-model'"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -13,10 +13,11 @@ from models.training.evaluate import (
     embedder_baselines,
     examine_detector,
     examine_embedder,
-    examine_pipeline,
+    examine_embedder_openly,
+    examine_whole,
     suggest_similarity,
 )
-from models.training.exams import FIRST_EXAM_SEED, examine, set_exams
+from models.training.exams import FIRST_EXAM_SEED, examine, grade_open_set, set_exams
 from models.training.products import packshot
 from models.training.recipe import load_recipe
 from models.training.scenes import render_scene
@@ -59,11 +60,24 @@ def test_a_detector_is_measured_by_its_candidates(detector: Path) -> None:
     assert figures["scenes AP50"] == round(expected["AP50"], 4)
 
 
+def test_the_manifests_threshold_is_held_to_known_things_and_to_strangers(tiny_artifact: Path) -> None:
+    figures, shares = examine_embedder_openly(tiny_artifact, SMALL, None)
+    assert figures == examine_embedder(tiny_artifact, SMALL, None)
+    (sheet,) = set_exams(SMALL, None, 32)
+    embedder = Embedder(tiny_artifact, "openvino")
+    found = grade_open_set(embedder(list(sheet.images)), sheet, embedder.similarity_threshold)
+    assert shares["rendered"]["threshold"] == 0.4
+    assert shares["rendered"]["known_answered_right"] == round(found.known, 4)
+    assert shares["rendered"]["strangers_answered"] == round(found.strangers, 4)
+
+
 def test_the_whole_pipeline_is_measured(detector: Path, tiny_artifact: Path) -> None:
-    figures = examine_pipeline(detector, tiny_artifact, scenes=2, products=5)
-    assert set(figures) == {"found", "right"}
-    assert all(0 <= value <= 1 for value in figures.values())
-    assert examine_pipeline(detector, tiny_artifact, scenes=2, products=5) == figures
+    told: list[tuple[str, int, int]] = []
+    exam = examine_whole(detector, tiny_artifact, scenes=2, products=5, tell=lambda *what: told.append(what))
+    assert set(exam.figures) == {"found", "right"}
+    assert all(0 <= value <= 1 for value in exam.figures.values())
+    assert told[-1] == ("recognising", 2, 2)
+    assert examine_whole(detector, tiny_artifact, scenes=2, products=5) == exam
 
 
 def test_the_threshold_keeps_the_right_answers(tiny_artifact: Path) -> None:

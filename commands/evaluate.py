@@ -1,0 +1,228 @@
+"""`shitu evaluate`: artifacts measured on pictures never trained on, and on the user's own lists and photos."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from commands.terminal import DATA, THREADS, errors
+from models.engine import ENGINES
+
+TELL_EVERY_S = 2.0
+DETECTOR = click.option("--detector", default="shitu-detector", show_default=True, help="Name or folder.")
+EMBEDDER = click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
+ENGINE = click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
+DELIMITER = click.option(
+    "--delimiter", help="Between the columns of lists; default: a tab where there are tabs, else a blank."
+)
+WRITE_TO = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write figures and pictures to this folder."
+)
+LIST = click.Path(path_type=Path, exists=True)
+FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+
+
+class WholeNumbers(click.ParamType[tuple[int, ...]]):
+    """`1,5,10`."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Each once, ascending. Fails for anything else."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+            self.fail(f"{value!r} is not whole numbers from 1, with commas between them", param, ctx)
+        return tuple(sorted({int(part) for part in parts}))
+
+
+@click.group(invoke_without_command=True)
+@DETECTOR
+@EMBEDDER
+@DATA
+@click.option("--embedder-recipe", default="embedder-s", show_default=True, help="Whose exams the embedder takes.")
+@click.option("--detector-recipe", default="detector-s", show_default=True, help="Whose exams the detector takes.")
+@ENGINE
+@click.option("--scenes", type=click.IntRange(1), help="Scenes that the whole pipeline is measured on; default 60.")
+@click.option(
+    "--baselines", is_flag=True, help="Colour histograms, the untrained network and the teacher take the same exams."
+)
+@WRITE_TO
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    detector: str,
+    embedder: str,
+    data: Path | None,
+    embedder_recipe: str,
+    detector_recipe: str,
+    engine: str,
+    scenes: int | None,
+    baselines: bool,
+    out: Path | None,
+) -> None:
+    """Measure artifacts on pictures never trained on: drawn ones, and photos where --data has them.
+
+    recall@1 of the embedder, and what its similarity threshold answers of known things and of strangers; AP50 and
+    AP50:95 of the detector; and the whole pipeline: photo in, labels out. `none` leaves an artifact and the whole out.
+    The sub-commands measure on your own photos.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from models.artifacts import resolve
+    from models.training.evaluate import embedder_baselines, examine_detector, examine_embedder_openly, examine_whole
+    from models.training.pipeline_exams import write_pipeline
+    from models.training.recipe import EmbedderRecipe, load_recipe
+    from models.training.train_detector import DetectorRecipe
+
+    figures: dict[str, object] = {}
+    tell = tell_progress()
+    with errors():
+        embeds = None if embedder == "none" else resolve(embedder)
+        detects = None if detector == "none" else resolve(detector)
+        if embeds is not None:
+            embedder_plan = load_recipe(embedder_recipe, EmbedderRecipe)
+            figures["embedder"], figures["open set"] = examine_embedder_openly(
+                embeds, embedder_plan, data, engine, tell=tell
+            )
+            if baselines:
+                figures |= embedder_baselines(embedder_plan, data, tell)
+        if detects is not None:
+            detector_plan = load_recipe(detector_recipe, DetectorRecipe)
+            figures["detector"] = examine_detector(detects, detector_plan, data, engine, tell=tell)
+        if embeds is not None and detects is not None:
+            exam = examine_whole(detects, embeds, engine, scenes=scenes, tell=tell)
+            figures["pipeline"] = exam.figures
+            if out is not None:
+                write_pipeline(exam, out)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    click.echo(json.dumps(figures, indent=2))
+
+
+@evaluate.command("retrieval")
+@click.option("--query", required=True, type=LIST, help="List of `path label [id]` lines, or a folder for each label.")
+@click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
+@click.option("--root", type=FOLDER, help="Folder that the lists' paths are relative to; default: each list's own.")
+@DELIMITER
+@click.option("--ids", is_flag=True, help="The third column counts: photos with equal label and id are never matched.")
+@EMBEDDER
+@ENGINE
+@THREADS
+@click.option("--k", "ks", type=WholeNumbers(), default="1,5", show_default=True, help="For recall@k and precision@k.")
+@click.option("--rerank", is_flag=True, help="Rank by k-reciprocal neighbours (Zhong et al., arXiv:1701.08398).")
+@WRITE_TO
+def retrieval(
+    query: Path,
+    gallery: Path | None,
+    root: Path | None,
+    delimiter: str | None,
+    ids: bool,
+    embedder: str,
+    engine: str,
+    threads: int,
+    ks: tuple[int, ...],
+    rerank: bool,
+    out: Path | None,
+) -> None:
+    """recall@k, retrieval_mAP, mINP and precision@k of an embedder on your lists; no photo is its own answer.
+
+    With --out: metrics.json, neighbours.png and the confusion of each query with its nearest.
+    """
+    from models.artifacts import resolve
+    from models.embedder import Embedder
+    from models.training.asked_photos import listed_photos
+    from models.training.retrieval import examine_retrieval, summary, write_retrieval
+
+    with errors():
+        asked = listed_photos(query, root, delimiter, with_id=ids)
+        alone = gallery is None or gallery.resolve() == query.resolve()
+        searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter, with_id=ids)
+        embed = Embedder(resolve(embedder), engine, threads)
+        found = examine_retrieval(
+            embed, asked, searched, embed.similarity_threshold, tell_progress(), ks, rerank=rerank
+        )
+        if out is not None:
+            write_retrieval(found, out)
+    click.echo(json.dumps(summary(found), indent=2))
+
+
+@evaluate.command("pipeline")
+@click.option(
+    "--photos",
+    required=True,
+    type=LIST,
+    help="COCO file, VOC folder (annotations/*.xml), list of `path label` lines, or a folder for each label.",
+)
+@click.option(
+    "--images", type=FOLDER, help="Where the photos are; default: images/ beside the boxes, or the list's own."
+)
+@click.option("--gallery", required=True, type=LIST, help="List of `path label` lines, or a folder for each label.")
+@click.option("--root", type=FOLDER, help="Folder that the gallery list's paths are relative to; default: its own.")
+@DELIMITER
+@click.option("--detector", default="shitu-detector", show_default=True, help="Name or folder; `none`: whole photos.")
+@EMBEDDER
+@ENGINE
+@THREADS
+@click.option("--threshold", type=click.FloatRange(-1, 1), help="Least similarity; default: the embedder's own.")
+@click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True)
+@WRITE_TO
+def pipeline(
+    photos: Path,
+    images: Path | None,
+    gallery: Path,
+    root: Path | None,
+    delimiter: str | None,
+    detector: str,
+    embedder: str,
+    engine: str,
+    threads: int,
+    threshold: float | None,
+    max_detections: int,
+    out: Path | None,
+) -> None:
+    """Photo in, labels out, on your photos: how many things are found, how many answers are right, what is confused.
+
+    With --out: metrics.json and the confusion table as JSON, CSV and PNG.
+    """
+    from models.artifacts import resolve
+    from models.detector import Detector
+    from models.embedder import Embedder
+    from models.options import RecognizeOptions
+    from models.pipeline import Recognizer
+    from models.training.asked_photos import listed_photos, read_photos
+    from models.training.pipeline_exams import describe, examine_photos, photo_gallery, write_pipeline
+
+    tell = tell_progress()
+    with errors():
+        asked = read_photos(photos, images, delimiter)
+        known = listed_photos(gallery, root, delimiter)
+        embed = Embedder(resolve(embedder), engine, threads)
+        recognize = Recognizer(None if detector == "none" else Detector(resolve(detector), engine, threads), embed)
+        options = RecognizeOptions(similarity_threshold=threshold, max_detections=max_detections)
+        searched = photo_gallery(embed, known, tell)
+        exam = examine_photos(recognize, searched, asked, options, tell, len(asked))
+        if out is not None:
+            write_pipeline(exam, out)
+    click.echo(json.dumps(describe(exam), indent=2))
+
+
+def tell_progress() -> Callable[[str, int, int], None]:
+    """A callback that writes to standard error, at most every few seconds, how far something is."""
+    told: dict[str, float] = {}
+
+    def tell(what: str, done: int, of: int) -> None:
+        now = time.monotonic()
+        if done == of or now - told.get(what, -TELL_EVERY_S) >= TELL_EVERY_S:
+            told[what] = now
+            click.echo(f"{what}: {done}/{of}", err=True)
+            sys.stderr.flush()
+
+    return tell
