@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,3 +58,13 @@ class Remote:
 
     def put(self, key: str, data: bytes) -> None:
         self._store.put(key, data)
+
+
+def prepared(folder: Path, segments: int) -> tuple[LocalStore, set[str]]:
+    """A store with the gallery "g" of so many segments of two items, and the ids in it."""
+    objects = LocalStore(folder)
+    store = GalleryStore(objects)
+    store.create("g")
+    for number in range(segments):
+        add(store, "g", item(number), item(1000 + number))
+    return objects, {one.id for one in store.items("g")}

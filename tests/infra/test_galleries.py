@@ -1,24 +1,17 @@
-"""Galleries on a folder and on a real S3 server: versions, idempotent adding, crashes at every write, corrupt files."""
+"""Galleries on a folder and on a real S3 server: versions, idempotent adding, what is refused, what is pruned."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import io
-import json
 import random
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from infra.errors import (
     EmbedderMismatch,
-    GalleryBusy,
-    GalleryCorrupt,
     GalleryExists,
     GalleryNotFound,
     InvalidGalleryName,
@@ -26,10 +19,9 @@ from infra.errors import (
     VersionNotFound,
 )
 from infra.galleries import KEPT_VERSIONS, MAX_SEGMENTS, GalleryStore, Item, item_id
-from infra.gallery_files import Segment, decode_embeddings, segment_keys
 from infra.objects import LocalStore, ObjectStore, open_store
 from infra.settings import ObjectSettings
-from tests.infra.gallery_items import DIGEST, DIM, add, check, embedding, item
+from tests.infra.gallery_items import DIGEST, DIM, add, check, item
 from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 
 
@@ -237,225 +229,6 @@ def test_old_versions_go_and_their_files_with_them(tmp_path: Path) -> None:
     assert len(list(objects.list("galleries/current/"))) == 1
 
 
-class Death(BaseException):
-    """The process ends here."""
-
-
-class Dying:
-    """A store in a process that dies at its n-th change, just before it or just after it; afterwards nothing works."""
-
-    def __init__(self, objects: ObjectStore, at: int, after: bool) -> None:
-        self._objects, self._left, self._after = objects, at, after
-        self.dead = False
-
-    def _change(self, change: Callable[[], None]) -> None:
-        self._alive()
-        self._left -= 1
-        if self._left == 0:
-            self.dead = True
-            if self._after:
-                change()
-            raise Death
-        change()
-
-    def _alive(self) -> None:
-        if self.dead:
-            raise Death
-
-    def put(self, key: str, data: bytes) -> None:
-        self._change(lambda: self._objects.put(key, data))
-
-    def delete(self, key: str) -> None:
-        self._change(lambda: self._objects.delete(key))
-
-    def get(self, key: str) -> bytes:
-        self._alive()
-        return self._objects.get(key)
-
-    def exists(self, key: str) -> bool:
-        self._alive()
-        return self._objects.exists(key)
-
-    def list(self, prefix: str = "") -> Iterator[str]:
-        self._alive()
-        return self._objects.list(prefix)
-
-    def put_image(self, image_bytes: bytes) -> str:
-        return self._objects.put_image(image_bytes)
-
-
-def _prepared(folder: Path, segments: int) -> tuple[LocalStore, set[str]]:
-    objects = LocalStore(folder)
-    store = GalleryStore(objects)
-    store.create("g")
-    for number in range(segments):
-        add(store, "g", item(number), item(1000 + number))
-    return objects, {one.id for one in store.items("g")}
-
-
-CHANGES: dict[str, tuple[int, Callable[[GalleryStore], Any]]] = {
-    "add": (3, lambda store: add(store, "g", item(100), item(101))),
-    "add and merge": (MAX_SEGMENTS, lambda store: add(store, "g", item(100), item(101))),
-    "remove": (3, lambda store: store.remove("g", item_ids=[item(1).id])),
-    "activate": (3, lambda store: store.activate("g", 2)),
-    "delete": (3, lambda store: store.delete("g")),
-}
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_death_at_any_write_leaves_the_old_or_the_new(tmp_path: Path, change: str, after: bool) -> None:
-    segments, make = CHANGES[change]
-    objects, old = _prepared(tmp_path / "whole", segments)
-    make(GalleryStore(objects))
-    new = {one.id for one in GalleryStore(objects).items("g")} if change != "delete" else None
-    for at in range(1, 1000):
-        objects, old = _prepared(tmp_path / str(at), segments)
-        dying = Dying(objects, at, after)
-        try:
-            make(GalleryStore(dying))
-        except Death:
-            pass
-        else:
-            assert not dying.dead
-            break
-        reader = GalleryStore(objects)
-        seen = None if "g" not in reader.names() else {one.id for one in reader.items("g")}
-        assert seen in (old, new), f"neither old nor new after a death at write {at}"
-        if seen is not None:
-            check(reader, "g", seen)
-            for version in reader.versions("g"):
-                reader.load("g", version)
-        else:
-            reader.create("g")  # what the dead writer left hinders nobody
-            assert len(list(objects.list("galleries/files/g/"))) == 1
-        last = item(555)
-        add(reader, "g", last)
-        check(GalleryStore(objects), "g", (seen or set()) | {last.id})
-    assert at > 2, "the change has several writes to die at"
-
-
-def test_a_creation_that_died_can_be_repeated(tmp_path: Path) -> None:
-    for at in (1, 2):
-        objects = LocalStore(tmp_path / str(at))
-        with pytest.raises(Death):
-            GalleryStore(Dying(objects, at, after=False)).create("g")
-        assert GalleryStore(objects).names() == ()
-        GalleryStore(objects).create("g")
-        check(GalleryStore(objects), "g", set())
-
-
-def test_a_delete_that_died_is_finished_by_the_next(tmp_path: Path) -> None:
-    objects, _ = _prepared(tmp_path, 3)
-    with pytest.raises(Death):
-        GalleryStore(Dying(objects, 4, after=True)).delete("g")
-    store = GalleryStore(objects)
-    assert store.names() == ()
-    assert list(objects.list("galleries/files/g/"))
-    with pytest.raises(GalleryNotFound):
-        store.delete("g")
-    assert not list(objects.list("galleries/files/g/"))
-
-
-def _flip(data: bytes) -> bytes:
-    return data[:-2] + bytes([data[-2] ^ 1]) + data[-1:]
-
-
-def test_a_changed_or_missing_file_is_noticed(tmp_path: Path) -> None:
-    for kind in ("segments/*.jsonl", "segments/*.npy"):
-        for number, spoil in enumerate((_flip, lambda data: data[:-3], lambda data: data[:0], None)):
-            folder = tmp_path / kind[-3:] / str(number)
-            objects, _ = _prepared(folder, 2)
-            path = next((folder / "galleries" / "files" / "g").glob(f"*/{kind}"))
-            if spoil is None:
-                path.unlink()
-            else:
-                path.write_bytes(spoil(path.read_bytes()))
-            with pytest.raises(GalleryCorrupt):
-                GalleryStore(objects).load("g")
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"schema": 2}', b'{"schema": 1}', b"\xff"])
-def test_a_pointer_or_manifest_that_is_none_is_noticed(tmp_path: Path, content: bytes) -> None:
-    for which in ("current/g/*", "files/g/*/manifests/*"):
-        objects, _ = _prepared(tmp_path / which[:5], 1)
-        for path in (tmp_path / which[:5] / "galleries").glob(which):
-            path.write_bytes(content)
-        with pytest.raises(GalleryCorrupt):
-            GalleryStore(objects).manifest("g")
-
-
-def test_nothing_in_the_embeddings_is_run() -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
-            return (pytest.fail, ("unpickled",))
-
-    buffer = io.BytesIO()
-    np.save(buffer, np.array([Evil()], object), allow_pickle=True)
-    data = buffer.getvalue()
-    segment = Segment("1-1", 1, "", hashlib.sha256(data).hexdigest())
-    with pytest.raises(GalleryCorrupt):
-        decode_embeddings("g", segment, 1, data)
-
-
-def test_the_files_are_plain(tmp_path: Path) -> None:
-    objects, _ = _prepared(tmp_path, 1)
-    manifest = GalleryStore(objects).manifest("g")
-    items_key, rows_key = segment_keys("g", manifest.generation, manifest.segments[0].id)
-    lines = [json.loads(line) for line in objects.get(items_key).splitlines()]
-    assert [line["label"] for line in lines] == ["label 0", "label 1"]
-    assert np.load(tmp_path / rows_key, allow_pickle=False).shape == (2, DIM)
-
-
-def test_threads_that_add_together_lose_nothing(tmp_path: Path) -> None:
-    objects = LocalStore(tmp_path)
-    GalleryStore(objects).create("g")
-    shared, failures = GalleryStore(objects), []
-
-    def write(start: int) -> None:
-        store = shared if start % 20 else GalleryStore(objects)  # another store object is like another process
-        try:
-            for number in range(start, start + 5):
-                add(store, "g", item(number))
-        except BaseException as error:  # told by the main thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=write, args=(10 * number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    check(shared, "g", {item(10 * start + number).id for start in range(4) for number in range(5)})
-
-
-def test_readers_always_see_a_whole_version(tmp_path: Path) -> None:
-    objects = LocalStore(tmp_path)
-    writer, reader = GalleryStore(objects), GalleryStore(objects)
-    writer.create("g")
-    add(writer, "g", item(0), item(1))
-    done = threading.Event()
-
-    def write() -> None:
-        try:
-            for number in range(2, 60, 2):
-                add(writer, "g", item(number), item(number + 1))
-                if number % 6 == 0:
-                    writer.remove("g", item_ids=[item(number - 2).id, item(number - 1).id])
-        finally:
-            done.set()
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    while not done.is_set():
-        manifest, items, embeddings = reader.load("g")
-        assert len(items) == manifest.item_count == len(embeddings)
-        assert manifest.item_count % 2 == 0
-        for one, row in zip(items, embeddings, strict=True):
-            np.testing.assert_array_equal(row, embedding(one))
-    thread.join()
-
-
 def test_random_changes_agree_with_a_dictionary(tmp_path: Path) -> None:
     dice = random.Random(7)
     objects = LocalStore(tmp_path)
@@ -486,12 +259,3 @@ def test_random_changes_agree_with_a_dictionary(tmp_path: Path) -> None:
         history[store.manifest("g").version] = set(state)
         check(GalleryStore(objects), "g", set(state))
     assert max(history) > MAX_SEGMENTS
-
-
-def test_a_writer_that_waits_too_long_is_told(tmp_path: Path) -> None:
-    store = GalleryStore(LocalStore(tmp_path))
-    store.create("g")
-    store._local._wait_s = 0.05
-    with GalleryStore(LocalStore(tmp_path))._writing("g"), pytest.raises(GalleryBusy) as busy:
-        store.remove("g")
-    assert busy.value.retryable

@@ -1,16 +1,14 @@
 """The walk from a photo to its recognitions, with a detector and an embedder that are plain functions of the pixels.
 
-Suppression is compared with a slow and obvious one, and with a transcription of PP-ShiTu's rules from their description.
+What `compat` promises is compared with a transcription of PP-ShiTu's rules from their description.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,8 +23,9 @@ from models.embedder import Embedder
 from models.errors import EngineError, GalleryError
 from models.gallery import Gallery
 from models.image import crop
-from models.options import OptionsError, RecognizeOptions
-from models.pipeline import Dropped, Recognition, Recognizer, suppress_overlaps, whole_pixels
+from models.options import RecognizeOptions
+from models.pipeline import Dropped, Recognition, Recognizer, whole_pixels
+from tests.models.overlaps import overlap
 from tests.models.programs import artifact
 
 COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
@@ -254,62 +253,6 @@ def test_a_better_detection_removes_the_whole_image() -> None:
     assert [(one.source, one.reason) for one in found.dropped] == [("whole_image", "suppressed")]
 
 
-# Suppression
-
-boxes = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30), st.integers(1, 30)).map(
-    lambda sides: (sides[0], sides[1], sides[0] + sides[2], sides[1] + sides[3])
-)
-similarities = st.integers(0, 20).map(lambda step: step / 20)
-recognised = st.lists(st.tuples(boxes, similarities, st.booleans()), max_size=8).map(
-    lambda drawn: [
-        Recognition(box, None, "whole_image" if whole else "detection", str(position), similarity, ())
-        for position, (box, similarity, whole) in enumerate(drawn)
-    ]
-)
-
-
-def overlap(one: Sequence[int], other: Sequence[int]) -> float:
-    """Counted pixel by pixel; both corners belong to a box."""
-
-    def pixels(box: Sequence[int]) -> set[tuple[int, int]]:
-        return set(itertools.product(range(box[0], box[2] + 1), range(box[1], box[3] + 1)))
-
-    return len(pixels(one) & pixels(other)) / len(pixels(one) | pixels(other))
-
-
-@settings(max_examples=150, deadline=None)
-@given(accepted=recognised, threshold=st.sampled_from([0.0, 0.05, 0.3, 1.0]), whole_image_suppresses=st.booleans())
-def test_suppression_is_the_obvious_one(
-    accepted: list[Recognition], threshold: float, whole_image_suppresses: bool
-) -> None:
-    kept, gone = suppress_overlaps(accepted, threshold, whole_image_suppresses=whole_image_suppresses)
-    expected: list[Recognition] = []
-    for one in sorted(accepted, key=lambda found: found.similarity, reverse=True):
-        rivals = [better for better in expected if whole_image_suppresses or better.source == "detection"]
-        if not any(overlap(one.box, better.box) > threshold for better in rivals):
-            expected.append(one)
-    assert list(kept) == expected
-    assert len(kept) + len(gone) == len(accepted)
-    for lost in gone:
-        assert lost.suppressed_by is not None
-        assert lost.suppressed_by in [one.box for one in kept]
-        assert overlap(lost.box, lost.suppressed_by) > threshold
-    if not whole_image_suppresses:
-        # Whole images present or not, the same detections stay.
-        detections = [one for one in accepted if one.source == "detection"]
-        alone, _ = suppress_overlaps(detections, threshold, whole_image_suppresses=False)
-        assert [one for one in kept if one.source == "detection"] == list(alone)
-
-
-def test_an_overlap_of_exactly_the_threshold_stays() -> None:
-    one = Recognition((0, 0, 19, 0), None, "detection", "a", 0.9, ())  # 20 pixels by 1, both corners counted
-    inner = Recognition((0, 0, 0, 0), None, "detection", "b", 0.8, ())  # 1 of the 20
-    kept, _ = suppress_overlaps([one, inner], 0.05, whole_image_suppresses=False)
-    assert len(kept) == 2
-    kept, _ = suppress_overlaps([one, inner], 0.049, whole_image_suppresses=False)
-    assert len(kept) == 1
-
-
 # PaddleClas
 
 
@@ -357,7 +300,7 @@ def test_compat_gives_what_pp_shitu_gives(data: st.DataObject, seed: int) -> Non
     assert all(len(one.matches) == 1 for one in found.recognitions)
 
 
-# Boxes and options
+# Boxes
 
 
 @given(st.tuples(*[st.floats(-50, 300, allow_nan=False)] * 4), st.integers(1, 100), st.integers(1, 200))
@@ -368,39 +311,6 @@ def test_boxes_become_whole_pixels_of_the_image(box: tuple[float, ...], height: 
     inside = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
     if inside and int(box[0]) < int(box[2]) and int(box[1]) < int(box[3]):
         assert (x1, y1, x2, y2) == tuple(int(side) for side in box)
-
-
-BAD_OPTIONS: list[tuple[str, Any]] = [
-    ("detection_threshold", -0.1), ("detection_threshold", 1.1), ("detection_threshold", "0.5"),
-    ("detection_threshold", None), ("detection_threshold", float("nan")), ("detection_threshold", True),
-    ("max_detections", 0), ("max_detections", 101), ("max_detections", 1.0), ("max_detections", True),
-    ("similarity_threshold", -1.1), ("similarity_threshold", 2), ("similarity_threshold", []),
-    ("top_k", 0), ("top_k", 101), ("top_k", None), ("top_k", 2.5),
-    ("whole_image", "sometimes"), ("whole_image", None), ("whole_image", True), ("whole_image", []),
-    ("suppression_iou", -0.01), ("suppression_iou", 1.01), ("suppression_iou", float("inf")),
-    ("compat", "paddlex"), ("compat", ""), ("compat", False),
-    ("topk", 5), ("", 1),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "value"), BAD_OPTIONS)
-def test_a_wrong_option_is_named(name: str, value: Any) -> None:
-    with pytest.raises(OptionsError) as refused:
-        RecognizeOptions.from_dict({name: value})
-    assert refused.value.option == name
-    assert refused.value.detail.startswith(name)
-    assert refused.value.code == "options_invalid"
-
-
-def test_the_limits_are_allowed() -> None:
-    RecognizeOptions.from_dict({})
-    RecognizeOptions.from_dict({"detection_threshold": 0, "max_detections": 1, "similarity_threshold": -1, "top_k": 1})
-    RecognizeOptions.from_dict(
-        {"detection_threshold": 1, "max_detections": 100, "similarity_threshold": 1, "top_k": 100}
-    )
-    RecognizeOptions.from_dict({"suppression_iou": 0, "similarity_threshold": None, "compat": None})
-    with pytest.raises(OptionsError, match="did you mean max_detections"):
-        RecognizeOptions.from_dict({"max_detection": 3})
 
 
 # The real parts
