@@ -103,10 +103,15 @@ def test_an_empty_gallery_answers_with_a_reason(service: Service) -> None:
 
 
 def test_a_changed_gallery_is_searched_within_a_second(service: Service) -> None:
+    """No interval is waited for: every job asks which version is current, so the first answer after a change knows it."""
     service.create_gallery("changing")
     service.enroll("changing", {"old": encode(pattern(10)), "kept": encode(pattern(11))})
     photo = encode(pattern(10))
-    assert "old" in labels(service.recognized(photo, "changing", options=WHOLE))
+    usual_s = []
+    for _ in range(3):
+        started = time.monotonic()
+        assert "old" in labels(service.recognized(photo, "changing", options=WHOLE))
+        usual_s.append(time.monotonic() - started)
 
     deleted = service.http.delete(
         f"{service.base_url}/v1/galleries/changing/items", params={"label": "old"}, timeout=10
@@ -114,7 +119,7 @@ def test_a_changed_gallery_is_searched_within_a_second(service: Service) -> None
     assert deleted.status_code == 200
     changed_at = time.monotonic()
     result = service.recognized(photo, "changing", options=WHOLE)
-    assert time.monotonic() - changed_at < 10
+    assert time.monotonic() - changed_at < max(usual_s) + 1
     assert "old" not in labels(result)
     assert result["gallery"]["version"] == deleted.json()["version"]
 

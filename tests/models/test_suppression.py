@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from models.pipeline import Recognition, suppress_overlaps
 from tests.models.overlaps import overlap
 
-
 boxes = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30), st.integers(1, 30)).map(
     lambda sides: (sides[0], sides[1], sides[0] + sides[2], sides[1] + sides[3])
 )
