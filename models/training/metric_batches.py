@@ -3,9 +3,7 @@
 Pictures come from the pool, or straight from their files where a pool would fill the disk.
 """
 
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +17,6 @@ from models.training.metric_views import changed
 from models.training.photos import read_rgb
 from models.training.pool import Pool, training_photos
 from models.training.processes import Group
-
-AHEAD = 3  # batches kept ready
 
 
 @dataclass(frozen=True)
@@ -124,25 +120,6 @@ class MetricBatches:
             raise TrainingError(
                 f"a batch of {batch} at {sampler.views_per_class} views a class asks for {wanted} classes a step; there are {there}"
             )
-
-
-def ahead(make: MetricBatches, first: int, last: int, threads: int) -> Generator[LabelledBatch, None, None]:
-    """The batches of steps `first` to `last`, made by `threads` threads (OpenCV lets go of Python's lock) ahead of use.
-
-    An error in making one, such as a broken picture, is raised where it would be used.
-    """
-    kept = max(AHEAD, threads)
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque(pool.submit(make, step) for step in range(first, min(first + kept, last)))
-        try:
-            for step in range(first + kept, last + kept):
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-                if step < last:
-                    waiting.append(pool.submit(make, step))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _classes(recipe: MetricRecipe, pictures: Pictures) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:

@@ -9,6 +9,7 @@ import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
+from models.training.ahead import ahead
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.distill_recipe import DistillPlan
 from models.training.distill_teacher import open_teacher
@@ -16,7 +17,7 @@ from models.training.errors import TrainingError
 from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
 from models.training.losses.distillation import distance_loss, dml_loss, relation_logits
 from models.training.losses.weighted import Outputs
-from models.training.metric_batches import MetricBatches, ahead
+from models.training.metric_batches import MetricBatches
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import MetricRecipe
 from models.training.processes import Group
@@ -117,7 +118,7 @@ def train_distill(
     leads = group.rank == 0 and first < last
     sheets = prepare_exams(recipe, data) if leads else Sheets()
     log = RunLog(out, recipe.steps, first, report) if leads else None
-    with closing(ahead(make, first, last, threads)) as source, paddle.utils.unique_name.guard():
+    with closing(ahead(make, range(first, last), threads)) as source, paddle.utils.unique_name.guard():
         for step, batch in zip(range(first, last), source, strict=True):
             if dropped(plan):  # a resumed run drops the same as an uninterrupted one
                 paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)

@@ -10,12 +10,13 @@ import paddle
 from paddle import nn
 
 from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
+from models.training.ahead import ahead
 from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.errors import TrainingError
 from models.training.exams import Embed, Sheet, examine, set_exams
 from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
-from models.training.metric_batches import MetricBatches, Pictures, ahead, of_files, of_pool
+from models.training.metric_batches import MetricBatches, Pictures, of_files, of_pool
 from models.training.metric_exams import PhotoSheet, examine_photos, photo_sheets
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import MetricOptimizer, MetricRecipe
@@ -83,7 +84,7 @@ def train_metric(
     first, best = resume_run(out / "last.npz", recipe, parts_of_run)
     last = min(recipe.steps, stop_after or recipe.steps)
     log = RunLog(out, recipe.steps, first, report) if group.rank == 0 and first < last else None
-    with closing(ahead(make, first, last, threads)) as source, paddle.utils.unique_name.guard():
+    with closing(ahead(make, range(first, last), threads)) as source, paddle.utils.unique_name.guard():
         for step, batch in zip(range(first, last), source, strict=True):
             if recipe.backbone.dropout:  # a resumed run drops the same as an uninterrupted one
                 paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)
