@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import threading
+import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -192,7 +194,13 @@ class Elsewhere(BaseHTTPRequestHandler):
             self.send_response(404 if self.path == "/gone" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.path == "/slow":
+            with contextlib.suppress(OSError):  # the client has had enough
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.2)
+        else:
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Quiet."""
@@ -232,6 +240,15 @@ def test_a_url_without_a_picture_is_refused(
     problem = refused(send_json(trusting, image={"url": elsewhere + path}), 422, code)
     if code == "fetch_failed":
         assert problem["reported_status"] == 404
+
+
+def test_a_url_that_trickles_is_given_up(settings: Settings, drinks: str, elsewhere: str) -> None:
+    web = replace(settings.web, allow_private_urls=True, url_timeout_s=0.5)
+    started = time.monotonic()
+    answer = send_json(create_app(replace(settings, web=web)).test_client(), image={"url": f"{elsewhere}/slow"})
+    problem = refused(answer, 422, "fetch_timeout")
+    assert problem["retryable"] is True
+    assert time.monotonic() - started < 3  # the whole page would take longer
 
 
 def test_private_urls_are_refused_by_default(client: FlaskClient, drinks: str, elsewhere: str) -> None:
