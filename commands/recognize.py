@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from rich.text import Text
 from commands.annotate import annotate
 from commands.tables import print_table
 from infra.errors import ServiceError
+from models.binary_gallery import BinaryGallery
 from models.engine import ENGINES
 from models.errors import ImageError, ModelError
 from models.gallery import Gallery
@@ -65,6 +67,13 @@ class Answer:
 @click.option(
     "--whole-image", type=click.Choice(["always", "fallback", "never"]), default="fallback", show_default=True
 )
+@click.option("--binary", is_flag=True, help="Search the gallery by the signs of its embeddings, by Hamming distance.")
+@click.option(
+    "--rerank",
+    type=click.IntRange(0),
+    default=0,
+    help="With --binary: put so many of the nearest in order by the floats.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
 @click.option(
     "--format", "output", type=click.Choice(["table", "json", "paddleclas"]), default="table", show_default=True
@@ -82,6 +91,8 @@ def recognize(
     threshold: float | None,
     top_k: int,
     whole_image: WholeImage,
+    binary: bool,
+    rerank: int,
     as_json: bool,
     output: str,
     save: Path | None,
@@ -91,6 +102,8 @@ def recognize(
     from models.detector import Detector
     from models.embedder import Embedder
 
+    if rerank and not binary:
+        raise click.UsageError("--rerank goes with --binary; without it the search is by the floats anyway")
     console = Console(stderr=True)
     shape = "json" if as_json else output
     options = RecognizeOptions(
@@ -102,7 +115,7 @@ def recognize(
     try:
         finder = None if detector == "none" else Detector(resolve(detector), engine, threads)
         embed = Embedder(resolve(embedder), engine, threads)
-        searched = _gallery(gallery, embed, console)
+        searched = _gallery(gallery, embed, console, partial(BinaryGallery, rerank=rerank) if binary else Gallery)
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
     recognizer = Recognizer(finder, embed)
@@ -144,10 +157,11 @@ def _bytes(path: Path) -> bytes:
         raise ImageError("no such file, or it can't be read", "image_not_found") from error
 
 
-def _gallery(name: str, embedder: "Embedder", console: Console) -> Gallery:
+def _gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
+    """The gallery of that name or folder; `make` takes items, embeddings, name and version."""
     folder = Path(name)
     if folder.is_dir():
-        return _folder_gallery(folder, embedder, console)
+        return _folder_gallery(folder, embedder, console, make)
     from infra.galleries import GalleryStore
     from infra.objects import open_store
     from infra.settings import load_settings
@@ -156,16 +170,16 @@ def _gallery(name: str, embedder: "Embedder", console: Console) -> Gallery:
     manifest, items, embeddings = GalleryStore(open_store(settings.objects, settings.data_dir)).load(name)
     if manifest.embedder_digest not in (None, embedder.digest):
         raise click.ClickException(f"the gallery {name!r} was made with another embedder than {embedder.name}")
-    return Gallery(items, embeddings.reshape(len(items), embedder.dim), name, manifest.version)
+    return make(items, embeddings.reshape(len(items), embedder.dim), name, manifest.version)
 
 
-def _folder_gallery(folder: Path, embedder: "Embedder", console: Console) -> Gallery:
+def _folder_gallery(folder: Path, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
     pictures = [(path, path.parent.name) for path in found_photos([folder]) if path.parent != folder]
     if not pictures:
         raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
     images = [_picture(path) for path, _ in track(pictures, "Reading the gallery", console=console, transient=True)]
     items = [FolderItem(str(path.relative_to(folder)), label) for path, label in pictures]
-    return Gallery(items, embedder(images), folder.name, 1)
+    return make(items, embedder(images), folder.name, 1)
 
 
 def _picture(path: Path) -> "NDArray[np.uint8]":

@@ -180,3 +180,19 @@ def test_a_detector_finds_the_bodies(tiny_artifact: Path, gallery: Path, photos:
     bodies = [*one["recognitions"], *one["dropped"]]
     assert bodies
     assert {body["source"] for body in bodies} == {"detection"}
+
+
+@pytest.mark.parametrize("more", [(), ("--rerank", 3)])
+def test_by_signs_the_right_labels_come_too(
+    tiny_artifact: Path, gallery: Path, photos: Path, more: tuple[object, ...]
+) -> None:
+    answer = recognize(tiny_artifact, gallery, photos, "--json", "--binary", *more)
+    assert answer.exit_code == 0, answer.output
+    for one in json.loads(answer.stdout):
+        assert one["recognitions"][0]["label"] == Path(one["photo"]).stem
+
+
+def test_to_re_rank_without_signs_is_no_use(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    answer = recognize(tiny_artifact, gallery, photos, "--rerank", 3)
+    assert answer.exit_code == 2
+    assert "--rerank goes with --binary" in answer.stderr
