@@ -74,7 +74,7 @@ def export_detector_command(
     recipe: str, run: Path | None, to: Path | None, data: Path | None, formats: tuple[str, ...], calibrate: str | None
 ) -> None:
     """The same for a detector; its programs end before decoding and suppression."""
-    from models.training.evaluate import examine_detector
+    from models.training.evaluate import examine_detector, suggest_confidence
     from models.training.export import Origin, export_detector
     from models.training.recipe import load_recipe
     from models.training.train_detector import DetectorRecipe
@@ -88,7 +88,7 @@ def export_detector_command(
         finish(
             artifact,
             lambda precision: examine_detector(artifact, plan, data, precision=precision),
-            {"detection": 0.2},
+            lambda: {"detection": suggest_confidence(artifact, plan, data)},
         )
 
 

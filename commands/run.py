@@ -59,14 +59,14 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @network_options
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Least confidence.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence; default: the detector's own.")
 @click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True, help="Bodies a photo.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
 @click.option(
     "--save", type=click.Path(path_type=Path, file_okay=False), help="Write annotated pictures to this folder."
 )
 def detect(
-    photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, threshold: float,
+    photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, threshold: float | None,
     max_detections: int, as_json: bool, save: Path | None,
 ) -> None:  # fmt: skip
     """Find the main bodies in PHOTOS. A photo that can't be read is told, the others go on; exit status 1."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from models.program import Array
 
 SCORE_FLOOR, CANDIDATES, SUPPRESSION_IOU, KEPT = 0.025, 1000, 0.6, 100
+DEFAULT_CONFIDENCE = 0.2  # `threshold` of PP-ShiTu's configuration
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Detector:
         return self.manifest.digest_of(self.precision)
 
     @property
+    def confidence_threshold(self) -> float:
+        """The least confidence of a body that the manifest advises; PP-ShiTu's own without such advice."""
+        return self.manifest.thresholds.get("detection", DEFAULT_CONFIDENCE)
+
+    @property
     def engine(self) -> str:
         """What runs it: "openvino" or "paddle"."""
         return self._program.engine
@@ -81,9 +87,13 @@ class Detector:
         return self._program.precision
 
     def __call__(
-        self, image: NDArray[np.uint8], threshold: float = 0.2, max_detections: int = 5
+        self, image: NDArray[np.uint8], threshold: float | None = None, max_detections: int = 5
     ) -> tuple[Detection, ...]:
-        """The bodies in an (H, W, 3) RGB image, best first: the `max_detections` best that reach `threshold`."""
+        """The bodies in an (H, W, 3) RGB image, best first: the `max_detections` best that reach `threshold`.
+
+        None takes the detector's own.
+        """
+        threshold = self.confidence_threshold if threshold is None else threshold
         boxes, scores = self.candidates(image)
         detections = []
         for box, score in zip(boxes[:max_detections], scores[:max_detections], strict=True):

@@ -42,12 +42,13 @@ class OptionsError(ModelError):
 class RecognizeOptions:
     """The options of one photo. Raises OptionsError.
 
-    `similarity_threshold` None takes the embedder's own. `whole_image`: whether the whole photo is a candidate beside
-    the detected bodies: "always", only if none of them is recognised ("fallback"), or "never". `compat` "paddleclas"
-    reproduces PaddleClas' PP-ShiTu: whole image always and suppressing too, only the nearest item.
+    `detection_threshold` None takes the detector's own, `similarity_threshold` None the embedder's. `whole_image`: whether
+    the whole photo is a candidate beside the detected bodies: "always", only if none of them is recognised ("fallback"), or
+    "never". `compat` "paddleclas" reproduces PaddleClas' PP-ShiTu: whole image always and suppressing too, only the nearest
+    item; thresholds are the models' own there too, PaddleClas' configurations name theirs.
     """
 
-    detection_threshold: float = 0.2
+    detection_threshold: float | None = None
     max_detections: int = 5
     similarity_threshold: float | None = None
     top_k: int = 5
@@ -58,7 +59,7 @@ class RecognizeOptions:
     def __post_init__(self) -> None:
         for name, (lowest, highest, whole) in RANGES.items():
             value = getattr(self, name)
-            if name == "similarity_threshold" and value is None:
+            if name in ("detection_threshold", "similarity_threshold") and value is None:
                 continue
             if not _is_number(value, whole=whole) or not lowest <= value <= highest:
                 kind = "a whole number" if whole else "a number"

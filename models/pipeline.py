@@ -39,9 +39,9 @@ class Body(Protocol):
 
 
 class Detects(Protocol):
-    """A detector, as models.detector.Detector: bodies of a (H, W, 3) uint8 image, best first."""
+    """A detector, as models.detector.Detector: bodies of a (H, W, 3) uint8 image, best first. A threshold of None is its own."""
 
-    def __call__(self, image: NDArray[np.uint8], threshold: float, max_detections: int) -> Sequence[Body]: ...
+    def __call__(self, image: NDArray[np.uint8], threshold: float | None, max_detections: int) -> Sequence[Body]: ...
 
 
 class Embeds(Protocol):

@@ -26,7 +26,9 @@ class Strict(BaseModel):
 class RecognizeOptions(Strict):
     """How a photo is recognised. What is left out takes the worker's own default."""
 
-    detection_threshold: float = Field(0.2, ge=0, le=1, description="Least confidence of a detected body.")
+    detection_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Least confidence of a detected body; null takes the detector's own."
+    )
     max_detections: int = Field(5, ge=1, le=100, description="At most so many bodies, the most confident first.")
     similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         None, description="Least similarity of a recognition; null takes the embedder's own."

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from models.detector import Detector
+from models.detector import DEFAULT_CONFIDENCE, Detector
 from models.embedder import Embedder
 from models.image import crop
 from models.pipeline import Recognizer
 from models.training.cpu_convolution import accelerate
 from models.training.designs import design_product
-from models.training.detection_metrics import evaluate_detector
+from models.training.detection_metrics import best_threshold, evaluate_detector
 from models.training.exams import (
     FIRST_EXAM_SEED,
     Embed,
@@ -95,6 +95,24 @@ def examine_detector(
             figures[f"{exam.name} {name}"] = value
     tell("detector's exams", len(exams), len(exams))
     return _rounded(figures)
+
+
+def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None, engine: str = "auto") -> float:
+    """The score from which boxes are served: where their F1 at IoU 0.5 is best, over the exams that choose the weights.
+
+    The mean over these exams' own best scores, so that the exam with most pictures does not decide alone. 0.2,
+    PP-ShiTu's own, where nothing is found.
+    """
+    detector = Detector(artifact, engine, threads=2)
+    asked = [exam for exam in recipe.exams if exam.kind == "rendered" or data is not None]
+    asked = [exam for exam in asked if exam.name in recipe.select_by] or asked
+    best = []
+    for exam in asked:
+        pictures = list(exam_pictures(exam, recipe, data))
+        found = [detector.candidates(picture.image) for picture in pictures]
+        best.append(best_threshold(found, [picture.boxes for picture in pictures])["threshold"])
+    known = [score for score in best if np.isfinite(score)]
+    return round(float(np.mean(known)), 2) if known else DEFAULT_CONFIDENCE
 
 
 def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, tell: Tell = silent) -> dict[str, Figures]:

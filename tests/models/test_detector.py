@@ -120,6 +120,8 @@ def test_detections_are_the_best_that_reach_the_threshold(folder: Path) -> None:
     between = float(scores[0] + scores[1]) / 2
     assert [body.confidence for body in detector(photo(), threshold=between)] == [float(scores[0])]
     assert detector(photo(), threshold=1.1) == ()
+    assert detector.confidence_threshold == 0.2  # PP-ShiTu's, where the manifest has no advice
+    assert detector(photo()) == detector(photo(), threshold=0.2)
     assert detector(photo(), threshold=0, max_detections=0) == ()
     assert len(detector(photo(), threshold=0, max_detections=99)) == len(boxes)
 

@@ -10,7 +10,7 @@ from models.options import OptionsError, RecognizeOptions
 
 BAD_OPTIONS: list[tuple[str, Any]] = [
     ("detection_threshold", -0.1), ("detection_threshold", 1.1), ("detection_threshold", "0.5"),
-    ("detection_threshold", None), ("detection_threshold", float("nan")), ("detection_threshold", True),
+    ("detection_threshold", float("nan")), ("detection_threshold", True),
     ("max_detections", 0), ("max_detections", 101), ("max_detections", 1.0), ("max_detections", True),
     ("similarity_threshold", -1.1), ("similarity_threshold", 2), ("similarity_threshold", []),
     ("top_k", 0), ("top_k", 101), ("top_k", None), ("top_k", 2.5),
@@ -36,6 +36,6 @@ def test_the_limits_are_allowed() -> None:
     RecognizeOptions.from_dict(
         {"detection_threshold": 1, "max_detections": 100, "similarity_threshold": 1, "top_k": 100}
     )
-    RecognizeOptions.from_dict({"suppression_iou": 0, "similarity_threshold": None, "compat": None})
+    RecognizeOptions.from_dict({"suppression_iou": 0, "detection_threshold": None, "similarity_threshold": None, "compat": None})
     with pytest.raises(OptionsError, match="did you mean max_detections"):
         RecognizeOptions.from_dict({"max_detection": 3})

@@ -53,7 +53,7 @@ class ColorDetector:
     def __init__(self, given: Sequence[Body] | None = None) -> None:
         self._given = given
 
-    def __call__(self, image: Picture, threshold: float, max_detections: int) -> Sequence[Body]:
+    def __call__(self, image: Picture, threshold: float | None, max_detections: int) -> Sequence[Body]:
         bodies = self._given
         if bodies is None:
             bodies = []
@@ -64,7 +64,7 @@ class ColorDetector:
                     share = rows.size / (image.shape[0] * image.shape[1])
                     bodies.append(Body((box[0] + 0.4, box[1] + 0.9, box[2] + 0.6, box[3] + 0.1), min(0.5 + share, 1.0)))
         best = sorted(bodies, key=lambda body: -body.confidence)[:max_detections]
-        return [body for body in best if body.confidence >= threshold]
+        return [body for body in best if body.confidence >= (0.2 if threshold is None else threshold)]
 
 
 class ColorEmbedder:
