@@ -8,6 +8,13 @@ from models.training.recipe import RecipeError
 KINDS = ("list", "folders", "rendered")
 
 
+def _require_network(key: str, name: str) -> None:
+    try:
+        require_known(name)
+    except UnknownNetworkError as error:
+        raise RecipeError(f"{key!r}: {error.detail}") from error
+
+
 @dataclass(frozen=True)
 class ClassSource:
     """Pictures with their classes. All sources and exams of a recipe are of one kind, which numbers the classes.
@@ -88,6 +95,27 @@ class ClassOptimizer:
 
 
 @dataclass(frozen=True)
+class ClassDistill:
+    """What the classifier learns from besides labels, or instead of them; see models.training.class_distill."""
+
+    method: str  # ssld, dml, udml
+    teacher: str = ""  # ssld: an artifact, an official archive, or a file that OpenVINO reads, of the same classes
+    peer: str = ""  # dml, udml: another network's published name; empty: the student's own
+    weight: float = 1.0  # of the comparison of logits
+    distance_weight: float = 1.0  # udml: of the features'
+
+    def __post_init__(self) -> None:
+        if self.method not in ("ssld", "dml", "udml"):
+            raise RecipeError(f"'method' must be one of ssld, dml, udml, not {self.method!r}")
+        if (self.method == "ssld") != bool(self.teacher):
+            raise RecipeError("'ssld' needs a 'teacher', and the other methods have none")
+        if self.method == "ssld" and self.peer:
+            raise RecipeError("'ssld' has no 'peer'")
+        if self.peer:
+            _require_network("peer", self.peer)
+
+
+@dataclass(frozen=True)
 class ClassifierRecipe:
     """Everything that decides what a classifier becomes, besides the pictures themselves."""
 
@@ -102,16 +130,16 @@ class ClassifierRecipe:
     sampler: ClassSampler = ClassSampler()
     augment: ClassAugment = ClassAugment()
     optimizer: ClassOptimizer = ClassOptimizer()
+    distill: ClassDistill | None = None
     smoothing: float = 0.1
     seed: int = 1
     deploy_px: int = 224
     evaluate_every: int = 1  # epochs
 
     def __post_init__(self) -> None:
-        try:
-            require_known(self.network)
-        except UnknownNetworkError as error:
-            raise RecipeError(f"'network': {error.detail}") from error
+        _require_network("network", self.network)
+        if self.distill is not None and self.distill.teacher and self.augment.mixup_alpha:
+            raise RecipeError("a frozen teacher takes pictures, not mixtures: no 'mixup_alpha' with it")
         if not self.data:
             raise RecipeError("'data' has no source")
         if len({source.kind for source in (*self.data, *self.exams)}) > 1:

@@ -13,28 +13,19 @@ from models.nets.named import build
 from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
 from models.training.ahead import ahead
 from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
-from models.training.class_batches import ClassBatch, ClassBatches
+from models.training.class_batches import ClassBatches
 from models.training.class_data import gather
+from models.training.class_distill import Lesson
 from models.training.class_exams import examine
 from models.training.classifier_recipe import ClassifierRecipe, ClassOptimizer
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.errors import TrainingError
 from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
-from models.training.losses.cross_entropy import cross_entropy
 from models.training.processes import Group
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.synchronised_norm import synchronise_norms
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
-
-
-def loss_of(network: nn.Layer, batch: ClassBatch, smoothing: float) -> paddle.Tensor:
-    """Cross-entropy over the batch; of mixed pictures, that of either class by its weight."""
-    logits = network(paddle.to_tensor(batch.pixels))
-    loss = batch.own * cross_entropy(logits, paddle.to_tensor(batch.labels), smoothing)
-    if batch.own < 1.0:
-        loss = loss + (1.0 - batch.own) * cross_entropy(logits, paddle.to_tensor(batch.others), smoothing)
-    return loss
 
 
 def train_classifier(
@@ -64,15 +55,18 @@ def train_classifier(
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
         network = build(recipe.network, len(pictures.names))
-        optimizer = make_optimizer(network, recipe.optimizer)
+        lesson = Lesson(recipe, len(pictures.names), data, threads)
+        learners = nn.LayerList([network, lesson])
+        optimizer = make_optimizer(learners, recipe.optimizer)
     judge = build(recipe.network, len(pictures.names))
-    for each in (network, judge):
+    for each in (network, judge, lesson):
         accelerate(each, threads)
-    synchronise_norms(network, group)
+    for each in (network, lesson):
+        synchronise_norms(each, group)
     if init is not None:
         start_from(network, init)
     average = MovingAverage(network, recipe.optimizer.ema_decay)
-    parts_of_run = {"classifier": network, "optimizer": optimizer, "average": average}
+    parts_of_run = {"classifier": network, "lesson": lesson, "optimizer": optimizer, "average": average}
     first, best = resume_run(out / "last.npz", recipe, parts_of_run)
     last = min(steps, stop_after or steps)
     log = RunLog(out, steps, first, report) if group.rank == 0 and first < last else None
@@ -81,11 +75,12 @@ def train_classifier(
             paddle.seed((recipe.seed * group.size + group.rank) * steps + step)  # a resumed run drops out the same
             optimizer.set_lr(cosine_learning_rate(step, steps, recipe.optimizer.learning_rate, warmup))
             network.train()
-            loss = loss_of(network, batch, recipe.smoothing)
-            values = group.mean({"ce": float(loss)})
+            lesson.train()
+            parts = lesson(network, batch)
+            values = group.mean({name: float(part) for name, part in parts.items()})
             require_finite(values, step)
-            loss.backward()
-            group.average_gradients(network)
+            sum(parts.values(), paddle.zeros([])).backward()
+            group.average_gradients(learners)
             optimizer.step()
             optimizer.clear_grad()
             average.update(network, step)

@@ -1,0 +1,103 @@
+"""Classifiers taught by a frozen teacher, or two by each other: each method ends better than it began."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from models.nets.named import build
+from models.training.checkpoint import Checkpoint
+from models.training.class_batches import ClassBatch
+from models.training.class_distill import Lesson, as_pictures, with_features
+from models.training.classifier_recipe import ClassDistill, ClassifierRecipe
+from models.training.errors import TrainingError
+from models.training.export_classifier import export_classifier
+from models.training.export_program import Origin
+from models.training.loop import Progress
+from models.training.recipe import RecipeError, load_recipe
+from models.training.statistics import normalize
+from models.training.train_classifier import train_classifier
+
+TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=8, evaluate_every=1)
+NETWORK = "PPLCNet_x0_25"
+
+
+def quiet(*_: object) -> None:
+    """Hears nothing."""
+
+
+def run(distill: ClassDistill | None, out: Path, stops: tuple[int | None, ...] = (None,)) -> list[Progress]:
+    lines: list[Progress] = []
+    for stop_after in stops:
+        train_classifier(replace(TINY, distill=distill), None, out, lines.append, quiet, stop_after=stop_after)
+    return lines
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher")
+    train_classifier(TINY, None, folder / "run", quiet, quiet)
+    return export_classifier(TINY, folder / "run" / "best.npz", folder / "artifact", Origin(["drawn"], {}, {}))
+
+
+def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, tmp_path: Path) -> None:
+    lines = run(ClassDistill("ssld", teacher=str(teacher)), tmp_path)
+    assert lines[0].losses.keys() == {"ssld"}
+    assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
+
+
+@pytest.mark.parametrize("method", ["dml", "udml"])
+def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> None:
+    lines = run(ClassDistill(method, weight=0.3), tmp_path)
+    first, last = lines[0].losses, lines[-1].losses
+    assert ("distance" in first) == (method == "udml")
+    assert last["ce"] < 0.93 * first["ce"]
+    assert last["peer ce"] < 0.93 * first["peer ce"]
+
+
+def test_a_peer_goes_on_where_it_left_off(tmp_path: Path) -> None:
+    whole = run(ClassDistill("udml"), tmp_path / "whole", (4,))
+    parted = run(ClassDistill("udml"), tmp_path / "parted", (2, 4))
+    assert whole[-1].step == parted[-1].step == 4
+    one, two = (Checkpoint.load(tmp_path / name / "last.npz") for name in ("whole", "parted"))
+    assert one.groups["lesson"]
+    for group in ("classifier", "lesson"):
+        for name, array in one.groups[group].items():
+            np.testing.assert_allclose(array, two.groups[group][name], rtol=1e-4, atol=1e-5, err_msg=f"{group}/{name}")
+
+
+def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
+    recipe = replace(TINY, distill=ClassDistill("ssld", teacher=str(teacher)))
+    lesson = Lesson(recipe, 6, None)
+    student = build(NETWORK, 6)
+    student.eval()
+    pixels = np.random.default_rng(0).normal(size=(3, 3, 48, 48)).astype(np.float32)
+    losses = []
+    for labels in (np.array([0, 1, 2]), np.array([2, 2, 0])):
+        losses.append(float(lesson(student, ClassBatch(pixels, labels, labels, 1.0))["ssld"]))
+    assert losses[0] == losses[1]
+    with pytest.raises(TrainingError, match="the same classes"):
+        lesson(build(NETWORK, 4), ClassBatch(pixels, labels, labels, 1.0))
+
+
+def test_features_are_what_the_last_layer_sees() -> None:
+    network = build(NETWORK, 5)
+    network.eval()
+    logits, features = with_features(network, paddle.rand([2, 3, 32, 32]))
+    np.testing.assert_allclose(logits.numpy(), network.fc(features).numpy(), rtol=1e-5)
+
+
+def test_a_teacher_sees_the_very_pictures() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(as_pictures(normalize(images)), images)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"method": "guess"}, {"method": "ssld"}, {"method": "dml", "teacher": "x"}, {"method": "dml", "peer": "x"}],
+)
+def test_what_does_not_fit_together_is_told(table: dict[str, str]) -> None:
+    with pytest.raises(RecipeError):
+        ClassDistill(**table)
