@@ -28,11 +28,12 @@ class PooledFeatures:
         import openvino as ov
 
         core = ov.Core()
+        before = _number(ov.opset13.parameter([1]).get_name())
         try:
             model = core.read_model(path)
         except RuntimeError as error:
             raise ArtifactError(f"the teacher {path.name} can't be read") from error
-        layers = {op.get_friendly_name(): op for op in model.get_ordered_ops()}
+        layers = {layer_name(op, before): op for op in model.get_ordered_ops()}
         if teacher.pooled_before not in layers:
             raise ArtifactError(f"the teacher {path.name} has no layer {teacher.pooled_before!r}")
         pooled = layers[teacher.pooled_before].input_value(0)
@@ -47,6 +48,22 @@ class PooledFeatures:
         resized = cv2.resize(image, (side, side), interpolation=interpolation)
         batch = resized.transpose(2, 0, 1)[None] if self._planar else resized[None]
         return np.asarray(self._run(np.ascontiguousarray(batch))[0], np.float32).reshape(-1).copy()
+
+
+def layer_name(layer: Any, before: int) -> str:
+    """What a file calls a layer, or its kind and number: counted on from all layers that the process made `before`.
+
+    OpenVINO counts through a process. Here the count begins with each file, so that a recipe's name always means the
+    same layer.
+    """
+    name = str(layer.get_friendly_name())
+    if name != layer.get_name():
+        return name
+    return f"{name.rpartition('_')[0]}_{_number(name) - before}"
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("_")[2])
 
 
 def colour_histogram(image: NDArray[np.uint8]) -> Features:

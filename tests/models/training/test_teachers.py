@@ -10,7 +10,14 @@ from openvino import opset13 as ops
 
 from models.errors import ArtifactError
 from models.training.recipe import Teacher
-from models.training.teachers import PooledFeatures, Whitening, colour_histogram, teacher_targets, unit_rows
+from models.training.teachers import (
+    PooledFeatures,
+    Whitening,
+    colour_histogram,
+    layer_name,
+    teacher_targets,
+    unit_rows,
+)
 
 SIDE = 8
 HALVES = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [0.0, 0.0, 2.0]], np.float32)  # (4, 3)
@@ -50,6 +57,17 @@ def test_a_teacher_that_is_not_as_the_recipe_says_is_told(tmp_path: Path) -> Non
         PooledFeatures(tmp_path / "other.xml", teacher)
     with pytest.raises(ArtifactError, match="has no layer 'neck'"):
         PooledFeatures(tmp_path / "teacher.xml", Teacher("teacher.xml", "neck", SIDE))
+
+
+def test_layers_without_a_name_are_counted_from_where_their_file_begins() -> None:
+    names = []
+    for _ in range(2):  # OpenVINO itself counts on
+        before = int(ops.parameter([1]).get_name().rpartition("_")[2])
+        image = ops.parameter([1, 2], np.float32)
+        layer = ops.relu(ops.add(image, image))
+        names.append(layer_name(layer, before))
+        assert layer_name(ops.relu(layer, name="head"), before) == "head"
+    assert names == ["Relu_3", "Relu_3"]
 
 
 def test_the_histogram_counts_hues_saturations_and_values_of_each_third() -> None:
