@@ -113,6 +113,7 @@ class WorkerSettings:
     """The processes that run the models. A model is a bundled or pulled name, or a folder; `detector` may be "none"."""
 
     engine: Literal["auto", "openvino", "paddle"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     threads: Count = 1  # math threads of one inference
     concurrency: Annotated[int, Field(ge=0)] = 0  # jobs at a time; 0: one for each core
     pool: Literal["auto", "threads", "solo", "prefork"] = "auto"  # auto: threads for OpenVINO, prefork for Paddle

@@ -47,7 +47,7 @@ class Detector:
         self.manifest: Manifest = load_manifest(folder)
         output = self.manifest.output
         if not isinstance(output, DetectionOutput):
-            raise ArtifactError(f"{self.manifest.name} is no detector but an embedder.")
+            raise ArtifactError(f"{self.manifest.name} is no detector but made to {self.manifest.task}.")
         names = [name for head in output.heads for name in (head.scores, head.distances)]
         self.manifest.require(precision)
         self._program = load_program(

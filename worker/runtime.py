@@ -88,8 +88,8 @@ def load_programs(worker: WorkerSettings) -> Programs:
     """The networks that the settings name, loaded for one thread."""
     detector = None
     if worker.detector != NO_DETECTOR:
-        detector = Detector(resolve(worker.detector), engine=worker.engine, threads=worker.threads)
-    embedder = Embedder(resolve(worker.embedder), engine=worker.engine, threads=worker.threads)
+        detector = Detector(resolve(worker.detector), worker.engine, worker.threads, worker.precision)
+    embedder = Embedder(resolve(worker.embedder), worker.engine, worker.threads, worker.precision)
     return Programs(detector, embedder, Recognizer(detector, embedder))
 
 
@@ -97,6 +97,8 @@ def describe(programs: Programs) -> dict[str, Any]:
     """Names, digests and engines of the networks."""
     networks = {"detector": programs.detector, "embedder": programs.embedder}
     return {
-        role: {"name": network.name, "digest": network.digest, "engine": network.engine} if network else None
+        role: {"name": network.name, "digest": network.digest, "engine": network.engine, "precision": network.precision}
+        if network
+        else None
         for role, network in networks.items()
     }

@@ -16,6 +16,9 @@ NOT_FOUND, NOTHING_THERE = "(not found)", "(nothing there)"
 MOST_SHOWN = 24  # labels in the picture: more can't be read
 CELL_PX, TEXT_PX, LABEL_PX, GAP_PX = 34, 13, 150, 12
 OTHERS = "(others)"
+KEY = "a row for each thing as it is, a column for each answer"
+NUMBERED = "label N: the Nth label in confusion.json"
+GRID = (225, 225, 225)
 
 Label = str | None
 Pair = tuple[Label, Label]
@@ -26,22 +29,26 @@ class Confusion:
     """How often each pair of (truth, answer) was seen. No answer: it was not found. No truth: nothing was there."""
 
     counts: dict[Pair, int]
+    labels: tuple[str, ...]  # sorted
+    strangers: frozenset[str] = frozenset()  # labels that could not be answered: with them, no answer is right
 
-    @property
-    def labels(self) -> list[str]:
-        """All labels that are or were answered, sorted."""
-        return sorted({label for pair in self.counts for label in pair if label is not None})
+    def is_right(self, pair: Pair) -> bool:
+        """Whether the answer of a pair is the one wanted."""
+        truth, answer = pair
+        return answer is None if truth in self.strangers else truth == answer
 
     def to_dict(self) -> dict[str, Any]:
         """The labels, and the pairs seen, mistakes first and most frequent first; null for none."""
-        order = sorted(self.counts.items(), key=lambda e: (e[0][0] == e[0][1], -e[1], e[0][0] or "", e[0][1] or ""))
+        order = sorted(self.counts.items(), key=lambda e: (self.is_right(e[0]), -e[1], e[0][0] or "", e[0][1] or ""))
         pairs = [{"truth": truth, "answer": answer, "count": count} for (truth, answer), count in order]
-        return {"labels": self.labels, "pairs": pairs}
+        return {"labels": list(self.labels), "strangers": sorted(self.strangers), "pairs": pairs}
 
 
-def count_pairs(pairs: Iterable[Pair]) -> Confusion:
-    """The table of these (truth, answer) pairs."""
-    return Confusion(dict(Counter(pairs)))
+def count_pairs(pairs: Iterable[Pair], labels: Iterable[str] = (), strangers: Iterable[str] = ()) -> Confusion:
+    """The table of these (truth, answer) pairs; `labels` are those that it has in any case."""
+    counts = Counter(pairs)
+    seen = {label for pair in counts for label in pair if label is not None}
+    return Confusion(dict(counts), tuple(sorted(seen.union(labels))), frozenset(strangers))
 
 
 def write_confusion(confusion: Confusion, folder: Path) -> None:
@@ -62,7 +69,7 @@ def shown_labels(confusion: Confusion, most: int = MOST_SHOWN) -> list[str]:
     """The labels with most mistakes, as truth or as answer; all if they are few. In sorted order."""
     mistakes = Counter[str]()
     for pair, count in confusion.counts.items():
-        if pair[0] != pair[1]:
+        if not confusion.is_right(pair):
             mistakes.update({label: count for label in set(pair) if label is not None})
     return sorted(sorted(confusion.labels, key=lambda label: -mistakes[label])[:most])
 
@@ -70,47 +77,51 @@ def shown_labels(confusion: Confusion, most: int = MOST_SHOWN) -> list[str]:
 def draw_confusion(confusion: Confusion, file: Path) -> None:
     """A table as a PNG: a row for each truth, a column for each answer; right answers green, mistakes red."""
     shown = shown_labels(confusion)
-    folded = len(shown) < len(confusion.labels)
-    names = {**written(confusion.labels), OTHERS: OTHERS}
-    sides: list[Label] = [*shown, *([OTHERS] if folded else []), None]
+    names = written(confusion.labels)
+    sides: list[Label] = [*shown, *([OTHERS] if len(shown) < len(names) else []), None]
     cells = _folded(confusion, set(shown))
-    font, heading, small = font_of(TEXT_PX), font_of(TEXT_PX + 3), font_of(TEXT_PX - 2)
-    of, right = (
-        sum(confusion.counts.values()),
-        sum(n for (truth, answer), n in confusion.counts.items() if truth == answer),
+    font, heading = font_of(TEXT_PX), font_of(TEXT_PX + 3)
+    rows, columns = (
+        [shortened(nobody if label is None else names.get(label, label), font, LABEL_PX) for label in sides]
+        for nobody in (NOTHING_THERE, NOT_FOUND)
     )
-    title = f"{right} of {of} right" + (
-        f"; the {len(shown)} most confused of {len(confusion.labels)} labels" if folded else ""
-    )
-    top, left = 3 * GAP_PX + TEXT_PX + LABEL_PX, 2 * GAP_PX + LABEL_PX
+    lines = [*_title(confusion, len(shown)), KEY, *([NUMBERED] if any(names[one] != one for one in names) else [])]
+    label_px = 1 + round(max(font.getlength(text) for text in [*rows, *columns]))
+    top, left = (len(lines) + 1) * (TEXT_PX + 6) + label_px + 2 * GAP_PX, 2 * GAP_PX + label_px
     side = CELL_PX * len(sides)
-    width = max(left + side + GAP_PX, 2 * GAP_PX + round(heading.getlength(title)))
+    width = max(left + side, GAP_PX + round(max(heading.getlength(line) for line in lines))) + GAP_PX
     picture = Image.new("RGB", (width, top + side + GAP_PX), PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((GAP_PX, GAP_PX), title, fill=INK, font=heading)
-    draw.text((GAP_PX, top - TEXT_PX - 8), "row: is   column: answered", fill=INK, font=small)
-    for place, label in enumerate(sides):
-        row = shortened(NOTHING_THERE if label is None else names[label], font, LABEL_PX)
+    for number, line in enumerate(lines):
+        draw.text((GAP_PX, GAP_PX + number * (TEXT_PX + 6)), line, fill=INK, font=font if number else heading)
+    for place, (row, column) in enumerate(zip(rows, columns, strict=True)):
         middle = CELL_PX * place + CELL_PX // 2
         draw.text((left - 6, top + middle), row, fill=INK, font=font, anchor="rm")
-        column = Image.new("RGB", (LABEL_PX, TEXT_PX + 6), PAPER)
-        text = shortened(NOT_FOUND if label is None else names[label], font, LABEL_PX - 2)
-        ImageDraw.Draw(column).text((0, (TEXT_PX + 6) // 2), text, fill=INK, font=font, anchor="lm")
-        upright = column.rotate(90, expand=True)
-        picture.paste(upright, (left + middle - upright.width // 2, top - 6 - LABEL_PX))
+        across = Image.new("RGB", (label_px, TEXT_PX + 6), PAPER)
+        ImageDraw.Draw(across).text((0, (TEXT_PX + 6) // 2), column, fill=INK, font=font, anchor="lm")
+        upright = across.rotate(90, expand=True)
+        picture.paste(upright, (left + middle - upright.width // 2, top - 6 - label_px))
     for row_place, truth in enumerate(sides):
-        largest = max((cells[truth, answer] for answer in sides), default=0)
+        largest = max(cells[truth, answer] for answer in sides)
         for column_place, answer in enumerate(sides):
-            x, y = left + CELL_PX * column_place, top + CELL_PX * row_place
             count = cells[truth, answer]
-            is_right = truth == answer and truth is not None
-            fill = _shade(count / largest, right=is_right) if count else PAPER
-            draw.rectangle((x, y, x + CELL_PX, y + CELL_PX), fill=fill, outline=(225, 225, 225))
+            share = count / largest if count else 0.0
+            fill = _shade(share, right=confusion.is_right((truth, answer))) if count else PAPER
+            x, y = left + CELL_PX * column_place, top + CELL_PX * row_place
+            draw.rectangle((x, y, x + CELL_PX, y + CELL_PX), fill=fill, outline=GRID)
             if count:
-                ink = PAPER if count / largest > 0.55 else INK
                 number = str(count) if count < 10_000 else f"{count // 1000}k"
+                ink = PAPER if share > 0.55 else INK
                 draw.text((x + CELL_PX // 2, y + CELL_PX // 2), number, fill=ink, font=font, anchor="mm")
     picture.save(file)
+
+
+def _title(confusion: Confusion, shown: int) -> list[str]:
+    right = sum(count for pair, count in confusion.counts.items() if confusion.is_right(pair))
+    lines = [f"{right} of {sum(confusion.counts.values())} right"]
+    if shown < len(confusion.labels):
+        lines.append(f"the {shown} most confused of {len(confusion.labels)} labels")
+    return lines
 
 
 def _folded(confusion: Confusion, shown: set[str]) -> Counter[Pair]:

@@ -80,9 +80,10 @@ def examine_photos(
         pairs += own
         done += 1
         tell("recognising", done, count)
+    unknown = {truth for truth, _ in pairs if truth is not None} - known
     asked = sum(truth is not None for truth, _ in pairs) - strangers
     right = sum(truth is not None and truth == answer for truth, answer in pairs)
-    return PipelineExam(done, asked, answered, right, strangers, strangers_answered, count_pairs(pairs))
+    return PipelineExam(done, asked, answered, right, strangers, strangers_answered, count_pairs(pairs, (), unknown))
 
 
 def pair_answers(answers: Sequence[Recognition], photo: LabelledPhoto) -> list[Pair]:

@@ -18,6 +18,7 @@ from models.detector import Detector
 from models.errors import ArtifactError
 from models.image import normalize, resize
 from models.nets.picodet import STRIDES
+from models.openvino_engine import import_openvino
 from models.training.assign import boxes_of, cells_of, expected_distances
 
 Array = NDArray[np.float32]
@@ -67,7 +68,7 @@ class BoxTeacher:
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Raises ArtifactError for a file that is no such network."""
-        import openvino as ov
+        ov = import_openvino()
 
         core = ov.Core()
         try:

@@ -107,12 +107,12 @@ def write_retrieval(found: Retrieval, folder: Path) -> None:
     """`metrics.json`, `neighbours.png`, and the confusion of each query with its nearest, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps(summary(found), indent=2) + "\n", encoding="utf-8")
-    write_confusion(count_pairs(map(_pair, _asked(found, range(len(found.queries))))), folder)
-    names = written(sorted({photo.label for photo in (*found.queries, *found.gallery)}))
+    labels = sorted({photo.label for photo in (*found.queries, *found.gallery)})
+    write_confusion(count_pairs(map(_pair, _asked(found, range(len(found.queries)))), labels), folder)
     asked = _asked(found, sheet_rows(found))
-    wrong = sum(1 for one in asked if one.near and not one.near[0].right)
+    wrong = sum(1 for one in asked if not (one.near and one.near[0].right))
     title = f"{len(asked)} of {len(found.queries)} queries, {wrong} of them answered wrongly; similarity below"
-    draw_neighbours(asked, title, folder / "neighbours.png", read_rgb, names)
+    draw_neighbours(asked, title, folder / "neighbours.png", read_rgb, written(labels))
 
 
 def describe_open_set(found: OpenSet, threshold: float) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtifactError
+from models.openvino_engine import import_openvino
 from models.training.recipe import Teacher
 
 Features = NDArray[np.float32]
@@ -25,7 +26,7 @@ class PooledFeatures:
     """A frozen network, cut at the input of one of its layers. (H, W, 3) RGB uint8 -> its features, flat."""
 
     def __init__(self, path: Path, teacher: Teacher, threads: int = 1) -> None:
-        import openvino as ov
+        ov = import_openvino()
 
         core = ov.Core()
         before = _number(ov.opset13.parameter([1]).get_name())

@@ -125,7 +125,7 @@ def test_embed_leaves_bad_photos_out(folders: dict[str, Path], photos: list[str]
     ("arguments", "message"),
     [
         (["--model", "nothing"], "There is no model 'nothing'"),
-        (["--model", "{embed}"], "is no detector but an embedder"),
+        (["--model", "{embed}"], "is no detector but made to embed"),
         (["--model", "{empty}"], "neither manifest.json nor inference.pdmodel"),
     ],
 )

@@ -57,7 +57,10 @@ def test_train_stops_goes_on_and_is_exported(quick: Path, tmp_path: Path) -> Non
     ("arguments", "told"),
     [
         (("metric-xxl",), "no recipe 'metric-xxl'"),
-        (("sop-resnet50", "--threads", "1"), "the recipe's source 'Stanford Online Products' needs a data folder (--data)"),
+        (
+            ("sop-resnet50", "--threads", "1"),
+            "the recipe's source 'Stanford Online Products' needs a data folder (--data)",
+        ),
         (("embedder-tiny",), "embedder-tiny.toml: unknown key 'network'"),
     ],
 )

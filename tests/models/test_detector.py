@@ -135,7 +135,7 @@ def test_boxes_are_whole_pixels_of_the_image_and_never_empty(folder: Path) -> No
 
 
 def test_an_embedder_is_no_detector(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no detector but an embedder"):
+    with pytest.raises(ArtifactError, match="no detector but made to embed"):
         Detector(artifact(tmp_path, "embed"))
 
 

@@ -36,6 +36,8 @@ def test_the_limits_are_allowed() -> None:
     RecognizeOptions.from_dict(
         {"detection_threshold": 1, "max_detections": 100, "similarity_threshold": 1, "top_k": 100}
     )
-    RecognizeOptions.from_dict({"suppression_iou": 0, "detection_threshold": None, "similarity_threshold": None, "compat": None})
+    RecognizeOptions.from_dict(
+        {"suppression_iou": 0, "detection_threshold": None, "similarity_threshold": None, "compat": None}
+    )
     with pytest.raises(OptionsError, match="did you mean max_detections"):
         RecognizeOptions.from_dict({"max_detection": 3})
