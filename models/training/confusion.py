@@ -92,8 +92,8 @@ def draw_confusion(confusion: Confusion, file: Path) -> None:
     width = max(left + side, GAP_PX + round(max(heading.getlength(line) for line in lines))) + GAP_PX
     picture = Image.new("RGB", (width, top + side + GAP_PX), PAPER)
     draw = ImageDraw.Draw(picture)
-    for number, line in enumerate(lines):
-        draw.text((GAP_PX, GAP_PX + number * (TEXT_PX + 6)), line, fill=INK, font=font if number else heading)
+    for above, line in enumerate(lines):
+        draw.text((GAP_PX, GAP_PX + above * (TEXT_PX + 6)), line, fill=INK, font=font if above else heading)
     for place, (row, column) in enumerate(zip(rows, columns, strict=True)):
         middle = CELL_PX * place + CELL_PX // 2
         draw.text((left - 6, top + middle), row, fill=INK, font=font, anchor="rm")

@@ -105,8 +105,10 @@ def shortened(text: str, font: Font, width_px: float) -> str:
 
 @cache
 def font_of(size_px: int) -> Font:
-    """A font with as many characters as this machine has."""
-    for name in WIDE_FONTS:
+    """A font with as many characters as this machine has; at least those of Europe, which come with matplotlib."""
+    from matplotlib import get_data_path
+
+    for name in (*WIDE_FONTS, str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))):
         try:
             return ImageFont.truetype(name, size_px)
         except OSError:

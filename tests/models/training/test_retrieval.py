@@ -1,0 +1,98 @@
+"""Retrieval on lists of photos: masks by file and by id, re-ranking, and what is written."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.training import retrieval
+from models.training.metrics import retrieval_metrics
+from models.training.photos import Photo
+from models.training.ranking import inner_products, rank
+from models.training.rerank import reranked
+from models.training.retrieval import examine_retrieval, known_of, sheet_rows, summary, write_retrieval
+from tests.models.training.photo_data import write_photos
+
+
+def mean_colour(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    rows = np.stack([image.reshape(-1, 3).mean(axis=0) for image in images]) - 127.5
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def silent(what: str, done: int, of: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Photo]:
+    folder = tmp_path_factory.mktemp("data")
+    write_photos(folder)
+    names = [f"{label}{number}.png" for label in "abcdef" for number in range(2)]
+    return [Photo(folder / "shop" / name, name, name[0]) for name in names]
+
+
+def test_no_photo_is_its_own_answer_in_one_list_or_in_two(photos: list[Photo]) -> None:
+    alone = examine_retrieval(mean_colour, photos, None, 0.5, silent, (1, 2))
+    both = examine_retrieval(mean_colour, photos, photos, 0.5, silent, (1, 2))
+    assert alone.figures == both.figures
+    assert alone.figures["recall@1"] == 1
+    assert alone.figures["precision@2"] == 0.5
+    assert (alone.nearest[:, 0] != np.arange(12)).all()
+
+
+def test_photos_of_one_label_and_id_are_never_matched(photos: list[Photo]) -> None:
+    same = [Photo(photo.path, photo.name, photo.label, "camera 1") for photo in photos]
+    found = examine_retrieval(mean_colour, same, None, 0.5, silent)
+    assert np.isnan(found.figures["recall@1"])
+    assert summary(found)["recall@1"] is None
+    others = [Photo(photo.path, photo.name, photo.label, photo.name[1]) for photo in photos]
+    assert examine_retrieval(mean_colour, others, None, 0.5, silent).figures["recall@1"] == 1
+
+
+def test_an_id_alone_masks_nothing(photos: list[Photo]) -> None:
+    query, gallery = known_of([[Photo(photos[0].path, "x", "a", "1")], [Photo(photos[2].path, "y", "b", "1")]])
+    assert query.marks[0] != gallery.marks[0]
+
+
+def test_re_ranking_changes_the_metrics_and_not_the_similarities_or_the_open_set(photos: list[Photo]) -> None:
+    plain = examine_retrieval(mean_colour, photos[:8], photos[4:], 0.5, silent)
+    again = examine_retrieval(mean_colour, photos[:8], photos[4:], 0.5, silent, rerank=True)
+    rows, others = (
+        mean_colour([np.array(Image.open(p.path).convert("RGB")) for p in some]) for some in (photos[:8], photos[4:])
+    )
+    asked, known = known_of([photos[:8], photos[4:]])
+    assert again.figures == retrieval_metrics(rank(reranked(rows, others), asked, known))
+    assert plain.figures == retrieval_metrics(rank(inner_products(rows, others), asked, known))
+    assert again.open_set == plain.open_set
+    for row, (places, values) in enumerate(zip(again.nearest, again.similarities, strict=True)):
+        shown = np.isfinite(values)
+        np.testing.assert_allclose(values[shown], others[places[shown]] @ rows[row], atol=1e-5)
+
+
+def test_photos_are_embedded_in_batches_and_in_order(photos: list[Photo], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, int, int]] = []
+    whole = retrieval.embed_photos(mean_colour, photos, "x", silent)
+    monkeypatch.setattr(retrieval, "BATCH", 5)
+    parts = retrieval.embed_photos(mean_colour, photos, "x", lambda *what: told.append(what))
+    np.testing.assert_array_equal(parts, whole)
+    assert [done for _, done, _ in told] == [5, 10, 12]
+
+
+def test_the_sheet_shows_right_and_wrong_ones_and_the_files_agree(photos: list[Photo], tmp_path: Path) -> None:
+    wrong = [Photo(photo.path, photo.name, "f") if photo.label == "e" else photo for photo in photos]
+    wrong[1] = Photo(photos[1].path, photos[1].name, "z")  # a0 is now alone, and answered with z
+    found = examine_retrieval(mean_colour, wrong, None, 0.5, silent)
+    rows = sheet_rows(found)
+    assert rows[:2] == [0, 1]
+    assert len(rows) == len(set(rows)) == 12
+    write_retrieval(found, tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == summary(found)
+    table = json.loads((tmp_path / "confusion.json").read_text(encoding="utf-8"))
+    assert sum(one["count"] for one in table["pairs"]) == 12
+    assert {"truth": "a", "answer": "z", "count": 1} in table["pairs"]
+    with Image.open(tmp_path / "neighbours.png") as sheet:
+        assert sheet.height > 12 * 100
