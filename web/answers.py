@@ -94,11 +94,12 @@ class GalleryUsed(Answer):
 
 
 class ModelUsed(Answer):
-    """A model by name and content, and the engine that ran it."""
+    """A model by name and content, and the engine and precision that ran it."""
 
     name: str
     digest: str
     engine: Literal["openvino", "paddle"]
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class PaddleClasBody(BaseModel):

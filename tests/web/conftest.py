@@ -106,8 +106,8 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
         "image": {"width": 640, "height": 480},
         "gallery": {"name": gallery, "version": 2, "items": 4},
         "models": {
-            "detector": {"name": "shitu-detector", "digest": "d" * 64, "engine": "openvino"},
-            "embedder": {"name": "shitu-embedder", "digest": EMBEDDER, "engine": "openvino"},
+            "detector": {"name": "shitu-detector", "digest": "d" * 64, "engine": "openvino", "precision": "fp32"},
+            "embedder": {"name": "shitu-embedder", "digest": EMBEDDER, "engine": "openvino", "precision": "fp32"},
         },
         "recognitions": [
             {
