@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from models.errors import ArtifactError
+from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.manifest import ClassOutput, DetectionOutput, EmbeddingOutput, Head, ImageInput, Manifest
 from models.program_desc import parse_program
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from models.program_desc import Operator, ProgramDesc
 
 PROGRAM, PARAMETERS, CONFIGURATION = "inference.pdmodel", "inference.pdiparams", "infer_cfg.yml"
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 INTERPOLATIONS = {1: "linear", 2: "cubic"}  # OpenCV's codes
 LICENCE = "Apache-2.0"
 SHORT = 256 / 224  # a classifier's pictures are made so much larger than its input before their middle is taken

@@ -13,12 +13,12 @@ import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from numpy.typing import NDArray
 from paddle import nn
 
+from models.image import IMAGENET_MEAN, IMAGENET_STD
+
 HUES, SATURATIONS, VALUES, GREYS = 12, (0.25, 0.5, 0.75, 1.0), (0.2, 0.45, 0.7, 1.0), 8
 BANDS = 4
 SHARPNESS = 20.0  # of the softmax, for colours as the network sees them: minus the mean, by the deviation
 POOL = 4  # pixels averaged before they are counted, each way
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def colour_centres() -> NDArray[np.float32]:
@@ -37,7 +37,8 @@ class ColourHistogram(nn.Layer):
 
     def __init__(self) -> None:
         super().__init__()
-        centres = (colour_centres() - MEAN) / STD
+        mean, std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
+        centres = (colour_centres() - mean) / std
         self.size = BANDS * len(centres)
         self.pool = nn.AvgPool2D(POOL)
         self.assign = nn.Conv2D(3, len(centres), 1)

@@ -7,6 +7,7 @@ import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
+from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.nets.named import build
 from models.training.class_batches import ClassBatch
 from models.training.classifier_recipe import ClassifierRecipe
@@ -15,7 +16,6 @@ from models.training.distill_teacher import open_teacher
 from models.training.errors import TrainingError
 from models.training.losses.cross_entropy import cross_entropy
 from models.training.losses.distillation import distance_loss, dml_loss
-from models.training.statistics import MEAN, STD
 
 
 class Lesson(nn.Layer):
@@ -88,5 +88,5 @@ def with_features(network: nn.Layer, x: paddle.Tensor) -> tuple[paddle.Tensor, p
 
 def as_pictures(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(B, 3, H, W) as the student sees them -> (B, H, W, 3) RGB, which a teacher prepares in its own way."""
-    rgb = pixels.transpose(0, 2, 3, 1) * STD + MEAN
+    rgb = pixels.transpose(0, 2, 3, 1) * np.array(IMAGENET_STD, np.float32) + np.array(IMAGENET_MEAN, np.float32)
     return np.clip(np.rint(rgb * 255.0), 0, 255).astype(np.uint8)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.boxes import suppress
 from models.detector import KEPT, SUPPRESSION_IOU, decode_heads
 from models.errors import ArtifactError
-from models.image import normalize, resize
+from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.manifest import DetectionOutput, Head
 from models.nets.pdparams import ParameterError, load_pdparams
 from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
@@ -19,7 +19,6 @@ from models.training.detection_metrics import Detections
 from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe
 from models.training.errors import TrainingError
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # What a classifier has behind the body that a detector takes from it.
 TAIL = ("last_conv.", "fc.")
 
@@ -98,4 +97,4 @@ def detect_with(detector: PicoDet, size_px: int) -> Callable[[NDArray[np.uint8]]
 
 def as_input(images: NDArray[np.uint8]) -> paddle.Tensor:
     """(N, H, W, 3) RGB -> (N, 3, H, W) as the network takes it."""
-    return paddle.to_tensor(np.stack([normalize(image, MEAN, STD) for image in images]))
+    return paddle.to_tensor(np.stack([normalize(image, IMAGENET_MEAN, IMAGENET_STD) for image in images]))

@@ -20,6 +20,7 @@ from paddle import nn
 from models.artifacts import MANIFEST, write_manifest
 from models.engine import load_program
 from models.errors import ArtifactError, ModelError
+from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.manifest import ImageInput
 from models.nets.lcnetv2 import fused
 from models.openvino_engine import import_openvino
@@ -27,7 +28,6 @@ from models.training.chatter import chatter_on_stderr
 from models.training.precisions import PRECISIONS, add_precisions
 
 Array = NDArray[np.float32]
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LICENCE = "Apache-2.0"
 FORMATS = {"paddle": "paddle", "onnx": "openvino", "openvino": "openvino"}  # format -> the engine that runs it
 DEFAULT_FORMATS = ("paddle", "onnx")
@@ -89,7 +89,7 @@ def detects(strides: Sequence[int], reg_max: int) -> Kind:
 
 def square_input(name: str, size_px: int, interpolation: str = "linear") -> ImageInput:
     """The input of a network that was trained on `size_px` pictures with ImageNet's mean and deviation."""
-    return ImageInput(name, size_px, size_px, interpolation, MEAN, STD)
+    return ImageInput(name, size_px, size_px, interpolation, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def export_network(

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from models.boxes import clip, iou, suppress
 from models.detector import Detector
 from models.errors import ArtifactError
-from models.image import normalize, resize
+from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.nets.picodet import STRIDES
 from models.openvino_engine import import_openvino
 from models.training.assign import boxes_of, cells_of, expected_distances
 
 Array = NDArray[np.float32]
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SURE, UNSURE = 0.45, 0.3  # a box above the first is a body; one between the two spoils the photo
 SAME = 0.5  # IoU with a sure box, from which an unsure one is only another guess at it
 PERSON = 0  # COCO's first class: hands, most often, in photos of products
@@ -95,7 +94,7 @@ class BoxTeacher:
 
     def _detect(self, image: NDArray[np.uint8]) -> tuple[Array, Array]:
         side, (height, width) = self._size_px, image.shape[:2]
-        outputs = self._run([normalize(resize(image, side, side, "cubic"), MEAN, STD)[None]])
+        outputs = self._run([normalize(resize(image, side, side, "cubic"), IMAGENET_MEAN, IMAGENET_STD)[None]])
         levels = len(STRIDES)
         chances = np.concatenate([outputs[level][0] for level in range(levels)])  # (M, 80)
         bins = np.concatenate([outputs[levels + level][0] for level in range(levels)])  # (M, 4K)

@@ -13,13 +13,12 @@ import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
+from models import image
 from models.training.augment import augment
 from models.training.pool import Pool
 
 PICTURES, BATCH = 2048, 256
 QUIET = 0.01  # variance over all pictures below which a channel is silenced; most have 0.1 to 10
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def settle_statistics(network: nn.Layer, pool: Pool, size_px: int, seed: int, pictures: int = PICTURES) -> None:
@@ -58,5 +57,4 @@ def _settle(network: nn.Layer, norms: list[nn.Layer], pool: Pool, size_px: int, 
 
 def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(B, H, W, 3) RGB uint8 -> (B, 3, H, W) float32 by ImageNet's mean and deviation."""
-    scaled = (images.astype(np.float32) / 255.0 - MEAN) / STD
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    return np.stack([image.normalize(one, image.IMAGENET_MEAN, image.IMAGENET_STD) for one in images])

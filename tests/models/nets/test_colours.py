@@ -2,7 +2,8 @@ import numpy as np
 import paddle
 import pytest
 
-from models.nets.colours import BANDS, MEAN, STD, ColourHistogram, colour_centres
+from models.image import IMAGENET_MEAN, IMAGENET_STD
+from models.nets.colours import BANDS, ColourHistogram, colour_centres
 from models.nets.embedding import EmbedderV2
 
 
@@ -19,11 +20,11 @@ def test_counts_each_colour_in_its_band() -> None:
 def test_is_the_softmax_over_distances() -> None:
     rng = np.random.default_rng(0)
     image = np.repeat(np.repeat(rng.random((4, 4, 3), np.float32), 4, axis=0), 4, axis=1)
-    centres = (colour_centres() - MEAN) / STD
+    centres = (colour_centres() - IMAGENET_MEAN) / IMAGENET_STD
     shares = np.zeros((BANDS, len(centres)))
     for row in range(4):
         for column in range(4):
-            seen = (image[row * 4, column * 4] - MEAN) / STD
+            seen = (image[row * 4, column * 4] - IMAGENET_MEAN) / IMAGENET_STD
             closeness = np.exp(-20.0 * ((seen - centres) ** 2).sum(axis=1))
             shares[row] += closeness / closeness.sum() / 4
     counts = ColourHistogram()(_network_input(image)).numpy().reshape(-1, BANDS).T
@@ -44,4 +45,4 @@ def test_the_centres_learn() -> None:
 
 
 def _network_input(image: np.ndarray) -> paddle.Tensor:
-    return paddle.to_tensor(((image - MEAN) / STD).transpose(2, 0, 1)[None].astype(np.float32))
+    return paddle.to_tensor(((image - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1)[None].astype(np.float32))

@@ -4,6 +4,8 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from models.image import IMAGENET_MEAN, IMAGENET_STD
+from models.image import normalize as served
 from models.training.pool import Pool
 from models.training.statistics import normalize, settle_statistics
 
@@ -54,3 +56,11 @@ def test_the_statistics_are_the_mean_over_the_batches() -> None:
     assert (deviation > 0.05).all()
     assert (deviation < 1.5).all()
     np.testing.assert_array_equal(network[0].weight.numpy(), before["0.weight"])
+
+
+def test_batches_are_prepared_as_single_pictures_are_when_served() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), dtype=np.uint8)
+    expected = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(normalize(images), expected.transpose(0, 3, 1, 2), atol=1e-5)
+    for image, prepared in zip(images, normalize(images), strict=True):
+        np.testing.assert_array_equal(prepared, served(image, IMAGENET_MEAN, IMAGENET_STD))
