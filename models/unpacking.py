@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 MAX_FILES = 64
 MAX_BYTES = 1 << 30
 CHUNK_BYTES = 1 << 20
+DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
+    ValueError,
+)  # fmt: skip
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES) -> None:
@@ -41,7 +47,11 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_files
                     target.write(chunk)
     except FileExistsError as error:
         raise ArtifactError("The archive holds the same file twice.", "archive_unsafe") from error
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except DAMAGED as error:
+        raise ArtifactError("The archive can't be unpacked.", "archive_unsafe") from error
+    except OSError as error:
+        if error.errno is not None:  # the disk's trouble; gzip and bz2 tell damaged data by an OSError without a number
+            raise
         raise ArtifactError("The archive can't be unpacked.", "archive_unsafe") from error
 
 
@@ -59,6 +69,9 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if stream is None:
                 raise ArtifactError(f"The archive holds a link or a device, {member.name!r}.", "archive_unsafe")
             yield member.name, stream
+        # gzip's checksum stands behind the tar's own end and is compared only there.
+        if tar.fileobj is not None and len(tar.fileobj.read(CHUNK_BYTES)) == CHUNK_BYTES:
+            raise ArtifactError("The archive goes on behind its end.", "archive_unsafe")
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

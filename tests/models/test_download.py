@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.artifacts import load_manifest, pulled, resolve, verify
@@ -289,6 +290,23 @@ def a_zip(*names: str, mode: int = 0o100644) -> bytes:
     return buffer.getvalue()
 
 
+def damaged(packing: str) -> bytes:
+    """An archive whose beginning is sound and whose compressed content is not."""
+    content = bytes(np.random.default_rng(0).integers(97, 108, 300_000, dtype=np.uint8))
+    buffer = io.BytesIO()
+    if packing == "zip":
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("a", content)
+    else:
+        with tarfile.open(None, f"w:{packing}", buffer) as tar:  # type: ignore[call-overload]  # the mode is a variable
+            info = tarfile.TarInfo("a")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    data = bytearray(buffer.getvalue())
+    data[9000:9900] = b"\xff" * 900  # so early, deflate's references lead to before the beginning
+    return bytes(data)
+
+
 def zeros() -> bytes:
     """Two megabytes in a kilobyte."""
     buffer = io.BytesIO()
@@ -316,6 +334,10 @@ HOSTILE = {
     "zip absolute": a_zip("/evil"),
     "zip link": a_zip("link", mode=0o120777),
     "cut short": zeros()[:-40],
+    "damaged gzip": damaged("gz"),
+    "damaged bzip2": damaged("bz2"),
+    "damaged xz": damaged("xz"),
+    "damaged zip": damaged("zip"),
     "no archive": b"<html>Not found</html>" * 60,
     "nothing": b"",
 }
