@@ -12,6 +12,16 @@ COLOURS = ((31, 98, 186), (190, 60, 20), (22, 122, 62), (132, 56, 170), (176, 30
 WHITE = (255, 255, 255)
 
 
+def own_name(stem: str, ending: str, taken: set[str]) -> str:
+    """A file name that is not yet `taken`, and takes it: photos of different folders may be called alike."""
+    name, number = f"{stem}{ending}", 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}{ending}"
+    taken.add(name)
+    return name
+
+
 def annotate(image: NDArray[np.uint8], recognitions: Sequence[Mapping[str, Any]]) -> Image.Image:
     """`image` (H, W, 3) RGB with `recognitions` (each with `box`, `label`, `similarity`) drawn over it."""
     picture = Image.fromarray(image)

@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from commands.annotate import annotate
+from commands.annotate import annotate, own_name
 from commands.tables import print_table
 from infra.errors import ServiceError
 from models.binary_gallery import BinaryGallery
@@ -136,7 +136,7 @@ def recognize(
         answers.append(answer)
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
-            annotate(image, result.to_dict()["recognitions"]).save(save / _own_name(path.stem, taken))
+            annotate(image, result.to_dict()["recognitions"]).save(save / own_name(path.stem, ".png", taken))
     _print(answers, shape)
     sys.exit(1 if failed else 0)
 
@@ -187,16 +187,6 @@ def _picture(path: Path) -> "NDArray[np.uint8]":
         return decode(_bytes(path))
     except ModelError as error:
         raise click.ClickException(f"the gallery's {path}: {error.detail} ({error.code})") from error
-
-
-def _own_name(stem: str, taken: set[str]) -> str:
-    """A file name that no earlier photo of this call has: photos of different folders may be called alike."""
-    name, number = f"{stem}.png", 1
-    while name in taken:
-        number += 1
-        name = f"{stem}-{number}.png"
-    taken.add(name)
-    return name
 
 
 def _print(answers: Sequence[Answer], shape: str) -> None:

@@ -76,6 +76,7 @@ def detect(
         detector = Detector(resolve(model), engine=engine, threads=threads, precision=precision)
     answers: list[dict[str, Any]] = []
     failed = False
+    taken: set[str] = set()
     for photo in _read(photos):
         if photo.image is None:
             failed = True
@@ -88,7 +89,7 @@ def detect(
         boxes = [{"box": list(body.box), "confidence": round(body.confidence, 4)} for body in found]
         answers.append({"photo": str(photo.path), "detections": boxes, "took_ms": took_ms})
         if save is not None:
-            _save(photo.path, photo.image, boxes, save)
+            _save(photo.path, photo.image, boxes, save, taken)
     if as_json:
         lines = ",\n ".join(json.dumps(answer, ensure_ascii=False) for answer in answers)
         click.echo(f"[{lines}]")
@@ -172,9 +173,9 @@ def _print_detections(answers: Sequence[dict[str, Any]], title: str) -> None:
     print_table(table)
 
 
-def _save(path: Path, image: NDArray[np.uint8], boxes: Sequence[dict[str, Any]], folder: Path) -> None:
-    from commands.annotate import annotate
+def _save(path: Path, image: NDArray[np.uint8], boxes: Sequence[dict[str, Any]], folder: Path, taken: set[str]) -> None:
+    from commands.annotate import annotate, own_name
 
     folder.mkdir(parents=True, exist_ok=True)
     marked = [{"box": body["box"], "label": "body", "similarity": body["confidence"]} for body in boxes]
-    annotate(image, marked).save(folder / f"{path.stem}.jpg", quality=92)
+    annotate(image, marked).save(folder / own_name(path.stem, ".jpg", taken), quality=92)

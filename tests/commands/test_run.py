@@ -72,6 +72,15 @@ def test_detect_prints_a_table_and_saves_pictures(folders: dict[str, Path], phot
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["photo1.jpg", "photo2.jpg"]
 
 
+def test_pictures_of_the_same_name_are_saved_apart(folders: dict[str, Path], photos: list[str], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    namesake = str(tmp_path / "other" / Path(photos[0]).name)
+    Path(photos[1]).rename(namesake)
+    answer = run(detect, photos[0], namesake, "--model", str(folders["detect"]), "--save", str(tmp_path / "out"))
+    assert answer.exit_code == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["photo1-2.jpg", "photo1.jpg"]
+
+
 def test_nothing_found_is_an_answer(folders: dict[str, Path], photos: list[str]) -> None:
     answer = run(detect, photos[0], "--model", str(folders["detect"]), "--threshold", "1")
     assert answer.exit_code == 0
