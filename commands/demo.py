@@ -41,6 +41,7 @@ OPTIONS = {"detection_threshold": 0.5}
 PHOTO_SIZE = (600, 800)
 WAIT_S = 60.0
 MATCH_IOU = 0.5
+DATA = "demo-data"  # in the folder of the pictures
 
 
 class DemoFailed(click.ClickException):
@@ -62,10 +63,9 @@ def demo(out: Path) -> None:
     """Show the whole service at work on drawn products. Exits 0 only if every answer is right."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     started = time.monotonic()
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    make_room(out)
     with Receiver() as receiver:
-        settings = Settings(data_dir=out / "data", redis_url=None)
+        settings = Settings(data_dir=out / DATA, redis_url=None)
         settings = replace(
             settings,
             web=replace(settings.web, port=0),
@@ -78,7 +78,7 @@ def demo(out: Path) -> None:
             ) as stack:
                 answers = _walk(stack.base_url, receiver, console, out)
         except ServiceError as error:
-            raise DemoFailed(f"{error.detail} ({error.code}); the logs are in {out / 'data' / 'logs'}") from error
+            raise DemoFailed(f"{error.detail} ({error.code}); the logs are in {out / DATA / 'logs'}") from error
     wrong = [line for answer in answers for line in faults(answer)]
     _show(answers, console)
     if wrong:
@@ -96,6 +96,14 @@ Next: make up, then open http://127.0.0.1:8000/ or ask it from another terminal:
   curl -X POST http://127.0.0.1:8000/v1/galleries -H 'content-type: application/json' -d '{"name": "mine"}'
   curl -X POST http://127.0.0.1:8000/v1/galleries/mine/items -H 'prefer: wait=20' -F images=@cola.jpg -F labels=cola
   curl -X POST http://127.0.0.1:8000/v1/recognitions -H 'prefer: wait=20' -F image=@shelf.jpg -F gallery=mine"""
+
+
+def make_room(out: Path) -> None:
+    """Removes what an earlier demo left in `out`, and nothing else: the folder may be any of the user's."""
+    out.mkdir(parents=True, exist_ok=True)
+    for picture in out.glob("photo-[0-9]*.png"):
+        picture.unlink()
+    shutil.rmtree(out / DATA, ignore_errors=True)
 
 
 def faults(answer: Answer) -> list[str]:

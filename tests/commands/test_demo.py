@@ -3,6 +3,7 @@
 import copy
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from commands.demo import Answer, Receiver, faults, overlap
+from commands.demo import DATA, Answer, Receiver, faults, make_room, overlap
 from models.training.scenes import Scene
 
 SCENE = Scene(
@@ -58,6 +59,14 @@ def test_each_fault_is_told() -> None:
 def test_overlap(first: list[float], second: list[float], expected: float) -> None:
     assert overlap(first, second) == pytest.approx(expected)
     assert overlap(np.array(second, np.float32), first) == pytest.approx(expected)
+
+
+def test_only_what_a_demo_left_is_removed(tmp_path: Path) -> None:
+    for left in ("photo-0.png", f"{DATA}/logs/web.log", "data/precious", "mine.png", "photo-album.png"):
+        (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / left).touch()
+    make_room(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["data", "mine.png", "photo-album.png"]
 
 
 def test_only_signed_messages_are_believed() -> None:
