@@ -46,9 +46,14 @@ def average_precision(
 
 
 def best_threshold(
-    found: Sequence[Detections], truth: Sequence[Array], crowds: Sequence[NDArray[np.bool_]] | None = None
+    found: Sequence[Detections],
+    truth: Sequence[Array],
+    crowds: Sequence[NDArray[np.bool_]] | None = None,
+    beta: float = 1.0,
 ) -> dict[str, float]:
-    """{"threshold", "precision", "recall"}: the score from which boxes have the best F1 at IoU 0.5, and what it is there.
+    """{"threshold", "precision", "recall"}: the score from which boxes have the best F_beta at IoU 0.5, and what it is there.
+
+    `beta` above 1 holds a missed body for worse than a wrong box (van Rijsbergen, "Information Retrieval", chapter 7).
 
     What to serve a detector with: average precision does not mind a hundred wrong boxes with low scores, a user does.
     All are NaN where nothing is found or there is no object.
@@ -62,7 +67,7 @@ def best_threshold(
         return dict.fromkeys(("threshold", "precision", "recall"), float("nan"))
     last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))  # equal scores pass together
     right = np.cumsum(hit)[last]
-    best = int(np.argmax(right / (last + 1 + objects)))  # F1, but for a factor of two
+    best = int(np.argmax(right / (last + 1 + beta**2 * objects)))  # F_beta, but for a constant factor
     return {
         "threshold": float(scores[last[best]]),
         "precision": float(right[best] / (last[best] + 1)),

@@ -20,7 +20,7 @@ from models.training.recipe import RecipeError, load_recipe
 from models.training.statistics import normalize
 from models.training.train_classifier import train_classifier
 
-TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=8, evaluate_every=1)
+TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
 NETWORK = "PPLCNet_x0_25"
 
 
@@ -28,10 +28,12 @@ def quiet(*_: object) -> None:
     """Hears nothing."""
 
 
-def run(distill: ClassDistill | None, out: Path, stops: tuple[int | None, ...] = (None,)) -> list[Progress]:
+def run(
+    distill: ClassDistill, out: Path, stops: tuple[int | None, ...] = (None,), recipe: ClassifierRecipe = TINY
+) -> list[Progress]:
     lines: list[Progress] = []
     for stop_after in stops:
-        train_classifier(replace(TINY, distill=distill), None, out, lines.append, quiet, stop_after=stop_after)
+        train_classifier(replace(recipe, distill=distill), None, out, lines.append, quiet, stop_after=stop_after)
     return lines
 
 
@@ -50,7 +52,7 @@ def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("method", ["dml", "udml"])
 def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> None:
-    lines = run(ClassDistill(method, weight=0.3), tmp_path)
+    lines = run(ClassDistill(method, weight=0.3), tmp_path, recipe=replace(TINY, epochs=14, evaluate_every=2))
     first, last = lines[0].losses, lines[-1].losses
     assert ("distance" in first) == (method == "udml")
     assert last["ce"] < 0.93 * first["ce"]

@@ -128,8 +128,8 @@ def test_a_detector_is_asked_for_every_picture() -> None:
     assert 0.6 < figures["AP50"] < 0.7
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_best_threshold_is_that_of_all_which_could_be_chosen(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "beta"), [(0, 1.0), (1, 1.0), (2, 2.0), (3, 2.0)])
+def test_the_best_threshold_is_that_of_all_which_could_be_chosen(seed: int, beta: float) -> None:
     """One threshold after the other: what passes it, matched anew."""
     found, truth = some_images(40 + seed, images=8, most=5)
     found = [(boxes, np.round(scores, 1).astype(np.float32)) for boxes, scores in found]
@@ -145,11 +145,11 @@ def test_the_best_threshold_is_that_of_all_which_could_be_chosen(seed: int) -> N
                 if overlaps and max(overlaps)[0] >= 0.5:
                     free.remove(max(overlaps)[1])
                     right += 1
-        f1 = 2 * right / (shown + objects)
-        best = max(best, (f1, float(threshold), right / shown, right / objects))
-    figures = best_threshold(found, truth)
-    f1 = 2 * figures["precision"] * figures["recall"] / (figures["precision"] + figures["recall"])
-    assert f1 == pytest.approx(best[0])
+        f_beta = (1 + beta**2) * right / (shown + beta**2 * objects)
+        best = max(best, (f_beta, float(threshold), right / shown, right / objects))
+    figures = best_threshold(found, truth, beta=beta)
+    precision, recall = figures["precision"], figures["recall"]
+    assert (1 + beta**2) * precision * recall / (beta**2 * precision + recall) == pytest.approx(best[0])
     assert figures == pytest.approx({"threshold": best[1], "precision": best[2], "recall": best[3]})
 
 
