@@ -177,7 +177,10 @@ def write_programs(
     onnx = folders["onnx"] / "inference.onnx"
     if {"onnx", "openvino"} & set(formats):
         with chatter_on_stderr():
-            paddle2onnx.export(f"{prefix}.json", f"{prefix}.pdiparams", str(onnx), opset_version=OPSET)
+            # No optimising: the default tool pip-installs what it misses, unlocked, while exporting; engines fold by themselves.
+            paddle2onnx.export(
+                f"{prefix}.json", f"{prefix}.pdiparams", str(onnx), opset_version=OPSET, optimize_tool="None"
+            )
     if "openvino" in formats:
         network = openvino.convert_model(str(onnx))  # with batch norms folded, which reading alone leaves
         openvino.save_model(network, folders["openvino"] / "inference.xml", compress_to_fp16=False)
