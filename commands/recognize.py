@@ -162,6 +162,8 @@ def _gallery(name: str, embedder: "Embedder", console: Console, make: Callable[.
     folder = Path(name)
     if folder.is_dir():
         return _folder_gallery(folder, embedder, console, make)
+    if "/" in name:  # no gallery's name has one
+        raise click.ClickException(f"there is no folder {name!r}")
     from infra.galleries import GalleryStore
     from infra.objects import open_store
     from infra.settings import load_settings

@@ -36,9 +36,19 @@ class Photo:
     error: str | None = None
 
 
-def network_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The arguments that both commands share."""
-    for decorate in (
+def network_options(bundled: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The arguments that both commands share; without `--model` they run the `bundled` one."""
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        for decorate in _options(bundled):
+            command = decorate(command)
+        return command
+
+    return decorated
+
+
+def _options(bundled: str) -> tuple[Callable[..., Any], ...]:
+    return (
         click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads."),
         click.option(
             "--precision",
@@ -49,16 +59,17 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True),
         click.option(
-            "--model", required=True, help="A bundled or pulled model's name, an artifact or an official archive."
+            "--model",
+            default=bundled,
+            show_default=True,
+            help="A bundled or pulled model's name, an artifact or an official archive.",
         ),
         click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path)),
-    ):
-        command = decorate(command)
-    return command
+    )
 
 
 @click.command()
-@network_options
+@network_options("shitu-detector")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence; default: the detector's own.")
 @click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True, help="Bodies a photo.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
@@ -99,7 +110,7 @@ def detect(
 
 
 @click.command()
-@network_options
+@network_options("shitu-embedder")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the vectors, (N, D) float32, as .npy."
 )

@@ -143,7 +143,11 @@ def test_a_stored_gallery(tiny_artifact: Path, photos: Path, shots: dict[str, Im
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("nowhere", "gallery_not_found"), ("no such/gallery", "gallery"), ("empty", "no sub-folders with pictures")],
+    [
+        ("nowhere", "gallery_not_found"),
+        ("no such/gallery", "there is no folder"),
+        ("empty", "no sub-folders with pictures"),
+    ],
 )
 def test_no_such_gallery_is_one_line(tiny_artifact: Path, photos: Path, name: str, told: str) -> None:
     Path("empty").mkdir()

@@ -147,3 +147,10 @@ def test_a_model_that_can_not_run_is_one_line(
     assert answer.exit_code == 1
     assert message in answer.stderr
     assert answer.stderr.count("\n") == 1
+
+
+def test_without_a_model_the_bundled_ones_run(photos: list[str]) -> None:
+    for command, network in ((detect, "shitu-detector"), (embed, "shitu-embedder")):
+        answer = run(command, photos[0])
+        assert answer.exit_code == 0
+        assert network in answer.output

@@ -95,7 +95,7 @@ def save_onnx(folder: Path, task: str) -> None:
 
     save_json(folder, task)
     program, parameters, onnx = (str(folder / f"inference.{end}") for end in ("json", "pdiparams", "onnx"))
-    paddle2onnx.export(program, parameters, onnx, opset_version=13)
+    paddle2onnx.export(program, parameters, onnx, opset_version=13, optimize_tool="None")
 
 
 def artifact(folder: Path, task: str, *, paddle_too: bool = False) -> Path:

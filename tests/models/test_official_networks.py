@@ -49,7 +49,7 @@ def export(network: nn.Layer, folder: Path, shape: list[int | None]) -> Path:
     spec = paddle.static.InputSpec(shape, "float32", name="x")
     paddle.jit.save(network, str(folder / "inference"), input_spec=[spec])
     program, parameters, onnx = (str(folder / f"inference.{end}") for end in ("json", "pdiparams", "onnx"))
-    paddle2onnx.export(program, parameters, onnx, opset_version=13)
+    paddle2onnx.export(program, parameters, onnx, opset_version=13, optimize_tool="None")
     return folder
 
 
