@@ -20,9 +20,10 @@ from models.training.losses.weighted import Outputs
 from models.training.metric_batches import MetricBatches
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import MetricRecipe
-from models.training.processes import Group
+from models.training.processes import ALONE, Group
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.statistics import normalize
+from models.training.synchronised_norm import synchronise_norms
 from models.training.train_metric import Sheets, gather, keep_best, make_optimizer, prepare_exams
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
@@ -31,11 +32,11 @@ SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 class Pair(nn.Layer):
     """The student, and beside it a peer where the method has one."""
 
-    def __init__(self, plan: DistillPlan, classes: int) -> None:
+    def __init__(self, plan: DistillPlan, classes: int, group: Group = ALONE) -> None:
         super().__init__()
-        self.plan = plan
-        self.student = Learner(plan.student, classes)
-        self.peer = None if plan.peer is None else Learner(plan.peer, classes)
+        self.plan, self.group = plan, group
+        self.student = Learner(plan.student, classes, group)
+        self.peer = None if plan.peer is None else Learner(plan.peer, classes, group)
         if plan.recipe.method == "udml" and self.peer is not None:
             mine, theirs = self.student.embedder.backbone_size, self.peer.embedder.backbone_size
             if mine != theirs:
@@ -63,7 +64,8 @@ class Pair(nn.Layer):
         """SSLD: the student's answers drawn towards the teacher's `vectors` (B, V). Labels only shape the batches."""
         recipe, out = self.plan.recipe, outputs_of(self.student, x, labels)
         if recipe.compare == "relations":
-            mine, theirs = (relation_logits(rows, recipe.temperature) for rows in (out.features, vectors))
+            every = (self.group.gather(out.features), self.group.gather(vectors))  # those of all processes
+            mine, theirs = (relation_logits(rows, recipe.temperature) for rows in every)
             return {"ssld": recipe.weight * dml_loss(mine, theirs)}
         if out.logits is None or out.logits.shape != vectors.shape:
             raise TrainingError(
@@ -107,10 +109,11 @@ def train_distill(
     make = MetricBatches(recipe, pictures, group.rank, group.size)
     paddle.seed(recipe.seed)
     with paddle.utils.unique_name.guard():
-        pair = Pair(plan, pictures.classes)
+        pair = Pair(plan, pictures.classes, group)
         optimizer = make_optimizer(pair, recipe.optimizer)
     accelerate(pair, threads)
     accelerate(judge, threads)
+    synchronise_norms(pair, group)
     average = MovingAverage(pair.student.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"pair": pair, "optimizer": optimizer, "average": average}
     first, best = resume_run(out / "last.npz", plan, parts_of_run)
@@ -131,7 +134,7 @@ def train_distill(
                 parts = pair.mutual(x, labels, step)
             else:
                 parts = pair.taught(x, labels, paddle.to_tensor(_finite(teach(batch.images))))
-            values = {name: float(part) for name, part in parts.items()}
+            values = group.mean({name: float(part) for name, part in parts.items()})
             require_finite(values, step)
             sum(parts.values(), paddle.zeros([])).backward()
             group.average_gradients(pair)
