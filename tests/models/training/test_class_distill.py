@@ -50,7 +50,7 @@ def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, tmp_path: Path)
     assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
 
 
-@pytest.mark.parametrize("method", ["dml", "udml"])
+@pytest.mark.parametrize("method", [pytest.param("dml", marks=pytest.mark.slow), "udml"])
 def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> None:
     lines = run(ClassDistill(method, weight=0.3), tmp_path, recipe=replace(TINY, epochs=14, evaluate_every=2))
     first, last = lines[0].losses, lines[-1].losses

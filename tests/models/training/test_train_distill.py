@@ -44,7 +44,7 @@ def folder_with(pool: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("method", ["dml", "udml"])
+@pytest.mark.parametrize("method", [pytest.param("dml", marks=pytest.mark.slow), "udml"])
 def test_two_peers_end_better_and_nearer_than_they_began(method: str, pool: Path, tmp_path: Path) -> None:
     lines: list[Progress] = []
     train_distill(plan_of(method), None, folder_with(pool, tmp_path / "run"), lines.append, quiet)

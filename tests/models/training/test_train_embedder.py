@@ -103,6 +103,7 @@ def test_best_weights_are_those_of_the_exams(tiny_run: Run) -> None:
     assert exams["rendered"] == pytest.approx(best.progress["exams"]["rendered"], abs=0.02)
 
 
+@pytest.mark.slow  # the killed run below takes the same way
 def test_a_run_that_left_off_goes_on_with_the_same_numbers(uninterrupted: Path, tiny_run: Run, tmp_path: Path) -> None:
     out = with_pool(tiny_run, tmp_path / "run")
     for stop_after in (4, 8, None):
@@ -154,6 +155,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(uninterrupted: Path, tiny_ru
         assert mine == pytest.approx(theirs, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_dropped_features_are_the_same_after_a_stop(tiny_run: Run, tmp_path: Path) -> None:
     recipe = replace(QUICK, network=replace(QUICK.network, dropout=0.4), exams=())
     outs = [with_pool(tiny_run, tmp_path / name) for name in ("whole", "stopped")]

@@ -78,7 +78,7 @@ def test_a_projection_learns_by_each_loss(kind: str, tiny_artifact: Path, folder
     assert set(stored.groups["hash"]) == {"fc.weight", "fc.bias"}
 
 
-@pytest.mark.parametrize("behind_a_base", [False, True])
+@pytest.mark.parametrize("behind_a_base", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_that_left_off_goes_on_with_the_same_numbers(
     behind_a_base: bool, tiny_artifact: Path, pool: Path, tmp_path: Path
 ) -> None:
