@@ -1,6 +1,7 @@
 """Measures artifacts: exported programs, on pictures that their recipes never trained on, beside the baselines."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,10 @@ import paddle
 
 from models.detector import DEFAULT_CONFIDENCE, Detector
 from models.embedder import Embedder
-from models.image import crop
 from models.pipeline import Recognizer
 from models.training.cpu_convolution import accelerate
-from models.training.designs import design_product
 from models.training.detection_metrics import best_threshold, evaluate_detector
 from models.training.exams import (
-    FIRST_EXAM_SEED,
     Embed,
     Sheet,
     embedded,
@@ -23,20 +21,20 @@ from models.training.exams import (
     examine_teacher,
     grade,
     grade_open_set,
+    rankings_of,
     set_exams,
 )
+from models.training.metrics import open_set
 from models.training.pipeline_exams import PRODUCTS, SCENES, PipelineExam, examine_pipeline
-from models.training.products import packshot
-from models.training.recipe import EmbedderRecipe
+from models.training.recipe import EmbedderRecipe, Exam
 from models.training.retrieval import Tell, describe_open_set
-from models.training.scenes import render_scene
 from models.training.statistics import normalize
 from models.training.teachers import PooledFeatures
 from models.training.train_detector import DetectorRecipe, exam_pictures
 from models.training.train_embedder import build_embedder, embed_with
 
 Figures = dict[str, float]
-STRANGERS = 150  # drawn products, at most, that the similarity threshold is set by
+STRANGERS = 150  # drawn products that the similarity threshold is set by where a recipe has no exam
 
 
 def silent(what: str, done: int, of: int) -> None:
@@ -146,25 +144,22 @@ def examine_whole(
     return examine_pipeline(recognize, embed, tell, scenes or SCENES, products or PRODUCTS)
 
 
-def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, engine: str = "auto") -> float:
-    """The threshold that keeps 95 % of the right answers on drawn products never trained on; to two decimals.
+def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, data: Path | None = None, engine: str = "auto") -> float:
+    """The threshold that tells known things from strangers best, over the exams that choose the weights; to two decimals.
 
-    Each product is photographed in a scene and asked of a gallery of packshots, its own among them.
+    Best is the largest mean of (known ones answered rightly - strangers answered), Youden's J of each exam. Without an exam
+    that can be taken, drawn products never trained on are asked.
     """
     embedder = Embedder(artifact, engine, threads=2)
-    examined = max((exam.products for exam in recipe.exams), default=0)
-    products = min(STRANGERS, examined or STRANGERS)
-    rng = np.random.default_rng(7)
-    crops, shots = [], []
-    for seed in range(FIRST_EXAM_SEED + 5000, FIRST_EXAM_SEED + 5000 + 12 * products, 12):  # a brand each
-        design = design_product(seed)
-        scene = render_scene([("asked", design)], (400, 400), rng, count=1, scale=(0.4, 0.7))
-        crops.append(crop(scene.image, scene.boxes[0].tolist()))
-        shots.append(packshot(design, 256))
-    similarity = embedder(crops) @ embedder(shots).T
-    right = similarity.argmax(axis=1) == np.arange(len(crops))
-    kept = np.diag(similarity)[right] if right.any() else np.zeros(1, np.float32)
-    return round(float(np.quantile(kept, 0.05)), 2)
+    sheets = set_exams(recipe, data, recipe.deploy_px)
+    asked = [sheet for sheet in sheets if sheet.name in recipe.select_by] or sheets
+    if not asked:
+        drawn = Exam(kind="rendered", name="strangers", products=STRANGERS)
+        asked = set_exams(replace(recipe, exams=(drawn,), select_by=()), None, recipe.deploy_px)
+    taken = [rankings_of(embedded(lambda images: embedder(list(images)), sheet), sheet) for sheet in asked]
+    grid = np.arange(100) / 100
+    gains = [[kept.known - kept.strangers for kept in (open_set(each, float(t)) for t in grid)] for each in taken]
+    return float(grid[np.nanmean(gains, axis=0).argmax()])
 
 
 def _untrained(recipe: EmbedderRecipe, sheets: Sequence[Sheet]) -> Embed:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.training.metrics import OpenSet, leave_one_out_recall_at_1, open_set, recall_at_1
 from models.training.photos import DatasetError, held_out, read_rgb
 from models.training.pool import fit, on_grey, product_views
-from models.training.ranking import NO_MARK, Known, inner_products, rank
+from models.training.ranking import NO_MARK, Known, Ranking, inner_products, rank
 from models.training.readers.labelled import read_photos
 from models.training.recipe import EmbedderRecipe, Exam
 from models.training.teachers import PooledFeatures, colour_histogram, unit_rows
@@ -72,13 +72,18 @@ def grade(embeddings: NDArray[np.float32], sheet: Sheet) -> float:
 
 def grade_open_set(embeddings: NDArray[np.float32], sheet: Sheet, threshold: float) -> OpenSet:
     """What a similarity threshold lets through of one exam's embeddings (N, D), of any length."""
+    return open_set(rankings_of(embeddings, sheet), threshold)
+
+
+def rankings_of(embeddings: NDArray[np.float32], sheet: Sheet) -> list[Ranking]:
+    """Where the right rows stand for each picture that one exam asks, by its embeddings (N, D), of any length."""
     rows = unit_rows(embeddings)
     asked, searched = ~sheet.gallery, sheet.gallery
     if not searched.any():
         each = Known(sheet.labels, np.arange(len(rows)))
-        return open_set(rank(inner_products(rows, rows), each, each), threshold)
+        return list(rank(inner_products(rows, rows), each, each))
     sides = [Known(sheet.labels[some], np.full(int(some.sum()), NO_MARK)) for some in (asked, searched)]
-    return open_set(rank(inner_products(rows[asked], rows[searched]), *sides), threshold)
+    return list(rank(inner_products(rows[asked], rows[searched]), *sides))
 
 
 def _in_batches(embed: Embed, images: NDArray[np.uint8], batch: int = 64) -> Iterator[NDArray[np.float32]]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from models.embedder import Embedder
-from models.training.designs import design_product
 from models.training.detection_metrics import average_precision
 from models.training.evaluate import (
     embedder_baselines,
@@ -18,9 +17,7 @@ from models.training.evaluate import (
     suggest_similarity,
 )
 from models.training.exams import FIRST_EXAM_SEED, examine, grade_open_set, set_exams
-from models.training.products import packshot
 from models.training.recipe import load_recipe
-from models.training.scenes import render_scene
 from models.training.train_detector import DetectorExam, DetectorRecipe, exam_pictures
 from tests.models.programs import artifact
 from tests.models.training.tiny import TINY
@@ -80,17 +77,25 @@ def test_the_whole_pipeline_is_measured(detector: Path, tiny_artifact: Path) -> 
     assert examine_whole(detector, tiny_artifact, scenes=2, products=5) == exam
 
 
-def test_the_threshold_keeps_the_right_answers(tiny_artifact: Path) -> None:
+def test_the_threshold_tells_known_things_from_strangers_best(tiny_artifact: Path) -> None:
     threshold = suggest_similarity(tiny_artifact, SMALL)
-    embed = Embedder(tiny_artifact)
-    rng = np.random.default_rng(7)
-    asked, stored = [], []
-    for number in range(4):
-        design = design_product(FIRST_EXAM_SEED + 5000 + 12 * number)
-        scene = render_scene([("asked", design)], (400, 400), rng, count=1, scale=(0.4, 0.7))
-        x1, y1, x2, y2 = scene.boxes[0].astype(int)
-        asked.append(embed([scene.image[y1:y2, x1:x2]])[0])
-        stored.append(embed([packshot(design, 256)])[0])
-    similarities = [[float(one @ other) for other in stored] for one in asked]
-    right = [row[place] for place, row in enumerate(similarities) if max(row) == row[place]]
-    assert threshold == pytest.approx(np.quantile(right or [0.0], 0.05), abs=0.006)
+    (sheet,) = set_exams(SMALL, None, 32)
+    rows = Embedder(tiny_artifact)(list(sheet.images))
+    asked, gallery = rows[~sheet.gallery], rows[sheet.gallery]
+    asked_labels, gallery_labels = sheet.labels[~sheet.gallery], sheet.labels[sheet.gallery]
+
+    def gain(least: float) -> float:
+        known = strangers = 0
+        for row, label in zip(asked, asked_labels, strict=True):
+            right = max(float(row @ other) for other in gallery[gallery_labels == label])
+            wrong = max(float(row @ other) for other in gallery[gallery_labels != label])
+            known += right >= least and right > wrong
+            strangers += wrong >= least
+        return (known - strangers) / len(asked)
+
+    assert 0 < threshold < 1
+    assert gain(threshold) == pytest.approx(max(gain(least / 100) for least in range(100)))
+
+
+def test_the_threshold_of_a_recipe_without_exams_is_set_by_drawn_products(tiny_artifact: Path) -> None:
+    assert 0 < suggest_similarity(tiny_artifact, replace(SMALL, exams=(), select_by=())) < 1
