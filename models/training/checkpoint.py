@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 from numpy.typing import NDArray
+from paddle import nn
 
 from models.errors import ArtifactError
 
@@ -51,6 +52,22 @@ class Checkpoint:
         except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ArtifactError(f"{path} is damaged, or no checkpoint") from error
         return cls(groups, progress)
+
+
+def fill(network: nn.Layer, path: Path, group: str) -> Checkpoint:
+    """Put the weights that `path` holds as `group` into `network`; returns the checkpoint.
+
+    Raises ArtifactError where it holds none, or another network's.
+    """
+    stored = Checkpoint.load(path)
+    arrays, own = stored.groups.get(group, {}), network.state_dict()
+    if not arrays:
+        raise ArtifactError(f"{path} holds no {group}")
+    odd = sorted(set(arrays) ^ set(own)) or [name for name in own if list(own[name].shape) != list(arrays[name].shape)]
+    if odd:
+        raise ArtifactError(f"{path} holds another network than the recipe's; they differ in {odd[0]!r}")
+    network.set_state_dict(to_tensors(arrays))
+    return stored
 
 
 def to_arrays(state: dict[str, Any]) -> Arrays:

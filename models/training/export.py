@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from paddle import nn
 
 from models.artifacts import MANIFEST, write_manifest
-from models.errors import ArtifactError
 from models.nets.picodet import STRIDES, ServedPicoDet
-from models.training.checkpoint import Checkpoint, to_tensors
+from models.training.checkpoint import fill
 from models.training.export_program import DEFAULT_FORMATS, Origin, detects, embeds, export_network, square_input
 from models.training.recipe import EmbedderRecipe, as_table
 from models.training.train_detector import DetectorRecipe, build_detector
@@ -33,10 +31,11 @@ def export_embedder(
     network = build_embedder(recipe.network)
     steps = load_weights(network, checkpoint)
     kind = "PPLCNetV2_base_ShiTu" if recipe.network.kind == "v2" else "PPLCNet_ShiTu"
+    colours = " and a colour histogram" if recipe.network.colours else ""
     about = replace(
         origin,
         name=recipe.name,
-        network=f"{kind} x{recipe.network.width:g}",
+        network=f"{kind} x{recipe.network.width:g}{colours}{', whitened' if recipe.network.whitened else ''}",
         recipe=as_table(recipe),
         steps=steps,
     )
@@ -54,7 +53,7 @@ def export_detector(
 ) -> Path:
     """The same for a main-body detector; its programs end before decoding and suppression, which are numpy's."""
     network = build_detector(recipe)
-    steps = _load_detector(network, checkpoint)
+    steps = int(fill(network, checkpoint, "detector").progress["step"])
     about = replace(
         origin,
         name=recipe.name,
@@ -86,15 +85,3 @@ def add_findings(
         lost = {name: round(metrics[name] - value, 4) for name, value in figures.items() if name in metrics}
         about[precision] = {**about[precision], "metrics": dict(figures), "lost": lost}
     write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds, "precisions": about})
-
-
-def _load_detector(network: nn.Layer, checkpoint: Path) -> int:
-    stored = Checkpoint.load(checkpoint)
-    if "detector" not in stored.groups:
-        raise ArtifactError(f"{checkpoint} holds no detector")
-    missing, unexpected = network.set_state_dict(to_tensors(stored.groups["detector"]))
-    if missing or unexpected:
-        raise ArtifactError(
-            f"{checkpoint.name} holds another network: missing {missing[:3]}, unexpected {unexpected[:3]}"
-        )
-    return int(stored.progress["step"])

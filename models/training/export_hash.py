@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from models.artifacts import resolve
-from models.errors import ArtifactError
-from models.training.checkpoint import Checkpoint, to_tensors
+from models.training.checkpoint import fill
 from models.training.export_program import DEFAULT_FORMATS, Origin, export_network, hashes, square_input
 from models.training.hash_network import FrozenProgram, Projection, build_network
 from models.training.hash_recipe import HashRecipe
@@ -41,30 +40,24 @@ def export_hash(
     """Write the network of `checkpoint` (a run's `best.npz`) as an artifact. Raises ArtifactError if a program differs."""
     bits = recipe.network.bits
     about = replace(origin, name=recipe.name, recipe=as_table(recipe))
-    stored = Checkpoint.load(checkpoint)
-    if "hash" not in stored.groups:
-        raise ArtifactError(f"{checkpoint} holds no network for binary codes")
-    about = replace(about, steps=int(stored.progress["step"]))
     if recipe.network.kind == "embedder":
         network = build_network(recipe.network)
-        _fill(network, stored, checkpoint)
-        about = replace(about, network=f"ShiTu {recipe.network.embedder.kind}, tanh, {bits} bits")
+        about = replace(
+            about,
+            network=f"ShiTu {recipe.network.embedder.kind}, tanh, {bits} bits",
+            steps=int(fill(network, checkpoint, "hash").progress["step"]),
+        )
         return export_network(
             network, hashes(bits), square_input("x", recipe.deploy_px), folder, about, formats, pictures
         )
     base = FrozenProgram(resolve(recipe.network.base))
     projection = Projection(base.dim, bits)
-    _fill(projection, stored, checkpoint)
+    steps = int(fill(projection, checkpoint, "hash").progress["step"])
     manifest = base.manifest
     about = replace(
         about,
+        steps=steps,
         network=f"{manifest.network}, projection to {bits} bits",
         recipe={**about.recipe, "base": {"name": manifest.name, "digest": manifest.digest}},
     )
     return export_network(Projected(base, projection), hashes(bits), manifest.input, folder, about, formats, pictures)
-
-
-def _fill(network: nn.Layer, stored: Checkpoint, checkpoint: Path) -> None:
-    missing, unexpected = network.set_state_dict(to_tensors(stored.groups["hash"]))
-    if missing or unexpected:
-        raise ArtifactError(f"{checkpoint.name} holds another network: {(missing or unexpected)[0]!r}")
