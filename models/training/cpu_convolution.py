@@ -7,6 +7,7 @@ Paddle's, tensors cross without a copy (DLPack), and without PyTorch nothing cha
 
 import ctypes
 import importlib.util
+from types import MethodType
 from typing import Any
 
 import paddle
@@ -47,14 +48,14 @@ def _is_plain(layer: nn.Conv2D) -> bool:
 
 
 def _bind(layer: nn.Conv2D) -> None:
-    stride, padding, groups = tuple(layer._stride), int(layer._padding), int(layer._groups)
+    layer.forward = MethodType(_forward, layer)  # bound, so that a copy of the layer computes with its own weights
 
-    def forward(x: paddle.Tensor) -> paddle.Tensor:
-        if not paddle.in_dynamic_mode():  # being traced for export
-            return type(layer).forward(layer, x)
-        return _Convolution.apply(x, layer.weight, layer.bias, stride, padding, groups)
 
-    layer.forward = forward
+def _forward(layer: nn.Conv2D, x: paddle.Tensor) -> paddle.Tensor:
+    if not paddle.in_dynamic_mode():  # being traced for export
+        return type(layer).forward(layer, x)
+    geometry = tuple(layer._stride), int(layer._padding), int(layer._groups)
+    return _Convolution.apply(x, layer.weight, layer.bias, *geometry)
 
 
 def _to_torch(x: paddle.Tensor) -> Any:
