@@ -1,28 +1,127 @@
-"""`shitu export`: the best weights of a run as an artifact folder, and an artifact in further precisions."""
+"""`shitu export`: the best weights of a run as an artifact folder, and an artifact in further precisions.
 
-from collections.abc import Callable
+KINDS is what the kinds of runs differ in, the rest they share.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from commands.export_classifier import export_classifier_command
-from commands.export_hash import export_hash_command
-from commands.export_metric import export_metric_command
-from commands.export_options import (
-    CALIBRATE,
-    PRECISIONS,
-    RUN,
-    TO,
-    WRITTEN,
-    NameList,
-    calibration_pictures,
-    finish,
-)
+from commands.export_options import CALIBRATE, FORMATS, PRECISIONS, NameList, calibration_pictures, finish
 from commands.terminal import DATA, errors
 
-if TYPE_CHECKING:
-    from models.manifest import Manifest
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A recipe that was read: its name, its sources, and what makes an artifact of its runs."""
+
+    name: str
+    sources: Sequence[Any]  # each has a name
+    write: Callable[..., Path]
+    examine: Callable[[Path, str], Figures]  # the artifact in a precision
+    thresholds: Callable[[Path], Figures] = lambda _artifact: {}  # from which on the artifact's answers count
+
+
+def _embedder(recipe: str, data: Path | None) -> Planned:
+    from models.training.evaluate import examine_embedder, suggest_similarity
+    from models.training.export import export_embedder
+    from models.training.recipe import EmbedderRecipe, load_recipe
+
+    plan = load_recipe(recipe, EmbedderRecipe)
+    return Planned(
+        plan.name,
+        plan.data,
+        partial(export_embedder, plan),
+        lambda artifact, precision: examine_embedder(artifact, plan, data, precision=precision),
+        lambda artifact: {"similarity": suggest_similarity(artifact, plan, data)},
+    )
+
+
+def _detector(recipe: str, data: Path | None) -> Planned:
+    from models.training.detector_recipe import DetectorRecipe
+    from models.training.evaluate import examine_detector, suggest_confidence
+    from models.training.export import export_detector
+    from models.training.recipe import load_recipe
+
+    plan = load_recipe(recipe, DetectorRecipe)
+    return Planned(
+        plan.name,
+        plan.data,
+        partial(export_detector, plan),
+        lambda artifact, precision: examine_detector(artifact, plan, data, precision=precision),
+        lambda artifact: {"detection": suggest_confidence(artifact, plan, data)},
+    )
+
+
+def _metric(recipe: str, data: Path | None) -> Planned:
+    from models.training.evaluate import suggest_similarity
+    from models.training.export_metric import examine_metric, export_metric
+    from models.training.metric_recipe import MetricRecipe
+    from models.training.recipe import load_recipe
+
+    plan = load_recipe(recipe, MetricRecipe)
+    return Planned(
+        plan.name,
+        plan.data,
+        partial(export_metric, plan),
+        lambda artifact, precision: examine_metric(artifact, plan, data, precision),
+        lambda artifact: {"similarity": suggest_similarity(artifact, plan.pictures, data)},
+    )
+
+
+def _classifier(recipe: str, data: Path | None) -> Planned:
+    from models.training.classifier_recipe import ClassifierRecipe
+    from models.training.export_classifier import examine_classifier, export_classifier
+    from models.training.recipe import load_recipe
+
+    plan = load_recipe(recipe, ClassifierRecipe)
+    return Planned(
+        plan.name,
+        plan.data,
+        partial(export_classifier, plan),
+        lambda artifact, precision: examine_classifier(artifact, plan, data, precision=precision),
+    )
+
+
+def _hash(recipe: str, data: Path | None) -> Planned:
+    from models.training.evaluate import suggest_similarity
+    from models.training.export_hash import export_hash
+    from models.training.hash_exams import examine_hash
+    from models.training.hash_recipe import HashRecipe
+    from models.training.recipe import load_recipe
+
+    plan = load_recipe(recipe, HashRecipe)
+    return Planned(
+        plan.name,
+        plan.data,
+        partial(export_hash, plan),
+        lambda artifact, precision: examine_hash(artifact, plan, data, precision),
+        lambda artifact: {"similarity": suggest_similarity(artifact, plan.pictures, data)},
+    )
+
+
+# command -> what reads its recipe, and its help
+KINDS: Mapping[str, tuple[Callable[[str, Path | None], Planned], str]] = {
+    "embedder": (
+        _embedder,
+        "Fuse, export, compare with the eager network, examine the exported programs, write the manifest.",
+    ),
+    "detector": (_detector, "The same for a detector; its programs end before decoding and suppression."),
+    "metric": (_metric, "The same for an embedder by metric learning: backbone and neck, without the head."),
+    "classifier": (_classifier, "The same for a classifier, which names its classes and ends in its softmax."),
+    "hash": (
+        _hash,
+        "Export the codes' network, a projection together with its embedder; examine its codes by Hamming distance.",
+    ),
+}
+# a model's task -> what reads the recipe whose exams it takes
+EXAMINERS = {"embed": _embedder, "detect": _detector, "classify": _classifier, "hash": _hash}
 
 
 @click.group()
@@ -30,66 +129,55 @@ def export() -> None:
     """Turn the best weights of a run into an artifact folder that both engines run."""
 
 
-export.add_command(export_metric_command)
-export.add_command(export_hash_command)
-export.add_command(export_classifier_command)
+def _command(name: str) -> click.Command:
+    read, about = KINDS[name]
+
+    @click.command(name, help=about)
+    @click.argument("recipe")
+    @click.option(
+        "--run",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        help="The run's folder; default runs/NAME.",
+    )
+    @click.option(
+        "--to", type=click.Path(path_type=Path, file_okay=False), help="The artifact's folder; default RUN/artifact."
+    )
+    @DATA
+    @click.option(
+        "--formats",
+        type=NameList(FORMATS),
+        default="paddle,onnx",
+        show_default=True,
+        help=f"Some of {', '.join(FORMATS)}, with commas between them.",
+    )
+    @CALIBRATE
+    def command(
+        recipe: str,
+        run: Path | None,
+        to: Path | None,
+        data: Path | None,
+        formats: tuple[str, ...],
+        calibrate: str | None,
+    ) -> None:
+        from models.training.export_program import Origin
+
+        if calibrate is not None and not set(PRECISIONS) & set(formats):
+            raise click.UsageError(
+                f"--calibrate goes with {', '.join(PRECISIONS)} in --formats; the others need no pictures"
+            )
+        with errors():
+            planned = read(recipe, data)
+            folder = run or Path("runs") / planned.name
+            artifact = to or folder / "artifact"
+            origin = Origin([source.name for source in planned.sources], {}, {})
+            planned.write(folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
+            finish(artifact, partial(planned.examine, artifact), partial(planned.thresholds, artifact))
+
+    return command
 
 
-@export.command("embedder")
-@click.argument("recipe")
-@RUN
-@TO
-@DATA
-@WRITTEN
-@CALIBRATE
-def export_embedder_command(
-    recipe: str, run: Path | None, to: Path | None, data: Path | None, formats: tuple[str, ...], calibrate: str | None
-) -> None:
-    """Fuse, export, compare with the eager network, examine the exported programs, write the manifest."""
-    from models.training.evaluate import examine_embedder, suggest_similarity
-    from models.training.export import Origin, export_embedder
-    from models.training.recipe import EmbedderRecipe, load_recipe
-
-    with errors():
-        plan = load_recipe(recipe, EmbedderRecipe)
-        folder = run or Path("runs") / plan.name
-        artifact = to or folder / "artifact"
-        origin = Origin([source.name for source in plan.data], {}, {})
-        export_embedder(plan, folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
-        finish(
-            artifact,
-            lambda precision: examine_embedder(artifact, plan, data, precision=precision),
-            lambda: {"similarity": suggest_similarity(artifact, plan)},
-        )
-
-
-@export.command("detector")
-@click.argument("recipe")
-@RUN
-@TO
-@DATA
-@WRITTEN
-@CALIBRATE
-def export_detector_command(
-    recipe: str, run: Path | None, to: Path | None, data: Path | None, formats: tuple[str, ...], calibrate: str | None
-) -> None:
-    """The same for a detector; its programs end before decoding and suppression."""
-    from models.training.evaluate import examine_detector, suggest_confidence
-    from models.training.export import Origin, export_detector
-    from models.training.recipe import load_recipe
-    from models.training.train_detector import DetectorRecipe
-
-    with errors():
-        plan = load_recipe(recipe, DetectorRecipe)
-        folder = run or Path("runs") / plan.name
-        artifact = to or folder / "artifact"
-        origin = Origin([source.name for source in plan.data], {}, {})
-        export_detector(plan, folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
-        finish(
-            artifact,
-            lambda precision: examine_detector(artifact, plan, data, precision=precision),
-            lambda: {"detection": suggest_confidence(artifact, plan, data)},
-        )
+for kind in KINDS:
+    export.add_command(_command(kind))
 
 
 @export.command("precisions")
@@ -112,30 +200,15 @@ def export_precisions_command(
     model: str, to: Path, precisions: tuple[str, ...], calibrate: str | None, examiner: str | None, data: Path | None
 ) -> None:
     """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive becomes an artifact by it."""
-    from models.artifacts import resolve
+    from models.artifacts import load_manifest, resolve
     from models.training.precisions import add_precisions, convert
 
+    if data is not None and examiner is None:
+        raise click.UsageError("--data goes with --recipe: without exams there is nothing to ask the photos for")
     with errors():
-        manifest = convert(resolve(model), to)
-        examine = _exams(manifest, to, examiner, data)
-        add_precisions(to, precisions, calibration_pictures(calibrate))
-        finish(to, examine, manifest.thresholds)
-
-
-def _exams(
-    manifest: "Manifest", artifact: Path, recipe: str | None, data: Path | None
-) -> "Callable[[str], dict[str, float]]":
-    """What measures the artifact in a precision. Without a recipe it measures nothing."""
-    from models.training.evaluate import examine_detector, examine_embedder
-    from models.training.recipe import EmbedderRecipe, load_recipe
-    from models.training.train_detector import DetectorRecipe
-
-    if recipe is None:
-        return lambda _precision: {}
-    if manifest.task == "embed":
-        embeds = load_recipe(recipe, EmbedderRecipe)
-        return lambda precision: examine_embedder(artifact, embeds, data, precision=precision)
-    if manifest.task == "detect":
-        detects = load_recipe(recipe, DetectorRecipe)
-        return lambda precision: examine_detector(artifact, detects, data, precision=precision)
-    raise click.ClickException(f"a model that is to {manifest.task} has no exams here; leave --recipe out")
+        source = resolve(model)
+        planned = EXAMINERS[load_manifest(source).task](examiner, data) if examiner else None
+        pictures = calibration_pictures(calibrate)
+        manifest = convert(source, to)
+        add_precisions(to, precisions, pictures)
+        finish(to, partial(planned.examine, to) if planned else lambda _: {}, manifest.thresholds)

@@ -36,21 +36,6 @@ class NameList(click.ParamType[tuple[str, ...]]):
         return names
 
 
-RUN = click.option(
-    "--run",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The run's folder; default runs/NAME.",
-)
-TO = click.option(
-    "--to", type=click.Path(path_type=Path, file_okay=False), help="The artifact's folder; default RUN/artifact."
-)
-WRITTEN = click.option(
-    "--formats",
-    type=NameList(FORMATS),
-    default="paddle,onnx",
-    show_default=True,
-    help=f"Some of {', '.join(FORMATS)}, with commas between them.",
-)
 CALIBRATE = click.option(
     "--calibrate",
     metavar="DIR|GALLERY",

@@ -21,14 +21,7 @@ DATA = click.option(
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder that the recipe's photos are relative to.",
 )
-OUT = click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/NAME."
-)
 THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
-INIT = click.option(
-    "--init", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Start from this run's best.npz."
-)
-STOP_AFTER = click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
 TELL_EVERY_S = 5.0
 
 

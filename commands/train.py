@@ -1,14 +1,111 @@
-"""`shitu train`: networks by recipe."""
+"""`shitu train`: networks by recipe. KINDS is what its commands differ in, the rest they share."""
 
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 
-from commands.terminal import DATA, INIT, OUT, STOP_AFTER, THREADS, errors, report, tell_preparation
-from commands.train_classifier import train_classifier_command
-from commands.train_distill import train_distill_command
-from commands.train_hash import train_hash_command
-from commands.train_metric import train_metric_command
+from commands.terminal import DATA, THREADS, errors, report, tell_preparation
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A recipe that was read: its name, what trains it, and what `shitu export` calls its runs."""
+
+    name: str
+    train: Callable[..., Path]
+    export: tuple[str, str]  # the command, and the recipe that it is given
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A command of `shitu train`."""
+
+    name: str
+    read: Callable[[str], Planned]  # a recipe, by bundled name or path
+    about: str  # its help
+    init: str = ""  # help of --init; empty: it has none
+
+
+def _embedder(recipe: str) -> Planned:
+    from models.training.recipe import EmbedderRecipe, load_recipe
+    from models.training.train_embedder import train_embedder
+
+    plan = load_recipe(recipe, EmbedderRecipe)
+    return Planned(plan.name, partial(train_embedder, plan), ("embedder", recipe))
+
+
+def _detector(recipe: str) -> Planned:
+    from models.training.detector_recipe import DetectorRecipe
+    from models.training.recipe import load_recipe
+    from models.training.train_detector import train_detector
+
+    plan = load_recipe(recipe, DetectorRecipe)
+    return Planned(plan.name, partial(train_detector, plan), ("detector", recipe))
+
+
+def _metric(recipe: str) -> Planned:
+    from models.training.metric_recipe import MetricRecipe
+    from models.training.recipe import load_recipe
+    from models.training.train_metric import train_metric
+
+    plan = load_recipe(recipe, MetricRecipe)
+    return Planned(plan.name, partial(train_metric, plan), ("metric", recipe))
+
+
+def _classifier(recipe: str) -> Planned:
+    from models.training.classifier_recipe import ClassifierRecipe
+    from models.training.recipe import load_recipe
+    from models.training.train_classifier import train_classifier
+
+    plan = load_recipe(recipe, ClassifierRecipe)
+    return Planned(plan.name, partial(train_classifier, plan), ("classifier", recipe))
+
+
+def _distill(recipe: str) -> Planned:
+    from models.training.distill_recipe import load_plan
+    from models.training.train_distill import train_distill
+
+    plan = load_plan(recipe)
+    return Planned(plan.name, partial(train_distill, plan), ("metric", plan.recipe.student))
+
+
+def _hash(recipe: str) -> Planned:
+    from models.training.hash_recipe import HashRecipe
+    from models.training.recipe import load_recipe
+    from models.training.train_hash import train_hash
+
+    plan = load_recipe(recipe, HashRecipe)
+    return Planned(plan.name, partial(train_hash, plan), ("hash", recipe))
+
+
+KEPT = "The best weights so far are always in OUT/best.npz."
+FROM_RUN = "Start from this run's best.npz"
+KINDS = (
+    Kind("embedder", _embedder, f"Train an embedder. {KEPT}", f"{FROM_RUN}."),
+    Kind("detector", _detector, f"Train a main-body detector. {KEPT}", f"{FROM_RUN}."),
+    Kind(
+        "metric",
+        _metric,
+        f"Train an embedder by metric learning. {KEPT}",
+        f"{FROM_RUN}, or from official .pdparams of an embedder or a backbone.",
+    ),
+    Kind(
+        "classifier",
+        _classifier,
+        f"Train a classifier. {KEPT}",
+        f"{FROM_RUN}, or from official .pdparams; other classes' last layer is passed over.",
+    ),
+    Kind(
+        "distill",
+        _distill,
+        "Train an embedder by distillation: ssld, dml or udml. The student's best weights are always in OUT/best.npz.",
+    ),
+    Kind("hash", _hash, f"Train a network for binary codes: dshsd, lcdsh or dch. {KEPT}"),
+)
 
 
 @click.group()
@@ -16,53 +113,33 @@ def train() -> None:
     """Train an embedder or a detector by a recipe (a bundled name or a TOML file); call again to go on."""
 
 
-train.add_command(train_metric_command)
-train.add_command(train_classifier_command)
-train.add_command(train_distill_command)
-train.add_command(train_hash_command)
+def _init(about: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    if not about:
+        return lambda command: command
+    return click.option("--init", type=click.Path(path_type=Path, dir_okay=False, exists=True), help=about)
 
 
-@train.command("embedder")
-@click.argument("recipe")
-@DATA
-@OUT
-@THREADS
-@INIT
-@STOP_AFTER
-def train_embedder_command(
-    recipe: str, data: Path | None, out: Path | None, threads: int, init: Path | None, stop_after: int | None
-) -> None:
-    """Train an embedder. The best weights so far are always in OUT/best.npz."""
-    from models.training.recipe import EmbedderRecipe, load_recipe
-    from models.training.train_embedder import train_embedder
+def _command(kind: Kind) -> click.Command:
+    @click.command(kind.name, help=kind.about)
+    @click.argument("recipe")
+    @DATA
+    @click.option(
+        "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/NAME."
+    )
+    @THREADS
+    @_init(kind.init)
+    @click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
+    def run(recipe: str, data: Path | None, out: Path | None, **how: int | Path | None) -> None:
+        with errors():
+            planned = kind.read(recipe)
+            folder = out or Path("runs") / planned.name
+            best = planned.train(data, folder, report, tell_preparation(), **how)
+        photos = () if data is None else ("--data", str(data))
+        following = ("shitu", "export", *planned.export, "--run", str(folder), *photos)
+        click.echo(f"{best}\nnext: {shlex.join(following)}")
 
-    with errors():
-        plan = load_recipe(recipe, EmbedderRecipe)
-        folder = out or Path("runs") / plan.name
-        best = train_embedder(
-            plan, data, folder, report, tell_preparation(), threads=threads, init=init, stop_after=stop_after
-        )
-    click.echo(f"{best}\nnext: shitu export embedder {recipe} --run {folder}")
+    return run
 
 
-@train.command("detector")
-@click.argument("recipe")
-@DATA
-@OUT
-@THREADS
-@INIT
-@STOP_AFTER
-def train_detector_command(
-    recipe: str, data: Path | None, out: Path | None, threads: int, init: Path | None, stop_after: int | None
-) -> None:
-    """Train a main-body detector. The best weights so far are always in OUT/best.npz."""
-    from models.training.recipe import load_recipe
-    from models.training.train_detector import DetectorRecipe, train_detector
-
-    with errors():
-        plan = load_recipe(recipe, DetectorRecipe)
-        folder = out or Path("runs") / plan.name
-        best = train_detector(
-            plan, data, folder, report, tell_preparation(), threads=threads, init=init, stop_after=stop_after
-        )
-    click.echo(f"{best}\nnext: shitu export detector {recipe} --run {folder}")
+for kind in KINDS:
+    train.add_command(_command(kind))

@@ -127,8 +127,14 @@ def test_many_pictures_are_thinned_out_evenly(tmp_path: Path) -> None:
     [
         (("embedder", "embedder-tiny", "--run", "."), "there is no checkpoint"),
         (("detector", "detector-s", "--run", "."), "there is no checkpoint"),
-        (("embedder", "embedder-tiny", "--run", ".", "--calibrate", "."), "there are no pictures in '.'"),
-        (("embedder", "embedder-tiny", "--run", ".", "--calibrate", "nothing-like-it"), "nothing-like-it"),
+        (
+            ("embedder", "embedder-tiny", "--run", ".", "--formats", "int8", "--calibrate", "."),
+            "there are no pictures in '.'",
+        ),
+        (
+            ("embedder", "embedder-tiny", "--run", ".", "--formats", "fp16,int8", "--calibrate", "nothing-like-it"),
+            "nothing-like-it",
+        ),
         (("precisions", "no-such-model", "--to", "a"), "There is no model 'no-such-model'"),
         (("precisions", "shitu-embedder", "--to", "full"), "is not empty"),
     ],
@@ -151,3 +157,28 @@ def test_an_unknown_format_is_named() -> None:
     answer = shitu("export", "embedder", "embedder-tiny", "--formats", "onnx,tflite")
     assert answer.exit_code == 2
     assert "'tflite' is none of paddle, onnx, openvino, fp16, bf16, int8" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("embedder", "embedder-tiny", "--calibrate", "."), "--calibrate goes with fp16, bf16, int8 in --formats"),
+        (("precisions", "shitu-embedder", "--to", "new", "--data", "."), "--data goes with --recipe"),
+    ],
+)
+def test_an_option_without_the_one_that_it_goes_with_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    answer = shitu("export", *arguments)
+    assert answer.exit_code == 2
+    assert said in answer.stderr
+
+
+@pytest.mark.parametrize("more", [("--recipe", "no-such-recipe"), ("--calibrate", "empty")])
+def test_what_is_wrong_leaves_no_half_made_artifact(
+    more: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    model = artifact(tmp_path / "tiny", "embed")
+    answer = shitu("export", "precisions", model, "--to", "new", "--formats", "int8", *more)
+    assert answer.exit_code == 1
+    assert not Path("new").exists()
