@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.recognize import found_photos
+from commands.tables import print_table
 from commands.terminal import errors
 from models.engine import ENGINES
 from models.errors import ModelError
@@ -147,4 +148,4 @@ def _print_table(answers: Sequence[Mapping[str, Any]], classifier: "Classifier")
         for i, (class_id, label, score) in enumerate(zip(answer["class_ids"], labels, answer["scores"], strict=True)):
             name = answer["filename"] if i == 0 else ""
             table.add_row(Text(name), str(class_id), Text(label), f"{score:.5f}", end_section=i + 1 == len(labels))
-    Console().print(table)
+    print_table(table)

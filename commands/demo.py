@@ -24,6 +24,7 @@ from rich.table import Table
 from standardwebhooks import Webhook
 
 from commands.annotate import annotate
+from commands.tables import print_table
 from infra.errors import ServiceError
 from infra.launcher import Stack
 from infra.settings import Settings
@@ -80,7 +81,7 @@ def demo(out: Path) -> None:
         except ServiceError as error:
             raise DemoFailed(f"{error.detail} ({error.code}); the logs are in {out / DATA / 'logs'}") from error
     wrong = [line for answer in answers for line in faults(answer)]
-    _show(answers, console)
+    _show(answers)
     if wrong:
         raise DemoFailed("not every answer is right:\n  " + "\n  ".join(wrong))
     console.print(
@@ -214,7 +215,7 @@ def _legible_products() -> Iterator[ProductDesign]:
             yield design
 
 
-def _show(answers: list[Answer], console: Console) -> None:
+def _show(answers: list[Answer]) -> None:
     table = Table(title="What the service answered")
     for column in ("image", "box", "label", "similarity", "confidence", "decode / detect / embed / search ms"):
         table.add_column(column, justify="left" if column in ("image", "label") else "right")
@@ -228,7 +229,7 @@ def _show(answers: list[Answer], console: Console) -> None:
             table.add_row(name, box, found["label"], f"{found['similarity']:.2f}", confidence, stages)
             name = stages = ""
         table.add_section()
-    console.print(table)
+    print_table(table)
 
 
 def _post(base_url: str, path: str, **body: Any) -> Mapping[str, Any]:

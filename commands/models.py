@@ -8,7 +8,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
+from rich.text import Text
 
+from commands.tables import print_table
 from models.artifacts import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
 from models.errors import ArtifactError, ModelError
 
@@ -29,17 +31,16 @@ def list_models() -> None:
     for name, folder in bundled().items():
         try:
             manifest = load_manifest(folder)
-            table.add_row(name, manifest.task, manifest.network, "bundled")
+            table.add_row(name, manifest.task, Text(manifest.network), "bundled")
         except ModelError as error:
-            table.add_row(name, "", error.detail, "damaged")
+            table.add_row(name, "", Text(error.detail), "damaged")
     for name, model in OFFICIAL.items():
         try:
             here = pulled(name, default_cache_dir()) is not None
-            where = "pulled" if here else "not here"
+            table.add_row(name, model.task, model.about, "pulled" if here else "not here")
         except ModelError as error:
-            where = error.detail
-        table.add_row(name, model.task, model.about, where)
-    Console().print(table)
+            table.add_row(name, model.task, Text(error.detail), "damaged")
+    print_table(table)
 
 
 @models_group.command()

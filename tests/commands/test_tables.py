@@ -31,11 +31,13 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, .
     (label / "1.png").write_bytes(photo.read_bytes())
     embedder = str(artifact(root / "embedder", "embed", paddle_too=False))
     detector = str(artifact(root / "detector", "detect", paddle_too=False))
+    classifier = str(artifact(root / "classifier", "classify", paddle_too=False))
     fixed = ("--detector", "none", "--embedder", embedder, "--gallery", str(root / "gallery"), "--threshold", "-1")
     return {
         "recognize": ("recognize", *fixed, str(photo)),
         "embed": ("embed", "--model", embedder, str(photo)),
         "detect": ("detect", "--model", detector, str(photo)),
+        "classify": ("classify", "--model", classifier, str(photo)),
     }
 
 
@@ -45,16 +47,31 @@ def environment() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["recognize", "embed", "detect"])
-def test_a_pipe_gets_whole_paths(commands: dict[str, tuple[str, ...]], name: str) -> None:
+def piped(arguments: tuple[str, ...], **more: str) -> str:
     told = subprocess.run(
-        [sys.executable, "-m", "shitu", *commands[name]],
-        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-m", "shitu", *arguments],
+        env=environment() | more, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
-    assert commands[name][-1] in told.stdout
+    return told.stdout
+
+
+@pytest.mark.parametrize("name", ["recognize", "embed", "detect", "classify"])
+def test_a_pipe_gets_whole_paths(commands: dict[str, tuple[str, ...]], name: str) -> None:
+    told = piped(commands[name])
+    assert commands[name][-1] in told
     if name == "recognize":
-        assert ("a label that is too long for eighty columns beside anything else " * 2).strip() in told.stdout
+        assert ("a label that is too long for eighty columns beside anything else " * 2).strip() in told
+
+
+def test_a_pipe_gets_whole_models() -> None:
+    assert "│ PP-ShiTu's main bodies: PicoDet-LCNet x2.5, 640 px │" in piped(("models", "list"))
+
+
+def test_a_pipe_that_is_asked_to_be_coloured_is_whole_too(commands: dict[str, tuple[str, ...]]) -> None:
+    told = piped(commands["embed"], FORCE_COLOR="1")
+    assert "\x1b[" in told
+    assert commands["embed"][-1] in told
 
 
 def test_a_terminal_gets_lines_that_fit(commands: dict[str, tuple[str, ...]]) -> None:
