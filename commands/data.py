@@ -4,11 +4,21 @@ import dataclasses
 import json
 import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from commands.terminal import errors, tell_preparation
+from commands.terminal import errors, given, tell_preparation
+from models.errors import ModelError
+
+# option -> the kinds of data that it is about
+ABOUT = {
+    "root": {"list", "sop", "coco"},
+    "delimiter": {"list"},
+    "with_id": {"list"},
+    "images": {"coco", "voc"},
+}
 
 
 @click.group()
@@ -47,6 +57,7 @@ def lint(
     """
     from models.training.lint import Layout, lint
 
+    _check(paths, kind)
     layout = Layout(kind or "", root, delimiter.replace("\\t", "\t"), with_id, images)
     with errors():
         report = lint(paths, layout, None if as_json else tell_preparation(), threads)
@@ -61,3 +72,17 @@ def lint(
         click.echo(f"{report.errors} errors, {len(report.findings) - report.errors} warnings")
     if report.errors:
         raise click.exceptions.Exit(1)
+
+
+def _check(paths: tuple[Path, ...], kind: str | None) -> None:
+    """Raises UsageError for an option about another kind of data than there is."""
+    from models.training.lint import kind_of
+
+    kinds = {kind} if kind else set()
+    for path in () if kind else paths:
+        with suppress(ModelError):  # it is told with all the other faults
+            kinds.add(kind_of(path))
+    for option, about in ABOUT.items():
+        if given(option) and kinds and not kinds & about:
+            name = option.replace("_", "-")
+            raise click.UsageError(f"--{name} is about {', '.join(sorted(about))} data, not {', '.join(sorted(kinds))}")

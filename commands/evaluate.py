@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from commands.terminal import DATA, THREADS, errors
+from commands.terminal import DATA, THREADS, errors, given
 from models.engine import ENGINES
 
 TELL_EVERY_S = 2.0
@@ -74,7 +74,11 @@ def evaluate(
     The sub-commands measure on your own photos.
     """
     if context.invoked_subcommand is not None:
+        if early := [option for option in context.params if given(option)]:
+            name = early[0].replace("_", "-")
+            raise click.UsageError(f"--{name} before {context.invoked_subcommand} would mean nothing; put it behind")
         return
+    _check_measured(detector, embedder)
     from models.artifacts import resolve
     from models.training.evaluate import embedder_baselines, examine_detector, examine_embedder_openly, examine_whole
     from models.training.pipeline_exams import write_pipeline
@@ -105,6 +109,24 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     click.echo(json.dumps(figures, indent=2))
+
+
+def _check_measured(detector: str, embedder: str) -> None:
+    """Raises UsageError for options about what is left out."""
+    left_out = [name for name, artifact in (("detector", detector), ("embedder", embedder)) if artifact == "none"]
+    if len(left_out) == 2:
+        raise click.UsageError("--detector none and --embedder none leave nothing to measure")
+    for name in left_out:
+        for option in ("scenes", f"{name}_recipe", *(("baselines",) if name == "embedder" else ())):
+            if given(option):
+                raise click.UsageError(f"--{option.replace('_', '-')} means nothing with --{name} none")
+
+
+def _check_lists(option: str, *paths: Path | None) -> None:
+    """Raises UsageError for an option about lists where no path is one."""
+    named = [path for path in paths if path is not None]
+    if given(option) and all(path.is_dir() or path.suffix.lower() == ".json" for path in named):
+        raise click.UsageError(f"--{option} is about lists, and {' and '.join(map(str, named))} is none")
 
 
 @evaluate.command("retrieval")
@@ -141,6 +163,8 @@ def retrieval(
     from models.training.asked_photos import listed_photos
     from models.training.retrieval import examine_retrieval, summary, write_retrieval
 
+    for option in ("root", "delimiter", "ids"):
+        _check_lists(option, query, gallery)
     with errors():
         asked = listed_photos(query, root, delimiter, with_id=ids)
         alone = gallery is None or gallery.resolve() == query.resolve()
@@ -200,6 +224,8 @@ def pipeline(
     from models.training.asked_photos import listed_photos, read_photos
     from models.training.pipeline_exams import describe, examine_photos, photo_gallery, write_pipeline
 
+    _check_lists("root", gallery)
+    _check_lists("delimiter", photos, gallery)
     tell = tell_progress()
     with errors():
         asked = read_photos(photos, images, delimiter)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from commands.annotate import annotate, own_name
 from commands.tables import print_table
+from commands.terminal import given
 from infra.errors import ServiceError
 from models.binary_gallery import BinaryGallery
 from models.engine import ENGINES
@@ -102,8 +103,7 @@ def recognize(
     from models.detector import Detector
     from models.embedder import Embedder
 
-    if rerank and not binary:
-        raise click.UsageError("--rerank goes with --binary; without it the search is by the floats anyway")
+    _check(detector, whole_image, output, binary=binary, rerank=rerank, as_json=as_json)
     console = Console(stderr=True)
     shape = "json" if as_json else output
     options = RecognizeOptions(
@@ -139,6 +139,20 @@ def recognize(
             annotate(image, result.to_dict()["recognitions"]).save(save / own_name(path.stem, ".png", taken))
     _print(answers, shape)
     sys.exit(1 if failed else 0)
+
+
+def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank: int, as_json: bool) -> None:
+    """Raises UsageError for options of which one would make another mean nothing."""
+    if rerank and not binary:
+        raise click.UsageError("--rerank goes with --binary; without it the search is by the floats anyway")
+    if as_json and given("output") and output != "json":
+        raise click.UsageError(f"--json and --format {output} contradict each other; give one of them")
+    if detector == "none" and whole_image == "never":
+        raise click.UsageError("--detector none and --whole-image never leave nothing to recognise")
+    if output == "paddleclas" and given("top_k"):
+        raise click.UsageError("--format paddleclas has the nearest item alone; --top-k goes with the other formats")
+    if output == "paddleclas" and given("whole_image") and whole_image != "always":
+        raise click.UsageError("--format paddleclas always asks for the whole image too, as PaddleClas does")
 
 
 def found_photos(paths: Sequence[Path]) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""What the training commands share: their options, their progress lines, and errors as one line."""
+"""What commands share: options, which of them were given, progress lines, and errors as one line."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from models.errors import ModelError
 
@@ -23,6 +24,11 @@ DATA = click.option(
 )
 THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
 TELL_EVERY_S = 5.0
+
+
+def given(option: str) -> bool:
+    """Whether the option stands on the command line of the command that runs, be it with its default value."""
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def report(line: "Progress") -> None:

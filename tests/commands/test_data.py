@@ -67,3 +67,17 @@ def test_images_are_found_where_they_are_said_to_be(tmp_path: Path) -> None:
     assert run(str(tmp_path / "boxes.json")).exit_code == 1
     assert run(str(tmp_path / "boxes.json"), "--images", "elsewhere").exit_code == 0
     assert run(str(tmp_path / "boxes.json"), "--root", str(tmp_path / "elsewhere"), "--images", ".").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--kind", "folders", "--with-id"), "--with-id is about list data, not folders"),
+        (("--images", "pictures"), "--images is about coco, voc data, not list"),
+    ],
+)
+def test_an_option_about_other_data_is_refused(path: Path, arguments: tuple[str, ...], told: str) -> None:
+    answer = run(str(path), *arguments)
+    assert answer.exit_code == 2
+    assert answer.stdout == ""
+    assert told in answer.stderr

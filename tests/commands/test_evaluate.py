@@ -177,3 +177,26 @@ def test_k_is_whole_numbers(ks: str, shop: Path) -> None:
     answer = shitu("retrieval", "--query", shop / "labels.tsv", "--k", ks)
     assert answer.exit_code == 2
     assert "is not whole numbers from 1" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--detector", "none", "--embedder", "none"), "leave nothing to measure"),
+        (("--embedder", "none", "--baselines"), "--baselines means nothing with --embedder none"),
+        (("--embedder", "none", "--embedder-recipe", "embedder-s"), "--embedder-recipe means nothing with --embedder"),
+        (("--detector", "none", "--scenes", 3), "--scenes means nothing with --detector none"),
+        (("--embedder", "x", "retrieval", "--query", "a"), "--embedder before retrieval would mean nothing"),
+        (("retrieval", "--query", "a", "--ids"), "--ids is about lists, and a is none"),
+        (("pipeline", "--photos", "a", "--gallery", "a", "--delimiter", ","), "--delimiter is about lists"),
+    ],
+)
+def test_options_that_would_mean_nothing_are_refused(
+    arguments: tuple[object, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    answer = shitu(*arguments)
+    assert answer.exit_code == 2
+    assert answer.stdout == ""
+    assert told in answer.stderr

@@ -196,7 +196,25 @@ def test_by_signs_the_right_labels_come_too(
         assert one["recognitions"][0]["label"] == Path(one["photo"]).stem
 
 
-def test_to_re_rank_without_signs_is_no_use(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
-    answer = recognize(tiny_artifact, gallery, photos, "--rerank", 3)
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--rerank", 3), "--rerank goes with --binary"),
+        (("--json", "--format", "paddleclas"), "--json and --format paddleclas contradict each other"),
+        (("--format", "table", "--json"), "--json and --format table contradict each other"),
+        (("--whole-image", "never"), "--detector none and --whole-image never leave nothing to recognise"),
+        (("--format", "paddleclas", "--top-k", 5), "--top-k goes with the other formats"),
+        (("--format", "paddleclas", "--whole-image", "fallback"), "always asks for the whole image"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(more: tuple[object, ...], told: str) -> None:
+    answer = recognize(Path("no-such-model"), "nowhere", "photo.jpg", *more)
     assert answer.exit_code == 2
-    assert "--rerank goes with --binary" in answer.stderr
+    assert answer.stdout == ""
+    assert told in answer.stderr
+
+
+def test_json_may_be_asked_for_twice(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    answer = recognize(tiny_artifact, gallery, photos / "milk.jpg", "--json", "--format", "json")
+    assert answer.exit_code == 0, answer.output
+    assert len(json.loads(answer.stdout)) == 1
