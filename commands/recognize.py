@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from commands.annotate import annotate, own_name
+from commands.annotate import annotate, legend, own_name
 from commands.tables import print_table
 from commands.terminal import given
 from infra.errors import ServiceError
@@ -136,7 +136,10 @@ def recognize(
         answers.append(answer)
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
-            annotate(image, result.to_dict()["recognitions"]).save(save / own_name(path.stem, ".png", taken))
+            drawn, name = result.to_dict()["recognitions"], own_name(path.stem, ".png", taken)
+            annotate(image, drawn).save(save / name)
+            for label, number in legend(drawn).items():
+                console.print(f"{save / name}: #{number} is {label}", markup=False, highlight=False, soft_wrap=True)
     _print(answers, shape)
     sys.exit(1 if failed else 0)
 

@@ -1,9 +1,16 @@
 """Answers drawn over a photo."""
 
+from pathlib import Path
+
+import matplotlib as mpl
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from commands.annotate import COLOURS, annotate
+from commands import annotate as module
+from commands.annotate import COLOURS, annotate, font_for, legend
+
+DEJAVU = str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")  # Greek and Cyrillic, no Chinese
 
 
 def test_boxes_are_outlined_and_labels_have_colours_of_their_own() -> None:
@@ -41,3 +48,30 @@ def test_boxes_at_the_edge_or_tiny_ones_are_drawn_too(box: list[float]) -> None:
 def test_nothing_found_changes_nothing() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     np.testing.assert_array_equal(np.asarray(annotate(photo, [])), photo)
+
+
+def drawn(*labels: str) -> NDArray[np.uint8]:
+    found = [
+        {"box": [5, 40 + 60 * n, 150, 90 + 60 * n], "label": name, "similarity": 0.5} for n, name in enumerate(labels)
+    ]
+    return np.asarray(annotate(np.zeros((60 * len(labels) + 50, 160, 3), np.uint8), found))
+
+
+def found(*labels: str) -> list[dict[str, object]]:
+    return [{"box": [0, 0, 9, 9], "label": label, "similarity": 0.5} for label in labels]
+
+
+def test_what_no_font_writes_is_a_number_with_a_legend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FONTS", (DEJAVU, "no-such-font.ttf"))
+    assert legend(found("可乐", "cola", "чай", "녹차", "可乐")) == {"可乐": 1, "녹차": 2}
+    np.testing.assert_array_equal(drawn("可乐"), drawn("#1"))
+    np.testing.assert_array_equal(drawn("녹차", "可乐"), drawn("#2", "#1"))
+
+
+def test_what_a_font_of_the_system_writes_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FONTS", ())
+    assert legend(found("Rosé", "чай", "tea")) == {"Rosé": 1, "чай": 2}
+    monkeypatch.setattr(module, "FONTS", (DEJAVU,))
+    assert legend(found("Rosé", "чай", "tea")) == {}
+    assert font_for("чай", 12) is not font_for("tea", 12)
+    assert (drawn("чай") != drawn("#1")).any()

@@ -109,6 +109,18 @@ def test_pictures_are_saved_each_under_a_name_of_its_own(tiny_artifact: Path, ga
     assert (first != np.asarray(Image.open(gallery / "cola" / "front.png"))).any()
 
 
+def test_labels_that_no_font_writes_are_told(
+    tiny_artifact: Path, gallery: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commands.annotate.FONTS", ())
+    (gallery / "cola").rename(gallery / "可乐")
+    answer = recognize(tiny_artifact, gallery, photos, "--save", "out", "--json")
+    assert answer.exit_code == 0, answer.output
+    assert "out/cola.png: #1 is 可乐" in answer.stderr.splitlines()
+    assert answer.stderr.count("#1 is") == 1
+    assert {one["recognitions"][0]["label"] for one in json.loads(answer.stdout)} == {"可乐", "green tea", "milk"}
+
+
 def test_a_bad_photo_is_told_and_the_others_go_on(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     (photos / "broken.png").write_bytes(b"not a picture")
     answer = recognize(tiny_artifact, gallery, photos, photos / "none.jpg", "--json", "--save", "out")
