@@ -88,12 +88,14 @@ def evaluate(
     figures: dict[str, object] = {}
     tell = tell_progress()
     with errors():
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
         embeds = None if embedder == "none" else resolve(embedder)
         detects = None if detector == "none" else resolve(detector)
         if embeds is not None:
             embedder_plan = load_recipe(embedder_recipe, EmbedderRecipe)
             figures["embedder"], figures["open set"] = examine_embedder_openly(
-                embeds, embedder_plan, data, engine, tell=tell
+                embeds, embedder_plan, data, engine, tell=tell, draw_to=out
             )
             if baselines:
                 figures |= embedder_baselines(embedder_plan, data, tell)
@@ -106,7 +108,6 @@ def evaluate(
             if out is not None:
                 write_pipeline(exam, out)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     click.echo(json.dumps(figures, indent=2))
 

@@ -12,6 +12,7 @@ from models.embedder import Embedder
 from models.pipeline import Recognizer
 from models.training.cpu_convolution import accelerate
 from models.training.detection_metrics import best_threshold, evaluate_detector
+from models.training.exam_sheets import draw_exam
 from models.training.exams import (
     Embed,
     Sheet,
@@ -60,8 +61,12 @@ def examine_embedder_openly(
     engine: str = "auto",
     precision: str = "auto",
     tell: Tell = silent,
+    draw_to: Path | None = None,
 ) -> tuple[Figures, dict[str, dict[str, float | None]]]:
-    """recall@1 of the exams, and of each what the manifest's threshold answers: of the known, and of strangers."""
+    """recall@1 of the exams, and of each what the manifest's threshold answers: of the known, and of strangers.
+
+    With `draw_to`, some of each exam's pictures and their neighbours are drawn into that folder.
+    """
     embedder = Embedder(artifact, engine, threads=2, precision=precision)
     sheets = set_exams(recipe, data, recipe.deploy_px)
     figures, shares = {}, {}
@@ -69,6 +74,8 @@ def examine_embedder_openly(
         tell("embedder's exams", number, len(sheets))
         rows = embedded(lambda images: embedder(list(images)), sheet)
         figures[sheet.name] = grade(rows, sheet)
+        if draw_to is not None:
+            draw_exam(sheet, rows, draw_to / f"neighbours-{sheet.name}.png")
         threshold = embedder.similarity_threshold
         shares[sheet.name] = describe_open_set(grade_open_set(rows, sheet, threshold), threshold)
     tell("embedder's exams", len(sheets), len(sheets))

@@ -77,13 +77,18 @@ def grade_open_set(embeddings: NDArray[np.float32], sheet: Sheet, threshold: flo
 
 def rankings_of(embeddings: NDArray[np.float32], sheet: Sheet) -> list[Ranking]:
     """Where the right rows stand for each picture that one exam asks, by its embeddings (N, D), of any length."""
-    rows = unit_rows(embeddings)
-    asked, searched = ~sheet.gallery, sheet.gallery
-    if not searched.any():
-        each = Known(sheet.labels, np.arange(len(rows)))
-        return list(rank(inner_products(rows, rows), each, each))
-    sides = [Known(sheet.labels[some], np.full(int(some.sum()), NO_MARK)) for some in (asked, searched)]
-    return list(rank(inner_products(rows[asked], rows[searched]), *sides))
+    rows, (asked, searched, queries, gallery) = unit_rows(embeddings), sides_of(sheet)
+    return list(rank(inner_products(rows[asked], rows[searched]), queries, gallery))
+
+
+def sides_of(sheet: Sheet) -> tuple[NDArray[np.int64], NDArray[np.int64], Known, Known]:
+    """Which pictures ask and which are searched, and what is known of both: without a gallery, each asks all others."""
+    asked, searched = np.flatnonzero(~sheet.gallery), np.flatnonzero(sheet.gallery)
+    if not len(searched):
+        each = Known(sheet.labels, np.arange(len(sheet.labels)))
+        return asked, asked, each, each
+    queries, gallery = (Known(sheet.labels[some], np.full(len(some), NO_MARK)) for some in (asked, searched))
+    return asked, searched, queries, gallery
 
 
 def _in_batches(embed: Embed, images: NDArray[np.uint8], batch: int = 64) -> Iterator[NDArray[np.float32]]:

@@ -13,10 +13,9 @@ from models.training.metrics import OpenSet, open_set, retrieval_metrics
 from models.training.photos import Photo, read_rgb
 from models.training.ranking import Known, Ranking, inner_products, nearest, rank
 from models.training.rerank import reranked
-from models.training.sheets import Asked, Near, draw_neighbours, written
+from models.training.sheets import SHOWN, Asked, Near, draw_neighbours, rows_shown, written
 
 BATCH = 64  # photos held at once
-SHOWN, ROWS = 6, 12  # neighbours of a query, and queries, in the sheet
 
 Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]  # RGB photos of any sizes -> unit rows
 Tell = Callable[[str, int, int], None]
@@ -109,7 +108,7 @@ def write_retrieval(found: Retrieval, folder: Path) -> None:
     (folder / "metrics.json").write_text(json.dumps(summary(found), indent=2) + "\n", encoding="utf-8")
     labels = sorted({photo.label for photo in (*found.queries, *found.gallery)})
     write_confusion(count_pairs(map(_pair, _asked(found, range(len(found.queries)))), labels), folder)
-    asked = _asked(found, sheet_rows(found))
+    asked = _asked(found, rows_shown(answered_rightly(found)))
     wrong = sum(1 for one in asked if not (one.near and one.near[0].right))
     title = f"{len(asked)} of {len(found.queries)} queries, {wrong} of them answered wrongly; similarity below"
     draw_neighbours(asked, title, folder / "neighbours.png", read_rgb, written(labels))
@@ -124,19 +123,11 @@ def describe_open_set(found: OpenSet, threshold: float) -> dict[str, float | Non
     }
 
 
-def sheet_rows(found: Retrieval) -> list[int]:
-    """Which queries are shown: half of them answered wrongly where so many are, spread over the list."""
+def answered_rightly(found: Retrieval) -> NDArray[np.bool_]:
+    """(Q,) whether each query's nearest picture bears its label."""
     firsts = np.array([photo.label for photo in found.gallery])[found.nearest[:, 0]]
-    right = (firsts == np.array([photo.label for photo in found.queries])) & np.isfinite(found.similarities[:, 0])
-    wrong_ones, right_ones = np.flatnonzero(~right), np.flatnonzero(right)
-    wrong = min(len(wrong_ones), max(ROWS // 2, ROWS - len(right_ones)))
-    return [*_spread(wrong_ones, wrong), *_spread(right_ones, ROWS - wrong)]
-
-
-def _spread(numbers: NDArray[np.int64], most: int) -> list[int]:
-    if len(numbers) <= most:
-        return [int(number) for number in numbers]
-    return [int(numbers[len(numbers) * place // most]) for place in range(most)]
+    right = firsts == np.array([photo.label for photo in found.queries])
+    return np.asarray(right & np.isfinite(found.similarities[:, 0]))
 
 
 def _asked(found: Retrieval, rows: Sequence[int]) -> list[Asked]:

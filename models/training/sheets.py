@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 RIGHT, WRONG, QUERY = (30, 140, 60), (200, 40, 40), (110, 110, 110)
 INK, PAPER = (30, 30, 30), (255, 255, 255)
+SHOWN, ROWS = 6, 12  # neighbours of a query, and queries, in a sheet
 CELL_PX, FRAME_PX, GAP_PX, TEXT_PX = 112, 4, 10, 13
 # Fonts with Chinese, Japanese and Korean characters, as Linux, macOS and Windows have them.
 WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "wqy-microhei.ttc", "PingFang.ttc", "msyh.ttc", "simhei.ttf")
@@ -69,6 +70,13 @@ def draw_neighbours(
     sheet.save(file)
 
 
+def rows_shown(right: NDArray[np.bool_]) -> list[int]:
+    """Which of the queries (Q,) a sheet shows: half of them answered wrongly where so many are, spread over all."""
+    wrong_ones, right_ones = np.flatnonzero(~right), np.flatnonzero(right)
+    wrong = min(len(wrong_ones), max(ROWS // 2, ROWS - len(right_ones)))
+    return [*_spread(wrong_ones, wrong), *_spread(right_ones, ROWS - wrong)]
+
+
 def thumbnail(image: NDArray[np.uint8], side_px: int) -> Image.Image:
     """The picture with its longer side `side_px`."""
     scale = side_px / max(image.shape[:2])
@@ -114,3 +122,9 @@ def font_of(size_px: int) -> Font:
         except OSError:
             continue
     return ImageFont.load_default(size_px)
+
+
+def _spread(numbers: NDArray[np.int64], most: int) -> list[int]:
+    if len(numbers) <= most:
+        return [int(number) for number in numbers]
+    return [int(numbers[len(numbers) * place // most]) for place in range(most)]

@@ -14,7 +14,8 @@ from models.training.metrics import retrieval_metrics
 from models.training.photos import Photo
 from models.training.ranking import inner_products, rank
 from models.training.rerank import reranked
-from models.training.retrieval import examine_retrieval, known_of, sheet_rows, summary, write_retrieval
+from models.training.retrieval import answered_rightly, examine_retrieval, known_of, summary, write_retrieval
+from models.training.sheets import rows_shown
 from tests.models.training.photo_data import write_photos
 
 
@@ -86,7 +87,7 @@ def test_the_sheet_shows_right_and_wrong_ones_and_the_files_agree(photos: list[P
     wrong = [Photo(photo.path, photo.name, "f") if photo.label == "e" else photo for photo in photos]
     wrong[1] = Photo(photos[1].path, photos[1].name, "z")  # a0 is now alone, and answered with z
     found = examine_retrieval(mean_colour, wrong, None, 0.5, silent)
-    rows = sheet_rows(found)
+    rows = rows_shown(answered_rightly(found))
     assert rows[:2] == [0, 1]
     assert len(rows) == len(set(rows)) == 12
     write_retrieval(found, tmp_path)
