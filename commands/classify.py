@@ -82,7 +82,7 @@ def classify(
             bar.advance(task, len(some))
     if as_json:
         click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
-    else:
+    elif answers:
         _print_table(answers, classifier)
     sys.exit(1 if failed else 0)
 

@@ -25,6 +25,7 @@ from standardwebhooks import Webhook
 
 from commands.annotate import annotate
 from commands.tables import print_table
+from commands.terminal import errors
 from infra.errors import ServiceError
 from infra.launcher import Stack
 from infra.settings import Settings
@@ -64,7 +65,8 @@ def demo(out: Path) -> None:
     """Show the whole service at work on drawn products. Exits 0 only if every answer is right."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     started = time.monotonic()
-    make_room(out)
+    with errors():
+        make_room(out)
     with Receiver() as receiver:
         settings = Settings(data_dir=out / DATA, redis_url=None)
         settings = replace(

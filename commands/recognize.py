@@ -16,7 +16,7 @@ from rich.text import Text
 
 from commands.annotate import annotate, legend, own_name
 from commands.tables import print_table
-from commands.terminal import given
+from commands.terminal import errors, given
 from infra.errors import ServiceError
 from models.binary_gallery import BinaryGallery
 from models.engine import ENGINES
@@ -118,13 +118,17 @@ def recognize(
         searched = _gallery(gallery, embed, console, partial(BinaryGallery, rerank=rerank) if binary else Gallery)
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
+    if save is not None:
+        with errors():
+            save.mkdir(parents=True, exist_ok=True)
     recognizer = Recognizer(finder, embed)
     answers: list[Answer] = []
     failed = False
     paths, taken = list(found_photos(photos)), set[str]()
     if not paths:
         raise click.ClickException("there are no pictures in " + ", ".join(map(str, photos)))
-    for path in track(paths, "Recognising", console=console, transient=True, disable=len(paths) < 2):
+    hidden = len(paths) < 2 or not console.is_terminal
+    for path in track(paths, "Recognising", console=console, transient=True, disable=hidden):
         try:
             image = decode(_bytes(path))
             result = recognizer(image, searched, options)
@@ -135,7 +139,6 @@ def recognize(
         answer = Answer(path, result)
         answers.append(answer)
         if save is not None:
-            save.mkdir(parents=True, exist_ok=True)
             drawn, name = result.to_dict()["recognitions"], own_name(path.stem, ".png", taken)
             annotate(image, drawn).save(save / name)
             for label, number in legend(drawn).items():
@@ -196,7 +199,8 @@ def _folder_gallery(folder: Path, embedder: "Embedder", console: Console, make: 
     pictures = [(path, path.parent.name) for path in found_photos([folder]) if path.parent != folder]
     if not pictures:
         raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
-    images = [_picture(path) for path, _ in track(pictures, "Reading the gallery", console=console, transient=True)]
+    shown = track(pictures, "Reading the gallery", console=console, transient=True, disable=not console.is_terminal)
+    images = [_picture(path) for path, _ in shown]
     items = [FolderItem(str(path.relative_to(folder)), label) for path, label in pictures]
     return make(items, embedder(images), folder.name, 1)
 
@@ -216,6 +220,8 @@ def _print(answers: Sequence[Answer], shape: str) -> None:
     if shape == "paddleclas":
         for answer in answers:
             click.echo(str(to_paddleclas(answer.found)))
+        return
+    if not answers:
         return
     table = Table()
     for column in ("photo", "box", "label", "similarity", "confidence"):

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from commands.tables import print_table
+from commands.terminal import errors
 from models.artifacts import resolve
 from models.engine import ENGINES, PRECISIONS
 from models.errors import ModelError
@@ -85,6 +86,9 @@ def detect(
 
     with _told():
         detector = Detector(resolve(model), engine=engine, threads=threads, precision=precision)
+    if save is not None:
+        with errors():
+            save.mkdir(parents=True, exist_ok=True)
     answers: list[dict[str, Any]] = []
     failed = False
     taken: set[str] = set()
@@ -104,7 +108,7 @@ def detect(
     if as_json:
         lines = ",\n ".join(json.dumps(answer, ensure_ascii=False) for answer in answers)
         click.echo(f"[{lines}]")
-    else:
+    elif any("detections" in answer for answer in answers):
         _print_detections(answers, f"{detector.name} in {detector.precision} on {detector.engine}")
     sys.exit(1 if failed else 0)
 
@@ -120,6 +124,9 @@ def embed(photos: Sequence[Path], model: str, engine: str, precision: str, threa
 
     with _told():
         embedder = Embedder(resolve(model), engine=engine, threads=threads, precision=precision)
+    if out is not None:
+        with errors():
+            out.parent.mkdir(parents=True, exist_ok=True)
     table = Table(
         "row",
         "photo",
@@ -136,10 +143,10 @@ def embed(photos: Sequence[Path], model: str, engine: str, precision: str, threa
             vector = embedder([photo.image])[0]
         table.add_row(str(len(rows)), Text(str(photo.path)), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
         rows.append(vector)
-    print_table(table)
+    if rows:
+        print_table(table)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("wb") as file:  # numpy would add an ending to a name
+        with errors(), out.open("wb") as file:  # numpy would add an ending to a name
             np.save(file, np.stack(rows) if rows else np.zeros((0, embedder.dim), np.float32), allow_pickle=False)
         click.echo(f"{len(rows)} vectors in {out}")
     sys.exit(1 if failed else 0)
@@ -187,6 +194,5 @@ def _print_detections(answers: Sequence[dict[str, Any]], title: str) -> None:
 def _save(path: Path, image: NDArray[np.uint8], boxes: Sequence[dict[str, Any]], folder: Path, taken: set[str]) -> None:
     from commands.annotate import annotate, own_name
 
-    folder.mkdir(parents=True, exist_ok=True)
     marked = [{"box": body["box"], "label": "body", "similarity": body["confidence"]} for body in boxes]
     annotate(image, marked).save(folder / own_name(path.stem, ".jpg", taken), quality=92)

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ DATA = click.option(
 )
 THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
 TELL_EVERY_S = 5.0
+# Paddle misses a compiler cache that nothing here would use, in two lines before every answer.
+warnings.filterwarnings("ignore", message="No ccache found")
 
 
 def given(option: str) -> bool:
@@ -58,8 +61,12 @@ def tell_preparation() -> "Callable[[str, int, int], None]":
 
 @contextmanager
 def errors() -> "Iterator[None]":
-    """Shows a ModelError as one line instead of a traceback."""
+    """Shows a ModelError, and a file or folder that can't be read or made, as one line instead of a traceback."""
     try:
         yield
     except ModelError as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
+    except OSError as error:
+        if error.filename is None:  # about no file: a closed pipe, or a bug
+            raise
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error

@@ -198,6 +198,19 @@ def test_a_detector_finds_the_bodies(tiny_artifact: Path, gallery: Path, photos:
     assert {body["source"] for body in bodies} == {"detection"}
 
 
+def test_no_answer_is_no_table(tiny_artifact: Path, gallery: Path) -> None:
+    answer = recognize(tiny_artifact, gallery, "none.jpg")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr == "none.jpg: no such file, or it can't be read (image_not_found)\n"
+
+
+def test_a_folder_that_can_not_be_made_is_one_line(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    Path("file").touch()
+    answer = recognize(tiny_artifact, gallery, photos, "--save", "file/pictures")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr == "Error: file/pictures: Not a directory\n"
+
+
 @pytest.mark.parametrize("more", [(), ("--rerank", 3)])
 def test_by_signs_the_right_labels_come_too(
     tiny_artifact: Path, gallery: Path, photos: Path, more: tuple[object, ...]

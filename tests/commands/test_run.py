@@ -154,3 +154,21 @@ def test_without_a_model_the_bundled_ones_run(photos: list[str]) -> None:
         answer = run(command, photos[0])
         assert answer.exit_code == 0
         assert network in answer.output
+
+
+@pytest.mark.parametrize(("command", "option"), [(detect, "--save"), (embed, "--out")])
+def test_a_place_that_can_not_be_written_is_one_line(
+    command: object, option: str, folders: dict[str, Path], photos: list[str]
+) -> None:
+    task = "detect" if command is detect else "embed"
+    answer = run(command, photos[0], "--model", str(folders[task]), option, f"{photos[1]}/deep/x")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.startswith(f"Error: {photos[1]}")
+    assert answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("command", "task"), [(detect, "detect"), (embed, "embed")])
+def test_no_answer_is_no_table(command: object, task: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    answer = run(command, str(tmp_path), "--model", str(folders[task]))
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr == f"{tmp_path}: Is a directory.\n"

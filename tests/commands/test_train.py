@@ -192,6 +192,12 @@ def test_what_is_wrong_is_one_line(
     assert answer.stderr.count("\n") == 1
 
 
+def test_a_run_that_has_no_place_is_one_line(quick: Path) -> None:
+    answer = shitu("train", "embedder", quick, "--out", quick / "run", "--threads", 1)
+    assert answer.exit_code == 1
+    assert answer.stderr == f"Error: {quick / 'run'}: Not a directory\n"
+
+
 def test_a_misspelt_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("sede = 3\n", encoding="utf-8")
     answer = shitu("train", "embedder", tmp_path / "mine.toml")
