@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import load_manifest
+from models.artifacts import load_manifest, resolve
 from models.engine import load_program
-from models.errors import ArtifactError
 from models.image import normalize, resize
 from models.training.distill_recipe import FrozenTeacher
 from models.training.teachers import PooledFeatures
@@ -18,14 +17,13 @@ LEAST = 1e-9  # of a probability, before its logarithm
 
 
 def open_teacher(table: FrozenTeacher, data: Path | None, *, logits: bool, threads: int = 1) -> Teach:
-    """The teacher of a recipe; `model` is relative to `data`, or to here.
+    """The teacher of a recipe; `model` is a path relative to `data` or to here, or the name of a bundled or pulled model.
 
     A folder's pictures are prepared as its manifest says, and its first output is taken. With `logits`, probabilities are
     turned into their logarithms, which softmax turns back. Raises ArtifactError, EngineError.
     """
     path = next((p for p in ((data or Path()) / table.model, Path(table.model)) if p.exists()), None)
-    if path is None:
-        raise ArtifactError(f"there is no teacher {table.model!r}", "artifact_missing")
+    path = resolve(table.model) if path is None else path
     if path.is_dir():
         return _of_folder(path, logits, threads)
     features = PooledFeatures(path, table.file, threads)

@@ -95,7 +95,7 @@ def test_logits_of_other_classes_are_refused() -> None:
 
 
 def test_a_missing_teacher_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no teacher"):
+    with pytest.raises(ArtifactError, match="There is no model"):
         open_teacher(FrozenTeacher("nothing/here"), tmp_path, logits=False)
 
 
@@ -119,6 +119,14 @@ def test_what_does_not_fit_together_is_told_early(text: str, said: str, tmp_path
     path.write_text(f'name = "x"\nstudent = "metric-tiny"\n{text}\n', encoding="utf-8")
     with pytest.raises(RecipeError, match=said):
         load_plan(str(path))
+
+
+def test_the_bundled_teacher_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = load_plan("distill-ssld").recipe.teacher
+    assert table is not None
+    teach = open_teacher(table, tmp_path, logits=False)
+    assert teach(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 512)
 
 
 @pytest.mark.parametrize("name", ["distill-tiny", "distill-ssld"])
