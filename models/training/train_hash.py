@@ -1,21 +1,17 @@
 """Train a network for binary codes: read it in one go, from the pictures or their embeddings to the last checkpoint."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import paddle
-from numpy.typing import NDArray
 from paddle import nn
 
-from models.training.batches import batches
 from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
-from models.training.errors import TrainingError
 from models.training.exams import set_exams
+from models.training.hash_batches import changed_pictures, known_rows
 from models.training.hash_exams import grade_codes, score_of
 from models.training.hash_features import Features, KnownExam, known_exams, known_features
 from models.training.hash_network import Hasher, Projection, build_network
@@ -24,13 +20,12 @@ from models.training.itq import itq
 from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
 from models.training.pool import Pool, build_pool, load_pool
 from models.training.schedule import cosine_learning_rate
-from models.training.statistics import normalize, settle_statistics
+from models.training.statistics import settle_statistics
 from models.training.train_embedder import embed_with
 from models.training.train_metric import make_optimizer
 
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 SETTLE_PICTURES = 1024
-Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # what the network takes, and labels
 
 
 def train_hash(
@@ -73,7 +68,7 @@ def train_hash(
         return out / "best.npz"
     judge: Judge = WholeJudge(recipe, pool, data) if features is None else RowJudge(features)
     log = RunLog(out, recipe.steps, first, report)
-    source = _pictures(recipe, out / "pool", first) if features is None else _rows(recipe, features, first)
+    source = changed_pictures(recipe, out / "pool", first) if features is None else known_rows(recipe, features, first)
     with closing(source), paddle.utils.unique_name.guard():
         for step, (x, labels) in zip(range(first, last), source, strict=False):
             table = recipe.optimizer
@@ -141,32 +136,6 @@ def _keep_best(
         best = score
         Checkpoint({"hash": to_arrays(kept.state_dict())}, {"step": step, "exams": exams}).save(path)
     return exams, best
-
-
-def _pictures(recipe: HashRecipe, pool: Path, first: int) -> Generator[Batch, None, None]:
-    """Changed views, made by a process of their own."""
-    with closing(batches(recipe.pictures, pool, first, 0, 1)) as source:
-        for batch in source:
-            yield normalize(batch.images), batch.labels
-
-
-def _rows(recipe: HashRecipe, features: Features, first: int) -> Generator[Batch, None, None]:
-    """Some rows of each of some classes; decided by (seed, step) alone, so a resumed run sees the same ones."""
-    order = np.argsort(features.labels, kind="stable")
-    starts = np.searchsorted(features.labels[order], np.arange(features.labels.max() + 2))
-    members = [order[a:b] for a, b in pairwise(starts)]
-    source = np.array([features.sources[some[0]] for some in members])
-    shares = np.array([table.share for table in recipe.data])
-    weight = shares[source] / np.bincount(source, minlength=len(shares))[source]
-    views = recipe.views_per_class
-    for step in range(first, recipe.steps):
-        wanted = recipe.pictures.stage_at(step).batch // views
-        if not 0 < wanted <= len(members):
-            raise TrainingError(f"a batch of {wanted} classes a step was asked for; there are {len(members)}")
-        rng = np.random.default_rng([recipe.seed, step])
-        chosen = rng.choice(len(members), wanted, replace=False, p=weight / weight.sum())
-        places = np.concatenate([rng.choice(some, views, len(some) < views) for some in (members[c] for c in chosen)])
-        yield features.rows[places], features.labels[places]
 
 
 def _pictures_between(recipe: HashRecipe, first: int, last: int) -> int:
