@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CPU_FLAGS = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
+_filling = threading.Lock()
+
 
 class OpenVinoProgram:
     """One compiled program with one inference request; a lock keeps two threads from sharing its buffers."""
@@ -65,6 +67,11 @@ def import_openvino() -> Any:
     modules.setdefault("openvino_telemetry", None)  # as if that package were not installed, which OpenVINO allows for
     import openvino
 
+    # At the first tensor that is read OpenVINO fills its tables of number types, and gives up the GIL in the middle of it.
+    # A second thread that then reads its first one waits for the tables with the GIL in its hands: the process stands
+    # still for ever. So they are filled here, by one thread, before there is a program that another could run.
+    with _filling:
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
     return openvino
 
 

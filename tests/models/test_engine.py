@@ -231,6 +231,35 @@ def test_serving_with_openvino_never_imports_paddle(tiny: dict[tuple[str, str], 
     assert run_python(script, str(tiny["pdmodel", "detect"])) == "False\n"
 
 
+def test_threads_may_run_their_first_programs_at_the_same_time(tiny: dict[tuple[str, str], Path]) -> None:
+    """OpenVINO fills its tables of number types at the first use. Here that takes long enough for the others to come.
+
+    In a process of its own: these tables are filled once, and a thread that waits for them wrongly stops all.
+    """
+    script = """
+import faulthandler, sys, threading, time
+import numpy as np
+from models.engine import load_program
+
+class Slow(np.lib.NumpyVersion):  # asked for while the tables are filled
+    def __init__(self, version):
+        time.sleep(0.3)
+        super().__init__(version)
+
+np.lib.NumpyVersion = Slow
+faulthandler.dump_traceback_later(20, exit=True)
+loaded = [load_program(sys.argv[1]) for _ in range(3)]
+pixels = np.zeros((1, 3, 32, 32), np.float32)
+threads = [threading.Thread(target=program.run, args=({"x": pixels},)) for program in loaded]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("answered")
+"""
+    assert run_python(script, str(tiny["xml", "embed"])) == "answered\n"
+
+
 def run_python(script: str, *arguments: str) -> str:
     """What a fresh interpreter prints."""
     root = Path(__file__).parents[2]
