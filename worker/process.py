@@ -6,6 +6,7 @@ after fork (Faiss, OpenVINO and open connections do not survive one) by the sign
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import socket
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 STALLED_S = 60.0
+FROZEN_S = 120.0  # no call into a library keeps the GIL so long, not even where several processes share a core
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Process:
         queues: Collection[str],
         runtime: Runtime | None,
         clock: Callable[[], float] = time.monotonic,
+        frozen_s: float = FROZEN_S,
     ) -> None:
         self.settings = settings
         self.queue = queue
@@ -51,6 +54,7 @@ class Process:
         self._closed = threading.Event()
         self._stop_at: float | None = None
         self._clock = clock
+        self._frozen_s = frozen_s
         self._running = 0
         self._guard = threading.Lock()
         self._moved_at = self._clock()
@@ -107,6 +111,9 @@ class Process:
     def _beat(self) -> None:
         interval_s = self.settings.worker.heartbeat_s
         while not self._closed.is_set():
+            # Native code that never gives up the GIL stops this thread too. What counts here needs no GIL: if the next
+            # beat does not come, it writes where every thread stands and ends the process, to be started again.
+            faulthandler.dump_traceback_later(interval_s + self._frozen_s, exit=True)
             try:
                 if self._runtime is not None:
                     info = {"models": self._runtime.models, "queues": self._queues, "pid": os.getpid()}
@@ -120,6 +127,7 @@ class Process:
                     log.critical("this worker takes no tasks though some wait; it ends, to be started again")
                     os._exit(1)
             self._closed.wait(interval_s)
+        faulthandler.cancel_dump_traceback_later()
 
 
 _current: Process | None = None

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import worker.process
@@ -22,6 +28,39 @@ def test_a_process_that_takes_nothing_while_messages_wait_is_stalled(settings: S
     assert process.stalled(waiting=5)
     assert not process.stalled(waiting=0)  # nothing waits: nothing to take
     assert not process.stalled(waiting=5)  # and from now on it has its time again
+
+
+FROZEN = """
+import ctypes, time
+from infra.queue import Queue, make_celery
+from infra.settings import load_settings
+from worker.process import Process
+
+settings = load_settings()
+process = Process(settings, Queue(make_celery(settings)), {"recognize"}, None, frozen_s=1.0)
+process.announce()
+time.sleep(2.5)
+print("well", flush=True)
+ctypes.PyDLL(None).sleep(60)  # a call that keeps the GIL, as native code does that waits for another thread
+"""
+
+
+def test_a_frozen_process_ends_itself_and_tells_where_it_stood(settings: Settings) -> None:
+    """No thread of it runs any more, so that neither its leases nor its heartbeat nor a signal handler could tell."""
+    short = dataclasses.replace(settings, worker=dataclasses.replace(settings.worker, heartbeat_s=0.5))
+    done = subprocess.run(
+        [sys.executable, "-c", FROZEN],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **short.to_env()},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == "well\n"  # it slept for longer than it may be frozen, with its heart beating
+    assert done.returncode == 1
+    assert "most recent call first" in done.stderr
+    assert "<module>" in done.stderr
 
 
 def test_every_task_stamps_its_queue(process: Process) -> None:
