@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.augment import augment
+from models.training.class_draw import class_draw
 from models.training.errors import TrainingError
 from models.training.pool import Pool, load_pool
 from models.training.recipe import EmbedderRecipe
@@ -36,38 +36,23 @@ class Batch:
 
 
 class BatchMaker:
-    """Draws classes by the recipe's shares, some views of each, and a random change of each view (a PK sampler).
+    """Draws classes by the recipe's shares, some views of each, and a random change of each view.
 
     Of `world` processes, that of `rank` makes the views of its part of the step's classes.
     """
 
     def __init__(self, recipe: EmbedderRecipe, pool: Pool, rank: int = 0, world: int = 1) -> None:
         self.recipe, self.pool, self.rank, self.world = recipe, pool, rank, world
-        order = np.argsort(pool.labels, kind="stable")
-        starts = np.searchsorted(pool.labels[order], np.arange(pool.classes + 1))
-        self._members = [order[a:b] for a, b in pairwise(starts)]
-        source_of_class = np.array([pool.sources[members[0]] for members in self._members])
-        shares = np.array([source.share for source in recipe.data])
-        counts = np.bincount(source_of_class, minlength=len(shares))
-        # Within a source, classes are drawn evenly; between sources, by share.
-        weight = shares[source_of_class] / counts[source_of_class]
-        self._probability = weight / weight.sum()
-        drawn = int(np.count_nonzero(weight))
+        self._draw = class_draw(pool.labels, pool.sources, [source.share for source in recipe.data])
         for stage in recipe.stages:
-            wanted = stage.batch // recipe.views_per_class
-            if not world <= wanted <= drawn:
-                raise TrainingError(
-                    f"batch {stage.batch} at {recipe.views_per_class} views a class asks for {wanted} classes a step; "
-                    f"there are {drawn}, for {world} process(es)"
-                )
+            self._draw.require(stage.batch, recipe.views_per_class, world)
 
     def __call__(self, step: int) -> Batch:
         """The batch of this rank at `step`."""
         recipe, pool, stage = self.recipe, self.pool, self.recipe.stage_at(step)
         rng = np.random.default_rng([recipe.seed, step])
         wanted, views = stage.batch // recipe.views_per_class, recipe.views_per_class
-        chosen = rng.choice(len(self._members), wanted, replace=False, p=self._probability)
-        indices = np.concatenate([self._some_of(self._members[label], rng) for label in chosen])
+        indices = self._draw(rng, wanted, views)
         share = (
             wanted // self.world * views
         )  # classes stay together; those that can't be shared out evenly are left out
@@ -82,10 +67,6 @@ class BatchMaker:
 
     def _change(self, step: int, place: int) -> np.random.Generator:
         return np.random.default_rng([self.recipe.seed, step, 1 + place])  # [1, 5] and [1, 5, 0] are the same seed
-
-    def _some_of(self, members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        few = len(members) < self.recipe.views_per_class
-        return rng.choice(members, self.recipe.views_per_class, replace=few)
 
 
 def batches(

@@ -2,14 +2,13 @@
 
 from collections.abc import Generator
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.training.batches import batches
-from models.training.errors import TrainingError
+from models.training.class_draw import class_draw
 from models.training.hash_features import Features
 from models.training.hash_recipe import HashRecipe
 from models.training.statistics import normalize
@@ -25,19 +24,15 @@ def changed_pictures(recipe: HashRecipe, pool: Path, first: int) -> Generator[Ba
 
 
 def known_rows(recipe: HashRecipe, features: Features, first: int) -> Generator[Batch, None, None]:
-    """Some rows of each of some classes; decided by (seed, step) alone, so a resumed run sees the same ones."""
-    order = np.argsort(features.labels, kind="stable")
-    starts = np.searchsorted(features.labels[order], np.arange(features.labels.max() + 2))
-    members = [order[a:b] for a, b in pairwise(starts)]
-    source = np.array([features.sources[some[0]] for some in members])
-    shares = np.array([table.share for table in recipe.data])
-    weight = shares[source] / np.bincount(source, minlength=len(shares))[source]
-    views = recipe.views_per_class
+    """Some rows of each of some classes; decided by (seed, step) alone, so a resumed run sees the same ones.
+
+    Raises TrainingError where a stage's batch needs more classes than can be drawn.
+    """
+    draw = class_draw(features.labels, features.sources, [source.share for source in recipe.data])
+    pictures, views = recipe.pictures, recipe.views_per_class
+    for stage in recipe.stages:
+        draw.require(stage.batch, views)
     for step in range(first, recipe.steps):
-        wanted = recipe.pictures.stage_at(step).batch // views
-        if not 0 < wanted <= len(members):
-            raise TrainingError(f"a batch of {wanted} classes a step was asked for; there are {len(members)}")
         rng = np.random.default_rng([recipe.seed, step])
-        chosen = rng.choice(len(members), wanted, replace=False, p=weight / weight.sum())
-        places = np.concatenate([rng.choice(some, views, len(some) < views) for some in (members[c] for c in chosen)])
+        places = draw(rng, pictures.stage_at(step).batch // views, views)
         yield features.rows[places], features.labels[places]

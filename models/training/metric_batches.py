@@ -5,12 +5,12 @@ Pictures come from the pool, or straight from their files where a pool would fil
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.training.class_draw import class_draw
 from models.training.errors import TrainingError
 from models.training.metric_recipe import MetricRecipe
 from models.training.metric_views import changed
@@ -73,7 +73,8 @@ class MetricBatches:
         self.recipe, self.pictures, self.group = recipe, pictures, Group(rank, world)
         self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
         if recipe.sampler.kind != "shuffle":
-            self._members, self._probability = _classes(recipe, pictures)
+            shares, by_pictures = [source.share for source in recipe.data], recipe.sampler.kind == "picture"
+            self._draw = class_draw(pictures.labels, pictures.sources, shares, by_pictures=by_pictures)
         for stage in recipe.stages:
             self._check(stage.batch)
 
@@ -93,8 +94,7 @@ class MetricBatches:
 
     def _by_class(self, batch: int, step: int) -> NDArray[np.int64]:
         rng, views = np.random.default_rng([self.recipe.seed, step]), self.recipe.sampler.views_per_class
-        drawn = rng.choice(len(self._members), batch // views, replace=False, p=self._probability)
-        return np.concatenate([rng.choice(m, views, replace=len(m) < views) for m in (self._members[c] for c in drawn)])
+        return self._draw(rng, batch // views, views)
 
     def _shuffled(self, step: int) -> NDArray[np.int64]:
         """The next pictures of the epochs' permutations, read one behind the other."""
@@ -112,26 +112,5 @@ class MetricBatches:
     def _check(self, batch: int) -> None:
         if batch < self.group.size:
             raise TrainingError(f"a batch of {batch} gives {self.group.size} processes nothing to do")
-        sampler = self.recipe.sampler
-        if sampler.kind == "shuffle":
-            return
-        wanted, there = batch // sampler.views_per_class, int(np.count_nonzero(self._probability))
-        if not 0 < wanted <= there:
-            raise TrainingError(
-                f"a batch of {batch} at {sampler.views_per_class} views a class asks for {wanted} classes a step; there are {there}"
-            )
-
-
-def _classes(recipe: MetricRecipe, pictures: Pictures) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
-    """The pictures of each class, and how often the class is drawn."""
-    order = np.argsort(pictures.labels, kind="stable")
-    starts = np.searchsorted(pictures.labels[order], np.arange(pictures.classes + 1))
-    members = [order[a:b] for a, b in pairwise(starts)]
-    source = np.array([pictures.sources[some[0]] for some in members])
-    weight = (
-        np.array([len(some) for some in members], float) if recipe.sampler.kind == "picture" else np.ones(len(members))
-    )
-    shares = np.array([table.share for table in recipe.data])
-    in_source = np.bincount(source, weights=weight, minlength=len(shares))
-    weight = weight / in_source[source] * shares[source]
-    return members, weight / weight.sum()
+        if self.recipe.sampler.kind != "shuffle":
+            self._draw.require(batch, self.recipe.sampler.views_per_class)
