@@ -1,19 +1,24 @@
-"""Picture files looked at before they are needed: whole, readable, and which hold the same bytes."""
+"""Picture files looked at before they are needed, in full or at a glance: whole, readable, and which hold the same bytes."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from models.errors import ImageError
-from models.image import decode
+from models.image import FORMATS, decode
 from models.training.photos import MOST_PIXELS, refuse_faults
 
 Progress = Callable[[str, int, int], None]  # what, done, of
+Found = TypeVar("Found")
+AT_ONCE = 1024  # files waiting for a thread: a million of them would fill the memory
+ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}  # of whole files, by the formats' specifications
 
 
 @dataclass(frozen=True)
@@ -26,22 +31,44 @@ class PictureFile:
 
 
 def require_pictures(paths: Iterable[Path], progress: Progress | None = None, threads: int = 1) -> None:
-    """Raises one DatasetError that names every file that is missing, cut short or no picture."""
+    """Raises one DatasetError that names every file that is missing, cut short or no picture. Decodes them all."""
     found = look_at(paths, progress, threads)
-    refuse_faults("data", [f"{path}: {file.fault}" for path, file in found.items() if file.fault], "bad picture(s)")
+    _refuse({path: file.fault for path, file in found.items()})
+
+
+def require_files(paths: Iterable[Path], progress: Progress | None = None, threads: int = 1) -> None:
+    """As `require_pictures`, by each file's header and end alone: for sets of which the pictures are too many to decode.
+
+    What begins as a JPEG, PNG or GIF picture and ends as one is taken for whole: damage in its middle is only found when
+    it is read. Whatever else there is, is decoded.
+    """
+    _refuse(_each(_glance, paths, progress, threads))
 
 
 def look_at(paths: Iterable[Path], progress: Progress | None = None, threads: int = 1) -> dict[Path, PictureFile]:
     """Decode every picture once, `threads` at a time; in sorted order."""
+    return _each(_look, paths, progress, threads)
+
+
+def _each(
+    look: Callable[[Path], Found], paths: Iterable[Path], progress: Progress | None, threads: int
+) -> dict[Path, Found]:
+    """What `look` says of every file, in sorted order."""
     wanted = sorted(set(paths))
-    found: dict[Path, PictureFile] = {}
+    found: dict[Path, Found] = {}
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is MOST_PIXELS
-        for path, file in zip(wanted, pool.map(_look, wanted), strict=True):
-            found[path] = file
-            if progress is not None:
-                progress("pictures looked at", len(found), len(wanted))
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            for path, file in zip(some, pool.map(look, some), strict=True):
+                found[path] = file
+                if progress is not None:
+                    progress("pictures looked at", len(found), len(wanted))
     return found
+
+
+def _refuse(faults: dict[Path, str]) -> None:
+    refuse_faults("data", [f"{path}: {fault}" for path, fault in faults.items() if fault], "bad picture(s)")
 
 
 def _look(path: Path) -> PictureFile:
@@ -55,3 +82,19 @@ def _look(path: Path) -> PictureFile:
     except ImageError as error:
         return PictureFile(digest, (0, 0), error.detail)
     return PictureFile(digest, (width, height), "")
+
+
+def _glance(path: Path) -> str:
+    """What is wrong with the file; empty where nothing seems to be."""
+    try:
+        whole = _seems_whole(path)
+    except Exception:  # broken data makes Pillow raise whatever its parser stumbled over; decoding tells what it is
+        whole = False
+    return "" if whole else _look(path).fault
+
+
+def _seems_whole(path: Path) -> bool:
+    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        ending = ENDINGS.get(image.format or "", b"")
+        file.seek(-max(1, len(ending)), os.SEEK_END)
+        return file.read() == ending and image.width * image.height <= MOST_PIXELS
