@@ -21,6 +21,7 @@ from redis.commands.core import Script
 
 from infra import ledger_scripts as scripts
 from infra.deliveries import Deliveries, Delivery
+from infra.durability import wait_until_written
 from infra.errors import InvalidCursor, JobExpired, JobFinished, JobNotFound, JobPoisoned, UploadTooSlow
 from infra.job_records import (
     JOB_ID,
@@ -98,7 +99,7 @@ class JobLedger:
     # A job's life.
 
     def create(self, kind: str, request: dict[str, Any], webhook_url: str | None = None) -> Job:
-        """Accepts a job: once this returns it will not be lost. `kind` is "recognition" or "enrollment".
+        """Accepts a job: once this returns no kill loses it. `kind` is "recognition" or "enrollment".
 
         The photo of a recognition is kept from now on until the job is retired (infra.photos). Raises UploadTooSlow if
         it was removed before: it was uploaded longer ago than anybody waits for.
@@ -116,6 +117,7 @@ class JobLedger:
         flat: list[str] = self._run(self._create, job_id, *args)
         if not flat:
             raise UploadTooSlow("The photo took too long to arrive and is not kept any more; send it again.")
+        wait_until_written(self._redis)
         return parse_job(dict(zip(flat[::2], flat[1::2], strict=True)))
 
     def get(self, job_id: str) -> Job:
@@ -189,6 +191,7 @@ class JobLedger:
         status: str | None = self._run(self._replay, job_id, 0.0)
         if status not in {JobStatus.FAILED, None}:
             raise JobFinished(f"Only a failed job can be replayed; {job_id} is {status}.", status=str(status))
+        wait_until_written(self._redis)
         return self.get(job_id)
 
     # The keeper's work.

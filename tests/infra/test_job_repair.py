@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from infra.durability import wait_until_written
 from infra.errors import JobFinished
 from infra.jobs import JobLedger, JobStatus, Renewal
 from infra.redis_client import connect
 from infra.redis_server import RedisServer
 from tests.infra.clock import Clock
-from tests.infra.durable import wait_until_written
 from tests.infra.ledgers import JOBS, REQUEST, RecordingQueue, events, started
 
 

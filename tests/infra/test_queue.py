@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from infra.durability import wait_until_written
 from infra.queue import Queue, make_celery
 from infra.redis_client import connect
 from infra.redis_server import RedisServer
 from infra.settings import Settings, load_settings
 from infra.telemetry import REGISTRY
-from tests.infra.durable import wait_until_written
 
 ROOT = Path(__file__).parents[2]
 

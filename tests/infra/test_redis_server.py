@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.durability import wait_until_written
 from infra.errors import RedisUnavailable
 from infra.redis_client import celery_url, connect
 from infra.redis_server import RedisServer, find_binary, wait_until_ready
-from tests.infra.durable import wait_until_written
 
 
 def fake_binary(folder: Path, name: str, says: str) -> Path:
