@@ -12,6 +12,7 @@ from models.training.readers.boxes import BoxedPhoto
 from models.training.readers.coco import read_coco
 from models.training.readers.folders import read_folders
 from models.training.readers.lists import read_list
+from models.training.readers.pictures import require_files
 from models.training.readers.text import read_lines
 from models.training.readers.voc import read_voc
 
@@ -57,7 +58,14 @@ def listed_photos(
     """The photos of a list, or of a folder of folders; names are relative to `root`, by default the list's own folder.
 
     Without a `delimiter` it is a tab where the first line has one, else a blank. The third column counts `with_id` only.
+    Raises DatasetError for bad lists, and one for all files that are broken (see `require_files`).
     """
+    photos = _listed(path, root, delimiter, with_id)
+    require_files(photo.path for photo in photos)
+    return photos
+
+
+def _listed(path: Path, root: Path | None, delimiter: str | None, with_id: bool) -> list[Photo]:
     if path.is_dir():
         return read_folders(path)
     if not path.is_file():
@@ -71,6 +79,7 @@ def listed_photos(
 
 def _boxed(photos: Sequence[BoxedPhoto]) -> list[LabelledPhoto]:
     """What is a region of many is neither asked nor held against the answers' labels: it is left out."""
+    require_files(photo.path for photo in photos)
     return [
         LabelledPhoto(
             photo.name,

@@ -14,9 +14,9 @@ from models.training.photos import DatasetError, Photo, read_rgb, refuse_faults
 from models.training.pool import on_grey, product_views
 from models.training.readers.folders import read_folders
 from models.training.readers.lists import read_list
+from models.training.readers.pictures import Progress, require_files
 
 Image = NDArray[np.uint8]
-Progress = Callable[[str, int, int], None]  # what, done, of
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,11 @@ class ClassData:
     names: tuple[str, ...]
 
 
-def gather(recipe: ClassifierRecipe, data: Path | None, progress: Progress) -> ClassData:
+def gather(recipe: ClassifierRecipe, data: Path | None, progress: Progress, threads: int = 1) -> ClassData:
     """All pictures of a recipe; photos are read when they are asked for, drawn ones are drawn here.
 
-    Exams on photos need the `data` folder, as training does. Raises DatasetError that tells all bad lines of a file.
+    Exams on photos need the `data` folder, as training does. Raises DatasetError that tells all bad lines of a file, and
+    one for all photos that are missing or broken, as far as `require_files` sees it.
     """
     if recipe.data[0].kind == "rendered":
         return _rendered(recipe, progress)
@@ -56,11 +57,11 @@ def gather(recipe: ClassifierRecipe, data: Path | None, progress: Progress) -> C
     by_folder = recipe.data[0].kind == "folders"
     numbers = {(name if by_folder else str(i)): i for i, name in enumerate(names)}
     labels = [_ids(source, some, numbers) for source, some in zip(recipe.data, photos, strict=True)]
-    exams = {}
-    for exam in recipe.exams:
-        asked = _photos(exam, data)
-        exams[exam.name] = _of_files(asked, _ids(exam, asked, numbers))
-    return ClassData(_of_files([photo for some in photos for photo in some], np.concatenate(labels)), exams, names)
+    training = _of_files([photo for some in photos for photo in some], np.concatenate(labels))
+    asked = {exam.name: _photos(exam, data) for exam in recipe.exams}
+    exams = {exam.name: _of_files(asked[exam.name], _ids(exam, asked[exam.name], numbers)) for exam in recipe.exams}
+    require_files((photo.path for some in (*photos, *asked.values()) for photo in some), progress, threads)
+    return ClassData(training, exams, names)
 
 
 def _photos(source: ClassSource, data: Path) -> list[Photo]:

@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.detection_sources import (
+    DRAWN,
     PictureSource,
     Tell,
     annotated_photos,
-    count_pictures,
     open_photo,
+    picture_files,
     source_pictures,
 )
 from models.training.detection_views import Picture, Variation, mosaic, to_square, vary
 from models.training.readers.boxes import BoxedPhoto
+from models.training.readers.pictures import require_files, require_pictures
 
 __all__ = ["BatchMaker", "FilePool", "PicturePool", "PictureSource", "Pool", "build_pool", "load_pool", "open_files"]
 
@@ -72,8 +74,9 @@ class FilePool:
 
 
 def open_files(sources: tuple[PictureSource, ...], size_px: int, data: Path | None, tell: Tell) -> FilePool:
-    """The photos of annotated sources where they are. Raises DatasetError."""
+    """The photos of annotated sources where they are; each file is looked at (see `require_files`). Raises DatasetError."""
     found = [annotated_photos(source, data, tell) for source in sources]
+    require_files((photo.path for photos in found for photo in photos), tell)
     origin = np.repeat(np.arange(len(found)), [len(photos) for photos in found])
     return FilePool(tuple(photo for photos in found for photo in photos), origin, size_px)
 
@@ -86,13 +89,19 @@ def build_pool(
     tell: Tell,
     processes: int = 1,
 ) -> None:
-    """Make the pool in `folder`. An interrupted build starts again; a finished one is kept. Raises DatasetError."""
+    """Make the pool in `folder`. An interrupted build starts again; a finished one is kept.
+
+    Every photo is decoded once before the first scene is drawn: raises one DatasetError for all that are broken.
+    """
     done = folder / "pool.json"
     if done.exists():
         return
+    files = [picture_files(source, data) for source in sources]
+    require_pictures((path for some in files for path in some), tell, processes)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    total = sum(count_pictures(source, data) for source in sources)
+    counts = [source.count if source.kind in DRAWN else len(some) for source, some in zip(sources, files, strict=True)]
+    total = sum(counts)  # at most: a teacher passes some over
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (total, size_px, size_px, 3))
     boxes, weights = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
     starts, origin = np.zeros(total + 1, np.int64), np.zeros(total, np.int64)

@@ -18,6 +18,7 @@ from models.training.pseudo_boxes import open_teacher
 from models.training.readers.boxes import BoxedPhoto, empty
 from models.training.readers.coco import parse_coco
 from models.training.readers.lists import read_list
+from models.training.readers.pictures import require_files
 from models.training.readers.voc import read_voc
 from models.training.recipe import RecipeError
 from models.training.scenes import Source, render_scene
@@ -76,17 +77,17 @@ def source_pictures(
         taught = read_taught(root, source.file, source.delimiter, teacher, held_out=held_out)
         yield from (picture for picture in taught if largest_share(picture) <= source.largest)
     else:
-        yield from map(open_photo, annotated_photos(source, data, tell))
+        yield from open_photos(annotated_photos(source, data, tell))
 
 
-def count_pictures(source: PictureSource, data: Path | None) -> int:
-    """How many pictures a source has, at most: a teacher passes some over."""
-    if source.kind in DRAWN:
-        return source.count
-    if source.kind == "photos":
-        photos = read_list(below(data, source.name, source.root), source.file, source.delimiter)
-        return len(_split(photos, False if source.holdout else None))
-    return len(annotated_photos(source, data))
+def picture_files(source: PictureSource, data: Path | None) -> list[Path]:
+    """The photos that a source is made of; none for drawn products. Raises DatasetError."""
+    if source.kind == "rendered":
+        return []
+    if source.kind in ("voc", "coco"):
+        return [photo.path for photo in annotated_photos(source, data)]
+    photos = read_list(below(data, source.name, source.root), source.file, source.delimiter)
+    return [photo.path for photo in _split(photos, False if source.holdout and source.kind == "photos" else None)]
 
 
 def annotated_photos(source: PictureSource, data: Path | None, tell: Tell | None = None) -> list[BoxedPhoto]:
@@ -110,6 +111,12 @@ def read_foreground(root: Path, file: str, images: str) -> tuple[list[BoxedPhoto
     return photos, sum(int(empty(photo.boxes).sum()) for photo in photos)
 
 
+def open_photos(photos: Sequence[BoxedPhoto]) -> Iterator[Picture]:
+    """Annotated photos with their pixels, one by one. Raises one DatasetError for all broken files (see `require_files`)."""
+    require_files(photo.path for photo in photos)
+    yield from map(open_photo, photos)
+
+
 def open_photo(photo: BoxedPhoto) -> Picture:
     """An annotated photo with its pixels; boxes without area, or wholly outside, are left out."""
     image = read_rgb(photo.path)
@@ -121,9 +128,14 @@ def open_photo(photo: BoxedPhoto) -> Picture:
 def read_taught(
     root: Path, file: str, delimiter: str, teacher: Path, *, held_out: bool | None = None
 ) -> Iterator[Picture]:
-    """The photos of a list of whose boxes the teacher is sure: all, those to measure on, or (False) those to train on."""
+    """The photos of a list of whose boxes the teacher is sure: all, those to measure on, or (False) those to train on.
+
+    Raises one DatasetError for all broken files (see `require_files`), ArtifactError, EngineError.
+    """
+    photos = _split(read_list(root, file, delimiter), held_out)
+    require_files(photo.path for photo in photos)
     teach = open_teacher(teacher)
-    for photo in _split(read_list(root, file, delimiter), held_out):
+    for photo in photos:
         image = read_rgb(photo.path)
         taught = teach(image)
         if taught is not None:

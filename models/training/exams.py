@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.training.exam_photos import PhotoSheet, photo_sheets
 from models.training.metrics import OpenSet, leave_one_out_recall_at_1, open_set, recall_at_1
-from models.training.photos import DatasetError, held_out, read_rgb
+from models.training.photos import read_rgb
 from models.training.pool import fit, on_grey, product_views
 from models.training.ranking import NO_MARK, Known, Ranking, inner_products, rank
-from models.training.readers.labelled import read_photos
 from models.training.recipe import EmbedderRecipe, Exam
 from models.training.teachers import PooledFeatures, colour_histogram, unit_rows
 
@@ -31,14 +31,16 @@ class Sheet:
 
 
 def set_exams(recipe: EmbedderRecipe, data: Path | None, size_px: int) -> list[Sheet]:
-    """All exams of a recipe at one input size. Exams on photos need the `data` folder and are left out without it."""
-    sheets = []
-    for exam in recipe.exams:
-        if exam.kind == "rendered":
-            sheets.append(_rendered(exam, size_px))
-        elif data is not None:
-            sheets.append(_photos(exam, data, size_px))
-    return sheets
+    """All exams of a recipe at one input size. Exams on photos need the `data` folder and are left out without it.
+
+    Raises DatasetError as `photo_sheets` does, before a picture is drawn or decoded.
+    """
+    listed = iter(photo_sheets(recipe.exams, data))
+    return [
+        _rendered(exam, size_px) if exam.kind == "rendered" else _read(next(listed), size_px)
+        for exam in recipe.exams
+        if exam.kind == "rendered" or data is not None
+    ]
 
 
 def examine(embed: Embed, sheets: Sequence[Sheet]) -> dict[str, float]:
@@ -61,7 +63,7 @@ def examine_teacher(teacher: PooledFeatures, sheets: Sequence[Sheet]) -> dict[st
     return examine(lambda images: np.stack([teacher(image) for image in images]), sheets)
 
 
-def grade(embeddings: NDArray[np.float32], sheet: Sheet) -> float:
+def grade(embeddings: NDArray[np.float32], sheet: Sheet | PhotoSheet) -> float:
     """recall@1 of one exam's embeddings (N, D), of any length."""
     rows = unit_rows(embeddings)
     asked, searched = ~sheet.gallery, sheet.gallery
@@ -115,19 +117,6 @@ def _on_colour(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     return (view[..., :3] * alpha + rng.integers(0, 256, 3) * (1.0 - alpha)).astype(np.uint8)
 
 
-def _photos(exam: Exam, data: Path, size_px: int) -> Sheet:
-    photos = read_photos(data / exam.root, exam.file, exam.delimiter)
-    if exam.kind == "held_out":
-        kept = held_out(photos)
-        photos = [photo for photo in photos if photo.label in kept]
-    searched = read_photos(data / exam.root, exam.gallery_file, exam.delimiter) if exam.gallery_file else []
-    if not searched and len(photos) == len({photo.label for photo in photos}):
-        raise DatasetError(f"the exam {exam.name!r} has no label with two photos, so nothing can be asked")
-    names = {name: number for number, name in enumerate(sorted({photo.label for photo in [*photos, *searched]}))}
-    both = [*photos, *searched]
-    return Sheet(
-        exam.name,
-        np.stack([fit(read_rgb(photo.path), size_px) for photo in both]),
-        np.array([names[photo.label] for photo in both]),
-        np.arange(len(both)) >= len(photos),
-    )
+def _read(listed: PhotoSheet, size_px: int) -> Sheet:
+    images = np.stack([fit(read_rgb(photo.path), size_px) for photo in listed.photos])
+    return Sheet(listed.name, images, listed.labels, listed.gallery)

@@ -17,6 +17,7 @@ from models.training.metric_views import changed
 from models.training.photos import read_rgb
 from models.training.pool import Pool, training_photos
 from models.training.processes import Group
+from models.training.readers.pictures import Progress, require_files
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,11 @@ def of_pool(pool: Pool) -> Pictures:
     return Pictures(pool.labels, pool.sources, lambda index: pool.views[index], pool.backgrounds)
 
 
-def of_files(recipe: MetricRecipe, data: Path | None) -> Pictures:
-    """The photos of the recipe's list sources, each read when it is asked for. Raises DatasetError for bad lists."""
+def of_files(recipe: MetricRecipe, data: Path | None, progress: Progress | None = None, threads: int = 1) -> Pictures:
+    """The photos of the recipe's list sources, each read when it is asked for, and looked at here (see `require_files`).
+
+    Raises DatasetError for bad lists, and one for all files that are missing or broken.
+    """
     paths: list[Path] = []
     labels: list[int] = []
     sources: list[int] = []
@@ -52,6 +56,7 @@ def of_files(recipe: MetricRecipe, data: Path | None) -> Pictures:
             labels.append(first_label + names.setdefault(photo.label, len(names)))
             sources.append(number)
         first_label += len(names)
+    require_files(paths, progress, threads)
     return Pictures(np.array(labels), np.array(sources), lambda index: read_rgb(paths[index]))
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from models.training.asked_photos import listed_photos, read_photos
 from models.training.photos import DatasetError
+from tests.models.training.readers.pictures import cut_short
 
 VOC = """<annotation><filename>x.png</filename><object><name>tea</name>
 <bndbox><xmin>1</xmin><ymin>1</ymin><xmax>10</xmax><ymax>12</ymax></bndbox></object></annotation>"""
@@ -70,3 +71,20 @@ def test_the_third_column_counts_only_when_asked_for(folder: Path) -> None:
     assert [(p.label, p.id) for p in listed_photos(folder / "list.txt", delimiter=", ")] == [("a", "")]
     with pytest.raises(DatasetError, match="no list file"):
         listed_photos(folder / "none.txt")
+
+
+def test_broken_photos_are_told_all_at_once(folder: Path) -> None:
+    (folder / "annotations").mkdir()
+    for name in ("x", "y"):
+        text = VOC.replace("x.png", f"{name}.png")
+        (folder / "annotations" / f"{name}.xml").write_text(text, encoding="utf-8")
+    (folder / "list.txt").write_text("x.png\ttea\ny.png\ttea\n", encoding="utf-8")
+    cut_short(folder / "images" / "x.png", folder / "images" / "y.png")
+    told = r"2 bad picture\(s\): .*x\.png: .*y\.png: "
+    with pytest.raises(DatasetError, match=told):
+        read_photos(folder)
+    with pytest.raises(DatasetError, match=told):
+        listed_photos(folder / "list.txt", folder / "images")
+    (folder / "images" / "x.png").unlink()
+    with pytest.raises(DatasetError, match=r"no file x\.png"):
+        listed_photos(folder / "list.txt", folder / "images")

@@ -11,6 +11,7 @@ from models.training.class_data import gather
 from models.training.classifier_recipe import ClassifierRecipe, ClassSampler, ClassSource
 from models.training.photos import DatasetError
 from models.training.recipe import RecipeError, load_recipe
+from tests.models.training.readers.pictures import cut_short
 
 
 def quiet(*_: object) -> None:
@@ -69,6 +70,20 @@ def test_wrong_classes_are_told_all_at_once(photos: Path) -> None:
         gather(recipe(val), None, quiet)
     with pytest.raises(DatasetError, match="class map"):
         gather(recipe(val, class_map="none.txt"), photos, quiet)
+
+
+def test_broken_pictures_of_training_and_exams_are_told_at_once(photos: Path) -> None:
+    cut_short(photos / "train" / "cola" / "1.png", photos / "train" / "tea" / "0.png")
+    few = ClassSource("list", "few", file="few.txt")
+    (photos / "few.txt").write_text("train/cola/0.png 0\ntrain/cola/1.png 0\ntrain/milk/0.png 2\n")
+    val = ClassSource("list", "val", file="val.txt")
+    folders = ClassSource("folders", "shelf", root="train")
+    for plan in (recipe(few, exams=(val,)), recipe(folders)):
+        with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*cola/1\.png: .*tea/0\.png: "):
+            gather(plan, photos, quiet)
+    (photos / "train" / "milk" / "1.png").unlink()
+    with pytest.raises(DatasetError, match=r"val\.txt: .*no file train/milk/1\.png"):
+        gather(recipe(few, exams=(val,)), photos, quiet)
 
 
 def test_drawn_products_are_classes_and_exams_see_other_views_of_them() -> None:

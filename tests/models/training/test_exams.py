@@ -23,6 +23,7 @@ from models.training.pool import on_grey, product_views
 from models.training.recipe import EmbedderRecipe, Exam
 from models.training.teachers import PooledFeatures
 from tests.models.training.photo_data import write_photos
+from tests.models.training.readers.pictures import cut_short
 from tests.models.training.test_teachers import teacher_file
 from tests.models.training.tiny import TINY
 
@@ -86,6 +87,17 @@ def test_an_exam_that_can_ask_nothing_is_told(data: Path) -> None:
     (data / "shop" / "lonely.tsv").write_text("a0.png\ta\nb0.png\tb\nc0.png\tc\nd0.png\td", encoding="utf-8")
     with pytest.raises(DatasetError, match="'lonely' has no label with two photos"):
         set_exams(with_exams(Exam("held_out", "lonely", root="shop", file="lonely.tsv")), data, 16)
+
+
+def test_broken_photos_are_told_all_at_once_and_before_anything_is_drawn(tmp_path: Path) -> None:
+    write_photos(tmp_path)
+    cut_short(tmp_path / "shop" / "b0.png", tmp_path / "shop" / "f1.png")
+    endless = replace(DRAWN, products=10**9)
+    with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*b0\.png: .*f1\.png: "):
+        set_exams(with_exams(endless, HELD_OUT), tmp_path, 16)
+    (tmp_path / "shop" / "a0.png").unlink()
+    with pytest.raises(DatasetError, match=r"no file a0\.png"):
+        set_exams(with_exams(endless, HELD_OUT), tmp_path, 16)
 
 
 @pytest.mark.parametrize("seed", range(3))

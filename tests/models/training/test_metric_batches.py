@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 
 from models.training.ahead import ahead
 from models.training.errors import TrainingError
-from models.training.metric_batches import MetricBatches, Pictures
+from models.training.metric_batches import MetricBatches, Pictures, of_files
 from models.training.metric_recipe import Augment, MetricRecipe, Sampler, TripletAngularMargin
+from models.training.photos import DatasetError
 from models.training.recipe import Stage, ViewSource
 from tests.models.training.metric_tiny import QUICK
+from tests.models.training.photo_data import write_photos
+from tests.models.training.readers.pictures import cut_short
 
 # Source 0: classes 0 and 1 with 2 and 6 pictures; source 1: classes 2, 3 and 4 with 4 each.
 LABELS = np.repeat(np.arange(5), (2, 6, 4, 4, 4))
@@ -129,3 +133,22 @@ def test_stages_change_size_and_batch() -> None:
     plan = recipe(Sampler("class", 2), stages=(Stage(2, 8, 4), Stage(2, 12, 6)))
     shapes = [batch.images.shape for batch in ahead(MetricBatches(plan, pictures()), range(4), 1)]
     assert shapes == [(4, 8, 8, 3)] * 2 + [(6, 12, 12, 3)] * 2
+
+
+def test_photos_in_files_are_numbered_over_all_sources_and_broken_ones_told_at_once(tmp_path: Path) -> None:
+    for data in ("one", "two"):
+        write_photos(tmp_path / data)
+    shops = tuple(ViewSource("list", name, root=f"{name}/shop", file="labels.tsv") for name in ("one", "two"))
+    plan = replace(recipe(Sampler("class", 2)), data=shops, pool_px=0)
+    told: list[tuple[str, int, int]] = []
+    found = of_files(plan, tmp_path, lambda *line: told.append(line), threads=2)
+    assert found.labels.tolist() == np.repeat(np.arange(12), 2).tolist()
+    assert found.sources.tolist() == [0] * 12 + [1] * 12
+    assert found.read(23).shape == (40, 50, 3)
+    assert told[-1] == ("pictures looked at", 24, 24)
+    cut_short(tmp_path / "one" / "shop" / "c0.png", tmp_path / "two" / "shop" / "a1.png")
+    with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*c0\.png: .*a1\.png: "):
+        of_files(plan, tmp_path)
+    (tmp_path / "one" / "shop" / "d0.png").unlink()
+    with pytest.raises(DatasetError, match=r"no file d0\.png"):
+        of_files(plan, tmp_path)

@@ -240,7 +240,7 @@ def missing(tmp_path: Path) -> tuple[MetricRecipe, Path]:
         ),
         (lambda at: (photos(at, stop_layer=BackboneStopLayer("pool5")), at), "stop_layer: .* has no layer 'pool5'"),
         (missing, r"line 4: no file b1\.png"),
-        (broken, r"\.png is not a picture"),
+        (broken, r"12 bad picture\(s\): .*a0\.png: .*f1\.png: "),
     ],
 )
 def test_what_is_missing_is_told_early(
