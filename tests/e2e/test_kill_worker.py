@@ -87,11 +87,19 @@ def test_queued_jobs_outlive_their_worker(stack: Stack, service: Service) -> Non
         assert set(labels(done["result"])) == {f"pattern {seed}"}
 
 
-def test_accepted_jobs_outlive_redis(stack: Stack, service: Service) -> None:
-    jobs = [service.accepted(service.ask(encode(pattern(1, 1600)), "kill", options=OPTIONS)) for _ in range(8)]
-    pid = stack.processes["redis"].pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+def test_accepted_jobs_outlive_redis(stack: Stack, service: Service, ledger: JobLedger) -> None:
+    """One job is in the middle and eight wait when Redis is killed; the worker goes on while it is away."""
+    worker, server = stack.processes["worker"].pid, stack.processes["redis"].pid
+    assert worker is not None
+    assert server is not None
+    jobs = [stop_in_the_middle(stack, service, ledger)]
+    try:
+        jobs += [service.accepted(service.ask(encode(pattern(1, 1600)), "kill", options=OPTIONS)) for _ in range(8)]
+        assert not any(ledger.get(job["id"]).finished for job in jobs)
+        os.kill(server, signal.SIGKILL)
+    finally:
+        os.killpg(worker, signal.SIGCONT)
+    wait_for(lambda: stack.processes["redis"].pid not in {None, server})
     wait_for(lambda: service.http.get(service.base_url + "/readyz", timeout=10).status_code == 200)
     for job in jobs:
         assert service.finished(job)["status"] == "succeeded"
