@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import numpy as np
-import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
@@ -14,6 +13,7 @@ from models.official import centred
 from models.training.ahead import ahead
 from models.training.class_data import ClassPictures
 from models.training.export_program import square_input
+from models.training.served import as_served
 
 BATCH = 64
 Images = Sequence[NDArray[np.uint8]]
@@ -29,13 +29,11 @@ def examine(
     network: nn.Layer, exams: Mapping[str, ClassPictures], size_px: int, threads: int = 1
 ) -> dict[str, dict[str, float]]:
     """`top1` and `top5` of each exam, of pictures prepared as they are when served."""
-    network.eval()
     given = classifier_input(size_px)
+    served = as_served(network, given, sum(map(len, exams.values())), threads)
 
     def answer(images: Images) -> list[NDArray[np.float32]]:
-        with paddle.no_grad():
-            pixels = paddle.to_tensor(np.stack([_pixels(image, given) for image in images]))
-            return list(network(pixels).numpy())
+        return list(served(np.stack([_pixels(image, given) for image in images]))[0])
 
     return {name: grade(answer, pictures, threads) for name, pictures in exams.items()}
 

@@ -1,10 +1,8 @@
-"""A detector's exams: pictures never trained on, and which weights are kept by them."""
+"""A detector's exams: pictures never trained on, and what weights reach in them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from models.nets.picodet import PicoDet
 from models.training.checkpoint import Checkpoint, to_arrays
@@ -16,6 +14,7 @@ from models.training.detector_recipe import DetectorExam, DetectorRecipe
 from models.training.errors import TrainingError
 from models.training.readers.voc import read_voc
 from models.training.recipe import as_table
+from models.training.run import Examined, score_of
 
 
 def exam_pictures(exam: DetectorExam, recipe: DetectorRecipe, data: Path | None) -> Sequence[Picture]:
@@ -32,27 +31,18 @@ def exam_pictures(exam: DetectorExam, recipe: DetectorRecipe, data: Path | None)
     return list(open_photos(read_voc(root, exam.images)[1::2]))
 
 
-def keep_best(
+def examine(
     recipe: DetectorRecipe,
     judge: PicoDet,
     weights: Mapping[str, Any],
     exams: Mapping[str, Sequence[Picture]],
     step: int,
-    best: float,
-    path: Path,
-) -> tuple[dict[str, dict[str, float]], float]:
-    """Examine `weights` in the network `judge`; save them to `path` unless earlier ones were better than `best`.
-
-    Returns each exam's AP50 and AP50:95, and the best score so far: the mean AP50 of the recipe's `select_by`, or the
-    step where there are no exams.
-    """
+    threads: int = 1,
+) -> Examined:
+    """AP50 and AP50:95 of `weights` in the network `judge`, in each exam; the mean AP50 of `select_by` is the score."""
     judge.set_state_dict(dict(weights))
-    detect = detect_with(judge, recipe.deploy_px)
+    detect = detect_with(judge, recipe.deploy_px, sum(map(len, exams.values())), threads)
     results = {name: evaluate_detector(detect, pictures) for name, pictures in exams.items()}
-    names = recipe.select_by or tuple(results)
-    score = float(np.mean([results[name]["AP50"] for name in names])) if names else float(step)
-    if score >= best:
-        best = score
-        progress = {"step": step, "exams": results, "recipe": as_table(recipe)}
-        Checkpoint({"detector": to_arrays(dict(weights))}, progress).save(path)
-    return results, best
+    score = score_of({name: figures["AP50"] for name, figures in results.items()}, recipe.select_by, step)
+    progress = {"step": step, "exams": results, "recipe": as_table(recipe)}
+    return Examined(results, score, Checkpoint({"detector": to_arrays(dict(weights))}, progress))

@@ -14,10 +14,12 @@ from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.manifest import DetectionOutput, Head
 from models.nets.pdparams import ParameterError, load_pdparams
 from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
-from models.training.checkpoint import Checkpoint, to_tensors
+from models.training.checkpoint import fill
 from models.training.detection_metrics import Detections
 from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe
-from models.training.errors import TrainingError
+from models.training.export_program import square_input
+from models.training.optimizers import adamw, momentum
+from models.training.served import as_served
 
 # What a classifier has behind the body that a detector takes from it.
 TAIL = ("last_conv.", "fc.")
@@ -37,12 +39,8 @@ def build_detector(recipe: DetectorRecipe) -> PicoDet:
 
 
 def load_weights(network: PicoDet, path: Path) -> None:
-    """Put the weights of a run's `best.npz` into a network of the same sizes. Raises TrainingError for any other."""
-    stored = Checkpoint.load(path).groups.get("detector", {})
-    own = network.state_dict()
-    if {name: list(array.shape) for name, array in stored.items()} != {name: own[name].shape for name in own}:
-        raise TrainingError(f"{path} does not hold the weights of this network")
-    network.set_state_dict(to_tensors(stored))
+    """Put the weights of a run's `best.npz` into a network of the same sizes. Raises ArtifactError for any other."""
+    fill(network, path, "detector")
 
 
 def load_backbone(network: PicoDet, path: Path) -> None:
@@ -55,39 +53,28 @@ def load_backbone(network: PicoDet, path: Path) -> None:
 
 def make_optimizer(network: PicoDet, plan: DetectorOptimizer) -> paddle.optimizer.Optimizer:
     """AdamW, which decays neither biases nor batch norms; or SGD with momentum and L2 on all, as the official recipe."""
-    parameters = [parameter for parameter in network.parameters() if not parameter.stop_gradient]
-    clip = paddle.nn.ClipGradByGlobalNorm(plan.clip_norm) if plan.clip_norm else None
     if plan.kind == "momentum":
-        decay = paddle.regularizer.L2Decay(plan.weight_decay)
-        return paddle.optimizer.Momentum(
-            plan.learning_rate, plan.momentum, parameters=parameters, weight_decay=decay, grad_clip=clip
-        )
-    decayed = {parameter.name for parameter in parameters if len(parameter.shape) > 1}
-    return paddle.optimizer.AdamW(
-        plan.learning_rate,
-        parameters=parameters,
-        weight_decay=plan.weight_decay,
-        apply_decay_param_fun=decayed.__contains__,
-        grad_clip=clip,
-    )
+        return momentum(network, plan.learning_rate, plan.weight_decay, plan.clip_norm, plan.momentum)
+    return adamw(network, plan.learning_rate, plan.weight_decay, plan.clip_norm)
 
 
-def detect_with(detector: PicoDet, size_px: int) -> Callable[[NDArray[np.uint8]], Detections]:
-    """An eager detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first.
+def detect_with(
+    detector: PicoDet, size_px: int, pictures: int = 0, threads: int = 1
+) -> Callable[[NDArray[np.uint8]], Detections]:
+    """A detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first.
 
-    What comes after the network is the serving code's own.
+    What comes after the network is the serving code's own. Where it is told of many `pictures`, the network answers through
+    a program: see `as_served`.
     """
-    network = ServedPicoDet(detector)
     names = [f"{kind}{stride}" for stride in STRIDES for kind in ("scores", "distances")]
     heads = tuple(Head(f"scores{stride}", f"distances{stride}", stride) for stride in STRIDES)
     form = DetectionOutput(heads, len(detector.head.distribution_project.project) - 1)
+    given = square_input("image", size_px, "cubic")
+    answer = as_served(ServedPicoDet(detector), given, pictures, threads, batched=False)
 
     def detect(image: NDArray[np.uint8]) -> Detections:
-        with paddle.no_grad():
-            outputs = network(as_input(resize(image, size_px, size_px, "cubic")[None]))
-        boxes, scores = decode_heads(
-            {name: output.numpy() for name, output in zip(names, outputs, strict=True)}, form, size_px, size_px
-        )
+        pixels = normalize(resize(image, size_px, size_px, given.interpolation), given.mean, given.std)
+        boxes, scores = decode_heads(dict(zip(names, answer(pixels[None]), strict=True)), form, size_px, size_px)
         kept = suppress(boxes, scores, SUPPRESSION_IOU)[:KEPT]
         height, width = image.shape[:2]
         return boxes[kept] * np.array([width, height] * 2, np.float32) / np.float32(size_px), scores[kept]

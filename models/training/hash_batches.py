@@ -11,19 +11,22 @@ from models.training.batches import batches
 from models.training.class_draw import class_draw
 from models.training.hash_features import Features
 from models.training.hash_recipe import HashRecipe
+from models.training.processes import ALONE, Group
 from models.training.statistics import normalize
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # what the network takes, and labels
 
 
-def changed_pictures(recipe: HashRecipe, pool: Path, first: int) -> Generator[Batch, None, None]:
-    """Changed views, made by a process of their own."""
-    with closing(batches(recipe.pictures, pool, first, 0, 1)) as source:
+def changed_pictures(recipe: HashRecipe, pool: Path, first: int, group: Group = ALONE) -> Generator[Batch, None, None]:
+    """Changed views, made by a process of their own; in a group, this process's part of each batch."""
+    with closing(batches(recipe.pictures, pool, first, group.rank, group.size)) as source:
         for batch in source:
             yield normalize(batch.images), batch.labels
 
 
-def known_rows(recipe: HashRecipe, features: Features, first: int) -> Generator[Batch, None, None]:
+def known_rows(
+    recipe: HashRecipe, features: Features, first: int, group: Group = ALONE
+) -> Generator[Batch, None, None]:
     """Some rows of each of some classes; decided by (seed, step) alone, so a resumed run sees the same ones.
 
     Raises TrainingError where a stage's batch needs more classes than can be drawn.
@@ -35,4 +38,5 @@ def known_rows(recipe: HashRecipe, features: Features, first: int) -> Generator[
     for step in range(first, recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
         places = draw(rng, pictures.stage_at(step).batch // views, views)
-        yield features.rows[places], features.labels[places]
+        mine = places[group.slice_of(len(places))]
+        yield features.rows[mine], features.labels[mine]

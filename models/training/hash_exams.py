@@ -1,6 +1,6 @@
 """Exams of binary codes: the same queries and galleries as the embedders', by Hamming distance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +48,6 @@ def baselines(features: Features, bits: int) -> dict[str, dict[str, float]]:
         "itq": lambda exam: grade_codes(turn(exam.rows), exam)["recall@1"],
     }
     return {name: {exam.name: take(exam) for exam in features.exams} for name, take in takers.items()}
-
-
-def score_of(figures: dict[str, dict[str, float]], select_by: Sequence[str]) -> float:
-    """The mean recall@1 over the exams that select, or over all; -1 where none was taken."""
-    asked = [figures[name] for name in select_by if name in figures] or list(figures.values())
-    return float(np.mean([one["recall@1"] for one in asked])) if asked else -1.0
 
 
 def _sheet(exam: KnownExam) -> Sheet:

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import resolve
 from models.embedder import Embedder
 from models.training.augment import augment
 from models.training.checkpoint import Arrays, Checkpoint
-from models.training.exams import Sheet, set_exams
+from models.training.exams import Sheet
 from models.training.hash_recipe import HashRecipe
 from models.training.pool import Pool, on_grey
 from models.training.recipe import as_table
@@ -45,7 +44,9 @@ class Features:
 
 def known_features(
     recipe: HashRecipe,
+    base: Path,
     pool: Pool,
+    sheets: Sequence[Sheet],
     data: Path | None,
     file: Path,
     prepare: Callable[[str, int, int], None],
@@ -53,10 +54,11 @@ def known_features(
 ) -> Features:
     """Those in `file` if they are of this recipe's pictures and of this very base; else they are made, and kept there.
 
+    `base` is the embedder's folder, `sheets` are the recipe's exams, of which those on photos are of the folder `data`.
     Each view is embedded once as it is, on grey, and otherwise changed at random, as training would. Raises ArtifactError,
     EngineError, DatasetError.
     """
-    embed = Embedder(resolve(recipe.network.base), threads=threads)
+    embed = Embedder(base, threads=threads)
     made_from = _made_from(recipe, embed.digest, data)
     if file.exists() and (kept := Checkpoint.load(file)).progress.get("made_from") == made_from:
         return _unpacked(kept)
@@ -66,7 +68,6 @@ def known_features(
         parts.append(embed([_view(pool, recipe, at, size) for at in range(start, min(start + BATCH, total))]))
         prepare("embeddings", min(start + BATCH, total), total)
     which = np.arange(total) // changes
-    sheets = set_exams(recipe.pictures, data, recipe.deploy_px)
     views: Arrays = {"rows": np.concatenate(parts), "labels": pool.labels[which], "sources": pool.sources[which]}
     groups = {"views": views}
     for number, sheet in enumerate(sheets):

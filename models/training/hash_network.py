@@ -16,6 +16,7 @@ from models.manifest import EmbeddingOutput
 from models.training.hash_recipe import HashLoss, HashNetwork
 from models.training.itq import Rotation
 from models.training.losses.hashing import dch_loss, dshsd_loss, lcdsh_loss
+from models.training.processes import ALONE, Group
 from models.training.train_embedder import build_embedder
 
 
@@ -73,15 +74,18 @@ class FrozenProgram(nn.Layer):
 class Hasher(nn.Layer):
     """What is trained: codes, and for DSHSD the head FC over them. Inputs are pictures or a base's embeddings."""
 
-    def __init__(self, recipe: HashNetwork, loss: HashLoss, network: nn.Layer, classes: int) -> None:
+    def __init__(
+        self, recipe: HashNetwork, loss: HashLoss, network: nn.Layer, classes: int, group: Group = ALONE
+    ) -> None:
         super().__init__()
-        self.loss = loss
+        self.loss, self.group = loss, group
         self.network = network
         self.head = nn.Linear(recipe.bits, classes) if loss.kind == "dshsd" else None
 
     def losses(self, x: paddle.Tensor, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
-        """The weighted parts of the loss, by name."""
-        codes, table = self.network(x), self.loss
+        """The weighted parts of the loss, by name; in a group, of the pictures of all its processes."""
+        codes, table = self.group.gather(self.network(x)), self.loss
+        labels = self.group.gather(labels)
         if self.head is not None:
             parts = dshsd_loss(codes, self.head(codes), labels, table.alpha)
         elif table.kind == "lcdsh":
@@ -90,7 +94,7 @@ class Hasher(nn.Layer):
             parts = dch_loss(codes, labels, table.dch_gamma, table.dch_weight)
         parts = {name: table.weight * part for name, part in parts.items()}
         if table.keep:
-            parts["keep"] = table.keep * cosine_difference(codes, x)
+            parts["keep"] = table.keep * cosine_difference(codes, self.group.gather(x))
         return parts
 
 

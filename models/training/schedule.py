@@ -6,12 +6,12 @@ import paddle
 from paddle import nn
 
 
-def cosine_learning_rate(step: int, total_steps: int, peak: float, warmup_steps: int) -> float:
-    """Linear from 0 to `peak` over the warm-up, then half a cosine down to 1 % of it."""
+def cosine_learning_rate(step: int, total_steps: int, peak: float, warmup_steps: int, final: float = 0.0) -> float:
+    """Linear from 0 to `peak` over the warm-up, then half a cosine down to the share `final` of it."""
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return peak * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+    return peak * (final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
 
 
 class MovingAverage:

@@ -1,18 +1,16 @@
 """Train a classifier by its recipe: read it in one go, from the network to the last checkpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import paddle
 from paddle import nn
 
-from models.errors import ArtifactError
 from models.nets.named import build
 from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
 from models.training.ahead import ahead
-from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
+from models.training.checkpoint import Checkpoint, fill, to_arrays
 from models.training.class_batches import ClassBatches
 from models.training.class_data import gather
 from models.training.class_distill import Lesson
@@ -20,12 +18,11 @@ from models.training.class_exams import examine
 from models.training.classifier_recipe import ClassifierRecipe, ClassOptimizer
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.errors import TrainingError
-from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
+from models.training.loop import Progress
 from models.training.processes import Group
+from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.synchronised_norm import synchronise_norms
-
-SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 
 
 def train_classifier(
@@ -67,59 +64,36 @@ def train_classifier(
         start_from(network, init)
     average = MovingAverage(network, recipe.optimizer.ema_decay)
     parts_of_run = {"classifier": network, "lesson": lesson, "optimizer": optimizer, "average": average}
-    first, best = resume_run(out / "last.npz", recipe, parts_of_run)
-    last = min(steps, stop_after or steps)
-    log = RunLog(out, steps, first, report) if group.rank == 0 and first < last else None
-    with closing(ahead(make, range(first, last), threads)) as source, paddle.utils.unique_name.guard():
-        for step, batch in zip(range(first, last), source, strict=True):
+    run = Run(
+        out,
+        recipe,
+        parts_of_run,
+        group,
+        report,
+        steps=steps,
+        evaluate_every=examine_every,
+        stop_after=stop_after,
+    )
+
+    def examined(done: int) -> Examined:
+        judge.set_state_dict(average.values)
+        exams = examine(judge, pictures.exams, recipe.deploy_px, threads)
+        first = {name: figures["top1"] for name, figures in exams.items()}
+        progress = {"step": done, "exams": exams, "names": pictures.names}
+        kept = Checkpoint({"classifier": to_arrays(judge.state_dict())}, progress)
+        return Examined(exams, score_of(first, recipe.select_by, done), kept)
+
+    with closing(ahead(make, run.steps, threads)) as source, paddle.utils.unique_name.guard():
+        for step, batch in zip(run.steps, source, strict=True):
             paddle.seed((recipe.seed * group.size + group.rank) * steps + step)  # a resumed run drops out the same
             optimizer.set_lr(cosine_learning_rate(step, steps, recipe.optimizer.learning_rate, warmup))
             network.train()
             lesson.train()
-            parts = lesson(network, batch)
-            values = group.mean({name: float(part) for name, part in parts.items()})
-            require_finite(values, step)
-            sum(parts.values(), paddle.zeros([])).backward()
-            group.average_gradients(learners)
-            optimizer.step()
-            optimizer.clear_grad()
+            values = take_step(lesson(network, batch), step, learners, optimizer, group)
             average.update(network, step)
-            done = step + 1
-            examined = done % examine_every == 0 or done == last
-            if log is not None:
-                log.add(values, len(batch.labels) * group.size)
-                if examined or done % REPORT_EVERY == 0:
-                    require_numbers(network, done)
-                    speed, exams = log.speed(), None
-                    if examined:
-                        judge.set_state_dict(average.values)
-                        exams = examine(judge, pictures.exams, recipe.deploy_px, threads)
-                        best = keep_best(recipe, judge, exams, pictures.names, done, best, out / "best.npz")
-                    left = make.deal.pictures_before(last) - make.deal.pictures_before(done)
-                    log.tell(done, left, speed, exams)
-                if examined or done % SAVE_EVERY == 0:
-                    save_run(out / "last.npz", recipe, done, best, parts_of_run)
-            if examined:
-                group.wait(f"exam at {done}")
+            left = make.deal.pictures_before(run.last) - make.deal.pictures_before(step + 1)
+            run.after(step, values, len(batch.labels) * group.size, left, network, examined)
     return out / "best.npz"
-
-
-def keep_best(
-    recipe: ClassifierRecipe,
-    judge: nn.Layer,
-    exams: Mapping[str, Mapping[str, float]],
-    names: tuple[str, ...],
-    step: int,
-    best: float,
-    path: Path,
-) -> float:
-    """Save the examined weights if no earlier ones were better than `best`, by mean top-1; without exams, always."""
-    asked = [exams[name]["top1"] for name in recipe.select_by or exams]
-    score = float(np.mean(asked)) if asked else float(step)
-    if score < best:
-        return best
-    Checkpoint({"classifier": to_arrays(judge.state_dict())}, {"step": step, "exams": exams, "names": names}).save(path)
-    return score
 
 
 def make_optimizer(network: nn.Layer, table: ClassOptimizer) -> paddle.optimizer.Optimizer:
@@ -159,12 +133,4 @@ def start_from(network: nn.Layer, path: Path) -> None:
 
 def load_classifier(network: nn.Layer, path: Path) -> Checkpoint:
     """Put the weights of a run's `best.npz` into `network`; returns the checkpoint. Raises ArtifactError."""
-    stored = Checkpoint.load(path)
-    arrays, own = stored.groups.get("classifier", {}), network.state_dict()
-    if not arrays:
-        raise ArtifactError(f"{path} holds no classifier")
-    odd = sorted(set(arrays) ^ set(own)) or [name for name in own if list(own[name].shape) != list(arrays[name].shape)]
-    if odd:
-        raise ArtifactError(f"{path} holds another network than the recipe's; they differ in {odd[0]!r}")
-    network.set_state_dict(to_tensors(arrays))
-    return stored
+    return fill(network, path, "classifier")

@@ -12,7 +12,7 @@ from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.detection_data import BatchMaker, Pool, build_pool, load_pool, open_files
 from models.training.detection_losses import by_cell, detection_losses
 from models.training.detector_distillation import Answers, Teacher, distillation_losses, open_program_teacher
-from models.training.detector_exams import exam_pictures, keep_best
+from models.training.detector_exams import exam_pictures, examine
 from models.training.detector_network import (
     as_input,
     build_detector,
@@ -29,8 +29,9 @@ from models.training.detector_recipe import (
     learning_rate_at,
 )
 from models.training.errors import TrainingError
-from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
+from models.training.loop import Progress
 from models.training.processes import Group
+from models.training.run import Examined, Run, take_step
 from models.training.schedule import MovingAverage
 from models.training.synchronised_norm import synchronise_norms
 
@@ -71,81 +72,73 @@ def train_detector(
     """
     keep_freed_memory()
     group = Group.from_environment()
+    judge = build_detector(recipe)
+    # First what may be wrong with weights, teacher and exams: it is told before pictures are drawn.
+    begin(judge, recipe, data, init)
+    teacher = open_teacher(recipe, data, threads)
+    exams = {exam.name: exam_pictures(exam, recipe, data) for exam in recipe.exams} if group.rank == 0 else {}
     pool = open_pool(recipe, data, out, prepare, threads, group)
     recipe = recipe.in_steps(len(pool.sources))
     if any(stage.batch % group.size for stage in recipe.stages):
         raise TrainingError(f"each stage's batch must be a multiple of the {group.size} processes")
     make = BatchMaker(pool, tuple(source.share for source in recipe.data), recipe.seed, recipe.variation, threads)
-    exams = {exam.name: exam_pictures(exam, recipe, data) for exam in recipe.exams} if group.rank == 0 else {}
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by parameter name: the guard gives each run the same names, whatever ran before.
     with paddle.utils.unique_name.guard():
         network = build_detector(recipe)
         optimizer = make_optimizer(network, recipe.optimizer)
-    judge = build_detector(recipe)
     accelerate(network, threads)
     accelerate(judge, threads)
     synchronise_norms(network, group)
     begin(network, recipe, data, init)
     average = MovingAverage(network, recipe.optimizer.ema_decay)
+    teacher = taught_by_itself(judge, average) if recipe.distill.kind == "self" else teacher
     parts_of_run = {"network": network, "optimizer": optimizer, "average": average}
-    first, best = resume_run(out / "last.npz", recipe, parts_of_run)
-    teacher = open_teacher(recipe, data, judge, average, threads)
-    last = min(recipe.steps, stop_after or recipe.steps)
-    log = RunLog(out, recipe.steps, first, report) if group.rank == 0 else None
+    run = Run(
+        out,
+        recipe,
+        parts_of_run,
+        group,
+        report,
+        steps=recipe.steps,
+        evaluate_every=recipe.evaluate_every,
+        stop_after=stop_after,
+        report_every=REPORT_EVERY,
+        save_every=SAVE_EVERY,
+    )
+
+    def examined(done: int) -> Examined:
+        return examine(recipe, judge, average.values, exams, done, threads)
+
     with paddle.utils.unique_name.guard():
-        for step in range(first, last):
-            values = take_step(network, optimizer, recipe, make, step, group, teacher)
+        for step in run.steps:
+            optimizer.set_lr(learning_rate_at(step, recipe.steps, recipe.optimizer))
+            network.train()
+            parts = losses_of(network, recipe, make, step, group, teacher)
+            values = take_step(parts, step, network, optimizer, group)
             cycle = recipe.optimizer.ema_cycle_steps or recipe.steps
             average.update(network, step % cycle)
-            done = step + 1
-            examined = done % recipe.evaluate_every == 0 or done == last
-            if log is not None:
-                log.add(values, recipe.stage_at(step).batch)
-                if examined or done % REPORT_EVERY == 0:
-                    require_numbers(network, done)
-                    speed, results = log.speed(), None
-                    if examined:
-                        results, best = keep_best(recipe, judge, average.values, exams, done, best, out / "best.npz")
-                    left = sum(recipe.stage_at(later).batch for later in range(done, last))
-                    log.tell(done, left, speed, results)
-            if examined:
-                group.wait(f"exam at {done}")
-            if recipe.optimizer.ema_adopt and done % cycle == 0:
+            if recipe.optimizer.ema_adopt and (step + 1) % cycle == 0:
                 network.set_state_dict(average.values)
-            if log is not None and (done == last or done % SAVE_EVERY == 0):
-                save_run(out / "last.npz", recipe, done, best, parts_of_run)
+            left = sum(recipe.stage_at(later).batch for later in range(step + 1, run.last))
+            run.after(step, values, recipe.stage_at(step).batch, left, network, examined)
     return out / "best.npz"
 
 
-def take_step(
-    network: PicoDet,
-    optimizer: paddle.optimizer.Optimizer,
-    recipe: DetectorRecipe,
-    make: BatchMaker,
-    step: int,
-    group: Group,
-    teacher: Teacher | None,
-) -> dict[str, float]:
-    """One optimiser step on this process's share of the batch; returns the parts of its loss. Raises TrainingError."""
+def losses_of(
+    network: PicoDet, recipe: DetectorRecipe, make: BatchMaker, step: int, group: Group, teacher: Teacher | None
+) -> dict[str, paddle.Tensor]:
+    """The weighted parts of the loss at `step`, on this process's share of the batch."""
     stage = recipe.stage_at(step)
     size = stage.sizes_px[int(np.random.default_rng([recipe.seed, step, 1]).integers(len(stage.sizes_px)))]
     images, pictures = make(step, stage.batch, size, group.rank, group.size)
     boxes, certainty = [p.boxes for p in pictures], [p.certainty for p in pictures]
-    optimizer.set_lr(learning_rate_at(step, recipe.steps, recipe.optimizer))
-    network.train()
     levels = network(as_input(images))
     parts = detection_losses(levels, boxes, size, recipe.loss, certainty, group.mean)
     if teacher is not None and step >= recipe.distill.from_share * recipe.steps:
         logits, bins = by_cell(levels)
         parts |= distillation_losses(logits, bins, teacher(images), recipe.distill, group.mean)
-    values = group.mean({name: float(part) for name, part in parts.items()})
-    require_finite(values, step)
-    sum(parts.values(), paddle.zeros([])).backward()
-    group.average_gradients(network)
-    optimizer.step()
-    optimizer.clear_grad()
-    return values
+    return parts
 
 
 def open_pool(
@@ -176,15 +169,16 @@ def begin(network: PicoDet, recipe: DetectorRecipe, data: Path | None, init: Pat
         load_backbone(network, data / recipe.network.backbone)
 
 
-def open_teacher(
-    recipe: DetectorRecipe, data: Path | None, judge: PicoDet, average: MovingAverage, threads: int
-) -> Teacher | None:
-    """Whom the recipe's `[distill]` table names. Raises ArtifactError."""
-    if recipe.distill.kind == "teacher":
-        sizes = sorted({size for stage in recipe.stages for size in stage.sizes_px})
-        return open_program_teacher(recipe.distill, data, sizes, recipe.network.reg_max, threads)
-    if not recipe.distill.kind:
+def open_teacher(recipe: DetectorRecipe, data: Path | None, threads: int) -> Teacher | None:
+    """The program that the recipe's `[distill]` table names. Raises ArtifactError."""
+    if recipe.distill.kind != "teacher":
         return None
+    sizes = sorted({size for stage in recipe.stages for size in stage.sizes_px})
+    return open_program_teacher(recipe.distill, data, sizes, recipe.network.reg_max, threads)
+
+
+def taught_by_itself(judge: PicoDet, average: MovingAverage) -> Teacher:
+    """The answers of the averaged weights, in the network `judge`."""
 
     def teach(images: NDArray[np.uint8]) -> Answers:
         judge.set_state_dict(average.values)

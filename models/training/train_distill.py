@@ -14,19 +14,18 @@ from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.distill_recipe import DistillPlan
 from models.training.distill_teacher import open_teacher
 from models.training.errors import TrainingError
-from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
+from models.training.loop import Progress
 from models.training.losses.distillation import distance_loss, dml_loss, relation_logits
 from models.training.losses.weighted import Outputs
 from models.training.metric_batches import MetricBatches
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import MetricRecipe
 from models.training.processes import ALONE, Group
+from models.training.run import Examined, Run, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.statistics import normalize
 from models.training.synchronised_norm import synchronise_norms
-from models.training.train_metric import Sheets, gather, keep_best, make_optimizer, prepare_exams
-
-SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
+from models.training.train_metric import Sheets, examine_average, gather, make_optimizer, prepare_exams
 
 
 class Pair(nn.Layer):
@@ -105,6 +104,7 @@ def train_distill(
     logits = plan.recipe.compare == "logits"
     table = plan.recipe.teacher
     teach = None if table is None else open_teacher(table, data, logits=logits, threads=threads)
+    sheets = prepare_exams(recipe, data) if group.rank == 0 else Sheets()
     pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
     make = MetricBatches(recipe, pictures, group.rank, group.size)
     paddle.seed(recipe.seed)
@@ -116,13 +116,22 @@ def train_distill(
     synchronise_norms(pair, group)
     average = MovingAverage(pair.student.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"pair": pair, "optimizer": optimizer, "average": average}
-    first, best = resume_run(out / "last.npz", plan, parts_of_run)
-    last = min(recipe.steps, stop_after or recipe.steps)
-    leads = group.rank == 0 and first < last
-    sheets = prepare_exams(recipe, data) if leads else Sheets()
-    log = RunLog(out, recipe.steps, first, report) if leads else None
-    with closing(ahead(make, range(first, last), threads)) as source, paddle.utils.unique_name.guard():
-        for step, batch in zip(range(first, last), source, strict=True):
+    run = Run(
+        out,
+        plan,
+        parts_of_run,
+        group,
+        report,
+        steps=recipe.steps,
+        evaluate_every=recipe.evaluate_every,
+        stop_after=stop_after,
+    )
+
+    def examined(done: int) -> Examined:
+        return examine_average(recipe, average, judge, pool, sheets, done, threads)
+
+    with closing(ahead(make, run.steps, threads)) as source, paddle.utils.unique_name.guard():
+        for step, batch in zip(run.steps, source, strict=True):
             if dropped(plan):  # a resumed run drops the same as an uninterrupted one
                 paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)
             optimizer.set_lr(
@@ -134,27 +143,10 @@ def train_distill(
                 parts = pair.mutual(x, labels, step)
             else:
                 parts = pair.taught(x, labels, paddle.to_tensor(_finite(teach(batch.images))))
-            values = group.mean({name: float(part) for name, part in parts.items()})
-            require_finite(values, step)
-            sum(parts.values(), paddle.zeros([])).backward()
-            group.average_gradients(pair)
-            optimizer.step()
-            optimizer.clear_grad()
+            values = take_step(parts, step, pair, optimizer, group)
             average.update(pair.student.embedder, step)
-            done = step + 1
-            examined = done % recipe.evaluate_every == 0 or done == last
-            if log is not None:
-                log.add(values, len(batch.labels) * group.size)
-                if examined or done % REPORT_EVERY == 0:
-                    require_numbers(pair, done)
-                    speed, exams = log.speed(), None
-                    if examined:
-                        exams, best = keep_best(recipe, average, judge, pool, sheets, done, best, out / "best.npz")
-                    log.tell(done, recipe.pictures_before(last) - recipe.pictures_before(done), speed, exams)
-                if examined or done % SAVE_EVERY == 0:
-                    save_run(out / "last.npz", plan, done, best, parts_of_run)
-            if examined:
-                group.wait(f"exam at {done}")
+            left = recipe.pictures_before(run.last) - recipe.pictures_before(step + 1)
+            run.after(step, values, len(batch.labels) * group.size, left, pair, examined)
     return out / "best.npz"
 
 

@@ -1,6 +1,6 @@
 """Train an embedder by its recipe: read it in one go, from the network to the last checkpoint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,23 +10,24 @@ import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.errors import ArtifactError
 from models.nets.embedding import EmbedderV1, EmbedderV2
 from models.training.batches import Batch, batches
-from models.training.checkpoint import Checkpoint, to_arrays, to_tensors
+from models.training.checkpoint import Checkpoint, fill, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
-from models.training.exams import Sheet, examine, set_exams
-from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
+from models.training.exams import examine, set_exams
+from models.training.export_program import square_input
+from models.training.loop import Progress
 from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
-from models.training.pool import Pool, build_pool, load_pool
+from models.training.optimizers import adamw
+from models.training.pool import build_pool, load_pool
 from models.training.processes import ALONE, Group
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe
+from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
+from models.training.served import as_served
 from models.training.statistics import normalize, settle_statistics
 from models.training.synchronised_norm import synchronise_norms
 from models.training.whitening import whiten
-
-SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 
 
 def build_embedder(network: EmbedderNetwork) -> nn.Layer:
@@ -104,6 +105,11 @@ def train_embedder(
     keep_freed_memory()
     group = Group.from_environment()
     out.mkdir(parents=True, exist_ok=True)
+    # First what may be wrong with weights and exams: it is told before pictures are drawn.
+    judge = build_embedder(recipe.network)
+    if init is not None:
+        load_weights(judge, init)
+    sheets = set_exams(recipe, data, recipe.deploy_px) if group.rank == 0 else []
     if group.rank == 0:
         build_pool(recipe, data, out / "pool", prepare, processes=threads)
     group.wait("pool")
@@ -114,113 +120,69 @@ def train_embedder(
         student = Student(recipe, pool.classes, pool.vectors.shape[1])
         optimizer = make_optimizer(student, recipe)
     accelerate(student, threads)
+    accelerate(judge, threads)
     synchronise_norms(student, group)
     if init is not None:
         load_weights(student.embedder, init)
     average = MovingAverage(student.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"student": student, "optimizer": optimizer, "average": average}
-    first, best = resume_run(out / "last.npz", recipe, parts_of_run)
-    judge = build_embedder(recipe.network)
-    accelerate(judge, threads)
-    sheets = set_exams(recipe, data, recipe.deploy_px) if group.rank == 0 else []
-    last = min(recipe.steps, stop_after or recipe.steps)
-    if group.rank == 0 and first >= recipe.steps:  # a finished run is examined once more, with today's code
-        keep_best(recipe, average, judge, pool, sheets, first, -1.0, out / "best.npz")
-    log = RunLog(out, recipe.steps, first, report) if group.rank == 0 else None
-    source = batches(recipe, out / "pool", first, group.rank, group.size)
+    run = Run(
+        out,
+        recipe,
+        parts_of_run,
+        group,
+        report,
+        steps=recipe.steps,
+        evaluate_every=recipe.evaluate_every,
+        stop_after=stop_after,
+    )
+
+    def examined(done: int) -> Examined:
+        judge.set_state_dict(average.values)
+        settle_statistics(judge, pool, recipe.deploy_px, recipe.seed)
+        if recipe.network.whitened:
+            whiten(judge, pool, recipe.deploy_px, recipe.seed)
+        pictures = sum(len(sheet.images) for sheet in sheets)
+        exams = examine(embed_with(judge, recipe.deploy_px, pictures, threads), sheets)
+        kept = Checkpoint({"embedder": to_arrays(judge.state_dict())}, {"step": done, "exams": exams})
+        return Examined(exams, score_of(exams, recipe.select_by, done), kept)
+
+    if group.rank == 0 and run.first >= recipe.steps:  # a finished run is examined once more, with today's code
+        examined(run.first).kept.save(out / "best.npz")
+    source = batches(recipe, out / "pool", run.first, group.rank, group.size)
     with closing(source), paddle.utils.unique_name.guard():
-        for step, batch in zip(range(first, last), source, strict=False):
+        for step, batch in zip(run.steps, source, strict=False):
             if recipe.network.dropout:  # a resumed run drops the same as an uninterrupted one
                 paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)
+            table = recipe.optimizer
             optimizer.set_lr(
-                cosine_learning_rate(step, recipe.steps, recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps)
+                cosine_learning_rate(step, recipe.steps, table.learning_rate, table.warmup_steps, final=0.01)
             )
             student.train()
-            parts = losses_of(student, recipe, batch, step, group)
-            values = group.mean({name: float(part) for name, part in parts.items()})
-            require_finite(values, step)
-            total = sum(parts.values(), paddle.zeros([]))
-            total.backward()
-            group.average_gradients(student)
-            optimizer.step()
-            optimizer.clear_grad()
+            values = take_step(losses_of(student, recipe, batch, step, group), step, student, optimizer, group)
             average.update(student.embedder, step)
-            done = step + 1
-            examined = done % recipe.evaluate_every == 0 or done == last
-            if log is None:
-                if examined:
-                    group.wait(f"exam at {done}")
-                continue
-            log.add(values, len(batch.labels) * group.size)
-            if examined or done % REPORT_EVERY == 0:
-                require_numbers(student, done)
-                speed, exams = log.speed(), None
-                if examined:
-                    exams, best = keep_best(recipe, average, judge, pool, sheets, done, best, out / "best.npz")
-                left = sum(recipe.stage_at(later).batch for later in range(done, last))
-                log.tell(done, left, speed, exams)
-            if examined:
-                group.wait(f"exam at {done}")
-            if examined or done % SAVE_EVERY == 0:
-                save_run(out / "last.npz", recipe, done, best, parts_of_run)
+            left = sum(recipe.stage_at(later).batch for later in range(step + 1, run.last))
+            run.after(step, values, len(batch.labels) * group.size, left, student, examined)
     return out / "best.npz"
-
-
-def keep_best(
-    recipe: EmbedderRecipe,
-    average: MovingAverage,
-    judge: nn.Layer,
-    pool: Pool,
-    sheets: Sequence[Sheet],
-    step: int,
-    best: float,
-    path: Path,
-) -> tuple[dict[str, float], float]:
-    """Examine the averaged weights, with settled statistics; save them if no earlier ones were better than `best`."""
-    judge.set_state_dict(average.values)
-    settle_statistics(judge, pool, recipe.deploy_px, recipe.seed)
-    if recipe.network.whitened:
-        whiten(judge, pool, recipe.deploy_px, recipe.seed)
-    exams = examine(embed_with(judge), sheets)
-    asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
-    score = float(np.mean(asked)) if asked else float(step)
-    if score >= best:
-        best = score
-        Checkpoint({"embedder": to_arrays(judge.state_dict())}, {"step": step, "exams": exams}).save(path)
-    return exams, best
 
 
 def load_weights(embedder: nn.Layer, path: Path) -> int:
     """Put the weights of a run's `best.npz` into `embedder`; returns the step they are of. Raises ArtifactError."""
-    stored = Checkpoint.load(path)
-    if "embedder" not in stored.groups:
-        raise ArtifactError(f"{path} holds no embedder")
-    arrays, own = stored.groups["embedder"], embedder.state_dict()
-    odd = sorted(set(arrays) ^ set(own)) or [name for name in own if list(own[name].shape) != list(arrays[name].shape)]
-    if odd:
-        raise ArtifactError(f"{path} holds another network than the recipe's; they differ in {odd[0]!r}")
-    embedder.set_state_dict(to_tensors(arrays))
-    return int(stored.progress["step"])
+    return int(fill(embedder, path, "embedder").progress["step"])
 
 
 def make_optimizer(student: Student, recipe: EmbedderRecipe) -> paddle.optimizer.Optimizer:
-    """AdamW; biases and batch norms are not decayed."""
-    decayed = {parameter.name for parameter in student.parameters() if len(parameter.shape) > 1}
-    return paddle.optimizer.AdamW(
-        recipe.optimizer.learning_rate,
-        parameters=[parameter for parameter in student.parameters() if not parameter.stop_gradient],
-        weight_decay=recipe.optimizer.weight_decay,
-        apply_decay_param_fun=decayed.__contains__,
-        grad_clip=nn.ClipGradByGlobalNorm(recipe.optimizer.clip_norm),
-    )
+    """The recipe's AdamW over all that the student learns."""
+    table = recipe.optimizer
+    return adamw(student, table.learning_rate, table.weight_decay, table.clip_norm)
 
 
-def embed_with(network: nn.Layer) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """An eager network as a plain function over RGB pictures, in evaluation mode."""
-    network.eval()
+def embed_with(
+    network: nn.Layer, size_px: int = 0, pictures: int = 0, threads: int = 1
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """A network as a plain function over RGB pictures, in evaluation mode.
 
-    def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with paddle.no_grad():
-            return np.asarray(network(paddle.to_tensor(normalize(images))).numpy(), np.float32)
-
-    return embed
+    Where it is told of many `pictures` of `size_px`, it answers through a program: see `as_served`.
+    """
+    answer = as_served(network, square_input("x", size_px), pictures, threads)
+    return lambda images: answer(normalize(images))[0]

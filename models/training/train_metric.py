@@ -5,7 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import paddle
 from paddle import nn
 
@@ -15,19 +14,20 @@ from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.errors import TrainingError
 from models.training.exams import Embed, Sheet, examine, set_exams
-from models.training.loop import Progress, RunLog, require_finite, require_numbers, resume_run, save_run
+from models.training.loop import Progress
 from models.training.metric_batches import MetricBatches, Pictures, of_files, of_pool
 from models.training.metric_exams import PhotoSheet, examine_photos, photo_sheets
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import MetricOptimizer, MetricRecipe
+from models.training.optimizers import adamw, momentum
 from models.training.pool import Pool, build_pool, load_pool
 from models.training.processes import Group
+from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.statistics import normalize, settle_statistics
 from models.training.synchronised_norm import synchronise_norms
 from models.training.train_embedder import embed_with, load_weights
 
-SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 SHITU_ONLY = ("last_conv.", "stages.3.0.dw_conv_list.2.")  # another width and a bias; the branch that stride 1 adds
 
 
@@ -37,6 +37,11 @@ class Sheets:
 
     held: tuple[Sheet, ...] = ()
     read: tuple[PhotoSheet, ...] = ()
+
+    @property
+    def pictures(self) -> int:
+        """How many there are in all exams."""
+        return sum(len(sheet.images) for sheet in self.held) + sum(len(sheet.photos) for sheet in self.read)
 
     def take(self, embed: Embed, size_px: int) -> dict[str, float]:
         """recall@1 of each exam, by name."""
@@ -64,8 +69,10 @@ def train_metric(
     group = Group.from_environment()
     out.mkdir(parents=True, exist_ok=True)
     paddle.seed(recipe.seed)
-    # First what may be wrong with the recipe: a stop layer that is not there, an exam's list.
+    # First what may be wrong: a stop layer that is not there, weights of another network, an exam's list.
     judge = MetricEmbedder(recipe)
+    if init is not None:
+        start_from(judge, init)
     sheets = prepare_exams(recipe, data) if group.rank == 0 else Sheets()
     pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
     make = MetricBatches(recipe, pictures, group.rank, group.size)
@@ -81,11 +88,22 @@ def train_metric(
         start_from(learner.embedder, init)
     average = MovingAverage(learner.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"learner": learner, "optimizer": optimizer, "average": average}
-    first, best = resume_run(out / "last.npz", recipe, parts_of_run)
-    last = min(recipe.steps, stop_after or recipe.steps)
-    log = RunLog(out, recipe.steps, first, report) if group.rank == 0 and first < last else None
-    with closing(ahead(make, range(first, last), threads)) as source, paddle.utils.unique_name.guard():
-        for step, batch in zip(range(first, last), source, strict=True):
+    run = Run(
+        out,
+        recipe,
+        parts_of_run,
+        group,
+        report,
+        steps=recipe.steps,
+        evaluate_every=recipe.evaluate_every,
+        stop_after=stop_after,
+    )
+
+    def examined(done: int) -> Examined:
+        return examine_average(recipe, average, judge, pool, sheets, done, threads)
+
+    with closing(ahead(make, run.steps, threads)) as source, paddle.utils.unique_name.guard():
+        for step, batch in zip(run.steps, source, strict=True):
             if recipe.backbone.dropout:  # a resumed run drops the same as an uninterrupted one
                 paddle.seed((recipe.seed * group.size + group.rank) * recipe.steps + step)
             optimizer.set_lr(
@@ -93,27 +111,10 @@ def train_metric(
             )
             learner.train()
             parts = learner(paddle.to_tensor(normalize(batch.images)), paddle.to_tensor(batch.labels), step)
-            values = group.mean({name: float(part) for name, part in parts.items()})
-            require_finite(values, step)
-            sum(parts.values(), paddle.zeros([])).backward()
-            group.average_gradients(learner)
-            optimizer.step()
-            optimizer.clear_grad()
+            values = take_step(parts, step, learner, optimizer, group)
             average.update(learner.embedder, step)
-            done = step + 1
-            examined = done % recipe.evaluate_every == 0 or done == last
-            if log is not None:
-                log.add(values, len(batch.labels) * group.size)
-                if examined or done % REPORT_EVERY == 0:
-                    require_numbers(learner, done)
-                    speed, exams = log.speed(), None
-                    if examined:
-                        exams, best = keep_best(recipe, average, judge, pool, sheets, done, best, out / "best.npz")
-                    log.tell(done, recipe.pictures_before(last) - recipe.pictures_before(done), speed, exams)
-                if examined or done % SAVE_EVERY == 0:
-                    save_run(out / "last.npz", recipe, done, best, parts_of_run)
-            if examined:
-                group.wait(f"exam at {done}")
+            left = recipe.pictures_before(run.last) - recipe.pictures_before(step + 1)
+            run.after(step, values, len(batch.labels) * group.size, left, learner, examined)
     return out / "best.npz"
 
 
@@ -143,46 +144,29 @@ def prepare_exams(recipe: MetricRecipe, data: Path | None) -> Sheets:
     return Sheets(tuple(held), tuple(photo_sheets(read, data)))
 
 
-def keep_best(
+def examine_average(
     recipe: MetricRecipe,
     average: MovingAverage,
     judge: nn.Layer,
     pool: Pool | None,
     sheets: Sheets,
-    step: int,
-    best: float,
-    path: Path,
-) -> tuple[dict[str, float], float]:
-    """Examine the averaged weights; save them if no earlier ones were better than `best`. Without exams the last are kept."""
+    done: int,
+    threads: int,
+) -> Examined:
+    """The exams of the averaged weights after `done` steps, in the network `judge`."""
     judge.set_state_dict(average.values)
     if recipe.settle_pictures and pool is not None:
         settle_statistics(judge, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)
-    exams = sheets.take(embed_with(judge), recipe.deploy_px)
-    asked = [exams[name] for name in recipe.select_by if name in exams] or list(exams.values())
-    score = float(np.mean(asked)) if asked else float(step)
-    if score >= best:
-        best = score
-        Checkpoint({"embedder": to_arrays(judge.state_dict())}, {"step": step, "exams": exams}).save(path)
-    return exams, best
+    embed = embed_with(judge, recipe.deploy_px, sheets.pictures, threads)
+    exams = sheets.take(embed, recipe.deploy_px)
+    kept = Checkpoint({"embedder": to_arrays(judge.state_dict())}, {"step": done, "exams": exams})
+    return Examined(exams, score_of(exams, recipe.select_by, done), kept)
 
 
-def make_optimizer(learner: Learner, table: MetricOptimizer) -> paddle.optimizer.Optimizer:
+def make_optimizer(learner: nn.Layer, table: MetricOptimizer) -> paddle.optimizer.Optimizer:
     """Momentum with L2 over all parameters, as PaddleClas has it, or AdamW that spares biases and batch norms."""
-    clip = nn.ClipGradByGlobalNorm(table.clip_norm) if table.clip_norm else None
-    learning = [parameter for parameter in learner.parameters() if not parameter.stop_gradient]
-    if table.kind == "momentum":
-        decay = paddle.regularizer.L2Decay(table.weight_decay)
-        return paddle.optimizer.Momentum(
-            table.learning_rate, 0.9, parameters=learning, weight_decay=decay, grad_clip=clip
-        )
-    decayed = {parameter.name for parameter in learning if len(parameter.shape) > 1}
-    return paddle.optimizer.AdamW(
-        table.learning_rate,
-        parameters=learning,
-        weight_decay=table.weight_decay,
-        apply_decay_param_fun=decayed.__contains__,
-        grad_clip=clip,
-    )
+    make = momentum if table.kind == "momentum" else adamw
+    return make(learner, table.learning_rate, table.weight_decay, table.clip_norm)
 
 
 def start_from(embedder: MetricEmbedder, path: Path) -> None:

@@ -12,14 +12,15 @@ from models.training.schedule import MovingAverage, cosine_learning_rate
 
 
 def test_the_rate_warms_up_in_equal_steps_and_then_follows_half_a_cosine() -> None:
-    rates = [cosine_learning_rate(step, 100, 0.5, 10) for step in range(100)]
+    rates = [cosine_learning_rate(step, 100, 0.5, 10, final=0.01) for step in range(100)]
     np.testing.assert_allclose(rates[:10], [0.05 * (step + 1) for step in range(10)])
     for step in range(10, 100):
         assert rates[step] == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi * (step - 10) / 90)) / 2))
     assert rates[10] == max(rates) == 0.5
     assert all(later < earlier for earlier, later in pairwise(rates[10:]))
-    assert cosine_learning_rate(100, 100, 0.5, 10) == pytest.approx(0.005)
-    assert cosine_learning_rate(500, 100, 0.5, 10) == pytest.approx(0.005)
+    assert cosine_learning_rate(100, 100, 0.5, 10, final=0.01) == pytest.approx(0.005)
+    assert cosine_learning_rate(500, 100, 0.5, 10, final=0.01) == pytest.approx(0.005)
+    assert cosine_learning_rate(100, 100, 0.5, 10) == pytest.approx(0.0)
 
 
 def test_a_run_may_be_without_warm_up_or_all_warm_up() -> None:

@@ -160,7 +160,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
     weights = "head.head_cls0.weight"
     np.testing.assert_allclose(one[weights], other[weights], atol=1e-7)
     wider = replace(QUICK, network=replace(QUICK.network, neck_channels=24))
-    with pytest.raises(TrainingError, match=r"best\.npz"):
+    with pytest.raises(ArtifactError, match=r"best\.npz holds another network"):
         train_detector(wider, None, tmp_path / "third", lambda _: None, lambda *_: None, init=best)
 
 

@@ -11,10 +11,11 @@ from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.training.checkpoint import Checkpoint
 from models.training.errors import TrainingError
+from models.training.exams import set_exams
 from models.training.export_hash import export_hash
 from models.training.export_program import Origin
 from models.training.hash_exams import baselines, examine_hash
-from models.training.hash_features import known_features
+from models.training.hash_features import Features, known_features
 from models.training.hash_recipe import HashLoss, HashRecipe
 from models.training.loop import Progress
 from models.training.pool import load_pool
@@ -128,16 +129,20 @@ def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
     tiny_artifact: Path, pool: Path, tmp_path: Path
 ) -> None:
     recipe, views, file = replace(projection_of(tiny_artifact), exams=SHORT.exams), load_pool(pool), tmp_path / "f.npz"
-    told: list[str] = []
-    first = known_features(recipe, views, None, file, lambda what, *_: told.append(what), 1)
+    sheets, told = set_exams(recipe.pictures, None, recipe.deploy_px), list[str]()
+
+    def known(recipe: HashRecipe) -> Features:
+        return known_features(recipe, tiny_artifact, views, sheets, None, file, lambda what, *_: told.append(what), 1)
+
+    first = known(recipe)
     assert first.rows.shape == (2 * len(views.views), 64)
     assert set(told) == {"embeddings", "exams"}
     told.clear()
-    again = known_features(recipe, views, None, file, lambda what, *_: told.append(what), 1)
+    again = known(recipe)
     assert not told
     np.testing.assert_array_equal(first.rows, again.rows)
     np.testing.assert_array_equal(first.exams[0].rows, again.exams[0].rows)
-    known_features(replace(recipe, seed=2), views, None, file, lambda what, *_: told.append(what), 1)
+    known(replace(recipe, seed=2))
     assert told
     beside = baselines(first, 32)
     assert set(beside) == {"embeddings", "signs", "itq"}
