@@ -1,5 +1,8 @@
 """DeepHash on drawn products: each loss ends better than it began, goes on after a stop, and is exported for both engines."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from models.training.loop import Progress
 from models.training.pool import load_pool
 from models.training.recipe import RecipeError, Stage, load_recipe
 from models.training.train_hash import train_hash
+from tests.models.training import several_hash
 
 TINY = load_recipe("hash-tiny", HashRecipe)
 SHORT = replace(TINY, stages=(Stage(8, 32, 16),), evaluate_every=4, exams=(replace(TINY.exams[0], products=4),))
@@ -173,3 +177,29 @@ def test_a_wrong_base_is_told(pool: Path, folder: Path, tmp_path: Path) -> None:
 
 def test_bundled_recipes_read() -> None:
     assert load_recipe("hash-small", HashRecipe).network.base == "shitu-embedder"
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(
+    tiny_artifact: Path, pool: Path, tmp_path: Path
+) -> None:
+    alone, together = (folder_with(pool, tmp_path / name) for name in ("alone", "together"))
+    several_hash.train(tiny_artifact, alone)
+    root = Path(__file__).resolve().parents[3]
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
+    told = subprocess.run(
+        [*launch, "--log_dir", str(tmp_path / "logs"), several_hash.__file__, str(tiny_artifact), str(together)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    one, two = (Checkpoint.load(out / "last.npz").groups["hasher"] for out in (alone, together))
+    assert one.keys() == two.keys() != set()
+    for name, array in one.items():
+        np.testing.assert_allclose(two[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+    logs = [(out / "curve.jsonl").read_text(encoding="utf-8").splitlines() for out in (alone, together)]
+    assert len(logs[0]) == len(logs[1]) == 1  # only the first process writes
