@@ -110,7 +110,7 @@ KINDS = (
 
 @click.group()
 def train() -> None:
-    """Train an embedder or a detector by a recipe (a bundled name or a TOML file); call again to go on."""
+    """Train a network by a recipe (a bundled name or a TOML file); call again to go on."""
 
 
 def _init(about: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
