@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.training.assign import Assignment, Cells, assign, boxes_of, cells_of, expected_distances, inside
 from models.training.atss import assign_atss
+from models.training.bounds import Count, NotNegative, Positive
 from models.training.recipe import RecipeError
 
 Array = NDArray[np.float32]
@@ -24,15 +25,15 @@ Average = Callable[[Mapping[str, float]], dict[str, float]]  # the mean of each 
 class DetectionLoss:
     """Weights of the parts, and the assigner's constants; the defaults are the official detector's."""
 
-    varifocal_weight: float = 1.0
-    distribution_weight: float = 0.25
-    giou_weight: float = 2.0
+    varifocal_weight: NotNegative = 1.0
+    distribution_weight: NotNegative = 0.25
+    giou_weight: NotNegative = 2.0
     assigner: str = "simota"  # or "atss"
-    candidates: int = 10  # simota: of all levels together
-    assign_iou_weight: float = 6.0
-    centre_radius: float = 2.5
-    atss_candidates: int = 9  # of each level
-    atss_anchor: float = 8.0  # an anchor's side, in strides
+    candidates: Count = 10  # simota: of all levels together
+    assign_iou_weight: NotNegative = 6.0
+    centre_radius: NotNegative = 2.5
+    atss_candidates: Count = 9  # of each level
+    atss_anchor: Positive = 8.0  # an anchor's side, in strides
 
     def __post_init__(self) -> None:
         if self.assigner not in ("simota", "atss"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.training.bounds import NotNegative, Share, Whole
 from models.training.cutouts import cut_out
 from models.training.designs import design_product
 from models.training.detection_views import Picture
@@ -40,11 +41,11 @@ class PictureSource:
 
     kind: str
     name: str
-    share: float = 1.0  # of a batch, relative to the other sources
+    share: NotNegative = 1.0  # of a batch, relative to the other sources
     # rendered and cutouts: how many scenes
-    count: int = 0
-    first_seed: int = 0
-    bare: float = 0.0  # rendered: share of the scenes that hold clutter and no product
+    count: Whole = 0
+    first_seed: Whole = 0
+    bare: Share = 0.0  # rendered: share of the scenes that hold clutter and no product
     # voc: annotations/*.xml in it, beside the folder `images`; else: the folder that `file` is in
     root: str = ""
     file: str = ""  # cutouts and photos: a list of `path<delimiter>label`; coco: the annotations' JSON
@@ -54,11 +55,13 @@ class PictureSource:
     teacher: str = (
         ""  # photos: below the data folder, a raw PicoDet of COCO, or a detector artifact or official archive
     )
-    largest: float = 1.0  # photos: one with a box above this share of it is passed over
+    largest: Share = 1.0  # photos: one with a box above this share of it is passed over
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise RecipeError(f"'kind' must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        if self.kind in DRAWN and self.count < 1:
+            raise RecipeError(f"the kind {self.kind!r} needs a 'count'")
 
 
 def source_pictures(

@@ -1,10 +1,14 @@
 """Random views of pictures with boxes: stretched, put together, zoomed, mirrored and re-lit, their boxes moved along."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from models.training.bounds import Positive, Share, Within
+from models.training.recipe import RecipeError
 
 Array = NDArray[np.float32]
 VISIBLE = 0.35  # a box cropped below this share of its area is no object any more
@@ -34,15 +38,19 @@ class Picture:
 class Variation:
     """How far a training picture may be changed."""
 
-    zoom: tuple[float, float] = (0.6, 1.7)
-    aspect: float = 1.3
-    flip: float = 0.5
-    mosaic: float = 0.3
-    close_up: float = 0.0  # share of the pictures zoomed onto one of their objects
-    gain: float = 0.3
-    grey: float = 0.05
-    blur: float = 0.15
-    noise: float = 0.2
+    zoom: tuple[Positive, Positive] = (0.6, 1.7)
+    aspect: Annotated[float, Within(1)] = 1.3
+    flip: Share = 0.5
+    mosaic: Share = 0.3
+    close_up: Share = 0.0  # share of the pictures zoomed onto one of their objects
+    gain: Share = 0.3
+    grey: Share = 0.05
+    blur: Share = 0.15
+    noise: Share = 0.2
+
+    def __post_init__(self) -> None:
+        if self.zoom[0] > self.zoom[1]:
+            raise RecipeError(f"'zoom' must have the lower number first, not {list(self.zoom)}")
 
 
 def to_square(picture: Picture, size_px: int) -> Picture:

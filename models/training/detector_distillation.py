@@ -21,6 +21,7 @@ from models.errors import ArtifactError
 from models.image import normalize
 from models.manifest import DetectionOutput
 from models.nets.picodet import STRIDES
+from models.training.bounds import NotNegative, Positive, Share
 from models.training.detection_losses import Average
 from models.training.recipe import RecipeError
 
@@ -34,10 +35,10 @@ class Distillation:
 
     kind: str = ""  # "teacher": a frozen one; "self": the moving average of its own weights; "": nobody
     teacher: str = ""  # a detector artifact or official archive, below the data folder or by name
-    score_weight: float = 0.25
-    distribution_weight: float = 0.05
-    temperature: float = 10.0
-    from_share: float = 0.0  # of all steps, after which it begins: an average is worth imitating only later
+    score_weight: NotNegative = 0.25
+    distribution_weight: NotNegative = 0.05
+    temperature: Positive = 10.0
+    from_share: Share = 0.0  # of all steps, after which it begins: an average is worth imitating only later
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

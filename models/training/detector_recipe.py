@@ -2,14 +2,18 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from models.nets.picodet import ACTIVATIONS
+from models.training.bounds import Count, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
 from models.training.detection_losses import DetectionLoss
 from models.training.detection_sources import DRAWN, PictureSource
 from models.training.detection_views import Variation
 from models.training.detector_distillation import Distillation
 from models.training.recipe import RecipeError
 
+# The grids of strides 8, 16 and 32 must fit on each other.
+InputPx = Annotated[int, Within(64, multiple=32)]
 EXAMS = ("rendered", "voc", "coco", "photos")
 
 
@@ -17,33 +21,35 @@ EXAMS = ("rendered", "voc", "coco", "photos")
 class DetectorNetwork:
     """PicoDet's sizes; see models.nets.picodet.PicoDet."""
 
-    scale: float = 0.75
-    neck_channels: int = 96
-    neck_kernel: int = 3
-    head_convs: int = 2
-    reg_max: int = 7
+    scale: Positive = 0.75
+    neck_channels: Annotated[int, Within(2)] = 96
+    neck_kernel: Count = 3
+    head_convs: Whole = 2
+    reg_max: Count = 7
     act: str = "hard_swish"
     backbone: str = ""  # official PP-LCNet weights of the same scale (.pdparams), below the data folder, to begin with
 
     def __post_init__(self) -> None:
         if self.act not in ACTIVATIONS:
             raise RecipeError(f"'act' must be one of {', '.join(ACTIVATIONS)}, not {self.act!r}")
+        if not self.neck_kernel % 2:
+            raise RecipeError(f"'neck_kernel' must be odd, not {self.neck_kernel}")
 
 
 @dataclass(frozen=True)
 class DetectorStage:
     """A stretch of training, in steps or in epochs; each step takes one of the input sizes at random."""
 
-    steps: int = 0
-    sizes_px: tuple[int, ...] = ()  # multiples of 32
-    batch: int = 16
-    epochs: float = 0.0
+    steps: Whole = 0
+    sizes_px: tuple[InputPx, ...] = ()  # multiples of 32
+    batch: Count = 16
+    epochs: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         if (self.steps > 0) == (self.epochs > 0):
             raise RecipeError("a stage has either 'steps' or 'epochs'")
-        if not self.sizes_px or any(size < 64 or size % 32 for size in self.sizes_px):
-            raise RecipeError("'sizes_px' needs multiples of 32, from 64 on")
+        if not self.sizes_px:
+            raise RecipeError("'sizes_px' has no size")
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,8 @@ class DetectorExam:
 
     kind: str
     name: str
-    count: int = 0
-    first_seed: int = 0
+    count: Whole = 0
+    first_seed: Whole = 0
     root: str = ""
     file: str = ""
     images: str = "images"
@@ -64,6 +70,8 @@ class DetectorExam:
     def __post_init__(self) -> None:
         if self.kind not in EXAMS:
             raise RecipeError(f"'kind' must be one of {', '.join(EXAMS)}, not {self.kind!r}")
+        if self.kind == "rendered" and self.count < 1:
+            raise RecipeError("the kind 'rendered' needs a 'count'")
 
 
 @dataclass(frozen=True)
@@ -71,17 +79,17 @@ class DetectorOptimizer:
     """What changes the weights, how fast, and their moving average."""
 
     kind: str = "adamw"  # or "momentum": SGD as the official detector is trained
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.02
-    momentum: float = 0.9
-    warmup_steps: int = 500
-    warmup_from: float = 0.0  # share of the learning rate that the warm-up begins with
-    final: float = 0.01  # share of the learning rate that the cosine ends with
-    clip_norm: float = 5.0  # 0: none
-    ema_decay: float = 0.999
+    learning_rate: Positive = 2e-3
+    weight_decay: NotNegative = 0.02
+    momentum: PartOfOne = 0.9
+    warmup_steps: Whole = 500
+    warmup_from: Share = 0.0  # share of the learning rate that the warm-up begins with
+    final: Share = 0.01  # share of the learning rate that the cosine ends with
+    clip_norm: NotNegative = 5.0  # 0: none
+    ema_decay: PartOfOne = 0.999
     # Cycle-EMA (PP-PicoDet, section 3): after each cycle the average forgets what was before.
-    ema_cycle_steps: int = 0
-    ema_cycle_epochs: float = 0.0
+    ema_cycle_steps: Whole = 0
+    ema_cycle_epochs: NotNegative = 0.0
     ema_adopt: bool = False  # at the end of a cycle, training goes on from the average
 
     def __post_init__(self) -> None:
@@ -98,12 +106,12 @@ class DetectorRecipe:
     stages: tuple[DetectorStage, ...]
     exams: tuple[DetectorExam, ...] = ()
     select_by: tuple[str, ...] = ()  # exams whose mean AP50 decides which weights are kept; empty: all
-    seed: int = 1
+    seed: Whole = 1
     pool: bool = True  # keep all pictures, stretched, on disk; False: read annotated photos whenever they are drawn
-    pool_px: int = 320
-    deploy_px: int = 256
-    evaluate_every: int = 250  # steps
-    evaluate_every_epochs: float = 0.0
+    pool_px: SidePx = 320
+    deploy_px: InputPx = 256
+    evaluate_every: Count = 250  # steps
+    evaluate_every_epochs: NotNegative = 0.0
     network: DetectorNetwork = field(default_factory=DetectorNetwork)
     variation: Variation = field(default_factory=Variation)
     loss: DetectionLoss = field(default_factory=DetectionLoss)
@@ -113,6 +121,8 @@ class DetectorRecipe:
     def __post_init__(self) -> None:
         if not self.data or not self.stages:
             raise RecipeError("'data' and 'stages' need an entry each")
+        if not any(source.share for source in self.data):
+            raise RecipeError("every 'share' is 0, so no picture would be drawn")
         if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
             raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
         if not self.pool and any(source.kind not in ("coco", "voc") for source in self.data):

@@ -1,7 +1,9 @@
 """Recipes of DeepHash: which network makes the codes, how many bits, and by which loss."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from models.training.bounds import Count, NotNegative, Positive, SidePx, Whole, Within
 from models.training.losses.hashing import DCH_GAMMA, DCH_LAMBDA, DSHSD_ALPHA, LCDSH_LAMBDA
 from models.training.metric_recipe import MetricOptimizer
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe, Exam, RecipeError, Stage, ViewSource
@@ -17,22 +19,18 @@ class HashNetwork:
     Both end in tanh.
     """
 
-    bits: int
+    bits: Annotated[int, Within(8, multiple=8)]
     kind: str = "embedder"
     embedder: EmbedderNetwork = field(default_factory=EmbedderNetwork)  # its embedding_size is not used
     base: str = ""  # of a projection: name or folder of an embedder
-    changes: int = 4  # of a projection: how many random changes of each view the base embeds
+    changes: Count = 4  # of a projection: how many random changes of each view the base embeds
     rotated: bool = True  # a projection begins as ITQ's rotation of the base's embeddings, not at random
 
     def __post_init__(self) -> None:
         if self.kind not in NETWORKS:
             raise RecipeError(f"'kind' must be one of {', '.join(NETWORKS)}, not {self.kind!r}")
-        if self.bits < 8 or self.bits % 8:
-            raise RecipeError(f"'bits' must be a multiple of 8, not {self.bits}")
         if (self.kind == "projection") != bool(self.base):
             raise RecipeError("a projection needs the embedder 'base', and nothing else does")
-        if self.changes < 1:
-            raise RecipeError("'changes' must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,12 @@ class HashLoss:
     """The loss and its documented constants. `keep` weighs, for a projection, the distance from the base's cosines."""
 
     kind: str
-    alpha: float = DSHSD_ALPHA  # dshsd: weight of the pairs
-    lcdsh_weight: float = LCDSH_LAMBDA
-    dch_gamma: float = DCH_GAMMA
-    dch_weight: float = DCH_LAMBDA
-    weight: float = 1.0  # of all parts of the loss
-    keep: float = 0.0
+    alpha: NotNegative = DSHSD_ALPHA  # dshsd: weight of the pairs
+    lcdsh_weight: NotNegative = LCDSH_LAMBDA
+    dch_gamma: Positive = DCH_GAMMA
+    dch_weight: NotNegative = DCH_LAMBDA
+    weight: Positive = 1.0  # of all parts of the loss
+    keep: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in LOSSES:
@@ -64,11 +62,11 @@ class HashRecipe:
     optimizer: MetricOptimizer = field(default_factory=MetricOptimizer)
     exams: tuple[Exam, ...] = ()
     select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
-    seed: int = 1
-    views_per_class: int = 4
-    pool_px: int = 128
-    deploy_px: int = 128
-    evaluate_every: int = 1000
+    seed: Whole = 1
+    views_per_class: Count = 4
+    pool_px: SidePx = 128
+    deploy_px: SidePx = 128
+    evaluate_every: Count = 1000
 
     def __post_init__(self) -> None:
         _ = self.pictures  # checks data, stages and exams
@@ -94,4 +92,5 @@ class HashRecipe:
             pool_px=self.pool_px,
             deploy_px=self.deploy_px,
             evaluate_every=self.evaluate_every,
+            network=self.network.embedder,
         )

@@ -4,9 +4,23 @@ The parts and their constants are PaddleClas'; what decides pictures, stages and
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from models.training.bounds import (
+    Cosine,
+    Count,
+    FourCounts,
+    NotNegative,
+    PartOfOne,
+    Positive,
+    Share,
+    SidePx,
+    Whole,
+    Within,
+)
 from models.training.recipe import EmbedderRecipe, Exam, RecipeError, Stage, ViewSource
 
+PoolPx = Annotated[int, Within(32, or_zero=True)]
 BACKBONES = ("lcnet", "lcnetv2", "resnet50_vd")
 NECKS = ("none", "fc", "bnneck")
 HEADS = ("none", "fc", "arcmargin", "cosmargin", "circlemargin")
@@ -25,11 +39,11 @@ class Backbone:
     """Which network, how wide. `class_expand` and `shitu_last_stage` are of the LCNets."""
 
     kind: str
-    width: float = 1.0
-    depths: tuple[int, ...] = (2, 2, 6, 2)  # lcnetv2
-    class_expand: int = 1280
+    width: Positive = 1.0
+    depths: FourCounts = (2, 2, 6, 2)  # lcnetv2
+    class_expand: Count = 1280
     shitu_last_stage: bool = False  # lcnetv2
-    dropout: float = 0.2  # of the LCNets
+    dropout: PartOfOne = 0.2  # of the LCNets
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, BACKBONES)
@@ -47,7 +61,7 @@ class Neck:
     """From the backbone's features to the embedding; `bnneck` and `none` keep their number."""
 
     kind: str = "none"
-    size: int = 512  # fc
+    size: Count = 512  # fc
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, NECKS)
@@ -58,8 +72,8 @@ class Head:
     """From the embedding to logits. Margin heads need `margin` and `scale`; `easy_margin` is ArcMargin's."""
 
     kind: str = "none"
-    margin: float = 0.0
-    scale: float = 0.0
+    margin: NotNegative = 0.0
+    scale: NotNegative = 0.0
     easy_margin: bool = False
 
     def __post_init__(self) -> None:
@@ -75,16 +89,16 @@ class Head:
 class CrossEntropy:
     """Softmax cross-entropy over the head's logits."""
 
-    weight: float
-    smoothing: float = 0.0
+    weight: NotNegative
+    smoothing: PartOfOne = 0.0
 
 
 @dataclass(frozen=True)
 class Triplet:
     """TripletLossV2: by distance."""
 
-    weight: float
-    margin: float = 0.5
+    weight: NotNegative
+    margin: NotNegative = 0.5
     normalize: bool = True
     on: str = "features"
 
@@ -96,11 +110,11 @@ class Triplet:
 class TripletAngularMargin:
     """By angle, with absolute bounds."""
 
-    weight: float
-    margin: float = 0.5
-    ap_value: float = 0.8
-    an_value: float = 0.4
-    absolute_weight: float = 0.1
+    weight: NotNegative
+    margin: NotNegative = 0.5
+    ap_value: Cosine = 0.8
+    an_value: Cosine = 0.4
+    absolute_weight: NotNegative = 0.1
     on: str = "features"
 
     def __post_init__(self) -> None:
@@ -111,8 +125,8 @@ class TripletAngularMargin:
 class SupCon:
     """Supervised contrastive."""
 
-    weight: float
-    temperature: float = 0.07
+    weight: NotNegative
+    temperature: Positive = 0.07
     on: str = "features"
 
     def __post_init__(self) -> None:
@@ -123,11 +137,11 @@ class SupCon:
 class Contrastive:
     """Contrastive; with a `memory_size`, also against that many past embeddings, from step `memory_from` on."""
 
-    weight: float
-    margin: float = 0.5
-    memory_size: int = 0
-    memory_weight: float = 1.0
-    memory_from: int = 1000
+    weight: NotNegative
+    margin: NotNegative = 0.5
+    memory_size: Whole = 0
+    memory_weight: NotNegative = 1.0
+    memory_from: Whole = 1000
     on: str = "features"
 
     def __post_init__(self) -> None:
@@ -138,9 +152,9 @@ class Contrastive:
 class PairwiseCosface:
     """Pairwise CosFace."""
 
-    weight: float
-    margin: float = 0.35
-    gamma: float = 64.0
+    weight: NotNegative
+    margin: NotNegative = 0.35
+    gamma: Positive = 64.0
     on: str = "features"
 
     def __post_init__(self) -> None:
@@ -151,8 +165,8 @@ class PairwiseCosface:
 class Center:
     """Center loss; `rate` is how fast the centres follow."""
 
-    weight: float
-    rate: float = 0.5
+    weight: NotNegative
+    rate: Share = 0.5
     on: str = "features"
 
     def __post_init__(self) -> None:
@@ -187,9 +201,9 @@ class Augment:
     """How a picture is changed for each batch: `shelf` (models.training.augment), or PaddleClas' ways (metric_views)."""
 
     kind: str = "shelf"
-    rotation_probability: float = 0.0
-    rotation_deg: float = 90.0  # at most, either way
-    erase_probability: float = 0.0  # of a patch
+    rotation_probability: Share = 0.0
+    rotation_deg: Annotated[float, Within(0, 180)] = 90.0  # at most, either way
+    erase_probability: Share = 0.0  # of a patch
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, CHANGES)
@@ -203,7 +217,7 @@ class Sampler:
     """
 
     kind: str = "class"
-    views_per_class: int = 4
+    views_per_class: Count = 4
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, SAMPLERS)
@@ -214,11 +228,11 @@ class MetricOptimizer:
     """Momentum or AdamW, warm-up and cosine decay; no average with `ema_decay` 0, no clipping with `clip_norm` 0."""
 
     kind: str = "momentum"
-    learning_rate: float = 0.04
-    weight_decay: float = 1e-5  # L2 with momentum, decoupled with adamw
-    warmup_steps: int = 0
-    ema_decay: float = 0.0
-    clip_norm: float = 0.0
+    learning_rate: Positive = 0.04
+    weight_decay: NotNegative = 1e-5  # L2 with momentum, decoupled with adamw
+    warmup_steps: Whole = 0
+    ema_decay: PartOfOne = 0.0
+    clip_norm: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, ("momentum", "adamw"))
@@ -241,11 +255,11 @@ class MetricRecipe:
     optimizer: MetricOptimizer = MetricOptimizer()
     exams: tuple[Exam, ...] = ()
     select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
-    seed: int = 1
-    pool_px: int = 128  # size that pictures are stored at; 0: photos are read from their files at every step
-    deploy_px: int = 128
-    settle_pictures: int = 0  # batch statistics are settled on so many pictures of the pool before an exam
-    evaluate_every: int = 1000
+    seed: Whole = 1
+    pool_px: PoolPx = 128  # size that pictures are stored at; 0: photos are read from their files at every step
+    deploy_px: SidePx = 128
+    settle_pictures: Whole = 0  # batch statistics are settled on so many pictures of the pool before an exam
+    evaluate_every: Count = 1000
 
     def __post_init__(self) -> None:
         _ = self.pictures  # checks data, stages and exams
@@ -285,7 +299,7 @@ class MetricRecipe:
             exams=self.exams,
             select_by=self.select_by,
             seed=self.seed,
-            views_per_class=self.sampler.views_per_class,
+            views_per_class=1 if self.sampler.kind == "shuffle" else self.sampler.views_per_class,
             pool_px=self.pool_px,
             deploy_px=self.deploy_px,
             evaluate_every=self.evaluate_every,

@@ -1,6 +1,7 @@
-"""Training recipes: a TOML file read into frozen dataclasses; an unknown key or a wrong type is an error before hours are lost."""
+"""Training recipes: a TOML file read into frozen dataclasses; a key, type or number that can't work is told before hours are lost."""
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from models.errors import ModelError
+from models.training.bounds import Count, FourCounts, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
 
 RECIPES_DIR = Path(__file__).resolve().parents[1] / "recipes"
 R = TypeVar("R")
 
 
 class RecipeError(ModelError):
-    """A recipe names an unknown key, lacks one, or gives a value of the wrong type."""
+    """A recipe names an unknown key, lacks one, or gives a value of the wrong type or out of bounds."""
 
     code = "recipe_invalid"
 
@@ -25,10 +27,10 @@ class EmbedderNetwork:
     """Which ShiTu embedder, and how wide."""
 
     kind: str = "v2"  # "v2": PP-LCNetV2 + BNNeck; "v1": PP-LCNet + FC
-    width: float = 0.5
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    embedding_size: int = 512
-    dropout: float = 0.0
+    width: Positive = 0.5
+    depths: FourCounts = (2, 2, 6, 2)
+    embedding_size: Count = 512
+    dropout: PartOfOne = 0.0
     colours: bool = False  # v2 only: add a colour histogram's features before the neck
     whitened: bool = False  # v2 only: a last linear map evens out the embedding's directions, fitted before each exam
 
@@ -45,20 +47,22 @@ class ViewSource:
     kind: str  # "rendered" or "list"
     name: str
     # rendered
-    products: int = 0
-    views: int = 6
-    first_seed: int = 0
+    products: Whole = 0
+    views: Count = 6
+    first_seed: Whole = 0
     # list: "path<delimiter>label" lines; crops: random crops a photo
     root: str = ""
     file: str = ""
     delimiter: str = "\t"
-    crops: int = 8
+    crops: Count = 8
     holdout: bool = False  # leave every second label, in sorted order, out of training and measure on those
     vectors: str = ""  # .npz with `path` and `embedding`: known embeddings of these very photos, a second target
-    share: float = 1.0  # of a batch, relative to the other sources
+    share: NotNegative = 1.0  # of a batch, relative to the other sources
 
     def __post_init__(self) -> None:
         _check("kind", self.kind, ("rendered", "list"))
+        if self.kind == "rendered" and self.products < 1:
+            raise RecipeError("the kind 'rendered' needs 'products'")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Exam:
 
     kind: str  # "rendered": products of other seeds; "held_out": a source's held-out labels, each photo asks the others; "lists"
     name: str
-    products: int = 0
+    products: Whole = 0
     root: str = ""
     file: str = ""
     gallery_file: str = ""
@@ -75,6 +79,8 @@ class Exam:
 
     def __post_init__(self) -> None:
         _check("kind", self.kind, ("rendered", "held_out", "lists"))
+        if self.kind == "rendered" and self.products < 1:
+            raise RecipeError("the kind 'rendered' needs 'products'")
 
 
 @dataclass(frozen=True)
@@ -83,47 +89,50 @@ class Teacher:
 
     model: str = ""  # any file OpenVINO reads; empty: no teacher
     pooled_before: str = ""  # friendly name of the layer whose input is the pooled feature
-    size_px: int = 224
+    size_px: Count = 224
     layout: str = "NHWC"
-    feature_dims: int = 384
-    colour_dims: int = 128
-    colour_weight: float = 0.8
+    feature_dims: Count = 384
+    colour_dims: Count = 128
+    colour_weight: NotNegative = 0.8
+
+    def __post_init__(self) -> None:
+        _check("layout", self.layout, ("NHWC", "NCHW"))
 
 
 @dataclass(frozen=True)
 class Stage:
     """A stretch of training at one input size."""
 
-    steps: int
-    size_px: int
-    batch: int = 96
+    steps: Count
+    size_px: SidePx
+    batch: Count = 96
 
 
 @dataclass(frozen=True)
 class EmbedderLoss:
     """Weights and constants of the summed losses; names as in models.training.losses."""
 
-    class_weight: float = 1.0
-    class_ramp: float = (
+    class_weight: NotNegative = 1.0
+    class_ramp: Share = (
         0.0  # fraction of all steps over which the class loss grows from a tenth: a teacher is learnt first
     )
-    margin: float = 0.2
-    scale: float = 24.0
-    distill_weight: float = 4.0
-    vector_weight: float = 1.0
-    triplet_weight: float = 0.0
-    triplet_from: float = 0.6  # fraction of all steps
+    margin: NotNegative = 0.2
+    scale: Positive = 24.0
+    distill_weight: NotNegative = 4.0
+    vector_weight: NotNegative = 1.0
+    triplet_weight: NotNegative = 0.0
+    triplet_from: Share = 0.6  # fraction of all steps
 
 
 @dataclass(frozen=True)
 class Optimizer:
     """AdamW with linear warm-up and cosine decay, and an exponential moving average of the weights."""
 
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.02
-    warmup_steps: int = 500
-    ema_decay: float = 0.999
-    clip_norm: float = 5.0
+    learning_rate: Positive = 2e-3
+    weight_decay: NotNegative = 0.02
+    warmup_steps: Whole = 500
+    ema_decay: PartOfOne = 0.999
+    clip_norm: NotNegative = 5.0
 
 
 @dataclass(frozen=True)
@@ -135,11 +144,11 @@ class EmbedderRecipe:
     stages: tuple[Stage, ...]
     exams: tuple[Exam, ...] = ()
     select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
-    seed: int = 1
-    views_per_class: int = 2
-    pool_px: int = 128
-    deploy_px: int = 128
-    evaluate_every: int = 1000
+    seed: Whole = 1
+    views_per_class: Count = 2
+    pool_px: SidePx = 128
+    deploy_px: SidePx = 128
+    evaluate_every: Count = 1000
     network: EmbedderNetwork = field(default_factory=EmbedderNetwork)
     teacher: Teacher = field(default_factory=Teacher)
     loss: EmbedderLoss = field(default_factory=EmbedderLoss)
@@ -148,8 +157,20 @@ class EmbedderRecipe:
     def __post_init__(self) -> None:
         if not self.data:
             raise RecipeError("'data' has no source")
-        if not self.stages or any(stage.steps < 1 for stage in self.stages):
-            raise RecipeError("'stages' needs a stage, each of a step or more")
+        if not any(source.share for source in self.data):
+            raise RecipeError("every 'share' is 0, so no picture would be drawn")
+        if not self.stages:
+            raise RecipeError("'stages' needs a stage")
+        for stage in self.stages:
+            if stage.batch < self.views_per_class:
+                told = (
+                    f"a 'batch' of {stage.batch} has no room for a class of {self.views_per_class} ('views_per_class')"
+                )
+                raise RecipeError(told)
+        if self.network.colours:
+            for size in (*(stage.size_px for stage in self.stages), self.deploy_px):
+                if size % 16:
+                    raise RecipeError(f"with 'colours', 'size_px' and 'deploy_px' are multiples of 16, not {size}")
         if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
             raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
 
@@ -193,7 +214,7 @@ def _check(key: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _build(kind: type[R], table: dict[str, Any], where: str) -> R:
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     if unknown := sorted(set(table) - set(hints)):
         raise RecipeError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(hints)}")
     values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
@@ -213,17 +234,31 @@ def _required(kind: Any) -> list[str]:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if types.NoneType in typing.get_args(hint):  # `X | None`: TOML has no null, so what is there is an X
         hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    if typing.get_origin(hint) is typing.Annotated:
+        kind, bound = typing.get_args(hint)
+        value = _convert(kind, value, where)
+        if isinstance(bound, Within) and not bound.holds(value):
+            raise RecipeError(f"{where}: must be {bound}, not {value!r}")
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _build(typing.cast(type[Any], hint), value, where)
     if dataclasses.is_dataclass(hint):
         raise RecipeError(f"{where}: expected a table, got {value!r}")
     if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise RecipeError(f"{where}: expected a list, got {value!r}")
-        item = typing.get_args(hint)[0]
-        return tuple(_convert(item, element, f"{where}[{index}]") for index, element in enumerate(value))
+        return _convert_list(typing.get_args(hint), value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise RecipeError(f"{where}: expected {hint.__name__}, got {value!r}")
+    if hint is float and not math.isfinite(value):
+        raise RecipeError(f"{where}: must be a finite number, not {value!r}")
     return value
+
+
+def _convert_list(items: tuple[Any, ...], value: Any, where: str) -> Any:
+    """`items` as in `tuple[int, ...]` or `tuple[float, float]`."""
+    if not isinstance(value, list):
+        raise RecipeError(f"{where}: expected a list, got {value!r}")
+    if items[-1] is not Ellipsis and len(value) != len(items):
+        raise RecipeError(f"{where}: must be a list of {len(items)}, not {value!r}")
+    return tuple(_convert(items[0], element, f"{where}[{index}]") for index, element in enumerate(value))

@@ -115,7 +115,6 @@ def test_sources_are_drawn_by_their_shares() -> None:
     ("recipe", "world"),
     [
         (replace(RECIPE, stages=(Stage(1, 16, 8), Stage(1, 16, 18))), 1),
-        (replace(RECIPE, stages=(Stage(1, 16, 4),), views_per_class=8), 1),
         (replace(RECIPE, stages=(Stage(1, 16, 4),)), 3),
         (replace(RECIPE, data=(SOURCES[0], replace(SOURCES[1], share=0.0)), stages=(Stage(1, 16, 14),)), 1),
     ],

@@ -114,7 +114,7 @@ def test_the_general_recipes_build_the_official_networks(name: str, official: st
             ("backbone =", "pool_px = 0\nbackbone ="),
             "mine.toml: without a pool ('pool_px' 0) there are only list sources",
         ),
-        (("steps = 5", "steps = 0"), "mine.toml: 'stages' needs a stage, each of a step or more"),
+        (("steps = 5", "steps = 0"), "mine.toml: stages[0]: steps: must be 1 or more, not 0"),
         (("backbone =", "select_by = ['e']\nbackbone ="), "mine.toml: 'select_by' names no exam of this recipe: 'e'"),
         (
             ("backbone =", "augment = { kind = 'x' }\nbackbone ="),
@@ -128,6 +128,54 @@ def test_what_does_not_fit_is_told(tmp_path: Path, change: tuple[str, str], told
     with pytest.raises(RecipeError) as error:
         read(tmp_path, GOOD.replace(*change))
     assert error.value.detail.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("backbone = { kind = 'lcnetv2', depths = [1, 1] }", "backbone: depths: must be a list of 4, not [1, 1]"),
+        ("backbone = { kind = 'lcnetv2', depths = [1, 1, 1, 0] }", "backbone: depths[3]: must be 1 or more, not 0"),
+        ("backbone = { kind = 'lcnet', width = -1.0 }", "backbone: width: must be above 0, not -1.0"),
+        ("backbone = { kind = 'lcnet', class_expand = 0 }", "backbone: class_expand: must be 1 or more, not 0"),
+        ("backbone = { kind = 'lcnet', dropout = 1.0 }", "backbone: dropout: must be from 0 and below 1, not 1.0"),
+        ("neck = { kind = 'fc', size = 0 }", "neck: size: must be 1 or more, not 0"),
+        ("head = { kind = 'arcmargin', margin = -0.1, scale = 9 }", "head: margin: must be 0 or more, not -0.1"),
+        ("head = { kind = 'arcmargin', margin = 0.1, scale = -9 }", "head: scale: must be 0 or more, not -9.0"),
+        ("loss.ce = { weight = -1.0 }", "loss: ce: weight: must be 0 or more, not -1.0"),
+        ("loss.ce = { weight = 1.0, smoothing = 1 }", "loss: ce: smoothing: must be from 0 and below 1, not 1.0"),
+        ("loss.supcon = { weight = 1, temperature = 0 }", "loss: supcon: temperature: must be above 0, not 0.0"),
+        (
+            "loss.triplet_angular_margin = { weight = 1, ap_value = 2 }",
+            "loss: triplet_angular_margin: ap_value: must be from -1 to 1, not 2.0",
+        ),
+        ("loss.contrastive = { weight = 1, memory_size = -1 }", "loss: contrastive: memory_size: must be 0 or more"),
+        ("loss.pairwise_cosface = { weight = 1, gamma = 0 }", "loss: pairwise_cosface: gamma: must be above 0"),
+        ("loss.center = { weight = 1, rate = 3 }", "loss: center: rate: must be from 0 to 1, not 3.0"),
+        ("augment.rotation_probability = 1.5", "augment: rotation_probability: must be from 0 to 1, not 1.5"),
+        ("augment.rotation_deg = 270", "augment: rotation_deg: must be from 0 to 180, not 270.0"),
+        ("sampler.views_per_class = 0", "sampler: views_per_class: must be 1 or more, not 0"),
+        ("sampler.views_per_class = 97", "a 'batch' of 96 has no room for a class of 97 ('views_per_class')"),
+        ("optimizer.learning_rate = -1.0", "optimizer: learning_rate: must be above 0, not -1.0"),
+        ("optimizer.ema_decay = 1.0", "optimizer: ema_decay: must be from 0 and below 1, not 1.0"),
+        ("pool_px = 8", "pool_px: must be 0, or 32 or more, not 8"),
+        ("deploy_px = 0", "deploy_px: must be 32 or more, not 0"),
+        ("settle_pictures = -1", "settle_pictures: must be 0 or more, not -1"),
+        ("evaluate_every = 0", "evaluate_every: must be 1 or more, not 0"),
+    ],
+)
+def test_numbers_that_cannot_work_are_told(tmp_path: Path, line: str, told: str) -> None:
+    same = [old for old in GOOD.splitlines() if old.partition(" =")[0] == line.partition(" =")[0]]
+    text = GOOD.replace(same[0], line) if same else line + GOOD
+    with pytest.raises(RecipeError) as error:
+        read(tmp_path, text)
+    assert error.value.detail.startswith(f"mine.toml: {told}")
+
+
+def test_shuffled_batches_may_be_smaller_than_a_class(tmp_path: Path) -> None:
+    small = GOOD.replace("size_px = 32", "size_px = 32\nbatch = 2")
+    assert read(tmp_path, "sampler.kind = 'shuffle'" + small).stages[0].batch == 2
+    with pytest.raises(RecipeError, match="no room for a class of 4"):
+        read(tmp_path, small)
 
 
 def test_pictures_are_counted_over_stages(tmp_path: Path) -> None:

@@ -53,10 +53,10 @@ def test_what_is_not_said_takes_its_default_and_whole_numbers_do_for_fractions(t
         ("[[stages]]\nsteps = true\nsize_px = 3", "mine.toml: stages[1]: steps: expected int, got True"),
         ("[[stages]]\nsteps = 1.5\nsize_px = 3", "mine.toml: stages[1]: steps: expected int, got 1.5"),
         ("[[stages]]\nsteps = 5", "mine.toml: stages[1]: the key 'size_px' is missing"),
-        ("[[stages]]\nsteps = 0\nsize_px = 3", "mine.toml: 'stages' needs a stage, each of a step or more"),
+        ("[[stages]]\nsteps = 0\nsize_px = 3", "mine.toml: stages[1]: steps: must be 1 or more, not 0"),
         ("[network]\nwidth = true", "mine.toml: network: width: expected float, got True"),
         ("[network]\ndepths = 2", "mine.toml: network: depths: expected a list, got 2"),
-        ('[network]\ndepths = [2, "3"]', "mine.toml: network: depths[1]: expected int, got '3'"),
+        ('[network]\ndepths = [2, "3", 2, 2]', "mine.toml: network: depths[1]: expected int, got '3'"),
         ('[network]\nkind = "v3"', "mine.toml: network: 'kind' must be one of v1, v2, not 'v3'"),
         ('[[data]]\nkind = "photos"\nname = "p"', "mine.toml: data[1]: 'kind' must be one of rendered, list"),
         ('[[exams]]\nkind = "x"\nname = "e"', "mine.toml: exams[0]: 'kind' must be one of rendered, held_out, lists"),
@@ -69,6 +69,59 @@ def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, more: str, told: str) 
     assert error.value.detail.startswith(told)
     assert "\n" not in error.value.detail
     assert error.value.code == "recipe_invalid"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("steps = 5", "steps = 0"), "stages[0]: steps: must be 1 or more, not 0"),
+        (("size_px = 32", "size_px = 0"), "stages[0]: size_px: must be 32 or more, not 0"),
+        (("size_px = 32", "size_px = 32\nbatch = 0"), "stages[0]: batch: must be 1 or more, not 0"),
+        (
+            ("size_px = 32", "size_px = 32\nbatch = 1"),
+            "a 'batch' of 1 has no room for a class of 2 ('views_per_class')",
+        ),
+        (("products = 3", "products = 0"), "data[0]: the kind 'rendered' needs 'products'"),
+        (("products = 3", "products = -3"), "data[0]: products: must be 0 or more, not -3"),
+        (("products = 3", "products = 3\nviews = 0"), "data[0]: views: must be 1 or more, not 0"),
+        (("products = 3", "products = 3\ncrops = 0"), "data[0]: crops: must be 1 or more, not 0"),
+        (("products = 3", "products = 3\nfirst_seed = -1"), "data[0]: first_seed: must be 0 or more, not -1"),
+        (("products = 3", "products = 3\nshare = -0.5"), "data[0]: share: must be 0 or more, not -0.5"),
+        (("products = 3", "products = 3\nshare = 0"), "every 'share' is 0"),
+        (("name = ", "seed = -1\nname = "), "seed: must be 0 or more, not -1"),
+        (("name = ", "views_per_class = 0\nname = "), "views_per_class: must be 1 or more, not 0"),
+        (("name = ", "pool_px = 8\nname = "), "pool_px: must be 32 or more, not 8"),
+        (("name = ", "deploy_px = -128\nname = "), "deploy_px: must be 32 or more, not -128"),
+        (("name = ", "evaluate_every = 0\nname = "), "evaluate_every: must be 1 or more, not 0"),
+        (("name = ", "network.width = -1\nname = "), "network: width: must be above 0, not -1.0"),
+        (("name = ", "network.width = nan\nname = "), "network: width: must be a finite number, not nan"),
+        (("name = ", "network.depths = [1, 1]\nname = "), "network: depths: must be a list of 4, not [1, 1]"),
+        (("name = ", "network.depths = [1, 0, 1, 1]\nname = "), "network: depths[1]: must be 1 or more, not 0"),
+        (("name = ", "network.dropout = 1\nname = "), "network: dropout: must be from 0 and below 1, not 1.0"),
+        (("name = ", "network.embedding_size = 0\nname = "), "network: embedding_size: must be 1 or more, not 0"),
+        (
+            ("name = ", "network.colours = true\ndeploy_px = 100\nname = "),
+            "with 'colours', 'size_px' and 'deploy_px' are multiples of 16, not 100",
+        ),
+        (("name = ", "loss.scale = 0\nname = "), "loss: scale: must be above 0, not 0.0"),
+        (("name = ", "loss.triplet_from = 2\nname = "), "loss: triplet_from: must be from 0 to 1, not 2.0"),
+        (("name = ", "optimizer.learning_rate = -1.0\nname = "), "optimizer: learning_rate: must be above 0, not -1.0"),
+        (("name = ", "optimizer.learning_rate = inf\nname = "), "optimizer: learning_rate: must be a finite number"),
+        (("name = ", "optimizer.weight_decay = -1\nname = "), "optimizer: weight_decay: must be 0 or more, not -1.0"),
+        (("name = ", "optimizer.ema_decay = 1\nname = "), "optimizer: ema_decay: must be from 0 and below 1, not 1.0"),
+        (("name = ", "optimizer.warmup_steps = -1\nname = "), "optimizer: warmup_steps: must be 0 or more, not -1"),
+        (("name = ", "teacher.layout = 'HWCN'\nname = "), "teacher: 'layout' must be one of NHWC, NCHW, not 'HWCN'"),
+        (
+            ("[[stages]]", "[[exams]]\nkind = 'rendered'\nname = 'e'\n[[stages]]"),
+            "exams[0]: the kind 'rendered' needs 'products'",
+        ),
+    ],
+)
+def test_numbers_that_cannot_work_are_told(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(written(tmp_path, GOOD.replace(change[0], change[1], 1)), EmbedderRecipe)
+    assert error.value.detail.startswith(f"mine.toml: {told}")
+    assert "\n" not in error.value.detail
 
 
 @pytest.mark.parametrize(
@@ -91,7 +144,7 @@ def test_top_level_keys_are_held_to_too(tmp_path: Path, first: str, told: str) -
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     table = {
         "name": 'name = "x"',
-        "data": '[[data]]\nkind = "rendered"\nname = "d"',
+        "data": '[[data]]\nkind = "rendered"\nname = "d"\nproducts = 1',
         "stages": "[[stages]]\nsteps = 1\nsize_px = 32",
     }
     rest = "\n".join(text for name, text in table.items() if name != key)
