@@ -64,16 +64,7 @@ def train_classifier(
         start_from(network, init)
     average = MovingAverage(network, recipe.optimizer.ema_decay)
     parts_of_run = {"classifier": network, "lesson": lesson, "optimizer": optimizer, "average": average}
-    run = Run(
-        out,
-        recipe,
-        parts_of_run,
-        group,
-        report,
-        steps=steps,
-        evaluate_every=examine_every,
-        stop_after=stop_after,
-    )
+    run = Run(out, recipe, parts_of_run, group, report, steps, examine_every, stop_after=stop_after)
 
     def examined(done: int) -> Examined:
         judge.set_state_dict(average.values)

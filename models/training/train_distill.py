@@ -116,16 +116,7 @@ def train_distill(
     synchronise_norms(pair, group)
     average = MovingAverage(pair.student.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"pair": pair, "optimizer": optimizer, "average": average}
-    run = Run(
-        out,
-        plan,
-        parts_of_run,
-        group,
-        report,
-        steps=recipe.steps,
-        evaluate_every=recipe.evaluate_every,
-        stop_after=stop_after,
-    )
+    run = Run(out, plan, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
 
     def examined(done: int) -> Examined:
         return examine_average(recipe, average, judge, pool, sheets, done, threads)

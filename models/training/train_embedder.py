@@ -126,16 +126,7 @@ def train_embedder(
         load_weights(student.embedder, init)
     average = MovingAverage(student.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"student": student, "optimizer": optimizer, "average": average}
-    run = Run(
-        out,
-        recipe,
-        parts_of_run,
-        group,
-        report,
-        steps=recipe.steps,
-        evaluate_every=recipe.evaluate_every,
-        stop_after=stop_after,
-    )
+    run = Run(out, recipe, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
 
     def examined(done: int) -> Examined:
         judge.set_state_dict(average.values)

@@ -44,9 +44,9 @@ def train_hash(
     """Run `recipe` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`.
 
     `data` is the folder that photo sources are relative to. A projection's base is run once over all pictures and its
-    answers kept in `out/features.npz`; with another base they are made anew, and the run must be too. Several processes share
-    each batch. `stop_after` ends the run early after that many steps in all, as a kill would, but with a checkpoint. Raises TrainingError, RecipeError,
-    DatasetError, ArtifactError, EngineError.
+    answers kept in `out/features.npz`; with another base they are made anew, and the run must be too. Several processes
+    share each batch. `stop_after` ends the run early after that many steps in all, as a kill would, but with a checkpoint.
+    Raises TrainingError, RecipeError, DatasetError, ArtifactError, EngineError.
     """
     keep_freed_memory()
     group = Group.from_environment()
@@ -74,16 +74,7 @@ def train_hash(
     accelerate(hasher, threads)
     synchronise_norms(hasher, group)
     parts_of_run = {"hasher": hasher, "optimizer": optimizer}
-    run = Run(
-        out,
-        recipe,
-        parts_of_run,
-        group,
-        report,
-        steps=recipe.steps,
-        evaluate_every=recipe.evaluate_every,
-        stop_after=stop_after,
-    )
+    run = Run(out, recipe, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
     if run.first == 0 and features is not None and isinstance(network, Projection) and recipe.network.rotated:
         network.begin_at(itq(features.rows, recipe.network.bits, recipe.seed), features.rows)
     judge: Judge = WholeJudge(recipe, pool, sheets, threads) if features is None else RowJudge(features)

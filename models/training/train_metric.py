@@ -88,16 +88,7 @@ def train_metric(
         start_from(learner.embedder, init)
     average = MovingAverage(learner.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"learner": learner, "optimizer": optimizer, "average": average}
-    run = Run(
-        out,
-        recipe,
-        parts_of_run,
-        group,
-        report,
-        steps=recipe.steps,
-        evaluate_every=recipe.evaluate_every,
-        stop_after=stop_after,
-    )
+    run = Run(out, recipe, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
 
     def examined(done: int) -> Examined:
         return examine_average(recipe, average, judge, pool, sheets, done, threads)
