@@ -34,11 +34,12 @@ def photo_sheets(exams: Sequence[Exam], data: Path | None) -> list[PhotoSheet]:
 
 
 def _sheet(exam: Exam, data: Path) -> PhotoSheet:
-    asked = read_photos(data / exam.root, exam.file, exam.delimiter)
+    root = data / exam.root
+    asked = read_photos(root, exam.file, exam.delimiter, ids=exam.ids)
     if exam.kind == "held_out":
         kept = held_out(asked)
         asked = [photo for photo in asked if photo.label in kept]
-    searched = read_photos(data / exam.root, exam.gallery_file, exam.delimiter) if exam.gallery_file else []
+    searched = read_photos(root, exam.gallery_file, exam.delimiter, ids=exam.ids) if exam.gallery_file else []
     if not searched and len(asked) == len({photo.label for photo in asked}):
         raise DatasetError(f"the exam {exam.name!r} has no label with two photos, so nothing can be asked")
     photos = (*asked, *searched)

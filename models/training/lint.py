@@ -86,11 +86,25 @@ def lint(
     named |= {drawn.path: f"{place}: {drawn.name}" for place, drawn in boxed}
     files = look_at(named, progress, threads)
     findings += [Finding("error", named[path], file.fault) for path, file in sorted(files.items()) if file.fault]
-    findings += _about_labels(photos, files)
+    findings += _about_labels(photos, files) + _about_ids(photos)
     for place, drawn in boxed:
         findings += _about_boxes(f"{place}: {drawn.name}", drawn, files[drawn.path])
     labels = {photo.label for _, photo in photos} | {name for _, drawn in boxed for name in drawn.categories}
     return Report(kinds, len(files), len(labels), sum(len(drawn.boxes) for _, drawn in boxed), tuple(findings))
+
+
+def _about_ids(photos: Sequence[tuple[str, Photo]]) -> list[Finding]:
+    """A warning for each list whose labels all end in a number of their own: most likely a third column."""
+    findings = []
+    for place in dict.fromkeys(place for place, _ in photos):
+        labels = {photo.label for where, photo in photos if where == place}
+        parts = [label.rpartition(" ") for label in labels]
+        if all(before and last.isdigit() for before, _, last in parts) and len({p[0] for p in parts}) < len(labels):
+            told = (
+                "every label ends in a number; if that is a column of ids, say so: --with-id, `ids = true` in recipes"
+            )
+            findings.append(Finding("warning", place, told))
+    return findings
 
 
 def kind_of(path: Path) -> str:

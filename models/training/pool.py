@@ -129,7 +129,7 @@ def training_photos(source: ViewSource, data: Path | None) -> list[Photo]:
     """The photos of a list source that may be trained on."""
     if data is None:
         raise DatasetError(f"the recipe's source {source.name!r} needs a data folder (--data)")
-    photos = read_photos(data / source.root, source.file, source.delimiter)
+    photos = read_photos(data / source.root, source.file, source.delimiter, ids=source.ids)
     hidden = held_out(photos) if source.holdout else set()
     return [photo for photo in photos if photo.label not in hidden]
 

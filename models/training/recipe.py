@@ -50,10 +50,11 @@ class ViewSource:
     products: Whole = 0
     views: Count = 6
     first_seed: Whole = 0
-    # list: "path<delimiter>label" lines; crops: random crops a photo
+    # list: "path<delimiter>label" lines, `ids`: with a third column behind; crops: random crops a photo
     root: str = ""
     file: str = ""
     delimiter: str = "\t"
+    ids: bool = False
     crops: Count = 8
     holdout: bool = False  # leave every second label, in sorted order, out of training and measure on those
     vectors: str = ""  # .npz with `path` and `embedding`: known embeddings of these very photos, a second target
@@ -76,6 +77,7 @@ class Exam:
     file: str = ""
     gallery_file: str = ""
     delimiter: str = "\t"
+    ids: bool = False  # the lists have a third column
 
     def __post_init__(self) -> None:
         _check("kind", self.kind, ("rendered", "held_out", "lists"))

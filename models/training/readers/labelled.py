@@ -9,13 +9,14 @@ from models.training.readers.sop import is_header, read_sop
 from models.training.readers.text import read_lines
 
 
-def read_photos(root: Path, file: str, delimiter: str = "\t") -> list[Photo]:
+def read_photos(root: Path, file: str, delimiter: str = "\t", *, ids: bool = False) -> list[Photo]:
     """The photos below `root` that `file` lists; without a file, those of the folders of labels there.
 
-    A file that begins as Stanford Online Products' do is read as theirs. Raises DatasetError naming every fault.
+    A file that begins as Stanford Online Products' do is read as theirs. `ids`: a list has a third column, which a delimiter
+    of blanks would take for part of the label otherwise. Raises DatasetError naming every fault.
     """
     if not file:
         return read_folders(root)
     if any(map(is_header, read_lines(root / file)[:1])):
         return read_sop(root, file)
-    return read_list(root, file, delimiter)
+    return read_list(root, file, delimiter, with_id=ids)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from models.training.exam_photos import photo_sheets
 from models.training.photos import DatasetError
+from models.training.pool import training_photos
 from models.training.readers.labelled import read_photos
+from models.training.recipe import Exam, ViewSource
 from tests.models.training.readers.pictures import write_picture
 
 
@@ -29,3 +32,16 @@ def test_faults_are_those_of_the_format(tmp_path: Path) -> None:
         read_photos(tmp_path, "none.txt")
     with pytest.raises(DatasetError, match="no folders of pictures"):
         read_photos(tmp_path, "")
+
+
+def test_a_third_column_is_no_part_of_a_label(tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        write_picture(tmp_path / name, 0)
+    (tmp_path / "cars.txt").write_text("0.png red car 7\n1.png red car 8\n", encoding="utf-8")
+    photos = read_photos(tmp_path, "cars.txt", " ", ids=True)
+    assert [(photo.label, photo.id) for photo in photos] == [("red car", "7"), ("red car", "8")]
+    source = ViewSource("list", "cars", root=tmp_path.name, file="cars.txt", delimiter=" ", ids=True)
+    assert {photo.label for photo in training_photos(source, tmp_path.parent)} == {"red car"}
+    exam = Exam("lists", "cars", root=tmp_path.name, file="cars.txt", delimiter=" ", ids=True)
+    (sheet,) = photo_sheets([exam], tmp_path.parent)
+    assert sheet.labels.tolist() == [0, 0]
