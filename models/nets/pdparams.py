@@ -16,6 +16,7 @@ from paddle import nn
 
 # Paddle keeps its own variable names under this key, beside the parameters.
 NAMES_KEY = "StructuredToParameterName@@"
+MOST_TOLD = 3  # disagreements, one by one; the others are counted
 
 
 class ParameterError(ValueError):
@@ -26,8 +27,8 @@ def load_pdparams(network: nn.Layer, path: Path, ignore: Sequence[str] = ()) -> 
     """Copy the weights in `path` into `network`; names must agree both ways, and all shapes.
 
     Names that begin with one of `ignore` are left alone on both sides: ("head.",) for an embedder's checkpoint, whose
-    head is a matrix over its training set's classes. Raises ParameterError that tells every disagreement; `network` is then
-    unchanged.
+    head is a matrix over its training set's classes. Raises ParameterError that tells the first disagreements and counts the others;
+    `network` is then unchanged.
     """
     theirs = {name: array for name, array in read_pdparams(path).items() if not name.startswith(tuple(ignore))}
     ours = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(tuple(ignore))}
@@ -39,7 +40,10 @@ def load_pdparams(network: nn.Layer, path: Path, ignore: Sequence[str] = ()) -> 
         if name in theirs and theirs[name].shape != tuple(tensor.shape)
     ]
     if problems:
-        raise ParameterError(f"{path.name} does not fit {type(network).__name__}: " + "; ".join(problems))
+        more = f"; and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
+        raise ParameterError(
+            f"{path.name} does not fit {type(network).__name__}: {'; '.join(problems[:MOST_TOLD])}{more}"
+        )
     for name, tensor in ours.items():
         tensor.set_value(paddle.to_tensor(theirs[name].astype(np.float32)))
 

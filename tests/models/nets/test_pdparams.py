@@ -71,7 +71,21 @@ def test_every_disagreement_is_told_at_once_and_nothing_is_loaded(tmp_path: Path
     assert "missing conv1.bn._mean" in message
     assert "unexpected stranger" in message
     assert "fc.weight has shape (16, 4), expected (16, 3)" in message
+    assert "more" not in message
     np.testing.assert_array_equal(network.conv1.conv.weight.numpy(), before)
+
+
+def test_weights_of_another_network_are_told_in_a_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "net.pdparams"
+    path.write_bytes(pickle.dumps(dict(seeded_state(EmbedderV2(0.25, (1, 1, 1, 1), embedding_size=16), 2))))
+    with pytest.raises(ParameterError) as caught:
+        load_pdparams(small(), path)
+    names = list(small().state_dict())
+    beginning, _, more = str(caught.value).rpartition("; and ")
+    assert beginning == "net.pdparams does not fit PPLCNet: " + "; ".join(f"missing {name}" for name in names[:3])
+    theirs = EmbedderV2(0.25, (1, 1, 1, 1), embedding_size=16).state_dict()
+    assert not set(theirs) & set(names)
+    assert more == f"{len(names) + len(theirs) - 3} more"
 
 
 class Touch:

@@ -115,7 +115,6 @@ def test_a_picture_that_fails_is_told_where_it_is_used() -> None:
     ("batch", "world", "shares", "told"),
     [
         (12, 1, (1.0, 1.0), "a batch of 12 at 2 views a class asks for 6 classes a step; there are 5"),
-        (1, 1, (1.0, 1.0), "asks for 0 classes"),
         (6, 1, (1.0, 0.0), "asks for 3 classes a step; there are 2"),
     ],
 )
