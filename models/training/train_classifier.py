@@ -44,7 +44,7 @@ def train_classifier(
     """
     keep_freed_memory()
     group = Group.from_environment()
-    pictures = gather(recipe, data, prepare)
+    pictures = gather(recipe, data, prepare, threads)
     make = ClassBatches(recipe, pictures.training, group.rank, group.size)
     steps, examine_every = recipe.epochs * make.deal.steps, recipe.evaluate_every * make.deal.steps
     warmup = round(recipe.optimizer.warmup_epochs * make.deal.steps)

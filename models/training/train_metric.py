@@ -119,7 +119,7 @@ def gather(
 ) -> tuple[Pictures, Pool | None]:
     """What batches are drawn from: the pool in `folder`, made if it is not there, or the photos' files."""
     if not recipe.pool_px:
-        return of_files(recipe, data), None
+        return of_files(recipe, data, prepare, threads), None
     if group.rank == 0:
         build_pool(recipe.pictures, data, folder, prepare, processes=threads)
     group.wait("pool")
