@@ -164,7 +164,7 @@ def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
 )
 def test_what_does_not_fit_together_is_told_early(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    rest = '[loss]\nkind = "dch"\n[[data]]\nkind = "rendered"\nname = "x"\n[[stages]]\nsteps = 1\nsize_px = 32\n'
+    rest = '[loss]\nkind = "dch"\n[[data]]\nkind = "rendered"\nname = "x"\nproducts = 1\n[[stages]]\nsteps = 1\nsize_px = 32\n'
     path.write_text(f'name = "x"\n{rest}[network]\n{text}\n', encoding="utf-8")
     with pytest.raises(RecipeError, match=said):
         load_recipe(str(path), HashRecipe)
