@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,16 +42,14 @@ class Page:
         return [body for language, body in FENCE.findall(self.text) if language in languages]
 
     def commands(self) -> Iterator[list[str]]:
-        """Every command in its blocks and spans, in words, without the assignments before it."""
-        lines = [span for span in self.spans if " " in span]
+        """Every command in its spans and blocks, in words, without the assignments before it."""
+        yield from _commands(span for span in self.spans if " " in span)
+        yield from self.shell_commands()
+
+    def shell_commands(self) -> Iterator[list[str]]:
+        """The commands in its blocks alone, in the page's order."""
         for block in self.blocks(*SHELLS):
-            lines += block.replace("\\\n", " ").splitlines()
-        for line in lines:
-            try:
-                words = shlex.split(line.strip().removeprefix("$ "), comments=True)
-            except ValueError:  # an apostrophe in what is no command
-                continue
-            yield from _commands(words)
+            yield from _commands(block.replace("\\\n", " ").splitlines())
 
 
 def read(path: Path) -> Page:
@@ -59,15 +57,20 @@ def read(path: Path) -> Page:
     return Page(path, path.read_text(encoding="utf-8"))
 
 
-def _commands(words: list[str]) -> Iterator[list[str]]:
-    command: list[str] = []
-    for word in [*words, ";"]:
-        if word in SEPARATORS:
-            if command:
-                yield command
-            command = []
-        elif command or not re.match(r"[A-Z_]+=", word):
-            command.append(word)
+def _commands(lines: Iterable[str]) -> Iterator[list[str]]:
+    for line in lines:
+        try:
+            words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+        except ValueError:  # an apostrophe in what is no command
+            continue
+        command: list[str] = []
+        for word in [*words, ";"]:
+            if word in SEPARATORS:
+                if command:
+                    yield command
+                command = []
+            elif command or not re.match(r"[A-Z_]+=", word):
+                command.append(word)
 
 
 @cache

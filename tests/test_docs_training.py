@@ -1,0 +1,315 @@
+"""docs/training.md is true: every command of its shell blocks runs, in the page's order, on stand-ins named in tables here.
+
+A command needs what those before it left. A test that is asked for alone runs those first.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from models.artifacts import load_manifest, verify
+from models.openvino_engine import computes_bf16
+from models.training.metric_recipe import MetricRecipe
+from models.training.recipe import RECIPES_DIR, load_recipe
+from shitu import main
+from tests import docs_stand_ins as stand_ins
+from tests.docs_reader import ROOT, read
+
+PAGE = read(ROOT / "docs" / "training.md")
+COMMANDS = [shlex.join(words) for words in PAGE.shell_commands()]
+
+NOT_RUN = {
+    "shitu up": "serves until it is stopped",
+    "shitu models pull PPLCNet_x1_0": "needs the internet; write_pulled leaves a made-up archive where it would",
+}
+# In all recipes, the bundled ones and the page's own, no number is above these ...
+AT_MOST = {
+    "steps": 2, "epochs": 1, "evaluate_every": 2, "warmup_steps": 1, "warmup_epochs": 0, "batch": 8,
+    "products": 6, "views": 2, "views_per_class": 2, "crops": 2, "count": 3, "settle_pictures": 8, "bits": 16,
+    "pool_px": 64, "deploy_px": 64, "size_px": 64, "sizes_px": 64,
+}  # fmt: skip
+# ... and this is changed: the bundled embedder is made shallow, else 8 bits tell little of it after so few steps.
+CHANGES = {
+    r"(?<=width = 0\.5\n)depths = .*": "depths = [1, 1, 1, 1]",
+    r'"teachers/mobilenet[^"]*"': '"teachers/features.xml"',
+    r'pooled_before = "[^"]*"': 'pooled_before = "head"',
+    r'"teachers/picodet[^"]*"': '"teachers/boxes.xml"',
+}
+# `shitu train` gets this behind its own words: with one thread no process has to be started to draw pictures.
+TRAIN = ["--threads", "1"]
+# What the launcher's words stand for. The recipe is a path, since the processes know nothing of this one's recipes; its
+# own run's folder is finished already.
+LAUNCH = {
+    "python": sys.executable,
+    "--nproc_per_node 3": "--nproc_per_node 2",
+    "shitu.py": str(ROOT / "shitu.py"),
+    "embedder-s": "recipes/embedder-s.toml --out runs/together",
+}
+
+
+Check = Callable[[str], None]  # of what a command said on standard output
+
+
+def trains(folder: str, *, pool: bool = True) -> Check:
+    """The files of a run that the page lists, and the command that goes on from it."""
+
+    def check(told: str) -> None:
+        names = {"last.npz", "best.npz", "curve.jsonl", "curve.png", "metrics.json"} | ({"pool"} if pool else set())
+        assert names <= {path.name for path in Path(folder).iterdir()}
+        assert re.search(rf"^next: shitu export \w+ \S+ --run {folder}( |$)", told, re.MULTILINE)
+
+    return check
+
+
+def exports(folder: str, task: str, *exams: str, precisions: str = "") -> Check:
+    """An artifact as its manifest says, with the figures of these exams, which are printed too."""
+
+    def check(told: str) -> None:
+        figures = json.loads(told)
+        assert figures["artifact"] == folder
+        verify(folder)
+        manifest = load_manifest(folder)
+        assert manifest.task == task
+        assert sorted({name.split()[0] for name in manifest.metrics}) == sorted(exams)
+        assert {name: figures[name] for name in manifest.metrics} == manifest.metrics
+        assert sorted(manifest.precisions) == sorted(precisions.split())
+
+    return check
+
+
+def tells(*names: str, files: str = "") -> Check:
+    """JSON with these names, and files."""
+
+    def check(told: str) -> None:
+        assert set(names) <= set(json.loads(told))
+        for file in files.split():
+            assert Path(file).stat().st_size > 0
+
+    return check
+
+
+def leaves(file: str) -> Check:
+    """A file."""
+
+    def check(told: str) -> None:
+        assert Path(file).stat().st_size > 0
+
+    return check
+
+
+def says(*parts: str) -> Check:
+    """These words on standard output."""
+
+    def check(told: str) -> None:
+        assert [part for part in parts if part not in told] == []
+
+    return check
+
+
+EXAMS = ("rendered", "drinks_held_out", "grocery_val")
+
+
+def check_precisions(told: str) -> None:
+    """A copy of the bundled embedder with one precision more, and what it loses in each exam."""
+    exports("models-int8", "embed", *EXAMS, precisions="int8")(told)
+    int8 = load_manifest("models-int8").precisions["int8"]
+    assert int8["lost"].keys() == int8["metrics"].keys() == set(EXAMS)
+    assert load_manifest("models-int8").digest == load_manifest(ROOT / "models/bundled/shitu-embedder").digest
+
+
+def check_evaluation(told: str) -> None:
+    """Embedder, detector and the whole, and what the page names baselines."""
+    figures = json.loads(told)
+    assert figures["embedder"].keys() == figures["open set"].keys() == set(EXAMS)
+    assert figures["pipeline"].keys() == {"found", "right"}
+    for baseline in ("colour histograms", "untrained network", "teacher's features"):
+        assert figures[baseline].keys() == set(EXAMS)
+    assert {"known_answered_right", "strangers_answered"} <= figures["open set"]["rendered"].keys()
+
+
+def check_classes(told: str) -> None:
+    """PaddleClas' form, with the names of the class map."""
+    answers = json.loads(told)
+    assert len(answers) == len(list(Path("photos").glob("*.png")))
+    for answer in answers:
+        assert answer.keys() == {"class_ids", "scores", "label_names", "filename"}
+        assert set(answer["label_names"]) <= set(stand_ins.LABELS)
+
+
+def check_processes(told: str) -> None:
+    """One curve, of all steps, by one writer."""
+    curve = [json.loads(line) for line in Path("runs/together/curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in curve] == [2, 4]
+    trains("runs/together")(Path("runs/ranks/workerlog.0").read_text(encoding="utf-8"))
+
+
+PRECISIONS = "bf16 int8" if computes_bf16() else "int8"
+RETRIEVAL = ("recall@1", "recall@5", "precision@1", "precision@5", "retrieval_mAP", "mINP")
+CONFUSION = "eval/metrics.json eval/confusion.json eval/confusion.csv eval/confusion.png"
+DETECTION = ("scenes", "raccoon_held_out", "drinks_held_out")
+# What each command leaves and says.
+RUN: dict[str, Check] = {
+    "shitu train embedder embedder-tiny": trains("runs/embedder-tiny"),
+    "shitu export embedder embedder-tiny --run runs/embedder-tiny": exports(
+        "runs/embedder-tiny/artifact", "embed", "rendered"
+    ),
+    "shitu data lint ../data/drinks/labels.tsv": says("6 labels", "0 errors"),
+    "shitu data lint ../data/grocery/train.txt ../data/grocery/val.txt": says("6 labels", "0 errors"),
+    "shitu data lint ../data/raccoon --json": tells("errors"),
+    "shitu train embedder embedder-s --data ../data --threads 2": trains("runs/shitu-embedder"),
+    "shitu train detector detector-s --data ../data --threads 2": trains("runs/shitu-detector"),
+    "python -m paddle.distributed.launch --backend gloo --nproc_per_node 3 --log_dir runs/ranks shitu.py "
+    "train embedder embedder-s --data ../data --threads 1": check_processes,
+    "shitu export embedder embedder-s --data ../data": exports("runs/shitu-embedder/artifact", "embed", *EXAMS),
+    "shitu export detector detector-s --data ../data": exports("runs/shitu-detector/artifact", "detect", *DETECTION),
+    "shitu export embedder embedder-s --data ../data --formats paddle,onnx,bf16,int8 --calibrate shop": exports(
+        "runs/shitu-embedder/artifact", "embed", *EXAMS, precisions=PRECISIONS
+    ),
+    "shitu export precisions shitu-embedder --to models-int8 --formats int8 --calibrate my-gallery "
+    "--recipe embedder-s --data ../data": check_precisions,
+    "shitu evaluate --data ../data --baselines": check_evaluation,
+    "shitu evaluate --embedder runs/shitu-embedder/artifact --detector none": tells("embedder", "open set"),
+    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --k 1,5 --out eval": tells(
+        *RETRIEVAL, files=f"{CONFUSION} eval/neighbours.png"
+    ),
+    "shitu evaluate retrieval --query all.txt --root photos --ids --rerank": tells(*RETRIEVAL),
+    "shitu evaluate pipeline --photos shelf/coco.json --images shelf/images --gallery products --out eval": tells(
+        "found", "right", files=CONFUSION
+    ),
+    "shitu evaluate pipeline --photos asked.txt --images photos --gallery gallery.txt --root photos": tells(
+        "found", "right", "strangers"
+    ),
+    "shitu train detector shop-detector.toml --data .": trains("runs/shop-detector"),
+    "shitu export detector shop-detector.toml --data .": exports("runs/shop-detector/artifact", "detect", "scenes"),
+    "shitu detect shelf.jpg --model runs/shop-detector/artifact --save boxes": leaves("boxes/shelf.jpg"),
+    "shitu train metric metric-tiny": trains("runs/metric-tiny"),
+    "shitu export metric metric-tiny": exports("runs/metric-tiny/artifact", "embed", "rendered"),
+    "shitu train metric ppshituv2-general --data ../sets --init PPLCNetV2_base_ssld_pretrained.pdparams": trains(
+        "runs/ppshituv2-general", pool=False
+    ),
+    "shitu train distill distill-tiny": trains("runs/distill-tiny"),
+    "shitu train distill distill-ssld": trains("runs/distill-ssld"),
+    "shitu export metric metric-tiny --run runs/distill-tiny": exports("runs/distill-tiny/artifact", "embed", "rendered"),
+    "shitu train classifier classifier-tiny": trains("runs/classifier-tiny", pool=False),
+    "shitu export classifier classifier-tiny": exports("runs/classifier-tiny/artifact", "classify", "other"),
+    "shitu classify photos/ --model runs/classifier-tiny/artifact --topk 3": says("query-0-0.png"),
+    "shitu classify photos/ --model PPLCNet_x1_0 --class-map imagenet1k_label_list.txt --json": check_classes,
+    "shitu classify photos/ --model PPLCNet_x0_5_pretrained.pdparams --network PPLCNet_x0_5": says("query-0-0.png"),
+    "shitu recognize shelf.jpg --gallery my-pictures --binary --rerank 20": says("shelf.jpg"),
+    "shitu train hash hash-tiny": trains("runs/hash-tiny"),
+    "shitu export hash hash-tiny": exports("runs/hash-tiny/artifact", "hash", "rendered"),
+    "shitu train hash hash-small --data ../data": trains("runs/shitu-hash"),
+}  # fmt: skip
+
+
+def shortened(recipe: str) -> str:
+    """The TOML of a recipe with the numbers and names of the tables."""
+    for pattern, name in CHANGES.items():
+        recipe = re.sub(pattern, name, recipe)
+
+    def capped(line: re.Match[str]) -> str:
+        most = AT_MOST.get(line[1])
+        return line[0] if most is None else re.sub(r"\d+", lambda number: str(min(int(number[0]), most)), line[0])
+
+    return re.sub(r"^(\w+) = .*$", capped, recipe, flags=re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said, and its exit status."""
+
+    status: int
+    told: str  # on standard output
+    everything: str
+
+
+@dataclass
+class Desk:
+    """A working folder with all that the page takes for given, and the answers of the commands that ran in it so far."""
+
+    folder: Path
+    answers: list[Answer] = field(default_factory=list)
+
+    def answer(self, place: int) -> Answer:
+        """That of the command at this place of the page."""
+        while len(self.answers) <= place:
+            command = COMMANDS[len(self.answers)]
+            self.answers.append(Answer(0, "", "") if command in NOT_RUN else run(command))
+        return self.answers[place]
+
+
+def run(command: str) -> Answer:
+    """In this process, or for Python's launcher in processes of its own."""
+    if command.startswith("shitu "):
+        words = shlex.split(command)[1:]
+        got = CliRunner().invoke(main, words + TRAIN if words[0] == "train" else words)
+        return Answer(got.exit_code, got.stdout, f"{got.output}{got.exception or ''}")
+    for word, instead in LAUNCH.items():
+        assert word in command
+        command = re.sub(rf"(?<!\S){re.escape(word)}(?!\S)", instead, command)
+    ended = subprocess.run(
+        shlex.split(command),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    logs = "".join(path.read_text(encoding="utf-8")[-2000:] for path in Path("runs/ranks").glob("workerlog.*"))
+    return Answer(ended.returncode, ended.stdout, ended.stderr + logs)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    base = tmp_path_factory.mktemp("page")
+    here = base / "work"
+    (here / "recipes").mkdir(parents=True)
+    for file in RECIPES_DIR.glob("*.toml"):
+        (here / "recipes" / file.name).write_text(shortened(file.read_text(encoding="utf-8")), encoding="utf-8")
+    (own,) = PAGE.blocks("toml")
+    (here / "shop-detector.toml").write_text(shortened(own), encoding="utf-8")
+    stand_ins.write_data(base / "data")
+    sets = load_recipe("ppshituv2-general", MetricRecipe)
+    for source in (*sets.data, *sets.exams):
+        columns = 3 if source.ids else 2
+        stand_ins.write_list(base / "sets" / source.root / source.file, source.delimiter, columns=columns)
+    stand_ins.write_list(here / "shop" / "labels.tsv")
+    for name, columns in (("all", 3), ("gallery", 2), ("query", 2), ("asked", 2)):
+        stand_ins.write_list(here / "photos" / f"{name}.txt", " ", columns=columns)
+        (here / "photos" / f"{name}.txt").rename(here / f"{name}.txt")
+    for name in ("products", "my-gallery", "my-pictures"):
+        stand_ins.write_folders(here / name)
+    stand_ins.write_coco(here / "shelf" / "coco.json")
+    Image.open(here / "shelf" / "images" / "0.png").save(here / "shelf.jpg")
+    stand_ins.write_official_weights(here, ("PPLCNetV2_base_ssld", "PPLCNet_x0_5"))
+    stand_ins.write_pulled(base / "cache" / "shitu" / "models", "PPLCNet_x1_0")
+    stand_ins.write_class_map(here / "imagenet1k_label_list.txt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
+        patch.setattr("models.training.recipe.RECIPES_DIR", here / "recipes")
+        patch.setattr("models.training.evaluate.PRODUCTS", 5)
+        patch.setattr("models.training.evaluate.SCENES", 2)
+        yield Desk(here)
+
+
+@pytest.mark.parametrize("place", range(len(COMMANDS)), ids=COMMANDS)
+def test_a_command_does_what_the_page_says(desk: Desk, place: int) -> None:
+    answer = desk.answer(place)
+    assert answer.status == 0, answer.everything[-3000:]
+    if COMMANDS[place] not in NOT_RUN:
+        RUN[COMMANDS[place]](answer.told)
+
+
+def test_the_tables_name_the_page_s_commands_and_no_others() -> None:
+    assert sorted(COMMANDS) == sorted((*RUN, *NOT_RUN))
