@@ -83,8 +83,12 @@ class WeightedLosses(nn.Layer):
             parts["center"] = table.center.weight * self.center(out.named(table.center.on), labels)
         return parts
 
-    def _read(self) -> set[str]:
-        """Which outputs the losses over all pictures take."""
+    def _read(self) -> list[str]:
+        """Which outputs the losses over all pictures take.
+
+        In an order that all processes have: that of a set of names is another in each, and what one process gathers as
+        features would be put beside what the other gathers as the backbone's.
+        """
         table = self.table
         losses = (table.triplet, table.triplet_angular_margin, table.supcon, table.contrastive, table.pairwise_cosface)
-        return {loss.on for loss in (*losses, table.center) if loss.weight}
+        return sorted({loss.on for loss in (*losses, table.center) if loss.weight})

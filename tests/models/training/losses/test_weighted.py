@@ -26,6 +26,7 @@ from models.training.metric_recipe import (
     Triplet,
     TripletAngularMargin,
 )
+from models.training.processes import Group
 from models.training.statistics import normalize
 from tests.models.training.metric_tiny import QUICK
 
@@ -71,6 +72,27 @@ def test_a_loss_that_stands_alone_keeps_its_weight_and_others_are_not_there() ->
     assert set(got) == {"supcon"}
     assert float(got["supcon"]) == pytest.approx(0.25 * float(supcon_loss(F.normalize(features, axis=1), labels)))
     assert not losses.state_dict()
+
+
+class Noting(Group):
+    """A group of one that notes how wide is what it gathers."""
+
+    def gather(self, part: paddle.Tensor) -> paddle.Tensor:
+        gathered.append(part.shape[-1])
+        return part
+
+
+gathered: list[int] = []
+
+
+def test_what_is_gathered_comes_in_the_order_of_its_names() -> None:
+    """Not in that of a set, which is another in each process: they would take one's features for another's backbone."""
+    gathered.clear()
+    backbone, features = paddle.ones([16, 6]), paddle.ones([16, 5])
+    WeightedLosses(EVERY, 4, 6, 5, Noting(0, 1))(
+        Outputs(backbone, features, paddle.ones([16, 4])), paddle.to_tensor(LABELS), 0
+    )
+    assert gathered == [6, 5, 16]
 
 
 def pictures() -> np.ndarray:
