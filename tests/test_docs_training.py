@@ -45,6 +45,8 @@ CHANGES = {
     r'pooled_before = "[^"]*"': 'pooled_before = "head"',
     r'"teachers/picodet[^"]*"': '"teachers/boxes.xml"',
 }
+# The whole is measured on so many drawn scenes, of so many products.
+WHOLE = {"SCENES": 2, "PRODUCTS": 5}
 # `shitu train` gets this behind its own words: with one thread no process has to be started to draw pictures.
 TRAIN = ["--threads", "1"]
 # What the launcher's words stand for. The recipe is a path, since the processes know nothing of this one's recipes; its
@@ -298,8 +300,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         patch.chdir(here)
         patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
         patch.setattr("models.training.recipe.RECIPES_DIR", here / "recipes")
-        patch.setattr("models.training.evaluate.PRODUCTS", 5)
-        patch.setattr("models.training.evaluate.SCENES", 2)
+        for name, value in WHOLE.items():
+            patch.setattr(f"models.training.evaluate.{name}", value)
         yield Desk(here)
 
 

@@ -161,15 +161,6 @@ def test_what_distillation_made_is_exported_by_the_command_that_it_tells(quick_m
     assert load_manifest(out / "artifact").name == "metric-tiny"
 
 
-def test_codes_are_exported_by_the_command_that_training_tells(tmp_path: Path) -> None:
-    changes = {"products = 24": "products = 8", "products = 12": "products = 3", "steps = 40": "steps = 2"}
-    recipe = changed("hash-tiny", changes, tmp_path / "codes.toml")
-    trained = shitu("train", "hash", recipe, "--out", tmp_path / "run", "--threads", 1)
-    exported = shitu(*next_command(trained))
-    assert exported.exit_code == 0, exported.output
-    assert load_manifest(tmp_path / "run" / "artifact").task == "hash"
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
