@@ -203,17 +203,14 @@ def test_it_learns_from_a_teachers_boxes(run: tuple[Path, list[Progress]], tmp_p
 
 
 @pytest.mark.slow
-def test_it_goes_on_learning_from_its_own_average(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
-    folder, lines = run
-    plan = Distillation("self", from_share=0.1)
-    gentle = replace(RECTANGLES.optimizer, learning_rate=0.003)
-    longer = replace(RECTANGLES, distill=plan, optimizer=gentle, stages=(DetectorStage(30, (64,), 10),), seed=4)
+def test_it_learns_from_its_own_average(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+    folder, _ = run
     (tmp_path / "pool").symlink_to(folder / "pool")
-    again: list[Progress] = []
-    best = folder / "best.npz"
-    train_detector(longer, folder.parent, tmp_path, again.append, lambda *_: None, init=best)
-    assert set(again[-1].losses) >= {"taught scores", "taught distances"}
-    assert again[-1].exams["others"]["AP50"] > max(line.exams["others"]["AP50"] for line in lines if line.exams)
+    plan, lines = replace(RECTANGLES, distill=Distillation("self", from_share=0.5)), list[Progress]()
+    train_detector(plan, folder.parent, tmp_path, lines.append, lambda *_: None)
+    assert set(lines[-1].losses) >= {"taught scores", "taught distances"}
+    exams = [line.exams["others"]["AP50"] for line in lines if line.exams]
+    assert exams[-1] > exams[0]
 
 
 def test_it_imitates_its_average_from_the_step_that_the_recipe_says(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def run(recipe: HashRecipe, folder: Path, **options: int) -> list[Progress]:
 
 
 def test_pictures_learn_codes(folder: Path) -> None:
-    recipe = replace(TINY, stages=(Stage(32, 32, 32),), evaluate_every=16)
+    recipe = replace(TINY, stages=(Stage(32, 32, 32),), evaluate_every=8)
     lines = run(recipe, folder)
     assert lines[-1].losses["class"] < 0.95 * lines[0].losses["class"]
     assert lines[-1].exams["rendered"]["retrieval_mAP"] > lines[0].exams["rendered"]["retrieval_mAP"]
