@@ -69,7 +69,7 @@ def _metric(recipe: str, data: Path | None) -> Planned:
     return Planned(
         plan.name,
         plan.data,
-        partial(export_metric, plan),
+        partial(export_metric, plan, data=data),
         lambda artifact, precision: examine_metric(artifact, plan, data, precision),
         lambda artifact: {"similarity": suggest_similarity(artifact, plan.pictures, data)},
     )
@@ -84,7 +84,7 @@ def _classifier(recipe: str, data: Path | None) -> Planned:
     return Planned(
         plan.name,
         plan.data,
-        partial(export_classifier, plan),
+        partial(export_classifier, plan, data=data),
         lambda artifact, precision: examine_classifier(artifact, plan, data, precision=precision),
     )
 

@@ -11,7 +11,6 @@ from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.nets.named import build
 from models.training.class_batches import ClassBatch
 from models.training.classifier_recipe import ClassifierRecipe
-from models.training.distill_recipe import FrozenTeacher
 from models.training.distill_teacher import open_teacher
 from models.training.errors import TrainingError
 from models.training.losses.cross_entropy import cross_entropy
@@ -27,14 +26,19 @@ class Lesson(nn.Layer):
     """
 
     def __init__(self, recipe: ClassifierRecipe, classes: int, data: Path | None, threads: int = 1) -> None:
-        """Raises ArtifactError, EngineError for a teacher that can't be run."""
+        """Raises ArtifactError, EngineError for a teacher that can't be run, TrainingError for one of other classes."""
         super().__init__()
         self.table, self.smoothing = recipe.distill, recipe.smoothing
         self.teach, self.peer = None, None
         if self.table is None:
             return
-        if self.table.teacher:
-            self.teach = open_teacher(FrozenTeacher(self.table.teacher), data, logits=True, threads=threads)
+        if self.table.teacher is not None:
+            self.teach = open_teacher(self.table.teacher, data, logits=True, threads=threads)
+            if self.teach.numbers != classes:
+                raise TrainingError(
+                    f"the teacher {self.table.teacher.model} answers {self.teach.numbers} numbers a picture, the data "
+                    f"have {classes} classes: it must know the same ones"
+                )
         else:
             self.peer = build(self.table.peer or recipe.network, classes)
 
@@ -45,11 +49,8 @@ class Lesson(nn.Layer):
         if self.teach is not None:
             logits = student(x)
             vectors = self.teach(as_pictures(batch.pixels))
-            if list(vectors.shape) != logits.shape or not np.isfinite(vectors).all():
-                raise TrainingError(
-                    f"the teacher answers {vectors.shape[1]} numbers a picture (or none at all), the student "
-                    f"{logits.shape[1]}: they must know the same classes"
-                )
+            if not np.isfinite(vectors).all():
+                raise TrainingError("the teacher answers NaN or infinity")
             return {"ssld": self.table.weight * dml_loss(logits, paddle.to_tensor(vectors))}
         (mine, features), (theirs, others) = with_features(student, x), with_features(self.peer, x)
         parts = {

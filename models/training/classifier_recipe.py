@@ -1,11 +1,15 @@
 """What a classifier's recipe holds: network, pictures by class, how they are changed and dealt out, and the optimiser."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from models.nets.named import UnknownNetworkError, require_known
+from models.training.bounds import Count, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
+from models.training.distill_recipe import FrozenTeacher
 from models.training.recipe import RecipeError
 
 KINDS = ("list", "folders", "rendered")
+Part = Annotated[float, Within(0, 1, above=True)]
 
 
 def _require_network(key: str, name: str) -> None:
@@ -30,18 +34,18 @@ class ClassSource:
     root: str = ""
     file: str = ""
     delimiter: str = " "
-    products: int = 0
-    views: int = 6
-    skip_views: int = 0
-    first_seed: int = 0
-    seed_step: int = 1
-    drawn_px: int = 48
+    products: Whole = 0
+    views: Count = 6
+    skip_views: Whole = 0
+    first_seed: Whole = 0
+    seed_step: Count = 1
+    drawn_px: SidePx = 48
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise RecipeError(f"'kind' must be one of {', '.join(KINDS)}, not {self.kind!r}")
-        if self.kind == "rendered" and min(self.products, self.views, self.seed_step) < 1:
-            raise RecipeError(f"the source {self.name!r} draws nothing: it needs 'products' and 'views'")
+        if self.kind == "rendered" and self.products < 1:
+            raise RecipeError(f"the source {self.name!r} draws nothing: it needs 'products'")
 
 
 @dataclass(frozen=True)
@@ -52,30 +56,28 @@ class ClassSampler:
     multi-scale sampler of PP-LCNetV2 (Mehta and Rastegari, "MobileViT", arXiv:2110.02178, section 3.2).
     """
 
-    batch: int = 256
-    scales: tuple[int, ...] = (224,)
-    divisor: int = 32  # sizes are rounded down to multiples of it
+    batch: Count = 256
+    scales: tuple[SidePx, ...] = (224,)
+    divisor: Count = 32  # sizes are rounded down to multiples of it
 
     def __post_init__(self) -> None:
-        if not self.scales or self.divisor < 1 or min(self.scales) < self.divisor:
+        if not self.scales or min(self.scales) < self.divisor:
             raise RecipeError(f"'scales' needs sizes of {self.divisor} pixels ('divisor') or more")
-        if self.batch < 1:
-            raise RecipeError("'batch' must be 1 or more")
 
 
 @dataclass(frozen=True)
 class ClassAugment:
     """A random part of the picture, stretched to a square and mirrored or not; `mixup_alpha` 0 mixes no pictures."""
 
-    area: tuple[float, ...] = (0.08, 1.0)  # of the picture, least and most
-    aspect: tuple[float, ...] = (3 / 4, 4 / 3)
-    flip: float = 0.5
-    mixup_alpha: float = 0.0  # Zhang et al., "mixup", arXiv:1710.09412
+    area: tuple[Part, Part] = (0.08, 1.0)  # of the picture, least and most
+    aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    flip: Share = 0.5
+    mixup_alpha: NotNegative = 0.0  # Zhang et al., "mixup", arXiv:1710.09412
 
     def __post_init__(self) -> None:
         for key, pair in (("area", self.area), ("aspect", self.aspect)):
-            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
-                raise RecipeError(f"{key!r} must be two numbers above 0, the lower first")
+            if pair[0] > pair[1]:
+                raise RecipeError(f"{key!r} must be two numbers, the lower first")
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,11 @@ class ClassOptimizer:
     """Momentum 0.9 with L2, or AdamW; linear warm-up and cosine decay by step; no average with `ema_decay` 0."""
 
     kind: str = "momentum"
-    learning_rate: float = 0.1
-    weight_decay: float = 3e-5
+    learning_rate: Positive = 0.1
+    weight_decay: NotNegative = 3e-5
     decay_norms: bool = False  # whether batch norms are decayed too
-    warmup_epochs: float = 0.0
-    ema_decay: float = 0.0
+    warmup_epochs: NotNegative = 0.0
+    ema_decay: PartOfOne = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("momentum", "adamw"):
@@ -99,18 +101,20 @@ class ClassDistill:
     """What the classifier learns from besides labels, or instead of them; see models.training.class_distill."""
 
     method: str  # ssld, dml, udml
-    teacher: str = ""  # ssld: an artifact, an official archive, or a file that OpenVINO reads, of the same classes
+    teacher: FrozenTeacher | None = None  # ssld: of the same classes
     peer: str = ""  # dml, udml: another network's published name; empty: the student's own
-    weight: float = 1.0  # of the comparison of logits
-    distance_weight: float = 1.0  # udml: of the features'
+    weight: NotNegative = 1.0  # of the comparison of logits
+    distance_weight: NotNegative = 1.0  # udml: of the features'
 
     def __post_init__(self) -> None:
         if self.method not in ("ssld", "dml", "udml"):
             raise RecipeError(f"'method' must be one of ssld, dml, udml, not {self.method!r}")
-        if (self.method == "ssld") != bool(self.teacher):
-            raise RecipeError("'ssld' needs a 'teacher', and the other methods have none")
+        if (self.method == "ssld") != (self.teacher is not None):
+            raise RecipeError("'ssld' needs a table 'teacher', and the other methods have none")
         if self.method == "ssld" and self.peer:
             raise RecipeError("'ssld' has no 'peer'")
+        if self.method == "ssld" and not self.weight:
+            raise RecipeError("'ssld' with a 'weight' of 0 learns nothing")
         if self.peer:
             _require_network("peer", self.peer)
 
@@ -122,8 +126,8 @@ class ClassifierRecipe:
     name: str
     network: str  # by its published name
     data: tuple[ClassSource, ...]
-    epochs: int
-    class_num: int = 0  # 0: as many as the data have
+    epochs: Count
+    class_num: Whole = 0  # 0: as many as the data have
     class_map: str = ""  # of lists: the file that names the classes, below the data folder
     exams: tuple[ClassSource, ...] = ()
     select_by: tuple[str, ...] = ()  # exams whose mean top-1 decides which weights are kept; empty: all
@@ -131,10 +135,10 @@ class ClassifierRecipe:
     augment: ClassAugment = ClassAugment()
     optimizer: ClassOptimizer = ClassOptimizer()
     distill: ClassDistill | None = None
-    smoothing: float = 0.1
-    seed: int = 1
-    deploy_px: int = 224
-    evaluate_every: int = 1  # epochs
+    smoothing: PartOfOne = 0.1
+    seed: Whole = 1
+    deploy_px: SidePx = 224
+    evaluate_every: Count = 1  # epochs
 
     def __post_init__(self) -> None:
         _require_network("network", self.network)
@@ -146,7 +150,5 @@ class ClassifierRecipe:
             raise RecipeError("'data' and 'exams' must be of one kind, which numbers the classes")
         if self.class_map and self.data[0].kind != "list":
             raise RecipeError("'class_map' goes with lists; other kinds name their classes themselves")
-        if self.epochs < 1 or self.evaluate_every < 1:
-            raise RecipeError("'epochs' and 'evaluate_every' must be 1 or more")
         if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
             raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")

@@ -6,6 +6,7 @@ from each other's logits. `udml`: from each other's features too, as PP-ShiTu's 
 
 from dataclasses import dataclass
 
+from models.training.bounds import Count, NotNegative, Positive
 from models.training.metric_recipe import MetricRecipe
 from models.training.recipe import RecipeError, Teacher, load_recipe
 
@@ -15,12 +16,21 @@ COMPARED = ("relations", "logits")
 
 @dataclass(frozen=True)
 class FrozenTeacher:
-    """A network that the engine runs: an artifact or official archive, or any file that OpenVINO reads; see `Teacher`."""
+    """A network that the engine runs: an artifact or official archive, or any file that OpenVINO reads; see `Teacher`.
+
+    A folder says itself how pictures are prepared, and its own output is taken. The other keys are for a file.
+    """
 
     model: str
-    pooled_before: str = ""  # of a file: the layer whose input is taken; a folder's own output is taken whole
-    size_px: int = 224  # of a file
-    layout: str = "NHWC"  # of a file
+    pooled_before: str = ""  # the layer whose input is taken; empty: the file's first output
+    size_px: Count = 224
+    layout: str = "NHWC"
+    normalized: bool = False  # pixels / 255, less ImageNet's mean, over its deviation, as PaddleClas; else 0 to 255
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise RecipeError("'model' names no teacher")
+        _ = self.file  # checks the layout
 
     @property
     def file(self) -> Teacher:
@@ -40,9 +50,9 @@ class DistillRecipe:
     compare: str = (
         "relations"  # ssld: similarities within the batch, or logits where teacher and student know the same classes
     )
-    temperature: float = 0.1  # of the relations
-    weight: float = 1.0  # of the comparison
-    distance_weight: float = 1.0  # udml
+    temperature: Positive = 0.1  # of the relations
+    weight: NotNegative = 1.0  # of the comparison
+    distance_weight: NotNegative = 1.0  # udml
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -53,6 +63,8 @@ class DistillRecipe:
             raise RecipeError("'ssld' needs a [teacher], and the other methods have none")
         if self.method == "ssld" and self.peer:
             raise RecipeError("'ssld' has no 'peer'")
+        if self.method == "ssld" and not self.weight:
+            raise RecipeError("'ssld' with a 'weight' of 0 learns nothing")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from models.training.checkpoint import Checkpoint
 from models.training.class_data import gather
 from models.training.class_exams import classifier_input, grade
 from models.training.classifier_recipe import ClassifierRecipe
+from models.training.distilled import distilled_classifier
 from models.training.export_program import DEFAULT_FORMATS, Origin, classifies, export_network
 from models.training.recipe import as_table
 from models.training.train_classifier import load_classifier
@@ -57,12 +58,18 @@ def export_classifier(
     origin: Origin,
     formats: Sequence[str] = DEFAULT_FORMATS,
     pictures: Images | None = None,
+    *,
+    data: Path | None = None,
 ) -> Path:
-    """Write the classifier of `checkpoint` (a run's `best.npz`) as an artifact. Raises ArtifactError if a program differs."""
+    """Write the classifier of `checkpoint` (a run's `best.npz`) as an artifact. Its teacher may be below `data`.
+
+    Raises ArtifactError if a program differs.
+    """
     names = tuple(Checkpoint.load(checkpoint).progress.get("names", ()))
     network = build(recipe.network, len(names))
     steps = int(load_classifier(network, checkpoint).progress["step"])
-    about = replace(origin, name=recipe.name, network=recipe.network, recipe=as_table(recipe), steps=steps)
+    made_by = as_table(recipe) | distilled_classifier(recipe, data)
+    about = replace(origin, name=recipe.name, network=recipe.network, recipe=made_by, steps=steps)
     labels = names if any(names) else ()
     return export_classifier_network(network, labels, recipe.deploy_px, folder, about, formats, pictures)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embedder import Embedder
+from models.training.distilled import distilled_embedder
 from models.training.export_program import DEFAULT_FORMATS, Origin, embeds, export_network, square_input
 from models.training.metric_network import MetricEmbedder
 from models.training.metric_recipe import MetricRecipe
@@ -23,14 +24,20 @@ def export_metric(
     origin: Origin,
     formats: Sequence[str] = DEFAULT_FORMATS,
     pictures: Sequence[NDArray[np.uint8]] | None = None,
+    *,
+    data: Path | None = None,
 ) -> Path:
-    """Write the embedder of `checkpoint` (a run's `best.npz`) as an artifact. Raises ArtifactError if a program differs."""
+    """Write the embedder of `checkpoint` (a run's `best.npz`) as an artifact; of a distillation, the student.
+
+    Its teacher may be below `data`. Raises ArtifactError if a program differs.
+    """
     embedder = MetricEmbedder(recipe)
     steps = load_weights(embedder, checkpoint)
     names = {"lcnet": "PPLCNet", "lcnetv2": "PPLCNetV2", "resnet50_vd": "ResNet50_vd"}
     width = "" if recipe.backbone.kind == "resnet50_vd" else f" x{recipe.backbone.width:g}"
     network = f"{names[recipe.backbone.kind]}{width}, {recipe.neck.kind} neck"
-    about = replace(origin, name=recipe.name, network=network, recipe=as_table(recipe), steps=steps)
+    made_by = as_table(recipe) | distilled_embedder(checkpoint.parent, data)
+    about = replace(origin, name=recipe.name, network=network, recipe=made_by, steps=steps)
     return export_network(
         embedder, embeds(embedder.size), square_input("x", recipe.deploy_px), folder, about, formats, pictures
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtifactError
+from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize
 from models.openvino_engine import import_openvino
 from models.training.recipe import Teacher
 
@@ -23,9 +24,14 @@ HISTOGRAM_BANDS = 3
 
 
 class PooledFeatures:
-    """A frozen network, cut at the input of one of its layers. (H, W, 3) RGB uint8 -> its features, flat."""
+    """A frozen network, cut at the input of one of its layers, or whole. (H, W, 3) RGB uint8 -> its features, flat.
 
-    def __init__(self, path: Path, teacher: Teacher, threads: int = 1) -> None:
+    Without `pooled_before` they are its first output. With `normalized` the pixels are prepared as PaddleClas has it,
+    else they go in as they are, from 0 to 255.
+    """
+
+    def __init__(self, path: Path, teacher: Teacher, threads: int = 1, *, normalized: bool = False) -> None:
+        """Raises ArtifactError for a file that can't be read, lacks the layer, or takes or gives something else."""
         ov = import_openvino()
 
         core = ov.Core()
@@ -34,21 +40,55 @@ class PooledFeatures:
             model = core.read_model(path)
         except RuntimeError as error:
             raise ArtifactError(f"the teacher {path.name} can't be read") from error
-        layers = {layer_name(op, before): op for op in model.get_ordered_ops()}
-        if teacher.pooled_before not in layers:
-            raise ArtifactError(f"the teacher {path.name} has no layer {teacher.pooled_before!r}")
-        pooled = layers[teacher.pooled_before].input_value(0)
-        cut = ov.Model([pooled], model.get_parameters())
-        self._run: Any = core.compile_model(cut, "CPU", {"INFERENCE_NUM_THREADS": threads})
-        self._size_px = teacher.size_px
+        pooled = model.output(0)
+        if teacher.pooled_before:
+            layers = {layer_name(op, before): op for op in model.get_ordered_ops() if op.get_input_size()}
+            if teacher.pooled_before not in layers:
+                raise ArtifactError(f"the teacher {path.name} has no layer {teacher.pooled_before!r} to cut before")
+            pooled = layers[teacher.pooled_before].input_value(0)
+        if not pooled.get_element_type().is_real():
+            raise ArtifactError(
+                f"the teacher {path.name} gives whole numbers ({pooled.get_element_type().to_string()}): name a layer "
+                "before them in 'pooled_before'"
+            )
+        self._name, self._size_px, self._normalized = path.name, teacher.size_px, normalized
         self._planar = teacher.layout == "NCHW"
+        self._dtype = _pixel_type(path.name, model, teacher, normalized)
+        cut = ov.Model([pooled], model.get_parameters())
+        hints = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}  # or some processors take bf16
+        self._run: Any = core.compile_model(cut, "CPU", hints)
 
     def __call__(self, image: NDArray[np.uint8]) -> Features:
+        """Raises ArtifactError where the network fails."""
         side = self._size_px
         interpolation = cv2.INTER_AREA if min(image.shape[:2]) > side else cv2.INTER_LINEAR
-        resized = cv2.resize(image, (side, side), interpolation=interpolation)
-        batch = resized.transpose(2, 0, 1)[None] if self._planar else resized[None]
-        return np.asarray(self._run(np.ascontiguousarray(batch))[0], np.float32).reshape(-1).copy()
+        resized = np.asarray(cv2.resize(image, (side, side), interpolation=interpolation), np.uint8)
+        planar = normalize(resized, IMAGENET_MEAN, IMAGENET_STD) if self._normalized else resized.transpose(2, 0, 1)
+        pixels = planar if self._planar else planar.transpose(1, 2, 0)
+        try:
+            features = self._run(np.ascontiguousarray(pixels[None], self._dtype))[0]
+        except RuntimeError as error:
+            raise ArtifactError(f"the teacher {self._name} fails on a picture of {side} pixels") from error
+        return np.asarray(features, np.float32).reshape(-1).copy()
+
+
+def _pixel_type(name: str, model: Any, teacher: Teacher, normalized: bool) -> Any:
+    """The type of number that the one input takes. Raises ArtifactError where it takes no such pictures."""
+    ov = import_openvino()
+    if len(model.inputs) != 1:
+        raise ArtifactError(
+            f"the teacher {name} has {len(model.inputs)} inputs; it must take a picture and nothing else"
+        )
+    side, taken, kind = teacher.size_px, model.input(0).get_partial_shape(), model.input(0).get_element_type()
+    given = ov.PartialShape([1, 3, side, side] if teacher.layout == "NCHW" else [1, side, side, 3])
+    if not taken.compatible(given):
+        raise ArtifactError(
+            f"the teacher {name} takes {taken.to_string()}, not {given.to_string()}: see 'size_px' and 'layout'"
+        )
+    if not kind.is_real() and (normalized or kind != ov.Type.u8):
+        pixels = "'normalized' pixels" if normalized else "pixels from 0 to 255"
+        raise ArtifactError(f"the teacher {name} takes numbers of the type {kind.to_string()}, which can't be {pixels}")
+    return kind.to_dtype()
 
 
 def layer_name(layer: Any, before: int) -> str:

@@ -158,7 +158,9 @@ def test_what_distillation_made_is_exported_by_the_command_that_it_tells(quick_m
     assert next_command(trained) == ("export", "metric", str(quick_metric), "--run", str(out))
     exported = shitu(*next_command(trained))
     assert exported.exit_code == 0, exported.output
-    assert load_manifest(out / "artifact").name == "metric-tiny"
+    manifest = load_manifest(out / "artifact")
+    assert manifest.name == manifest.recipe["name"] == "metric-tiny"
+    assert (manifest.recipe["distilled"]["name"], manifest.recipe["distilled"]["method"]) == ("pair", "dml")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Classifiers taught by a frozen teacher, or two by each other: each method ends better than it began."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from models.training.checkpoint import Checkpoint
 from models.training.class_batches import ClassBatch
 from models.training.class_distill import Lesson, as_pictures, with_features
 from models.training.classifier_recipe import ClassDistill, ClassifierRecipe
+from models.training.distill_recipe import FrozenTeacher
 from models.training.errors import TrainingError
 from models.training.export_classifier import export_classifier
 from models.training.export_program import Origin
 from models.training.loop import Progress
-from models.training.recipe import RecipeError, load_recipe
+from models.training.recipe import RECIPES_DIR, RecipeError, load_recipe
 from models.training.statistics import normalize
 from models.training.train_classifier import train_classifier
+from tests.models.training.teacher_files import SIDE, teacher_files
 
 TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
 NETWORK = "PPLCNet_x0_25"
@@ -45,8 +48,16 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, tmp_path: Path) -> None:
-    lines = run(ClassDistill("ssld", teacher=str(teacher)), tmp_path)
+    lines = run(ClassDistill("ssld", FrozenTeacher(str(teacher))), tmp_path)
     assert lines[0].losses.keys() == {"ssld"}
+    assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "openvino"])
+def test_a_file_teaches_a_classifier(suffix: str, tmp_path: Path) -> None:
+    file = teacher_files(tmp_path / "teacher", 6, softmax=suffix == "onnx")[suffix]
+    table = FrozenTeacher(str(file), size_px=SIDE, layout="NCHW", normalized=True)
+    lines = run(ClassDistill("ssld", table), tmp_path / "run")
     assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
 
 
@@ -71,7 +82,7 @@ def test_a_peer_goes_on_where_it_left_off(tmp_path: Path) -> None:
 
 
 def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
-    recipe = replace(TINY, distill=ClassDistill("ssld", teacher=str(teacher)))
+    recipe = replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(str(teacher))))
     lesson = Lesson(recipe, 6, None)
     student = build(NETWORK, 6)
     student.eval()
@@ -80,8 +91,12 @@ def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
     for labels in (np.array([0, 1, 2]), np.array([2, 2, 0])):
         losses.append(float(lesson(student, ClassBatch(pixels, labels, labels, 1.0))["ssld"]))
     assert losses[0] == losses[1]
-    with pytest.raises(TrainingError, match="the same classes"):
-        lesson(build(NETWORK, 4), ClassBatch(pixels, labels, labels, 1.0))
+
+
+def test_a_teacher_of_other_classes_is_refused(teacher: Path) -> None:
+    for model, numbers in ((str(teacher), 6), ("shitu-embedder", 512)):
+        with pytest.raises(TrainingError, match=f"answers {numbers} numbers a picture, the data have 4 classes"):
+            Lesson(replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(model))), 4, None)
 
 
 def test_features_are_what_the_last_layer_sees() -> None:
@@ -97,9 +112,23 @@ def test_a_teacher_sees_the_very_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    "table",
-    [{"method": "guess"}, {"method": "ssld"}, {"method": "dml", "teacher": "x"}, {"method": "dml", "peer": "x"}],
+    ("table", "told"),
+    [
+        ('method = "guess"', "must be one of ssld, dml, udml"),
+        ('method = "ssld"', "'ssld' needs a table 'teacher'"),
+        ('method = "ssld"\nteacher = "x"', "distill: teacher: expected a table, got 'x'"),
+        ('method = "ssld"\nteacher.model = ""', "distill: teacher: 'model' names no teacher"),
+        ('method = "ssld"\nteacher = { model = "x", size_px = 0 }', "teacher: size_px: must be 1 or more, not 0"),
+        ('method = "ssld"\nteacher.model = "x"\nweight = 0', "learns nothing"),
+        ('method = "ssld"\nteacher.model = "x"\npeer = "PPLCNet_x0_25"', "has no 'peer'"),
+        ('method = "dml"\nteacher.model = "x"', "the other methods have none"),
+        ('method = "dml"\npeer = "x"', "'peer'"),
+        ('method = "dml"\nweight = -0.5', "distill: weight: must be 0 or more, not -0.5"),
+        ('method = "udml"\ndistance_weight = -1', "distill: distance_weight: must be 0 or more, not -1.0"),
+    ],
 )
-def test_what_does_not_fit_together_is_told(table: dict[str, str]) -> None:
-    with pytest.raises(RecipeError):
-        ClassDistill(**table)
+def test_what_does_not_fit_together_is_told(table: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text((RECIPES_DIR / "classifier-tiny.toml").read_text() + f"\n[distill]\n{table}\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        load_recipe(str(path), ClassifierRecipe)

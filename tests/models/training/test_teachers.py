@@ -1,6 +1,8 @@
 """Teachers: the pooled features of a network cut before its head, colours, and the whitened target made of both."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from models.errors import ArtifactError
+from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.training.recipe import Teacher
 from models.training.teachers import (
     PooledFeatures,
@@ -57,6 +60,52 @@ def test_a_teacher_that_is_not_as_the_recipe_says_is_told(tmp_path: Path) -> Non
         PooledFeatures(tmp_path / "other.xml", teacher)
     with pytest.raises(ArtifactError, match="has no layer 'neck'"):
         PooledFeatures(tmp_path / "teacher.xml", Teacher("teacher.xml", "neck", SIDE))
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_without_a_layer_a_file_gives_its_own_output(tmp_path: Path, layout: str) -> None:
+    network = PooledFeatures(tmp_path / "teacher.xml", replace(teacher_file(tmp_path, layout), pooled_before=""))
+    for picture in pictures(2):
+        total = (HALVES @ picture[0, 0].astype(np.float32)).sum()
+        np.testing.assert_allclose(network(picture), [total, total], rtol=1e-4)
+
+
+def own_file(folder: Path, layout: str, inputs: int = 1, taken: Any = np.float32, given: Any = np.float32) -> Path:
+    """A network that gives the first of its inputs back, flat."""
+    shape = [1, 2, 2, 3] if layout == "NHWC" else [1, 3, 2, 2]
+    images = [ops.parameter(shape, taken, name=f"image{i}") for i in range(inputs)]
+    flat = ops.reshape(ops.convert(images[0], given), ops.constant(np.array([1, 12])), False)
+    ov.save_model(ov.Model([flat], images), folder / "own.xml", compress_to_fp16=False)
+    return folder / "own.xml"
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_pixels_are_prepared_as_the_recipe_says(tmp_path: Path, layout: str) -> None:
+    path, table = own_file(tmp_path, layout), Teacher("own.xml", "", 2, layout)
+    picture = np.random.default_rng(0).integers(0, 256, (2, 2, 3), dtype=np.uint8)
+    prepared = (picture / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    for normalized, pixels in ((False, picture), (True, prepared)):
+        expected = pixels if layout == "NHWC" else pixels.transpose(2, 0, 1)
+        got = PooledFeatures(path, table, normalized=normalized)(picture)
+        np.testing.assert_allclose(got, expected.ravel(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("odd", "normalized", "told"),
+    [
+        ({"given": np.uint8}, False, r"gives whole numbers \(u8\): name a layer before them in 'pooled_before'"),
+        ({"inputs": 2}, False, "has 2 inputs"),
+        ({"layout": "NCHW"}, False, r"takes \[1,3,2,2\], not \[1,2,2,3\]: see 'size_px' and 'layout'"),
+        ({"taken": np.int8}, False, "of the type i8, which can't be pixels from 0 to 255"),
+        ({"taken": np.uint8}, True, "of the type u8, which can't be 'normalized' pixels"),
+    ],
+)
+def test_a_file_that_takes_no_pictures_or_gives_no_features_is_told(
+    odd: dict[str, Any], normalized: bool, told: str, tmp_path: Path
+) -> None:
+    path = own_file(tmp_path, **{"layout": "NHWC"} | odd)
+    with pytest.raises(ArtifactError, match=rf"the teacher own\.xml .*{told}"):
+        PooledFeatures(path, Teacher("own.xml", "", 2, "NHWC"), normalized=normalized)
 
 
 def test_layers_without_a_name_are_counted_from_where_their_file_begins() -> None:

@@ -8,7 +8,6 @@ import paddle
 import pytest
 
 from models.artifacts import resolve
-from models.errors import ArtifactError
 from models.training.checkpoint import Checkpoint
 from models.training.distill_recipe import DistillPlan, DistillRecipe, FrozenTeacher, load_plan
 from models.training.distill_teacher import open_teacher
@@ -17,6 +16,7 @@ from models.training.loop import Progress
 from models.training.metric_recipe import MetricRecipe
 from models.training.recipe import RecipeError, Stage, load_recipe
 from models.training.train_distill import Pair, train_distill
+from tests.models.training.teacher_files import SIDE, teacher_files
 
 STUDENT = replace(load_recipe("metric-tiny", MetricRecipe), evaluate_every=8, stages=(Stage(24, 32, 32),))
 TEACHER = FrozenTeacher(str(resolve("shitu-embedder")))
@@ -61,6 +61,18 @@ def test_a_student_comes_to_compare_pictures_as_its_teacher_does(pool: Path, tmp
     assert lines[-1].losses["ssld"] < 0.85 * lines[0].losses["ssld"]
 
 
+@pytest.mark.parametrize("compare", ["relations", "logits"])
+def test_a_file_teaches_an_embedder(compare: str, pool: Path, tmp_path: Path) -> None:
+    suffix = {"relations": "openvino", "logits": "onnx"}[compare]
+    file = teacher_files(tmp_path / "teacher", STUDENT.data[0].products, softmax=compare == "logits")[suffix]
+    table = FrozenTeacher(file.name, size_px=SIDE, layout="NCHW", normalized=True)
+    recipe = DistillRecipe("tiny", "metric-tiny", "ssld", teacher=table, compare=compare)
+    lines: list[Progress] = []
+    run = folder_with(pool, tmp_path / "run")
+    train_distill(DistillPlan("tiny", recipe, STUDENT, None), file.parent, run, lines.append, quiet)
+    assert lines[-1].losses["ssld"] < 0.85 * lines[0].losses["ssld"]
+
+
 def test_a_run_that_left_off_goes_on_with_the_same_numbers(pool: Path, tmp_path: Path) -> None:
     student = replace(STUDENT, stages=(Stage(6, 32, 16),), evaluate_every=3)
     whole, parted = (folder_with(pool, tmp_path / name) for name in ("whole", "parted"))
@@ -94,24 +106,19 @@ def test_logits_of_other_classes_are_refused() -> None:
         pair.taught(paddle.rand([2, 3, 32, 32]), paddle.to_tensor([0, 1]), paddle.rand([2, 9]))
 
 
-def test_a_missing_teacher_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="There is no model"):
-        open_teacher(FrozenTeacher("nothing/here"), tmp_path, logits=False)
-
-
-def test_an_artifact_teaches_what_it_embeds() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3)).astype(np.uint8)
-    vectors = open_teacher(TEACHER, None, logits=False)(images)
-    assert vectors.shape == (3, 512)
-    np.testing.assert_allclose(vectors[1:2], open_teacher(TEACHER, None, logits=False)(images[1:2]), atol=1e-4)
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ('method = "ssld"', "needs a"),
         ('method = "guess"', "must be one of"),
         ('method = "dml"\nteacher = { model = "x" }', "needs a"),
+        ('method = "dml"\ntemperature = 0', "temperature: must be above 0, not 0.0"),
+        ('method = "dml"\nweight = -1', "weight: must be 0 or more, not -1.0"),
+        ('method = "udml"\ndistance_weight = -0.1', "distance_weight: must be 0 or more"),
+        ('method = "ssld"\nweight = 0\nteacher = { model = "x" }', "learns nothing"),
+        ('method = "ssld"\nteacher = { model = "" }', "names no teacher"),
+        ('method = "ssld"\nteacher = { model = "x", size_px = 0 }', "teacher: size_px: must be 1 or more, not 0"),
+        ('method = "ssld"\nteacher = { model = "x", layout = "CHW" }', "'layout' must be one of NHWC, NCHW"),
     ],
 )
 def test_what_does_not_fit_together_is_told_early(text: str, said: str, tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Teachers as files: a small network with seeded weights, written as ONNX and as OpenVINO IR."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+from paddle import nn
+
+from models.training.class_exams import classifier_input
+from models.training.export_program import write_programs
+
+SIDE = 24
+GRID = 4
+
+
+class Network(nn.Layer):
+    """(N, 3, SIDE, SIDE) -> mean colours of GRID x GRID cells -> (N, classes), after a softmax where one is asked for."""
+
+    def __init__(self, classes: int, softmax: bool) -> None:
+        super().__init__()
+        self.cells = nn.AvgPool2D(SIDE // GRID)
+        self.fc = nn.Linear(3 * GRID * GRID, classes)
+        self.fc.weight.set_value(np.random.default_rng(0).normal(size=self.fc.weight.shape).astype(np.float32))
+        self.last = nn.Softmax() if softmax else nn.Identity()
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.last(self.fc(self.cells(x).flatten(1)))
+
+
+def teacher_files(folder: Path, classes: int, *, softmax: bool) -> dict[str, Path]:
+    """The network as "onnx" and "openvino" (IR) files in `folder`; they take one normalized NCHW picture."""
+    work = folder / "work"
+    work.mkdir(parents=True)
+    formats = ["onnx", "openvino"]
+    made = write_programs(Network(classes, softmax), classifier_input(SIDE), work, formats, batched=False)
+    for part in made.values():
+        for file in part.iterdir():
+            shutil.move(file, folder / f"teacher{file.suffix}")
+    return {"onnx": folder / "teacher.onnx", "openvino": folder / "teacher.xml"}
+
+
+def logits_of(pixels: NDArray[np.float32], classes: int) -> NDArray[np.float32]:
+    """What the network says of (N, 3, SIDE, SIDE) prepared pixels, before its softmax."""
+    with paddle.no_grad():
+        return np.asarray(Network(classes, softmax=False)(paddle.to_tensor(pixels)).numpy(), np.float32)
