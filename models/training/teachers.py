@@ -21,6 +21,7 @@ from models.training.recipe import Teacher
 Features = NDArray[np.float32]
 HISTOGRAM_BINS = (12, 4, 4)  # hue, saturation, value
 HISTOGRAM_BANDS = 3
+LAYERS_TOLD = 5
 
 
 class PooledFeatures:
@@ -40,17 +41,17 @@ class PooledFeatures:
             model = core.read_model(path)
         except RuntimeError as error:
             raise ArtifactError(f"the teacher {path.name} can't be read") from error
+        layers = {layer_name(op, before): op for op in model.get_ordered_ops() if op.get_input_size()}
+        last = [name for name, op in layers.items() if op.get_type_name() != "Result"][-LAYERS_TOLD:]
         pooled = model.output(0)
         if teacher.pooled_before:
-            layers = {layer_name(op, before): op for op in model.get_ordered_ops() if op.get_input_size()}
             if teacher.pooled_before not in layers:
-                raise ArtifactError(f"the teacher {path.name} has no layer {teacher.pooled_before!r} to cut before")
+                detail = f"the teacher {path.name} has no layer {teacher.pooled_before!r} to cut before"
+                raise ArtifactError(f"{detail}; its last ones are {', '.join(last)}")
             pooled = layers[teacher.pooled_before].input_value(0)
         if not pooled.get_element_type().is_real():
-            raise ArtifactError(
-                f"the teacher {path.name} gives whole numbers ({pooled.get_element_type().to_string()}): name a layer "
-                "before them in 'pooled_before'"
-            )
+            detail = f"the teacher {path.name} gives whole numbers ({pooled.get_element_type().to_string()})"
+            raise ArtifactError(f"{detail}: name a layer in 'pooled_before'; its last ones are {', '.join(last)}")
         self._name, self._size_px, self._normalized = path.name, teacher.size_px, normalized
         self._planar = teacher.layout == "NCHW"
         self._dtype = _pixel_type(path.name, model, teacher, normalized)

@@ -58,7 +58,7 @@ def test_a_teacher_that_is_not_as_the_recipe_says_is_told(tmp_path: Path) -> Non
     teacher = teacher_file(tmp_path, "NHWC")
     with pytest.raises(ArtifactError, match=r"other\.xml can't be read"):
         PooledFeatures(tmp_path / "other.xml", teacher)
-    with pytest.raises(ArtifactError, match="has no layer 'neck'"):
+    with pytest.raises(ArtifactError, match="has no layer 'neck' to cut before; its last ones are .*head$"):
         PooledFeatures(tmp_path / "teacher.xml", Teacher("teacher.xml", "neck", SIDE))
 
 
@@ -93,7 +93,11 @@ def test_pixels_are_prepared_as_the_recipe_says(tmp_path: Path, layout: str) -> 
 @pytest.mark.parametrize(
     ("odd", "normalized", "told"),
     [
-        ({"given": np.uint8}, False, r"gives whole numbers \(u8\): name a layer before them in 'pooled_before'"),
+        (
+            {"given": np.uint8},
+            False,
+            r"gives whole numbers \(u8\): name a layer in 'pooled_before'; its last ones are Convert_\d+, ",
+        ),
         ({"inputs": 2}, False, "has 2 inputs"),
         ({"layout": "NCHW"}, False, r"takes \[1,3,2,2\], not \[1,2,2,3\]: see 'size_px' and 'layout'"),
         ({"taken": np.int8}, False, "of the type i8, which can't be pixels from 0 to 255"),
