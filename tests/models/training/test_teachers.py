@@ -58,7 +58,7 @@ def test_a_teacher_that_is_not_as_the_recipe_says_is_told(tmp_path: Path) -> Non
     teacher = teacher_file(tmp_path, "NHWC")
     with pytest.raises(ArtifactError, match=r"other\.xml can't be read"):
         PooledFeatures(tmp_path / "other.xml", teacher)
-    with pytest.raises(ArtifactError, match="has no layer 'neck' to cut before; its last ones are .*head$"):
+    with pytest.raises(ArtifactError, match=r"has no layer 'neck' to cut before; its last ones are .*head$"):
         PooledFeatures(tmp_path / "teacher.xml", Teacher("teacher.xml", "neck", SIDE))
 
 
