@@ -21,7 +21,7 @@ from models.training.losses import cos_margin_loss, cosine_distance_loss, triple
 from models.training.optimizers import adamw
 from models.training.pool import build_pool, load_pool
 from models.training.processes import ALONE, Group
-from models.training.recipe import EmbedderNetwork, EmbedderRecipe
+from models.training.recipe import EmbedderNetwork, EmbedderRecipe, RecipeError
 from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.served import as_served
@@ -106,6 +106,7 @@ def train_embedder(
     group = Group.from_environment()
     out.mkdir(parents=True, exist_ok=True)
     # First what may be wrong with weights and exams: it is told before pictures are drawn.
+    require_equal_sizes(recipe)
     judge = build_embedder(recipe.network)
     if init is not None:
         load_weights(judge, init)
@@ -155,6 +156,16 @@ def train_embedder(
             left = sum(recipe.stage_at(later).batch for later in range(step + 1, run.last))
             run.after(step, values, len(batch.labels) * group.size, left, student, examined)
     return out / "best.npz"
+
+
+def require_equal_sizes(recipe: EmbedderRecipe) -> None:
+    """Raises RecipeError for a teacher whose target has another length than the embedding."""
+    target = recipe.teacher.feature_dims + recipe.teacher.colour_dims
+    if recipe.teacher.model and target != recipe.network.embedding_size:
+        told = (
+            f"'embedding_size' is {recipe.network.embedding_size}, but the teacher's features and colours make {target}"
+        )
+        raise RecipeError(told)
 
 
 def load_weights(embedder: nn.Layer, path: Path) -> int:

@@ -21,7 +21,7 @@ from models.training.errors import TrainingError
 from models.training.exams import examine, set_exams
 from models.training.loop import Progress
 from models.training.pool import load_pool
-from models.training.recipe import EmbedderNetwork, EmbedderRecipe
+from models.training.recipe import EmbedderNetwork, EmbedderRecipe, RecipeError, Teacher
 from models.training.train_embedder import (
     Student,
     build_embedder,
@@ -248,3 +248,10 @@ def test_pictures_are_normalised_by_imagenets_mean() -> None:
     assert got.shape == (1, 3, 2, 3)
     for channel, (value, mean, std) in enumerate([(1.0, 0.485, 0.229), (128 / 255, 0.456, 0.224), (0, 0.406, 0.225)]):
         assert got[0, channel, 1, 2] == pytest.approx((value - mean) / std, abs=1e-5)
+
+
+def test_a_target_of_another_length_is_told_before_pictures_are_drawn(tmp_path: Path) -> None:
+    recipe = replace(TINY, teacher=Teacher("t.xml", feature_dims=100, colour_dims=28), data=TINY.data)
+    with pytest.raises(RecipeError, match=f"is {TINY.network.embedding_size}, .* make 128"):
+        train_embedder(recipe, tmp_path, tmp_path / "run", lambda _: None, lambda *_: None)
+    assert not (tmp_path / "run" / "pool").exists()
