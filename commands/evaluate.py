@@ -130,6 +130,14 @@ def _check_lists(option: str, *paths: Path | None) -> None:
         raise click.UsageError(f"--{option} is about lists, and {' and '.join(map(str, named))} is none")
 
 
+def _check_ways(*, binary: bool, rerank: bool, rerank_floats: int) -> None:
+    """Raises UsageError for ways of ranking that contradict each other."""
+    if rerank_floats and not binary:
+        raise click.UsageError("--rerank-floats goes with --binary; without it the ranking is by the floats anyway")
+    if rerank and binary:
+        raise click.UsageError("--rerank is by the floats' neighbours; with --binary take --rerank-floats N")
+
+
 @evaluate.command("retrieval")
 @click.option("--query", required=True, type=LIST, help="List of `path label [id]` lines, or a folder for each label.")
 @click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
@@ -141,6 +149,13 @@ def _check_lists(option: str, *paths: Path | None) -> None:
 @THREADS
 @click.option("--k", "ks", type=WholeNumbers(), default="1,5", show_default=True, help="For recall@k and precision@k.")
 @click.option("--rerank", is_flag=True, help="Rank by k-reciprocal neighbours (Zhong et al., arXiv:1701.08398).")
+@click.option("--binary", is_flag=True, help="Compare the signs of the numbers, by Hamming distance.")
+@click.option(
+    "--rerank-floats",
+    type=click.IntRange(0),
+    default=0,
+    help="With --binary: put so many of the nearest in order by the floats, as `recognize --binary --rerank` does.",
+)
 @WRITE_TO
 def retrieval(
     query: Path,
@@ -153,6 +168,8 @@ def retrieval(
     threads: int,
     ks: tuple[int, ...],
     rerank: bool,
+    binary: bool,
+    rerank_floats: int,
     out: Path | None,
 ) -> None:
     """recall@k, retrieval_mAP, mINP and precision@k of an embedder on your lists; no photo is its own answer.
@@ -166,13 +183,22 @@ def retrieval(
 
     for option in ("root", "delimiter", "ids"):
         _check_lists(option, query, gallery)
+    _check_ways(binary=binary, rerank=rerank, rerank_floats=rerank_floats)
     with errors():
         asked = listed_photos(query, root, delimiter, with_id=ids)
         alone = gallery is None or gallery.resolve() == query.resolve()
         searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter, with_id=ids)
         embed = Embedder(resolve(embedder), engine, threads)
         found = examine_retrieval(
-            embed, asked, searched, embed.similarity_threshold, tell_progress(), ks, rerank=rerank
+            embed,
+            asked,
+            searched,
+            embed.similarity_threshold,
+            tell_progress(),
+            ks,
+            rerank=rerank,
+            binary=binary,
+            rerank_floats=rerank_floats,
         )
         if out is not None:
             write_retrieval(found, out)

@@ -208,6 +208,9 @@ RUN: dict[str, Check] = {
     "shitu classify photos/ --model PPLCNet_x1_0 --class-map imagenet1k_label_list.txt --json": check_classes,
     "shitu classify photos/ --model PPLCNet_x0_5_pretrained.pdparams --network PPLCNet_x0_5": says("query-0-0.png"),
     "shitu recognize shelf.jpg --gallery my-pictures --binary --rerank 20": says("shelf.jpg"),
+    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --binary --rerank-floats 20": tells(
+        *RETRIEVAL, "bits"
+    ),
     "shitu train hash hash-tiny": trains("runs/hash-tiny"),
     "shitu export hash hash-tiny": exports("runs/hash-tiny/artifact", "hash", "rendered"),
     "shitu train hash hash-small --data ../data": trains("runs/shitu-hash"),

@@ -46,7 +46,7 @@ def rank(similarities: Similarities, queries: Known, gallery: Known) -> Iterator
     """
     for block, found in blocks(similarities, len(queries), len(gallery)):
         same = queries.labels[block, None] == gallery.labels
-        found[_masked(queries.marks[block], gallery.marks)] = -np.inf
+        found[masked(queries.marks[block], gallery.marks)] = -np.inf
         others = np.where(same, -np.inf, found)
         for row, own, wrong in zip(found, same, others, strict=True):
             right = row[own]
@@ -68,7 +68,7 @@ def nearest(similarities: Similarities, queries: Known, gallery: Known, k: int) 
     k = min(k, len(gallery))
     places, values = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     for block, found in blocks(similarities, len(queries), len(gallery)):
-        found[_masked(queries.marks[block], gallery.marks)] = -np.inf
+        found[masked(queries.marks[block], gallery.marks)] = -np.inf
         places[block] = first(-found, k)
         values[block] = np.take_along_axis(found, places[block], axis=1)
     return places, values
@@ -94,5 +94,6 @@ def first(distances: Rows, k: int) -> Numbers:
     return chosen
 
 
-def _masked(queries: Numbers, gallery: Numbers) -> NDArray[np.bool_]:
+def masked(queries: Numbers, gallery: Numbers) -> NDArray[np.bool_]:
+    """(Q, G) which rows are never matched, by the marks of both sides."""
     return np.asarray((queries[:, None] == gallery) & (queries[:, None] != NO_MARK), np.bool_)

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.binary import binarize, hamming
+from models.training.binary_metrics import code_similarities, floats_first
 from models.training.confusion import Pair, count_pairs, write_confusion
 from models.training.metrics import OpenSet, open_set, retrieval_metrics
 from models.training.photos import Photo, read_rgb
@@ -26,12 +28,13 @@ class Retrieval:
     """What came of it. `nearest` are places in `gallery`, most similar first: (Q, k)."""
 
     figures: dict[str, float]
-    open_set: OpenSet  # at `threshold`, by plain similarities, as it is served
+    open_set: OpenSet  # at `threshold`, by the similarities that are served
     threshold: float
     queries: tuple[Photo, ...]
     gallery: tuple[Photo, ...]
     nearest: NDArray[np.int64]
-    similarities: NDArray[np.float32]
+    similarities: NDArray[np.float32]  # (Q, k) cosines; by signs 1 - distance / bits
+    bits: int = 0  # of the codes, if they were compared
 
 
 def examine_retrieval(
@@ -43,32 +46,47 @@ def examine_retrieval(
     ks: Sequence[int] = (1, 5),
     *,
     rerank: bool = False,
+    binary: bool = False,
+    rerank_floats: int = 0,
 ) -> Retrieval:
     """Retrieval metrics of the photos of one list in those of another; without a gallery they ask each other.
 
     No photo is its own answer: a file in both lists is masked, and with ids every photo of the same label and id (a
     vehicle seen by the same camera, as in VeRI-Wild). `rerank` ranks by k-reciprocal neighbours; the similarities that
-    are shown, and the open set, stay plain.
+    are shown, and the open set, stay plain. `binary` compares the signs of the numbers, by Hamming distance, and puts so
+    many as `rerank_floats` of each query's nearest in order by the numbers again: the open set is then what
+    `BinaryGallery` answers. Raises DatasetError, and GalleryError for numbers whose signs do not fill bytes.
     """
     rows = embed_photos(embed, queries, "queries", tell)
     searched = queries if gallery is None else gallery
     others = rows if gallery is None else embed_photos(embed, searched, "gallery", tell)
     asked, known = known_of([queries, searched])
-    plain = inner_products(rows, others)
-    rankings: list[Ranking] = list(rank(plain, asked, known))
-    ranked = reranked(rows, None if gallery is None else others) if rerank else plain
+    if not binary:
+        served = inner_products(rows, others)
+    elif rerank_floats:
+        served = floats_first(rows, others, asked, known, rerank_floats)
+    else:
+        served = code_similarities(binarize(rows), binarize(others))
+    rankings: list[Ranking] = list(rank(served, asked, known))
+    answers = open_set(rankings, threshold)
+    if rerank_floats:  # the nearest of a gallery without the query's label are others than of this one
+        unknown = floats_first(rows, others, asked, known, rerank_floats, strangers=True)
+        answers = replace(answers, strangers=open_set(rank(unknown, asked, known), threshold).strangers)
+    ranked = reranked(rows, None if gallery is None else others) if rerank else served
     figures = retrieval_metrics(rank(ranked, asked, known) if rerank else rankings, ks)
     places, _ = nearest(ranked, asked, known, SHOWN)
     allowed = known.marks[places] != asked.marks[:, None]
-    similarities = np.stack([others[near] @ row for row, near in zip(rows, places, strict=True)])
+    alike = _same_bits if binary else _cosines
+    similarities = np.stack([alike(row, others[near]) for row, near in zip(rows, places, strict=True)])
     return Retrieval(
         figures,
-        open_set(rankings, threshold),
+        answers,
         threshold,
         tuple(queries),
         tuple(searched),
         places,
         np.where(allowed, similarities, -np.inf).astype(np.float32),
+        rows.shape[1] if binary else 0,
     )
 
 
@@ -98,6 +116,7 @@ def summary(found: Retrieval) -> dict[str, object]:
         **{name: _number(value) for name, value in found.figures.items()},
         "queries": len(found.queries),
         "gallery": len(found.gallery),
+        **({"bits": found.bits} if found.bits else {}),
         "open set": describe_open_set(found.open_set, found.threshold),
     }
 
@@ -110,7 +129,7 @@ def write_retrieval(found: Retrieval, folder: Path) -> None:
     write_confusion(count_pairs(map(_pair, _asked(found, range(len(found.queries)))), labels), folder)
     asked = _asked(found, rows_shown(answered_rightly(found)))
     wrong = sum(1 for one in asked if not (one.near and one.near[0].right))
-    title = f"{len(asked)} of {len(found.queries)} queries, {wrong} of them answered wrongly; similarity below"
+    title = f"{len(asked)} of {len(found.queries)} queries, {wrong} of them answered wrongly; {'share of equal bits' if found.bits else 'similarity'} below"
     draw_neighbours(asked, title, folder / "neighbours.png", read_rgb, written(labels))
 
 
@@ -128,6 +147,15 @@ def answered_rightly(found: Retrieval) -> NDArray[np.bool_]:
     firsts = np.array([photo.label for photo in found.gallery])[found.nearest[:, 0]]
     right = firsts == np.array([photo.label for photo in found.queries])
     return np.asarray(right & np.isfinite(found.similarities[:, 0]))
+
+
+def _cosines(row: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(others @ row, np.float32)
+
+
+def _same_bits(row: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 - distance / bits."""
+    return np.asarray(1 - hamming(binarize(row[None]), binarize(others))[0] / len(row), np.float32)
 
 
 def _asked(found: Retrieval, rows: Sequence[int]) -> list[Asked]:

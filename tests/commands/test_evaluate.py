@@ -116,6 +116,22 @@ def test_query_and_gallery_with_ids_and_re_ranking(tiny_artifact: Path, shop: Pa
     assert answer.stderr.count("embedding") >= 2
 
 
+@pytest.mark.parametrize("count", [0, 4])
+def test_by_signs(tiny_artifact: Path, shop: Path, tmp_path: Path, count: int) -> None:
+    answer = shitu(
+        "retrieval", "--query", shop / "labels.tsv", "--embedder", tiny_artifact, "--k", "1,3", "--out", tmp_path / "o",
+        "--binary", "--rerank-floats", count,
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.output
+    figures = json.loads(answer.stdout)
+    assert figures["bits"] % 8 == 0
+    assert figures["bits"] > 0
+    assert 0.25 <= figures["recall@1"] <= 1
+    assert figures["precision@3"] <= 1 / 3 + 1e-3
+    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == figures
+    assert (tmp_path / "o" / "neighbours.png").is_file()
+
+
 def test_photos_with_labels_alone(tiny_artifact: Path, shop: Path, tmp_path: Path) -> None:
     (tmp_path / "g.txt").write_text("".join(f"{label}1.png {label}\n" for label in "abcde"), encoding="utf-8")
     (tmp_path / "q.txt").write_text("".join(f"{label}0.png {label}\n" for label in "abf"), encoding="utf-8")
@@ -188,6 +204,8 @@ def test_k_is_whole_numbers(ks: str, shop: Path) -> None:
         (("--detector", "none", "--scenes", 3), "--scenes means nothing with --detector none"),
         (("--embedder", "x", "retrieval", "--query", "a"), "--embedder before retrieval would mean nothing"),
         (("retrieval", "--query", "a", "--ids"), "--ids is about lists, and a is none"),
+        (("retrieval", "--query", "a", "--rerank-floats", 5), "--rerank-floats goes with --binary"),
+        (("retrieval", "--query", "a", "--rerank", "--binary"), "with --binary take --rerank-floats N"),
         (("pipeline", "--photos", "a", "--gallery", "a", "--delimiter", ","), "--delimiter is about lists"),
     ],
 )

@@ -9,6 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from commands.recognize import FolderItem
+from models.binary_gallery import BinaryGallery
+from models.errors import GalleryError
 from models.training import retrieval
 from models.training.metrics import retrieval_metrics
 from models.training.photos import Photo
@@ -17,11 +20,18 @@ from models.training.rerank import reranked
 from models.training.retrieval import answered_rightly, examine_retrieval, known_of, summary, write_retrieval
 from models.training.sheets import rows_shown
 from tests.models.training.photo_data import write_photos
+from tests.models.training.retrieval_reference import metrics
 
 
 def mean_colour(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     rows = np.stack([image.reshape(-1, 3).mean(axis=0) for image in images]) - 127.5
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def eight_numbers(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Of 8 bits, so that many codes are equally near."""
+    turned = mean_colour(images) @ np.random.default_rng(4).normal(size=(3, 8))
+    return np.asarray(turned / np.linalg.norm(turned, axis=1, keepdims=True), np.float32)
 
 
 def silent(what: str, done: int, of: int) -> None:
@@ -97,3 +107,72 @@ def test_the_sheet_shows_right_and_wrong_ones_and_the_files_agree(photos: list[P
     assert {"truth": "a", "answer": "z", "count": 1} in table["pairs"]
     with Image.open(tmp_path / "neighbours.png") as sheet:
         assert sheet.height > 12 * 100
+
+
+def pixels(photos: Sequence[Photo]) -> list[NDArray[np.uint8]]:
+    return [np.array(Image.open(photo.path).convert("RGB")) for photo in photos]
+
+
+def by_signs(queries: Sequence[Photo], gallery: Sequence[Photo], count: int) -> list[list[bool]]:
+    """Whether each place of each query's ranking is right: pair by pair, bit by bit; `count` are put in order by cosines."""
+    rows, others = eight_numbers(pixels(queries)), eight_numbers(pixels(gallery))
+    ordered = []
+    for query, row in zip(queries, rows, strict=True):
+        found = []
+        for photo, other in zip(gallery, others, strict=True):
+            series = bool(photo.id) and (photo.id, photo.label) == (query.id, query.label)
+            if photo.path != query.path and not series:
+                differ = sum((a > 0) != (b > 0) for a, b in zip(row, other, strict=True))
+                cosine = sum(float(a) * float(b) for a, b in zip(row, other, strict=True))
+                found.append((differ, photo.label == query.label, round(-cosine, 5)))
+        found.sort(key=lambda one: one[:2])  # False, the wrong ones, before True
+        near = sorted(found[:count], key=lambda one: (one[2], one[1]))
+        ordered.append([right for _, right, _ in near + found[count:]])
+    return ordered
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 12])
+@pytest.mark.parametrize("ids", [False, True])
+def test_signs_are_ranked_as_by_hand(photos: list[Photo], ids: bool, count: int) -> None:
+    some = [Photo(p.path, p.name, "ab"[n % 3 == 0], str(n % 4) if ids else "") for n, p in enumerate(photos)]
+    for queries, gallery in ((some, None), (some[:8], some[4:])):
+        found = examine_retrieval(
+            eight_numbers, queries, gallery, 0.5, silent, (1, 3), binary=True, rerank_floats=count
+        )
+        expected = metrics(by_signs(queries, gallery or queries, count), (1, 3))
+        assert found.figures == pytest.approx(expected, abs=1e-9)
+    assert len({tuple(row) for row in by_signs(some, some, 0)}) > 1
+    assert by_signs(some, some, 0) != by_signs(some, some, 4)
+
+
+def test_signs_show_the_share_of_equal_bits(photos: list[Photo], tmp_path: Path) -> None:
+    found = examine_retrieval(eight_numbers, photos, None, 0.5, silent, binary=True, rerank_floats=3)
+    rows = eight_numbers(pixels(photos)) > 0
+    for number, (places, values) in enumerate(zip(found.nearest, found.similarities, strict=True)):
+        shown = np.isfinite(values)
+        np.testing.assert_allclose(values[shown], (rows[places[shown]] == rows[number]).mean(axis=1), atol=1e-6)
+    assert summary(found)["bits"] == 8
+    write_retrieval(found, tmp_path)
+    assert (tmp_path / "neighbours.png").is_file()
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_the_open_set_of_signs_is_what_a_binary_gallery_answers(photos: list[Photo], count: int) -> None:
+    """Each query asks a gallery without its label, though many of its `count` nearest bear it."""
+    photos = [Photo(photo.path, photo.name, "ab"[photo.label in "ace"]) for photo in photos]
+    rows = eight_numbers(pixels(photos))
+    threshold = float(np.median(rows @ rows.T))
+    found = examine_retrieval(eight_numbers, photos, None, threshold, silent, binary=True, rerank_floats=count)
+    strangers = 0
+    for query, row in zip(photos, rows, strict=True):
+        others = [number for number, photo in enumerate(photos) if photo.label != query.label]
+        held = BinaryGallery([FolderItem(photos[n].name, photos[n].label) for n in others], rows[others], rerank=count)
+        ((best,),) = held.search(row[None], 1)
+        strangers += best.similarity >= threshold
+    assert found.open_set.strangers == pytest.approx(strangers / len(photos))
+    assert 0 < strangers < len(photos)
+
+
+def test_numbers_whose_signs_fill_no_bytes_are_refused(photos: list[Photo]) -> None:
+    with pytest.raises(GalleryError, match="multiple of 8"):
+        examine_retrieval(mean_colour, photos, None, 0.5, silent, binary=True)
