@@ -61,7 +61,10 @@ def finish(
     examine: Callable[[str], Mapping[str, float]],
     thresholds: Mapping[str, float] | Callable[[], Mapping[str, float]],
 ) -> None:
-    """Let the artifact take its exams in each of its precisions, write the figures into the manifest, and print them."""
+    """Let the artifact take its exams in each of its precisions, write the figures into the manifest, and print them.
+
+    Warnings about a precision go to standard error.
+    """
     from models.artifacts import load_manifest
     from models.training.export import add_findings
 
@@ -72,6 +75,8 @@ def finish(
     add_findings(artifact, metrics, advised, lower)
     told = {"artifact": str(artifact), **advised, **metrics}
     described = load_manifest(artifact).precisions
+    for warning in (one for about in described.values() for one in about.get("warnings", ())):
+        click.echo(f"Warning: {warning}", err=True)
     click.echo(json.dumps({**told, "precisions": described} if described else told, indent=2))
 
 

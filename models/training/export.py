@@ -12,6 +12,7 @@ from models.artifacts import MANIFEST, write_manifest
 from models.nets.picodet import STRIDES, ServedPicoDet
 from models.training.checkpoint import fill
 from models.training.export_program import DEFAULT_FORMATS, Origin, detects, embeds, export_network, square_input
+from models.training.precisions import cautions
 from models.training.recipe import EmbedderRecipe, as_table
 from models.training.train_detector import DetectorRecipe, build_detector
 from models.training.train_embedder import build_embedder, load_weights
@@ -74,7 +75,7 @@ def add_findings(
 ) -> None:
     """Write what was measured of an exported program into its manifest: in fp32, and in its other `precisions`.
 
-    With the latters' figures stands what they lose: the fp32 figure less theirs.
+    With the latters' figures stands what they lose, the fp32 figure less theirs, and a warning where that is much.
     """
     table = json.loads((folder / MANIFEST).read_bytes())
     kept = {key: value for key, value in table.items() if key not in ("schema", "files")}
@@ -84,4 +85,5 @@ def add_findings(
             continue
         lost = {name: round(metrics[name] - value, 4) for name, value in figures.items() if name in metrics}
         about[precision] = {**about[precision], "metrics": dict(figures), "lost": lost}
+        about[precision]["warnings"] = cautions(precision, about[precision])
     write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds, "precisions": about})

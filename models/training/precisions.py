@@ -6,7 +6,7 @@ that may be computed in bf16 needs only the measured permission, and the engine 
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ Answers = dict[str, Array]  # by the names of the program's outputs
 Answer = Callable[[Array], Answers]
 PRECISIONS = ("fp16", "bf16", "int8")
 LEAST = 0.8  # of agreement; a program below it is not the network any more
+HELD = ("cosine_mean", "same_class", "AP50")  # the figures of agreement that LEAST is asked of
+MOST_LOST = 0.05  # of an exam's figure, without a warning
+FEW_PICTURES = 20  # fewer do not show a network's usual numbers
 SURE = 0.3  # the score of a box that a program of fewer bits must find again
 
 
@@ -72,6 +75,7 @@ def add_precisions(
                 "agreement": agreement(expected, got, manifest.output, given),
             }
             _require(precision, about[precision]["agreement"])
+            about[precision]["warnings"] = cautions(precision, about[precision])
         for file in sorted(Path(work).glob("inference_*")):
             shutil.move(file, folder / file.name)
     return _rewrite(folder, manifest, about)
@@ -92,6 +96,22 @@ def agreement(
     if isinstance(output, HashOutput):
         found["same_bits"] = ((a > 0) == (b > 0)).mean()
     return _rounded(found)
+
+
+def cautions(precision: str, about: Mapping[str, Any]) -> list[str]:
+    """What to know before a program of fewer bits is used, from what its manifest says of it; mostly nothing."""
+    told = [
+        f"{precision} loses {lost:.4g} in the exam {name!r}: {about['metrics'][name] + lost:.4g} in fp32, "
+        f"{about['metrics'][name]:.4g} in {precision}"
+        for name, lost in about.get("lost", {}).items()
+        if lost > MOST_LOST
+    ]
+    if not set(HELD) & set(about.get("agreement", {})):
+        told.append(f"{precision} was not compared: the full network is sure of nothing in the pictures kept for that")
+    calibrating = about.get("calibration_pictures", FEW_PICTURES)
+    if calibrating < FEW_PICTURES:
+        told.append(f"{precision} was calibrated with {calibrating} pictures; give at least {FEW_PICTURES}")
+    return told
 
 
 def convert(model: Path, folder: Path) -> Manifest:
@@ -153,7 +173,7 @@ def _found(answers: Answers, output: DetectionOutput, given: ImageInput) -> tupl
 
 def _require(precision: str, figures: dict[str, float]) -> None:
     name, value = next(iter(figures.items()))
-    if name in {"cosine_mean", "same_class", "AP50"} and value < LEAST:
+    if name in HELD and value < LEAST:
         raise ArtifactError(f"The {precision} program answers otherwise than the network ({name} {value:.2f}).")
 
 

@@ -88,6 +88,29 @@ def test_an_artifact_gets_further_precisions(quick: Path, pictures: Path, tmp_pa
     assert manifest.digest == load_manifest(model).digest
 
 
+def test_what_is_doubtful_is_printed_and_kept(
+    quick: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "models.training.evaluate.examine_embedder",
+        lambda *_, precision: {"rendered": 0.25 if precision == "int8" else 0.75},
+    )
+    answer = shitu(
+        "export", "precisions", artifact(tmp_path / "tiny", "embed"), "--to", tmp_path / "lower", "--formats", "fp16,int8",
+        "--calibrate", pictures, "--recipe", quick,
+    )  # fmt: skip
+    figures = told(answer)
+    expected = [
+        "int8 loses 0.5 in the exam 'rendered': 0.75 in fp32, 0.25 in int8",
+        "int8 was calibrated with 6 pictures; give at least 20",
+    ]
+    described = load_manifest(tmp_path / "lower").precisions
+    assert described["int8"]["warnings"] == expected
+    assert described["fp16"]["warnings"] == []
+    assert figures["precisions"] == described
+    assert answer.stderr.splitlines()[-2:] == [f"Warning: {one}" for one in expected]
+
+
 def test_an_official_archive_gets_them_too(pictures: Path, tmp_path: Path) -> None:
     archive, folder = official_archive(tmp_path / "official", "detect"), tmp_path / "mine"
     told(shitu("export", "precisions", archive, "--to", folder, "--formats", "int8", "--calibrate", pictures))

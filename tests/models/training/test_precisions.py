@@ -16,7 +16,7 @@ from models.errors import ArtifactError, EngineError
 from models.manifest import ClassOutput, HashOutput
 from models.openvino_engine import computes_bf16
 from models.training import precisions
-from models.training.precisions import PRECISIONS, add_precisions, agreement, convert
+from models.training.precisions import FEW_PICTURES, PRECISIONS, add_precisions, agreement, cautions, convert
 from tests.models.programs import SIDE, Array, artifact, official_archive
 
 HERE = tuple(name for name in PRECISIONS if name != "bf16" or computes_bf16())
@@ -139,6 +139,35 @@ def test_agreement_of_classes_and_of_bits(lowered: dict[str, Path]) -> None:
     assert agreement(codes, other, HashOutput("y", 4), given) == {
         "cosine_mean": 0.5, "cosine_least": 0.5, "same_bits": 0.75,
     }  # fmt: skip
+
+
+def test_few_pictures_are_told(lowered: dict[str, Path]) -> None:
+    for folder in lowered.values():
+        for precision, about in load_manifest(folder).precisions.items():
+            expected = ["int8 was calibrated with 12 pictures; give at least 20"] if precision == "int8" else []
+            assert about["warnings"] == expected
+
+
+def test_a_detector_that_is_sure_of_nothing_is_told_as_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precisions, "SURE", 1.1)
+    folder = artifact(tmp_path / "plain", "detect")
+    manifest = add_precisions(folder, ["fp16"], pictures(4))
+    assert list(manifest.precisions["fp16"]["agreement"]) == ["score_off_by"]
+    assert manifest.precisions["fp16"]["warnings"] == [
+        "fp16 was not compared: the full network is sure of nothing in the pictures kept for that"
+    ]
+
+
+def test_what_an_exam_loses_is_told_from_a_limit_on() -> None:
+    about = {
+        "agreement": {"same_class": 1.0},
+        "calibration_pictures": FEW_PICTURES,
+        "metrics": {"a top-1": 0.167, "a top-5": 0.9, "b top-1": 0.6},
+        "lost": {"a top-1": 0.527, "a top-5": 0.05, "b top-1": -0.2},
+    }
+    assert cautions("int8", about) == ["int8 loses 0.527 in the exam 'a top-1': 0.694 in fp32, 0.167 in int8"]
 
 
 @pytest.mark.parametrize("task", ["embed", "detect"])
