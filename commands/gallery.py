@@ -1,9 +1,13 @@
-"""`shitu gallery import-paddleclas`: a PP-ShiTu index becomes a stored gallery, vectors and all, without its pickle being run."""
+"""`shitu gallery`: stored galleries changed without a server.
+
+Folders of pictures are added, items removed, and a PP-ShiTu index taken over, vectors and all, without its pickle being run.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
+import sys
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,19 +15,21 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
+from commands.recognize import found_photos
 from infra.errors import GalleryExists, ServiceError
 from infra.galleries import GalleryLock, GalleryStore, Item, item_id
 from infra.objects import LocalStore, image_key_of, open_store
 from infra.settings import load_settings
-from models.errors import ModelError
+from models.errors import ImageError, ModelError
 from models.image import decode
 from models.paddleclas import read_gallery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from infra.galleries import Added
     from infra.objects import ObjectStore
     from infra.settings import Settings
     from models.embedder import Embedder
@@ -32,11 +38,53 @@ if TYPE_CHECKING:
 UNIT_TOLERANCE = 1e-3
 CHECKED_PICTURES = 16
 SAME_EMBEDDER = 0.95  # least similarity of the median picture to its own vector; decoders differ a little
+HELD_PICTURES = 64  # decoded at once
 
 
 @click.group()
 def gallery() -> None:
     """Work on stored galleries without a server."""
+
+
+@gallery.command("add")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--gallery", "name", required=True, help="The gallery to add to; made if there is none.")
+@click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
+def add(folder: Path, name: str, embedder: str) -> None:
+    """Add the pictures of FOLDER, which has a sub-folder for each label.
+
+    A picture that can't be used is told and the others are added; exit status 1. Adding again changes nothing.
+    """
+    from models.artifacts import resolve
+    from models.embedder import Embedder
+
+    paths = [path for path in found_photos([folder]) if path.parent != folder]
+    if not paths:
+        raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
+    with _errors():
+        settings = load_settings()
+        network = Embedder(resolve(embedder))
+        objects = open_store(settings.objects, settings.data_dir)
+        store = _store(settings, objects)
+        items, rows = _embedded(paths, network, settings, objects)
+        if items:
+            _tell(name, _add(store, name, items, rows, network.digest))
+    sys.exit(0 if len(items) == len(paths) else 1)
+
+
+@gallery.command("remove")
+@click.option("--gallery", "name", required=True)
+@click.option("--label", "labels", multiple=True, help="All items of this label; may be repeated.")
+@click.option("--item", "ids", multiple=True, help="The item of this id; may be repeated.")
+def remove(name: str, labels: tuple[str, ...], ids: tuple[str, ...]) -> None:
+    """Remove items by label or id. If one of those is not there, nothing is removed."""
+    if not labels and not ids:
+        raise click.UsageError("name what to remove: --label or --item")
+    with _errors():
+        settings = load_settings()
+        store = _store(settings, open_store(settings.objects, settings.data_dir))
+        manifest = store.remove(name, ids, labels)
+    click.echo(f"version {manifest.version} of {name!r} has {manifest.item_count}")
 
 
 @gallery.command("import-paddleclas")
@@ -56,7 +104,7 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
     from models.artifacts import resolve
     from models.embedder import Embedder
 
-    try:
+    with _errors():
         settings = load_settings()
         entries, rows = read_gallery(folder)
         network = Embedder(resolve(embedder), threads=1)
@@ -68,15 +116,16 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
         else:
             _check_embedder(entries, rows, pictures, network)
             items = [_with_picture(entry, pictures, objects) for entry in entries]
-        with suppress(GalleryExists):
-            store.create(name, network.digest)
-        done = store.add(name, items, rows, network.digest)
+        _tell(name, _add(store, name, items, rows, network.digest))
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Shows what the models and the store raise as one line."""
+    try:
+        yield
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
-    there = f", {len(done.duplicate_ids)} were there already" if done.duplicate_ids else ""
-    click.echo(
-        f"{len(done.added_ids)} items added to {name!r}{there}; version {done.manifest.version} has {done.manifest.item_count}"
-    )
 
 
 def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:
@@ -88,6 +137,41 @@ def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:
     if not isinstance(objects, LocalStore):
         raise click.ClickException("set REDIS_URL to the service's Redis: it keeps the writers of a bucket apart")
     return GalleryStore(objects)
+
+
+def _add(store: GalleryStore, name: str, items: Sequence[Item], rows: NDArray[np.float32], digest: str) -> Added:
+    with suppress(GalleryExists):
+        store.create(name, digest)
+    return store.add(name, items, rows, digest)
+
+
+def _tell(name: str, done: Added) -> None:
+    there = f", {len(done.duplicate_ids)} were there already" if done.duplicate_ids else ""
+    click.echo(
+        f"{len(done.added_ids)} items added to {name!r}{there}; version {done.manifest.version} has {done.manifest.item_count}"
+    )
+
+
+def _embedded(
+    paths: Sequence[Path], network: Embedder, settings: Settings, objects: ObjectStore
+) -> tuple[list[Item], NDArray[np.float32]]:
+    """Items of the pictures that can be used, under their folders' names, and their embeddings; tells the others."""
+    limits, items = settings.images, list[Item]()
+    rows = [np.zeros((0, network.dim), np.float32)]
+    for start in range(0, len(paths), HELD_PICTURES):
+        images = []
+        for path in paths[start : start + HELD_PICTURES]:
+            try:
+                data = path.read_bytes()
+                images.append(decode(data, max_pixels=limits.max_pixels, min_side_px=limits.min_side_px))
+            except OSError as error:
+                click.echo(f"{path}: {error.strerror}", err=True)
+            except ImageError as error:
+                click.echo(f"{path}: {error.detail} ({error.code})", err=True)
+            else:
+                items.append(_stored(path.parent.name, data, objects))
+        rows.append(network(images))
+    return items, np.concatenate(rows)
 
 
 def _check_rows(rows: NDArray[np.float32], network: Embedder) -> None:
@@ -115,20 +199,22 @@ def _check_embedder(
 
 
 def _with_picture(entry: PaddleClasItem, root: Path, objects: ObjectStore) -> Item:
-    data = _read(entry, root)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return _item(entry, sha256, objects.put_image(data))
+    return _stored(entry.label, _read(entry, root), objects)
+
+
+def _stored(label: str, data: bytes, objects: ObjectStore) -> Item:
+    return _item(label, hashlib.sha256(data).hexdigest(), objects.put_image(data))
 
 
 def _without_picture(entry: PaddleClasItem, row: NDArray[np.float32]) -> Item:
     """Known by its line and its vector instead of its bytes; where its picture would be, there is none."""
     sha256 = hashlib.sha256(entry.line.encode() + row.tobytes()).hexdigest()
-    return _item(entry, sha256, image_key_of(sha256))
+    return _item(entry.label, sha256, image_key_of(sha256))
 
 
-def _item(entry: PaddleClasItem, sha256: str, key: str) -> Item:
+def _item(label: str, sha256: str, key: str) -> Item:
     added_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Item(item_id(sha256, entry.label), entry.label, key, sha256, None, added_at)
+    return Item(item_id(sha256, label), label, key, sha256, None, added_at)
 
 
 def _read(entry: PaddleClasItem, root: Path) -> bytes:

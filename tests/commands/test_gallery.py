@@ -1,4 +1,4 @@
-"""`shitu gallery import-paddleclas`: an index as PaddleClas writes it becomes a gallery that is searched."""
+"""`shitu gallery`: stored galleries change between searches, and an index as PaddleClas writes it becomes one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from PIL import Image
 from infra.galleries import GalleryStore
 from infra.objects import open_store
 from infra.settings import load_settings
+from models.binary_gallery import BinaryGallery
+from models.binary_index import KINDS
 from models.embedder import Embedder
+from models.gallery import Gallery
 from models.image import decode
 from shitu import main
 from tests.models.programs import artifact
@@ -147,3 +150,92 @@ def test_a_path_that_leads_out_and_a_missing_picture_are_told(
         pickle.dumps({number: f"gallery/{number}.png\tx" for number in range(len(LABELS))})
     )
     refused(imported(index, embedder, "--pictures", pictures), "3.png: No such file or directory")
+
+
+@pytest.fixture
+def folder(pictures: Path) -> Path:
+    """A folder of pictures for each label."""
+    root = pictures.parent / "mine"
+    for number, label in enumerate(LABELS):
+        (root / label).mkdir(parents=True, exist_ok=True)
+        (pictures / "gallery" / f"{number}.png").rename(root / label / f"{number}.png")
+    return root
+
+
+def added(folder: Path, embedder: Path) -> Result:
+    return run("gallery", "add", folder, "--gallery", "drinks", "--embedder", embedder)
+
+
+def nearest(photo: Path, embedder: Path, *more: object) -> str | None:
+    """The label that `shitu recognize` gives a photo, whatever its similarity."""
+    found = run("recognize", photo, "--gallery", "drinks", "--detector", "none", "--embedder", embedder, "--threads", 1,
+                "--threshold", -1, "--json", *more)  # fmt: skip
+    assert found.exit_code == 0, found.output
+    told = [one["label"] for one in json.loads(found.stdout)[0]["recognitions"]]
+    return told[0] if told else None
+
+
+def every_way(photo: Path, embedder: Path) -> set[str | None]:
+    """The label by floats, by signs, by signs re-ranked, and by each kind of Hamming index."""
+    _, items, rows = store().load("drinks")
+    query = Embedder(embedder)([decode(photo.read_bytes())])
+    asked: list[Gallery] = [
+        BinaryGallery(items, rows.reshape(len(items), query.shape[1]), kind=kind, rerank=rerank)
+        for kind in KINDS
+        for rerank in (0, 3)
+    ]
+    found = [near[0].item.label if near else None for held in asked for (near,) in [held.search(query, 1)]]
+    ways = ((), ("--binary",), ("--binary", "--rerank", 3))
+    return {*found, *(nearest(photo, embedder, *more) for more in ways)}
+
+
+def test_a_gallery_changed_between_searches_is_searched_by_signs_as_it_is(folder: Path, tiny_artifact: Path) -> None:
+    milk, tea, cola = (folder / name for name in ("milk/2.png", "green tea/0.png", "cola/1.png"))
+    later = folder.parent / "later" / "milk"
+    later.mkdir(parents=True)
+    milk = milk.rename(later / "2.png")
+    (folder / "milk").rmdir()
+    answer = added(folder, tiny_artifact)
+    assert (answer.exit_code, answer.stdout) == (0, "3 items added to 'drinks'; version 2 has 3\n")
+    assert every_way(tea, tiny_artifact) == {"green tea"}
+    assert "milk" not in every_way(milk, tiny_artifact)
+    assert added(later.parent, tiny_artifact).stdout == "1 items added to 'drinks'; version 3 has 4\n"
+    assert every_way(milk, tiny_artifact) == {"milk"}
+    assert every_way(cola, tiny_artifact) == {"cola"}
+    (kept,) = (item.id for item in store().items("drinks") if item.label == "milk")
+    answer = run("gallery", "remove", "--gallery", "drinks", "--label", "cola", "--label", "green tea")
+    assert (answer.exit_code, answer.stdout) == (0, "version 4 of 'drinks' has 1\n")
+    assert every_way(cola, tiny_artifact) == {"milk"}  # all that is left
+    assert run("gallery", "remove", "--gallery", "drinks", "--item", kept).stdout == "version 5 of 'drinks' has 0\n"
+    assert every_way(cola, tiny_artifact) == {None}
+    assert "3 items added" in added(folder, tiny_artifact).stdout
+    assert every_way(cola, tiny_artifact) == {"cola"}
+
+
+def test_a_picture_that_cannot_be_used_is_told_and_the_others_are_added(folder: Path, embedder: Path) -> None:
+    (folder / "cola" / "bad.png").write_bytes(b"no picture")
+    answer = added(folder, embedder)
+    assert answer.exit_code == 1
+    assert answer.stdout == "4 items added to 'drinks'; version 2 has 4\n"
+    assert answer.stderr.startswith(f"{folder / 'cola' / 'bad.png'}: ")
+    assert answer.stderr.endswith("(image_not_an_image)\n")
+    objects = open_store(load_settings().objects, load_settings().data_dir)
+    assert all(objects.exists(item.image_key) for item in store().items("drinks"))
+    again = added(folder, embedder)
+    assert again.stdout == "0 items added to 'drinks', 4 were there already; version 2 has 4\n"
+
+
+def test_what_cannot_be_added_or_removed_is_told_in_one_line(
+    folder: Path, embedder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    refused(added(folder / "cola", embedder), "holds no sub-folders with pictures")
+    refused(run("gallery", "remove", "--gallery", "drinks", "--label", "cola"), "gallery_not_found")
+    assert run("gallery", "remove", "--gallery", "drinks").exit_code == 2
+    added(folder, embedder)
+    for what in ("--label", "--item"):
+        answer = run("gallery", "remove", "--gallery", "drinks", "--label", "cola", what, "beer")
+        assert answer.exit_code == 1
+        assert "'beer'" in answer.stderr
+    other = artifact(tmp_path_factory.mktemp("other"), "detect", paddle_too=False)
+    assert added(folder, other).exit_code == 1
+    assert len(store().load("drinks")[1]) == 4
