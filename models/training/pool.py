@@ -125,6 +125,13 @@ def fit(view: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(view, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def require_sources(recipe: EmbedderRecipe, data: Path | None) -> None:
+    """Raises DatasetError for a source without its data folder, or with a bad list; draws and decodes nothing."""
+    for source in recipe.data:
+        if source.kind == "list":
+            training_photos(source, data)
+
+
 def training_photos(source: ViewSource, data: Path | None) -> list[Photo]:
     """The photos of a list source that may be trained on."""
     if data is None:

@@ -20,6 +20,7 @@ from models.training.losses.weighted import Outputs
 from models.training.metric_batches import MetricBatches
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import MetricRecipe
+from models.training.pool import require_sources
 from models.training.processes import ALONE, Group
 from models.training.run import Examined, Run, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
@@ -104,6 +105,7 @@ def train_distill(
     logits = plan.recipe.compare == "logits"
     table = plan.recipe.teacher
     teach = None if table is None else open_teacher(table, data, logits=logits, threads=threads)
+    require_sources(recipe.pictures, data)
     sheets = prepare_exams(recipe, data) if group.rank == 0 else Sheets()
     pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
     make = MetricBatches(recipe, pictures, group.rank, group.size)

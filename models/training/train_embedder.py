@@ -19,7 +19,7 @@ from models.training.export_program import square_input
 from models.training.loop import Progress
 from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
 from models.training.optimizers import adamw
-from models.training.pool import build_pool, load_pool
+from models.training.pool import build_pool, load_pool, require_sources
 from models.training.processes import ALONE, Group
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe, RecipeError
 from models.training.run import Examined, Run, score_of, take_step
@@ -107,6 +107,7 @@ def train_embedder(
     out.mkdir(parents=True, exist_ok=True)
     # First what may be wrong with weights and exams: it is told before pictures are drawn.
     require_equal_sizes(recipe)
+    require_sources(recipe, data)
     judge = build_embedder(recipe.network)
     if init is not None:
         load_weights(judge, init)

@@ -19,7 +19,7 @@ from models.training.hash_network import Hasher, Projection, build_network
 from models.training.hash_recipe import HashRecipe
 from models.training.itq import itq
 from models.training.loop import Progress
-from models.training.pool import Pool, build_pool, load_pool
+from models.training.pool import Pool, build_pool, load_pool, require_sources
 from models.training.processes import Group
 from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import cosine_learning_rate
@@ -54,6 +54,7 @@ def train_hash(
     # First what may be wrong with the base and the exams: it is told before pictures are drawn.
     projected = recipe.network.kind == "projection"
     base = resolve(recipe.network.base) if projected else None
+    require_sources(recipe.pictures, data)
     sheets = set_exams(recipe.pictures, data, recipe.deploy_px) if group.rank == 0 else []
     if group.rank == 0:
         build_pool(recipe.pictures, data, out / "pool", prepare, processes=threads)

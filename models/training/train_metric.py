@@ -20,7 +20,7 @@ from models.training.metric_exams import PhotoSheet, examine_photos, photo_sheet
 from models.training.metric_network import Learner, MetricEmbedder
 from models.training.metric_recipe import MetricOptimizer, MetricRecipe
 from models.training.optimizers import adamw, momentum
-from models.training.pool import Pool, build_pool, load_pool
+from models.training.pool import Pool, build_pool, load_pool, require_sources
 from models.training.processes import Group
 from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
@@ -73,6 +73,7 @@ def train_metric(
     judge = MetricEmbedder(recipe)
     if init is not None:
         start_from(judge, init)
+    require_sources(recipe.pictures, data)
     sheets = prepare_exams(recipe, data) if group.rank == 0 else Sheets()
     pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
     make = MetricBatches(recipe, pictures, group.rank, group.size)
