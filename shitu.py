@@ -43,7 +43,11 @@ _COMMANDS = {
     "detect": ("commands.run", "detect", "Run a detector on photos."),
     "embed": ("commands.run", "embed", "Run an embedder on photos."),
     "classify": ("commands.classify", "classify", "Tell which classes photos show."),
-    "gallery": ("commands.gallery", "gallery", "Add to stored galleries, remove from them, bring them in from elsewhere."),
+    "gallery": (
+        "commands.gallery",
+        "gallery",
+        "Add to stored galleries, remove from them, bring them in from elsewhere.",
+    ),
     "models": ("commands.models", "models_group", "List, pull and verify models."),
     "data": ("commands.data", "data", "Look a data set through before training on it."),
     "train": ("commands.train", "train", "Train an embedder or a detector by a recipe."),
