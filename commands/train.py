@@ -133,7 +133,15 @@ def _command(kind: Kind) -> click.Command:
         with errors():
             planned = kind.read(recipe)
             folder = out or Path("runs") / planned.name
-            best = planned.train(data, folder, report, tell_preparation(), **how)
+            try:
+                best = planned.train(data, folder, report, tell_preparation(), **how)
+            except KeyboardInterrupt as stop:
+                saved = (
+                    "the same command goes on from the last save"
+                    if (folder / "last.npz").exists()
+                    else "nothing is saved yet"
+                )
+                raise click.ClickException(f"stopped; {saved}") from stop
         photos = () if data is None else ("--data", str(data))
         following = ("shitu", "export", *planned.export, "--run", str(folder), *photos)
         click.echo(f"{best}\nnext: {shlex.join(following)}")

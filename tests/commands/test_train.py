@@ -197,3 +197,18 @@ def test_a_misspelt_key_is_named(tmp_path: Path) -> None:
     assert answer.exit_code == 1
     assert "mine.toml: unknown key 'sede'" in answer.stderr
     assert "(recipe_invalid)" in answer.stderr
+
+
+@pytest.mark.parametrize(("saved", "told"), [(True, "goes on from the last save"), (False, "nothing is saved yet")])
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool, told: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        if saved:
+            (tmp_path / "last.npz").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("models.training.train_embedder.train_embedder", interrupted)
+    stopped = CliRunner().invoke(main, ["train", "embedder", "embedder-tiny", "--out", str(tmp_path)])
+    assert stopped.exit_code == 1
+    assert told in stopped.output
