@@ -1,13 +1,14 @@
-"""The ShiTu embedders: a backbone and the neck that turns its features into an embedding, before normalisation.
+"""The embedders: a backbone and the neck that turns its features into an embedding, before normalisation.
 
 V2 is PP-LCNetV2 in its ShiTu variant with a batch-norm neck (Luo et al., "Bag of Tricks", arXiv:1903.07071);
-V1 is PP-LCNet x2.5 with a linear neck. Both give 512 numbers; neither divides by the norm, as the official exports.
+V1 is PP-LCNet x2.5 with a linear neck; `EmbedderLite` is EfficientNet-Lite with one. All give 512 numbers; none divides by the norm, as the official exports.
 """
 
 import paddle
 from paddle import nn
 
 from models.nets.colours import ColourHistogram
+from models.nets.efficientnet_lite import FEATURES, EfficientNetLite
 from models.nets.lcnet import PPLCNet
 from models.nets.lcnetv2 import DEPTHS_BASE, PPLCNetV2
 from models.nets.necks import BNNeck, FCNeck
@@ -63,6 +64,18 @@ class EmbedderV1(nn.Layer):
         super().__init__()
         self.backbone = PPLCNet(scale, class_num=None, dropout=dropout)
         self.neck = FCNeck(1280, embedding_size)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.neck(self.backbone(x))
+
+
+class EmbedderLite(nn.Layer):
+    """EfficientNet-Lite with its batch norms folded, and a linear neck. (N, 3, H, W) -> (N, embedding_size), not normalised."""
+
+    def __init__(self, kind: str = "lite0", embedding_size: int = 512) -> None:
+        super().__init__()
+        self.backbone = EfficientNetLite(kind, fused=True)
+        self.neck = FCNeck(FEATURES, embedding_size)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return self.neck(self.backbone(x))

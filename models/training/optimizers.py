@@ -1,5 +1,7 @@
 """The optimisers that recipes name."""
 
+from collections.abc import Mapping
+
 import paddle
 from paddle import nn
 
@@ -10,11 +12,16 @@ def learnt(network: nn.Layer) -> list[paddle.Tensor]:
 
 
 def adamw(
-    network: nn.Layer, learning_rate: float, weight_decay: float, clip_norm: float = 0.0
+    network: nn.Layer,
+    learning_rate: float,
+    weight_decay: float,
+    clip_norm: float = 0.0,
+    ratios: Mapping[str, float] | None = None,
 ) -> paddle.optimizer.Optimizer:
     """AdamW (Loshchilov and Hutter, arXiv:1711.05101), which decays neither biases nor batch norms.
 
     Gradients whose norm over all parameters is beyond `clip_norm` are scaled down to it; 0 lets them be.
+    `ratios`: factors of the learning rate, by the parameters' own names.
     """
     parameters = learnt(network)
     decayed = {parameter.name for parameter in parameters if len(parameter.shape) > 1}
@@ -24,6 +31,7 @@ def adamw(
         weight_decay=weight_decay,
         apply_decay_param_fun=decayed.__contains__,
         grad_clip=_clip(clip_norm),
+        lr_ratio=(lambda parameter: ratios.get(parameter.name, 1.0)) if ratios else None,
     )
 
 

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.training.cutouts import cut_out
 from models.training.designs import design_product
 from models.training.errors import TrainingError
 from models.training.photos import DatasetError, Photo, held_out, read_rgb
@@ -75,16 +76,18 @@ def build_pool(recipe: EmbedderRecipe, data: Path | None, folder: Path, progress
     labels, sources = np.zeros(total, np.int64), np.zeros(total, np.int64)
     vectors: dict[int, NDArray[np.float32]] = {}
     filled, first_label = 0, 0
+    numbers: dict[str, dict[str, int]] = {}
     for index, source in enumerate(recipe.data):
-        names: dict[str, int] = {}
+        names = numbers.setdefault(source.same_labels_as or source.name, {})
         for view, label, vector in _views(source, data, size, recipe.seed, processes):
             views[filled], sources[filled] = view, index
-            labels[filled] = first_label + names.setdefault(label, len(names))
+            if label not in names:
+                names[label], first_label = first_label, first_label + 1
+            labels[filled] = names[label]
             if vector is not None:
                 vectors[filled] = vector
             filled += 1
             progress(f"views of {source.name}", filled, total)
-        first_label += len(names)
     backgrounds = _backgrounds(views, np.flatnonzero(_is_photo(recipe, sources)), recipe.seed)
     np.savez(folder / "labels.npz", labels=labels, sources=sources, backgrounds=backgrounds)
     _save_targets(recipe, data, folder, views, vectors, progress)
@@ -167,12 +170,13 @@ def _views(source: ViewSource, data: Path | None, size: int, seed: int, processe
     vectors = _known_vectors(source, data)
     for number, photo in enumerate(training_photos(source, data)):
         image = read_rgb(photo.path)
+        free = cut_out(image) if source.cut_out else None
+        whole = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]) if free is None else free
         rng = np.random.default_rng([seed, number])
         for crop in range(source.crops):
-            part = image if crop == 0 else _random_crop(image, rng)
-            opaque = np.full((size, size, 1), 255, np.uint8)
+            part = whole if crop == 0 else _random_crop(whole, rng)
             vector = vectors.get(photo.name) if crop * 2 < source.crops else None
-            yield np.concatenate([fit(part, size), opaque], axis=2), photo.label, vector
+            yield fit(part, size), photo.label, vector
 
 
 def _drawn(seeds: range, views: int, size: int, processes: int) -> Iterator[list[NDArray[np.uint8]]]:

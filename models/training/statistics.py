@@ -24,6 +24,9 @@ QUIET = 0.01  # variance over all pictures below which a channel is silenced; mo
 def settle_statistics(network: nn.Layer, pool: Pool, size_px: int, seed: int, pictures: int = PICTURES) -> None:
     """Replace the batch statistics of `network`, in place, by those of `pictures` changed views of the pool."""
     norms = [layer for layer in network.sublayers() if isinstance(layer, nn.BatchNorm1D | nn.BatchNorm2D)]
+    if not norms:
+        network.eval()
+        return
     _settle(network, norms, pool, size_px, seed, pictures)
     if _silence(norms):
         _settle(network, norms, pool, size_px, seed, pictures)  # what follows a silenced channel has changed

@@ -10,28 +10,36 @@ import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.nets.embedding import EmbedderV1, EmbedderV2
+from models.nets.embedding import EmbedderLite, EmbedderV1, EmbedderV2
 from models.training.batches import Batch, batches
 from models.training.checkpoint import Checkpoint, fill, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.exams import examine, set_exams
 from models.training.export_program import square_input
 from models.training.loop import Progress
-from models.training.losses import cos_margin_loss, cosine_distance_loss, triplet_angular_margin_loss
+from models.training.losses import (
+    cos_margin_loss,
+    cosine_distance_loss,
+    relation_loss,
+    triplet_angular_margin_loss,
+)
 from models.training.optimizers import adamw
 from models.training.pool import build_pool, load_pool, require_sources
 from models.training.processes import ALONE, Group
-from models.training.recipe import EmbedderNetwork, EmbedderRecipe, RecipeError
+from models.training.recipe import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, RecipeError
 from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
 from models.training.served import as_served
 from models.training.statistics import normalize, settle_statistics
 from models.training.synchronised_norm import synchronise_norms
+from models.training.whitened_start import load_backbone, rate_ratios, start_whitened
 from models.training.whitening import whiten
 
 
 def build_embedder(network: EmbedderNetwork) -> nn.Layer:
     """The network that a recipe's `[network]` table names."""
+    if network.kind in LITE_KINDS:
+        return EmbedderLite(network.kind, network.embedding_size)
     if network.kind == "v1":
         return EmbedderV1(network.width, network.embedding_size, network.dropout)
     return EmbedderV2(
@@ -53,7 +61,7 @@ class Student(nn.Layer):
         self.embedder = build_embedder(recipe.network)
         normal = paddle.ParamAttr(initializer=nn.initializer.Normal(std=0.05))
         self.proxies = self.create_parameter([classes, size], attr=normal)
-        self.to_vector = nn.Linear(size, vector_size) if vector_size else None
+        self.to_vector = nn.Linear(size, vector_size) if vector_size and recipe.loss.vector_weight else None
 
 
 def losses_of(
@@ -68,19 +76,24 @@ def losses_of(
     parts = {
         "class": grown
         * weights.class_weight
-        * cos_margin_loss(embeddings, student.proxies, labels, weights.margin, weights.scale)
+        * cos_margin_loss(embeddings, student.proxies, labels, weights.margin, weights.scale, weights.smoothing)
     }
     if batch.targets.shape[1]:
         every = paddle.ones([len(batch.labels)])
         target = paddle.to_tensor(batch.targets)
         parts["distill"] = weights.distill_weight * cosine_distance_loss(embeddings, target, every)
-    if student.to_vector is not None:
+    if batch.vectors.shape[1]:
+        # Of the whole batch: not every part has as many to tell.
         known, vectors = (group.gather(paddle.to_tensor(known)) for known in (batch.has_vector, batch.vectors))
-        guessed = student.to_vector(group.gather(embeddings))  # of the whole batch: not every part has as many to tell
-        parts["vector"] = weights.vector_weight * cosine_distance_loss(guessed, vectors, known)
+        everyone = group.gather(embeddings)
+        if student.to_vector is not None:
+            guessed = student.to_vector(everyone)
+            parts["vector"] = weights.vector_weight * cosine_distance_loss(guessed, vectors, known)
+        if weights.relation_weight:
+            parts["relation"] = weights.relation_weight * relation_loss(everyone, vectors, known)
     if weights.triplet_weight and step >= weights.triplet_from * recipe.steps:
-        everyone = group.gather(embeddings), group.gather(labels)
-        parts["triplet"] = weights.triplet_weight * triplet_angular_margin_loss(*everyone)
+        all_rows, all_labels = group.gather(embeddings), group.gather(labels)
+        parts["triplet"] = weights.triplet_weight * triplet_angular_margin_loss(all_rows, all_labels)
     return parts
 
 
@@ -111,6 +124,8 @@ def train_embedder(
     judge = build_embedder(recipe.network)
     if init is not None:
         load_weights(judge, init)
+    elif recipe.network.pretrained:
+        load_backbone(judge, recipe, data)
     sheets = set_exams(recipe, data, recipe.deploy_px) if group.rank == 0 else []
     if group.rank == 0:
         build_pool(recipe, data, out / "pool", prepare, processes=threads)
@@ -120,12 +135,16 @@ def train_embedder(
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
         student = Student(recipe, pool.classes, pool.vectors.shape[1])
-        optimizer = make_optimizer(student, recipe)
+        optimizer = make_optimizer(student, recipe, data)
     accelerate(student, threads)
     accelerate(judge, threads)
     synchronise_norms(student, group)
     if init is not None:
         load_weights(student.embedder, init)
+    elif recipe.network.pretrained and not (out / "last.npz").exists():
+        load_backbone(student.embedder, recipe, data)
+        if recipe.whitening.sources:
+            student.proxies.set_value(start_whitened(student.embedder, recipe, pool, threads, prepare))
     average = MovingAverage(student.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"student": student, "optimizer": optimizer, "average": average}
     run = Run(out, recipe, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
@@ -174,10 +193,12 @@ def load_weights(embedder: nn.Layer, path: Path) -> int:
     return int(fill(embedder, path, "embedder").progress["step"])
 
 
-def make_optimizer(student: Student, recipe: EmbedderRecipe) -> paddle.optimizer.Optimizer:
+def make_optimizer(student: Student, recipe: EmbedderRecipe, data: Path | None = None) -> paddle.optimizer.Optimizer:
     """The recipe's AdamW over all that the student learns."""
     table = recipe.optimizer
-    return adamw(student, table.learning_rate, table.weight_decay, table.clip_norm)
+    ratios = rate_ratios(student.embedder, recipe, data) if recipe.network.pretrained else {}
+    ratios[student.proxies.name] = table.proxy_rate
+    return adamw(student, table.learning_rate, table.weight_decay, table.clip_norm, ratios)
 
 
 def embed_with(

@@ -5,7 +5,7 @@
 The three names below are imported here because the embedder's trainer knew this package when it was one file.
 """
 
-from models.training.losses.embedder import cos_margin_loss, cosine_distance_loss
+from models.training.losses.embedder import cos_margin_loss, cosine_distance_loss, relation_loss
 from models.training.losses.triplets import triplet_angular_margin_loss
 
-__all__ = ["cos_margin_loss", "cosine_distance_loss", "triplet_angular_margin_loss"]
+__all__ = ["cos_margin_loss", "cosine_distance_loss", "relation_loss", "triplet_angular_margin_loss"]
