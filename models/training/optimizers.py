@@ -24,6 +24,8 @@ def adamw(
     `ratios`: factors of the learning rate, by the parameters' own names.
     """
     parameters = learnt(network)
+    for parameter in parameters:  # what `ParamAttr(learning_rate=...)` sets; AdamW's own `lr_ratio` works on GPUs alone
+        parameter.optimize_attr["learning_rate"] *= (ratios or {}).get(parameter.name, 1.0)
     decayed = {parameter.name for parameter in parameters if len(parameter.shape) > 1}
     return paddle.optimizer.AdamW(
         learning_rate,
@@ -31,7 +33,6 @@ def adamw(
         weight_decay=weight_decay,
         apply_decay_param_fun=decayed.__contains__,
         grad_clip=_clip(clip_norm),
-        lr_ratio=(lambda parameter: ratios.get(parameter.name, 1.0)) if ratios else None,
     )
 
 
