@@ -1,4 +1,4 @@
-"""`shitu demo`: the whole service at work. Draws products, enrols them over HTTP, asks for them in photos, and checks every answer."""
+"""`shitu demo`: the whole service at work. Renders products, enrols them over HTTP, has them recognised in photos, and checks every answer."""
 
 import io
 import json
@@ -8,8 +8,8 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count, islice
 from pathlib import Path
@@ -20,11 +20,9 @@ import numpy as np
 import requests
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
 from standardwebhooks import Webhook
 
-from commands.annotate import annotate
-from commands.tables import print_table
+from commands.demo_report import Answer, machinery_faults, outcomes, picture, shortfall, show, summary
 from commands.terminal import errors
 from infra.errors import ServiceError
 from infra.launcher import Stack
@@ -38,31 +36,21 @@ FIRST_SEED = 2_000_000  # products that no network was trained or examined on
 PRODUCTS = 24
 PRODUCTS_OF_A_BRAND = 12
 PHOTOS = 4
-SCENES_SEED = 51  # scenes that the bundled networks get right; how often they do at large is in the README
-OPTIONS = {"detection_threshold": 0.5}
+PRODUCTS_OF_A_PHOTO = 3
+SCENES_SEED = 0  # the first there is; not chosen by what the networks make of it
 PHOTO_SIZE = (600, 800)
 WAIT_S = 60.0
-MATCH_IOU = 0.5
 DATA = "demo-data"  # in the folder of the pictures
 
 
 class DemoFailed(click.ClickException):
-    """A step did not happen, or an answer is wrong."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One photo's job as the service told it, and what really is in the photo."""
-
-    scene: Scene
-    job: Mapping[str, Any]
-    webhook: Mapping[str, Any]
+    """A step did not happen, or too few products are right."""
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("var/demo"), show_default=True)
 def demo(out: Path) -> None:
-    """Show the whole service at work on drawn products. Exits 0 only if every answer is right."""
+    """Show the whole service at work on rendered products. Exits 0 only if 11 of 12 are right and every step worked."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     started = time.monotonic()
     with errors():
@@ -82,15 +70,16 @@ def demo(out: Path) -> None:
                 answers = _walk(stack.base_url, receiver, console, out)
         except ServiceError as error:
             raise DemoFailed(f"{error.detail} ({error.code}); the logs are in {out / DATA / 'logs'}") from error
-    wrong = [line for answer in answers for line in faults(answer)]
-    _show(answers)
-    if wrong:
-        raise DemoFailed("not every answer is right:\n  " + "\n  ".join(wrong))
+    show(answers)
+    found = [outcome for answer in answers for outcome in outcomes(answer)]
+    failures = shortfall(found, machinery_faults(answers, receiver.refused))
     console.print(
-        f"\n[bold green]All {sum(len(a.scene.labels) for a in answers)} products in {len(answers)} photos were found with the right label[/], "
-        f"{len(answers)} signed webhooks verified, {time.monotonic() - started:.0f} s in all."
+        f"\n[bold {'red' if failures else 'green'}]{summary(found)}[/], in {len(answers)} photos; "
+        f"{len(receiver.verified)} signed webhooks verified, {time.monotonic() - started:.0f} s in all."
     )
-    console.print(f"Annotated pictures: {out}/photo-*.png")
+    console.print(f"Annotated pictures, what was missed in grey: {out}/photo-*.png")
+    if failures:
+        raise DemoFailed("; ".join(failures))
     console.print(NEXT, markup=False)
 
 
@@ -104,35 +93,9 @@ Next: make up, then open http://127.0.0.1:8000/ or ask it from another terminal:
 def make_room(out: Path) -> None:
     """Removes what an earlier demo left in `out`, and nothing else: the folder may be any of the user's."""
     out.mkdir(parents=True, exist_ok=True)
-    for picture in out.glob("photo-[0-9]*.png"):
-        picture.unlink()
+    for earlier in out.glob("photo-[0-9]*.png"):
+        earlier.unlink()
     shutil.rmtree(out / DATA, ignore_errors=True)
-
-
-def faults(answer: Answer) -> list[str]:
-    """What is wrong with an answer: products missed, labels wrong, a webhook that tells something else."""
-    name = answer.job["request"]["image"]["name"]
-    lines = []
-    found = answer.job["result"]["recognitions"]
-    for box, label in zip(answer.scene.boxes, answer.scene.labels, strict=True):
-        best = max(found, key=lambda one: overlap(box, one["box"]), default=None)
-        if best is None or overlap(box, best["box"]) < MATCH_IOU:
-            lines.append(f"{name}: {label} was not found")
-        elif best["label"] != label:
-            lines.append(f"{name}: {label} was taken for {best['label']}")
-    if len(found) > len(answer.scene.labels):
-        lines.append(f"{name}: {len(found)} answers for {len(answer.scene.labels)} products")
-    if answer.webhook["data"]["result"] != answer.job["result"]:
-        lines.append(f"{name}: the webhook tells another result than the poll")
-    return lines
-
-
-def overlap(first: Any, second: Any) -> float:
-    """Intersection over union of two boxes."""
-    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
-    shared = float(np.prod(np.maximum(sides, 0)))
-    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (first, second)]
-    return shared / max(sum(areas) - shared, 1e-9)
 
 
 class Receiver:
@@ -193,20 +156,30 @@ def _walk(base_url: str, receiver: Receiver, console: Console, out: Path) -> lis
     if added != PRODUCTS:
         raise DemoFailed(f"{added} of {PRODUCTS} products were enrolled")
     console.print(f"[bold]3[/]  uploading {PHOTOS} photos, polling, and waiting for their webhooks at {receiver.url}")
-    rng = np.random.default_rng(SCENES_SEED)
     jobs = []
-    for number in range(PHOTOS):
-        chosen = [(names[i], designs[i]) for i in rng.choice(PRODUCTS, 3, replace=False)]
-        scene = render_scene(chosen, PHOTO_SIZE, rng, count=3, scale=(0.35, 0.6), clutter=0.4, occlusion=0.0)
+    for number, scene in enumerate(draw_scenes(list(zip(names, designs, strict=True)))):
         upload = {"image": (f"photo-{number}.png", _png(scene.image), "image/png")}
-        form = {"gallery": GALLERY, "webhook_url": receiver.url, "options": json.dumps(OPTIONS)}
+        form = {"gallery": GALLERY, "webhook_url": receiver.url}
         jobs.append((scene, _post(base_url, "/v1/recognitions", files=upload, data=form)))
     answers = []
     for number, (scene, accepted) in enumerate(jobs):
         job = _finished(base_url, accepted)
-        answers.append(Answer(scene, job, receiver.wait_for(job["id"])))
-        annotate(scene.image, job["result"]["recognitions"]).save(out / f"photo-{number}.png")
+        answer = Answer(scene, job, receiver.wait_for(job["id"]))
+        picture(answer).save(out / f"photo-{number}.png")
+        answers.append(answer)
     return answers
+
+
+def draw_scenes(products: Sequence[tuple[str, ProductDesign]]) -> list[Scene]:
+    """PHOTOS scenes of PRODUCTS_OF_A_PHOTO products each, the same at every call; a scene with no room for all is drawn anew."""
+    rng = np.random.default_rng(SCENES_SEED)
+    scenes: list[Scene] = []
+    while len(scenes) < PHOTOS:
+        shown = [products[n] for n in rng.choice(len(products), PRODUCTS_OF_A_PHOTO, replace=False)]
+        scene = render_scene(shown, PHOTO_SIZE, rng, count=len(shown), scale=(0.35, 0.6), clutter=0.4, occlusion=0.0)
+        if len(scene.labels) == PRODUCTS_OF_A_PHOTO:
+            scenes.append(scene)
+    return scenes
 
 
 def _legible_products() -> Iterator[ProductDesign]:
@@ -215,23 +188,6 @@ def _legible_products() -> Iterator[ProductDesign]:
         design = design_product(seed)
         if design.lettering.script == "latin":
             yield design
-
-
-def _show(answers: list[Answer]) -> None:
-    table = Table(title="What the service answered")
-    for column in ("image", "box", "label", "similarity", "confidence", "decode / detect / embed / search ms"):
-        table.add_column(column, justify="left" if column in ("image", "label") else "right")
-    for answer in answers:
-        result, name = answer.job["result"], answer.job["request"]["image"]["name"]
-        times = result["timings_ms"]
-        stages = " / ".join(f"{times[stage]:.1f}" for stage in ("decode", "detect", "embed", "search"))
-        for found in result["recognitions"]:
-            box = ", ".join(f"{value:.0f}" for value in found["box"])
-            confidence = "" if found["confidence"] is None else f"{found['confidence']:.2f}"
-            table.add_row(name, box, found["label"], f"{found['similarity']:.2f}", confidence, stages)
-            name = stages = ""
-        table.add_section()
-    print_table(table)
 
 
 def _post(base_url: str, path: str, **body: Any) -> Mapping[str, Any]:
