@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISIONS = ("fp16", "bf16", "int8")
-FORMATS = ("paddle", "onnx", "openvino", *PRECISIONS)
+FORMATS = ("paddle", "onnx", "onnx-half", "openvino", *PRECISIONS)
 MOST_PICTURES = 300
 
 

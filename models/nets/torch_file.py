@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.nets.pdparams import ParameterError
 
 MAGIC = 0x1950A86A20F9469CFC6C
-TYPES = {
+TYPES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
     "LongStorage": np.dtype("<i8"),
     "DoubleStorage": np.dtype("<f8"),

@@ -13,7 +13,7 @@ from models.nets.picodet import STRIDES, ServedPicoDet
 from models.training.checkpoint import fill
 from models.training.export_program import DEFAULT_FORMATS, Origin, detects, embeds, export_network, square_input
 from models.training.precisions import cautions
-from models.training.recipe import EmbedderRecipe, as_table
+from models.training.recipe import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, as_table
 from models.training.train_detector import DetectorRecipe, build_detector
 from models.training.train_embedder import build_embedder, load_weights
 
@@ -31,17 +31,24 @@ def export_embedder(
     """Write the embedder of `checkpoint` (a run's `best.npz`) as an artifact. Raises ArtifactError if a program differs."""
     network = build_embedder(recipe.network)
     steps = load_weights(network, checkpoint)
-    kind = "PPLCNetV2_base_ShiTu" if recipe.network.kind == "v2" else "PPLCNet_ShiTu"
-    colours = " and a colour histogram" if recipe.network.colours else ""
     about = replace(
         origin,
         name=recipe.name,
-        network=f"{kind} x{recipe.network.width:g}{colours}{', whitened' if recipe.network.whitened else ''}",
+        network=describe_network(recipe.network),
         recipe=as_table(recipe),
         steps=steps,
     )
     given = square_input("x", recipe.deploy_px)
     return export_network(network, embeds(recipe.network.embedding_size), given, folder, about, formats, pictures)
+
+
+def describe_network(network: EmbedderNetwork) -> str:
+    """The network of a recipe's `[network]` table, for people."""
+    if network.kind in LITE_KINDS:
+        return f"EfficientNet-Lite{network.kind[-1]} + FC {network.embedding_size}"
+    kind = "PPLCNetV2_base_ShiTu" if network.kind == "v2" else "PPLCNet_ShiTu"
+    colours = " and a colour histogram" if network.colours else ""
+    return f"{kind} x{network.width:g}{colours}{', whitened' if network.whitened else ''}"
 
 
 def export_detector(

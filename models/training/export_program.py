@@ -25,11 +25,17 @@ from models.manifest import ImageInput
 from models.nets.lcnetv2 import fused
 from models.openvino_engine import import_openvino
 from models.training.chatter import chatter_on_stderr
+from models.training.half_weights import keep_in_half, round_to_half
 from models.training.precisions import PRECISIONS, add_precisions
 
 Array = NDArray[np.float32]
 LICENCE = "Apache-2.0"
-FORMATS = {"paddle": "paddle", "onnx": "openvino", "openvino": "openvino"}  # format -> the engine that runs it
+FORMATS = {  # format -> the engine that runs it
+    "paddle": "paddle",
+    "onnx": "openvino",
+    "onnx-half": "openvino",  # weights kept in 16 bits and computed with in 32; all programs made with it have these weights
+    "openvino": "openvino",
+}
 DEFAULT_FORMATS = ("paddle", "onnx")
 TOLERANCE = 1e-3  # of the largest output, between the eager network and each program
 OPSET = 14  # the first with hard-swish as one operator: in two it made the detector 2.7 times slower on OpenVINO
@@ -114,13 +120,21 @@ def export_network(
     precisions = [name for name in formats if name in PRECISIONS]
     if unknown := [name for name in formats if name not in (*FORMATS, *PRECISIONS)]:
         raise ArtifactError(f"There is no format {unknown[0]!r}; take some of {', '.join((*FORMATS, *PRECISIONS))}.")
-    if not programs or (precisions and not {"onnx", "openvino"} & set(programs)):
+    if {"onnx", "onnx-half"} <= set(programs):
+        raise ArtifactError("The formats onnx and onnx-half are one file with different weights; take one of them.")
+    if not programs or (precisions and not {"onnx", "onnx-half", "openvino"} & set(programs)):
         needed = "onnx or openvino" if precisions else ", ".join(FORMATS)
         raise ArtifactError(f"An artifact needs an fp32 program to begin with: {needed}.")
     serving = fused(network)
     forget_artifact(folder)
     pixels = _probe(given, BATCH if batched else 1)
     expected = answers(serving, pixels)
+    rounding = {}
+    if "onnx-half" in programs:
+        round_to_half(serving)
+        unrounded, expected = expected, answers(serving, pixels)
+        worst = max(_relative(a, b) for a, b in zip(unrounded, expected, strict=True))
+        rounding = {"weights": "fp16", "difference_by_rounding": float(f"{worst:.2g}")}
     with tempfile.TemporaryDirectory(dir=folder) as work:
         made = write_programs(serving, given, Path(work), programs, batched=batched)
         names, differences = _agreed(made, given.name, pixels, expected)
@@ -131,6 +145,7 @@ def export_network(
         "steps": origin.steps,
         "paddlepaddle": importlib.metadata.version("paddlepaddle"),
         "difference_from_eager": differences,
+        **rounding,
         **({"minutes": origin.minutes} if origin.minutes is not None else {}),
     }
     write_manifest(
@@ -175,12 +190,14 @@ def write_programs(
     spec = paddle.static.InputSpec(shape, "float32", name=given.name)
     paddle.jit.save(serving, str(prefix), input_spec=[spec])
     onnx = folders["onnx"] / "inference.onnx"
-    if {"onnx", "openvino"} & set(formats):
+    if {"onnx", "onnx-half", "openvino"} & set(formats):
         with chatter_on_stderr():
             # No optimising: the default tool pip-installs what it misses, unlocked, while exporting; engines fold by themselves.
             paddle2onnx.export(
                 f"{prefix}.json", f"{prefix}.pdiparams", str(onnx), opset_version=OPSET, optimize_tool="None"
             )
+    if "onnx-half" in formats:
+        keep_in_half(onnx, folders["onnx-half"] / onnx.name)
     if "openvino" in formats:
         network = openvino.convert_model(str(onnx))  # with batch norms folded, which reading alone leaves
         openvino.save_model(network, folders["openvino"] / "inference.xml", compress_to_fp16=False)

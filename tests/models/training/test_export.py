@@ -241,3 +241,20 @@ def test_any_network_goes_into_an_artifact_by_the_same_way(tmp_path: Path, kind:
         for spec, tensor in zip(program.outputs, expected if kind == "detect" else [expected], strict=True):
             np.testing.assert_allclose(program.run({"x": pixels})[spec.name], tensor.numpy(), atol=1e-4)
     assert set(manifest.precisions) == ({"int8"} if kind == "classify" else set())
+
+
+def test_half_weights_are_the_same_network_in_half_the_bytes(
+    tiny_run: Run, tiny_artifact: Path, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    export_embedder(TINY, tiny_run.folder / "best.npz", tmp_path, BARE, ["paddle", "onnx-half"])
+    half, whole = (tmp_path / "inference.onnx").stat().st_size, (tiny_artifact / "inference.onnx").stat().st_size
+    assert half < 0.75 * whole
+    paddle_rows, onnx_rows = (Embedder(tmp_path, engine)(pictures) for engine in ("paddle", "openvino"))
+    np.testing.assert_allclose(onnx_rows, paddle_rows, atol=1e-5)  # both have the rounded weights
+    unrounded = Embedder(tiny_artifact, "openvino")(pictures)
+    assert 0 < np.abs(onnx_rows - unrounded).max() < 0.05
+    made_with = json.loads((tmp_path / "manifest.json").read_bytes())["recipe"]["made_with"]
+    assert made_with["weights"] == "fp16"
+    assert 0 < made_with["difference_by_rounding"] < 0.05
+    with pytest.raises(ArtifactError, match="one file"):
+        export_embedder(TINY, tiny_run.folder / "best.npz", tmp_path, BARE, ["onnx", "onnx-half"])

@@ -57,7 +57,7 @@ def test_what_is_not_said_takes_its_default_and_whole_numbers_do_for_fractions(t
         ("[network]\nwidth = true", "mine.toml: network: width: expected float, got True"),
         ("[network]\ndepths = 2", "mine.toml: network: depths: expected a list, got 2"),
         ('[network]\ndepths = [2, "3", 2, 2]', "mine.toml: network: depths[1]: expected int, got '3'"),
-        ('[network]\nkind = "v3"', "mine.toml: network: 'kind' must be one of v1, v2, not 'v3'"),
+        ('[network]\nkind = "v3"', "mine.toml: network: 'kind' must be one of v1, v2, lite0, lite1, lite2, not 'v3'"),
         ('[[data]]\nkind = "photos"\nname = "p"', "mine.toml: data[1]: 'kind' must be one of rendered, list"),
         ('[[exams]]\nkind = "x"\nname = "e"', "mine.toml: exams[0]: 'kind' must be one of rendered, held_out, lists"),
         ("[name]\nx = 1", "mine.toml"),
