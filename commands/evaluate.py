@@ -46,7 +46,7 @@ class WholeNumbers(click.ParamType[tuple[int, ...]]):
 @DETECTOR
 @EMBEDDER
 @DATA
-@click.option("--embedder-recipe", default="embedder-s", show_default=True, help="Whose exams the embedder takes.")
+@click.option("--embedder-recipe", default="embedder-lite0", show_default=True, help="Whose exams the embedder takes.")
 @click.option("--detector-recipe", default="detector-s", show_default=True, help="Whose exams the detector takes.")
 @ENGINE
 @click.option("--scenes", type=click.IntRange(1), help="Scenes that the whole pipeline is measured on; default 60.")
@@ -80,7 +80,13 @@ def evaluate(
         return
     _check_measured(detector, embedder)
     from models.artifacts import resolve
-    from models.training.evaluate import embedder_baselines, examine_detector, examine_embedder_openly, examine_whole
+    from models.training.evaluate import (
+        embedder_baselines,
+        examine_detector,
+        examine_embedder_openly,
+        examine_whole,
+        missing_weights,
+    )
     from models.training.pipeline_exams import write_pipeline
     from models.training.recipe import EmbedderRecipe, load_recipe
     from models.training.train_detector import DetectorRecipe
@@ -98,6 +104,8 @@ def evaluate(
                 embeds, embedder_plan, data, engine, tell=tell, draw_to=out
             )
             if baselines:
+                if missing := missing_weights(embedder_plan, data):
+                    click.echo(f"without the pretrained features: {missing}", err=True)
                 figures |= embedder_baselines(embedder_plan, data, tell)
         if detects is not None:
             detector_plan = load_recipe(detector_recipe, DetectorRecipe)

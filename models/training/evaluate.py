@@ -9,6 +9,8 @@ import paddle
 
 from models.detector import DEFAULT_CONFIDENCE, Detector
 from models.embedder import Embedder
+from models.errors import ArtifactError
+from models.nets.pretrained import pretrained_file
 from models.pipeline import Recognizer
 from models.training.cpu_convolution import accelerate
 from models.training.detection_metrics import best_threshold, evaluate_detector
@@ -33,6 +35,7 @@ from models.training.statistics import normalize
 from models.training.teachers import PooledFeatures
 from models.training.train_detector import DetectorRecipe, exam_pictures
 from models.training.train_embedder import build_embedder, embed_with
+from models.training.whitened_start import load_backbone
 
 Figures = dict[str, float]
 STRANGERS = 150  # drawn products that the similarity threshold is set by where a recipe has no exam
@@ -121,15 +124,23 @@ def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None
 
 
 def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, tell: Tell = silent) -> dict[str, Figures]:
-    """The exams taken by colour histograms, by the same network untrained, and by the recipe's teacher."""
+    """The exams taken by colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
+
+    Pretrained features are left out where the package with their weights is not installed (`missing_weights`).
+    """
     sheets = set_exams(recipe, data, recipe.deploy_px)
-    takers = 3 if data is not None and recipe.teacher.model else 2
+    has_teacher = data is not None and bool(recipe.teacher.model)
+    has_weights = bool(recipe.network.pretrained) and not missing_weights(recipe, data)
+    takers = 2 + has_teacher + has_weights
     tell("baselines", 0, takers)
     results = {"colour histograms": _rounded(examine_colours(sheets))}
     tell("baselines", 1, takers)
     results["untrained network"] = _rounded(examine(_untrained(recipe, sheets), sheets))
     tell("baselines", 2, takers)
-    if data is not None and recipe.teacher.model:
+    if has_weights:
+        results["pretrained features"] = _rounded(examine(_pretrained(recipe, data, sheets), sheets))
+        tell("baselines", 3, takers)
+    if data is not None and has_teacher:
         teacher = PooledFeatures(data / recipe.teacher.model, recipe.teacher, threads=2)
         results["teacher's features"] = _rounded(examine_teacher(teacher, sheets))
         tell("baselines", takers, takers)
@@ -180,6 +191,25 @@ def _untrained(recipe: EmbedderRecipe, sheets: Sequence[Sheet]) -> Embed:
         for _ in range(15):
             network(paddle.to_tensor(normalize(images)))
     return embed_with(network)
+
+
+def missing_weights(recipe: EmbedderRecipe, data: Path | None) -> str:
+    """What is said where the recipe's pretrained weights can't be had; empty where they can, or there are none."""
+    try:
+        if recipe.network.pretrained:
+            pretrained_file(recipe.network.pretrained, data)
+    except ArtifactError as error:
+        return error.detail
+    return ""
+
+
+def _pretrained(recipe: EmbedderRecipe, data: Path | None, sheets: Sequence[Sheet]) -> Embed:
+    """The backbone as it was published: what the neck and training add is what this lacks."""
+    embedder = build_embedder(recipe.network)
+    load_backbone(embedder, recipe, data)
+    accelerate(embedder, threads=2)
+    pictures = sum(len(sheet.images) for sheet in sheets)
+    return embed_with(embedder.backbone, recipe.deploy_px, pictures, threads=2)
 
 
 def _rounded(figures: Figures) -> Figures:

