@@ -46,7 +46,7 @@ def _moved(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint
     offset = rng.uniform(-0.5, 0.5, 2) * (1 - kept)
     # In pixels before turning: in shares of unequal sides a turn would be a shear.
     seen = (corners * kept + offset + rng.uniform(-TILT, TILT, (4, 2)) / 2) * (width, height) @ turn
-    source = np.asarray(seen + (width / 2, height / 2), np.float32)
+    source = np.asarray(seen + np.array([width / 2, height / 2]), np.float32)
     target = np.asarray((corners + 0.5) * (width, height), np.float32)
     matrix = cv2.getPerspectiveTransform(source, target)
     return np.asarray(cv2.warpPerspective(view, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)

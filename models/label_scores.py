@@ -39,17 +39,22 @@ class LabelScores:
     embeddings again.
     """
 
-    def __init__(self, labels: Sequence[str], embeddings: NDArray[np.float32]) -> None:
+    def __init__(self, labels: Sequence[str], embeddings: NDArray[np.float32] | None) -> None:
+        """Without `embeddings`, labels are scored by their nearest items alone."""
         names, codes = np.unique(np.asarray(labels, object).astype(str), return_inverse=True)
         self.names: tuple[str, ...] = tuple(names.tolist())
         self.codes: NDArray[np.int64] = codes.astype(np.int64).reshape(-1)
         self.counts: NDArray[np.int64] = np.bincount(self.codes, minlength=len(names))
-        several = np.flatnonzero(self.counts > 1)
+        several = np.flatnonzero(self.counts > 1) if embeddings is not None else np.zeros(0, np.int64)
         self._mean_of = np.full(len(names), -1, np.int64)
         self._mean_of[several] = np.arange(len(several))
-        sums = np.zeros((len(several), embeddings.shape[1]), np.float32)
-        rows = np.flatnonzero(self.counts[self.codes] > 1)
-        np.add.at(sums, self._mean_of[self.codes[rows]], embeddings[rows])
+        sums = np.zeros((len(several), 0 if embeddings is None else embeddings.shape[1]), np.float32)
+        if embeddings is not None and len(several):
+            order = np.argsort(self.codes, kind="stable")
+            starts = np.cumsum(self.counts) - self.counts
+            for at, code in enumerate(several.tolist()):
+                rows = order[starts[code] : starts[code] + self.counts[code]]
+                sums[at] = embeddings[rows].sum(axis=0)
         self._norms = np.maximum(np.linalg.norm(sums, axis=1), EPSILON)
         self._means = sums / self._norms[:, None]
 
@@ -79,7 +84,7 @@ class LabelScores:
         counts = self.counts[found] - (found == own_code)
         nearest = similarities[first].astype(np.float64)
         scores = nearest.copy()
-        several = np.flatnonzero(counts > 1)
+        several = np.flatnonzero((counts > 1) & (self._mean_of[found] >= 0))
         if several.size:
             means = self._towards_means(query, found[several], own_code)
             share = mean_share(counts[several])
@@ -101,12 +106,12 @@ class LabelScores:
     ) -> NDArray[np.float64]:
         """The similarities of the query to the mean vectors of labels; of its own label to the mean of the others."""
         which = self._mean_of[codes]
-        towards = (self._means[which] @ query).astype(np.float64)
+        towards: NDArray[np.float64] = (self._means[which] @ query).astype(np.float64)
         for at in np.flatnonzero(codes == own_code):
             norm, length = float(self._norms[which[at]]), float(query @ query)
             rest = max(norm**2 - 2 * norm * towards[at] + length, EPSILON)
             towards[at] = (norm * towards[at] - length) / rest**0.5
-        return towards
+        return np.asarray(towards, np.float64)
 
 
 def mean_share(pictures: NDArray[np.int64]) -> NDArray[np.float64]:
