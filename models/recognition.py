@@ -48,17 +48,18 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verification:
-    """How many local features agree between a part of the photo and a picture of the answer, an item.
+    """How many local features agree between a part of the photo and a picture of the answer, the item `item_id`.
 
     `points` are (x, y) in the photo and (x, y) in the item's picture, as shares of their widths and heights.
     """
 
     inliers: int
+    item_id: str | None = None
     points: tuple[tuple[float, float, float, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         pairs = [[round(value, 4) for value in pair] for pair in self.points[:POINTS]]
-        return {"inliers": self.inliers, "points": pairs}
+        return {"inliers": self.inliers, "item_id": self.item_id, "points": pairs}
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class Look:
 
     inliers: int = 0
     agreement: Agrees | None = None
+    item_id: str | None = None
 
 
 def look_twice(
@@ -106,7 +107,7 @@ def _looks(
         agreement = verifier.agree(query, features)
         known = looks.setdefault(item.label, Look())
         if agreement.inliers > known.inliers:
-            looks[item.label] = Look(agreement.inliers, agreement)
+            looks[item.label] = Look(agreement.inliers, agreement, item.id)
     return looks or None
 
 
@@ -148,4 +149,4 @@ def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
         ((x1 + float(qx) * (x2 - x1)) / width, (y1 + float(qy) * (y2 - y1)) / height, float(ix), float(iy))
         for (qx, qy), (ix, iy) in zip(look.agreement.query_points, look.agreement.item_points, strict=True)
     )
-    return Verification(look.inliers, points)
+    return Verification(look.inliers, look.item_id, points)
