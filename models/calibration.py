@@ -72,14 +72,14 @@ class Calibration:
 
     def probability(self, score: float, rival: float | None, pictures: int) -> float:
         """How likely the label with that score is right, `rival` being the best score of another label."""
-        return float(sigmoid(np.array([self._logit(score, rival, pictures)]))[0])
+        return float(sigmoid(np.array([self.logit(score, rival, pictures)]))[0])
 
     def verified_probability(
         self, score: float, rival: float | None, pictures: int, inliers: int, rival_inliers: int
     ) -> float:
         """The same once local features were compared: so many agree with the label, and with the next best label."""
         scale, constant, agree, disagree = self.verified
-        logit = scale * self._logit(score, rival, pictures) + constant
+        logit = scale * self.logit(score, rival, pictures) + constant
         logit += agree * math.log1p(inliers) + disagree * math.log1p(rival_inliers)
         return float(sigmoid(np.array([logit]))[0])
 
@@ -96,7 +96,8 @@ class Calibration:
                 return probability
         return enough
 
-    def _logit(self, score: float, rival: float | None, pictures: int) -> float:
+    def logit(self, score: float, rival: float | None, pictures: int) -> float:
+        """Of the probability, before anything was verified."""
         gap = score - (self.rival if rival is None else rival)
         one, by_score, by_gap, by_pictures = self.weights
         gap = min(max(gap, -WIDEST_GAP), WIDEST_GAP)

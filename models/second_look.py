@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from models.calibration import shared
-from models.recognition import Candidate, Verification
+from models.recognition import Verification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from models.decide import Part
     from models.gallery import Gallery
     from models.options import RecognizeOptions
-    from models.recognition import Box
+    from models.recognition import Box, Candidate
 
 BUDGET_MS = 150.0  # of one photo, with verify "auto"
 DOUBTFUL = (0.05, 0.97)  # probabilities between which an answer is looked at again
@@ -56,6 +56,17 @@ class Look:
     item_id: str | None = None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A candidate after a second look, with what its probability follows from."""
+
+    candidate: Candidate
+    rival: float | None  # the best similarity of another label
+    pictures: int
+    inliers: int
+    rival_inliers: int  # of the other label that agrees most
+
+
 def look_twice(
     parts: Sequence[Part],
     crops: Sequence[tuple[Box, NDArray[Any]]],
@@ -74,7 +85,7 @@ def look_twice(
     seen = []
     for part, (box, pixels) in zip(parts, crops, strict=True):
         wanted = options.verify == "always" or (in_doubt(part) and time.perf_counter() < ends)
-        looks = _looks(part, pixels, gallery, verifier, options) if wanted else None
+        looks = compare(part, pixels, gallery, verifier, options.verify_top) if wanted else None
         seen.append(part if looks is None else _ranked(part, looks, box, size, calibration))
     return seen
 
@@ -88,15 +99,13 @@ def in_doubt(part: Part) -> bool:
     return DOUBTFUL[0] <= best.probability and (best.probability <= DOUBTFUL[1] or near)
 
 
-def _looks(
-    part: Part, pixels: NDArray[Any], gallery: Gallery, verifier: Verifies, options: RecognizeOptions
-) -> dict[str, Look] | None:
-    """For each label that an item was compared of, what agrees; None if no item has features."""
+def compare(part: Part, pixels: Any, gallery: Gallery, verifier: Verifies, most: int) -> dict[str, Look] | None:
+    """For each label that an item was compared of, what agrees; at most so many items. None if none has features."""
     if part.found is None:
         return None
     # The first two labels are compared even where all of the nearest items are of one.
     order = [one.match.item for one in part.candidates[:2]] + [match.item for match in part.found.matches]
-    items = list({item.id: item for item in order}.values())[: options.verify_top]
+    items = list({item.id: item for item in order}.values())[:most]
     query, looks = None, dict[str, Look]()
     for item in items:
         features = gallery.features(item.id)
@@ -116,26 +125,34 @@ def bonus(inliers: int) -> float:
     return BONUS * min(inliers, MOST_INLIERS) if inliers >= FEWEST_INLIERS else 0.0
 
 
-def _ranked(part: Part, looks: dict[str, Look], box: Box, size: tuple[int, int], calibration: Calibration) -> Part:
-    """The part with its labels in the order of score and agreement, and probabilities that know of it."""
+def reordered(part: Part, looks: dict[str, Look]) -> list[Standing]:
+    """The candidates in the order of similarity and agreement."""
     inliers = {label: look.inliers for label, look in looks.items()}
     scores = {one.label: one.similarity for one in part.candidates}
     pictures = {one.label: one.pictures for one in part.found.labels} if part.found else {}
     order = sorted(part.candidates, key=lambda one: -(one.similarity + bonus(inliers.get(one.label, 0))))
-    probabilities = []
+    standings = []
     for one in order:
         others = [label for label in scores if label != one.label]
         rival = max((scores[label] for label in others), default=None)
         agreeing = max((inliers.get(label, 0) for label in others), default=0)
-        probabilities.append(
+        own = inliers.get(one.label, 0)
+        standings.append(Standing(one, rival, pictures.get(one.label, 1), own, agreeing))
+    return standings
+
+
+def _ranked(part: Part, looks: dict[str, Look], box: Box, size: tuple[int, int], calibration: Calibration) -> Part:
+    """The part with its labels in a new order, probabilities that know of what agrees, and the evidence."""
+    order = reordered(part, looks)
+    shares = shared(
+        [
             calibration.verified_probability(
-                one.similarity, rival, pictures.get(one.label, 1), inliers.get(one.label, 0), agreeing
+                one.candidate.similarity, one.rival, one.pictures, one.inliers, one.rival_inliers
             )
-        )
-    told = tuple(
-        Candidate(probability, one.similarity, one.match)
-        for probability, one in zip(shared(probabilities), order, strict=True)
+            for one in order
+        ]
     )
+    told = tuple(replace(one.candidate, probability=share) for one, share in zip(order, shares, strict=True))
     return replace(part, candidates=told, verification=_evidence(looks.get(told[0].label, Look()), box, size))
 
 
