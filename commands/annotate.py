@@ -1,4 +1,4 @@
-"""Draws answers over a photo: a box, its label and its similarity. A label that no font can write is a number there."""
+"""Draws answers over a photo: a box, its label and its probability. A label that no font can write is a number there."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -41,7 +41,7 @@ def legend(recognitions: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def annotate(image: NDArray[np.uint8], recognitions: Sequence[Mapping[str, Any]]) -> Image.Image:
-    """`image` (H, W, 3) RGB with `recognitions` (each with `box`, `label`, `similarity`) drawn over it; see `legend`."""
+    """`image` (H, W, 3) RGB with `recognitions` (each with `box`, `label`, `probability`) drawn over it; see `legend`."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     size = max(SMALLEST_PX, round(min(picture.size) / 32))
@@ -53,7 +53,7 @@ def annotate(image: NDArray[np.uint8], recognitions: Sequence[Mapping[str, Any]]
         x1, y1, x2, y2 = (float(value) for value in found["box"])
         draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=line)
         written = f"#{numbers[label]}" if label in numbers else label
-        text = f"{written}  {found['similarity']:.2f}"
+        text = f"{written}  {found['probability']:.0%}"
         font = font_for(written, size) or ImageFont.load_default(size)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         width, height = right - left + 2 * line, bottom - top + 2 * line

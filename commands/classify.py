@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from commands.recognize import found_photos
+from commands.searched import found_photos
 from commands.tables import print_table
 from commands.terminal import errors
 from models.engine import ENGINES

@@ -213,6 +213,54 @@ def retrieval(
     click.echo(json.dumps(summary(found), indent=2))
 
 
+@evaluate.command("open-set")
+@click.option("--query", required=True, type=LIST, help="List of `path label` lines, or a folder for each label.")
+@click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
+@click.option("--unknown", type=LIST, help="The same for queries that have no right answer, whatever their labels are.")
+@click.option("--root", type=FOLDER, help="Folder that the lists' paths are relative to; default: each list's own.")
+@DELIMITER
+@EMBEDDER
+@ENGINE
+@THREADS
+@WRITE_TO
+def open_set(
+    query: Path,
+    gallery: Path | None,
+    unknown: Path | None,
+    root: Path | None,
+    delimiter: str | None,
+    embedder: str,
+    engine: str,
+    threads: int,
+    out: Path | None,
+) -> None:
+    """How many known queries are answered rightly where 1, 5 or 10 % of the unknown ones are answered at all.
+
+    Unknown are queries with labels that the gallery lacks, and those of --unknown; without any, every query is asked again
+    of the gallery without its label. Also how far probabilities are from the truth, and the precision that min_precision
+    0.9 reaches.
+    """
+    from models.artifacts import resolve
+    from models.embedder import Embedder
+    from models.training.asked_photos import listed_photos
+    from models.training.examine_open_set import describe as described
+    from models.training.examine_open_set import examine_open_set
+
+    for option in ("root", "delimiter"):
+        _check_lists(option, query, gallery, unknown)
+    with errors():
+        asked = listed_photos(query, root, delimiter)
+        alone = gallery is None or gallery.resolve() == query.resolve()
+        searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter)
+        strangers = [] if unknown is None else listed_photos(unknown, root, delimiter)
+        embed = Embedder(resolve(embedder), engine, threads)
+        told = json.dumps(described(examine_open_set(embed, asked, searched, strangers, tell_progress())), indent=2)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "metrics.json").write_text(told + "\n", encoding="utf-8")
+    click.echo(told)
+
+
 @evaluate.command("pipeline")
 @click.option(
     "--photos",

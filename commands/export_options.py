@@ -86,7 +86,7 @@ def _evenly(things: Sequence[Path] | Sequence[str]) -> list[str]:
 
 
 def _folder(folder: Path) -> "list[NDArray[np.uint8]]":
-    from commands.recognize import found_photos
+    from commands.searched import found_photos
     from models.training.photos import read_rgb
 
     return [read_rgb(Path(path)) for path in _evenly(list(found_photos([folder])))]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from commands.recognize import found_photos
+from commands.searched import found_photos
 from infra.errors import GalleryExists, ServiceError
 from infra.galleries import GalleryLock, GalleryStore, Item, item_id
 from infra.objects import LocalStore, image_key_of, open_store

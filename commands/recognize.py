@@ -2,11 +2,10 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -15,33 +14,21 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.annotate import annotate, legend, own_name
+from commands.searched import found_photos, open_gallery, read_bytes, verifier
 from commands.tables import print_table
 from commands.terminal import errors, given
 from infra.errors import ServiceError
 from models.binary_gallery import BinaryGallery
 from models.engine import ENGINES
-from models.errors import ImageError, ModelError
+from models.errors import ModelError
 from models.gallery import Gallery
 from models.image import decode
-from models.options import RecognizeOptions, WholeImage
+from models.options import RecognizeOptions, Verify, WholeImage
 from models.paddleclas import to_paddleclas
-from models.pipeline import Recognitions, Recognizer
+from models.pipeline import Recognizer
+from models.recognition import Decision, Recognitions
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from models.embedder import Embedder
-
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-
-
-@dataclass(frozen=True)
-class FolderItem:
-    """A picture of a gallery folder."""
-
-    id: str
-    label: str
+GUESSES = 3  # shown of a part that is not sure enough
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,21 @@ class Answer:
 @click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
-@click.option("--threshold", type=click.FloatRange(-1, 1), help="Least similarity; default: the embedder's own.")
+@click.option(
+    "--min-precision",
+    type=click.FloatRange(0.5, 0.999),
+    default=0.9,
+    show_default=True,
+    help="Of the answers given, so many are expected to be right; more answers the lower.",
+)
+@click.option("--threshold", type=click.FloatRange(-1, 1), help="Least similarity; decides instead of --min-precision.")
+@click.option(
+    "--verify",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Compare local features with the nearest items: where in doubt, always, or never.",
+)
 @click.option("--top-k", type=click.IntRange(1, 100), default=5, show_default=True, help="Matches shown for each body.")
 @click.option(
     "--whole-image", type=click.Choice(["always", "fallback", "never"]), default="fallback", show_default=True
@@ -89,7 +90,9 @@ def recognize(
     embedder: str,
     engine: str,
     threads: int,
+    min_precision: float,
     threshold: float | None,
+    verify: Verify,
     top_k: int,
     whole_image: WholeImage,
     binary: bool,
@@ -107,7 +110,9 @@ def recognize(
     console = Console(stderr=True)
     shape = "json" if as_json else output
     options = RecognizeOptions(
+        min_precision=min_precision,
         similarity_threshold=threshold,
+        verify=verify,
         top_k=top_k,
         whole_image=whole_image,
         compat="paddleclas" if shape == "paddleclas" else None,
@@ -115,13 +120,13 @@ def recognize(
     try:
         finder = None if detector == "none" else Detector(resolve(detector), engine, threads)
         embed = Embedder(resolve(embedder), engine, threads)
-        searched = _gallery(gallery, embed, console, partial(BinaryGallery, rerank=rerank) if binary else Gallery)
+        searched = open_gallery(gallery, embed, console, partial(BinaryGallery, rerank=rerank) if binary else Gallery)
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
     if save is not None:
         with errors():
             save.mkdir(parents=True, exist_ok=True)
-    recognizer = Recognizer(finder, embed)
+    recognizer = Recognizer(finder, embed, verifier())
     answers: list[Answer] = []
     failed = False
     paths, taken = list(found_photos(photos)), set[str]()
@@ -130,7 +135,7 @@ def recognize(
     hidden = len(paths) < 2 or not console.is_terminal
     for path in track(paths, "Recognising", console=console, transient=True, disable=hidden):
         try:
-            image = decode(_bytes(path))
+            image = decode(read_bytes(path))
             result = recognizer(image, searched, options)
         except ModelError as error:
             failed = True
@@ -149,67 +154,20 @@ def recognize(
 
 def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank: int, as_json: bool) -> None:
     """Raises UsageError for options of which one would make another mean nothing."""
+    if given("min_precision") and given("threshold"):
+        raise click.UsageError("--threshold decides instead of --min-precision; give one of them")
     if rerank and not binary:
         raise click.UsageError("--rerank goes with --binary; without it the search is by the floats anyway")
     if as_json and given("output") and output != "json":
         raise click.UsageError(f"--json and --format {output} contradict each other; give one of them")
     if detector == "none" and whole_image == "never":
         raise click.UsageError("--detector none and --whole-image never leave nothing to recognise")
+    if output == "paddleclas" and (given("min_precision") or given("verify")):
+        raise click.UsageError("--format paddleclas decides by similarity alone, as PaddleClas does: --threshold")
     if output == "paddleclas" and given("top_k"):
         raise click.UsageError("--format paddleclas has the nearest item alone; --top-k goes with the other formats")
     if output == "paddleclas" and given("whole_image") and whole_image != "always":
         raise click.UsageError("--format paddleclas always asks for the whole image too, as PaddleClas does")
-
-
-def found_photos(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as they are named, folders by their pictures, sorted, at any depth."""
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-        else:
-            yield path
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError("no such file, or it can't be read", "image_not_found") from error
-
-
-def _gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
-    """The gallery of that name or folder; `make` takes items, embeddings, name and version."""
-    folder = Path(name)
-    if folder.is_dir():
-        return _folder_gallery(folder, embedder, console, make)
-    if "/" in name:  # no gallery's name has one
-        raise click.ClickException(f"there is no folder {name!r}")
-    from infra.galleries import GalleryStore
-    from infra.objects import open_store
-    from infra.settings import load_settings
-
-    settings = load_settings()
-    manifest, items, embeddings = GalleryStore(open_store(settings.objects, settings.data_dir)).load(name)
-    if manifest.embedder_digest not in (None, embedder.digest):
-        raise click.ClickException(f"the gallery {name!r} was made with another embedder than {embedder.name}")
-    return make(items, embeddings.reshape(len(items), embedder.dim), name, manifest.version)
-
-
-def _folder_gallery(folder: Path, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
-    pictures = [(path, path.parent.name) for path in found_photos([folder]) if path.parent != folder]
-    if not pictures:
-        raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
-    shown = track(pictures, "Reading the gallery", console=console, transient=True, disable=not console.is_terminal)
-    images = [_picture(path) for path, _ in shown]
-    items = [FolderItem(str(path.relative_to(folder)), label) for path, label in pictures]
-    return make(items, embedder(images), folder.name, 1)
-
-
-def _picture(path: Path) -> "NDArray[np.uint8]":
-    try:
-        return decode(_bytes(path))
-    except ModelError as error:
-        raise click.ClickException(f"the gallery's {path}: {error.detail} ({error.code})") from error
 
 
 def _print(answers: Sequence[Answer], shape: str) -> None:
@@ -223,15 +181,39 @@ def _print(answers: Sequence[Answer], shape: str) -> None:
         return
     if not answers:
         return
-    table = Table()
-    for column in ("photo", "box", "label", "similarity", "confidence"):
+    table = Table(caption=_decided(answers[0].found.decision), caption_justify="left")
+    for column in ("photo", "box", "label", "probability", "similarity", "confidence"):
         table.add_column(column, justify="left" if column in ("photo", "label") else "right")
     for answer in answers:
         name = Text(str(answer.path))
         if not answer.found.recognitions:
-            table.add_row(name, "", f"— ({answer.found.reason})", "", "")
+            table.add_row(name, "", f"— ({answer.found.reason})", "", "", "")
         for one in answer.found.recognitions:
-            confidence = "" if one.confidence is None else f"{one.confidence:.2f}"
-            box = ", ".join(map(str, one.box))
-            table.add_row(name, box, Text(one.label), f"{one.similarity:.2f}", confidence)
+            likely = f"{one.probability:.2f}"
+            table.add_row(
+                name, _box(one.box), Text(one.label), likely, f"{one.similarity:.2f}", _confidence(one.confidence)
+            )
+        for part in answer.found.dropped:
+            if part.reason.startswith("below_"):
+                guesses = ", ".join(f"{one.label} {one.probability:.2f}" for one in part.candidates[:GUESSES])
+                table.add_row(name, _box(part.box), Text(f"? {guesses}"), "", "", _confidence(part.confidence))
     print_table(table)
+
+
+def _decided(decision: Decision | None) -> str | None:
+    """The threshold in force and how it came about."""
+    if decision is None:
+        return None
+    if decision.similarity_threshold is not None:
+        return f"answers from similarity {decision.similarity_threshold:.2f} on"
+    by = "the gallery's own pictures" if decision.calibration == "gallery" else "the embedder's evaluation"
+    least = decision.probability_threshold
+    return f"answers from probability {least:.2f} on, for a precision of {decision.min_precision:g}, calibrated by {by}"
+
+
+def _box(box: Sequence[int]) -> str:
+    return ", ".join(map(str, box))
+
+
+def _confidence(confidence: float | None) -> str:
+    return "" if confidence is None else f"{confidence:.2f}"

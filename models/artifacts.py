@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ArtifactError
-from models.manifest import SCHEMA, SHA256, DetectionOutput, EmbeddingOutput, Head, ImageInput, Manifest, parse_manifest
+from models.manifest import (
+    SCHEMA,
+    SHA256,
+    UNKNOWNS,
+    DetectionOutput,
+    EmbeddingOutput,
+    Head,
+    ImageInput,
+    Manifest,
+    parse_manifest,
+)
 from models.official import is_official, official_manifest, sha256_of
 
 if TYPE_CHECKING:
@@ -59,15 +69,22 @@ def write_manifest(
     metrics: Mapping[str, Any],
     licence: str,
     precisions: Mapping[str, Mapping[str, Any]] | None = None,
+    calibration: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Describes the programs (`inference*`) of `folder` in its manifest, with their checksums. Raises ArtifactError."""
+    """Describes the programs (`inference*`) of `folder` in its manifest, with their checksums. Raises ArtifactError.
+
+    UNKNOWNS is listed too where it lies beside them.
+    """
     files = {file.name: sha256_of(file) for file in sorted(folder.glob("inference*"))}
     if not files:
         raise ArtifactError(f"The folder {str(folder)!r} holds no program.", "artifact_incomplete")
+    if (folder / UNKNOWNS).is_file():
+        files[UNKNOWNS] = sha256_of(folder / UNKNOWNS)
     table = {
         "schema": SCHEMA, "name": name, "task": task, "network": network, "input": dict(input), "output": dict(output),
         "thresholds": dict(thresholds), "files": files, "recipe": dict(recipe), "data": list(data),
         "metrics": dict(metrics), "licence": licence, "precisions": dict(precisions or {}),
+        "calibration": dict(calibration or {}),
     }  # fmt: skip
     manifest = parse_manifest(table)
     part = folder / f"{MANIFEST}.part"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.binary import binarize, cosine_of
 from models.binary_index import BinaryIndex
 from models.errors import GalleryError
-from models.gallery import Gallery, Match
+from models.gallery import Gallery
+from models.label_scores import LabelScores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from models.calibration import Calibration
     from models.gallery import LabeledItem
 
 
@@ -33,6 +35,8 @@ class BinaryGallery(Gallery):
         embeddings: NDArray[np.float32],
         name: str = "",
         version: int = 0,
+        calibration: Calibration | None = None,
+        features: Callable[[str], Any] | None = None,
         *,
         kind: str = "BFlat",
         rerank: int = 0,
@@ -40,7 +44,7 @@ class BinaryGallery(Gallery):
     ) -> None:
         rows = np.asarray(embeddings, np.float32)
         dim = rows.shape[1] if rows.ndim == 2 else 0
-        super().__init__((), np.empty((0, dim), np.float32), name, version)  # no index of floats
+        super().__init__((), np.empty((0, dim), np.float32), name, version, calibration, features)  # no index of floats
         if rerank < 0:
             raise GalleryError(f"rerank is {rerank}; it must be 0 or more.")
         if rows.ndim != 2 or len(rows) != len(items):
@@ -48,40 +52,36 @@ class BinaryGallery(Gallery):
         self.items = tuple(items)
         self.rerank, self.method = rerank, method
         self._rows = rows.copy() if rerank else None
+        # Mean vectors are floats again: without them, labels are scored by their nearest codes alone.
+        self._labels = LabelScores([item.label for item in self.items], self._rows)
         self._codes = None
         if len(rows):
             self._codes = BinaryIndex(dim, kind)
             self._codes.add(binarize(rows, method), np.arange(len(rows)))
 
-    def search(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
-        """For each of the queries (N, D) its `k` nearest items, or all if there are fewer, most similar first.
+    def _breadth(self, k: int) -> int:
+        return max(k, self.rerank) if self.rerank else super()._breadth(k)
 
-        Equally similar items come in any order, and where more are equally far than fit, any may be left out. Raises GalleryError as
-        `Gallery.search` does.
+    def _nearest(self, rows: NDArray[np.float32], k: int) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """For each of the rows its `k` nearest items' places and similarities, best first.
+
+        Equally similar items come in any order, and where more are equally far than fit, any may be left out.
         """
-        rows = np.asarray(queries, np.float32)
-        if k < 1:
-            raise GalleryError(f"k is {k}; at least one match must be asked for.")
         if self._codes is None or not len(rows):
-            return [[] for _ in rows]
-        if rows.ndim != 2 or rows.shape[1] != self.dim:
-            raise GalleryError(
-                f"The queries have the shape {rows.shape}, the gallery's embeddings {self.dim} dimensions."
-            )
+            return [(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in rows]
         distances, places = self._codes.search(binarize(rows, self.method), max(k, self.rerank))
         similarities = cosine_of(distances, self.dim)
         return [
-            self._matches(query, near[near >= 0], values[near >= 0], k)
+            self._ordered(query, near[near >= 0], values[near >= 0], k)
             for query, near, values in zip(rows, places, similarities, strict=True)
         ]
 
-    def _matches(
+    def _ordered(
         self, query: NDArray[np.float32], places: NDArray[np.int64], similarities: NDArray[np.float32], k: int
-    ) -> list[Match]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The first `k` of what the codes found for one query, which is put in order by the floats where they are kept."""
         if self._rows is not None:
             similarities = self._rows[places] @ query
             order = np.argsort(-similarities, kind="stable")
             places, similarities = places[order], similarities[order]
-        best = zip(places[:k].tolist(), similarities[:k].tolist(), strict=True)
-        return [Match(self.items[place], value) for place, value in best]
+        return places[:k], similarities[:k]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.artifacts import load_manifest
+from models.calibration import Calibration, from_threshold
 from models.engine import load_program
-from models.errors import ArtifactError, EngineError
+from models.errors import ArtifactError, EngineError, GalleryError
 from models.image import normalize, resize
-from models.manifest import EmbeddingOutput, HashOutput
+from models.manifest import UNKNOWNS, EmbeddingOutput, HashOutput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -27,7 +28,11 @@ EPSILON = 1e-12
 
 
 class Embedder:
-    """An embedder artifact or an official archive, loaded into an engine. A network for binary codes embeds before signs."""
+    """An embedder artifact or an official archive, loaded into an engine. A network for binary codes embeds before signs.
+
+    `calibration` says how sure answers are, `unknowns` (U, D) are unit embeddings of unrelated pictures, both as they came
+    with the artifact.
+    """
 
     def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1, precision: str = "auto") -> None:
         """Raises ArtifactError, EngineError."""
@@ -40,6 +45,8 @@ class Embedder:
         if output.name not in {spec.name for spec in self._program.outputs}:
             raise ArtifactError(f"{self.manifest.name}: the program has no output {output.name!r}.")
         self._output = output
+        self.calibration: Calibration = self._calibration()
+        self.unknowns: Array = self._unknowns(Path(folder))
         fixed = next((spec.shape[0] for spec in self._program.inputs if spec.name == self.manifest.input.name), None)
         self._batch = min(fixed or BATCH, BATCH)
 
@@ -82,6 +89,27 @@ class Embedder:
         for start in range(0, len(crops), self._batch):
             rows.append(self._embed(crops[start : start + self._batch]))
         return np.concatenate(rows)
+
+    def _calibration(self) -> Calibration:
+        """How sure answers are in galleries without a fit of their own; without one here, what the threshold says."""
+        if not self.manifest.calibration:
+            return from_threshold(self.similarity_threshold)
+        try:
+            return Calibration.from_dict(self.manifest.calibration)
+        except GalleryError as error:
+            raise ArtifactError(f"{self.manifest.name}: {error.detail}") from error
+
+    def _unknowns(self, folder: Path) -> Array:
+        """(U, D) unit float32 of unrelated pictures, queries that have no right answer; (0, D) where none are bundled."""
+        if UNKNOWNS not in self.manifest.files:
+            return np.zeros((0, self.dim), np.float32)
+        try:
+            rows = np.load(folder / UNKNOWNS, allow_pickle=False).astype(np.float32)
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{self.manifest.name}: {UNKNOWNS} can't be read.", "artifact_incomplete") from error
+        if rows.ndim != 2 or rows.shape[1] != self.dim or not np.isfinite(rows).all():
+            raise ArtifactError(f"{self.manifest.name}: {UNKNOWNS} is not made of embeddings of {self.dim} numbers.")
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), EPSILON), np.float32)
 
     def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
         spec = self.manifest.input

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from models.errors import GalleryError
+from models.label_scores import NEIGHBOURS, LabelScore, LabelScores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from models.calibration import Calibration
 
 THREADS = 1  # a photo's few queries gain nothing from more, and jobs run side by side
 
@@ -44,15 +49,30 @@ class Match:
         }
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a query found: its nearest items, and the labels of these and others nearby, both best first."""
+
+    matches: tuple[Match, ...] = ()
+    labels: tuple[LabelScore, ...] = ()
+
+
 class Gallery:
     """Items and their embeddings (N, D), row by row. Immutable; many threads may search it at a time.
 
-    `name` and `version` say where it came from. Raises GalleryError if the embeddings do not fit the items or are not
-    finite.
+    `name` and `version` say where it came from. `calibration` says how sure its answers are; without one the embedder's
+    own does. `features` gives the local features of an item by its id, or None where there are none. Raises GalleryError if the
+    embeddings do not fit the items or are not finite.
     """
 
     def __init__(
-        self, items: Sequence[LabeledItem], embeddings: NDArray[np.float32], name: str = "", version: int = 0
+        self,
+        items: Sequence[LabeledItem],
+        embeddings: NDArray[np.float32],
+        name: str = "",
+        version: int = 0,
+        calibration: Calibration | None = None,
+        features: Callable[[str], Any] | None = None,
     ) -> None:
         rows = _matrix(embeddings, "embeddings")
         if len(rows) != len(items):
@@ -60,11 +80,18 @@ class Gallery:
         self.items = tuple(items)
         self.name = name
         self.version = version
+        self.calibration = calibration
         self.dim = rows.shape[1]
+        self._features = features
         self._index = _flat_index(rows) if len(rows) else None
+        self._labels = LabelScores([item.label for item in self.items], rows)
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def features(self, item_id: str) -> Any:
+        """The local features of an item, as `models.verification.Features`, or None where there are none."""
+        return None if self._features is None else self._features(item_id)
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
         """For each of the queries (N, D) its `k` nearest items, or all if there are fewer, most similar first.
@@ -72,20 +99,40 @@ class Gallery:
         Equally similar items come in any order. Raises GalleryError for queries of another dimension, queries that are
         not finite, and k < 1.
         """
+        return [self._matches(places, values) for places, values in self._nearest(self._checked(queries, k), k)]
+
+    def search_labels(self, queries: NDArray[np.float32], k: int) -> list[Found]:
+        """For each of the queries (N, D) its `k` nearest items and the labels nearby. Raises GalleryError as `search`."""
+        rows = self._checked(queries, k)
+        return [
+            Found(tuple(self._matches(places[:k], values[:k])), tuple(self._labels.score(query, places, values)))
+            for query, (places, values) in zip(rows, self._nearest(rows, self._breadth(k)), strict=True)
+        ]
+
+    def _breadth(self, k: int) -> int:
+        """How many items the labels are scored by."""
+        return max(k, NEIGHBOURS)
+
+    def _checked(self, queries: NDArray[np.float32], k: int) -> NDArray[np.float32]:
         rows = _matrix(queries, "queries")
         if k < 1:
             raise GalleryError(f"k is {k}; at least one match must be asked for.")
-        if self._index is None or not len(rows):
-            return [[] for _ in rows]
-        if rows.shape[1] != self.dim:
+        if self.items and len(rows) and rows.shape[1] != self.dim:
             raise GalleryError(f"The queries have {rows.shape[1]} dimensions, the gallery's embeddings {self.dim}.")
+        return rows
+
+    def _nearest(self, rows: NDArray[np.float32], k: int) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """For each of the rows its nearest items' places and similarities, best first."""
+        if self._index is None or not len(rows):
+            return [(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in rows]
         # OpenMP keeps this number for each thread: it must be set where the search runs.
         faiss_module().omp_set_num_threads(THREADS)
         similarities, found = self._index.search(rows, min(k, len(self.items)))
-        return [
-            [Match(self.items[row], float(similarity)) for row, similarity in zip(near, values, strict=True)]
-            for near, values in zip(found, similarities, strict=True)
-        ]
+        return list(zip(found, similarities, strict=True))
+
+    def _matches(self, places: NDArray[np.int64], similarities: NDArray[np.float32]) -> list[Match]:
+        best = zip(places.tolist(), similarities.tolist(), strict=True)
+        return [Match(self.items[place], value) for place, value in best]
 
 
 def _flat_index(rows: NDArray[np.float32]) -> Any:

@@ -25,6 +25,7 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE_PX = 8
 MOST_ELONGATED = 16  # times as long as wide
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
+BOX_MARGIN = 0.0  # of a detected box' sides, on each side
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0 .. 1
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
@@ -82,6 +83,23 @@ def crop(image: NDArray[np.uint8], box: Sequence[float]) -> NDArray[np.uint8]:
     if x1 >= x2 or y1 >= y2:
         raise ImageError(f"The box {tuple(box)} holds no pixel of the picture.", "box_empty")
     return image[y1:y2, x1:x2]
+
+
+def whole_pixels(box: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
+    """`box` with its corners cut to whole numbers, within the image and at least one pixel wide and high."""
+    x1, y1 = min(max(int(box[0]), 0), width - 1), min(max(int(box[1]), 0), height - 1)
+    x2, y2 = max(min(int(box[2]), width), x1 + 1), max(min(int(box[3]), height), y1 + 1)
+    return x1, y1, x2, y2
+
+
+def with_margin(box: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
+    """What is embedded of a detected `box`: BOX_MARGIN of its sides more all around, cut to whole pixels of the image.
+
+    Photos are searched and pictures are enrolled (`crop=main_body`) with the same margin: a box that is a little off
+    then still holds all of its body. What is reported stays the box.
+    """
+    along, across = BOX_MARGIN * (box[2] - box[0]), BOX_MARGIN * (box[3] - box[1])
+    return whole_pixels((box[0] - along, box[1] - across, box[2] + along, box[3] + across), height, width)
 
 
 def resize(image: NDArray[np.uint8], height: int, width: int, interpolation: str) -> NDArray[np.uint8]:

@@ -18,8 +18,9 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 INTERPOLATIONS = ("linear", "cubic")
 KEYS = {
     "schema", "name", "task", "network", "input", "output", "thresholds", "files", "recipe", "data", "metrics", "licence",
-    "precisions",
+    "precisions", "calibration",
 }  # fmt: skip
+UNKNOWNS = "unknowns.npy"  # (U, D) float16: embeddings of unrelated pictures, queries that have no right answer
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ Output = EmbeddingOutput | DetectionOutput | HashOutput | ClassOutput
 class Manifest:
     """`files` are names and SHA-256. `official`: an archive as PaddleClas publishes it, without a manifest of its own.
 
-    `precisions` are those besides fp32 that the artifact may run in, each with what was measured of it.
+    `precisions` are those besides fp32 that the artifact may run in, each with what was measured of it. `calibration` is an
+    embedder's own fit of how sure answers are, as `models.calibration` writes it; empty where there is none.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Manifest:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     precisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     official: bool = False
 
     @property
@@ -121,10 +124,12 @@ class Manifest:
         """SHA-256 over the sorted `files` of that precision: the same programs have the same digest, whatever else is said.
 
         A program of fewer bits has another digest, for its embeddings differ; computing in bf16 has not, for a worker
-        does that only where its processor can, and all workers must be able to share a gallery.
+        does that only where its processor can, and all workers must be able to share a gallery. UNKNOWNS changes no
+        embedding and counts for nothing.
         """
-        own = {name: sha256 for name, sha256 in self.files.items() if stem_of(name) == STEMS[precision]}
-        lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted((own or self.files).items()))
+        programs = {name: sha256 for name, sha256 in self.files.items() if name != UNKNOWNS}
+        own = {name: sha256 for name, sha256 in programs.items() if stem_of(name) == STEMS[precision]}
+        lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted((own or programs).items()))
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def require(self, precision: str) -> None:
@@ -137,6 +142,8 @@ class Manifest:
         """The JSON of `manifest.json`."""
         fields = asdict(self)
         del fields["official"]
+        if not self.calibration:
+            del fields["calibration"]
         return {"schema": SCHEMA, **fields}
 
 
@@ -180,6 +187,7 @@ def parse_manifest(data: object) -> Manifest:
         metrics=_table(table.get("metrics", {}), "metrics", None),
         licence=_text(table, "licence", "manifest") if "licence" in table else "",
         precisions=_precisions(table.get("precisions", {}), files),
+        calibration=_table(table.get("calibration", {}), "calibration", None),
     )
 
 

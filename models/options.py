@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WholeImage = Literal["always", "fallback", "never"]
+Verify = Literal["auto", "always", "never"]
 
 # name -> (lowest, highest, whole numbers only)
 RANGES: dict[str, tuple[float, float, bool]] = {
     "detection_threshold": (0, 1, False),
     "max_detections": (1, 100, True),
+    "min_precision": (0.5, 0.999, False),
     "similarity_threshold": (-1, 1, False),
     "top_k": (1, 100, True),
     "suppression_iou": (0, 1, False),
+    "verify_top": (1, 20, True),
 }
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "whole_image": ("always", "fallback", "never"),
+    "verify": ("auto", "always", "never"),
     "compat": (None, "paddleclas"),
 }
 
@@ -42,18 +46,23 @@ class OptionsError(ModelError):
 class RecognizeOptions:
     """The options of one photo. Raises OptionsError.
 
-    `detection_threshold` None takes the detector's own, `similarity_threshold` None the embedder's. `whole_image`: whether
+    `detection_threshold` None takes the detector's own. Of the answers given, `min_precision` are expected to be right; a
+    `similarity_threshold` decides instead, by the similarity alone. `verify`: whether the `verify_top` nearest items are
+    compared again by local features: "auto" where the answer is in doubt, "always", or "never". `whole_image`: whether
     the whole photo is a candidate beside the detected bodies: "always", only if none of them is recognised ("fallback"), or
     "never". `compat` "paddleclas" reproduces PaddleClas' PP-ShiTu: whole image always and suppressing too, only the nearest
-    item; thresholds are the models' own there too, PaddleClas' configurations name theirs.
+    item, whose similarity alone decides: by the threshold given, or the embedder's own. Nothing is verified.
     """
 
     detection_threshold: float | None = None
     max_detections: int = 5
+    min_precision: float = 0.9
     similarity_threshold: float | None = None
     top_k: int = 5
     whole_image: WholeImage = "fallback"
     suppression_iou: float = 0.05
+    verify: Verify = "auto"
+    verify_top: int = 5
     compat: Literal["paddleclas"] | None = None
 
     def __post_init__(self) -> None:

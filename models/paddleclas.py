@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.pipeline import Recognitions
+    from models.recognition import Recognitions
 
 # (group, key) of their YAML -> our option, and what their code takes where the key is missing
 KEYS: dict[tuple[str, str], tuple[str, Any]] = {
@@ -59,7 +59,7 @@ def options_from_config(config: Mapping[str, Any]) -> RecognizeOptions:
 
 
 def to_paddleclas(found: Recognitions) -> list[dict[str, Any]]:
-    """`[{"bbox": [x1, y1, x2, y2], "rec_docs": label, "rec_scores": similarity}]`, highest score first."""
+    """`[{"bbox": [x1, y1, x2, y2], "rec_docs": label, "rec_scores": similarity}]`, in the order of the recognitions."""
     return [
         {"bbox": list(one.box), "rec_docs": one.label, "rec_scores": float(one.similarity)}
         for one in found.recognitions

@@ -17,8 +17,8 @@ def test_boxes_are_outlined_and_labels_have_colours_of_their_own() -> None:
     photo = np.full((200, 300, 3), 240, np.uint8)
     before = photo.copy()
     found = [
-        {"box": [20, 60, 120, 160], "label": "cola", "similarity": 0.91},
-        {"box": [180, 60, 290, 190], "label": "tea", "similarity": 0.5},
+        {"box": [20, 60, 120, 160], "label": "cola", "probability": 0.91},
+        {"box": [180, 60, 290, 190], "label": "tea", "probability": 0.5},
     ]
     picture = np.asarray(annotate(photo, found))
     assert picture.shape == (200, 300, 3)
@@ -32,7 +32,7 @@ def test_boxes_are_outlined_and_labels_have_colours_of_their_own() -> None:
 
 
 def test_one_label_has_one_colour() -> None:
-    found = [{"box": [5 + 60 * n, 40, 50 + 60 * n, 90], "label": "tea", "similarity": 0.5} for n in range(2)]
+    found = [{"box": [5 + 60 * n, 40, 50 + 60 * n, 90], "label": "tea", "probability": 0.5} for n in range(2)]
     picture = np.asarray(annotate(np.zeros((100, 130, 3), np.uint8), found))
     assert tuple(picture[89, 20]) == tuple(picture[89, 80]) == COLOURS[0]
 
@@ -40,7 +40,7 @@ def test_one_label_has_one_colour() -> None:
 @pytest.mark.parametrize("box", [[0, 0, 64, 48], [0, 0, 1, 1], [60, 44, 64, 48], [10.7, 5.1, 11.2, 5.6]])
 def test_boxes_at_the_edge_or_tiny_ones_are_drawn_too(box: list[float]) -> None:
     photo = np.zeros((48, 64, 3), np.uint8)
-    picture = np.asarray(annotate(photo, [{"box": box, "label": "a very long label, 可乐", "similarity": 1.0}]))
+    picture = np.asarray(annotate(photo, [{"box": box, "label": "a very long label, 可乐", "probability": 1.0}]))
     assert picture.shape == photo.shape
     assert picture.any()
 
@@ -52,13 +52,13 @@ def test_nothing_found_changes_nothing() -> None:
 
 def drawn(*labels: str) -> NDArray[np.uint8]:
     found = [
-        {"box": [5, 40 + 60 * n, 150, 90 + 60 * n], "label": name, "similarity": 0.5} for n, name in enumerate(labels)
+        {"box": [5, 40 + 60 * n, 150, 90 + 60 * n], "label": name, "probability": 0.5} for n, name in enumerate(labels)
     ]
     return np.asarray(annotate(np.zeros((60 * len(labels) + 50, 160, 3), np.uint8), found))
 
 
 def found(*labels: str) -> list[dict[str, object]]:
-    return [{"box": [0, 0, 9, 9], "label": label, "similarity": 0.5} for label in labels]
+    return [{"box": [0, 0, 9, 9], "label": label, "probability": 0.5} for label in labels]
 
 
 def test_what_no_font_writes_is_a_number_with_a_legend(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,3 +218,24 @@ def test_options_that_would_mean_nothing_are_refused(
     assert answer.exit_code == 2
     assert answer.stdout == ""
     assert told in answer.stderr
+
+
+def test_open_set_of_lists(tiny_artifact: Path, shop: Path, tmp_path: Path) -> None:
+    lines = (shop / "labels.tsv").read_text(encoding="utf-8").splitlines()
+    gallery, query = tmp_path / "gallery.tsv", tmp_path / "query.tsv"
+    labels = sorted({line.split("\t")[1] for line in lines})
+    inside = [line for line in lines if line.split("\t")[1] != labels[0]]
+    gallery.write_text("\n".join(inside[::2]) + "\n", encoding="utf-8")
+    query.write_text("\n".join(line for line in lines if line not in inside[::2]) + "\n", encoding="utf-8")
+    asked = ["open-set", "--query", query, "--gallery", gallery, "--root", shop, "--embedder", tiny_artifact]
+    answer = shitu(*asked, "--out", tmp_path / "o")
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout)
+    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == told
+    assert (told["known"], told["unknown"], told["gallery"]) == (5, 2, 5)  # all of the first label are unknown
+    for rate in ("0.01", "0.05", "0.1"):
+        assert 0 <= told[f"identified@fpr{rate}"] <= told["recall@1"] <= 1
+    more = json.loads(shitu(*asked, "--unknown", shop / "labels.tsv").stdout)
+    assert more["unknown"] == 14
+    alone = json.loads(shitu("open-set", "--query", shop / "labels.tsv", "--embedder", tiny_artifact).stdout)
+    assert (alone["known"], alone["unknown"]) == (12, 12)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from infra.galleries import GalleryStore, Item, item_id
 from infra.objects import LocalStore
+from models.calibration import Calibration
 from models.detector import Detector
 from models.embedder import Embedder
 from models.errors import EngineError, GalleryError
 from models.gallery import Gallery
-from models.image import crop
+from models.image import crop, whole_pixels
 from models.options import RecognizeOptions
-from models.pipeline import Dropped, Recognition, Recognizer, whole_pixels
+from models.pipeline import Dropped, Recognition, Recognizer
 from tests.models.overlaps import overlap
 from tests.models.programs import artifact
 
@@ -114,10 +115,10 @@ def test_every_known_body_is_recognised_and_every_other_has_its_reason() -> None
     assert red.similarity == pytest.approx(1)
     assert red.confidence == pytest.approx(0.65)
     (blue,) = found.dropped  # the whole image is not told of: no fallback was needed
-    assert (blue.box, blue.reason, len(blue.matches)) == (BLUE_BOX, "below_similarity_threshold", 2)
+    assert (blue.box, blue.reason, len(blue.matches)) == (BLUE_BOX, "below_min_precision", 2)
     assert (found.width, found.height, found.reason) == (200, 100, None)
     assert embedder.batches == [3]  # all crops at once
-    assert set(found.timings_ms) == {"detect", "crop", "embed", "search", "total"}
+    assert set(found.timings_ms) == {"detect", "crop", "embed", "search", "verify", "total"}
     assert found.timings_ms["total"] >= sum(ms for stage, ms in found.timings_ms.items() if stage != "total")
 
 
@@ -132,12 +133,27 @@ def test_the_result_as_json() -> None:
             "confidence": 0.65,
             "source": "detection",
             "label": "red",
+            "probability": 0.9758,  # logit: log 9 at the threshold of 0.9, and 15 for each 1 above
             "similarity": 1.0,
+            "verification": None,
+            "candidates": [{**match, "probability": 0.9758}],
             "matches": [match],
         }
     ]
+    assert told["decision"] == {
+        "min_precision": 0.9,
+        "probability_threshold": 0.9,
+        "similarity_threshold": None,
+        "calibration": "embedder",
+        "calibration_queries": 0,
+        "verify": "auto",
+        "verified": 0,
+    }
     (dropped,) = told["dropped"]
-    assert dropped["reason"] == "below_similarity_threshold"
+    assert dropped["reason"] == "below_min_precision"
+    (guess,) = dropped["candidates"]  # what a person may confirm
+    assert (guess["label"], guess["item_id"]) == ("red", "itm_0")
+    assert guess["probability"] < 0.9
     assert dropped["box"] == list(BLUE_BOX)
     assert told["reason"] is None
 
@@ -152,6 +168,47 @@ def test_the_options_reach_their_stages() -> None:
     assert not recognizer(SCENE, both, RecognizeOptions(detection_threshold=1, whole_image="never")).recognitions
     assert len(recognizer(SCENE, gallery("red"), RecognizeOptions(similarity_threshold=-1)).recognitions) == 2
     assert len(recognizer(SCENE, both, RecognizeOptions(top_k=1)).recognitions[0].matches) == 1
+
+
+def test_a_lower_precision_answers_more_and_a_similarity_decides_alone() -> None:
+    recognizer = Recognizer(ColorDetector([Body((5, 15, 62, 82), 0.9), Body(BLUE_BOX, 0.8)]), ColorEmbedder())
+    known = gallery("red", "yellow")  # red with a grey edge is less than sure; blue is far from both
+    counts = []
+    for precision in (0.999, 0.95, 0.5):
+        found = recognizer(SCENE, known, RecognizeOptions(min_precision=precision, whole_image="never"))
+        counts.append(len(found.recognitions))
+        assert {one.reason for one in found.dropped} <= {"below_min_precision"}
+    assert counts == sorted(counts)
+    by_similarity = RecognizeOptions(min_precision=0.999, similarity_threshold=0.9, whole_image="never")
+    found = recognizer(SCENE, known, by_similarity)
+    assert [one.label for one in found.recognitions] == ["red"]
+    assert [one.reason for one in found.dropped] == ["below_similarity_threshold"]
+    assert found.decision is not None
+    assert (found.decision.min_precision, found.decision.probability_threshold) == (None, None)
+    assert found.decision.similarity_threshold == 0.9
+
+
+def test_the_gallerys_own_calibration_comes_before_the_embedders() -> None:
+    class Sure(ColorEmbedder):
+        calibration = Calibration("embedder", (5.0, 0.0, 0.0, 0.0))
+
+    doubtful = Calibration("gallery", (-5.0, 0.0, 0.0, 0.0), queries=40)
+    for own, source, answers in ((None, "embedder", 1), (doubtful, "gallery", 0)):
+        known = Gallery([Named("itm_0", "red")], color_row("red")[None], "colors", 3, own)
+        found = Recognizer(None, Sure())(FULL, known)
+        assert found.decision is not None
+        assert (found.decision.calibration, len(found.recognitions)) == (source, answers)
+
+
+def test_several_pictures_of_a_label_count_together() -> None:
+    # The query is nearest to a single odd picture of "wrong", but far more like the pictures of "right" together.
+    rows = np.array([[1, 0.10, 0], [1, 0, 0.5], [1, -0.4, -0.3], [1, 0.4, -0.3], [0, 1, 0], [0, 1, 0.1]], np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    labels = ["wrong", "right", "right", "right", "wrong", "wrong"]
+    known = Gallery([Named(str(at), label) for at, label in enumerate(labels)], rows)
+    (found,) = known.search_labels(np.array([[1, 0, 0]], np.float32), 2)
+    assert found.matches[0].item.label == "wrong"
+    assert [one.label for one in found.labels] == ["right", "wrong"]
 
 
 def test_nothing_is_never_silent() -> None:

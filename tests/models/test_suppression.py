@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.pipeline import Recognition, suppress_overlaps
+from models.decide import suppress_overlaps
+from models.recognition import Recognition
 from tests.models.overlaps import overlap
 
 boxes = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30), st.integers(1, 30)).map(
@@ -25,7 +26,7 @@ recognised = st.lists(st.tuples(boxes, similarities, st.booleans()), max_size=8)
 def test_suppression_is_the_obvious_one(
     accepted: list[Recognition], threshold: float, whole_image_suppresses: bool
 ) -> None:
-    kept, gone = suppress_overlaps(accepted, threshold, whole_image_suppresses=whole_image_suppresses)
+    kept, gone = suppress_overlaps(accepted, threshold, paddleclas=whole_image_suppresses)
     expected: list[Recognition] = []
     for one in sorted(accepted, key=lambda found: found.similarity, reverse=True):
         rivals = [better for better in expected if whole_image_suppresses or better.source == "detection"]
@@ -40,14 +41,14 @@ def test_suppression_is_the_obvious_one(
     if not whole_image_suppresses:
         # Whole images present or not, the same detections stay.
         detections = [one for one in accepted if one.source == "detection"]
-        alone, _ = suppress_overlaps(detections, threshold, whole_image_suppresses=False)
+        alone, _ = suppress_overlaps(detections, threshold)
         assert [one for one in kept if one.source == "detection"] == list(alone)
 
 
 def test_an_overlap_of_exactly_the_threshold_stays() -> None:
     one = Recognition((0, 0, 19, 0), None, "detection", "a", 0.9, ())  # 20 pixels by 1, both corners counted
     inner = Recognition((0, 0, 0, 0), None, "detection", "b", 0.8, ())  # 1 of the 20
-    kept, _ = suppress_overlaps([one, inner], 0.05, whole_image_suppresses=False)
+    kept, _ = suppress_overlaps([one, inner], 0.05)
     assert len(kept) == 2
-    kept, _ = suppress_overlaps([one, inner], 0.049, whole_image_suppresses=False)
+    kept, _ = suppress_overlaps([one, inner], 0.049)
     assert len(kept) == 1

@@ -1,0 +1,156 @@
+"""What a command searches in: a stored gallery by its name, or a folder of labelled pictures, with all that goes with it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from models.augmented_view import augmented_view
+from models.calibration import Calibration, fit
+from models.errors import GalleryError, ImageError, ModelError
+from models.gallery import Gallery, LabeledItem
+from models.image import crop, decode
+
+if TYPE_CHECKING:
+    from models.embedder import Embedder
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+VERIFICATION = "models.verification"
+
+Read = Callable[[str], NDArray[np.uint8] | None]
+
+
+@dataclass(frozen=True)
+class FolderItem:
+    """A picture of a gallery folder."""
+
+    id: str
+    label: str
+
+
+def found_photos(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files as they are named, folders by their pictures, sorted, at any depth."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+        else:
+            yield path
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's. Raises ImageError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError("no such file, or it can't be read", "image_not_found") from error
+
+
+def verifier() -> Any:
+    """The module that compares local features, or None in an installation without it."""
+    return import_module(VERIFICATION) if find_spec(VERIFICATION) else None
+
+
+def open_gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
+    """The gallery of that name or folder; `make` takes items, embeddings, name, version, calibration and features.
+
+    Raises ClickException, ModelError, ServiceError.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return _folder_gallery(folder, embedder, console, make)
+    if "/" in name:  # no gallery's name has one
+        raise click.ClickException(f"there is no folder {name!r}")
+    return _stored_gallery(name, embedder, make)
+
+
+def _stored_gallery(name: str, embedder: "Embedder", make: Callable[..., Gallery]) -> Gallery:
+    from infra.errors import ObjectNotFound
+    from infra.galleries import GalleryStore
+    from infra.objects import open_store
+    from infra.settings import load_settings
+
+    settings = load_settings()
+    objects = open_store(settings.objects, settings.data_dir)
+    manifest, items, embeddings = GalleryStore(objects).load(name)
+    if manifest.embedder_digest not in (None, embedder.digest):
+        raise click.ClickException(f"the gallery {name!r} was made with another embedder than {embedder.name}")
+    by_id = {item.id: item for item in items}
+
+    def read(item_id: str) -> NDArray[np.uint8] | None:
+        item = by_id[item_id]
+        try:
+            image = decode(objects.get(item.image_key))
+        except (ObjectNotFound, ImageError):
+            return None  # an index taken over without its pictures
+        return image if item.box is None else crop(image, item.box)
+
+    rows = embeddings.reshape(len(items), embedder.dim)
+    return make(items, rows, name, manifest.version, stored_calibration(manifest), ItemFeatures(read))
+
+
+def stored_calibration(manifest: object) -> Calibration | None:
+    """What was fitted to a version at its enrolment; None where that was not, or by another version of ShiTu."""
+    table = getattr(manifest, "calibration", None)
+    try:
+        return Calibration.from_dict(table) if table else None
+    except GalleryError:
+        return None
+
+
+def _folder_gallery(folder: Path, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
+    pictures = [(path, path.parent.name) for path in found_photos([folder]) if path.parent != folder]
+    if not pictures:
+        raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
+    shown = track(pictures, "Reading the gallery", console=console, transient=True, disable=not console.is_terminal)
+    images = [_picture(path) for path, _ in shown]
+    items = [FolderItem(str(path.relative_to(folder)), label) for path, label in pictures]
+    rows = embedder(images)
+    calibration = fit_folder(items, images, rows, embedder)
+    return make(items, rows, folder.name, 1, calibration, ItemFeatures(lambda item_id: _picture(folder / item_id)))
+
+
+def fit_folder(
+    items: Sequence[LabeledItem],
+    images: Sequence[NDArray[np.uint8]],
+    rows: NDArray[np.float32],
+    embedder: "Embedder",
+) -> Calibration:
+    """As an enrolment fits it; views are made only where a label has no second picture."""
+    labels = [item.label for item in items]
+    alone = [at for at, label in enumerate(labels) if labels.count(label) == 1]
+    views = np.zeros_like(rows)
+    if alone:
+        views[alone] = embedder([augmented_view(images[at], at) for at in alone])
+    return fit(labels, rows, views, embedder.unknowns, embedder.calibration)
+
+
+class ItemFeatures:
+    """The local features of items, made from their pictures when they are asked for, and kept."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._verifier = verifier()
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, item_id: str) -> Any:
+        if self._verifier is None:
+            return None
+        if item_id not in self._made:
+            image = self._read(item_id)
+            self._made[item_id] = None if image is None else self._verifier.describe(image)
+        return self._made[item_id]
+
+
+def _picture(path: Path) -> NDArray[np.uint8]:
+    try:
+        return decode(read_bytes(path))
+    except ModelError as error:
+        raise click.ClickException(f"the gallery's {path}: {error.detail} ({error.code})") from error

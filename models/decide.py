@@ -1,0 +1,155 @@
+"""From what the parts of a photo found to its recognitions: what is sure enough, what overlaps, and why the rest is dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.boxes import iou
+from models.gallery import Found, Match
+from models.recognition import CANDIDATES, Candidate, Decision, Dropped, Recognition, Verification
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.calibration import Calibration
+    from models.gallery import Gallery
+    from models.options import RecognizeOptions
+    from models.recognition import Box, DropReason, Reason, Source
+
+ONE_PIXEL = 1.0  # the convention of PaddleClas' suppression: both corners belong to a box
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the photo that may be recognised: a detected body, or the whole image (`confidence` None).
+
+    `found` is None where it has no embedding. Its `candidates` are best first; `decides` is what the answer is held to
+    where a similarity is: the label's, or in PaddleClas' way the nearest item's.
+    """
+
+    box: Box
+    confidence: float | None
+    source: Source
+    found: Found | None = None
+    candidates: tuple[Candidate, ...] = ()
+    verification: Verification | None = None
+
+
+def decision_of(
+    options: RecognizeOptions, calibration: Calibration, similarity_threshold: float, verified: int
+) -> Decision:
+    """What answers are held to: `similarity_threshold` is the embedder's own, for PaddleClas' way."""
+    wanted = options.similarity_threshold
+    if options.compat and wanted is None:
+        wanted = similarity_threshold
+    least = None if wanted is not None else calibration.threshold_for(options.min_precision)
+    return Decision(
+        min_precision=None if least is None else options.min_precision,
+        probability_threshold=least,
+        similarity_threshold=wanted,
+        calibration=calibration.source,
+        calibration_queries=calibration.queries,
+        verify="never" if options.compat else options.verify,
+        verified=verified,
+    )
+
+
+def candidates_of(found: Found, calibration: Calibration, gallery: Gallery) -> tuple[Candidate, ...]:
+    """The labels that a query found, best first, with their probabilities: at most CANDIDATES, together at most 1."""
+    shares = calibration.probabilities(found.labels, CANDIDATES)
+    return tuple(
+        Candidate(share, label.score, Match(gallery.items[label.place], label.nearest))
+        for share, label in zip(shares, found.labels, strict=False)
+    )
+
+
+def nearest_first(candidates: Sequence[Candidate], nearest: Match) -> tuple[Candidate, ...]:
+    """PaddleClas' way: the nearest item's label is the answer, with that item's similarity, whatever others add up to."""
+    own = [one for one in candidates if one.label == nearest.item.label]
+    first = Candidate(own[0].probability if own else 0.0, nearest.similarity, nearest)
+    return (first, *[one for one in candidates if one.label != nearest.item.label])
+
+
+def split_by_decision(
+    parts: Sequence[Part], gallery: Gallery, decision: Decision
+) -> tuple[list[Recognition], list[Dropped]]:
+    """Those whose best candidate reaches what is decided by, and the others with their reasons."""
+    accepted: list[Recognition] = []
+    dropped: list[Dropped] = []
+    for part in parts:
+        matches = part.found.matches if part.found else ()
+        reason = _too_little(part, gallery, decision)
+        if reason is not None:
+            told = Dropped(part.box, part.confidence, part.source, reason, matches, candidates=part.candidates)
+            dropped.append(told)
+            continue
+        best = part.candidates[0]
+        accepted.append(
+            Recognition(
+                part.box,
+                part.confidence,
+                part.source,
+                best.label,
+                best.similarity,
+                matches,
+                best.probability,
+                part.candidates,
+                part.verification,
+            )
+        )
+    return accepted, dropped
+
+
+def _too_little(part: Part, gallery: Gallery, decision: Decision) -> DropReason | None:
+    if part.found is None:
+        return "invalid_embedding"
+    if not part.candidates:
+        return "no_match" if len(gallery) else "empty_gallery"
+    best = part.candidates[0]
+    if decision.similarity_threshold is not None:
+        return "below_similarity_threshold" if best.similarity < decision.similarity_threshold else None
+    least = decision.probability_threshold
+    return "below_min_precision" if least is not None and best.probability < least else None
+
+
+def without_idle_fallback(
+    accepted: Sequence[Recognition], dropped: Sequence[Dropped]
+) -> tuple[list[Recognition], list[Dropped]]:
+    """Both without the whole image, if a detected body is recognised: the fallback was not needed."""
+    if all(recognition.source == "whole_image" for recognition in accepted):
+        return list(accepted), list(dropped)
+    return [one for one in accepted if one.source == "detection"], [one for one in dropped if one.source == "detection"]
+
+
+def suppress_overlaps(
+    accepted: Sequence[Recognition], threshold: float, *, paddleclas: bool = False
+) -> tuple[tuple[Recognition, ...], tuple[Dropped, ...]]:
+    """Greedy suppression, whatever the labels: what stays, likeliest first, and what went.
+
+    One goes if its overlap (IoU, with both corners in the box) with a better one that stays is above `threshold`. Better is
+    likelier, then more similar; in PaddleClas' way more similar alone. The whole image overlaps everything: it removes
+    nothing, but in PaddleClas' way.
+    """
+    kept: list[Recognition] = []
+    gone: list[Dropped] = []
+    for one in sorted(accepted, key=lambda found: (0.0 if paddleclas else -found.probability, -found.similarity)):
+        rivals = [better for better in kept if better.source == "detection" or paddleclas]
+        boxes = np.array([better.box for better in rivals], np.float32).reshape(-1, 4)
+        over = np.flatnonzero(iou(np.array([one.box], np.float32), boxes, ONE_PIXEL)[0] > threshold)
+        if over.size:
+            by = rivals[over[0]].box
+            told = Dropped(one.box, one.confidence, one.source, "suppressed", one.matches, by, one.candidates)
+            gone.append(told)
+        else:
+            kept.append(one)
+    return tuple(kept), tuple(gone)
+
+
+def why_nothing(parts: Sequence[Part], gallery: Gallery) -> Reason:
+    """Why a photo has no recognition."""
+    if not len(gallery):
+        return "empty_gallery"
+    return "nothing_recognized" if parts else "nothing_detected"

@@ -1,0 +1,169 @@
+"""Looks twice at parts whose answer is in doubt: local features of the nearest items re-rank the labels and are evidence."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from models.calibration import shared
+from models.recognition import Verification
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from models.calibration import Calibration
+    from models.decide import Part
+    from models.gallery import Gallery
+    from models.options import RecognizeOptions
+    from models.recognition import Box, Candidate
+
+BUDGET_MS = 150.0  # of one photo, with verify "auto"
+DOUBTFUL = (0.05, 0.97)  # probabilities between which an answer is looked at again
+CLOSE = 0.08  # scores of the first two labels nearer than that are in doubt, whatever the probability
+FEWEST_INLIERS, MOST_INLIERS, BONUS = 8, 25, 0.02  # an agreement adds BONUS an inlier, to a label's score
+
+
+class Agrees(Protocol):
+    """What `agree` of a verifier gives: how many features agree, and their places in both pictures, in shares (M, 2)."""
+
+    @property
+    def inliers(self) -> int: ...
+
+    @property
+    def query_points(self) -> NDArray[Any]: ...
+
+    @property
+    def item_points(self) -> NDArray[Any]: ...
+
+
+class Verifies(Protocol):
+    """The functions of `models.verification`, as a module or an object."""
+
+    def describe(self, image: NDArray[Any], /) -> Any: ...
+
+    def agree(self, query: Any, item: Any, /) -> Agrees: ...
+
+
+@dataclass(frozen=True)
+class Look:
+    """What local features say of one label: its best agreement."""
+
+    inliers: int = 0
+    agreement: Agrees | None = None
+    item_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A candidate after a second look, with what its probability follows from."""
+
+    candidate: Candidate
+    rival: float | None  # the best similarity of another label
+    pictures: int
+    inliers: int
+    rival_inliers: int  # of the other label that agrees most
+
+
+def look_twice(
+    parts: Sequence[Part],
+    crops: Sequence[tuple[Box, NDArray[Any]]],
+    size: tuple[int, int],
+    gallery: Gallery,
+    calibration: Calibration,
+    verifier: Verifies,
+    options: RecognizeOptions,
+) -> list[Part]:
+    """The parts, with those that were verified ranked anew and their evidence.
+
+    `crops` are the pixels of each part with the box that they fill in a photo of `size` (width, height). With `verify`
+    "auto" only what is in doubt is looked at, within BUDGET_MS; items without features are passed over.
+    """
+    ends = time.perf_counter() + BUDGET_MS / 1000
+    seen = []
+    for part, (box, pixels) in zip(parts, crops, strict=True):
+        wanted = options.verify == "always" or (in_doubt(part) and time.perf_counter() < ends)
+        looks = compare(part, pixels, gallery, verifier, options.verify_top) if wanted else None
+        seen.append(part if looks is None else _ranked(part, looks, box, size, calibration))
+    return seen
+
+
+def in_doubt(part: Part) -> bool:
+    """Whether the best label's probability is neither high nor hopeless, or another label is close."""
+    if not part.candidates:
+        return False
+    best = part.candidates[0]
+    near = any(best.similarity - other.similarity < CLOSE for other in part.candidates[1:2])
+    return DOUBTFUL[0] <= best.probability and (best.probability <= DOUBTFUL[1] or near)
+
+
+def compare(part: Part, pixels: Any, gallery: Gallery, verifier: Verifies, most: int) -> dict[str, Look] | None:
+    """For each label that an item was compared of, what agrees; at most so many items. None if none has features."""
+    if part.found is None:
+        return None
+    # The first two labels are compared even where all of the nearest items are of one.
+    order = [one.match.item for one in part.candidates[:2]] + [match.item for match in part.found.matches]
+    items = list({item.id: item for item in order}.values())[:most]
+    query, looks = None, dict[str, Look]()
+    for item in items:
+        features = gallery.features(item.id)
+        if features is None:
+            continue
+        if query is None:
+            query = verifier.describe(pixels)
+        agreement = verifier.agree(query, features)
+        known = looks.setdefault(item.label, Look())
+        if agreement.inliers > known.inliers:
+            looks[item.label] = Look(agreement.inliers, agreement, item.id)
+    return looks or None
+
+
+def bonus(inliers: int) -> float:
+    """What an agreement adds to a label's score in the ranking."""
+    return BONUS * min(inliers, MOST_INLIERS) if inliers >= FEWEST_INLIERS else 0.0
+
+
+def reordered(part: Part, looks: dict[str, Look]) -> list[Standing]:
+    """The candidates in the order of similarity and agreement."""
+    inliers = {label: look.inliers for label, look in looks.items()}
+    scores = {one.label: one.similarity for one in part.candidates}
+    pictures = {one.label: one.pictures for one in part.found.labels} if part.found else {}
+    order = sorted(part.candidates, key=lambda one: -(one.similarity + bonus(inliers.get(one.label, 0))))
+    standings = []
+    for one in order:
+        others = [label for label in scores if label != one.label]
+        rival = max((scores[label] for label in others), default=None)
+        agreeing = max((inliers.get(label, 0) for label in others), default=0)
+        own = inliers.get(one.label, 0)
+        standings.append(Standing(one, rival, pictures.get(one.label, 1), own, agreeing))
+    return standings
+
+
+def _ranked(part: Part, looks: dict[str, Look], box: Box, size: tuple[int, int], calibration: Calibration) -> Part:
+    """The part with its labels in a new order, probabilities that know of what agrees, and the evidence."""
+    order = reordered(part, looks)
+    shares = shared(
+        [
+            calibration.verified_probability(
+                one.candidate.similarity, one.rival, one.pictures, one.inliers, one.rival_inliers
+            )
+            for one in order
+        ]
+    )
+    told = tuple(replace(one.candidate, probability=share) for one, share in zip(order, shares, strict=True))
+    return replace(part, candidates=told, verification=_evidence(looks.get(told[0].label, Look()), box, size))
+
+
+def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
+    """The agreeing points, in shares of the whole photo instead of the crop."""
+    if look.agreement is None:
+        return Verification(0)
+    x1, y1, x2, y2 = box
+    width, height = size
+    points = tuple(
+        ((x1 + float(qx) * (x2 - x1)) / width, (y1 + float(qy) * (y2 - y1)) / height, float(ix), float(iy))
+        for (qx, qy), (ix, iy) in zip(look.agreement.query_points, look.agreement.item_points, strict=True)
+    )
+    return Verification(look.inliers, look.item_id, points)

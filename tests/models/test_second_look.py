@@ -1,0 +1,176 @@
+"""Verification: which parts are looked at twice, what that changes, and the evidence; by a verifier of the tests' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models import second_look
+from models.calibration import Calibration
+from models.gallery import Gallery
+from models.options import RecognizeOptions
+from models.pipeline import Recognizer
+from models.second_look import bonus
+from tests.models.test_pipeline import (
+    BLUE_BOX,
+    RED_BOX,
+    SCENE,
+    Body,
+    ColorDetector,
+    ColorEmbedder,
+    Named,
+    Picture,
+    Rows,
+)
+
+DOUBT = Calibration("embedder", (0.0, 4.0, 4.0, 0.0))
+
+
+class Embedder(ColorEmbedder):
+    calibration = DOUBT
+
+
+@dataclass(frozen=True)
+class Agreement:
+    inliers: int
+    query_points: NDArray[np.float32]
+    item_points: NDArray[np.float32]
+
+
+class Verifier:
+    """Counts what it is asked; an item's features are the number of inliers that it agrees with."""
+
+    def __init__(self) -> None:
+        self.described: list[tuple[int, ...]] = []
+        self.asked: list[int] = []
+
+    def describe(self, image: Picture, /) -> str:
+        self.described.append(image.shape[:2])
+        return "query"
+
+    def agree(self, query: Any, item: int, /) -> Agreement:
+        assert query == "query"
+        self.asked.append(item)
+        points = np.tile(np.array([[0.5, 0.25]], np.float32), (item, 1))
+        return Agreement(item, points, points / 2)
+
+
+def unit(*rows: tuple[float, float, float]) -> Rows:
+    made = np.array(rows, np.float32)
+    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
+
+
+# Red's embedding is (127, -128, -128): the first item is nearest, the second close, the third far.
+ROWS = unit((1, -1, -0.8), (1, -1, -0.7), (-1, 1, 1))
+INLIERS = {"near": 0, "close": 20, "far": 2}
+
+
+def known(inliers: dict[str, int]) -> Gallery:
+    items = [Named(name, name) for name in ("near", "close", "far")]
+    return Gallery(items, ROWS, "colors", 1, None, inliers.get)
+
+
+def recognize(inliers: dict[str, int], verifier: Verifier | None, **options: Any) -> dict[str, Any]:
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), verifier)
+    chosen = RecognizeOptions.from_dict({"min_precision": 0.5, "whole_image": "never", **options})
+    return recognizer(SCENE, known(inliers), chosen).to_dict()
+
+
+def test_agreeing_features_turn_close_labels_and_are_evidence() -> None:
+    (before,) = recognize(INLIERS, None)["recognitions"]
+    assert (before["label"], before["verification"]) == ("near", None)
+    told = recognize(INLIERS, Verifier())
+    (after,) = told["recognitions"]
+    assert after["label"] == "close"
+    assert after["probability"] > before["probability"]
+    assert [one["item_id"] for one in after["matches"]] == ["near", "close", "far"]  # the nearest stay the nearest
+    assert (after["verification"]["inliers"], after["verification"]["item_id"]) == (20, "close")
+    x1, y1, x2, y2 = RED_BOX
+    expected = [(x1 + 0.5 * (x2 - x1)) / 200, (y1 + 0.25 * (y2 - y1)) / 100, 0.25, 0.125]
+    assert len(after["verification"]["points"]) == 20
+    np.testing.assert_allclose(after["verification"]["points"][0], expected, atol=1e-4)
+    assert told["decision"]["verified"] == 1
+    assert sum(one["probability"] for one in after["candidates"]) <= 1 + 1e-3
+
+
+def test_at_most_thirty_pairs_are_told() -> None:
+    (found,) = recognize({"close": 90}, Verifier())["recognitions"]
+    assert found["verification"]["inliers"] == 90
+    assert len(found["verification"]["points"]) == 30
+
+
+def test_nothing_agrees_is_evidence_too() -> None:
+    (plain,) = recognize({}, None)["recognitions"]
+    (found,) = recognize({"near": 0, "close": 0}, Verifier())["recognitions"]
+    assert found["label"] == "near"
+    assert found["verification"] == {"inliers": 0, "item_id": None, "points": []}
+    assert found["probability"] < plain["probability"]
+
+
+def test_items_without_features_are_passed_over() -> None:
+    verifier = Verifier()
+    told = recognize({"far": 30}, verifier)
+    assert verifier.asked == [30]
+    none = Verifier()
+    told = recognize({}, none)
+    assert (none.described, none.asked, told["decision"]["verified"]) == ([], [], 0)
+
+
+@pytest.mark.parametrize(("way", "verified"), [("auto", 0), ("always", 1), ("never", 0)])
+def test_what_is_sure_is_looked_at_only_when_always(way: str, verified: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Embedder, "calibration", Calibration("embedder", (6.0, 0.0, 0.0, 0.0)))
+    monkeypatch.setattr(second_look, "CLOSE", 0.0)
+    verifier = Verifier()
+    assert recognize(INLIERS, verifier, verify=way)["decision"]["verified"] == verified
+    assert len(verifier.described) == verified
+
+
+def test_close_labels_and_the_uncertain_band_are_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    for logit, near, doubted in ((6.0, True, 1), (6.0, False, 0), (1.0, False, 1), (-6.0, True, 0)):
+        monkeypatch.setattr(Embedder, "calibration", Calibration("embedder", (logit, 0.0, 0.0, 0.0)))
+        monkeypatch.setattr(second_look, "CLOSE", 0.5 if near else 0.0)
+        assert recognize(INLIERS, Verifier())["decision"]["verified"] == doubted
+
+
+def test_so_many_items_are_compared_the_first_two_labels_among_them() -> None:
+    items = [*[Named(f"a{at}", "a") for at in range(5)], Named("b", "b")]
+    rows = unit(*[(1, -1, -0.9 - at / 100) for at in range(5)], (1, -1, -0.5))
+    asked: list[str] = []
+
+    def features(item_id: str) -> int:
+        asked.append(item_id)
+        return 0
+
+    gallery = Gallery(items, rows, "colors", 1, None, features)
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
+    recognizer(SCENE, gallery, RecognizeOptions(verify="always", verify_top=3, top_k=1, whole_image="never"))
+    assert len(asked) == 3
+    assert "b" in asked
+
+
+def test_the_budget_ends_looking_but_not_when_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_look, "BUDGET_MS", 0.0)
+    assert recognize(INLIERS, Verifier())["decision"]["verified"] == 0
+    assert recognize(INLIERS, Verifier(), verify="always")["decision"]["verified"] == 1
+
+
+def test_paddleclas_way_verifies_nothing_and_takes_the_nearest_item() -> None:
+    verifier = Verifier()
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9), Body(BLUE_BOX, 0.8)]), Embedder(), verifier)
+    found = recognizer(SCENE, known(INLIERS), RecognizeOptions(compat="paddleclas", verify="always"))
+    assert not verifier.described
+    assert found.decision is not None
+    assert (found.decision.similarity_threshold, found.decision.min_precision, found.decision.verify) == (
+        0.9,
+        None,
+        "never",
+    )
+    assert found.recognitions[0].label == "near"
+
+
+def test_a_bonus_needs_some_inliers_and_has_an_end() -> None:
+    assert [bonus(count) for count in (0, 7, 8, 25, 400)] == pytest.approx([0, 0, 0.16, 0.5, 0.5])
