@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     from infra.gallery_locks import Hold, Lock
     from infra.objects import ObjectStore
 
-    # labels, embeddings (N, D) and views (N, D; None: no item has one) of a whole version -> JSON for its manifest
-    Calibrate = Callable[[Sequence[str], NDArray[np.float32], NDArray[np.float32] | None], dict[str, Any]]
+    # labels, embeddings (N, D), views (N, D; None: no item has one) of a whole version -> JSON for its manifest, or None
+    Calibrate = Callable[[Sequence[str], NDArray[np.float32], NDArray[np.float32] | None], dict[str, Any] | None]
 
 __all__ = ["Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "item_id"]
 

@@ -69,8 +69,11 @@ class Verification(Answer):
 
     inliers: int = Field(description="How many agree on one place, turn and size.")
     points: list[tuple[float, float, float, float]] = Field(
-        description="Some of the pairs: x, y as shares of the photo's width and height, then of the item's picture's."
+        description="Some of the pairs: x, y as shares of the photo's width and height, then of the item's picture's, "
+        "or of its `item_box` where it has one."
     )
+    item_id: str = Field(description="The item whose picture agrees.")
+    item_box: Box | None = Field(description="The part of its picture that was enrolled; null: all of it.")
 
 
 class RecognizedBody(Answer):

@@ -120,7 +120,12 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
                 "probability": 0.97,
                 "matches": [match, other],
                 "candidates": guesses,
-                "verification": {"inliers": 23, "points": [[0.15, 0.3, 0.4, 0.2], [0.3, 0.7, 0.7, 0.8]]},
+                "verification": {
+                    "inliers": 23,
+                    "points": [[0.15, 0.3, 0.4, 0.2], [0.3, 0.7, 0.7, 0.8]],
+                    "item_id": "itm_0",
+                    "item_box": None,
+                },
             }
         ],
         "dropped": [

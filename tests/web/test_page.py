@@ -145,7 +145,7 @@ class Worker:
         ]
         guesses = [{**match, "probability": 0.97 - 0.5 * n} for n, match in enumerate(matches[:2])]
         points = [[0.14, 0.25, 0.3, 0.2], [0.36, 0.3, 0.68, 0.25], [0.2, 0.8, 0.4, 0.9], [0.35, 0.55, 0.65, 0.55]]
-        evidence = {"inliers": 23, "points": points}
+        evidence = {"inliers": 23, "points": points, "item_id": stored[0].id, "item_box": [20, 0, 100, 160]}
         first = {
             **result["recognitions"][0],
             "label": matches[0]["label"],

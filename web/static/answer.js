@@ -150,11 +150,10 @@ function agreeing(result, found) {
   if (!points.length) return element("p", { className: "quiet", textContent: `${words}.` });
   const place = element("div", { className: "evidence" });
   const details = element("details", { className: "agreeing" }, element("summary", { textContent: words }), place);
-  const answering = found.candidates.find(({ label }) => label === found.label) ?? found.matches[0];
   details.addEventListener("toggle", async () => {
     if (!details.open || place.childElementCount) return;
     try {
-      place.replaceChildren(await evidence($("shown"), result.image, found, itemImage(result.gallery.name, answering.item_id)));
+      place.replaceChildren(await evidence($("shown"), result.image, found, itemImage(result.gallery.name, found.verification.item_id)));
     } catch (failure) {
       place.replaceChildren(element("p", { className: "quiet", textContent: failure.message }));
     }

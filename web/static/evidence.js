@@ -4,6 +4,7 @@ import { cut, loaded } from "./pictures.js";
 
 const HEIGHT = 260; // of each of the two, in the page's pixels
 const GAP = 24;
+const MOST_WIDE = 1000;
 const HUES = 11; // lines beside each other get colours that differ
 
 // The box, and whatever agreeing point lies beside it: a crop is a little larger than its box.
@@ -22,11 +23,13 @@ function seen(box, points, { width, height }) {
 export async function evidence(photo, image, found, address) {
   const { points } = found.verification;
   const box = seen(found.box, points, image);
-  const crop = cut(photo, image, box);
+  const crop = cut(photo, image, box, 2 * MOST_WIDE);
   if (!crop) throw new Error("This browser cannot show this kind of photo.");
-  const item = await loaded(address);
+  const picture = await loaded(address);
+  const size = { width: picture.naturalWidth, height: picture.naturalHeight };
+  const item = cut(picture, size, found.verification.item_box ?? [0, 0, size.width, size.height], 2 * MOST_WIDE);
+  const rightWidth = (HEIGHT * item.width) / item.height;
   const leftWidth = (HEIGHT * crop.width) / crop.height;
-  const rightWidth = (HEIGHT * item.naturalWidth) / item.naturalHeight;
   const canvas = document.createElement("canvas");
   const density = Math.max(1, devicePixelRatio);
   const width = leftWidth + GAP + rightWidth;
