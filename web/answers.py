@@ -72,7 +72,7 @@ class Verification(Answer):
         description="Some of the pairs: x, y as shares of the photo's width and height, then of the item's picture's, "
         "or of its `item_box` where it has one."
     )
-    item_id: str = Field(description="The item whose picture agrees.")
+    item_id: str | None = Field(description="The item whose picture agrees most; null if none does.")
     item_box: Box | None = Field(description="The part of its picture that was enrolled; null: all of it.")
 
 

@@ -69,11 +69,10 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
 
 
 def complete_evidence(recognition: dict[str, Any], items: Sequence[LabeledItem]) -> None:
-    """Adds to a verification which item it was made with, and the box of its picture that the points are shares of."""
-    verification = recognition.get("verification")
+    """Adds to a verification the box of the item's picture that its points are shares of; null: all of the picture."""
+    verification = recognition["verification"]
     if verification is None:
         return
-    verification.setdefault("item_id", recognition["candidates"][0]["item_id"])
     item = next((item for item in items if item.id == verification["item_id"]), None)
     box = getattr(item, "box", None)
     verification["item_box"] = None if box is None else list(box)

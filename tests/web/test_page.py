@@ -269,7 +269,7 @@ def enrolled_drinks(page: Page) -> None:
             {"multipart": {"images": upload("c.jpg", product("#b3202a")), "labels": "cola"}},
         ),
     ):
-        answer = page.request.post(path, headers={"Prefer": "wait=10"}, **body)  # type: ignore[arg-type]
+        answer = page.request.post(path, headers={"Prefer": "wait=10"}, **body)
         assert answer.ok, answer.text()
     page.reload()
     expect(page.locator("#items li")).to_have_text(["green tea", "cola"])
@@ -342,7 +342,7 @@ def test_what_a_browser_cannot_show_is_told_when_it_is_confirmed(worker: Worker,
     worker.may_finish.set()
     data = io.BytesIO()
     Image.open(io.BytesIO(scene())).save(data, "TIFF")
-    page.get_by_label("Choose a photo").set_input_files(  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(
         {"name": "shelf.tiff", "mimeType": "image/tiff", "buffer": data.getvalue()}
     )
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
