@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,16 @@ SAME_EMBEDDER = 0.95  # least similarity of the median picture to its own vector
 HELD_PICTURES = 64  # decoded at once
 
 
+@dataclass(frozen=True)
+class Enrolled:
+    """Items and what is kept of each; an index taken over has neither views nor features."""
+
+    items: Sequence[Item]
+    embeddings: NDArray[np.float32]  # (N, D)
+    views: NDArray[np.float32] | None = None  # (N, D)
+    features: Sequence[bytes] | None = None
+
+
 @click.group()
 def gallery() -> None:
     """Work on stored galleries without a server."""
@@ -66,10 +77,10 @@ def add(folder: Path, name: str, embedder: str) -> None:
         network = Embedder(resolve(embedder))
         objects = open_store(settings.objects, settings.data_dir)
         store = _store(settings, objects)
-        items, rows = _embedded(paths, network, settings, objects)
-        if items:
-            _tell(name, _add(store, name, items, rows, network.digest))
-    sys.exit(0 if len(items) == len(paths) else 1)
+        read = _embedded(paths, network, settings, objects)
+        if read.items:
+            _tell(name, _add(store, name, read, network))
+    sys.exit(0 if len(read.items) == len(paths) else 1)
 
 
 @gallery.command("remove")
@@ -116,7 +127,7 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
         else:
             _check_embedder(entries, rows, pictures, network)
             items = [_with_picture(entry, pictures, objects) for entry in entries]
-        _tell(name, _add(store, name, items, rows, network.digest))
+        _tell(name, _add(store, name, Enrolled(items, rows), network))
 
 
 @contextmanager
@@ -139,10 +150,12 @@ def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:
     return GalleryStore(objects)
 
 
-def _add(store: GalleryStore, name: str, items: Sequence[Item], rows: NDArray[np.float32], digest: str) -> Added:
+def _add(store: GalleryStore, name: str, read: Enrolled, network: Embedder) -> Added:
+    from models.enrolment import calibrator
+
     with suppress(GalleryExists):
-        store.create(name, digest)
-    return store.add(name, items, rows, digest)
+        store.create(name, network.digest)
+    return store.add(name, read.items, read.embeddings, network.digest, read.views, read.features, calibrator(network))
 
 
 def _tell(name: str, done: Added) -> None:
@@ -152,12 +165,13 @@ def _tell(name: str, done: Added) -> None:
     )
 
 
-def _embedded(
-    paths: Sequence[Path], network: Embedder, settings: Settings, objects: ObjectStore
-) -> tuple[list[Item], NDArray[np.float32]]:
-    """Items of the pictures that can be used, under their folders' names, and their embeddings; tells the others."""
-    limits, items = settings.images, list[Item]()
+def _embedded(paths: Sequence[Path], network: Embedder, settings: Settings, objects: ObjectStore) -> Enrolled:
+    """What is kept of the pictures that can be used, under their folders' names; tells the others."""
+    from models.enrolment import embed_views, packed_features
+
+    limits, items, features = settings.images, list[Item](), list[bytes]()
     rows = [np.zeros((0, network.dim), np.float32)]
+    views = list(rows)
     for start in range(0, len(paths), HELD_PICTURES):
         images = []
         for path in paths[start : start + HELD_PICTURES]:
@@ -170,8 +184,10 @@ def _embedded(
                 click.echo(f"{path}: {error.detail} ({error.code})", err=True)
             else:
                 items.append(_stored(path.parent.name, data, objects))
+                features.append(packed_features(images[-1]))
         rows.append(network(images))
-    return items, np.concatenate(rows)
+        views.append(embed_views(images, [item.sha256 for item in items[len(items) - len(images) :]], network))
+    return Enrolled(items, np.concatenate(rows), np.concatenate(views), features)
 
 
 def _check_rows(rows: NDArray[np.float32], network: Embedder) -> None:

@@ -13,7 +13,7 @@ import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,15 +28,21 @@ from infra.errors import (
 )
 from infra.gallery_files import (
     DELETED,
+    FEATURES,
+    VIEWS,
     GalleryManifest,
     Item,
     Pointer,
     Segment,
+    all_segment_keys,
     check_name,
     encode_embeddings,
+    encode_features,
     encode_items,
     encode_manifest,
     encode_pointer,
+    encode_views,
+    extra_key,
     files_prefix,
     item_id,
     manifest_key,
@@ -48,15 +54,19 @@ from infra.gallery_files import (
 )
 from infra.gallery_locks import GalleryLock, LocalLock
 from infra.gallery_reader import GalleryReader, not_found
+from infra.gallery_rows import Rows, checked_rows
 from infra.objects import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from infra.gallery_locks import Hold, Lock
     from infra.objects import ObjectStore
+
+    # labels, embeddings (N, D), views (N, D; None: no item has one) of a whole version -> JSON for its manifest, or None
+    Calibrate = Callable[[Sequence[str], NDArray[np.float32], NDArray[np.float32] | None], dict[str, Any] | None]
 
 __all__ = ["Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "item_id"]
 
@@ -109,21 +119,34 @@ class GalleryStore(GalleryReader):
                 self._sweep(name, manifest.token, {manifest_key(name, generation, manifest.id)})
             return manifest
 
-    def add(self, name: str, items: Sequence[Item], embeddings: NDArray[np.float32], embedder_digest: str) -> Added:
+    def add(
+        self,
+        name: str,
+        items: Sequence[Item],
+        embeddings: NDArray[np.float32],
+        embedder_digest: str,
+        views: NDArray[np.float32] | None = None,
+        features: Sequence[bytes] | None = None,
+        calibrate: Calibrate | None = None,
+    ) -> Added:
         """A new version with `items` and their `embeddings` (N, D); what the gallery has already is left as it is.
 
+        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept beside them. What `calibrate`
+        makes of the whole new version goes into its manifest; without it, what was fitted before stays.
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
         Raises EmbedderMismatch if the gallery was made by another embedder, ValueError if the arguments do not fit
         each other.
         """
-        rows = _checked_rows(items, embeddings)
+        rows = checked_rows(items, embeddings, views, features)
+        dim = rows.embeddings.shape[1]
         with self._writing(name) as writing:
             pointer, base = self._base(name, writing)
-            if base.embedder_digest not in (None, embedder_digest) or base.dim not in (None, rows.shape[1]):
+            if base.embedder_digest not in (None, embedder_digest) or base.dim not in (None, dim):
                 raise EmbedderMismatch(
                     f"The gallery {name!r} was made with another embedder; enrol its pictures in a new gallery."
                 )
-            known = {item.id for item in self._segment_items(base)}
+            old = self._segment_items(base)
+            known = {item.id for item in old}
             chosen: dict[str, int] = {}
             for row, item in enumerate(items):
                 if item.id not in known:
@@ -134,14 +157,21 @@ class GalleryStore(GalleryReader):
             manifest = replace(
                 self._next(pointer, base, writing.hold),
                 embedder_digest=embedder_digest,
-                dim=rows.shape[1],
+                dim=dim,
                 item_count=base.item_count + len(chosen),
             )
-            fresh, fresh_rows = [items[row] for row in chosen.values()], rows[list(chosen.values())]
+            fresh, fresh_rows = [items[row] for row in chosen.values()], rows.take(list(chosen.values()))
             segments = base.segments
-            if len(segments) >= MAX_SEGMENTS:
-                old, old_rows = self._segment_items(base), self._segment_embeddings(base)
-                fresh, fresh_rows, segments = [*old, *fresh], np.concatenate([old_rows, fresh_rows]), ()
+            merging = len(segments) >= MAX_SEGMENTS
+            if merging or calibrate is not None:
+                stored = self._searched_rows(replace(base, dim=dim))
+                if calibrate is not None:
+                    whole = stored + replace(fresh_rows, features=())
+                    labels = [item.label for item in (*old, *fresh)]
+                    manifest = replace(manifest, calibration=calibrate(labels, whole.embeddings, whole.views))
+                if merging:
+                    stored = replace(stored, features=self._segment_features(base))
+                    fresh, fresh_rows, segments = [*old, *fresh], stored + fresh_rows, ()
             segment = self._write_segment(manifest, fresh, fresh_rows)
             manifest = replace(manifest, segments=(*segments, segment))
             self._publish(name, writing, manifest)
@@ -149,8 +179,14 @@ class GalleryStore(GalleryReader):
                 self._prune(name, manifest.token)
             return Added(manifest, tuple(chosen), duplicates)
 
-    def remove(self, name: str, item_ids: Collection[str] = (), labels: Collection[str] = ()) -> GalleryManifest:
-        """A new version without these items and without all items of these labels.
+    def remove(
+        self,
+        name: str,
+        item_ids: Collection[str] = (),
+        labels: Collection[str] = (),
+        calibrate: Calibrate | None = None,
+    ) -> GalleryManifest:
+        """A new version without these items and without all items of these labels; `calibrate` as in `add`.
 
         Raises ItemNotFound, and changes nothing, if one of the ids or labels is not there.
         """
@@ -172,6 +208,12 @@ class GalleryStore(GalleryReader):
             manifest = replace(
                 self._next(pointer, base, writing.hold), segments=segments, item_count=len(present) - len(gone)
             )
+            if not segments:
+                manifest = replace(manifest, calibration=None)  # it was fitted to nothing that is left
+            elif calibrate is not None:
+                kept = [item.label for item in present if item.id not in gone]
+                rows = self._searched_rows(manifest)
+                manifest = replace(manifest, calibration=calibrate(kept, rows.embeddings, rows.views))
             self._publish(name, writing, manifest)
             return manifest
 
@@ -220,13 +262,29 @@ class GalleryStore(GalleryReader):
         version = 1 + max(version_of(manifest_id) for manifest_id in pointer.manifests)
         return replace(base, version=version, token=hold.token, parent=base.version, created_at=_now())
 
-    def _write_segment(self, manifest: GalleryManifest, items: Sequence[Item], rows: NDArray[np.float32]) -> Segment:
-        items_data, rows_data = encode_items(items), encode_embeddings(rows)
+    def _searched_rows(self, manifest: GalleryManifest) -> Rows:
+        """Embeddings and views of a version's items, without their features."""
+        return Rows(self._segment_embeddings(manifest), self._segment_views(manifest), ())
+
+    def _write_segment(self, manifest: GalleryManifest, items: Sequence[Item], rows: Rows) -> Segment:
         items_key, rows_key = segment_keys(manifest.name, manifest.generation, manifest.id)
+        items_data, rows_data = encode_items(items), encode_embeddings(rows.embeddings)
+        extra: dict[str, bytes] = {}
+        if rows.views is not None and rows.views.any():
+            extra[VIEWS] = encode_views(rows.views)
+        if any(rows.features):
+            extra[FEATURES] = encode_features(rows.features)
         self._objects.put(items_key, items_data)
         self._objects.put(rows_key, rows_data)
+        for kind, data in extra.items():
+            self._objects.put(extra_key(manifest.name, manifest.generation, manifest.id, kind), data)
+        hashes = {kind: hashlib.sha256(data).hexdigest() for kind, data in extra.items()}
         return Segment(
-            manifest.id, len(items), hashlib.sha256(items_data).hexdigest(), hashlib.sha256(rows_data).hexdigest()
+            manifest.id,
+            len(items),
+            hashlib.sha256(items_data).hexdigest(),
+            hashlib.sha256(rows_data).hexdigest(),
+            files=hashes,
         )
 
     def _publish(self, name: str, writing: _Writing, manifest: GalleryManifest) -> None:
@@ -255,7 +313,7 @@ class GalleryStore(GalleryReader):
                 manifest = self._manifest(name, pointer, version_of(manifest_id))
                 needed.add(manifest_key(name, pointer.generation, manifest_id))
                 for segment in manifest.segments:
-                    needed.update(segment_keys(name, pointer.generation, segment.id))
+                    needed.update(all_segment_keys(name, pointer.generation, segment))
             self._sweep(name, token, needed)
 
     def _sweep(self, name: str, token: int, needed: Collection[str] = ()) -> None:
@@ -263,18 +321,6 @@ class GalleryStore(GalleryReader):
         for key in list(self._objects.list(files_prefix(name))):
             if key not in needed and token_of(key) <= token:
                 self._objects.delete(key)
-
-
-def _checked_rows(items: Sequence[Item], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows = np.asarray(embeddings, np.float32)
-    if rows.ndim != 2 or rows.shape[0] != len(items) or (len(items) and not rows.shape[1]):
-        raise ValueError(f"{len(items)} items need embeddings ({len(items)}, D), not {rows.shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError("an embedding is not finite")
-    for item in items:
-        if item.id != item_id(item.sha256, item.label, item.box):
-            raise ValueError("an item's id does not follow from its content")
-    return rows
 
 
 def _require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:

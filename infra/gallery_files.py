@@ -3,7 +3,9 @@
     galleries/current/<name>/<token>-<generation>                     pointer: the manifest in force, the versions kept
     galleries/files/<name>/<generation>/manifests/<version>-<token>   manifest of one version (JSON)
     galleries/files/<name>/<generation>/segments/<version>-<token>.jsonl and .npy    items and their embeddings
+                                                     and, where there are any, .views.npy and .features.bin beside them
 
+Views are embeddings of one augmented view of each item's picture, features its packed local features: both are opaque here.
 No file is ever changed. A gallery's generation is drawn when it is created, so that what a deleted gallery left behind
 can never be taken for a part of the next one of its name. A pointer that ends in `deleted` says that there is none.
 """
@@ -14,7 +16,9 @@ import hashlib
 import io
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,12 +26,15 @@ import numpy as np
 from infra.errors import GalleryCorrupt, InvalidGalleryName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
 SCHEMA = 1
 DELETED = "deleted"
+VIEWS, FEATURES = "views", "features"
+ENDINGS = {VIEWS: ".views.npy", FEATURES: ".features.bin"}  # of a segment's optional files
+LATER = {"files", "calibration"}  # members that older manifests lack
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 Box = tuple[int, int, int, int]
@@ -47,18 +54,30 @@ class Item:
 
 @dataclass(frozen=True)
 class Segment:
-    """An immutable pair of files: `item_count` items and their embeddings, less the items `removed` since."""
+    """Immutable files: `item_count` items and their embeddings, less the items `removed` since.
+
+    `files` has the hashes of those files that not every segment has, by their names in ENDINGS.
+    """
 
     id: str
     item_count: int
     items_sha256: str
     embeddings_sha256: str
     removed: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def live_count(self) -> int:
+        """How many of its items were not removed."""
+        return self.item_count - len(self.removed)
 
 
 @dataclass(frozen=True)
 class GalleryManifest:
-    """One version of a gallery. `embedder_digest` and `dim` are None until it has an embedder and an item."""
+    """One version of a gallery. `embedder_digest` and `dim` are None until it has an embedder and an item.
+
+    `calibration` is JSON that whoever searches the gallery understands; None if nothing was fitted to its items.
+    """
 
     name: str
     version: int
@@ -70,6 +89,7 @@ class GalleryManifest:
     dim: int | None
     item_count: int  # without the removed ones
     segments: tuple[Segment, ...] = ()
+    calibration: dict[str, Any] | None = field(default=None, hash=False)
 
     @property
     def id(self) -> str:
@@ -119,7 +139,7 @@ def version_of(manifest_id: str) -> int:
 
 def token_of(file_key: str) -> int:
     """The token of the writer of a gallery's file: manifests and segments bear it in their names. Raises GalleryCorrupt."""
-    found = re.search(r"-(\d+)\.\w+$", file_key)
+    found = re.search(r"-(\d+)(\.\w+)+$", file_key)
     if found is None:
         raise GalleryCorrupt("There is a file among the galleries' files that is none.")
     return int(found[1])
@@ -154,8 +174,23 @@ def manifest_key(name: str, generation: str, manifest_id: str) -> str:
 
 def segment_keys(name: str, generation: str, segment_id: str) -> tuple[str, str]:
     """The keys of a segment's items and of its embeddings."""
-    stem = f"{files_prefix(name, generation)}segments/{segment_id}"
+    stem = _segment_stem(name, generation, segment_id)
     return f"{stem}.jsonl", f"{stem}.npy"
+
+
+def extra_key(name: str, generation: str, segment_id: str, kind: str) -> str:
+    """The key of a segment's file of views or of features."""
+    return _segment_stem(name, generation, segment_id) + ENDINGS[kind]
+
+
+def all_segment_keys(name: str, generation: str, segment: Segment) -> tuple[str, ...]:
+    """The keys of all files that a segment has."""
+    extra = (extra_key(name, generation, segment.id, kind) for kind in segment.files)
+    return (*segment_keys(name, generation, segment.id), *extra)
+
+
+def _segment_stem(name: str, generation: str, segment_id: str) -> str:
+    return f"{files_prefix(name, generation)}segments/{segment_id}"
 
 
 def encode_pointer(pointer: Pointer) -> bytes:
@@ -183,10 +218,10 @@ def decode_manifest(name: str, data: bytes) -> GalleryManifest:
     """Raises GalleryCorrupt."""
     try:
         found = _checked_schema(data)
-        segments = tuple(
-            Segment(**{**_members(Segment, entry), "removed": tuple(entry["removed"])}) for entry in found["segments"]
-        )
+        segments = tuple(_segment(entry) for entry in found["segments"])
         manifest = GalleryManifest(**{**_members(GalleryManifest, found), "segments": segments})
+        if not isinstance(manifest.calibration, dict | None):
+            raise TypeError("a calibration that is no object")
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryCorrupt(f"A manifest of the gallery {name!r} cannot be read.") from error
     if manifest.name != name:
@@ -232,6 +267,53 @@ def decode_embeddings(name: str, segment: Segment, dim: int | None, data: bytes)
     return np.asarray(embeddings, np.float32)
 
 
+def encode_views(views: NDArray[np.float32]) -> bytes:
+    """(N, D) as `.npy` of half precision: they only help to fit a calibration."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(views, dtype="<f2"), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def decode_views(name: str, segment: Segment, dim: int | None, data: bytes) -> NDArray[np.float32]:
+    """(N, D) float32, a row for each item of the segment, zeros where there is no view. Raises GalleryCorrupt."""
+    _check_hash(name, segment, VIEWS, data)
+    try:
+        views = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise GalleryCorrupt(f"The views of the gallery {name!r} cannot be read.") from error
+    if views.dtype != np.dtype("<f2") or views.shape != (segment.item_count, dim):
+        raise GalleryCorrupt(f"The gallery {name!r} has views of another shape than its manifest says.")
+    return np.asarray(views, np.float32)
+
+
+def encode_features(features: Sequence[bytes]) -> bytes:
+    """For each item the length of its features (4 bytes, little-endian) and the features; length 0 where there are none."""
+    return b"".join(struct.pack("<I", len(packed)) + packed for packed in features)
+
+
+def decode_features(name: str, segment: Segment, data: bytes) -> tuple[bytes, ...]:
+    """The packed features of each item of the segment, empty where there are none. Raises GalleryCorrupt."""
+    _check_hash(name, segment, FEATURES, data)
+    found, start = [], 0
+    while start + 4 <= len(data):
+        (length,) = struct.unpack_from("<I", data, start)
+        found.append(data[start + 4 : start + 4 + length])
+        start += 4 + length
+    if start != len(data) or len(found) != segment.item_count:
+        raise GalleryCorrupt(f"The features of the gallery {name!r} do not fit its manifest.")
+    return tuple(found)
+
+
+def _check_hash(name: str, segment: Segment, kind: str, data: bytes) -> None:
+    if hashlib.sha256(data).hexdigest() != segment.files[kind]:
+        raise GalleryCorrupt(f"The {kind} of the gallery {name!r} are not what its manifest says.")
+
+
+def _segment(entry: Mapping[str, Any]) -> Segment:
+    known = {kind: str(sha256) for kind, sha256 in dict(entry.get("files", {})).items() if kind in ENDINGS}
+    return Segment(**{**_members(Segment, entry), "removed": tuple(entry["removed"]), "files": known})
+
+
 def _item(entry: Mapping[str, Any]) -> Item:
     box = entry["box"]
     if box is None:
@@ -241,8 +323,10 @@ def _item(entry: Mapping[str, Any]) -> Item:
 
 
 def _members(kind: type[Item | Segment | GalleryManifest], entry: Mapping[str, Any]) -> dict[str, Any]:
-    # What a later schema adds is not this reader's; what is missing raises.
-    return {member.name: entry[member.name] for member in fields(kind)}
+    # What a later schema adds is not this reader's; what is missing raises, unless galleries were once made without it.
+    return {
+        member.name: entry[member.name] for member in fields(kind) if member.name in entry or member.name not in LATER
+    }
 
 
 def _checked_schema(data: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reads galleries from the object store: names, manifests, items, embeddings; always one whole version.
+"""Reads galleries from the object store: names, manifests, items, embeddings, views, features; always one whole version.
 
 Files may vanish while they are read, because a writer replaced the version or deleted the gallery: then the newest
 pointer is asked again.
@@ -6,23 +6,29 @@ pointer is asked again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import compress
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from infra.errors import GalleryCorrupt, GalleryNotFound, ObjectNotFound, StorageUnavailable, VersionNotFound
 from infra.gallery_files import (
     DELETED,
+    FEATURES,
     POINTERS,
+    VIEWS,
     GalleryManifest,
     Item,
     Pointer,
     Segment,
     check_name,
     decode_embeddings,
+    decode_features,
     decode_items,
     decode_manifest,
     decode_pointer,
+    decode_views,
+    extra_key,
     manifest_key,
     parse_pointer_key,
     pointers_prefix,
@@ -31,12 +37,16 @@ from infra.gallery_files import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from infra.objects import ObjectStore
 
 READ_ATTEMPTS = 5  # a pointer may be replaced between finding and reading it
 CACHED_MANIFESTS = 256
+
+T = TypeVar("T")
 
 
 class GalleryReader:
@@ -83,6 +93,22 @@ class GalleryReader:
         """
         return self._read(name, version, with_embeddings=True)
 
+    def load_views(self, name: str, version: int | None = None) -> NDArray[np.float32] | None:
+        """(N, D) float32, a row for each of `items`, zeros for one without a view; None if no item has one."""
+        return self._whole(name, version, self._segment_views)
+
+    def load_features(self, name: str, version: int | None = None) -> dict[str, bytes]:
+        """The packed local features of the items that have any, by the items' ids."""
+        return self._whole(name, version, self._all_features)
+
+    def segment_features(self, manifest: GalleryManifest, segment: Segment) -> dict[str, bytes]:
+        """The packed features of one segment's items, by their ids. Raises ObjectNotFound if the version has gone."""
+        if FEATURES not in segment.files:
+            return {}
+        rows = self._live_features(manifest, segment)
+        items = self._live_items(manifest, segment)
+        return {item.id: packed for item, packed in zip(items, rows, strict=True) if packed}
+
     def _pointer(self, name: str) -> Pointer:
         pointer = self._newest_pointer(check_name(name))
         if pointer is None or pointer.generation == DELETED:
@@ -124,16 +150,23 @@ class GalleryReader:
     def _read(
         self, name: str, version: int | None, *, with_embeddings: bool
     ) -> tuple[GalleryManifest, tuple[Item, ...], NDArray[np.float32]]:
+        def read(manifest: GalleryManifest) -> tuple[GalleryManifest, tuple[Item, ...], NDArray[np.float32]]:
+            items = self._segment_items(manifest)
+            embeddings = self._segment_embeddings(manifest) if with_embeddings else np.empty((0, 0), np.float32)
+            return manifest, items, embeddings
+
+        return self._whole(name, version, read)
+
+    def _whole(self, name: str, version: int | None, read: Callable[[GalleryManifest], T]) -> T:
+        """What `read` makes of one whole version, whatever happens to it meanwhile."""
         for _ in range(READ_ATTEMPTS):
             manifest = self.manifest(name, version)
             try:
-                items = self._segment_items(manifest)
-                embeddings = self._segment_embeddings(manifest) if with_embeddings else np.empty((0, 0), np.float32)
+                return read(manifest)
             except ObjectNotFound as error:
                 if self.manifest(name, version) == manifest:
                     raise GalleryCorrupt(f"A segment of the gallery {name!r} is missing.") from error
-                continue  # deleted, or replaced and pruned, while it was read
-            return manifest, items, embeddings
+                # deleted, or replaced and pruned, while it was read
         raise _restless(name)
 
     def _segment_items(self, manifest: GalleryManifest) -> tuple[Item, ...]:
@@ -152,11 +185,46 @@ class GalleryReader:
         for segment in manifest.segments:
             _, key = segment_keys(manifest.name, manifest.generation, segment.id)
             rows = decode_embeddings(manifest.name, segment, manifest.dim, self._objects.get(key))
-            if segment.removed:
-                removed = frozenset(segment.removed)
-                rows = rows[[item.id not in removed for item in self._all_items(manifest, segment)]]
-            parts.append(rows)
+            parts.append(rows[self._live_rows(manifest, segment)])
         return np.concatenate(parts)
+
+    def _segment_views(self, manifest: GalleryManifest) -> NDArray[np.float32] | None:
+        if not any(VIEWS in segment.files for segment in manifest.segments):
+            return None
+        parts = []
+        for segment in manifest.segments:
+            if VIEWS in segment.files:
+                data = self._objects.get(extra_key(manifest.name, manifest.generation, segment.id, VIEWS))
+                rows = decode_views(manifest.name, segment, manifest.dim, data)
+                parts.append(rows[self._live_rows(manifest, segment)])
+            else:
+                parts.append(np.zeros((segment.live_count, manifest.dim or 0), np.float32))
+        return np.concatenate(parts)
+
+    def _segment_features(self, manifest: GalleryManifest) -> list[bytes]:
+        """The packed features of every item, empty where there are none."""
+        return [packed for segment in manifest.segments for packed in self._live_features(manifest, segment)]
+
+    def _all_features(self, manifest: GalleryManifest) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for segment in manifest.segments:
+            found.update(self.segment_features(manifest, segment))
+        return found
+
+    def _live_features(self, manifest: GalleryManifest, segment: Segment) -> list[bytes]:
+        if FEATURES not in segment.files:
+            return [b""] * segment.live_count
+        data = self._objects.get(extra_key(manifest.name, manifest.generation, segment.id, FEATURES))
+        packed = decode_features(manifest.name, segment, data)
+        kept = self._live_rows(manifest, segment)
+        return list(packed[kept] if isinstance(kept, slice) else compress(packed, kept))
+
+    def _live_rows(self, manifest: GalleryManifest, segment: Segment) -> slice | list[bool]:
+        """Which rows of a segment's files are those of items that were not removed."""
+        if not segment.removed:
+            return slice(None)
+        removed = frozenset(segment.removed)
+        return [item.id not in removed for item in self._all_items(manifest, segment)]
 
 
 def not_found(name: str) -> GalleryNotFound:

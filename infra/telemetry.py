@@ -55,7 +55,7 @@ HTTP_REQUESTS = Histogram(
 )
 STAGES = Histogram(
     "shitu_stage_duration_seconds",
-    "Time of one stage of a recognition: fetch, decode, detect, crop, embed, search.",
+    "Time of one stage of a recognition: fetch, decode, detect, crop, embed, search, verify.",
     ["stage"],
     buckets=STAGE_BUCKETS_S,
     registry=REGISTRY,

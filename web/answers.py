@@ -54,6 +54,28 @@ class Match(Answer):
     image_key: str
 
 
+class Candidate(Answer):
+    """A label that a body may be, with the item that speaks for it most."""
+
+    label: str
+    probability: float = Field(description="How likely the label is right.")
+    similarity: float
+    item_id: str
+    image_key: str
+
+
+class Verification(Answer):
+    """The local features of a crop that agree with those of an item's picture."""
+
+    inliers: int = Field(description="How many agree on one place, turn and size.")
+    points: list[tuple[float, float, float, float]] = Field(
+        description="Some of the pairs: x, y as shares of the photo's width and height, then of the item's picture's, "
+        "or of its `item_box` where it has one."
+    )
+    item_id: str | None = Field(description="The item whose picture agrees most; null if none does.")
+    item_box: Box | None = Field(description="The part of its picture that was enrolled; null: all of it.")
+
+
 class RecognizedBody(Answer):
     """One recognised body: `box` is x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive."""
 
@@ -62,17 +84,28 @@ class RecognizedBody(Answer):
     source: Literal["detection", "whole_image"]
     label: str
     similarity: float
+    probability: float = Field(description="How likely the label is right.")
     matches: list[Match]
+    candidates: list[Candidate] = Field(description="The best guesses, each of another label, best first.")
+    verification: Verification | None = Field(description="With the item that answers; null if it was not asked.")
 
 
 class DroppedBody(Answer):
-    """A body that was seen and not recognised, and why."""
+    """A body that was seen and not recognised, and why; its `candidates` are for a person to confirm one."""
 
     box: Box
     confidence: float | None
     source: Literal["detection", "whole_image"]
-    reason: Literal["below_similarity_threshold", "suppressed", "empty_gallery", "no_match", "invalid_embedding"]
+    reason: Literal[
+        "below_min_precision",
+        "below_similarity_threshold",
+        "suppressed",
+        "empty_gallery",
+        "no_match",
+        "invalid_embedding",
+    ]
     matches: list[Match]
+    candidates: list[Candidate] = Field(description="The best guesses, each of another label, best first.")
     suppressed_by: Box | None = Field(
         None, description="With `suppressed`: the box of the more similar one that it overlaps."
     )
@@ -110,6 +143,20 @@ class PaddleClasBody(BaseModel):
     rec_scores: float
 
 
+class Decision(Answer):
+    """How it was decided what is an answer: the threshold in force, and how it came about."""
+
+    min_precision: float | None = Field(description="The wanted share of right answers; null if a similarity decided.")
+    probability_threshold: float | None = Field(description="The least probability of an answer that follows from it.")
+    similarity_threshold: float | None = Field(description="The least similarity of an answer, where that decided.")
+    calibration: Literal["gallery", "embedder"] = Field(
+        description="Whose probabilities: fitted to this version of the gallery, or the embedder's for any gallery."
+    )
+    calibration_queries: int = Field(description="On how many queries they were fitted.")
+    verify: Literal["auto", "always", "never"]
+    verified: int = Field(description="How many bodies had their local features compared.")
+
+
 class RecognitionResult(Answer):
     """What was found."""
 
@@ -119,6 +166,7 @@ class RecognitionResult(Answer):
     recognitions: list[RecognizedBody]
     dropped: list[DroppedBody]
     reason: Literal["empty_gallery", "nothing_detected", "nothing_recognized"] | None
+    decision: Decision
     timings_ms: dict[str, float]
     paddleclas: list[PaddleClasBody] | None = Field(
         None, description="With the option `compat` at `paddleclas`: `recognitions` in PaddleClas' format."

@@ -30,9 +30,21 @@ class RecognizeOptions(Strict):
         None, description="Least confidence of a detected body; null takes the detector's own."
     )
     max_detections: int = Field(5, ge=1, le=100, description="At most so many bodies, the most confident first.")
-    similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        None, description="Least similarity of a recognition; null takes the embedder's own."
+    min_precision: float = Field(
+        0.9,
+        ge=0.5,
+        le=0.999,
+        description="Of the answers given, this share should be right; less sure ones are candidates.",
     )
+    similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        None, description="Least similarity of a recognition; given, it decides instead of `min_precision`."
+    )
+    verify: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether local features of the crop are compared with those of the best items' pictures: "
+        "where the embeddings leave a doubt and time allows, always, or never.",
+    )
+    verify_top: int = Field(5, ge=1, le=20, description="How many of the best items are compared so.")
     top_k: int = Field(5, ge=1, le=100, description="Matches listed for each recognition.")
     whole_image: Literal["always", "fallback", "never"] = Field(
         "fallback",

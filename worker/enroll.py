@@ -1,5 +1,7 @@
 """One enrolment job: stored pictures and their labels in, a new gallery version and a status for every picture out.
 
+Of each picture the gallery keeps the embedding, that of an augmented view, and its local features, for verification.
+
 Running it twice changes nothing: an item's id follows from its content, and the items that this very job added are
 known by `added_at`, which is the job's creation time.
 """
@@ -13,8 +15,9 @@ import numpy as np
 
 from infra.galleries import Item, item_id
 from infra.job_records import isoformat
+from models.enrolment import calibrator, embed_views, packed_features
 from models.errors import ImageError, ModelError
-from models.image import crop, decode
+from models.image import crop, decode, with_margin
 from worker.errors import JobError, job_error
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from infra.galleries import Calibrate
     from infra.job_records import Job
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Programs, Runtime
@@ -32,13 +36,15 @@ BATCH_PIXELS = 24_000_000  # of decoded pictures held at a time, besides the one
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of the request on its way: read with `item` and `view`, then with `embedding`, or with an `error`."""
+    """One picture of the request on its way: read with `item`, `view`, `features`, then embedded, or with an `error`."""
 
     name: str
     label: str
     item: Item | None = None
     view: NDArray[np.uint8] | None = None  # (H, W, 3) RGB: what is embedded of it
+    features: bytes = b""  # packed local features of what is embedded
     embedding: NDArray[np.float32] | None = None  # (D,)
+    augmented: NDArray[np.float32] | None = None  # (D,), of an augmented view; zeros if it has none
     error: JobError | None = None
 
 
@@ -62,7 +68,7 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]
                 checkpoint({"done": position, "total": len(requested)})
             else:
                 checkpoint()
-    return add(job, runtime, done)
+        return add(job, runtime, done, calibrator(programs.embedder))
 
 
 def read(entry: dict[str, str], job: Job, runtime: Runtime, programs: Programs) -> Picture:
@@ -79,8 +85,7 @@ def read(entry: dict[str, str], job: Job, runtime: Runtime, programs: Programs) 
     if job.request.get("crop") == "main_body" and programs.detector is not None:
         bodies = programs.detector(image, max_detections=1)
         if bodies:  # otherwise the whole picture is the body
-            x1, y1, x2, y2 = bodies[0].box
-            box = (int(x1), int(y1), int(x2), int(y2))
+            box = with_margin(bodies[0].box, *image.shape[:2])  # as much of it as a photo is searched with
             view = crop(image, box).copy()  # lets go of the rest
     item = Item(
         id=item_id(entry["sha256"], picture.label, box),
@@ -90,35 +95,50 @@ def read(entry: dict[str, str], job: Job, runtime: Runtime, programs: Programs) 
         box=box,
         added_at=added_at(job),
     )
-    return replace(picture, item=item, view=view)
+    return replace(picture, item=item, view=view, features=packed_features(view))
 
 
 def embed(batch: Sequence[Picture], programs: Programs) -> list[Picture]:
     """The batch, embedded together and without its decoded pictures. One that cannot be embedded is rejected alone."""
-    usable = [picture.view for picture in batch if picture.view is not None]
+    usable = [(picture.view, picture.item.sha256) for picture in batch if picture.view is not None and picture.item]
+    views = [view for view, _ in usable]
     try:
-        rows = iter(programs.embedder(usable))
+        embeddings = programs.embedder(views)
     except ModelError as error:
         if error.code != "embedding_invalid":
             raise  # the engine's trouble, not the picture's
         if len(batch) > 1:
-            return [embedded for picture in batch for embedded in embed([picture], programs)]
+            return [one for picture in batch for one in embed([picture], programs)]
         told = JobError(error.code, "The embedder gives no usable answer for this picture.", retryable=False)
         return [replace(batch[0], item=None, view=None, error=told)]
-    return [picture if picture.view is None else replace(picture, view=None, embedding=next(rows)) for picture in batch]
+    augmented = embed_views(views, [sha256 for _, sha256 in usable], programs.embedder)
+    rows = iter(zip(embeddings, augmented, strict=True))
+    return [picture if picture.view is None else embedded(picture, *next(rows)) for picture in batch]
 
 
-def add(job: Job, runtime: Runtime, pictures: Sequence[Picture]) -> dict[str, Any]:
+def embedded(picture: Picture, embedding: NDArray[np.float32], augmented: NDArray[np.float32]) -> Picture:
+    """`picture` with what the embedder said of it, without its pixels."""
+    return replace(picture, view=None, embedding=embedding, augmented=augmented)
+
+
+def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Calibrate) -> dict[str, Any]:
     """Writes what is new as one version of the gallery; the job's `result`."""
     gallery = job.request["gallery"]
-    wanted: dict[str, tuple[Item, NDArray[np.float32]]] = {}
+    wanted: dict[str, Picture] = {}
     for picture in pictures:
-        if picture.item is not None and picture.embedding is not None:
-            wanted.setdefault(picture.item.id, (picture.item, picture.embedding))
+        if picture.item is not None:
+            wanted.setdefault(picture.item.id, picture)
     added: set[str] = set()
     if wanted:
-        items, rows = zip(*wanted.values(), strict=True)
-        done = runtime.store.add(gallery, items, np.stack(rows), runtime.models["embedder"]["digest"])
+        done = runtime.store.add(
+            gallery,
+            [picture.item for picture in wanted.values() if picture.item is not None],
+            np.stack([picture.embedding for picture in wanted.values() if picture.embedding is not None]),
+            runtime.models["embedder"]["digest"],
+            np.stack([picture.augmented for picture in wanted.values() if picture.augmented is not None]),
+            [picture.features for picture in wanted.values()],
+            calibrate,
+        )
         manifest, added = done.manifest, set(done.added_ids)
         if done.duplicate_ids:
             # What was added at this job's own time, this job added itself, in an attempt that died afterwards.

@@ -15,11 +15,13 @@ from infra.errors import EmbedderMismatch
 from infra.galleries import GalleryLock, GalleryStore
 from infra.objects import open_store
 from infra.redis_client import connect
+from models import verification
 from models.artifacts import resolve
 from models.detector import Detector
 from models.embedder import Embedder
 from models.pipeline import Recognizer
 from worker.gallery_cache import GalleryCache
+from worker.item_features import ItemFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings, WorkerSettings
 
 GALLERY_CACHE_BYTES = 1 << 30
+FEATURE_CACHE_BYTES = 1 << 28  # of 32,000 items
 NO_DETECTOR = "none"
 
 
@@ -80,7 +83,8 @@ def open_runtime(settings: Settings, concurrency: int) -> Runtime:
     idle: queue.LifoQueue[Programs] = queue.LifoQueue()
     for programs in loaded:
         idle.put(programs)
-    cache = GalleryCache(store, GALLERY_CACHE_BYTES)
+    features = ItemFeatures(store, objects, settings.images, FEATURE_CACHE_BYTES)
+    cache = GalleryCache(store, GALLERY_CACHE_BYTES, features)
     return Runtime(settings, objects, store, cache, describe(loaded[0]), idle)
 
 
@@ -90,7 +94,7 @@ def load_programs(worker: WorkerSettings) -> Programs:
     if worker.detector != NO_DETECTOR:
         detector = Detector(resolve(worker.detector), worker.engine, worker.threads, worker.precision)
     embedder = Embedder(resolve(worker.embedder), worker.engine, worker.threads, worker.precision)
-    return Programs(detector, embedder, Recognizer(detector, embedder))
+    return Programs(detector, embedder, Recognizer(detector, embedder, verification))
 
 
 def describe(programs: Programs) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from infra.settings import load_settings
 from models.binary_gallery import BinaryGallery
 from models.binary_index import KINDS
 from models.embedder import Embedder
+from models.enrolment import packed_features
 from models.gallery import Gallery
 from models.image import decode
 from shitu import main
@@ -88,6 +89,7 @@ def test_an_index_becomes_a_gallery_that_is_searched(
     assert manifest.embedder_digest == Embedder(embedder).digest
     original = faiss.read_index(str(index / "vector.index"))
     np.testing.assert_array_equal(rows, original.index.reconstruct_n(0, 4))
+    assert (store().load_views("drinks"), store().load_features("drinks")) == (None, {})
     objects = open_store(load_settings().objects, load_settings().data_dir)
     for number, item in enumerate(items):
         assert objects.exists(item.image_key) is with_pictures
@@ -221,6 +223,12 @@ def test_a_picture_that_cannot_be_used_is_told_and_the_others_are_added(folder: 
     assert answer.stderr.endswith("(image_not_an_image)\n")
     objects = open_store(load_settings().objects, load_settings().data_dir)
     assert all(objects.exists(item.image_key) for item in store().items("drinks"))
+    views = store().load_views("drinks")
+    assert views is not None
+    np.testing.assert_allclose(np.linalg.norm(views, axis=1), 1, atol=1e-3)
+    pictures = {item.id: decode(objects.get(item.image_key)) for item in store().items("drinks")}
+    kept = {item_id: packed_features(picture) for item_id, picture in pictures.items()}
+    assert store().load_features("drinks") == kept
     again = added(folder, embedder)
     assert again.stdout == "0 items added to 'drinks', 4 were there already; version 2 has 4\n"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,40 @@ def embedding(found: Item) -> NDArray[np.float32]:
     return np.asarray(row / np.linalg.norm(row), np.float32)
 
 
+def view(found: Item) -> NDArray[np.float32]:
+    """Of most items; the others have none."""
+    has_one = int(found.id[-1], 16) % 4
+    return -embedding(found) if has_one else np.zeros(DIM, np.float32)
+
+
+def features(found: Item) -> bytes:
+    """Of most items, of different lengths; the others have none."""
+    return found.id.encode() * (int(found.id[-2], 16) % 4)
+
+
+def calibrate(
+    labels: Sequence[str], embeddings: NDArray[np.float32], views: NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """What shows later whether it was given the whole version."""
+    assert views is None or views.shape == embeddings.shape
+    return {"labels": sorted(labels), "sum": float(np.abs(embeddings).sum())}
+
+
 def add(store: GalleryStore, name: str, *items: Item, digest: str = DIGEST) -> Added:
-    return store.add(name, items, np.stack([embedding(one) for one in items]), digest)
+    """With views, features and a calibration; some items have none of the former."""
+    return store.add(
+        name,
+        items,
+        np.stack([embedding(one) for one in items]),
+        digest,
+        np.stack([view(one) for one in items]),
+        [features(one) for one in items],
+        calibrate,
+    )
 
 
 def check(store: GalleryStore, name: str, expected: set[str], version: int | None = None) -> None:
-    """The version holds exactly these items, every one with its own embedding."""
+    """The version holds exactly these items, every one with its own embedding, view and features."""
     manifest, items, embeddings = store.load(name, version)
     assert {one.id for one in items} == expected
     assert len(items) == len(expected) == manifest.item_count
@@ -43,6 +72,13 @@ def check(store: GalleryStore, name: str, expected: set[str], version: int | Non
     for one, row in zip(items, embeddings, strict=True):
         np.testing.assert_array_equal(row, embedding(one))
     assert store.items(name, version) == items
+    views = store.load_views(name, version)
+    if views is None:
+        views = np.zeros_like(embeddings)
+    assert views.shape == embeddings.shape
+    for one, row in zip(items, views, strict=True):
+        np.testing.assert_allclose(row, view(one), atol=1e-3)  # kept in half precision
+    assert store.load_features(name, version) == {one.id: features(one) for one in items if features(one)}
 
 
 class Remote:

@@ -21,7 +21,7 @@ from infra.errors import (
 from infra.galleries import KEPT_VERSIONS, MAX_SEGMENTS, GalleryStore, Item, item_id
 from infra.objects import LocalStore, ObjectStore, open_store
 from infra.settings import ObjectSettings
-from tests.infra.gallery_items import DIGEST, DIM, add, check, item
+from tests.infra.gallery_items import DIGEST, DIM, add, calibrate, check, embedding, item
 from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 
 
@@ -149,6 +149,10 @@ def test_what_does_not_fit_is_refused(store: GalleryStore) -> None:
     ]:
         with pytest.raises(ValueError, match=r"embedding|id does not follow"):
             store.add("g", items, rows, DIGEST)
+    with pytest.raises(ValueError, match="views"):
+        store.add("g", [one], row, DIGEST, views=row[:, 1:])
+    with pytest.raises(ValueError, match="features"):
+        store.add("g", [one], row, DIGEST, features=[b"a", b"b"])
     assert store.versions("g") == (1,)
 
 
@@ -173,9 +177,9 @@ def test_unknown_things_are_told(store: GalleryStore) -> None:
     with pytest.raises(GalleryExists):
         store.create("g")
     add(store, "g", item(1))
-    for arguments in ({"item_ids": ["itm_none"]}, {"labels": ["none"]}, {"item_ids": [item(1).id], "labels": ["none"]}):
+    for ids, labels in ((["itm_none"], []), ([], ["none"]), ([item(1).id], ["none"])):
         with pytest.raises(ItemNotFound):
-            store.remove("g", **arguments)
+            store.remove("g", ids, labels)
     for version in (0, 3, -1):
         with pytest.raises(VersionNotFound):
             store.manifest("g", version)
@@ -210,6 +214,39 @@ def test_many_small_segments_become_one(store: GalleryStore, tmp_path: Path) -> 
     assert merged.tombstones == ()
     check(GalleryStore(LocalStore(tmp_path / "objects")), "g", before | {items[-2].id})
     check(store, "g", {one.id for one in items[:5]}, version=6)  # old versions still have their old segments
+
+
+def test_a_calibration_follows_its_items(store: GalleryStore) -> None:
+    store.create("g")
+    assert store.manifest("g").calibration is None
+    one, two, three = (item(number) for number in range(3))  # labels 0 1 2
+    assert add(store, "g", one, two).manifest.calibration == calibrate(
+        ["label 0", "label 1"], np.stack([embedding(one), embedding(two)]), None
+    )
+    first = store.manifest("g").calibration
+    second = add(store, "g", three).manifest.calibration
+    assert second is not None
+    assert second["labels"] == ["label 0", "label 1", "label 2"]
+    assert add(store, "g", three).manifest.version == 3  # nothing new, nothing fitted
+    assert store.remove("g", item_ids=[three.id]).calibration == second  # stays, unless it is fitted again
+    fitted = store.remove("g", item_ids=[two.id], calibrate=calibrate).calibration
+    assert fitted is not None
+    assert fitted["labels"] == ["label 0"]
+    assert store.remove("g", item_ids=[one.id]).calibration is None
+    assert store.activate("g", 2).calibration == first
+
+
+def test_a_calibration_that_fails_leaves_the_gallery_as_it_was(store: GalleryStore) -> None:
+    store.create("g")
+
+    def fails(*_: object) -> dict[str, object]:
+        raise RuntimeError("no fit")
+
+    with pytest.raises(RuntimeError, match="no fit"):
+        store.add("g", [item(1)], embedding(item(1))[None], DIGEST, calibrate=fails)
+    assert store.versions("g") == (1,)
+    add(store, "g", item(1))
+    check(store, "g", {item(1).id})
 
 
 def test_old_versions_go_and_their_files_with_them(tmp_path: Path) -> None:

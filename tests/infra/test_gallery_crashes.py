@@ -94,6 +94,10 @@ def test_death_at_any_write_leaves_the_old_or_the_new(tmp_path: Path, change: st
         assert seen in (old, new), f"neither old nor new after a death at write {at}"
         if seen is not None:
             check(reader, "g", seen)
+            calibrated = reader.manifest("g").calibration
+            if seen == new and change.startswith("add"):
+                assert calibrated is not None
+                assert calibrated["labels"] == sorted(one.label for one in reader.items("g"))
             for version in reader.versions("g"):
                 reader.load("g", version)
         else:

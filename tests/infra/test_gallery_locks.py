@@ -36,8 +36,11 @@ from tests.infra.gallery_items import Remote, add, item
 folder, url, number, stop_at = sys.argv[1:]
 
 class Stopping(Remote):
+    stopped = False
+
     def put(self, key, data):
-        if stop_at and stop_at in key:
+        if stop_at and stop_at in key and not self.stopped:
+            self.stopped = True
             os.kill(os.getpid(), signal.SIGSTOP)
         super().put(key, data)
 
@@ -160,7 +163,7 @@ def test_an_unreachable_redis_is_told(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("stop_at", [".jsonl", ".npy", "manifests/", "galleries/current/"])
+@pytest.mark.parametrize("stop_at", [".jsonl", ".npy", ".features.bin", "manifests/", "galleries/current/"])
 def test_a_stopped_and_overtaken_writer_publishes_nothing(tmp_path: Path, redis_url: str, stop_at: str) -> None:
     objects = LocalStore(tmp_path)
     client = connect(redis_url)

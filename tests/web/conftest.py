@@ -102,6 +102,7 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
     """A result as the worker writes it: one body recognised, one dropped."""
     match = {"label": "tea", "similarity": 0.91, "item_id": "itm_0", "image_key": "images/00/00"}
     other = {"label": "cola", "similarity": 0.42, "item_id": "itm_2", "image_key": "images/00/01"}
+    guesses = [{**match, "probability": 0.97}, {**other, "probability": 0.31}]
     return {
         "image": {"width": 640, "height": 480},
         "gallery": {"name": gallery, "version": 2, "items": 4},
@@ -116,7 +117,15 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
                 "source": "detection",
                 "label": "tea",
                 "similarity": 0.91,
+                "probability": 0.97,
                 "matches": [match, other],
+                "candidates": guesses,
+                "verification": {
+                    "inliers": 23,
+                    "points": [[0.15, 0.3, 0.4, 0.2], [0.3, 0.7, 0.7, 0.8]],
+                    "item_id": "itm_0",
+                    "item_box": None,
+                },
             }
         ],
         "dropped": [
@@ -124,8 +133,9 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
                 "box": [400, 120, 560, 400],
                 "confidence": 0.51,
                 "source": "detection",
-                "reason": "below_similarity_threshold",
+                "reason": "below_min_precision",
                 "matches": [other],
+                "candidates": guesses[1:],
             },
             {
                 "box": [62, 95, 255, 400],
@@ -133,10 +143,20 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
                 "source": "detection",
                 "reason": "suppressed",
                 "matches": [match],
+                "candidates": guesses[:1],
                 "suppressed_by": [60, 90, 260, 420],
             },
         ],
         "reason": None,
+        "decision": {
+            "min_precision": 0.9,
+            "probability_threshold": 0.62,
+            "similarity_threshold": None,
+            "calibration": "gallery",
+            "calibration_queries": 40,
+            "verify": "auto",
+            "verified": 1,
+        },
         "timings_ms": {
             "fetch": 1.2,
             "decode": 6.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import threading
 import time
@@ -52,7 +53,7 @@ def base_url(settings: Settings, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def page(browser: Browser, base_url: str) -> Iterator[Page]:
     """A page on a desk's screen that fails the test for any error of its script or policy."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context = browser.new_context(base_url=base_url, viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -142,9 +143,27 @@ class Worker:
             {"label": item.label, "similarity": 0.91 - 0.2 * n, "item_id": item.id, "image_key": item.image_key}
             for n, item in enumerate(stored)
         ]
-        first = {**result["recognitions"][0], "label": matches[0]["label"], "matches": matches}
-        second = {**first, "box": [430, 10, 620, 300], "label": matches[-1]["label"], "similarity": 0.688}
+        guesses = [{**match, "probability": 0.97 - 0.5 * n} for n, match in enumerate(matches[:2])]
+        points = [[0.14, 0.25, 0.3, 0.2], [0.36, 0.3, 0.68, 0.25], [0.2, 0.8, 0.4, 0.9], [0.35, 0.55, 0.65, 0.55]]
+        evidence = {"inliers": 23, "points": points, "item_id": stored[0].id, "item_box": [20, 0, 100, 160]}
+        first = {
+            **result["recognitions"][0],
+            "label": matches[0]["label"],
+            "matches": matches,
+            "candidates": guesses,
+            "verification": evidence,
+        }
+        second = {
+            **first,
+            "box": [430, 10, 620, 300],
+            "label": matches[1]["label"],
+            "similarity": 0.688,
+            "probability": 0.912,
+            "verification": None,
+        }
         result["recognitions"] = [first, second]
+        unsure = [{**guess, "probability": 0.4 - 0.25 * n} for n, guess in enumerate(guesses)]
+        result["dropped"][0] = {**result["dropped"][0], "matches": matches, "candidates": unsure}
         return result
 
 
@@ -207,11 +226,15 @@ def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(worker: Worker, page
     worker.may_finish.set()
 
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
-    expect(page.locator("#tags .tag")).to_have_text(["1 green tea 0.91", "2 cola 0.69"])
+    expect(page.locator("#tags .tag")).to_have_text(["A green tea?", "1 green tea 97 %", "2 cola 91 %"])
     expect(page.locator("#boxes rect.line")).to_have_count(2)
     expect(page.locator("#rows tr")).to_have_count(2)
     expect(page.locator("#rows tr").first).to_contain_text("green tea")
-    expect(page.locator("#dropped")).to_contain_text("nothing in the gallery is similar enough")
+    expect(page.locator("#dropped li")).to_have_text([re.compile("another recognition covers it")])
+    expect(page.locator("#decision")).to_contain_text(
+        "a probability of at least 62 %, so that 90 % of them should be right"
+    )
+    expect(page.locator("#decision")).to_contain_text("to this gallery's own pictures (40 queries)")
     expect(page.locator("#timings")).to_contain_text("embed")
     box = page.locator("#boxes rect.line").first.bounding_box()
     shown = page.locator("#shown").bounding_box()
@@ -229,8 +252,103 @@ def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(worker: Worker, page
         assert overflow <= 0, f"the page is wider than {width} px"
 
     page.reload()  # the address names the job
-    expect(page.locator("#tags .tag")).to_have_count(2)
+    expect(page.locator("#tags .tag")).to_have_count(3)
     expect(page.locator("#caption")).to_have_text("shelf.jpg")
+
+
+def enrolled_drinks(page: Page) -> None:
+    """A gallery of two products, made over HTTP as a program would."""
+    for path, body in (
+        ("/v1/galleries", {"data": {"name": "drinks"}}),
+        (
+            "/v1/galleries/drinks/items",
+            {"multipart": {"images": upload("t.jpg", product("#2f7d4f")), "labels": "green tea"}},
+        ),
+        (
+            "/v1/galleries/drinks/items",
+            {"multipart": {"images": upload("c.jpg", product("#b3202a")), "labels": "cola"}},
+        ),
+    ):
+        answer = page.request.post(path, headers={"Prefer": "wait=10"}, **body)
+        assert answer.ok, answer.text()
+    page.reload()
+    expect(page.locator("#items li")).to_have_text(["green tea", "cola"])
+
+
+def test_what_is_not_sure_enough_can_be_confirmed_and_asked_again(worker: Worker, page: Page, tmp_path: Path) -> None:
+    enrolled_drinks(page)
+    worker.may_finish.set()
+    page.get_by_label("Answers that should be right").fill("0.95")
+    expect(page.locator("#min-precision-shown")).to_have_text("95 %")
+    page.get_by_text("Options", exact=True).click()
+    page.get_by_label("Compare feature by feature").select_option("always")
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+    asked = page.request.get(f"/v1/recognitions/{page.url.rpartition('#')[2]}").json()["request"]["options"]
+    assert (asked["min_precision"], asked["verify"]) == (0.95, "always")
+
+    unsure = page.locator("#unsure-A")
+    expect(unsure.locator(".guesses li")).to_have_count(2)
+    expect(unsure.locator(".guess")).to_have_text(["40 % green tea", "15 % cola"])
+    page.wait_for_function(
+        "[...document.querySelectorAll('#unsure-A .guesses img')].every(image => image.naturalWidth)"
+    )
+    grey = unsure.locator(".seen canvas").evaluate(
+        "canvas => [...canvas.getContext('2d').getImageData(0.2 * canvas.width, 0.8 * canvas.height, 1, 1).data]"
+    )
+    assert grey[:3] == pytest.approx([0x9A] * 3, abs=6)  # the part of the photo that is asked about
+    keep(page, "7-unsure", tmp_path)
+    unsure.get_by_role("button", name="This is it: cola").click()
+    expect(unsure.locator(".status")).to_contain_text("Added as cola")
+    expect(page.locator("#items li")).to_have_text(["green tea", "cola", "cola"])
+    page.wait_for_function("document.querySelectorAll('#items img')[2].naturalWidth > 0")
+    size = page.locator("#items img").nth(2).evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert size == [160, 280]  # the box, in the photo's own pixels
+
+    first = page.url
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+    assert page.url != first
+    other = page.locator("#unsure-A").get_by_label("What A is, if none of these")
+    other.fill("water <b>")
+    page.get_by_role("button", name="Add it as this").click()
+    expect(page.locator("#unsure-A .status")).to_contain_text("Added as water <b>")  # never read as HTML
+    expect(page.locator("#items li")).to_have_count(4)
+
+
+def test_the_features_that_agree_are_drawn(worker: Worker, page: Page, tmp_path: Path) -> None:
+    enrolled_drinks(page)
+    worker.may_finish.set()
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+    expect(page.locator(".agreeing")).to_have_count(1)
+    page.get_by_text("23 features agree with the picture").click()
+    drawn = page.locator(".evidence canvas")
+    expect(drawn).to_have_attribute("aria-label", re.compile("23 features agree .* green tea"))
+    # One point is where a line begins: at the share of the photo that the answer says, within the box.
+    at = drawn.evaluate(
+        """canvas => {
+          const density = canvas.height / 260, width = 260 * 200 / 330;
+          const x = (0.2 * 640 - 60) / 200 * width, y = (0.8 * 480 - 90) / 330 * 260;
+          return [...canvas.getContext('2d').getImageData(x * density, y * density, 1, 1).data];
+        }"""
+    )
+    assert at[:3] != pytest.approx([0x2F, 0x7D, 0x4F], abs=40)  # no longer the product's green
+    keep(page, "8-evidence", tmp_path)
+
+
+def test_what_a_browser_cannot_show_is_told_when_it_is_confirmed(worker: Worker, page: Page) -> None:
+    enrolled_drinks(page)
+    worker.may_finish.set()
+    data = io.BytesIO()
+    Image.open(io.BytesIO(scene())).save(data, "TIFF")
+    page.get_by_label("Choose a photo").set_input_files(
+        {"name": "shelf.tiff", "mimeType": "image/tiff", "buffer": data.getvalue()}
+    )
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+    page.locator("#unsure-A").get_by_role("button", name="This is it: cola").click()
+    expect(page.locator("#unsure-A .status")).to_contain_text("cannot show the photo")
+    expect(page.locator("#items li")).to_have_count(2)
 
 
 def test_errors_are_told_in_words_with_their_code(worker: Worker, page: Page, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ def fields(**options: Any) -> dict[str, Any]:
         {"detection_threshold": 1.0, "max_detections": 100, "top_k": 1},
         {"similarity_threshold": None},
         {"similarity_threshold": -1},
+        {"min_precision": 0.5, "verify": "always", "verify_top": 20},
+        {"min_precision": 0.999, "verify": "never", "verify_top": 1},
         {"whole_image": "always", "suppression_iou": 1, "compat": "paddleclas"},
     ],
 )
@@ -43,6 +45,12 @@ def test_takes_the_whole_ranges_and_keeps_only_what_was_named(options: dict[str,
         ("whole_image", "sometimes"),
         ("suppression_iou", 2),
         ("compat", "paddlex"),
+        ("min_precision", 0.49),
+        ("min_precision", 1.0),
+        ("min_precision", None),
+        ("verify", True),
+        ("verify_top", 0),
+        ("verify_top", 21),
     ],
 )
 def test_refuses_what_is_out_of_range(name: str, value: object) -> None:

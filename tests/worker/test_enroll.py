@@ -9,17 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from models.calibration import from_threshold
 from PIL import Image
 
 from infra.galleries import GalleryStore
 from infra.job_records import Job
 from infra.objects import open_store
 from infra.settings import Settings
+from models import verification
+from models.detector import Detection
+from models.enrolment import packed_features
 from models.errors import EngineError
+from models.image import crop, decode, with_margin
 from models.pipeline import Recognizer
 from worker.enroll import BATCH_PICTURES, enroll
 from worker.gallery_cache import GalleryCache
+from worker.item_features import ItemFeatures
 from worker.process import Process
+from worker.recognize import recognize
 from worker.runtime import Programs, Runtime
 
 MODELS = {"detector": None, "embedder": {"name": "thumbnail", "digest": "d" * 64, "engine": "numpy"}}
@@ -29,6 +36,8 @@ class Thumbnail:
     """A picture's 8 x 8 thumbnail as its embedding: an embedder small enough to reason about. Black pictures have none."""
 
     name, digest, dim, engine, similarity_threshold = "thumbnail", "d" * 64, 192, "numpy", 0.5
+    calibration = from_threshold(similarity_threshold)
+    unknowns = np.empty((0, dim), np.float32)
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -36,8 +45,8 @@ class Thumbnail:
     def __call__(self, crops: Any) -> Any:
         self.batches.append(len(crops))
         rows = []
-        for crop in crops:
-            row = np.asarray(Image.fromarray(crop).resize((8, 8)), np.float32).ravel()
+        for picture in crops:
+            row = np.asarray(Image.fromarray(picture).resize((8, 8)), np.float32).ravel()
             if not row.any():
                 raise EngineError("no direction", "embedding_invalid")
             rows.append(row / np.linalg.norm(row))
@@ -54,9 +63,11 @@ def runtime(settings: Settings, embedder: Thumbnail) -> Runtime:
     objects = open_store(settings.objects, settings.data_dir)
     store = GalleryStore(objects)
     idle: queue.LifoQueue[Programs] = queue.LifoQueue()
-    idle.put(Programs(None, embedder, Recognizer(None, embedder)))  # type: ignore[arg-type]  # an embedder by its shape
+    recognizer = Recognizer(None, embedder, verification)
+    idle.put(Programs(None, embedder, recognizer))  # type: ignore[arg-type]  # an embedder by its shape
     store.create("drinks")
-    return Runtime(settings, objects, store, GalleryCache(store, 1 << 20), MODELS, idle)
+    features = ItemFeatures(store, objects, settings.images, 1 << 20)
+    return Runtime(settings, objects, store, GalleryCache(store, 1 << 20, features), MODELS, idle)
 
 
 def picture(seed: int | None) -> bytes:
@@ -67,7 +78,15 @@ def picture(seed: int | None) -> bytes:
     return buffer.getvalue()
 
 
-def job(process: Process, runtime: Runtime, pictures: list[tuple[str, bytes]]) -> Job:
+def textured(seed: int, size: int = 200) -> bytes:
+    """A PNG with corners to recognise it by."""
+    noise = np.random.default_rng(seed).integers(0, 256, (25, 25, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def job(process: Process, runtime: Runtime, pictures: list[tuple[str, bytes]], crop: str = "whole") -> Job:
     """A queued enrolment of labelled pictures."""
     items = [
         {
@@ -78,7 +97,7 @@ def job(process: Process, runtime: Runtime, pictures: list[tuple[str, bytes]]) -
         }
         for label, data in pictures
     ]
-    return process.ledger.create("enrollment", {"gallery": "drinks", "items": items, "crop": "whole"})
+    return process.ledger.create("enrollment", {"gallery": "drinks", "items": items, "crop": crop})
 
 
 def statuses(result: dict[str, Any]) -> list[str]:
@@ -130,5 +149,85 @@ def test_pictures_are_embedded_in_batches_and_progress_is_told(
 
     count = BATCH_PICTURES + 3
     enroll(job(process, runtime, [(str(seed), picture(seed)) for seed in range(count)]), runtime, checkpoint)
-    assert embedder.batches == [BATCH_PICTURES, 3]
+    assert embedder.batches == [BATCH_PICTURES, BATCH_PICTURES, 3, 3]  # the pictures, then a view of each
     assert told == [{"done": BATCH_PICTURES, "total": count}, {"done": count, "total": count}]
+
+
+def test_views_and_features_are_kept_and_a_second_run_keeps_them(process: Process, runtime: Runtime) -> None:
+    asked = job(process, runtime, [("cola", textured(1)), ("juice", textured(2))])
+    for _ in range(2):
+        enroll(asked, runtime, ignore)
+        _, items, rows = runtime.store.load("drinks")
+        views = runtime.store.load_views("drinks")
+        assert views is not None
+        assert (np.einsum("nd,nd->n", rows, views) > 0.5).all()  # another view of the same picture
+        np.testing.assert_allclose(np.linalg.norm(views, axis=1), 1, atol=1e-3)
+        kept = runtime.store.load_features("drinks")
+        assert kept == {item.id: packed_features(decode(textured(n + 1))) for n, item in enumerate(items)}
+        assert all(len(verification.unpack(packed)) > 20 for packed in kept.values())
+
+
+def test_a_large_enough_gallery_is_calibrated_for_every_version(process: Process, runtime: Runtime) -> None:
+    enroll(job(process, runtime, [("tea", textured(1))]), runtime, ignore)
+    assert runtime.store.manifest("drinks").calibration is None  # too small: the embedder's own holds
+    many = [(f"label {seed % 12}", textured(seed)) for seed in range(24)]
+    enroll(job(process, runtime, many), runtime, ignore)
+    first = runtime.store.manifest("drinks").calibration
+    assert first is not None
+    assert first["source"] == "gallery"
+    enroll(job(process, runtime, [("label 0", textured(77)), ("label 1", textured(78))]), runtime, ignore)
+    assert runtime.store.manifest("drinks").calibration not in (None, first)
+
+
+class OneBody:
+    """Always detects the same body."""
+
+    def __call__(self, image: Any, threshold: float | None = None, max_detections: int = 5) -> Any:
+        return [Detection((40, 30, 150, 161), 0.9)]
+
+
+def test_the_main_body_is_cut_as_photos_are(process: Process, runtime: Runtime, embedder: Thumbnail) -> None:
+    with runtime.programs():  # the one set, replaced by one with a detector
+        detector = OneBody()
+        recognizer = Recognizer(detector, embedder, verification)
+        runtime.idle.put(Programs(detector, embedder, recognizer))  # type: ignore[arg-type]
+        enroll(job(process, runtime, [("cola", textured(1))], "main_body"), runtime, ignore)
+        (item,) = runtime.store.items("drinks")
+        assert item.box == with_margin((40, 30, 150, 161), 200, 200)
+        body = crop(decode(textured(1)), item.box)
+        assert runtime.store.load_features("drinks") == {item.id: packed_features(body)}
+        result = recognize(asked_photo(process, runtime, verify="always"), runtime, ignore)
+        runtime.idle.get()
+    (found,) = result["recognitions"]
+    assert found["similarity"] == pytest.approx(1, abs=1e-3)
+    assert found["verification"]["item_id"] == item.id
+    assert found["verification"]["item_box"] == list(item.box)
+    for x, y, item_x, item_y in found["verification"]["points"]:  # the same place of the same picture
+        assert 200 * x == pytest.approx(item.box[0] + item_x * (item.box[2] - item.box[0]), abs=2)
+        assert 200 * y == pytest.approx(item.box[1] + item_y * (item.box[3] - item.box[1]), abs=2)
+
+
+def asked_photo(process: Process, runtime: Runtime, **options: Any) -> Job:
+    key = runtime.objects.put_image(textured(1))
+    return process.ledger.create("recognition", {"gallery": "drinks", "image": {"key": key}, "options": options})
+
+
+def test_an_answer_says_what_decided_and_what_agrees(process: Process, runtime: Runtime) -> None:
+    enroll(job(process, runtime, [("cola", textured(1)), ("juice", textured(2))]), runtime, ignore)
+    result = recognize(asked_photo(process, runtime, verify="always", min_precision=0.8), runtime, ignore)
+    (found,) = result["recognitions"]
+    assert found["label"] == "cola"
+    assert found["probability"] > 0.8
+    assert found["verification"]["inliers"] > 20
+    assert found["verification"]["item_id"] == found["candidates"][0]["item_id"]
+    assert found["verification"]["item_box"] is None
+    told = result["decision"]
+    assert (told["min_precision"], told["calibration"], told["verify"], told["verified"]) == (
+        0.8,
+        "embedder",
+        "always",
+        1,
+    )
+    assert "verify" in result["timings_ms"]
+    never = recognize(asked_photo(process, runtime, verify="never"), runtime, ignore)
+    assert never["recognitions"][0]["verification"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models.calibration import from_threshold
 from numpy.typing import NDArray
 
 from infra.errors import GalleryNotFound
@@ -97,3 +99,18 @@ def test_one_gallery_may_be_larger_than_the_limit(store: GalleryStore) -> None:
     rows = add(store, "large", [f"label {number}" for number in range(50)])
     cache = GalleryCache(store, limit_bytes=1)
     assert nearest(cache, "large", rows[7]) == "label 7"
+
+
+def test_what_was_fitted_to_a_version_goes_with_it(store: GalleryStore, caplog: pytest.LogCaptureFixture) -> None:
+    store.create("drinks")
+    add(store, "drinks", ["cola", "juice"])
+    cache = GalleryCache(store, limit_bytes=1 << 20)
+    assert cache.current("drinks").gallery.calibration is None  # as in an older gallery
+    own = dataclasses.replace(from_threshold(0.4), source="gallery", queries=40)
+    for calibration, expected in ((own.to_dict(), own), ({"schema": "of a later version"}, None)):
+        row = np.random.default_rng(len(calibration)).normal(size=(1, DIM)).astype(np.float32)
+        sha256 = hashlib.sha256(row.tobytes()).hexdigest()
+        item = Item(item_id(sha256, "tea"), "tea", f"images/{sha256}", sha256, None, "2026-01-01T00:00:00.000Z")
+        store.add("drinks", [item], row, "digest", calibrate=lambda *_, told=calibration: told)
+        assert cache.current("drinks").gallery.calibration == expected
+    assert "the embedder's calibration is used" in caplog.text

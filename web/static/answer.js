@@ -1,10 +1,13 @@
-// Draws a finished job: boxes and labels over the photo, the table of matches, what was dropped, and the timings.
-// Everything goes into the page as text, never as HTML: labels and file names are strangers' words.
+// Draws a finished job: boxes and labels over the photo, the table of answers, what decided, what was dropped, the timings.
 
 import { itemImage } from "./api.js";
+import { isUnsure, letter, percent as chance } from "./candidates.js";
+import { element } from "./elements.js";
+import { evidence } from "./evidence.js";
 
 const COLOURS = ["#0b6e75", "#a8324a", "#5a3fa8", "#8a5200", "#1f6f35", "#1c57a5", "#8b2f86", "#525c12"]; // white on each: 4.5:1 or more
 const REASONS = {
+  below_min_precision: "not sure enough",
   below_similarity_threshold: "nothing in the gallery is similar enough",
   suppressed: "another recognition covers it",
   empty_gallery: "the gallery is empty",
@@ -14,22 +17,16 @@ const REASONS = {
 const EMPTY = {
   empty_gallery: "The gallery is empty: add labelled pictures first.",
   nothing_detected: "No product was found in this photo.",
-  nothing_recognized: "Something was found, but nothing in the gallery is similar enough.",
+  nothing_recognized: "Something was found, but no answer is sure enough.",
 };
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
 const percent = (part, whole) => `${(100 * part) / whole}%`;
 
-export function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
 export function clear() {
   $("boxes").replaceChildren();
   $("tags").replaceChildren();
-  $("answer").hidden = true;
+  $("answer").hidden = $("unsure").hidden = true;
 }
 
 export function draw(job) {
@@ -40,6 +37,7 @@ export function draw(job) {
   $("rows").replaceChildren();
   $("table-frame").hidden = true;
   $("dropped-panel").hidden = true;
+  $("decision").textContent = result ? decided(result.decision) : "";
   $("timings-panel").hidden = !result;
   const words = result ? summary(result) : "This job has no answer.";
   $("summary").textContent = `${words}${result ? ` (${searched(result)})` : ""}`;
@@ -61,6 +59,14 @@ function searched({ gallery: { name, version, items } }) {
   return `Gallery ${name}, version ${version}, ${items} ${items === 1 ? "picture" : "pictures"}.`;
 }
 
+function decided({ min_precision: wanted, probability_threshold: least, similarity_threshold: similarity, calibration, calibration_queries: queries, verified }) {
+  const whose = calibration === "gallery" ? "to this gallery's own pictures" : "to the embedder's evaluation, not to this gallery";
+  const fitted = `Probabilities were fitted ${whose}${queries ? ` (${queries} queries)` : ""}.`;
+  const rule = least === null || least === undefined ? `Answers have a similarity of at least ${similarity.toFixed(2)}.` : `Answers have a probability of at least ${chance(least)}, so that ${chance(wanted)} of them should be right.`;
+  const looked = verified ? ` ${verified} ${verified === 1 ? "part" : "parts"} of the photo compared feature by feature.` : "";
+  return `${rule} ${fitted}${looked}`;
+}
+
 function overlay(result) {
   const { width, height } = result.image;
   const boxes = $("boxes");
@@ -71,23 +77,33 @@ function overlay(result) {
   for (const miss of result.dropped ?? []) {
     if (miss.reason !== "suppressed" && miss.source === "detection") boxes.append(rectangle(miss.box, "maybe"));
   }
+  result.dropped.filter(isUnsure).forEach((miss, number) => {
+    if (miss.source !== "detection") return;
+    const tag = placed(element("button", { type: "button", className: "tag open", textContent: `${letter(number)} ${miss.candidates[0].label}?` }), miss.box, result.image);
+    tag.addEventListener("click", () => $(`unsure-${letter(number)}`).scrollIntoView({ block: "nearest", behavior: "smooth" }));
+    $("tags").append(tag);
+  });
   result.recognitions.forEach((found, index) => {
     const colour = COLOURS[index % COLOURS.length];
     const line = rectangle(found.box, "line");
     line.style.setProperty("--box", colour);
     boxes.append(rectangle(found.box, "halo"), line);
-    const [left, top, right] = found.box;
-    const fromRight = left > width * 0.6;
-    const tag = element("button", { type: "button", className: "tag", textContent: `${index + 1} ${found.label} ${found.similarity.toFixed(2)}` });
-    tag.classList.toggle("left", fromRight);
-    tag.classList.toggle("inside", top < height * 0.09);
+    const tag = placed(element("button", { type: "button", className: "tag", textContent: `${index + 1} ${found.label} ${chance(found.probability)}` }), found.box, result.image);
     tag.style.setProperty("--box", colour);
-    tag.style.left = percent(fromRight ? right : left, width);
-    tag.style.top = percent(top, height);
     tag.addEventListener("click", () => $(`row-${index}`).scrollIntoView({ block: "nearest", behavior: "smooth" }));
     link(tag, index, line);
     $("tags").append(tag);
   });
+}
+
+// A tag at the upper edge of its box, turned inwards near the photo's edges.
+function placed(tag, [left, top, right], { width, height }) {
+  const fromRight = left > width * 0.6;
+  tag.classList.toggle("left", fromRight);
+  tag.classList.toggle("inside", top < height * 0.09);
+  tag.style.left = percent(fromRight ? right : left, width);
+  tag.style.top = percent(top, height);
+  return tag;
 }
 
 function rectangle([left, top, right, bottom], kind) {
@@ -114,14 +130,35 @@ function table(result) {
     const number = element("span", { className: "number", textContent: index + 1 });
     number.style.setProperty("--box", COLOURS[index % COLOURS.length]);
     const fill = element("i");
-    fill.style.width = percent(Math.max(0, found.similarity), 1);
-    const similarity = element("td", {}, found.similarity.toFixed(3), element("span", { className: "bar" }, fill));
+    fill.style.width = percent(found.probability, 1);
+    const sure = element("td", {}, chance(found.probability), element("span", { className: "bar" }, fill));
+    const similarity = element("td", { className: "detector", textContent: found.similarity.toFixed(3) });
+    similarity.dataset.name = "Similarity";
     const detector = element("td", { className: "detector", textContent: found.source === "whole_image" ? "whole photo" : found.confidence.toFixed(2) });
     detector.dataset.name = "Detector";
     const near = element("td", { className: "near" }, thumbnails(result.gallery.name, found.matches.slice(0, 5)));
-    const row = element("tr", { id: `row-${index}` }, element("td", {}, number), element("td", { className: "label", textContent: found.label }), similarity, detector, near);
+    const row = element("tr", { id: `row-${index}` }, element("td", {}, number), element("td", { className: "label", textContent: found.label }), sure, similarity, detector, near);
+    if (found.verification) near.append(agreeing(result, found));
     $("rows").append(row);
   });
+}
+
+// A button that shows which features agree with the picture of the item that answers, and the drawing below it.
+function agreeing(result, found) {
+  const { inliers, points } = found.verification;
+  const words = `${inliers} ${inliers === 1 ? "feature agrees" : "features agree"} with the picture`;
+  if (!points.length) return element("p", { className: "quiet", textContent: `${words}.` });
+  const place = element("div", { className: "evidence" });
+  const details = element("details", { className: "agreeing" }, element("summary", { textContent: words }), place);
+  details.addEventListener("toggle", async () => {
+    if (!details.open || place.childElementCount) return;
+    try {
+      place.replaceChildren(await evidence($("shown"), result.image, found, itemImage(result.gallery.name, found.verification.item_id)));
+    } catch (failure) {
+      place.replaceChildren(element("p", { className: "quiet", textContent: failure.message }));
+    }
+  });
+  return details;
 }
 
 export function thumbnails(gallery, matches) {
@@ -136,7 +173,7 @@ export function thumbnails(gallery, matches) {
 }
 
 function dropped(result) {
-  const misses = (result.dropped ?? []).map((miss) => {
+  const misses = (result.dropped ?? []).filter((miss) => !isUnsure(miss)).map((miss) => {
     const what = miss.source === "whole_image" ? "The whole photo" : `A body (detector ${miss.confidence.toFixed(2)})`;
     const nearest = miss.matches?.[0];
     const near = nearest ? `; nearest: ${nearest.label}, ${nearest.similarity.toFixed(2)}` : "";

@@ -1,7 +1,9 @@
 // Wires the page: choose or make a gallery, send a photo, follow its job, show the answer.
 
 import * as api from "./api.js";
-import { clear, draw, element, thumbnails } from "./answer.js";
+import { clear, draw, thumbnails } from "./answer.js";
+import { percent, showUnsure } from "./candidates.js";
+import { element } from "./elements.js";
 
 const $ = (id) => document.getElementById(id);
 const STATES = {
@@ -149,8 +151,8 @@ function jobFailure(job) {
 
 function options() {
   const chosen = {};
-  for (const field of $("options").querySelectorAll("[name]")) {
-    if (field.value !== "") chosen[field.name] = field.type === "number" ? Number(field.value) : field.value;
+  for (const field of document.querySelectorAll("#precision [name], #options [name]")) {
+    if (field.value !== "") chosen[field.name] = field.type === "number" || field.type === "range" ? Number(field.value) : field.value;
   }
   return chosen;
 }
@@ -207,7 +209,10 @@ async function showJob(job) {
   });
   if (!isCurrent()) return;
   current = done;
+  await shownPhoto();
+  if (!isCurrent()) return;
   const words = draw(done);
+  if (done.result) showUnsure(done.result, (name) => addedTo(name));
   showState(done.status, done.status === "succeeded" ? `Done: ${words}` : undefined);
   if (done.status === "failed") complain("photo-error", jobFailure(done));
 }
@@ -230,12 +235,35 @@ function showPicture(address, name) {
   $("picture").hidden = false;
 }
 
+// The photo is cut into parts for the answer: that has to wait until it is there, or cannot be shown.
+async function shownPhoto() {
+  await $("shown").decode().catch(() => null);
+}
+
+function addedTo(name) {
+  if ($("gallery").value === name) showGalleries(name).catch((failure) => complain("gallery-error", failure));
+}
+
+// The photo on screen once more, with the options and the gallery as they are now.
+async function askAgain() {
+  try {
+    const photo = await (await fetch(current ? `${current.links.self}/image` : $("shown").src)).blob();
+    await sendPhoto(new File([photo], current?.request.image.name ?? "photo", { type: photo.type }));
+  } catch (failure) {
+    complain("photo-error", failure);
+  }
+}
+
 async function openLinkedJob() {
   const id = location.hash.slice(1);
   if (!id.startsWith("rec_")) return;
   try {
     const job = await api.recognition(id);
     clear();
+    if ([...$("gallery").options].some(({ value }) => value === job.request.gallery)) {
+      $("gallery").value = job.request.gallery;
+      await showGallery();
+    }
     showPicture(`${job.links.self}/image`, job.request.image.name);
     await showJob(job);
   } catch (failure) {
@@ -284,6 +312,11 @@ async function start() {
   $("cancel").addEventListener("click", cancelJob);
   $("shown").addEventListener("error", () => {
     $("caption").textContent += " – this browser cannot show this kind of picture";
+  });
+  $("again").addEventListener("click", askAgain);
+  const precision = $("min-precision");
+  precision.addEventListener("input", () => {
+    $("min-precision-shown").textContent = percent(Number(precision.value));
   });
   $("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText($("raw").textContent);

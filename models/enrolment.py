@@ -1,0 +1,68 @@
+"""What is kept of an enrolled picture beside its embedding, and what is fitted to a gallery of such pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from models import calibration, verification
+from models.augmented_view import augmented_view
+from models.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+
+class Embeds(Protocol):
+    """An embedder, as models.embedder.Embedder."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def calibration(self) -> calibration.Calibration: ...
+
+    @property
+    def unknowns(self) -> NDArray[np.float32]: ...
+
+    def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]: ...
+
+
+def embed_views(images: Sequence[NDArray[np.uint8]], sha256s: Sequence[str], embedder: Embeds) -> NDArray[np.float32]:
+    """(N, D): the embedding of one augmented view of each image, zeros where it cannot be embedded.
+
+    The view follows from the picture's hash: the same picture always has the same.
+    """
+    made = [augmented_view(image, int(sha256[:8], 16)) for image, sha256 in zip(images, sha256s, strict=True)]
+    try:
+        return embedder(made)
+    except ModelError as error:
+        if error.code != "embedding_invalid":
+            raise
+        if len(made) == 1:
+            return np.zeros((1, embedder.dim), np.float32)
+    alone = [embed_views([image], [sha256], embedder) for image, sha256 in zip(images, sha256s, strict=True)]
+    return np.concatenate(alone)
+
+
+def packed_features(image: NDArray[np.uint8]) -> bytes:
+    """The local features of what is enrolled of a picture, (H, W, 3): a gallery keeps them for verification."""
+    return verification.pack(verification.describe(image))
+
+
+def calibrator(
+    embedder: Embeds,
+) -> Callable[[Sequence[str], NDArray[np.float32], NDArray[np.float32] | None], dict[str, Any] | None]:
+    """Fits a gallery's probabilities to its labels, embeddings and views, as JSON; None: too small, the embedder's hold."""
+
+    def fitted(
+        labels: Sequence[str], embeddings: NDArray[np.float32], views: NDArray[np.float32] | None
+    ) -> dict[str, Any] | None:
+        found = calibration.fit(labels, embeddings, views, embedder.unknowns, embedder.calibration)
+        # A copy of the embedder's own would stay when the embedder gets a better one.
+        return found.to_dict() if found.source == "gallery" else None
+
+    return fitted
