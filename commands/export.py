@@ -26,12 +26,17 @@ class Planned:
     write: Callable[..., Path]
     examine: Callable[[Path, str], Figures]  # the artifact in a precision
     thresholds: Callable[[Path], Figures] = lambda _artifact: {}  # from which on the artifact's answers count
+    complete: Callable[[Path], None] = lambda _artifact: (
+        None
+    )  # adds what ships beside the programs, once they are measured
 
 
 def _embedder(recipe: str, data: Path | None) -> Planned:
+    from commands.evaluate import tell_progress
     from models.training.evaluate import examine_embedder, suggest_similarity
     from models.training.export import export_embedder
     from models.training.recipe import EmbedderRecipe, load_recipe
+    from models.training.sureness import add_calibration
 
     plan = load_recipe(recipe, EmbedderRecipe)
     return Planned(
@@ -40,6 +45,7 @@ def _embedder(recipe: str, data: Path | None) -> Planned:
         partial(export_embedder, plan),
         lambda artifact, precision: examine_embedder(artifact, plan, data, precision=precision),
         lambda artifact: {"similarity": suggest_similarity(artifact, plan, data)},
+        lambda artifact: add_calibration(artifact, plan, data, tell_progress()),
     )
 
 
@@ -172,6 +178,7 @@ def _command(name: str) -> click.Command:
             origin = Origin([source.name for source in planned.sources], {}, {})
             planned.write(folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
             finish(artifact, partial(planned.examine, artifact), partial(planned.thresholds, artifact))
+            planned.complete(artifact)
 
     return command
 

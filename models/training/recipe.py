@@ -166,6 +166,16 @@ class WhitenedStart:
 
 
 @dataclass(frozen=True)
+class UnknownSource:
+    """Pictures of other things, whose embeddings ship as queries that have no right answer."""
+
+    root: str
+    file: str = "labels.tsv"
+    delimiter: str = "\t"
+    most: Count = 400
+
+
+@dataclass(frozen=True)
 class EmbedderRecipe:
     """Everything that decides what an embedder becomes, besides the pictures themselves."""
 
@@ -173,6 +183,7 @@ class EmbedderRecipe:
     data: tuple[ViewSource, ...]
     stages: tuple[Stage, ...]
     exams: tuple[Exam, ...] = ()
+    unknowns: tuple[UnknownSource, ...] = ()
     select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
     seed: Whole = 1
     views_per_class: Count = 2
