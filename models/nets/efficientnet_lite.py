@@ -68,14 +68,16 @@ class SameConv(nn.Conv2D):
 
 def convolve(x: paddle.Tensor, layer: SameConv) -> paddle.Tensor:
     """`layer` of `x` (N, C, H, W), whose sides shrink by the stride, rounded up."""
-    if layer.stride != 1:
-        margins = []
-        for side in (x.shape[3], x.shape[2]):
-            both = max((math.ceil(side / layer.stride) - 1) * layer.stride + layer.kernel - side, 0)
-            margins += [both // 2, both - both // 2]
-        x = F.pad(x, margins)
-    y: paddle.Tensor = layer(x)
-    return y
+    if layer.stride == 1:
+        return layer(x)
+    margins = []  # above, below, left, right
+    for side in x.shape[2:]:
+        both = max((math.ceil(side / layer.stride) - 1) * layer.stride + layer.kernel - side, 0)
+        margins += [both // 2, both - both // 2]
+    if paddle.in_dynamic_mode():  # the layer may have kernels of its own for training
+        return layer(F.pad(x, margins[2:] + margins[:2]))
+    # Traced for export: OpenVINO leaves memory unset behind Paddle's padding, which it sees in five dimensions.
+    return F.conv2d(x, layer.weight, layer.bias, layer.stride, margins, groups=layer._groups)
 
 
 class MBConv(nn.Layer):
