@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.training.readers.grocery import HEADER
 from tests.models.programs import LABELS, official_archive
 from tests.models.training.test_pseudo_boxes import BOTTLE, network
 
@@ -90,11 +91,31 @@ def write_data(data: Path) -> None:
     np.savez(data / "drinks" / "ppshitu_v1_embeddings.npz", path=names, embedding=vectors)
     write_list(data / "grocery" / "train.txt", ", ")
     write_list(data / "grocery" / "val.txt", ", ")
+    write_packshots(data / "grocery" / "classes.csv")
+    write_pretrained(data / "lite0.pth")
     write_voc(data / "raccoon")
     teachers = data / "teachers"
     teachers.mkdir()
     _write_teacher(teachers / "features.xml")
     network(teachers / "boxes.xml", ((16, 7), BOTTLE, 0.9))
+
+
+def write_packshots(file: Path, labels: int = 6) -> None:
+    """GroceryStoreDataset's table of classes, and a packshot of each."""
+    rows = [f"{HEADER},Coarse Class Name (str),Coarse Class ID (int),Iconic Image Path (str)"]
+    for label in range(labels):
+        Image.fromarray(product(label, 0)).save(file.parent / f"packshot-{label}.png")
+        rows.append(f"Thing {label},label{label},Things,0,/packshot-{label}.png")
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_pretrained(file: Path) -> None:
+    """Weights of EfficientNet-Lite0, as a PyTorch file."""
+    from models.nets.efficientnet_lite import EfficientNetLite
+    from tests.models.nets.test_efficientnet_lite import published
+    from tests.models.nets.test_torch_file import write_arrays
+
+    write_arrays(file, published(EfficientNetLite()))
 
 
 def _write_teacher(file: Path) -> None:

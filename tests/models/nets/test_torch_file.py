@@ -68,6 +68,17 @@ def write(path: Path, tensors: dict[str, Any], storages: list[Storage], *, magic
             file.write(struct.pack("<q", storage.array.size) + storage.array.tobytes())
 
 
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """A file of these arrays, each in a storage of its own."""
+    storages, tensors = [], {}
+    for name, array in arrays.items():
+        flat = np.ascontiguousarray(array, "<i8" if array.dtype.kind == "i" else "<f4")
+        storages.append(Storage(flat.reshape(-1), str(len(storages))))
+        strides = tuple(step // flat.itemsize for step in flat.strides) if array.ndim else ()
+        tensors[name] = Tensor(storages[-1], 0, array.shape, strides)
+    write(path, tensors, storages)
+
+
 def test_reads_tensors_whole_shared_and_turned(tmp_path: Path) -> None:
     numbers = Storage(np.arange(12, dtype="<f4"), "1")
     counts = Storage(np.array([7], "<i8"), "2")

@@ -29,7 +29,7 @@ from models.training.recipe import (
 from models.training.train_embedder import Student, build_embedder, losses_of, make_optimizer, train_embedder
 from models.training.whitened_start import fit_whitening, load_backbone, rate_ratios, start_whitened
 from tests.models.nets.test_efficientnet_lite import published
-from tests.models.nets.test_torch_file import Storage, Tensor, write
+from tests.models.nets.test_torch_file import write_arrays
 
 SHOP = ViewSource("list", "shop", root="shop", file="labels.tsv", crops=2, vectors="shop/known.npz")
 RECIPE = EmbedderRecipe(
@@ -54,14 +54,7 @@ def quiet(*_: object) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    arrays = {name: np.ascontiguousarray(a) for name, a in published(EfficientNetLite()).items()}
-    storages = {}
-    for number, (name, array) in enumerate(arrays.items()):
-        flat = array.astype("<i8" if array.dtype.kind == "i" else "<f4")
-        strides = tuple(step // flat.itemsize for step in flat.strides)
-        storages[name] = (Storage(flat.reshape(-1), str(number)), flat.shape, strides)
-    tensors = {name: Tensor(storage, 0, shape, strides) for name, (storage, shape, strides) in storages.items()}
-    write(folder / "weights.pth", tensors, [storage for storage, _, _ in storages.values()])
+    write_arrays(folder / "weights.pth", published(EfficientNetLite()))
     (folder / "shop").mkdir()
     rng, lines = np.random.default_rng(0), []
     for label in "abc":
