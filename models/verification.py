@@ -28,7 +28,8 @@ MOST_ENLARGED = 4.0  # a smaller crop has no more to tell
 LEAST_SIDE_PX = 16  # of the working picture; below it SIFT has no octave to look at
 MOST_POINTS = 400
 SAMPLES = 4  # pixels a working pixel is averaged from along a side, at most: bounds the cost of huge pictures
-CONTRAST, EDGE = 0.02, 15.0  # SIFT's thresholds: half of Lowe's contrast, for plain packages
+CONTRASTS, ENOUGH_POINTS = (0.04, 0.01), 150  # Lowe's threshold; where it finds too few, a lower one for plain packages
+EDGE = 15.0
 
 RATIO = 0.8  # nearest to second nearest distance; with mutual matches Lowe's own is strict enough
 TOLERANCE_PX = 8.0  # of the working picture
@@ -96,8 +97,11 @@ def find_places(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArra
     """The strongest SIFT features of an (h, w) grey picture: (N, 4) x, y, diameter (px), angle (rad); (N, 128)."""
     if min(picture.shape) < LEAST_SIDE_PX:
         return np.zeros((0, 4), np.float32), np.zeros((0, 128), np.float32)
-    detector = cv2.SIFT.create(nfeatures=MOST_POINTS, contrastThreshold=CONTRAST, edgeThreshold=EDGE)
-    found, sift = detector.detectAndCompute(picture, None)
+    for contrast in CONTRASTS:
+        detector = cv2.SIFT.create(nfeatures=MOST_POINTS, contrastThreshold=contrast, edgeThreshold=EDGE)
+        found, sift = detector.detectAndCompute(picture, None)
+        if len(found) >= ENOUGH_POINTS:
+            break
     if not found or sift is None:
         return np.zeros((0, 4), np.float32), np.zeros((0, 128), np.float32)
     places = np.array([(*one.pt, one.size, np.deg2rad(one.angle)) for one in found], np.float32)
