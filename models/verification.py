@@ -5,7 +5,23 @@ each other's nearest and clearly nearer than the second, and the similarity tran
 them agree on. A SIFT feature has a scale and an angle, so a single match already says where the whole picture lies: every
 match is tried, none is drawn by chance, and the same pictures give the same answer in any thread.
 
-MEASURED
+Chosen with 252 photos of 53 drinks: 1,058 pairs of one product's pictures, and each picture with its 10 nearest of others
+(by the embedder), the item's features as stored. Share of pairs with so many agreeing features:
+
+                                                             same >= 8   other >= 4   other >= 8
+    ratio 0.72, not mutual (292 points stored)                   0.786       0.0087       0.0012
+    mutual, ratio 0.7                                            0.771       0.0008       0
+    mutual, ratio 0.8                                            0.802       0.0071       0.0004
+    the same, refined as a full affine transform                 0.804       0.0075       0.0004
+    similarity, distinct places, not on a line (340 points)      0.802       0.0016       0         <- this
+
+With OpenCV's RANSAC for similarities, affine transforms or homographies instead, recall@1 was the same; 1, 5 and 5 of 755
+pairs of different drinks had 5 inliers or more, and 1 as it is here. Working sizes of 256 and 320 px: 0.712 and 0.790 of the
+pairs >= 8 instead of 0.810 (whole descriptors), at 12 and 17 instead of 32 ms. Taking points evenly over the picture instead
+of the strongest, and asking for the same colour at the agreeing places, lost more than they brought.
+
+What it can't tell: two flavours of one design agree, for most of what is on them is the same. The bonus has a top, so
+that both reach it and the embedding decides between them. A shelf or a table seen in both pictures agrees too.
 """
 
 from __future__ import annotations
