@@ -20,6 +20,11 @@ pairs of different drinks had 5 inliers or more, and 1 as it is here. Working si
 pairs >= 8 instead of 0.810 (whole descriptors), at 12 and 17 instead of 32 ms. Taking points evenly over the picture instead
 of the strongest, and asking for the same colour at the agreeing places, lost more than they brought.
 
+recall@1 of photos without and with the bonus of the first 5 or 10 items, by the embedder bundled when this was written
+(`python -m benchmarks.verification`): drinks held out 0.810, 0.893, 0.940; drinks that training sees 0.917, 0.966, 0.970;
+grocery, val asked of train 0.486, 0.500, 0.503. On a busy machine a drink's description took 27 ms of one thread, that of a
+square grocery photo 49 ms, and five agreements 3 to 5 ms.
+
 What it can't tell: two flavours of one design agree, for most of what is on them is the same. The bonus has a top, so
 that both reach it and the embedding decides between them. A shelf or a table seen in both pictures agrees too.
 """
@@ -55,7 +60,11 @@ LEAST_SPREAD_PX = 2.0  # standard deviation across the line that the inliers lie
 SAME_SCALE, SAME_ANGLE = 1.0, 0.6  # octaves and radians that an inlier's own frame may differ from the transform
 REFINED = 2
 
-BONUS, BONUS_FROM, BONUS_UP_TO = 0.02, 8, 25
+BONUS, BONUS_FROM, BONUS_UP_TO = (
+    0.02,
+    5,
+    25,
+)  # on drinks that training sees, from 5 on found one photo more than from 8 on
 
 MAGIC, VERSION = b"SHVF", 1
 HEADER = struct.Struct("<4sBBHII")  # magic, version, bytes a descriptor, points, width, height
