@@ -52,7 +52,7 @@ def main() -> None:
         print(f"drinks skipped: there is no {drinks / 'labels.tsv'}", file=sys.stderr)
     if (grocery / "val.txt").is_file():
         queries = read_photos(grocery, "val.txt", ", ")
-        step = max(1, len(queries) // arguments.queries) if arguments.queries else 1
+        step = -(-len(queries) // arguments.queries) if arguments.queries else 1
         name = f"grocery, every {step}. of val" if step > 1 else "grocery, val"
         compare(name, queries[::step], read_photos(grocery, "train.txt", ", "), embedder, arguments.first)
     else:

@@ -5,7 +5,28 @@ each other's nearest and clearly nearer than the second, and the similarity tran
 them agree on. A SIFT feature has a scale and an angle, so a single match already says where the whole picture lies: every
 match is tried, none is drawn by chance, and the same pictures give the same answer in any thread.
 
-MEASURED
+Chosen with 252 photos of 53 drinks: 1,058 pairs of one product's pictures, and each picture with its 10 nearest of others
+(by the embedder), the item's features as stored. Share of pairs with so many agreeing features:
+
+                                                             same >= 8   other >= 4   other >= 8
+    ratio 0.72, not mutual (292 points stored)                   0.786       0.0087       0.0012
+    mutual, ratio 0.7                                            0.771       0.0008       0
+    mutual, ratio 0.8                                            0.802       0.0071       0.0004
+    the same, refined as a full affine transform                 0.804       0.0075       0.0004
+    similarity, distinct places, not on a line (340 points)      0.802       0.0016       0         <- this
+
+With OpenCV's RANSAC for similarities, affine transforms or homographies instead, recall@1 was the same; 1, 5 and 5 of 755
+pairs of different drinks had 5 inliers or more, and 1 as it is here. Working sizes of 256 and 320 px: 0.712 and 0.790 of the
+pairs >= 8 instead of 0.810 (whole descriptors), at 12 and 17 instead of 32 ms. Taking points evenly over the picture instead
+of the strongest, and asking for the same colour at the agreeing places, lost more than they brought.
+
+recall@1 of photos without and with the bonus of the first 5 or 10 items, by the embedder bundled when this was written
+(`python -m benchmarks.verification`): drinks held out 0.810, 0.893, 0.940; drinks that training sees 0.917, 0.966, 0.970;
+grocery, val asked of train 0.486, 0.500, 0.503. On a busy machine a drink's description took 27 ms of one thread, that of a
+square grocery photo 49 ms, and five agreements 3 to 5 ms.
+
+What it can't tell: two flavours of one design agree, for most of what is on them is the same. The bonus has a top, so
+that both reach it and the embedding decides between them. A shelf or a table seen in both pictures agrees too.
 """
 
 from __future__ import annotations
@@ -28,7 +49,8 @@ MOST_ENLARGED = 4.0  # a smaller crop has no more to tell
 LEAST_SIDE_PX = 16  # of the working picture; below it SIFT has no octave to look at
 MOST_POINTS = 400
 SAMPLES = 4  # pixels a working pixel is averaged from along a side, at most: bounds the cost of huge pictures
-CONTRAST, EDGE = 0.02, 15.0  # SIFT's thresholds: half of Lowe's contrast, for plain packages
+CONTRASTS, ENOUGH_POINTS = (0.04, 0.01), 150  # Lowe's threshold; where it finds too few, a lower one for plain packages
+EDGE = 15.0
 
 RATIO = 0.8  # nearest to second nearest distance; with mutual matches Lowe's own is strict enough
 TOLERANCE_PX = 8.0  # of the working picture
@@ -38,7 +60,11 @@ LEAST_SPREAD_PX = 2.0  # standard deviation across the line that the inliers lie
 SAME_SCALE, SAME_ANGLE = 1.0, 0.6  # octaves and radians that an inlier's own frame may differ from the transform
 REFINED = 2
 
-BONUS, BONUS_FROM, BONUS_UP_TO = 0.02, 8, 25
+BONUS, BONUS_FROM, BONUS_UP_TO = (
+    0.02,
+    5,
+    25,
+)  # on drinks that training sees, from 5 on found one photo more than from 8 on
 
 MAGIC, VERSION = b"SHVF", 1
 HEADER = struct.Struct("<4sBBHII")  # magic, version, bytes a descriptor, points, width, height
@@ -96,8 +122,11 @@ def find_places(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArra
     """The strongest SIFT features of an (h, w) grey picture: (N, 4) x, y, diameter (px), angle (rad); (N, 128)."""
     if min(picture.shape) < LEAST_SIDE_PX:
         return np.zeros((0, 4), np.float32), np.zeros((0, 128), np.float32)
-    detector = cv2.SIFT.create(nfeatures=MOST_POINTS, contrastThreshold=CONTRAST, edgeThreshold=EDGE)
-    found, sift = detector.detectAndCompute(picture, None)
+    for contrast in CONTRASTS:
+        detector = cv2.SIFT.create(nfeatures=MOST_POINTS, contrastThreshold=contrast, edgeThreshold=EDGE)
+        found, sift = detector.detectAndCompute(picture, None)
+        if len(found) >= ENOUGH_POINTS:
+            break
     if not found or sift is None:
         return np.zeros((0, 4), np.float32), np.zeros((0, 128), np.float32)
     places = np.array([(*one.pt, one.size, np.deg2rad(one.angle)) for one in found], np.float32)
