@@ -68,9 +68,7 @@ def calibrate_embedder(
     return figures
 
 
-def held_out_figures(
-    known: Sequence[LabelledRows], unknowns: Rows, similarity_threshold: float
-) -> dict[str, float]:
+def held_out_figures(known: Sequence[LabelledRows], unknowns: Rows, similarity_threshold: float) -> dict[str, float]:
     """Open-set figures of every second label, and of every second unknown, by a fit to the others."""
     fitted = fit_embedder([of_labels(one, 0) for one in known], unknowns[::2], similarity_threshold)
     told: dict[str, float] = {}
