@@ -50,7 +50,7 @@ class Calibration:
     source: Literal["gallery", "embedder"]
     weights: tuple[float, ...]
     view: tuple[float, ...] = (0.0, 0.0)
-    verified: tuple[float, ...] = (0.8, -0.7, 1.1, -0.4)
+    verified: tuple[float, ...] = (0.8, -1.0, 1.6, -0.3)
     rival: float = 0.3
     information: tuple[tuple[float, ...], ...] = (
         (0.1, 0.0, 0.0, 0.0),

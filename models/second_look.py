@@ -84,8 +84,9 @@ def look_twice(
     ends = time.perf_counter() + BUDGET_MS / 1000
     seen = []
     for part, (box, pixels) in zip(parts, crops, strict=True):
-        wanted = options.verify == "always" or (in_doubt(part) and time.perf_counter() < ends)
-        looks = compare(part, pixels, gallery, verifier, options.verify_top) if wanted else None
+        until = float("inf") if options.verify == "always" else ends
+        wanted = options.verify == "always" or in_doubt(part)
+        looks = compare(part, pixels, gallery, verifier, options.verify_top, until) if wanted else None
         seen.append(part if looks is None else _ranked(part, looks, box, size, calibration))
     return seen
 
@@ -99,8 +100,13 @@ def in_doubt(part: Part) -> bool:
     return DOUBTFUL[0] <= best.probability and (best.probability <= DOUBTFUL[1] or near)
 
 
-def compare(part: Part, pixels: Any, gallery: Gallery, verifier: Verifies, most: int) -> dict[str, Look] | None:
-    """For each label that an item was compared of, what agrees; at most so many items. None if none has features."""
+def compare(
+    part: Part, pixels: Any, gallery: Gallery, verifier: Verifies, most: int, until: float = float("inf")
+) -> dict[str, Look] | None:
+    """For each label that an item was compared of, what agrees; at most so many items. None if none was.
+
+    No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
+    """
     if part.found is None:
         return None
     # The first two labels are compared even where all of the nearest items are of one.
@@ -108,6 +114,8 @@ def compare(part: Part, pixels: Any, gallery: Gallery, verifier: Verifies, most:
     items = list({item.id: item for item in order}.values())[:most]
     query, looks = None, dict[str, Look]()
     for item in items:
+        if time.perf_counter() >= until:
+            break
         features = gallery.features(item.id)
         if features is None:
             continue

@@ -166,6 +166,7 @@ def check_processes(told: str) -> None:
 
 
 PRECISIONS = "bf16 int8" if computes_bf16() else "int8"
+OPEN_SET = ("identified@fpr0.01", "identified@fpr0.1", "calibration_error", "precision@0.9", "recall@1", "unknown")
 RETRIEVAL = ("recall@1", "recall@5", "precision@1", "precision@5", "retrieval_mAP", "mINP")
 CONFUSION = "eval/metrics.json eval/confusion.json eval/confusion.csv eval/confusion.png"
 DETECTION = ("scenes", "raccoon_held_out", "drinks_held_out")
@@ -196,6 +197,10 @@ RUN: dict[str, Check] = {
         *RETRIEVAL, files=f"{CONFUSION} eval/neighbours.png"
     ),
     "shitu evaluate retrieval --query all.txt --root photos --ids --rerank": tells(*RETRIEVAL),
+    "shitu evaluate open-set --query query.txt --gallery gallery.txt --root photos --out eval": tells(
+        *OPEN_SET, files="eval/metrics.json"
+    ),
+    "shitu evaluate open-set --query query.txt --gallery gallery.txt --unknown shop --root photos": tells(*OPEN_SET),
     "shitu evaluate pipeline --photos shelf/coco.json --images shelf/images --gallery products --out eval": tells(
         "found", "right", files=CONFUSION
     ),

@@ -90,6 +90,59 @@ def test_what_is_not_similar_enough_is_told_with_the_reason(tiny_artifact: Path,
     assert "nothing_recognized" in answer.stdout
 
 
+def test_what_is_not_sure_enough_is_guessed(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(photos / "noise.png")
+    sure = recognize(tiny_artifact, gallery, photos / "noise.png", "--min-precision", 0.999)
+    assert sure.exit_code == 0, sure.output
+    assert "? " in sure.stdout
+    assert any(f"{label} 0." in sure.stdout for label in SEEDS)
+    assert "answers from probability 1.00 on, for a precision of 0.999, calibrated by the embedder" in sure.stdout
+    told = json.loads(
+        recognize(tiny_artifact, gallery, photos / "noise.png", "--min-precision", 0.999, "--json").stdout
+    )
+    (dropped,) = told[0]["dropped"]
+    assert dropped["reason"] == "below_min_precision"
+    assert [one["label"] for one in dropped["candidates"]]
+    assert told[0]["decision"]["probability_threshold"] == 0.999
+    by_similarity = recognize(tiny_artifact, gallery, photos / "noise.png", "--threshold", 0.99)
+    assert "answers from similarity 0.99 on" in by_similarity.stdout
+
+
+def test_table_json_and_paddleclas_agree(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    (told,) = json.loads(recognize(tiny_artifact, gallery, photos / "milk.jpg", "--json").stdout)
+    (one,) = told["recognitions"]
+    (line,) = [
+        line
+        for line in recognize(tiny_artifact, gallery, photos / "milk.jpg").stdout.splitlines()
+        if "milk.jpg" in line
+    ]
+    cells = [cell.strip() for cell in line.split("│")[1:-1]]
+    assert cells[2:5] == [one["label"], f"{one['probability']:.2f}", f"{one['similarity']:.2f}"]
+    (theirs,) = ast.literal_eval(
+        recognize(tiny_artifact, gallery, photos / "milk.jpg", "--format", "paddleclas").stdout.strip()
+    )
+    assert (theirs["rec_docs"], theirs["bbox"]) == (one["label"], one["box"])
+    assert theirs["rec_scores"] == pytest.approx(one["similarity"], abs=1e-5)
+
+
+def test_a_folder_with_enough_pictures_calibrates_itself(tiny_artifact: Path, tmp_path: Path, photos: Path) -> None:
+    for label in range(12):
+        folder = tmp_path / "many" / f"label {label:02}"
+        folder.mkdir(parents=True)
+        for number in range(1 + label % 2):
+            shot = packshot(design_product(200 + 4 * label), 64 + 16 * number)
+            Image.fromarray(shot).resize((64, 64)).save(folder / f"{number}.png")
+    (few,) = json.loads(recognize(tiny_artifact, tmp_path / "many", photos / "cola.jpg", "--json").stdout)
+    assert few["decision"]["calibration"] == "embedder"  # 18 pictures are too few
+    for label in range(12, 20):
+        folder = tmp_path / "many" / f"label {label}"
+        folder.mkdir()
+        Image.fromarray(packshot(design_product(200 + 4 * label), 64)).save(folder / "0.png")
+    (more,) = json.loads(recognize(tiny_artifact, tmp_path / "many", photos / "cola.jpg", "--json").stdout)
+    assert more["decision"]["calibration"] == "gallery"
+    assert more["decision"]["calibration_queries"] >= 26
+
+
 def test_the_format_of_paddleclas(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     answer = recognize(tiny_artifact, gallery, photos / "milk.jpg", "--format", "paddleclas")
     assert answer.exit_code == 0, answer.output
@@ -225,6 +278,9 @@ def test_by_signs_the_right_labels_come_too(
     ("more", "told"),
     [
         (("--rerank", 3), "--rerank goes with --binary"),
+        (("--threshold", 0.5, "--min-precision", 0.8), "--threshold decides instead of --min-precision"),
+        (("--format", "paddleclas", "--verify", "always"), "decides by similarity alone"),
+        (("--format", "paddleclas", "--min-precision", 0.8), "decides by similarity alone"),
         (("--json", "--format", "paddleclas"), "--json and --format paddleclas contradict each other"),
         (("--format", "table", "--json"), "--json and --format table contradict each other"),
         (("--whole-image", "never"), "--detector none and --whole-image never leave nothing to recognise"),

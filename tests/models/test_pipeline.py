@@ -23,7 +23,7 @@ from models.detector import Detector
 from models.embedder import Embedder
 from models.errors import EngineError, GalleryError
 from models.gallery import Gallery
-from models.image import crop, whole_pixels
+from models.image import crop, whole_pixels, with_margin
 from models.options import RecognizeOptions
 from models.pipeline import Dropped, Recognition, Recognizer
 from tests.models.overlaps import overlap
@@ -289,10 +289,11 @@ def test_without_a_detector_the_whole_image_is_the_body() -> None:
 
 def test_the_whole_image_never_removes_a_detection() -> None:
     # Users of PaddleClas lose the right body to the whole image: here it scores better, and there it does.
-    body = Body((0, 0, 200, 98), 0.9)  # a little grey: less red than the whole of FULL, which it overlaps nearly whole
+    body = Body(
+        (0, 0, 200, 88), 0.9
+    )  # even with its margin a little less red than the whole, which it overlaps nearly whole
     image = FULL.copy()
-    image[90:98, :] = (255, 30, 30)
-    image[98:, :] = (255, 0, 0)
+    image[80:88, :] = (255, 30, 30)
     recognizer = Recognizer(ColorDetector([body]), ColorEmbedder())
     ours = recognizer(image, gallery("red"), RecognizeOptions(whole_image="always"))
     assert [one.source for one in ours.recognitions] == ["whole_image", "detection"]
@@ -370,6 +371,23 @@ def test_boxes_become_whole_pixels_of_the_image(box: tuple[float, ...], height: 
         assert (x1, y1, x2, y2) == tuple(int(side) for side in box)
 
 
+def test_what_is_embedded_of_a_box_has_a_margin_within_the_image() -> None:
+    assert with_margin((100, 100, 200, 300), 1000, 1000) == (94, 88, 206, 312)
+    assert with_margin((0, 0, 50, 40), 40, 50) == (0, 0, 50, 40)
+    seen: list[tuple[int, ...]] = []
+
+    class Sizes(ColorEmbedder):
+        def __call__(self, crops: Sequence[Picture]) -> Rows:
+            seen.extend(crop.shape[:2] for crop in crops)
+            return super().__call__(crops)
+
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Sizes())
+    found = recognizer(SCENE, gallery("red"), RecognizeOptions(whole_image="never"))
+    assert found.recognitions[0].box == RED_BOX  # what is told is the detector's
+    recognizer(SCENE, gallery("red"), RecognizeOptions(compat="paddleclas"))
+    assert seen == [(67, 56), (60, 50), (100, 200)]  # PaddleClas has no margin
+
+
 # The real parts
 
 
@@ -386,7 +404,7 @@ def test_the_walk_with_a_real_detector_embedder_and_stored_gallery(tmp_path: Pat
     ]
     store = GalleryStore(LocalStore(tmp_path / "objects"))
     store.create("g")
-    store.add("g", items, embedder([crop(image, box), image]), embedder.digest)
+    store.add("g", items, embedder([crop(image, with_margin(box, 90, 120)), image]), embedder.digest)
     manifest, stored, embeddings = store.load("g")
     options = RecognizeOptions(
         detection_threshold=0, max_detections=1, similarity_threshold=0.999, whole_image="always"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models import second_look
 from models.calibration import Calibration
 from models.gallery import Gallery
+from models.image import with_margin
 from models.options import RecognizeOptions
 from models.pipeline import Recognizer
 from models.second_look import bonus
@@ -89,7 +90,7 @@ def test_agreeing_features_turn_close_labels_and_are_evidence() -> None:
     assert after["probability"] > before["probability"]
     assert [one["item_id"] for one in after["matches"]] == ["near", "close", "far"]  # the nearest stay the nearest
     assert (after["verification"]["inliers"], after["verification"]["item_id"]) == (20, "close")
-    x1, y1, x2, y2 = RED_BOX
+    x1, y1, x2, y2 = with_margin(RED_BOX, 100, 200)  # what was compared
     expected = [(x1 + 0.5 * (x2 - x1)) / 200, (y1 + 0.25 * (y2 - y1)) / 100, 0.25, 0.125]
     assert len(after["verification"]["points"]) == 20
     np.testing.assert_allclose(after["verification"]["points"][0], expected, atol=1e-4)
@@ -156,6 +157,24 @@ def test_the_budget_ends_looking_but_not_when_always(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(second_look, "BUDGET_MS", 0.0)
     assert recognize(INLIERS, Verifier())["decision"]["verified"] == 0
     assert recognize(INLIERS, Verifier(), verify="always")["decision"]["verified"] == 1
+
+
+def test_no_further_item_is_begun_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(second_look.time, "perf_counter", lambda: now[0])
+
+    class Slow(Verifier):
+        def agree(self, query: Any, item: int, /) -> Agreement:
+            now[0] += 0.1  # of 0.15 seconds
+            return super().agree(query, item)
+
+    verifier = Slow()
+    told = recognize(INLIERS, verifier)
+    assert verifier.asked == [0, 20]
+    assert told["recognitions"][0]["label"] == "close"
+    always = Slow()
+    recognize(INLIERS, always, verify="always")
+    assert len(always.asked) == 3
 
 
 def test_paddleclas_way_verifies_nothing_and_takes_the_nearest_item() -> None:
