@@ -9,7 +9,7 @@ const $ = (id) => document.getElementById(id);
 const UNSURE = new Set(["below_min_precision", "below_similarity_threshold"]);
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-export const percent = (probability) => `${probability >= 0.995 && probability < 1 ? "over 99" : Math.round(100 * probability)} %`;
+export const percent = (probability) => `${probability >= 0.995 ? "over 99" : Math.round(100 * probability)} %`;
 export const isUnsure = (miss) => UNSURE.has(miss.reason) && miss.candidates?.length > 0;
 export const letter = (number) => LETTERS[number % LETTERS.length];
 
