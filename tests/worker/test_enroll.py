@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models.calibration import from_threshold
 from PIL import Image
 
 from infra.galleries import GalleryStore
@@ -17,6 +16,7 @@ from infra.job_records import Job
 from infra.objects import open_store
 from infra.settings import Settings
 from models import verification
+from models.calibration import from_threshold
 from models.detector import Detection
 from models.enrolment import packed_features
 from models.errors import EngineError

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models.verification import unpack
 from PIL import Image
 
 from infra.galleries import GalleryStore, Item, item_id
@@ -17,6 +16,7 @@ from infra.objects import LocalStore
 from infra.settings import ImageSettings
 from models.enrolment import packed_features
 from models.image import crop, decode
+from models.verification import unpack
 from worker.item_features import ENTRY_BYTES, MOST_BYTES, ItemFeatures, VersionFeatures
 
 DIGEST = "d" * 64
