@@ -88,8 +88,8 @@ class ItemFeatures:
         return packed
 
     def fits(self, items: int) -> bool:
-        """Whether the features of so many items can all be held."""
-        return items * (MOST_BYTES + ENTRY_BYTES) <= self._limit_bytes
+        """Whether a gallery with so many items may be held whole: it takes half of the limit at most, others want room."""
+        return 2 * items * (MOST_BYTES + ENTRY_BYTES) <= self._limit_bytes
 
     def _get(self, key: str) -> dict[str, bytes] | None:
         with self._guard:
