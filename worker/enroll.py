@@ -68,7 +68,8 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]
                 checkpoint({"done": position, "total": len(requested)})
             else:
                 checkpoint()
-        return add(job, runtime, done, calibrator(programs.embedder))
+        calibrate = calibrator(programs.embedder)
+    return add(job, runtime, done, calibrate)
 
 
 def read(entry: dict[str, str], job: Job, runtime: Runtime, programs: Programs) -> Picture:

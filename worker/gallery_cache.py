@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.calibration import Calibration
-
 from models.errors import GalleryError
 from models.gallery import Gallery
 from worker.item_features import VersionFeatures

@@ -11,23 +11,21 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from models.verification import unpack
-
 from infra.errors import GalleryCorrupt, ObjectNotFound
 from infra.gallery_files import FEATURES
 from models.enrolment import packed_features
 from models.errors import ModelError
 from models.image import crop, decode
+from models.verification import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from models.verification import Features
 
     from infra.galleries import GalleryManifest, GalleryStore, Item
     from infra.gallery_files import Segment
     from infra.objects import ObjectStore
     from infra.settings import ImageSettings
+    from models.verification import Features
 
 MOST_BYTES = 8192  # of one item's packed features
 ENTRY_BYTES = 200  # an id, a bytes object and their place in a dict
@@ -90,8 +88,8 @@ class ItemFeatures:
         return packed
 
     def fits(self, items: int) -> bool:
-        """Whether the features of so many items can all be held."""
-        return items * (MOST_BYTES + ENTRY_BYTES) <= self._limit_bytes
+        """Whether a gallery with so many items may be held whole: it takes half of the limit at most, others want room."""
+        return 2 * items * (MOST_BYTES + ENTRY_BYTES) <= self._limit_bytes
 
     def _get(self, key: str) -> dict[str, bytes] | None:
         with self._guard:

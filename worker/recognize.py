@@ -48,9 +48,9 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
     if options.compat == "paddleclas":
         answer["paddleclas"] = to_paddleclas(found)
     timings = {
-        **answer.pop("timings_ms"),
         "fetch": round(1000 * (fetched - started), 2),
         "decode": round(1000 * (decoded - fetched), 2),
+        **answer.pop("timings_ms"),
         "total": round(1000 * (time.perf_counter() - started), 2),
     }
     for stage, took_ms in timings.items():

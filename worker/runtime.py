@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings, WorkerSettings
 
 GALLERY_CACHE_BYTES = 1 << 30
-FEATURE_CACHE_BYTES = 1 << 28  # of 32,000 items
+FEATURE_CACHE_BYTES = 1 << 29  # of 64,000 items, 32,000 of one gallery
 NO_DETECTOR = "none"
 
 

@@ -226,7 +226,7 @@ def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(worker: Worker, page
     worker.may_finish.set()
 
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
-    expect(page.locator("#tags .tag")).to_have_text(["A green tea?", "1 green tea 97 %", "2 cola 91 %"])
+    expect(page.locator("#tags .tag")).to_have_text(["A green tea ?", "1 green tea 97 %", "2 cola 91 %"])
     expect(page.locator("#boxes rect.line")).to_have_count(2)
     expect(page.locator("#rows tr")).to_have_count(2)
     expect(page.locator("#rows tr").first).to_contain_text("green tea")
@@ -290,9 +290,8 @@ def test_what_is_not_sure_enough_can_be_confirmed_and_asked_again(worker: Worker
     unsure = page.locator("#unsure-A")
     expect(unsure.locator(".guesses li")).to_have_count(2)
     expect(unsure.locator(".guess")).to_have_text(["40 % green tea", "15 % cola"])
-    page.wait_for_function(
-        "[...document.querySelectorAll('#unsure-A .guesses img')].every(image => image.naturalWidth)"
-    )
+    for picture in unsure.locator(".guesses img").all():
+        expect(picture).to_have_js_property("naturalWidth", 120)
     grey = unsure.locator(".seen canvas").evaluate(
         "canvas => [...canvas.getContext('2d').getImageData(0.2 * canvas.width, 0.8 * canvas.height, 1, 1).data]"
     )
@@ -301,14 +300,14 @@ def test_what_is_not_sure_enough_can_be_confirmed_and_asked_again(worker: Worker
     unsure.get_by_role("button", name="This is it: cola").click()
     expect(unsure.locator(".status")).to_contain_text("Added as cola")
     expect(page.locator("#items li")).to_have_text(["green tea", "cola", "cola"])
-    page.wait_for_function("document.querySelectorAll('#items img')[2].naturalWidth > 0")
-    size = page.locator("#items img").nth(2).evaluate("image => [image.naturalWidth, image.naturalHeight]")
-    assert size == [160, 280]  # the box, in the photo's own pixels
+    added = page.locator("#items img").nth(2)
+    expect(added).to_have_js_property("naturalWidth", 160)  # the box, in the photo's own pixels
+    expect(added).to_have_js_property("naturalHeight", 280)
 
     first = page.url
     page.get_by_role("button", name="Ask again").click()
+    expect(page).not_to_have_url(first)
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
-    assert page.url != first
     other = page.locator("#unsure-A").get_by_label("What A is, if none of these")
     other.fill("water <b>")
     page.get_by_role("button", name="Add it as this").click()

@@ -21,6 +21,7 @@ const EMPTY = {
 };
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
+const exact = (share) => `${Number((100 * share).toFixed(1))} %`;
 const percent = (part, whole) => `${(100 * part) / whole}%`;
 
 export function clear() {
@@ -62,7 +63,7 @@ function searched({ gallery: { name, version, items } }) {
 function decided({ min_precision: wanted, probability_threshold: least, similarity_threshold: similarity, calibration, calibration_queries: queries, verified }) {
   const whose = calibration === "gallery" ? "to this gallery's own pictures" : "to the embedder's evaluation, not to this gallery";
   const fitted = `Probabilities were fitted ${whose}${queries ? ` (${queries} queries)` : ""}.`;
-  const rule = least === null || least === undefined ? `Answers have a similarity of at least ${similarity.toFixed(2)}.` : `Answers have a probability of at least ${chance(least)}, so that ${chance(wanted)} of them should be right.`;
+  const rule = least === null || least === undefined ? `Answers have a similarity of at least ${similarity.toFixed(2)}.` : `Answers have a probability of at least ${exact(least)}, so that ${exact(wanted)} of them should be right.`;
   const looked = verified ? ` ${verified} ${verified === 1 ? "part" : "parts"} of the photo compared feature by feature.` : "";
   return `${rule} ${fitted}${looked}`;
 }
@@ -79,7 +80,8 @@ function overlay(result) {
   }
   result.dropped.filter(isUnsure).forEach((miss, number) => {
     if (miss.source !== "detection") return;
-    const tag = placed(element("button", { type: "button", className: "tag open", textContent: `${letter(number)} ${miss.candidates[0].label}?` }), miss.box, result.image);
+    const tag = placed(named(letter(number), miss.candidates[0].label, "?"), miss.box, result.image);
+    tag.classList.add("open");
     tag.addEventListener("click", () => $(`unsure-${letter(number)}`).scrollIntoView({ block: "nearest", behavior: "smooth" }));
     $("tags").append(tag);
   });
@@ -88,12 +90,17 @@ function overlay(result) {
     const line = rectangle(found.box, "line");
     line.style.setProperty("--box", colour);
     boxes.append(rectangle(found.box, "halo"), line);
-    const tag = placed(element("button", { type: "button", className: "tag", textContent: `${index + 1} ${found.label} ${chance(found.probability)}` }), found.box, result.image);
+    const tag = placed(named(index + 1, found.label, chance(found.probability)), found.box, result.image);
     tag.style.setProperty("--box", colour);
     tag.addEventListener("click", () => $(`row-${index}`).scrollIntoView({ block: "nearest", behavior: "smooth" }));
     link(tag, index, line);
     $("tags").append(tag);
   });
+}
+
+// A long label is cut, never the number before it or what follows it.
+function named(number, label, after) {
+  return element("button", { type: "button", className: "tag" }, `${number} `, element("span", { textContent: label }), ` ${after}`);
 }
 
 // A tag at the upper edge of its box, turned inwards near the photo's edges.

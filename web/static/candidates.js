@@ -3,13 +3,13 @@
 
 import * as api from "./api.js";
 import { element } from "./elements.js";
-import { asFile, cut } from "./pictures.js";
+import { asFile, cut, withMargin } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
 const UNSURE = new Set(["below_min_precision", "below_similarity_threshold"]);
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-export const percent = (probability) => `${probability >= 0.995 && probability < 1 ? "over 99" : Math.round(100 * probability)} %`;
+export const percent = (probability) => `${probability >= 0.995 ? "over 99" : Math.round(100 * probability)} %`;
 export const isUnsure = (miss) => UNSURE.has(miss.reason) && miss.candidates?.length > 0;
 export const letter = (number) => LETTERS[number % LETTERS.length];
 
@@ -55,7 +55,7 @@ async function enrol(result, miss, label, status, added) {
   status.className = "status";
   status.textContent = `Adding this part of the photo as ${label}…`;
   try {
-    const part = cut($("shown"), result.image, miss.box);
+    const part = cut($("shown"), result.image, withMargin(miss.box, result.image));
     if (!part) throw new api.Failure("Not added", "This browser cannot show the photo, so it cannot cut the part out.", "not_shown");
     const form = new FormData();
     form.append("images", await asFile(part, `${label}.jpg`));

@@ -1,5 +1,14 @@
 // Parts of the photo on screen: cut out for thumbnails, for evidence, and to be added to the gallery.
 
+// Of a box's sides, on each side: what the models search with, models.image.BOX_MARGIN. A test compares the two.
+const BOX_MARGIN = 0.0;
+
+// What was searched with of a body's box, within the photo: its picture in the gallery should be cut like the next photo.
+export function withMargin([left, top, right, bottom], { width, height }) {
+  const [along, across] = [BOX_MARGIN * (right - left), BOX_MARGIN * (bottom - top)];
+  return [Math.max(0, left - along), Math.max(0, top - across), Math.min(width, right + along), Math.min(height, bottom + across)].map(Math.trunc);
+}
+
 // The photo's pixels may be fewer or more than the answer's: a browser shows what it was given.
 function scaleOf(photo, image) {
   if (!photo.complete || !photo.naturalWidth) return null;
