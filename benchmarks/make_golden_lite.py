@@ -35,7 +35,9 @@ def main() -> None:
         names = {name: ".".join(THEIRS.get(part, part) for part in name.split(".")) for name in state}
         loaded = {names[name]: torch.from_numpy(array) for name, array in state.items()}
         missing = theirs.load_state_dict(loaded, strict=False).missing_keys
-        if odd := [name for name in missing if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")]:
+        if odd := [
+            name for name in missing if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")
+        ]:
             raise SystemExit(f"{kind}: the loader's network has other parameters: {odd[:3]}")
         images = seeded_images(SEED, count=2, side=SIZES_PX[kind] // 32 * 32)
         pixels = np.zeros((2, 3, SIZES_PX[kind], SIZES_PX[kind]), np.float32)
