@@ -51,7 +51,10 @@ class WholeNumbers(click.ParamType[tuple[int, ...]]):
 @ENGINE
 @click.option("--scenes", type=click.IntRange(1), help="Scenes that the whole pipeline is measured on; default 60.")
 @click.option(
-    "--baselines", is_flag=True, help="Colour histograms, the untrained network and the teacher take the same exams."
+    "--baselines",
+    is_flag=True,
+    help="Colour histograms, the untrained network, its pretrained features and the teacher are measured too, "
+    "and what a second look by local features adds.",
 )
 @WRITE_TO
 @click.pass_context
@@ -101,7 +104,7 @@ def evaluate(
         if embeds is not None:
             embedder_plan = load_recipe(embedder_recipe, EmbedderRecipe)
             figures["embedder"], figures["open set"] = examine_embedder_openly(
-                embeds, embedder_plan, data, engine, tell=tell, draw_to=out
+                embeds, embedder_plan, data, engine, tell=tell, draw_to=out, verify=baselines
             )
             if baselines:
                 if missing := missing_weights(embedder_plan, data):

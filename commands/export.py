@@ -26,7 +26,7 @@ class Planned:
     write: Callable[..., Path]
     examine: Callable[[Path, str], Figures]  # the artifact in a precision
     thresholds: Callable[[Path], Figures] = lambda _artifact: {}  # from which on the artifact's answers count
-    complete: Callable[[Path], None] = lambda _artifact: (
+    complete: Callable[[Path], object] = lambda _artifact: (
         None
     )  # adds what ships beside the programs, once they are measured
 
@@ -36,7 +36,7 @@ def _embedder(recipe: str, data: Path | None) -> Planned:
     from models.training.evaluate import examine_embedder, suggest_similarity
     from models.training.export import export_embedder
     from models.training.recipe import EmbedderRecipe, load_recipe
-    from models.training.sureness import add_calibration
+    from models.training.recipe_calibration import add_calibration
 
     plan = load_recipe(recipe, EmbedderRecipe)
     return Planned(

@@ -14,6 +14,7 @@ from models.nets.pretrained import pretrained_file
 from models.pipeline import Recognizer
 from models.training.cpu_convolution import accelerate
 from models.training.detection_metrics import best_threshold, evaluate_detector
+from models.training.exam_photos import photo_sheets
 from models.training.exam_sheets import draw_exam
 from models.training.exams import (
     Embed,
@@ -35,6 +36,7 @@ from models.training.statistics import normalize
 from models.training.teachers import PooledFeatures
 from models.training.train_detector import DetectorRecipe, exam_pictures
 from models.training.train_embedder import build_embedder, embed_with
+from models.training.verified_recall import verified_recall
 from models.training.whitened_start import load_backbone
 
 Figures = dict[str, float]
@@ -65,18 +67,23 @@ def examine_embedder_openly(
     precision: str = "auto",
     tell: Tell = silent,
     draw_to: Path | None = None,
+    *,
+    verify: bool = False,
 ) -> tuple[Figures, dict[str, dict[str, float | None]]]:
     """recall@1 of the exams, and of each what the manifest's threshold answers: of the known, and of strangers.
 
-    With `draw_to`, some of each exam's pictures and their neighbours are drawn into that folder.
+    With `verify`, the same of sets of photos after a second look at the first items. With `draw_to`, some of each exam's pictures and their neighbours are drawn into that folder.
     """
     embedder = Embedder(artifact, engine, threads=2, precision=precision)
     sheets = set_exams(recipe, data, recipe.deploy_px)
+    photos = {sheet.name: sheet for sheet in photo_sheets(recipe.exams, data)} if verify else {}
     figures, shares = {}, {}
     for number, sheet in enumerate(sheets):
         tell("embedder's exams", number, len(sheets))
         rows = embedded(lambda images: embedder(list(images)), sheet)
         figures[sheet.name] = grade(rows, sheet)
+        if sheet.name in photos:
+            figures[f"{sheet.name} verified"] = verified_recall(rows, photos[sheet.name], tell)
         if draw_to is not None:
             draw_exam(sheet, rows, draw_to / f"neighbours-{sheet.name}.png")
         threshold = embedder.similarity_threshold

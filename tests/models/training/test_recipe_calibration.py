@@ -12,7 +12,7 @@ from PIL import Image
 from models.artifacts import load_manifest, verify
 from models.embedder import Embedder
 from models.training.recipe import Exam, UnknownSource
-from models.training.sureness import add_calibration
+from models.training.recipe_calibration import add_calibration
 from tests.models.training.tiny import TINY
 
 LABELS, PICTURES, OTHERS = 16, 6, 15
