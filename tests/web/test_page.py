@@ -21,6 +21,7 @@ from infra.galleries import GalleryStore, Item, item_id
 from infra.jobs import Job, JobLedger, Lease, open_ledger
 from infra.objects import open_store
 from infra.settings import Settings
+from models.image import with_margin
 from tests.web.conftest import EMBEDDER, recognition_result
 from tests.web.test_server import serving
 
@@ -301,8 +302,9 @@ def test_what_is_not_sure_enough_can_be_confirmed_and_asked_again(worker: Worker
     expect(unsure.locator(".status")).to_contain_text("Added as cola")
     expect(page.locator("#items li")).to_have_text(["green tea", "cola", "cola"])
     added = page.locator("#items img").nth(2)
-    expect(added).to_have_js_property("naturalWidth", 160)  # the box, in the photo's own pixels
-    expect(added).to_have_js_property("naturalHeight", 280)
+    left, top, right, bottom = with_margin((400, 120, 560, 400), 480, 640)  # as the next photo is searched
+    expect(added).to_have_js_property("naturalWidth", right - left)
+    expect(added).to_have_js_property("naturalHeight", bottom - top)
 
     first = page.url
     page.get_by_role("button", name="Ask again").click()
