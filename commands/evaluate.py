@@ -252,12 +252,12 @@ def open_set(
     for option in ("root", "delimiter"):
         _check_lists(option, query, gallery, unknown)
     with errors():
-        asked = listed_photos(query, root, delimiter)
+        queries = listed_photos(query, root, delimiter)
         alone = gallery is None or gallery.resolve() == query.resolve()
         searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter)
-        strangers = [] if unknown is None else listed_photos(unknown, root, delimiter)
+        unknowns = [] if unknown is None else listed_photos(unknown, root, delimiter)
         embed = Embedder(resolve(embedder), engine, threads)
-        told = json.dumps(described(examine_open_set(embed, asked, searched, strangers, tell_progress())), indent=2)
+        told = json.dumps(described(examine_open_set(embed, queries, searched, unknowns, tell_progress())), indent=2)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             (out / "metrics.json").write_text(told + "\n", encoding="utf-8")

@@ -44,7 +44,7 @@ class Calibration:
     once an answer was verified. `view` is added to the first two weights for an augmented view as the query, which is
     easier than a photo. `rival` stands for the next label's score where a gallery has one label. `information` (4, 4) is how
     firmly a query holds the weights; `curve` has rows (probability, share of queries answered from it on, share
-    answered rightly). `queries` is how many of the gallery's own made it, `threshold` the similarity of a built-in model.
+    answered rightly). `queries` is how many queries it was fitted to.
     """
 
     source: Literal["gallery", "embedder"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 REAL, VIEW, UNRELATED, LEFT_OUT = 0, 1, 2, 3  # photo, augmented view, unrelated picture, its own label taken out
 UNKNOWN_KINDS = (UNRELATED, LEFT_OUT)
 UNKNOWN_SHARE = 0.3  # of the queries that a gallery is taken to get, how many have no right answer
-MOST_QUERIES, MOST_UNRELATED = 600, 300  # of a large gallery, so that an enrolment waits less than a second
+MOST_QUERIES, MOST_UNRELATED = 400, 200  # of a large gallery, so that an enrolment waits less than a second
 HALF = 0.5  # rows shorter than that are no unit vectors but missing ones
 
 

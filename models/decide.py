@@ -26,8 +26,7 @@ ONE_PIXEL = 1.0  # the convention of PaddleClas' suppression: both corners belon
 class Part:
     """A part of the photo that may be recognised: a detected body, or the whole image (`confidence` None).
 
-    `found` is None where it has no embedding. Its `candidates` are best first; `decides` is what the answer is held to
-    where a similarity is: the label's, or in PaddleClas' way the nearest item's.
+    `found` is None where it has no embedding. Its `candidates` are best first, the answer in front.
     """
 
     box: Box

@@ -41,12 +41,12 @@ class LabelScores:
 
     def __init__(self, labels: Sequence[str], embeddings: NDArray[np.float32] | None) -> None:
         """Without `embeddings`, labels are scored by their nearest items alone."""
-        names, codes = np.unique(np.asarray(labels, object).astype(str), return_inverse=True)
-        self.names: tuple[str, ...] = tuple(names.tolist())
-        self.codes: NDArray[np.int64] = codes.astype(np.int64).reshape(-1)
-        self.counts: NDArray[np.int64] = np.bincount(self.codes, minlength=len(names))
+        self.names: tuple[str, ...] = tuple(sorted(set(labels)))
+        numbers = {name: number for number, name in enumerate(self.names)}
+        self.codes: NDArray[np.int64] = np.array([numbers[label] for label in labels], np.int64)
+        self.counts: NDArray[np.int64] = np.bincount(self.codes, minlength=len(self.names))
         several = np.flatnonzero(self.counts > 1) if embeddings is not None else np.zeros(0, np.int64)
-        self._mean_of = np.full(len(names), -1, np.int64)
+        self._mean_of = np.full(len(self.names), -1, np.int64)
         self._mean_of[several] = np.arange(len(several))
         sums = np.zeros((len(several), 0 if embeddings is None else embeddings.shape[1]), np.float32)
         if embeddings is not None and len(several):

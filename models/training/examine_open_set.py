@@ -54,8 +54,8 @@ def examine_open_set(
         rows, views = np.concatenate([rows, asked]), np.concatenate([views, np.zeros_like(asked)])
     known = LabelledRows("list", rows, np.array([numbers[photo.label] for photo in everything]), marks, views)
     calibration = own_calibration(known, embed.unknowns, embed.calibration)
-    strangers = embed_photos(embed, unknown, "unknown queries", tell) if unknown else rows[:0]
-    return OpenExamination(answer_openly(known, strangers, calibration), calibration, len(searched))
+    unknowns = embed_photos(embed, unknown, "unknown queries", tell) if unknown else rows[:0]
+    return OpenExamination(answer_openly(known, unknowns, calibration), calibration, len(searched))
 
 
 def describe(found: OpenExamination) -> dict[str, object]:

@@ -60,17 +60,17 @@ def answer_openly(known: LabelledRows, unknowns: Rows, calibration: Calibration)
         answers.append((first, found[0].score, found[0].label == label, label is not None))
 
     held = set(labels)
-    strangers = len(unknowns)
+    unknown = len(unknowns)
     for at, row in enumerate(asked.tolist()):
         label, own = str(known.labels[row]), at if alone else None
         if label not in held:
-            strangers += 1
+            unknown += 1
             take(known.rows[row], None, own)
         elif not alone or int(scorer.counts[scorer.codes[at]]) > 1:  # a label's only picture has no right answer
             take(known.rows[row], label, own)
     for query in unknowns:
         take(query, None, None)
-    if not strangers:
+    if not unknown:
         for row in asked.tolist():
             item = labels.index(str(known.labels[row]))
             take(known.rows[row], None, item, without=True)

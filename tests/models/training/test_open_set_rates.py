@@ -75,8 +75,8 @@ def test_pictures_that_ask_each_other_leave_themselves_and_their_labels_out() ->
     assert (int(found.known.sum()), int((~found.known).sum())) == (24, 24)
     assert (found.similarities < 0.999).all()  # nobody found itself
     assert not found.right[~found.known].any()
-    with_strangers = answer_openly(known, UNKNOWNS, from_threshold(0.5))
-    assert int((~with_strangers.known).sum()) == 100
+    with_unknowns = answer_openly(known, UNKNOWNS, from_threshold(0.5))
+    assert int((~with_unknowns.known).sum()) == 100
 
 
 def test_labels_that_the_gallery_lacks_are_unknown() -> None:
