@@ -248,6 +248,8 @@ def open_set(
         searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter)
         if unknown is not None and unknown.is_dir():  # labels or none: they mean nothing here
             unknowns = [Photo(path, path.name, "") for path in found_photos([unknown])]
+            if not unknowns:
+                raise click.ClickException(f"there are no pictures in {unknown}")
         else:
             unknowns = [] if unknown is None else listed_photos(unknown, root, delimiter)
         embed = Embedder(resolve(embedder), engine, threads)
