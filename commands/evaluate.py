@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from commands.searched import found_photos
 from commands.terminal import DATA, THREADS, errors, given
 from models.engine import ENGINES
 
@@ -219,7 +220,7 @@ def retrieval(
 @evaluate.command("open-set")
 @click.option("--query", required=True, type=LIST, help="List of `path label` lines, or a folder for each label.")
 @click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
-@click.option("--unknown", type=LIST, help="The same for queries that have no right answer, whatever their labels are.")
+@click.option("--unknown", type=LIST, help="List or folder of pictures that have no right answer.")
 @click.option("--root", type=FOLDER, help="Folder that the lists' paths are relative to; default: each list's own.")
 @DELIMITER
 @EMBEDDER
@@ -248,6 +249,7 @@ def open_set(
     from models.training.asked_photos import listed_photos
     from models.training.examine_open_set import describe as described
     from models.training.examine_open_set import examine_open_set
+    from models.training.photos import Photo
 
     for option in ("root", "delimiter"):
         _check_lists(option, query, gallery, unknown)
@@ -255,7 +257,12 @@ def open_set(
         queries = listed_photos(query, root, delimiter)
         alone = gallery is None or gallery.resolve() == query.resolve()
         searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter)
-        unknowns = [] if unknown is None else listed_photos(unknown, root, delimiter)
+        if unknown is not None and unknown.is_dir():  # labels or none: they mean nothing here
+            unknowns = [Photo(path, path.name, "") for path in found_photos([unknown])]
+            if not unknowns:
+                raise click.ClickException(f"there are no pictures in {unknown}")
+        else:
+            unknowns = [] if unknown is None else listed_photos(unknown, root, delimiter)
         embed = Embedder(resolve(embedder), engine, threads)
         told = json.dumps(described(examine_open_set(embed, queries, searched, unknowns, tell_progress())), indent=2)
         if out is not None:
