@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.annotate import annotate, legend, own_name
-from commands.searched import found_photos, open_gallery, read_bytes, verifier
+from commands.searched import found_photos, open_gallery, read_bytes
 from commands.tables import print_table
 from commands.terminal import errors, given
 from infra.errors import ServiceError
+from models import verification
 from models.binary_gallery import BinaryGallery
 from models.engine import ENGINES
 from models.errors import ModelError
@@ -126,7 +127,7 @@ def recognize(
     if save is not None:
         with errors():
             save.mkdir(parents=True, exist_ok=True)
-    recognizer = Recognizer(finder, embed, verifier())
+    recognizer = Recognizer(finder, embed, verification)
     answers: list[Answer] = []
     failed = False
     paths, taken = list(found_photos(photos)), set[str]()

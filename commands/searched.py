@@ -1,11 +1,9 @@
 """What a command searches in: a stored gallery by its name, or a folder of labelled pictures, with all that goes with it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -18,12 +16,12 @@ from models.calibration import Calibration, fit
 from models.errors import GalleryError, ImageError, ModelError
 from models.gallery import Gallery, LabeledItem
 from models.image import crop, decode
+from models.verification import Features, describe, unpack
 
 if TYPE_CHECKING:
     from models.embedder import Embedder
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-VERIFICATION = "models.verification"
 
 Read = Callable[[str], NDArray[np.uint8] | None]
 
@@ -53,11 +51,6 @@ def read_bytes(path: Path) -> bytes:
         raise ImageError("no such file, or it can't be read", "image_not_found") from error
 
 
-def verifier() -> Any:
-    """The module that compares local features, or None in an installation without it."""
-    return import_module(VERIFICATION) if find_spec(VERIFICATION) else None
-
-
 def open_gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
     """The gallery of that name or folder; `make` takes items, embeddings, name, version, calibration and features.
 
@@ -79,7 +72,8 @@ def _stored_gallery(name: str, embedder: "Embedder", make: Callable[..., Gallery
 
     settings = load_settings()
     objects = open_store(settings.objects, settings.data_dir)
-    manifest, items, embeddings = GalleryStore(objects).load(name)
+    store = GalleryStore(objects)
+    manifest, items, embeddings = store.load(name)
     if manifest.embedder_digest not in (None, embedder.digest):
         raise click.ClickException(f"the gallery {name!r} was made with another embedder than {embedder.name}")
     by_id = {item.id: item for item in items}
@@ -93,7 +87,8 @@ def _stored_gallery(name: str, embedder: "Embedder", make: Callable[..., Gallery
         return image if item.box is None else crop(image, item.box)
 
     rows = embeddings.reshape(len(items), embedder.dim)
-    return make(items, rows, name, manifest.version, stored_calibration(manifest), ItemFeatures(read))
+    features = ItemFeatures(read, store.load_features(name, manifest.version))
+    return make(items, rows, name, manifest.version, stored_calibration(manifest), features)
 
 
 def stored_calibration(manifest: object) -> Calibration | None:
@@ -133,20 +128,27 @@ def fit_folder(
 
 
 class ItemFeatures:
-    """The local features of items, made from their pictures when they are asked for, and kept."""
+    """The local features of items: the stored ones, else made from their pictures when they are asked for; kept."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, stored: Mapping[str, bytes] | None = None) -> None:
         self._read = read
-        self._verifier = verifier()
-        self._made: dict[str, Any] = {}
+        self._stored = stored or {}
+        self._made: dict[str, Features | None] = {}
 
-    def __call__(self, item_id: str) -> Any:
-        if self._verifier is None:
-            return None
+    def __call__(self, item_id: str) -> Features | None:
         if item_id not in self._made:
-            image = self._read(item_id)
-            self._made[item_id] = None if image is None else self._verifier.describe(image)
+            self._made[item_id] = self._unpacked(item_id) or self._described(item_id)
         return self._made[item_id]
+
+    def _unpacked(self, item_id: str) -> Features | None:
+        try:
+            return unpack(self._stored[item_id]) if item_id in self._stored else None
+        except GalleryError:  # of another version of ShiTu
+            return None
+
+    def _described(self, item_id: str) -> Features | None:
+        image = self._read(item_id)
+        return None if image is None else describe(image)
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from models.calibration import shared
 from models.recognition import Verification
+from models.verification import rerank_bonus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 BUDGET_MS = 150.0  # of one photo, with verify "auto"
 DOUBTFUL = (0.05, 0.97)  # probabilities between which an answer is looked at again
 CLOSE = 0.08  # scores of the first two labels nearer than that are in doubt, whatever the probability
-FEWEST_INLIERS, MOST_INLIERS, BONUS = 8, 25, 0.02  # an agreement adds BONUS an inlier, to a label's score
 
 
 class Agrees(Protocol):
@@ -128,17 +128,12 @@ def compare(
     return looks or None
 
 
-def bonus(inliers: int) -> float:
-    """What an agreement adds to a label's score in the ranking."""
-    return BONUS * min(inliers, MOST_INLIERS) if inliers >= FEWEST_INLIERS else 0.0
-
-
 def reordered(part: Part, looks: dict[str, Look]) -> list[Standing]:
     """The candidates in the order of similarity and agreement."""
     inliers = {label: look.inliers for label, look in looks.items()}
     scores = {one.label: one.similarity for one in part.candidates}
     pictures = {one.label: one.pictures for one in part.found.labels} if part.found else {}
-    order = sorted(part.candidates, key=lambda one: -(one.similarity + bonus(inliers.get(one.label, 0))))
+    order = sorted(part.candidates, key=lambda one: -(one.similarity + rerank_bonus(inliers.get(one.label, 0))))
     standings = []
     for one in order:
         others = [label for label in scores if label != one.label]
@@ -150,18 +145,18 @@ def reordered(part: Part, looks: dict[str, Look]) -> list[Standing]:
 
 
 def _ranked(part: Part, looks: dict[str, Look], box: Box, size: tuple[int, int], calibration: Calibration) -> Part:
-    """The part with its labels in a new order, probabilities that know of what agrees, and the evidence."""
-    order = reordered(part, looks)
-    shares = shared(
-        [
-            calibration.verified_probability(
-                one.candidate.similarity, one.rival, one.pictures, one.inliers, one.rival_inliers
-            )
-            for one in order
-        ]
-    )
-    told = tuple(replace(one.candidate, probability=share) for one, share in zip(order, shares, strict=True))
+    """The part with probabilities that know of what agrees, its labels in their order, and the evidence."""
+    order = [(one, _probability(one, calibration)) for one in reordered(part, looks)]
+    order.sort(key=lambda ranked: -ranked[1])  # stable: of equally likely ones the more alike stays first
+    shares = shared([probability for _, probability in order])
+    told = tuple(replace(one.candidate, probability=share) for (one, _), share in zip(order, shares, strict=True))
     return replace(part, candidates=told, verification=_evidence(looks.get(told[0].label, Look()), box, size))
+
+
+def _probability(one: Standing, calibration: Calibration) -> float:
+    return calibration.verified_probability(
+        one.candidate.similarity, one.rival, one.pictures, one.inliers, one.rival_inliers
+    )
 
 
 def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:

@@ -15,7 +15,6 @@ from models.gallery import Gallery
 from models.image import with_margin
 from models.options import RecognizeOptions
 from models.pipeline import Recognizer
-from models.second_look import bonus
 from tests.models.test_pipeline import (
     BLUE_BOX,
     RED_BOX,
@@ -189,7 +188,3 @@ def test_paddleclas_way_verifies_nothing_and_takes_the_nearest_item() -> None:
         "never",
     )
     assert found.recognitions[0].label == "near"
-
-
-def test_a_bonus_needs_some_inliers_and_has_an_end() -> None:
-    assert [bonus(count) for count in (0, 7, 8, 25, 400)] == pytest.approx([0, 0, 0.16, 0.5, 0.5])
