@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 # Readable beside one another and on photos; the text on them is white.
+MOST_CERTAIN = 0.99  # as it is written: no answer is certain
 COLOURS = ((31, 98, 186), (190, 60, 20), (22, 122, 62), (132, 56, 170), (176, 30, 92), (12, 116, 128))
 WHITE = (255, 255, 255)
 SMALLEST_PX = 12
@@ -53,7 +54,7 @@ def annotate(image: NDArray[np.uint8], recognitions: Sequence[Mapping[str, Any]]
         x1, y1, x2, y2 = (float(value) for value in found["box"])
         draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=line)
         written = f"#{numbers[label]}" if label in numbers else label
-        text = f"{written}  {found['probability']:.0%}"
+        text = f"{written}  {min(found['probability'], MOST_CERTAIN):.0%}"
         font = font_for(written, size) or ImageFont.load_default(size)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         width, height = right - left + 2 * line, bottom - top + 2 * line

@@ -137,7 +137,8 @@ class ItemFeatures:
 
     def __call__(self, item_id: str) -> Features | None:
         if item_id not in self._made:
-            self._made[item_id] = self._unpacked(item_id) or self._described(item_id)
+            stored = self._unpacked(item_id)
+            self._made[item_id] = self._described(item_id) if stored is None else stored
         return self._made[item_id]
 
     def _unpacked(self, item_id: str) -> Features | None:
