@@ -42,7 +42,7 @@ def legend(recognitions: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def annotate(image: NDArray[np.uint8], recognitions: Sequence[Mapping[str, Any]]) -> Image.Image:
-    """`image` (H, W, 3) RGB with `recognitions` (each with `box`, `label`, `probability`) drawn over it; see `legend`."""
+    """`image` (H, W, 3) RGB with `recognitions` drawn over it (each with `box`, `label`, and `probability` or a `confidence`); see `legend`."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     size = max(SMALLEST_PX, round(min(picture.size) / 32))
@@ -54,7 +54,8 @@ def annotate(image: NDArray[np.uint8], recognitions: Sequence[Mapping[str, Any]]
         x1, y1, x2, y2 = (float(value) for value in found["box"])
         draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=line)
         written = f"#{numbers[label]}" if label in numbers else label
-        text = f"{written}  {min(found['probability'], MOST_CERTAIN):.0%}"
+        certainty = found["probability"] if "probability" in found else found["confidence"]
+        text = f"{written}  {min(certainty, MOST_CERTAIN):.0%}"
         font = font_for(written, size) or ImageFont.load_default(size)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         width, height = right - left + 2 * line, bottom - top + 2 * line

@@ -194,5 +194,5 @@ def _print_detections(answers: Sequence[dict[str, Any]], title: str) -> None:
 def _save(path: Path, image: NDArray[np.uint8], boxes: Sequence[dict[str, Any]], folder: Path, taken: set[str]) -> None:
     from commands.annotate import annotate, own_name
 
-    marked = [{"box": body["box"], "label": "body", "similarity": body["confidence"]} for body in boxes]
+    marked = [{"box": body["box"], "label": "body", "confidence": body["confidence"]} for body in boxes]
     annotate(image, marked).save(folder / own_name(path.stem, ".jpg", taken), quality=92)

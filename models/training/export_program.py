@@ -134,7 +134,7 @@ def export_network(
         round_to_half(serving)
         unrounded, expected = expected, answers(serving, pixels)
         worst = max(_relative(a, b) for a, b in zip(unrounded, expected, strict=True))
-        rounding = {"weights": "fp16", "difference_by_rounding": float(f"{worst:.2g}")}
+        rounding = {"weight_bits": 16, "difference_by_rounding": float(f"{worst:.2g}")}
     with tempfile.TemporaryDirectory(dir=folder) as work:
         made = write_programs(serving, given, Path(work), programs, batched=batched)
         names, differences = _agreed(made, given.name, pixels, expected)

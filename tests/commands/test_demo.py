@@ -126,7 +126,9 @@ def test_guesses_are_the_candidates_or_the_nearest_item() -> None:
 
 
 def test_the_picture_shows_what_was_missed() -> None:
-    cola, tea = ({**one, "similarity": 0.8, "confidence": 0.9} for one in JOB["result"]["recognitions"])
+    cola, tea = (
+        {**one, "similarity": 0.8, "probability": 0.9, "confidence": 0.9} for one in JOB["result"]["recognitions"]
+    )
     grey = np.array(MISSED_COLOUR)
     whole = np.asarray(picture(answer(recognitions=[cola, tea])))
     assert not (whole == grey).all(2).any()
@@ -157,7 +159,9 @@ class NoStack:
 
 @pytest.mark.parametrize(("wrong", "status"), [(0, 0), (1, 0), (2, 1)])
 def test_the_exit_status_is_the_rule(wrong: int, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    cola, tea = ({**one, "similarity": 0.8, "confidence": 0.9} for one in JOB["result"]["recognitions"])
+    cola, tea = (
+        {**one, "similarity": 0.8, "probability": 0.9, "confidence": 0.9} for one in JOB["result"]["recognitions"]
+    )
     times = dict.fromkeys(("decode", "detect", "embed", "search"), 1.0)
     answers = [
         answer(recognitions=[cola, {**tea, "label": "milk"} if number < wrong else tea], timings_ms=times)

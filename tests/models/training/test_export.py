@@ -254,7 +254,7 @@ def test_half_weights_are_the_same_network_in_half_the_bytes(
     unrounded = Embedder(tiny_artifact, "openvino")(pictures)
     assert 0 < np.abs(onnx_rows - unrounded).max() < 0.05
     made_with = json.loads((tmp_path / "manifest.json").read_bytes())["recipe"]["made_with"]
-    assert made_with["weights"] == "fp16"
+    assert made_with["weight_bits"] == 16
     assert 0 < made_with["difference_by_rounding"] < 0.05
     with pytest.raises(ArtifactError, match="one file"):
         export_embedder(TINY, tiny_run.folder / "best.npz", tmp_path, BARE, ["onnx", "onnx-half"])

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from commands.recognize import FolderItem
+from commands.searched import FolderItem
 from models.binary_gallery import BinaryGallery
 from models.errors import GalleryError
 from models.training import retrieval
