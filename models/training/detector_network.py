@@ -15,7 +15,10 @@ from models.manifest import DetectionOutput, Head
 from models.nets.pdparams import ParameterError, load_pdparams
 from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
 from models.training.checkpoint import fill
+from models.training.coco_weights import load_coco_weights
 from models.training.detection_metrics import Detections
+from models.training.detection_sources import rendered_pictures
+from models.training.detection_views import to_square
 from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe
 from models.training.export_program import square_input
 from models.training.optimizers import adamw, momentum
@@ -23,6 +26,8 @@ from models.training.served import as_served
 
 # What a classifier has behind the body that a detector takes from it.
 TAIL = ("last_conv.", "fc.")
+# Scenes that the batch norms of an export's folded weights are settled on; none of them is trained on or measured with.
+SETTLING_SEED, SETTLING, SETTLING_PX = 3_000_000, 12, 256
 
 
 def build_detector(recipe: DetectorRecipe) -> PicoDet:
@@ -35,6 +40,7 @@ def build_detector(recipe: DetectorRecipe) -> PicoDet:
         head_convs=sizes.head_convs,
         reg_max=sizes.reg_max,
         act=sizes.act,
+        body=sizes.body,
     )
 
 
@@ -44,7 +50,15 @@ def load_weights(network: PicoDet, path: Path) -> None:
 
 
 def load_backbone(network: PicoDet, path: Path) -> None:
-    """Begin with an official PP-LCNet's body, of a classifier of the same scale. Raises ArtifactError."""
+    """Begin with an official PP-LCNet's body, of a classifier of the same scale, or (.onnx) with a whole PicoDet of COCO.
+
+    Raises ArtifactError.
+    """
+    if path.suffix == ".onnx":
+        pictures = rendered_pictures(SETTLING_SEED, SETTLING, SETTLING_PX)
+        seen = [to_square(picture, SETTLING_PX).image for picture in pictures]
+        load_coco_weights(network, path, as_input(np.stack(seen)).numpy())
+        return
     try:
         load_pdparams(network.backbone, path, TAIL)
     except (ParameterError, OSError) as error:

@@ -17,6 +17,7 @@ from models.training.recipe import EmbedderRecipe, as_table
 from models.training.train_detector import DetectorRecipe, build_detector
 from models.training.train_embedder import build_embedder, load_weights
 
+BODY_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
 __all__ = ["Origin", "add_findings", "export_detector", "export_embedder", "export_network"]
 
 
@@ -58,7 +59,7 @@ def export_detector(
     about = replace(
         origin,
         name=recipe.name,
-        network=f"PicoDet LCNet x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
+        network=f"PicoDet {BODY_NAMES[recipe.network.body]} x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
         recipe=as_table(recipe),
         steps=steps,
     )
