@@ -26,6 +26,13 @@ AGREED = 0.5  # IoU of the two teachers' boxes
 SURE, LIKELY, POSSIBLE = 0.6, 0.3, 0.2  # scores of the detector
 WHOLE = 0.8  # of the photo: a box of this size says only that there is no body to be told from a ground
 LEAST = 0.03
+FILLED = (
+    0.45  # score of a detector's box of the whole photo from which a body fills it, and what is in it are its prints
+)
+# Many things alike, as in a heap of fruit or a row on a shelf: so many of the detector's boxes, each below that share of
+# the photo and within that factor of their median area. Each is a body, though the detector is sure of none.
+MANY, SMALL, ALIKE = 6, 0.15, 2.5
+SPREAD, COVERED = 0.25, 0.2  # of the photo, that their centres span and that they cover together
 INSIDE = 0.7  # of a box that lies in one already taken: a part of it, or another guess at it
 
 
@@ -47,7 +54,7 @@ class Guess:
 
     boxes: Array
     unsure: NDArray[np.bool_]
-    how: str  # "agreed", "detector" or "salient": whose word the photo rests on
+    how: str  # "agreed", "detector", "salient" or "many": whose word the photo rests on, or that many are alike
 
 
 def guess(image: NDArray[np.uint8], detector: Detecting, salient: Salient | None) -> Guess | None:
@@ -64,6 +71,7 @@ def combine(boxes: Array, scores: Array, seen: Array, photo_area: float) -> Gues
     had one, and it was the heap or the shelf.
     """
     telling = area(boxes) < WHOLE * photo_area
+    filled = bool((scores[~telling] >= FILLED).any())
     boxes, scores = boxes[telling], scores[telling]
     share = float(area(seen)[0]) / photo_area if len(seen) else 0.0
     if not LEAST < share < WHOLE:
@@ -71,6 +79,15 @@ def combine(boxes: Array, scores: Array, seen: Array, photo_area: float) -> Gues
     overlap = iou(boxes, seen)[:, 0] if len(boxes) and len(seen) else np.zeros(len(boxes), np.float32)
     agreed = np.flatnonzero((overlap >= AGREED) & (scores >= LIKELY))
     sure = [int(index) for index in np.flatnonzero(scores >= SURE)]
+    alike = many_alike(boxes, photo_area)
+    if len(alike) and _lie_in(boxes[alike], seen):
+        others = [
+            box for index, box in enumerate(boxes) if index not in alike and area(box[None])[0] < SMALL * photo_area
+        ]
+        every = np.stack([*boxes[alike], *others]).astype(np.float32)
+        return Guess(every, np.arange(len(every)) >= len(alike), "many")
+    if filled and not len(agreed):
+        return None
     if len(agreed):
         first = int(agreed[np.argmax(overlap[agreed] + scores[agreed])])
         taken, how = [boxes[first]], "agreed"
@@ -88,6 +105,27 @@ def combine(boxes: Array, scores: Array, seen: Array, photo_area: float) -> Gues
         unsure.append(seen[0])
     every = np.stack([*taken, *unsure]).astype(np.float32)
     return Guess(every, np.arange(len(every)) >= len(taken), how)
+
+
+def many_alike(boxes: Array, photo_area: float) -> NDArray[np.intp]:
+    """Which of the boxes (D, 4) show one of many things alike, that fill much of the photo; none where there are too few."""
+    sizes = area(boxes)
+    small = np.flatnonzero(sizes < SMALL * photo_area)
+    if len(small) < MANY:
+        return small[:0]
+    middle = float(np.median(sizes[small]))
+    alike = small[(sizes[small] > middle / ALIKE) & (sizes[small] < middle * ALIKE)]
+    across = [float(np.ptp(boxes[alike][:, side::2].mean(axis=1))) for side in (0, 1)]
+    wide = across[0] * across[1] > SPREAD * photo_area or max(across) ** 2 > photo_area / 2
+    return alike if len(alike) >= MANY and sizes[alike].sum() > COVERED * photo_area and wide else small[:0]
+
+
+def _lie_in(boxes: Array, seen: Array) -> bool:
+    """Whether most of the boxes (D, 4) have their centre in the salient one; also where there is none."""
+    if not len(seen):
+        return True
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return float(((centres > seen[0, :2]) & (centres < seen[0, 2:])).all(axis=1).mean()) > INSIDE
 
 
 def _doubles(box: Array, taken: Sequence[Array]) -> bool:
@@ -123,7 +161,7 @@ def write_pseudo_boxes(
     whose word, and how many were passed over. Raises DatasetError where none is left.
     """
     wanted = list(photos)
-    counts = {"agreed": 0, "detector": 0, "salient": 0, "passed over": 0}
+    counts = {"agreed": 0, "detector": 0, "salient": 0, "many": 0, "passed over": 0}
     images, notes = [], []
     for number, photo in enumerate(wanted, 1):
         image = read_rgb(photo.path)

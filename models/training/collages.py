@@ -14,21 +14,23 @@ from models.training.detection_views import VISIBLE, Picture
 
 Array = NDArray[np.float32]
 MOST_IN_A_ROW, MOST = 4, 6
+REPEATED = 0.4  # of the collages show one body again and again, as a shelf does
 MARGINS = (0.02, 0.3)  # of a body's sides, that is left around it
 LEAST_SEEN = 0.05  # of another body in the crop: less is no trace of it
 SHAPES = (0.4, 1.6)  # width by height of a photo's place, whatever the crop's own
 
 
 def collage(draw: Callable[[np.random.Generator], Picture], size_px: int, rng: np.random.Generator) -> Picture:
-    """2 to 6 crops of the pictures that `draw` gives, in one or two rows of a square of `size_px`."""
+    """2 to 6 crops of the pictures that `draw` gives, or of one of them, in one or two rows of a square of `size_px`."""
     count = int(rng.integers(2, MOST + 1))
     rows = 2 if count > MOST_IN_A_ROW or (count > 2 and rng.random() < 0.4) else 1
     parts = np.array_split(np.arange(count), rows)
     edges = np.round(size_px * np.concatenate([[0.0], np.cumsum(_shares(rows, rng))])).astype(int)
     canvas = np.empty((size_px, size_px, 3), np.uint8)
     boxes, certainty = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
+    only = draw(rng) if rng.random() < REPEATED else None
     for row, part in enumerate(parts):
-        crops = [around_body(draw(rng), rng) for _ in part]
+        crops = [around_body(draw(rng) if only is None else _again(only, rng), rng) for _ in part]
         shapes = np.array([np.clip(crop.image.shape[1] / crop.image.shape[0], *SHAPES) for crop in crops])
         across = np.round(size_px * np.concatenate([[0.0], np.cumsum(shapes / shapes.sum())])).astype(int)
         top, bottom = int(edges[row]), int(edges[row + 1])
@@ -61,6 +63,12 @@ def around_body(picture: Picture, rng: np.random.Generator) -> Picture:
     kept = share > LEAST_SEEN
     certainty = np.where(share < VISIBLE, 0, picture.certainty).astype(np.float32)
     return Picture(np.ascontiguousarray(picture.image[y1:y2, x1:x2]), clipped[kept].astype(np.float32), certainty[kept])
+
+
+def _again(picture: Picture, rng: np.random.Generator) -> Picture:
+    """The same picture in a little more or less light: no two things alike look quite the same."""
+    gain = rng.uniform(0.8, 1.2)
+    return Picture(np.clip(picture.image * gain, 0, 255).astype(np.uint8), picture.boxes, picture.certainty)
 
 
 def _shares(count: int, rng: np.random.Generator) -> NDArray[np.float64]:

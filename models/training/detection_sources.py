@@ -80,7 +80,7 @@ def source_pictures(
     if source.kind == "rendered":
         yield from rendered_pictures(source.first_seed, source.count, size_px, processes, source.bare)
     elif source.kind == "cutouts":
-        cuts, behind = _cut_outs(source, data), _backgrounds(source, data)
+        cuts, behind = _cut_outs(source, data), blurred_backgrounds(source, data)
         yield from map(partial(_render_cutouts, size_px=size_px, cuts=cuts, behind=behind), seeds)
     elif source.kind == "collages":
         photos = [photo for photo in annotated_photos(source, data, tell) if (~photo.crowd).any()]
@@ -213,7 +213,7 @@ def _collage(seed: int, size_px: int, photos: Sequence[BoxedPhoto]) -> Picture:
     return collage(lambda lot: open_photo(photos[int(lot.integers(len(photos)))]), size_px, rng)
 
 
-def _backgrounds(source: PictureSource, data: Path | None) -> list[NDArray[np.uint8]]:
+def blurred_backgrounds(source: PictureSource, data: Path | None) -> list[NDArray[np.uint8]]:
     """Photos to stand behind a source's scenes, blurred: what is in them is not to be found."""
     if not source.backgrounds:
         return []

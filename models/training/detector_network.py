@@ -14,6 +14,7 @@ from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.manifest import DetectionOutput, Head
 from models.nets.pdparams import ParameterError, load_pdparams
 from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
+from models.program import STEMS
 from models.training.checkpoint import fill
 from models.training.coco_weights import load_coco_weights
 from models.training.detection_metrics import Detections
@@ -21,6 +22,7 @@ from models.training.detection_sources import rendered_pictures
 from models.training.detection_views import to_square
 from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe
 from models.training.export_program import square_input
+from models.training.exported_weights import load_exported
 from models.training.optimizers import adamw, momentum
 from models.training.served import as_served
 
@@ -45,8 +47,14 @@ def build_detector(recipe: DetectorRecipe) -> PicoDet:
 
 
 def load_weights(network: PicoDet, path: Path) -> None:
-    """Put the weights of a run's `best.npz` into a network of the same sizes. Raises ArtifactError for any other."""
-    fill(network, path, "detector")
+    """Put weights into a network of the same sizes: a run's `best.npz`, or an artifact's (a folder with ONNX).
+
+    Raises ArtifactError for any other.
+    """
+    if path.is_dir():
+        load_exported(network, path / f"{STEMS['fp32']}.onnx", settling_pictures())
+    else:
+        fill(network, path, "detector")
 
 
 def load_backbone(network: PicoDet, path: Path) -> None:
@@ -55,14 +63,18 @@ def load_backbone(network: PicoDet, path: Path) -> None:
     Raises ArtifactError.
     """
     if path.suffix == ".onnx":
-        pictures = rendered_pictures(SETTLING_SEED, SETTLING, SETTLING_PX)
-        seen = [to_square(picture, SETTLING_PX).image for picture in pictures]
-        load_coco_weights(network, path, as_input(np.stack(seen)).numpy())
+        load_coco_weights(network, path, settling_pictures())
         return
     try:
         load_pdparams(network.backbone, path, TAIL)
     except (ParameterError, OSError) as error:
         raise ArtifactError(f"the backbone's weights can't be taken: {error}") from error
+
+
+def settling_pictures() -> NDArray[np.float32]:
+    """(N, 3, H, W) scenes, as the network takes them, for the batch norms of exported weights."""
+    pictures = rendered_pictures(SETTLING_SEED, SETTLING, SETTLING_PX)
+    return as_input(np.stack([to_square(picture, SETTLING_PX).image for picture in pictures])).numpy()
 
 
 def make_optimizer(network: PicoDet, plan: DetectorOptimizer) -> paddle.optimizer.Optimizer:

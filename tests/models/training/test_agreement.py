@@ -53,7 +53,7 @@ def test_saliency_counts_where_the_detector_is_unsure() -> None:
 
 def test_a_box_of_the_whole_photo_is_background_whoever_says_it() -> None:
     assert combine(boxes(EVERYTHING), scores(0.9), boxes(EVERYTHING), AREA) is None
-    found = combine(boxes(EVERYTHING, LEFT), scores(0.9, 0.7), boxes(EVERYTHING), AREA)
+    found = combine(boxes(LEFT, EVERYTHING), scores(0.7, 0.4), boxes(EVERYTHING), AREA)
     assert found is not None
     assert found.boxes.tolist() == [LEFT]
 
@@ -63,6 +63,33 @@ def test_parts_of_a_body_and_what_encloses_it_are_background() -> None:
     found = combine(boxes(LEFT, part, wide), scores(0.9, 0.5, 0.45), boxes(LEFT), AREA)
     assert found is not None
     assert found.boxes.tolist() == [LEFT]
+
+
+HEAP = [[x, y, x + 20, y + 18] for x in (2, 30, 58) for y in (5, 40, 75)]
+
+
+def test_many_things_alike_are_bodies_though_none_is_sure() -> None:
+    odd = [70, 0, 74, 3]
+    found = combine(boxes(EVERYTHING, *HEAP, odd), scores(0.9, *[0.25] * 9, 0.21), boxes(EVERYTHING), AREA)
+    assert found is not None
+    assert found.how == "many"
+    assert found.boxes.tolist() == [*HEAP, odd]
+    assert found.unsure.tolist() == [False] * 9 + [True]
+
+
+def test_what_is_held_before_a_shelf_is_the_body_and_the_shelf_is_unsure() -> None:
+    held = [25, 10, 75, 95]
+    beside = [box for box in HEAP if box[0] != 30]
+    found = combine(boxes(*beside), scores(*[0.25] * 6), boxes(held), AREA)
+    assert found is not None
+    assert (found.how, found.boxes[0].tolist()) == ("salient", held)
+    assert found.unsure.tolist() == [False] + [True] * (len(found.boxes) - 1)
+    few = combine(boxes(*HEAP[:3]), scores(*[0.25] * 3), boxes(EVERYTHING), AREA)
+    assert few is None
+
+
+def test_prints_on_a_package_that_fills_the_photo_are_no_bodies() -> None:
+    assert combine(boxes(EVERYTHING, LEFT), scores(0.5, 0.9), boxes(EVERYTHING), AREA) is None
 
 
 def test_nothing_seen_passes_the_photo_over() -> None:

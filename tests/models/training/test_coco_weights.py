@@ -12,7 +12,8 @@ from onnx import helper, numpy_helper
 from models.errors import ArtifactError
 from models.nets.picodet import PicoDet
 from models.training import coco_weights
-from models.training.coco_weights import Folded, convolution_names, load_coco_weights, merged, read_convolutions
+from models.training.coco_weights import convolution_names, load_coco_weights, merged
+from models.training.exported_weights import Folded, read_convolutions
 from models.training.pseudo_boxes import NO_BODIES
 
 PHOTOS = np.random.default_rng(1).normal(size=(2, 3, 64, 64)).astype(np.float32)
