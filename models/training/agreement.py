@@ -115,9 +115,11 @@ def many_alike(boxes: Array, photo_area: float) -> NDArray[np.intp]:
         return small[:0]
     middle = float(np.median(sizes[small]))
     alike = small[(sizes[small] > middle / ALIKE) & (sizes[small] < middle * ALIKE)]
+    if len(alike) < MANY:
+        return small[:0]
     across = [float(np.ptp(boxes[alike][:, side::2].mean(axis=1))) for side in (0, 1)]
     wide = across[0] * across[1] > SPREAD * photo_area or max(across) ** 2 > photo_area / 2
-    return alike if len(alike) >= MANY and sizes[alike].sum() > COVERED * photo_area and wide else small[:0]
+    return alike if sizes[alike].sum() > COVERED * photo_area and wide else small[:0]
 
 
 def _lie_in(boxes: Array, seen: Array) -> bool:
