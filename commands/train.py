@@ -90,7 +90,7 @@ KINDS = (
         "detector",
         _detector,
         f"Train a main-body detector. {KEPT}",
-        f"{FROM_RUN}, or from an artifact (a folder with ONNX, such as the bundled one).",
+        f"{FROM_RUN}, or from an artifact with ONNX: its folder, or a name such as shitu-detector.",
     ),
     Kind(
         "metric",
@@ -118,10 +118,10 @@ def train() -> None:
     """Train a network by a recipe (a bundled name or a TOML file); call again to go on."""
 
 
-def _init(about: str, *, folders: bool) -> "Callable[[Callable[..., None]], Callable[..., None]]":
+def _init(about: str, *, names: bool) -> "Callable[[Callable[..., None]], Callable[..., None]]":
     if not about:
         return lambda command: command
-    return click.option("--init", type=click.Path(path_type=Path, dir_okay=folders, exists=True), help=about)
+    return click.option("--init", type=click.Path(path_type=Path, dir_okay=names, exists=not names), help=about)
 
 
 def _command(kind: Kind) -> click.Command:
@@ -132,7 +132,7 @@ def _command(kind: Kind) -> click.Command:
         "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/NAME."
     )
     @THREADS
-    @_init(kind.init, folders=kind.name == "detector")
+    @_init(kind.init, names=kind.name == "detector")
     @click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
     def run(recipe: str, data: Path | None, out: Path | None, **how: int | Path | None) -> None:
         with errors():
