@@ -25,7 +25,7 @@ class LeakyReLU(nn.Layer):
         return paddle.maximum(x, 0.01 * x)
 
 
-BODIES = {"lcnet": LCNetStages, "esnet": ESNet}
+BODIES: dict[str, type[LCNetStages] | type[ESNet]] = {"lcnet": LCNetStages, "esnet": ESNet}
 ACTIVATIONS = {"hard_swish": nn.Hardswish, "leaky_relu": LeakyReLU}
 
 

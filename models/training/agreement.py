@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +164,8 @@ def write_pseudo_boxes(
     """
     wanted = list(photos)
     counts = {"agreed": 0, "detector": 0, "salient": 0, "many": 0, "passed over": 0}
-    images, notes = [], []
+    images: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
     for number, photo in enumerate(wanted, 1):
         image = read_rgb(photo.path)
         found = guess(image, detector, salient)
