@@ -211,7 +211,7 @@ RUN: dict[str, Check] = {
     "shitu evaluate pipeline --photos asked.txt --images photos --gallery gallery.txt --root photos": tells(
         "found", "right", "strangers"
     ),
-    "shitu train detector shop-detector.toml --data .": trains("runs/shop-detector"),
+    "shitu train detector shop-detector.toml --data . --init shitu-detector": trains("runs/shop-detector"),
     "shitu export detector shop-detector.toml --data .": exports("runs/shop-detector/artifact", "detect", "scenes"),
     "shitu detect shelf.jpg --model runs/shop-detector/artifact --save boxes": leaves("boxes/shelf.jpg"),
     "shitu train metric metric-tiny": trains("runs/metric-tiny"),
