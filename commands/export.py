@@ -59,7 +59,7 @@ def _detector(recipe: str, data: Path | None) -> Planned:
     return Planned(
         plan.name,
         plan.data,
-        partial(export_detector, plan),
+        partial(export_detector, plan, data=data),
         lambda artifact, precision: examine_detector(artifact, plan, data, precision=precision),
         lambda artifact: {"detection": suggest_confidence(artifact, plan, data)},
     )

@@ -86,7 +86,12 @@ KEPT = "The best weights so far are always in OUT/best.npz."
 FROM_RUN = "Start from this run's best.npz"
 KINDS = (
     Kind("embedder", _embedder, f"Train an embedder. {KEPT}", f"{FROM_RUN}."),
-    Kind("detector", _detector, f"Train a main-body detector. {KEPT}", f"{FROM_RUN}."),
+    Kind(
+        "detector",
+        _detector,
+        f"Train a main-body detector. {KEPT}",
+        f"{FROM_RUN}, or from an artifact with ONNX: its folder, or a name such as shitu-detector.",
+    ),
     Kind(
         "metric",
         _metric,
@@ -113,10 +118,10 @@ def train() -> None:
     """Train a network by a recipe (a bundled name or a TOML file); call again to go on."""
 
 
-def _init(about: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
+def _init(about: str, *, names: bool) -> "Callable[[Callable[..., None]], Callable[..., None]]":
     if not about:
         return lambda command: command
-    return click.option("--init", type=click.Path(path_type=Path, dir_okay=False, exists=True), help=about)
+    return click.option("--init", type=click.Path(path_type=Path, dir_okay=names, exists=not names), help=about)
 
 
 def _command(kind: Kind) -> click.Command:
@@ -127,7 +132,7 @@ def _command(kind: Kind) -> click.Command:
         "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/NAME."
     )
     @THREADS
-    @_init(kind.init)
+    @_init(kind.init, names=kind.name == "detector")
     @click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
     def run(recipe: str, data: Path | None, out: Path | None, **how: int | Path | None) -> None:
         with errors():

@@ -83,6 +83,21 @@ def write_coco(file: Path, labels: int = 4) -> None:
     )
 
 
+def write_pseudo_boxes(file: Path, photos: Path) -> None:
+    """A COCO file of one box in each photo of a list; its names are relative to the folder above the file's."""
+    names = [line.split("\t")[0] for line in photos.read_text(encoding="utf-8").splitlines()]
+    inside = photos.parent.relative_to(file.parent.parent)
+    left, top, right, bottom = BOX
+    box = [left, top, right - left, bottom - top]
+    table = {
+        "images": [{"id": n, "file_name": (inside / name).as_posix()} for n, name in enumerate(names)],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1, "bbox": box} for n in range(len(names))],
+        "categories": [{"id": 1, "name": "body"}],
+    }
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(table), encoding="utf-8")
+
+
 def write_data(data: Path) -> None:
     """What the page calls `../data`: drinks, grocery and raccoon in their own layouts, and the teachers."""
     write_list(data / "drinks" / "labels.tsv")
@@ -94,6 +109,9 @@ def write_data(data: Path) -> None:
     write_packshots(data / "grocery" / "classes.csv")
     write_pretrained(data / "lite0.pth")
     write_voc(data / "raccoon")
+    write_list(data / "trash" / "labels.tsv")
+    for name in ("grocery_train", "grocery_val", "drinks", "caltech101", "trash"):
+        write_pseudo_boxes(data / "pseudo" / f"{name}.json", data / "drinks" / "labels.tsv")
     teachers = data / "teachers"
     teachers.mkdir()
     _write_teacher(teachers / "features.xml")

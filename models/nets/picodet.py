@@ -12,6 +12,7 @@ from typing import NamedTuple
 import paddle
 from paddle import nn
 
+from models.nets.esnet import ESNet
 from models.nets.lcnet import ConvBNAct, DepthwiseConv, LCNetStages, conv
 
 STRIDES = (8, 16, 32, 64)
@@ -24,6 +25,7 @@ class LeakyReLU(nn.Layer):
         return paddle.maximum(x, 0.01 * x)
 
 
+BODIES: dict[str, type[LCNetStages] | type[ESNet]] = {"lcnet": LCNetStages, "esnet": ESNet}
 ACTIVATIONS = {"hard_swish": nn.Hardswish, "leaky_relu": LeakyReLU}
 
 
@@ -211,6 +213,7 @@ class PicoHead(nn.Layer):
 class PicoDet(nn.Layer):
     """The main-body detector. (N, 3, H, W), H and W multiples of 64 -> one `LevelOutput` for each of STRIDES, logits.
 
+    `body` is one of BODIES: PP-LCNet, or ESNet as in the official detectors of COCO.
     The defaults are the official training weights' network (scale 2.5, 7.09 M parameters). The official export is an
     earlier, smaller one: `neck_channels=96, neck_kernel=3, head_convs=2, act="leaky_relu"` (6.63 M).
     """
@@ -225,11 +228,12 @@ class PicoDet(nn.Layer):
         num_classes: int = 1,
         reg_max: int = 7,
         act: str = "hard_swish",
+        body: str = "lcnet",
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.reg_max = reg_max
-        self.backbone = LCNetStages(scale)
+        self.backbone = BODIES[body](scale)
         self.neck = CSPPAN(self.backbone.out_channels, neck_channels, neck_kernel, act)
         self.head = PicoHead(neck_channels, head_convs, num_classes, reg_max, act)
 

@@ -7,10 +7,12 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.training.bounds import NotNegative, Share, Whole
+from models.training.collages import collage
 from models.training.cutouts import cut_out
 from models.training.designs import design_product
 from models.training.detection_views import Picture
@@ -20,13 +22,15 @@ from models.training.readers.boxes import BoxedPhoto, empty
 from models.training.readers.coco import parse_coco
 from models.training.readers.lists import read_list
 from models.training.readers.pictures import require_files
+from models.training.readers.text import read_lines
 from models.training.readers.voc import read_voc
 from models.training.recipe import RecipeError
 from models.training.scenes import Source, render_scene
 
 Array = NDArray[np.float32]
-KINDS = ("rendered", "cutouts", "voc", "coco", "photos")
-DRAWN = ("rendered", "cutouts")
+KINDS = ("rendered", "cutouts", "collages", "voc", "coco", "photos")
+DRAWN = ("rendered", "cutouts", "collages")
+MOST_BACKGROUNDS = 200
 Tell = Callable[[str, int, int], None]  # what, done, of
 
 
@@ -35,14 +39,15 @@ class PictureSource:
     """Where pictures come from.
 
     "rendered": scenes of drawn products. "cutouts": scenes of products cut out of gallery photos on plain backgrounds, so
-    that gallery pictures alone train a detector. "voc" and "coco": annotated photos, every category a main body. "photos":
+    that gallery pictures alone train a detector; half of them on photos, if `backgrounds` names a list. "collages": bodies
+    of a COCO file's photos side by side. "voc" and "coco": annotated photos, every category a main body. "photos":
     a list's photos with the boxes of a teacher; `holdout` keeps every fifth of them from training, in the list's order.
     """
 
     kind: str
     name: str
     share: NotNegative = 1.0  # of a batch, relative to the other sources
-    # rendered and cutouts: how many scenes
+    # rendered, cutouts and collages: how many scenes
     count: Whole = 0
     first_seed: Whole = 0
     bare: Share = 0.0  # rendered: share of the scenes that hold clutter and no product
@@ -50,12 +55,15 @@ class PictureSource:
     root: str = ""
     file: str = ""  # cutouts and photos: a list of `path<delimiter>label`; coco: the annotations' JSON
     delimiter: str = "\t"
+    backgrounds: str = (
+        ""  # cutouts: a list of photos below the data folder (tabs or commas), out of focus behind scenes
+    )
     images: str = "images"  # coco and voc: the pictures' folder below `root`
     holdout: bool = False  # voc: leave every second photo, in sorted order, out of training
     teacher: str = (
         ""  # photos: below the data folder, a raw PicoDet of COCO, or a detector artifact or official archive
     )
-    largest: Share = 1.0  # photos: one with a box above this share of it is passed over
+    largest: Share = 1.0  # photos, coco and voc: one with a body above this share of it is passed over
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -72,7 +80,11 @@ def source_pictures(
     if source.kind == "rendered":
         yield from rendered_pictures(source.first_seed, source.count, size_px, processes, source.bare)
     elif source.kind == "cutouts":
-        yield from map(partial(_render_cutouts, size_px=size_px, cuts=_cut_outs(source, data)), seeds)
+        cuts, behind = _cut_outs(source, data), blurred_backgrounds(source, data)
+        yield from map(partial(_render_cutouts, size_px=size_px, cuts=cuts, behind=behind), seeds)
+    elif source.kind == "collages":
+        photos = [photo for photo in annotated_photos(source, data, tell) if (~photo.crowd).any()]
+        yield from map(partial(_collage, size_px=size_px, photos=photos), seeds)
     elif source.kind == "photos":
         root = below(data, source.name, source.root)
         teacher = below(data, source.name, source.teacher)
@@ -80,14 +92,15 @@ def source_pictures(
         taught = read_taught(root, source.file, source.delimiter, teacher, held_out=held_out)
         yield from (picture for picture in taught if largest_share(picture) <= source.largest)
     else:
-        yield from open_photos(annotated_photos(source, data, tell))
+        annotated = open_photos(annotated_photos(source, data, tell))
+        yield from (picture for picture in annotated if largest_share(picture) <= source.largest)
 
 
 def picture_files(source: PictureSource, data: Path | None) -> list[Path]:
     """The photos that a source is made of; none for drawn products. Raises DatasetError."""
     if source.kind == "rendered":
         return []
-    if source.kind in ("voc", "coco"):
+    if source.kind in ("voc", "coco", "collages"):
         return [photo.path for photo in annotated_photos(source, data)]
     photos = read_list(below(data, source.name, source.root), source.file, source.delimiter)
     return [photo.path for photo in _split(photos, False if source.holdout and source.kind == "photos" else None)]
@@ -146,9 +159,10 @@ def read_taught(
 
 
 def largest_share(picture: Picture) -> float:
-    """Of the picture that its largest box takes; 0 without boxes."""
+    """Of the picture that its largest body takes; 0 without one."""
     height, width = picture.image.shape[:2]
-    sides = picture.boxes[:, 2:] - picture.boxes[:, :2]
+    bodies = picture.boxes[picture.certainty > 0]
+    sides = bodies[:, 2:] - bodies[:, :2]
     return float(np.prod(sides, axis=1).max(initial=0.0) / (height * width))
 
 
@@ -184,11 +198,32 @@ def _render(seed: int, size_px: int, bare: float) -> Picture:
     return _scene(sources, size_px, rng, 0 if empty_handed else None)
 
 
-def _render_cutouts(seed: int, size_px: int, cuts: list[tuple[str, NDArray[np.uint8]]]) -> Picture:
-    """A scene of products cut out of photos."""
+def _render_cutouts(
+    seed: int, size_px: int, cuts: list[tuple[str, NDArray[np.uint8]]], behind: Sequence[NDArray[np.uint8]] = ()
+) -> Picture:
+    """A scene of products cut out of photos, at times before another photo."""
     rng = np.random.default_rng([seed, 32])
     sources: list[Source] = [cuts[int(index)] for index in rng.permutation(len(cuts))[:5]]
-    return _scene(sources, size_px, rng)
+    return _scene(sources, size_px, rng, backgrounds=behind)
+
+
+def _collage(seed: int, size_px: int, photos: Sequence[BoxedPhoto]) -> Picture:
+    """Bodies of photos side by side."""
+    rng = np.random.default_rng([seed, 34])
+    return collage(lambda lot: open_photo(photos[int(lot.integers(len(photos)))]), size_px, rng)
+
+
+def blurred_backgrounds(source: PictureSource, data: Path | None) -> list[NDArray[np.uint8]]:
+    """Photos to stand behind a source's scenes, blurred: what is in them is not to be found."""
+    if not source.backgrounds:
+        return []
+    path = below(data, source.name, source.backgrounds)
+    delimiter = "\t" if "\t" in read_lines(path)[0] else ","
+    photos = read_list(path.parent, path.name, delimiter)
+    chosen = np.linspace(0, len(photos) - 1, min(len(photos), MOST_BACKGROUNDS)).astype(int)
+    rng = np.random.default_rng([source.first_seed, 35])
+    images = [read_rgb(photos[int(index)].path) for index in chosen]
+    return [np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(1.5, 6.0)), np.uint8) for image in images]
 
 
 def _cut_outs(source: PictureSource, data: Path | None) -> list[tuple[str, NDArray[np.uint8]]]:
@@ -202,9 +237,15 @@ def _cut_outs(source: PictureSource, data: Path | None) -> list[tuple[str, NDArr
     return found
 
 
-def _scene(sources: list[Source], size_px: int, rng: np.random.Generator, count: int | None = None) -> Picture:
+def _scene(
+    sources: list[Source],
+    size_px: int,
+    rng: np.random.Generator,
+    count: int | None = None,
+    backgrounds: Sequence[NDArray[np.uint8]] = (),
+) -> Picture:
     shape = np.exp(rng.uniform(-0.35, 0.35))
     size = (round(size_px * max(1.0, shape)), round(size_px * max(1.0, 1 / shape)))
     clutter = float(rng.uniform(0.1, 1.0))
-    scene = render_scene(sources, size, rng, count=count, clutter=clutter, scale=(0.12, 0.9))
+    scene = render_scene(sources, size, rng, count=count, clutter=clutter, scale=(0.12, 0.9), backgrounds=backgrounds)
     return Picture(scene.image, np.asarray(scene.boxes, np.float32).reshape(-1, 4))

@@ -14,15 +14,22 @@ from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.manifest import DetectionOutput, Head
 from models.nets.pdparams import ParameterError, load_pdparams
 from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
+from models.program import STEMS
 from models.training.checkpoint import fill
+from models.training.coco_weights import load_coco_weights
 from models.training.detection_metrics import Detections
+from models.training.detection_sources import rendered_pictures
+from models.training.detection_views import to_square
 from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe
 from models.training.export_program import square_input
+from models.training.exported_weights import load_exported
 from models.training.optimizers import adamw, momentum
 from models.training.served import as_served
 
 # What a classifier has behind the body that a detector takes from it.
 TAIL = ("last_conv.", "fc.")
+# Scenes that the batch norms of an export's folded weights are settled on; none of them is trained on or measured with.
+SETTLING_SEED, SETTLING, SETTLING_PX = 3_000_000, 12, 256
 
 
 def build_detector(recipe: DetectorRecipe) -> PicoDet:
@@ -35,20 +42,39 @@ def build_detector(recipe: DetectorRecipe) -> PicoDet:
         head_convs=sizes.head_convs,
         reg_max=sizes.reg_max,
         act=sizes.act,
+        body=sizes.body,
     )
 
 
 def load_weights(network: PicoDet, path: Path) -> None:
-    """Put the weights of a run's `best.npz` into a network of the same sizes. Raises ArtifactError for any other."""
-    fill(network, path, "detector")
+    """Put weights into a network of the same sizes: a run's `best.npz`, or an artifact's (a folder with ONNX).
+
+    Raises ArtifactError for any other.
+    """
+    if path.is_dir():
+        load_exported(network, path / f"{STEMS['fp32']}.onnx", settling_pictures())
+    else:
+        fill(network, path, "detector")
 
 
 def load_backbone(network: PicoDet, path: Path) -> None:
-    """Begin with an official PP-LCNet's body, of a classifier of the same scale. Raises ArtifactError."""
+    """Begin with an official PP-LCNet's body, of a classifier of the same scale, or (.onnx) with a whole PicoDet of COCO.
+
+    Raises ArtifactError.
+    """
+    if path.suffix == ".onnx":
+        load_coco_weights(network, path, settling_pictures())
+        return
     try:
         load_pdparams(network.backbone, path, TAIL)
     except (ParameterError, OSError) as error:
         raise ArtifactError(f"the backbone's weights can't be taken: {error}") from error
+
+
+def settling_pictures() -> NDArray[np.float32]:
+    """(N, 3, H, W) scenes, as the network takes them, for the batch norms of exported weights."""
+    pictures = rendered_pictures(SETTLING_SEED, SETTLING, SETTLING_PX)
+    return as_input(np.stack([to_square(picture, SETTLING_PX).image for picture in pictures])).numpy()
 
 
 def make_optimizer(network: PicoDet, plan: DetectorOptimizer) -> paddle.optimizer.Optimizer:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from models.nets.picodet import ACTIVATIONS
+from models.nets.picodet import ACTIVATIONS, BODIES
 from models.training.bounds import Count, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
 from models.training.detection_losses import DetectionLoss
 from models.training.detection_sources import DRAWN, PictureSource
@@ -27,11 +27,16 @@ class DetectorNetwork:
     head_convs: Whole = 2
     reg_max: Count = 7
     act: str = "hard_swish"
-    backbone: str = ""  # official PP-LCNet weights of the same scale (.pdparams), below the data folder, to begin with
+    body: str = "lcnet"  # or "esnet", the body of the official detectors of COCO
+    # To begin with, below the data folder: an official PP-LCNet of the same scale (.pdparams), or the whole official
+    # PicoDet-S of COCO (.onnx), which needs the body esnet, a scale of 0.75, a neck of 96 channels and kernels of 5.
+    backbone: str = ""
 
     def __post_init__(self) -> None:
         if self.act not in ACTIVATIONS:
             raise RecipeError(f"'act' must be one of {', '.join(ACTIVATIONS)}, not {self.act!r}")
+        if self.body not in BODIES:
+            raise RecipeError(f"'body' must be one of {', '.join(BODIES)}, not {self.body!r}")
         if not self.neck_kernel % 2:
             raise RecipeError(f"'neck_kernel' must be odd, not {self.neck_kernel}")
 

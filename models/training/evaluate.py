@@ -125,7 +125,8 @@ def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None
     for exam in asked:
         pictures = list(exam_pictures(exam, recipe, data))
         found = [detector.candidates(picture.image) for picture in pictures]
-        best.append(best_threshold(found, [picture.boxes for picture in pictures], beta=2.0)["threshold"])
+        crowds = [picture.certainty == 0 for picture in pictures]
+        best.append(best_threshold(found, [picture.boxes for picture in pictures], crowds, beta=2.0)["threshold"])
     known = [score for score in best if np.isfinite(score)]
     return round(float(np.mean(known)), 2) if known else DEFAULT_CONFIDENCE
 

@@ -1,9 +1,11 @@
 """Export by recipe: the best weights of a run, fused, as an artifact folder that both engines run."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from models.training.recipe import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, 
 from models.training.train_detector import DetectorRecipe, build_detector
 from models.training.train_embedder import build_embedder, load_weights
 
+BODY_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
 __all__ = ["Origin", "add_findings", "export_detector", "export_embedder", "export_network"]
 
 
@@ -58,20 +61,35 @@ def export_detector(
     origin: Origin,
     formats: Sequence[str] = DEFAULT_FORMATS,
     pictures: Sequence[NDArray[np.uint8]] | None = None,
+    data: Path | None = None,
 ) -> Path:
-    """The same for a main-body detector; its programs end before decoding and suppression, which are numpy's."""
+    """The same for a main-body detector; its programs end before decoding and suppression, which are numpy's.
+
+    The manifest names the weights and the teachers below `data` that the recipe asks for, each with its SHA-256.
+    """
     network = build_detector(recipe)
     steps = int(fill(network, checkpoint, "detector").progress["step"])
     about = replace(
         origin,
         name=recipe.name,
-        network=f"PicoDet LCNet x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
-        recipe=as_table(recipe),
+        network=f"PicoDet {BODY_NAMES[recipe.network.body]} x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
+        recipe=as_table(recipe) | borrowed(recipe, data),
         steps=steps,
     )
     kind = detects(STRIDES, recipe.network.reg_max)
     given = square_input("image", recipe.deploy_px, "cubic")
     return export_network(ServedPicoDet(network), kind, given, folder, about, formats, pictures, batched=False)
+
+
+def borrowed(recipe: DetectorRecipe, data: Path | None) -> dict[str, Any]:
+    """{"borrowed": file -> SHA-256} of the weights that a detector began with and of the files that taught it boxes."""
+    names = {recipe.network.backbone, *(source.teacher for source in recipe.data)}
+    names |= {
+        f"{source.root}/{source.file}".lstrip("/") for source in recipe.data if source.kind in ("coco", "collages")
+    }
+    files = {name: data / name for name in sorted(names - {""})} if data is not None else {}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
+    return {"borrowed": digests} if digests else {}
 
 
 def add_findings(

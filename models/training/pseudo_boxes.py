@@ -24,7 +24,9 @@ from models.training.assign import boxes_of, cells_of, expected_distances
 Array = NDArray[np.float32]
 SURE, UNSURE = 0.45, 0.3  # a box above the first is a body; one between the two spoils the photo
 SAME = 0.5  # IoU with a sure box, from which an unsure one is only another guess at it
-PERSON = 0  # COCO's first class: hands, most often, in photos of products
+# Classes of COCO, numbered from 0, that are no main bodies: people (hands, most often, in photos of products), and what
+# bodies stand on or in: benches, couches, beds, tables, ovens, sinks, refrigerators.
+NO_BODIES = (0, 13, 57, 59, 60, 69, 71, 72)
 LEAST = 0.2  # a main-body detector's box below this is no guess worth a weight
 
 
@@ -84,7 +86,7 @@ class BoxTeacher:
 
     def __call__(self, image: NDArray[np.uint8]) -> Taught | None:
         """(H, W, 3) RGB -> the main bodies, all sure, or None where the teacher finds none or is unsure."""
-        boxes, scores = self._detect(image)
+        boxes, scores = self.detect(image)
         sure, unsure = boxes[scores >= SURE], boxes[(scores >= UNSURE) & (scores < SURE)]
         if len(sure) == 0:
             return None
@@ -92,14 +94,15 @@ class BoxTeacher:
             return None
         return Taught(sure, np.ones(len(sure), np.float32))
 
-    def _detect(self, image: NDArray[np.uint8]) -> tuple[Array, Array]:
+    def detect(self, image: NDArray[np.uint8], floor: float = UNSURE) -> tuple[Array, Array]:
+        """Boxes (D, 4) in pixels of the photo and scores (D,) from `floor` on, best first: all classes are one, but for NO_BODIES."""
         side, (height, width) = self._size_px, image.shape[:2]
         outputs = self._run([normalize(resize(image, side, side, "cubic"), IMAGENET_MEAN, IMAGENET_STD)[None]])
         levels = len(STRIDES)
         chances = np.concatenate([outputs[level][0] for level in range(levels)])  # (M, 80)
         bins = np.concatenate([outputs[levels + level][0] for level in range(levels)])  # (M, 4K)
         kind, scores = chances.argmax(axis=1), chances.max(axis=1)
-        able = np.flatnonzero((scores >= UNSURE) & (kind != PERSON))
+        able = np.flatnonzero((scores >= floor) & ~np.isin(kind, NO_BODIES))
         boxes = clip(boxes_of(self._cells, expected_distances(bins))[able], side, side)
         kept = suppress(boxes, scores[able], 0.5)
         return boxes[kept] * np.array([width / side, height / side] * 2, np.float32), scores[able][kept]

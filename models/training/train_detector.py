@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
+from models.artifacts import resolve
 from models.nets.picodet import PicoDet
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.detection_data import BatchMaker, Pool, build_pool, load_pool, open_files
@@ -66,7 +67,7 @@ def train_detector(
 
     `data` is the folder that the recipe's photo sources are relative to. `stop_after` ends the run early after that
     many steps in all, as a kill would, but with a checkpoint. A new run starts from the weights of `init` (another run's
-    `best.npz` of the same network) if given, else from random ones. Beside the weights lie `curve.jsonl`, `curve.png` and
+    `best.npz`, an artifact or its name, of the same network) if given, else from random ones. Beside the weights lie `curve.jsonl`, `curve.png` and
     `metrics.json`. Under `paddle.distributed.launch` every process takes its share of each batch.
     Raises TrainingError, RecipeError, DatasetError, ArtifactError.
     """
@@ -162,7 +163,7 @@ def open_pool(
 def begin(network: PicoDet, recipe: DetectorRecipe, data: Path | None, init: Path | None) -> None:
     """Weights to start from: a classifier's body if the recipe names one, another run's if `init` does."""
     if init is not None:
-        load_weights(network, init)
+        load_weights(network, init if init.exists() else resolve(init))
     elif recipe.network.backbone:
         if data is None:
             raise TrainingError("the recipe's backbone needs a data folder (--data)")

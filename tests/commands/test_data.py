@@ -81,3 +81,14 @@ def test_an_option_about_other_data_is_refused(path: Path, arguments: tuple[str,
     assert answer.exit_code == 2
     assert answer.stdout == ""
     assert told in answer.stderr
+
+
+def test_pseudo_boxes_without_the_teacher_or_with_an_odd_number_end_in_one_line(path: Path) -> None:
+    folder, out = str(path.parent), str(path.parent / "boxes.json")
+    (path.parent / "tabs.txt").write_text("0.png\tx\n1.png\tx\n", encoding="utf-8")
+    odd = CliRunner().invoke(data, ["pseudo-boxes", "tabs.txt=many", "--data", folder, "--out", out])
+    assert odd.exit_code == 2
+    assert "'tabs.txt=many': what follows the = is no number" in odd.output
+    lost = CliRunner().invoke(data, ["pseudo-boxes", "tabs.txt", "--data", folder, "--out", out, "--no-saliency"])
+    assert lost.exit_code == 1
+    assert "Error: the teacher picodet_s_416_coco.onnx can't be read" in lost.output

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,13 @@ from models.training.detection_data import (
     load_pool,
     open_files,
 )
-from models.training.detection_sources import annotated_photos, largest_share, open_photo, rendered_pictures
+from models.training.detection_sources import (
+    annotated_photos,
+    blurred_backgrounds,
+    largest_share,
+    open_photo,
+    rendered_pictures,
+)
 from models.training.detection_views import Picture, Variation
 from models.training.detector_exams import exam_pictures
 from models.training.detector_recipe import DetectorExam, DetectorRecipe
@@ -78,6 +85,38 @@ def coco_folder(folder: Path) -> Path:
 
 
 COCO = PictureSource("coco", "shop", root="shop", file="train.json")
+
+
+def test_collages_put_the_bodies_of_a_coco_file_side_by_side(tmp_path: Path) -> None:
+    coco_folder(tmp_path / "shop")
+    source = PictureSource("collages", "neighbours", root="shop", file="train.json", count=4)
+    build_pool((source,), 96, tmp_path, tmp_path / "pool", lambda *_: None)
+    pool = load_pool(tmp_path / "pool")
+    assert len(pool.sources) == 4
+    for number in range(4):
+        picture = pool.picture(number)
+        assert picture.image.shape == (96, 96, 3)
+        assert (picture.certainty > 0).sum() >= 2
+        assert set(np.unique(picture.image)) <= set(range(8, 23))  # of photos 1 and 2 alone: the third has no body
+
+
+def test_a_photo_that_a_body_fills_is_passed_over_and_a_region_of_many_fills_none(tmp_path: Path) -> None:
+    coco_folder(tmp_path / "shop")
+    build_pool((replace(COCO, largest=0.1),), 48, tmp_path, tmp_path / "pool", lambda *_: None)
+    kept = load_pool(tmp_path / "pool")
+    assert [int(kept.images[number, 0, 0, 0]) for number in range(len(kept.sources))] == [20, 30]
+
+
+def test_photos_stand_out_of_focus_behind_cut_outs(tmp_path: Path) -> None:
+    behind = tmp_path / "shelves"
+    behind.mkdir()
+    chequered = np.kron(np.indices((24, 24)).sum(0) % 2, np.ones((2, 2))).astype(np.uint8)[..., None] * (0, 0, 255)
+    cv2.imwrite(str(behind / "a.png"), chequered)
+    (behind / "list.txt").write_text("a.png, 0", encoding="utf-8")
+    source = PictureSource("cutouts", "x", count=1, root="", file="", backgrounds="shelves/list.txt")
+    (photo,) = blurred_backgrounds(source, tmp_path)
+    assert 40 < photo[..., 0].min() <= photo[..., 0].max() < 215  # the squares run into each other
+    assert blurred_backgrounds(replace(source, backgrounds=""), tmp_path) == []
 
 
 def test_every_category_of_coco_is_a_body_and_regions_of_many_are_none(tmp_path: Path) -> None:

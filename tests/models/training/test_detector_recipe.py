@@ -68,7 +68,7 @@ def test_epochs_round_up_and_steps_stay() -> None:
         (lambda: DetectorNetwork(act="relu"), "hard_swish, leaky_relu"),
         (lambda: DetectorNetwork(neck_kernel=4), "'neck_kernel' must be odd, not 4"),
         (lambda: DetectorExam("list", "x"), "rendered, voc, coco, photos"),
-        (lambda: PictureSource("list", "x"), "rendered, cutouts, voc, coco, photos"),
+        (lambda: PictureSource("list", "x"), "rendered, cutouts, collages, voc, coco, photos"),
         (lambda: DetectorOptimizer(kind="sgd"), "adamw, momentum"),
         (lambda: replace(TINY, data=()), "'data' and 'stages'"),
         (lambda: replace(TINY, data=(replace(TINY.data[0], share=0.0),)), "every 'share' is 0"),

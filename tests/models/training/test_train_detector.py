@@ -21,7 +21,7 @@ from models.training.detection_metrics import evaluate_detector
 from models.training.detector_distillation import Distillation
 from models.training.detector_recipe import DetectorOptimizer
 from models.training.errors import TrainingError
-from models.training.export import Origin, export_detector
+from models.training.export import Origin, borrowed, export_detector
 from models.training.loop import Progress
 from models.training.photos import DatasetError, read_rgb
 from models.training.pseudo_boxes import BodyTeacher
@@ -162,6 +162,36 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
     wider = replace(QUICK, network=replace(QUICK.network, neck_channels=24))
     with pytest.raises(ArtifactError, match=r"best\.npz holds another network"):
         train_detector(wider, None, tmp_path / "third", lambda _: None, lambda *_: None, init=best)
+
+
+def test_a_run_begins_with_an_artifact_that_answers_alike(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+    folder, _ = run
+    made = export_detector(
+        RECTANGLES, folder / "best.npz", tmp_path / "artifact", Origin([], {}, {}), ["onnx"], data=folder.parent
+    )
+    trained, again = build_detector(RECTANGLES), build_detector(RECTANGLES)
+    load_weights(trained, folder / "best.npz")
+    load_weights(again, made)
+    photo = as_input(read_rgb(next((folder.parent / "rectangles" / "images").glob("*.png")))[None])
+    for network in (trained, again):
+        network.eval()
+    for own, other in zip(trained(photo), again(photo), strict=True):
+        np.testing.assert_allclose(other.class_logits.numpy(), own.class_logits.numpy(), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(other.distance_logits.numpy(), own.distance_logits.numpy(), rtol=1e-3, atol=1e-3)
+    with pytest.raises(ArtifactError, match=r"where|convolutions"):
+        load_weights(build_detector(replace(RECTANGLES, network=replace(RECTANGLES.network, neck_channels=24))), made)
+
+
+def test_the_manifest_names_what_was_borrowed(tmp_path: Path) -> None:
+    (tmp_path / "boxes.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "picodet.onnx").write_bytes(b"weights")
+    recipe = replace(
+        RECTANGLES,
+        network=replace(RECTANGLES.network, backbone="picodet.onnx"),
+        data=(*RECTANGLES.data, PictureSource("coco", "taught", file="boxes.json")),
+    )
+    assert sorted(borrowed(recipe, tmp_path)["borrowed"]) == ["boxes.json", "picodet.onnx"]
+    assert borrowed(RECTANGLES, tmp_path) == {}
 
 
 def test_it_learns_from_a_teachers_cells(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
