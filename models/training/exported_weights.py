@@ -138,6 +138,8 @@ def read_convolutions(path: Path) -> list[Folded]:
     for node in graph.node:
         if node.op_type == "Constant":
             arrays[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type in ("Identity", "Reshape") and node.input[0] in arrays:  # how a bias meets its channels
+            arrays[node.output[0]] = arrays[node.input[0]]
     return list(_convolutions(graph, arrays))
 
 

@@ -46,7 +46,8 @@ def export(stored: list[Folded], tmp_path_factory: pytest.TempPathFactory) -> Pa
         arrays.append(numpy_helper.from_array(own.weight, f"w{number}"))
         inputs = ["x", f"w{number}"]
         if number % 2:
-            arrays.append(numpy_helper.from_array(own.bias.reshape(1, -1, 1, 1), f"b{number}"))
+            arrays.append(numpy_helper.from_array(own.bias, f"flat{number}"))
+            nodes += [helper.make_node("Reshape", [f"flat{number}", "shape"], [f"b{number}"])]
             nodes += [helper.make_node("Conv", inputs, [f"c{number}"])]
             nodes += [helper.make_node("Add", [f"c{number}", f"b{number}"], [f"y{number}"])]
         else:
