@@ -26,7 +26,8 @@ ONE_PIXEL = 1.0  # the convention of PaddleClas' suppression: both corners belon
 class Part:
     """A part of the photo that may be recognised: a detected body, or the whole image (`confidence` None).
 
-    `found` is None where it has no embedding. Its `candidates` are best first, the answer in front.
+    `found` is None where it has no embedding. Its `candidates` are best first, the answer in front. `compared` says that
+    local features were looked at; `verification` is what they say of the answer, None if they say nothing of it.
     """
 
     box: Box
@@ -35,6 +36,7 @@ class Part:
     found: Found | None = None
     candidates: tuple[Candidate, ...] = ()
     verification: Verification | None = None
+    compared: bool = False
 
 
 def decision_of(

@@ -110,7 +110,7 @@ class Recognizer:
             looked = list(zip(boxes, crops, strict=True))
             parts = look_twice(parts, looked, (width, height), gallery, calibration, self.verifier, options)
         clock.lap("verify")
-        verified = sum(part.verification is not None for part in parts)
+        verified = sum(part.compared for part in parts)
         decision = decision_of(options, calibration, self.embedder.similarity_threshold, verified)
         parts = [shown(part, options.top_k) for part in parts]
         accepted, unlike = split_by_decision(parts, gallery, decision)

@@ -12,7 +12,7 @@ from models.calibration_queries import LEFT_OUT, REAL, Observations
 from models.decide import Part, candidates_of
 from models.gallery import Gallery
 from models.logistic import fit_logistic
-from models.second_look import Agrees, Verifies, compare, reordered
+from models.second_look import Agrees, Verifies, compare, standings
 from models.training.fit_calibration import LabelledRows
 
 PICTURES = (1, 2, 3)  # of a label, in the galleries that are made
@@ -100,9 +100,9 @@ def ask_verified(
             (found,) = gallery.search_labels(known.rows[query : query + 1], COMPARED)
             part = Part((0, 0, 1, 1), None, "whole_image", found, candidates_of(found, calibration, gallery))
             looks = compare(part, query, gallery, shim, COMPARED)
-            if looks is None:
+            first = standings(part, looks, calibration)[0] if looks else None
+            if first is None or first.inliers is None:
                 continue
-            first = reordered(part, looks)[0]
             logit = calibration.logit(first.candidate.similarity, first.rival, first.pictures)
             right = float(kind == REAL and first.candidate.label == label)
             rows.append((logit, float(first.inliers), float(first.rival_inliers), right, kind))

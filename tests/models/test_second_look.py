@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from tests.models.test_pipeline import (
 )
 
 DOUBT = Calibration("embedder", (0.0, 4.0, 4.0, 0.0))
+FITTED = (0.8, -1.0, 1.6, -0.3)
 
 
 class Embedder(ColorEmbedder):
@@ -42,21 +43,23 @@ class Agreement:
 
 
 class Verifier:
-    """Counts what it is asked; an item's features are the number of inliers that it agrees with."""
+    """Counts what it is asked; an item's features are as many as its inliers, and one more."""
 
-    def __init__(self) -> None:
+    def __init__(self, query: str = "query") -> None:
+        self.query = query
         self.described: list[tuple[int, ...]] = []
         self.asked: list[int] = []
 
     def describe(self, image: Picture, /) -> str:
         self.described.append(image.shape[:2])
-        return "query"
+        return self.query
 
-    def agree(self, query: Any, item: int, /) -> Agreement:
-        assert query == "query"
-        self.asked.append(item)
-        points = np.tile(np.array([[0.5, 0.25]], np.float32), (item, 1))
-        return Agreement(item, points, points / 2)
+    def agree(self, query: Any, item: range, /) -> Agreement:
+        assert query == self.query
+        inliers = item[-1]
+        self.asked.append(inliers)
+        points = np.tile(np.array([[0.5, 0.25]], np.float32), (inliers, 1))
+        return Agreement(inliers, points, points / 2)
 
 
 def unit(*rows: tuple[float, float, float]) -> Rows:
@@ -71,7 +74,8 @@ INLIERS = {"near": 0, "close": 20, "far": 2}
 
 def known(inliers: dict[str, int]) -> Gallery:
     items = [Named(name, name) for name in ("near", "close", "far")]
-    return Gallery(items, ROWS, "colors", 1, None, inliers.get)
+    features = {name: range(count + 1) for name, count in inliers.items()}
+    return Gallery(items, ROWS, "colors", 1, None, features.get)
 
 
 def recognize(inliers: dict[str, int], verifier: Verifier | None, **options: Any) -> dict[str, Any]:
@@ -103,7 +107,8 @@ def test_at_most_thirty_pairs_are_told() -> None:
     assert len(found["verification"]["points"]) == 30
 
 
-def test_nothing_agrees_is_evidence_too() -> None:
+def test_nothing_agrees_is_evidence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Embedder, "calibration", replace(DOUBT, verified=FITTED))
     (plain,) = recognize({}, None)["recognitions"]
     (found,) = recognize({"near": 0, "close": 0}, Verifier())["recognitions"]
     assert found["label"] == "near"
@@ -118,6 +123,26 @@ def test_items_without_features_are_passed_over() -> None:
     none = Verifier()
     told = recognize({}, none)
     assert (none.described, none.asked, told["decision"]["verified"]) == ([], [], 0)
+
+
+def test_a_label_that_was_not_compared_stays_as_likely_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Embedder, "calibration", replace(DOUBT, verified=FITTED))
+    (plain,) = recognize({}, None)["recognitions"]
+    told = recognize({"far": 0}, Verifier())
+    (found,) = told["recognitions"]
+    assert (found["label"], found["verification"]) == ("near", None)
+    assert found["probability"] == plain["probability"]
+    assert told["decision"]["verified"] == 1
+
+
+@pytest.mark.parametrize("empty", ["query", "items"])
+def test_a_picture_without_a_feature_is_not_compared(empty: str) -> None:
+    (plain,) = recognize({}, None)["recognitions"]
+    verifier = Verifier("" if empty == "query" else "query")
+    told = recognize({name: -1 if empty == "items" else 9 for name in INLIERS}, verifier)
+    (found,) = told["recognitions"]
+    assert (verifier.asked, told["decision"]["verified"], found["verification"]) == ([], 0, None)
+    assert found["probability"] == plain["probability"]
 
 
 @pytest.mark.parametrize(("way", "verified"), [("auto", 0), ("always", 1), ("never", 0)])
@@ -141,9 +166,9 @@ def test_so_many_items_are_compared_the_first_two_labels_among_them() -> None:
     rows = unit(*[(1, -1, -0.9 - at / 100) for at in range(5)], (1, -1, -0.5))
     asked: list[str] = []
 
-    def features(item_id: str) -> int:
+    def features(item_id: str) -> range:
         asked.append(item_id)
-        return 0
+        return range(1)
 
     gallery = Gallery(items, rows, "colors", 1, None, features)
     recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
@@ -163,7 +188,7 @@ def test_no_further_item_is_begun_when_the_time_is_over(monkeypatch: pytest.Monk
     monkeypatch.setattr(second_look.time, "perf_counter", lambda: now[0])
 
     class Slow(Verifier):
-        def agree(self, query: Any, item: int, /) -> Agreement:
+        def agree(self, query: Any, item: range, /) -> Agreement:
             now[0] += 0.1  # of 0.15 seconds
             return super().agree(query, item)
 

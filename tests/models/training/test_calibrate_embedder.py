@@ -100,14 +100,15 @@ def test_agreement_that_tells_right_from_wrong_is_learnt() -> None:
     rng = np.random.default_rng(3)
     rows = np.repeat(rng.normal(size=(20, 16)), 5, axis=0) + 1.2 * rng.normal(size=(100, 16))
     labels = np.repeat(np.arange(20), 5)
+    features = [f"label {label}" for label in labels.tolist()]
     known = LabelledRows("x", np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32), labels)
     start = Calibration("embedder", (0.0, 3.0, 3.0, 0.0), verified=(1.0, 0.0, 0.0, 0.0))
-    seen = ask_verified(start, known, labels.tolist(), SameLabelAgrees(), 2, np.random.default_rng(0))
+    seen = ask_verified(start, known, features, SameLabelAgrees(), 2, np.random.default_rng(0))
     assert {int(kind) for kind in seen.kinds} == {REAL, LEFT_OUT}
     assert (seen.inliers[seen.right > 0] == 20).all()
     assert (seen.inliers[seen.kinds == LEFT_OUT] == 0).all()
-    made = fit_verified(start, [(known, labels.tolist())], SameLabelAgrees())
-    assert made == fit_verified(start, [(known, labels.tolist())], SameLabelAgrees())
+    made = fit_verified(start, [(known, features)], SameLabelAgrees())
+    assert made == fit_verified(start, [(known, features)], SameLabelAgrees())
     assert made.verified_probability(0.5, 0.4, 2, 20, 0) > 0.9
     assert made.verified_probability(0.5, 0.4, 2, 0, 0) < 0.2
     assert fit_verified(start, [], SameLabelAgrees()) is start
