@@ -50,7 +50,7 @@ class Calibration:
     source: Literal["gallery", "embedder"]
     weights: tuple[float, ...]
     view: tuple[float, ...] = (0.0, 0.0)
-    verified: tuple[float, ...] = (0.8, -1.0, 1.6, -0.3)
+    verified: tuple[float, ...] = (1.0, 0.0, 0.5, 0.0)  # unfitted: what agrees speaks for a label, nothing against one
     rival: float = 0.3
     information: tuple[tuple[float, ...], ...] = (
         (0.1, 0.0, 0.0, 0.0),

@@ -147,9 +147,19 @@ def test_the_threshold_is_where_the_curve_reaches_the_precision() -> None:
 
 
 def test_agreeing_features_make_surer_and_those_of_another_label_less() -> None:
-    plain = EMBEDDER.verified_probability(0.4, 0.3, 1, 0, 0)
-    assert plain < EMBEDDER.verified_probability(0.4, 0.3, 1, 10, 0) < EMBEDDER.verified_probability(0.4, 0.3, 1, 40, 0)
-    assert EMBEDDER.verified_probability(0.4, 0.3, 1, 10, 10) < EMBEDDER.verified_probability(0.4, 0.3, 1, 10, 0)
+    fitted = replace(EMBEDDER, verified=(0.8, -1.0, 1.6, -0.3))
+    plain = fitted.verified_probability(0.4, 0.3, 1, 0, 0)
+    assert plain < fitted.verified_probability(0.4, 0.3, 1, 10, 0) < fitted.verified_probability(0.4, 0.3, 1, 40, 0)
+    assert fitted.verified_probability(0.4, 0.3, 1, 10, 10) < fitted.verified_probability(0.4, 0.3, 1, 10, 0)
+
+
+@pytest.mark.parametrize("score", [0.2, 0.45, 0.6])
+@pytest.mark.parametrize("others", [0, 4, 30])
+def test_without_a_fit_verification_never_lowers_an_answer(score: float, others: int) -> None:
+    before = EMBEDDER.probability(score, 0.3, 2)
+    assert EMBEDDER.verified_probability(score, 0.3, 2, 0, others) == before
+    shares = [EMBEDDER.verified_probability(score, 0.3, 2, inliers, others) for inliers in range(30)]
+    assert shares == sorted(set(shares))
 
 
 def test_answers_that_exclude_each_other_are_at_most_one() -> None:
