@@ -58,9 +58,11 @@ def decision_of(
     )
 
 
-def candidates_of(found: Found, calibration: Calibration, gallery: Gallery) -> tuple[Candidate, ...]:
-    """The labels that a query found, best first, with their probabilities: at most CANDIDATES, together at most 1."""
-    shares = calibration.probabilities(found.labels, CANDIDATES)
+def candidates_of(
+    found: Found, calibration: Calibration, gallery: Gallery, most: int = CANDIDATES
+) -> tuple[Candidate, ...]:
+    """The labels that a query found, best first, with their probabilities: at most so many, together at most 1."""
+    shares = calibration.probabilities(found.labels, most)
     return tuple(
         Candidate(share, label.score, Match(gallery.items[label.place], label.nearest))
         for share, label in zip(shares, found.labels, strict=False)

@@ -15,6 +15,7 @@ from models.gallery import Gallery
 from models.image import with_margin
 from models.options import RecognizeOptions
 from models.pipeline import Recognizer
+from models.recognition import CANDIDATES
 from tests.models.test_pipeline import (
     BLUE_BOX,
     RED_BOX,
@@ -175,6 +176,20 @@ def test_so_many_items_are_compared_the_first_two_labels_among_them() -> None:
     recognizer(SCENE, gallery, RecognizeOptions(verify="always", verify_top=3, top_k=1, whole_image="never"))
     assert len(asked) == 3
     assert "b" in asked
+
+
+def test_a_label_beyond_the_fifth_can_win_if_so_many_are_compared() -> None:
+    names = "abcdefgh"
+    rows = unit(*[(1, -1, -0.9 + at / 50) for at in range(len(names))])
+    features = {name: range(31 if name == "h" else 1) for name in names}
+    gallery = Gallery([Named(name, name) for name in names], rows, "colors", 1, None, features.get)
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
+    options = RecognizeOptions(min_precision=0.5, verify="always", verify_top=8, top_k=2, whole_image="never")
+    (found,) = recognizer(SCENE, gallery, options).recognitions
+    assert found.label == "h"
+    assert len(found.candidates) == CANDIDATES
+    (few,) = recognizer(SCENE, gallery, replace(options, verify_top=5)).recognitions
+    assert few.label != "h"
 
 
 def test_the_budget_ends_looking_but_not_when_always(monkeypatch: pytest.MonkeyPatch) -> None:
