@@ -113,6 +113,9 @@ class Calibration:
         try:
             if table["schema"] != SCHEMA or table["source"] not in ("gallery", "embedder"):
                 raise ValueError("another schema")
+            curve = tuple((p, answered, right) for p, answered, right in (_numbers(r, 3) for r in table["curve"]))
+            if curve and tuple(row[0] for row in curve) != GRID:
+                raise ValueError("other probabilities")  # curves are blended row by row
             return cls(
                 source=table["source"],
                 weights=_numbers(table["weights"], 4),
@@ -120,7 +123,7 @@ class Calibration:
                 verified=_numbers(table["verified"], 4),
                 rival=_numbers([table["rival"]], 1)[0],
                 information=tuple(_numbers(row, 4) for row in _sized(table["information"], 4)),
-                curve=tuple((p, answered, right) for p, answered, right in (_numbers(r, 3) for r in table["curve"])),
+                curve=curve,
                 queries=int(table["queries"]),
             )
         except (KeyError, TypeError, ValueError) as error:

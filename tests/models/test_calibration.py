@@ -194,6 +194,7 @@ def test_what_does_not_fit_is_refused() -> None:
     "change",
     [
         {"schema": 2}, {"source": "me"}, {"weights": [1, 2]}, {"weights": [1, 2, 3, float("nan")]}, {"curve": [[1, 2]]},
+        {"curve": [[0.5, 1, 1]]}, {"curve": [[p + 0.001, 1, 1] for p in GRID]}, {"curve": [[1 - p, 1, 1] for p in GRID]},
         {"rival": "high"}, {"information": 7}, {"view": None}, {"queries": "many"},
     ],
 )  # fmt: skip
