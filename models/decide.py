@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,8 +86,8 @@ def split_by_decision(
         matches = part.found.matches if part.found else ()
         reason = _too_little(part, gallery, decision)
         if reason is not None:
-            told = Dropped(part.box, part.confidence, part.source, reason, matches, candidates=part.candidates)
-            dropped.append(told)
+            told = Dropped(part.box, part.confidence, part.source, reason, matches, None, part.candidates)
+            dropped.append(replace(told, verification=part.verification))
             continue
         best = part.candidates[0]
         accepted.append(
@@ -145,7 +145,7 @@ def suppress_overlaps(
         if over.size:
             by = rivals[over[0]].box
             told = Dropped(one.box, one.confidence, one.source, "suppressed", one.matches, by, one.candidates)
-            gone.append(told)
+            gone.append(replace(told, verification=one.verification))
         else:
             kept.append(one)
     return tuple(kept), tuple(gone)

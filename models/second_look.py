@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from models.calibration import Calibration
     from models.decide import Part
-    from models.gallery import Gallery
+    from models.gallery import Gallery, LabeledItem
     from models.options import RecognizeOptions
     from models.recognition import Box, Candidate
 
@@ -53,7 +53,7 @@ class Look:
 
     inliers: int = 0
     agreement: Agrees | None = None
-    item_id: str | None = None
+    item: LabeledItem | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def compare(
         agreement = verifier.agree(query, features)
         known = looks.setdefault(item.label, Look())
         if agreement.inliers > known.inliers:
-            looks[item.label] = Look(agreement.inliers, agreement, item.id)
+            looks[item.label] = Look(agreement.inliers, agreement, item)
     return looks or None
 
 
@@ -165,7 +165,7 @@ def _ranked(part: Part, looks: dict[str, Look], box: Box, size: tuple[int, int],
 
 def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
     """The agreeing points, in shares of the whole photo instead of the crop."""
-    if look.agreement is None:
+    if look.agreement is None or look.item is None:
         return Verification(0)
     x1, y1, x2, y2 = box
     width, height = size
@@ -173,4 +173,4 @@ def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
         ((x1 + float(qx) * (x2 - x1)) / width, (y1 + float(qy) * (y2 - y1)) / height, float(ix), float(iy))
         for (qx, qy), (ix, iy) in zip(look.agreement.query_points, look.agreement.item_points, strict=True)
     )
-    return Verification(look.inliers, look.item_id, points)
+    return Verification(look.inliers, look.item.id, points, getattr(look.item, "box", None))

@@ -102,6 +102,41 @@ def test_agreeing_features_turn_close_labels_and_are_evidence() -> None:
     assert sum(one["probability"] for one in after["candidates"]) <= 1 + 1e-3
 
 
+def test_what_agrees_is_told_of_what_is_not_sure_enough_too() -> None:
+    told = recognize(INLIERS, Verifier(), min_precision=0.999)
+    (dropped,) = told["dropped"]
+    assert dropped["reason"] == "below_min_precision"
+    assert (dropped["verification"]["inliers"], dropped["verification"]["item_id"]) == (20, "close")
+    assert len(dropped["verification"]["points"]) == 20
+    (unseen,) = recognize(INLIERS, None, min_precision=0.999)["dropped"]
+    assert unseen["verification"] is None
+
+
+def test_what_agrees_is_told_of_what_is_suppressed_too() -> None:
+    detector = ColorDetector([Body(RED_BOX, 0.9), Body(RED_BOX, 0.8)])
+    chosen = RecognizeOptions(min_precision=0.5, verify="always", whole_image="never")
+    told = Recognizer(detector, Embedder(), Verifier())(SCENE, known(INLIERS), chosen).to_dict()
+    (dropped,) = told["dropped"]
+    assert (dropped["reason"], dropped["verification"]["inliers"]) == ("suppressed", 20)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """An item of which a part of the picture was enrolled."""
+
+    id: str
+    label: str
+    box: tuple[int, int, int, int]
+
+
+def test_the_part_of_the_items_picture_that_agrees_is_told() -> None:
+    gallery = Gallery([Enrolled("a", "cola", (1, 2, 30, 40))], ROWS[:1], features=lambda _: range(21))
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
+    chosen = RecognizeOptions(min_precision=0.5, verify="always", whole_image="never")
+    (found,) = recognizer(SCENE, gallery, chosen).to_dict()["recognitions"]
+    assert found["verification"]["item_box"] == [1, 2, 30, 40]
+
+
 def test_at_most_thirty_pairs_are_told() -> None:
     (found,) = recognize({"close": 90}, Verifier())["recognitions"]
     assert found["verification"]["inliers"] == 90
@@ -113,7 +148,7 @@ def test_nothing_agrees_is_evidence_too(monkeypatch: pytest.MonkeyPatch) -> None
     (plain,) = recognize({}, None)["recognitions"]
     (found,) = recognize({"near": 0, "close": 0}, Verifier())["recognitions"]
     assert found["label"] == "near"
-    assert found["verification"] == {"inliers": 0, "item_id": None, "points": []}
+    assert found["verification"] == {"inliers": 0, "item_id": None, "points": [], "item_box": None}
     assert found["probability"] < plain["probability"]
 
 
