@@ -6,6 +6,7 @@ A logistic model over what a query's labels score, fitted for every version of a
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +35,8 @@ LEAST_PROBABILITY = 0.5  # what is likelier wrong than right is no answer, whate
 WIDEST_GAP = 0.5
 GRID = (*(round(0.5 + step / 100, 2) for step in range(50)), 0.993, 0.995, 0.997, 0.999)
 RIDGE = 1e-3
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,20 @@ class Calibration:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise GalleryError("A calibration is damaged, or of another version of ShiTu.") from error
+
+
+def stored_calibration(table: Mapping[str, Any] | None, gallery: str) -> Calibration | None:
+    """What was fitted to a gallery's version, as its manifest has it; None: the embedder's own holds.
+
+    It does for a gallery from before there was a calibration, and for one by another version of ShiTu, which is logged.
+    """
+    if table is None:
+        return None
+    try:
+        return Calibration.from_dict(table)
+    except GalleryError as error:
+        log.warning("the embedder's calibration is used", extra={"gallery": gallery, "why": error.detail})
+        return None
 
 
 def from_threshold(similarity: float) -> Calibration:

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.calibration import GRID, LEAST_PROBABILITY, Calibration, fit, from_threshold, query_weights, shared
+from models.calibration import (
+    GRID,
+    LEAST_PROBABILITY,
+    Calibration,
+    fit,
+    from_threshold,
+    query_weights,
+    shared,
+    stored_calibration,
+)
 from models.calibration_queries import LEFT_OUT, REAL, UNKNOWN_SHARE, UNRELATED, VIEW, own_queries
 from models.errors import GalleryError
 
@@ -203,3 +212,11 @@ def test_a_damaged_calibration_is_refused(change: dict[str, Any]) -> None:
         Calibration.from_dict({**EMBEDDER.to_dict(), **change})
     with pytest.raises(GalleryError):
         Calibration.from_dict({})
+
+
+def test_what_is_stored_is_read_and_what_can_not_be_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert stored_calibration(EMBEDDER.to_dict(), "drinks") == EMBEDDER
+    assert stored_calibration(None, "drinks") is None
+    assert not caplog.records
+    assert stored_calibration({"schema": "of a later version"}, "drinks") is None
+    assert "the embedder's calibration is used" in caplog.text

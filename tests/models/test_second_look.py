@@ -175,7 +175,7 @@ def test_a_label_that_was_not_compared_stays_as_likely_as_it_was(monkeypatch: py
 def test_a_picture_without_a_feature_is_not_compared(empty: str) -> None:
     (plain,) = recognize({}, None)["recognitions"]
     verifier = Verifier("" if empty == "query" else "query")
-    told = recognize({name: -1 if empty == "items" else 9 for name in INLIERS}, verifier)
+    told = recognize(dict.fromkeys(INLIERS, -1 if empty == "items" else 9), verifier)
     (found,) = told["recognitions"]
     assert (verifier.asked, told["decision"]["verified"], found["verification"]) == ([], 0, None)
     assert found["probability"] == plain["probability"]

@@ -16,9 +16,9 @@ from models.calibration_queries import LEFT_OUT, REAL
 from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.manifest import UNKNOWNS
+from models.second_look import in_doubt
 from models.training.calibrate_embedder import PhotoSet, calibrate_embedder
 from models.training.fit_calibration import LabelledRows
-from models.second_look import in_doubt
 from models.training.fit_verified import ask_verified, fit_verified, observed
 from models.training.photos import DatasetError, Photo
 from tests.models.programs import artifact
