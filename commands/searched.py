@@ -1,5 +1,6 @@
 """What a command searches in: a stored gallery by its name, or a folder of labelled pictures, with all that goes with it."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from models.augmented_view import augmented_view
-from models.calibration import Calibration, fit
+from models.calibration import fit, stored_calibration
+from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
-from models.gallery import Gallery, LabeledItem
+from models.gallery import Gallery
 from models.image import crop, decode
 from models.verification import Features, describe, unpack
 
@@ -88,16 +89,8 @@ def _stored_gallery(name: str, embedder: "Embedder", make: Callable[..., Gallery
 
     rows = embeddings.reshape(len(items), embedder.dim)
     features = ItemFeatures(read, store.load_features(name, manifest.version))
-    return make(items, rows, name, manifest.version, stored_calibration(manifest), features)
-
-
-def stored_calibration(manifest: object) -> Calibration | None:
-    """What was fitted to a version at its enrolment; None where that was not, or by another version of ShiTu."""
-    table = getattr(manifest, "calibration", None)
-    try:
-        return Calibration.from_dict(table) if table else None
-    except GalleryError:
-        return None
+    calibration = stored_calibration(manifest.calibration, name)
+    return make(items, rows, name, manifest.version, calibration, features)
 
 
 def _folder_gallery(folder: Path, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
@@ -105,26 +98,14 @@ def _folder_gallery(folder: Path, embedder: "Embedder", console: Console, make: 
     if not pictures:
         raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
     shown = track(pictures, "Reading the gallery", console=console, transient=True, disable=not console.is_terminal)
-    images = [_picture(path) for path, _ in shown]
+    images, sha256s = zip(*(_hashed(path) for path, _ in shown), strict=True)
     items = [FolderItem(str(path.relative_to(folder)), label) for path, label in pictures]
     rows = embedder(images)
-    calibration = fit_folder(items, images, rows, embedder)
-    return make(items, rows, folder.name, 1, calibration, ItemFeatures(lambda item_id: _picture(folder / item_id)))
-
-
-def fit_folder(
-    items: Sequence[LabeledItem],
-    images: Sequence[NDArray[np.uint8]],
-    rows: NDArray[np.float32],
-    embedder: "Embedder",
-) -> Calibration:
-    """As an enrolment fits it; views are made only where a label has no second picture."""
     labels = [item.label for item in items]
-    alone = [at for at, label in enumerate(labels) if labels.count(label) == 1]
-    views = np.zeros_like(rows)
-    if alone:
-        views[alone] = embedder([augmented_view(images[at], at) for at in alone])
-    return fit(labels, rows, views, embedder.unknowns, embedder.calibration)
+    views = embed_lone_views(labels, lambda at: (images[at], sha256s[at]), embedder)  # as an enrolment makes them
+    calibration = fit(labels, rows, views, embedder.unknowns, embedder.calibration)
+    features = ItemFeatures(lambda item_id: _hashed(folder / item_id)[0])
+    return make(items, rows, folder.name, 1, calibration, features)
 
 
 class ItemFeatures:
@@ -152,8 +133,10 @@ class ItemFeatures:
         return None if image is None else describe(image)
 
 
-def _picture(path: Path) -> NDArray[np.uint8]:
+def _hashed(path: Path) -> tuple[NDArray[np.uint8], str]:
+    """A picture of the gallery's, and the SHA-256 of its file. Raises ClickException."""
     try:
-        return decode(read_bytes(path))
+        data = read_bytes(path)
+        return decode(data), hashlib.sha256(data).hexdigest()
     except ModelError as error:
         raise click.ClickException(f"the gallery's {path}: {error.detail} ({error.code})") from error

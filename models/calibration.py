@@ -6,6 +6,7 @@ A logistic model over what a query's labels score, fitted for every version of a
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,6 +36,8 @@ WIDEST_GAP = 0.5
 GRID = (*(round(0.5 + step / 100, 2) for step in range(50)), 0.993, 0.995, 0.997, 0.999)
 RIDGE = 1e-3
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -50,7 +53,7 @@ class Calibration:
     source: Literal["gallery", "embedder"]
     weights: tuple[float, ...]
     view: tuple[float, ...] = (0.0, 0.0)
-    verified: tuple[float, ...] = (0.8, -1.0, 1.6, -0.3)
+    verified: tuple[float, ...] = (1.0, 0.0, 0.5, 0.0)  # unfitted: what agrees speaks for a label, nothing against one
     rival: float = 0.3
     information: tuple[tuple[float, ...], ...] = (
         (0.1, 0.0, 0.0, 0.0),
@@ -113,6 +116,9 @@ class Calibration:
         try:
             if table["schema"] != SCHEMA or table["source"] not in ("gallery", "embedder"):
                 raise ValueError("another schema")
+            curve = tuple((p, answered, right) for p, answered, right in (_numbers(r, 3) for r in table["curve"]))
+            if curve and tuple(row[0] for row in curve) != GRID:
+                raise ValueError("other probabilities")  # curves are blended row by row
             return cls(
                 source=table["source"],
                 weights=_numbers(table["weights"], 4),
@@ -120,11 +126,25 @@ class Calibration:
                 verified=_numbers(table["verified"], 4),
                 rival=_numbers([table["rival"]], 1)[0],
                 information=tuple(_numbers(row, 4) for row in _sized(table["information"], 4)),
-                curve=tuple((p, answered, right) for p, answered, right in (_numbers(r, 3) for r in table["curve"])),
+                curve=curve,
                 queries=int(table["queries"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise GalleryError("A calibration is damaged, or of another version of ShiTu.") from error
+
+
+def stored_calibration(table: Mapping[str, Any] | None, gallery: str) -> Calibration | None:
+    """What was fitted to a gallery's version, as its manifest has it; None: the embedder's own holds.
+
+    It does for a gallery from before there was a calibration, and for one by another version of ShiTu, which is logged.
+    """
+    if table is None:
+        return None
+    try:
+        return Calibration.from_dict(table)
+    except GalleryError as error:
+        log.warning("the embedder's calibration is used", extra={"gallery": gallery, "why": error.detail})
+        return None
 
 
 def from_threshold(similarity: float) -> Calibration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +26,8 @@ ONE_PIXEL = 1.0  # the convention of PaddleClas' suppression: both corners belon
 class Part:
     """A part of the photo that may be recognised: a detected body, or the whole image (`confidence` None).
 
-    `found` is None where it has no embedding. Its `candidates` are best first, the answer in front.
+    `found` is None where it has no embedding. Its `candidates` are best first, the answer in front. `compared` says that
+    local features were looked at; `verification` is what they say of the answer, None if they say nothing of it.
     """
 
     box: Box
@@ -35,6 +36,7 @@ class Part:
     found: Found | None = None
     candidates: tuple[Candidate, ...] = ()
     verification: Verification | None = None
+    compared: bool = False
 
 
 def decision_of(
@@ -56,9 +58,11 @@ def decision_of(
     )
 
 
-def candidates_of(found: Found, calibration: Calibration, gallery: Gallery) -> tuple[Candidate, ...]:
-    """The labels that a query found, best first, with their probabilities: at most CANDIDATES, together at most 1."""
-    shares = calibration.probabilities(found.labels, CANDIDATES)
+def candidates_of(
+    found: Found, calibration: Calibration, gallery: Gallery, most: int = CANDIDATES
+) -> tuple[Candidate, ...]:
+    """The labels that a query found, best first, with their probabilities: at most so many, together at most 1."""
+    shares = calibration.probabilities(found.labels, most)
     return tuple(
         Candidate(share, label.score, Match(gallery.items[label.place], label.nearest))
         for share, label in zip(shares, found.labels, strict=False)
@@ -82,8 +86,8 @@ def split_by_decision(
         matches = part.found.matches if part.found else ()
         reason = _too_little(part, gallery, decision)
         if reason is not None:
-            told = Dropped(part.box, part.confidence, part.source, reason, matches, candidates=part.candidates)
-            dropped.append(told)
+            told = Dropped(part.box, part.confidence, part.source, reason, matches, None, part.candidates)
+            dropped.append(replace(told, verification=part.verification))
             continue
         best = part.candidates[0]
         accepted.append(
@@ -141,7 +145,7 @@ def suppress_overlaps(
         if over.size:
             by = rivals[over[0]].box
             told = Dropped(one.box, one.confidence, one.source, "suppressed", one.matches, by, one.candidates)
-            gone.append(told)
+            gone.append(replace(told, verification=one.verification))
         else:
             kept.append(one)
     return tuple(kept), tuple(gone)

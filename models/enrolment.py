@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+GROUP = 16  # pictures in memory at a time
 
 
 class Embeds(Protocol):
@@ -46,6 +49,25 @@ def embed_views(images: Sequence[NDArray[np.uint8]], sha256s: Sequence[str], emb
             return np.zeros((1, embedder.dim), np.float32)
     alone = [embed_views([image], [sha256], embedder) for image, sha256 in zip(images, sha256s, strict=True)]
     return np.concatenate(alone)
+
+
+def embed_lone_views(
+    labels: Sequence[str],
+    read: Callable[[int], tuple[NDArray[np.uint8], str]],
+    embedder: Embeds,
+) -> NDArray[np.float32]:
+    """(N, D): what a calibration needs of `embed_views`: a row for each label's only picture, zeros for all others.
+
+    `read` gives a picture (H, W, 3) and its file's SHA-256 in hex, by its place among the `labels`.
+    """
+    views = np.zeros((len(labels), embedder.dim), np.float32)
+    counts = Counter(labels)
+    alone = [at for at, label in enumerate(labels) if counts[label] == 1]
+    for start in range(0, len(alone), GROUP):
+        group = alone[start : start + GROUP]
+        images, sha256s = zip(*map(read, group), strict=True)
+        views[group] = embed_views(images, sha256s, embedder)
+    return views
 
 
 def packed_features(image: NDArray[np.uint8]) -> bytes:

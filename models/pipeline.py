@@ -23,7 +23,7 @@ from models.decide import (
 from models.errors import ModelError
 from models.image import crop, whole_pixels, with_margin
 from models.options import OptionsError, RecognizeOptions
-from models.recognition import Dropped, Recognition, Recognitions
+from models.recognition import CANDIDATES, Dropped, Recognition, Recognitions
 from models.second_look import look_twice
 
 if TYPE_CHECKING:
@@ -100,17 +100,20 @@ class Recognizer:
         embeddings, valid = self._embed(crops)
         clock.lap("embed")
         calibration = self._calibration(gallery)
+        verifier = None if options.verify == "never" or options.compat else self.verifier
+        # Every label that may be compared may turn out to be the answer.
+        most = CANDIDATES if verifier is None else max(CANDIDATES, options.verify_top)
         found = iter(self._search(gallery, embeddings, options))
         parts = [
-            ranked(part, next(found), calibration, gallery, options) if is_valid else part
+            ranked(part, next(found), calibration, gallery, options, most) if is_valid else part
             for part, is_valid in zip(parts, valid, strict=True)
         ]
         clock.lap("search")
-        if self.verifier is not None and options.verify != "never" and not options.compat:
+        if verifier is not None:
             looked = list(zip(boxes, crops, strict=True))
-            parts = look_twice(parts, looked, (width, height), gallery, calibration, self.verifier, options)
+            parts = look_twice(parts, looked, (width, height), gallery, calibration, verifier, options)
         clock.lap("verify")
-        verified = sum(part.verification is not None for part in parts)
+        verified = sum(part.compared for part in parts)
         decision = decision_of(options, calibration, self.embedder.similarity_threshold, verified)
         parts = [shown(part, options.top_k) for part in parts]
         accepted, unlike = split_by_decision(parts, gallery, decision)
@@ -167,19 +170,22 @@ def find_parts(
     return parts
 
 
-def ranked(part: Part, found: Found, calibration: Calibration, gallery: Gallery, options: RecognizeOptions) -> Part:
-    """The part with what it found, and its labels as candidates."""
-    candidates = candidates_of(found, calibration, gallery)
+def ranked(
+    part: Part, found: Found, calibration: Calibration, gallery: Gallery, options: RecognizeOptions, most: int
+) -> Part:
+    """The part with what it found, and at most so many of its labels as candidates."""
+    candidates = candidates_of(found, calibration, gallery, most)
     if options.compat and found.matches:
         candidates = nearest_first(candidates, found.matches[0])
     return replace(part, found=found, candidates=candidates)
 
 
 def shown(part: Part, top_k: int) -> Part:
-    """The part with so many matches as are asked for; verification may have needed more."""
+    """The part with so many matches as are asked for, and CANDIDATES; verification may have needed more."""
     if part.found is None:
         return part
-    return replace(part, found=replace(part.found, matches=part.found.matches[:top_k]))
+    found = replace(part.found, matches=part.found.matches[:top_k])
+    return replace(part, found=found, candidates=part.candidates[:CANDIDATES])
 
 
 class _Clock:

@@ -50,16 +50,19 @@ class Candidate:
 class Verification:
     """How many local features agree between a part of the photo and a picture of the answer, the item `item_id`.
 
-    `points` are (x, y) in the photo and (x, y) in the item's picture, as shares of their widths and heights.
+    `points` are (x, y) in the photo and (x, y) in the item's picture, or in its `item_box` where only that part was
+    enrolled, as shares of their widths and heights.
     """
 
     inliers: int
     item_id: str | None = None
     points: tuple[tuple[float, float, float, float], ...] = ()
+    item_box: Box | None = None
 
     def to_dict(self) -> dict[str, Any]:
         pairs = [[round(value, 4) for value in pair] for pair in self.points[:POINTS]]
-        return {"inliers": self.inliers, "item_id": self.item_id, "points": pairs}
+        box = None if self.item_box is None else list(self.item_box)
+        return {"inliers": self.inliers, "item_id": self.item_id, "points": pairs, "item_box": box}
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Recognition:
 class Dropped:
     """A part that is no recognition, and why; `suppressed_by` is the box of the better one that it overlaps.
 
-    Its `candidates` are the best guesses, for a person to confirm.
+    Its `candidates` are the best guesses, for a person to confirm, and `verification` is of the first of them.
     """
 
     box: Box
@@ -108,6 +111,7 @@ class Dropped:
     matches: tuple[Match, ...] = ()
     suppressed_by: Box | None = None
     candidates: tuple[Candidate, ...] = ()
+    verification: Verification | None = None
 
     def to_dict(self) -> dict[str, Any]:
         told: dict[str, Any] = {
@@ -115,6 +119,7 @@ class Dropped:
             "confidence": rounded(self.confidence),
             "source": self.source,
             "reason": self.reason,
+            "verification": None if self.verification is None else self.verification.to_dict(),
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "matches": [match.to_dict() for match in self.matches],
         }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from models.calibration import Calibration
     from models.decide import Part
-    from models.gallery import Gallery
+    from models.gallery import Gallery, LabeledItem
     from models.options import RecognizeOptions
     from models.recognition import Box, Candidate
 
@@ -40,7 +40,7 @@ class Agrees(Protocol):
 
 
 class Verifies(Protocol):
-    """The functions of `models.verification`, as a module or an object."""
+    """The functions of `models.verification`, as a module or an object. Features have a length, how many they are."""
 
     def describe(self, image: NDArray[Any], /) -> Any: ...
 
@@ -53,7 +53,7 @@ class Look:
 
     inliers: int = 0
     agreement: Agrees | None = None
-    item_id: str | None = None
+    item: LabeledItem | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ class Standing:
     candidate: Candidate
     rival: float | None  # the best similarity of another label
     pictures: int
-    inliers: int
+    inliers: int | None  # None: no picture of the label was compared
     rival_inliers: int  # of the other label that agrees most
+    probability: float  # that the label is right, whatever the others are
 
 
 def look_twice(
@@ -105,7 +106,7 @@ def compare(
 ) -> dict[str, Look] | None:
     """For each label that an item was compared of, what agrees; at most so many items. None if none was.
 
-    No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
+    A crop or an item without a single feature is not compared: that nothing agrees would say nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
     """
     if part.found is None:
         return None
@@ -117,51 +118,54 @@ def compare(
         if time.perf_counter() >= until:
             break
         features = gallery.features(item.id)
-        if features is None:
+        if features is None or not len(features):
             continue
         if query is None:
             query = verifier.describe(pixels)
+            if not len(query):
+                return None
         agreement = verifier.agree(query, features)
         known = looks.setdefault(item.label, Look())
         if agreement.inliers > known.inliers:
-            looks[item.label] = Look(agreement.inliers, agreement, item.id)
+            looks[item.label] = Look(agreement.inliers, agreement, item)
     return looks or None
 
 
-def reordered(part: Part, looks: dict[str, Look]) -> list[Standing]:
-    """The candidates in the order of similarity and agreement."""
+def standings(part: Part, looks: dict[str, Look], calibration: Calibration) -> list[Standing]:
+    """The candidates in the order of the answer: the likeliest first, equally likely ones by similarity and agreement.
+
+    A label that was not compared is as likely as before: that nothing is known of it does not speak against it.
+    """
     inliers = {label: look.inliers for label, look in looks.items()}
     scores = {one.label: one.similarity for one in part.candidates}
     pictures = {one.label: one.pictures for one in part.found.labels} if part.found else {}
-    order = sorted(part.candidates, key=lambda one: -(one.similarity + rerank_bonus(inliers.get(one.label, 0))))
-    standings = []
-    for one in order:
+    found = []
+    for one in part.candidates:
         others = [label for label in scores if label != one.label]
         rival = max((scores[label] for label in others), default=None)
         agreeing = max((inliers.get(label, 0) for label in others), default=0)
-        own = inliers.get(one.label, 0)
-        standings.append(Standing(one, rival, pictures.get(one.label, 1), own, agreeing))
-    return standings
+        of_label, own = pictures.get(one.label, 1), inliers.get(one.label)
+        if own is None:
+            probability = calibration.probability(one.similarity, rival, of_label)
+        else:
+            probability = calibration.verified_probability(one.similarity, rival, of_label, own, agreeing)
+        found.append(Standing(one, rival, of_label, own, agreeing, probability))
+    return sorted(found, key=lambda one: (-one.probability, -one.candidate.similarity - rerank_bonus(one.inliers or 0)))
 
 
 def _ranked(part: Part, looks: dict[str, Look], box: Box, size: tuple[int, int], calibration: Calibration) -> Part:
-    """The part with probabilities that know of what agrees, its labels in their order, and the evidence."""
-    order = [(one, _probability(one, calibration)) for one in reordered(part, looks)]
-    order.sort(key=lambda ranked: -ranked[1])  # stable: of equally likely ones the more alike stays first
-    shares = shared([probability for _, probability in order])
-    told = tuple(replace(one.candidate, probability=share) for (one, _), share in zip(order, shares, strict=True))
-    return replace(part, candidates=told, verification=_evidence(looks.get(told[0].label, Look()), box, size))
-
-
-def _probability(one: Standing, calibration: Calibration) -> float:
-    return calibration.verified_probability(
-        one.candidate.similarity, one.rival, one.pictures, one.inliers, one.rival_inliers
-    )
+    """The part with probabilities that know of what agrees, its labels in their order, and the evidence of the first."""
+    order = standings(part, looks, calibration)
+    shares = shared([one.probability for one in order])
+    told = tuple(replace(one.candidate, probability=share) for one, share in zip(order, shares, strict=True))
+    look = looks.get(told[0].label)
+    evidence = None if look is None else _evidence(look, box, size)
+    return replace(part, candidates=told, verification=evidence, compared=True)
 
 
 def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
     """The agreeing points, in shares of the whole photo instead of the crop."""
-    if look.agreement is None:
+    if look.agreement is None or look.item is None:
         return Verification(0)
     x1, y1, x2, y2 = box
     width, height = size
@@ -169,4 +173,4 @@ def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
         ((x1 + float(qx) * (x2 - x1)) / width, (y1 + float(qy) * (y2 - y1)) / height, float(ix), float(iy))
         for (qx, qy), (ix, iy) in zip(look.agreement.query_points, look.agreement.item_points, strict=True)
     )
-    return Verification(look.inliers, look.item_id, points)
+    return Verification(look.inliers, look.item.id, points, getattr(look.item, "box", None))

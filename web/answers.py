@@ -87,7 +87,7 @@ class RecognizedBody(Answer):
     probability: float = Field(description="How likely the label is right.")
     matches: list[Match]
     candidates: list[Candidate] = Field(description="The best guesses, each of another label, best first.")
-    verification: Verification | None = Field(description="With the item that answers; null if it was not asked.")
+    verification: Verification | None = Field(description="With the item that answers; null if it was not compared.")
 
 
 class DroppedBody(Answer):
@@ -106,6 +106,9 @@ class DroppedBody(Answer):
     ]
     matches: list[Match]
     candidates: list[Candidate] = Field(description="The best guesses, each of another label, best first.")
+    verification: Verification | None = Field(
+        description="With an item of the first candidate; null if it was not compared."
+    )
     suppressed_by: Box | None = Field(
         None, description="With `suppressed`: the box of the more similar one that it overlaps."
     )

@@ -6,14 +6,12 @@ in bytes: the gallery used longest ago goes first.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.calibration import Calibration
-from models.errors import GalleryError
+from models.calibration import stored_calibration
 from models.gallery import Gallery
 from worker.item_features import VersionFeatures
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from worker.item_features import ItemFeatures
 
 BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,21 +80,11 @@ class GalleryCache:
     def _load(self, name: str) -> CachedGallery:
         manifest, items, embeddings = self._store.load(name)
         features = None if self._features is None else VersionFeatures(self._features, manifest, items)
-        gallery = Gallery(items, embeddings, manifest.name, manifest.version, _calibration(manifest), features)
+        calibration = stored_calibration(manifest.calibration, manifest.name)
+        gallery = Gallery(items, embeddings, manifest.name, manifest.version, calibration, features)
         # The index holds its own copy of the vectors.
         return CachedGallery(manifest, gallery, 2 * embeddings.nbytes + BYTES_PER_ITEM * len(items))
 
     def _drop_oldest(self) -> None:
         while len(self._cached) > 1 and sum(c.size_bytes for c in self._cached.values()) > self._limit_bytes:
             self._cached.popitem(last=False)
-
-
-def _calibration(manifest: GalleryManifest) -> Calibration | None:
-    """What was fitted to this version; None: the embedder's own holds, as for a gallery from before."""
-    if manifest.calibration is None:
-        return None
-    try:
-        return Calibration.from_dict(manifest.calibration)
-    except GalleryError as error:
-        log.warning("the embedder's calibration is used", extra={"gallery": manifest.name, "why": error.detail})
-        return None

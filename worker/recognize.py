@@ -11,10 +11,7 @@ from models.options import RecognizeOptions
 from models.paddleclas import to_paddleclas
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from infra.job_records import Job
-    from models.gallery import LabeledItem
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Runtime
 
@@ -43,8 +40,6 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
     with runtime.programs() as programs:
         found = programs.recognizer(image, current.gallery, options)
     answer = found.to_dict()
-    for recognition in answer["recognitions"]:
-        complete_evidence(recognition, current.gallery.items)
     if options.compat == "paddleclas":
         answer["paddleclas"] = to_paddleclas(found)
     timings = {
@@ -66,13 +61,3 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
         "models": runtime.models,
         "timings_ms": timings,
     }
-
-
-def complete_evidence(recognition: dict[str, Any], items: Sequence[LabeledItem]) -> None:
-    """Adds to a verification the box of the item's picture that its points are shares of; null: all of the picture."""
-    verification = recognition["verification"]
-    if verification is None:
-        return
-    item = next((item for item in items if item.id == verification["item_id"]), None)
-    box = getattr(item, "box", None)
-    verification["item_box"] = None if box is None else list(box)

@@ -1,5 +1,6 @@
 """`shitu evaluate open-set`: lists of known queries and of unknown ones, asked of a gallery as the service answers them."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.augmented_view import augmented_view
 from models.calibration import Calibration
+from models.enrolment import embed_lone_views
 from models.training.fit_calibration import LabelledRows
 from models.training.open_set_rates import OpenAnswers, answer_openly, open_set_metrics, own_calibration
 from models.training.photos import Photo, read_rgb
@@ -42,11 +43,11 @@ def examine_open_set(
     everything = list(searched) if gallery is None else [*searched, *queries]
     numbers = {label: number for number, label in enumerate(sorted({photo.label for photo in everything}))}
     rows = embed_photos(embed, searched, "gallery", tell)
-    views = np.zeros_like(rows)
-    labels = [photo.label for photo in searched]
-    alone = [at for at, label in enumerate(labels) if labels.count(label) == 1]
-    for at in alone:
-        views[at] = embed([augmented_view(read_rgb(searched[at].path), at)])[0]
+
+    def read(at: int) -> tuple[NDArray[np.uint8], str]:
+        return read_rgb(searched[at].path), hashlib.sha256(searched[at].path.read_bytes()).hexdigest()
+
+    views = embed_lone_views([photo.label for photo in searched], read, embed)
     marks: NDArray[np.bool_] | None = None
     if gallery is not None:
         asked = embed_photos(embed, queries, "queries", tell)

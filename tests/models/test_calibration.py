@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.calibration import GRID, LEAST_PROBABILITY, Calibration, fit, from_threshold, query_weights, shared
+from models.calibration import (
+    GRID,
+    LEAST_PROBABILITY,
+    Calibration,
+    fit,
+    from_threshold,
+    query_weights,
+    shared,
+    stored_calibration,
+)
 from models.calibration_queries import LEFT_OUT, REAL, UNKNOWN_SHARE, UNRELATED, VIEW, own_queries
 from models.errors import GalleryError
 
@@ -147,9 +156,19 @@ def test_the_threshold_is_where_the_curve_reaches_the_precision() -> None:
 
 
 def test_agreeing_features_make_surer_and_those_of_another_label_less() -> None:
-    plain = EMBEDDER.verified_probability(0.4, 0.3, 1, 0, 0)
-    assert plain < EMBEDDER.verified_probability(0.4, 0.3, 1, 10, 0) < EMBEDDER.verified_probability(0.4, 0.3, 1, 40, 0)
-    assert EMBEDDER.verified_probability(0.4, 0.3, 1, 10, 10) < EMBEDDER.verified_probability(0.4, 0.3, 1, 10, 0)
+    fitted = replace(EMBEDDER, verified=(0.8, -1.0, 1.6, -0.3))
+    plain = fitted.verified_probability(0.4, 0.3, 1, 0, 0)
+    assert plain < fitted.verified_probability(0.4, 0.3, 1, 10, 0) < fitted.verified_probability(0.4, 0.3, 1, 40, 0)
+    assert fitted.verified_probability(0.4, 0.3, 1, 10, 10) < fitted.verified_probability(0.4, 0.3, 1, 10, 0)
+
+
+@pytest.mark.parametrize("score", [0.2, 0.45, 0.6])
+@pytest.mark.parametrize("others", [0, 4, 30])
+def test_without_a_fit_verification_never_lowers_an_answer(score: float, others: int) -> None:
+    before = EMBEDDER.probability(score, 0.3, 2)
+    assert EMBEDDER.verified_probability(score, 0.3, 2, 0, others) == before
+    shares = [EMBEDDER.verified_probability(score, 0.3, 2, inliers, others) for inliers in range(30)]
+    assert shares == sorted(set(shares))
 
 
 def test_answers_that_exclude_each_other_are_at_most_one() -> None:
@@ -184,6 +203,7 @@ def test_what_does_not_fit_is_refused() -> None:
     "change",
     [
         {"schema": 2}, {"source": "me"}, {"weights": [1, 2]}, {"weights": [1, 2, 3, float("nan")]}, {"curve": [[1, 2]]},
+        {"curve": [[0.5, 1, 1]]}, {"curve": [[p + 0.001, 1, 1] for p in GRID]}, {"curve": [[1 - p, 1, 1] for p in GRID]},
         {"rival": "high"}, {"information": 7}, {"view": None}, {"queries": "many"},
     ],
 )  # fmt: skip
@@ -192,3 +212,11 @@ def test_a_damaged_calibration_is_refused(change: dict[str, Any]) -> None:
         Calibration.from_dict({**EMBEDDER.to_dict(), **change})
     with pytest.raises(GalleryError):
         Calibration.from_dict({})
+
+
+def test_what_is_stored_is_read_and_what_can_not_be_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert stored_calibration(EMBEDDER.to_dict(), "drinks") == EMBEDDER
+    assert stored_calibration(None, "drinks") is None
+    assert not caplog.records
+    assert stored_calibration({"schema": "of a later version"}, "drinks") is None
+    assert "the embedder's calibration is used" in caplog.text

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import verification
+from models import enrolment, verification
 from models.calibration import Calibration, from_threshold
-from models.enrolment import calibrator, embed_views, packed_features
+from models.enrolment import calibrator, embed_lone_views, embed_views, packed_features
 from models.errors import EngineError
 
 HASHES = [f"{number:08x}" + 56 * "0" for number in range(3)]
@@ -49,6 +49,24 @@ class Broken(Mean):
 def picture(seed: int) -> NDArray[np.uint8]:
     noise = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
     return np.repeat(np.repeat(noise, 12, axis=0), 12, axis=1)
+
+
+@pytest.mark.parametrize("group", [1, 16])
+def test_only_a_labels_only_picture_has_its_view_made(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enrolment, "GROUP", group)
+    images = [picture(0), picture(1), picture(2), np.zeros((90, 90, 3), np.uint8), picture(4)]
+    hashes = [f"{number:08x}" + 56 * "0" for number in range(5)]
+    read: list[int] = []
+
+    def give(at: int) -> tuple[NDArray[np.uint8], str]:
+        read.append(at)
+        return images[at], hashes[at]
+
+    views = embed_lone_views(["cola", "tea", "cola", "milk", "juice"], give, Mean())
+    assert read == [1, 3, 4]
+    assert not views[[0, 2, 3]].any()  # a black picture has no embedding
+    np.testing.assert_array_equal(views[[1, 4]], embed_views([images[1], images[4]], [hashes[1], hashes[4]], Mean()))
+    assert embed_lone_views([], give, Mean()).shape == (0, Mean.dim)
 
 
 def test_a_view_is_like_its_picture_and_always_the_same() -> None:

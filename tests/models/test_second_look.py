@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from models.gallery import Gallery
 from models.image import with_margin
 from models.options import RecognizeOptions
 from models.pipeline import Recognizer
+from models.recognition import CANDIDATES
 from tests.models.test_pipeline import (
     BLUE_BOX,
     RED_BOX,
@@ -28,6 +29,7 @@ from tests.models.test_pipeline import (
 )
 
 DOUBT = Calibration("embedder", (0.0, 4.0, 4.0, 0.0))
+FITTED = (0.8, -1.0, 1.6, -0.3)
 
 
 class Embedder(ColorEmbedder):
@@ -42,21 +44,23 @@ class Agreement:
 
 
 class Verifier:
-    """Counts what it is asked; an item's features are the number of inliers that it agrees with."""
+    """Counts what it is asked; an item's features are as many as its inliers, and one more."""
 
-    def __init__(self) -> None:
+    def __init__(self, query: str = "query") -> None:
+        self.query = query
         self.described: list[tuple[int, ...]] = []
         self.asked: list[int] = []
 
     def describe(self, image: Picture, /) -> str:
         self.described.append(image.shape[:2])
-        return "query"
+        return self.query
 
-    def agree(self, query: Any, item: int, /) -> Agreement:
-        assert query == "query"
-        self.asked.append(item)
-        points = np.tile(np.array([[0.5, 0.25]], np.float32), (item, 1))
-        return Agreement(item, points, points / 2)
+    def agree(self, query: Any, item: range, /) -> Agreement:
+        assert query == self.query
+        inliers = item[-1]
+        self.asked.append(inliers)
+        points = np.tile(np.array([[0.5, 0.25]], np.float32), (inliers, 1))
+        return Agreement(inliers, points, points / 2)
 
 
 def unit(*rows: tuple[float, float, float]) -> Rows:
@@ -71,7 +75,8 @@ INLIERS = {"near": 0, "close": 20, "far": 2}
 
 def known(inliers: dict[str, int]) -> Gallery:
     items = [Named(name, name) for name in ("near", "close", "far")]
-    return Gallery(items, ROWS, "colors", 1, None, inliers.get)
+    features = {name: range(count + 1) for name, count in inliers.items()}
+    return Gallery(items, ROWS, "colors", 1, None, features.get)
 
 
 def recognize(inliers: dict[str, int], verifier: Verifier | None, **options: Any) -> dict[str, Any]:
@@ -97,17 +102,53 @@ def test_agreeing_features_turn_close_labels_and_are_evidence() -> None:
     assert sum(one["probability"] for one in after["candidates"]) <= 1 + 1e-3
 
 
+def test_what_agrees_is_told_of_what_is_not_sure_enough_too() -> None:
+    told = recognize(INLIERS, Verifier(), min_precision=0.999)
+    (dropped,) = told["dropped"]
+    assert dropped["reason"] == "below_min_precision"
+    assert (dropped["verification"]["inliers"], dropped["verification"]["item_id"]) == (20, "close")
+    assert len(dropped["verification"]["points"]) == 20
+    (unseen,) = recognize(INLIERS, None, min_precision=0.999)["dropped"]
+    assert unseen["verification"] is None
+
+
+def test_what_agrees_is_told_of_what_is_suppressed_too() -> None:
+    detector = ColorDetector([Body(RED_BOX, 0.9), Body(RED_BOX, 0.8)])
+    chosen = RecognizeOptions(min_precision=0.5, verify="always", whole_image="never")
+    told = Recognizer(detector, Embedder(), Verifier())(SCENE, known(INLIERS), chosen).to_dict()
+    (dropped,) = told["dropped"]
+    assert (dropped["reason"], dropped["verification"]["inliers"]) == ("suppressed", 20)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """An item of which a part of the picture was enrolled."""
+
+    id: str
+    label: str
+    box: tuple[int, int, int, int]
+
+
+def test_the_part_of_the_items_picture_that_agrees_is_told() -> None:
+    gallery = Gallery([Enrolled("a", "cola", (1, 2, 30, 40))], ROWS[:1], features=lambda _: range(21))
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
+    chosen = RecognizeOptions(min_precision=0.5, verify="always", whole_image="never")
+    (found,) = recognizer(SCENE, gallery, chosen).to_dict()["recognitions"]
+    assert found["verification"]["item_box"] == [1, 2, 30, 40]
+
+
 def test_at_most_thirty_pairs_are_told() -> None:
     (found,) = recognize({"close": 90}, Verifier())["recognitions"]
     assert found["verification"]["inliers"] == 90
     assert len(found["verification"]["points"]) == 30
 
 
-def test_nothing_agrees_is_evidence_too() -> None:
+def test_nothing_agrees_is_evidence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Embedder, "calibration", replace(DOUBT, verified=FITTED))
     (plain,) = recognize({}, None)["recognitions"]
     (found,) = recognize({"near": 0, "close": 0}, Verifier())["recognitions"]
     assert found["label"] == "near"
-    assert found["verification"] == {"inliers": 0, "item_id": None, "points": []}
+    assert found["verification"] == {"inliers": 0, "item_id": None, "points": [], "item_box": None}
     assert found["probability"] < plain["probability"]
 
 
@@ -118,6 +159,26 @@ def test_items_without_features_are_passed_over() -> None:
     none = Verifier()
     told = recognize({}, none)
     assert (none.described, none.asked, told["decision"]["verified"]) == ([], [], 0)
+
+
+def test_a_label_that_was_not_compared_stays_as_likely_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Embedder, "calibration", replace(DOUBT, verified=FITTED))
+    (plain,) = recognize({}, None)["recognitions"]
+    told = recognize({"far": 0}, Verifier())
+    (found,) = told["recognitions"]
+    assert (found["label"], found["verification"]) == ("near", None)
+    assert found["probability"] == plain["probability"]
+    assert told["decision"]["verified"] == 1
+
+
+@pytest.mark.parametrize("empty", ["query", "items"])
+def test_a_picture_without_a_feature_is_not_compared(empty: str) -> None:
+    (plain,) = recognize({}, None)["recognitions"]
+    verifier = Verifier("" if empty == "query" else "query")
+    told = recognize(dict.fromkeys(INLIERS, -1 if empty == "items" else 9), verifier)
+    (found,) = told["recognitions"]
+    assert (verifier.asked, told["decision"]["verified"], found["verification"]) == ([], 0, None)
+    assert found["probability"] == plain["probability"]
 
 
 @pytest.mark.parametrize(("way", "verified"), [("auto", 0), ("always", 1), ("never", 0)])
@@ -141,15 +202,29 @@ def test_so_many_items_are_compared_the_first_two_labels_among_them() -> None:
     rows = unit(*[(1, -1, -0.9 - at / 100) for at in range(5)], (1, -1, -0.5))
     asked: list[str] = []
 
-    def features(item_id: str) -> int:
+    def features(item_id: str) -> range:
         asked.append(item_id)
-        return 0
+        return range(1)
 
     gallery = Gallery(items, rows, "colors", 1, None, features)
     recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
     recognizer(SCENE, gallery, RecognizeOptions(verify="always", verify_top=3, top_k=1, whole_image="never"))
     assert len(asked) == 3
     assert "b" in asked
+
+
+def test_a_label_beyond_the_fifth_can_win_if_so_many_are_compared() -> None:
+    names = "abcdefgh"
+    rows = unit(*[(1, -1, -0.9 + at / 50) for at in range(len(names))])
+    features = {name: range(31 if name == "h" else 1) for name in names}
+    gallery = Gallery([Named(name, name) for name in names], rows, "colors", 1, None, features.get)
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
+    options = RecognizeOptions(min_precision=0.5, verify="always", verify_top=8, top_k=2, whole_image="never")
+    (found,) = recognizer(SCENE, gallery, options).recognitions
+    assert found.label == "h"
+    assert len(found.candidates) == CANDIDATES
+    (few,) = recognizer(SCENE, gallery, replace(options, verify_top=5)).recognitions
+    assert few.label != "h"
 
 
 def test_the_budget_ends_looking_but_not_when_always(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +238,7 @@ def test_no_further_item_is_begun_when_the_time_is_over(monkeypatch: pytest.Monk
     monkeypatch.setattr(second_look.time, "perf_counter", lambda: now[0])
 
     class Slow(Verifier):
-        def agree(self, query: Any, item: int, /) -> Agreement:
+        def agree(self, query: Any, item: range, /) -> Agreement:
             now[0] += 0.1  # of 0.15 seconds
             return super().agree(query, item)
 

@@ -136,6 +136,7 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
                 "reason": "below_min_precision",
                 "matches": [other],
                 "candidates": guesses[1:],
+                "verification": {"inliers": 0, "points": [], "item_id": None, "item_box": None},
             },
             {
                 "box": [62, 95, 255, 400],
@@ -144,6 +145,7 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
                 "reason": "suppressed",
                 "matches": [match],
                 "candidates": guesses[:1],
+                "verification": None,
                 "suppressed_by": [60, 90, 260, 420],
             },
         ],

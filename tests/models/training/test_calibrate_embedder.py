@@ -1,7 +1,7 @@
 """An exported embedder gets its calibration, its unknowns and its open-set figures, and keeps its digest."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from models.calibration_queries import LEFT_OUT, REAL
 from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.manifest import UNKNOWNS
+from models.second_look import in_doubt
 from models.training.calibrate_embedder import PhotoSet, calibrate_embedder
 from models.training.fit_calibration import LabelledRows
-from models.training.fit_verified import ask_verified, fit_verified
+from models.training.fit_verified import ask_verified, fit_verified, observed
 from models.training.photos import DatasetError, Photo
 from tests.models.programs import artifact
 
@@ -100,14 +101,58 @@ def test_agreement_that_tells_right_from_wrong_is_learnt() -> None:
     rng = np.random.default_rng(3)
     rows = np.repeat(rng.normal(size=(20, 16)), 5, axis=0) + 1.2 * rng.normal(size=(100, 16))
     labels = np.repeat(np.arange(20), 5)
+    features = [f"label {label}" for label in labels.tolist()]
     known = LabelledRows("x", np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32), labels)
     start = Calibration("embedder", (0.0, 3.0, 3.0, 0.0), verified=(1.0, 0.0, 0.0, 0.0))
-    seen = ask_verified(start, known, labels.tolist(), SameLabelAgrees(), 2, np.random.default_rng(0))
+    asked = ask_verified(start, known, features, SameLabelAgrees(), 2, np.random.default_rng(0))
+    seen = observed(asked, start)
     assert {int(kind) for kind in seen.kinds} == {REAL, LEFT_OUT}
     assert (seen.inliers[seen.right > 0] == 20).all()
     assert (seen.inliers[seen.kinds == LEFT_OUT] == 0).all()
-    made = fit_verified(start, [(known, labels.tolist())], SameLabelAgrees())
-    assert made == fit_verified(start, [(known, labels.tolist())], SameLabelAgrees())
+    made = fit_verified(start, [(known, features)], SameLabelAgrees())
+    assert made == fit_verified(start, [(known, features)], SameLabelAgrees())
     assert made.verified_probability(0.5, 0.4, 2, 20, 0) > 0.9
     assert made.verified_probability(0.5, 0.4, 2, 0, 0) < 0.2
     assert fit_verified(start, [], SameLabelAgrees()) is start
+
+
+class SomeNeverAgree(SameLabelAgrees):
+    """As above, but pictures with these features agree with none."""
+
+    def __init__(self, never: set[str]) -> None:
+        self.never = never
+
+    def agree(self, query: Any, item: Any, /) -> Agreement:
+        return super().agree(query, None if query in self.never else item)
+
+
+def test_the_fit_is_to_queries_in_doubt_as_the_service_looks_at_them() -> None:
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(40, 32))
+    spread = np.repeat([[0.02], [1.2]], 20, axis=0)  # twenty labels that are sure, twenty that are not
+    rows = np.concatenate([centres + spread * rng.normal(size=centres.shape) for _ in range(5)])
+    labels = np.tile(np.arange(40), 5)
+    features = [f"label {label}" for label in labels.tolist()]
+    known = LabelledRows("x", np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32), labels)
+    start = Calibration("embedder", (-4.0, 12.0, 8.0, 0.0), verified=(1.0, 0.0, 0.0, 0.0))
+    silent = SomeNeverAgree({f"label {label}" for label in range(20)})
+    asked = ask_verified(start, known, features, silent, 2, np.random.default_rng(0))
+    sure = [one for one in asked if one.label is not None and int(one.label) < 20]
+    assert len(sure) > 30
+    assert not any(in_doubt(one.part) for one in sure)
+    assert (
+        fit_verified(start, [(known, features)], silent).verified
+        == fit_verified(start, [(known, features)], SameLabelAgrees()).verified
+    )
+
+
+def test_the_first_label_is_that_of_the_order_that_is_served() -> None:
+    rng = np.random.default_rng(3)
+    rows = np.repeat(rng.normal(size=(20, 16)), 5, axis=0) + 1.2 * rng.normal(size=(100, 16))
+    labels = np.repeat(np.arange(20), 5)
+    known = LabelledRows("x", np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32), labels)
+    features = [f"label {label}" for label in labels.tolist()]
+    start = Calibration("embedder", (0.0, 3.0, 3.0, 0.0), verified=(1.0, 0.0, 0.0, 0.0))
+    asked = ask_verified(start, known, features, SameLabelAgrees(), 2, np.random.default_rng(0))
+    agreeing = replace(start, verified=(1.0, 0.0, 2.0, 0.0))
+    assert observed(asked, agreeing).right.sum() > observed(asked, start).right.sum()
