@@ -18,6 +18,7 @@ from models.calibration import (
 from models.calibration_queries import LEFT_OUT, REAL, UNRELATED, VIEW, Collector, Observations
 from models.label_scores import NEIGHBOURS, LabelScores
 from models.logistic import SMALL, fit_logistic, information, sigmoid
+from models.training.photos import DatasetError
 
 Rows = NDArray[np.float32]
 
@@ -48,11 +49,11 @@ def fit_embedder(
     """The calibration that an embedder ships with. Galleries with one to many pictures a label are made of the `sets`.
 
     `unknowns` (U, D) are embeddings of unrelated pictures; labels that a gallery lacks are unknown queries too. Raises
-    ValueError if no gallery can be made of the sets.
+    DatasetError if no gallery can be made of the sets.
     """
     seen = [one for each in sets for one in simulated(each, unknowns, np.random.default_rng(seed))]
     if not seen:
-        raise ValueError("no evaluation set has enough labels with enough pictures for a gallery")
+        raise DatasetError("no evaluation set has enough labels with enough pictures for a gallery")
     rivals = np.concatenate([one.of(REAL).rivals for one in seen])
     rival = float(np.nanmedian(rivals)) if np.isfinite(rivals).any() else similarity_threshold
     start = from_threshold(similarity_threshold)

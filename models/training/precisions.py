@@ -195,4 +195,5 @@ def _rewrite(folder: Path, manifest: Manifest, precisions: dict[str, dict[str, A
         metrics=manifest.metrics,
         licence=manifest.licence,
         precisions=precisions,
+        calibration=manifest.calibration,
     )

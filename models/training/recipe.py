@@ -64,7 +64,7 @@ class ViewSource:
     crops: Count = 8
     holdout: bool = False  # leave every second label, in sorted order, out of training and measure on those
     vectors: str = ""  # .npz with `path` and `embedding`: known embeddings of these very photos, a second target
-    same_labels_as: str = ""  # a list before this one: equal labels are then one class
+    same_labels_as: str = ""  # a list before this one, with labels of its own: equal labels are then one class
     cut_out: bool = False  # take what stands before a plain background without it, to be put on others
     share: NotNegative = 1.0  # of a batch, relative to the other sources; a class counts where it was first met
 
@@ -218,12 +218,20 @@ class EmbedderRecipe:
             raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
 
     def _check_sources(self) -> None:
-        before: list[str] = []
+        before: dict[str, str] = {}  # lists, and whose labels they have
+        names: set[str] = set()
         for source in self.data:
-            if source.same_labels_as and source.same_labels_as not in before:
-                raise RecipeError(f"'same_labels_as' names no list before {source.name!r}: {source.same_labels_as!r}")
-            before += [source.name] if source.kind == "list" else []
-        names = {source.name for source in self.data}
+            if source.name in names:
+                raise RecipeError(f"two sources of 'data' have the name {source.name!r}")
+            names.add(source.name)
+            other = source.same_labels_as
+            if other and other not in before:
+                raise RecipeError(f"'same_labels_as' names no list before {source.name!r}: {other!r}")
+            if other and before[other]:
+                told = f"must name {before[other]!r}, whose labels {other!r} has"
+                raise RecipeError(f"'same_labels_as' of {source.name!r} {told}")
+            if source.kind == "list":
+                before[source.name] = other
         if unknown := [part.name for part in self.whitening.sources if part.name not in names]:
             raise RecipeError(f"'whitening' names no source of this recipe: {unknown[0]!r}")
         if self.whitening.sources and self.network.kind not in LITE_KINDS:

@@ -38,7 +38,7 @@ export function draw(job) {
   $("rows").replaceChildren();
   $("table-frame").hidden = true;
   $("dropped-panel").hidden = true;
-  $("decision").textContent = result ? decided(result.decision) : "";
+  $("decision").textContent = result?.decision ? decided(result.decision) : ""; // answers kept since before there were probabilities have none
   $("timings-panel").hidden = !result;
   const words = result ? summary(result) : "This job has no answer.";
   $("summary").textContent = `${words}${result ? ` (${searched(result)})` : ""}`;
@@ -78,7 +78,7 @@ function overlay(result) {
   for (const miss of result.dropped ?? []) {
     if (miss.reason !== "suppressed" && miss.source === "detection") boxes.append(rectangle(miss.box, "maybe"));
   }
-  result.dropped.filter(isUnsure).forEach((miss, number) => {
+  (result.dropped ?? []).filter(isUnsure).forEach((miss, number) => {
     if (miss.source !== "detection") return;
     const tag = placed(named(letter(number), miss.candidates[0].label, "?"), miss.box, result.image);
     tag.classList.add("open");
@@ -137,7 +137,7 @@ function table(result) {
     const number = element("span", { className: "number", textContent: index + 1 });
     number.style.setProperty("--box", COLOURS[index % COLOURS.length]);
     const fill = element("i");
-    fill.style.width = percent(found.probability, 1);
+    fill.style.width = percent(found.probability ?? 0, 1);
     const sure = element("td", {}, chance(found.probability), element("span", { className: "bar" }, fill));
     const similarity = element("td", { className: "detector", textContent: found.similarity.toFixed(3) });
     similarity.dataset.name = "Similarity";

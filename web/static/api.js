@@ -7,17 +7,24 @@ export class Failure extends Error {
   }
 }
 
-async function call(path, options = {}) {
-  let response;
+async function send(path, options) {
   try {
-    response = await fetch(path, options);
+    return await fetch(path, options);
   } catch {
     throw new Failure("No connection", "The service did not answer. Is it still running?", "unreachable");
   }
+}
+
+async function call(path, options = {}) {
+  const response = await send(path, options);
   if (response.status === 204) return null;
   const body = await response.json().catch(() => null);
   if (response.ok && body) return body;
-  throw new Failure(
+  throw failed(response, body);
+}
+
+function failed(response, body) {
+  return new Failure(
     body?.title ?? "Something went wrong",
     body?.detail ?? `The service answered ${response.status}.`,
     body?.code ?? `http_${response.status}`,
@@ -35,6 +42,11 @@ export const items = (name, limit) => call(`/v1/galleries/${inPath(name)}/items?
 export const itemImage = (name, id) => `/v1/galleries/${inPath(name)}/items/${inPath(id)}/image`;
 export const enroll = (name, form) => call(`/v1/galleries/${inPath(name)}/items`, { method: "POST", body: form });
 export const recognize = (form) => call("/v1/recognitions", { method: "POST", body: form });
+export async function photo(address) {
+  const response = await send(address);
+  if (response.ok) return response.blob();
+  throw failed(response, await response.json().catch(() => null));
+}
 export const recognition = (id) => call(`/v1/recognitions/${inPath(id)}`);
 export const cancel = (job) => call(job.links.cancel, { method: "POST" });
 

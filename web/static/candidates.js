@@ -9,13 +9,13 @@ const $ = (id) => document.getElementById(id);
 const UNSURE = new Set(["below_min_precision", "below_similarity_threshold"]);
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-export const percent = (probability) => `${probability >= 0.995 ? "over 99" : Math.round(100 * probability)} %`;
+export const percent = (probability) => (Number.isFinite(probability) ? `${probability >= 0.995 ? "over 99" : Math.round(100 * probability)} %` : "–");
 export const isUnsure = (miss) => UNSURE.has(miss.reason) && miss.candidates?.length > 0;
-export const letter = (number) => LETTERS[number % LETTERS.length];
+export const letter = (number) => (number < LETTERS.length ? "" : letter(Math.floor(number / LETTERS.length) - 1)) + LETTERS[number % LETTERS.length]; // A to Z, then AA
 
 // `result` is an answer's; `added` is called with a gallery's name when it has a new picture.
 export function showUnsure(result, added) {
-  const misses = result.dropped.filter(isUnsure);
+  const misses = (result.dropped ?? []).filter(isUnsure);
   $("unsure-list").replaceChildren(...misses.map((miss, number) => body(result, miss, letter(number), added)));
   $("unsure").hidden = misses.length === 0;
 }

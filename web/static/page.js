@@ -247,7 +247,7 @@ function addedTo(name) {
 // The photo on screen once more, with the options and the gallery as they are now.
 async function askAgain() {
   try {
-    const photo = await (await fetch(current ? `${current.links.self}/image` : $("shown").src)).blob();
+    const photo = await api.photo(current ? `${current.links.self}/image` : $("shown").src);
     await sendPhoto(new File([photo], current?.request.image.name ?? "photo", { type: photo.type }));
   } catch (failure) {
     complain("photo-error", failure);

@@ -15,6 +15,7 @@ from models.training.open_set_rates import (
     identification_rate,
     open_set_metrics,
 )
+from models.training.photos import DatasetError
 
 answers = st.lists(st.tuples(st.integers(0, 10), st.booleans(), st.booleans()), min_size=1, max_size=30)
 
@@ -105,5 +106,5 @@ def test_the_embedders_fit_holds_on_labels_that_it_never_saw() -> None:
 
 
 def test_sets_without_galleries_are_refused() -> None:
-    with pytest.raises(ValueError, match="no evaluation set"):
+    with pytest.raises(DatasetError, match="no evaluation set"):
         fit_embedder([drawn(2, 2)], UNKNOWNS, 0.5)

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from models.artifacts import load_manifest, verify
+from models.calibration import Calibration, from_threshold
 from models.detector import Detector
 from models.embedder import Embedder
 from models.engine import load_program
 from models.errors import ArtifactError, EngineError
-from models.manifest import ClassOutput, HashOutput
+from models.manifest import UNKNOWNS, ClassOutput, HashOutput
 from models.openvino_engine import computes_bf16
 from models.training import precisions
+from models.training.calibrate_embedder import write
 from models.training.precisions import FEW_PICTURES, PRECISIONS, add_precisions, agreement, cautions, convert
 from tests.models.programs import SIDE, Array, artifact, official_archive
 
@@ -189,6 +191,21 @@ def test_an_official_archive_becomes_an_artifact(tmp_path: Path, task: str) -> N
                 np.testing.assert_allclose(mine, theirs, atol=1e-4)
     add_precisions(tmp_path / "mine", ["int8"], asked)
     assert "inference_int8.xml" in verify(tmp_path / "mine")
+
+
+def test_a_calibrated_embedder_stays_calibrated(tmp_path: Path) -> None:
+    folder = artifact(tmp_path / "plain", "embed")
+    dim = Embedder(folder).dim
+    calibration = replace(from_threshold(0.4), queries=7)
+    write(folder, calibration, np.eye(3, dim, dtype=np.float32), {})
+    convert(folder, tmp_path / "copy")
+    manifest = add_precisions(tmp_path / "copy", ["fp16"], pictures(4))
+    assert Calibration.from_dict(manifest.calibration) == calibration
+    assert UNKNOWNS in verify(tmp_path / "copy")
+    for precision in ("fp32", "fp16"):
+        copied = Embedder(tmp_path / "copy", precision=precision)
+        assert copied.calibration == calibration
+        np.testing.assert_array_equal(copied.unknowns, np.eye(3, dim))
 
 
 def test_a_copy_goes_into_an_empty_folder(lowered: dict[str, Path], tmp_path: Path) -> None:

@@ -168,3 +168,31 @@ def test_each_step_falls_in_its_stage(tmp_path: Path) -> None:
     recipe = load_recipe(written(tmp_path, GOOD + "[[stages]]\nsteps = 2\nsize_px = 48\n"), EmbedderRecipe)
     assert recipe.steps == 7
     assert [recipe.stage_at(step).size_px for step in range(9)] == [32] * 5 + [48] * 4
+
+
+LIST = '[[data]]\nkind = "list"\nname = "{}"\nfile = "{}.tsv"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ([("a", ""), ("a", "")], "two sources of 'data' have the name 'a'"),
+        ([("drawn", "")], "two sources of 'data' have the name 'drawn'"),
+        ([("a", ""), ("b", "a"), ("c", "b")], "'same_labels_as' of 'c' must name 'a', whose labels 'b' has"),
+        ([("a", "b"), ("b", "a")], "'same_labels_as' names no list before 'a': 'b'"),
+    ],
+)
+def test_sources_of_one_name_and_chains_of_labels_are_refused(
+    tmp_path: Path, more: list[tuple[str, str]], told: str
+) -> None:
+    lists = [LIST.format(name, name) + (f'same_labels_as = "{other}"\n' if other else "") for name, other in more]
+    with pytest.raises(RecipeError) as error:
+        load_recipe(written(tmp_path, GOOD + "".join(lists)), EmbedderRecipe)
+    assert error.value.detail == f"mine.toml: {told}"
+
+
+def test_several_lists_share_the_labels_of_one(tmp_path: Path) -> None:
+    lists = [LIST.format(name, name) for name in ("a", "b", "c")]
+    shared = 'same_labels_as = "a"\n'
+    recipe = load_recipe(written(tmp_path, GOOD + lists[0] + lists[1] + shared + lists[2] + shared), EmbedderRecipe)
+    assert [source.same_labels_as for source in recipe.data] == ["", "", "a", "a"]
