@@ -92,7 +92,7 @@ def exact_batches(*arguments: Any) -> Generator[Batch, None, None]:
             yield replace(batch, **exact)
 
 
-def descent(student: nn.Layer, recipe: EmbedderRecipe) -> paddle.optimizer.Optimizer:
+def descent(student: nn.Layer, recipe: EmbedderRecipe, _data: Path | None = None) -> paddle.optimizer.Optimizer:
     """Gradient descent with momentum over all that the student learns."""
     learnt = [parameter for parameter in student.parameters() if not parameter.stop_gradient]
     return paddle.optimizer.Momentum(recipe.optimizer.learning_rate, 0.9, parameters=learnt)
