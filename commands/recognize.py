@@ -1,6 +1,7 @@
 """`shitu recognize`: photos in, labels out, without a server. The gallery is a stored one or a folder of labelled pictures."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ from models.image import decode
 from models.options import RecognizeOptions, Verify, WholeImage
 from models.paddleclas import to_paddleclas
 from models.pipeline import Recognizer
-from models.recognition import Decision, Recognitions
+from models.recognition import Candidate, Decision, Recognitions, Verification
 
 GUESSES = 3  # shown of a part that is not sure enough
+ROOMY = 200  # columns of a terminal that has room for their items
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def recognize(
         try:
             image = decode(read_bytes(path))
             result = recognizer(image, searched, options)
-        except ModelError as error:
+        except (ModelError, ServiceError) as error:
             failed = True
             console.print(f"{path}: {error.detail} ({error.code})", style="red", markup=False, soft_wrap=True)
             continue
@@ -183,21 +185,21 @@ def _print(answers: Sequence[Answer], shape: str) -> None:
     if not answers:
         return
     table = Table(caption=_decided(answers[0].found.decision), caption_justify="left")
-    for column in ("photo", "box", "label", "probability", "similarity", "confidence"):
+    compared = any(part.verification for one in answers for part in (*one.found.recognitions, *one.found.dropped))
+    for column in ("photo", "box", "label", "probability", "similarity", "confidence", *["inliers"] * compared):
         table.add_column(column, justify="left" if column in ("photo", "label") else "right")
     for answer in answers:
         name = Text(str(answer.path))
         if not answer.found.recognitions:
             table.add_row(name, "", f"— ({answer.found.reason})", "", "", "")
         for one in answer.found.recognitions:
-            likely = f"{one.probability:.2f}"
-            table.add_row(
-                name, _box(one.box), Text(one.label), likely, f"{one.similarity:.2f}", _confidence(one.confidence)
-            )
+            numbers = (likely(one.probability), f"{one.similarity:.2f}", _confidence(one.confidence))
+            table.add_row(name, _box(one.box), Text(one.label), *numbers, *[_inliers(one.verification)] * compared)
         for part in answer.found.dropped:
             if part.reason.startswith("below_"):
-                guesses = ", ".join(f"{one.label} {one.probability:.2f}" for one in part.candidates[:GUESSES])
-                table.add_row(name, _box(part.box), Text(f"? {guesses}"), "", "", _confidence(part.confidence))
+                guesses = Text("? " + ", ".join(_guess(one) for one in part.candidates[:GUESSES]))
+                numbers = ("", "", _confidence(part.confidence))
+                table.add_row(name, _box(part.box), guesses, *numbers, *[_inliers(part.verification)] * compared)
     print_table(table)
 
 
@@ -209,7 +211,22 @@ def _decided(decision: Decision | None) -> str | None:
         return f"answers from similarity {decision.similarity_threshold:.2f} on"
     by = "the gallery's own pictures" if decision.calibration == "gallery" else "the embedder's evaluation"
     least = decision.probability_threshold
-    return f"answers from probability {least:.2f} on, for a precision of {decision.min_precision:g}, calibrated by {by}"
+    return f"answers from probability {least:.3g} on, for a precision of {decision.min_precision:g}, calibrated by {by}"
+
+
+def likely(probability: float) -> str:
+    """Two digits; nothing is certain."""
+    return f"{min(probability, 0.99):.2f}"
+
+
+def _guess(one: Candidate) -> str:
+    """A candidate, with the item to look at where there is room for it."""
+    roomy = not sys.stdout.isatty() or shutil.get_terminal_size().columns >= ROOMY
+    return f"{one.label} {likely(one.probability)}" + (f" ({one.match.item.id})" if roomy else "")
+
+
+def _inliers(verification: Verification | None) -> str:
+    return "" if verification is None else str(verification.inliers)
 
 
 def _box(box: Sequence[int]) -> str:

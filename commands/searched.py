@@ -62,11 +62,11 @@ def open_gallery(name: str, embedder: "Embedder", console: Console, make: Callab
         return _folder_gallery(folder, embedder, console, make)
     if "/" in name:  # no gallery's name has one
         raise click.ClickException(f"there is no folder {name!r}")
-    return _stored_gallery(name, embedder, make)
+    return _stored_gallery(name, embedder, console, make)
 
 
-def _stored_gallery(name: str, embedder: "Embedder", make: Callable[..., Gallery]) -> Gallery:
-    from infra.errors import ObjectNotFound
+def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
+    from infra.errors import GalleryCorrupt, ObjectNotFound
     from infra.galleries import GalleryStore
     from infra.objects import open_store
     from infra.settings import load_settings
@@ -87,8 +87,15 @@ def _stored_gallery(name: str, embedder: "Embedder", make: Callable[..., Gallery
             return None  # an index taken over without its pictures
         return image if item.box is None else crop(image, item.box)
 
+    def load() -> Mapping[str, bytes]:
+        try:
+            return store.load_features(name, manifest.version)
+        except GalleryCorrupt as error:  # it costs time, not the answers
+            console.print(f"{error.detail} Features are made from pictures instead.", style="yellow", markup=False)
+            return {}
+
     rows = embeddings.reshape(len(items), embedder.dim)
-    features = ItemFeatures(read, store.load_features(name, manifest.version))
+    features = ItemFeatures(read, load)
     calibration = stored_calibration(manifest.calibration, name)
     return make(items, rows, name, manifest.version, calibration, features)
 
@@ -109,11 +116,15 @@ def _folder_gallery(folder: Path, embedder: "Embedder", console: Console, make: 
 
 
 class ItemFeatures:
-    """The local features of items: the stored ones, else made from their pictures when they are asked for; kept."""
+    """The local features of items: the stored ones, else made from their pictures; kept.
 
-    def __init__(self, read: Read, stored: Mapping[str, bytes] | None = None) -> None:
+    `load` gives what is stored, when an item is first asked for: what is never verified never costs the reading.
+    """
+
+    def __init__(self, read: Read, load: Callable[[], Mapping[str, bytes]] = dict) -> None:
         self._read = read
-        self._stored = stored or {}
+        self._load = load
+        self._stored: Mapping[str, bytes] | None = None
         self._made: dict[str, Features | None] = {}
 
     def __call__(self, item_id: str) -> Features | None:
@@ -123,6 +134,8 @@ class ItemFeatures:
         return self._made[item_id]
 
     def _unpacked(self, item_id: str) -> Features | None:
+        if self._stored is None:
+            self._stored = self._load()
         try:
             return unpack(self._stored[item_id]) if item_id in self._stored else None
         except GalleryError:  # of another version of ShiTu

@@ -58,7 +58,7 @@ class Candidate(Answer):
     """A label that a body may be, with the item that speaks for it most."""
 
     label: str
-    probability: float = Field(description="How likely the label is right.")
+    probability: float = Field(description="How likely the label is right: an estimate.")
     similarity: float
     item_id: str
     image_key: str
@@ -84,7 +84,7 @@ class RecognizedBody(Answer):
     source: Literal["detection", "whole_image"]
     label: str
     similarity: float
-    probability: float = Field(description="How likely the label is right.")
+    probability: float = Field(description="How likely the label is right: an estimate.")
     matches: list[Match]
     candidates: list[Candidate] = Field(description="The best guesses, each of another label, best first.")
     verification: Verification | None = Field(description="With the item that answers; null if it was not compared.")
@@ -110,7 +110,7 @@ class DroppedBody(Answer):
         description="With an item of the first candidate; null if it was not compared."
     )
     suppressed_by: Box | None = Field(
-        None, description="With `suppressed`: the box of the more similar one that it overlaps."
+        None, description="With `suppressed`: the box of the likelier one that it overlaps (with `compat`, of the more similar)."
     )
 
 

@@ -54,7 +54,7 @@ class RecognizeOptions(Strict):
         0.05,
         ge=0,
         le=1,
-        description="Of recognitions that overlap more, only the most similar stays, whatever their labels.",
+        description="Of recognitions that overlap more, only the likeliest stays, whatever their labels (with `compat`, the most similar).",
     )
     compat: Literal["paddleclas"] | None = Field(
         None, description="Reproduces PaddleClas' processing, and adds `result.paddleclas` in its format."

@@ -9,11 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from commands.recognize import likely
+from infra.errors import StorageUnavailable
 from infra.galleries import GalleryStore
 from infra.gallery_files import Item, item_id
 from infra.objects import open_store
 from infra.settings import load_settings
 from models.embedder import Embedder
+from models.enrolment import packed_features
 from models.training.designs import design_product
 from models.training.products import packshot
 from shitu import main
@@ -96,7 +99,9 @@ def test_what_is_not_sure_enough_is_guessed(tiny_artifact: Path, gallery: Path, 
     assert sure.exit_code == 0, sure.output
     assert "? " in sure.stdout
     assert any(f"{label} 0." in sure.stdout for label in SEEDS)
-    assert "answers from probability 1.00 on, for a precision of 0.999, calibrated by the embedder" in sure.stdout
+    assert "answers from probability 0.999 on, for a precision of 0.999, calibrated by the embedder" in sure.stdout
+    assert any(f"({label}/front.png)" in sure.stdout for label in SEEDS)
+    assert "inliers" in sure.stdout  # looked at, for it is in doubt
     told = json.loads(
         recognize(tiny_artifact, gallery, photos / "noise.png", "--min-precision", 0.999, "--json").stdout
     )
@@ -117,7 +122,7 @@ def test_table_json_and_paddleclas_agree(tiny_artifact: Path, gallery: Path, pho
         if "milk.jpg" in line
     ]
     cells = [cell.strip() for cell in line.split("│")[1:-1]]
-    assert cells[2:5] == [one["label"], f"{one['probability']:.2f}", f"{one['similarity']:.2f}"]
+    assert cells[2:5] == [one["label"], f"{min(one['probability'], 0.99):.2f}", f"{one['similarity']:.2f}"]
     (theirs,) = ast.literal_eval(
         recognize(tiny_artifact, gallery, photos / "milk.jpg", "--format", "paddleclas").stdout.strip()
     )
@@ -185,7 +190,8 @@ def test_a_bad_photo_is_told_and_the_others_go_on(tiny_artifact: Path, gallery: 
     assert len(list(Path("out").iterdir())) == 3
 
 
-def test_a_stored_gallery(tiny_artifact: Path, photos: Path, shots: dict[str, Image.Image]) -> None:
+def enrolled(tiny_artifact: Path, shots: dict[str, Image.Image]) -> GalleryStore:
+    """A stored gallery "drinks" with the shots' embeddings and local features, but not their pictures."""
     embed = Embedder(tiny_artifact)
     settings = load_settings()
     store = GalleryStore(open_store(settings.objects, settings.data_dir))
@@ -195,15 +201,61 @@ def test_a_stored_gallery(tiny_artifact: Path, photos: Path, shots: dict[str, Im
     for number, label in enumerate(shots):
         sha256 = f"{number:064d}"
         items.append(Item(item_id(sha256, label), label, f"images/00/{sha256}", sha256, None, "2026-01-01T00:00:00Z"))
-    store.add("drinks", items, rows, embed.digest)
-    answer = recognize(tiny_artifact, "drinks", photos / "cola.jpg", "--json")
+    features = [packed_features(np.asarray(shot)) for shot in shots.values()]
+    store.add("drinks", items, rows, embed.digest, features=features)
+    return store
+
+
+def test_a_stored_gallery(tiny_artifact: Path, photos: Path, shots: dict[str, Image.Image]) -> None:
+    enrolled(tiny_artifact, shots)
+    answer = recognize(tiny_artifact, "drinks", photos / "cola.jpg", "--json", "--verify", "always")
     assert answer.exit_code == 0, answer.output
     (one,) = json.loads(answer.stdout)
     assert one["recognitions"][0]["label"] == "cola"
+    assert one["recognitions"][0]["verification"]["inliers"] > 4
     other = artifact(Path("other"), "embed", paddle_too=False)
     refused = recognize(other, "drinks", photos / "cola.jpg")
     assert refused.exit_code == 1
     assert "'drinks' was made with another embedder than tiny-embed" in refused.stderr
+
+
+def test_damaged_features_cost_a_warning_and_only_where_they_are_read(
+    tiny_artifact: Path, photos: Path, shots: dict[str, Image.Image]
+) -> None:
+    enrolled(tiny_artifact, shots)
+    (file,) = Path("data").rglob("*.features.bin")
+    file.write_bytes(b"damaged")
+    always = recognize(tiny_artifact, "drinks", *sorted(photos.iterdir()), "--json", "--verify", "always")
+    assert always.exit_code == 0, always.output
+    assert always.stderr.count("Features are made from pictures instead.") == 1
+    told = json.loads(always.stdout)
+    assert [one["decision"]["verified"] for one in told] == [0, 0, 0]  # nor are there pictures
+    for more in (("--verify", "never"), ("--format", "paddleclas")):
+        answer = recognize(tiny_artifact, "drinks", photos / "cola.jpg", *more)
+        assert (answer.exit_code, answer.stderr) == (0, "")
+
+
+def test_a_store_that_fails_costs_the_photo_not_the_others(
+    tiny_artifact: Path, photos: Path, shots: dict[str, Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrolled(tiny_artifact, shots)
+    load, asked = GalleryStore.load_features, list[str]()
+
+    def failing_once(store: GalleryStore, name: str, version: int | None = None) -> dict[str, bytes]:
+        asked.append(name)
+        if len(asked) == 1:
+            raise StorageUnavailable("no answer")
+        return load(store, name, version)
+
+    monkeypatch.setattr(GalleryStore, "load_features", failing_once)
+    answer = recognize(tiny_artifact, "drinks", *sorted(photos.iterdir()), "--json", "--verify", "always")
+    assert answer.exit_code == 1
+    assert [Path(one["photo"]).stem for one in json.loads(answer.stdout)] == ["green tea", "milk"]
+    assert "cola.jpg: " in answer.stderr
+
+
+def test_what_is_all_but_certain_is_no_one() -> None:
+    assert [likely(value) for value in (0.984, 0.986, 0.9951, 0.99999)] == ["0.98", "0.99", "0.99", "0.99"]
 
 
 @pytest.mark.parametrize(
