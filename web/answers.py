@@ -150,7 +150,7 @@ class Decision(Answer):
     probability_threshold: float | None = Field(description="The least probability of an answer that follows from it.")
     similarity_threshold: float | None = Field(description="The least similarity of an answer, where that decided.")
     calibration: Literal["gallery", "embedder"] = Field(
-        description="Whose probabilities: fitted to this version of the gallery, or the embedder's for any gallery."
+        description="Whose probabilities: the gallery's, fitted when pictures were last added, or the embedder's for any."
     )
     calibration_queries: int = Field(description="On how many queries they were fitted.")
     verify: Literal["auto", "always", "never"]

@@ -228,7 +228,7 @@ def test_a_calibration_follows_its_items(store: GalleryStore) -> None:
     assert second is not None
     assert second["labels"] == ["label 0", "label 1", "label 2"]
     assert add(store, "g", three).manifest.version == 3  # nothing new, nothing fitted
-    assert store.remove("g", item_ids=[three.id]).calibration == second  # stays, unless it is fitted again
+    assert store.remove("g", item_ids=[three.id]).calibration is None  # too little is left
     fitted = store.remove("g", item_ids=[two.id], calibrate=calibrate).calibration
     assert fitted is not None
     assert fitted["labels"] == ["label 0"]
