@@ -71,6 +71,7 @@ __all__ = ["Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "i
 
 MAX_SEGMENTS = 16  # more are merged into one by the next add
 KEPT_VERSIONS = 50  # how many one can go back
+MOST_WITH_FEATURES = 32_000  # items, at most 8 kB each: a merge joins them in memory, and no worker holds more of a gallery
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class GalleryStore(GalleryReader):
     ) -> Added:
         """A new version with `items` and their `embeddings` (N, D); what the gallery has already is left as it is.
 
-        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept beside them. What `calibrate`
+        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept beside them; features not
+        in galleries of more than MOST_WITH_FEATURES items. What `calibrate`
         makes of the whole new version goes into its manifest; without it, what was fitted before stays, as it does in a
         large gallery that changed little since (`infra.gallery_calibration`).
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
@@ -161,6 +163,9 @@ class GalleryStore(GalleryReader):
                 item_count=base.item_count + len(chosen),
             )
             fresh, fresh_rows = [items[row] for row in chosen.values()], rows.take(list(chosen.values()))
+            featured = manifest.item_count <= MOST_WITH_FEATURES
+            if not featured:
+                fresh_rows = replace(fresh_rows, features=())
             segments = base.segments
             merging = len(segments) >= MAX_SEGMENTS
             fitting = calibrate is not None and is_due(manifest)
@@ -171,7 +176,7 @@ class GalleryStore(GalleryReader):
                     labels = [item.label for item in (*old, *fresh)]
                     manifest = fitted(manifest, calibrate(labels, whole.embeddings, whole.views))
                 if merging:
-                    stored = replace(stored, features=self._segment_features(base))
+                    stored = replace(stored, features=self._segment_features(base) if featured else ())
                     fresh, fresh_rows, segments = [*old, *fresh], stored + fresh_rows, ()
             segment = self._write_segment(manifest, fresh, fresh_rows)
             manifest = replace(manifest, segments=(*segments, segment))
