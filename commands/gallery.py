@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from infra.galleries import Added
+    from infra.galleries import Added, GalleryManifest
+    from infra.gallery_calibration import Calibrate
     from infra.objects import ObjectStore
     from infra.settings import Settings
     from models.embedder import Embedder
@@ -87,14 +88,17 @@ def add(folder: Path, name: str, embedder: str) -> None:
 @click.option("--gallery", "name", required=True)
 @click.option("--label", "labels", multiple=True, help="All items of this label; may be repeated.")
 @click.option("--item", "ids", multiple=True, help="The item of this id; may be repeated.")
-def remove(name: str, labels: tuple[str, ...], ids: tuple[str, ...]) -> None:
+@click.option(
+    "--embedder", default="shitu-embedder", show_default=True, help="The gallery's, to fit the probabilities anew."
+)
+def remove(name: str, labels: tuple[str, ...], ids: tuple[str, ...], embedder: str) -> None:
     """Remove items by label or id. If one of those is not there, nothing is removed."""
     if not labels and not ids:
         raise click.UsageError("name what to remove: --label or --item")
     with _errors():
         settings = load_settings()
         store = _store(settings, open_store(settings.objects, settings.data_dir))
-        manifest = store.remove(name, ids, labels)
+        manifest = store.remove(name, ids, labels, _calibrate(store.manifest(name), embedder))
     click.echo(f"version {manifest.version} of {name!r} has {manifest.item_count}")
 
 
@@ -156,6 +160,16 @@ def _add(store: GalleryStore, name: str, read: Enrolled, network: Embedder) -> A
     with suppress(GalleryExists):
         store.create(name, network.digest)
     return store.add(name, read.items, read.embeddings, network.digest, read.views, read.features, calibrator(network))
+
+
+def _calibrate(manifest: GalleryManifest, embedder: str) -> Calibrate | None:
+    """What fits the gallery anew; None with another embedder than its own, which knows nothing of its vectors."""
+    from models.artifacts import resolve
+    from models.embedder import Embedder
+    from models.enrolment import calibrator
+
+    network = Embedder(resolve(embedder), threads=1)
+    return calibrator(network) if network.digest == manifest.embedder_digest else None
 
 
 def _tell(name: str, done: Added) -> None:

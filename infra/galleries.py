@@ -13,7 +13,7 @@ import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from infra.errors import (
     ServiceError,
     StorageUnavailable,
 )
+from infra.gallery_calibration import carried, fitted, is_due
 from infra.gallery_files import (
     DELETED,
     FEATURES,
@@ -58,20 +59,21 @@ from infra.gallery_rows import Rows, checked_rows
 from infra.objects import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from infra.gallery_calibration import Calibrate
     from infra.gallery_locks import Hold, Lock
     from infra.objects import ObjectStore
-
-    # labels, embeddings (N, D), views (N, D; None: no item has one) of a whole version -> JSON for its manifest, or None
-    Calibrate = Callable[[Sequence[str], NDArray[np.float32], NDArray[np.float32] | None], dict[str, Any] | None]
 
 __all__ = ["Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "item_id"]
 
 MAX_SEGMENTS = 16  # more are merged into one by the next add
 KEPT_VERSIONS = 50  # how many one can go back
+MOST_WITH_FEATURES = (
+    32_000  # items, at most 8 kB each: a merge joins them in memory, and no worker holds more of a gallery
+)
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,10 @@ class GalleryStore(GalleryReader):
     ) -> Added:
         """A new version with `items` and their `embeddings` (N, D); what the gallery has already is left as it is.
 
-        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept beside them. What `calibrate`
-        makes of the whole new version goes into its manifest; without it, what was fitted before stays.
+        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept beside them; features not
+        in galleries of more than MOST_WITH_FEATURES items. What `calibrate`
+        makes of the whole new version goes into its manifest; without it, what was fitted before stays, as it does in a
+        large gallery that changed little since (`infra.gallery_calibration`).
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
         Raises EmbedderMismatch if the gallery was made by another embedder, ValueError if the arguments do not fit
         each other.
@@ -161,16 +165,20 @@ class GalleryStore(GalleryReader):
                 item_count=base.item_count + len(chosen),
             )
             fresh, fresh_rows = [items[row] for row in chosen.values()], rows.take(list(chosen.values()))
+            featured = manifest.item_count <= MOST_WITH_FEATURES
+            if not featured:
+                fresh_rows = replace(fresh_rows, features=())
             segments = base.segments
             merging = len(segments) >= MAX_SEGMENTS
-            if merging or calibrate is not None:
-                stored = self._searched_rows(replace(base, dim=dim))
-                if calibrate is not None:
+            fitting = calibrate is not None and is_due(manifest)
+            if merging or fitting:
+                stored = self._searched_rows(base, dim)
+                if calibrate is not None and fitting:
                     whole = stored + replace(fresh_rows, features=())
                     labels = [item.label for item in (*old, *fresh)]
-                    manifest = replace(manifest, calibration=calibrate(labels, whole.embeddings, whole.views))
+                    manifest = fitted(manifest, calibrate(labels, whole.embeddings, whole.views))
                 if merging:
-                    stored = replace(stored, features=self._segment_features(base))
+                    stored = replace(stored, features=self._segment_features(base) if featured else ())
                     fresh, fresh_rows, segments = [*old, *fresh], stored + fresh_rows, ()
             segment = self._write_segment(manifest, fresh, fresh_rows)
             manifest = replace(manifest, segments=(*segments, segment))
@@ -188,6 +196,7 @@ class GalleryStore(GalleryReader):
     ) -> GalleryManifest:
         """A new version without these items and without all items of these labels; `calibrate` as in `add`.
 
+        Without it, what was fitted before goes where too little is left of what it was fitted to.
         Raises ItemNotFound, and changes nothing, if one of the ids or labels is not there.
         """
         with self._writing(name) as writing:
@@ -208,12 +217,12 @@ class GalleryStore(GalleryReader):
             manifest = replace(
                 self._next(pointer, base, writing.hold), segments=segments, item_count=len(present) - len(gone)
             )
-            if not segments:
-                manifest = replace(manifest, calibration=None)  # it was fitted to nothing that is left
-            elif calibrate is not None:
-                kept = [item.label for item in present if item.id not in gone]
-                rows = self._searched_rows(manifest)
-                manifest = replace(manifest, calibration=calibrate(kept, rows.embeddings, rows.views))
+            left = [row for row, item in enumerate(present) if item.id not in gone]
+            labels_left = [present[row].label for row in left]
+            manifest = carried(base, manifest, len(set(labels_left)))
+            if left and calibrate is not None and is_due(manifest):
+                rows = self._searched_rows(base, base.dim or 0).take(left)
+                manifest = fitted(manifest, calibrate(labels_left, rows.embeddings, rows.views))
             self._publish(name, writing, manifest)
             return manifest
 
@@ -262,9 +271,10 @@ class GalleryStore(GalleryReader):
         version = 1 + max(version_of(manifest_id) for manifest_id in pointer.manifests)
         return replace(base, version=version, token=hold.token, parent=base.version, created_at=_now())
 
-    def _searched_rows(self, manifest: GalleryManifest) -> Rows:
-        """Embeddings and views of a version's items, without their features."""
-        return Rows(self._segment_embeddings(manifest), self._segment_views(manifest), ())
+    def _searched_rows(self, base: GalleryManifest, dim: int) -> Rows:
+        """Embeddings and views of the items of the version in force, without their features."""
+        embeddings = self._segment_embeddings(replace(base, dim=dim))
+        return Rows(embeddings, self.load_views(base.name, base.version), ())
 
     def _write_segment(self, manifest: GalleryManifest, items: Sequence[Item], rows: Rows) -> Segment:
         items_key, rows_key = segment_keys(manifest.name, manifest.generation, manifest.id)

@@ -34,7 +34,7 @@ SCHEMA = 1
 DELETED = "deleted"
 VIEWS, FEATURES = "views", "features"
 ENDINGS = {VIEWS: ".views.npy", FEATURES: ".features.bin"}  # of a segment's optional files
-LATER = {"files", "calibration"}  # members that older manifests lack
+LATER = {"files", "calibration", "calibrated_items", "removed_since"}  # members that older manifests lack
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 Box = tuple[int, int, int, int]
@@ -77,6 +77,7 @@ class GalleryManifest:
     """One version of a gallery. `embedder_digest` and `dim` are None until it has an embedder and an item.
 
     `calibration` is JSON that whoever searches the gallery understands; None if nothing was fitted to its items.
+    `calibrated_items` is to how many (0: unknown), `removed_since` how many items were removed after that.
     """
 
     name: str
@@ -90,6 +91,8 @@ class GalleryManifest:
     item_count: int  # without the removed ones
     segments: tuple[Segment, ...] = ()
     calibration: dict[str, Any] | None = field(default=None, hash=False)
+    calibrated_items: int = 0
+    removed_since: int = 0
 
     @property
     def id(self) -> str:

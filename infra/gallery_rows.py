@@ -28,7 +28,7 @@ class Rows:
     def take(self, rows: Sequence[int]) -> Rows:
         chosen = list(rows)
         views = None if self.views is None else self.views[chosen]
-        return Rows(self.embeddings[chosen], views, [self.features[row] for row in chosen])
+        return Rows(self.embeddings[chosen], views, [self.features[row] for row in chosen] if self.features else ())
 
     def __add__(self, other: Rows) -> Rows:
         views = None

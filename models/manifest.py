@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 SHA256 = re.compile(r"[0-9a-f]{64}")
-INTERPOLATIONS = ("linear", "cubic")
+INTERPOLATIONS = ("linear", "cubic", "area")
 KEYS = {
     "schema", "name", "task", "network", "input", "output", "thresholds", "files", "recipe", "data", "metrics", "licence",
     "precisions", "calibration",

@@ -110,7 +110,8 @@ class DroppedBody(Answer):
         description="With an item of the first candidate; null if it was not compared."
     )
     suppressed_by: Box | None = Field(
-        None, description="With `suppressed`: the box of the likelier one that it overlaps (with `compat`, of the more similar)."
+        None,
+        description="With `suppressed`: the box of the likelier one that it overlaps (with `compat`, of the more similar).",
     )
 
 
@@ -153,7 +154,7 @@ class Decision(Answer):
     probability_threshold: float | None = Field(description="The least probability of an answer that follows from it.")
     similarity_threshold: float | None = Field(description="The least similarity of an answer, where that decided.")
     calibration: Literal["gallery", "embedder"] = Field(
-        description="Whose probabilities: fitted to this version of the gallery, or the embedder's for any gallery."
+        description="Whose probabilities: the gallery's, fitted when pictures were last added, or the embedder's for any."
     )
     calibration_queries: int = Field(description="On how many queries they were fitted.")
     verify: Literal["auto", "always", "never"]

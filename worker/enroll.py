@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from infra.galleries import Calibrate
+    from infra.gallery_calibration import Calibrate
     from infra.job_records import Job
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Programs, Runtime

@@ -41,7 +41,7 @@ def export_embedder(
         recipe=as_table(recipe),
         steps=steps,
     )
-    given = square_input("x", recipe.deploy_px)
+    given = square_input("x", recipe.deploy_px, "area" if recipe.network.kind in LITE_KINDS else "linear")
     return export_network(network, embeds(recipe.network.embedding_size), given, folder, about, formats, pictures)
 
 

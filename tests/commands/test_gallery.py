@@ -214,6 +214,27 @@ def test_a_gallery_changed_between_searches_is_searched_by_signs_as_it_is(folder
     assert every_way(cola, tiny_artifact) == {"cola"}
 
 
+def test_what_is_left_is_fitted_anew(embedder: Path, pictures: Path, tmp_path: Path) -> None:
+    root = tmp_path / "many"
+    for number in range(24):
+        pixels = np.random.default_rng(100 + number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        (root / f"label {number % 4}").mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(pixels).resize((64, 64), Image.Resampling.NEAREST)
+        image.save(root / f"label {number % 4}" / f"{number}.png")
+    assert added(root, embedder).exit_code == 0
+    before = store().manifest("drinks")
+    assert before.calibration is not None
+    first, second = (item.id for item in store().items("drinks")[:2])
+    removed = ("gallery", "remove", "--gallery", "drinks", "--embedder", embedder, "--item")
+    assert run(*removed, first).stdout == "version 3 of 'drinks' has 23\n"
+    after = store().manifest("drinks")
+    assert after.calibration is not None
+    assert after.calibration["queries"] < before.calibration["queries"]
+    # With another embedder than the gallery's nothing can be fitted; the items go all the same.
+    assert run(*removed[:4], "--item", second).stdout == "version 4 of 'drinks' has 22\n"
+    assert store().manifest("drinks").calibration == after.calibration
+
+
 def test_a_picture_that_cannot_be_used_is_told_and_the_others_are_added(folder: Path, embedder: Path) -> None:
     (folder / "cola" / "bad.png").write_bytes(b"no picture")
     answer = added(folder, embedder)

@@ -216,6 +216,25 @@ def test_many_small_segments_become_one(store: GalleryStore, tmp_path: Path) -> 
     check(store, "g", {one.id for one in items[:5]}, version=6)  # old versions still have their old segments
 
 
+def test_features_of_large_galleries_are_not_kept(store: GalleryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.galleries.MOST_WITH_FEATURES", MAX_SEGMENTS)
+
+    def put(number: int) -> dict[str, bytes]:
+        one = item(number)
+        store.add("g", [one], embedding(one)[None], DIGEST, None, [b"features"])
+        return store.load_features("g")
+
+    store.create("g")
+    for number in range(MAX_SEGMENTS):
+        assert len(put(number)) == number + 1
+    store.remove("g", item_ids=[item(0).id])
+    assert len(put(MAX_SEGMENTS)) == MAX_SEGMENTS  # as many as may have them
+    assert len(store.manifest("g").segments) == MAX_SEGMENTS
+    assert put(MAX_SEGMENTS + 1) == {}  # the merge joined none
+    assert len(store.manifest("g").segments) == 1
+    assert put(MAX_SEGMENTS + 2) == {}
+
+
 def test_a_calibration_follows_its_items(store: GalleryStore) -> None:
     store.create("g")
     assert store.manifest("g").calibration is None
@@ -228,7 +247,7 @@ def test_a_calibration_follows_its_items(store: GalleryStore) -> None:
     assert second is not None
     assert second["labels"] == ["label 0", "label 1", "label 2"]
     assert add(store, "g", three).manifest.version == 3  # nothing new, nothing fitted
-    assert store.remove("g", item_ids=[three.id]).calibration == second  # stays, unless it is fitted again
+    assert store.remove("g", item_ids=[three.id]).calibration is None  # too little is left
     fitted = store.remove("g", item_ids=[two.id], calibrate=calibrate).calibration
     assert fitted is not None
     assert fitted["labels"] == ["label 0"]
