@@ -71,7 +71,9 @@ __all__ = ["Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "i
 
 MAX_SEGMENTS = 16  # more are merged into one by the next add
 KEPT_VERSIONS = 50  # how many one can go back
-MOST_WITH_FEATURES = 32_000  # items, at most 8 kB each: a merge joins them in memory, and no worker holds more of a gallery
+MOST_WITH_FEATURES = (
+    32_000  # items, at most 8 kB each: a merge joins them in memory, and no worker holds more of a gallery
+)
 
 
 @dataclass(frozen=True)
