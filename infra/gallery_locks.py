@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-WAIT_S = 15.0  # how long a writer waits for another: a write takes well under a second
+# How long a writer waits for another. A write that fits the gallery anew or merges its segments reads all of it under the
+# lock: about a second at 10,000 items on a busy machine, more with the size; docs/galleries.md has the figures.
+WAIT_S = 15.0
 POLL_S = 0.02
 TTL_S = 20.0  # how long a dead writer keeps others out
 
