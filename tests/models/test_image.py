@@ -240,3 +240,14 @@ def test_normalising_is_the_formula() -> None:
     planes = normalize(image, mean, std)
     assert planes.dtype == np.float32
     np.testing.assert_allclose(planes, expected, atol=1e-6)
+
+
+def test_area_averages_what_it_shrinks() -> None:
+    """A photo of a phone is shrunk tenfold: the picture must not depend on which pixels were hit."""
+    stripes = np.zeros((160, 160, 3), np.uint8)
+    stripes[:, ::2] = 200
+    small = resize(stripes, 16, 16, "area")
+    assert (small == 100).all()
+    blocks = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    large = np.kron(blocks, np.ones((400, 400, 1), np.uint8))
+    np.testing.assert_array_equal(resize(large, 4, 4, "area"), blocks)
