@@ -110,7 +110,8 @@ class DroppedBody(Answer):
         description="With an item of the first candidate; null if it was not compared."
     )
     suppressed_by: Box | None = Field(
-        None, description="With `suppressed`: the box of the likelier one that it overlaps (with `compat`, of the more similar)."
+        None,
+        description="With `suppressed`: the box of the likelier one that it overlaps (with `compat`, of the more similar).",
     )
 
 
