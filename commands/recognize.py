@@ -185,7 +185,8 @@ def _print(answers: Sequence[Answer], shape: str) -> None:
     if not answers:
         return
     table = Table(caption=_decided(answers[0].found.decision), caption_justify="left")
-    compared = any(part.verification for one in answers for part in (*one.found.recognitions, *one.found.dropped))
+    compared = any(one.verification for answer in answers for one in answer.found.recognitions)
+    compared = compared or any(part.verification for answer in answers for part in answer.found.dropped)
     for column in ("photo", "box", "label", "probability", "similarity", "confidence", *["inliers"] * compared):
         table.add_column(column, justify="left" if column in ("photo", "label") else "right")
     for answer in answers:
