@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import paddle
+from paddle import nn
 
 from models.detector import DEFAULT_CONFIDENCE, Detector
 from models.embedder import Embedder
@@ -189,16 +190,17 @@ def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, data: Path | None
 
 
 def _untrained(recipe: EmbedderRecipe, sheets: Sequence[Sheet]) -> Embed:
-    """The recipe's network as it is drawn. Its batch norms get the exams' statistics, else its answers are all alike."""
+    """The recipe's network as it begins. Batch norms get the exams' statistics, else its answers are all alike."""
     paddle.seed(0)
     network = build_embedder(recipe.network)
     accelerate(network, threads=2)
-    images = np.concatenate([sheet.images[:64] for sheet in sheets])
-    network.train()
-    with paddle.no_grad():
-        for _ in range(15):
-            network(paddle.to_tensor(normalize(images)))
-    return embed_with(network)
+    if any(isinstance(layer, nn.BatchNorm1D | nn.BatchNorm2D) for layer in network.sublayers()):
+        images = np.concatenate([sheet.images[:64] for sheet in sheets])
+        network.train()
+        with paddle.no_grad():
+            for _ in range(15):
+                network(paddle.to_tensor(normalize(images)))
+    return embed_with(network, recipe.deploy_px, sum(len(sheet.images) for sheet in sheets), threads=2)
 
 
 def missing_weights(recipe: EmbedderRecipe, data: Path | None) -> str:
