@@ -71,6 +71,7 @@ class DetectorExam:
     images: str = "images"
     delimiter: str = "\t"
     teacher: str = ""
+    made: bool = False  # its file is one that `shitu data pseudo-boxes` makes: an evaluation goes without it until then
 
     def __post_init__(self) -> None:
         if self.kind not in EXAMS:

@@ -35,7 +35,7 @@ from models.training.recipe import EmbedderRecipe, Exam
 from models.training.retrieval import Tell, describe_open_set
 from models.training.statistics import normalize
 from models.training.teachers import PooledFeatures
-from models.training.train_detector import DetectorRecipe, exam_pictures
+from models.training.train_detector import DetectorExam, DetectorRecipe, exam_pictures
 from models.training.train_embedder import build_embedder, embed_with
 from models.training.verified_recall import verified_recall
 from models.training.whitened_start import load_backbone
@@ -103,7 +103,7 @@ def examine_detector(
 ) -> Figures:
     """AP50 and AP50:95 of the recipe's exams, by the exported program, with the serving code's decoding."""
     detector = Detector(artifact, engine, threads=2, precision=precision)
-    exams = [exam for exam in recipe.exams if exam.kind == "rendered" or data is not None]
+    exams = exams_at_hand(recipe, data)
     figures: Figures = {}
     for number, exam in enumerate(exams):
         tell("detector's exams", number, len(exams))
@@ -113,6 +113,15 @@ def examine_detector(
     return _rounded(figures)
 
 
+def exams_at_hand(recipe: DetectorRecipe, data: Path | None) -> list[DetectorExam]:
+    """The recipe's exams but for those on photos without `data`, and those on boxes that were not made yet."""
+    return [
+        exam
+        for exam in recipe.exams
+        if exam.kind == "rendered" or (data is not None and (not exam.made or (data / exam.root / exam.file).is_file()))
+    ]
+
+
 def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None, engine: str = "auto") -> float:
     """The score from which boxes are served: where their F2 at IoU 0.5 is best, over the exams that choose the weights.
 
@@ -120,7 +129,7 @@ def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None
     PP-ShiTu's own, where nothing is found.
     """
     detector = Detector(artifact, engine, threads=2)
-    asked = [exam for exam in recipe.exams if exam.kind == "rendered" or data is not None]
+    asked = exams_at_hand(recipe, data)
     asked = [exam for exam in asked if exam.name in recipe.select_by] or asked
     best = []
     for exam in asked:

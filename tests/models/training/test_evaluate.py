@@ -17,6 +17,7 @@ from models.training.evaluate import (
     suggest_similarity,
 )
 from models.training.exams import FIRST_EXAM_SEED, examine, grade_open_set, set_exams
+from models.training.photos import DatasetError
 from models.training.recipe import load_recipe
 from models.training.train_detector import DetectorExam, DetectorRecipe, exam_pictures
 from tests.models.programs import artifact
@@ -99,3 +100,12 @@ def test_the_threshold_tells_known_things_from_strangers_best(tiny_artifact: Pat
 
 def test_the_threshold_of_a_recipe_without_exams_is_set_by_drawn_products(tiny_artifact: Path) -> None:
     assert 0 < suggest_similarity(tiny_artifact, replace(SMALL, exams=(), select_by=())) < 1
+
+
+def test_boxes_that_were_not_made_yet_are_left_out_and_a_wrong_file_is_not(detector: Path, tmp_path: Path) -> None:
+    drawn = DetectorExam("rendered", "scenes", count=1, first_seed=FIRST_EXAM_SEED)
+    made = DetectorExam("coco", "shelves", file="pseudo/boxes.json", made=True)
+    recipe = replace(load_recipe("detector-tiny", DetectorRecipe), exams=(drawn, made), pool_px=64)
+    assert set(examine_detector(detector, recipe, tmp_path)) == {"scenes AP50", "scenes AP50:95"}
+    with pytest.raises(DatasetError, match="no annotation file"):
+        examine_detector(detector, replace(recipe, exams=(replace(made, made=False),)), tmp_path)
