@@ -1,4 +1,4 @@
-"""A client of the running service, as a user would write one: plain HTTP, polling, nothing of the project's own code."""
+"""A client of the running service, as a user would write one: plain HTTP and polling; and pictures to send."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 import requests
 from numpy.typing import NDArray
 from PIL import Image
+
+from models.training.pool import on_grey, product_views
 
 ANSWER_WITHIN_S = 60.0
 
@@ -103,10 +107,14 @@ def encode(image: NDArray[np.uint8], file_format: str = "JPEG", **parameters: An
 
 
 def pattern(seed: int, side_px: int = 160) -> NDArray[np.uint8]:
-    """A picture like no other: a few large coloured blocks, (side, side, 3)."""
-    random = np.random.default_rng(seed)
-    blocks = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    return np.kron(blocks, np.ones((side_px // 4, side_px // 4, 1), dtype=np.uint8))
+    """A picture like no other: a rendered product that no training saw, filling it, (side, side, 3)."""
+    return np.asarray(cv2.resize(_product(seed), (side_px, side_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@cache
+def _product(seed: int) -> NDArray[np.uint8]:
+    (view,) = product_views(4_000_000 + 4 * seed, 1, 320)  # four in a row are flavours of one design
+    return on_grey(view)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
