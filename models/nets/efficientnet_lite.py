@@ -135,7 +135,10 @@ class EfficientNetLite(nn.Layer):
         for block in self._blocks:
             x = block(x)
         x = F.relu6(self._bn1(convolve(x, self._conv_head)))
-        return x.mean(axis=[2, 3])
+        pooled: paddle.Tensor = F.adaptive_avg_pool2d(x, 1).flatten(
+            1
+        )  # a mean over axes makes Paddle print to standard output
+        return pooled
 
 
 def load_pretrained(network: EfficientNetLite, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -24,7 +24,9 @@ SOURCES = (LABELS >= 2).astype(np.int64)
 
 
 def recipe(sampler: Sampler, batch: int = 4, shares: tuple[float, float] = (1.0, 1.0), **changes: Any) -> MetricRecipe:
-    data = tuple(ViewSource("rendered", str(share), products=1, share=share) for share in shares)
+    data = tuple(
+        ViewSource("rendered", f"source {number}", products=1, share=share) for number, share in enumerate(shares)
+    )
     loss = (
         replace(QUICK.loss, triplet_angular_margin=TripletAngularMargin(0.0))
         if sampler.views_per_class < 2
