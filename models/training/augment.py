@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.training.handheld import add_glare, blur_motion, darken, put_fingers
+
 Image = NDArray[np.uint8]
 
 
@@ -27,9 +29,15 @@ class Strength:
     noise: float = 0.2
     erase: float = 0.25
     clutter: float = 0.5
+    # What a phone adds in a shop: the chance of each.
+    motion_blur: float = 0.0
+    low_light: float = 0.0
+    glare: float = 0.0
+    fingers: float = 0.0
 
 
 DEFAULT = Strength()
+HANDHELD = Strength(flip=0.1, motion_blur=0.12, low_light=0.12, glare=0.12, fingers=0.15)
 
 
 def augment(
@@ -45,7 +53,15 @@ def augment(
     """
     moved = _move(view, size_px, rng, strength)
     rgb = _put_on_background(moved, size_px, rng, backgrounds, strength) if moved.shape[2] == 4 else moved
+    if rng.random() < strength.fingers:
+        rgb = put_fingers(rgb, rng)
     rgb = _relight(rgb, rng, strength)
+    if rng.random() < strength.glare:
+        rgb = add_glare(rgb, rng)
+    if rng.random() < strength.low_light:
+        rgb = darken(rgb, rng)
+    if rng.random() < strength.motion_blur:
+        rgb = blur_motion(rgb, rng)
     return _soil(rgb, rng, strength)
 
 

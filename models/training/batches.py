@@ -7,21 +7,24 @@ import multiprocessing
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.augment import augment
+from models.errors import ModelError
+from models.training.augment import DEFAULT, HANDHELD, augment
 from models.training.class_draw import class_draw
+from models.training.embedder_teachers import EmbedderTeachers
 from models.training.errors import TrainingError
-from models.training.pool import Pool, load_pool
+from models.training.pool import Pool, fit, load_pool
 from models.training.recipe import EmbedderRecipe
 
 AHEAD = 3  # batches kept ready
 ENDING_S = 5.0
+NEIGHBOURS = "neighbours.npy"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Batch:
     targets: NDArray[np.float32]  # (B, D)
     vectors: NDArray[np.float32]  # (B, V)
     has_vector: NDArray[np.float32]  # (B,)
+    relations: NDArray[np.float32]  # (B, R) unit rows of all teachers that look at the views; R is 0 without
 
 
 class BatchMaker:
@@ -41,9 +45,20 @@ class BatchMaker:
     Of `world` processes, that of `rank` makes the views of its part of the step's classes.
     """
 
-    def __init__(self, recipe: EmbedderRecipe, pool: Pool, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        recipe: EmbedderRecipe,
+        pool: Pool,
+        rank: int = 0,
+        world: int = 1,
+        neighbours: NDArray[np.int64] | None = None,
+        teachers: EmbedderTeachers | None = None,
+    ) -> None:
         self.recipe, self.pool, self.rank, self.world = recipe, pool, rank, world
-        self._draw = class_draw(pool.labels, pool.sources, [source.share for source in recipe.data])
+        self._teachers = teachers
+        self._strength = HANDHELD if recipe.handheld else DEFAULT
+        draw = class_draw(pool.labels, pool.sources, [source.share for source in recipe.data])
+        self._draw = replace(draw, neighbours=neighbours, hard=recipe.hard_classes)
         for stage in recipe.stages:
             self._draw.require(stage.batch, recipe.views_per_class, world)
 
@@ -58,21 +73,30 @@ class BatchMaker:
         )  # classes stay together; those that can't be shared out evenly are left out
         places = range(self.rank * share, (self.rank + 1) * share)
         # Each view is changed by a generator of its own: nobody has to make the views of others to know his.
+        side = max(stage.size_px, self._teachers.size_px) if self._teachers else stage.size_px
         images = [
-            augment(pool.views[indices[place]], stage.size_px, self._change(step, place), pool.backgrounds)
+            augment(pool.views[indices[place]], side, self._change(step, place), pool.backgrounds, self._strength)
             for place in places
         ]
         mine = indices[places.start : places.stop]
-        return Batch(np.stack(images), pool.labels[mine], pool.targets[mine], pool.vectors[mine], pool.has_vector[mine])
+        targets, relations = pool.targets[mine], np.zeros((len(mine), 0), np.float32)
+        if self._teachers:
+            seen = self._teachers(images)
+            targets, relations = seen.targets, seen.together
+            images = [fit(image, stage.size_px) for image in images]
+        known, has = pool.vectors[mine], pool.has_vector[mine]
+        return Batch(np.stack(images), pool.labels[mine], targets, known, has, relations)
 
     def _change(self, step: int, place: int) -> np.random.Generator:
         return np.random.default_rng([self.recipe.seed, step, 1 + place])  # [1, 5] and [1, 5, 0] are the same seed
 
 
 def batches(
-    recipe: EmbedderRecipe, pool_folder: Path, first_step: int, rank: int, world: int
+    recipe: EmbedderRecipe, pool_folder: Path, first_step: int, rank: int, world: int, data: Path | None = None
 ) -> Generator[Batch, None, None]:
     """Batches from `first_step` to the recipe's end. Closing the iterator ends the process behind it.
+
+    The classes most alike to each are read from NEIGHBOURS beside the pool's folder, where a recipe wants them.
 
     Raises TrainingError if that process ends too early. It ends by itself when this one does, even by SIGKILL: each holds
     only its own end of the pipe, so neither can wait for the other in vain.
@@ -80,7 +104,7 @@ def batches(
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=_produce, args=(recipe, pool_folder, first_step, rank, world, sender), daemon=True, name="batches"
+        target=_produce, args=(recipe, pool_folder, first_step, rank, world, data, sender), daemon=True, name="batches"
     )
     process.start()
     sender.close()
@@ -112,6 +136,7 @@ def _produce(
     first: int,
     rank: int,
     world: int,
+    data: Path | None,
     sender: "Connection[Batch | TrainingError, object]",
 ) -> None:
     """Sends the batches in order, AHEAD of them in the making while the reader is busy."""
@@ -119,9 +144,12 @@ def _produce(
 
     cv2.setNumThreads(1)
     try:
-        make = BatchMaker(recipe, load_pool(pool_folder), rank, world)
-    except TrainingError as error:
-        sender.send(error)
+        near = pool_folder.parent / NEIGHBOURS
+        neighbours = np.load(near, allow_pickle=False) if recipe.hard_classes else None
+        teachers = EmbedderTeachers(recipe, data) if recipe.teachers else None
+        make = BatchMaker(recipe, load_pool(pool_folder), rank, world, neighbours, teachers)
+    except ModelError as error:
+        sender.send(error if isinstance(error, TrainingError) else TrainingError(error.detail))
         return
     with ThreadPoolExecutor(1) as maker:
         waiting = deque(maker.submit(make, step) for step in range(first, min(first + AHEAD, recipe.steps)))

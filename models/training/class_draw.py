@@ -16,6 +16,8 @@ class ClassDraw:
 
     members: tuple[NDArray[np.int64], ...]  # C times (n,), in order
     chances: NDArray[np.float64]  # (C,), 1 together
+    neighbours: NDArray[np.int64] | None = None  # (C, K) the classes most alike to each
+    hard: float = 0.0  # the fraction of a batch's classes that are neighbours of its others
 
     def __call__(self, rng: np.random.Generator, classes: int, views: int) -> NDArray[np.int64]:
         """`views` pictures of each of `classes` different classes: (classes * views,).
@@ -23,7 +25,22 @@ class ClassDraw:
         None comes twice, unless its class has fewer than `views`.
         """
         drawn = rng.choice(len(self.members), classes, replace=False, p=self.chances)
+        if self.neighbours is not None and self.hard:
+            drawn = self._with_neighbours(rng, drawn, self.neighbours)
         return np.concatenate([rng.choice(m, views, replace=len(m) < views) for m in (self.members[c] for c in drawn)])
+
+    def _with_neighbours(
+        self, rng: np.random.Generator, drawn: NDArray[np.int64], neighbours: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The first of the classes, then look-alikes of those in place of the others; a look-alike twice is left out."""
+        kept = len(drawn) - int(self.hard * len(drawn))
+        chosen = [int(c) for c in drawn[:kept]]
+        for place in range(len(drawn) - kept):
+            near = int(rng.choice(neighbours[drawn[place % kept]]))
+            if near not in chosen and self.chances[near]:
+                chosen.append(near)
+        spare = [int(c) for c in drawn[kept:] if c not in chosen]
+        return np.array(chosen + spare[: len(drawn) - len(chosen)])
 
     def require(self, batch: int, views: int, processes: int = 1) -> None:
         """Raises TrainingError where a batch needs more classes than can be drawn, or fewer than `processes`."""
@@ -33,6 +50,24 @@ class ClassDraw:
             raise TrainingError(
                 f"a batch of {batch} at {views} views a class asks for {wanted} classes a step; there are {there}{shared}"
             )
+
+
+def nearest_classes(
+    centres: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.int64], count: int = 5
+) -> NDArray[np.int64]:
+    """The `count` classes of the same source whose centres (C, D) are most alike to each (C, count): flavours of one design.
+
+    A class alone in its source is its own neighbour.
+    """
+    unit = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+    source = np.zeros(len(unit), np.int64)
+    source[labels[::-1]] = sources[::-1]  # that of a class's first picture
+    alike = unit @ unit.T
+    alike[source[:, None] != source[None]] = -np.inf
+    np.fill_diagonal(alike, -2.0)
+    order = np.argsort(-alike, axis=1, kind="stable")[:, :count]
+    there = np.take_along_axis(alike, order, axis=1) > -np.inf
+    return np.where(there, order, np.arange(len(unit))[:, None])
 
 
 def class_draw(

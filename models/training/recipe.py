@@ -110,6 +110,14 @@ class Teacher:
 
 
 @dataclass(frozen=True)
+class EmbedderTeacher:
+    """An embedder that looks at the very views that the student sees: a bundled one, or an artifact folder below the data folder."""
+
+    artifact: str
+    weight: Positive = 1.0  # of its similarities among those of all teachers
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stretch of training at one input size."""
 
@@ -132,6 +140,7 @@ class EmbedderLoss:
     distill_weight: NotNegative = 4.0
     vector_weight: NotNegative = 1.0
     relation_weight: NotNegative = 0.0  # similarities of pictures to each other drawn to those of their known vectors
+    teacher_relation_weight: NotNegative = 0.0  # the same with the similarities that all `teachers` see together
     triplet_weight: NotNegative = 0.0
     triplet_from: Share = 0.6  # fraction of all steps
 
@@ -187,11 +196,14 @@ class EmbedderRecipe:
     select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
     seed: Whole = 1
     views_per_class: Count = 2
+    hard_classes: Share = 0.0  # of a batch's classes: neighbours of its others, as flavours of one design are
+    handheld: bool = False  # views have fingers, glare, low light and shake as well, and are seldom mirrored
     pool_px: SidePx = 128
     deploy_px: SidePx = 128
     evaluate_every: Count = 1000
     network: EmbedderNetwork = field(default_factory=EmbedderNetwork)
     teacher: Teacher = field(default_factory=Teacher)
+    teachers: tuple[EmbedderTeacher, ...] = ()  # the first one's embeddings are the student's targets
     whitening: WhitenedStart = field(default_factory=WhitenedStart)
     loss: EmbedderLoss = field(default_factory=EmbedderLoss)
     optimizer: Optimizer = field(default_factory=Optimizer)

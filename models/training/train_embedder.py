@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from models.nets.embedding import EmbedderLite, EmbedderV1, EmbedderV2
-from models.training.batches import Batch, batches
+from models.training.batches import NEIGHBOURS, Batch, batches
 from models.training.checkpoint import Checkpoint, fill, to_arrays
+from models.training.class_draw import nearest_classes
 from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.exams import examine, set_exams
 from models.training.export_program import square_input
@@ -82,6 +83,10 @@ def losses_of(
         every = paddle.ones([len(batch.labels)])
         target = paddle.to_tensor(batch.targets)
         parts["distill"] = weights.distill_weight * cosine_distance_loss(embeddings, target, every)
+    if batch.relations.shape[1] and weights.teacher_relation_weight:
+        relations, rows = group.gather(paddle.to_tensor(batch.relations)), group.gather(embeddings)
+        alike = relation_loss(rows, relations, paddle.ones([len(relations)]))
+        parts["teachers"] = weights.teacher_relation_weight * alike
     if batch.vectors.shape[1]:
         # Of the whole batch: not every part has as many to tell.
         known, vectors = (group.gather(paddle.to_tensor(known)) for known in (batch.has_vector, batch.vectors))
@@ -161,7 +166,12 @@ def train_embedder(
 
     if group.rank == 0 and run.first >= recipe.steps:  # a finished run is examined once more, with today's code
         examined(run.first).kept.save(out / "best.npz")
-    source = batches(recipe, out / "pool", run.first, group.rank, group.size)
+    if group.rank == 0 and recipe.hard_classes and not (out / NEIGHBOURS).exists():
+        # Once a run, by the proxies that it begins with: a resumed run draws the same.
+        centres = np.asarray(student.proxies.numpy(), np.float32)
+        np.save(out / NEIGHBOURS, nearest_classes(centres, pool.labels, pool.sources), allow_pickle=False)
+    group.wait("neighbours")
+    source = batches(recipe, out / "pool", run.first, group.rank, group.size, data)
     with closing(source), paddle.utils.unique_name.guard():
         for step, batch in zip(run.steps, source, strict=False):
             if recipe.network.dropout:  # a resumed run drops the same as an uninterrupted one

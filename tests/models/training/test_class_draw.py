@@ -1,9 +1,11 @@
 """Which classes and pictures are drawn: the same as by loops over all pictures, and in the same order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from models.training.class_draw import ClassDraw, class_draw
+from models.training.class_draw import ClassDraw, class_draw, nearest_classes
 from models.training.errors import TrainingError
 
 # Source 0: classes 0, 1 and 3; source 1: class 2; source 2: class 4. Their pictures lie scattered.
@@ -65,3 +67,29 @@ def test_what_cannot_be_drawn_is_told() -> None:
         draw.require(1, 2)
     with pytest.raises(TrainingError, match="asks for 4 classes a step; there are 4, for 5 processes"):
         draw.require(8, 2, processes=5)
+
+
+def test_neighbours_take_the_places_of_a_batch_and_no_class_comes_twice() -> None:
+    labels, sources = np.arange(12), np.repeat([0, 1], 6)
+    centres = np.eye(12, dtype=np.float32)
+    centres[1] = centres[0] + 0.1 * centres[1]  # two flavours of one design
+    centres[7] = centres[0] + 0.05 * centres[7]  # alike as well, but of another source
+    near = nearest_classes(centres, labels, sources, count=1)
+    assert near[0, 0] == 1
+    assert near[1, 0] == 0
+    draw = replace(class_draw(labels, sources, (1.0, 1.0)), neighbours=near, hard=0.5)
+    together = 0
+    for seed in range(60):
+        classes = draw(np.random.default_rng(seed), 4, 1).tolist()
+        assert len(set(classes)) == 4
+        together += {0, 1} <= set(classes)
+    plain = class_draw(labels, sources, (1.0, 1.0))
+    by_chance = sum({0, 1} <= set(plain(np.random.default_rng(seed), 4, 1).tolist()) for seed in range(60))
+    assert together > 2 * by_chance
+
+
+def test_a_class_alone_in_its_source_is_its_own_neighbour() -> None:
+    near = nearest_classes(np.eye(3, dtype=np.float32), np.arange(3), np.array([0, 1, 1]), count=2)
+    assert near.tolist() == [[0, 0], [2, 1], [1, 2]]
+    draw = replace(class_draw(np.arange(3), np.array([0, 1, 1]), (1.0, 1.0)), neighbours=near, hard=0.6)
+    assert sorted(draw(np.random.default_rng(0), 3, 1).tolist()) == [0, 1, 2]

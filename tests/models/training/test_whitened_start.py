@@ -124,7 +124,14 @@ def test_the_start_knows_its_classes(data: Path, tmp_path: Path) -> None:
     student.embedder.set_state_dict(embedder.state_dict())
     student.proxies.set_value(proxies)
     student.eval()
-    batch = Batch(pool.views[..., :3], pool.labels, pool.targets, pool.vectors, pool.has_vector)
+    batch = Batch(
+        pool.views[..., :3],
+        pool.labels,
+        pool.targets,
+        pool.vectors,
+        pool.has_vector,
+        np.zeros((len(pool.labels), 0), np.float32),
+    )
     begun = float(losses_of(student, RECIPE, batch, 0)["class"])
     student.proxies.set_value(proxies[[1, 2, 0]])
     assert begun < 0.5 * float(losses_of(student, RECIPE, batch, 0)["class"])
@@ -145,6 +152,7 @@ def test_rates_follow_what_folding_did_to_each_kernel(data: Path) -> None:
         np.zeros((4, 0), np.float32),
         np.zeros((4, 0), np.float32),
         np.zeros(4, np.float32),
+        np.zeros((4, 0), np.float32),
     )
     sum(losses_of(student, RECIPE, batch, 0).values()).backward()
     optimizer.step()
