@@ -136,7 +136,7 @@ def _array(given: object, name: str) -> NDArray[Any]:
     try:
         if hasattr(given, "__array__") or not hasattr(given, "__dlpack__"):
             return np.asarray(given)
-        return np.from_dlpack(given)  # type: ignore[arg-type]  # it has what the protocol asks for
+        return np.from_dlpack(given)  # of a library without __array__
     except Exception as error:  # a tensor on another device or under gradients raises what its library likes
         detail = f"{name} is {_kind(given)} that numpy can't read. {EXPECTED}. Of a tensor take tensor.detach().cpu().numpy()."
         raise ImageError(detail, "image_type_unsupported") from error

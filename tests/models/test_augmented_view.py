@@ -42,4 +42,4 @@ def test_sizes(shape: tuple[int, int], expected: tuple[int, int]) -> None:
 def test_what_is_no_picture_is_refused() -> None:
     for bad in (np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
         with pytest.raises(ImageError):
-            augmented_view(bad, 0)  # type: ignore[arg-type]
+            augmented_view(bad, 0)

@@ -72,7 +72,7 @@ CONVERTED: dict[str, tuple[Any, NDArray[np.uint8]]] = {
     "spread out": (spread(RGB), RGB),
     "broadcast": (np.broadcast_to(RGB[:1], RGB.shape), np.repeat(RGB[:1], len(RGB), axis=0)),
     "a tensor": (Tensor(RGB), RGB),
-    "a memoryview": (memoryview(RGB), RGB),
+    "a memoryview": (memoryview(RGB.data), RGB),
     "no masked pixel": (np.ma.masked_array(RGB, mask=False), RGB),
     "bytes": (png(Image.fromarray(RGB)), RGB),
     "bytearray": (bytearray(png(Image.fromarray(RGB))), RGB),
