@@ -18,7 +18,8 @@ def test_a_view_is_the_same_for_a_seed_and_another_for_another() -> None:
     np.testing.assert_array_equal(first, augmented_view(image, 1))
     assert (first != augmented_view(image, 2)).any()
     np.testing.assert_array_equal(image, before)
-    assert (first.dtype, first.shape) == (np.uint8, image.shape)
+    assert first.dtype == np.uint8
+    assert first.shape == image.shape
 
 
 def test_a_view_shows_the_same_thing() -> None:
