@@ -1,6 +1,6 @@
 """ShiTu: the command line, and the public Python API.
 
-    from shitu import Recognizer, Detector, Embedder, Gallery, RecognizeOptions
+    from shitu import Recognizer, Detector, Embedder, Gallery, RecognizeOptions, resolve   # examples: docs/python.md
 
 Commands and names are loaded when they are first used, so that `shitu --help` is instant and a web process loads no network.
 """
@@ -13,13 +13,18 @@ import click
 from infra.version import VERSION
 
 if TYPE_CHECKING:
+    from models.artifacts import resolve
     from models.classifier import Classifier
     from models.detector import Detection, Detector
     from models.embedder import Embedder
+    from models.errors import ImageError, ModelError
     from models.gallery import Gallery
     from models.pipeline import RecognizeOptions, Recognizer
 
-__all__ = ["Classifier", "Detection", "Detector", "Embedder", "Gallery", "RecognizeOptions", "Recognizer", "main"]
+__all__ = [
+    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "ModelError", "RecognizeOptions",
+    "Recognizer", "main", "resolve",
+]  # fmt: skip
 
 _API = {
     "Classifier": "models.classifier",
@@ -27,8 +32,11 @@ _API = {
     "Detector": "models.detector",
     "Embedder": "models.embedder",
     "Gallery": "models.gallery",
+    "ImageError": "models.errors",
+    "ModelError": "models.errors",
     "RecognizeOptions": "models.pipeline",
     "Recognizer": "models.pipeline",
+    "resolve": "models.artifacts",
 }
 
 # command -> module and attribute, and the line that `shitu --help` shows without importing it

@@ -23,6 +23,7 @@ from rich.console import Console
 from standardwebhooks import Webhook
 
 from commands.demo_report import Answer, machinery_faults, outcomes, picture, shortfall, show, summary
+from commands.first_calls import BASE_URL, first_calls
 from commands.terminal import errors
 from infra.errors import ServiceError
 from infra.launcher import Stack
@@ -83,11 +84,7 @@ def demo(out: Path) -> None:
     console.print(NEXT, markup=False)
 
 
-NEXT = """
-Next: make up, then open http://127.0.0.1:8000/ or ask it from another terminal:
-  curl -X POST http://127.0.0.1:8000/v1/galleries -H 'content-type: application/json' -d '{"name": "mine"}'
-  curl -X POST http://127.0.0.1:8000/v1/galleries/mine/items -H 'prefer: wait=20' -F images=@cola.jpg -F labels=cola
-  curl -X POST http://127.0.0.1:8000/v1/recognitions -H 'prefer: wait=20' -F image=@shelf.jpg -F gallery=mine"""
+NEXT = "\n  ".join((f"\nNext: make up, then open {BASE_URL}/ or ask it from another terminal:", *first_calls()))
 
 
 def make_room(out: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from commands.first_calls import first_calls
 from infra.errors import ServiceError
 from infra.launcher import Stack, child_environment, courier_command, keeper_command, web_command, worker_command
 from infra.settings import load_settings
@@ -144,6 +145,7 @@ def banner(stack: Stack) -> str:
     secret = (
         "SHITU_WEBHOOKS__SECRET" if "SHITU_WEBHOOKS__SECRET" in os.environ else f"{settings.data_dir}/webhook_secret"
     )
+    calls = "\n  ".join(first_calls(url))
     return f"""
 {click.style("ShiTu is ready", bold=True)}
   page       {click.style(f"{url}/", underline=True)}
@@ -151,7 +153,5 @@ def banner(stack: Stack) -> str:
   webhooks   signed with the secret in {secret}
   stop       Ctrl-C
 
-  curl {url}/v1/galleries -H 'Content-Type: application/json' -d '{{"name": "drinks"}}'
-  curl {url}/v1/galleries/drinks/items -F images=@cola.jpg -F labels=cola
-  curl {url}/v1/recognitions -H 'Prefer: wait=20' -F gallery=drinks -F image=@shelf.jpg
+  {calls}
 """

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from models.errors import ImageError
+from models.inputs import as_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from models.inputs import Picture
 
 WORKING_PX = 320  # the longer side; embedders take less
 TURN_DEGREES, TILT = 12.0, 0.08  # the most; tilt: how far a corner moves, as a share of the sides
@@ -20,14 +22,13 @@ BLUR_SHARE = 0.012  # the widest, of the longer side
 NOISE = 6.0  # the strongest, in levels of 255
 
 
-def augmented_view(image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+def augmented_view(image: Picture, seed: int) -> NDArray[np.uint8]:
     """A view of `image`, (H, W, 3) RGB uint8, in the same format and of a similar shape, at most 320 pixels a side.
 
     Tilted, turned and cut, in another light, less sharp: as a photo of the same side of the same thing may be. The same
-    seed gives the same view. Raises ImageError for what is no RGB picture.
+    seed gives the same view. Raises ImageError for what `models.inputs.as_image` refuses.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ImageError("A view is made of an RGB picture (H, W, 3) of uint8.", "image_unreadable")
+    image = as_image(image)
     rng = np.random.default_rng(seed)
     height, width = image.shape[:2]
     scale = min(1.0, WORKING_PX / max(height, width))

@@ -177,6 +177,9 @@ def fit(
         )
     if unknowns.ndim != 2 or (len(unknowns) and unknowns.shape[1] != embeddings.shape[1]):
         raise GalleryError(f"The unknown queries have the shape {unknowns.shape}, the gallery {embeddings.shape}.")
+    for rows, what in ((embeddings, "embeddings"), (views, "views"), (unknowns, "unknown queries")):
+        if rows is not None and not (rows.dtype.kind == "f" and np.isfinite(rows).all()):
+            raise GalleryError(f"The {what} are not made of finite floats.")
     if len(set(labels)) < FEWEST_LABELS:
         return fallback
     seen = own_queries(labels, embeddings, views, unknowns)

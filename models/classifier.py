@@ -11,15 +11,17 @@ from models.artifacts import load_manifest
 from models.engine import load_program
 from models.errors import ArtifactError, EngineError
 from models.image import normalize, resize, resize_and_centre
+from models.inputs import as_image, as_images
 from models.manifest import ClassOutput, EmbeddingOutput
 from models.official import centred
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from models.inputs import Picture
     from models.manifest import ImageInput, Manifest
     from models.program import Array
 
@@ -91,18 +93,20 @@ class Classifier:
         """The names of all classes, by id; empty where they have none."""
         return self._labels
 
-    def __call__(self, images: Sequence[NDArray[np.uint8]], top_k: int = 5) -> list[Classification]:
+    def __call__(self, images: Iterable[Picture], top_k: int = 5) -> list[Classification]:
         """The `top_k` likeliest classes of each (H, W, 3) RGB picture; of equal ones the lower id is first.
 
-        Raises EngineError: output_invalid for an answer that is no batch of numbers, and what the program raises.
+        A picture may be whatever `models.inputs.as_image` takes. Raises ImageError; EngineError: output_invalid for an answer that is no batch of numbers, and what the program raises.
         """
         return [self._best(row, top_k) for row in self.probabilities(images)]
 
-    def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> list[Array]:
-        """The probability of every class, (C,) for each picture. Raises EngineError."""
+    def probabilities(self, images: Iterable[Picture]) -> list[Array]:
+        """The probability of every class, (C,) for each picture. Raises ImageError, EngineError."""
         rows: list[Array] = []
-        for start in range(0, len(images), self._batch):
-            rows.extend(self._run(images[start : start + self._batch]))
+        pictures = as_images(images)
+        for start in range(0, len(pictures), self._batch):
+            batch = enumerate(pictures[start : start + self._batch], start)
+            rows.extend(self._run([as_image(picture, f"Picture {at} of the list") for at, picture in batch]))
         return rows
 
     def _run(self, images: Sequence[NDArray[np.uint8]]) -> Array:

@@ -17,13 +17,13 @@ from models.boxes import clip, suppress
 from models.engine import load_program
 from models.errors import ArtifactError, EngineError
 from models.image import normalize, resize
+from models.inputs import as_image
 from models.manifest import DetectionOutput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from models.inputs import Picture
     from models.manifest import Manifest
     from models.program import Array
 
@@ -87,11 +87,12 @@ class Detector:
         return self._program.precision
 
     def __call__(
-        self, image: NDArray[np.uint8], threshold: float | None = None, max_detections: int = 5
+        self, image: Picture, threshold: float | None = None, max_detections: int = 5
     ) -> tuple[Detection, ...]:
-        """The bodies in an (H, W, 3) RGB image, best first: the `max_detections` best that reach `threshold`.
+        """The bodies in an image, best first: the `max_detections` best that reach `threshold`.
 
-        None takes the detector's own.
+        The image is (H, W, 3) uint8 RGB, or what else `models.inputs.as_image` takes; a threshold of None is the
+        detector's own. Raises ImageError, EngineError.
         """
         threshold = self.confidence_threshold if threshold is None else threshold
         boxes, scores = self.candidates(image)
@@ -102,8 +103,9 @@ class Detector:
                 detections.append(Detection((x1, y1, x2, y2), float(score)))
         return tuple(detections)
 
-    def candidates(self, image: NDArray[np.uint8]) -> tuple[Array, Array]:
+    def candidates(self, image: Picture) -> tuple[Array, Array]:
         """All boxes (n, 4) in pixels of the image and their scores (n,), best first, n <= 100; before any threshold."""
+        image = as_image(image)
         height, width = image.shape[:2]
         spec = self.manifest.input
         pixels = normalize(resize(image, spec.height, spec.width, spec.interpolation), spec.mean, spec.std)

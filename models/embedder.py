@@ -12,13 +12,15 @@ from models.calibration import Calibration, from_threshold
 from models.engine import load_program
 from models.errors import ArtifactError, EngineError, GalleryError
 from models.image import normalize, resize
+from models.inputs import as_image, as_images
 from models.manifest import UNKNOWNS, EmbeddingOutput, HashOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from models.inputs import Picture
     from models.manifest import Manifest
     from models.program import Array
 
@@ -80,14 +82,16 @@ class Embedder:
         """What it computes in: "fp32", "fp16" (weights), "bf16" or "int8"."""
         return self._program.precision
 
-    def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
+    def __call__(self, crops: Iterable[Picture]) -> Array:
         """(H, W, 3) RGB crops of any sizes -> (N, D) unit float32; no crops give (0, D).
 
-        Raises EngineError: embedding_invalid for an answer that is no number, and what the program raises.
+        A crop may be whatever `models.inputs.as_image` takes. Raises ImageError; EngineError: embedding_invalid for an answer that is no number, and what the program raises.
         """
         rows = [np.zeros((0, self.dim), np.float32)]
-        for start in range(0, len(crops), self._batch):
-            rows.append(self._embed(crops[start : start + self._batch]))
+        pictures = as_images(crops)
+        for start in range(0, len(pictures), self._batch):
+            batch = enumerate(pictures[start : start + self._batch], start)
+            rows.append(self._embed([as_image(picture, f"Picture {at} of the list") for at, picture in batch]))
         return np.concatenate(rows)
 
     def _calibration(self) -> Calibration:

@@ -10,11 +10,14 @@ import numpy as np
 from models import calibration, verification
 from models.augmented_view import augmented_view
 from models.errors import ModelError
+from models.inputs import as_image, as_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from models.inputs import Picture
 
 GROUP = 16  # pictures in memory at a time
 
@@ -34,11 +37,12 @@ class Embeds(Protocol):
     def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]: ...
 
 
-def embed_views(images: Sequence[NDArray[np.uint8]], sha256s: Sequence[str], embedder: Embeds) -> NDArray[np.float32]:
+def embed_views(images: Sequence[Picture], sha256s: Sequence[str], embedder: Embeds) -> NDArray[np.float32]:
     """(N, D): the embedding of one augmented view of each image, zeros where it cannot be embedded.
 
     The view follows from the picture's hash: the same picture always has the same.
     """
+    images = as_images(images)
     made = [augmented_view(image, int(sha256[:8], 16)) for image, sha256 in zip(images, sha256s, strict=True)]
     try:
         return embedder(made)
@@ -53,7 +57,7 @@ def embed_views(images: Sequence[NDArray[np.uint8]], sha256s: Sequence[str], emb
 
 def embed_lone_views(
     labels: Sequence[str],
-    read: Callable[[int], tuple[NDArray[np.uint8], str]],
+    read: Callable[[int], tuple[Picture, str]],
     embedder: Embeds,
 ) -> NDArray[np.float32]:
     """(N, D): what a calibration needs of `embed_views`: a row for each label's only picture, zeros for all others.
@@ -70,9 +74,9 @@ def embed_lone_views(
     return views
 
 
-def packed_features(image: NDArray[np.uint8]) -> bytes:
+def packed_features(image: Picture) -> bytes:
     """The local features of what is enrolled of a picture, (H, W, 3): a gallery keeps them for verification."""
-    return verification.pack(verification.describe(image))
+    return verification.pack(verification.describe(as_image(image)))
 
 
 def calibrator(

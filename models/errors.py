@@ -3,6 +3,7 @@
 ModelError
  ├ ImageError      image_empty image_not_an_image image_format_unsupported image_unreadable image_truncated
  │                 image_too_large image_too_small box_empty
+ │                 image_not_found image_type_unsupported image_dtype_unsupported image_shape_unsupported
  ├ ArtifactError   artifact_missing artifact_incomplete artifact_invalid artifact_changed model_unknown
  │                 download_failed checksum_mismatch archive_unsafe
  ├ EngineError     engine_unknown engine_not_installed program_missing program_corrupt input_invalid engine_failed

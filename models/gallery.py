@@ -150,7 +150,13 @@ def faiss_module() -> Any:
 
 
 def _matrix(rows: NDArray[np.float32], what: str) -> NDArray[np.float32]:
-    found = np.ascontiguousarray(rows, dtype=np.float32)
+    try:
+        given = np.asarray(rows)
+    except (TypeError, ValueError) as error:
+        raise GalleryError(f"The {what} are no array of numbers (N, D).") from error
+    if given.dtype.kind not in "fiu":  # text and complex numbers convert too, to something else
+        raise GalleryError(f"The {what} are an array of {given.dtype} instead of float32.")
+    found = np.ascontiguousarray(given, dtype=np.float32)
     if found.ndim != 2 or (len(found) and not found.shape[1]):
         raise GalleryError(f"The {what} have the shape {found.shape} instead of (N, D).")
     if not np.isfinite(found).all():

@@ -72,6 +72,22 @@ def decode(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int
     return np.ascontiguousarray(pixels)
 
 
+def of_picture(
+    picture: Image.Image, *, max_pixels: int = MAX_PIXELS, min_side_px: int = MIN_SIDE_PX
+) -> NDArray[np.uint8]:
+    """A picture that Pillow has opened or made, of any mode, as `decode` gives the same picture in a file."""
+    try:
+        _check_size(*picture.size, max_pixels, min_side_px)
+        picture.load()
+        return np.ascontiguousarray(_rgb(_upright(picture)))
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError("The picture needs more memory than there is.", "image_too_large") from error
+    except Exception as error:  # closed, cut short, or of a mode without a conversion
+        raise ImageError("The picture's data are broken, or its file was closed.", "image_unreadable") from error
+
+
 def crop(image: NDArray[np.uint8], box: Sequence[float]) -> NDArray[np.uint8]:
     """The pixels of `box` (x1, y1, x2, y2), its corners cut to whole numbers and to the image; a view.
 

@@ -22,6 +22,7 @@ from models.decide import (
 )
 from models.errors import ModelError
 from models.image import crop, whole_pixels, with_margin
+from models.inputs import as_image
 from models.options import OptionsError, RecognizeOptions
 from models.recognition import CANDIDATES, Dropped, Recognition, Recognitions
 from models.second_look import look_twice
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from models.calibration import Calibration
     from models.gallery import Found, Gallery
+    from models.inputs import Picture
     from models.second_look import Verifies
 
 __all__ = ["Dropped", "OptionsError", "Recognition", "Recognitions", "RecognizeOptions", "Recognizer"]
@@ -84,11 +86,10 @@ class Recognizer:
         self.embedder = embedder
         self.verifier = verifier
 
-    def __call__(
-        self, image: NDArray[np.uint8], gallery: Gallery, options: RecognizeOptions | None = None
-    ) -> Recognitions:
-        """The recognitions in `image`, (H, W, 3) RGB uint8. Raises ModelError."""
+    def __call__(self, image: Picture, gallery: Gallery, options: RecognizeOptions | None = None) -> Recognitions:
+        """The recognitions in `image`: (H, W, 3) RGB uint8, or what else `models.inputs.as_image` takes. Raises ModelError."""
         options = options or RecognizeOptions()
+        image = as_image(image)
         height, width = image.shape[:2]
         clock = _Clock()
         bodies = self._detect(image, options)

@@ -40,9 +40,12 @@ import numpy as np
 
 from models.descriptors import KEPT, comparable, shorten
 from models.errors import GalleryError
+from models.inputs import as_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from models.inputs import Picture
 
 WORKING_PX = 400  # the longer side that features are looked for at
 MOST_ENLARGED = 4.0  # a smaller crop has no more to tell
@@ -95,8 +98,12 @@ class Agreement:
     item_points: NDArray[np.float32]  # (M, 2) shares of the item's
 
 
-def describe(image: NDArray[np.uint8]) -> Features:
-    """The features of an (H, W, 3) RGB uint8 picture or crop; none where it is flat, tiny or a thin strip."""
+def describe(image: Picture) -> Features:
+    """The features of an (H, W, 3) RGB uint8 picture or crop; none where it is flat, tiny or a thin strip.
+
+    What is given may be whatever `models.inputs.as_image` takes. Raises ImageError.
+    """
+    image = as_image(image)
     height, width = image.shape[:2]
     picture = working_picture(image)
     places, sift = find_places(picture)

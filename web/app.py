@@ -18,7 +18,7 @@ from infra.queue import Queue, make_celery
 from infra.redis_client import connect
 from infra.settings import Settings, load_settings
 from infra.telemetry import configure_logging
-from web import errors, health, metrics, recognitions
+from web import errors, health, metrics, recognitions, unknown_names
 from web import galleries as gallery_views
 from web.item_lookup import ItemLookup
 from web.services import EXTENSION, Services, services
@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it, the base class does not
     errors.register(app)
     metrics.register(app)
+    unknown_names.register(app)
     for blueprint in (recognitions.blueprint, gallery_views.blueprint, gallery_views.enrollments, health.blueprint):
         app.register_blueprint(blueprint)
     app.add_url_rule("/", "page", page, methods=["GET"])

@@ -23,7 +23,7 @@ SCHEMA_PATH = "#/components/schemas/"
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 Errors = tuple[type[ServiceError], ...]
 
-EVERYWHERE: Errors = (ServiceError, e.RedisUnavailable, e.StorageUnavailable)
+EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
 BODY: Errors = (e.InvalidRequest, e.BodyTooLarge, e.UnsupportedMediaType)
 WEBHOOK: Errors = (e.InvalidUrl, e.AddressForbidden, e.FetchFailed, e.FetchTimeout)
 UPLOAD: Errors = (

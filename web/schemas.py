@@ -145,7 +145,12 @@ def parse(model: type[Model], data: object, at: str = "") -> Model:
 def parse_json(text: str | bytes, pointer: str = "") -> Any:
     """`text` as JSON. Raises InvalidRequest with the place of the mistake."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except _RepeatedNameError as error:
+        detail = f"the name {error.args[0]!r} is given more than once"
+        raise InvalidRequest(
+            f"{pointer.removeprefix('/') or 'The body'}: {detail}.", errors=[{"pointer": pointer, "detail": detail}]
+        ) from None
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         detail = f"not valid JSON{where}"
@@ -158,6 +163,19 @@ def unknown_name(name: str, allowed: list[str]) -> str:
     close = difflib.get_close_matches(name, allowed, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"there is no field {name!r} here{hint} Allowed: {', '.join(allowed)}"
+
+
+class _RepeatedNameError(Exception):
+    """A name that an object has twice: which of the values is meant?"""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _RepeatedNameError(name)
+        found[name] = value
+    return found
 
 
 def _no_constant(name: str) -> None:

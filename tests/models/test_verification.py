@@ -107,9 +107,7 @@ def test_flavours_of_one_design_gain_the_same() -> None:
     assert rerank_bonus(agree(peach, plum).inliers) == rerank_bonus(agree(peach, peach).inliers)
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 3), (1, 400, 3), (8, 8, 3), (9, 3000, 3), (3000, 9, 3), (0, 5, 3), (5, 0, 3), (200, 200, 3)]
-)
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 400, 3), (8, 8, 3), (9, 3000, 3), (3000, 9, 3), (200, 200, 3)])
 def test_what_has_no_features_agrees_with_nothing(shape: tuple[int, int, int]) -> None:
     empty = describe(np.full(shape, 90, np.uint8))
     assert (len(empty), empty.height, empty.width) == (0, *shape[:2])
