@@ -12,7 +12,7 @@ from typing import TypeVar
 from PIL import Image
 
 from models.errors import ImageError
-from models.image import FORMATS, decode
+from models.image import decode
 from models.training.photos import MOST_PIXELS, refuse_faults
 
 Progress = Callable[[str, int, int], None]  # what, done, of
