@@ -95,7 +95,7 @@ def format_of(data: bytes) -> str | None:
     """One of MEDIA_TYPES, by the first bytes; None for anything else."""
     if data[4:8] == b"ftyp" and len(data) >= 12:
         found = heif_boxes.brands(data)
-        if found & heif_boxes.AVIF_BRANDS and not data[8:12] in heif_boxes.HEIC_BRANDS - {b"mif1", b"mif2", b"msf1"}:
+        if found & heif_boxes.AVIF_BRANDS and data[8:12] not in heif_boxes.HEIC_BRANDS - {b"mif1", b"mif2", b"msf1"}:
             return "AVIF"
         return "HEIF" if found & heif_boxes.HEIC_BRANDS else None
     if data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:

@@ -49,7 +49,9 @@ def colours_and_exif(data: bytes) -> tuple[PngColours, bytes]:
         _profile(found.get(b"iCCP", b"")),
         b"sRGB" in found,
         struct.unpack(">I", gamma)[0] / 100_000 if len(gamma) == 4 else None,
-        tuple(number / 100_000 for number in struct.unpack(">8I", chromaticities)) if len(chromaticities) == 32 else None,
+        tuple(number / 100_000 for number in struct.unpack(">8I", chromaticities))
+        if len(chromaticities) == 32
+        else None,
     )
     return colours, found.get(b"eXIf", b"")
 

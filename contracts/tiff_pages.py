@@ -194,7 +194,9 @@ def _directory(data: bytes, offset: int, order: str, *, big: bool) -> tuple[dict
         start = 0 if length <= inline else struct.unpack(order + ("Q" if big else "I"), value)[0]
         source = value if length <= inline else data
         if start + length <= len(source):  # what points nowhere is as if it were not there
-            tags[tag] = source[start : start + length] if TYPES[kind] == "B" else struct.unpack_from(form, source, start)
+            tags[tag] = (
+                source[start : start + length] if TYPES[kind] == "B" else struct.unpack_from(form, source, start)
+            )
     end = offset + count * size
     following = 0
     if end + (8 if big else 4) <= len(data):

@@ -46,7 +46,9 @@ def decode(
         return read_pixels(image_bytes, seen, max_pixels, min_side_px, colour_managed=colour_managed)
     except PictureRefusedError as error:
         if error.code == "image_unreadable" and ends_early(image_bytes, format_of(image_bytes)):
-            raise ImageError("The picture ends too early; it was not sent or stored whole.", "image_truncated") from error
+            raise ImageError(
+                "The picture ends too early; it was not sent or stored whole.", "image_truncated"
+            ) from error
         raise ImageError(error.detail, error.code) from error
 
 

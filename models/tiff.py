@@ -139,7 +139,9 @@ class Layout:
         for row in range(down):
             top = row * self.tile_height
             # A strip's last rows may not be there; a tile is always whole.
-            stored = self.tile_height if tags.TILE_OFFSETS in self.page.tags else min(self.tile_height, self.height - top)
+            stored = (
+                self.tile_height if tags.TILE_OFFSETS in self.page.tags else min(self.tile_height, self.height - top)
+            )
             units = -(-stored // self.subsampling[1])
             tiles = [
                 [self._bytes((plane * down + row) * self.across + column, units) for column in range(self.across)]
@@ -295,7 +297,9 @@ def _decompressed(chunk: bytes, compression: int, row_bytes: int, rows: int) -> 
             return image.tobytes()
         except OSError as error:
             if "decoder" in str(error) and "not available" in str(error):
-                raise ImageError("The picture has a compression that is not read.", "image_format_unsupported") from error
+                raise ImageError(
+                    "The picture has a compression that is not read.", "image_format_unsupported"
+                ) from error
             raise ImageError("The picture's data are broken, or end too early.", "image_unreadable") from error
 
 
