@@ -99,19 +99,25 @@ class Page:
             return f"holds {RAW[self.photometric]} (a camera's RAW file), which has to be developed first"
         if self.photometric not in COLOURS:
             return f"has colours of a kind that is not read (photometric interpretation {self.photometric})"
+        return self._odd_compression() or self._odd_samples() or self._odd_colours()
+
+    def _odd_compression(self) -> str:
         if self.compression in CCITT:
             return "" if self.bits == 1 and self.samples == 1 else "has fax compression and more than one bit a pixel"
         if self.compression in {JPEG, OLD_STYLE_JPEG}:
             return "" if self.bits == 8 and self.photometric != 3 else "has JPEG compression of other than 8 bits"
-        if self.compression not in LOSSLESS:
-            return f"has a compression that is not read ({self.compression})"
+        return "" if self.compression in LOSSLESS else f"has a compression that is not read ({self.compression})"
+
+    def _odd_samples(self) -> str:
         if self.samples < COLOURS[self.photometric]:
             return "has fewer samples a pixel than its colours need"
         if self.bits not in DEPTHS.get(self.kind, ()):
             return f"has samples of a kind that is not read ({self.bits} bits, format {self.kind})"
-        return self._odd_colours()
+        return ""
 
     def _odd_colours(self) -> str:
+        if self.compression in {JPEG, OLD_STYLE_JPEG}:
+            return ""
         lab, palette, ycc = self.photometric in {8, 9}, self.photometric == 3, self.photometric == 6
         if (ycc and (self.bits != 8 or self.samples != 3)) or (lab and self.bits not in {8, 16}):
             return f"has {'YCbCr' if ycc else 'Lab'} colours of {self.bits} bits"

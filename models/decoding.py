@@ -83,7 +83,7 @@ def _other(data: bytes, seen: Seen) -> Opened:
     return image.size, _orientation(image.info.get("exif", b"")), image.info.get("icc_profile"), _bands(image)
 
 
-def _png(data: bytes, seen: Seen) -> Opened:
+def _png(data: bytes, _: Seen) -> Opened:
     told, exif = png_chunks.colours_and_exif(data)
     image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
     profile = None
@@ -104,7 +104,7 @@ def _avif(data: bytes, seen: Seen) -> Opened:
     return size, orientation, profile, bands
 
 
-def _heif(data: bytes, seen: Seen) -> Opened:
+def _heif(data: bytes, _: Seen) -> Opened:
     import pillow_heif
 
     told = heif_boxes.main_picture(data)
