@@ -99,7 +99,11 @@ class Page:
             return f"holds {RAW[self.photometric]} (a camera's RAW file), which has to be developed first"
         if self.photometric not in COLOURS:
             return f"has colours of a kind that is not read (photometric interpretation {self.photometric})"
-        return self._odd_compression() or self._odd_samples() or self._odd_colours()
+        return self._odd_compression() or ("" if self._is_whole() else self._odd_samples() or self._odd_colours())
+
+    def _is_whole(self) -> bool:
+        """Whether a codec makes whole pixels of it: JPEG and fax."""
+        return self.compression in {JPEG, OLD_STYLE_JPEG, *CCITT}
 
     def _odd_compression(self) -> str:
         if self.compression in CCITT:
@@ -116,8 +120,6 @@ class Page:
         return ""
 
     def _odd_colours(self) -> str:
-        if self.compression in {JPEG, OLD_STYLE_JPEG}:
-            return ""
         lab, palette, ycc = self.photometric in {8, 9}, self.photometric == 3, self.photometric == 6
         if (ycc and (self.bits != 8 or self.samples != 3)) or (lab and self.bits not in {8, 16}):
             return f"has {'YCbCr' if ycc else 'Lab'} colours of {self.bits} bits"

@@ -221,8 +221,10 @@ def _picture(samples: NDArray[np.generic], layout: Layout, low: float, high: flo
         levels = _levels(colours, page, low, high)
         if page.photometric == 0:
             levels = 255 - levels
+    if page.photometric == 5:
+        return Image.frombytes("CMYK", (levels.shape[1], levels.shape[0]), np.ascontiguousarray(levels).tobytes())
     if not layout.alpha:
-        return Image.fromarray(np.ascontiguousarray(levels[..., 0] if levels.shape[2] == 1 else levels), None)
+        return Image.fromarray(np.ascontiguousarray(levels[..., 0] if levels.shape[2] == 1 else levels))
     if page.kind == tags.UINT:
         opacity = _levels(alpha, page, 0, float(2**page.bits - 1))
     else:

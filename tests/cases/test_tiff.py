@@ -86,9 +86,11 @@ def test_colours_alpha_and_planes(bits: int, planar: int, order: str, photometri
 
 
 @pytest.mark.parametrize(
-    ("bits", "photometric", "planar", "order"), list(itertools.product([8, 16], [1, 2], [1, 2], ORDERS))
+    ("bits", "photometric", "planar", "order"),
+    [one for one in itertools.product([8, 16], [1, 2], [1, 2], ORDERS) if one[0] * one[2] < 32],
 )
 def test_opencv_reads_the_same(bits: int, photometric: int, planar: int, order: str) -> None:
+    """But for separate planes of 16 bits, which OpenCV mixes up."""
     stored = uint(shares(3 if photometric == 2 else 1), bits)
     data = one(stored, bits, photometric, order, planar)
     theirs = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
