@@ -74,6 +74,9 @@ def _main_picture(data: bytes) -> Heif:
     properties = list(_boxes(parts[b"ipco"]))
     own = [properties[index - 1] for index in _associated(parts[b"ipma"], item) if 0 < index <= len(properties)]
     width, height = struct.unpack_from(">II", next(body for kind, body in own if kind == b"ispe"), 4)
+    clean = next((struct.unpack_from(">4I", body) for kind, body in own if kind == b"clap"), None)
+    if clean is not None and clean[1] and clean[3]:  # what the codec's blocks add is cut off
+        width, height = min(width, clean[0] // clean[1]), min(height, clean[2] // clean[3])
     colours = [body for kind, body in own if kind == b"colr"]
     icc = next((body[4:] for body in colours if body[:4] in {b"prof", b"rICC"}), None)
     nclx = next((struct.unpack_from(">HH", body, 4) for body in colours if body[:4] == b"nclx"), None)

@@ -44,7 +44,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """`image` (mode L, RGB or CMYK) as RGB; by `profile` where that is whole, for such pixels, and not sRGB anyway."""
     transform = None if profile is None else _transform(profile, image.mode)
     if transform is None:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     mode = transform.input_mode
     return ImageCms.applyTransform(image if image.mode == mode else image.convert(mode), transform) or image
 

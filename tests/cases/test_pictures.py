@@ -188,10 +188,14 @@ def test_heic_bursts_orientation_alpha_and_colours() -> None:
     assert apart(decode(burst.getvalue()), photo()) <= 4  # the primary one, not the first
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = Image.fromarray(photo())
-    turned.info["exif"] = exif.tobytes()
-    assert decode(heic(turned)).shape == (64, 48, 3)
-    assert apart(decode(heic(turned)), np.rot90(photo(), -1)) <= 4
+    pillow_heif.register_heif_opener()
+    turned = encoded(photo(), "HEIF", exif=exif, quality=-1, chroma=444)
+    assert apart(decode(turned), np.rot90(photo(), -1)) <= 4
+    see_through = Image.fromarray(photo()).convert("RGBA")
+    see_through.putalpha(Image.fromarray(np.repeat([[0], [255]], 24, axis=0).repeat(64, axis=1).astype(np.uint8)))
+    found = decode(heic(see_through))
+    assert (found[:20] > 250).all()
+    assert apart(found[28:], photo()[28:]) <= 4
     p3 = Image.fromarray(photo())
     p3.info["icc_profile"] = profile("p3")
     assert apart(decode(heic(p3)), managed(photo(), profile("p3"))) <= 6
