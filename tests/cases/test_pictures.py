@@ -189,7 +189,7 @@ def test_heic_bursts_orientation_alpha_and_colours() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     pillow_heif.register_heif_opener()
-    turned = encoded(photo(), "HEIF", exif=exif, quality=-1, chroma=444)
+    turned = encoded(photo(), "HEIF", exif=exif.tobytes(), quality=-1, chroma=444)
     assert apart(decode(turned), np.rot90(photo(), -1)) <= 4
     see_through = Image.fromarray(photo()).convert("RGBA")
     see_through.putalpha(Image.fromarray(np.repeat([[0], [255]], 24, axis=0).repeat(64, axis=1).astype(np.uint8)))
