@@ -86,6 +86,9 @@ def _other(data: bytes, seen: Seen) -> Opened:
 def _png(data: bytes, _: Seen) -> Opened:
     told, exif = png_chunks.colours_and_exif(data)
     image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
+    bits, kind = data[24], data[25]
+    if kind == 0 and bits in {2, 4} and isinstance(image.info.get("transparency"), int):
+        image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and leaves the key as it is
     profile = None
     if told.cicp:
         profile = colour.code_points_profile(*told.cicp)
@@ -141,13 +144,18 @@ def _tiff(data: bytes, seen: Seen) -> Opened:
 def _bands(image: Image.Image) -> Bands:
     image.load()
     height = max(1, BAND_PIXELS // image.width)
+    key = image.info.get("transparency")
     for top in range(0, image.height, height):
         whole = image.height <= height
         band = image if whole else image.crop((0, top, image.width, min(top + height, image.height)))
-        if image.has_transparency_data:
+        if image.mode.startswith("I;16"):
+            deep = np.asarray(band)
+            grey = Image.fromarray(DEEP_LEVELS[deep])
+            if isinstance(key, int):
+                grey.putalpha(Image.fromarray(np.where(deep == key, 0, 255).astype(np.uint8)))
+            yield top, grey.convert("RGBA") if isinstance(key, int) else grey
+        elif image.has_transparency_data:
             yield top, band if band.mode == "RGBa" else band.convert("RGBA")
-        elif image.mode.startswith("I;16"):
-            yield top, Image.fromarray(DEEP_LEVELS[np.asarray(band)])
         else:
             yield top, band if band.mode in {"L", "RGB", "CMYK"} else band.convert("L" if band.mode == "1" else "RGB")
 

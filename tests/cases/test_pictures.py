@@ -256,3 +256,23 @@ def test_a_phones_fifty_megapixels_are_taken_by_default() -> None:
     data = encoded(Image.new("L", (8192, 6144)), "JPEG")
     assert read_header(data, ImageSettings()) == ImageHeader(8192, 6144, "JPEG", "image/jpeg")
     assert format_of(data) == "JPEG"
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_grey_that_a_png_calls_transparent_becomes_white(bits: int) -> None:
+    """Of a 2- and 4-bit picture Pillow compares the key with samples that it has scaled."""
+    levels = np.random.default_rng(0).integers(0, 1 << bits, (16, 16))
+    key = int(levels[3, 4])
+    single = levels[..., None] >> np.arange(bits - 1, -1, -1) & 1
+    rows = np.packbits(single.reshape(16, -1).astype(np.uint8), axis=1)
+    file = io.BytesIO()
+    file.write(b"\x89PNG\r\n\x1a\n")
+    for kind, body in (
+        (b"IHDR", struct.pack(">IIBBBBB", 16, 16, bits, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", key)),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))),
+        (b"IEND", b""),
+    ):
+        PngImagePlugin.putchunk(file, kind, body)
+    expected = np.where(levels == key, 255, np.rint(levels * 255 / ((1 << bits) - 1)))
+    assert np.abs(decode(file.getvalue())[..., 0] - expected).max() <= 1
