@@ -138,7 +138,7 @@ def recognize(
     hidden = len(paths) < 2 or not console.is_terminal
     for path in track(paths, "Recognising", console=console, transient=True, disable=hidden):
         try:
-            image = decode(read_bytes(path))
+            image = decode(read_bytes(path), colour_managed=options.compat is None)
             result = recognizer(image, searched, options)
         except (ModelError, ServiceError) as error:
             failed = True

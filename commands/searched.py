@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from contracts import pictures
 from models.calibration import fit, stored_calibration
 from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
@@ -22,7 +23,7 @@ from models.verification import Features, describe, unpack
 if TYPE_CHECKING:
     from models.embedder import Embedder
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+ENDINGS = pictures.ENDINGS
 
 Read = Callable[[str], NDArray[np.uint8] | None]
 

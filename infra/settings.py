@@ -104,7 +104,7 @@ class WebSettings:
 class ImageSettings:
     """Which pictures are taken."""
 
-    max_pixels: Count = 50_000_000
+    max_pixels: Count = 64_500_000  # the phones of "64 megapixels" make 9248 x 6936
     min_side_px: Count = 16
 
 

@@ -32,6 +32,7 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
         image_bytes,
         max_pixels=runtime.settings.images.max_pixels,
         min_side_px=runtime.settings.images.min_side_px,
+        colour_managed=options.compat is None,
     )
     decoded = time.perf_counter()
     checkpoint()

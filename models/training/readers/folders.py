@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from contracts.pictures import ENDINGS
 from models.training.photos import DatasetError, Photo, refuse_faults
 
-PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
+PICTURES = frozenset(ENDINGS)
 
 
 def read_folders(root: Path) -> list[Photo]:

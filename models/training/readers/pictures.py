@@ -2,22 +2,21 @@
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
-
+from contracts.pictures import PictureRefusedError, look
 from models.errors import ImageError
-from models.image import FORMATS, decode
+from models.image import decode
 from models.training.photos import MOST_PIXELS, refuse_faults
 
 Progress = Callable[[str, int, int], None]  # what, done, of
 Found = TypeVar("Found")
 AT_ONCE = 1024  # files waiting for a thread: a million of them would fill the memory
+HEAD_BYTES = 1024 * 1024  # more than a camera writes before its picture
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}  # of whole files, by the formats' specifications
 
 
@@ -56,8 +55,7 @@ def _each(
     """What `look` says of every file, in sorted order."""
     wanted = sorted(set(paths))
     found: dict[Path, Found] = {}
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is MOST_PIXELS
+    with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(wanted), AT_ONCE):
             some = wanted[start : start + AT_ONCE]
             for path, file in zip(some, pool.map(look, some), strict=True):
@@ -94,7 +92,11 @@ def _glance(path: Path) -> str:
 
 
 def _seems_whole(path: Path) -> bool:
-    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-        ending = ENDINGS.get(image.format or "", b"")
+    with path.open("rb") as file:
+        try:
+            seen = look(file.read(HEAD_BYTES))
+        except PictureRefusedError:
+            return False
+        ending = ENDINGS.get(seen.format, b"")
         file.seek(-max(1, len(ending)), os.SEEK_END)
-        return file.read() == ending and image.width * image.height <= MOST_PIXELS
+        return bool(ending) and file.read() == ending and seen.width * seen.height <= MOST_PIXELS

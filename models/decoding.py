@@ -1,0 +1,262 @@
+"""The formats' pixels: a picture's bytes and its header in, upright sRGB of 8 bits out, a band of rows at a time.
+
+Pillow decodes most formats, because it tells a picture that was cut short from a whole one. What it reads wrongly or not
+at all is read in models.tiff and models.bmp; libheif reads HEIC. Only the decoder's own copy of the picture and the
+result are held whole, so that a picture's memory is bounded by its pixels: seven bytes each for a photo.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+
+from contracts import heif_boxes, png_chunks, tiff_pages
+from contracts.pictures import PictureRefusedError, Seen
+from models import bmp, colour, tiff
+from models.errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Bands = Iterator[tuple[int, Image.Image]]
+BAND_PIXELS = 1_000_000
+PLUGINS = {  # opened directly: Image.open would look at all formats, and tries a camera's further pictures first
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+DEEP_LEVELS = ((np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+_limit_guard = threading.Lock()
+_limit: list[int | None] = []  # Pillow's own, while it is lifted; once for each thread that has it lifted
+
+
+def read_pixels(
+    data: bytes, seen: Seen, max_pixels: int, min_side_px: int, *, colour_managed: bool
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB, contiguous. Raises ImageError, PictureRefusedError."""
+    reader = {"TIFF": _tiff, "BMP": _bmp, "HEIF": _heif, "PNG": _png, "AVIF": _avif}.get(seen.format, _other)
+    try:
+        size, orientation, profile, bands = reader(data, seen)
+        Seen(seen.format, *size).require_size(max_pixels, min_side_px)  # a decoder may know better than the header
+        pixels = np.empty((size[1], size[0], 3), np.uint8)
+        filled = 0
+        for top, band in bands:
+            rows = _rgb(band, profile if colour_managed else None)
+            pixels[top : top + len(rows)] = rows
+            filled = max(filled, top + len(rows))
+        if filled < size[1]:
+            raise tiff.truncated()
+    except (ImageError, PictureRefusedError):
+        raise
+    except MemoryError as error:
+        raise ImageError("The picture needs more memory than there is.", "image_too_large") from error
+    except Exception as error:  # broken data makes a decoder raise whatever its parser stumbled over
+        raise _not_decoded(data, seen, error) from error
+    return _upright(pixels, orientation)
+
+
+def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    """The same of a picture that Pillow has opened or made, of any mode. Raises what Pillow raises."""
+    image.load()
+    profile = image.info.get("icc_profile")
+    if image.mode in {"I", "F", "I;16B", "I;16N", "LAB", "HSV", "YCbCr", "La", "PA"}:
+        image = _plain_mode(image)
+        profile = None if image.mode == "RGB" else profile
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top, band in _bands(image):
+        rows = _rgb(band, profile)
+        pixels[top : top + len(rows)] = rows
+    return _upright(pixels, int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+
+
+def _plain_mode(image: Image.Image) -> Image.Image:
+    """Pillow's rarer modes as those that files are read in: deep ones by their range, colour spaces as RGB."""
+    if image.mode in {"I;16B", "I;16N"}:
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    if image.mode in {"I", "F"}:
+        values = np.asarray(image, np.float64)
+        most = 255.0 if values.max(initial=0.0) > 1.0 or image.mode == "I" else 1.0
+        most = 65535.0 if values.max(initial=0.0) > 255.0 else most
+        return Image.fromarray(np.clip(np.nan_to_num(values) / most * 255.0 + 0.5, 0, 255).astype(np.uint8))
+    if image.mode == "LAB":
+        lab_to_srgb = ImageCms.buildTransform(
+            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
+        )
+        return ImageCms.applyTransform(image, lab_to_srgb) or image
+    return image.convert({"La": "LA", "PA": "RGBA"}.get(image.mode, "RGB"))
+
+
+Opened = tuple[tuple[int, int], int, bytes | None, Bands]  # width and height, EXIF orientation, ICC profile, rows
+
+
+def _other(data: bytes, seen: Seen) -> Opened:
+    with _without_pillows_limit():
+        image = PLUGINS[seen.format](io.BytesIO(data))
+    return image.size, _orientation(image.info.get("exif", b"")), image.info.get("icc_profile"), _bands(image)
+
+
+def _png(data: bytes, _: Seen) -> Opened:
+    told, exif = png_chunks.colours_and_exif(data)
+    image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
+    bits, kind = data[24], data[25]
+    if kind == 0 and bits in {2, 4} and isinstance(image.info.get("transparency"), int):
+        image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and leaves the key as it is
+    profile = None
+    if told.cicp:
+        profile = colour.code_points_profile(*told.cicp)
+    elif told.icc_profile:
+        profile = told.icc_profile
+    elif not told.srgb and image.mode not in {"1", "L", "LA", "I;16"}:
+        profile = colour.gamma_profile(told.gamma, told.chromaticities)
+    return image.size, _orientation(exif), profile, _bands(image)
+
+
+def _avif(data: bytes, seen: Seen) -> Opened:
+    size, orientation, profile, bands = _other(data, seen)
+    if profile is None:
+        told = heif_boxes.main_picture(data).cicp
+        profile = None if told is None else colour.code_points_profile(*told)
+    return size, orientation, profile, bands
+
+
+def _heif(data: bytes, _: Seen) -> Opened:
+    import pillow_heif
+
+    told = heif_boxes.main_picture(data)
+    pillow_heif.options.DECODE_THREADS = 1  # a worker's threads are its jobs'
+    file = pillow_heif.HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True)
+    main = file[file.primary_index]
+    image = main.to_pillow()  # turned upright already
+    if main.premultiplied_alpha and image.mode == "RGBA":
+        image = Image.frombytes("RGBa", image.size, image.tobytes())
+    profile = told.icc_profile
+    if profile is None and told.cicp is not None:
+        profile = colour.code_points_profile(*told.cicp)
+    return image.size, 1, profile, _bands(image)
+
+
+def _bmp(data: bytes, seen: Seen) -> Opened:
+    bitmap = bmp.read(data)
+    if bitmap is None:
+        return _other(data, seen)
+    return (bitmap.width, len(bitmap.rows)), 1, None, bmp.bands(bitmap)
+
+
+def _tiff(data: bytes, seen: Seen) -> Opened:
+    page = tiff_pages.picture_of(data)
+    profile = bytes(page.tags.get(tiff_pages.ICC_PROFILE, b"")) or None
+    orientation = page.number(tiff_pages.ORIENTATION, 1)
+    with _without_pillows_limit():
+        image = tiff.by_pillow(data, page)
+    if image is not None:
+        return image.size, orientation, profile, _bands(image)
+    return (seen.width, seen.height), orientation, profile, tiff.bands(data, page)
+
+
+def _bands(image: Image.Image) -> Bands:
+    image.load()
+    height = max(1, BAND_PIXELS // image.width)
+    key = image.info.get("transparency")
+    for top in range(0, image.height, height):
+        whole = image.height <= height
+        band = image if whole else image.crop((0, top, image.width, min(top + height, image.height)))
+        if image.mode.startswith("I;16"):
+            deep = np.asarray(band)
+            grey = Image.fromarray(DEEP_LEVELS[deep])
+            if isinstance(key, int):
+                grey.putalpha(Image.fromarray(np.where(deep == key, 0, 255).astype(np.uint8)))
+            yield top, grey.convert("RGBA") if isinstance(key, int) else grey
+        elif image.has_transparency_data:
+            yield top, band if band.mode == "RGBa" else band.convert("RGBA")
+        else:
+            yield top, band if band.mode in {"L", "RGB", "CMYK"} else band.convert("L" if band.mode == "1" else "RGB")
+
+
+def _rgb(band: Image.Image, profile: bytes | None) -> NDArray[np.uint8]:
+    if band.mode in {"L", "RGB", "CMYK"}:
+        return np.asarray(colour.to_srgb(band, profile), np.uint8)
+    layer = band.convert("RGBA")  # takes what a premultiplied alpha has darkened back
+    if profile is not None:
+        managed = colour.to_srgb(layer.convert("RGB"), profile)
+        managed.putalpha(layer.getchannel("A"))
+        layer = managed
+    white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+    return np.asarray(Image.alpha_composite(white, layer).convert("RGB"), np.uint8)
+
+
+def _orientation(block: bytes) -> int:
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        return int(exif.get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken EXIF spoils no picture
+        return 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turned and mirrored as EXIF's number says; anything but 2 to 8 leaves it as it is."""
+    if orientation in {5, 6, 7, 8}:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """The caller's limit decides, and was checked: Pillow's own would overrule it from 179 megapixels on."""
+    with _limit_guard:
+        _limit.append(Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _limit_guard:
+            if len(_limit) == 1:
+                Image.MAX_IMAGE_PIXELS = _limit[0]
+                _limit.clear()
+            else:
+                _limit.pop()
+
+
+def _not_decoded(data: bytes, seen: Seen, error: Exception) -> ImageError:
+    if "truncated" in str(error) or ends_early(data, seen.format):
+        return ImageError("The picture ends too early; it was not sent or stored whole.", "image_truncated")
+    if isinstance(error, NotImplementedError) or "Unsupported" in str(error) or "not supported" in str(error):
+        return ImageError(f"This kind of {seen.format} is not read.", "image_format_unsupported")
+    return ImageError("The picture's data are broken.", "image_unreadable")
+
+
+def ends_early(data: bytes, kind: str | None) -> bool:
+    """Whether a picture that failed to decode lacks its own format's end."""
+    if kind == "JPEG":
+        return b"\xff\xd9" not in data[-64:]
+    if kind == "PNG":
+        return b"IEND" not in data[-64:]
+    if kind == "GIF":
+        return not data.endswith(b";")
+    if kind == "WEBP":
+        return len(data) < int.from_bytes(data[4:8], "little") + 8
+    return kind in {"HEIF", "AVIF"} and heif_boxes.ends_early(data)
