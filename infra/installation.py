@@ -51,7 +51,7 @@ def verify_or_exit(settings: Settings, status: int = 1) -> None:
     try:
         verify(settings)
     except (RedisMisconfigured, ConfigurationError) as error:
-        print(error.detail, file=sys.stderr, flush=True)  # noqa: T201 - for whoever starts it; a log line may be hidden
+        print(error.detail, file=sys.stderr, flush=True)  # for whoever starts it; a log line may be hidden
         raise SystemExit(status) from None
     except ServiceError as error:
         log.warning("started nevertheless: %s", error.detail)

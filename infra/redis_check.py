@@ -136,7 +136,9 @@ def _cause(url: str, error: Exception) -> ServiceError:
     return _by_listening(parts.scheme, parts.hostname or "", parts.port or 6379, error)
 
 
-def _by_listening(scheme: str, host: str, port: int, error: Exception) -> ServiceError:
+def _by_listening(  # noqa: PLR0911 - one answer for each thing that may be there
+    scheme: str, host: str, port: int, error: Exception
+) -> ServiceError:
     """What is at the port, when it does not speak as expected."""
     try:
         said = _answer_to_ping(host, port)
@@ -167,10 +169,10 @@ def _by_listening(scheme: str, host: str, port: int, error: Exception) -> Servic
 
 def _answer_to_ping(host: str, port: int) -> bytes:
     """The first bytes that come back; none from who stays silent or hangs up."""
-    with socket.create_connection((host, port), timeout=PEEK_S) as connection:
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            connection.sendall(b"PING\r\n\r\n")
-            return connection.recv(64)
+    connection = socket.create_connection((host, port), timeout=PEEK_S)
+    with connection, contextlib.suppress(TimeoutError, ConnectionError):
+        connection.sendall(b"PING\r\n\r\n")
+        return connection.recv(64)
     return b""
 
 

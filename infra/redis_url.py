@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix")
 TLS_OPTIONS = frozenset(
@@ -47,7 +47,8 @@ def checked(url: str) -> str:
         raise ValueError(EXPECTED)
     elif not re.fullmatch(r"/?\d*/?", parts.path):
         raise ValueError("the database, behind the last /, must be a number")
-    return urlunsplit(parts._replace(query=_query(parts.scheme, parts.query)))
+    query = _query(parts.scheme, parts.query)
+    return url if query == parts.query else f"{url.partition('?')[0]}?{query}"
 
 
 def _query(scheme: str, query: str) -> str:

@@ -58,7 +58,7 @@ def test_a_due_webhook_is_handed_over_once(process: Process, keeper: Keeper, red
     lease = process.ledger.start(job.id)
     assert lease is not None
     process.ledger.succeed(lease, {})
-    wait_for(lambda: keeper.round() and redis_client.llen("deliver") > 0)
+    wait_for(lambda: keeper.round() and redis_client.llen("shitu:queue:deliver") > 0)
     keeper.round()
     webhook = process.ledger.get(job.id).webhook
     assert webhook is not None
