@@ -17,6 +17,8 @@ from infra.redis_client import connect
 OLDEST = (6, 2)
 PROBE_KEY = "shitu:probe"
 PROBE_MS = 10_000
+PROBE = "x" * 16_384  # about a job's size
+NEARLY_FULL = 0.99
 PEEK_S = 1.0
 # What else listens on ports, by how it greets or answers PING.
 OTHERS = {b"HTTP/": "an HTTP server", b"SSH-": "an SSH server", b"220": "a mail or FTP server", b"ERROR": "memcached"}
@@ -31,6 +33,7 @@ REPLIES: tuple[tuple[str, type[ServiceError], str], ...] = (
     ("LOADING", RedisUnavailable, "Redis is still loading its data."),
     ("max number of clients", RedisUnavailable, "Redis takes no more clients (maxclients)."),
     ("NOAUTH", RedisMisconfigured, "Redis wants a password, and REDIS_URL has none."),
+    ("HELLO must be called", RedisMisconfigured, "Redis wants a password, and REDIS_URL has none."),
     ("Authentication required", RedisMisconfigured, "Redis wants a password, and REDIS_URL has none."),
     ("without any password configured", RedisMisconfigured, "REDIS_URL has a password, but the server has none set."),
     ("WRONGPASS", RedisMisconfigured, "Redis refuses the name or password in REDIS_URL."),
@@ -94,8 +97,11 @@ def unready(client: redis.Redis) -> str | None:
         return f"Redis may evict jobs: its maxmemory-policy is {policy}, and must be noeviction."
     if told.get("aof_last_write_status", "ok") != "ok":
         return explained(redis.ResponseError("MISCONF")).detail
+    limit = int(told.get("maxmemory", 0))
+    if limit and int(told.get("used_memory", 0)) > NEARLY_FULL * limit:
+        return explained(redis.OutOfMemoryError("")).detail
     try:
-        client.set(PROBE_KEY, "1", px=PROBE_MS)
+        client.set(PROBE_KEY, PROBE, px=PROBE_MS)
     except redis.ResponseError as error:
         return explained(error).detail
     return None
@@ -171,7 +177,7 @@ def _answer_to_ping(host: str, port: int) -> bytes:
     """The first bytes that come back; none from who stays silent or hangs up."""
     connection = socket.create_connection((host, port), timeout=PEEK_S)
     with connection, contextlib.suppress(TimeoutError, ConnectionError):
-        connection.sendall(b"PING\r\n\r\n")
+        connection.sendall(b"PING / HTTP/1.0\r\n\r\n")
         return connection.recv(64)
     return b""
 

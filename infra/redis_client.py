@@ -89,7 +89,7 @@ def _prefixed(prefix: str) -> type[redis.Redis]:
         def register_script(self, script: Any) -> Any:
             return super().register_script(in_installation(script, prefix))
 
-        def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:  # noqa: FBT001, FBT002 - redis-py's
+        def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:  # redis-py's
             return Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     return Client

@@ -64,7 +64,7 @@ def test_only_an_id_crosses_as_json(settings: Settings, redis_client: redis.Redi
     assert queue.deliver("msg_1")
     assert queue.canary("enroll")
     assert [redis_client.llen(f"shitu:queue:{name}") for name in ("recognize", "enroll", "deliver")] == [1, 2, 1]
-    message = json.loads(str(redis_client.lindex("recognize", 0)))
+    message = json.loads(str(redis_client.lindex("shitu:queue:recognize", 0)))
     assert message["content-type"] == "application/json"
     assert message["headers"]["task"] == "shitu.recognize"
     arguments, keywords, _ = json.loads(base64.b64decode(message["body"]))

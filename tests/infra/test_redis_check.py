@@ -102,8 +102,6 @@ def test_clusters_passwords_and_databases(tmp_path: Path) -> None:
         check(f"redis://:right@127.0.0.1:{port}/15")
         assert "no database" in refusal(f"redis://:right@127.0.0.1:{port}/99")
         assert f"127.0.0.1:{port}, database 99" in refusal(f"redis://:right@127.0.0.1:{port}/99")
-    with running(tmp_path / "n") as port:
-        assert "has none set" in refusal(f"redis://:needless@127.0.0.1:{port}")
     with pytest.raises(RedisUnavailable, match="nothing listens there"):
         check(f"redis://127.0.0.1:{port}")
 
@@ -122,7 +120,19 @@ def test_what_else_answers_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
 def test_tls_spoken_plain_and_a_certificate_of_nobody(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=elsewhere -keyout".split()
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=elsewhere",
+        "-keyout",
+    ]
     subprocess.run([*make, str(key), "-out", str(certificate)], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -148,15 +158,23 @@ def terminate_tls(listener: socket.socket, context: ssl.SSLContext, plain: Path)
 
 
 def carry(accepted: socket.socket, context: ssl.SSLContext, plain: Path) -> None:
-    with contextlib.suppress(OSError), context.wrap_socket(accepted, server_side=True) as one:
-        with socket.socket(socket.AF_UNIX) as other:
-            other.connect(str(plain))
-            while data := one.recv(65536):  # a request in one piece, its reply in one or more
-                other.sendall(data)
-                other.settimeout(0.2)
-                with contextlib.suppress(TimeoutError):
-                    while reply := other.recv(65536):
-                        one.sendall(reply)
+    with contextlib.suppress(OSError), carried(accepted, context) as one, plain_end(plain) as other:
+        while data := one.recv(65536):  # a request in one piece, its reply in one or more
+            other.sendall(data)
+            with contextlib.suppress(TimeoutError):
+                while reply := other.recv(65536):
+                    one.sendall(reply)
+
+
+def carried(accepted: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+    return context.wrap_socket(accepted, server_side=True)
+
+
+def plain_end(path: Path) -> socket.socket:
+    end = socket.socket(socket.AF_UNIX)
+    end.settimeout(0.2)
+    end.connect(str(path))
+    return end
 
 
 def test_a_full_a_read_only_and_an_evicting_server_are_not_ready(tmp_path: Path) -> None:
@@ -166,11 +184,11 @@ def test_a_full_a_read_only_and_an_evicting_server_are_not_ready(tmp_path: Path)
         assert "maxmemory-policy is allkeys-lru" in str(unready(client))
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "1mb")
-        with pytest.raises(redis.ResponseError):
-            for number in range(100):
-                client.set(f"much:{number}", "x" * 100_000)
+        for size in (100_000, 1_000):
+            with contextlib.suppress(redis.ResponseError):
+                for number in range(1_000):
+                    client.set(f"much:{size}:{number}", "x" * size)
         assert "full (maxmemory)" in str(unready(client))
-        assert client.get("much:0") is None or client.get("much:0")
         client.config_set("maxmemory", "0")
         assert unready(client) is None
         client.replicaof("127.0.0.1", "1")
@@ -197,7 +215,7 @@ def test_every_key_of_an_installation_has_its_prefix(settings: Settings, redis_c
     (delivery,) = ledger.due_deliveries()
     assert ledger.take_delivery(delivery)
     assert ledger.get(job.id).finished
-    keys = [str(key) for key in redis_client.keys()]
+    keys = [str(key) for key in redis_client.scan_iter()]
     assert len(keys) > 8
     assert [key for key in keys if not key.startswith("shop:a:")] == []
     assert open_ledger(settings).stats().messages["recognize"] == 0  # another installation sees nothing of it

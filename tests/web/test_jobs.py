@@ -147,7 +147,7 @@ def test_a_webhook_can_be_replayed(
     assert response.status_code == 202
     told = response.get_json()["webhook"]
     assert (told["id"], told["status"]) == (webhook["id"], "pending")
-    assert webhook["id"] in str(redis_client.lrange("deliver", 0, -1))
+    assert webhook["id"] in str(redis_client.lrange("shitu:queue:deliver", 0, -1))
     again = service.ledger.take_delivery(webhook["id"])
     assert again is not None
     assert again.attempts == 1

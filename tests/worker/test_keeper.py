@@ -36,7 +36,7 @@ def keeper(process: Process, redis_client: redis.Redis) -> Keeper:
 
 def messages(client: redis.Redis, queue: str) -> list[str]:
     """The tasks waiting in `queue`, as `name[arguments]`."""
-    headers = [json.loads(str(message))["headers"] for message in client.lrange(queue, 0, -1)]
+    headers = [json.loads(str(message))["headers"] for message in client.lrange(f"shitu:queue:{queue}", 0, -1)]
     return [header["task"] + header["argsrepr"] for header in headers]
 
 
