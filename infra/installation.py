@@ -63,7 +63,7 @@ def claim(client: redis.Redis, objects: ObjectStore, settings: Settings) -> None
     own = _id(objects)
     try:
         note = {"id": own or secrets.token_hex(16), "where": here}
-        if client.set(STORE_KEY, json.dumps(note), nx=True):
+        if client.get(STORE_KEY) is None and client.set(STORE_KEY, json.dumps(note), nx=True):
             _put_id(client, objects, note["id"], own)
             return
         noted = json.loads(client.get(STORE_KEY) or "{}")

@@ -83,7 +83,7 @@ def check(url: str) -> None:
         raise _located(RedisMisconfigured(problem), url)
 
 
-def unready(client: redis.Redis) -> str | None:
+def unready(client: redis.Redis) -> str | None:  # noqa: PLR0911 - one answer for each reason
     """Why the server takes no jobs now, or may lose them later; None: it is well. Raises redis.RedisError."""
     told: dict[str, Any] = {}
     with contextlib.suppress(redis.ResponseError):  # a rented server may forbid the question

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis.exceptions
 from flask import Blueprint, Response, jsonify
 
-from infra.errors import RedisMisconfigured, RedisUnavailable, ServiceError
+from infra.errors import RedisMisconfigured, ServiceError
 from infra.installation import claim
 from infra.redis_check import explained, unready
 from web.openapi import description
@@ -70,7 +70,7 @@ def _redis() -> tuple[bool, str]:
 
 def _objects() -> tuple[bool, str]:
     objects = services().objects
-    with suppress(redis.exceptions.RedisError, RedisUnavailable):  # the check of Redis tells that
+    with suppress(redis.exceptions.RedisError, ServiceError):  # the check of Redis tells that
         try:
             claim(services().redis, objects, services().settings)
         except RedisMisconfigured as error:

@@ -32,7 +32,7 @@ def test_a_full_disk_stops_new_work_only(tmp_path: Path, record_property: pytest
         for _ in range(30):
             assert status("/healthz") == 200
         refused = service.ask(encode(pattern(3)), "g")
-        assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable"), disk.kind
+        assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable"), (disk.kind, refused.text)
         made = service.http.post(f"{service.base_url}/v1/galleries", json={"name": "h"}, timeout=20)
         assert (made.status_code, made.json()["code"]) == (503, "storage_unavailable")
 

@@ -20,7 +20,7 @@ from infra import redis_url
 from infra.errors import RedisMisconfigured, RedisUnavailable, StorageUnavailable
 from infra.installation import ID_KEY, claim, verify
 from infra.jobs import open_ledger
-from infra.launcher import keeper_command, web_command, worker_command
+from infra.launcher import courier_command, keeper_command, web_command, worker_command
 from infra.objects import open_store
 from infra.queue import Queue, make_celery
 from infra.redis_check import check, explained, unready
@@ -250,7 +250,7 @@ def test_each_process_ends_with_one_line(settings: Settings, tmp_path: Path) -> 
         from tests.infra.test_launcher import ROOT  # the folder that the processes start in
 
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **unfit.to_env()}
-        for command in (web_command(unfit), worker_command(unfit), keeper_command()):
+        for command in (web_command(unfit), worker_command(unfit), courier_command(unfit), keeper_command()):
             ended = subprocess.run(
                 command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
             )
