@@ -80,11 +80,11 @@ def _prefixed(prefix: str) -> type[redis.Redis]:
 
     class Pipeline(redis.client.Pipeline):
         def execute_command(self, *args: Any, **options: Any) -> Any:
-            return super().execute_command(*renamed(args), **options)
+            return super().execute_command(*renamed(args), **options)  # type: ignore[no-untyped-call]
 
     class Client(redis.Redis):
         def execute_command(self, *args: Any, **options: Any) -> Any:
-            return super().execute_command(*renamed(args), **options)
+            return super().execute_command(*renamed(args), **options)  # type: ignore[no-untyped-call]
 
         def register_script(self, script: Any) -> Any:
             return super().register_script(in_installation(script, prefix))

@@ -119,7 +119,7 @@ def value_class(files: MetricsFiles) -> type:
             self, typ: str, metric_name: str, name: str, labelnames: Any, labelvalues: Any, help_text: str, **_: Any
         ) -> None:
             self._kind = typ
-            self._key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)  # type: ignore[no-untyped-call]
+            self._key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)
             files.change(self._kind, self._key, 0.0)
 
         def inc(self, amount: float) -> None:
