@@ -5,7 +5,9 @@
 Commands and names are loaded when they are first used, so that `shitu --help` is instant and a web process loads no network.
 """
 
+import errno
 import importlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,6 +79,16 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """A disk that is full, over a quota, read-only or failing ends any command with one line."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if (reason := _disk_trouble(error)) is None:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{reason}. Nothing more could be written.") from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, _, line) in _COMMANDS.items()])
@@ -86,6 +98,13 @@ class _LazyGroup(click.Group):
 @click.version_option(VERSION, prog_name="shitu")
 def main() -> None:
     """Visual recognition as an asynchronous service on plain CPU machines."""
+
+
+def _disk_trouble(error: OSError) -> str | None:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}:
+        return error.strerror
+    # numpy says no more than this when a file takes only a part of an array
+    return "No space left on device" if re.search(r"\d+ requested and \d+ written", str(error)) else None
 
 
 def __getattr__(name: str) -> Any:

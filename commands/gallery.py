@@ -146,9 +146,11 @@ def _errors() -> Iterator[None]:
 def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:
     """With the lock of the service's Redis, if it is named; within one folder the files' own lock is enough."""
     if settings.redis_url is not None:
+        from infra.installation import verify
         from infra.redis_client import connect
 
-        return GalleryStore(objects, lock=GalleryLock(connect(settings.redis_url)))
+        verify(settings)
+        return GalleryStore(objects, lock=GalleryLock(connect(settings.redis_url, settings.redis_prefix)))
     if not isinstance(objects, LocalStore):
         raise click.ClickException("set REDIS_URL to the service's Redis: it keeps the writers of a bucket apart")
     return GalleryStore(objects)

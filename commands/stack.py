@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from commands.first_calls import first_calls
-from infra.errors import ServiceError
+from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
+from infra.installation import verify
 from infra.launcher import Stack, child_environment, courier_command, keeper_command, web_command, worker_command
 from infra.settings import load_settings
 
@@ -101,8 +103,8 @@ class _Terminal:
                 click.echo(click.style(f"{name:<{NAME_WIDTH}} | ", fg=colour) + line)
 
     def tell(self, line: str) -> None:
-        """A line of the launcher."""
-        with self._lock:
+        """A line of the launcher; a terminal that is gone, or a full disk behind it, stops nothing."""
+        with self._lock, suppress(OSError):
             click.echo(click.style(f"{'shitu':<{NAME_WIDTH}} | ", bold=True) + line)
 
 
@@ -130,6 +132,13 @@ def _settings(*, need_redis: bool = False) -> Settings:
         raise click.ClickException(error.detail) from error
     if need_redis and settings.redis_url is None:
         raise click.ClickException("REDIS_URL is not set. `shitu up` starts a Redis server of its own.")
+    if need_redis:
+        try:
+            verify(settings)
+        except (RedisMisconfigured, ConfigurationError) as error:
+            raise click.ClickException(error.detail) from error
+        except ServiceError as error:  # it may come back; the process waits for it
+            click.echo(f"started nevertheless: {error.detail}", err=True)
     return settings
 
 

@@ -67,6 +67,6 @@ def errors() -> "Iterator[None]":
     except ModelError as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
     except OSError as error:
-        if error.filename is None:  # about no file: a closed pipe, or a bug
+        if error.filename is None:  # a closed pipe, a bug, or a full disk, which `shitu` tells for all commands
             raise
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error

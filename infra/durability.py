@@ -17,7 +17,8 @@ LONGEST_S = 4.0  # after two seconds Redis writes, however busy the disk is
 def wait_until_written(client: redis.Redis, timeout_s: float = LONGEST_S) -> None:
     """Returns when all that was written before this call is out of the server's memory.
 
-    A server without an append-only file, or one that does not tell, is not waited for. Raises redis.TimeoutError.
+    A server without an append-only file, or one that does not tell, is not waited for. Raises redis.TimeoutError, and
+    redis.ResponseError (MISCONF) where the disk takes no writes.
     """
     deadline = time.monotonic() + timeout_s
     before, held = _appended(client)
@@ -37,4 +38,6 @@ def _appended(client: redis.Redis) -> tuple[int, int]:
         told = client.info("persistence")
     except redis.ResponseError:  # a rented server may forbid the question
         return 0, 0
+    if told.get("aof_last_write_status", "ok") != "ok":  # the disk is full: waiting may take for ever
+        raise redis.ResponseError("MISCONF Errors writing to the AOF file")
     return int(told.get("aof_current_size", 0)), int(told.get("aof_buffer_length", 0))

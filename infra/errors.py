@@ -35,6 +35,7 @@
       StorageUnavailable         storage_unavailable        503, retryable
       NotReady                   not_ready                  503, retryable
       RedisUnavailable           redis_unavailable          503, retryable
+        RedisMisconfigured       redis_misconfigured        503
 
 Codes are part of the API; docs/errors.md lists them and a test keeps it true. They become HTTP answers in `web.errors`
 and the `error` of a job in the worker, nowhere else. `detail` is written for the user: no path, key or stack trace.
@@ -340,3 +341,11 @@ class RedisUnavailable(ServiceError):
     title = "Redis unavailable"
     http_status = 503
     retryable = True
+
+
+class RedisMisconfigured(RedisUnavailable):
+    """What answers cannot serve until somebody changes a setting: no Redis, a cluster, another password or certificate."""
+
+    code = "redis_misconfigured"
+    title = "Redis misconfigured"
+    retryable = False

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import redis
 
-from infra.errors import GalleryBusy, RedisUnavailable
+from infra.errors import GalleryBusy
+from infra.redis_check import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,7 +176,7 @@ def _redis_errors() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        raise RedisUnavailable("Redis cannot be reached to lock the gallery.") from error
+        raise explained(error) from error
 
 
 def _busy(name: str) -> GalleryBusy:

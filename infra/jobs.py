@@ -62,7 +62,7 @@ def open_ledger(settings: Settings) -> JobLedger:
     """The ledger on the Redis of `settings`, which must name one."""
     if settings.redis_url is None:
         raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
-    return JobLedger(connect(settings.redis_url), settings.jobs, settings.webhooks)
+    return JobLedger(connect(settings.redis_url, settings.redis_prefix), settings.jobs, settings.webhooks)
 
 
 class JobLedger:
@@ -280,7 +280,7 @@ class JobLedger:
             pipe.zcount(scripts.DUE, "-inf", now)
             pipe.zcard(scripts.DUE)
             for queue in QUEUES:
-                pipe.llen(queue)
+                pipe.llen(f"shitu:queue:{queue}")
             opened, queued, oldest, totals, due, pending, *lengths = pipe.execute()
         finished: dict[tuple[str, str], int] = {}
         for name, count in totals.items():

@@ -20,7 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from infra.errors import ConfigurationError, NotReady
+from infra.errors import ConfigurationError, NotReady, RedisMisconfigured, ServiceError
+from infra.installation import verify
 from infra.redis_server import RedisServer, wait_until_ready
 from infra.supervisor import ChildProcess, Supervised, Supervisor, binding
 from infra.webhooks import signing_keys
@@ -135,10 +136,14 @@ class Stack:
         deadline = time.monotonic() + timeout_s
         try:
             self._listen()
-            self.settings.data_dir.mkdir(parents=True, exist_ok=True)
             self._supervisor = Supervisor(self._say)
-            self._start_redis()
-            keys = signing_keys(self.settings)
+            try:
+                self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+                self._start_redis()
+                keys = signing_keys(self.settings)
+            except OSError as error:
+                reason = error.strerror or "it cannot be used"
+                raise ConfigurationError([f"SHITU_DATA_DIR: {self.settings.data_dir}: {reason}"]) from error
             self.settings = replace(self.settings, webhooks=replace(self.settings.webhooks, secret=keys))
             self._start_processes()
             self._wait_until_ready(deadline, timeout_s)
@@ -202,16 +207,26 @@ class Stack:
         if self.settings.redis_url is not None:
             self._progress("waiting for the Redis of REDIS_URL")
             wait_until_ready(self.settings.redis_url)
+            self._claim()
             return
         self._progress("starting Redis")
         server = RedisServer(self.settings.data_dir / "redis", wrapper=tuple(binding(signal.SIGTERM)))
         self._supervised().add("redis", _Redis(server), stop_timeout_s=15.0, restart=self._restart)
         self.settings = replace(self.settings, redis_url=server.url)
+        self._claim()
+
+    def _claim(self) -> None:
+        """Refuses another installation's Redis here, in one line, instead of in each process."""
+        try:
+            verify(self.settings)
+        except (RedisMisconfigured, ConfigurationError):
+            raise
+        except ServiceError as error:  # the processes can live with it until it is over
+            self._progress(error.detail)
 
     def _start_processes(self) -> None:
         metrics = self.settings.data_dir / "metrics"
         shutil.rmtree(metrics, ignore_errors=True)  # the counters of processes that are no more
-        metrics.mkdir()
         self._progress("starting web, worker, courier and keeper")
         listener = self._listener.fileno() if self._listener else -1
         self._add("web", web_command(self.settings, f"fd://{listener}"), WEB_DRAIN_S + 5, pass_fds=(listener,))

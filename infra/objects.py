@@ -7,6 +7,7 @@ replaces what was there. Nothing else is asked of a store (no conditional puts, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from infra.settings import ObjectSettings
 
+# A disk that cannot be written to: full, over a quota, read-only, failing.
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 MAX_KEY_CHARS = 512
 # No part begins with a dot: that rules out `..` and leaves hidden names to the store itself.
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}"

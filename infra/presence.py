@@ -6,6 +6,7 @@ for a while, and every task it takes stamps its queue; the keeper's canary makes
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ class Presence:
             else:
                 stale.append(str(name))
         if stale:
-            self._redis.hdel(WORKERS, *stale)
+            with contextlib.suppress(redis.ResponseError):  # only tidying: a Redis that takes no writes can still tell
+                self._redis.hdel(WORKERS, *stale)
         return tuple(sorted(ready, key=lambda worker: worker.name))
 
     def consumed(self, queue: str) -> None:

@@ -42,9 +42,9 @@ def make_celery(settings: Settings) -> Celery:
         "visibility_timeout": VISIBILITY_TIMEOUT_S,
         "unacked_restore_interval": 2,  # with the defaults a killed worker's messages stay away for minutes
         "unacked_restore_throttle": 1,
-        "health_check_interval": 10,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         # One more try at once, then the publisher is told; without these kombu waits two seconds and more.
+        "global_keyprefix": f"{settings.redis_prefix}:queue:",
         "max_retries": 1,
         "interval_start": 0,
         "interval_step": 0.1,
@@ -71,6 +71,7 @@ def make_celery(settings: Settings) -> Celery:
         # A worker outlives its broker; a publish does not wait for it.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a Redis that is full or cannot write refuses to hand out messages, for a while
         broker_connection_timeout=CONNECT_TIMEOUT_S,
         task_publish_retry=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # True revokes for ever what was running

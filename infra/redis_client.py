@@ -5,29 +5,41 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from infra import redis_url
+
 CONNECT_TIMEOUT_S = 1.0
 REPLY_TIMEOUT_S = 5.0
 
 
-def connect(url: str) -> redis.Redis:
+PREFIX = "shitu"
+# What keys begin with in the code. Values never do: an id, a JSON text, a worker's `host:number`.
+_KEY = re.compile(
+    r"shitu:(?=(?:jobs?|events|tombstone|delivery|deliveries|workers|consumed|photos?|gallery|keeper|store|probe|queue)(?::|$))"
+)
+
+
+def connect(url: str, prefix: str = PREFIX) -> redis.Redis:
     """A client with a connection pool, safe to share between threads; replies are `str`.
 
     A lost connection is tried three times within half a second, then redis.RedisError reaches the caller. So every
     write to Redis here must be safe to repeat. A server that accepts and stays silent is not asked twice.
+    No health checks: a server that cannot write refuses PING too, and what can be read must be readable then.
+    With another `prefix`, keys that the code calls `shitu:…` are `prefix:…` in the server.
     """
-    return redis.Redis.from_url(
-        url,
+    kind = redis.Redis if prefix == PREFIX else _prefixed(prefix)
+    return kind.from_url(
+        redis_url.checked(url),
         decode_responses=True,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=REPLY_TIMEOUT_S,
-        health_check_interval=10,
         retry=Retry(ExponentialBackoff(cap=0.25, base=0.05), 3, supported_errors=(redis.ConnectionError,)),
         **({} if is_socket(url) else {"socket_keepalive": True}),
     )
@@ -43,13 +55,52 @@ def celery_url(url: str) -> str:
 
     kombu leaves TLS certificates unchecked unless told otherwise, redis-py checks them: here both do.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parse_qs(parts.query):
-        return url + ("&" if parts.query else "?") + "ssl_cert_reqs=required"
+    parts = urlsplit(redis_url.checked(url))
+    query = dict(parse_qsl(parts.query))
+    database = query.get("db", "0")
     if not is_socket(url):
-        return url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
+        path = f"/{database}" if "db" in query else parts.path  # kombu looks for it nowhere else
+        tls = {name: value for name, value in query.items() if name.startswith("ssl_")}
+        if parts.scheme == "rediss":
+            tls.setdefault("ssl_cert_reqs", "required")
+        return urlunsplit(parts._replace(path=path, query=urlencode(tls, safe="/")))
     return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+
+
+def in_installation(text: str, prefix: str) -> str:
+    """A key, or a script that names keys in quotes, as this installation has it."""
+    return text.replace("'shitu:", f"'{prefix}:") if "'shitu:" in text else _KEY.sub(f"{prefix}:", text, count=1)
+
+
+def _prefixed(prefix: str) -> type[redis.Redis]:
+    """A client that writes `prefix` for `shitu` in keys and scripts."""
+
+    def renamed(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(_renamed(argument, prefix) for argument in arguments)
+
+    class Pipeline(redis.client.Pipeline):
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            return super().execute_command(*renamed(args), **options)  # type: ignore[no-untyped-call]
+
+    class Client(redis.Redis):
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            return super().execute_command(*renamed(args), **options)  # type: ignore[no-untyped-call]
+
+        def register_script(self, script: Any) -> Any:
+            return super().register_script(in_installation(script, prefix))
+
+        def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:  # redis-py's
+            return Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+    return Client
+
+
+def _renamed(argument: Any, prefix: str) -> Any:
+    if not isinstance(argument, str):
+        return argument
+    if _KEY.match(argument) or "redis.call('" in argument:
+        return in_installation(argument, prefix)
+    return argument
 
 
 def server_version(client: redis.Redis) -> tuple[int, int]:

@@ -30,10 +30,10 @@ from typing import IO, Self
 
 import redis
 
-from infra.errors import RedisUnavailable
-from infra.redis_client import connect, server_version
+from infra.errors import RedisMisconfigured, RedisUnavailable
+from infra.redis_check import OLDEST, check
+from infra.redis_client import connect
 
-OLDEST = (6, 2)
 SOCKET_PATH_BYTES = 100  # the kernel takes 107 at most; Redis needs a few for a temporary name
 
 
@@ -187,10 +187,10 @@ class RedisServer:
                 f"The data folder {self.folder.parent} is in use by another launcher (process {holder}). "
                 "Stop that one, or set SHITU_DATA_DIR to another folder."
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
         self._lock = lock
+        with contextlib.suppress(OSError):  # only who else asks reads it: a full disk stops no start
+            lock.truncate(0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
 
     def _stop_orphan(self) -> None:
         """A killed launcher leaves its server running. We hold the lock, so whatever answers on our socket is that."""
@@ -230,21 +230,16 @@ class RedisServer:
 def wait_until_ready(url: str, timeout_s: float = 30.0) -> None:
     """Waits for a server that someone else runs. Raises RedisUnavailable: no answer in time, or older than 6.2."""
     deadline = time.monotonic() + timeout_s
-    with contextlib.closing(connect(url)) as client:
-        while True:
-            try:
-                version = server_version(client)
-                break
-            except redis.AuthenticationError:
-                raise RedisUnavailable("Redis refuses the name or password in REDIS_URL.") from None
-            except redis.RedisError as error:
-                if time.monotonic() > deadline:
-                    raise RedisUnavailable(
-                        f"The Redis server of REDIS_URL does not answer ({type(error).__name__})."
-                    ) from None
-                time.sleep(0.1)
-    if version < OLDEST:
-        raise RedisUnavailable(f"The Redis server of REDIS_URL is version {version[0]}.{version[1]}; 6.2 is needed.")
+    while True:
+        try:
+            check(url)
+            return
+        except RedisMisconfigured:
+            raise
+        except RedisUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _socket_path(folder: Path) -> Path:

@@ -19,18 +19,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from infra import redis_url
 from infra.errors import ConfigurationError
 
 PREFIX = "SHITU_"
-REDIS_SCHEMES = ("redis", "rediss", "unix")
 UNPRINTED = ("redis_url", "secret")  # may hold a password: never echoed in an error or a repr
-
-
-def _redis_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname):
-        raise ValueError("expected redis://host:port/db, rediss://… or unix:///path/to/redis.sock")
-    return url
 
 
 def _object_url(url: str) -> str:
@@ -68,7 +61,7 @@ def _list(text: object) -> object:
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Folder = Annotated[Path, AfterValidator(_folder)]
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+RedisUrl = Annotated[str, AfterValidator(redis_url.checked)]
 ObjectUrl = Annotated[str, AfterValidator(_object_url)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Schedule = Annotated[
@@ -162,6 +155,8 @@ class Settings:
 
     data_dir: Folder = Path("var")
     redis_url: RedisUrl | None = field(default=None, repr=False)
+    # Before every key in Redis, the queues' too: one for each installation.
+    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._:-]{0,62}[A-Za-z0-9])?$")] = "shitu"
     objects: ObjectSettings = field(default_factory=ObjectSettings)
     web: WebSettings = field(default_factory=WebSettings)
     images: ImageSettings = field(default_factory=ImageSettings)

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from infra import bound
+from infra.log_file import LogFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +30,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 HEALTHY_S = 30.0  # after so long a run, the next pause is the first one again
 MAX_LOG_BYTES = 20_000_000
+LAST_LINES = 50
 KILLED_WITHIN_S = 5.0
 
 
@@ -92,6 +95,7 @@ class ChildProcess:
         self._pass_fds = pass_fds
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
 
     @property
     def pid(self) -> int | None:
@@ -102,9 +106,6 @@ class ChildProcess:
         """Starts the command in a session of its own."""
         self._kill_group()  # what a killed process left of its own children
         self._join_reader()
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        if self._log_path.exists() and self._log_path.stat().st_size > MAX_LOG_BYTES:
-            self._log_path.replace(self._log_path.with_suffix(".old.log"))
         self._process = subprocess.Popen(
             bind(self.command),
             env=self._env,
@@ -150,15 +151,8 @@ class ChildProcess:
             self._join_reader()
 
     def last_words(self, lines: int = 12) -> str:
-        """The end of the log file."""
-        try:
-            with self._log_path.open("rb") as log:
-                log.seek(0, os.SEEK_END)
-                log.seek(max(0, log.tell() - 8192))
-                text = log.read().decode("utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+        """The last lines of the runs so far, whether or not they could be written to the log file."""
+        return "\n".join(list(self._last)[-lines:])
 
     def _kill_group(self) -> None:
         if self._process is not None:
@@ -170,11 +164,13 @@ class ChildProcess:
             self._reader.join(KILLED_WITHIN_S)
 
     def _read(self, output: IO[bytes]) -> None:
-        with output, self._log_path.open("ab") as log:
+        """Nothing may end this before the process does: with its pipe full and unread, the process would stand still."""
+        with output, LogFile(self._log_path, MAX_LOG_BYTES) as log:
             for line in output:
                 log.write(line)
-                log.flush()
-                self._say(self._name, line.decode("utf-8", errors="replace").rstrip("\r\n"))
+                text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+                self._last.append(text)
+                self._say(self._name, text)
 
 
 @dataclass

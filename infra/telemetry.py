@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from infra.jobs import JobLedger
 from infra.settings import LogSettings
+from infra.shared_metrics import MetricsFiles, value_class
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HOST = socket.gethostname()
@@ -37,9 +39,9 @@ def process_name() -> str:
 
 
 SHARED = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # at import, as the library does: the metrics below need to know
-if SHARED:
-    Path(SHARED).mkdir(parents=True, exist_ok=True)
-    prometheus_values.ValueClass = prometheus_values.MultiProcessValue(process_name)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+FILES = MetricsFiles(Path(SHARED), process_name) if SHARED else None
+if FILES:
+    prometheus_values.ValueClass = value_class(FILES)  # type: ignore[misc]  # the library means it to be chosen so
 
 REGISTRY = CollectorRegistry()
 
@@ -137,16 +139,33 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
 
 def render_metrics(ledger: JobLedger | None = None) -> bytes:
     """The text that Prometheus reads: this machine's measurements, and with a `ledger` its state."""
-    own: CollectorRegistry = REGISTRY
-    if SHARED:
-        own = CollectorRegistry()
-        MultiProcessCollector(own)  # type: ignore[no-untyped-call]  # prometheus_client leaves its constructor untyped
-    text = generate_latest(own)
+    own = CollectorRegistry()
+    if FILES:
+        own.register(_SharedCollector(FILES))
+    text = generate_latest(own if FILES else REGISTRY)
     if ledger is not None:
         state = CollectorRegistry()
         state.register(LedgerCollector(ledger))
         text += generate_latest(state)
     return text
+
+
+class _SharedCollector(Collector):
+    """What all processes of this machine have measured, as far as they could write it down."""
+
+    def __init__(self, files: MetricsFiles) -> None:
+        self._files = files
+
+    def collect(self) -> Iterator[Metric]:
+        """Each file by itself first: one that is damaged or has just gone costs its own numbers only."""
+        readable = []
+        for path in self._files.paths():
+            try:
+                MultiProcessCollector.merge([path])  # type: ignore[no-untyped-call]  # the library leaves it untyped
+            except (OSError, ValueError, struct.error, RuntimeError):
+                continue
+            readable.append(path)
+        yield from MultiProcessCollector.merge(readable)  # type: ignore[no-untyped-call]
 
 
 class LedgerCollector(Collector):

@@ -139,14 +139,14 @@ def _pq(v: NDArray[np.float64]) -> NDArray[np.float64]:
     """SMPTE ST 2084; what is brighter than a diffuse white is cut."""
     power = v ** (1 / 78.84375)
     light = (np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power)) ** (1 / 0.1593017578125)
-    return np.minimum(light / HDR_WHITE, 1)
+    return np.asarray(np.minimum(light / HDR_WHITE, 1), np.float64)
 
 
 def _hlg(v: NDArray[np.float64]) -> NDArray[np.float64]:
     """ARIB STD-B67; its reference white is at 75 % of the signal."""
     scene = np.where(v <= 0.5, v**2 / 3, (np.exp((v - 0.55991073) / 0.17883277) + 0.28466892) / 12)
     white = (np.exp((0.75 - 0.55991073) / 0.17883277) + 0.28466892) / 12
-    return np.minimum((scene / white) ** 1.2, 1)
+    return np.asarray(np.minimum((scene / white) ** 1.2, 1), np.float64)
 
 
 def _to_d50(primaries: Sequence[float], white: Sequence[float]) -> NDArray[np.float64]:
@@ -169,7 +169,10 @@ def _matrix_profile(
     table = np.rint(np.clip(curve(np.linspace(0, 1, 1024)), 0, 1) * 65535).astype(">u2")
     matrix = _to_d50(primaries, white)
     curves = struct.pack(">4s4xI", b"curv", table.size) + table.tobytes()
-    tags = {b"wtpt": xyz(D50), **{name: xyz(matrix[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}}
+    tags = {
+        b"wtpt": xyz(D50),
+        **{name: xyz(matrix[:, i].tolist()) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))},
+    }
     start = 128 + 4 + 12 * (len(tags) + 3)
     index, body = b"", b""
     for name, value in tags.items():

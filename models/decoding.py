@@ -11,7 +11,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import (
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 Bands = Iterator[tuple[int, Image.Image]]
 BAND_PIXELS = 1_000_000
-PLUGINS = {  # opened directly: Image.open would look at all formats, and tries a camera's further pictures first
+PLUGINS: dict[
+    str, Any
+] = {  # opened directly: Image.open would look at all formats, and tries a camera's further pictures first
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
@@ -142,9 +144,11 @@ def _avif(data: bytes, seen: Seen) -> Opened:
 def _heif(data: bytes, _: Seen) -> Opened:
     import pillow_heif
 
+    HeifFile: Any = pillow_heif.HeifFile  # noqa: N806  # untyped
+
     told = heif_boxes.main_picture(data)
     pillow_heif.options.DECODE_THREADS = 1  # a worker's threads are its jobs'
-    file = pillow_heif.HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True)
+    file = HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True)
     main = file[file.primary_index]
     image = main.to_pillow()  # turned upright already
     if main.premultiplied_alpha and image.mode == "RGBA":

@@ -23,7 +23,7 @@ from models.colour import lab_to_srgb
 from models.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -204,9 +204,9 @@ class Layout:
         across, down = self.subsampling
         blocks = rows.reshape(len(rows), -1, across * down + 2)
         luma = blocks[..., :-2].reshape(len(rows), -1, down, across).transpose(0, 2, 1, 3)
-        luma = luma.reshape(len(rows) * down, -1)
+        lines = luma.reshape(len(rows) * down, -1)
         chroma = blocks[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
-        ycc = np.concatenate([luma[..., None], chroma], axis=2)[:, : self.tile_width]
+        ycc = np.concatenate([lines[..., None], chroma], axis=2)[:, : self.tile_width]
         return np.asarray(Image.fromarray(np.ascontiguousarray(ycc), "YCbCr").convert("RGB"))
 
 
@@ -309,7 +309,7 @@ def _opened(tiff: bytes) -> Image.Image:
     return TiffImagePlugin.TiffImageFile(io.BytesIO(tiff))
 
 
-def _with_directory(data: bytes, wanted: dict[int, tuple[int, ...]], order: str) -> bytes:
+def _with_directory(data: bytes, wanted: Mapping[int, Sequence[int]], order: str) -> bytes:
     """`data` as a plain TIFF with one page that has these tags alone: its directory is put at the end."""
     start = len(data) + len(data) % 2
     room = start + 2 + 12 * len(wanted) + 4

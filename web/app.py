@@ -11,6 +11,7 @@ from flask import Flask, Response, render_template
 
 from infra.errors import ConfigurationError
 from infra.galleries import GalleryLock, GalleryStore
+from infra.installation import verify_or_exit
 from infra.jobs import JobLedger
 from infra.objects import open_store
 from infra.photos import Photos
@@ -26,6 +27,7 @@ from web.services import EXTENSION, Services, services
 MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not counted
 HOLDING_SHARE = 0.75  # of the threads may wait for jobs; the others always answer, health checks first
 SPARE_FORM_PARTS = 1000
+CANNOT_START = 4  # gunicorn then ends instead of trying again
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -40,6 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings is None:
         settings = load_settings()
         configure_logging(settings.log)  # this process is the server's own, so is its logging
+        verify_or_exit(settings, CANNOT_START)
     app = Flask("web")
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
@@ -59,7 +62,7 @@ def open_services(settings: Settings) -> Services:
     """Connects lazily: a wrong address shows at the first use, a missing one here."""
     if settings.redis_url is None:
         raise ConfigurationError(["REDIS_URL: not set; `shitu up` starts a Redis of its own and sets it"])
-    client = connect(settings.redis_url)
+    client = connect(settings.redis_url, settings.redis_prefix)
     objects = open_store(settings.objects, settings.data_dir)
     galleries = GalleryStore(objects, lock=GalleryLock(client))
     return Services(

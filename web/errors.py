@@ -11,6 +11,7 @@ import http
 import json
 import logging
 import math
+import os
 import re
 import time
 import uuid
@@ -25,12 +26,14 @@ from infra.errors import (
     BodyTooLarge,
     InvalidRequest,
     MethodNotAllowed,
-    RedisUnavailable,
     RouteNotFound,
     ServiceError,
+    StorageUnavailable,
     UnsupportedMediaType,
     UploadTooSlow,
 )
+from infra.objects import DISK_ERRORS
+from infra.redis_check import explained
 
 if TYPE_CHECKING:
     import socket
@@ -54,6 +57,7 @@ def register(app: Flask) -> None:
     app.after_request(_read_the_rest)
     app.register_error_handler(ServiceError, _service_error)
     app.register_error_handler(redis.exceptions.RedisError, _redis_error)
+    app.register_error_handler(OSError, _os_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unknown_error)
 
@@ -126,7 +130,16 @@ def _service_error(error: ServiceError) -> Response:
 
 def _redis_error(error: redis.exceptions.RedisError) -> Response:
     _log("Redis failed", error)
-    return problem(RedisUnavailable("The job ledger cannot be reached at the moment. Nothing was accepted."))
+    told = explained(error)
+    return problem(type(told)(f"{told.detail} Nothing was accepted."))
+
+
+def _os_error(error: OSError) -> Response:
+    """A disk that is full, read-only or failing under an upload's temporary file, a lock, or whatever else is written."""
+    if error.errno not in DISK_ERRORS:
+        return _unknown_error(error)
+    _log("disk failed", error)
+    return problem(StorageUnavailable(f"Nothing can be stored at the moment: {os.strerror(error.errno)}."))
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import redis.exceptions
 from flask import Blueprint, Response, jsonify
 
-from infra.errors import ServiceError
+from infra.errors import RedisMisconfigured, ServiceError
+from infra.installation import claim
+from infra.redis_check import explained, unready
 from web.openapi import description
 from web.services import services
 
@@ -19,6 +22,7 @@ PROBE_KEY = "health/probe"
 PROBE = b"written and read by the readiness check\n"
 STALE_HEARTBEATS = 6
 LEAST_STALE_S = 30.0
+ANOTHER_STORE = "Redis belongs, under this prefix, to another object store; the log at the start names both."
 
 blueprint = Blueprint("health", __name__)
 log = logging.getLogger("shitu.web")
@@ -51,8 +55,8 @@ def _check(ask: Callable[[], tuple[bool, str]]) -> dict[str, bool | str]:
         ok, detail = ask()
     except ServiceError as error:
         ok, detail = False, error.detail
-    except redis.exceptions.RedisError:
-        ok, detail = False, "Redis does not answer."
+    except redis.exceptions.RedisError as error:
+        ok, detail = False, explained(error).detail
     except OSError:
         log.warning("readiness check failed", exc_info=True)
         ok, detail = False, "A store does not answer."
@@ -60,12 +64,20 @@ def _check(ask: Callable[[], tuple[bool, str]]) -> dict[str, bool | str]:
 
 
 def _redis() -> tuple[bool, str]:
-    services().redis.ping()
-    return True, "Redis answers."
+    problem = unready(services().redis)
+    return problem is None, problem or "Redis answers and takes writes."
 
 
 def _objects() -> tuple[bool, str]:
     objects = services().objects
+    with suppress(redis.exceptions.RedisError, ServiceError):  # the check of Redis tells that
+        try:
+            claim(services().redis, objects, services().settings)
+        except RedisMisconfigured as error:
+            return (
+                False,
+                f"The installation: {ANOTHER_STORE if 'share the Redis prefix' in error.detail else error.detail}",
+            )
     objects.put(PROBE_KEY, PROBE)
     if objects.get(PROBE_KEY) != PROBE:
         return False, "The object store does not give back what it was given."

@@ -15,6 +15,7 @@ from celery import signals
 from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
+from infra.installation import verify_or_exit
 from infra.queue import CANARY, Queue, make_celery
 from infra.settings import load_settings
 from infra.telemetry import configure_logging
@@ -70,6 +71,13 @@ def set_up_logging(**_: Any) -> None:
     configure_logging(settings.log)
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).addFilter(quiet_canary)
+
+
+@signals.worker_init.connect
+def check_installation(**_: Any) -> None:
+    """Connected first: what only a changed setting mends ends the worker with one line, before a model is loaded."""
+    configure_logging(settings.log)
+    verify_or_exit(settings)
 
 
 @signals.worker_init.connect

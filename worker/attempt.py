@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from infra.errors import RedisUnavailable, StorageUnavailable
 from infra.telemetry import JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 FIRST_RETRY_S = 2.0  # doubled with every attempt
 LONGEST_RETRY_S = 60.0
 PAUSE_S = 0.5
+# A full disk or an absent store is not the job's fault: it costs no attempt, for a day.
+OUTAGES = frozenset({StorageUnavailable.code, RedisUnavailable.code})
+OUTAGE_S = 86_400.0
+OUTAGE_RETRY_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ def attempt(job_id: str, work: Work, process: Process) -> None:
         except StopWork as stop:
             outcome, end = _stopped(ledger, lease, stop)
         except Exception as error:  # the job's last border: any error must become the job's error
-            outcome, end = _failed(ledger, lease, error)
+            outcome, end = _failed(ledger, lease, job, error)
         else:
             outcome, end = "succeeded", partial(ledger.succeed, lease, result)
         recorded = persist(end, lease_s)
@@ -106,13 +111,15 @@ def _stopped(ledger: JobLedger, lease: Lease, stop: StopWork) -> Ending:
     return "lost", lambda: False
 
 
-def _failed(ledger: JobLedger, lease: Lease, error: Exception) -> Ending:
+def _failed(ledger: JobLedger, lease: Lease, job: Job, error: Exception) -> Ending:
     known = job_error(error)
     fields = {"job_id": lease.job_id, "attempt": lease.attempt, "code": known.code}
     if known.retryable:
         log.error("attempt failed", extra=fields, exc_info=error)
     else:
         log.info("job refused", extra=fields)
+    if known.retryable and known.code in OUTAGES and job.created_at + OUTAGE_S > time.time():
+        return "retried", partial(ledger.release, lease, delay_s=OUTAGE_RETRY_S, counted=False)
     if known.retryable and not lease.last:
         delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (lease.attempt - 1))
         return "retried", partial(ledger.release, lease, delay_s=delay_s)

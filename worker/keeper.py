@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from infra.installation import verify_or_exit
 from infra.jobs import open_ledger
 from infra.objects import open_store
 from infra.photos import Photos
 from infra.queue import Queue, make_celery
+from infra.redis_check import explained
 from infra.redis_client import connect
 from infra.settings import load_settings
 from infra.telemetry import SWEPT, configure_logging
@@ -70,7 +72,7 @@ class Keeper:
             try:
                 self.round()
             except redis.RedisError as error:
-                log.warning("round skipped: Redis cannot be reached", extra={"reason": type(error).__name__})
+                log.warning("round skipped: %s", explained(error).detail, extra={"reason": type(error).__name__})
             except Exception:  # what one round stumbles over must not stop the repairs of the next
                 log.exception("round failed")
             stop.wait(self._interval_s)
@@ -120,7 +122,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
-    client = connect(settings.redis_url)
+    verify_or_exit(settings)
+    client = connect(settings.redis_url, settings.redis_prefix)
     keeper = Keeper(settings, client, open_ledger(settings), Queue(make_celery(settings)))
     photos = PhotoKeeper(settings.jobs, Photos(client, open_store(settings.objects, settings.data_dir)))
     beside = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)

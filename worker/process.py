@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import redis
@@ -74,7 +74,8 @@ class Process:
     @contextmanager
     def working(self, queue: str) -> Iterator[None]:
         """Around every task: stamps its queue as moving, and this process as one that takes tasks."""
-        self.ledger.presence.consumed(queue)
+        with suppress(redis.RedisError):  # a stamp less costs no task
+            self.ledger.presence.consumed(queue)
         with self._guard:
             self._running += 1
         try:

@@ -78,7 +78,7 @@ def open_runtime(settings: Settings, concurrency: int) -> Runtime:
     if settings.redis_url is None:
         raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
     objects = open_store(settings.objects, settings.data_dir)
-    store = GalleryStore(objects, lock=GalleryLock(connect(settings.redis_url)))
+    store = GalleryStore(objects, lock=GalleryLock(connect(settings.redis_url, settings.redis_prefix)))
     loaded = [load_programs(settings.worker) for _ in range(concurrency)]
     idle: queue.LifoQueue[Programs] = queue.LifoQueue()
     for programs in loaded:

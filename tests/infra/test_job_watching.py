@@ -80,7 +80,7 @@ def test_stats_count_what_there_is(ledger: JobLedger, clock: Clock, redis_client
         ledger.create("recognition", REQUEST)
     clock.pass_s(10)
     running = started(ledger, ledger.create("enrollment", {}, "https://example.com/hook"))
-    redis_client.rpush("recognize", "a message")
+    redis_client.rpush("shitu:queue:recognize", "a message")
     ledger.presence.consumed("recognize")
     clock.pass_s(5)
     stats = ledger.stats()

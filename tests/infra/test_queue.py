@@ -63,8 +63,8 @@ def test_only_an_id_crosses_as_json(settings: Settings, redis_client: redis.Redi
     assert queue.enroll("enr_1")
     assert queue.deliver("msg_1")
     assert queue.canary("enroll")
-    assert [redis_client.llen(name) for name in ("recognize", "enroll", "deliver")] == [1, 2, 1]
-    message = json.loads(str(redis_client.lindex("recognize", 0)))
+    assert [redis_client.llen(f"shitu:queue:{name}") for name in ("recognize", "enroll", "deliver")] == [1, 2, 1]
+    message = json.loads(str(redis_client.lindex("shitu:queue:recognize", 0)))
     assert message["content-type"] == "application/json"
     assert message["headers"]["task"] == "shitu.recognize"
     arguments, keywords, _ = json.loads(base64.b64decode(message["body"]))
@@ -126,7 +126,7 @@ def test_a_publisher_outlives_its_broker(tmp_path: Path) -> None:
     assert time.monotonic() - began < 1.5
     server.start()
     assert queue.recognize("rec_3")
-    assert client.llen("recognize") == 2  # the first one survived as well
+    assert client.llen("shitu:queue:recognize") == 2  # the first one survived as well
     client.close()
     server.stop()
 
@@ -155,7 +155,7 @@ def test_a_killed_childs_task_runs_again(settings: Settings, redis_client: redis
         until(lambda: redis_client.llen("ran:hang") == 1)
         os.kill(int(str(redis_client.lindex("ran:hang", 0))), signal.SIGKILL)
         until(lambda: redis_client.llen("ran:hang") == 2)
-        until(lambda: redis_client.hlen("unacked") == 0)
+        until(lambda: redis_client.hlen("shitu:queue:unacked") == 0)
 
 
 def test_no_queue_is_bound_to_what_is_sent_to_another(settings: Settings) -> None:

@@ -145,9 +145,8 @@ def test_a_command_that_does_not_exist_says_so(supervisor: Supervisor, heard: He
 
 
 def test_a_start_that_fails_is_told_to_the_starter(supervisor: Supervisor, heard: Heard, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    running = ChildProcess("child", ("true",), dict(os.environ), tmp_path / "file" / "child.log", heard)
-    with pytest.raises(OSError, match="file"):
+    running = ChildProcess("child", ("true",), {"BROKEN": "\0"}, tmp_path / "child.log", heard)
+    with pytest.raises(ValueError, match="null byte"):
         supervisor.add("child", running, stop_timeout_s=5)
     assert supervisor.processes == {}
 

@@ -77,7 +77,7 @@ def test_pictures_become_an_enrolment_job(client: FlaskClient, service: Services
     assert request["crop"] == "main_body"
     assert [(item["name"], item["label"]) for item in request["items"]] == [("0.jpg", "tea"), ("1.jpg", "cola")]
     assert service.objects.get(request["items"][1]["image_key"]) == picture(seed=2)
-    assert service.redis.llen("enroll") == 1
+    assert service.redis.llen("shitu:queue:enroll") == 1
 
 
 def test_one_label_serves_for_all_pictures(client: FlaskClient, service: Services, drinks: str) -> None:

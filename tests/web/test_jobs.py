@@ -105,7 +105,7 @@ def test_a_failed_job_can_be_replayed(
     job = response.get_json()
     assert (job["status"], job["attempts"], job["error"]) == ("queued", 0, None)
     assert response.headers["Location"] == f"{URL}/{job_id}"
-    (message,) = redis_client.lrange("recognize", 0, -1)
+    (message,) = redis_client.lrange("shitu:queue:recognize", 0, -1)
     assert job_id in json.loads(str(message))["headers"]["argsrepr"]
     hand.finish(job_id, recognition_result())
     assert client.get(f"{URL}/{job_id}").get_json()["status"] == "succeeded"
@@ -128,8 +128,8 @@ def test_an_enrolment_is_replayed_as_one(
     job_id = service.ledger.create("enrollment", {"gallery": "drinks", "items": [], "crop": "whole"}).id
     hand.fail(job_id, "gallery_busy")
     assert client.post(f"/v1/enrollments/{job_id}/replay").status_code == 202
-    assert redis_client.llen("recognize") == 0
-    assert redis_client.llen("enroll") == 1
+    assert redis_client.llen("shitu:queue:recognize") == 0
+    assert redis_client.llen("shitu:queue:enroll") == 1
 
 
 def test_a_webhook_can_be_replayed(
@@ -147,7 +147,7 @@ def test_a_webhook_can_be_replayed(
     assert response.status_code == 202
     told = response.get_json()["webhook"]
     assert (told["id"], told["status"]) == (webhook["id"], "pending")
-    assert webhook["id"] in str(redis_client.lrange("deliver", 0, -1))
+    assert webhook["id"] in str(redis_client.lrange("shitu:queue:deliver", 0, -1))
     again = service.ledger.take_delivery(webhook["id"])
     assert again is not None
     assert again.attempts == 1

@@ -73,7 +73,7 @@ def test_a_form_is_accepted_kept_and_queued(client: FlaskClient, service: Servic
     assert image["key"].startswith("photos/")
     assert service.objects.get(image["key"]) == picture()
     assert image == {"key": image["key"], "name": "shelf.jpg", "width": 96, "height": 64, "format": "JPEG"}
-    assert service.redis.llen("recognize") == 1
+    assert service.redis.llen("shitu:queue:recognize") == 1
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
@@ -267,7 +267,7 @@ def test_without_redis_nothing_is_accepted(
     assert int(response.headers["Retry-After"]) >= 1
     assert "nonexistent" not in response.text
     assert open_jobs(service) == 0
-    assert service.redis.llen("recognize") == 0
+    assert service.redis.llen("shitu:queue:recognize") == 0
 
 
 def test_the_photo_comes_back_as_a_picture_and_nothing_else(client: FlaskClient, drinks: str) -> None:

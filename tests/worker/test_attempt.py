@@ -46,7 +46,7 @@ def raising(error: Exception) -> Callable[[Job, Checkpoint], dict[str, Any]]:
 
 def queued(client: redis.Redis) -> list[str]:
     """The messages for the couriers."""
-    return [str(message) for message in client.lrange("deliver", 0, -1)]
+    return [str(message) for message in client.lrange("shitu:queue:deliver", 0, -1)]
 
 
 def new_job(process: Process, webhook_url: str | None = None) -> str:

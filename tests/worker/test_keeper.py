@@ -36,7 +36,7 @@ def keeper(process: Process, redis_client: redis.Redis) -> Keeper:
 
 def messages(client: redis.Redis, queue: str) -> list[str]:
     """The tasks waiting in `queue`, as `name[arguments]`."""
-    headers = [json.loads(str(message))["headers"] for message in client.lrange(queue, 0, -1)]
+    headers = [json.loads(str(message))["headers"] for message in client.lrange(f"shitu:queue:{queue}", 0, -1)]
     return [header["task"] + header["argsrepr"] for header in headers]
 
 
@@ -58,7 +58,7 @@ def test_a_due_webhook_is_handed_over_once(process: Process, keeper: Keeper, red
     lease = process.ledger.start(job.id)
     assert lease is not None
     process.ledger.succeed(lease, {})
-    wait_for(lambda: keeper.round() and redis_client.llen("deliver") > 0)
+    wait_for(lambda: keeper.round() and redis_client.llen("shitu:queue:deliver") > 0)
     keeper.round()
     webhook = process.ledger.get(job.id).webhook
     assert webhook is not None
