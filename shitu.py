@@ -6,6 +6,8 @@ Commands and names are loaded when they are first used, so that `shitu --help` i
 """
 
 import importlib
+import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,6 +80,9 @@ class _LazyGroup(click.Group):
 @click.version_option(VERSION, prog_name="shitu")
 def main() -> None:
     """Visual recognition as an asynchronous service on plain CPU machines."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't write must not cost the work before it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def __getattr__(name: str) -> Any:

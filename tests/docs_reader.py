@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("commands", "infra", "models", "web", "worker")
+PACKAGES = ("commands", "contracts", "infra", "models", "web", "worker")
 SHELLS = ("", "sh", "bash", "console")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
