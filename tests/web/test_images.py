@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from infra.errors import RejectedImage
 from infra.settings import ImageSettings
 from tests.web.pictures import picture, png_header
-from web.images import ImageHeader, Refusal, Upload, check_images, clean_name, media_type, read_header
+from contracts.names import clean_name
+from web.images import ImageHeader, Refusal, Upload, check_images, media_type, read_header
 
 LIMITS = ImageSettings(max_pixels=1_000_000, min_side_px=16)
 
