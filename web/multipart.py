@@ -28,4 +28,4 @@ class LenientDecoder(MultipartDecoder):
 
 def install() -> None:
     """Makes werkzeug's form parser use it; it has no place of its own for another decoder."""
-    formparser.MultipartDecoder = LenientDecoder  # type: ignore[misc]
+    formparser.MultipartDecoder = LenientDecoder  # type: ignore[attr-defined]
