@@ -321,6 +321,8 @@ async function start() {
   $("create-form").addEventListener("submit", createGallery);
   $("add-form").addEventListener("submit", addPictures);
   $("add-by-name").addEventListener("change", nameLabels);
+  $("add-drop-counter").addEventListener("change", showLabels);
+  $("add-files").addEventListener("change", showLabels);
   nameLabels();
   $("gallery").addEventListener("change", () => showGallery().catch((failure) => complain("gallery-error", failure)));
   $("cancel").addEventListener("click", cancelJob);
