@@ -132,7 +132,7 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
         usable = _usable(entries, pictures, passed)
         if not usable:
             raise click.ClickException(f"none of the {len(entries)} entries can be used")
-        entries, rows = [entries[number] for number in usable], rows[usable]
+        entries, rows = tuple(entries[number] for number in usable), rows[usable]
         if pictures is None:
             items = [_without_picture(entry, row) for entry, row in zip(entries, rows, strict=True)]
         else:
