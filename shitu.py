@@ -7,7 +7,9 @@ Commands and names are loaded when they are first used, so that `shitu --help` i
 
 import errno
 import importlib
+import io
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -98,6 +100,9 @@ class _LazyGroup(click.Group):
 @click.version_option(VERSION, prog_name="shitu")
 def main() -> None:
     """Visual recognition as an asynchronous service on plain CPU machines."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't write must not cost the work before it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _disk_trouble(error: OSError) -> str | None:

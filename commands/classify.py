@@ -16,9 +16,10 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from commands.searched import found_photos
+from commands.searched import Passed, found_photos
 from commands.tables import print_table
 from commands.terminal import errors
+from contracts.names import shown
 from models.engine import ENGINES
 from models.errors import ModelError
 from models.image import decode
@@ -64,9 +65,11 @@ def classify(
     with errors():
         names: Mapping[int, str] | None = read_class_map(class_map) if class_map else None
         classifier = Classifier(_folder(model, network), engine, threads, class_map=names)
-    paths = list(found_photos(images))
+    passed = Passed()
+    paths = list(found_photos(images, passed))
     if not paths:
-        raise click.ClickException("there are no pictures in " + ", ".join(map(str, images)))
+        passed.tell()
+        raise click.ClickException("there are no pictures in " + ", ".join(map(shown, images)))
     answers: list[dict[str, Any]] = []
     failed = False
     with Progress(console=console, transient=True, disable=len(paths) < 2 or not console.is_terminal) as bar:
@@ -78,13 +81,14 @@ def classify(
                 bar.console.print(line, style="red", markup=False, soft_wrap=True)
             with errors():
                 found = classifier([image for _, image in read], topk)
-            answers += [one.to_dict(str(path)) for (path, _), one in zip(read, found, strict=True)]
+            answers += [one.to_dict(shown(path)) for (path, _), one in zip(read, found, strict=True)]
             bar.advance(task, len(some))
     if as_json:
         click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
     elif answers:
         _print_table(answers, classifier)
-    sys.exit(1 if failed else 0)
+    passed.tell()
+    sys.exit(1 if failed or passed.bad else 0)
 
 
 def _folder(model: str, network: str | None) -> Path:
@@ -133,9 +137,9 @@ def _read(paths: Sequence[Path]) -> "tuple[list[tuple[Path, NDArray[np.uint8]]],
         try:
             read.append((path, decode(path.read_bytes())))
         except ModelError as error:
-            told.append(f"{path}: {error.detail} ({error.code})")
+            told.append(f"{shown(path)}: {error.detail} ({error.code})")
         except OSError as error:
-            told.append(f"{path}: {error.strerror}")
+            told.append(f"{shown(path)}: {error.strerror}")
     return read, told
 
 

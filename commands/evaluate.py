@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from commands.searched import found_photos
+from commands.searched import Passed, found_photos
 from commands.terminal import DATA, THREADS, errors, given
 from models.engine import ENGINES
 
@@ -258,7 +258,9 @@ def open_set(
         alone = gallery is None or gallery.resolve() == query.resolve()
         searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter)
         if unknown is not None and unknown.is_dir():  # labels or none: they mean nothing here
-            unknowns = [Photo(path, path.name, "") for path in found_photos([unknown])]
+            passed = Passed()
+            unknowns = [Photo(path, path.name, "") for path in found_photos([unknown], passed)]
+            passed.tell()
             if not unknowns:
                 raise click.ClickException(f"there are no pictures in {unknown}")
         else:

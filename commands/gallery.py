@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from commands.searched import found_photos
+from commands.searched import Passed, labelled_photos
+from contracts.names import LabelRefused, clean_label
 from infra.errors import GalleryExists, ServiceError
 from infra.galleries import GalleryLock, GalleryStore, Item, item_id
 from infra.objects import LocalStore, image_key_of, open_store
@@ -65,23 +66,23 @@ def gallery() -> None:
 def add(folder: Path, name: str, embedder: str) -> None:
     """Add the pictures of FOLDER, which has a sub-folder for each label.
 
-    A picture that can't be used is told and the others are added; exit status 1. Adding again changes nothing.
+    What can't be used is told and the others are added; exit status 1. Adding again changes nothing.
     """
     from models.artifacts import resolve
     from models.embedder import Embedder
 
-    paths = [path for path in found_photos([folder]) if path.parent != folder]
-    if not paths:
-        raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
+    passed = Passed()
+    pictures = labelled_photos(folder, passed)
     with _errors():
         settings = load_settings()
         network = Embedder(resolve(embedder))
         objects = open_store(settings.objects, settings.data_dir)
         store = _store(settings, objects)
-        read = _embedded(paths, network, settings, objects)
+        read = _embedded(pictures, network, settings, objects, passed)
         if read.items:
             _tell(name, _add(store, name, read, network))
-    sys.exit(0 if len(read.items) == len(paths) else 1)
+    passed.tell()
+    sys.exit(1 if passed.bad else 0)
 
 
 @gallery.command("remove")
@@ -114,7 +115,8 @@ def remove(name: str, labels: tuple[str, ...], ids: tuple[str, ...], embedder: s
 def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | None) -> None:
     """Add the items of FOLDER (`vector.index` and `id_map.pkl`) to a gallery.
 
-    Workers with the same embedder search it from their next job on. Importing again changes nothing.
+    Workers with the same embedder search it from their next job on. Importing again changes nothing. An entry whose
+    label or picture can't be used is told and the others are added; exit status 1.
     """
     from models.artifacts import resolve
     from models.embedder import Embedder
@@ -126,12 +128,19 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
         _check_rows(rows, network)
         objects = open_store(settings.objects, settings.data_dir)
         store = _store(settings, objects)
+        passed = Passed()
+        usable = _usable(entries, pictures, passed)
+        if not usable:
+            raise click.ClickException(f"none of the {len(entries)} entries can be used")
+        entries, rows = tuple(entries[number] for number in usable), rows[usable]
         if pictures is None:
             items = [_without_picture(entry, row) for entry, row in zip(entries, rows, strict=True)]
         else:
             _check_embedder(entries, rows, pictures, network)
             items = [_with_picture(entry, pictures, objects) for entry in entries]
         _tell(name, _add(store, name, Enrolled(items, rows), network))
+    passed.tell()
+    sys.exit(1 if passed.bad else 0)
 
 
 @contextmanager
@@ -181,25 +190,27 @@ def _tell(name: str, done: Added) -> None:
     )
 
 
-def _embedded(paths: Sequence[Path], network: Embedder, settings: Settings, objects: ObjectStore) -> Enrolled:
+def _embedded(
+    pictures: Sequence[tuple[Path, str]], network: Embedder, settings: Settings, objects: ObjectStore, passed: Passed
+) -> Enrolled:
     """What is kept of the pictures that can be used, under their folders' names; tells the others."""
     from models.enrolment import embed_views, packed_features
 
     limits, items, features = settings.images, list[Item](), list[bytes]()
     rows = [np.zeros((0, network.dim), np.float32)]
     views = list(rows)
-    for start in range(0, len(paths), HELD_PICTURES):
+    for start in range(0, len(pictures), HELD_PICTURES):
         images = []
-        for path in paths[start : start + HELD_PICTURES]:
+        for path, label in pictures[start : start + HELD_PICTURES]:
             try:
                 data = path.read_bytes()
                 images.append(decode(data, max_pixels=limits.max_pixels, min_side_px=limits.min_side_px))
             except OSError as error:
-                click.echo(f"{path}: {error.strerror}", err=True)
+                passed.refuse(path, str(error.strerror), "unreadable")
             except ImageError as error:
-                click.echo(f"{path}: {error.detail} ({error.code})", err=True)
+                passed.refuse(path, f"{error.detail} ({error.code})", error.code)
             else:
-                items.append(_stored(path.parent.name, data, objects))
+                items.append(_stored(label, data, objects))
                 features.append(packed_features(images[-1]))
         rows.append(network(images))
         views.append(embed_views(images, [item.sha256 for item in items[len(items) - len(images) :]], network))
@@ -217,6 +228,24 @@ def _check_rows(rows: NDArray[np.float32], network: Embedder) -> None:
         raise click.ClickException("the index's vectors are not of length 1: build it with feature_normalize")
 
 
+def _usable(entries: Sequence[PaddleClasItem], root: Path | None, passed: Passed) -> list[int]:
+    """Which entries have a label by the rule and, below `root`, a picture that can be read; the others are told."""
+    usable = []
+    for number, entry in enumerate(entries):
+        place = Path(entry.path or f"entry {entry.id}")
+        try:
+            clean_label(entry.label)
+            if root is not None:
+                decode(_read(entry, root))
+        except LabelRefused as error:
+            passed.refuse(place, f"{error} (label_invalid)", "label_invalid")
+        except ImageError as error:
+            passed.refuse(place, f"{error.detail} ({error.code})", error.code)
+        else:
+            usable.append(number)
+    return usable
+
+
 def _check_embedder(
     entries: Sequence[PaddleClasItem], rows: NDArray[np.float32], root: Path, network: Embedder
 ) -> None:
@@ -231,7 +260,7 @@ def _check_embedder(
 
 
 def _with_picture(entry: PaddleClasItem, root: Path, objects: ObjectStore) -> Item:
-    return _stored(entry.label, _read(entry, root), objects)
+    return _stored(clean_label(entry.label), _read(entry, root), objects)
 
 
 def _stored(label: str, data: bytes, objects: ObjectStore) -> Item:
@@ -240,8 +269,8 @@ def _stored(label: str, data: bytes, objects: ObjectStore) -> Item:
 
 def _without_picture(entry: PaddleClasItem, row: NDArray[np.float32]) -> Item:
     """Known by its line and its vector instead of its bytes; where its picture would be, there is none."""
-    sha256 = hashlib.sha256(entry.line.encode() + row.tobytes()).hexdigest()
-    return _item(entry.label, sha256, image_key_of(sha256))
+    sha256 = hashlib.sha256(entry.line.encode("utf-8", "surrogatepass") + row.tobytes()).hexdigest()
+    return _item(clean_label(entry.label), sha256, image_key_of(sha256))
 
 
 def _item(label: str, sha256: str, key: str) -> Item:
@@ -250,11 +279,14 @@ def _item(label: str, sha256: str, key: str) -> Item:
 
 
 def _read(entry: PaddleClasItem, root: Path) -> bytes:
-    """The picture of an entry; its path comes from a file of somebody else and must not lead out of `root`."""
+    """The picture of an entry; its path comes from a file of somebody else and must not lead out of `root`.
+
+    Raises ImageError.
+    """
     path = (root / entry.path).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise click.ClickException(f"{entry.path!r} leads out of the pictures' folder")
+        raise ImageError("it leads out of the pictures' folder", "image_not_found")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}") from error
+        raise ImageError(str(error.strerror), "image_not_found") from error

@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.annotate import annotate, legend, own_name
-from commands.searched import found_photos, open_gallery, read_bytes
+from commands.searched import Passed, found_photos, open_gallery, read_bytes
 from commands.tables import print_table
 from commands.terminal import errors, given
+from contracts.names import shown
 from infra.errors import ServiceError
 from models import verification
 from models.binary_gallery import BinaryGallery
@@ -104,7 +105,7 @@ def recognize(
     output: str,
     save: Path | None,
 ) -> None:
-    """Recognise PHOTOS (files or folders) against a gallery. A bad photo is told and the others go on; exit status 1."""
+    """Recognise PHOTOS (files or folders) against a gallery. What can't be read is told and the others go on; exit status 1."""
     from models.artifacts import resolve
     from models.detector import Detector
     from models.embedder import Embedder
@@ -112,6 +113,7 @@ def recognize(
     _check(detector, whole_image, output, binary=binary, rerank=rerank, as_json=as_json)
     console = Console(stderr=True)
     shape = "json" if as_json else output
+    passed = Passed()
     options = RecognizeOptions(
         min_precision=min_precision,
         similarity_threshold=threshold,
@@ -123,7 +125,8 @@ def recognize(
     try:
         finder = None if detector == "none" else Detector(resolve(detector), engine, threads)
         embed = Embedder(resolve(embedder), engine, threads)
-        searched = open_gallery(gallery, embed, console, partial(BinaryGallery, rerank=rerank) if binary else Gallery)
+        make = partial(BinaryGallery, rerank=rerank) if binary else Gallery
+        searched = open_gallery(gallery, embed, console, make, passed)
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
     if save is not None:
@@ -131,18 +134,18 @@ def recognize(
             save.mkdir(parents=True, exist_ok=True)
     recognizer = Recognizer(finder, embed, verification)
     answers: list[Answer] = []
-    failed = False
-    paths, taken = list(found_photos(photos)), set[str]()
+    paths, taken = list(found_photos(photos, passed)), set[str]()
     if not paths:
-        raise click.ClickException("there are no pictures in " + ", ".join(map(str, photos)))
+        passed.tell()
+        raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
     hidden = len(paths) < 2 or not console.is_terminal
     for path in track(paths, "Recognising", console=console, transient=True, disable=hidden):
         try:
             image = decode(read_bytes(path), colour_managed=options.compat is None)
             result = recognizer(image, searched, options)
         except (ModelError, ServiceError) as error:
-            failed = True
-            console.print(f"{path}: {error.detail} ({error.code})", style="red", markup=False, soft_wrap=True)
+            passed.refused[error.code] += 1
+            console.print(f"{shown(path)}: {error.detail} ({error.code})", style="red", markup=False, soft_wrap=True)
             continue
         answer = Answer(path, result)
         answers.append(answer)
@@ -150,9 +153,12 @@ def recognize(
             drawn, name = result.to_dict()["recognitions"], own_name(path.stem, ".png", taken)
             annotate(image, drawn).save(save / name)
             for label, number in legend(drawn).items():
-                console.print(f"{save / name}: #{number} is {label}", markup=False, highlight=False, soft_wrap=True)
+                console.print(
+                    f"{shown(save / name)}: #{number} is {label}", markup=False, highlight=False, soft_wrap=True
+                )
     _print(answers, shape)
-    sys.exit(1 if failed else 0)
+    passed.tell()
+    sys.exit(1 if passed.bad else 0)
 
 
 def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank: int, as_json: bool) -> None:
@@ -175,7 +181,7 @@ def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank
 
 def _print(answers: Sequence[Answer], shape: str) -> None:
     if shape == "json":
-        told = [{"photo": str(answer.path), **answer.found.to_dict()} for answer in answers]
+        told = [{"photo": shown(answer.path), **answer.found.to_dict()} for answer in answers]
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
     if shape == "paddleclas":
@@ -190,7 +196,7 @@ def _print(answers: Sequence[Answer], shape: str) -> None:
     for column in ("photo", "box", "label", "probability", "similarity", "confidence", *["inliers"] * compared):
         table.add_column(column, justify="left" if column in ("photo", "label") else "right")
     for answer in answers:
-        name = Text(str(answer.path))
+        name = Text(shown(answer.path))
         if not answer.found.recognitions:
             table.add_row(name, "", f"— ({answer.found.reason})", "", "", "")
         for one in answer.found.recognitions:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from commands.tables import print_table
 from commands.terminal import errors
+from contracts.names import shown
 from models.artifacts import resolve
 from models.engine import ENGINES, PRECISIONS
 from models.errors import ModelError
@@ -95,14 +96,14 @@ def detect(
     for photo in _read(photos):
         if photo.image is None:
             failed = True
-            answers.append({"photo": str(photo.path), "error": photo.error})
+            answers.append({"photo": shown(photo.path), "error": photo.error})
             continue
         started = time.perf_counter()
         with _told():
             found = detector(photo.image, threshold, max_detections)
         took_ms = round(1000 * (time.perf_counter() - started), 1)
         boxes = [{"box": list(body.box), "confidence": round(body.confidence, 4)} for body in found]
-        answers.append({"photo": str(photo.path), "detections": boxes, "took_ms": took_ms})
+        answers.append({"photo": shown(photo.path), "detections": boxes, "took_ms": took_ms})
         if save is not None:
             _save(photo.path, photo.image, boxes, save, taken)
     if as_json:
@@ -141,7 +142,7 @@ def embed(photos: Sequence[Path], model: str, engine: str, precision: str, threa
             continue
         with _told():
             vector = embedder([photo.image])[0]
-        table.add_row(str(len(rows)), Text(str(photo.path)), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
+        table.add_row(str(len(rows)), Text(shown(photo.path)), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
         rows.append(vector)
     if rows:
         print_table(table)
@@ -173,7 +174,7 @@ def _read(photos: Sequence[Path]) -> Iterator[Photo]:
 
 
 def _unread(path: Path, reason: str) -> Photo:
-    click.echo(f"{path}: {reason}", err=True)
+    click.echo(f"{shown(path)}: {reason}", err=True)
     return Photo(path, None, reason)
 
 

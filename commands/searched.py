@@ -1,8 +1,9 @@
 """What a command searches in: a stored gallery by its name, or a folder of labelled pictures, with all that goes with it."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from contracts import pictures
+from contracts.names import LabelRefused, clean_label, is_clutter, shown
 from models.calibration import fit, stored_calibration
 from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 ENDINGS = pictures.ENDINGS
 
+BESIDE = frozenset(
+    (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".ini")
+)  # what people keep beside pictures and nobody takes for one
+
 Read = Callable[[str], NDArray[np.uint8] | None]
 
 
@@ -36,11 +42,47 @@ class FolderItem:
     label: str
 
 
-def found_photos(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as they are named, folders by their pictures, sorted, at any depth."""
+@dataclass
+class Passed:
+    """What was passed over of folders and files, and why; clutter of systems is not counted."""
+
+    endings: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)  # by code or reason
+
+    @property
+    def bad(self) -> bool:
+        """Whether something was passed over that may have been meant: all but texts and lists beside the pictures."""
+        return bool(self.refused) or any(ending not in BESIDE for ending in self.endings)
+
+    def refuse(self, path: Path, why: str, reason: str) -> None:
+        """Tells on standard error at once, and counts, what can't be used."""
+        self.refused[reason] += 1
+        click.echo(f"{shown(path)}: {why}", err=True)
+
+    def tell(self) -> None:
+        """One line with all counts and reasons, if there are any."""
+        parts = [f"{count} {shown(ending) or 'without an ending'}" for ending, count in sorted(self.endings.items())]
+        if parts:
+            click.echo(f"not read, for they are no pictures by their names: {', '.join(parts)}", err=True)
+        if self.refused:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.refused.items()))
+            click.echo(f"{self.refused.total()} could not be used: {reasons}", err=True)
+
+
+def found_photos(paths: Sequence[Path], passed: Passed | None = None) -> Iterator[Path]:
+    """Files as they are named, folders by their pictures, sorted, at any depth, without what systems leave there.
+
+    Other files of folders are counted in `passed`.
+    """
     for path in paths:
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+            for file in sorted(path.rglob("*")):
+                if is_clutter(file.relative_to(path).parts) or not file.is_file():
+                    continue
+                if file.suffix.lower() in ENDINGS:
+                    yield file
+                elif passed is not None:
+                    passed.endings[file.suffix.lower()] += 1
         else:
             yield path
 
@@ -53,14 +95,18 @@ def read_bytes(path: Path) -> bytes:
         raise ImageError("no such file, or it can't be read", "image_not_found") from error
 
 
-def open_gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
+def open_gallery(
+    name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery], passed: Passed | None = None
+) -> Gallery:
     """The gallery of that name or folder; `make` takes items, embeddings, name, version, calibration and features.
+
+    What of a folder can't be used is told, and counted in `passed`.
 
     Raises ClickException, ModelError, ServiceError.
     """
     folder = Path(name)
     if folder.is_dir():
-        return _folder_gallery(folder, embedder, console, make)
+        return _folder_gallery(folder, embedder, console, make, passed or Passed())
     if "/" in name:  # no gallery's name has one
         raise click.ClickException(f"there is no folder {name!r}")
     return _stored_gallery(name, embedder, console, make)
@@ -101,13 +147,39 @@ def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Cal
     return make(items, rows, name, manifest.version, calibration, features)
 
 
-def _folder_gallery(folder: Path, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
-    pictures = [(path, path.parent.name) for path in found_photos([folder]) if path.parent != folder]
-    if not pictures:
-        raise click.ClickException(f"{folder} holds no sub-folders with pictures (one sub-folder for each label)")
-    shown = track(pictures, "Reading the gallery", console=console, transient=True, disable=not console.is_terminal)
-    images, sha256s = zip(*(_hashed(path) for path, _ in shown), strict=True)
-    items = [FolderItem(str(path.relative_to(folder)), label) for path, label in pictures]
+def labelled_photos(folder: Path, passed: Passed) -> list[tuple[Path, str]]:
+    """The pictures in the folder's sub-folders, and their labels. Raises ClickException if there is none at all."""
+    paths = [path for path in found_photos([folder], passed) if path.parent != folder]
+    if not paths:
+        raise click.ClickException(
+            f"{shown(folder)} holds no sub-folders with pictures (one sub-folder for each label)"
+        )
+    pictures = []
+    for path in paths:
+        try:
+            pictures.append((path, clean_label(path.parent.name)))
+        except LabelRefused as error:
+            passed.refuse(path, f"{error} (label_invalid)", "label_invalid")
+    return pictures
+
+
+def _folder_gallery(
+    folder: Path, embedder: "Embedder", console: Console, make: Callable[..., Gallery], passed: Passed
+) -> Gallery:
+    pictures = labelled_photos(folder, passed)
+    seen = track(pictures, "Reading the gallery", console=console, transient=True, disable=not console.is_terminal)
+    images, sha256s, items = [], [], []
+    for path, label in seen:
+        try:
+            image, sha256 = _hashed(path)
+        except ModelError as error:
+            passed.refuse(path, f"{error.detail} ({error.code})", error.code)
+            continue
+        images.append(image)
+        sha256s.append(sha256)
+        items.append(FolderItem(str(path.relative_to(folder)), label))
+    if not items:
+        raise click.ClickException(f"{shown(folder)} holds no picture that can be used")
     rows = embedder(images)
     labels = [item.label for item in items]
     views = embed_lone_views(labels, lambda at: (images[at], sha256s[at]), embedder)  # as an enrolment makes them
@@ -148,9 +220,6 @@ class ItemFeatures:
 
 
 def _hashed(path: Path) -> tuple[NDArray[np.uint8], str]:
-    """A picture of the gallery's, and the SHA-256 of its file. Raises ClickException."""
-    try:
-        data = read_bytes(path)
-        return decode(data), hashlib.sha256(data).hexdigest()
-    except ModelError as error:
-        raise click.ClickException(f"the gallery's {path}: {error.detail} ({error.code})") from error
+    """A picture of the gallery's, and the SHA-256 of its file. Raises ImageError."""
+    data = read_bytes(path)
+    return decode(data), hashlib.sha256(data).hexdigest()

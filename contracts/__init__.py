@@ -1,1 +1,1 @@
-"""What web, worker and models all speak: read by all of them, importing none of them."""
+"""What web, worker, models, infra and commands all speak: pure data and rules on it, without I/O."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from contracts.names import readable_label
 from infra.errors import (
     EmbedderMismatch,
     GalleryCorrupt,
@@ -151,9 +152,10 @@ class GalleryStore(GalleryReader):
                 )
             old = self._segment_items(base)
             known = {item.id for item in old}
+            contents = {(item.sha256, item.label, item.box) for item in old}  # an older label's id is another
             chosen: dict[str, int] = {}
             for row, item in enumerate(items):
-                if item.id not in known:
+                if item.id not in known and (item.sha256, item.label, item.box) not in contents:
                     chosen.setdefault(item.id, row)
             duplicates = tuple(item.id for row, item in enumerate(items) if chosen.get(item.id) != row)
             if not chosen:
@@ -199,6 +201,7 @@ class GalleryStore(GalleryReader):
         Without it, what was fitted before goes where too little is left of what it was fitted to.
         Raises ItemNotFound, and changes nothing, if one of the ids or labels is not there.
         """
+        labels = [readable_label(label) for label in labels]
         with self._writing(name) as writing:
             pointer, base = self._base(name, writing)
             by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contracts.names import readable_label
 from infra.errors import GalleryCorrupt, InvalidGalleryName
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Item:
     """A labelled picture, or the part of it in `box` (x1, y1, x2, y2), of a gallery."""
 
     id: str
-    label: str
+    label: str  # by contracts.names; an older one is made readable, and its id is of the label as it was
     image_key: str
     sha256: str  # of the picture's bytes
     box: Box | None
@@ -319,6 +320,7 @@ def _segment(entry: Mapping[str, Any]) -> Segment:
 
 def _item(entry: Mapping[str, Any]) -> Item:
     box = entry["box"]
+    entry = {**entry, "label": readable_label(entry["label"])}  # it may be from before there was a rule
     if box is None:
         return Item(**_members(Item, entry))
     x1, y1, x2, y2 = (int(side) for side in box)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from contracts.names import without_surrogates
 from infra.errors import JobExpired, JobNotFound, ServiceError
 from infra.fetch import Reply, post
 from infra.job_records import isoformat
@@ -84,7 +85,7 @@ def message(job: Job) -> bytes:
         "timestamp": isoformat(job.completed_at or job.created_at),
         "data": job.to_dict(),
     }
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    return without_surrogates(json.dumps(event, ensure_ascii=False, separators=(",", ":"))).encode()
 
 
 def sign(keys: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:

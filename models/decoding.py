@@ -144,7 +144,7 @@ def _avif(data: bytes, seen: Seen) -> Opened:
 def _heif(data: bytes, _: Seen) -> Opened:
     import pillow_heif
 
-    HeifFile: Any = pillow_heif.HeifFile  # noqa: N806  # untyped
+    HeifFile: Any = pillow_heif.HeifFile  # untyped
 
     told = heif_boxes.main_picture(data)
     pillow_heif.options.DECODE_THREADS = 1  # a worker's threads are its jobs'

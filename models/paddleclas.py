@@ -163,6 +163,4 @@ def _item(number: int, line: str) -> PaddleClasItem:
     # Their list files are cut at a tab or a blank; theirs is the second word, ours the whole rest, blanks and all.
     cut = "\t" if "\t" in line else " "
     path, _, label = line.strip().partition(cut)
-    if not label.strip():
-        raise GalleryError(f"Entry {number} of id_map.pkl has no label.")
     return PaddleClasItem(str(number), label.strip(), path, line)

@@ -19,7 +19,7 @@ from infra.queue import Queue, make_celery
 from infra.redis_client import connect
 from infra.settings import Settings, load_settings
 from infra.telemetry import configure_logging
-from web import errors, health, metrics, recognitions, unknown_names
+from web import errors, health, metrics, multipart, recognitions, unknown_names
 from web import galleries as gallery_views
 from web.item_lookup import ItemLookup
 from web.services import EXTENSION, Services, services
@@ -49,6 +49,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_FORM_PARTS"] = 2 * settings.web.max_files + SPARE_FORM_PARTS
     app.extensions[EXTENSION] = open_services(settings)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it, the base class does not
+    multipart.install()
     errors.register(app)
     metrics.register(app)
     unknown_names.register(app)

@@ -22,6 +22,7 @@ import redis.exceptions
 from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from contracts.names import without_surrogates
 from infra.errors import (
     BodyTooLarge,
     InvalidRequest,
@@ -79,7 +80,7 @@ def problem(error: ServiceError) -> Response:
     if "request_id" in g:
         members["request_id"] = g.request_id
     response = Response(
-        json.dumps(members, ensure_ascii=False, allow_nan=False),
+        without_surrogates(json.dumps(members, ensure_ascii=False, allow_nan=False)),
         status=error.http_status,
         content_type="application/problem+json",
     )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
+from contracts.names import readable_label
 from infra.errors import GalleryNotFound, InvalidCursor, InvalidRequest, UnsupportedMediaType
+from web.images import Refusal
 from web.jobs import accept, add_job_routes
 from web.recognitions import picture
 from web.schemas import GalleryRequest, ItemsQuery, parse, parse_json
@@ -67,15 +69,15 @@ def add_items(name: str) -> Response:
     service = services()
     sent = read_enrollment(service.settings)
     service.galleries.manifest(name)
-    items = [
-        {
-            "image_key": service.objects.put_image(upload.data),
-            "sha256": hashlib.sha256(upload.data).hexdigest(),
-            "name": upload.name,
-            "label": label,
-        }
-        for upload, label in zip(sent.uploads, sent.labels, strict=True)
-    ]
+    items: list[dict[str, Any]] = []
+    for upload, header, label in zip(sent.uploads, sent.headers, sent.labels, strict=True):
+        told: dict[str, Any] = {"name": upload.name, "label": label}
+        if isinstance(header, Refusal):  # the job's result repeats it in its place
+            told["error"] = {"code": header.code, "message": header.detail, "retryable": False}
+        else:
+            told["image_key"] = service.objects.put_image(upload.data)
+            told["sha256"] = hashlib.sha256(upload.data).hexdigest()
+        items.append(told)
     job = service.ledger.create(KIND, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url)
     return accept(job, service.queue.enroll)
 
@@ -89,7 +91,8 @@ def items(name: str) -> Response:
     manifest = store.manifest(name, version)
     found = store.items(name, manifest.version)
     if query.label is not None:
-        found = tuple(item for item in found if item.label == query.label)
+        wanted = readable_label(query.label)
+        found = tuple(item for item in found if item.label == wanted)
     end = start + query.limit
     return jsonify(
         gallery=name,

@@ -7,7 +7,6 @@ are the image errors' codes of the worker, so that a client reads one vocabulary
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infra.settings import ImageSettings
-
-MAX_NAME_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -50,25 +47,29 @@ class Upload:
 
 def check_image(upload: Upload, limits: ImageSettings, pointer: str = "/image") -> ImageHeader:
     """The header of one picture. Raises RejectedImage."""
-    return check_images([upload], limits, [pointer])[0]
+    (checked,) = check_images([upload], limits, [pointer])
+    if isinstance(checked, Refusal):  # check_images raised
+        raise RejectedImage(checked.detail, reason=checked.code)
+    return checked
 
 
-def check_images(uploads: Sequence[Upload], limits: ImageSettings, pointers: Sequence[str]) -> list[ImageHeader]:
-    """The headers of all pictures; one bad picture refuses them all, and all bad ones are named. Raises RejectedImage."""
-    headers, errors = [], []
+def check_images(
+    uploads: Sequence[Upload], limits: ImageSettings, pointers: Sequence[str]
+) -> list[ImageHeader | Refusal]:
+    """The header of each picture, or why it is refused; raises RejectedImage, naming all, only if none can be used."""
+    headers: list[ImageHeader | Refusal] = []
+    errors = []
     for upload, pointer in zip(uploads, pointers, strict=True):
         checked = read_header(upload.data, limits)
         if isinstance(checked, Refusal):
             errors.append({"pointer": pointer, "name": upload.name, "code": checked.code, "detail": checked.detail})
-        else:
-            headers.append(checked)
-    if errors:
+        headers.append(checked)
+    if len(errors) == len(uploads):
         first = errors[0]
         detail = (
             str(first["detail"])
             if len(uploads) == 1
-            else f"{len(errors)} of {len(uploads)} pictures cannot be used; none was accepted. "
-            f"The first is {first['name']!r}: {first['detail']}"
+            else f"None of the {len(uploads)} pictures can be used. The first is {first['name']!r}: {first['detail']}"
         )
         raise RejectedImage(detail, reason=first["code"], errors=errors)
     return headers
@@ -87,9 +88,3 @@ def read_header(data: bytes, limits: ImageSettings) -> ImageHeader | Refusal:
 def media_type(data: bytes) -> str:
     """The media type of a stored picture, by its first bytes; a neutral one for anything else."""
     return MEDIA_TYPES.get(format_of(data) or "", "application/octet-stream")
-
-
-def clean_name(name: str | None) -> str:
-    """A client's file name as something harmless to show: no folders, no control characters, at most 200 characters."""
-    last = re.split(r"[/\\]", name or "")[-1]
-    return "".join(character for character in last if character.isprintable())[:MAX_NAME_CHARS]

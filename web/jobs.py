@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import redis.exceptions
 from flask import Blueprint, Response, request, stream_with_context
 
+from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
 from web.services import services
 
@@ -121,7 +122,7 @@ def accept(job: Job, publish: Callable[[str], object]) -> Response:
 
 def answer(job: Job, status: int, waited: float | None = None) -> Response:
     """The job as JSON; while it is open, with the time after which to look again."""
-    response = Response(json.dumps(job.to_dict(), ensure_ascii=False), status=status, content_type="application/json")
+    response = Response(_json(job), status=status, content_type="application/json")
     if not job.finished:
         response.headers["Retry-After"] = str(POLL_AFTER_S)
     response.headers["Vary"] = "Prefer"
@@ -160,9 +161,14 @@ def _glimpse(job: Job) -> str:
     return f"retry: {BUSY_RECONNECT_MS}\n\n{_event('completed' if job.finished else 'status', job)}"
 
 
+def _json(job: Job) -> str:
+    """Labels of galleries from before there was a rule for them must not make an answer impossible."""
+    return without_surrogates(json.dumps(job.to_dict(), ensure_ascii=False))
+
+
 def _event(name: str, job: Job, event_id: str | None = None) -> str:
     identified = f"id: {event_id}\n" if event_id else ""
-    return f"event: {name}\n{identified}data: {json.dumps(job.to_dict(), ensure_ascii=False)}\n\n"
+    return f"event: {name}\n{identified}data: {_json(job)}\n\n"
 
 
 def _stream(kind: str, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:

@@ -14,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra.errors import InvalidOptions, InvalidRequest
 
-MAX_LABEL_CHARS = 200
-
 
 class Strict(BaseModel):
     """Unknown names are refused; a number is not read from a string."""
@@ -103,7 +101,10 @@ class RecognitionFields(Strict):
 class EnrollmentFields(Strict):
     """The text fields of a multipart enrolment request; the pictures are the files `images`."""
 
-    labels: list[Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARS)]] = Field(min_length=1)
+    labels: list[str] = Field(
+        min_length=1,
+        description="Brought to Unicode NFC and trimmed; 1 to 200 characters, no control or invisible ones.",
+    )
     crop: Literal["whole", "main_body"] = Field("whole", description="Embed the whole picture, or its main body.")
     webhook_url: str | None = None
 
@@ -145,7 +146,9 @@ def parse(model: type[Model], data: object, at: str = "") -> Model:
 def parse_json(text: str | bytes, pointer: str = "") -> Any:
     """`text` as JSON. Raises InvalidRequest with the place of the mistake."""
     try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+        require_text(value)
+        return value
     except _RepeatedNameError as error:
         detail = f"the name {error.args[0]!r} is given more than once"
         raise InvalidRequest(
@@ -156,6 +159,19 @@ def parse_json(text: str | bytes, pointer: str = "") -> Any:
         detail = f"not valid JSON{where}"
         name = pointer.removeprefix("/") or "The body"
         raise InvalidRequest(f"{name} is {detail}.", errors=[{"pointer": pointer, "detail": detail}]) from None
+
+
+def require_text(value: object) -> None:
+    """Raises ValueError if a string within the JSON is no text: half of a character can be neither kept nor answered."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str) and not one.isascii():
+            one.encode()
+        elif isinstance(one, dict):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            left += one
 
 
 def unknown_name(name: str, allowed: list[str]) -> str:

@@ -12,10 +12,11 @@ from urllib.parse import unquote, urlsplit
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from contracts.names import LabelRefused, clean_label, clean_name
 from infra.addresses import check_url
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.fetch import fetch
-from web.images import ImageHeader, Upload, check_image, check_images, clean_name
+from web.images import ImageHeader, Refusal, Upload, check_image, check_images
 from web.schemas import (
     EnrollmentFields,
     ImageBase64,
@@ -28,7 +29,7 @@ from web.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from werkzeug.datastructures import FileStorage
 
@@ -50,10 +51,10 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Enrollment:
-    """Pictures to add to a gallery; `labels` has one for each of `uploads`."""
+    """Pictures to add to a gallery; `headers` and `labels` have one for each of `uploads`."""
 
     uploads: list[Upload]
-    headers: list[ImageHeader]
+    headers: list[ImageHeader | Refusal]
     labels: list[str]
     crop: str
     webhook_url: str | None
@@ -96,24 +97,36 @@ def read_body() -> bytes:
 
 
 def read_enrollment(settings: Settings) -> Enrollment:
-    """The current request as an enrolment. Raises as `read_recognition`; one bad picture refuses the whole request."""
+    """The current request as an enrolment. Raises as `read_recognition`, for pictures only if none can be used."""
     allowed = {"images": settings.web.max_files}
     files, fields = _multipart(allowed, EnrollmentFields.model_fields, lists=("labels",))
     read = parse(EnrollmentFields, fields)
     uploads = files["images"]
-    labels = [label.strip() for label in read.labels]
+    labels = _clean_labels(read.labels)
     if len(labels) == 1:
         labels *= len(uploads)
     if len(labels) != len(uploads):
         detail = f"{len(labels)} labels for {len(uploads)} pictures: send one label for all, or one for each"
         raise InvalidRequest(detail + ".", errors=[{"pointer": "/labels", "detail": detail}])
-    if "" in labels:
-        detail = "a label must not be blank"
-        pointer = f"/labels/{labels.index('')}"
-        raise InvalidRequest(detail + ".", errors=[{"pointer": pointer, "detail": detail}])
     _check_webhook(read.webhook_url, settings)
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     return Enrollment(uploads, headers, labels, read.crop, read.webhook_url)
+
+
+def _clean_labels(sent: Sequence[str]) -> list[str]:
+    """By the one rule for labels. Raises InvalidRequest that names all which break it."""
+    labels, errors = [], []
+    for position, label in enumerate(sent):
+        try:
+            labels.append(clean_label(label))
+        except LabelRefused as error:
+            errors.append({"pointer": f"/labels/{position}", "detail": str(error)})
+    if errors:
+        told = "; ".join(
+            f"{error['pointer'].removeprefix('/').replace('/', '.')}: {error['detail']}" for error in errors
+        )
+        raise InvalidRequest(told, errors=errors)
+    return labels
 
 
 def _multipart(

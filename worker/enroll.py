@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contracts.names import LabelRefused, clean_label, readable_label
 from infra.galleries import Item, item_id
 from infra.job_records import isoformat
 from models.enrolment import calibrator, embed_views, packed_features
@@ -55,7 +56,7 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]
     was deleted meanwhile, EmbedderMismatch if another model made it, StorageUnavailable, GalleryBusy.
     """
     runtime.require_same_model(runtime.store.manifest(job.request["gallery"]))
-    requested: list[dict[str, str]] = job.request["items"]
+    requested: list[dict[str, Any]] = job.request["items"]
     done: list[Picture] = []
     batch: list[Picture] = []
     with runtime.programs() as programs:
@@ -72,9 +73,15 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]
     return add(job, runtime, done, calibrate)
 
 
-def read(entry: dict[str, str], job: Job, runtime: Runtime, programs: Programs) -> Picture:
+def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) -> Picture:
     """Fetches and decodes one picture; with the request's `crop` at "main_body" it is cut to its most certain body."""
-    picture = Picture(entry.get("name", ""), entry["label"])
+    picture = Picture(entry.get("name", ""), readable_label(entry["label"]))
+    if "error" in entry:  # refused by its header, and kept to be told in its place
+        return replace(picture, error=JobError(**entry["error"]))
+    try:
+        picture = replace(picture, label=clean_label(entry["label"]))
+    except LabelRefused as error:  # of a job from before there was a rule
+        return replace(picture, error=JobError("label_invalid", f"{error}.".capitalize(), retryable=False))
     limits = runtime.settings.images
     try:
         data = runtime.objects.get(entry["image_key"])

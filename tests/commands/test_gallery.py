@@ -146,12 +146,27 @@ def test_a_path_that_leads_out_and_a_missing_picture_are_told(
     (tmp_path / "secret.png").write_bytes((pictures / "gallery" / "0.png").read_bytes())
     lines = {number: f"../secret.png\t{label}" for number, label in enumerate(LABELS)}
     (index / "id_map.pkl").write_bytes(pickle.dumps(lines))
-    refused(imported(index, embedder, "--pictures", pictures), "leads out of the pictures' folder")
+    answer = imported(index, embedder, "--pictures", pictures)
+    assert (answer.exit_code, store().names()) == (1, ())
+    assert answer.stderr.count("../secret.png: it leads out of the pictures' folder") == 4
+    assert "none of the 4 entries can be used" in answer.stderr
     (pictures / "gallery" / "3.png").unlink()
     (index / "id_map.pkl").write_bytes(
         pickle.dumps({number: f"gallery/{number}.png\tx" for number in range(len(LABELS))})
     )
-    refused(imported(index, embedder, "--pictures", pictures), "3.png: No such file or directory")
+    answer = imported(index, embedder, "--pictures", pictures)
+    assert (answer.exit_code, answer.stdout) == (1, "3 items added to 'drinks'; version 2 has 3\n")
+    assert "gallery/3.png: No such file or directory (image_not_found)\n" in answer.stderr
+    assert "1 could not be used: 1 image_not_found\n" in answer.stderr
+
+
+def test_entries_of_an_index_whose_labels_break_the_rule_are_left_out(index: Path, embedder: Path) -> None:
+    labels = ["cafe\u0301", "", "a\x07", "caf\u00e9 "]
+    (index / "id_map.pkl").write_bytes(pickle.dumps({n: f"gallery/{n}.png\t{label}" for n, label in enumerate(labels)}))
+    answer = imported(index, embedder)
+    assert answer.exit_code == 1
+    assert [item.label for item in store().items("drinks")] == ["caf\u00e9"] * 2
+    assert "2 could not be used: 2 label_invalid\n" in answer.stderr
 
 
 @pytest.fixture
@@ -241,7 +256,7 @@ def test_a_picture_that_cannot_be_used_is_told_and_the_others_are_added(folder: 
     assert answer.exit_code == 1
     assert answer.stdout == "4 items added to 'drinks'; version 2 has 4\n"
     assert answer.stderr.startswith(f"{folder / 'cola' / 'bad.png'}: ")
-    assert answer.stderr.endswith("(image_not_an_image)\n")
+    assert "(image_not_an_image)\n1 could not be used: 1 image_not_an_image\n" in answer.stderr
     objects = open_store(load_settings().objects, load_settings().data_dir)
     assert all(objects.exists(item.image_key) for item in store().items("drinks"))
     views = store().load_views("drinks")
@@ -268,3 +283,31 @@ def test_what_cannot_be_added_or_removed_is_told_in_one_line(
     other = artifact(tmp_path_factory.mktemp("other"), "detect", paddle_too=False)
     assert added(folder, other).exit_code == 1
     assert len(store().load("drinks")[1]) == 4
+
+
+def test_what_systems_leave_in_a_folder_is_no_picture(folder: Path, embedder: Path) -> None:
+    for name in ("._1.jpg", ".DS_Store", "Thumbs.db", "@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg"):
+        (folder / "cola" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "cola" / name).write_bytes(b"\0\5\x16\7")
+    (folder / "__MACOSX" / "cola").mkdir(parents=True)
+    (folder / "__MACOSX" / "cola" / "1.png").write_bytes(b"\0\5\x16\7")
+    (folder / "labels.txt").write_text("cola")
+    answer = added(folder, embedder)
+    assert (answer.exit_code, answer.stdout) == (0, "4 items added to 'drinks'; version 2 has 4\n")
+    (folder / "cola" / "scan.pdf").write_bytes(b"%PDF-1.7")
+    answer = added(folder, embedder)
+    assert answer.exit_code == 1
+    assert answer.stderr == "not read, for they are no pictures by their names: 1 .pdf, 1 .txt\n"
+
+
+def test_a_folder_that_is_not_utf8_is_told_and_the_forms_of_a_label_are_one(folder: Path, embedder: Path) -> None:
+    (folder / "cola").rename(folder / "cafe\u0301")
+    (folder / "milk").rename(folder / "caf\u00e9")
+    gbk = os.fsencode(folder) + b"/" + "可乐".encode("gbk")
+    os.rename(folder / "green tea", gbk)  # noqa: PTH104 (bytes)
+    answer = added(folder, embedder)
+    assert answer.exit_code == 1
+    assert {item.label for item in store().items("drinks")} == {"caf\u00e9"}
+    assert "\\xbf\\xc9\\xc0\\xd6/0.png: a label must be valid UTF-8" in answer.stderr
+    removed = run("gallery", "remove", "--gallery", "drinks", "--label", "cafe\u0301", "--embedder", embedder)
+    assert removed.stdout == "version 3 of 'drinks' has 0\n"

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -351,3 +352,27 @@ def test_json_may_be_asked_for_twice(tiny_artifact: Path, gallery: Path, photos:
     answer = recognize(tiny_artifact, gallery, photos / "milk.jpg", "--json", "--format", "json")
     assert answer.exit_code == 0, answer.output
     assert len(json.loads(answer.stdout)) == 1
+
+
+@pytest.mark.parametrize("shape", ["table", "json", "paddleclas"])
+def test_a_photo_whose_name_is_not_utf8_is_answered(tmp_path: Path, gallery: Path, photos: Path, shape: str) -> None:
+    os.rename(photos / "milk.jpg", os.fsencode(photos) + b"/\xbf\xc9\xc0\xd6.jpg")  # noqa: PTH104 (bytes)
+    (photos / "._cola.jpg").write_bytes(b"\0\5\x16\7")
+    answer = recognize(artifact(tmp_path / "untrained", "embed", paddle_too=False), gallery, photos, "--format", shape)
+    assert answer.exit_code == 0, answer.output
+    if shape == "json":
+        assert len(json.loads(answer.stdout)) == 3
+        assert Path(json.loads(answer.stdout)[2]["photo"]).name == r"\xbf\xc9\xc0\xd6.jpg"
+
+
+def test_bad_pictures_of_a_gallery_folder_are_counted_and_the_others_used(
+    tmp_path: Path, gallery: Path, photos: Path
+) -> None:
+    (gallery / "milk" / "back.png").write_bytes(b"\x89PNG")
+    (gallery / "milk" / "IMG.mov").write_bytes(b"")
+    answer = recognize(
+        artifact(tmp_path / "untrained", "embed", paddle_too=False), gallery, photos / "cola.jpg", "--json"
+    )
+    assert answer.exit_code == 1
+    assert len(json.loads(answer.stdout)) == 1
+    assert "1 could not be used: 1 image_" in answer.stderr

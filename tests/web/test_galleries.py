@@ -104,15 +104,25 @@ def test_bad_labels_are_refused(client: FlaskClient, service: Services, drinks: 
     assert open_jobs(service) == 0
 
 
-def test_one_bad_picture_refuses_the_request_and_all_bad_ones_are_named(
+def test_bad_pictures_are_told_in_their_places_and_the_good_ones_accepted(
+    client: FlaskClient, service: Services, drinks: str
+) -> None:
+    response = add(client, drinks, [picture(seed=9), b"", b"text", picture(seed=10)], labels=["a", "b", "c", "d"])
+    assert response.status_code == 202
+    items = response.get_json()["request"]["items"]
+    assert [(item["name"], item["label"]) for item in items] == [(f"{n}.jpg", "abcd"[n]) for n in range(4)]
+    assert [item.get("error", {}).get("code") for item in items] == [None, "image_empty", "image_not_an_image", None]
+    assert [service.objects.get(items[n]["image_key"]) for n in (0, 3)] == [picture(seed=9), picture(seed=10)]
+
+
+def test_pictures_of_which_none_can_be_used_are_refused_and_all_named(
     client: FlaskClient, service: Services, drinks: str
 ) -> None:
     before = sorted(service.objects.list("images/"))
-    response = add(client, drinks, [picture(seed=9), b"", b"text", picture(seed=10)], labels="tea")
-    problem = refused(response, 422, "image_rejected")
+    problem = refused(add(client, drinks, [b"", b"text"], labels="tea"), 422, "image_rejected")
     assert [(error["pointer"], error["name"]) for error in problem["errors"]] == [
+        ("/images/0", "0.jpg"),
         ("/images/1", "1.jpg"),
-        ("/images/2", "2.jpg"),
     ]
     assert open_jobs(service) == 0
     assert sorted(service.objects.list("images/")) == before
@@ -197,3 +207,51 @@ def test_an_old_version_can_be_looked_at(client: FlaskClient, service: Services)
     version = client.get(f"{URL}/shelf").get_json()["version"]
     client.delete(f"{URL}/shelf/items?label=a")
     assert client.get(f"{URL}/shelf/items?version={version}").get_json()["total"] == 2
+
+
+def test_labels_are_held_to_one_rule_and_asked_for_in_any_form(client: FlaskClient, service: Services) -> None:
+    fill_gallery(service, "coffee", ["caf\u00e9", "tea"])
+    job = add(client, "coffee", [picture(seed=5)], labels=" cafe\u0301 ").get_json()
+    assert [item["label"] for item in job["request"]["items"]] == ["caf\u00e9"]
+    for label in ("cafe\u0301", " caf\u00e9"):
+        assert client.get(f"{URL}/coffee/items", query_string={"label": label}).get_json()["total"] == 1
+    assert client.delete(f"{URL}/coffee/items", query_string={"label": "cafe\u0301"}).get_json()["item_count"] == 1
+
+
+@pytest.mark.parametrize("label", ["a\nb", "a\0", "\u200b", "te\u200ba", "\ufffd\ufffd", "x" * 201])
+def test_labels_that_break_the_rule_are_refused(client: FlaskClient, drinks: str, label: str) -> None:
+    problem = refused(add(client, drinks, [picture(seed=1)], labels=["tea", label]), 400, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == ["/labels/1"]
+
+
+@pytest.mark.parametrize("form", ["surrogate", "bytes"])
+def test_a_label_from_before_the_rule_is_shown_and_removed(client: FlaskClient, service: Services, form: str) -> None:
+    old = "cafe\u0301" if form == "bytes" else "\udcbf\udcc9\udcc0\udcd6"
+    shown = "caf\u00e9" if form == "bytes" else "可乐"
+    fill_gallery(service, "old", [old, "tea"])
+    page = client.get(f"{URL}/old/items")
+    assert page.get_json()["items"][0]["label"] == shown
+    page.data.decode()
+    assert client.get(f"{URL}/old/items", query_string={"label": shown}).get_json()["total"] == 1
+    assert client.delete(f"{URL}/old/items", query_string={"label": shown}).get_json()["item_count"] == 1
+
+
+def test_a_file_name_in_gbk_does_not_hide_the_file(client: FlaskClient, service: Services, drinks: str) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="images"; filename="' + "可乐.jpg".encode("gbk") + b'"\r\n\r\n'
+    labels = b'\r\n--b\r\nContent-Disposition: form-data; name="labels"\r\n\r\ncola\r\n--b--\r\n'
+    body = head + picture(seed=3) + labels
+    answer = client.post(f"{URL}/{drinks}/items", data=body, content_type="multipart/form-data; boundary=b")
+    assert answer.status_code == 202, answer.text
+    (item,) = answer.get_json()["request"]["items"]
+    assert (item["name"], item["label"]) == ("可乐.jpg", "cola")
+    assert service.objects.get(item["image_key"]) == picture(seed=3)
+
+
+def test_half_a_character_in_json_is_refused_not_a_500(client: FlaskClient, drinks: str) -> None:
+    for body in (
+        '{"name": "\\ud800"}',
+        '{"\\ud800": 1}',
+        '{"gallery": "drinks", "image": {"url": "http://a/\\udcbf"}}',
+    ):
+        path = URL if "gallery" not in body else "/v1/recognitions"
+        refused(client.post(path, data=body, content_type="application/json"), 400, "invalid_request")

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from infra.jobs import JobLedger
 from infra.settings import Settings
+from infra.webhooks import message
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
 from tests.web.test_recognitions import refused
@@ -256,3 +257,16 @@ def test_a_stream_resumes_behind_the_last_event(client: FlaskClient, hand: Hand,
     early = client.get(f"{URL}/{job_id}/events", headers={"Last-Event-ID": "1-0"})
     assert [name for name, _, _ in read_events(early.text)] == ["completed"]
     refused(client.get(f"{URL}/{job_id}/events", headers={"Last-Event-ID": "yesterday"}), 400, "invalid_cursor")
+
+
+def test_a_result_with_a_label_that_is_no_text_is_told_everywhere(
+    client: FlaskClient, hand: Hand, service: Services, job_id: str
+) -> None:
+    result = recognition_result()
+    result["recognitions"][0]["label"] = "\udcbf\udcc9"  # as a gallery from before the rule for labels gave it
+    hand.finish(job_id, result)
+    answer = client.get(f"{URL}/{job_id}")
+    assert answer.status_code == 200
+    assert json.loads(answer.data.decode())["result"]["recognitions"][0]["label"] == "\ufffd\ufffd"
+    assert "\ufffd\ufffd" in client.get(f"{URL}/{job_id}/events").data.decode()
+    assert "\ufffd\ufffd" in message(service.ledger.get(job_id)).decode()

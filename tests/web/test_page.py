@@ -128,13 +128,16 @@ class Worker:
                 "2026",
             )
             for entry in entries
+            if "error" not in entry
         ]
         name = str(request["gallery"])
         self._store.add(name, items, np.eye(len(items), 8, dtype=np.float32), EMBEDDER)
-        told = [
-            {"name": entry["name"], "status": "added", "item_id": item.id, "label": item.label, "error": None}
-            for entry, item in zip(entries, items, strict=True)
-        ]
+        ids = iter(item.id for item in items)
+        told = []
+        for entry in entries:
+            error = entry.get("error")
+            outcome = {"status": "rejected", "item_id": None} if error else {"status": "added", "item_id": next(ids)}
+            told.append({"name": entry["name"], "label": entry["label"], "error": error, **outcome})
         return {"items": told, "gallery": {"name": name, "version": 2, "items": len(items)}}
 
     def _recognize(self, request: dict[str, object]) -> dict[str, Any]:
@@ -228,6 +231,7 @@ def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(worker: Worker, page
     pictures = [upload("green-tea_1.jpg", product("#2f7d4f")), upload("cola 02.jpg", product("#b3202a"))]
     page.get_by_label("Pictures, one product in each").set_input_files(pictures)  # type: ignore[arg-type]
     page.get_by_label("Take each label from the file's name").check()
+    expect(page.locator("#add-preview-list li")).to_have_text(["green tea ← green-tea_1.jpg", "cola ← cola 02.jpg"])
     page.get_by_role("button", name="Add pictures").click()
     expect(page.locator("#add-status")).to_contain_text("2 added")
     expect(page.locator("#items li")).to_have_text(["green tea", "cola"])
@@ -352,6 +356,33 @@ def test_a_photo_that_is_gone_is_not_asked_again(worker: Worker, page: Page, set
     expect(page.locator("#photo-error")).to_contain_text("(object_not_found)")
     assert page.url == first  # nothing was sent
     expect(page.locator("#tags .tag")).to_have_count(3)  # and the answer stands
+
+
+def test_labels_from_names_are_shown_before_they_are_made(worker: Worker, page: Page) -> None:
+    page.request.post("/v1/galleries", data={"name": "parts"})
+    page.reload()
+    names = ["SKU-1001.jpg", "SKU-1002.jpg", "tea-1.jpg", "tea-2.jpg", "cafe\u0301 (3).jpg", "._tea-1.jpg"]
+    page.get_by_label("Pictures, one product in each").set_input_files(
+        [upload(name, product("#2f7d4f")) for name in names]
+    )  # type: ignore[arg-type]
+    expect(page.locator("#add-preview")).to_be_hidden()
+    page.get_by_label("Take each label from the file's name").check()
+    shown = page.locator("#add-preview-list strong")
+    expect(shown).to_have_text(["SKU-1001", "SKU-1002", "tea", "caf\u00e9"])
+    expect(page.locator("#add-preview-summary")).to_have_text("5 pictures will be added under 4 labels:")
+    page.get_by_label("Leave out a counter at the end").uncheck()
+    expect(shown).to_have_text(["SKU-1001", "SKU-1002", "tea-1", "tea-2", "caf\u00e9 (3)"])
+
+
+def test_one_bad_picture_is_told_and_the_others_are_added(worker: Worker, page: Page) -> None:
+    page.request.post("/v1/galleries", data={"name": "parts"})
+    page.reload()
+    bad = {"name": "bad.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"}
+    page.get_by_label("Pictures, one product in each").set_input_files([upload("tea.jpg", product("#2f7d4f")), bad])  # type: ignore[arg-type, list-item]
+    page.get_by_label("Label: what they show").fill("tea")
+    page.get_by_role("button", name="Add pictures").click()
+    expect(page.locator("#add-status")).to_contain_text("1 added, 1 not usable:")
+    expect(page.locator("#add-status li")).to_contain_text("bad.jpg: This is not a picture")
 
 
 def test_every_part_that_is_asked_about_has_a_name_of_its_own(page: Page) -> None:

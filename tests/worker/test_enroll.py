@@ -231,3 +231,16 @@ def test_an_answer_says_what_decided_and_what_agrees(process: Process, runtime: 
     assert "verify" in result["timings_ms"]
     never = recognize(asked_photo(process, runtime, verify="never"), runtime, ignore)
     assert never["recognitions"][0]["verification"] is None
+
+
+def test_what_the_header_refused_is_told_in_its_place_and_labels_are_held_to_the_rule(
+    process: Process, runtime: Runtime
+) -> None:
+    asked = job(process, runtime, [("cafe\u0301", picture(1)), ("tea", picture(2)), ("a\x07", picture(3))])
+    refused = {"code": "image_empty", "message": "The file is empty.", "retryable": False}
+    asked.request["items"][1] = {"name": "tea.png", "label": "tea", "error": refused}
+    result = enroll(asked, runtime, ignore)
+    assert statuses(result) == ["added", "rejected", "rejected"]
+    assert result["items"][1]["error"] == refused
+    assert result["items"][2]["error"]["code"] == "label_invalid"
+    assert [item.label for item in runtime.store.items("drinks")] == ["caf\u00e9"]

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { clear, draw, thumbnails } from "./answer.js";
 import { percent, showUnsure } from "./candidates.js";
 import { element } from "./elements.js";
+import { grouped, isClutter, labelOf } from "./names.js";
 
 const $ = (id) => document.getElementById(id);
 const STATES = {
@@ -68,14 +69,14 @@ async function createGallery(event) {
   }
 }
 
-function labelOf(file) {
-  return file.name.replace(/\.[^.]*$/, "").replace(/[\s_-]*\d*$/, "").replace(/[_-]+/g, " ").trim() || file.name;
+function chosenFiles() {
+  return [...$("add-files").files].filter(({ name }) => !isClutter(name));
 }
 
 async function addPictures(event) {
   event.preventDefault();
   complain("add-status");
-  const files = [...$("add-files").files];
+  const files = chosenFiles();
   const button = event.submitter ?? $("add-form").querySelector("button");
   button.disabled = true;
   try {
@@ -85,7 +86,7 @@ async function addPictures(event) {
       const form = new FormData();
       for (const file of batch) {
         form.append("images", file);
-        if ($("add-by-name").checked) form.append("labels", labelOf(file));
+        if ($("add-by-name").checked) form.append("labels", labelOf(file.name, $("add-drop-counter").checked));
       }
       if (!$("add-by-name").checked) form.append("labels", $("add-label").value.trim());
       if ($("add-main-body").checked) form.append("crop", "main_body");
@@ -140,6 +141,19 @@ function nameLabels() {
   const byName = $("add-by-name").checked;
   $("add-label").disabled = byName;
   $("add-label").required = !byName;
+  $("add-drop-counter-line").hidden = !byName;
+  showLabels();
+}
+
+// What would be made of the chosen files, before it is made.
+function showLabels() {
+  const files = chosenFiles();
+  $("add-preview").hidden = !$("add-by-name").checked || !files.length;
+  if ($("add-preview").hidden) return;
+  const groups = grouped(files.map(({ name }) => name), $("add-drop-counter").checked);
+  const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+  $("add-preview-summary").textContent = `${count(files.length, "picture")} will be added under ${count(groups.size, "label")}:`;
+  $("add-preview-list").replaceChildren(...[...groups].map(([label, names]) => element("li", {}, element("strong", { textContent: label }), ` ← ${names.join(", ")}`)));
 }
 
 // ---- the photo
@@ -307,6 +321,8 @@ async function start() {
   $("create-form").addEventListener("submit", createGallery);
   $("add-form").addEventListener("submit", addPictures);
   $("add-by-name").addEventListener("change", nameLabels);
+  $("add-drop-counter").addEventListener("change", showLabels);
+  $("add-files").addEventListener("change", showLabels);
   nameLabels();
   $("gallery").addEventListener("change", () => showGallery().catch((failure) => complain("gallery-error", failure)));
   $("cancel").addEventListener("click", cancelJob);

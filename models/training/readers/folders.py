@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from contracts.names import LabelRefused, clean_label, is_clutter, shown
 from contracts.pictures import ENDINGS
 from models.training.photos import DatasetError, Photo, refuse_faults
 
@@ -11,7 +12,7 @@ PICTURES = frozenset(ENDINGS)
 def read_folders(root: Path) -> list[Photo]:
     """The photos below `root` in sorted order, each with its folder's name as label; names are relative to `root`.
 
-    Files that are no pictures by their names, and hidden ones, are passed over. Raises DatasetError for a label without
+    Files that are no pictures by their names, and hidden ones, are passed over. Raises DatasetError for a label that breaks the rule or is without
     pictures and for pictures that are in no label's folder.
     """
     photos, faults = parse_folders(root)
@@ -27,19 +28,24 @@ def parse_folders(root: Path) -> tuple[list[Photo], list[str]]:
         raise DatasetError(f"no folder {root}")
     photos, faults = [], []
     for entry in sorted(root.iterdir()):
-        if entry.name.startswith("."):
+        if is_clutter([entry.name]):
             continue
         if not entry.is_dir():
             if entry.suffix.lower() in PICTURES:
-                faults.append(f"{entry.name}: a picture in no label's folder")
+                faults.append(f"{shown(entry.name)}: a picture in no label's folder")
             continue
         files = [path for path in sorted(entry.rglob("*")) if is_picture(path.relative_to(root)) and path.is_file()]
         if not files:
-            faults.append(f"{entry.name}: no pictures")
-        photos += [Photo(path, path.relative_to(root).as_posix(), entry.name) for path in files]
+            faults.append(f"{shown(entry.name)}: no pictures")
+        try:
+            label = clean_label(entry.name)
+        except LabelRefused as error:
+            faults.append(f"{shown(entry.name)}: {error}")
+            continue
+        photos += [Photo(path, path.relative_to(root).as_posix(), label) for path in files]
     return photos, faults
 
 
 def is_picture(name: Path) -> bool:
-    """Whether a file is a picture by its name, and neither it nor a folder on the way is hidden."""
-    return name.suffix.lower() in PICTURES and not any(part.startswith(".") for part in name.parts)
+    """Whether a file is a picture by its name, and neither it nor a folder on the way is hidden or clutter."""
+    return name.suffix.lower() in PICTURES and not is_clutter(name.parts)

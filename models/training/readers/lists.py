@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from contracts.names import LabelRefused, clean_label
 from models.training.photos import DatasetError, Photo, refuse_faults
 from models.training.readers.text import read_lines
 
@@ -35,7 +36,10 @@ def parse_list(root: Path, file: str, delimiter: str = "\t", *, with_id: bool = 
         elif not is_file(root / name):
             faults.append(f"line {number}: no file {name}")
         else:
-            photos.append(Photo(root / name, name, label, mark))
+            try:
+                photos.append(Photo(root / name, name, clean_label(label), mark))
+            except LabelRefused as error:
+                faults.append(f"line {number}: {error}")
     return photos, faults
 
 
