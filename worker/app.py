@@ -15,6 +15,7 @@ from celery import signals
 from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
+from infra.machine import Plan, planned_jobs, read_limits
 from infra.queue import CANARY, Queue, make_celery
 from infra.settings import load_settings
 from infra.telemetry import configure_logging
@@ -23,7 +24,7 @@ from worker.process import Process, current, is_open, set_current
 if TYPE_CHECKING:
     from celery.worker import WorkController
 
-    from infra.settings import WorkerSettings
+    from infra.settings import Settings, WorkerSettings
 
 MODEL_QUEUES = {"recognize", "enroll"}
 
@@ -38,12 +39,16 @@ def pool_for(worker: WorkerSettings) -> str:
     return "threads" if serves_openvino else "prefork"
 
 
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def planned(settings: Settings) -> Plan:
+    """How many jobs run at a time, and why: what the settings say, or what cores and memory allow."""
+    if settings.worker.concurrency:
+        return Plan(settings.worker.concurrency, "SHITU_WORKER__CONCURRENCY")
+    copies = pool_for(settings.worker) == "prefork"
+    return planned_jobs(read_limits(), settings.images.max_pixels, copies=copies)
 
 
 settings = load_settings()
+plan = planned(settings)
 # Math libraries read these once, when they are loaded: a worker's parallelism is its processes and threads.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, str(settings.worker.threads))
@@ -51,7 +56,7 @@ app = make_celery(settings)
 app.conf.update(
     imports=["worker.tasks"],
     worker_pool=pool_for(settings.worker),  # the courier's command line says otherwise
-    worker_concurrency=settings.worker.concurrency or usable_cores(),
+    worker_concurrency=plan.concurrency,
 )
 
 
