@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.version import VERSION
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ _COMMANDS = {
 }
 
 
+_PROCESSES = {"up", "web", "worker", "courier", "keeper"}  # they give each process its threads by themselves
+
+
 class _LazyGroup(click.Group):
     """A group that imports a command's module only when that command is called."""
 
@@ -78,6 +82,10 @@ class _LazyGroup(click.Group):
 @click.version_option(VERSION, prog_name="shitu")
 def main() -> None:
     """Visual recognition as an asynchronous service on plain CPU machines."""
+    if click.get_current_context().invoked_subcommand not in _PROCESSES:
+        from infra.machine import limit_math_threads
+
+        limit_math_threads()
 
 
 def __getattr__(name: str) -> Any:

@@ -72,7 +72,10 @@ def binding(death_signal: int) -> list[str]:
 
 
 class ChildProcess:
-    """One command with its environment, whose output goes to `log_path` and, line by line, to `say`."""
+    """One command with its environment, whose output goes to `log_path` and, line by line, to `say`.
+
+    `folder` is where it runs (None: where this process does); `shape(name, line)` is what becomes of each line first.
+    """
 
     def __init__(
         self,
@@ -83,6 +86,8 @@ class ChildProcess:
         say: Callable[[str, str], None],
         *,
         pass_fds: tuple[int, ...] = (),
+        folder: Path | None = None,
+        shape: Callable[[str, str], str] | None = None,
     ) -> None:
         self.command = command
         self._name = name
@@ -90,6 +95,8 @@ class ChildProcess:
         self._log_path = log_path
         self._say = heard(say)
         self._pass_fds = pass_fds
+        self._folder = folder
+        self._shape = shape
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
 
@@ -108,6 +115,7 @@ class ChildProcess:
         self._process = subprocess.Popen(
             bind(self.command),
             env=self._env,
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -171,7 +179,11 @@ class ChildProcess:
 
     def _read(self, output: IO[bytes]) -> None:
         with output, self._log_path.open("ab") as log:
-            for line in output:
+            for written in output:
+                line = written
+                if self._shape is not None:
+                    text = written.decode("utf-8", errors="replace").rstrip("\r\n")
+                    line = f"{self._shape(self._name, text)}\n".encode("utf-8", errors="replace")
                 log.write(line)
                 log.flush()
                 self._say(self._name, line.decode("utf-8", errors="replace").rstrip("\r\n"))

@@ -259,7 +259,7 @@ def test_what_the_image_copies_exists_and_is_sent_to_the_builder() -> None:
     lines = (DOCKERFILE.with_name("Dockerfile.dockerignore")).read_text(encoding="utf-8").splitlines()
     kept = [line[1:] for line in lines if line.startswith("!")]
     copied = [words.split()[0] for name, words in instructions() if name == "COPY" and not words.startswith("--from")]
-    assert len(copied) == 8
+    assert len(copied) == 9
     for source in copied:
         assert (ROOT / source).exists(), source
         assert any(fnmatch(source, pattern) for pattern in kept), source

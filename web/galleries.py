@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
+from infra import audit
 from infra.errors import GalleryNotFound, InvalidCursor, InvalidRequest, UnsupportedMediaType
 from web.jobs import accept, add_job_routes
 from web.recognitions import picture
@@ -77,6 +78,7 @@ def add_items(name: str) -> Response:
         for upload, label in zip(sent.uploads, sent.labels, strict=True)
     ]
     job = service.ledger.create(KIND, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url)
+    audit.accepted(name, job.id, len(items))
     return accept(job, service.queue.enroll)
 
 

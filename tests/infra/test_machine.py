@@ -39,9 +39,9 @@ def limits(root: Path, cores: int = 8) -> tuple[int, int | None]:
 
 @pytest.mark.parametrize(
     ("cpu_max", "cores"),
-    [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("10000 100000", 1), ("50000 25000", 2)]
-    + [("6400000 100000", 8), ("", 8), ("max", 8), ("300000", 3), ("-1 100000", 8), ("nonsense", 8), ("100 0", 8)],
-)
+    [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("10000 100000", 1), ("50000 25000", 2),
+     ("6400000 100000", 8), ("", 8), ("max", 8), ("300000", 3), ("-1 100000", 8), ("nonsense", 8), ("100 0", 8)],
+)  # fmt: skip
 def test_a_quota_of_version_2(tmp_path: Path, cpu_max: str, cores: int) -> None:
     root = tree(tmp_path, "0::/\n", V2.format(root="/"), {"cpu.max": cpu_max, "memory.max": "max"})
     assert limits(root) == (cores, 16 * GIB)
