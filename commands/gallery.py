@@ -6,6 +6,8 @@ Folders of pictures are added, items removed, and a PP-ShiTu index taken over, v
 from __future__ import annotations
 
 import hashlib
+import os
+import pwd
 import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import click
 import numpy as np
 
 from commands.searched import found_photos
+from infra import audit
 from infra.errors import GalleryExists, ServiceError
 from infra.galleries import GalleryLock, GalleryStore, Item, item_id
 from infra.objects import LocalStore, image_key_of, open_store
@@ -56,6 +59,8 @@ class Enrolled:
 @click.group()
 def gallery() -> None:
     """Work on stored galleries without a server."""
+    audit.act_as(f"user {_user()}")
+    audit.show()
 
 
 @gallery.command("add")
@@ -132,6 +137,14 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
             _check_embedder(entries, rows, pictures, network)
             items = [_with_picture(entry, pictures, objects) for entry in entries]
         _tell(name, _add(store, name, Enrolled(items, rows), network))
+
+
+def _user() -> str:
+    """Who runs the command, as the system knows it: not what an environment variable says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user has a number alone
+        return str(os.getuid())
 
 
 @contextmanager

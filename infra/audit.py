@@ -7,8 +7,12 @@ user at a command line; it says so by `act_as`, for its thread.
 from __future__ import annotations
 
 import logging
+import os
 from contextvars import ContextVar
 from typing import Any
+
+from infra.logs import LogHandler, formatter
+from infra.settings import LogSettings
 
 log = logging.getLogger("shitu.audit")
 _actor: ContextVar[dict[str, Any] | None] = ContextVar("shitu_actor", default=None)
@@ -17,6 +21,15 @@ _actor: ContextVar[dict[str, Any] | None] = ContextVar("shitu_actor", default=No
 def act_as(who: str, **fields: Any) -> None:
     """From here on this thread changes galleries for `who`; `fields` lead to more (request id, job id)."""
     _actor.set({"who": who, **fields})
+
+
+def show() -> None:
+    """At a command line, where nothing else is logged: the lines go to standard error, as text unless JSON is asked for."""
+    asked = "json" if os.environ.get("SHITU_LOG__FORMAT") == "json" else "text"
+    handler = LogHandler()
+    handler.setFormatter(formatter(LogSettings(format=asked)))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
 
 
 def gallery_changed(change: str, gallery: str, before: int | None, after: int | None, **fields: Any) -> None:
