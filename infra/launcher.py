@@ -123,8 +123,10 @@ def listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
-        where, why = f"{_bracketed(host)}:{port}", getattr(error, "strerror", None) or "no such host name"
-        wrong_host = not isinstance(error, OSError) or isinstance(error, socket.gaierror) or error.errno in WRONG_HOST
+        where = f"{_bracketed(host)}:{port}"
+        number, words = getattr(error, "errno", None), getattr(error, "strerror", None) or "no such host name"
+        why = words.partition(" (while attempting")[0]  # create_server adds the address, which is told already
+        wrong_host = number is None or number < 0 or number in WRONG_HOST  # resolving a name has negative numbers
         told = (
             f"SHITU_WEB__HOST: cannot listen on {where} ({why}); give an address of this machine, or 0.0.0.0 for all"
             if wrong_host

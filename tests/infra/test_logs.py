@@ -57,14 +57,13 @@ def test_whatever_is_told_the_line_is_json(value: object) -> None:
     line = JsonFormatter().format(record)
     line.encode()
     assert "\n" not in line
-    assert json.loads(line, parse_constant=lambda name: pytest.fail(name))["message"] == "hello"
+    assert json.loads(line, parse_constant=pytest.fail)["message"] == "hello"
 
 
 def test_warnings_crashes_and_wrong_arguments_are_lines_too(out: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("old news", UserWarning, stacklevel=1)
-    logging.getLogger("x").info("%d pictures", "many")
 
     def fail() -> None:
         raise KeyError("lost")
@@ -72,10 +71,14 @@ def test_warnings_crashes_and_wrong_arguments_are_lines_too(out: io.StringIO) ->
     thread = threading.Thread(target=fail)
     thread.start()
     thread.join()
-    warned, wrong, crashed = entries(out)
+    warned, crashed = entries(out)
     assert "old news" in warned["message"]
-    assert "many" in wrong["message"]
     assert "KeyError: 'lost'" in crashed["exception"]
+
+
+def test_arguments_that_do_not_fit_are_told_as_they_are() -> None:
+    record = logging.makeLogRecord({"name": "x", "msg": "%d pictures", "args": ("many",)})
+    assert "many" in json.loads(JsonFormatter().format(record))["message"]
 
 
 def test_fields_do_not_replace_what_every_line_has(out: io.StringIO) -> None:
@@ -103,7 +106,8 @@ def test_a_trace_and_a_field_hold_no_secret(out: io.StringIO) -> None:
         raise ValueError("http://u:secret@host/secret?secret")
     except ValueError:
         logging.getLogger("x").exception("failed", extra={"url": "https://h/secret"})
-    assert "secret" not in out.getvalue().replace('u:secret@host/secret?secret")\n', "")
+    assert "u:" not in out.getvalue()
+    assert "/secret" not in out.getvalue()
     assert "ValueError: http://…@host/…" in entries(out)[0]["exception"]
 
 
