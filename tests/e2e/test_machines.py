@@ -50,12 +50,14 @@ def test_a_processor_without_new_instructions_embeds_the_same(tmp_path: Path, is
     import numpy as np
 
     vectors = {}
-    for name, env in (("all", {}), (isa, {"ONEDNN_MAX_CPU_ISA": isa, "ONEDNN_VERBOSE": "1"})):
+    for name, env in (("all", {}), (isa, {"ONEDNN_MAX_CPU_ISA": isa})):
         done = run(sys.executable, "-c", EMBED, str(tmp_path / f"{name}.npy"), **env)
         assert done.returncode == 0, done.stderr
         vectors[name] = np.load(tmp_path / f"{name}.npy")
-    used = " ".join(re.findall(r"cpu,isa:(.*)", done.stdout))
-    assert "AVX-512" not in used.replace("AVX512", "AVX-512"), used
+    # Asked apart, and only for the name: with its verbose mode on, OpenVINO's answers are not numbers.
+    told = run(sys.executable, "-c", EMBED, str(tmp_path / "unused.npy"), ONEDNN_MAX_CPU_ISA=isa, ONEDNN_VERBOSE="1")
+    (used,) = set(re.findall(r"cpu,isa:(.*)", told.stdout))
+    assert "AVX2" in used if isa == "AVX2" else "SSE4.1" in used, used
     assert float((vectors["all"] * vectors[isa]).sum()) > 0.999
 
 
