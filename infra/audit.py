@@ -25,9 +25,9 @@ def act_as(who: str, **fields: Any) -> None:
 
 def show() -> None:
     """At a command line, where nothing else is logged: the lines go to standard error, as text unless JSON is asked for."""
-    asked = "json" if os.environ.get("SHITU_LOG__FORMAT") == "json" else "text"
+    as_json = os.environ.get("SHITU_LOG__FORMAT") == "json"
     handler = LogHandler()
-    handler.setFormatter(formatter(LogSettings(format=asked)))
+    handler.setFormatter(formatter(LogSettings(format="json" if as_json else "text")))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
 

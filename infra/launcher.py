@@ -214,9 +214,9 @@ class Stack:
             self._wait_until_ready(deadline, timeout_s)
         except OSError as error:  # a file where a folder is wanted, a file that may not be read, a full disk
             self.stop()
-            raise ConfigurationError(
-                [f"SHITU_DATA_DIR: {error.filename or self.settings.data_dir}: {error.strerror}"]
-            ) from error
+            if error.filename is None or not Path(str(error.filename)).is_relative_to(self.settings.data_dir):
+                raise NotReady(f"A process cannot be started: {error.filename}: {error.strerror}") from error
+            raise ConfigurationError([f"SHITU_DATA_DIR: {error.filename}: {error.strerror}"]) from error
         except BaseException:
             self.stop()
             raise
