@@ -69,7 +69,13 @@ def test_a_user_without_rights_on_a_read_only_disk(tmp_path: Path) -> None:
     if run(unshare, "--mount", "true").returncode:
         pytest.skip("unshare is not allowed here")
     if run(
-        setpriv, "--reuid=10001", "--regid=10001", "--clear-groups", sys.executable, "-c", "import shitu"
+        setpriv,
+        "--reuid=10001",
+        "--regid=10001",
+        "--clear-groups",
+        "sh",
+        "-c",
+        f"'{sys.executable}' -c 'import shitu'; exit $?",
     ).returncode:
         pytest.skip("another user may not read this interpreter or these sources")
     script = (
