@@ -18,11 +18,12 @@ test: install          ## the tests, on a real embedded Redis and real Celery wo
 test-all: install      ## the same with the slow ones
 	@$(BIN)/python -m pytest -q
 
-check: install         ## format, lint, types, import rule
+check: install         ## format, lint, types, import rule; known advisories where a network allows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@.ci/audit $(BIN)/python
 
 fmt: install           ## format and mend what can be mended
 	@$(BIN)/ruff format .

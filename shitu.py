@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.version import VERSION
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ _COMMANDS = {
 }
 
 
+_PROCESSES = {"up", "web", "worker", "courier", "keeper"}  # they give each process its threads by themselves
+
+
 class _LazyGroup(click.Group):
     """A group that imports a command's module only when that command is called."""
 
@@ -103,6 +107,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't write must not cost the work before it
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if click.get_current_context().invoked_subcommand not in _PROCESSES:
+        from infra.machine import limit_math_threads
+
+        limit_math_threads()
 
 
 def _disk_trouble(error: OSError) -> str | None:

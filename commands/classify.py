@@ -20,6 +20,7 @@ from commands.searched import Passed, found_photos
 from commands.tables import print_table
 from commands.terminal import errors
 from contracts.names import shown
+from infra.machine import read_limits
 from models.engine import ENGINES
 from models.errors import ModelError
 from models.image import decode
@@ -46,7 +47,13 @@ BATCH = 16  # pictures that are held decoded at a time
     help='The names of the classes: a line "id label words" for each.',
 )
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=lambda: min(2, read_limits().cores),
+    show_default="2, or the cores if fewer",
+    help="CPU threads.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
 def classify(
     images: Sequence[Path],

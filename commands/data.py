@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from commands.terminal import errors, given, tell_preparation
+from infra.machine import read_limits
 from models.errors import ModelError
 
 # option -> the kinds of data that it is about
@@ -37,7 +37,12 @@ def data() -> None:
 @click.option("--delimiter", default="", help="Of a list's columns, \\t for a tab; default: found out.")
 @click.option("--with-id", is_flag=True, help="Lists must have the third column.")
 @click.option("--images", default="", help="Folder of a COCO file's or VOC folder's pictures, below the root.")
-@click.option("--threads", type=click.IntRange(1), default=min(4, os.cpu_count() or 1), show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=lambda: min(4, read_limits().cores),
+    show_default="4, or the cores if fewer",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, and no progress.")
 def lint(
     paths: tuple[Path, ...],

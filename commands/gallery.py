@@ -6,6 +6,8 @@ Folders of pictures are added, items removed, and a PP-ShiTu index taken over, v
 from __future__ import annotations
 
 import hashlib
+import os
+import pwd
 import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ import numpy as np
 
 from commands.searched import Passed, labelled_photos
 from contracts.names import LabelRefused, clean_label
+from infra import audit
 from infra.errors import GalleryExists, ServiceError
 from infra.galleries import GalleryLock, GalleryStore, Item, item_id
 from infra.objects import LocalStore, image_key_of, open_store
@@ -57,6 +60,8 @@ class Enrolled:
 @click.group()
 def gallery() -> None:
     """Work on stored galleries without a server."""
+    audit.act_as(f"user {_user()}")
+    audit.show()
 
 
 @gallery.command("add")
@@ -141,6 +146,14 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
         _tell(name, _add(store, name, Enrolled(items, rows), network))
     passed.tell()
     sys.exit(1 if passed.bad else 0)
+
+
+def _user() -> str:
+    """Who runs the command, as the system knows it: not what an environment variable says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user has a number alone
+        return str(os.getuid())
 
 
 @contextmanager

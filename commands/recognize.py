@@ -20,6 +20,7 @@ from commands.tables import print_table
 from commands.terminal import errors, given
 from contracts.names import shown
 from infra.errors import ServiceError
+from infra.machine import read_limits
 from models import verification
 from models.binary_gallery import BinaryGallery
 from models.engine import ENGINES
@@ -53,7 +54,13 @@ class Answer:
 )
 @click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=lambda: min(2, read_limits().cores),
+    show_default="2, or the cores if fewer",
+    help="CPU threads.",
+)
 @click.option(
     "--min-precision",
     type=click.FloatRange(0.5, 0.999),

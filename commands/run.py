@@ -18,6 +18,7 @@ from rich.text import Text
 from commands.tables import print_table
 from commands.terminal import errors
 from contracts.names import shown
+from infra.machine import read_limits
 from models.artifacts import resolve
 from models.engine import ENGINES, PRECISIONS
 from models.errors import ModelError
@@ -51,7 +52,13 @@ def network_options(bundled: str) -> Callable[[Callable[..., None]], Callable[..
 
 def _options(bundled: str) -> tuple[Callable[..., Any], ...]:
     return (
-        click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads."),
+        click.option(
+            "--threads",
+            type=click.IntRange(1),
+            default=lambda: min(2, read_limits().cores),
+            show_default="2, or the cores if fewer",
+            help="CPU threads.",
+        ),
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),

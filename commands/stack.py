@@ -8,15 +8,29 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from commands.first_calls import first_calls
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
 from infra.installation import verify
-from infra.launcher import Stack, child_environment, courier_command, keeper_command, web_command, worker_command
+from infra.launcher import (
+    ROOT,
+    Stack,
+    child_environment,
+    courier_command,
+    handed_on,
+    keeper_command,
+    listen,
+    web_command,
+    worker_command,
+)
+from infra.logs import json_line
+from infra.machine import planned_jobs, read_limits
 from infra.settings import load_settings
+from models.errors import ModelError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -36,32 +50,40 @@ def up(workers: int, port: int | None, quiet: bool) -> None:
 
     Redis, web, worker, courier and keeper, with all data in one folder (SHITU_DATA_DIR, by default var/).
     """
-    settings = _settings()
+    settings = _settings("text")
     if port is not None:
         settings = replace(settings, web=replace(settings.web, port=port))
     if "SHITU_LOG__FORMAT" not in os.environ:  # in a terminal people read the lines
         settings = replace(settings, log=replace(settings.log, format="text"))
-    terminal = _Terminal(quiet)
-    stack = Stack(settings, workers=workers, say=terminal.say, progress=terminal.tell)
-    _Interrupts(stack)
+    terminal = _Terminal(quiet, settings.log.format == "json")
+    stack: Stack | None = None
     try:
+        settings = _with_models(_with_shared_cores(settings, workers, terminal))
+        stack = Stack(settings, workers=workers, say=terminal.say, progress=terminal.tell)
+        _Interrupts(stack)
         stack.start()
-        click.echo(banner(stack))
+        terminal.show(stack)
         threading.Event().wait()
     except KeyboardInterrupt:
         terminal.tell("stopping: running jobs may finish; Ctrl-C once more kills")
-    except ServiceError as error:
-        raise click.ClickException(error.detail) from error
+    except (ServiceError, ModelError) as error:
+        raise _refusal(error.detail, settings.log.format) from error
     finally:
-        stack.stop()
-    terminal.tell(f"stopped; the data stay in {stack.settings.data_dir}")
+        if stack is not None:
+            stack.stop()
+    terminal.tell(f"stopped; the data stay in {settings.data_dir}")
 
 
 @click.command()
 def web() -> None:
     """Run the HTTP front end alone; it needs REDIS_URL."""
     settings = _settings(need_redis=True)
-    _become(web_command(settings))
+    try:
+        listener = listen(settings)
+    except ServiceError as error:
+        raise _refusal(error.detail) from error
+    listener.set_inheritable(True)
+    _become(settings, web_command(settings, f"fd://{listener.fileno()}"))
 
 
 @click.command()
@@ -69,7 +91,11 @@ def web() -> None:
 def worker(name: str) -> None:
     """Run one recognition worker alone; it needs REDIS_URL."""
     settings = _settings(need_redis=True)
-    _become(worker_command(settings, name), settings.worker.threads)
+    try:
+        settings = _with_models(settings)
+    except ModelError as error:
+        raise _refusal(error.detail) from error
+    _become(settings, worker_command(settings, name), settings.worker.threads)
 
 
 @click.command()
@@ -77,21 +103,21 @@ def worker(name: str) -> None:
 def courier(name: str) -> None:
     """Run the webhook courier alone; it needs REDIS_URL."""
     settings = _settings(need_redis=True)
-    _become(courier_command(settings, name))
+    _become(settings, courier_command(settings, name))
 
 
 @click.command()
 def keeper() -> None:
     """Run the keeper alone, which repairs what the queue lost; it needs REDIS_URL."""
-    _settings(need_redis=True)
-    _become(keeper_command())
+    _become(_settings(need_redis=True), keeper_command())
 
 
 class _Terminal:
-    """Writes whole lines, each behind its process's name, from many threads."""
+    """Writes whole lines, each behind its process's name or as JSON, from many threads."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, as_json: bool = False) -> None:
         self._quiet = quiet
+        self._as_json = as_json
         self._lock = threading.Lock()
         self._colours: dict[str, str] = {}
 
@@ -100,12 +126,25 @@ class _Terminal:
         if not self._quiet:
             with self._lock:
                 colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
-                click.echo(click.style(f"{name:<{NAME_WIDTH}} | ", fg=colour) + line)
+                self._write(name, line, fg=colour)
 
     def tell(self, line: str) -> None:
         """A line of the launcher; a terminal that is gone, or a full disk behind it, stops nothing."""
         with self._lock, suppress(OSError):
-            click.echo(click.style(f"{'shitu':<{NAME_WIDTH}} | ", bold=True) + line)
+            self._write("shitu", line, bold=True)
+
+    def show(self, stack: Stack) -> None:
+        """That the service is ready."""
+        if self._as_json:
+            self.tell(f"ShiTu is ready at {stack.base_url}/; data in {stack.settings.data_dir}")
+        else:
+            click.echo(banner(stack))
+
+    def _write(self, name: str, line: str, **style: Any) -> None:
+        if self._as_json:
+            click.echo(json_line(name, line))
+        else:
+            click.echo(click.style(f"{name:<{NAME_WIDTH}} | ", **style) + line)
 
 
 class _Interrupts:
@@ -125,27 +164,61 @@ class _Interrupts:
             raise KeyboardInterrupt
 
 
-def _settings(*, need_redis: bool = False) -> Settings:
+def _settings(default_format: str = "json", *, need_redis: bool = False) -> Settings:
     try:
         settings = load_settings()
     except ServiceError as error:
-        raise click.ClickException(error.detail) from error
+        raise _refusal(error.detail, default_format) from error
     if need_redis and settings.redis_url is None:
-        raise click.ClickException("REDIS_URL is not set. `shitu up` starts a Redis server of its own.")
+        raise _refusal("REDIS_URL is not set. `shitu up` starts a Redis server of its own.")
     if need_redis:
         try:
             verify(settings)
         except (RedisMisconfigured, ConfigurationError) as error:
-            raise click.ClickException(error.detail) from error
+            raise _refusal(error.detail, default_format) from error
         except ServiceError as error:  # it may come back; the process waits for it
             click.echo(f"started nevertheless: {error.detail}", err=True)
     return settings
 
 
-def _become(command: tuple[str, ...], threads: int = 1) -> NoReturn:
+def _refusal(detail: str, default_format: str = "json") -> Exception:
+    """Why the process does not start: for people in words, for whoever collects a container's lines as one of those."""
+    wanted = os.environ.get("SHITU_LOG__FORMAT") or ("text" if sys.stderr.isatty() else default_format)
+    if wanted != "json":
+        return click.ClickException(detail)
+    click.echo(json_line("shitu", " ".join(detail.split()), "critical"), err=True)
+    return click.exceptions.Exit(1)
+
+
+def _with_models(settings: Settings) -> Settings:
+    """`settings` with a folder's absolute path instead of its relative one. Raises ArtifactError: there is no such model."""
+    from models.artifacts import resolve
+
+    def absolute(name: str) -> str:
+        found = resolve(name)
+        return str(found.absolute()) if found == Path(name) else name
+
+    worker = settings.worker
+    detector = worker.detector if worker.detector == "none" else absolute(worker.detector)
+    return replace(settings, worker=replace(worker, detector=detector, embedder=absolute(worker.embedder)))
+
+
+def _with_shared_cores(settings: Settings, workers: int, terminal: _Terminal) -> Settings:
+    """Several workers share the machine: each gets its part of what one would run at a time."""
+    limits = read_limits()
+    terminal.tell(f"{limits.cores} cores ({limits.cores_reason}), memory: {limits.memory_reason}")
+    if workers == 1 or settings.worker.concurrency:
+        return settings
+    plan = planned_jobs(limits, settings.images.max_pixels, workers=workers)
+    return replace(settings, worker=replace(settings.worker, concurrency=plan.concurrency))
+
+
+def _become(settings: Settings, command: tuple[str, ...], threads: int = 1) -> NoReturn:
     """Replaces this process, so that signals and exit codes are the command's own."""
     sys.stdout.flush()
-    os.execvpe(command[0], command, {**child_environment(threads), **os.environ})  # noqa: S606 - no shell is the point
+    environment = {**child_environment(threads), **handed_on(settings)}
+    os.chdir(ROOT)
+    os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is the point
 
 
 def banner(stack: Stack) -> str:

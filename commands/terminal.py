@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from infra.machine import read_limits
 from models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ DATA = click.option(
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder that the recipe's photos are relative to.",
 )
-THREADS = click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=lambda: min(2, read_limits().cores),
+    show_default="2, or the cores if fewer",
+    help="CPU threads.",
+)
 TELL_EVERY_S = 5.0
 # Paddle misses a compiler cache that nothing here would use, in two lines before every answer.
 warnings.filterwarnings("ignore", message="No ccache found")

@@ -73,7 +73,8 @@ class ConfigurationError(ServiceError):
     title = "Invalid configuration"
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("The configuration is not valid:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        told = f" {problems[0]}" if len(problems) == 1 else "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(f"The configuration is not valid:{told}")
         self.problems = problems
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from contracts.names import readable_label
+from infra import audit
 from infra.errors import (
     EmbedderMismatch,
     GalleryCorrupt,
@@ -120,6 +121,7 @@ class GalleryStore(GalleryReader):
             self._publish(name, writing, manifest)
             with contextlib.suppress(ServiceError):  # what an interrupted delete left hurts nobody
                 self._sweep(name, manifest.token, {manifest_key(name, generation, manifest.id)})
+            audit.gallery_changed("created", name, None, manifest.version)
             return manifest
 
     def add(
@@ -185,6 +187,7 @@ class GalleryStore(GalleryReader):
             segment = self._write_segment(manifest, fresh, fresh_rows)
             manifest = replace(manifest, segments=(*segments, segment))
             self._publish(name, writing, manifest)
+            audit.gallery_changed("added", name, base.version, manifest.version, items=len(chosen))
             if not segments:
                 self._prune(name, manifest.token)
             return Added(manifest, tuple(chosen), duplicates)
@@ -227,6 +230,7 @@ class GalleryStore(GalleryReader):
                 rows = self._searched_rows(base, base.dim or 0).take(left)
                 manifest = fitted(manifest, calibrate(labels_left, rows.embeddings, rows.views))
             self._publish(name, writing, manifest)
+            audit.gallery_changed("removed", name, base.version, manifest.version, items=len(gone))
             return manifest
 
     def activate(self, name: str, version: int) -> GalleryManifest:
@@ -236,6 +240,7 @@ class GalleryStore(GalleryReader):
             manifest = self._manifest(name, pointer, version)
             if manifest != base:
                 self._point(name, writing, replace(pointer, token=writing.hold.token, current=manifest.id))
+                audit.gallery_changed("activated", name, base.version, manifest.version)
             return manifest
 
     def delete(self, name: str) -> None:
@@ -244,6 +249,7 @@ class GalleryStore(GalleryReader):
             if writing.pointer is not None:
                 # A pointer to nothing is written, not the pointers removed: removing the highest would revive the next.
                 self._point(name, writing, Pointer(writing.hold.token, DELETED, "", ()))
+                audit.gallery_changed("deleted", name, version_of(writing.pointer.current), None)
             self._sweep(name, writing.hold.token)  # also if an interrupted delete left files
             if writing.pointer is None:
                 raise not_found(name)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.errors import ServiceError
 from infra.jobs import open_ledger
 from infra.settings import load_settings
@@ -32,6 +33,8 @@ def problem(role: str, settings: Settings) -> str | None:
         if role == "web":
             with urllib.request.urlopen(f"http://127.0.0.1:{settings.web.port}/healthz", timeout=TIMEOUT_S):
                 return None
+        if settings.redis_url is None:
+            return "REDIS_URL is not set"
         ledger = open_ledger(settings)
         ledger.stats()
         host = f"{socket.gethostname()}:"

@@ -6,12 +6,14 @@ single processes are those that the container image runs as well.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 
 from infra.errors import ConfigurationError, NotReady, RedisMisconfigured, ServiceError
 from infra.installation import verify
+from infra.logs import json_line
 from infra.redis_server import RedisServer, wait_until_ready
 from infra.supervisor import ChildProcess, Supervised, Supervisor, binding
 from infra.webhooks import signing_keys
@@ -39,18 +42,24 @@ READY_POLL_S = 0.1
 WEB_DRAIN_S = 10
 BACKLOG = 512
 REDIS_KILLED_WITHIN_S = 2.0
+WRONG_HOST = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+# Variables of others that name files: relative ones mean the folder in which `shitu` was started.
+PATH_VARIABLES = {
+    "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "CURL_CA_BUNDLE",
+    "PROMETHEUS_MULTIPROC_DIR", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CACHE_HOME",
+}  # fmt: skip
 
 
 def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
     """The HTTP front; `bind` replaces the settings' host and port (`fd://3` is an inherited socket)."""
     return (
-        *(sys.executable, "-m", "gunicorn", "web.app:create_app()"),
+        *(sys.executable, "-P", "-m", "gunicorn", "web.app:create_app()"),
         *("--bind", bind or f"{_bracketed(settings.web.host)}:{settings.web.port}"),
         # Threads, for an open event stream holds one; a single process, for it does next to nothing itself. The worker
         # class is gunicorn's gthread with a time limit on requests.
         *("--worker-class", "web.server.UploadLimitWorker", "--workers", "1", "--threads", str(settings.web.threads)),
         *("--timeout", "60", "--graceful-timeout", str(WEB_DRAIN_S), "--keep-alive", "15"),
-        *("--no-control-socket", "--log-level", "warning"),
+        *("--no-control-socket", "--log-level", "warning", "--logger-class", "web.gunicorn_log.ServiceLogger"),
     )
 
 
@@ -67,7 +76,7 @@ def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...
 
 def keeper_command() -> tuple[str, ...]:
     """The process that repairs what the queue lost."""
-    return (sys.executable, "-m", "worker.keeper")
+    return (sys.executable, "-P", "-m", "worker.keeper")
 
 
 def child_environment(threads: int) -> dict[str, str]:
@@ -78,9 +87,69 @@ def child_environment(threads: int) -> dict[str, str]:
     }
 
 
+def handed_on(settings: Settings) -> dict[str, str]:
+    """What a child sees: this process's environment, with the settings in place of whatever set them.
+
+    A child runs in ROOT and not where the user stands, whose folders may have the names of our packages. So what is
+    relative to the user's folder is told absolutely.
+    """
+    inherited = {
+        name: str(Path(value).absolute()) if name in PATH_VARIABLES and value else value
+        for name, value in os.environ.items()
+        if not name.startswith("SHITU_") and name != "REDIS_URL"
+    }
+    models = replace(
+        settings.worker,
+        detector=_absolute_model(settings.worker.detector),
+        embedder=_absolute_model(settings.worker.embedder),
+    )
+    others = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return {
+        **inherited,
+        **replace(settings, worker=models).to_env(),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *(entry for entry in others if entry != str(ROOT))]),
+    }
+
+
+def _absolute_model(name_or_folder: str) -> str:
+    """A folder's absolute path; a name stays, for it is bundled or pulled."""
+    is_path = os.sep in name_or_folder or name_or_folder.startswith((".", "~"))
+    return str(Path(name_or_folder).expanduser().absolute()) if is_path else name_or_folder
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The web's socket, open on the settings' host and port. Raises ConfigurationError with the setting that is wrong."""
+    host, port = settings.web.host, settings.web.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        where = f"{_bracketed(host)}:{port}"
+        number, words = getattr(error, "errno", None), getattr(error, "strerror", None) or "no such host name"
+        why = words.partition(" (while attempting")[0]  # create_server adds the address, which is told already
+        wrong_host = number is None or number < 0 or number in WRONG_HOST  # resolving a name has negative numbers
+        told = (
+            f"SHITU_WEB__HOST: cannot listen on {where} ({why}); give an address of this machine, or 0.0.0.0 for all"
+            if wrong_host
+            else f"SHITU_WEB__PORT: cannot listen on {where} ({why}); choose another one, or 0 for any"
+        )
+        raise ConfigurationError([told]) from error
+
+
+def make_data_folder(folder: Path) -> None:
+    """Makes the data folder and tries to write in it. Raises ConfigurationError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        why = "a file is in its way" if isinstance(error, FileExistsError) else error.strerror
+        raise ConfigurationError([f"SHITU_DATA_DIR: cannot write in the folder {folder} ({why})"]) from error
+
+
 def _celery(settings: Settings, queues: str, name: str) -> tuple[str, ...]:
     return (
-        *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", queues, "-n", f"{name}@%h"),
+        *(sys.executable, "-P", "-m", "celery", "-A", "worker.app", "worker", "-Q", queues, "-n", f"{name}@%h"),
         *("--loglevel", settings.log.level, "--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
 
@@ -107,6 +176,7 @@ class Stack:
         self._restart = restart
         self._say = say or (lambda _name, _line: None)
         self._progress = progress or (lambda _line: None)
+        self._shape = json_line if settings.log.format == "json" else None
         self._supervisor: Supervisor | None = None
         self._listener: socket.socket | None = None
         self._stopping = threading.Lock()
@@ -136,17 +206,18 @@ class Stack:
         deadline = time.monotonic() + timeout_s
         try:
             self._listen()
+            make_data_folder(self.settings.data_dir)
             self._supervisor = Supervisor(self._say)
-            try:
-                self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-                self._start_redis()
-                keys = signing_keys(self.settings)
-            except OSError as error:
-                reason = error.strerror or "it cannot be used"
-                raise ConfigurationError([f"SHITU_DATA_DIR: {self.settings.data_dir}: {reason}"]) from error
+            self._start_redis()
+            keys = signing_keys(self.settings)
             self.settings = replace(self.settings, webhooks=replace(self.settings.webhooks, secret=keys))
             self._start_processes()
             self._wait_until_ready(deadline, timeout_s)
+        except OSError as error:  # a file where a folder is wanted, a file that may not be read, a full disk
+            self.stop()
+            if error.filename is None or not Path(str(error.filename)).is_relative_to(self.settings.data_dir):
+                raise NotReady(f"A process cannot be started: {error.filename}: {error.strerror}") from error
+            raise ConfigurationError([f"SHITU_DATA_DIR: {error.filename}: {error.strerror}"]) from error
         except BaseException:
             self.stop()
             raise
@@ -191,15 +262,7 @@ class Stack:
 
     def _listen(self) -> None:
         """Opens the web's socket here: no port is lost between choosing it and using it, nor while the web restarts."""
-        host = self.settings.web.host
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._listener = socket.create_server((host, self.settings.web.port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            where = f"{_bracketed(host)}:{self.settings.web.port}"
-            raise ConfigurationError(
-                [f"SHITU_WEB__PORT: cannot listen on {where} ({error.strerror}); choose another one, or 0 for any"]
-            ) from error
+        self._listener = listen(self.settings)
         port = self._listener.getsockname()[1]
         self.settings = replace(self.settings, web=replace(self.settings.web, port=port))
 
@@ -210,7 +273,9 @@ class Stack:
             self._claim()
             return
         self._progress("starting Redis")
-        server = RedisServer(self.settings.data_dir / "redis", wrapper=tuple(binding(signal.SIGTERM)))
+        server = RedisServer(
+            self.settings.data_dir / "redis", wrapper=tuple(binding(signal.SIGTERM)), shape=self._shape
+        )
         self._supervised().add("redis", _Redis(server), stop_timeout_s=15.0, restart=self._restart)
         self.settings = replace(self.settings, redis_url=server.url)
         self._claim()
@@ -245,22 +310,18 @@ class Stack:
         pass_fds: tuple[int, ...] = (),
     ) -> Supervised:
         child = ChildProcess(
-            name, command, self._environment(threads), self.logs / f"{name}.log", self._say, pass_fds=pass_fds
+            *(name, command, self._environment(threads), self.logs / f"{name}.log", self._say),
+            pass_fds=pass_fds,
+            folder=ROOT,
+            shape=self._shape,
         )
         return self._supervised().add(name, child, stop_timeout_s=stop_timeout_s, restart=self._restart)
 
     def _environment(self, threads: int) -> dict[str, str]:
-        """What a child sees: this process's environment, with the settings in place of whatever set them."""
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith("SHITU_") and name != "REDIS_URL"
-        }
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {
-            **inherited,
-            **self.settings.to_env(),
+            **handed_on(self.settings),
             **child_environment(threads),
             "PROMETHEUS_MULTIPROC_DIR": str(self.settings.data_dir / "metrics"),
-            "PYTHONPATH": os.pathsep.join(paths),
         }
 
     def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:

@@ -22,7 +22,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -85,7 +87,8 @@ class RedisServer:
     """A Redis server of our own on `folder`; `port` adds a loopback TCP port to the unix socket.
 
     `url` is the port's if there is one, else the socket's. `with RedisServer(folder) as server:` starts and stops it.
-    `wrapper` are words before the command: infra.bound ends the server with its launcher.
+    `wrapper` are words before the command: infra.bound ends the server with its launcher. `shape("redis", line)` is what
+    becomes of each line of its log.
     """
 
     def __init__(
@@ -95,9 +98,11 @@ class RedisServer:
         port: int | None = None,
         binary: Binary | None = None,
         wrapper: tuple[str, ...] = (),
+        shape: Callable[[str, str], str] | None = None,
     ) -> None:
         self._binary = binary or find_binary()
         self._wrapper = wrapper
+        self._shape = shape
         # A newer server writes files that an older one cannot read: one folder for each major version.
         self.folder = folder.absolute() / f"redis-{self._binary.version[0]}"
         self.socket = _socket_path(self.folder)
@@ -119,8 +124,15 @@ class RedisServer:
             self._stop_orphan()
             with (self.folder / "redis.log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    self._command(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log if self._shape is None else subprocess.PIPE,
+                    stderr=log if self._shape is None else subprocess.STDOUT,
+                    start_new_session=True,
                 )
+            if self._process.stdout is not None:
+                arguments = (self._process.stdout, self.folder / "redis.log")
+                threading.Thread(target=self._write_log, args=arguments, name="log redis", daemon=True).start()
             self._wait_until_ready(timeout_s)
         except BaseException:
             self.stop()
@@ -158,6 +170,14 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _write_log(self, output: IO[bytes], path: Path) -> None:
+        """Ends with the server. What cannot be written is dropped: a server whose output nobody takes would wait."""
+        with output:
+            for line in output:
+                text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+                with contextlib.suppress(OSError), path.open("a", encoding="utf-8", errors="replace") as log:
+                    log.write(f"{self._shape('redis', text) if self._shape else text}\n")
 
     def _command(self) -> list[str]:
         options = {

@@ -75,7 +75,10 @@ def binding(death_signal: int) -> list[str]:
 
 
 class ChildProcess:
-    """One command with its environment, whose output goes to `log_path` and, line by line, to `say`."""
+    """One command with its environment, whose output goes to `log_path` and, line by line, to `say`.
+
+    `folder` is where it runs (None: where this process does); `shape(name, line)` is what becomes of each line first.
+    """
 
     def __init__(
         self,
@@ -86,6 +89,8 @@ class ChildProcess:
         say: Callable[[str, str], None],
         *,
         pass_fds: tuple[int, ...] = (),
+        folder: Path | None = None,
+        shape: Callable[[str, str], str] | None = None,
     ) -> None:
         self.command = command
         self._name = name
@@ -93,6 +98,8 @@ class ChildProcess:
         self._log_path = log_path
         self._say = heard(say)
         self._pass_fds = pass_fds
+        self._folder = folder
+        self._shape = shape
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._last: deque[str] = deque(maxlen=LAST_LINES)
@@ -109,6 +116,7 @@ class ChildProcess:
         self._process = subprocess.Popen(
             bind(self.command),
             env=self._env,
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -166,7 +174,11 @@ class ChildProcess:
     def _read(self, output: IO[bytes]) -> None:
         """Nothing may end this before the process does: with its pipe full and unread, the process would stand still."""
         with output, LogFile(self._log_path, MAX_LOG_BYTES) as log:
-            for line in output:
+            for written in output:
+                line = written
+                if self._shape is not None:
+                    text = written.decode("utf-8", errors="replace").rstrip("\r\n")
+                    line = f"{self._shape(self._name, text)}\n".encode("utf-8", errors="replace")
                 log.write(line)
                 text = line.decode("utf-8", errors="replace").rstrip("\r\n")
                 self._last.append(text)

@@ -1,4 +1,4 @@
-"""Logs and metrics: one line of JSON (or text) for each event, and what Prometheus reads at /metrics.
+"""Metrics: what Prometheus reads at /metrics.
 
 Measurements of this process are the counters and histograms below. Processes on one machine share them through files
 when PROMETHEUS_MULTIPROC_DIR names a folder (the launcher sets and empties it; containers share a volume). The state of the jobs is not measured
@@ -7,16 +7,11 @@ but read from the ledger at each scrape, so that it is right whoever answers.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import socket
 import struct
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
 
 import redis
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -25,9 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from contracts.names import without_surrogates
 from infra.jobs import JobLedger
-from infra.settings import LogSettings
 from infra.shared_metrics import MetricsFiles, value_class
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -92,50 +85,6 @@ SWEPT = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
-
-# What every log record has by itself; whatever else it has came by `extra`.
-_BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, the fields given by `extra`, and an exception's trace."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
-        entry: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            "process": record.process,
-            **_extra(record),
-        }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return without_surrogates(json.dumps(entry, default=str, ensure_ascii=False))
-
-
-class TextFormatter(logging.Formatter):
-    """A line to read in a terminal: time, level, logger, message, extra fields as name=value."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
-        fields = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
-        line = f"{at} {record.levelname.lower():7} {record.name}: {record.getMessage()}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Sends every logger of this process to `stream` (None: standard error), and nowhere else."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.level)
-    logging.captureWarnings(capture=True)
-    for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "PIL"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
 def render_metrics(ledger: JobLedger | None = None) -> bytes:
@@ -208,7 +157,3 @@ class LedgerCollector(Collector):
         yield GaugeMetricFamily("shitu_webhooks_due", "Webhook messages whose time has come.", stats.deliveries_due)
         yield GaugeMetricFamily("shitu_webhooks_pending", "Webhook messages not yet taken.", stats.deliveries_pending)
         yield GaugeMetricFamily("shitu_workers_ready", "Workers that said they are ready.", len(workers))
-
-
-def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _BUILT_IN}

@@ -82,7 +82,11 @@ def tree(path: Path) -> ast.Module:
 @cache
 def sources() -> tuple[Path, ...]:
     """The project's Python files, without tests and benchmarks."""
-    return (ROOT / "shitu.py", *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))))
+    return (
+        ROOT / "shitu.py",
+        ROOT / "shitu_packages.py",
+        *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))),
+    )
 
 
 @cache

@@ -9,17 +9,18 @@ import threading
 
 from flask import Flask, Response, render_template
 
-from infra.errors import ConfigurationError
+import shitu_packages  # first: it makes sure that the packages below are ours
+from infra.errors import ConfigurationError, ServiceError
 from infra.galleries import GalleryLock, GalleryStore
 from infra.installation import verify_or_exit
 from infra.jobs import JobLedger
+from infra.logs import configure_logging, fatal
 from infra.objects import open_store
 from infra.photos import Photos
 from infra.queue import Queue, make_celery
 from infra.redis_client import connect
 from infra.settings import Settings, load_settings
-from infra.telemetry import configure_logging
-from web import errors, health, metrics, multipart, recognitions, unknown_names
+from web import access_log, errors, health, metrics, multipart, recognitions, unknown_names
 from web import galleries as gallery_views
 from web.item_lookup import ItemLookup
 from web.services import EXTENSION, Services, services
@@ -40,9 +41,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     Redis need not be up yet: requests that need it are answered 503 until it is.
     """
     if settings is None:
-        settings = load_settings()
-        configure_logging(settings.log)  # this process is the server's own, so is its logging
-        verify_or_exit(settings, CANNOT_START)
+        try:
+            settings = load_settings()
+            configure_logging(settings.log)  # this process is the server's own, so is its logging
+            verify_or_exit(settings, CANNOT_START)
+            return create_app(settings)
+        except ServiceError as error:
+            raise fatal(error.detail, shitu_packages.APP_LOAD_ERROR) from None
     app = Flask("web")
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
@@ -53,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.register(app)
     metrics.register(app)
     unknown_names.register(app)
+    access_log.register(app)
     for blueprint in (recognitions.blueprint, gallery_views.blueprint, gallery_views.enrollments, health.blueprint):
         app.register_blueprint(blueprint)
     app.add_url_rule("/", "page", page, methods=["GET"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.names import readable_label
+from infra import audit
 from infra.errors import GalleryNotFound, InvalidCursor, InvalidRequest, UnsupportedMediaType
 from web.images import Refusal
 from web.jobs import accept, add_job_routes
@@ -79,6 +80,7 @@ def add_items(name: str) -> Response:
             told["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(told)
     job = service.ledger.create(KIND, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url)
+    audit.accepted(name, job.id, len(items))
     return accept(job, service.queue.enroll)
 
 

@@ -6,25 +6,31 @@ worker that consumes neither recognitions nor enrolments is a courier and loads 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
+from celery.apps import worker as celery_worker
 from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
+import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
+from infra.errors import ServiceError
 from infra.installation import verify_or_exit
+from infra.logs import configure_logging, fatal, json_line
+from infra.machine import Plan, planned_jobs, read_limits
 from infra.queue import CANARY, Queue, make_celery
 from infra.settings import load_settings
-from infra.telemetry import configure_logging
+from models.errors import ModelError
 from worker.process import Process, current, is_open, set_current
 
 if TYPE_CHECKING:
     from celery.worker import WorkController
 
-    from infra.settings import WorkerSettings
+    from infra.settings import Settings, WorkerSettings
 
 MODEL_QUEUES = {"recognize", "enroll"}
 
@@ -39,12 +45,21 @@ def pool_for(worker: WorkerSettings) -> str:
     return "threads" if serves_openvino else "prefork"
 
 
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def planned(settings: Settings) -> Plan:
+    """How many jobs run at a time, and why: what the settings say, or what cores and memory allow."""
+    if settings.worker.concurrency:
+        return Plan(settings.worker.concurrency, "SHITU_WORKER__CONCURRENCY")
+    copies = pool_for(settings.worker) == "prefork"
+    return planned_jobs(read_limits(), settings.images.max_pixels, copies=copies)
 
 
-settings = load_settings()
+try:
+    settings = load_settings()
+except ServiceError as error:
+    raise fatal(error.detail) from None
+if settings.redis_url is None:
+    raise fatal("REDIS_URL is not set: `shitu up` starts the workers together with a Redis server")
+plan = planned(settings)
 # Math libraries read these once, when they are loaded: a worker's parallelism is its processes and threads.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, str(settings.worker.threads))
@@ -52,7 +67,7 @@ app = make_celery(settings)
 app.conf.update(
     imports=["worker.tasks"],
     worker_pool=pool_for(settings.worker),  # the courier's command line says otherwise
-    worker_concurrency=settings.worker.concurrency or usable_cores(),
+    worker_concurrency=plan.concurrency,
 )
 
 
@@ -63,6 +78,22 @@ def quiet_canary(record: logging.LogRecord) -> bool:
         record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
     return True
+
+
+def say(message: str, _stream: object = None) -> None:
+    """Celery's word at a signal, as a line of the log: written whole and without a lock, as a signal handler must."""
+    with contextlib.suppress(OSError):
+        line = json_line("celery", message) if settings.log.format == "json" else message
+        os.write(2, f"{line}\n".encode())
+
+
+celery_worker.safe_say = say
+
+
+@signals.celeryd_init.connect
+def without_banner(instance: Any, **_: Any) -> None:
+    """The banner of many lines is for people; what it tells is in the log's first lines."""
+    instance.quiet = True
 
 
 @signals.setup_logging.connect
@@ -133,6 +164,10 @@ def open_process(concurrency: int) -> None:
             set_current(Process(settings, Queue(app), queues, open_runtime(settings, concurrency)))
         else:
             set_current(Process(settings, Queue(app), queues, None))
+        log.info("opened", extra={"concurrency": concurrency, "reason": plan.reason, "queues": sorted(queues)})
+    except (ServiceError, ModelError, OSError) as error:  # what people can mend: their words are enough
+        log.critical("this worker cannot be opened: %s", getattr(error, "detail", error))
+        raise SystemExit(1) from None
     except Exception:
         # Celery would log what a signal's receiver raises and work on without models.
         log.exception("this worker cannot be opened")

@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING
 
 import redis
 
+import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
+from infra.errors import ServiceError
 from infra.installation import verify_or_exit
 from infra.jobs import open_ledger
+from infra.logs import configure_logging, fatal
 from infra.objects import open_store
 from infra.photos import Photos
 from infra.queue import Queue, make_celery
 from infra.redis_check import explained
 from infra.redis_client import connect
 from infra.settings import load_settings
-from infra.telemetry import SWEPT, configure_logging
+from infra.telemetry import SWEPT
 from worker.photo_keeper import PhotoKeeper
 
 if TYPE_CHECKING:
@@ -111,10 +114,13 @@ class Keeper:
 
 def main() -> None:
     """Keeps until SIGTERM or SIGINT."""
-    settings = load_settings()
+    try:
+        settings = load_settings()
+    except ServiceError as error:
+        raise fatal(error.detail) from None
     configure_logging(settings.log)
     if settings.redis_url is None:
-        raise SystemExit("REDIS_URL is not set: `shitu up` starts the keeper together with a Redis server")
+        raise fatal("REDIS_URL is not set: `shitu up` starts the keeper together with a Redis server")
     stop = threading.Event()
 
     def finish(_signal: int, _frame: FrameType | None) -> None:
@@ -125,7 +131,10 @@ def main() -> None:
     verify_or_exit(settings)
     client = connect(settings.redis_url, settings.redis_prefix)
     keeper = Keeper(settings, client, open_ledger(settings), Queue(make_celery(settings)))
-    photos = PhotoKeeper(settings.jobs, Photos(client, open_store(settings.objects, settings.data_dir)))
+    try:
+        photos = PhotoKeeper(settings.jobs, Photos(client, open_store(settings.objects, settings.data_dir)))
+    except (ServiceError, OSError) as error:
+        raise fatal(str(error)) from None
     beside = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
     if not settings.jobs.keep_photos:
         beside.start()

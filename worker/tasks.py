@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
 
+from infra import audit
 from infra.queue import CANARY, DELIVER, ENROLL, RECOGNIZE
 from infra.telemetry import DELIVERIES
 from infra.webhooks import deliver as deliver_once
@@ -45,6 +46,7 @@ def enroll(job_id: str) -> None:
     process = current()
 
     def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
+        audit.act_as(f"job {job.id}", job_id=job.id)
         return add(job, process.runtime, checkpoint)
 
     with process.working("enroll"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -68,3 +69,78 @@ def test_the_banner_says_where_and_how(settings: Settings) -> None:
     assert str(settings.data_dir) in text
     assert "Ctrl-C" in text
     assert text.count("  curl ") == 3
+
+
+def refused(tmp_path: Path, *command: str, **env: str) -> tuple[int, str]:
+    """Exit code and standard error of a process that does not start."""
+    clean = {name: value for name, value in os.environ.items() if name != "REDIS_URL" and not name.startswith("SHITU_")}
+    run = subprocess.run(
+        [sys.executable, "-m", *command],
+        env={**clean, "PYTHONPATH": str(ROOT), "SHITU_DATA_DIR": str(tmp_path / "data"), **env},
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return run.returncode, run.stderr
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/none"])
+def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("x")
+    code, said = refused(tmp_path, "shitu", "up", "--port", "0", SHITU_DATA_DIR=place)
+    assert (code, said.count("\n")) == (1, 1), said
+    assert said.startswith("Error: The configuration is not valid: SHITU_DATA_DIR: cannot write in the folder")
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])
+def test_an_address_that_is_not_ours_is_one_line(tmp_path: Path, host: str) -> None:
+    code, said = refused(tmp_path, "shitu", "up", "--port", "0", SHITU_WEB__HOST=host)
+    assert (code, said.count("\n")) == (1, 1), said
+    assert "SHITU_WEB__HOST: cannot listen on" in said
+
+
+@pytest.mark.parametrize("command", ["up", "web"])
+def test_a_port_in_use_is_one_line(tmp_path: Path, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        env = {"SHITU_WEB__PORT": str(other.getsockname()[1]), "REDIS_URL": "redis://127.0.0.1:1/0"}
+        code, said = refused(tmp_path, "shitu", command, **env)
+    assert (code, said.count("\n")) == (1, 1), said
+    assert "SHITU_WEB__PORT: cannot listen on" in said
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path, command: str) -> None:
+    env = {"SHITU_WORKER__EMBEDDER": "./none", "REDIS_URL": "redis://127.0.0.1:1/0", "SHITU_LOG__FORMAT": "text"}
+    code, said = refused(tmp_path, "shitu", command, **env)
+    assert (code, said.count("\n")) == (1, 1), said
+    assert said.startswith("Error: There is no model './none'")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("celery", "-A", "worker.app", "worker"), 1),
+        (("worker.keeper",), 1),
+        (("infra.health",), 1),
+        (
+            (
+                "gunicorn",
+                "--logger-class",
+                "web.gunicorn_log.ServiceLogger",
+                "web.app:create_app()",
+                "-b",
+                "127.0.0.1:0",
+            ),
+            4,
+        ),
+    ],
+)
+@pytest.mark.parametrize("env", [{}, {"SHITU_WEB__PROT": "1"}])
+def test_a_process_without_its_settings_says_so_in_json(
+    tmp_path: Path, command: tuple[str, ...], code: int, env: dict[str, str]
+) -> None:
+    found, said = refused(tmp_path, *command, **env)
+    assert found == code, said
+    assert "Traceback" not in said
+    reasons = [line for line in said.splitlines() if ("SHITU_WEB__PROT" if env else "REDIS_URL") in line]
+    assert len(reasons) == 1, said
+    if command[0] != "infra.health":
+        assert all(isinstance(json.loads(line), dict) for line in said.splitlines() if "control" not in line), said

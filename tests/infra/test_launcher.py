@@ -150,7 +150,8 @@ with Stack(load_settings(), workers=0) as stack:
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_stops_what_up_has_started(bare: Settings, times: int) -> None:
     """While it starts: a worker that never becomes ready keeps it there."""
-    env = {**os.environ, **bare.to_env(), "SHITU_WORKER__EMBEDDER": "no-such-artifact"}
+    (no_model := bare.data_dir.parent / "empty").mkdir()
+    env = {**os.environ, **bare.to_env(), "SHITU_WORKER__EMBEDDER": str(no_model), "SHITU_LOG__FORMAT": "text"}
     with subprocess.Popen(
         [sys.executable, "-m", "shitu", "up", "--port", "0"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
     ) as up:
@@ -173,7 +174,7 @@ def test_the_commands_follow_the_settings(bare: Settings) -> None:
     assert worker[worker.index("-Q") + 1] == "recognize,enroll"
     assert worker[worker.index("-n") + 1] == "worker-2@%h"
     assert courier_command(bare)[courier_command(bare).index("-Q") + 1] == "deliver"
-    assert keeper_command()[1:] == ("-m", "worker.keeper")
+    assert keeper_command()[1:] == ("-P", "-m", "worker.keeper")
 
 
 def test_children_see_the_settings_and_nothing_stale(

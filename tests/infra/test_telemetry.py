@@ -17,9 +17,10 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.jobs import JobLedger
+from infra.logs import configure_logging
 from infra.redis_client import connect
 from infra.settings import LogSettings
-from infra.telemetry import REGISTRY, STAGES, configure_logging, render_metrics
+from infra.telemetry import REGISTRY, STAGES, render_metrics
 
 log = logging.getLogger("tests.telemetry")
 
