@@ -124,7 +124,7 @@ class TooManyFiles(ServiceError):
 
 
 class UploadTooSlow(ServiceError):
-    """The request did not arrive within the time that an upload may take."""
+    """The request came more slowly than an upload may, or stopped on its way."""
 
     code = "upload_too_slow"
     title = "Upload too slow"

@@ -46,7 +46,7 @@ def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
         *(sys.executable, "-m", "gunicorn", "web.app:create_app()"),
         *("--bind", bind or f"{_bracketed(settings.web.host)}:{settings.web.port}"),
         # Threads, for an open event stream holds one; a single process, for it does next to nothing itself. The worker
-        # class is gunicorn's gthread with a time limit on requests.
+        # class is gunicorn's gthread with a least speed of requests.
         *("--worker-class", "web.server.UploadLimitWorker", "--workers", "1", "--threads", str(settings.web.threads)),
         *("--timeout", "60", "--graceful-timeout", str(WEB_DRAIN_S), "--keep-alive", "15"),
         *("--no-control-socket", "--log-level", "warning"),

@@ -7,11 +7,13 @@ import http.client
 import json
 import math
 import os
+import select
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -208,6 +210,30 @@ def test_a_client_that_trickles_its_upload_is_cut_off(hasty_url: str, kind: str,
     assert json.loads(body)["code"] == expected[1]
     assert UPLOAD_S - 0.5 <= took_s < UPLOAD_S + 6
     assert "Traceback" not in (tmp_path / "web.log").read_text()
+
+
+def send_slowly(base_url: str, piece_bytes: int, pieces: int) -> tuple[int, str]:
+    """Status and code of an answer to an upload that brings a piece each tenth of a second, until it is cut off."""
+    host, port = urlsplit(base_url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=15) as connection:
+        connection.sendall(upload_head("application/json", f"Content-Length: {piece_bytes * pieces}"))
+        with contextlib.suppress(OSError):  # cut off on the way
+            for _ in range(pieces):
+                connection.sendall(b"[" * piece_bytes)
+                if select.select([connection], [], [], 0.1)[0]:
+                    break
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, json.loads(response.read())["code"]
+
+
+def test_a_slow_line_may_take_its_time_and_a_slower_one_is_cut_off(hasty_url: str) -> None:
+    """Both take longer than the window; 8 KiB a second are wanted."""
+    with ThreadPoolExecutor() as clients:
+        slow = clients.submit(send_slowly, hasty_url, 2500, int(25 * UPLOAD_S))
+        slower = clients.submit(send_slowly, hasty_url, 300, int(25 * UPLOAD_S))
+        assert slow.result() == (400, "invalid_request")  # it was read whole: 75,000 brackets are no JSON
+        assert slower.result() == (408, "upload_too_slow")
 
 
 def test_a_client_that_trickles_its_head_is_cut_off(hasty_url: str) -> None:
