@@ -59,9 +59,9 @@ def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
 
 
 def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:
-    """The process that delivers webhooks: it waits on strangers, so that no model process has to."""
+    """The process that delivers webhooks and fetches pictures: it waits on strangers, so that no other process has to."""
     pool = ("--pool", "threads", "--concurrency", str(settings.webhooks.concurrency))
-    return (*_celery(settings, "deliver", name), *pool)
+    return (*_celery(settings, "deliver,fetch", name), *pool)
 
 
 def keeper_command() -> tuple[str, ...]:

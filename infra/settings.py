@@ -98,6 +98,7 @@ class WebSettings:
     upload_min_bytes_per_s: Count = 8192
     max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0  # the most that `Prefer: wait=n` gets
     url_timeout_s: Seconds = 10.0
+    url_concurrency: Count = 8  # pictures that one courier fetches at a time
     allow_private_urls: bool = False
 
 

@@ -77,6 +77,9 @@ JOB_DURATION = Histogram(
 DELIVERIES = Counter(
     "shitu_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", ["outcome"], registry=REGISTRY
 )
+URL_FETCHES = Counter(
+    "shitu_url_fetches_total", "Attempts to fetch a picture by URL, by outcome.", ["outcome"], registry=REGISTRY
+)
 PUBLISH_FAILURES = Counter(
     "shitu_publish_failures_total",
     "Messages that the broker did not take; the sweeper repeats them.",

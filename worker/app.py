@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from infra.settings import WorkerSettings
 
 MODEL_QUEUES = {"recognize", "enroll"}
+FETCH_QUEUE = "fetch"
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,12 @@ def open_process(concurrency: int) -> None:
 
             set_current(Process(settings, Queue(app), queues, open_runtime(settings, concurrency)))
         else:
-            set_current(Process(settings, Queue(app), queues, None))
+            process = Process(settings, Queue(app), queues, None)
+            if FETCH_QUEUE in queues:
+                from worker.fetcher import open_fetcher
+
+                process.fetcher = open_fetcher(process)
+            set_current(process)
     except Exception:
         # Celery would log what a signal's receiver raises and work on without models.
         log.exception("this worker cannot be opened")
