@@ -171,7 +171,7 @@ class Photos:
             log.error("a photo cannot be deleted; left to the daily search", extra={"key": key}, exc_info=error)
             self._redis.delete(counted)
             return True
-        delay_s = min(LONGEST_STUMBLE_S, FIRST_STUMBLE_S * 2**times)
+        delay_s = min(LONGEST_STUMBLE_S, FIRST_STUMBLE_S * 2**times) if times > 1 else 0.0
         self._redis.zadd(PHOTOS_LEAVING, {key: self._time() + delay_s}, xx=True)
         return False
 
