@@ -322,3 +322,30 @@ def test_the_log_is_json_and_names_what_failed(small: Settings, tmp_path: Path) 
     assert (status, json.loads(answer)["code"]) == (503, "redis_unavailable")
     lines = [json.loads(line) for line in (tmp_path / "lost.log").read_text().splitlines()]
     assert any(line.get("request_id") == "find-me" and "exception" in line for line in lines)
+
+
+def test_urls_of_silent_hosts_hold_no_request_up(small: Settings, tmp_path: Path) -> None:
+    """Neither a host that takes connections and says nothing nor one behind a name that nobody resolves is asked here."""
+    open_mind = replace(small, web=replace(small.web, allow_private_urls=True, threads=4))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        serving(open_mind, tmp_path / "web.log") as base_url,
+        ThreadPoolExecutor(4) as clients,
+    ):
+        silent.settimeout(0)
+        assert (
+            ask(base_url, "POST", "/v1/galleries", b'{"name": "drinks"}', **{"Content-Type": "application/json"})[0]
+            == 201
+        )
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.jpg"
+        body = json.dumps({"gallery": "drinks", "image": {"url": url}}).encode()
+        started = time.monotonic()
+        posts = [
+            clients.submit(ask, base_url, "POST", "/v1/recognitions", body, **{"Content-Type": "application/json"})
+            for _ in range(4)
+        ]
+        assert ask(base_url, "GET", "/healthz")[0] == 200
+        assert [post.result()[0] for post in posts] == [202] * 4
+        assert time.monotonic() - started < small.web.url_timeout_s / 2
+        with pytest.raises(BlockingIOError):
+            silent.accept()
