@@ -130,7 +130,12 @@ def test_a_trouble_that_passes_is_over_with_the_next_attempt(
     courier.ledger.sweep(courier.queue)
     assert redis_client.llen("fetch") == 1  # published to those who fetch, not to the workers
     assert redis_client.llen("recognize") == 0
-    eventually(lambda: fetcher(courier).take(job_id) or courier.ledger.get(job_id).source_url is None)
+
+    def goes_on() -> bool:
+        fetcher(courier).take(job_id)  # the keeper's message
+        return courier.ledger.get(job_id).source_url is None
+
+    eventually(goes_on)
 
 
 def queued(client: redis.Redis) -> list[str]:
