@@ -89,7 +89,7 @@ class Deliveries:
         A message whose couriers died over all its attempts fails here: nobody is left to say so.
         """
         lease_s = self._settings.timeout_s + LEASE_MARGIN_S
-        args = [self._now(), lease_s, delivery_id, self._settings.max_attempts, SILENT_END]
+        args: list[str | float] = [self._now(), lease_s, delivery_id, self._settings.max_attempts, SILENT_END]
         flat: list[str] = self._take(keys=[self._key(delivery_id), scripts.DUE], args=args)
         return _parse(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response
 
 from infra.errors import PhotoNotFetched
@@ -24,7 +26,7 @@ def create() -> Response:
     sent = read_recognition(service.settings)
     service.galleries.manifest(sent.gallery)
     if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no stranger
-        image = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
+        image: dict[str, Any] = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
     else:
         image = {
             "key": service.photos.keep(sent.upload.data),
