@@ -105,13 +105,30 @@ def check_url(
     FetchTimeout (the look-up took longer than `timeout_s` seconds).
     """
     scheme, host, port, path = parse_url(url)
-    if port not in SAFE_LOW_PORTS and port < FIRST_HIGH_PORT:
-        raise AddressForbidden(f"Port {port} is not allowed: use 80, 443 or one from {FIRST_HIGH_PORT} up.")
+    _check_port(port)
     addresses = _resolve_in_time(resolver, host, port, timeout_s)
-    # One bad address among good ones is enough: which one the connection would take is the name's owner's choice.
-    if not all(is_allowed(address, allow_private=allow_private) for address in addresses):
-        raise AddressForbidden(f"The host {host!r} is at an address that is private, local or reserved.")
+    _check_addresses(host, addresses, allow_private=allow_private)
     return Target(scheme, host, port, path, addresses)
+
+
+def check_spelling(url: str, allow_private: bool = False) -> None:
+    """What can be said of `url` without a look-up: its form, its port, and a host that is an address or this machine.
+
+    Never waits, so that a request may do it. Every connection checks the resolved addresses with `check_url` anyway.
+    Raises InvalidUrl, AddressForbidden.
+    """
+    _, host, port, _ = parse_url(url)
+    _check_port(port)
+    name = host.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761: always this machine
+        addresses = ["127.0.0.1"]
+    else:
+        try:  # AI_NUMERICHOST reads every spelling of an address that a connection would, 0x7f.1 too, and asks nobody
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        except (OSError, UnicodeError):
+            return
+        addresses = [str(sockaddr[0]) for *_, sockaddr in found]
+    _check_addresses(host, addresses, allow_private=allow_private)
 
 
 def parse_url(url: str) -> tuple[str, str, int, str]:
@@ -155,6 +172,17 @@ def _ascii_host(parts: SplitResult) -> str:
     if not re.fullmatch(r"[a-z0-9_.-]{1,253}", ascii_host):
         raise InvalidUrl("The URL's host name has characters that no host name has.")
     return ascii_host
+
+
+def _check_port(port: int) -> None:
+    if port not in SAFE_LOW_PORTS and port < FIRST_HIGH_PORT:
+        raise AddressForbidden(f"Port {port} is not allowed: use 80, 443 or one from {FIRST_HIGH_PORT} up.")
+
+
+def _check_addresses(host: str, addresses: Sequence[str], *, allow_private: bool) -> None:
+    # One bad address among good ones is enough: which one the connection would take is the name's owner's choice.
+    if not all(is_allowed(address, allow_private=allow_private) for address in addresses):
+        raise AddressForbidden(f"The host {host!r} is at an address that is private, local or reserved.")
 
 
 def _embedded_v4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

@@ -23,6 +23,7 @@ HIDDEN_S = 30.0  # a due delivery that was handed to the queue is handed out aga
 LEASE_MARGIN_S = 30.0  # a courier's lease outlives its HTTP time limit by this
 LONGEST_RETRY_AFTER_S = 86_400.0
 JITTER = 0.1
+SILENT_END = "Each attempt was counted, and the last one ended without a word."
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,13 @@ class Deliveries:
         return tuple(_parse_attempt(str(line)) for line in lines)
 
     def take(self, delivery_id: str) -> Delivery | None:
-        """Counts an attempt and leases the message to the caller. None: not due, finished, or another courier has it."""
+        """Counts an attempt and leases the message to the caller. None: not due, finished, or another courier has it.
+
+        A message whose couriers died over all its attempts fails here: nobody is left to say so.
+        """
         lease_s = self._settings.timeout_s + LEASE_MARGIN_S
-        flat: list[str] = self._take(keys=[self._key(delivery_id), scripts.DUE], args=[self._now(), lease_s])
+        args: list[str | float] = [self._now(), lease_s, delivery_id, self._settings.max_attempts, SILENT_END]
+        flat: list[str] = self._take(keys=[self._key(delivery_id), scripts.DUE], args=args)
         return _parse(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
 
     def delivered(self, delivery: Delivery, status: int) -> bool:

@@ -31,6 +31,7 @@
         FetchTimeout             fetch_timeout              422, retryable
         FetchTooLarge            fetch_too_large            422
       ObjectNotFound             object_not_found           404
+        PhotoNotFetched          photo_not_fetched          404, retryable
       InvalidObjectKey           object_key_invalid         400
       StorageUnavailable         storage_unavailable        503, retryable
       NotReady                   not_ready                  503, retryable
@@ -46,6 +47,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})  # of a server that may answer better later
+
 
 class ServiceError(Exception):
     """The root. A subclass fixes `code`, `title`, `http_status` and `retryable`; an instance says what happened this time.
@@ -57,7 +60,7 @@ class ServiceError(Exception):
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
     http_status: ClassVar[int] = 500
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None, **extra: Any) -> None:
         super().__init__(detail)
@@ -126,7 +129,7 @@ class TooManyFiles(ServiceError):
 
 
 class UploadTooSlow(ServiceError):
-    """The request did not arrive within the time that an upload may take."""
+    """The request came more slowly than an upload may, or stopped on its way."""
 
     code = "upload_too_slow"
     title = "Upload too slow"
@@ -278,12 +281,21 @@ class AddressForbidden(ServiceError):
 
 
 class FetchFailed(ServiceError):
-    """The other server could not be reached, redirected, or did not answer 2xx."""
+    """The other server could not be reached, redirected, or did not answer 2xx.
+
+    Not retryable with the `status` of an answer that will be the same tomorrow: 404, 403, 410 …
+    """
 
     code = "fetch_failed"
     title = "Could not fetch the URL"
     http_status = 422
     retryable = True
+
+    def __init__(self, detail: str, *, status: int | None = None, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        if status is not None:
+            self.extra["status"] = status
+            self.retryable = status in TRANSIENT_STATUSES
 
 
 class FetchTimeout(FetchFailed):
@@ -307,6 +319,14 @@ class ObjectNotFound(ServiceError):
     code = "object_not_found"
     title = "No such object"
     http_status = 404
+
+
+class PhotoNotFetched(ObjectNotFound):
+    """A job's photo is asked for before it was fetched from its URL, or it could not be."""
+
+    code = "photo_not_fetched"
+    title = "Photo not fetched"
+    retryable = True
 
 
 class InvalidObjectKey(ServiceError):

@@ -13,7 +13,7 @@ from typing import Any
 
 PREFIXES = {"recognition": "rec", "enrollment": "enr"}
 PATHS = {"recognition": "/v1/recognitions", "enrollment": "/v1/enrollments"}
-QUEUES = ("recognize", "enroll", "deliver")  # Celery's, each a Redis list of this name
+QUEUES = ("recognize", "enroll", "deliver", "fetch")  # Celery's, each a Redis list of this name
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 JOB_ID = re.compile(rf"(?:{'|'.join(PREFIXES.values())})_[0-7][{ALPHABET}]{{25}}")
 DELIVERY_ID = re.compile(rf"msg_[0-7][{ALPHABET}]{{25}}")
@@ -76,6 +76,8 @@ class Job:
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     webhook: WebhookState | None = None
+    source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
+    fetched_at: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -191,6 +193,8 @@ def parse_job(record: Mapping[str, str]) -> Job:
         result=parse_json(record.get("result")),
         error=parse_json(record.get("error")),
         webhook=_webhook(url, record) if url else None,
+        source_url=record.get("source_url"),
+        fetched_at=_number(record.get("fetched_at")),
     )
 
 

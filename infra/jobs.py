@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time as system_time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -22,7 +23,15 @@ from redis.commands.core import Script
 from infra import ledger_scripts as scripts
 from infra.deliveries import Deliveries, Delivery
 from infra.durability import wait_until_written
-from infra.errors import InvalidCursor, JobExpired, JobFinished, JobNotFound, JobPoisoned, UploadTooSlow
+from infra.errors import (
+    InvalidCursor,
+    JobExpired,
+    JobFinished,
+    JobNotFound,
+    JobPoisoned,
+    StorageUnavailable,
+    UploadTooSlow,
+)
 from infra.job_records import (
     JOB_ID,
     PREFIXES,
@@ -46,6 +55,11 @@ from infra.settings import JobSettings, Settings, WebhookSettings
 __all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
 
 BLOCK_S = 2.0  # one blocking read; shorter than the client's reply timeout
+STUMBLES = 5  # over one broken record, before the keeper gives it up
+FIRST_STUMBLE_S = 5.0  # doubled with each
+STUMBLES_KEPT_S = 86_400
+
+log = logging.getLogger(__name__)
 
 
 class JobQueue(Protocol):
@@ -56,6 +70,9 @@ class JobQueue(Protocol):
 
     def enroll(self, job_id: str) -> bool:
         """Publishes an enrolment job."""
+
+    def fetch(self, job_id: str) -> bool:
+        """Publishes a job whose photo is still to be fetched."""
 
 
 def open_ledger(settings: Settings) -> JobLedger:
@@ -88,6 +105,7 @@ class JobLedger:
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
         self._replay, self._sweep, self._retire = self._scripts(scripts.REPLAY, scripts.SWEEP, scripts.RETIRE)
+        self._fetched, self._abandon = self._scripts(scripts.FETCHED, scripts.ABANDON)
 
     def time(self) -> float:
         """The ledger's time: seconds since 1970."""
@@ -98,21 +116,26 @@ class JobLedger:
 
     # A job's life.
 
-    def create(self, kind: str, request: dict[str, Any], webhook_url: str | None = None) -> Job:
+    def create(
+        self, kind: str, request: dict[str, Any], webhook_url: str | None = None, source_url: str | None = None
+    ) -> Job:
         """Accepts a job: once this returns no kill loses it. `kind` is "recognition" or "enrollment".
+
+        `source_url`: where the photo must be fetched before a worker can have the job; see `fetched`.
 
         The photo of a recognition is kept from now on until the job is retired (infra.photos). Raises UploadTooSlow if
         it was removed before: it was uploaded longer ago than anybody waits for.
         """
         job_id = new_id(PREFIXES[kind], self._now() if self._now else system_time.time())
         deadline_s = self._settings.queued_deadline_s
-        photo = str(request.get("image", {}).get("key", ""))
+        photo = str(request.get("image", {}).get("key") or "")
         args = (
             kind,
             json.dumps(request),
             webhook_url or "",
             deadline_s,
             photo if photo.startswith(PHOTOS_PREFIX) else "",
+            source_url or "",
         )
         flat: list[str] = self._run(self._create, job_id, *args)
         if not flat:
@@ -131,12 +154,16 @@ class JobLedger:
             raise JobExpired(f"The job {job_id} ended and its record has expired.")
         raise JobNotFound(f"There is no job {job_id}.")
 
-    def start(self, job_id: str) -> Lease | None:
-        """Takes the job: queued, or left by a worker whose lease lapsed. None: finished, canceled, or held by another."""
+    def start(self, job_id: str, *, fetching: bool = False) -> Lease | None:
+        """Takes the job: queued, or left by a worker whose lease lapsed. None: finished, canceled, or held by another.
+
+        `fetching`: only a job whose photo is still to be fetched; otherwise only one whose photo is there.
+        """
         if not JOB_ID.fullmatch(job_id):
             return None
         cap = self._settings.max_attempts
-        answer: list[Any] | None = self._run(self._start, job_id, self._settings.lease_s, cap, self._poison())
+        args = (self._settings.lease_s, cap, self._poison(), int(fetching))
+        answer: list[Any] | None = self._run(self._start, job_id, *args)
         if not answer:
             return None
         token, attempt, expires_at = answer
@@ -153,6 +180,18 @@ class JobLedger:
         Raises ValueError for a result with NaN or infinity, which JSON does not have.
         """
         return self._end(lease, JobStatus.SUCCEEDED, "result", json.dumps(result, allow_nan=False))
+
+    def fetched(self, lease: Lease, request: dict[str, Any]) -> bool:
+        """The photo is stored and `request` names its key: the job waits for a worker, for the caller to publish.
+
+        False as in `succeed`. Raises StorageUnavailable if the photo was removed before it was named.
+        """
+        photo = str(request["image"]["key"])
+        args = (lease.token, json.dumps(request), photo, self._settings.queued_deadline_s)
+        outcome: str = self._run(self._fetched, lease.job_id, *args)
+        if outcome == "gone":
+            raise StorageUnavailable("The photo was removed before its job could name it.")
+        return outcome == "fetched"
 
     def fail(self, lease: Lease, error: dict[str, Any]) -> bool:
         """Ends the job with an error `{"code", "message", "retryable"}`. False as in `succeed`."""
@@ -208,19 +247,32 @@ class JobLedger:
         publish = {PREFIXES["recognition"]: queue.recognize, PREFIXES["enrollment"]: queue.enroll}
         for job_id in self.overdue(now):
             args = (settings.queued_deadline_s, settings.max_attempts, self._poison())
-            outcome: str = self._run(self._sweep, job_id, *args, now=now)
+            try:
+                outcome: str = self._run(self._sweep, job_id, *args, now=now)
+                if outcome == "to_fetch":
+                    outcome = "republished"
+                    queue.fetch(job_id)
+                elif outcome == "republished":
+                    publish[job_id.partition("_")[0]](job_id)
+            except Exception as error:  # one broken record must not keep the keeper from all others
+                self._stumbled(job_id, scripts.OPEN, error)
+                continue
             if outcome:
                 done[outcome].append(job_id)
-            if outcome == "republished":
-                publish[job_id.partition("_")[0]](job_id)
         return Swept(**{name: tuple(ids) for name, ids in done.items()})
 
     def retire(self, now: float | None = None, limit: int = 1000) -> tuple[str, ...]:
         """Removes jobs whose retention has ended, leaving a tombstone that answers 410 for a while. Returns their ids."""
         until = self.time() if now is None else now
         ids = self._redis.zrangebyscore(scripts.FINISHED, "-inf", until, start=0, num=limit)
-        found = (str(job_id) for job_id in ids)
-        return tuple(job_id for job_id in found if self._run(self._retire, job_id, self._settings.tombstone_s, now=now))
+        retired = []
+        for job_id in map(str, ids):
+            try:
+                if self._run(self._retire, job_id, self._settings.tombstone_s, now=now):
+                    retired.append(job_id)
+            except Exception as error:  # as in `sweep`
+                self._stumbled(job_id, scripts.FINISHED, error)
+        return tuple(retired)
 
     def due_deliveries(self, now: float | None = None) -> list[str]:
         """Deliveries.due: the webhook messages to hand to the queue now."""
@@ -328,6 +380,25 @@ class JobLedger:
         block_ms = max(1, int(block_s * 1000)) if block_s > 0 else None
         answer: Any = self._redis.xread({key: last_id}, count=100, block=block_ms)
         return [parse_event(event_id, entry) for _, entries in answer or () for event_id, entry in entries]
+
+    def _stumbled(self, job_id: str, where: str, error: Exception) -> None:
+        """Counts a keeper's stumble over an entry: looked at again at growing intervals, and then never again.
+
+        A server that cannot be reached, is full or read-only is no entry's fault: that error is raised.
+        """
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+            raise error
+        key = scripts.stumbled_key(job_id)
+        times = int(self._redis.incr(key))
+        self._redis.expire(key, STUMBLES_KEPT_S)
+        if times < STUMBLES:
+            log.error("a job's record is broken", extra={"job_id": job_id, "times": times}, exc_info=error)
+            self._redis.zadd(where, {job_id: self.time() + FIRST_STUMBLE_S * 2**times}, xx=True)
+            return
+        log.error("a job's record stays broken; it is given up", extra={"job_id": job_id}, exc_info=error)
+        told = {"code": JobPoisoned.code, "message": "The job's record cannot be read.", "retryable": False}
+        self._run(self._abandon, job_id, json.dumps(told))
+        self._redis.delete(key)
 
     def _end(self, lease: Lease, status: JobStatus, field: str, text: str) -> bool:
         return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text))

@@ -56,7 +56,7 @@ def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
         *(sys.executable, "-P", "-m", "gunicorn", "web.app:create_app()"),
         *("--bind", bind or f"{_bracketed(settings.web.host)}:{settings.web.port}"),
         # Threads, for an open event stream holds one; a single process, for it does next to nothing itself. The worker
-        # class is gunicorn's gthread with a time limit on requests.
+        # class is gunicorn's gthread with a least speed of requests.
         *("--worker-class", "web.server.UploadLimitWorker", "--workers", "1", "--threads", str(settings.web.threads)),
         *("--timeout", "60", "--graceful-timeout", str(WEB_DRAIN_S), "--keep-alive", "15"),
         *("--no-control-socket", "--log-level", "warning", "--logger-class", "web.gunicorn_log.ServiceLogger"),
@@ -69,9 +69,9 @@ def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
 
 
 def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:
-    """The process that delivers webhooks: it waits on strangers, so that no model process has to."""
+    """The process that delivers webhooks and fetches pictures: it waits on strangers, so that no other process has to."""
     pool = ("--pool", "threads", "--concurrency", str(settings.webhooks.concurrency))
-    return (*_celery(settings, "deliver", name), *pool)
+    return (*_celery(settings, "deliver,fetch", name), *pool)
 
 
 def keeper_command() -> tuple[str, ...]:

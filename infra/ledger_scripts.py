@@ -13,6 +13,7 @@ Keys in Redis:
     shitu:tombstone:{id}       string  the job existed; expires by itself
     shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
+    shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
     shitu:workers, :consumed   hash    who is ready, and when a queue last moved
     shitu:photo:{key} and shitu:photos:*       which jobs name a stored photo: infra.photos
 """
@@ -50,6 +51,11 @@ def tombstone_key(job_id: str) -> str:
 def delivery_key(delivery_id: str) -> str:
     """The key of a delivery's record."""
     return f"shitu:delivery:{delivery_id}"
+
+
+def stumbled_key(entry_id: str) -> str:
+    """The key that counts how often the keeper stumbled over a job, a delivery or a photo."""
+    return f"shitu:stumbled:{entry_id}"
 
 
 def photo_key(digest: str) -> str:
@@ -128,19 +134,22 @@ if not status then
   redis.call('HSET', job, 'id', id, 'kind', ARGV[6], 'request', ARGV[7], 'created_at', seconds(now),
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
+  if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
   enqueue(tonumber(ARGV[9]))
 end
 return redis.call('HGETALL', job)
 """
 )
 
-# A lease is given to one at a time; its token grows, so that what an older one writes later is refused.
+# A lease is given to one at a time; its token grows, so that what an older one writes later is refused. A job whose photo
+# is still to be fetched is only for who fetches, and no other job is.
 START = (
     _JOB
     + """
 local lease_s, max_attempts, poison = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local lapsed = status == 'processing' and tonumber(get('lease_until')) <= now
 if status ~= 'queued' and not lapsed then return false end
+if (get('source_url') and '1' or '0') ~= ARGV[9] then return false end
 if get('cancel_requested') then finish('canceled'); return false end
 if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return false end
 local attempt = redis.call('HINCRBY', job, 'attempts', 1)
@@ -186,6 +195,24 @@ if not holds(token) then return 0 end
 if get('cancel_requested') and wanted ~= 'canceled' then finish('canceled'); return 0 end
 if field == '' then finish(wanted) else finish(wanted, field, value) end
 return 1
+"""
+)
+
+# The photo is there: its URL, which may hold secrets, is forgotten, and the job waits for a worker, with all its attempts.
+# 'gone': the photo was removed since it was stored.
+FETCHED = (
+    _JOB
+    + _HOLDS
+    + """
+local token, request, photo, delay_s = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+if not holds(token) then return 'lost' end
+if get('cancel_requested') then finish('canceled'); return 'canceled' end
+if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return 'gone' end
+redis.call('SADD', 'shitu:photo:' .. photo, id)
+redis.call('HSET', job, 'photo', photo, 'request', request, 'attempts', 0, 'fetched_at', seconds(now))
+redis.call('HDEL', job, 'source_url', 'started_at')
+enqueue(delay_s)
+return 'fetched'
 """
 )
 
@@ -249,7 +276,25 @@ if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', pois
 local times = redis.call('HINCRBY', job, 'republished', 1)
 if status == 'processing' then enqueue(queued_deadline_s)
 else redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id) end
-return 'republished'
+return get('source_url') and 'to_fetch' or 'republished'
+"""
+)
+
+# What made the scripts above stumble (a record that something else wrote): out of their way, its end written as well as it
+# can be. ARGV[6]: the error.
+ABANDON = (
+    CLOCK
+    + """
+local job, open, queued, finished = unpack(KEYS)
+local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))
+redis.call('ZREM', open, id)
+redis.call('ZREM', queued, id)
+if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash' then
+  redis.call('HSET', job, 'status', 'failed', 'error', ARGV[6], 'completed_at', seconds(now), 'expires_at', expires_at)
+  redis.call('ZADD', finished, expires_at, id)
+else
+  redis.call('DEL', job)
+end
 """
 )
 
@@ -293,14 +338,27 @@ return ids
 """
 )
 
+# ARGV: now, lease_s, id, max_attempts, what is said of a message whose last courier left without a word. A message that is
+# over, or whose record is gone, is not due any more.
 TAKE = (
     CLOCK
     + """
 local key, due = KEYS[1], KEYS[2]
 local function get(field) return redis.call('HGET', key, field) end
-if get('status') ~= 'pending' or tonumber(get('next_at')) > now then return {} end
+if get('status') ~= 'pending' then redis.call('ZREM', due, ARGV[3]); return {} end
+if tonumber(get('next_at')) > now then return {} end
 local until_ = tonumber(get('lease_until'))
 if until_ and until_ > now then return {} end
+if tonumber(get('attempts')) >= tonumber(ARGV[4]) then
+  redis.call('HSET', key, 'status', 'failed', 'last_error', ARGV[5])
+  redis.call('HDEL', key, 'lease_until')
+  redis.call('ZREM', due, ARGV[3])
+  local job = 'shitu:job:' .. get('job_id')
+  if redis.call('HGET', job, 'delivery_id') == ARGV[3] then
+    redis.call('HSET', job, 'webhook_status', 'failed', 'webhook_attempts', get('attempts'))
+  end
+  return {}
+end
 redis.call('HINCRBY', key, 'attempts', 1)
 redis.call('HINCRBY', key, 'token', 1)
 local lease_until = seconds(now + tonumber(ARGV[2]))

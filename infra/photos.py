@@ -11,16 +11,25 @@ make and retire the job (infra.ledger_scripts). Whoever dies in between leaves a
 
     shitu:photo:{key}      set   the jobs that name the photo
     shitu:photos:idle      zset  photos by when to see whether a job names them: held by uploads, or let go by jobs
-    shitu:photos:leaving   zset  marked, perhaps not yet deleted
+    shitu:photos:leaving   zset  marked, perhaps not yet deleted, by when to try (again)
     shitu:photos:left      zset  deleted, by until when the key stays unused
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING
 
-from infra.ledger_scripts import CLOCK, PHOTOS_IDLE, PHOTOS_LEAVING, PHOTOS_LEFT, PHOTOS_PREFIX, photo_key
+from infra.ledger_scripts import (
+    CLOCK,
+    PHOTOS_IDLE,
+    PHOTOS_LEAVING,
+    PHOTOS_LEFT,
+    PHOTOS_PREFIX,
+    photo_key,
+    stumbled_key,
+)
 from infra.objects import image_digest
 
 if TYPE_CHECKING:
@@ -31,12 +40,18 @@ if TYPE_CHECKING:
     from infra.objects import ObjectStore
 
 UPLOAD_GRACE_S = 3600.0  # the longest that an upload may take from the hold on its photo to its job
+STUMBLES = 10  # over one photo that cannot be deleted
+FIRST_STUMBLE_S = 5.0  # doubled with each
+LONGEST_STUMBLE_S = 3600.0
+STUMBLES_KEPT_S = 86_400
 UNUSED_S = 86_400.0  # how long the key of a deleted photo is not used again
 
 _KEYS = """
 local idle, leaving, left = unpack(KEYS)
 local function going(key) return redis.call('ZSCORE', leaving, key) or redis.call('ZSCORE', left, key) end
 """
+
+log = logging.getLogger(__name__)
 
 # ARGV: now, key, grace_s. The first key of the photo that is not on its way out.
 _HOLD = (
@@ -131,13 +146,40 @@ class Photos:
 
         Returns how many; at most about `limit`, so that there is more to do if there are as many.
         """
-        unfinished = self._redis.zrange(PHOTOS_LEAVING, 0, limit - 1)
+        unfinished = self._redis.zrangebyscore(PHOTOS_LEAVING, "-inf", self._time(), start=0, num=limit)
         marked = self._mark(keys=self._keys(), args=[self._clock(), limit])
-        keys = dict.fromkeys(str(key) for key in (*unfinished, *marked))
-        for key in keys:
-            self._objects.delete(key)
+        removed, failure = 0, None
+        for key in dict.fromkeys(str(key) for key in (*unfinished, *marked)):
+            try:
+                self._objects.delete(key)
+            except Exception as error:  # one photo that cannot be deleted must not keep all others
+                failure = error
+                if not self._stumbled(key, error):
+                    continue
             self._gone(keys=self._keys(), args=[self._clock(), key, UNUSED_S])
-        return len(keys)
+            removed += 1
+        if failure is not None and not removed:
+            raise failure  # the store's trouble, rather than a photo's
+        return removed
+
+    def _stumbled(self, key: str, error: Exception) -> bool:
+        """Tries the deletion again at growing intervals. True after the last: the daily search finds what is left."""
+        counted = stumbled_key(key)
+        times = int(self._redis.incr(counted))
+        self._redis.expire(counted, STUMBLES_KEPT_S)
+        if times >= STUMBLES:
+            log.error("a photo cannot be deleted; left to the daily search", extra={"key": key}, exc_info=error)
+            self._redis.delete(counted)
+            return True
+        delay_s = min(LONGEST_STUMBLE_S, FIRST_STUMBLE_S * 2**times) if times > 1 else 0.0
+        self._redis.zadd(PHOTOS_LEAVING, {key: self._time() + delay_s}, xx=True)
+        return False
+
+    def _time(self) -> float:
+        if self._now is not None:
+            return self._now()
+        seconds, microseconds = self._redis.time()
+        return seconds + microseconds / 1e6
 
     def stored(self) -> Iterator[str]:
         """The keys of all photos in the store, read bit by bit."""

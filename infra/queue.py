@@ -3,7 +3,8 @@
 Task names and queues are fixed here, so that web, keeper and workers need not import each other's code:
 
     shitu.recognize(job_id)       queue recognize     shitu.deliver(delivery_id)   queue deliver
-    shitu.enroll(job_id)          queue enroll        shitu.canary(queue)          any of them
+    shitu.enroll(job_id)          queue enroll        shitu.fetch(job_id)          queue fetch
+    shitu.canary(queue)           any of them
 
 The settings of Celery below are what a job ledger needs of it; each comment says against which failure.
 """
@@ -25,6 +26,7 @@ from infra.telemetry import PUBLISH_FAILURES
 RECOGNIZE = "shitu.recognize"
 ENROLL = "shitu.enroll"
 DELIVER = "shitu.deliver"
+FETCH = "shitu.fetch"
 CANARY = "shitu.canary"
 
 # Longer than any task, or tasks run twice; the ledger's leases bring a dead worker's jobs back much sooner.
@@ -107,6 +109,10 @@ class Queue:
     def enroll(self, job_id: str) -> bool:
         """An enrolment job waits in the ledger."""
         return self._publish(ENROLL, job_id, "enroll")
+
+    def fetch(self, job_id: str) -> bool:
+        """A job waits in the ledger for its photo to be fetched."""
+        return self._publish(FETCH, job_id, "fetch")
 
     def deliver(self, delivery_id: str) -> bool:
         """A webhook message is due."""

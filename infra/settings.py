@@ -87,9 +87,11 @@ class WebSettings:
     threads: Count = 32  # an open event stream holds one
     max_body_bytes: Count = 64 * 1024 * 1024
     max_files: Count = 100
-    upload_timeout_s: Seconds = 60.0  # a request that has not arrived whole by then is cut off
+    upload_timeout_s: Seconds = 60.0  # in any such time a request must bring its share of bytes, or is cut off
+    upload_min_bytes_per_s: Count = 8192
     max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0  # the most that `Prefer: wait=n` gets
     url_timeout_s: Seconds = 10.0
+    url_concurrency: Count = 8  # pictures that one courier fetches at a time
     allow_private_urls: bool = False
 
 

@@ -35,7 +35,7 @@ def process_name() -> str:
 SHARED = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # at import, as the library does: the metrics below need to know
 FILES = MetricsFiles(Path(SHARED), process_name) if SHARED else None
 if FILES:
-    prometheus_values.ValueClass = value_class(FILES)  # type: ignore[misc]  # the library means it to be chosen so
+    prometheus_values.ValueClass = value_class(FILES)
 
 REGISTRY = CollectorRegistry()
 
@@ -72,6 +72,9 @@ JOB_DURATION = Histogram(
 )
 DELIVERIES = Counter(
     "shitu_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", ["outcome"], registry=REGISTRY
+)
+URL_FETCHES = Counter(
+    "shitu_url_fetches_total", "Attempts to fetch a picture by URL, by outcome.", ["outcome"], registry=REGISTRY
 )
 PUBLISH_FAILURES = Counter(
     "shitu_publish_failures_total",

@@ -12,12 +12,15 @@ import email.utils
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import redis
 
 from contracts.names import without_surrogates
 from infra.errors import JobExpired, JobNotFound, ServiceError
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 KEY_PREFIX = "whsec_"
 KEPT_IN = "webhook_secret"
 REPLY_BYTES = 1024
+log = logging.getLogger(__name__)
+
 THROTTLES = frozenset({429, 502, 503, 504})  # answers whose Retry-After is honoured
 
 
@@ -51,14 +56,14 @@ class Outcome:
 def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
     """Takes the delivery's lease, posts the message once, records what came of it.
 
-    `skipped`: the delivery is not due, finished, or another courier's. Raises only for this side's own trouble
-    (redis.RedisError; OSError for the secret's file): the lease then lapses and the attempt is repeated.
+    `skipped`: the delivery is not due, finished, or another courier's. Whatever else goes wrong on this side counts as
+    an attempt too. Raises redis.RedisError alone: the lease then lapses, and the attempt is repeated until all are used.
     """
     delivery = ledger.take_delivery(delivery_id)
     if delivery is None:
         return Outcome(delivery_id, "skipped")
-    keys = signing_keys(settings)
     try:
+        keys = signing_keys(settings)
         body = message(ledger.get(delivery.job_id))
         reply = post(
             delivery.url,
@@ -72,6 +77,11 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
         return _failed(ledger, delivery, "The job's record has expired.")
     except ServiceError as error:
         return _failed(ledger, delivery, f"{error.code}: {error.detail}")
+    except redis.RedisError:
+        raise
+    except Exception:  # a message that cannot be made must not be tried for ever
+        log.exception("a webhook could not be sent", extra={"delivery_id": delivery.id})
+        return _failed(ledger, delivery, f"{ServiceError.code}: The message could not be made; the log says why.")
     if 200 <= reply.status < 300:
         ledger.delivered(delivery, reply.status)
         return Outcome(delivery.id, "delivered", reply.status)

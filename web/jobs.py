@@ -55,7 +55,7 @@ def add_job_routes(blueprint: Blueprint, kind: str) -> None:
     def replay(job_id: str) -> Response:
         find(kind, job_id)
         job = services().ledger.replay(job_id)
-        return accept(job, publisher(kind))
+        return accept(job, publisher(job))
 
     @blueprint.post("/<job_id>/webhook/replay", endpoint="replay_webhook")
     def replay_webhook(job_id: str) -> Response:
@@ -97,10 +97,12 @@ def find(kind: str, job_id: str) -> Job:
     return job
 
 
-def publisher(kind: str) -> Callable[[str], object]:
-    """What hands a job of this kind over."""
+def publisher(job: Job) -> Callable[[str], object]:
+    """What hands this job over: to those who fetch its photo, or to a worker."""
     queue = services().queue
-    return {"recognition": queue.recognize, "enrollment": queue.enroll}[kind]
+    if job.source_url is not None:
+        return queue.fetch
+    return {"recognition": queue.recognize, "enrollment": queue.enroll}[job.kind]
 
 
 def accept(job: Job, publish: Callable[[str], object]) -> Response:

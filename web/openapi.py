@@ -25,7 +25,7 @@ Errors = tuple[type[ServiceError], ...]
 
 EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
 BODY: Errors = (e.InvalidRequest, e.BodyTooLarge, e.UnsupportedMediaType)
-WEBHOOK: Errors = (e.InvalidUrl, e.AddressForbidden, e.FetchFailed, e.FetchTimeout)
+WEBHOOK: Errors = (e.InvalidUrl, e.AddressForbidden)
 UPLOAD: Errors = (
     *BODY,
     e.UploadTooSlow,
@@ -81,7 +81,7 @@ MANY_IMAGES = {"images": {"type": "array", "items": FILE, "description": "The pi
 OPERATIONS = (
     Operation(
         "post", "/v1/recognitions", "createRecognition", "Recognise what is in a photo.",
-        {202: answers.RecognitionJob, 200: answers.RecognitionJob}, (*UPLOAD, e.FetchTooLarge, e.InvalidGalleryName),
+        {202: answers.RecognitionJob, 200: answers.RecognitionJob}, (*UPLOAD, e.InvalidGalleryName),
         {**_multipart(schemas.RecognitionFields, ONE_IMAGE), "application/json": schemas.RecognitionRequest},
         headers=("Prefer",),
     ),
@@ -106,8 +106,8 @@ OPERATIONS = (
         {200: "text/event-stream", 204: None}, (*JOB, e.InvalidCursor), headers=("Last-Event-ID",),
     ),
     Operation(
-        "get", "/v1/recognitions/{job_id}/image", "getRecognitionImage", "The photo as it was uploaded.",
-        {200: "image/*"}, (*JOB, e.ObjectNotFound),
+        "get", "/v1/recognitions/{job_id}/image", "getRecognitionImage", "The photo as it was uploaded or fetched.",
+        {200: "image/*"}, (*JOB, e.ObjectNotFound, e.PhotoNotFetched),
     ),
     Operation(
         "post", "/v1/galleries", "createGallery", "Create an empty gallery.",

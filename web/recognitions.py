@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response
 
+from infra.errors import PhotoNotFetched
 from web.images import media_type
-from web.jobs import accept, add_job_routes, find
+from web.jobs import accept, add_job_routes, find, publisher
 from web.services import services
 from web.uploads import read_recognition
 
@@ -22,23 +25,31 @@ def create() -> Response:
     service = services()
     sent = read_recognition(service.settings)
     service.galleries.manifest(sent.gallery)
-    image_key = service.photos.keep(sent.upload.data)
-    image = {
-        "key": image_key,
-        "name": sent.upload.name,
-        "width": sent.header.width,
-        "height": sent.header.height,
-        "format": sent.header.format,
-    }
+    if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no stranger
+        image: dict[str, Any] = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
+    else:
+        image = {
+            "key": service.photos.keep(sent.upload.data),
+            "name": sent.upload.name,
+            "width": sent.header.width,
+            "height": sent.header.height,
+            "format": sent.header.format,
+        }
     request = {"gallery": sent.gallery, "image": image, "options": sent.options}
-    job = service.ledger.create(KIND, request, sent.webhook_url)
-    return accept(job, service.queue.recognize)
+    job = service.ledger.create(KIND, request, sent.webhook_url, sent.source_url)
+    return accept(job, publisher(job))
 
 
 @blueprint.get("/<job_id>/image")
 def image(job_id: str) -> Response:
-    """The photo as it was uploaded."""
+    """The photo as it was uploaded or fetched. Raises PhotoNotFetched while it is not there."""
     job = find(KIND, job_id)
+    if job.source_url is not None:
+        raise PhotoNotFetched(
+            "The photo could not be fetched from its URL; the job's error says why."
+            if job.finished
+            else "The photo is still to be fetched from its URL."
+        )
     return picture(services().objects.get(job.request["image"]["key"]))
 
 

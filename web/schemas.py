@@ -67,7 +67,7 @@ class ImageBase64(Strict):
 
 
 class ImageUrl(Strict):
-    """A picture that the service fetches."""
+    """A picture that the service fetches after it has answered."""
 
     url: str = Field(
         min_length=1, description="An http or https URL; never a private address unless allowed by setting."

@@ -1,17 +1,20 @@
-"""gunicorn's threaded worker with a time limit on requests: a client that trickles bytes must not hold a thread for ever.
+"""gunicorn's threaded worker with a least speed of requests: a client that trickles bytes must not hold a thread for ever.
 
-gunicorn's own `timeout` watches the process, not a request, and a time limit on a socket is renewed by every byte. So a
-watch of its own shuts the reading side of connections whose request has not arrived whole in time. Their reads end,
-the answer (408) can still be written, and what waits for a job with its request read is not disturbed.
+gunicorn's own `timeout` watches the process, not a request, and a time limit on a socket is renewed by every byte; one on
+the whole request cuts honest clients off whose line is slow. So a watch of its own counts what arrives, and shuts the
+reading side of connections that bring less than so many bytes in any window of time. Their reads end, the answer (408)
+can still be written, and what waits for a job with its request read is not disturbed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from gunicorn.http.errors import ParseException
@@ -23,11 +26,15 @@ from web.services import EXTENSION, Services
 if TYPE_CHECKING:
     from gunicorn.workers.gthread import TConn
 
-LOOKS = 10  # in the time that an upload has: how exactly it is kept
+LOOKS = 10  # in a window: how exactly it is kept
+
+log = logging.getLogger("shitu.web")
 
 
 class UploadLimitWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """`--worker-class web.server.UploadLimitWorker`; the limit is the application's `web.upload_timeout_s`."""
+    """`--worker-class web.server.UploadLimitWorker`; the limits are the application's `web.upload_timeout_s` (the window)
+    and `web.upload_min_bytes_per_s`.
+    """
 
     wsgi: Any
     watch: UploadWatch
@@ -36,30 +43,62 @@ class UploadLimitWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships n
         """gunicorn calls it before the first connection is taken."""
         super().load_wsgi()
         services = cast("Services", self.wsgi.extensions[EXTENSION])
-        self.watch = UploadWatch(services.settings.web.upload_timeout_s)
+        web = services.settings.web
+        self.watch = UploadWatch(web.upload_timeout_s, web.upload_min_bytes_per_s)
         self.wsgi = LimitedInput(self.wsgi, self.watch)
 
     def handle(self, conn: TConn) -> Any:
         """One request, or a look at whether one comes: an idle connection holds no thread."""
+        if not isinstance(conn.sock, CountingSocket):  # a new connection, not registered anywhere yet
+            conn.sock = CountingSocket.of(conn.sock)
         with self.watch.over(conn.sock):
             return super().handle(conn)
 
 
-class UploadWatch:
-    """Shuts the reading side of sockets that are watched for longer than `limit_s`."""
+class CountingSocket(socket.socket):
+    """A connection that knows how many bytes were received from it."""
 
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._until: dict[socket.socket, float] = {}
-        self._late: set[socket.socket] = set()
+    received_bytes = 0
+
+    @classmethod
+    def of(cls, connection: socket.socket) -> CountingSocket:
+        """Takes `connection` over: that object is of no use afterwards."""
+        timeout_s = connection.gettimeout()
+        counting = cls(fileno=connection.detach())
+        counting.settimeout(timeout_s)
+        return counting
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """As a socket's: gunicorn reads by nothing else."""
+        data = super().recv(bufsize, flags)
+        self.received_bytes += len(data)
+        return data
+
+
+@dataclass
+class Window:
+    """The time in which a connection must bring its share: until when, and from which count of bytes."""
+
+    ends_at: float
+    from_bytes: int
+
+
+class UploadWatch:
+    """Shuts the reading side of watched sockets that bring less than `min_bytes_per_s` over `window_s` seconds."""
+
+    def __init__(self, window_s: float, min_bytes_per_s: float) -> None:
+        self._window_s = window_s
+        self._share_bytes = window_s * min_bytes_per_s
+        self._windows: dict[CountingSocket, Window] = {}
+        self._late: set[CountingSocket] = set()
         self._guard = threading.Lock()
-        threading.Thread(target=self._look, name="upload-watch", daemon=True).start()
+        threading.Thread(target=self._run, name="upload-watch", daemon=True).start()
 
     @contextlib.contextmanager
-    def over(self, connection: socket.socket) -> Iterator[None]:
+    def over(self, connection: CountingSocket) -> Iterator[None]:
         """Watches a connection that a thread is about to read a request from."""
         with self._guard:
-            self._until[connection] = time.monotonic() + self._limit_s
+            self._windows[connection] = Window(time.monotonic() + self._window_s, connection.received_bytes)
         try:
             yield
         finally:
@@ -67,26 +106,36 @@ class UploadWatch:
             with self._guard:
                 self._late.discard(connection)
 
-    def arrived(self, connection: socket.socket) -> None:
+    def arrived(self, connection: CountingSocket) -> None:
         """The request is there: what follows may take its time."""
         with self._guard:
-            self._until.pop(connection, None)
+            self._windows.pop(connection, None)
 
-    def is_late(self, connection: socket.socket) -> bool:
-        """Whether its request took too long, so that no more of it can be read."""
+    def is_late(self, connection: CountingSocket) -> bool:
+        """Whether its request came too slowly, so that no more of it can be read."""
         with self._guard:
             return connection in self._late
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         while True:
-            time.sleep(self._limit_s / LOOKS)
-            now = time.monotonic()
-            with self._guard:
-                for connection in [found for found, until in self._until.items() if until <= now]:
-                    del self._until[connection]
-                    self._late.add(connection)
-                    with contextlib.suppress(OSError):  # closed by the other side
-                        connection.shutdown(socket.SHUT_RD)
+            time.sleep(self._window_s / LOOKS)
+            try:
+                self._look(time.monotonic())
+            except Exception:  # whatever one look stumbles over, slow clients must not go unwatched from then on
+                log.exception("uploads could not be looked at")
+
+    def _look(self, now: float) -> None:
+        with self._guard:
+            for connection, window in list(self._windows.items()):
+                if now < window.ends_at:
+                    continue
+                if connection.received_bytes - window.from_bytes >= self._share_bytes:
+                    self._windows[connection] = Window(now + self._window_s, connection.received_bytes)
+                    continue
+                del self._windows[connection]
+                self._late.add(connection)
+                with contextlib.suppress(OSError):  # closed by the other side
+                    connection.shutdown(socket.SHUT_RD)
 
 
 class LimitedInput:
@@ -109,7 +158,7 @@ class LimitedInput:
 class WatchedBody:
     """A request's body. Every way of reading raises UploadTooSlow once it is late."""
 
-    def __init__(self, body: Any, connection: socket.socket, watch: UploadWatch) -> None:
+    def __init__(self, body: Any, connection: CountingSocket, watch: UploadWatch) -> None:
         self._body = body
         self._connection = connection
         self._watch = watch
@@ -143,4 +192,4 @@ class WatchedBody:
 
     def _raise_if_late(self) -> None:
         if self._watch.is_late(self._connection):
-            raise UploadTooSlow("The request did not arrive whole in the time allowed for it; nothing was accepted.")
+            raise UploadTooSlow("The request came too slowly, or stopped on its way; nothing was accepted.")

@@ -13,9 +13,8 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from contracts.names import LabelRefused, clean_label, clean_name
-from infra.addresses import check_url
+from infra.addresses import check_spelling
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
-from infra.fetch import fetch
 from web.images import ImageHeader, Refusal, Upload, check_image, check_images
 from web.schemas import (
     EnrollmentFields,
@@ -40,13 +39,18 @@ DATA_URL = re.compile(r"data:[\w/+.-]*;base64,")
 
 @dataclass(frozen=True)
 class Recognition:
-    """One photo to recognise; `options` holds only what the client named."""
+    """One photo to recognise: an `upload` with its `header`, or one that is to be fetched from `source_url` under `name`.
+
+    `options` holds only what the client named.
+    """
 
     gallery: str
-    upload: Upload
-    header: ImageHeader
+    upload: Upload | None
+    header: ImageHeader | None
     options: dict[str, Any]
     webhook_url: str | None
+    source_url: str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,19 @@ class Enrollment:
 
 
 def read_recognition(settings: Settings) -> Recognition:
-    """The current request as a recognition. Raises InvalidRequest, InvalidOptions, TooManyFiles, RejectedImage, the
-    address errors for a webhook or image URL, and the fetch errors for the latter.
+    """The current request as a recognition. Raises InvalidRequest, InvalidOptions, TooManyFiles, RejectedImage, and the
+    address errors for a webhook or image URL, as far as they show without waiting for anybody.
     """
     if request.mimetype == "application/json":
         sent = parse(RecognitionRequest, parse_json(read_body()))
         webhook_url = sent.webhook.url if sent.webhook else None
         _check_webhook(webhook_url, settings)
-        upload = _json_image(sent.image, settings)
         gallery, options = sent.gallery, sent.options
+        image = _json_image(sent.image, settings)
+        if isinstance(image, Link):
+            chosen = options.model_dump(exclude_unset=True)
+            return Recognition(gallery, None, None, chosen, webhook_url, image.url, image.name)
+        upload = image
     else:
         files, fields = _multipart({"image": 1}, RecognitionFields.model_fields)
         if "options" in fields:
@@ -176,7 +184,15 @@ def _files() -> dict[str, list[FileStorage]]:
         raise
 
 
-def _json_image(image: dict[str, Any], settings: Settings) -> Upload:
+@dataclass(frozen=True)
+class Link:
+    """A picture to be fetched, and the name to show with it."""
+
+    url: str
+    name: str
+
+
+def _json_image(image: dict[str, Any], settings: Settings) -> Upload | Link:
     if len({"base64", "url"} & image.keys()) != 1:
         detail = "give exactly one of 'base64' and 'url'"
         raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
@@ -184,13 +200,8 @@ def _json_image(image: dict[str, Any], settings: Settings) -> Upload:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
     linked = parse(ImageUrl, image, "/image")
-    data = fetch(
-        linked.url,
-        timeout_s=settings.web.url_timeout_s,
-        max_bytes=settings.web.max_body_bytes,
-        allow_private=settings.web.allow_private_urls,
-    )
-    return Upload(data, clean_name(linked.name or unquote(urlsplit(linked.url).path)))
+    check_spelling(linked.url, settings.web.allow_private_urls)
+    return Link(linked.url, clean_name(linked.name or unquote(urlsplit(linked.url).path)))
 
 
 def _from_base64(text: str) -> bytes:
@@ -205,6 +216,6 @@ def _from_base64(text: str) -> bytes:
 
 
 def _check_webhook(url: str | None, settings: Settings) -> None:
-    """A webhook that could never be delivered is told now, not when the job is done."""
+    """A webhook that by its spelling could never be delivered is told now, not when the job is done."""
     if url is not None:
-        check_url(url, settings.webhooks.allow_private, timeout_s=settings.web.url_timeout_s)
+        check_spelling(url, settings.webhooks.allow_private)

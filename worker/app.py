@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings, WorkerSettings
 
 MODEL_QUEUES = {"recognize", "enroll"}
+FETCH_QUEUE = "fetch"
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,12 @@ def open_process(concurrency: int) -> None:
 
             set_current(Process(settings, Queue(app), queues, open_runtime(settings, concurrency)))
         else:
-            set_current(Process(settings, Queue(app), queues, None))
+            process = Process(settings, Queue(app), queues, None)
+            if FETCH_QUEUE in queues:
+                from worker.fetcher import open_fetcher
+
+                process.fetcher = open_fetcher(process)
+            set_current(process)
         log.info("opened", extra={"concurrency": concurrency, "reason": plan.reason, "queues": sorted(queues)})
     except (ServiceError, ModelError, OSError) as error:  # what people can mend: their words are enough
         log.critical("this worker cannot be opened: %s", getattr(error, "detail", error))

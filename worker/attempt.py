@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import RedisUnavailable, StorageUnavailable
+from infra.errors import FetchFailed, RedisUnavailable, StorageUnavailable
 from infra.telemetry import JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
@@ -41,15 +41,19 @@ OUTAGE_RETRY_S = 10.0
 log = logging.getLogger(__name__)
 
 
-def attempt(job_id: str, work: Work, process: Process) -> None:
-    """Does `work` if the job is to be had. Says nothing to the caller: the ledger knows."""
+def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False) -> None:
+    """Does `work` if the job is to be had. Says nothing to the caller: the ledger knows.
+
+    `fetching`: the work only fetches the job's photo; its answer is the job's new request, for a worker to go on with.
+    """
     ledger = process.ledger
-    lease = ledger.start(job_id)
+    lease = ledger.start(job_id, fetching=fetching)
     if lease is None:
         return  # finished, canceled, or in another worker's hands: messages may come twice
     job = ledger.get(job_id)
+    kind = "fetch" if fetching else job.kind
     if lease.attempt == 1 and job.started_at is not None:
-        QUEUE_WAIT.labels(job.kind).observe(job.started_at - job.created_at)
+        QUEUE_WAIT.labels(kind).observe(job.started_at - (job.fetched_at or job.created_at))
     started = time.perf_counter()
     lease_s = process.settings.jobs.lease_s
     with LeaseKeeper(ledger, lease, lease_s, process.must_stop) as keeper:
@@ -60,10 +64,16 @@ def attempt(job_id: str, work: Work, process: Process) -> None:
         except Exception as error:  # the job's last border: any error must become the job's error
             outcome, end = _failed(ledger, lease, job, error)
         else:
-            outcome, end = "succeeded", partial(ledger.succeed, lease, result)
-        recorded = persist(end, lease_s)
+            outcome, end = "succeeded", partial(ledger.fetched if fetching else ledger.succeed, lease, result)
+        try:
+            recorded = persist(end, lease_s)
+        except redis.RedisError:
+            raise
+        except Exception as error:  # an answer that cannot be written down is a failed attempt
+            outcome, end = _failed(ledger, lease, job, error)
+            recorded = persist(end, lease_s)
     duration_s = time.perf_counter() - started
-    JOB_DURATION.labels(job.kind, outcome).observe(duration_s)
+    JOB_DURATION.labels(kind, outcome).observe(duration_s)
     log.info(
         "attempt ended",
         extra={
@@ -74,7 +84,11 @@ def attempt(job_id: str, work: Work, process: Process) -> None:
             "duration_ms": round(1000 * duration_s, 1),
         },
     )
-    if recorded:
+    if not recorded:
+        return
+    if fetching and outcome == "succeeded":
+        process.queue.recognize(job_id)
+    else:
         tell(job_id, ledger, process.queue)
 
 
@@ -97,8 +111,9 @@ def tell(job_id: str, ledger: JobLedger, queue: Queue) -> None:
     """Hands the finished job's webhook to the couriers now instead of at the keeper's next round."""
     try:
         job = ledger.get(job_id)
-    except redis.RedisError:
-        return  # the delivery is written in the ledger; the keeper finds it
+    except Exception:  # the delivery is written in the ledger; the keeper finds it
+        log.warning("the job's end could not be told at once", extra={"job_id": job_id}, exc_info=True)
+        return
     if job.finished and job.webhook is not None and job.webhook.delivery_id is not None:
         queue.deliver(job.webhook.delivery_id)
 
@@ -115,7 +130,8 @@ def _failed(ledger: JobLedger, lease: Lease, job: Job, error: Exception) -> Endi
     known = job_error(error)
     fields = {"job_id": lease.job_id, "attempt": lease.attempt, "code": known.code}
     if known.retryable:
-        log.error("attempt failed", extra=fields, exc_info=error)
+        # What http.client says of a failed exchange may quote the URL with its secrets.
+        log.error("attempt failed", extra=fields, exc_info=None if isinstance(error, FetchFailed) else error)
     else:
         log.info("job refused", extra=fields)
     if known.retryable and known.code in OUTAGES and job.created_at + OUTAGE_S > time.time():

@@ -89,6 +89,16 @@ class Keeper:
         lock_ms = int(1000 * max(1.0, LEADER_ROUNDS * self._interval_s))
         if not self._lead(keys=[LEADER_KEY], args=[self._name, lock_ms]):
             return False
+        for step in (self._sweep, self._wake, self._prove, self._retire):
+            try:
+                step()
+            except (redis.ConnectionError, redis.TimeoutError):
+                raise  # the others would wait for nothing
+            except Exception:  # what one step stumbles over must not keep the others from their work
+                log.exception("a step of the round failed")
+        return True
+
+    def _sweep(self) -> None:
         swept = self._ledger.sweep(self._queue)
         if swept.republished or swept.poisoned or swept.canceled:
             log.info(
@@ -97,8 +107,12 @@ class Keeper:
             )
         for outcome in ("republished", "poisoned", "canceled"):
             SWEPT.labels(outcome).inc(len(getattr(swept, outcome)))
+
+    def _wake(self) -> None:
         for delivery_id in self._ledger.due_deliveries():
             self._queue.deliver(delivery_id)
+
+    def _prove(self) -> None:
         now = time.monotonic()
         if now >= self._canary_at:
             self._canary_at = now + self._canary_interval_s
@@ -106,10 +120,12 @@ class Keeper:
             for queue, waiting in self._ledger.stats().messages.items():
                 if waiting == 0:
                     self._queue.canary(queue)
+
+    def _retire(self) -> None:
+        now = time.monotonic()
         if now >= self._retire_at:
             self._retire_at = now + min(RETIRE_INTERVAL_S, 10 * self._interval_s)
             self._ledger.retire()
-        return True
 
 
 def main() -> None:

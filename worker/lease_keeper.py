@@ -112,6 +112,9 @@ class LeaseKeeper:
         except redis.RedisError:
             log.warning("could not renew a lease", extra={"job_id": self._lease.job_id})
             return False
+        except Exception:  # the thread must go on: the lease runs out by itself if this stays so
+            log.exception("could not renew a lease", extra={"job_id": self._lease.job_id})
+            return False
         if not renewal:
             self._refused = str(renewal)
         return bool(renewal)

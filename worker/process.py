@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import redis
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from infra.jobs import JobLedger
     from infra.queue import Queue
     from infra.settings import Settings
+    from worker.fetcher import Fetcher
     from worker.runtime import Runtime
 
 STALLED_S = 60.0
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Process:
-    """An open worker process. `runtime` is None in a courier, which only delivers webhooks."""
+    """An open worker process. `runtime` is None in a courier, which delivers webhooks and fetches pictures (`fetcher`)."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Process:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._queues = sorted(queues)
         self._runtime = runtime
+        self.fetcher: Fetcher | None = None
         self._closed = threading.Event()
         self._stop_at: float | None = None
         self._clock = clock
@@ -74,8 +76,10 @@ class Process:
     @contextmanager
     def working(self, queue: str) -> Iterator[None]:
         """Around every task: stamps its queue as moving, and this process as one that takes tasks."""
-        with suppress(redis.RedisError):  # a stamp less costs no task
+        try:
             self.ledger.presence.consumed(queue)
+        except Exception:  # a stamp for health checks; the work itself finds out whether Redis is there
+            log.warning("could not stamp a queue as moving", extra={"queue": queue}, exc_info=True)
         with self._guard:
             self._running += 1
         try:
@@ -96,6 +100,8 @@ class Process:
         """The process is told to stop: what runs may finish within `within_s` seconds, then it is given back."""
         self._closed.set()
         self._stop_at = self._clock() + within_s
+        if self.fetcher is not None:
+            self.fetcher.drain()
 
     def must_stop(self) -> bool:
         """Whether running work must now end at its next checkpoint."""
@@ -104,9 +110,11 @@ class Process:
     def close(self) -> None:
         """Says that this process is gone."""
         self._closed.set()
+        if self.fetcher is not None:
+            self.fetcher.close()
         try:
             self.ledger.presence.worker_gone(self.name)
-        except redis.RedisError:
+        except Exception:
             log.warning("could not say goodbye; the ledger forgets this worker by itself")
 
     def _beat(self) -> None:
@@ -122,6 +130,8 @@ class Process:
                 messages = self.ledger.stats().messages
             except redis.RedisError:
                 log.warning("could not reach the ledger for a heartbeat")
+            except Exception:  # without this thread the process would be ended as frozen
+                log.exception("a heartbeat failed")
             else:
                 if self.stalled(sum(messages[queue] for queue in self._queues)):
                     # After a lost connection a Celery consumer may live and take nothing; only a new process helps.

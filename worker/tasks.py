@@ -1,4 +1,4 @@
-"""The four Celery tasks. Each carries an id or nothing; what a process holds for them is in `worker.process`.
+"""The five Celery tasks. Each carries an id or nothing; what a process holds for them is in `worker.process`.
 
 Importing this module reads no setting and loads no model: a courier never imports `worker.runtime`.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 
 from infra import audit
-from infra.queue import CANARY, DELIVER, ENROLL, RECOGNIZE
+from infra.queue import CANARY, DELIVER, ENROLL, FETCH, RECOGNIZE
 from infra.telemetry import DELIVERIES
 from infra.webhooks import deliver as deliver_once
 from worker.attempt import attempt
@@ -64,6 +64,15 @@ def deliver(delivery_id: str) -> None:
         "delivery attempted",
         extra={"delivery_id": delivery_id, "status": outcome.status, "http_status": outcome.http_status},
     )
+
+
+@shared_task(name=FETCH)
+def fetch(job_id: str) -> None:
+    """Leaves a job's photo to the threads that fetch: a task that waited here would hold a place of the webhooks."""
+    process = current()
+    with process.working("fetch"):
+        if process.fetcher is not None:
+            process.fetcher.take(job_id)
 
 
 @shared_task(name=CANARY)

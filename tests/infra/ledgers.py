@@ -25,6 +25,10 @@ class RecordingQueue:
         self.published.append(("enroll", job_id))
         return True
 
+    def fetch(self, job_id: str) -> bool:
+        self.published.append(("fetch", job_id))
+        return True
+
 
 def started(ledger: JobLedger, job: Job) -> Lease:
     lease = ledger.start(job.id)

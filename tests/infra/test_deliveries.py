@@ -185,3 +185,39 @@ def test_a_job_stays_until_its_message_is_delivered(ledger: JobLedger, clock: Cl
     with pytest.raises(JobExpired):
         ledger.get(job.id)
     assert list(redis_client.scan_iter(f"*{delivery_id}*")) == []
+
+
+def test_a_courier_from_before_a_replay_changes_nothing(ledger: JobLedger, clock: Clock) -> None:
+    """The fence of a replay: what an attempt that is under way still finds out is about the message before."""
+    job = finished_job(ledger)
+    [delivery_id] = ledger.due_deliveries()
+    before = taken(ledger, delivery_id)
+    ledger.deliveries.replay(delivery_id)
+    assert ledger.delivery_failed(before, "gone", status=410) == "lost"
+    assert not ledger.delivered(before, 200)
+    assert ledger.deliveries.attempts(delivery_id) == ()
+    webhook = ledger.get(job.id).to_dict()["webhook"]
+    assert (webhook["status"], webhook["last_status"]) == ("pending", None)
+    again = taken(ledger, delivery_id)
+    assert again.token > before.token
+    assert ledger.delivered(again, 204)
+
+
+def test_couriers_that_die_over_a_message_use_its_attempts_up(ledger: JobLedger, clock: Clock) -> None:
+    job = finished_job(ledger)
+    [delivery_id] = ledger.due_deliveries()
+    for _ in range(WEBHOOKS.max_attempts):
+        taken(ledger, delivery_id)
+        clock.pass_s(60)  # nothing is heard of it any more
+    assert ledger.take_delivery(delivery_id) is None
+    assert ledger.get(job.id).to_dict()["webhook"]["status"] == "failed"
+    assert "without a word" in (ledger.deliveries.get(delivery_id).last_error or "")
+    assert ledger.stats().deliveries_pending == 0
+
+
+def test_a_due_message_without_a_record_is_forgotten(ledger: JobLedger, redis_client: redis.Redis) -> None:
+    gone = "msg_" + "0" * 26
+    redis_client.zadd("shitu:deliveries:due", {gone: 0})
+    assert ledger.due_deliveries() == [gone]
+    assert ledger.take_delivery(gone) is None
+    assert ledger.stats().deliveries_pending == 0

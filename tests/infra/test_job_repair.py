@@ -134,3 +134,43 @@ def test_jobs_survive_kill_9_of_redis(tmp_path: Path) -> None:
     assert ledger.get(running.id).result == {"ok": True}
     assert ledger.start(queued.id) is not None
     server.stop()
+
+
+def test_a_broken_record_keeps_the_keeper_from_no_other_and_has_an_end(
+    ledger: JobLedger, clock: Clock, redis_client: redis.Redis
+) -> None:
+    queue = RecordingQueue()
+    broken = [ledger.create("recognition", REQUEST).id for _ in range(3)]
+    redis_client.hset(f"shitu:job:{broken[0]}", "attempts", "many")
+    redis_client.hdel(f"shitu:job:{broken[1]}", "attempts")
+    redis_client.delete(f"shitu:job:{broken[2]}")
+    redis_client.set(f"shitu:job:{broken[2]}", "no hash at all")
+    sound = ledger.create("recognition", REQUEST).id
+    clock.pass_s(200)
+    assert ledger.sweep(queue).republished == (sound,)
+    assert ledger.sweep(queue).republished == ()
+    for _ in range(10):
+        clock.pass_s(100)
+        ledger.sweep(queue)
+    assert set(redis_client.zrange("shitu:jobs:open", 0, -1)) == {sound}
+    assert {redis_client.hget(f"shitu:job:{job_id}", "status") for job_id in broken[:2]} == {"failed"}
+    redis_client.hdel(f"shitu:job:{broken[0]}", "id")
+    clock.pass_s(2000)
+    assert set(ledger.retire()) >= set(broken[:2])
+
+
+def test_a_broken_finished_record_does_not_keep_others_from_being_retired(
+    ledger: JobLedger, clock: Clock, redis_client: redis.Redis
+) -> None:
+    ids = [ledger.create("recognition", REQUEST).id for _ in range(2)]
+    for job_id in ids:
+        ledger.cancel(job_id)
+    redis_client.delete(f"shitu:job:{ids[0]}")
+    redis_client.set(f"shitu:job:{ids[0]}", "no hash at all")
+    clock.pass_s(2000)
+    assert ledger.retire() == (ids[1],)
+    for _ in range(10):
+        clock.pass_s(100)
+        ledger.retire()
+    assert redis_client.zcard("shitu:jobs:finished") == 0
+    assert not redis_client.exists(f"shitu:job:{ids[0]}")

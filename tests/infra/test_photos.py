@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -282,3 +283,33 @@ def test_whoever_dies_when_every_job_that_is_not_retired_has_its_photo(
         except (DiedError, StorageUnavailable):
             continue
     assert world.stored() == []
+
+
+def test_a_photo_that_cannot_be_deleted_keeps_no_other_and_has_an_end(
+    local: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, sound = local.upload(b"stuck"), local.upload(b"sound")
+    for job in (stuck, sound):
+        local.finish(job)
+    delete = local.store.delete
+
+    def fails(key: str) -> None:
+        if key == key_of(stuck):
+            raise StorageUnavailable("The object store's folder cannot be used: Operation not permitted.")
+        delete(key)
+
+    monkeypatch.setattr(local.store, "delete", fails)
+    assert local.later(2 * RETENTION_S + UPLOAD_GRACE_S) == 1
+    assert local.stored() == [key_of(stuck)]
+    with pytest.raises(StorageUnavailable):
+        local.photos.remove_unnamed()
+    assert local.photos.remove_unnamed() == 0  # not at once a third time
+    ends = 0
+    for _ in range(20):
+        with contextlib.suppress(StorageUnavailable):
+            ends += local.later(3700)
+    assert ends == 1
+    monkeypatch.undo()
+    local.photos.adopt(local.photos.stored())  # the daily search
+    assert local.later(0) == 1
+    assert local.stored() == []

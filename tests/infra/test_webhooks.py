@@ -257,3 +257,19 @@ def test_the_body_is_compact_utf8(ledger: JobLedger, hooks: Settings, receiver: 
     body = receiver.requests[0][3]
     assert "ジュース".encode() in body
     assert body == json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def test_a_message_that_cannot_be_made_uses_its_attempts_up(
+    ledger: JobLedger, hooks: Settings, receiver: Server, clock: Clock, redis_client: redis.Redis
+) -> None:
+    """A name that is not UTF-8 in a result, a record that something else wrote: no courier gets further than the last."""
+    for broken in ('{"label": "\\udcff"}', "no JSON"):
+        job, delivery_id = finished(ledger, receiver.url("/hook"))
+        redis_client.hset(f"shitu:job:{job.id}", "result", broken)
+        statuses = []
+        for _ in range(4):
+            statuses.append(deliver(ledger, delivery_id, hooks).status)
+            clock.now += 10_000
+        assert statuses == ["pending", "pending", "failed", "skipped"]
+        assert (ledger.deliveries.get(delivery_id).last_error or "").startswith("internal_error")
+    assert receiver.requests == []

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from infra.galleries import GalleryStore, Item, item_id
 from infra.jobs import Job, JobLedger, Lease, open_ledger
@@ -469,3 +469,86 @@ def test_the_whole_way_is_open_to_the_keyboard(worker: Worker, page: Page) -> No
     page.keyboard.press("Enter")
     expect(page.locator("#gallery-facts")).to_contain_text("Still empty")
     assert page.evaluate("document.activeElement.id") == "add-files"
+
+
+def phone_photo(seed: int) -> bytes:
+    """A large photo as a phone keeps it, lying, to be turned for display: upright its upper half is red."""
+    rng = np.random.default_rng(seed)
+    lying = rng.integers(0, 60, (1800, 2600, 3), dtype=np.uint8)
+    lying[:, :1300, 0] += 180  # the left half, which the turn by 90 degrees clockwise brings up
+    lying[:, 1300:, 2] += 180
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(lying).save(buffer, "JPEG", quality=90, exif=exif)
+    return buffer.getvalue()
+
+
+def enrolled(worker: Worker, settings: Settings) -> list[tuple[str, bytes]]:
+    """Name and bytes of each picture of all enrolments that were accepted."""
+    store = open_store(settings.objects, settings.data_dir)
+    ids = [str(key).rpartition(":")[2] for key in worker.ledger._redis.scan_iter("shitu:job:enr_*")]
+    entries = [entry for job_id in sorted(ids) for entry in worker.ledger.get(job_id).request["items"]]
+    return [(entry["name"], store.get(entry["image_key"])) for entry in entries]
+
+
+def add(page: Page, pictures: list[dict[str, Any]]) -> None:
+    page.get_by_label("Name", exact=True).fill("drinks")
+    page.get_by_role("button", name="Create gallery").click()
+    expect(page.locator("#gallery-facts")).to_contain_text("Still empty")
+    page.get_by_label("Pictures, one product in each").set_input_files(pictures)  # type: ignore[arg-type]
+    page.get_by_label("Label: what they show").fill("tea")
+    page.get_by_role("button", name="Add pictures").click()
+
+
+def test_large_photos_are_shrunk_upright_and_small_ones_sent_as_they_are(
+    worker: Worker, page: Page, settings: Settings
+) -> None:
+    large, small = phone_photo(1), scene()
+    assert len(large) > 700_000
+    add(page, [upload("phone.jpg", large), upload("small.jpg", small)])
+    expect(page.locator("#add-status")).to_contain_text("2 added")
+    found = dict(enrolled(worker, settings))
+    assert found["small.jpg"] == small
+    sent = Image.open(io.BytesIO(found["phone.jpg"]))
+    assert sent.size == (1418, 2048)
+    assert len(found["phone.jpg"]) < len(large)
+    assert sent.getexif().get(0x0112, 1) == 1
+    upper, lower = sent.getpixel((700, 300)), sent.getpixel((700, 1700))
+    assert isinstance(upper, tuple)
+    assert isinstance(lower, tuple)
+    assert upper[0] > 150 > upper[2]
+    assert lower[2] > 150 > lower[0]
+
+
+def test_an_interrupted_addition_goes_on_and_sends_nothing_twice(
+    worker: Worker, page: Page, settings: Settings
+) -> None:
+    """Small requests: the line breaks off over the first, a server refuses the second, and the rest goes on by hand."""
+    pictures = [upload(f"{number:02}.jpg", scene() + bytes([number])) for number in range(20)]
+    requests = []
+    problem = {"title": "Out of order", "detail": "Not now.", "code": "internal_error"}
+
+    def meddle(route: Route) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        requests.append(route.request)
+        if len(requests) == 1:
+            route.abort("connectionreset")
+        elif len(requests) == 2:
+            route.fulfill(status=408, json=problem)
+        elif len(requests) == 4:
+            route.fulfill(status=500, json=problem)
+        else:
+            route.continue_()
+
+    page.route("**/items", meddle)
+    add(page, pictures)
+    expect(page.locator("#add-status")).to_contain_text("8 of 20 are added")
+    expect(page.locator("#add-sent")).to_be_hidden()
+    page.get_by_role("button", name="Add pictures").click()
+    expect(page.locator("#add-status")).to_contain_text("12 added")
+    assert len(requests) == 6  # 8, 8 and 4 pictures, the first twice more, the second once more
+    names = sorted(name for name, _ in enrolled(worker, settings))
+    assert names == [f"{number:02}.jpg" for number in range(20)]

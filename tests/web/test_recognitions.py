@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
-import threading
 import time
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -182,77 +179,61 @@ def test_a_body_over_the_limit_is_refused(settings: Settings) -> None:
     refused(response, 413, "body_too_large")
 
 
-class Elsewhere(BaseHTTPRequestHandler):
-    """A server of pictures on this machine."""
-
-    def do_GET(self) -> None:
-        body = picture("PNG") if self.path == "/shelf%201.png" else b"<html>no picture</html>"
-        if self.path == "/moved":
-            self.send_response(302)
-            self.send_header("Location", "http://169.254.169.254/latest/meta-data")
-        else:
-            self.send_response(404 if self.path == "/gone" else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.path == "/slow":
-            with contextlib.suppress(OSError):  # the client has had enough
-                for byte in body:
-                    self.wfile.write(bytes([byte]))
-                    time.sleep(0.2)
-        else:
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Quiet."""
-
-
-@pytest.fixture
-def elsewhere() -> Any:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def trusting(settings: Settings) -> FlaskClient:
-    return create_app(replace(settings, web=replace(settings.web, allow_private_urls=True))).test_client()
-
-
-def test_a_url_is_fetched_and_named(trusting: FlaskClient, service: Services, drinks: str, elsewhere: str) -> None:
-    response = send_json(trusting, image={"url": f"{elsewhere}/shelf%201.png"})
+def test_a_url_is_accepted_without_asking_anybody(client: FlaskClient, service: Services, drinks: str) -> None:
+    """Kept in the ledger alone: a signed URL is a secret, so neither the job's JSON nor its webhook tells it."""
+    url = "https://pictures.invalid/a/shelf%201.png?signature=s3cret"
+    started = time.monotonic()
+    response = send_json(client, image={"url": url}, webhook={"url": "https://hooks.invalid/x"})
+    assert time.monotonic() - started < 1
     assert response.status_code == 202
-    image = service.ledger.get(response.get_json()["id"]).request["image"]
-    assert image["name"] == "shelf 1.png"
-    assert service.objects.get(image["key"]) == picture("PNG")
+    job = response.get_json()
+    assert job["request"]["image"] == {
+        "key": None,
+        "name": "shelf 1.png",
+        "width": None,
+        "height": None,
+        "format": None,
+    }
+    assert "s3cret" not in response.text
+    assert service.ledger.get(job["id"]).source_url == url
+    assert "s3cret" not in repr(service.ledger.get(job["id"]))
+    assert service.redis.llen("fetch") == 1
+    assert service.redis.llen("recognize") == 0
+    refused(client.get(f"{URL}/{job['id']}/image"), 404, "photo_not_fetched")
 
 
 @pytest.mark.parametrize(
-    ("path", "code"),
-    [("/gone", "fetch_failed"), ("/page", "image_rejected"), ("/moved", "address_forbidden")],
+    ("url", "code"),
+    [
+        ("http://169.254.169.254/latest/meta-data", "address_forbidden"),
+        ("http://127.0.0.1:8080/a.jpg", "address_forbidden"),
+        ("http://0x7f.1:8080/a.jpg", "address_forbidden"),
+        ("http://2130706433:8080/a.jpg", "address_forbidden"),
+        ("http://[::ffff:10.0.0.1]/a.jpg", "address_forbidden"),
+        ("http://localhost/a.jpg", "address_forbidden"),
+        ("http://a.LOCALHOST./a.jpg", "address_forbidden"),
+        ("http://pictures.invalid:22/a.jpg", "address_forbidden"),
+        ("ftp://pictures.invalid/a.jpg", "url_invalid"),
+        ("http://me:secret@pictures.invalid/a.jpg", "url_invalid"),
+        ("https://pictures.invalid/" + "a" * 2048, "url_invalid"),
+    ],
 )
-def test_a_url_without_a_picture_is_refused(
-    trusting: FlaskClient, drinks: str, elsewhere: str, path: str, code: str
+def test_urls_that_show_what_they_are_are_refused_at_once(
+    client: FlaskClient, service: Services, drinks: str, url: str, code: str
 ) -> None:
-    problem = refused(send_json(trusting, image={"url": elsewhere + path}), 422, code)
-    if code == "fetch_failed":
-        assert problem["reported_status"] == 404
+    refused(send_json(client, image={"url": url}), 422, code)
+    assert open_jobs(service) == 0
 
 
-def test_a_url_that_trickles_is_given_up(settings: Settings, drinks: str, elsewhere: str) -> None:
-    web = replace(settings.web, allow_private_urls=True, url_timeout_s=0.5)
-    started = time.monotonic()
-    answer = send_json(create_app(replace(settings, web=web)).test_client(), image={"url": f"{elsewhere}/slow"})
-    problem = refused(answer, 422, "fetch_timeout")
-    assert problem["retryable"] is True
-    assert time.monotonic() - started < 3  # the whole page would take longer
-
-
-def test_private_urls_are_refused_by_default(client: FlaskClient, drinks: str, elsewhere: str) -> None:
-    refused(send_json(client, image={"url": f"{elsewhere}/shelf%201.png"}), 422, "address_forbidden")
+def test_a_replayed_job_is_fetched_again(client: FlaskClient, service: Services, drinks: str) -> None:
+    job = send_json(client, image={"url": "https://pictures.invalid/a.jpg"}).get_json()
+    lease = service.ledger.start(job["id"], fetching=True)
+    assert lease is not None
+    assert service.ledger.fail(lease, {"code": "fetch_failed", "message": "It could not be.", "retryable": True})
+    refused(client.get(f"{URL}/{job['id']}/image"), 404, "photo_not_fetched")
+    assert client.post(f"{URL}/{job['id']}/replay").status_code == 202
+    assert service.redis.llen("fetch") == 2
+    assert service.redis.llen("recognize") == 0
 
 
 def test_without_redis_nothing_is_accepted(

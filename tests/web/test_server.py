@@ -7,11 +7,13 @@ import http.client
 import json
 import math
 import os
+import select
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,30 @@ def test_a_client_that_trickles_its_upload_is_cut_off(hasty_url: str, kind: str,
     assert "Traceback" not in (tmp_path / "web.log").read_text()
 
 
+def send_slowly(base_url: str, piece_bytes: int, pieces: int) -> tuple[int, str]:
+    """Status and code of an answer to an upload that brings a piece each tenth of a second, until it is cut off."""
+    host, port = urlsplit(base_url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=15) as connection:
+        connection.sendall(upload_head("application/json", f"Content-Length: {piece_bytes * pieces}"))
+        with contextlib.suppress(OSError):  # cut off on the way
+            for _ in range(pieces):
+                connection.sendall(b"[" * piece_bytes)
+                if select.select([connection], [], [], 0.1)[0]:
+                    break
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, json.loads(response.read())["code"]
+
+
+def test_a_slow_line_may_take_its_time_and_a_slower_one_is_cut_off(hasty_url: str) -> None:
+    """Both take longer than the window; 8 KiB a second are wanted."""
+    with ThreadPoolExecutor() as clients:
+        slow = clients.submit(send_slowly, hasty_url, 2500, int(25 * UPLOAD_S))
+        slower = clients.submit(send_slowly, hasty_url, 300, int(25 * UPLOAD_S))
+        assert slow.result() == (400, "invalid_request")  # it was read whole: 75,000 brackets are no JSON
+        assert slower.result() == (408, "upload_too_slow")
+
+
 def test_a_client_that_trickles_its_head_is_cut_off(hasty_url: str) -> None:
     with trickling(hasty_url, b"GET /healthz HTTP/1.1\r\nX-Slow: ", 1) as (connection,):
         started = time.monotonic()
@@ -296,3 +322,30 @@ def test_the_log_is_json_and_names_what_failed(small: Settings, tmp_path: Path) 
     assert (status, json.loads(answer)["code"]) == (503, "redis_unavailable")
     lines = [json.loads(line) for line in (tmp_path / "lost.log").read_text().splitlines()]
     assert any(line.get("request_id") == "find-me" and "exception" in line for line in lines)
+
+
+def test_urls_of_silent_hosts_hold_no_request_up(small: Settings, tmp_path: Path) -> None:
+    """Neither a host that takes connections and says nothing nor one behind a name that nobody resolves is asked here."""
+    open_mind = replace(small, web=replace(small.web, allow_private_urls=True, threads=4))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        serving(open_mind, tmp_path / "web.log") as base_url,
+        ThreadPoolExecutor(4) as clients,
+    ):
+        silent.settimeout(0)
+        assert (
+            ask(base_url, "POST", "/v1/galleries", b'{"name": "drinks"}', **{"Content-Type": "application/json"})[0]
+            == 201
+        )
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.jpg"
+        body = json.dumps({"gallery": "drinks", "image": {"url": url}}).encode()
+        started = time.monotonic()
+        posts = [
+            clients.submit(ask, base_url, "POST", "/v1/recognitions", body, **{"Content-Type": "application/json"})
+            for _ in range(4)
+        ]
+        assert ask(base_url, "GET", "/healthz")[0] == 200
+        assert [post.result()[0] for post in posts] == [202] * 4
+        assert time.monotonic() - started < small.web.url_timeout_s / 2
+        with pytest.raises(BlockingIOError):
+            silent.accept()

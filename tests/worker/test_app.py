@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from infra.jobs import JobLedger, open_ledger
 from infra.launcher import courier_command, worker_command
@@ -68,6 +70,41 @@ def test_a_courier_delivers_and_loads_no_network(settings: Settings, ledger: Job
         assert courier.wait(15) == 0
     assert "shitu.deliver[" in log.read_text()
     assert "shitu.canary[" not in log.read_text()  # one every few seconds is no news
+
+
+def test_a_courier_fetches_pictures_and_silent_hosts_hold_no_webhook_up(
+    settings: Settings, ledger: JobLedger, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(
+        settings,
+        webhooks=WebhookSettings(settings.webhooks.secret, allow_private=True, concurrency=2),
+        web=dataclasses.replace(settings.web, allow_private_urls=True, url_timeout_s=60, url_concurrency=5),
+    )
+    log = tmp_path / "courier.log"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        serving() as server,
+        running(courier_command(settings), settings, log),
+    ):
+        server.paths["/hook"] = (204, {}, b"")
+        server.paths["/a.jpg?key=s3cret"] = (200, {}, b"picture")
+        queue = Queue(make_celery(settings))
+        silence = f"http://127.0.0.1:{silent.getsockname()[1]}/a.jpg"
+        for url in [silence] * 4 + [server.url("/a.jpg?key=s3cret")]:
+            job = ledger.create("recognition", REQUEST, server.url("/hook"), url)
+            queue.fetch(job.id)
+        wait_for(lambda: ledger.get(job.id).source_url is None, log)
+        wait_for(lambda: redis_client.llen("recognize") == 1, log)
+        lease = ledger.start(job.id)
+        assert lease is not None
+        ledger.succeed(lease, {})
+        webhook = ledger.get(job.id).webhook
+        assert webhook is not None
+        queue.deliver(str(webhook.delivery_id))
+        wait_for(lambda: status(ledger, job.id) == "delivered", log)
+        assert ledger.stats().processing == 4  # the silent ones still have their time
+    assert b"s3cret" not in server.requests[-1][3]  # nor is the webhook's receiver told the URL
+    assert "s3cret" not in log.read_text()
 
 
 def test_a_worker_without_its_models_ends_instead_of_taking_jobs(settings: Settings, tmp_path: Path) -> None:

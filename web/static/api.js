@@ -1,9 +1,10 @@
 // The service's HTTP API as functions; every failure is a Failure with words for people and the stable code.
 
 export class Failure extends Error {
-  constructor(title, detail, code, { errors = [], reason } = {}) {
+  // `passing`: the same request may do later.
+  constructor(title, detail, code, { errors = [], reason, passing = false } = {}) {
     super(detail);
-    Object.assign(this, { title, detail, code, errors, reason });
+    Object.assign(this, { title, detail, code, errors, reason, passing });
   }
 }
 
@@ -11,9 +12,11 @@ async function send(path, options) {
   try {
     return await fetch(path, options);
   } catch {
-    throw new Failure("No connection", "The service did not answer. Is it still running?", "unreachable");
+    throw unreachable();
   }
 }
+
+const unreachable = () => new Failure("No connection", "The service did not answer. Is it still running?", "unreachable", { passing: true });
 
 async function call(path, options = {}) {
   const response = await send(path, options);
@@ -28,8 +31,37 @@ function failed(response, body) {
     body?.title ?? "Something went wrong",
     body?.detail ?? `The service answered ${response.status}.`,
     body?.code ?? `http_${response.status}`,
-    body ?? {},
+    { ...body, passing: PASSING.has(response.status) },
   );
+}
+
+const PASSING = new Set([408, 429, 502, 503, 504]);
+const STALLED_MS = 60_000;
+
+// POSTs a form; `progressed` is told the share that has been sent. `fetch` cannot tell, so this is the older way.
+function upload(path, form, progressed) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    let stalled = 0;
+    const moved = () => {
+      clearTimeout(stalled); // a phone that changes its network may never be told that its line is gone
+      stalled = setTimeout(() => request.abort(), STALLED_MS);
+    };
+    request.open("POST", path);
+    request.responseType = "json";
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      moved();
+      progressed(total ? loaded / total : 0);
+    });
+    request.addEventListener("loadend", () => {
+      clearTimeout(stalled);
+      const { status, response } = request;
+      if (status >= 200 && status < 300 && response) resolve(response);
+      else reject(status ? failed({ status }, response) : unreachable());
+    });
+    moved();
+    request.send(form);
+  });
 }
 
 const inPath = encodeURIComponent;
@@ -40,8 +72,8 @@ export const gallery = (name) => call(`/v1/galleries/${inPath(name)}`);
 export const createGallery = (name) => call("/v1/galleries", asJson({ name }));
 export const items = (name, limit) => call(`/v1/galleries/${inPath(name)}/items?limit=${limit}`);
 export const itemImage = (name, id) => `/v1/galleries/${inPath(name)}/items/${inPath(id)}/image`;
-export const enroll = (name, form) => call(`/v1/galleries/${inPath(name)}/items`, { method: "POST", body: form });
-export const recognize = (form) => call("/v1/recognitions", { method: "POST", body: form });
+export const enroll = (name, form, progressed = () => {}) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed);
+export const recognize = (form, progressed = () => {}) => upload("/v1/recognitions", form, progressed);
 export async function photo(address) {
   const response = await send(address);
   if (response.ok) return response.blob();
@@ -82,10 +114,10 @@ async function poll(job, changed) {
       failures = 0;
     } catch (failure) {
       failures += 1;
-      if (failure.code !== "unreachable" || failures > 10) throw failure;
+      if (!failure.passing || failures > 15) throw failure;
     }
     if (!isOpen(seen)) return seen;
     changed(seen);
-    await new Promise((wake) => setTimeout(wake, 700));
+    await new Promise((wake) => setTimeout(wake, Math.min(10_000, 700 * 1.5 ** failures)));
   }
 }

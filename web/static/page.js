@@ -5,6 +5,7 @@ import { clear, draw, thumbnails } from "./answer.js";
 import { percent, showUnsure } from "./candidates.js";
 import { element } from "./elements.js";
 import { grouped, isClutter, labelOf } from "./names.js";
+import { batches, persistently, shrunk } from "./sending.js";
 
 const $ = (id) => document.getElementById(id);
 const STATES = {
@@ -17,6 +18,7 @@ const STATES = {
 };
 const ORDER = ["uploading", "queued", "processing", "succeeded"];
 let current = null; // the job on screen
+const sent = new WeakMap(); // of the pictures to add, those that were added, and how
 let turn = 0; // counts the photos sent: only the latest may change the screen
 
 function complain(place, failure) {
@@ -77,26 +79,33 @@ async function addPictures(event) {
   event.preventDefault();
   complain("add-status");
   const files = chosenFiles();
+  const how = JSON.stringify([$("gallery").value, $("add-by-name").checked ? ["", $("add-drop-counter").checked] : $("add-label").value.trim(), $("add-main-body").checked]);
+  const left = files.filter((file) => sent.get(file) !== how); // of an interrupted addition, the rest
   const button = event.submitter ?? $("add-form").querySelector("button");
   button.disabled = true;
   try {
     const results = [];
-    for (const batch of batches(files)) {
-      const before = results.length;
+    const { maxFiles, maxBytes } = document.body.dataset;
+    for await (const batch of batches(left, { maxFiles: Number(maxFiles), maxBytes: Number(maxBytes), shrink: $("add-shrink").checked })) {
+      const before = files.length - left.length + results.length;
       const form = new FormData();
-      for (const file of batch) {
-        form.append("images", file);
+      for (const [file, data] of batch) {
+        form.append("images", data);
         if ($("add-by-name").checked) form.append("labels", labelOf(file.name, $("add-drop-counter").checked));
       }
       if (!$("add-by-name").checked) form.append("labels", $("add-label").value.trim());
       if ($("add-main-body").checked) form.append("crop", "main_body");
-      $("add-status").textContent = `Sending ${files.length} pictures…`;
-      const job = await api.enroll($("gallery").value, form);
+      const tell = (text) => { $("add-status").textContent = text; };
+      const job = await persistently(() => {
+        tell(`Sending ${files.length} pictures…`);
+        return api.enroll($("gallery").value, form, (share) => showSent("add-sent", (before + share * batch.length) / files.length));
+      }, (seconds) => tell(`The line broke off. Going on in ${seconds} s with what is not sent yet…`));
       const done = await api.follow(job, ({ progress }) => {
         $("add-status").textContent = progress?.total ? `Looked at ${before + progress.done} of ${files.length}…` : "Waiting for a free worker…";
       });
       if (done.status !== "succeeded") throw done.error ? jobFailure(done) : new api.Failure("Not added", "The job was canceled.", "canceled");
       results.push(...done.result.items);
+      for (const [file] of batch) sent.set(file, how);
     }
     $("add-form").reset();
     nameLabels();
@@ -105,26 +114,18 @@ async function addPictures(event) {
     $("add-panel").open = $("gallery").selectedOptions[0]?.text.endsWith("(0)") ?? true;
   } catch (failure) {
     complain("add-status", failure);
+    const done = files.filter((file) => sent.get(file) === how).length;
+    if (done) $("add-status").append(element("p", { textContent: `${done} of ${files.length} are added. “Add pictures” goes on with the others.` }));
   } finally {
     button.disabled = false;
+    showSent("add-sent", null);
   }
 }
 
-// As many pictures together as one request may have.
-function batches(files) {
-  const { maxFiles, maxBytes } = document.body.dataset;
-  const made = [];
-  let bytes = Infinity;
-  for (const file of files) {
-    const weight = file.size + 1000; // the form's own lines
-    if (bytes + weight > Number(maxBytes) || made.at(-1).length >= Number(maxFiles)) {
-      made.push([]);
-      bytes = 0;
-    }
-    made.at(-1).push(file);
-    bytes += weight;
-  }
-  return made;
+// How much of the pictures has been sent, 0 to 1; null hides the bar.
+function showSent(place, share) {
+  $(place).hidden = share === null;
+  $(place).value = share ?? 0;
 }
 
 function reportAdded(results) {
@@ -147,7 +148,6 @@ function nameLabels() {
 
 // What would be made of the chosen files, before it is made.
 function showLabels() {
-  const files = chosenFiles();
   $("add-preview").hidden = !$("add-by-name").checked || !files.length;
   if ($("add-preview").hidden) return;
   const groups = grouped(files.map(({ name }) => name), $("add-drop-counter").checked);
@@ -197,16 +197,20 @@ async function sendPhoto(file) {
   showState("uploading");
   const form = new FormData();
   form.append("gallery", $("gallery").value);
-  form.append("image", file);
+  form.append("image", $("photo-shrink").checked ? await shrunk(file) : file);
   form.append("options", JSON.stringify(options()));
   try {
-    const job = await api.recognize(form);
+    const job = await persistently(
+      () => api.recognize(form, (share) => { if (mine === turn) showSent("photo-sent", share < 1 ? share : null); }),
+      (seconds) => { if (mine === turn) showState("uploading", `The line broke off. Trying again in ${seconds} s…`); },
+    );
     if (mine !== turn) return;
     history.replaceState(null, "", `#${job.id}`);
     await showJob(job);
   } catch (failure) {
     if (mine !== turn) return;
     $("progress").hidden = true;
+    $("photo-sent").hidden = true;
     $("picture").hidden = true;
     complain("photo-error", failure);
   }

@@ -1,0 +1,202 @@
+"""Pictures by URL, fetched from real local servers into a real ledger: every ending, and hosts that never answer."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra.job_records import JobStatus
+from tests.infra.local_servers import Server, serving
+from tests.infra.processes import eventually
+from worker.fetcher import Fetcher, open_fetcher
+from worker.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+    from infra.jobs import Job
+
+IMAGE = {"key": None, "name": "a.jpg", "width": None, "height": None, "format": None}
+REQUEST = {"gallery": "drinks", "image": IMAGE, "options": {"top_k": 3}}
+
+
+@pytest.fixture
+def courier(process: Process) -> Iterator[Process]:
+    """A courier that may ask this machine, and gives a server little time."""
+    web = dataclasses.replace(
+        process.settings.web, allow_private_urls=True, url_timeout_s=0.4, url_concurrency=3, max_body_bytes=1000
+    )
+    process.settings = dataclasses.replace(process.settings, web=web)
+    process.fetcher = open_fetcher(process)
+    yield process
+    process.fetcher.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+def create(courier: Process, url: str) -> str:
+    return courier.ledger.create("recognition", REQUEST, source_url=url).id
+
+
+def fetcher(courier: Process) -> Fetcher:
+    assert courier.fetcher is not None
+    return courier.fetcher
+
+
+def ended(courier: Process, job_id: str) -> Job:
+    """The job once it failed; its retries are not waited for."""
+
+    def look() -> bool:
+        if courier.ledger.get(job_id).status is JobStatus.QUEUED:
+            courier.ledger._redis.zadd("shitu:jobs:open", {job_id: 0}, xx=True)
+            courier.ledger.sweep(courier.queue)
+            fetcher(courier).take(job_id)
+        return courier.ledger.get(job_id).finished
+
+    eventually(look)
+    return courier.ledger.get(job_id)
+
+
+def test_a_picture_is_stored_by_its_content_and_the_job_goes_on(
+    courier: Process, server: Server, redis_client: redis.Redis
+) -> None:
+    server.paths["/a.jpg?key=s3cret"] = (200, {}, b"picture")
+    job_id = create(courier, server.url("/a.jpg?key=s3cret"))
+    assert courier.ledger.start(job_id) is None  # it is nothing for a worker yet
+    fetcher(courier).take(job_id)
+    eventually(lambda: redis_client.llen("recognize") == 1)
+    job = courier.ledger.get(job_id)
+    assert (job.status, job.attempts, job.source_url) == (JobStatus.QUEUED, 0, None)
+    assert job.request["options"] == {"top_k": 3}
+    assert fetcher(courier)._photos._objects.get(job.request["image"]["key"]) == b"picture"
+    assert redis_client.smembers(f"shitu:photo:{job.request['image']['key']}") == {job_id}
+    assert "s3cret" not in str(redis_client.hgetall(f"shitu:job:{job_id}"))  # it is not needed any more
+    assert courier.ledger.start(job_id, fetching=True) is None
+    assert courier.ledger.start(job_id) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "attempts"),
+    [
+        ("/gone", "fetch_failed", 1),
+        ("/moved", "address_forbidden", 1),
+        ("/large", "fetch_too_large", 1),
+        ("/busy", "fetch_failed", 3),
+    ],
+)
+def test_a_url_without_a_picture_fails_its_job_with_the_code(
+    courier: Process, server: Server, path: str, code: str, attempts: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path += "?key=s3cret"
+    server.paths["/moved?key=s3cret"] = (302, {"Location": "http://169.254.169.254/latest"}, b"")
+    server.paths["/large?key=s3cret"] = (200, {}, b"x" * 1001)
+    server.paths["/busy?key=s3cret"] = (503, {}, b"")
+    job_id = create(courier, server.url(path))
+    fetcher(courier).take(job_id)
+    job = ended(courier, job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert job.error["code"] == code
+    assert job.error["retryable"] is (attempts > 1)
+    assert job.attempts == attempts
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in str(job.to_dict())
+
+
+def test_a_trouble_that_passes_is_over_with_the_next_attempt(
+    courier: Process, server: Server, redis_client: redis.Redis
+) -> None:
+    server.paths["/a.jpg"] = (503, {}, b"")
+    job_id = create(courier, server.url("/a.jpg"))
+    fetcher(courier).take(job_id)
+    eventually(lambda: courier.ledger.get(job_id).attempts == 1 and job_id in queued(redis_client))
+    assert job_id not in courier.ledger.overdue()  # not at once
+    server.paths["/a.jpg"] = (200, {}, b"picture")
+    redis_client.zadd("shitu:jobs:open", {job_id: 0}, xx=True)
+    courier.ledger.sweep(courier.queue)
+    assert redis_client.llen("fetch") == 1  # published to those who fetch, not to the workers
+    assert redis_client.llen("recognize") == 0
+
+    def goes_on() -> bool:
+        fetcher(courier).take(job_id)  # the keeper's message
+        return courier.ledger.get(job_id).source_url is None
+
+    eventually(goes_on)
+
+
+def queued(client: redis.Redis) -> list[str]:
+    return [str(job_id) for job_id in client.zrange("shitu:jobs:queued", 0, -1)]
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[str]:
+    """The URL of a host that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/a.jpg"
+
+
+def test_silent_hosts_hold_some_places_for_some_time_and_nobody_who_hands_over(
+    courier: Process, server: Server, redis_client: redis.Redis
+) -> None:
+    server.paths["/a.jpg"] = (200, {}, b"picture")
+    with silence() as url:
+        jobs = [create(courier, url) for _ in range(6)]
+        good = create(courier, server.url("/a.jpg"))
+        started = time.monotonic()
+        for job_id in [*jobs, good, *jobs]:  # the keeper may publish again what still waits
+            fetcher(courier).take(job_id)
+        assert time.monotonic() - started < 2  # one after the other they would take five
+        threads = [thread for thread in threading.enumerate() if thread.name.startswith("fetch-")]
+        assert len(threads) == 3
+        eventually(lambda: courier.ledger.get(good).source_url is None)
+        assert time.monotonic() - started < 5
+        assert {courier.ledger.get(job_id).attempts for job_id in jobs} == {1}
+
+
+def test_a_courier_that_dies_in_mid_fetch_loses_nothing(
+    courier: Process, server: Server, redis_client: redis.Redis
+) -> None:
+    server.paths["/a.jpg"] = (200, {}, b"picture")
+    job_id = create(courier, server.url("/a.jpg"))
+    assert courier.ledger.start(job_id, fetching=True) is not None  # and nothing more is heard of it
+    eventually(lambda: job_id in courier.ledger.overdue())
+    assert courier.ledger.sweep(courier.queue).republished == (job_id,)
+    assert redis_client.llen("fetch") == 1
+    fetcher(courier).take(job_id)
+    eventually(lambda: redis_client.llen("recognize") == 1)
+
+
+def test_a_stopped_courier_publishes_what_it_had_not_begun(courier: Process, redis_client: redis.Redis) -> None:
+    with silence() as url:
+        jobs = [create(courier, url) for _ in range(5)]
+        for job_id in jobs:
+            fetcher(courier).take(job_id)
+        eventually(lambda: len(queued(redis_client)) == 2)
+        courier.drain(within_s=0.0)
+        assert redis_client.llen("fetch") == 2
+        # What was under way is given back uncounted, as by every worker that is stopped.
+        eventually(lambda: {courier.ledger.get(job_id).status for job_id in jobs} == {JobStatus.QUEUED})
+
+
+def test_a_canceled_job_is_not_gone_on_with(courier: Process, server: Server, redis_client: redis.Redis) -> None:
+    with silence() as url:
+        job_id = create(courier, url)
+        fetcher(courier).take(job_id)
+        eventually(lambda: courier.ledger.get(job_id).status is JobStatus.PROCESSING)
+        courier.ledger.cancel(job_id)
+        assert ended(courier, job_id).status is JobStatus.CANCELED
+    assert redis_client.llen("recognize") == 0
