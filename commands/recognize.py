@@ -197,7 +197,7 @@ def _print(answers: Sequence[Answer], shape: str) -> None:
             numbers = (likely(one.probability), f"{one.similarity:.2f}", _confidence(one.confidence))
             table.add_row(name, _box(one.box), Text(one.label), *numbers, *[_inliers(one.verification)] * compared)
         for part in answer.found.dropped:
-            if part.reason.startswith("below_"):
+            if part.reason.startswith("below_") or part.reason == "unlike_whole_image":
                 guesses = Text("? " + ", ".join(_guess(one) for one in part.candidates[:GUESSES]))
                 numbers = ("", "", _confidence(part.confidence))
                 table.add_row(name, _box(part.box), guesses, *numbers, *[_inliers(part.verification)] * compared)

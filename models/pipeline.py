@@ -18,6 +18,7 @@ from models.decide import (
     split_by_decision,
     suppress_overlaps,
     why_nothing,
+    without_contradicted,
     without_idle_fallback,
 )
 from models.errors import ModelError
@@ -117,6 +118,9 @@ class Recognizer:
         decision = decision_of(options, calibration, self.embedder.similarity_threshold, verified)
         parts = [shown(part, options.top_k) for part in parts]
         accepted, unlike = split_by_decision(parts, gallery, decision)
+        if decision.probability_threshold is not None:
+            accepted, pieces = without_contradicted(accepted, parts)
+            unlike += pieces
         if options.whole_image == "fallback" and not options.compat:
             accepted, unlike = without_idle_fallback(accepted, unlike)
         recognitions, suppressed = suppress_overlaps(

@@ -13,6 +13,7 @@ Source = Literal["detection", "whole_image"]
 DropReason = Literal[
     "below_min_precision",
     "below_similarity_threshold",
+    "unlike_whole_image",
     "suppressed",
     "empty_gallery",
     "no_match",

@@ -311,6 +311,33 @@ def test_a_better_detection_removes_the_whole_image() -> None:
     assert [(one.source, one.reason) for one in found.dropped] == [("whole_image", "suppressed")]
 
 
+def test_a_piece_is_no_answer_where_the_whole_photo_looks_like_another_label() -> None:
+    class Heap(ColorEmbedder):
+        """Whole photos are blue, however red their pieces are."""
+
+        def __call__(self, crops: Sequence[Picture]) -> Rows:
+            rows = super().__call__(crops)
+            for row, crop in zip(rows, crops, strict=True):
+                if crop.shape[:2] == (100, 200):
+                    row[:] = color_row("blue")
+            return rows
+
+    pieces = [Body((10, 10, 40, 40), 0.9), Body((100, 10, 130, 40), 0.8)]
+    heap, known = Recognizer(ColorDetector(pieces), Heap()), gallery("red", "blue")
+    found = heap(FULL, known)
+    assert [(one.label, one.source) for one in found.recognitions] == [("blue", "whole_image")]
+    assert [(one.reason, one.candidates[0].label) for one in found.dropped] == [("unlike_whole_image", "red")] * 2
+    # One body alone is what the photo is of; a large one is no piece; and the label of the whole may be that of a body.
+    for bodies in (pieces[:1], [Body((0, 0, 90, 100), 0.9), Body((110, 0, 200, 100), 0.8)]):
+        found = Recognizer(ColorDetector(bodies), Heap())(FULL, known)
+        assert [(one.label, one.source) for one in found.recognitions] == [("red", "detection")] * len(bodies)
+    scene = picture(red=(0, 0, 200, 100), blue=(100, 10, 130, 40))
+    assert sorted(one.label for one in heap(scene, known).recognitions) == ["blue", "red"]
+    # Who asks for a similarity alone, or never for the whole photo, gets that.
+    for options in (RecognizeOptions(similarity_threshold=0.5), RecognizeOptions(whole_image="never")):
+        assert {one.label for one in heap(FULL, known, options).recognitions} == {"red"}
+
+
 # PaddleClas
 
 

@@ -9,6 +9,7 @@ const COLOURS = ["#0b6e75", "#a8324a", "#5a3fa8", "#8a5200", "#1f6f35", "#1c57a5
 const REASONS = {
   below_min_precision: "not sure enough",
   below_similarity_threshold: "nothing in the gallery is similar enough",
+  unlike_whole_image: "the whole photo looks like something else",
   suppressed: "another recognition covers it",
   empty_gallery: "the gallery is empty",
   no_match: "the gallery has nothing like it",

@@ -6,7 +6,7 @@ import { element } from "./elements.js";
 import { asFile, cut, withMargin } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
-const UNSURE = new Set(["below_min_precision", "below_similarity_threshold"]);
+const UNSURE = new Set(["below_min_precision", "below_similarity_threshold", "unlike_whole_image"]);
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 export const percent = (probability) => (Number.isFinite(probability) ? `${probability >= 0.995 ? "over 99" : Math.round(100 * probability)} %` : "–");
