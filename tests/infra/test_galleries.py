@@ -216,6 +216,20 @@ def test_many_small_segments_become_one(store: GalleryStore, tmp_path: Path) -> 
     check(store, "g", {one.id for one in items[:5]}, version=6)  # old versions still have their old segments
 
 
+def test_a_large_segment_is_not_read_where_small_ones_are_joined(store: GalleryStore, tmp_path: Path) -> None:
+    store.create("g")
+    first = add(store, "g", *[item(number) for number in range(100)]).manifest.segments[0]
+    for number in range(100, 99 + MAX_SEGMENTS):
+        add(store, "g", item(number))
+    (rows,) = tmp_path.glob(f"objects/galleries/files/g/*/segments/{first.id}.npy")
+    rows.rename(rows.with_suffix(".gone"))  # whoever reads it fails
+    last = item(1000)
+    merged = store.add("g", [last], embedding(last)[None], DIGEST).manifest
+    rows.with_suffix(".gone").rename(rows)
+    assert [one.item_count for one in merged.segments] == [100, MAX_SEGMENTS]
+    check(store, "g", {item(number).id for number in (*range(99 + MAX_SEGMENTS), 1000)})
+
+
 def test_features_of_large_galleries_are_not_kept(store: GalleryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.galleries.MOST_WITH_FEATURES", MAX_SEGMENTS)
 

@@ -317,8 +317,8 @@ def test_a_piece_is_no_answer_where_the_whole_photo_looks_like_another_label() -
 
         def __call__(self, crops: Sequence[Picture]) -> Rows:
             rows = super().__call__(crops)
-            for row, crop in zip(rows, crops, strict=True):
-                if crop.shape[:2] == (100, 200):
+            for row, pixels in zip(rows, crops, strict=True):
+                if pixels.shape[:2] == (100, 200):
                     row[:] = color_row("blue")
             return rows
 
