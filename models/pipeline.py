@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -86,9 +86,16 @@ class Recognizer:
         self.verifier = verifier
 
     def __call__(
-        self, image: NDArray[np.uint8], gallery: Gallery, options: RecognizeOptions | None = None
+        self,
+        image: NDArray[np.uint8],
+        gallery: Gallery,
+        options: RecognizeOptions | None = None,
+        checkpoint: Callable[[], object] = lambda: None,
     ) -> Recognitions:
-        """The recognitions in `image`, (H, W, 3) RGB uint8. Raises ModelError."""
+        """The recognitions in `image`, (H, W, 3) RGB uint8. Raises ModelError.
+
+        `checkpoint` is called between the stages and while parts are verified; what it raises ends the work.
+        """
         options = options or RecognizeOptions()
         height, width = image.shape[:2]
         clock = _Clock()
@@ -98,6 +105,7 @@ class Recognizer:
         boxes = [part.box if options.compat else with_margin(part.box, height, width) for part in parts]
         crops = [crop(image, box) for box in boxes]
         clock.lap("crop")
+        checkpoint()
         embeddings, valid = self._embed(crops)
         clock.lap("embed")
         calibration = self._calibration(gallery)
@@ -110,9 +118,10 @@ class Recognizer:
             for part, is_valid in zip(parts, valid, strict=True)
         ]
         clock.lap("search")
+        checkpoint()
         if verifier is not None:
             looked = list(zip(boxes, crops, strict=True))
-            parts = look_twice(parts, looked, (width, height), gallery, calibration, verifier, options)
+            parts = look_twice(parts, looked, (width, height), gallery, calibration, verifier, options, checkpoint)
         clock.lap("verify")
         verified = sum(part.compared for part in parts)
         decision = decision_of(options, calibration, self.embedder.similarity_threshold, verified)
