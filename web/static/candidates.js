@@ -3,6 +3,7 @@
 
 import * as api from "./api.js";
 import { element } from "./elements.js";
+import { agreeing } from "./evidence.js";
 import { asFile, cut, withMargin } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
@@ -36,6 +37,7 @@ function body(result, miss, name, added) {
   const what = miss.source === "whole_image" ? "The whole photo" : `Detected with ${percent(miss.confidence)}`;
   const seen = element("div", { className: "seen" }, part, element("span", { className: "quiet", textContent: what }));
   const item = element("li", { id: `unsure-${name}` }, element("h4", {}, element("span", { className: "number open", textContent: name }), "Is it one of these?"), element("div", { className: "pair" }, seen, element("div", {}, guesses, form, status)));
+  if (miss.verification) item.append(agreeing(result, miss));
   return item;
 }
 
