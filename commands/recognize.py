@@ -212,6 +212,8 @@ def _decided(decision: Decision | None) -> str | None:
         return f"answers from similarity {decision.similarity_threshold:.2f} on"
     by = "the gallery's own pictures" if decision.calibration == "gallery" else "the embedder's evaluation"
     least = decision.probability_threshold
+    if decision.calibration == "uncalibrated":
+        return f"answers from probability {least:.3g} on, uncalibrated: binary codes alone (--rerank, or --threshold)"
     return f"answers from probability {least:.3g} on, for a precision of {decision.min_precision:g}, calibrated by {by}"
 
 

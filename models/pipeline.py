@@ -140,6 +140,8 @@ class Recognizer:
 
     def _calibration(self, gallery: Gallery) -> Calibration:
         """The gallery's own, else the embedder's, else what its similarity threshold says."""
+        if not gallery.calibratable:
+            return replace(from_threshold(self.embedder.similarity_threshold), source="uncalibrated")
         own: Calibration | None = gallery.calibration or getattr(self.embedder, "calibration", None)
         return own or from_threshold(self.embedder.similarity_threshold)
 

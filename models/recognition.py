@@ -140,7 +140,7 @@ class Decision:
     min_precision: float | None
     probability_threshold: float | None
     similarity_threshold: float | None
-    calibration: Literal["gallery", "embedder"]
+    calibration: Literal["gallery", "embedder", "uncalibrated"]
     calibration_queries: int
     verify: str
     verified: int = 0
