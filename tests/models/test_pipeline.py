@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from infra.galleries import GalleryStore, Item, item_id
 from infra.objects import LocalStore
+from models.binary_gallery import BinaryGallery
 from models.calibration import Calibration
 from models.detector import Detector
 from models.embedder import Embedder
@@ -198,6 +199,24 @@ def test_the_gallerys_own_calibration_comes_before_the_embedders() -> None:
         found = Recognizer(None, Sure())(FULL, known)
         assert found.decision is not None
         assert (found.decision.calibration, len(found.recognitions)) == (source, answers)
+
+
+def test_nothing_is_calibrated_on_estimates_from_codes() -> None:
+    class Wide(ColorEmbedder):
+        """Eight dimensions: codes have whole bytes."""
+
+        dim = 8
+
+        def __call__(self, crops: Sequence[Picture]) -> Rows:
+            return np.pad(super().__call__(crops), ((0, 0), (0, 5)))
+
+    items, rows = [Named("itm_0", "red")], np.pad(color_row("red")[None], ((0, 0), (0, 5)))
+    recognizer = Recognizer(ColorDetector(), Wide())
+    own = Calibration("gallery", (9.0, 9.0, 0.0, 0.0), queries=20)
+    for rerank, told in ((0, "uncalibrated"), (1, "gallery")):
+        known = BinaryGallery(items, rows, calibration=own, rerank=rerank)
+        decision = recognizer(FULL, known).to_dict()["decision"]
+        assert decision["calibration"] == told
 
 
 def test_several_pictures_of_a_label_count_together() -> None:
