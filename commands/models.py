@@ -11,8 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.tables import print_table
+from commands.terminal import errors
 from models.artifacts import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
+from models.credits import credits_of
 from models.errors import ArtifactError, ModelError
+from models.manifest import Manifest
 
 
 @click.group()
@@ -26,21 +29,29 @@ def list_models() -> None:
     from models.download import OFFICIAL
 
     table = Table(caption="`shitu models pull MODEL` fetches what is not here.")
-    for column, fixed in (("model", True), ("task", True), ("what it is", False), ("where", True)):
+    columns = (("model", True), ("task", True), ("what it is", False), ("licence", True), ("where", True))
+    for column, fixed in columns:
         table.add_column(column, no_wrap=fixed)
     for name, folder in bundled().items():
         try:
             manifest = load_manifest(folder)
-            table.add_row(name, manifest.task, Text(manifest.network), "bundled")
+            table.add_row(name, manifest.task, Text(_about(manifest)), manifest.licence, "bundled")
         except ModelError as error:
-            table.add_row(name, "", Text(error.detail), "damaged")
+            table.add_row(name, "", Text(error.detail), "", "damaged")
     for name, model in OFFICIAL.items():
         try:
             here = pulled(name, default_cache_dir()) is not None
-            table.add_row(name, model.task, model.about, "pulled" if here else "not here")
+            table.add_row(name, model.task, model.about, "", "pulled" if here else "not here")
         except ModelError as error:
-            table.add_row(name, model.task, Text(error.detail), "damaged")
+            table.add_row(name, model.task, Text(error.detail), "", "damaged")
     print_table(table)
+
+
+def _about(manifest: Manifest) -> str:
+    """The network, and what of others it was made with."""
+    made_with = manifest.credits or credits_of(manifest.data, manifest.recipe)
+    told = ", ".join(f"{one['source']} ({one['licence']})" for one in made_with)
+    return f"{manifest.network}; made with {told}" if told else manifest.network
 
 
 @models_group.command()
@@ -49,6 +60,13 @@ def list_models() -> None:
 def pull(name: str, url: str | None) -> None:
     """Download the official model NAME and print its folder. An interrupted download goes on where it stopped."""
     from models.download import pull as pull_model
+
+    if (own := bundled().get(name)) is not None:
+        with errors():
+            manifest = load_manifest(own)
+        click.echo(f"{name} comes with ShiTu: {_about(manifest)}; {manifest.licence}", err=True)
+        click.echo(own)
+        return
 
     columns = (
         TextColumn("{task.description}"),

@@ -210,7 +210,7 @@ def _print(answers: Sequence[Answer], shape: str) -> None:
             numbers = (likely(one.probability), f"{one.similarity:.2f}", _confidence(one.confidence))
             table.add_row(name, _box(one.box), Text(one.label), *numbers, *[_inliers(one.verification)] * compared)
         for part in answer.found.dropped:
-            if part.reason.startswith("below_"):
+            if part.reason.startswith("below_") or part.reason == "unlike_whole_image":
                 guesses = Text("? " + ", ".join(_guess(one) for one in part.candidates[:GUESSES]))
                 numbers = ("", "", _confidence(part.confidence))
                 table.add_row(name, _box(part.box), guesses, *numbers, *[_inliers(part.verification)] * compared)
@@ -225,6 +225,8 @@ def _decided(decision: Decision | None) -> str | None:
         return f"answers from similarity {decision.similarity_threshold:.2f} on"
     by = "the gallery's own pictures" if decision.calibration == "gallery" else "the embedder's evaluation"
     least = decision.probability_threshold
+    if decision.calibration == "uncalibrated":
+        return f"answers from probability {least:.3g} on, uncalibrated: binary codes alone (--rerank, or --threshold)"
     return f"answers from probability {least:.3g} on, for a precision of {decision.min_precision:g}, calibrated by {by}"
 
 

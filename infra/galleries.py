@@ -56,6 +56,7 @@ from infra.gallery_files import (
     version_of,
 )
 from infra.gallery_locks import GalleryLock, LocalLock
+from infra.gallery_merges import MAX_SEGMENTS, split_for_merge
 from infra.gallery_reader import GalleryReader, not_found
 from infra.gallery_rows import Rows, checked_rows
 from infra.objects import LocalStore
@@ -69,9 +70,8 @@ if TYPE_CHECKING:
     from infra.gallery_locks import Hold, Lock
     from infra.objects import ObjectStore
 
-__all__ = ["Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "item_id"]
+__all__ = ["MAX_SEGMENTS", "Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "item_id"]
 
-MAX_SEGMENTS = 16  # more are merged into one by the next add
 KEPT_VERSIONS = 50  # how many one can go back
 MOST_WITH_FEATURES = (
     32_000  # items, at most 8 kB each: a merge joins them in memory, and no worker holds more of a gallery
@@ -172,23 +172,22 @@ class GalleryStore(GalleryReader):
             featured = manifest.item_count <= MOST_WITH_FEATURES
             if not featured:
                 fresh_rows = replace(fresh_rows, features=())
-            segments = base.segments
-            merging = len(segments) >= MAX_SEGMENTS
-            fitting = calibrate is not None and is_due(manifest)
-            if merging or fitting:
-                stored = self._searched_rows(base, dim)
-                if calibrate is not None and fitting:
-                    whole = stored + replace(fresh_rows, features=())
-                    labels = [item.label for item in (*old, *fresh)]
-                    manifest = fitted(manifest, calibrate(labels, whole.embeddings, whole.views))
-                if merging:
-                    stored = replace(stored, features=self._segment_features(base) if featured else ())
-                    fresh, fresh_rows, segments = [*old, *fresh], stored + fresh_rows, ()
+            segments, merged = split_for_merge(base.segments, len(fresh))
+            if calibrate is not None and is_due(manifest):
+                whole = self._searched_rows(base, dim) + replace(fresh_rows, features=())
+                labels = [item.label for item in (*old, *fresh)]
+                manifest = fitted(manifest, calibrate(labels, whole.embeddings, whole.views))
+            if merged:
+                part = replace(base, segments=merged)
+                stored = self._searched_rows(part, dim)
+                stored = replace(stored, features=self._segment_features(part) if featured else ())
+                kept_count = len(old) - sum(one.live_count for one in merged)
+                fresh, fresh_rows = [*old[kept_count:], *fresh], stored + fresh_rows
             segment = self._write_segment(manifest, fresh, fresh_rows)
             manifest = replace(manifest, segments=(*segments, segment))
             self._publish(name, writing, manifest)
             audit.gallery_changed("added", name, base.version, manifest.version, items=len(chosen))
-            if not segments:
+            if merged:
                 self._prune(name, manifest.token)
             return Added(manifest, tuple(chosen), duplicates)
 
@@ -281,9 +280,9 @@ class GalleryStore(GalleryReader):
         return replace(base, version=version, token=hold.token, parent=base.version, created_at=_now())
 
     def _searched_rows(self, base: GalleryManifest, dim: int) -> Rows:
-        """Embeddings and views of the items of the version in force, without their features."""
-        embeddings = self._segment_embeddings(replace(base, dim=dim))
-        return Rows(embeddings, self.load_views(base.name, base.version), ())
+        """Embeddings and views of the items in the segments of `base`, without their features."""
+        whole = replace(base, dim=dim)
+        return Rows(self._segment_embeddings(whole), self._segment_views(whole), ())
 
     def _write_segment(self, manifest: GalleryManifest, items: Sequence[Item], rows: Rows) -> Segment:
         items_key, rows_key = segment_keys(manifest.name, manifest.generation, manifest.id)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.credits import credits_of
 from models.errors import ArtifactError
 from models.manifest import (
     SCHEMA,
@@ -70,10 +71,11 @@ def write_manifest(
     licence: str,
     precisions: Mapping[str, Mapping[str, Any]] | None = None,
     calibration: Mapping[str, Any] | None = None,
+    credits: Sequence[Mapping[str, str]] = (),
 ) -> Manifest:
     """Describes the programs (`inference*`) of `folder` in its manifest, with their checksums. Raises ArtifactError.
 
-    UNKNOWNS is listed too where it lies beside them.
+    `credits` are those that are given and what `data` and `recipe` name. UNKNOWNS is listed too where it lies beside them.
     """
     files = {file.name: sha256_of(file) for file in sorted(folder.glob("inference*"))}
     if not files:
@@ -85,6 +87,7 @@ def write_manifest(
         "thresholds": dict(thresholds), "files": files, "recipe": dict(recipe), "data": list(data),
         "metrics": dict(metrics), "licence": licence, "precisions": dict(precisions or {}),
         "calibration": dict(calibration or {}),
+        "credits": list({one["source"]: one for one in (*credits, *credits_of(data, recipe))}.values()),
     }  # fmt: skip
     manifest = parse_manifest(table)
     part = folder / f"{MANIFEST}.part"

@@ -26,7 +26,7 @@ class BinaryGallery(Gallery):
 
     `rerank` is how many of the nearest codes are put in order by the inner product of the embeddings, which are kept for
     it; with 0 they are not. A match's similarity is then that product, else `cosine_of` its distance, so thresholds for
-    cosines stay of use. `kind` is of `binary_index.KINDS`. Raises GalleryError.
+    cosines stay of use; but nothing is calibrated on them (`calibratable`). `kind` is of `binary_index.KINDS`. Raises GalleryError.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class BinaryGallery(Gallery):
             raise GalleryError(f"A gallery of {len(items)} items cannot have embeddings of the shape {rows.shape}.")
         self.items = tuple(items)
         self.rerank, self.method = rerank, method
+        self.calibratable = rerank > 0  # estimates from distances are spread otherwise, and labels have no means
         self._rows = rows.copy() if rerank else None
         # Mean vectors are floats again: without them, labels are scored by their nearest codes alone.
         self._labels = LabelScores([item.label for item in self.items], self._rows)

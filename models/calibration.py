@@ -50,7 +50,7 @@ class Calibration:
     answered rightly). `queries` is how many queries it was fitted to.
     """
 
-    source: Literal["gallery", "embedder"]
+    source: Literal["gallery", "embedder", "uncalibrated"]
     weights: tuple[float, ...]
     view: tuple[float, ...] = (0.0, 0.0)
     verified: tuple[float, ...] = (1.0, 0.0, 0.5, 0.0)  # unfitted: what agrees speaks for a label, nothing against one

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from models.options import RecognizeOptions
     from models.recognition import Box, DropReason, Reason, Source
 
+# Of a photo filled by one product, or by a heap of it, the detector finds pieces, and a piece may look like something else.
+# Chosen on every second photo of grocery/val (against packshots, and 3 photos a class) and on rendered scenes.
+PIECE = 0.15  # of the photo's area: what is smaller may be a piece of what fills the photo
+CONTRADICTS = 0.15  # the whole photo's best label, if it is so likely for each part that the piece's own is
 ONE_PIXEL = 1.0  # the convention of PaddleClas' suppression: both corners belong to a box
 
 
@@ -116,6 +120,37 @@ def _too_little(part: Part, gallery: Gallery, decision: Decision) -> DropReason 
         return "below_similarity_threshold" if best.similarity < decision.similarity_threshold else None
     least = decision.probability_threshold
     return "below_min_precision" if least is not None and best.probability < least else None
+
+
+def without_contradicted(
+    accepted: Sequence[Recognition], parts: Sequence[Part]
+) -> tuple[list[Recognition], list[Dropped]]:
+    """The recognitions that the whole photo does not contradict, and the others, dropped.
+
+    It contradicts a small one of several detected bodies if it looks rather like another label, which none of the bodies
+    is recognised as: in a scene of several products the whole looks like none of them, or like one that is found.
+    """
+    whole = next((part for part in parts if part.source == "whole_image" and part.candidates), None)
+    bodies = [part for part in parts if part.source == "detection"]
+    if whole is None or len(bodies) < 2:
+        return list(accepted), []
+    looks_like = whole.candidates[0]
+    if any(one.source == "detection" and one.label == looks_like.label for one in accepted):
+        return list(accepted), []
+    kept: list[Recognition] = []
+    dropped: list[Dropped] = []
+    for one in accepted:
+        is_piece = one.source == "detection" and _area(one.box) < PIECE * _area(whole.box)
+        if is_piece and looks_like.probability >= CONTRADICTS * one.probability:
+            told = Dropped(one.box, one.confidence, one.source, "unlike_whole_image", one.matches, None, one.candidates)
+            dropped.append(replace(told, verification=one.verification))
+        else:
+            kept.append(one)
+    return kept, dropped
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def without_idle_fallback(

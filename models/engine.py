@@ -25,6 +25,12 @@ FORMATS = {"openvino": (".xml", ".onnx", ".pdmodel"), "paddle": (".json", ".pdmo
 WEIGHTS = {".xml": ".bin", ".json": ".pdiparams", ".pdmodel": ".pdiparams"}
 PACKAGES = {"openvino": "openvino", "paddle": "paddlepaddle"}
 ENGINES = ("auto", *FORMATS)
+# What to do where an engine reads nothing that a model has.
+ADVICE = {
+    "auto": "export the model again.",
+    "openvino": "take the engine auto, or export the model with --formats onnx.",
+    "paddle": "take the engine openvino or auto, or export the model with --formats paddle.",
+}
 
 
 def load_program(
@@ -92,7 +98,7 @@ def _choose(found: dict[str, Path], engine: str, folder: Path) -> str:
     readable = [name for name in wanted if name in found]
     if not readable:
         held = sorted(file.name for file in found.values())
-        detail = f"{engine} reads none of the programs in {str(folder)!r}: {', '.join(held)}."
+        detail = f"{engine} reads none of the programs in {str(folder)!r} ({', '.join(held)}): {ADVICE[engine]}"
         raise EngineError(detail, "program_missing")
     installed = [name for name in readable if importlib.util.find_spec(name) is not None]
     if not installed:

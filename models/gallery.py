@@ -65,6 +65,8 @@ class Gallery:
     embeddings do not fit the items or are not finite.
     """
 
+    calibratable = True  # whether similarities are those that calibrations are fitted to
+
     def __init__(
         self,
         items: Sequence[LabeledItem],

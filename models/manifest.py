@@ -18,7 +18,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 INTERPOLATIONS = ("linear", "cubic", "area")
 KEYS = {
     "schema", "name", "task", "network", "input", "output", "thresholds", "files", "recipe", "data", "metrics", "licence",
-    "precisions", "calibration",
+    "precisions", "calibration", "credits",
 }  # fmt: skip
 UNKNOWNS = "unknowns.npy"  # (U, D) float16: embeddings of unrelated pictures, queries that have no right answer
 
@@ -97,7 +97,8 @@ class Manifest:
     """`files` are names and SHA-256. `official`: an archive as PaddleClas publishes it, without a manifest of its own.
 
     `precisions` are those besides fp32 that the artifact may run in, each with what was measured of it. `calibration` is an
-    embedder's own fit of how sure answers are, as `models.calibration` writes it; empty where there is none.
+    embedder's own fit of how sure answers are, as `models.calibration` writes it; empty where there is none. `credits` are the weights, teachers and
+    picture sets of others that it was made with, and their licences (`models.credits`).
     """
 
     name: str
@@ -113,6 +114,7 @@ class Manifest:
     licence: str = ""
     precisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    credits: tuple[Mapping[str, str], ...] = ()
     official: bool = False
 
     @property
@@ -144,6 +146,8 @@ class Manifest:
         del fields["official"]
         if not self.calibration:
             del fields["calibration"]
+        if not self.credits:
+            del fields["credits"]
         return {"schema": SCHEMA, **fields}
 
 
@@ -188,7 +192,15 @@ def parse_manifest(data: object) -> Manifest:
         licence=_text(table, "licence", "manifest") if "licence" in table else "",
         precisions=_precisions(table.get("precisions", {}), files),
         calibration=_table(table.get("calibration", {}), "calibration", None),
+        credits=_credits(table.get("credits", [])),
     )
+
+
+def _credits(data: object) -> tuple[dict[str, str], ...]:
+    if not isinstance(data, list | tuple):
+        raise ArtifactError("credits must be a list of tables.")
+    tables = [_table(entry, "credits", {"source", "kind", "title", "licence"}) for entry in data]
+    return tuple({key: _text(one, key, "credits") for key in ("source", "kind", "title", "licence")} for one in tables)
 
 
 def _precisions(data: object, files: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,7 @@ from models.decide import (
     split_by_decision,
     suppress_overlaps,
     why_nothing,
+    without_contradicted,
     without_idle_fallback,
 )
 from models.errors import ModelError
@@ -86,8 +87,17 @@ class Recognizer:
         self.embedder = embedder
         self.verifier = verifier
 
-    def __call__(self, image: Picture, gallery: Gallery, options: RecognizeOptions | None = None) -> Recognitions:
-        """The recognitions in `image`: (H, W, 3) RGB uint8, or what else `models.inputs.as_image` takes. Raises ModelError."""
+    def __call__(
+        self,
+        image: Picture,
+        gallery: Gallery,
+        options: RecognizeOptions | None = None,
+        checkpoint: Callable[[], object] = lambda: None,
+    ) -> Recognitions:
+        """The recognitions in `image`: (H, W, 3) RGB uint8, or what else `models.inputs.as_image` takes. Raises ModelError.
+
+        `checkpoint` is called between the stages and while parts are verified; what it raises ends the work.
+        """
         options = options or RecognizeOptions()
         image = as_image(image)
         height, width = image.shape[:2]
@@ -98,6 +108,7 @@ class Recognizer:
         boxes = [part.box if options.compat else with_margin(part.box, height, width) for part in parts]
         crops = [crop(image, box) for box in boxes]
         clock.lap("crop")
+        checkpoint()
         embeddings, valid = self._embed(crops)
         clock.lap("embed")
         calibration = self._calibration(gallery)
@@ -110,14 +121,18 @@ class Recognizer:
             for part, is_valid in zip(parts, valid, strict=True)
         ]
         clock.lap("search")
+        checkpoint()
         if verifier is not None:
             looked = list(zip(boxes, crops, strict=True))
-            parts = look_twice(parts, looked, (width, height), gallery, calibration, verifier, options)
+            parts = look_twice(parts, looked, (width, height), gallery, calibration, verifier, options, checkpoint)
         clock.lap("verify")
         verified = sum(part.compared for part in parts)
         decision = decision_of(options, calibration, self.embedder.similarity_threshold, verified)
         parts = [shown(part, options.top_k) for part in parts]
         accepted, unlike = split_by_decision(parts, gallery, decision)
+        if decision.probability_threshold is not None:
+            accepted, pieces = without_contradicted(accepted, parts)
+            unlike += pieces
         if options.whole_image == "fallback" and not options.compat:
             accepted, unlike = without_idle_fallback(accepted, unlike)
         recognitions, suppressed = suppress_overlaps(
@@ -128,6 +143,8 @@ class Recognizer:
 
     def _calibration(self, gallery: Gallery) -> Calibration:
         """The gallery's own, else the embedder's, else what its similarity threshold says."""
+        if not gallery.calibratable:
+            return replace(from_threshold(self.embedder.similarity_threshold), source="uncalibrated")
         own: Calibration | None = gallery.calibration or getattr(self.embedder, "calibration", None)
         return own or from_threshold(self.embedder.similarity_threshold)
 

@@ -13,6 +13,7 @@ Source = Literal["detection", "whole_image"]
 DropReason = Literal[
     "below_min_precision",
     "below_similarity_threshold",
+    "unlike_whole_image",
     "suppressed",
     "empty_gallery",
     "no_match",
@@ -139,7 +140,7 @@ class Decision:
     min_precision: float | None
     probability_threshold: float | None
     similarity_threshold: float | None
-    calibration: Literal["gallery", "embedder"]
+    calibration: Literal["gallery", "embedder", "uncalibrated"]
     calibration_queries: int
     verify: str
     verified: int = 0

@@ -11,7 +11,7 @@ from models.recognition import Verification
 from models.verification import rerank_bonus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.recognition import Box, Candidate
 
 BUDGET_MS = 150.0  # of one photo, with verify "auto"
+ALWAYS_BUDGET_MS = 5000.0  # with "always": a hundred bodies of twenty items each would hold a worker for minutes
 DOUBTFUL = (0.05, 0.97)  # probabilities between which an answer is looked at again
 CLOSE = 0.08  # scores of the first two labels nearer than that are in doubt, whatever the probability
 
@@ -76,18 +77,20 @@ def look_twice(
     calibration: Calibration,
     verifier: Verifies,
     options: RecognizeOptions,
+    checkpoint: Callable[[], object] = lambda: None,
 ) -> list[Part]:
     """The parts, with those that were verified ranked anew and their evidence.
 
     `crops` are the pixels of each part with the box that they fill in a photo of `size` (width, height). With `verify`
-    "auto" only what is in doubt is looked at, within BUDGET_MS; items without features are passed over.
+    "auto" only what is in doubt is looked at, within BUDGET_MS, with "always" every part, in turn, within
+    ALWAYS_BUDGET_MS; items without features are passed over. `checkpoint` is called before each item that is compared, and
+    may raise to end the work.
     """
-    ends = time.perf_counter() + BUDGET_MS / 1000
+    until = time.perf_counter() + (ALWAYS_BUDGET_MS if options.verify == "always" else BUDGET_MS) / 1000
     seen = []
     for part, (box, pixels) in zip(parts, crops, strict=True):
-        until = float("inf") if options.verify == "always" else ends
         wanted = options.verify == "always" or in_doubt(part)
-        looks = compare(part, pixels, gallery, verifier, options.verify_top, until) if wanted else None
+        looks = compare(part, pixels, gallery, verifier, options.verify_top, until, checkpoint) if wanted else None
         seen.append(part if looks is None else _ranked(part, looks, box, size, calibration))
     return seen
 
@@ -102,7 +105,13 @@ def in_doubt(part: Part) -> bool:
 
 
 def compare(
-    part: Part, pixels: Any, gallery: Gallery, verifier: Verifies, most: int, until: float = float("inf")
+    part: Part,
+    pixels: Any,
+    gallery: Gallery,
+    verifier: Verifies,
+    most: int,
+    until: float = float("inf"),
+    checkpoint: Callable[[], object] = lambda: None,
 ) -> dict[str, Look] | None:
     """For each label that an item was compared of, what agrees; at most so many items. None if none was.
 
@@ -117,6 +126,7 @@ def compare(
     for item in items:
         if time.perf_counter() >= until:
             break
+        checkpoint()
         features = gallery.features(item.id)
         if features is None or not len(features):
             continue

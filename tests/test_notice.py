@@ -3,26 +3,19 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models.artifacts import BUNDLED
+from models.credits import SOURCES, credits_of, named_sources, plain
 from tests.docs_reader import ROOT
 
 NOTICE = (ROOT / "NOTICE").read_text(encoding="utf-8")
 HEADING = re.compile(r"^((?:\[[^\]\n]+\] )+)(.+)$", re.MULTILINE)
 MADE_HERE = ("rendered", "drawn", "synthetic")  # pictures that are computed
-WEIGHT_FILES = (".onnx", ".tflite", ".pth", ".pt", ".pdparams", ".pdiparams", ".npz", ".npy", ".safetensors")
-SOURCE_KEYS = ("root", "teacher", "teachers", "vectors", "model", "weights", "pretrained", "package")
 MANIFESTS = sorted(BUNDLED.glob("*/manifest.json"))
-
-
-def plain(name: str) -> str:
-    """For comparing: `EfficientNet-Lite0`, `efficientnet_lite0` and `efficientnet-lite0` are one name."""
-    return re.sub(r"[-_ ]", "", name).lower()
 
 
 def entries(notice: str) -> dict[str, str]:
@@ -36,22 +29,10 @@ def entries(notice: str) -> dict[str, str]:
     }
 
 
-def sources(value: Any, key: str = "") -> Iterator[str]:
-    """The weights, teachers and data folders that a part of a recipe names, at any depth."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from sources(inner, name)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from sources(inner, key)
-    elif isinstance(value, str) and value and (key in SOURCE_KEYS or value.endswith(WEIGHT_FILES)):
-        yield value
-
-
 def uncredited(manifest: dict[str, Any], credited: set[str]) -> list[str]:
     """What a manifest names and nobody credits. Another bundled artifact is this project's own."""
     own = {plain(file.parent.name) for file in MANIFESTS}
-    named = {*manifest["data"], *sources({key: manifest.get(key) for key in ("recipe", "distilled", "teachers")})}
+    named = {*manifest["data"], *named_sources({key: manifest.get(key) for key in ("recipe", "distilled", "teachers")})}
     known = {*credited, *own, *map(plain, MADE_HERE)}
     return sorted(name for name in named if not any(source in plain(name) for source in known))
 
@@ -70,6 +51,23 @@ def test_every_entry_has_a_licence_and_none_that_forbids_derivatives() -> None:
             r"^    Licence: (Apache-2\.0|MIT|CC0 1\.0|Creative Commons Attribution 4\.0)\b", text, re.MULTILINE
         )
         assert licence, name
+
+
+def test_the_table_that_manifests_are_credited_from_is_notices() -> None:
+    credited = entries(NOTICE)
+    assert {plain(name) for source in SOURCES for name in source.names} == set(credited)
+    for source in SOURCES:
+        for name in source.names:
+            assert f"Licence: {source.licence}" in credited[plain(name)]
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.parent.name)
+def test_the_credits_of_a_bundled_artifact_follow_from_what_it_says(file: Path) -> None:
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    found = credits_of(manifest["data"], manifest["recipe"])
+    assert {"grocery", "drinks", "caltech101"} <= {one["source"] for one in found}
+    assert any(one["kind"] == "weights" for one in found)
+    assert manifest.get("credits", found) == found
 
 
 def test_what_nobody_credits_is_found() -> None:

@@ -98,6 +98,7 @@ class DroppedBody(Answer):
     source: Literal["detection", "whole_image"]
     reason: Literal[
         "below_min_precision",
+        "unlike_whole_image",
         "below_similarity_threshold",
         "suppressed",
         "empty_gallery",

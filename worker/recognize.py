@@ -39,7 +39,7 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
     current = runtime.galleries.current(request["gallery"])
     runtime.require_same_model(current.manifest)
     with runtime.programs() as programs:
-        found = programs.recognizer(image, current.gallery, options)
+        found = programs.recognizer(image, current.gallery, options, checkpoint)
     answer = found.to_dict()
     if options.compat == "paddleclas":
         answer["paddleclas"] = to_paddleclas(found)

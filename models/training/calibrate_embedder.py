@@ -1,5 +1,6 @@
 """Gives an exported embedder its calibration: how sure its answers are, in galleries without a fit of their own."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts import MANIFEST, write_manifest
-from models.augmented_view import augmented_view
 from models.calibration import Calibration
 from models.embedder import Embedder
+from models.enrolment import embed_views
 from models.manifest import UNKNOWNS
 from models.second_look import Verifies
 from models.training.fit_calibration import LabelledRows, Rows, fit_embedder
@@ -89,13 +90,14 @@ def of_labels(known: LabelledRows, remainder: int) -> LabelledRows:
 
 
 def labelled_rows(one: PhotoSet, embed: Embedder, tell: Tell) -> LabelledRows:
-    """The embeddings of a set and of a view of each of its pictures that may be enrolled."""
+    """The embeddings of a set and, as an enrolment makes it, of a view of each of its pictures that may be enrolled."""
     numbers = {label: number for number, label in enumerate(sorted({photo.label for photo in one.photos}))}
     labels = np.array([numbers[photo.label] for photo in one.photos])
     rows = embed_photos(embed, one.photos, one.name, tell)
     views = np.zeros_like(rows)
     for at, photo in enumerate(one.photos[: one.gallery or None]):
-        views[at] = embed([augmented_view(read_rgb(photo.path), at)])[0]
+        sha256 = hashlib.sha256(photo.path.read_bytes()).hexdigest()
+        views[at] = embed_views([read_rgb(photo.path)], [sha256], embed)[0]
     gallery = np.arange(len(labels)) < one.gallery if one.gallery else None
     return LabelledRows(one.name, rows, labels, gallery, views)
 

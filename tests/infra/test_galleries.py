@@ -21,7 +21,7 @@ from infra.errors import (
 from infra.galleries import KEPT_VERSIONS, MAX_SEGMENTS, GalleryStore, Item, item_id
 from infra.objects import LocalStore, ObjectStore, open_store
 from infra.settings import ObjectSettings
-from tests.infra.gallery_items import DIGEST, DIM, add, calibrate, check, embedding, item
+from tests.infra.gallery_items import DIGEST, DIM, add, calibrate, check, embedding, features, item, view
 from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 
 
@@ -214,6 +214,22 @@ def test_many_small_segments_become_one(store: GalleryStore, tmp_path: Path) -> 
     assert merged.tombstones == ()
     check(GalleryStore(LocalStore(tmp_path / "objects")), "g", before | {items[-2].id})
     check(store, "g", {one.id for one in items[:5]}, version=6)  # old versions still have their old segments
+
+
+def test_a_large_segment_is_not_read_where_small_ones_are_joined(store: GalleryStore, tmp_path: Path) -> None:
+    store.create("g")
+    first = add(store, "g", *[item(number) for number in range(100)]).manifest.segments[0]
+    for number in range(100, 99 + MAX_SEGMENTS):
+        add(store, "g", item(number))
+    (rows,) = tmp_path.glob(f"objects/galleries/files/g/*/segments/{first.id}.npy")
+    rows.rename(tmp_path / "gone")  # whoever reads it fails
+    last = item(1000)
+    merged = store.add(
+        "g", [last], embedding(last)[None], DIGEST, view(last)[None], [features(last)]
+    ).manifest  # without a fit, which reads all
+    (tmp_path / "gone").rename(rows)
+    assert [one.item_count for one in merged.segments] == [100, MAX_SEGMENTS]
+    check(store, "g", {item(number).id for number in (*range(99 + MAX_SEGMENTS), 1000)})
 
 
 def test_features_of_large_galleries_are_not_kept(store: GalleryStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from infra.galleries import GalleryStore, Item, item_id
 from infra.objects import LocalStore
+from models.binary_gallery import BinaryGallery
 from models.calibration import Calibration
 from models.detector import Detector
 from models.embedder import Embedder
@@ -200,6 +201,24 @@ def test_the_gallerys_own_calibration_comes_before_the_embedders() -> None:
         assert (found.decision.calibration, len(found.recognitions)) == (source, answers)
 
 
+def test_nothing_is_calibrated_on_estimates_from_codes() -> None:
+    class Wide(ColorEmbedder):
+        """Eight dimensions: codes have whole bytes."""
+
+        dim = 8
+
+        def __call__(self, crops: Sequence[Picture]) -> Rows:
+            return np.pad(super().__call__(crops), ((0, 0), (0, 5)))
+
+    items, rows = [Named("itm_0", "red")], np.pad(color_row("red")[None], ((0, 0), (0, 5)))
+    recognizer = Recognizer(ColorDetector(), Wide())
+    own = Calibration("gallery", (9.0, 9.0, 0.0, 0.0), queries=20)
+    for rerank, told in ((0, "uncalibrated"), (1, "gallery")):
+        known = BinaryGallery(items, rows, calibration=own, rerank=rerank)
+        decision = recognizer(FULL, known).to_dict()["decision"]
+        assert decision["calibration"] == told
+
+
 def test_several_pictures_of_a_label_count_together() -> None:
     # The query is nearest to a single odd picture of "wrong", but far more like the pictures of "right" together.
     rows = np.array([[1, 0.10, 0], [1, 0, 0.5], [1, -0.4, -0.3], [1, 0.4, -0.3], [0, 1, 0], [0, 1, 0.1]], np.float32)
@@ -309,6 +328,33 @@ def test_a_better_detection_removes_the_whole_image() -> None:
     found = recognizer(MOSTLY_RED, gallery("red"), RecognizeOptions(whole_image="always"))
     assert [one.source for one in found.recognitions] == ["detection"]
     assert [(one.source, one.reason) for one in found.dropped] == [("whole_image", "suppressed")]
+
+
+def test_a_piece_is_no_answer_where_the_whole_photo_looks_like_another_label() -> None:
+    class Heap(ColorEmbedder):
+        """Whole photos are blue, however red their pieces are."""
+
+        def __call__(self, crops: Sequence[Picture]) -> Rows:
+            rows = super().__call__(crops)
+            for row, pixels in zip(rows, crops, strict=True):
+                if pixels.shape[:2] == (100, 200):
+                    row[:] = color_row("blue")
+            return rows
+
+    pieces = [Body((10, 10, 40, 40), 0.9), Body((100, 10, 130, 40), 0.8)]
+    heap, known = Recognizer(ColorDetector(pieces), Heap()), gallery("red", "blue")
+    found = heap(FULL, known)
+    assert [(one.label, one.source) for one in found.recognitions] == [("blue", "whole_image")]
+    assert [(one.reason, one.candidates[0].label) for one in found.dropped] == [("unlike_whole_image", "red")] * 2
+    # One body alone is what the photo is of; a large one is no piece; and the label of the whole may be that of a body.
+    for bodies in (pieces[:1], [Body((0, 0, 90, 100), 0.9), Body((110, 0, 200, 100), 0.8)]):
+        found = Recognizer(ColorDetector(bodies), Heap())(FULL, known)
+        assert [(one.label, one.source) for one in found.recognitions] == [("red", "detection")] * len(bodies)
+    scene = picture(red=(0, 0, 200, 100), blue=(100, 10, 130, 40))
+    assert sorted(one.label for one in heap(scene, known).recognitions) == ["blue", "red"]
+    # Who asks for a similarity alone, or never for the whole photo, gets that.
+    for options in (RecognizeOptions(similarity_threshold=0.5), RecognizeOptions(whole_image="never")):
+        assert {one.label for one in heap(FULL, known, options).recognitions} == {"red"}
 
 
 # PaddleClas

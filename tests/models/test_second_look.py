@@ -137,6 +137,31 @@ def test_the_part_of_the_items_picture_that_agrees_is_told() -> None:
     assert found["verification"]["item_box"] == [1, 2, 30, 40]
 
 
+def test_always_has_a_budget_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_look, "ALWAYS_BUDGET_MS", 0.0)
+    verifier = Verifier()
+    told = recognize(INLIERS, verifier, verify="always")
+    assert verifier.asked == []
+    assert told["decision"]["verified"] == 0
+    assert told["recognitions"]
+
+
+def test_work_that_is_to_end_ends_before_the_next_item() -> None:
+    class Canceled(Exception):  # noqa: N818
+        pass
+
+    verifier = Verifier()
+
+    def checkpoint() -> None:
+        if verifier.asked:
+            raise Canceled
+
+    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), verifier)
+    with pytest.raises(Canceled):
+        recognizer(SCENE, known(INLIERS), RecognizeOptions(verify="always"), checkpoint)
+    assert len(verifier.asked) == 1
+
+
 def test_at_most_thirty_pairs_are_told() -> None:
     (found,) = recognize({"close": 90}, Verifier())["recognitions"]
     assert found["verification"]["inliers"] == 90

@@ -170,7 +170,18 @@ class Worker:
         result["recognitions"] = [first, second]
         unsure = [{**guess, "probability": 0.4 - 0.25 * n} for n, guess in enumerate(guesses)]
         result["dropped"][0] = {**result["dropped"][0], "matches": matches, "candidates": unsure}
+        if request["image"]["name"] == "unsure.jpg":  # type: ignore[index]
+            left, top, right, bottom = result["dropped"][0]["box"]
+            inside = [[(left + x * (right - left)) / 640, (top + y * (bottom - top)) / 480] for x, y in PLACES]
+            seen = [[*place, *point[2:]] for place, point in zip(inside, points, strict=True)]
+            result["dropped"][0]["verification"] = {**evidence, "points": seen, "item_id": stored[1].id}
+            covered = {**second, "source": "detection", "reason": "suppressed", "suppressed_by": first["box"]}
+            del covered["label"]
+            result["dropped"].append({**covered, "verification": evidence})
         return result
+
+
+PLACES = ((0.2, 0.2), (0.8, 0.3), (0.3, 0.8), (0.7, 0.6))  # of agreeing points in a box
 
 
 def of_an_earlier_version(result: dict[str, Any]) -> dict[str, Any]:
@@ -412,6 +423,21 @@ def test_the_features_that_agree_are_drawn(worker: Worker, page: Page, tmp_path:
     )
     assert at[:3] != pytest.approx([0x2F, 0x7D, 0x4F], abs=40)  # no longer the product's green
     keep(page, "8-evidence", tmp_path)
+
+
+def test_the_features_that_agree_are_drawn_of_what_is_dropped_too(worker: Worker, page: Page, tmp_path: Path) -> None:
+    enrolled_drinks(page)
+    worker.may_finish.set()
+    page.get_by_label("Choose a photo").set_input_files(upload("unsure.jpg", scene()))  # type: ignore[arg-type]
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+    unsure = page.locator("#unsure-A")
+    unsure.get_by_text("23 features agree with the picture of cola").click()
+    expect(unsure.locator(".evidence canvas")).to_have_attribute("aria-label", re.compile("23 features agree .* cola"))
+    page.locator("#dropped-panel > summary").click()
+    covered = page.locator("#dropped li")
+    covered.get_by_text("23 features agree").click()
+    expect(covered.locator(".evidence canvas")).to_be_visible()
+    keep(page, "9-evidence-of-dropped", tmp_path)
 
 
 def test_what_a_browser_cannot_show_is_told_when_it_is_confirmed(worker: Worker, page: Page) -> None:

@@ -3,12 +3,13 @@
 import { itemImage } from "./api.js";
 import { isUnsure, letter, percent as chance } from "./candidates.js";
 import { element } from "./elements.js";
-import { evidence } from "./evidence.js";
+import { agreeing } from "./evidence.js";
 
 const COLOURS = ["#0b6e75", "#a8324a", "#5a3fa8", "#8a5200", "#1f6f35", "#1c57a5", "#8b2f86", "#525c12"]; // white on each: 4.5:1 or more
 const REASONS = {
   below_min_precision: "not sure enough",
   below_similarity_threshold: "nothing in the gallery is similar enough",
+  unlike_whole_image: "the whole photo looks like something else",
   suppressed: "another recognition covers it",
   empty_gallery: "the gallery is empty",
   no_match: "the gallery has nothing like it",
@@ -150,24 +151,6 @@ function table(result) {
   });
 }
 
-// A button that shows which features agree with the picture of the item that answers, and the drawing below it.
-function agreeing(result, found) {
-  const { inliers, points } = found.verification;
-  const words = `${inliers} ${inliers === 1 ? "feature agrees" : "features agree"} with the picture`;
-  if (!points.length) return element("p", { className: "quiet", textContent: `${words}.` });
-  const place = element("div", { className: "evidence" });
-  const details = element("details", { className: "agreeing" }, element("summary", { textContent: words }), place);
-  details.addEventListener("toggle", async () => {
-    if (!details.open || place.childElementCount) return;
-    try {
-      place.replaceChildren(await evidence($("shown"), result.image, found, itemImage(result.gallery.name, found.verification.item_id)));
-    } catch (failure) {
-      place.replaceChildren(element("p", { className: "quiet", textContent: failure.message }));
-    }
-  });
-  return details;
-}
-
 export function thumbnails(gallery, matches) {
   const list = element("ul", { className: "thumbs" });
   for (const match of matches) {
@@ -184,7 +167,9 @@ function dropped(result) {
     const what = miss.source === "whole_image" ? "The whole photo" : `A body (detector ${miss.confidence.toFixed(2)})`;
     const nearest = miss.matches?.[0];
     const near = nearest ? `; nearest: ${nearest.label}, ${nearest.similarity.toFixed(2)}` : "";
-    return element("li", { textContent: `${what}: ${REASONS[miss.reason] ?? miss.reason}${near}.` });
+    const item = element("li", { textContent: `${what}: ${REASONS[miss.reason] ?? miss.reason}${near}.` });
+    if (miss.verification) item.append(agreeing(result, miss));
+    return item;
   });
   $("dropped").replaceChildren(...misses);
   $("dropped-panel").hidden = misses.length === 0;

@@ -3,10 +3,11 @@
 
 import * as api from "./api.js";
 import { element } from "./elements.js";
+import { agreeing } from "./evidence.js";
 import { asFile, cut, withMargin } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
-const UNSURE = new Set(["below_min_precision", "below_similarity_threshold"]);
+const UNSURE = new Set(["below_min_precision", "below_similarity_threshold", "unlike_whole_image"]);
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 export const percent = (probability) => (Number.isFinite(probability) ? `${probability >= 0.995 ? "over 99" : Math.round(100 * probability)} %` : "–");
@@ -36,6 +37,7 @@ function body(result, miss, name, added) {
   const what = miss.source === "whole_image" ? "The whole photo" : `Detected with ${percent(miss.confidence)}`;
   const seen = element("div", { className: "seen" }, part, element("span", { className: "quiet", textContent: what }));
   const item = element("li", { id: `unsure-${name}` }, element("h4", {}, element("span", { className: "number open", textContent: name }), "Is it one of these?"), element("div", { className: "pair" }, seen, element("div", {}, guesses, form, status)));
+  if (miss.verification) item.append(agreeing(result, miss));
   return item;
 }
 

@@ -1,11 +1,35 @@
 // Draws which local features agree between a part of the photo and the gallery's picture: both side by side, with lines.
 
+import { itemImage } from "./api.js";
+import { element } from "./elements.js";
 import { cut, loaded } from "./pictures.js";
 
 const HEIGHT = 260; // of each of the two, in the page's pixels
 const GAP = 24;
 const MOST_WIDE = 1000;
 const HUES = 11; // lines beside each other get colours that differ
+
+// The label that agrees: an answer's own, or the guess that was compared where nothing was sure enough.
+const labelOf = (found) => found.label ?? (found.candidates.find((guess) => guess.item_id === found.verification.item_id) ?? found.candidates[0])?.label;
+
+// A button that shows which features of `found`, answered or not, agree with an item's picture, and the drawing below it.
+export function agreeing(result, found) {
+  const { inliers, points, item_id: item } = found.verification;
+  const whose = found.label ? "the picture" : `the picture of ${labelOf(found) ?? "the best guess"}`;
+  const words = `${inliers} ${inliers === 1 ? "feature agrees" : "features agree"} with ${whose}`;
+  if (!points?.length || !item) return element("p", { className: "quiet", textContent: `${words}.` });
+  const place = element("div", { className: "evidence" });
+  const details = element("details", { className: "agreeing" }, element("summary", { textContent: words }), place);
+  details.addEventListener("toggle", async () => {
+    if (!details.open || place.childElementCount) return;
+    try {
+      place.replaceChildren(await evidence(document.getElementById("shown"), result.image, found, itemImage(result.gallery.name, item)));
+    } catch (failure) {
+      place.replaceChildren(element("p", { className: "quiet", textContent: failure.message }));
+    }
+  });
+  return details;
+}
 
 // The box, and whatever agreeing point lies beside it: a crop is a little larger than its box.
 function seen(box, points, { width, height }) {
@@ -20,7 +44,7 @@ function seen(box, points, { width, height }) {
 }
 
 // A canvas for `found` of the answer's `image`; `photo` is the picture on screen, `address` that of the gallery's.
-export async function evidence(photo, image, found, address) {
+async function evidence(photo, image, found, address) {
   const { points } = found.verification;
   const box = seen(found.box, points, image);
   const crop = cut(photo, image, box, 2 * MOST_WIDE);
@@ -59,6 +83,6 @@ export async function evidence(photo, image, found, address) {
     }
   });
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `${found.verification.inliers} features agree between the photo and the gallery's picture of ${found.label}`);
+  canvas.setAttribute("aria-label", `${found.verification.inliers} features agree between the photo and the gallery's picture of ${labelOf(found)}`);
   return canvas;
 }
