@@ -4,6 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# A test process for each core, two at least and eight at most; one thread in each, for more would wait for one another.
+# Files go to the processes as they become free (tests/conftest.py), in the order of their names.
+TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
+  [ $$n -lt 2 ] && n=2; [ $$n -gt 8 ] && n=8; echo $$n)
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+
 .PHONY: demo up test test-all check fmt bench install clean
 
 demo: install          ## enrol a gallery, recognise photos through the real service, write pictures to var/demo
@@ -13,10 +19,10 @@ up: install            ## the whole stack in one terminal; data in var/
 	@$(BIN)/shitu up
 
 test: install          ## the tests, on a real embedded Redis and real Celery workers
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(TESTS) -m "not slow"
 
 test-all: install      ## the same with the slow ones
-	@$(BIN)/python -m pytest -q
+	@$(TESTS)
 
 check: install         ## format, lint, types, import rule; known advisories where a network allows
 	@$(BIN)/ruff format --check .

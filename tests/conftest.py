@@ -1,4 +1,4 @@
-"""A real Redis server for the whole run, emptied before each test that asks for it, and settings that point to it."""
+"""A real Redis server for the whole run (one for each test process), emptied before each test that asks for it, and settings that point to it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from infra.redis_server import RedisServer
 from infra.settings import Settings, load_settings
 
 WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several test processes (`pytest -n 2 --dist loadgroup`), the tests of one file go to one, for they share fixtures.
+
+    The end-to-end tests share a whole running service, hence a folder goes to one. Each process has its own temporary
+    folders and its own Redis.
+    """
+    for item in items:
+        end_to_end = item.path.parent.name == "e2e"
+        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if end_to_end else item.path)))
 
 
 @pytest.fixture(scope="session")

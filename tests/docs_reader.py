@@ -89,13 +89,6 @@ def sources() -> tuple[Path, ...]:
     )
 
 
-@cache
-def words() -> frozenset[str]:
-    """Every name and word in the source, the recipes and the compose file."""
-    files = [*sources(), *(ROOT / "models/recipes").glob("*.toml"), ROOT / "docker-compose.yml", ROOT / "Makefile"]
-    return frozenset(word for file in files for word in re.findall(r"\w+", file.read_text(encoding="utf-8")))
-
-
 def defined(module: ast.Module) -> dict[str, ast.AST]:
     """What a module or class has at its top: functions, classes, values, imported names."""
     return _defined(module.body)
@@ -106,11 +99,6 @@ def classes(name: str) -> list[ast.ClassDef]:
     return [
         node for path in sources() for node in tree(path).body if isinstance(node, ast.ClassDef) and node.name == name
     ]
-
-
-def functions(name: str) -> list[Function]:
-    """The project's functions of that name at the top of a module."""
-    return [node for path in sources() for node in tree(path).body if isinstance(node, Function) and node.name == name]
 
 
 def members(node: ast.ClassDef) -> dict[str, ast.AST]:
@@ -131,27 +119,6 @@ def module_and_rest(dotted: str) -> tuple[Path | None, list[str]]:
             if file.is_file():
                 return file, parts[length:]
     return None, parts
-
-
-def parameters(node: Function) -> dict[str, ast.expr | None]:
-    """The parameters of a function, `self` left out, with their defaults."""
-    places = [*node.args.posonlyargs, *node.args.args]
-    defaults = [None] * (len(places) - len(node.args.defaults)) + list(node.args.defaults)
-    found: dict[str, ast.expr | None] = {place.arg: default for place, default in zip(places, defaults, strict=True)}
-    found |= {place.arg: default for place, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)}
-    return {name: default for name, default in found.items() if name not in ("self", "cls")}
-
-
-def constructor(node: ast.ClassDef) -> dict[str, ast.expr | None]:
-    """What a class is made with: the parameters of `__init__`, or the fields of a dataclass."""
-    initializer = members(node).get("__init__")
-    if isinstance(initializer, Function):
-        return parameters(initializer)
-    return {
-        field.target.id: field.value
-        for field in node.body
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-    }
 
 
 def _defined(body: list[ast.stmt]) -> dict[str, ast.AST]:

@@ -1,8 +1,8 @@
 """The compose file and the Dockerfile: well formed, and every name in them exists here.
 
-No container engine runs in the tests. So the file is held against the Compose specification's schema, and
-against a stricter one of our own for the part that it uses (a misspelt key fails), its settings are loaded by the real loader, its commands are parsed by
-the real command line, and the bucket is made on a real S3 server.
+No container engine runs in the tests. So the file is held against the Compose specification's schema (a misspelt key
+fails), its settings are loaded by the real loader, its commands are parsed by the real command line, and the bucket is
+made on a real S3 server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import jsonschema
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -38,55 +37,6 @@ DOCKERFILE = ROOT / "infra/deploy/docker/Dockerfile"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 OURS = ("web", "worker", "courier", "keeper")
 
-WORDS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-DURATION = {"type": "string", "pattern": r"^(\d+(ms|s|m|h))+$"}
-
-
-def closed(required: list[str], **properties: Any) -> dict[str, Any]:
-    """A schema of an object with these members and no others."""
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-SERVICE = closed(
-    ["image", "restart"],
-    image={"type": "string", "pattern": r"^[a-z0-9./-]+:[A-Za-z0-9.-]+$"},
-    build=closed(["context", "dockerfile"], context={"type": "string"}, dockerfile={"type": "string"}),
-    command=WORDS,
-    entrypoint=WORDS,
-    environment={"type": "object", "additionalProperties": {"type": "string"}},
-    init={"type": "boolean"},
-    restart={"enum": ["no", "always", "on-failure", "unless-stopped"]},
-    cap_drop=WORDS,
-    security_opt=WORDS,
-    ports={"type": "array", "items": {"type": "string"}},
-    volumes={"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9]+:/[a-z]+$"}},
-    depends_on={
-        "type": "object",
-        "additionalProperties": closed(
-            ["condition"],
-            condition={"enum": ["service_started", "service_healthy", "service_completed_successfully"]},
-        ),
-    },
-    stop_grace_period=DURATION,
-    healthcheck=closed(
-        ["test", "interval", "timeout", "retries"],
-        test={**WORDS, "prefixItems": [{"enum": ["CMD", "CMD-SHELL"]}]},
-        interval=DURATION,
-        timeout=DURATION,
-        retries={"type": "integer", "minimum": 1},
-        start_period=DURATION,
-    ),
-)
-SCHEMA = {
-    **closed(
-        ["name", "services", "volumes"],
-        name={"type": "string"},
-        services={"type": "object", "additionalProperties": SERVICE},
-        volumes={"type": "object", "additionalProperties": {"type": "null"}},
-    ),
-    "patternProperties": {"^x-": {}},
-}
-
 
 def interpolated(value: str, env: dict[str, str]) -> str:
     """`${NAME:-default}` as compose replaces it."""
@@ -103,24 +53,19 @@ def seconds(duration: str) -> float:
     return sum(float(number) * units[unit] for number, unit in re.findall(r"(\d+)(ms|s|m|h)", duration))
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_the_compose_specification_accepts_the_file(tmp_path: Path, damaged: bool) -> None:
-    services = {**COMPOSE["services"], "web": {**COMPOSE["services"]["web"], "restart": 3 if damaged else "always"}}
+def accepted(tmp_path: Path, **web: object) -> bool:
+    """Whether the Compose specification's schema accepts the file, with these changes to its web service."""
+    services = {**COMPOSE["services"], "web": {**COMPOSE["services"]["web"], **web}}
     file = tmp_path / "docker-compose.yml"
     file.write_text(yaml.safe_dump({**COMPOSE, "services": services}), encoding="utf-8")
     command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file))
-    assert (subprocess.run(command, capture_output=True, check=False).returncode != 0) == damaged
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def test_the_file_fits_the_schema() -> None:
-    jsonschema.validate(COMPOSE, SCHEMA, cls=jsonschema.Draft202012Validator)
-
-
-@pytest.mark.parametrize("damage", ["enviroment", "commands", "healthchek"])
-def test_the_schema_finds_misspelt_keys(damage: str) -> None:
-    services = {**COMPOSE["services"], "web": {**COMPOSE["services"]["web"], damage: {}}}
-    with pytest.raises(jsonschema.ValidationError, match=damage):
-        jsonschema.validate({**COMPOSE, "services": services}, SCHEMA, cls=jsonschema.Draft202012Validator)
+def test_the_compose_specification_accepts_the_file_and_no_misspelt_key(tmp_path: Path) -> None:
+    assert accepted(tmp_path)
+    assert not accepted(tmp_path, healthchek={})
+    assert not accepted(tmp_path, restart=3)
 
 
 def test_all_processes_are_there() -> None:

@@ -45,6 +45,11 @@ NOT_RUN = {
 }
 # Left to `make test-all`: dear, needed by no other command, and what is dear in them has tests of its own.
 SLOW = (
+    "shitu train embedder embedder-lite0 --data ../data",
+    "shitu export detector detector-s --data ../data",
+    "shitu evaluate --data ../data --baselines",
+    "shitu train hash hash-small --data ../data",
+    "shitu train metric ppshituv2-general --data ../sets --init PPLCNetV2_base_ssld_pretrained.pdparams",
     "python -m paddle.distributed.launch --backend gloo --nproc_per_node 3 --log_dir runs/ranks shitu.py train embedder "
     "embedder-s --data ../data --threads 1",
     "shitu export embedder embedder-s --data ../data --formats paddle,onnx,bf16,int8 --calibrate shop",

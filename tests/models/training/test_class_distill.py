@@ -24,6 +24,13 @@ from models.training.train_classifier import train_classifier
 from tests.models.training.teacher_files import SIDE, teacher_files
 
 TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
+QUICK = replace(
+    TINY,
+    data=(replace(TINY.data[0], products=3, views=4, drawn_px=32),),
+    exams=(replace(TINY.exams[0], products=3, skip_views=4, views=1, drawn_px=32),),
+    sampler=replace(TINY.sampler, batch=4, scales=(32,)),
+    deploy_px=32,
+)
 NETWORK = "PPLCNet_x0_25"
 
 
@@ -53,7 +60,7 @@ def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, tmp_path: Path)
     assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
 
 
-@pytest.mark.parametrize("suffix", ["onnx", "openvino"])
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_a_file_teaches_a_classifier(suffix: str, tmp_path: Path) -> None:
     file = teacher_files(tmp_path / "teacher", 6, softmax=suffix == "onnx")[suffix]
     table = FrozenTeacher(str(file), size_px=SIDE, layout="NCHW", normalized=True)
@@ -71,8 +78,8 @@ def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> No
 
 
 def test_a_peer_goes_on_where_it_left_off(tmp_path: Path) -> None:
-    whole = run(ClassDistill("udml"), tmp_path / "whole", (4,))
-    parted = run(ClassDistill("udml"), tmp_path / "parted", (2, 4))
+    whole = run(ClassDistill("udml"), tmp_path / "whole", (4,), QUICK)
+    parted = run(ClassDistill("udml"), tmp_path / "parted", (2, 4), QUICK)
     assert whole[-1].step == parted[-1].step == 4
     one, two = (Checkpoint.load(tmp_path / name / "last.npz") for name in ("whole", "parted"))
     assert one.groups["lesson"]

@@ -47,13 +47,16 @@ def folder_with(pool: Path, folder: Path) -> Path:
 @pytest.mark.parametrize("method", [pytest.param("dml", marks=pytest.mark.slow), "udml"])
 def test_two_peers_end_better_and_nearer_than_they_began(method: str, pool: Path, tmp_path: Path) -> None:
     lines: list[Progress] = []
-    train_distill(plan_of(method), None, folder_with(pool, tmp_path / "run"), lines.append, quiet)
+    train_distill(
+        plan_of(method, replace(STUDENT, exams=())), None, folder_with(pool, tmp_path / "run"), lines.append, quiet
+    )
     first, last = lines[0].losses, lines[-1].losses
     assert ("distance" in first) == (method == "udml")
     for part in ("student ce", "peer ce", "dml"):
         assert last[part] < 0.93 * first[part]
 
 
+@pytest.mark.slow  # a file teaches the same way below; the page's distill-ssld takes this very teacher
 def test_a_student_comes_to_compare_pictures_as_its_teacher_does(pool: Path, tmp_path: Path) -> None:
     lines: list[Progress] = []
     train_distill(plan_of("ssld"), None, folder_with(pool, tmp_path / "run"), lines.append, quiet)
@@ -67,17 +70,18 @@ def test_a_file_teaches_an_embedder(compare: str, pool: Path, tmp_path: Path) ->
     file = teacher_files(tmp_path / "teacher", STUDENT.data[0].products, softmax=compare == "logits")[suffix]
     table = FrozenTeacher(file.name, size_px=SIDE, layout="NCHW", normalized=True)
     recipe = DistillRecipe("tiny", "metric-tiny", "ssld", teacher=table, compare=compare)
+    student = replace(STUDENT, stages=(Stage(12, 32, 16),), evaluate_every=4, exams=())
     lines: list[Progress] = []
     run = folder_with(pool, tmp_path / "run")
-    train_distill(DistillPlan("tiny", recipe, STUDENT, None), file.parent, run, lines.append, quiet)
-    assert lines[-1].losses["ssld"] < 0.85 * lines[0].losses["ssld"]
+    train_distill(DistillPlan("tiny", recipe, student, None), file.parent, run, lines.append, quiet)
+    assert lines[-1].losses["ssld"] < 0.9 * lines[0].losses["ssld"]
 
 
 def test_a_run_that_left_off_goes_on_with_the_same_numbers(pool: Path, tmp_path: Path) -> None:
-    student = replace(STUDENT, stages=(Stage(6, 32, 16),), evaluate_every=3)
+    student = replace(STUDENT, stages=(Stage(4, 32, 8),), evaluate_every=2, exams=())
     whole, parted = (folder_with(pool, tmp_path / name) for name in ("whole", "parted"))
     train_distill(plan_of("udml", student), None, whole, quiet, quiet)
-    for stop_after in (3, None):
+    for stop_after in (2, None):
         train_distill(plan_of("udml", student), None, parted, quiet, quiet, stop_after=stop_after)
     one, two = (Checkpoint.load(folder / "last.npz") for folder in (whole, parted))
     assert one.progress == two.progress

@@ -121,6 +121,7 @@ def test_the_artifact_takes_the_exams_as_the_network_did(tiny: MetricRun, tmp_pa
     assert load_manifest(tmp_path / "artifact").network == "PPLCNetV2 x0.5, bnneck neck"
 
 
+@pytest.mark.slow  # the killed run below takes the same way
 def test_a_run_that_left_off_goes_on_with_the_same_numbers(uninterrupted: Path, base: Path, tmp_path: Path) -> None:
     """Also its memory, its centres and what it drops: they are in the checkpoint, or decided by the step."""
     out = with_pool(base, tmp_path / "run")
@@ -163,7 +164,10 @@ def test_a_killed_run_goes_on_with_the_same_numbers(uninterrupted: Path, base: P
     assert run.returncode == -signal.SIGKILL
     assert Checkpoint.load(out / "last.npz").progress["step"] < REMEMBERS.steps
     train_metric(REMEMBERS, None, out, quiet, quiet)
-    assert_same_end(uninterrupted, out)
+    assert_same_end(uninterrupted, out)  # also its memory, its centres and what it drops
+    learner = Checkpoint.load(out / "last.npz").groups["learner"]
+    assert learner["losses.contrastive.memory.taken"] == 5 * 16
+    assert np.abs(learner["losses.center.centers"]).sum() > 0
 
 
 def test_a_finished_run_has_nothing_left_to_do_and_belongs_to_its_recipe(uninterrupted: Path) -> None:
