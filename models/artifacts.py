@@ -71,7 +71,7 @@ def write_manifest(
     licence: str,
     precisions: Mapping[str, Mapping[str, Any]] | None = None,
     calibration: Mapping[str, Any] | None = None,
-    credits: Sequence[Mapping[str, str]] = (),
+    credits: Sequence[Mapping[str, str]] = (),  # noqa: A002 - the same
 ) -> Manifest:
     """Describes the programs (`inference*`) of `folder` in its manifest, with their checksums. Raises ArtifactError.
 
