@@ -44,7 +44,8 @@ $(VENV)/installed: requirements/all.txt pyproject.toml
 	@echo "Installing the locked packages into $(VENV) (about a gigabyte the first time; a minute or two) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --no-input -r requirements/all.txt
-	@$(BIN)/python -m pip install --quiet --no-input --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --no-input --no-deps --no-build-isolation --config-settings editable_mode=compat \
+	  --editable .
 	@touch $@
 
 clean:                 ## forget the environment and everything made (not var/)

@@ -150,7 +150,7 @@ def _check_ways(*, binary: bool, rerank: bool, rerank_floats: int) -> None:
         raise click.UsageError("--rerank is by the floats' neighbours; with --binary take --rerank-floats N")
 
 
-@evaluate.command("retrieval")
+@evaluate.command("retrieval", short_help="recall@k and more of an embedder.")
 @click.option("--query", required=True, type=LIST, help="List of `path label [id]` lines, or a folder for each label.")
 @click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
 @click.option("--root", type=FOLDER, help="Folder that the lists' paths are relative to; default: each list's own.")
@@ -217,7 +217,7 @@ def retrieval(
     click.echo(json.dumps(summary(found), indent=2))
 
 
-@evaluate.command("open-set")
+@evaluate.command("open-set", short_help="Known and unknown queries, told apart.")
 @click.option("--query", required=True, type=LIST, help="List of `path label` lines, or a folder for each label.")
 @click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
 @click.option("--unknown", type=LIST, help="List or folder of pictures that have no right answer.")
@@ -273,7 +273,7 @@ def open_set(
     click.echo(told)
 
 
-@evaluate.command("pipeline")
+@evaluate.command("pipeline", short_help="Photo in, labels out, on your photos.")
 @click.option(
     "--photos",
     required=True,

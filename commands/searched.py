@@ -113,7 +113,7 @@ def open_gallery(
 
 
 def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
-    from infra.errors import GalleryCorrupt, ObjectNotFound
+    from infra.errors import GalleryCorrupt, GalleryNotFound, ObjectNotFound
     from infra.galleries import GalleryStore
     from infra.objects import open_store
     from infra.settings import load_settings
@@ -121,7 +121,11 @@ def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Cal
     settings = load_settings()
     objects = open_store(settings.objects, settings.data_dir)
     store = GalleryStore(objects)
-    manifest, items, embeddings = store.load(name)
+    try:
+        manifest, items, embeddings = store.load(name)
+    except GalleryNotFound as error:
+        where = f"{error.detail} Nor is there a folder of that name here. Data folder: {shown(settings.data_dir)}"
+        raise click.ClickException(f"{where} ({error.code})") from error
     if manifest.embedder_digest not in (None, embedder.digest):
         raise click.ClickException(f"the gallery {name!r} was made with another embedder than {embedder.name}")
     by_id = {item.id: item for item in items}

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where such a server is asked
 EXITS_BEFORE_GIVING_UP = 3
-READY_POLL_S = 0.1
+READY_POLL_S = 0.1  # at first; each question is a line in the log, so the pauses grow
+READY_POLL_MOST_S = 1.0
 WEB_DRAIN_S = 10
 BACKLOG = 512
 REDIS_KILLED_WITHIN_S = 2.0
@@ -131,7 +132,7 @@ def listen(settings: Settings) -> socket.socket:
         told = (
             f"SHITU_WEB__HOST: cannot listen on {where} ({why}); give an address of this machine, or 0.0.0.0 for all"
             if wrong_host
-            else f"SHITU_WEB__PORT: cannot listen on {where} ({why}); choose another one, or 0 for any"
+            else f"SHITU_WEB__PORT: cannot listen on {where} ({why}); choose another one (`shitu up --port 8001`), or 0 for any"
         )
         raise ConfigurationError([told]) from error
 
@@ -325,7 +326,7 @@ class Stack:
         }
 
     def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
-        told = ""
+        told, pause_s = "", READY_POLL_S
         while True:
             ready, detail = ask(f"{self.base_url}/{'readyz' if self._workers else 'healthz'}")
             if ready:
@@ -339,7 +340,8 @@ class Stack:
             if time.monotonic() > deadline:
                 words = "".join(self._words(name) for name in self.processes if name.startswith(("web", "worker")))
                 raise NotReady(f"The service was not ready within {timeout_s:g} s: {detail}{words}")
-            time.sleep(READY_POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(1.2 * pause_s, READY_POLL_MOST_S)
 
     def _words(self, name: str) -> str:
         running = self.processes[name].running

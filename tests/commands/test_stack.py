@@ -98,12 +98,15 @@ def test_an_address_that_is_not_ours_is_one_line(tmp_path: Path, host: str) -> N
 
 
 @pytest.mark.parametrize("command", ["up", "web"])
-def test_a_port_in_use_is_one_line(tmp_path: Path, command: str) -> None:
+def test_a_port_in_use_is_told_last(tmp_path: Path, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         env = {"SHITU_WEB__PORT": str(other.getsockname()[1]), "REDIS_URL": "redis://127.0.0.1:1/0"}
         code, said = refused(tmp_path, "shitu", command, **env)
-    assert (code, said.count("\n")) == (1, 1), said
-    assert "SHITU_WEB__PORT: cannot listen on" in said
+    *before, last = said.splitlines()
+    assert code == 1
+    assert all(line.startswith("started nevertheless: The Redis server") for line in before), said  # the web's alone
+    assert "SHITU_WEB__PORT: cannot listen on" in last
+    assert "`shitu up --port 8001`" in said
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])

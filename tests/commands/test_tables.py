@@ -74,11 +74,12 @@ def test_a_pipe_that_is_asked_to_be_coloured_is_whole_too(commands: dict[str, tu
     assert commands["embed"][-1] in told
 
 
-def test_a_terminal_gets_lines_that_fit(commands: dict[str, tuple[str, ...]]) -> None:
+def terminal(arguments: tuple[str, ...]) -> list[str]:
+    """The rows of a table on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     with subprocess.Popen(
-        [sys.executable, "-m", "shitu", *commands["embed"]],
+        [sys.executable, "-m", "shitu", *arguments],
         env=environment() | {"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         os.close(theirs)
@@ -90,6 +91,20 @@ def test_a_terminal_gets_lines_that_fit(commands: dict[str, tuple[str, ...]]) ->
             pass
         assert process.wait(60) == 0
     os.close(ours)
-    lines = [line for line in told.decode().splitlines() if line.startswith("│")]
+    return [line for line in told.decode().splitlines() if line.startswith("│")]
+
+
+def test_a_terminal_gets_lines_that_fit(commands: dict[str, tuple[str, ...]]) -> None:
+    lines = terminal(commands["embed"])
     assert lines
     assert max(map(len, lines)) <= 80
+
+
+def test_a_narrow_terminal_gets_whole_names_and_labels(commands: dict[str, tuple[str, ...]]) -> None:
+    lines = terminal(commands["recognize"])
+    assert max(map(len, lines)) <= 80
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+    photo, _, label, probability = ("".join(column).replace(" ", "") for column in zip(*cells, strict=True))
+    assert photo == commands["recognize"][-1].replace(" ", "")
+    assert label == ("a label that is too long for eighty columns beside anything else " * 2).replace(" ", "")
+    assert "…" not in probability

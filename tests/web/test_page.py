@@ -449,9 +449,25 @@ def test_what_a_browser_cannot_show_is_told_when_it_is_confirmed(worker: Worker,
         {"name": "shelf.tiff", "mimeType": "image/tiff", "buffer": data.getvalue()}
     )
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+    frame = page.locator("#shown").bounding_box()  # of the photo's shape, so that the boxes are where they belong
+    assert frame is not None
+    assert frame["width"] / frame["height"] == pytest.approx(640 / 480, rel=0.02)
     page.locator("#unsure-A").get_by_role("button", name="This is it: cola").click()
     expect(page.locator("#unsure-A .status")).to_contain_text("cannot show the photo")
     expect(page.locator("#items li")).to_have_count(2)
+
+
+def test_a_gallery_picture_that_a_browser_cannot_show_is_told(worker: Worker, page: Page) -> None:
+    enrolled_drinks(page)
+    data = io.BytesIO()
+    Image.open(io.BytesIO(product("#884422"))).save(data, "TIFF")
+    form = {"images": {"name": "a.tiff", "mimeType": "image/tiff", "buffer": data.getvalue()}, "labels": "coffee"}
+    answer = page.request.post("/v1/galleries/drinks/items", multipart=form, headers={"Prefer": "wait=20"})
+    assert answer.ok, answer.text()
+    page.reload()
+    expect(page.locator("#items li")).to_have_count(3)
+    expect(page.locator("#items .blank")).to_have_text(["no preview"])
+    expect(page.locator("#items img")).to_have_count(2)
 
 
 def test_errors_are_told_in_words_with_their_code(worker: Worker, page: Page, tmp_path: Path) -> None:

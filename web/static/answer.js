@@ -2,7 +2,7 @@
 
 import { itemImage } from "./api.js";
 import { isUnsure, letter, percent as chance } from "./candidates.js";
-import { element } from "./elements.js";
+import { element, thumbnail } from "./elements.js";
 import { agreeing } from "./evidence.js";
 
 const COLOURS = ["#0b6e75", "#a8324a", "#5a3fa8", "#8a5200", "#1f6f35", "#1c57a5", "#8b2f86", "#525c12"]; // white on each: 4.5:1 or more
@@ -69,8 +69,18 @@ function decided({ min_precision: wanted, probability_threshold: least, similari
   return `${rule} ${fitted}${looked}`;
 }
 
+// A photo that the browser cannot show has no size of its own: an empty frame of its shape takes the boxes.
+function keepShape(width, height) {
+  const shown = $("shown");
+  const blank = shown.complete && !shown.naturalWidth;
+  shown.classList.toggle("blank", blank);
+  shown.style.aspectRatio = blank ? `${width} / ${height}` : "";
+  shown.style.width = blank ? `min(${width}px, ${(70 * width) / height}vh)` : "";
+}
+
 function overlay(result) {
   const { width, height } = result.image;
+  keepShape(width, height);
   const boxes = $("boxes");
   boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
   boxes.setAttribute("preserveAspectRatio", "none");
@@ -154,8 +164,7 @@ function table(result) {
 export function thumbnails(gallery, matches) {
   const list = element("ul", { className: "thumbs" });
   for (const match of matches) {
-    const picture = element("img", { src: itemImage(gallery, match.item_id), alt: "", loading: "lazy", width: 64, height: 64 });
-    picture.addEventListener("error", () => picture.removeAttribute("src"));
+    const picture = thumbnail(itemImage(gallery, match.item_id), 64);
     const caption = match.similarity === undefined ? match.label : `${match.similarity.toFixed(2)} ${match.label}`;
     list.append(element("li", { title: match.label }, picture, element("span", { textContent: caption })));
   }

@@ -2,7 +2,7 @@
 // added to the gallery as a picture of that label, so that the next photo is answered.
 
 import * as api from "./api.js";
-import { element } from "./elements.js";
+import { element, thumbnail } from "./elements.js";
 import { agreeing } from "./evidence.js";
 import { asFile, cut, withMargin } from "./pictures.js";
 
@@ -42,8 +42,7 @@ function body(result, miss, name, added) {
 }
 
 function candidate(gallery, guess, confirm) {
-  const picture = element("img", { src: api.itemImage(gallery, guess.item_id), alt: "", loading: "lazy", width: 88, height: 88 });
-  picture.addEventListener("error", () => picture.removeAttribute("src"));
+  const picture = thumbnail(api.itemImage(gallery, guess.item_id), 88);
   const button = element("button", { type: "button", className: "plain", textContent: "This is it" });
   button.setAttribute("aria-label", `This is it: ${guess.label}`);
   button.addEventListener("click", () => confirm(guess.label));

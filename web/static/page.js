@@ -148,6 +148,7 @@ function nameLabels() {
 
 // What would be made of the chosen files, before it is made.
 function showLabels() {
+  const files = chosenFiles();
   $("add-preview").hidden = !$("add-by-name").checked || !files.length;
   if ($("add-preview").hidden) return;
   const groups = grouped(files.map(({ name }) => name), $("add-drop-counter").checked);
@@ -248,6 +249,7 @@ async function cancelJob() {
 function showPicture(address, name) {
   const shown = $("shown");
   if (shown.src.startsWith("blob:")) URL.revokeObjectURL(shown.src);
+  shown.style.aspectRatio = shown.style.width = "";
   shown.src = address;
   $("caption").textContent = name;
   $("picture").hidden = false;
