@@ -62,6 +62,11 @@ class Seen:
     height: int
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
+
+    @property
     def media_type(self) -> str:
         """For HTTP."""
         return MEDIA_TYPES[self.format]
@@ -122,7 +127,20 @@ def _no_picture(data: bytes) -> PictureRefusedError:
     return PictureRefusedError("image_not_an_image", f"This is not a picture that can be read. {SEND}")
 
 
+def jpeg_components(data: bytes) -> int:
+    """How many colours a JPEG's pixels have: 4 are CMYK or YCCK. 0 where its frame is not found."""
+    try:
+        return _jpeg_frame(data)[2]
+    except (PictureRefusedError, struct.error, IndexError):
+        return 0
+
+
 def _jpeg(data: bytes) -> tuple[int, int]:
+    return _jpeg_frame(data)[:2]
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
+    """Width, height, components."""
     start = 2
     while True:
         start = data.index(b"\xff", start) if b"\xff" in data[start : start + 70_000] else len(data)
@@ -141,7 +159,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
                 raise _unsupported("This is a lossless or hierarchical JPEG, which is not read.")
             if bits != 8 or components not in {1, 3, 4}:
                 raise _unsupported(f"This is a JPEG of {bits} bits and {components} components, which is not read.")
-            return width, height
+            return width, height, components
         start += length
 
 

@@ -20,14 +20,14 @@ from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
-    ImageCms,
+    ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
     WebPImagePlugin,
 )
 
 from contracts import heif_boxes, png_chunks, tiff_pages
-from contracts.pictures import PictureRefusedError, Seen
+from contracts.pictures import PictureRefusedError, Seen, format_of, look
 from models import bmp, colour, tiff
 from models.errors import ImageError
 
@@ -77,18 +77,41 @@ def read_pixels(
     return _upright(pixels, orientation)
 
 
+def unread_file(image: Image.Image) -> bytes | None:
+    """The file of a picture that Pillow has opened and not decoded yet, if its format is one of ours; None otherwise.
+
+    Its pixels are still what the file says, so `decode` knows better: Pillow reads some formats wrongly, and a camera's
+    preview for the photo.
+    """
+    file: Any = getattr(image, "fp", None)
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or file is None or image.tell() != 0:
+        return None
+    try:
+        position = file.tell()
+        file.seek(0)
+        data = bytes(file.read())
+        file.seek(position)
+    except (OSError, ValueError, AttributeError):  # closed, or no file at all
+        return None
+    shrunk = image.format == "JPEG" and look(data).size != image.size  # by `draft`: fewer pixels are wanted
+    return None if shrunk or format_of(data) is None else data
+
+
 def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-    """The same of a picture that Pillow has opened or made, of any mode. Raises what Pillow raises."""
+    """The same of a picture that Pillow has decoded or made, of any mode. Raises what Pillow raises."""
     image.load()
     profile = image.info.get("icc_profile")
+    if profile is None and image.format == "PNG" and "srgb" not in image.info and image.mode in {"RGB", "RGBA", "P"}:
+        profile = colour.gamma_profile(image.info.get("gamma"), image.info.get("chromaticity"))
+    orientation = _orientation_of(image)  # a conversion forgets some of it
     if image.mode in {"I", "F", "I;16B", "I;16N", "LAB", "HSV", "YCbCr", "La", "PA"}:
+        profile = None if image.mode == "LAB" else profile
         image = _plain_mode(image)
-        profile = None if image.mode == "RGB" else profile
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top, band in _bands(image):
         rows = _rgb(band, profile)
         pixels[top : top + len(rows)] = rows
-    return _upright(pixels, int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+    return _upright(pixels, orientation)
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
@@ -96,16 +119,28 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     if image.mode in {"I;16B", "I;16N"}:
         return Image.fromarray(np.asarray(image).astype(np.uint16))
     if image.mode in {"I", "F"}:
-        values = np.asarray(image, np.float64)
-        most = 255.0 if values.max(initial=0.0) > 1.0 or image.mode == "I" else 1.0
-        most = 65535.0 if values.max(initial=0.0) > 255.0 else most
-        return Image.fromarray(np.clip(np.nan_to_num(values) / most * 255.0 + 0.5, 0, 255).astype(np.uint8))
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        low, high = 0.0, 255.0 if values.max(initial=0.0) > 1.0 or image.mode == "I" else 1.0
+        high = 65535.0 if values.max(initial=0.0) > 255.0 else high
+        if high > 1.0 and (image.format == "TIFF" or values.max() > high or values.min() < 0):  # as of a TIFF
+            low, high = float(values.min()), float(values.max())
+        shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+        return Image.fromarray(np.rint(shares * 255).astype(np.uint8))
     if image.mode == "LAB":
-        lab_to_srgb = ImageCms.buildTransform(
-            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-        )
-        return ImageCms.applyTransform(image, lab_to_srgb) or image
+        stored = np.asarray(image)
+        lab = np.concatenate([stored[..., :1] * np.float32(100 / 255), stored[..., 1:].view(np.int8)], axis=2)
+        return Image.fromarray(colour.lab_to_srgb(lab.astype(np.float32)))
     return image.convert({"La": "LA", "PA": "RGBA"}.get(image.mode, "RGB"))
+
+
+def _orientation_of(image: Image.Image) -> int:
+    """By EXIF, as of a file: Pillow would take XMP's word too."""
+    if any(name in image.info for name in ("xmp", "XML:com.adobe.xmp")):
+        return _orientation(image.info.get("exif", b""))
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken EXIF spoils no picture
+        return 1
 
 
 Opened = tuple[tuple[int, int], int, bytes | None, Bands]  # width and height, EXIF orientation, ICC profile, rows
@@ -169,6 +204,8 @@ def _bmp(data: bytes, seen: Seen) -> Opened:
 def _tiff(data: bytes, seen: Seen) -> Opened:
     page = tiff_pages.picture_of(data)
     profile = bytes(page.tags.get(tiff_pages.ICC_PROFILE, b"")) or None
+    if page.photometric in {8, 9}:
+        profile = None  # Lab needs none: what there is would be of other pixels
     orientation = page.number(tiff_pages.ORIENTATION, 1)
     with _without_pillows_limit():
         image = tiff.by_pillow(data, page)
