@@ -4,8 +4,8 @@
 
 Without the data folder there is nothing to measure, and the exit status is 0. `--profiles`: pictures with an embedded ICC
 profile each, of which only the profile is taken. Photos of drinks and grocery are saved in that space, losslessly and with
-the profile; the answer is the label of the nearest of all other pictures, as sRGB. `changed` is the share of photos with another
-answer than their sRGB original has, `similarity` that of a photo's two embeddings.
+the profile; a label's first picture is enrolled, and others are asked. `changed` is the share of photos with another answer
+than their sRGB original has, `right` that of right ones, `similarity` that of a photo's two embeddings.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from models.embedder import Embedder
 from models.image import decode
 
 SIDE = 448  # of the photos that are measured: twice what the embedder sees
-EACH = 8  # pictures of a label that are looked up in
+Labelled = tuple[str, NDArray[np.uint8]]
 
 
 def main() -> None:
@@ -39,49 +39,53 @@ def main() -> None:
         print("skipped: no data folder with drinks/ and grocery/ (--data)")
         return
     embed = Embedder(resolve(arguments.embedder), threads=1)
-    labels, photos = some_photos(arguments.data)
-    rows = np.concatenate([embed(photos[start : start + 32]) for start in range(0, len(photos), 32)])
-    asked = np.random.default_rng(0).permutation(len(photos))[: arguments.photos]
-    before = [answer(rows[i], rows, labels, i) for i in asked]
+    enrolled, queries = some_photos(arguments.data, arguments.photos)
+    labels = np.array([label for label, _ in enrolled])
+    wanted = np.array([label for label, _ in queries])
+    gallery = rows_of(embed, [photo for _, photo in enrolled])
+    plain = rows_of(embed, [photo for _, photo in queries])
+    before = labels[(plain @ gallery.T).argmax(axis=1)]
+    print(f"{len(labels)} pictures enrolled, {len(wanted)} asked; as sRGB {np.mean(before == wanted):.1%} right")
     for file in arguments.profiles:
         with Image.open(file) as picture:
             icc = picture.info["icc_profile"]
-        saved = [in_space(photos[i], icc) for i in asked]
+        saved = [in_space(photo, icc) for _, photo in queries]
         for managed in (False, True):
             started = time.perf_counter()
             views = [decode(data, colour_managed=managed) for data in saved]
             decode_ms = 1000 * (time.perf_counter() - started) / len(saved)
-            found = np.concatenate([embed(views[start : start + 32]) for start in range(0, len(views), 32)])
-            changed = np.mean([answer(found[n], rows, labels, i) != before[n] for n, i in enumerate(asked)])
-            similarity = np.mean(np.sum(found * rows[asked], axis=1))
-            how = "profile applied" if managed else "profile ignored"
+            found = rows_of(embed, views)
+            answers = labels[(found @ gallery.T).argmax(axis=1)]
+            similarity = np.mean(np.sum(found * plain, axis=1))
             print(
-                f"{file.stem:24} {how}: changed {changed:6.1%}, similarity {similarity:.4f}, decoding {decode_ms:.1f} ms"
+                f"{file.stem:24} profile {'applied' if managed else 'ignored'}: changed {np.mean(answers != before):6.1%}, "
+                f"right {np.mean(answers == wanted):6.1%}, similarity {similarity:.4f}, decoding {decode_ms:.1f} ms"
             )
 
 
-def some_photos(data: Path) -> tuple[list[str], list[NDArray[np.uint8]]]:
-    """Labels and pictures: all folders of drinks, and of grocery's photos the first of each class."""
+def some_photos(data: Path, number: int) -> tuple[list[Labelled], list[Labelled]]:
+    """Each label's first picture, and so many of the others: of drinks, and of grocery's photos."""
     found: dict[str, list[Path]] = {}
     for folder in (data / "drinks" / "images", data / "grocery" / "train"):
         for file in sorted(folder.rglob("*.jpg")):
             found.setdefault(str(file.parent.relative_to(data)), []).append(file)
-    labels, photos = [], []
-    for label, files in found.items():
-        for file in files[:EACH]:
-            with Image.open(file) as picture:
-                shrunk = picture.convert("RGB")
-            shrunk.thumbnail((SIDE, SIDE))
-            labels.append(label)
-            photos.append(np.asarray(shrunk))
-    return labels, photos
+    others = [(label, file) for label, files in found.items() for file in files[1:]]
+    chosen = np.random.default_rng(0).permutation(len(others))[:number]
+    first = [(label, shrunk(files[0])) for label, files in found.items()]
+    return first, [(others[i][0], shrunk(others[i][1])) for i in chosen]
 
 
-def answer(row: NDArray[np.float32], rows: NDArray[np.float32], labels: list[str], own: int) -> str:
-    """The label of the most similar picture but the photo's own."""
-    similarities = rows @ row
-    similarities[own] = -2
-    return labels[int(similarities.argmax())]
+def shrunk(file: Path) -> NDArray[np.uint8]:
+    """A photo of at most SIDE pixels a side."""
+    with Image.open(file) as picture:
+        photo = picture.convert("RGB")
+    photo.thumbnail((SIDE, SIDE))
+    return np.asarray(photo)
+
+
+def rows_of(embed: Embedder, photos: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """(N, D), some at a time."""
+    return np.concatenate([embed(photos[start : start + 32]) for start in range(0, len(photos), 32)])
 
 
 def in_space(photo: NDArray[np.uint8], icc: bytes) -> bytes:

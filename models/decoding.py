@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from PIL import (
     AvifImagePlugin,
@@ -26,7 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from contracts import heif_boxes, png_chunks, tiff_pages
+from contracts import heif_boxes, jpeg_segments, png_chunks, tiff_pages
 from contracts.pictures import PictureRefusedError, Seen, format_of, look
 from models import bmp, colour, tiff
 from models.errors import ImageError
@@ -39,8 +40,6 @@ BAND_PIXELS = 1_000_000
 PLUGINS: dict[
     str, Any
 ] = {  # opened directly: Image.open would look at all formats, and tries a camera's further pictures first
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
@@ -56,7 +55,7 @@ def read_pixels(
     data: bytes, seen: Seen, max_pixels: int, min_side_px: int, *, colour_managed: bool
 ) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, contiguous. Raises ImageError, PictureRefusedError."""
-    reader = {"TIFF": _tiff, "BMP": _bmp, "HEIF": _heif, "PNG": _png, "AVIF": _avif}.get(seen.format, _other)
+    reader = {"TIFF": _tiff, "BMP": _bmp, "HEIF": _heif, "PNG": _png, "AVIF": _avif, "JPEG": _jpeg}.get(seen.format, _other)
     try:
         size, orientation, profile, bands = reader(data, seen)
         Seen(seen.format, *size).require_size(max_pixels, min_side_px)  # a decoder may know better than the header
@@ -152,12 +151,20 @@ def _other(data: bytes, seen: Seen) -> Opened:
     return image.size, _orientation(image.info.get("exif", b"")), image.info.get("icc_profile"), _bands(image)
 
 
+def _jpeg(data: bytes, _: Seen) -> Opened:
+    profile, exif = jpeg_segments.profile_and_exif(data)
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg_segments.pixels_only(data)))
+    return image.size, _orientation(exif), profile, _bands(image)
+
+
 def _png(data: bytes, _: Seen) -> Opened:
     told, exif = png_chunks.colours_and_exif(data)
     image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
     bits, kind = data[24], data[25]
     if kind == 0 and bits in {2, 4} and isinstance(image.info.get("transparency"), int):
         image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and leaves the key as it is
+    if bits == 16 and kind == 2 and "transparency" in image.info:
+        image = _keyed_deep_rgb(data)
     profile = None
     if told.cicp:
         profile = colour.code_points_profile(*told.cicp)
@@ -166,6 +173,14 @@ def _png(data: bytes, _: Seen) -> Opened:
     elif not told.srgb and image.mode not in {"1", "L", "LA", "I;16"}:
         profile = colour.gamma_profile(told.gamma, told.chromaticities)
     return image.size, _orientation(exif), profile, _bands(image)
+
+
+def _keyed_deep_rgb(data: bytes) -> Image.Image:
+    """A PNG of 16 bits with a transparent colour: Pillow would compare its low bytes with samples cut to their high ones."""
+    deep = cv2.imdecode(np.frombuffer(png_chunks.pixels_only(data), np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16 or deep.shape[2:] != (4,):
+        raise ImageError("The picture's data are broken.", "image_unreadable")
+    return Image.fromarray(DEEP_LEVELS[deep[..., [2, 1, 0, 3]]])
 
 
 def _avif(data: bytes, seen: Seen) -> Opened:
