@@ -55,7 +55,9 @@ def read_pixels(
     data: bytes, seen: Seen, max_pixels: int, min_side_px: int, *, colour_managed: bool
 ) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, contiguous. Raises ImageError, PictureRefusedError."""
-    reader = {"TIFF": _tiff, "BMP": _bmp, "HEIF": _heif, "PNG": _png, "AVIF": _avif, "JPEG": _jpeg}.get(seen.format, _other)
+    reader = {"TIFF": _tiff, "BMP": _bmp, "HEIF": _heif, "PNG": _png, "AVIF": _avif, "JPEG": _jpeg}.get(
+        seen.format, _other
+    )
     try:
         size, orientation, profile, bands = reader(data, seen)
         Seen(seen.format, *size).require_size(max_pixels, min_side_px)  # a decoder may know better than the header
@@ -192,11 +194,18 @@ def _avif(data: bytes, seen: Seen) -> Opened:
 
 
 def _heif(data: bytes, _: Seen) -> Opened:
-    import pillow_heif
+    try:
+        import pillow_heif
+    except ImportError as error:  # left out for its licences: NOTICE
+        raise ImageError(
+            "HEIC is not read here: the package pillow-heif is not installed.", "image_format_unsupported"
+        ) from error
 
     HeifFile: Any = pillow_heif.HeifFile  # untyped
 
     told = heif_boxes.main_picture(data)
+    if heif_boxes.ends_early(data):  # libheif would leave the tiles that are missing out
+        raise tiff.truncated()
     pillow_heif.options.DECODE_THREADS = 1  # a worker's threads are its jobs'
     file = HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True)
     main = file[file.primary_index]
@@ -315,4 +324,6 @@ def ends_early(data: bytes, kind: str | None) -> bool:
         return not data.endswith(b";")
     if kind == "WEBP":
         return len(data) < int.from_bytes(data[4:8], "little") + 8
+    if kind == "TIFF":
+        return tiff_pages.ends_early(data)
     return kind in {"HEIF", "AVIF"} and heif_boxes.ends_early(data)

@@ -83,7 +83,7 @@ def test_the_answer_is_paddleclas_s(folders: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("top_k", [0, -1, 1.5, "5", None, True])
 def test_a_top_k_below_one_is_refused(folders: dict[str, Path], top_k: object) -> None:
-    with pytest.raises(OptionsError, match="^top_k: must be a whole number from 1 on"):
+    with pytest.raises(OptionsError, match=r"^top_k: must be a whole number from 1 on"):
         Classifier(folders["official"])(pictures()[:1], top_k=top_k)  # type: ignore[arg-type]
 
 
