@@ -127,10 +127,10 @@ def _unsupported(what: str) -> PictureRefusedError:
 def _no_picture(data: bytes) -> PictureRefusedError:
     if data.startswith(b"\0\0\2\0\0\0"):  # what would be a cursor file without a cursor
         return _unsupported("This is TGA, not a picture that is read.")
-    data = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n") if data[:1] in b"\xef \t\r\n" else data
+    text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()  # an SVG or a web page may begin with a byte order mark or lines
     names = [(8, brand, name) for brand, name in heif_boxes.OTHER_BRANDS.items()] if data[4:8] == b"ftyp" else []
     for start, beginning, name in (*names, *KNOWN_OTHERS):
-        if data[start : start + len(beginning)].lower() == beginning.lower():
+        if any(given[start : start + len(beginning)].lower() == beginning.lower() for given in (data, text)):
             return _unsupported(f"This is {name}, not a picture that is read.")
     return PictureRefusedError("image_not_an_image", f"This is not a picture that can be read. {SEND}")
 
