@@ -127,7 +127,7 @@ def _unsupported(what: str) -> PictureRefusedError:
 def _no_picture(data: bytes) -> PictureRefusedError:
     if data.startswith(b"\0\0\2\0\0\0"):  # what would be a cursor file without a cursor
         return _unsupported("This is TGA, not a picture that is read.")
-    text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()  # an SVG or a web page may begin with a byte order mark or lines
+    text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()  # of an SVG or a web page
     names = [(8, brand, name) for brand, name in heif_boxes.OTHER_BRANDS.items()] if data[4:8] == b"ftyp" else []
     for start, beginning, name in (*names, *KNOWN_OTHERS):
         if any(given[start : start + len(beginning)].lower() == beginning.lower() for given in (data, text)):
