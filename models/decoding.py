@@ -8,9 +8,7 @@ result are held whole, so that a picture's memory is bounded by its pixels: seve
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -31,6 +29,7 @@ from contracts import heif_boxes, jpeg_segments, png_chunks, tiff_pages
 from contracts.pictures import PictureRefusedError, Seen, format_of, look
 from models import bmp, colour, tiff
 from models.errors import ImageError
+from models.pillow_limit import without_pillows_limit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,9 +45,6 @@ PLUGINS: dict[
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 DEEP_LEVELS = ((np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-
-_limit_guard = threading.Lock()
-_limit: list[int | None] = []  # Pillow's own, while it is lifted; once for each thread that has it lifted
 
 
 def read_pixels(
@@ -148,20 +144,22 @@ Opened = tuple[tuple[int, int], int, bytes | None, Bands]  # width and height, E
 
 
 def _other(data: bytes, seen: Seen) -> Opened:
-    with _without_pillows_limit():
+    with without_pillows_limit():
         image = PLUGINS[seen.format](io.BytesIO(data))
     return image.size, _orientation(image.info.get("exif", b"")), image.info.get("icc_profile"), _bands(image)
 
 
 def _jpeg(data: bytes, _: Seen) -> Opened:
     profile, exif = jpeg_segments.profile_and_exif(data)
-    image = JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg_segments.pixels_only(data)))
+    with without_pillows_limit():
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg_segments.pixels_only(data)))
     return image.size, _orientation(exif), profile, _bands(image)
 
 
 def _png(data: bytes, _: Seen) -> Opened:
     told, exif = png_chunks.colours_and_exif(data)
-    image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
+    with without_pillows_limit():
+        image: Image.Image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
     bits, kind = data[24], data[25]
     if kind == 0 and bits in {2, 4} and isinstance(image.info.get("transparency"), int):
         image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and leaves the key as it is
@@ -207,9 +205,10 @@ def _heif(data: bytes, _: Seen) -> Opened:
     if heif_boxes.ends_early(data):  # libheif would leave the tiles that are missing out
         raise tiff.truncated()
     pillow_heif.options.DECODE_THREADS = 1  # a worker's threads are its jobs'
-    file = HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True)
-    main = file[file.primary_index]
-    image = main.to_pillow()  # turned upright already
+    with without_pillows_limit():
+        file = HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True)
+        main = file[file.primary_index]
+        image = main.to_pillow()  # turned upright already
     if main.premultiplied_alpha and image.mode == "RGBA":
         image = Image.frombytes("RGBa", image.size, image.tobytes())
     profile = told.icc_profile
@@ -231,7 +230,7 @@ def _tiff(data: bytes, seen: Seen) -> Opened:
     if page.photometric in {8, 9}:
         profile = None  # Lab needs none: what there is would be of other pixels
     orientation = page.number(tiff_pages.ORIENTATION, 1)
-    with _without_pillows_limit():
+    with without_pillows_limit():
         image = tiff.by_pillow(data, page)
     if image is not None:
         return image.size, orientation, profile, _bands(image)
@@ -239,7 +238,8 @@ def _tiff(data: bytes, seen: Seen) -> Opened:
 
 
 def _bands(image: Image.Image) -> Bands:
-    image.load()
+    with without_pillows_limit():
+        image.load()
     height = max(1, BAND_PIXELS // image.width)
     key = image.info.get("transparency")
     for top in range(0, image.height, height):
@@ -287,23 +287,6 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in {2, 3, 6, 7}:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-@contextmanager
-def _without_pillows_limit() -> Iterator[None]:
-    """The caller's limit decides, and was checked: Pillow's own would overrule it from 179 megapixels on."""
-    with _limit_guard:
-        _limit.append(Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        with _limit_guard:
-            if len(_limit) == 1:
-                Image.MAX_IMAGE_PIXELS = _limit[0]
-                _limit.clear()
-            else:
-                _limit.pop()
 
 
 def _not_decoded(data: bytes, seen: Seen, error: Exception) -> ImageError:

@@ -252,6 +252,20 @@ def test_the_setting_alone_decides_how_large_a_picture_may_be() -> None:
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("PNG", {}), ("WEBP", {}), ("GIF", {}), ("BMP", {}), ("AVIF", {}), ("HEIF", {})]
+    + [("TIFF", {"compression": name}) for name in ("raw", "tiff_lzw", "jpeg", "tiff_adobe_deflate", "packbits")],
+)
+def test_pillows_own_limit_overrules_no_format(
+    monkeypatch: pytest.MonkeyPatch, kind: str, options: dict[str, object]
+) -> None:
+    data = heic(photo()) if kind == "HEIF" else encoded(photo(), kind, **options)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode(data).shape == (48, 64, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
 def test_a_phones_fifty_megapixels_are_taken_by_default() -> None:
     data = encoded(Image.new("L", (8192, 6144)), "JPEG")
     assert read_header(data, ImageSettings()) == ImageHeader(8192, 6144, "JPEG", "image/jpeg")

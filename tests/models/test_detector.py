@@ -1,6 +1,7 @@
 """Heads become boxes as the definition says, and the same artifact gives the same boxes on both engines."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_detections_are_the_best_that_reach_the_threshold(folder: Path) -> None:
     [("threshold", value) for value in (-0.1, 1.1, 30, float("nan"), "0.3", True)]
     + [("max_detections", value) for value in (0, -1, 101, 2.5, None, True)],
 )
-def test_numbers_out_of_range_are_refused_by_name(folder: Path, option: str, value: object) -> None:
+def test_numbers_out_of_range_are_refused_by_name(folder: Path, option: str, value: Any) -> None:
     with pytest.raises(OptionsError, match=f"^{option}: must be a") as caught:
         Detector(folder)(photo(), **{option: value})
     assert caught.value.code == "options_invalid"
@@ -139,7 +140,8 @@ def test_numbers_out_of_range_are_refused_by_name(folder: Path, option: str, val
 
 def test_numpys_numbers_are_numbers(folder: Path) -> None:
     detector = Detector(folder)
-    assert detector(photo(), np.float32(0.25), np.int64(2)) == detector(photo(), 0.25, 2)
+    numbers: dict[str, Any] = {"threshold": np.float32(0.25), "max_detections": np.int64(2)}
+    assert detector(photo(), **numbers) == detector(photo(), 0.25, 2)
 
 
 def test_boxes_are_whole_pixels_of_the_image_and_never_empty(folder: Path) -> None:
