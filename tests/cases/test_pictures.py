@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -137,7 +138,7 @@ def bitmap(masks: tuple[int, int, int, int], picture: Picture, alpha: int = 255,
             shift = (mask & -mask).bit_length() - 1
             level = picture[..., channel] if channel < 3 else np.uint8(alpha)
             packed |= np.rint(level / 255.0 * (mask >> shift)).astype(np.uint64) << np.uint64(shift)
-    height, width = packed.shape
+    height, width = picture.shape[:2]
     header = struct.pack("<IiiHHIIiiII4I", 56, width, -height, 1, bits, 3, 0, 0, 0, 0, 0, *masks)
     return b"BM" + struct.pack("<IHHI", 0, 0, 0, 70) + header + packed.astype(f"<u{bits // 8}").tobytes()
 
@@ -176,7 +177,7 @@ def test_what_phones_send_is_read(make: object) -> None:
     assert read_header(data, ImageSettings()) == ImageHeader(64, 48, seen.format, media_type(data))
     for limits, code in (({"max_pixels": 3071}, "image_too_large"), ({"min_side_px": 49}, "image_too_small")):
         with pytest.raises(ImageError) as caught:
-            decode(data, **limits)
+            decode(data, **dict[str, Any](limits))
         assert caught.value.code == code
 
 
