@@ -38,6 +38,11 @@ KNOWN_OTHERS = (
     (0, b"IIRO", "a camera's RAW file"), (0, b"IIRS", "a camera's RAW file"), (0, b"MMOR", "a camera's RAW file"),
     (0, b"IIU\0", "a camera's RAW file"), (0, b"FOVb", "a camera's RAW file"), (0, b"\0MRM", "a camera's RAW file"),
     (0, b"P1\n", "PBM"), (0, b"P2\n", "PGM"), (0, b"P3\n", "PPM"), (0, b"P4\n", "PBM"), (0, b"P5\n", "PGM"), (0, b"P6\n", "PPM"),
+    (0, b"\x0a\x05\x01", "PCX"), (0, b"\x01\xda", "SGI"), (0, b"icns", "ICNS"), (0, b"#define", "XBM"), (0, b"/* XPM", "XPM"),
+    (0, b"\xd7\xcd\xc6\x9a", "WMF"), (40, b" EMF", "EMF"), (0, b"FLIF", "FLIF"), (0, b"BPG\xfb", "BPG"), (0, b"farbfeld", "farbfeld"),
+    (0, b"#?RGBE", "Radiance HDR"), (0, b"\x1f\x8b", "a gzip archive"), (0, b"Rar!", "a RAR archive"), (0, b"7z\xbc\xaf", "a 7-Zip archive"),
+    (8, b"AVI ", "a video"), (8, b"WAVE", "a sound"), (0, b"ID3", "a sound"), (4, b"moov", "a video"), (4, b"mdat", "a video"),
+    (0, b"\0\5\x16\7", "what a Mac keeps beside a file (AppleDouble)"), (0, b"version https://git-lfs", "a pointer of Git LFS"),
     (4, b"ftyp", "a video"),
 )  # fmt: skip
 JPEG_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # baseline, extended and progressive; the last two with arithmetic coding
@@ -60,6 +65,11 @@ class Seen:
     format: str
     width: int
     height: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
 
     @property
     def media_type(self) -> str:
@@ -115,14 +125,30 @@ def _unsupported(what: str) -> PictureRefusedError:
 
 
 def _no_picture(data: bytes) -> PictureRefusedError:
+    if data.startswith(b"\0\0\2\0\0\0"):  # what would be a cursor file without a cursor
+        return _unsupported("This is TGA, not a picture that is read.")
+    text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()  # of an SVG or a web page
     names = [(8, brand, name) for brand, name in heif_boxes.OTHER_BRANDS.items()] if data[4:8] == b"ftyp" else []
     for start, beginning, name in (*names, *KNOWN_OTHERS):
-        if data[start : start + len(beginning)].lower() == beginning.lower():
+        if any(given[start : start + len(beginning)].lower() == beginning.lower() for given in (data, text)):
             return _unsupported(f"This is {name}, not a picture that is read.")
     return PictureRefusedError("image_not_an_image", f"This is not a picture that can be read. {SEND}")
 
 
+def jpeg_components(data: bytes) -> int:
+    """How many colours a JPEG's pixels have: 4 are CMYK or YCCK. 0 where its frame is not found."""
+    try:
+        return _jpeg_frame(data)[2]
+    except (PictureRefusedError, struct.error, IndexError):
+        return 0
+
+
 def _jpeg(data: bytes) -> tuple[int, int]:
+    return _jpeg_frame(data)[:2]
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
+    """Width, height, components."""
     start = 2
     while True:
         start = data.index(b"\xff", start) if b"\xff" in data[start : start + 70_000] else len(data)
@@ -141,11 +167,13 @@ def _jpeg(data: bytes) -> tuple[int, int]:
                 raise _unsupported("This is a lossless or hierarchical JPEG, which is not read.")
             if bits != 8 or components not in {1, 3, 4}:
                 raise _unsupported(f"This is a JPEG of {bits} bits and {components} components, which is not read.")
-            return width, height
+            return width, height, components
         start += length
 
 
 def _png(data: bytes) -> tuple[int, int]:
+    if data[12:16] == b"CgBI":
+        raise _unsupported("This is a PNG as Apple's Xcode packs it (CgBI), which is not read.")
     if data[12:16] != b"IHDR":
         raise _broken()
     width, height, _bits = struct.unpack_from(">IIB", data, 16)

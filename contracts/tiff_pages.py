@@ -154,6 +154,17 @@ def picture_of(data: bytes) -> Page:
     return Page(chosen.order, {**told, **chosen.tags}) if chosen is not pages[0] else chosen
 
 
+def ends_early(data: bytes) -> bool:
+    """Whether the first directory would begin behind the file's end: many writers put it there."""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2], "<")
+    try:
+        big = struct.unpack_from(order + "H", data, 2) == (43,)
+        (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    except struct.error:
+        return True
+    return bool(start + 2 > len(data))
+
+
 def _pages(data: bytes) -> Iterator[Page]:
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None:

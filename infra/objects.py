@@ -81,6 +81,11 @@ def image_key(image_bytes: bytes) -> str:
     return image_key_of(image_digest(image_bytes))
 
 
+def preview_key(key: str) -> str:
+    """Where a picture's rendering for browsers lies, if it needs one."""
+    return f"previews/{key}"
+
+
 def image_key_of(digest: str) -> str:
     """The key of the picture with this digest."""
     return f"images/{digest[:2]}/{digest}"

@@ -30,7 +30,7 @@ from infra.ledger_scripts import (
     photo_key,
     stumbled_key,
 )
-from infra.objects import image_digest
+from infra.objects import image_digest, preview_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,6 +151,7 @@ class Photos:
         removed, failure = 0, None
         for key in dict.fromkeys(str(key) for key in (*unfinished, *marked)):
             try:
+                self._objects.delete(preview_key(key))
                 self._objects.delete(key)
             except Exception as error:  # one photo that cannot be deleted must not keep all others
                 failure = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from models.image import normalize, resize, resize_and_centre
 from models.inputs import as_image, as_images
 from models.manifest import ClassOutput, EmbeddingOutput
 from models.official import centred
+from models.options import require_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,8 +98,10 @@ class Classifier:
     def __call__(self, images: Iterable[Picture], top_k: int = 5) -> list[Classification]:
         """The `top_k` likeliest classes of each (H, W, 3) RGB picture; of equal ones the lower id is first.
 
-        A picture may be whatever `models.inputs.as_image` takes. Raises ImageError; EngineError: output_invalid for an answer that is no batch of numbers, and what the program raises.
+        A picture may be whatever `models.inputs.as_image` takes; of fewer classes all are given. Raises ImageError;
+        OptionsError for a `top_k` below one; EngineError: output_invalid for an answer that is no batch of numbers, and what the program raises.
         """
+        require_number("top_k", top_k, 1, math.inf, whole=True)
         return [self._best(row, top_k) for row in self.probabilities(images)]
 
     def probabilities(self, images: Iterable[Picture]) -> list[Array]:

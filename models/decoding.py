@@ -8,11 +8,10 @@ result are held whole, so that a picture's memory is bounded by its pixels: seve
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from PIL import (
     AvifImagePlugin,
@@ -20,16 +19,17 @@ from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
-    ImageCms,
+    ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
     WebPImagePlugin,
 )
 
-from contracts import heif_boxes, png_chunks, tiff_pages
-from contracts.pictures import PictureRefusedError, Seen
+from contracts import heif_boxes, jpeg_segments, png_chunks, tiff_pages
+from contracts.pictures import PictureRefusedError, Seen, format_of, look
 from models import bmp, colour, tiff
 from models.errors import ImageError
+from models.pillow_limit import without_pillows_limit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +39,6 @@ BAND_PIXELS = 1_000_000
 PLUGINS: dict[
     str, Any
 ] = {  # opened directly: Image.open would look at all formats, and tries a camera's further pictures first
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
@@ -48,15 +46,14 @@ PLUGINS: dict[
 }
 DEEP_LEVELS = ((np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
-_limit_guard = threading.Lock()
-_limit: list[int | None] = []  # Pillow's own, while it is lifted; once for each thread that has it lifted
-
 
 def read_pixels(
     data: bytes, seen: Seen, max_pixels: int, min_side_px: int, *, colour_managed: bool
 ) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, contiguous. Raises ImageError, PictureRefusedError."""
-    reader = {"TIFF": _tiff, "BMP": _bmp, "HEIF": _heif, "PNG": _png, "AVIF": _avif}.get(seen.format, _other)
+    reader = {"TIFF": _tiff, "BMP": _bmp, "HEIF": _heif, "PNG": _png, "AVIF": _avif, "JPEG": _jpeg}.get(
+        seen.format, _other
+    )
     try:
         size, orientation, profile, bands = reader(data, seen)
         Seen(seen.format, *size).require_size(max_pixels, min_side_px)  # a decoder may know better than the header
@@ -77,18 +74,41 @@ def read_pixels(
     return _upright(pixels, orientation)
 
 
+def unread_file(image: Image.Image) -> bytes | None:
+    """The file of a picture that Pillow has opened and not decoded yet, if its format is one of ours; None otherwise.
+
+    Its pixels are still what the file says, so `decode` knows better: Pillow reads some formats wrongly, and a camera's
+    preview for the photo.
+    """
+    file: Any = getattr(image, "fp", None)
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or file is None or image.tell() != 0:
+        return None
+    try:
+        position = file.tell()
+        file.seek(0)
+        data = bytes(file.read())
+        file.seek(position)
+    except (OSError, ValueError, AttributeError):  # closed, or no file at all
+        return None
+    shrunk = image.format == "JPEG" and look(data).size != image.size  # by `draft`: fewer pixels are wanted
+    return None if shrunk or format_of(data) is None else data
+
+
 def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-    """The same of a picture that Pillow has opened or made, of any mode. Raises what Pillow raises."""
+    """The same of a picture that Pillow has decoded or made, of any mode. Raises what Pillow raises."""
     image.load()
     profile = image.info.get("icc_profile")
+    if profile is None and image.format == "PNG" and "srgb" not in image.info and image.mode in {"RGB", "RGBA", "P"}:
+        profile = colour.gamma_profile(image.info.get("gamma"), image.info.get("chromaticity"))
+    orientation = _orientation_of(image)  # a conversion forgets some of it
     if image.mode in {"I", "F", "I;16B", "I;16N", "LAB", "HSV", "YCbCr", "La", "PA"}:
+        profile = None if image.mode == "LAB" else profile
         image = _plain_mode(image)
-        profile = None if image.mode == "RGB" else profile
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top, band in _bands(image):
         rows = _rgb(band, profile)
         pixels[top : top + len(rows)] = rows
-    return _upright(pixels, int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+    return _upright(pixels, orientation)
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
@@ -96,33 +116,55 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     if image.mode in {"I;16B", "I;16N"}:
         return Image.fromarray(np.asarray(image).astype(np.uint16))
     if image.mode in {"I", "F"}:
-        values = np.asarray(image, np.float64)
-        most = 255.0 if values.max(initial=0.0) > 1.0 or image.mode == "I" else 1.0
-        most = 65535.0 if values.max(initial=0.0) > 255.0 else most
-        return Image.fromarray(np.clip(np.nan_to_num(values) / most * 255.0 + 0.5, 0, 255).astype(np.uint8))
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        low, high = 0.0, 255.0 if values.max(initial=0.0) > 1.0 or image.mode == "I" else 1.0
+        high = 65535.0 if values.max(initial=0.0) > 255.0 else high
+        if high > 1.0 and (image.format == "TIFF" or values.max() > high or values.min() < 0):  # as of a TIFF
+            low, high = float(values.min()), float(values.max())
+        shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+        return Image.fromarray(np.rint(shares * 255).astype(np.uint8))
     if image.mode == "LAB":
-        lab_to_srgb = ImageCms.buildTransform(
-            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-        )
-        return ImageCms.applyTransform(image, lab_to_srgb) or image
+        stored = np.asarray(image)
+        lab = np.concatenate([stored[..., :1] * np.float32(100 / 255), stored[..., 1:].view(np.int8)], axis=2)
+        return Image.fromarray(colour.lab_to_srgb(lab.astype(np.float32)))
     return image.convert({"La": "LA", "PA": "RGBA"}.get(image.mode, "RGB"))
+
+
+def _orientation_of(image: Image.Image) -> int:
+    """By EXIF, as of a file: Pillow would take XMP's word too."""
+    if any(name in image.info for name in ("xmp", "XML:com.adobe.xmp")):
+        return _orientation(image.info.get("exif", b""))
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken EXIF spoils no picture
+        return 1
 
 
 Opened = tuple[tuple[int, int], int, bytes | None, Bands]  # width and height, EXIF orientation, ICC profile, rows
 
 
 def _other(data: bytes, seen: Seen) -> Opened:
-    with _without_pillows_limit():
+    with without_pillows_limit():
         image = PLUGINS[seen.format](io.BytesIO(data))
     return image.size, _orientation(image.info.get("exif", b"")), image.info.get("icc_profile"), _bands(image)
 
 
+def _jpeg(data: bytes, _: Seen) -> Opened:
+    profile, exif = jpeg_segments.profile_and_exif(data)
+    with without_pillows_limit():
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg_segments.pixels_only(data)))
+    return image.size, _orientation(exif), profile, _bands(image)
+
+
 def _png(data: bytes, _: Seen) -> Opened:
     told, exif = png_chunks.colours_and_exif(data)
-    image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
+    with without_pillows_limit():
+        image: Image.Image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
     bits, kind = data[24], data[25]
     if kind == 0 and bits in {2, 4} and isinstance(image.info.get("transparency"), int):
         image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the samples, and leaves the key as it is
+    if bits == 16 and kind == 2 and "transparency" in image.info:
+        image = _keyed_deep_rgb(data)
     profile = None
     if told.cicp:
         profile = colour.code_points_profile(*told.cicp)
@@ -131,6 +173,14 @@ def _png(data: bytes, _: Seen) -> Opened:
     elif not told.srgb and image.mode not in {"1", "L", "LA", "I;16"}:
         profile = colour.gamma_profile(told.gamma, told.chromaticities)
     return image.size, _orientation(exif), profile, _bands(image)
+
+
+def _keyed_deep_rgb(data: bytes) -> Image.Image:
+    """A PNG of 16 bits with a transparent colour: Pillow would compare its low bytes with samples cut to their high ones."""
+    deep = cv2.imdecode(np.frombuffer(png_chunks.pixels_only(data), np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16 or deep.shape[2:] != (4,):
+        raise ImageError("The picture's data are broken.", "image_unreadable")
+    return Image.fromarray(DEEP_LEVELS[deep[..., [2, 1, 0, 3]]])
 
 
 def _avif(data: bytes, seen: Seen) -> Opened:
@@ -142,15 +192,23 @@ def _avif(data: bytes, seen: Seen) -> Opened:
 
 
 def _heif(data: bytes, _: Seen) -> Opened:
-    import pillow_heif
+    try:
+        import pillow_heif
+    except ImportError as error:  # left out for its licences: NOTICE
+        raise ImageError(
+            "HEIC is not read here: the package pillow-heif is not installed.", "image_format_unsupported"
+        ) from error
 
     HeifFile: Any = pillow_heif.HeifFile  # untyped
 
     told = heif_boxes.main_picture(data)
+    if heif_boxes.ends_early(data):  # libheif would leave the tiles that are missing out
+        raise tiff.truncated()
     pillow_heif.options.DECODE_THREADS = 1  # a worker's threads are its jobs'
-    file = HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True)
-    main = file[file.primary_index]
-    image = main.to_pillow()  # turned upright already
+    with without_pillows_limit():
+        file = HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True)
+        main = file[file.primary_index]
+        image = main.to_pillow()  # turned upright already
     if main.premultiplied_alpha and image.mode == "RGBA":
         image = Image.frombytes("RGBa", image.size, image.tobytes())
     profile = told.icc_profile
@@ -169,8 +227,10 @@ def _bmp(data: bytes, seen: Seen) -> Opened:
 def _tiff(data: bytes, seen: Seen) -> Opened:
     page = tiff_pages.picture_of(data)
     profile = bytes(page.tags.get(tiff_pages.ICC_PROFILE, b"")) or None
+    if page.photometric in {8, 9}:
+        profile = None  # Lab needs none: what there is would be of other pixels
     orientation = page.number(tiff_pages.ORIENTATION, 1)
-    with _without_pillows_limit():
+    with without_pillows_limit():
         image = tiff.by_pillow(data, page)
     if image is not None:
         return image.size, orientation, profile, _bands(image)
@@ -178,7 +238,8 @@ def _tiff(data: bytes, seen: Seen) -> Opened:
 
 
 def _bands(image: Image.Image) -> Bands:
-    image.load()
+    with without_pillows_limit():
+        image.load()
     height = max(1, BAND_PIXELS // image.width)
     key = image.info.get("transparency")
     for top in range(0, image.height, height):
@@ -228,23 +289,6 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
-@contextmanager
-def _without_pillows_limit() -> Iterator[None]:
-    """The caller's limit decides, and was checked: Pillow's own would overrule it from 179 megapixels on."""
-    with _limit_guard:
-        _limit.append(Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        with _limit_guard:
-            if len(_limit) == 1:
-                Image.MAX_IMAGE_PIXELS = _limit[0]
-                _limit.clear()
-            else:
-                _limit.pop()
-
-
 def _not_decoded(data: bytes, seen: Seen, error: Exception) -> ImageError:
     if "truncated" in str(error) or ends_early(data, seen.format):
         return ImageError("The picture ends too early; it was not sent or stored whole.", "image_truncated")
@@ -263,4 +307,6 @@ def ends_early(data: bytes, kind: str | None) -> bool:
         return not data.endswith(b";")
     if kind == "WEBP":
         return len(data) < int.from_bytes(data[4:8], "little") + 8
+    if kind == "TIFF":
+        return tiff_pages.ends_early(data)
     return kind in {"HEIF", "AVIF"} and heif_boxes.ends_early(data)

@@ -19,6 +19,7 @@ from models.errors import ArtifactError, EngineError
 from models.image import normalize, resize
 from models.inputs import as_image
 from models.manifest import DetectionOutput
+from models.options import RANGES, require_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,9 +93,11 @@ class Detector:
         """The bodies in an image, best first: the `max_detections` best that reach `threshold`.
 
         The image is (H, W, 3) uint8 RGB, or what else `models.inputs.as_image` takes; a threshold of None is the
-        detector's own. Raises ImageError, EngineError.
+        detector's own. Raises ImageError, EngineError, OptionsError.
         """
         threshold = self.confidence_threshold if threshold is None else threshold
+        require_number("threshold", threshold, 0, 1, whole=False)
+        require_number("max_detections", max_detections, *RANGES["max_detections"])
         boxes, scores = self.candidates(image)
         detections = []
         for box, score in zip(boxes[:max_detections], scores[:max_detections], strict=True):

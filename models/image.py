@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from contracts.pictures import MAX_PIXELS, PictureRefusedError, Seen, format_of, look
-from models.decoding import ends_early, pixels_of, read_pixels
+from models.decoding import ends_early, pixels_of, read_pixels, unread_file
 from models.errors import ImageError
 
 if TYPE_CHECKING:
@@ -56,8 +56,14 @@ def decode(
 def of_picture(
     picture: Image.Image, *, max_pixels: int = MAX_PIXELS, min_side_px: int = MIN_SIDE_PX
 ) -> NDArray[np.uint8]:
-    """A picture that Pillow has opened or made, of any mode, as `decode` gives the same picture in a file."""
+    """A picture that Pillow has opened or made, of any mode, as `decode` gives the same picture in a file.
+
+    Of one that is opened and not loaded yet the file itself is read. Raises ImageError.
+    """
     try:
+        data = unread_file(picture)
+        if data is not None:
+            return decode(data, max_pixels=max_pixels, min_side_px=min_side_px)
         Seen("picture", *picture.size).require_size(max_pixels, min_side_px)
         return pixels_of(picture)
     except (ImageError, PictureRefusedError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,13 +67,10 @@ class RecognizeOptions:
     compat: Literal["paddleclas"] | None = None
 
     def __post_init__(self) -> None:
-        for name, (lowest, highest, whole) in RANGES.items():
+        for name, range_ in RANGES.items():
             value = getattr(self, name)
-            if name in ("detection_threshold", "similarity_threshold") and value is None:
-                continue
-            if not _is_number(value, whole=whole) or not lowest <= value <= highest:
-                kind = "a whole number" if whole else "a number"
-                raise OptionsError(name, f"must be {kind} from {lowest:g} to {highest:g}, not {value!r}")
+            if name not in ("detection_threshold", "similarity_threshold") or value is not None:
+                require_number(name, value, *range_)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 known = ", ".join("null" if choice is None else choice for choice in choices)
@@ -89,7 +87,10 @@ class RecognizeOptions:
         return cls(**options)
 
 
-def _is_number(value: object, *, whole: bool) -> bool:
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int) or (not whole and isinstance(value, float) and math.isfinite(value))
+def require_number(name: str, value: object, lowest: float, highest: float, whole: bool) -> None:
+    """Raises OptionsError unless `value` is a number from `lowest` to `highest`; numpy's are numbers too."""
+    is_number = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
+    if not is_number or not lowest <= float(value) <= highest:  # type: ignore[arg-type]  # a Real has a float
+        kind = "a whole number" if whole else "a number"
+        end = f"to {highest:g}" if math.isfinite(highest) else "on"
+        raise OptionsError(name, f"must be {kind} from {lowest:g} {end}, not {value!r}")

@@ -21,6 +21,7 @@ from PIL import Image, TiffImagePlugin
 from contracts import tiff_pages as tags
 from models.colour import lab_to_srgb
 from models.errors import ImageError
+from models.pillow_limit import without_pillows_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -294,7 +295,7 @@ def _decompressed(chunk: bytes, compression: int, row_bytes: int, rows: int) -> 
         tags.PHOTOMETRIC: (1,), tags.SAMPLES: (1,), tags.ROWS_PER_STRIP: (rows,), tags.STRIP_OFFSETS: (8,),
         tags.STRIP_COUNTS: (len(chunk),),
     }  # fmt: skip
-    with _opened(_with_directory(bytes(8) + chunk, grey, "<")) as image:
+    with without_pillows_limit(), _opened(_with_directory(bytes(8) + chunk, grey, "<")) as image:
         try:
             return image.tobytes()
         except OSError as error:

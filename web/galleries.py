@@ -14,7 +14,7 @@ from infra import audit
 from infra.errors import GalleryNotFound, InvalidCursor, InvalidRequest, UnsupportedMediaType
 from web.images import Refusal
 from web.jobs import accept, add_job_routes
-from web.recognitions import picture
+from web.recognitions import picture, shown
 from web.schemas import GalleryRequest, ItemsQuery, parse, parse_json
 from web.services import services
 from web.uploads import read_body, read_enrollment
@@ -110,6 +110,12 @@ def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
     service = services()
     return picture(service.objects.get(service.items.find(name, item_id).image_key))
+
+
+@blueprint.get("/<name>/items/<item_id>/preview")
+def item_preview(name: str, item_id: str) -> Response:
+    """The picture of an item as it was looked at, for browsers."""
+    return shown(services().items.find(name, item_id).image_key)
 
 
 @blueprint.delete("/<name>/items/<item_id>")

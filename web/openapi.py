@@ -110,6 +110,10 @@ OPERATIONS = (
         {200: "image/*"}, (*JOB, e.ObjectNotFound, e.PhotoNotFetched),
     ),
     Operation(
+        "get", "/v1/recognitions/{job_id}/preview", "getRecognitionPreview", "The photo as a browser can show it.",
+        {200: "image/*"}, (*JOB, e.ObjectNotFound, e.PhotoNotFetched),
+    ),
+    Operation(
         "post", "/v1/galleries", "createGallery", "Create an empty gallery.",
         {201: answers.Gallery}, (*BODY, e.InvalidGalleryName, e.GalleryExists, e.GalleryBusy),
         {"application/json": schemas.GalleryRequest},
@@ -136,6 +140,10 @@ OPERATIONS = (
     ),
     Operation(
         "get", "/v1/galleries/{name}/items/{item_id}/image", "getItemImage", "The picture of an item.",
+        {200: "image/*"}, (*GALLERY, e.ItemNotFound, e.ObjectNotFound),
+    ),
+    Operation(
+        "get", "/v1/galleries/{name}/items/{item_id}/preview", "getItemPreview", "The picture as a browser can show it.",
         {200: "image/*"}, (*GALLERY, e.ItemNotFound, e.ObjectNotFound),
     ),
     Operation(

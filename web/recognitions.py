@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response
 
-from infra.errors import PhotoNotFetched
+from infra.errors import ObjectNotFound, PhotoNotFetched
+from infra.objects import preview_key
 from web.images import media_type
 from web.jobs import accept, add_job_routes, find, publisher
 from web.services import services
 from web.uploads import read_recognition
+
+if TYPE_CHECKING:
+    from infra.job_records import Job
 
 KIND = "recognition"
 IMAGE_MAX_AGE_S = 3600
@@ -43,14 +47,34 @@ def create() -> Response:
 @blueprint.get("/<job_id>/image")
 def image(job_id: str) -> Response:
     """The photo as it was uploaded or fetched. Raises PhotoNotFetched while it is not there."""
-    job = find(KIND, job_id)
+    return picture(services().objects.get(_photo_key(find(KIND, job_id))))
+
+
+@blueprint.get("/<job_id>/preview")
+def preview(job_id: str) -> Response:
+    """The photo as it was looked at, for browsers. Raises PhotoNotFetched as `image` does."""
+    return shown(_photo_key(find(KIND, job_id)))
+
+
+def shown(key: str) -> Response:
+    """The worker's rendering of a stored picture, or the picture itself where browsers show that as it is."""
+    objects = services().objects
+    try:
+        return picture(objects.get(preview_key(key)))
+    except ObjectNotFound:
+        response = picture(objects.get(key))
+        response.headers["Cache-Control"] = "private, no-cache"  # the rendering may be made yet
+        return response
+
+
+def _photo_key(job: Job) -> str:
     if job.source_url is not None:
         raise PhotoNotFetched(
             "The photo could not be fetched from its URL; the job's error says why."
             if job.finished
             else "The photo is still to be fetched from its URL."
         )
-    return picture(services().objects.get(job.request["image"]["key"]))
+    return str(job.request["image"]["key"])
 
 
 def picture(data: bytes) -> Response:

@@ -20,6 +20,7 @@ from models.enrolment import calibrator, embed_views, packed_features
 from models.errors import ImageError, ModelError
 from models.image import crop, decode, with_margin
 from worker.errors import JobError, job_error
+from worker.previews import keep_preview
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,7 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
         image = decode(data, max_pixels=limits.max_pixels, min_side_px=limits.min_side_px)
     except ImageError as error:
         return replace(picture, error=job_error(error))
+    keep_preview(runtime.objects, entry["image_key"], data, image)
     box: tuple[int, int, int, int] | None = None
     view = image
     if job.request.get("crop") == "main_body" and programs.detector is not None:

@@ -9,6 +9,7 @@ from infra.telemetry import STAGES
 from models.image import decode
 from models.options import RecognizeOptions
 from models.paddleclas import to_paddleclas
+from worker.previews import keep_preview
 
 if TYPE_CHECKING:
     from infra.job_records import Job
@@ -35,6 +36,7 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
         colour_managed=options.compat is None,
     )
     decoded = time.perf_counter()
+    keep_preview(runtime.objects, request["image"]["key"], image_bytes, image)
     checkpoint()
     current = runtime.galleries.current(request["gallery"])
     runtime.require_same_model(current.manifest)

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -137,7 +138,7 @@ def bitmap(masks: tuple[int, int, int, int], picture: Picture, alpha: int = 255,
             shift = (mask & -mask).bit_length() - 1
             level = picture[..., channel] if channel < 3 else np.uint8(alpha)
             packed |= np.rint(level / 255.0 * (mask >> shift)).astype(np.uint64) << np.uint64(shift)
-    height, width = packed.shape
+    height, width = picture.shape[:2]
     header = struct.pack("<IiiHHIIiiII4I", 56, width, -height, 1, bits, 3, 0, 0, 0, 0, 0, *masks)
     return b"BM" + struct.pack("<IHHI", 0, 0, 0, 70) + header + packed.astype(f"<u{bits // 8}").tobytes()
 
@@ -176,7 +177,7 @@ def test_what_phones_send_is_read(make: object) -> None:
     assert read_header(data, ImageSettings()) == ImageHeader(64, 48, seen.format, media_type(data))
     for limits, code in (({"max_pixels": 3071}, "image_too_large"), ({"min_side_px": 49}, "image_too_small")):
         with pytest.raises(ImageError) as caught:
-            decode(data, **limits)
+            decode(data, **dict[str, Any](limits))
         assert caught.value.code == code
 
 
@@ -250,6 +251,20 @@ def test_the_setting_alone_decides_how_large_a_picture_may_be() -> None:
     with pytest.raises(ImageError, match="more than the 100000000 allowed"):
         decode(file.getvalue(), max_pixels=100_000_000)
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("PNG", {}), ("WEBP", {}), ("GIF", {}), ("BMP", {}), ("AVIF", {}), ("HEIF", {})]
+    + [("TIFF", {"compression": name}) for name in ("raw", "tiff_lzw", "jpeg", "tiff_adobe_deflate", "packbits")],
+)
+def test_pillows_own_limit_overrules_no_format(
+    monkeypatch: pytest.MonkeyPatch, kind: str, options: dict[str, object]
+) -> None:
+    data = heic(photo()) if kind == "HEIF" else encoded(photo(), kind, **options)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode(data).shape == (48, 64, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_a_phones_fifty_megapixels_are_taken_by_default() -> None:

@@ -13,7 +13,7 @@ import redis
 
 from infra.errors import JobExpired, StorageUnavailable, UploadTooSlow
 from infra.jobs import Job, JobLedger
-from infra.objects import LocalStore, ObjectStore, open_store
+from infra.objects import LocalStore, ObjectStore, open_store, preview_key
 from infra.photos import UNUSED_S, UPLOAD_GRACE_S, Photos
 from infra.settings import JobSettings, ObjectSettings, WebhookSettings
 from tests.infra.clock import Clock
@@ -103,6 +103,17 @@ def test_a_photo_goes_with_the_last_job_that_names_it(world: World) -> None:
     assert world.later(RETENTION_S + 1) == 1
     assert world.stored() == [key_of(other)]
     assert world.store.get(enrolled) == b"photo"
+
+
+def test_a_photos_rendering_goes_with_it(world: World) -> None:
+    job = world.upload(b"photo")
+    rendering = preview_key(key_of(job))
+    world.store.put(rendering, b"as a browser shows it")
+    assert world.later(10 * UPLOAD_GRACE_S) == 0
+    assert world.store.exists(rendering)
+    world.finish(job)
+    assert world.later(RETENTION_S + UPLOAD_GRACE_S) == 1
+    assert not world.store.exists(rendering)
 
 
 def test_a_failed_job_that_is_replayed_keeps_its_photo(local: World) -> None:

@@ -12,6 +12,7 @@ from models.classifier import Classification, Classifier, read_class_map, softma
 from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.image import normalize, resize_and_centre
+from models.options import OptionsError
 from tests.models.programs import DIM, INPUT, LABELS, SHORT, SIDE, artifact, embedded, official_archive
 
 OFFICIAL_SHORT = round(SIDE * 256 / 224)
@@ -78,6 +79,12 @@ def test_the_answer_is_paddleclas_s(folders: dict[str, Path]) -> None:
     assert told["label_names"] == []
     assert told["filename"] == "a/b.jpg"
     assert sum(told["scores"]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 1.5, "5", None, True])
+def test_a_top_k_below_one_is_refused(folders: dict[str, Path], top_k: object) -> None:
+    with pytest.raises(OptionsError, match=r"^top_k: must be a whole number from 1 on"):
+        Classifier(folders["official"])(pictures()[:1], top_k=top_k)  # type: ignore[arg-type]
 
 
 def test_of_equal_scores_the_lower_id_is_first(folders: dict[str, Path]) -> None:

@@ -1,6 +1,7 @@
 """Heads become boxes as the definition says, and the same artifact gives the same boxes on both engines."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from models.engine import load_program
 from models.errors import ArtifactError, EngineError
 from models.image import normalize, resize
 from models.manifest import DetectionOutput, Head
+from models.options import OptionsError
 from tests.models.nets import decoding
 from tests.models.programs import BINS, SIDE, STRIDE, Array, artifact, detector_heads, official_archive
 
@@ -119,11 +121,27 @@ def test_detections_are_the_best_that_reach_the_threshold(folder: Path) -> None:
     assert [body.box for body in found] == [tuple(int(corner) for corner in box) for box in boxes[:3]]
     between = float(scores[0] + scores[1]) / 2
     assert [body.confidence for body in detector(photo(), threshold=between)] == [float(scores[0])]
-    assert detector(photo(), threshold=1.1) == ()
+    assert detector(photo(), threshold=1) == ()
     assert detector.confidence_threshold == 0.2  # PP-ShiTu's, where the manifest has no advice
     assert detector(photo()) == detector(photo(), threshold=0.2)
-    assert detector(photo(), threshold=0, max_detections=0) == ()
     assert len(detector(photo(), threshold=0, max_detections=99)) == len(boxes)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("threshold", value) for value in (-0.1, 1.1, 30, float("nan"), "0.3", True)]
+    + [("max_detections", value) for value in (0, -1, 101, 2.5, None, True)],
+)
+def test_numbers_out_of_range_are_refused_by_name(folder: Path, option: str, value: Any) -> None:
+    with pytest.raises(OptionsError, match=f"^{option}: must be a") as caught:
+        Detector(folder)(photo(), **{option: value})
+    assert caught.value.code == "options_invalid"
+
+
+def test_numpys_numbers_are_numbers(folder: Path) -> None:
+    detector = Detector(folder)
+    numbers: dict[str, Any] = {"threshold": np.float32(0.25), "max_detections": np.int64(2)}
+    assert detector(photo(), **numbers) == detector(photo(), 0.25, 2)
 
 
 def test_boxes_are_whole_pixels_of_the_image_and_never_empty(folder: Path) -> None:

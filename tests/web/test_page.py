@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -22,9 +23,11 @@ from infra.galleries import GalleryStore, Item, item_id
 from infra.jobs import Job, JobLedger, Lease, open_ledger
 from infra.objects import open_store
 from infra.settings import Settings
-from models.image import with_margin
+from models.colour import code_points_profile
+from models.image import decode, with_margin
 from tests.web.conftest import EMBEDDER, recognition_result
 from tests.web.test_server import serving
+from worker.previews import keep_preview
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -468,6 +471,39 @@ def test_a_gallery_picture_that_a_browser_cannot_show_is_told(worker: Worker, pa
     expect(page.locator("#items li")).to_have_count(3)
     expect(page.locator("#items .blank")).to_have_text(["no preview"])
     expect(page.locator("#items img")).to_have_count(2)
+
+
+def test_what_a_browser_cannot_show_is_shown_as_the_worker_saw_it(
+    worker: Worker, page: Page, settings: Settings, tmp_path: Path
+) -> None:
+    """A TIFF in wide colours: the page's pixels are those of `decode`, of the photo and of a gallery's picture."""
+    enrolled_drinks(page)
+    data = io.BytesIO()
+    with Image.open(io.BytesIO(scene())) as drawn:
+        drawn.save(data, "TIFF", icc_profile=code_points_profile(12, 13))
+    image = decode(data.getvalue())
+    page.get_by_label("Choose a photo").set_input_files(
+        {"name": "shelf.tiff", "mimeType": "image/tiff", "buffer": data.getvalue()}
+    )
+    expect(page.locator("#state")).to_have_text("A worker is looking at it…")
+    key = json.loads(page.evaluate("fetch('/v1/recognitions/' + location.hash.slice(1)).then((a) => a.text())"))
+    keep_preview(
+        open_store(settings.objects, settings.data_dir), key["request"]["image"]["key"], data.getvalue(), image
+    )
+    worker.may_finish.set()
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+    expect(page.locator("#caption")).to_have_text("shelf.tiff")
+    seen = page.evaluate(
+        """() => { const photo = document.getElementById('shown'), canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [photo.naturalWidth, photo.naturalHeight];
+        const paper = canvas.getContext('2d'); paper.drawImage(photo, 0, 0);
+        return [canvas.width, canvas.height, Array.from(paper.getImageData(0, 0, canvas.width, canvas.height).data)]; }"""
+    )
+    shown = np.array(seen[2], np.uint8).reshape(seen[1], seen[0], 4)[..., :3]
+    assert shown.shape == image.shape
+    assert np.abs(shown.astype(int) - image).mean() < 3
+    page.locator("#unsure-A").get_by_role("button", name="This is it: cola").click()  # it can be cut out, too
+    expect(page.locator("#items li")).to_have_count(3)
 
 
 def test_errors_are_told_in_words_with_their_code(worker: Worker, page: Page, tmp_path: Path) -> None:

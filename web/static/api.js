@@ -71,7 +71,7 @@ export const galleries = () => call("/v1/galleries");
 export const gallery = (name) => call(`/v1/galleries/${inPath(name)}`);
 export const createGallery = (name) => call("/v1/galleries", asJson({ name }));
 export const items = (name, limit) => call(`/v1/galleries/${inPath(name)}/items?limit=${limit}`);
-export const itemImage = (name, id) => `/v1/galleries/${inPath(name)}/items/${inPath(id)}/image`;
+export const itemImage = (name, id) => `/v1/galleries/${inPath(name)}/items/${inPath(id)}/preview`;
 export const enroll = (name, form, progressed = () => {}) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed);
 export const recognize = (form, progressed = () => {}) => upload("/v1/recognitions", form, progressed);
 export async function photo(address) {

@@ -17,6 +17,7 @@ const STATES = {
   canceled: "Canceled.",
 };
 const ORDER = ["uploading", "queued", "processing", "succeeded"];
+const UNSHOWN = new Set(["HEIF", "TIFF", "BMP"]); // browsers show these not at all, or each in its way
 let current = null; // the job on screen
 const sent = new WeakMap(); // of the pictures to add, those that were added, and how
 let turn = 0; // counts the photos sent: only the latest may change the screen
@@ -228,7 +229,10 @@ async function showJob(job) {
   });
   if (!isCurrent()) return;
   current = done;
-  await shownPhoto();
+  if (!(await shownPhoto()) || UNSHOWN.has(done.request.image.format)) {
+    showPicture(`${done.links.self}/preview`, done.request.image.name); // as the worker saw it
+    await shownPhoto();
+  }
   if (!isCurrent()) return;
   const words = draw(done);
   if (done.result) showUnsure(done.result, (name) => addedTo(name));
@@ -256,8 +260,9 @@ function showPicture(address, name) {
 }
 
 // The photo is cut into parts for the answer: that has to wait until it is there, or cannot be shown.
+// Resolves to whether it is there.
 async function shownPhoto() {
-  await $("shown").decode().catch(() => null);
+  return $("shown").decode().then(() => true, () => false);
 }
 
 function addedTo(name) {
@@ -284,7 +289,7 @@ async function openLinkedJob() {
       $("gallery").value = job.request.gallery;
       await showGallery();
     }
-    showPicture(`${job.links.self}/image`, job.request.image.name);
+    showPicture(`${job.links.self}/preview`, job.request.image.name);
     await showJob(job);
   } catch (failure) {
     complain("photo-error", failure);
@@ -333,6 +338,7 @@ async function start() {
   $("gallery").addEventListener("change", () => showGallery().catch((failure) => complain("gallery-error", failure)));
   $("cancel").addEventListener("click", cancelJob);
   $("shown").addEventListener("error", () => {
+    if (current === null || api.isOpen(current)) return; // the worker's picture of it may come
     $("caption").textContent += " – this browser cannot show this kind of picture";
   });
   $("again").addEventListener("click", askAgain);
