@@ -19,7 +19,7 @@ import click
 import numpy as np
 
 from commands.searched import Passed, labelled_photos
-from contracts.names import LabelRefused, clean_label
+from contracts.names import LabelRefused, clean_label, shown, spellings
 from infra import audit
 from infra.errors import GalleryExists, ServiceError
 from infra.galleries import GalleryLock, GalleryStore, Item, item_id
@@ -162,7 +162,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except (ModelError, ServiceError) as error:
-        raise click.ClickException(f"{error.detail} ({error.code})") from error
+        raise click.ClickException(f"{shown(error.detail)} ({error.code})") from error
 
 
 def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:
@@ -296,10 +296,14 @@ def _read(entry: PaddleClasItem, root: Path) -> bytes:
 
     Raises ImageError.
     """
-    path = (root / entry.path).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise ImageError("it leads out of the pictures' folder", "image_not_found")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(str(error.strerror), "image_not_found") from error
+    for written in spellings(entry.path):
+        try:
+            path = (root / written).resolve()
+            if not path.is_relative_to(root.resolve()):
+                raise ImageError("it leads out of the pictures' folder", "image_not_found")
+            return path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:  # the latter: a name that no file system takes
+            raise ImageError(getattr(error, "strerror", None) or "no such file", "image_not_found") from error
+    raise ImageError("no such file", "image_not_found")

@@ -177,7 +177,7 @@ def require_text(value: object) -> None:
 def unknown_name(name: str, allowed: list[str]) -> str:
     """What is said of a field that does not exist."""
     close = difflib.get_close_matches(name, allowed, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = f"; did you mean {close[0]!r}?" if close else "."
     return f"there is no field {name!r} here{hint} Allowed: {', '.join(allowed)}"
 
 

@@ -578,3 +578,40 @@ def test_an_interrupted_addition_goes_on_and_sends_nothing_twice(
     assert len(requests) == 6  # 8, 8 and 4 pictures, the first twice more, the second once more
     names = sorted(name for name, _ in enrolled(worker, settings))
     assert names == [f"{number:02}.jpg" for number in range(20)]
+
+
+def test_labels_that_are_shown_are_made_though_the_line_breaks_off_and_some_are_bad(
+    worker: Worker, page: Page, settings: Settings, tmp_path: Path
+) -> None:
+    """Labels from names, shrinking, resuming and bad pictures at once; all of the second request are bad."""
+    page.request.post("/v1/galleries", data={"name": "other"})
+    page.request.post("/v1/galleries", data={"name": "parts"})
+    page.reload()
+    page.get_by_label("Recognise against").select_option("parts")
+    good = [upload(f"cafe\u0301-{number}.jpg", scene() + bytes([number])) for number in range(8)]
+    bad = [{"name": f"bad-{number}.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"} for number in range(8)]
+    last = [upload("SKU-1001\u202e.jpg", phone_photo(3)), upload("._tea.jpg", scene())]
+    page.get_by_label("Pictures, one product in each").set_input_files([*good, *bad, *last])  # type: ignore[list-item]
+    page.get_by_label("Take each label from the file's name").check()
+    shown = page.locator("#add-preview-list strong")
+    expect(shown).to_have_text(["caf\u00e9", "bad", "SKU-1001"])
+    keep(page, "10-labels", tmp_path)
+    requests = []
+
+    def meddle(route: Route) -> None:
+        requests.append(route.request)
+        if len(requests) == 1:
+            page.get_by_label("Recognise against").select_option("other")  # to look at it meanwhile
+        if len(requests) == 3:
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/parts/items", meddle)
+    page.get_by_role("button", name="Add pictures").click()
+    expect(page.locator("#add-status")).to_contain_text("9 added, 8 not usable:", timeout=60_000)
+    expect(page.locator("#add-status li").first).to_contain_text("bad-0.jpg: This is not a picture")
+    keep(page, "11-added", tmp_path)
+    found = [item.label for item in GalleryStore(open_store(settings.objects, settings.data_dir)).items("parts")]
+    assert sorted(found) == sorted(["caf\u00e9"] * 8 + ["SKU-1001"])
+    expect(page.locator("#add-preview")).to_be_hidden()

@@ -79,7 +79,9 @@ async function addPictures(event) {
   event.preventDefault();
   complain("add-status");
   const files = chosenFiles();
-  const how = JSON.stringify([$("gallery").value, $("add-by-name").checked ? ["", $("add-drop-counter").checked] : $("add-label").value.trim(), $("add-main-body").checked]);
+  // As they are now: whoever looks at another gallery meanwhile does not send the rest there.
+  const [gallery, byName, dropCounter, typed, mainBody] = [$("gallery").value, $("add-by-name").checked, $("add-drop-counter").checked, $("add-label").value.trim(), $("add-main-body").checked];
+  const how = JSON.stringify([gallery, byName ? ["", dropCounter] : typed, mainBody]);
   const left = files.filter((file) => sent.get(file) !== how); // of an interrupted addition, the rest
   const button = event.submitter ?? $("add-form").querySelector("button");
   button.disabled = true;
@@ -91,20 +93,25 @@ async function addPictures(event) {
       const form = new FormData();
       for (const [file, data] of batch) {
         form.append("images", data);
-        if ($("add-by-name").checked) form.append("labels", labelOf(file.name, $("add-drop-counter").checked));
+        if (byName) form.append("labels", labelOf(file.name, dropCounter));
       }
-      if (!$("add-by-name").checked) form.append("labels", $("add-label").value.trim());
-      if ($("add-main-body").checked) form.append("crop", "main_body");
+      if (!byName) form.append("labels", typed);
+      if (mainBody) form.append("crop", "main_body");
       const tell = (text) => { $("add-status").textContent = text; };
-      const job = await persistently(() => {
-        tell(`Sending ${files.length} pictures…`);
-        return api.enroll($("gallery").value, form, (share) => showSent("add-sent", (before + share * batch.length) / files.length));
-      }, (seconds) => tell(`The line broke off. Going on in ${seconds} s with what is not sent yet…`));
-      const done = await api.follow(job, ({ progress }) => {
-        $("add-status").textContent = progress?.total ? `Looked at ${before + progress.done} of ${files.length}…` : "Waiting for a free worker…";
-      });
-      if (done.status !== "succeeded") throw done.error ? jobFailure(done) : new api.Failure("Not added", "The job was canceled.", "canceled");
-      results.push(...done.result.items);
+      try {
+        const job = await persistently(() => {
+          tell(`Sending ${files.length} pictures…`);
+          return api.enroll(gallery, form, (share) => showSent("add-sent", (before + share * batch.length) / files.length));
+        }, (seconds) => tell(`The line broke off. Going on in ${seconds} s with what is not sent yet…`));
+        const done = await api.follow(job, ({ progress }) => {
+          tell(progress?.total ? `Looked at ${before + progress.done} of ${files.length}…` : "Waiting for a free worker…");
+        });
+        if (done.status !== "succeeded") throw done.error ? jobFailure(done) : new api.Failure("Not added", "The job was canceled.", "canceled");
+        results.push(...done.result.items);
+      } catch (failure) {
+        if (failure.code !== "image_rejected") throw failure; // none of these few can be used: no reason to leave out the others
+        results.push(...allRejected(batch, failure));
+      }
       for (const [file] of batch) sent.set(file, how);
     }
     $("add-form").reset();
@@ -120,6 +127,11 @@ async function addPictures(event) {
     button.disabled = false;
     showSent("add-sent", null);
   }
+}
+
+// A request of which no picture can be used, as what a job would have said of each.
+function allRejected(batch, { errors, detail }) {
+  return batch.map(([{ name }], at) => ({ name, status: "rejected", error: { message: errors.find(({ pointer }) => pointer === `/images/${at}`)?.detail ?? detail } }));
 }
 
 // How much of the pictures has been sent, 0 to 1; null hides the bar.
@@ -148,6 +160,7 @@ function nameLabels() {
 
 // What would be made of the chosen files, before it is made.
 function showLabels() {
+  const files = chosenFiles();
   $("add-preview").hidden = !$("add-by-name").checked || !files.length;
   if ($("add-preview").hidden) return;
   const groups = grouped(files.map(({ name }) => name), $("add-drop-counter").checked);

@@ -18,14 +18,14 @@ def read_folders(root: Path) -> list[Photo]:
     photos, faults = parse_folders(root)
     refuse_faults(root.name, faults, "bad folder(s)")
     if not photos:
-        raise DatasetError(f"{root} has no folders of pictures")
+        raise DatasetError(f"{shown(root)} has no folders of pictures")
     return photos
 
 
 def parse_folders(root: Path) -> tuple[list[Photo], list[str]]:
     """The photos, and what is wrong with the folders. Raises DatasetError where there is no such folder."""
     if not root.is_dir():
-        raise DatasetError(f"no folder {root}")
+        raise DatasetError(f"no folder {shown(root)}")
     photos, faults = [], []
     for entry in sorted(root.iterdir()):
         if is_clutter([entry.name]):
