@@ -49,13 +49,13 @@ def read_photos(
     if path.suffix.lower() == ".json":
         folder = str((images or path.parent / "images").resolve())
         if refuse is None:
-            return _boxed(read_coco(path.parent, path.name, folder))
-        return _boxed(_left(path, *parse_coco(path.parent, path.name, folder), refuse), refuse)
+            return _boxed(path, read_coco(path.parent, path.name, folder))
+        return _boxed(path, _left(path, *parse_coco(path.parent, path.name, folder), refuse), refuse)
     if path.is_dir() and any((path / ANNOTATIONS).glob("*.xml")):
         folder = str((images or path / "images").resolve())
         if refuse is None:
-            return _boxed(read_voc(path, folder))
-        return _boxed(_left(path, *parse_voc(path, folder), refuse), refuse)
+            return _boxed(path, read_voc(path, folder))
+        return _boxed(path, _left(path, *parse_voc(path, folder), refuse), refuse)
     listed = listed_photos(path, images, delimiter, refuse=refuse)
     labels: dict[Path, list[str]] = {}
     for photo in listed:
@@ -117,12 +117,12 @@ def _whole(path: Path, photos: list[Found], refuse: Refuse) -> list[Found]:
     return _left(path, [photo for photo in photos if photo.path not in broken], faults, refuse)
 
 
-def _boxed(photos: list[BoxedPhoto], refuse: Refuse | None = None) -> list[LabelledPhoto]:
+def _boxed(path: Path, photos: list[BoxedPhoto], refuse: Refuse | None = None) -> list[LabelledPhoto]:
     """What is a region of many is neither asked nor held against the answers' labels: it is left out."""
     if refuse is None:
         require_files(photo.path for photo in photos)
     else:
-        photos = _whole(Path(), photos, refuse)
+        photos = _whole(path, photos, refuse)
     return [
         LabelledPhoto(
             photo.name,

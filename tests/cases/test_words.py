@@ -14,6 +14,7 @@ from commands.searched import Passed, found_photos, labelled_photos
 from contracts.names import shown, spellings
 from models.classifier import read_class_map
 from models.errors import ArtifactError
+from models.paddleclas import _item
 from models.training.photos import DatasetError
 from models.training.readers.coco import parse_coco
 from models.training.readers.lists import parse_list, read_list
@@ -98,7 +99,7 @@ def test_a_list_of_another_system_is_read(photos: Path, encode: Callable[[str], 
 
 def test_a_list_in_gbk_is_refused_by_name_and_bad_lines_are_shown(photos: Path) -> None:
     (photos / "list.txt").write_bytes(b"tea/3.jpg\t" + GBK)
-    with pytest.raises(DatasetError, match="list.txt is not UTF-8 text .*; save it in UTF-8"):
+    with pytest.raises(DatasetError, match=r"list\.txt is not UTF-8 text .*; save it in UTF-8"):
         read_list(photos, "list.txt")
     (photos / "list.txt").write_text("tea/\x1b3.jpg\ttea\ntea/3.jpg\tte\u200ba\n" + "x" * 5000 + "\ta\n")
     _, faults = parse_list(photos, "list.txt")
@@ -109,7 +110,7 @@ def test_a_list_in_gbk_is_refused_by_name_and_bad_lines_are_shown(photos: Path) 
 
 def test_categories_are_labels_by_the_rule(photos: Path) -> None:
     kinds = [{"id": 1, "name": f" {NFD}"}, {"id": 2, "name": "te\u200ba"}, {"id": 3}]
-    notes = [{"image_id": 1, "category_id": kind["id"], "bbox": [0, 0, 9, 9]} for kind in kinds]
+    notes = [{"image_id": 1, "category_id": number, "bbox": [0, 0, 9, 9]} for number in (1, 2, 3)]
     table = {"images": [{"id": 1, "file_name": f"{NFC}/1.jpg"}], "annotations": notes, "categories": kinds}
     (photos / "coco.json").write_text(json.dumps(table))
     (coco,), faults = parse_coco(photos, "coco.json", ".")
@@ -164,3 +165,17 @@ def test_nothing_of_a_folder_goes_by_in_silence(photos: Path, capsys: pytest.Cap
 def test_the_two_forms_of_a_label_are_one_and_a_name_of_either_is_found(photos: Path) -> None:
     assert {unicodedata.normalize("NFC", path.parent.name) for path in found_photos([photos])} == {NFC, "tea"}
     assert {label for _, label in labelled_photos(photos, Passed())} == {NFC, "tea"}
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "label"),
+    [
+        ("gallery/1.jpg\tgreen tea\t7\r", "gallery/1.jpg", "green tea"),  # a third column is no part of the label
+        ("\ufeffgallery/1.jpg\ttea", "gallery/1.jpg", "tea"),
+        ("gallery/1.jpg green tea", "gallery/1.jpg", "green tea"),
+        ("gallery/my 1.jpg\t tea ", "gallery/my 1.jpg", "tea"),
+    ],
+)
+def test_a_line_of_paddleclas(line: str, path: str, label: str) -> None:
+    item = _item(1, line)
+    assert (item.path, item.label) == (path, label)

@@ -48,7 +48,9 @@ def test_the_page_names_every_option_and_image_reason() -> None:
     text = API_PAGE.read_text(encoding="utf-8")
     for name in DOCUMENT["components"]["schemas"]["RecognizeOptions"]["properties"]:
         assert f"| `{name}` |" in text
-    reasons = re.findall(r"\"(image_\w+)\"", (API_PAGE.parents[1] / "contracts" / "pictures.py").read_text(encoding="utf-8"))
+    reasons = re.findall(
+        r"\"(image_\w+)\"", (API_PAGE.parents[1] / "contracts" / "pictures.py").read_text(encoding="utf-8")
+    )
     assert reasons
     for reason in reasons:
         assert f"`{reason}`" in text

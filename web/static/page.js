@@ -166,7 +166,7 @@ function showLabels() {
   const groups = grouped(files.map(({ name }) => name), $("add-drop-counter").checked);
   const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
   $("add-preview-summary").textContent = `${count(files.length, "picture")} will be added under ${count(groups.size, "label")}:`;
-  $("add-preview-list").replaceChildren(...[...groups].map(([label, names]) => element("li", {}, element("strong", { textContent: label }), ` ← ${names.join(", ")}`)));
+  $("add-preview-list").replaceChildren(...[...groups].map(([label, names]) => element("li", {}, element("strong", { textContent: label }), ` ← ${names.join(", ").replace(/\p{Bidi_Control}/gu, "")}`)));
 }
 
 // ---- the photo
