@@ -19,7 +19,7 @@ import click
 import numpy as np
 
 from commands.searched import Passed, labelled_photos
-from contracts.names import LabelRefused, clean_label, shown, spellings
+from contracts.names import LabelRefused, clean_label, spellings
 from infra import audit
 from infra.errors import GalleryExists, ServiceError
 from infra.galleries import GalleryLock, GalleryStore, Item, item_id
@@ -162,7 +162,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except (ModelError, ServiceError) as error:
-        raise click.ClickException(f"{shown(error.detail)} ({error.code})") from error
+        raise click.ClickException(f"{error.detail} ({error.code})") from error
 
 
 def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:

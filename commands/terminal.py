@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from contracts.names import shown
 from infra.machine import read_limits
 from models.errors import ModelError
 
@@ -73,8 +72,8 @@ def errors() -> "Iterator[None]":
     try:
         yield
     except ModelError as error:
-        raise click.ClickException(f"{shown(error.detail)} ({error.code})") from error
+        raise click.ClickException(f"{error.detail} ({error.code})") from error
     except OSError as error:
         if error.filename is None:  # a closed pipe, a bug, or a full disk, which `shitu` tells for all commands
             raise
-        raise click.ClickException(f"{shown(error.filename)}: {error.strerror}") from error
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error

@@ -27,7 +27,7 @@ _AT_ENDS = re.compile(
     r"^[\s\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff]+|[\s\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff]+$"
 )
 # What moves a terminal's cursor, ends a line, or makes a name look like another by turning its direction.
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _CLUTTER = frozenset(
     ("__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
      "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r")
@@ -110,7 +110,7 @@ def spellings(path: str) -> tuple[str, ...]:
 def shown(path: object) -> str:
     """A path, or a word of a file, for people and JSON, in one line that does nothing to a terminal.
 
-    Bytes that are not UTF-8, control characters and those that turn the direction are told as \\xNN or \\uNNNN, so that
+    Bytes that are not UTF-8, control characters, those that turn the direction and blanks without a width are told as \\xNN or \\uNNNN, so that
     two names stay two.
     """
     text = str(path)

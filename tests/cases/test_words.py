@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from werkzeug.http import parse_options_header
 
 from commands.searched import Passed, found_photos, labelled_photos
@@ -19,6 +20,7 @@ from models.training.photos import DatasetError
 from models.training.readers.coco import parse_coco
 from models.training.readers.lists import parse_list, read_list
 from models.training.readers.voc import parse_voc
+from shitu import main
 from tests.web.pictures import picture
 from web.multipart import LenientDecoder
 
@@ -62,6 +64,11 @@ def test_a_part_without_a_file_stays_one() -> None:
 def test_what_is_shown_does_nothing_to_a_terminal() -> None:
     assert shown("a\x1b[31m\n\u202egpj.exe\udcbf") == r"a\x1b[31m\n\u202egpj.exe\xbf"
     assert shown(NFD) == NFD
+    assert shown("te\u200ba") == r"te\u200ba"
+    answer = CliRunner().invoke(main, ["gallery", "add", "no\x1b[31m\udcbf", "--gallery", "x"])
+    assert answer.exit_code == 2
+    assert "\x1b" not in answer.stderr
+    assert r"no\x1b[31m" in answer.stderr
 
 
 def test_a_path_may_stand_on_the_disk_in_another_form() -> None:
