@@ -274,6 +274,7 @@ def test_what_cannot_be_added_or_removed_is_told_in_one_line(
     folder: Path, embedder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     refused(added(folder / "cola", embedder), "holds no sub-folders with pictures")
+    refused(run("gallery", "add", folder, "--gallery", "Two words", "--embedder", "none"), "gallery_name_invalid")
     refused(run("gallery", "remove", "--gallery", "drinks", "--label", "cola"), "gallery_not_found")
     assert run("gallery", "remove", "--gallery", "drinks").exit_code == 2
     added(folder, embedder)
