@@ -95,7 +95,7 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = "\n".join(map(shown, error.message.split("\n")))
+            error.message = "\n".join(map(shown, error.message.split("\n")))  # type: ignore[misc]  # final only by its annotation
             raise
         except OSError as error:
             if (reason := _disk_trouble(error)) is None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from contracts import pictures
-from contracts.names import LabelRefused, clean_label, is_clutter, shown
+from contracts.names import BESIDE, LabelRefused, clean_label, is_clutter, shown
 from models.calibration import fit, stored_calibration
 from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from models.embedder import Embedder
 
 ENDINGS = pictures.ENDINGS
-
-BESIDE = frozenset(
-    (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".ini")
-)  # what people keep beside pictures and nobody takes for one
 
 Read = Callable[[str], NDArray[np.uint8] | None]
 
@@ -178,18 +174,16 @@ def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Cal
 
 def labelled_photos(folder: Path, passed: Passed) -> list[tuple[Path, str]]:
     """The pictures in the folder's sub-folders, and their labels. Raises ClickException if there is none at all."""
-    paths = []
-    for path in found_photos([folder], passed):
-        if path.parent != folder:
-            paths.append(path)
-        else:
-            passed.refuse(path, "a picture in no label's folder", "without a label")
-    if not paths:
+    paths = list(found_photos([folder], passed))
+    loose = [path for path in paths if path.parent == folder]
+    if len(loose) == len(paths):
         raise click.ClickException(
             f"{shown(folder)} holds no sub-folders with pictures (one sub-folder for each label)"
         )
+    for path in loose:
+        passed.refuse(path, "a picture in no label's folder", "without a label")
     pictures = []
-    for path in paths:
+    for path in (path for path in paths if path.parent != folder):
         try:
             pictures.append((path, clean_label(path.parent.name)))
         except LabelRefused as error:

@@ -32,6 +32,10 @@ _CLUTTER = frozenset(
     ("__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
      "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r")
 )  # fmt: skip
+# Endings of what people keep beside pictures and nobody takes for one.
+BESIDE = frozenset(
+    (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".ini")
+)
 
 
 class LabelRefused(ValueError):  # noqa: N818 (named as what happened)

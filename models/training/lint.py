@@ -14,7 +14,7 @@ from contracts.names import shown
 from models.training.photos import DatasetError, Photo
 from models.training.readers.boxes import BoxedPhoto, empty
 from models.training.readers.coco import parse_coco
-from models.training.readers.folders import parse_folders
+from models.training.readers.folders import others, parse_folders
 from models.training.readers.lists import file_named, parse_list, split_line
 from models.training.readers.pictures import PictureFile, Progress, look_at
 from models.training.readers.sop import is_header, parse_sop
@@ -79,6 +79,9 @@ def lint(
             findings.append(Finding("error", path.name, error.detail))
             continue
         findings += [Finding("error", path.name, fault) for fault in faults]
+        if kind == "folders" and (passed := others(path)):
+            told = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in sorted(passed.items()))
+            findings.append(Finding("warning", path.name, f"not read, for they are no pictures by their names: {told}"))
         photos += [(path.name, photo) for photo in labelled]
         boxed += [(path.name, drawn) for drawn in with_boxes]
         if not labelled and not with_boxes and not faults:
