@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.names import shown
-from models.training.photos import DatasetError, Photo, read_rgb
+from models.training.photos import DatasetError, Photo, read_rgb, refuse_faults
 from models.training.readers.boxes import BoxedPhoto
 from models.training.readers.coco import parse_coco, read_coco
 from models.training.readers.folders import parse_folders, read_folders
@@ -102,11 +102,12 @@ def _listed(path: Path, root: Path | None, delimiter: str | None, with_id: bool,
 
 
 def _left(path: Path, photos: list[Found], faults: Sequence[str], refuse: Refuse) -> list[Found]:
-    """`photos`, after the faults beside them are told. Raises DatasetError if there are none."""
+    """`photos`, after the faults beside them are told. Raises DatasetError, with the faults, if there are none."""
+    if not photos:
+        refuse_faults(path.name, faults)
+        raise DatasetError(f"{shown(path)} names no photo that can be used")
     for fault in faults:
         refuse(f"{path.name}: {fault}")
-    if not photos:
-        raise DatasetError(f"{shown(path)} names no photo that can be used")
     return photos
 
 
