@@ -86,9 +86,17 @@ class _LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """A disk that is full, over a quota, read-only or failing ends any command with one line."""
+        """A disk that is full, over a quota, read-only or failing ends any command with one line.
+
+        Whatever ends a command, the names in its line do nothing to the terminal.
+        """
+        from contracts.names import shown
+
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = "\n".join(map(shown, error.message.split("\n")))  # type: ignore[misc]  # final only by its annotation
+            raise
         except OSError as error:
             if (reason := _disk_trouble(error)) is None:
                 raise

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from commands.terminal import errors, given, tell_preparation
+from contracts.names import shown
 from infra.machine import read_limits
 from models.errors import ModelError
 
@@ -70,7 +71,7 @@ def lint(
         click.echo(json.dumps({**dataclasses.asdict(report), "errors": report.errors}, ensure_ascii=False, indent=2))
     else:
         for finding in report.findings:
-            click.echo(f"{finding.level}: {finding.place}: {finding.text}")
+            click.echo(f"{finding.level}: {shown(finding.place)}: {shown(finding.text)}")
         kinds = ", ".join(f"{count} x {name}" for name, count in sorted(Counter(report.kinds.values()).items()))
         boxes = f", {report.boxes} boxes" if report.boxes else ""
         click.echo(f"{kinds or 'nothing'}: {report.pictures} pictures, {report.labels} labels{boxes}")

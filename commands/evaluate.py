@@ -4,12 +4,14 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 
 from commands.searched import Passed, found_photos
 from commands.terminal import DATA, THREADS, errors, given
+from contracts.names import shown
 from models.engine import ENGINES
 
 TELL_EVERY_S = 2.0
@@ -75,7 +77,7 @@ def evaluate(
 
     recall@1 of the embedder, and what its similarity threshold answers of known things and of strangers; AP50 and
     AP50:95 of the detector; and the whole pipeline: photo in, labels out. `none` leaves an artifact and the whole out.
-    The sub-commands measure on your own photos.
+    The sub-commands measure on your own photos; what of them can't be used is told and left out, and the exit status is 1.
     """
     if context.invoked_subcommand is not None:
         if early := [option for option in context.params if given(option)]:
@@ -196,10 +198,12 @@ def retrieval(
     for option in ("root", "delimiter", "ids"):
         _check_lists(option, query, gallery)
     _check_ways(binary=binary, rerank=rerank, rerank_floats=rerank_floats)
+    passed = Passed()
     with errors():
-        asked = listed_photos(query, root, delimiter, with_id=ids)
+        read = partial(listed_photos, root=root, delimiter=delimiter, with_id=ids, refuse=passed.leave_out)
+        asked = read(query)
         alone = gallery is None or gallery.resolve() == query.resolve()
-        searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter, with_id=ids)
+        searched = None if alone or gallery is None else read(gallery)
         embed = Embedder(resolve(embedder), engine, threads)
         found = examine_retrieval(
             embed,
@@ -215,6 +219,7 @@ def retrieval(
         if out is not None:
             write_retrieval(found, out)
     click.echo(json.dumps(summary(found), indent=2))
+    _end(passed, query, gallery)
 
 
 @evaluate.command("open-set", short_help="Known and unknown queries, told apart.")
@@ -250,27 +255,33 @@ def open_set(
     from models.training.examine_open_set import describe as described
     from models.training.examine_open_set import examine_open_set
     from models.training.photos import Photo
+    from models.training.readers.pictures import faults_of
 
     for option in ("root", "delimiter"):
         _check_lists(option, query, gallery, unknown)
+    passed = Passed()
     with errors():
-        queries = listed_photos(query, root, delimiter)
+        read = partial(listed_photos, root=root, delimiter=delimiter, refuse=passed.leave_out)
+        queries = read(query)
         alone = gallery is None or gallery.resolve() == query.resolve()
-        searched = None if alone or gallery is None else listed_photos(gallery, root, delimiter)
+        searched = None if alone or gallery is None else read(gallery)
         if unknown is not None and unknown.is_dir():  # labels or none: they mean nothing here
-            passed = Passed()
-            unknowns = [Photo(path, path.name, "") for path in found_photos([unknown], passed)]
-            passed.tell()
+            paths = list(found_photos([unknown]))
+            broken = faults_of(paths)
+            for path, fault in broken.items():
+                passed.leave_out(f"{path}: {fault}")
+            unknowns = [Photo(path, path.name, "") for path in paths if path not in broken]
             if not unknowns:
-                raise click.ClickException(f"there are no pictures in {unknown}")
+                raise click.ClickException(f"there are no pictures in {shown(unknown)} that can be used")
         else:
-            unknowns = [] if unknown is None else listed_photos(unknown, root, delimiter)
+            unknowns = [] if unknown is None else read(unknown)
         embed = Embedder(resolve(embedder), engine, threads)
         told = json.dumps(described(examine_open_set(embed, queries, searched, unknowns, tell_progress())), indent=2)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             (out / "metrics.json").write_text(told + "\n", encoding="utf-8")
     click.echo(told)
+    _end(passed, query, gallery, unknown)
 
 
 @evaluate.command("pipeline", short_help="Photo in, labels out, on your photos.")
@@ -322,9 +333,10 @@ def pipeline(
     _check_lists("root", gallery)
     _check_lists("delimiter", photos, gallery)
     tell = tell_progress()
+    passed = Passed()
     with errors():
-        asked = read_photos(photos, images, delimiter)
-        known = listed_photos(gallery, root, delimiter)
+        asked = read_photos(photos, images, delimiter, passed.leave_out)
+        known = listed_photos(gallery, root, delimiter, refuse=passed.leave_out)
         embed = Embedder(resolve(embedder), engine, threads)
         recognize = Recognizer(None if detector == "none" else Detector(resolve(detector), engine, threads), embed)
         options = RecognizeOptions(similarity_threshold=threshold, max_detections=max_detections)
@@ -333,6 +345,14 @@ def pipeline(
         if out is not None:
             write_pipeline(exam, out)
     click.echo(json.dumps(describe(exam), indent=2))
+    _end(passed, photos, gallery)
+
+
+def _end(passed: Passed, *paths: Path | None) -> None:
+    """Tells what of lists and folders was left out; exit status 1 if it may have been meant."""
+    passed.look_through(*paths)
+    passed.tell()
+    sys.exit(1 if passed.bad else 0)
 
 
 def tell_progress() -> Callable[[str, int, int], None]:

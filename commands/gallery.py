@@ -19,10 +19,11 @@ import click
 import numpy as np
 
 from commands.searched import Passed, labelled_photos
-from contracts.names import LabelRefused, clean_label
+from contracts.names import LabelRefused, clean_label, spellings
 from infra import audit
 from infra.errors import GalleryExists, ServiceError
 from infra.galleries import GalleryLock, GalleryStore, Item, item_id
+from infra.gallery_files import check_name
 from infra.objects import LocalStore, image_key_of, open_store
 from infra.settings import load_settings
 from models.errors import ImageError, ModelError
@@ -77,8 +78,9 @@ def add(folder: Path, name: str, embedder: str) -> None:
     from models.embedder import Embedder
 
     passed = Passed()
-    pictures = labelled_photos(folder, passed)
     with _errors():
+        check_name(name)  # before all the work
+        pictures = labelled_photos(folder, passed)
         settings = load_settings()
         network = Embedder(resolve(embedder))
         objects = open_store(settings.objects, settings.data_dir)
@@ -127,6 +129,7 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
     from models.embedder import Embedder
 
     with _errors():
+        check_name(name)
         settings = load_settings()
         entries, rows = read_gallery(folder)
         network = Embedder(resolve(embedder), threads=1)
@@ -296,10 +299,14 @@ def _read(entry: PaddleClasItem, root: Path) -> bytes:
 
     Raises ImageError.
     """
-    path = (root / entry.path).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise ImageError("it leads out of the pictures' folder", "image_not_found")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(str(error.strerror), "image_not_found") from error
+    for written in spellings(entry.path):
+        try:
+            path = (root / written).resolve()
+            if not path.is_relative_to(root.resolve()):
+                raise ImageError("it leads out of the pictures' folder", "image_not_found")
+            return path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:  # the latter: a name that no file system takes
+            raise ImageError(getattr(error, "strerror", None) or "no such file", "image_not_found") from error
+    raise ImageError("no such file", "image_not_found")

@@ -1,6 +1,7 @@
 """What a command searches in: a stored gallery by its name, or a folder of labelled pictures, with all that goes with it."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from contracts import pictures
-from contracts.names import LabelRefused, clean_label, is_clutter, shown
+from contracts.names import BESIDE, LabelRefused, clean_label, is_clutter, shown
 from models.calibration import fit, stored_calibration
 from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from models.embedder import Embedder
 
 ENDINGS = pictures.ENDINGS
-
-BESIDE = frozenset(
-    (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".ini")
-)  # what people keep beside pictures and nobody takes for one
 
 Read = Callable[[str], NDArray[np.uint8] | None]
 
@@ -59,6 +56,17 @@ class Passed:
         self.refused[reason] += 1
         click.echo(f"{shown(path)}: {why}", err=True)
 
+    def leave_out(self, told: str) -> None:
+        """The same of a line or picture whose fault is told already in words."""
+        self.refused["left out"] += 1
+        click.echo(shown(told), err=True)
+
+    def look_through(self, *paths: Path | None) -> None:
+        """Counts what folders hold that is not read; of lists nothing."""
+        for path in dict.fromkeys(path for path in paths if path is not None and path.is_dir()):
+            for _ in found_photos([path], self):
+                pass
+
     def tell(self) -> None:
         """One line with all counts and reasons, if there are any."""
         parts = [f"{count} {shown(ending) or 'without an ending'}" for ending, count in sorted(self.endings.items())]
@@ -75,15 +83,32 @@ def found_photos(paths: Sequence[Path], passed: Passed | None = None) -> Iterato
     Other files of folders are counted in `passed`.
     """
     for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for file in sorted(_files_below(path, passed)):
+            if file.suffix.lower() in ENDINGS:
+                yield file
+            elif passed is not None:
+                passed.endings[file.suffix.lower()] += 1
+
+
+def _files_below(folder: Path, passed: Passed | None, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """All files but clutter, those of linked folders too; a folder that can't be read is told."""
+    real = os.path.realpath(folder)
+    if real in above:  # a link back up
+        return
+    try:
+        with os.scandir(folder) as found:
+            names = [entry.name for entry in found if not is_clutter([entry.name])]
+    except OSError as error:
+        if passed is not None:
+            passed.refuse(folder, str(error.strerror), "unreadable")
+        return
+    for path in (folder / name for name in names):
         if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                if is_clutter(file.relative_to(path).parts) or not file.is_file():
-                    continue
-                if file.suffix.lower() in ENDINGS:
-                    yield file
-                elif passed is not None:
-                    passed.endings[file.suffix.lower()] += 1
-        else:
+            yield from _files_below(path, passed, (*above, real))
+        elif path.is_file():
             yield path
 
 
@@ -153,13 +178,16 @@ def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Cal
 
 def labelled_photos(folder: Path, passed: Passed) -> list[tuple[Path, str]]:
     """The pictures in the folder's sub-folders, and their labels. Raises ClickException if there is none at all."""
-    paths = [path for path in found_photos([folder], passed) if path.parent != folder]
-    if not paths:
+    paths = list(found_photos([folder], passed))
+    loose = [path for path in paths if path.parent == folder]
+    if len(loose) == len(paths):
         raise click.ClickException(
             f"{shown(folder)} holds no sub-folders with pictures (one sub-folder for each label)"
         )
+    for path in loose:
+        passed.refuse(path, "a picture in no label's folder", "without a label")
     pictures = []
-    for path in paths:
+    for path in (path for path in paths if path.parent != folder):
         try:
             pictures.append((path, clean_label(path.parent.name)))
         except LabelRefused as error:

@@ -26,10 +26,16 @@ _JOINING = re.compile(
 _AT_ENDS = re.compile(
     r"^[\s\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff]+|[\s\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff]+$"
 )
+# What moves a terminal's cursor, ends a line, or makes a name look like another by turning its direction.
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _CLUTTER = frozenset(
     ("__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
      "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r")
 )  # fmt: skip
+# Endings of what people keep beside pictures and nobody takes for one.
+BESIDE = frozenset(
+    (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".ini")
+)
 
 
 class LabelRefused(ValueError):  # noqa: N818 (named as what happened)
@@ -39,7 +45,7 @@ class LabelRefused(ValueError):  # noqa: N818 (named as what happened)
 def clean_label(text: str) -> str:
     """`text` as a label: NFC and trimmed. Raises LabelRefused."""
     if _surrogates(text) or LOST in text:
-        raise LabelRefused("a label must be valid UTF-8; save the list, or name the folder, in UTF-8")
+        raise LabelRefused("a label must be valid UTF-8; save the list, name the folder, or send it in UTF-8")
     label = _AT_ENDS.sub("", unicodedata.normalize("NFC", text))
     if not _INVISIBLE.sub("", label).strip():
         raise LabelRefused("a label must not be blank")
@@ -93,15 +99,31 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _surrogates(text) else text
 
 
+def spellings(path: str) -> tuple[str, ...]:
+    """The ways in which a list's path may stand on the disk, as it is written first.
+
+    A list and its folder often went through different systems: macOS spells `é` with two characters where Linux keeps
+    what it was given, and Windows writes `tea\\1.jpg`.
+    """
+    ways = (path, path.replace("\\", "/"))
+    return tuple(
+        dict.fromkeys(way for one in ways for way in (one, *(unicodedata.normalize(f, one) for f in ("NFC", "NFD"))))
+    )
+
+
 def shown(path: object) -> str:
-    """A path for people and JSON: bytes that are not UTF-8 are told as \\xNN, so that two names stay two."""
+    """A path, or a word of a file, for people and JSON, in one line that does nothing to a terminal.
+
+    Bytes that are not UTF-8, control characters, those that turn the direction and blanks without a width are told as \\xNN or \\uNNNN, so that
+    two names stay two.
+    """
     text = str(path)
-    if not _surrogates(text):
-        return text
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:
-        return without_surrogates(text)
+    if _surrogates(text):
+        try:
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:
+            text = without_surrogates(text)
+    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def is_clutter(parts: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contracts.names import LabelRefused, clean_label, shown
 from models.artifacts import load_manifest
 from models.engine import load_program
 from models.errors import ArtifactError, EngineError
@@ -138,12 +139,12 @@ def softmax(rows: Array) -> Array:
 
 
 def read_class_map(file: Path) -> dict[int, str]:
-    """PaddleClas' class map: a line "id label words" for each class. Raises ArtifactError that tells the bad line."""
+    """PaddleClas' class map: a line "id label words" for each class. By the rule for labels; raises ArtifactError that tells the bad line."""
     names: dict[int, str] = {}
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"The class map {str(file)!r} can't be read.") from error
+        raise ArtifactError(f"The class map {shown(file)!r} can't be read as UTF-8 text.") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -151,7 +152,10 @@ def read_class_map(file: Path) -> dict[int, str]:
         if not class_id.isdecimal() or int(class_id) in names:
             detail = "has a class for the second time" if class_id.isdecimal() else 'is not "id label words"'
             raise ArtifactError(f"{file.name}: line {number} {detail}.")
-        names[int(class_id)] = label.strip()
+        try:
+            names[int(class_id)] = clean_label(label) if label.strip() else ""
+        except LabelRefused as error:
+            raise ArtifactError(f"{shown(file.name)}: line {number}: {error}.") from error
     if not names:
         raise ArtifactError(f"{file.name} names no class.")
     return names

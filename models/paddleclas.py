@@ -160,7 +160,9 @@ def _read_index(data: bytes) -> tuple[list[int], NDArray[np.float32]]:
 
 
 def _item(number: int, line: str) -> PaddleClasItem:
-    # Their list files are cut at a tab or a blank; theirs is the second word, ours the whole rest, blanks and all.
+    # Their list files are cut at a tab or a blank; theirs is the second word. So is ours after a tab, a third column is
+    # none of it; after a blank it is the whole rest, blanks and all.
     cut = "\t" if "\t" in line else " "
-    path, _, label = line.strip().partition(cut)
+    path, _, label = line.strip().removeprefix("\ufeff").partition(cut)
+    label = label.strip().partition("\t")[0]
     return PaddleClasItem(str(number), label.strip(), path, line)

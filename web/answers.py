@@ -240,9 +240,28 @@ class RecognitionJob(Job):
     result: RecognitionResult | None
 
 
+class AskedItem(Answer):
+    """One picture of the request: where it is kept, or why its header was refused."""
+
+    name: str
+    label: str
+    image_key: str | None = Field(None, description="Where the picture is kept; not of a refused one.")
+    sha256: str | None = Field(None, description="Of the picture's bytes; not of a refused one.")
+    error: JobError | None = Field(None, description="Why it can't be used; `result.items` repeats it in its place.")
+
+
+class EnrollmentAsked(Answer):
+    """What was asked for; the other pictures of the request are added though one is refused."""
+
+    gallery: str
+    items: list[AskedItem]
+    crop: Literal["whole", "main_body"] = "whole"
+
+
 class EnrollmentJob(Job):
     """An enrolment."""
 
+    request: EnrollmentAsked  # type: ignore[assignment]  # narrower; these are only described from, never assigned
     result: EnrollmentResult | None
 
 

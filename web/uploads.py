@@ -7,12 +7,12 @@ import binascii
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from contracts.names import LabelRefused, clean_label, clean_name
+from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.addresses import check_spelling
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from web.images import ImageHeader, Refusal, Upload, check_image, check_images
@@ -142,7 +142,8 @@ def _multipart(
 ) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
     """The files by field and the text fields of the current request; every name is checked first."""
     if request.mimetype != "multipart/form-data":
-        raise UnsupportedMediaType("Send the body as multipart/form-data or as application/json.")
+        ways = "multipart/form-data" if lists else "multipart/form-data or as application/json"
+        raise UnsupportedMediaType(f"Send the body as {ways}.")
     files = _files()
     allowed = [*file_limits, *text_names]
     errors = [
@@ -201,7 +202,7 @@ def _json_image(image: dict[str, Any], settings: Settings) -> Upload | Link:
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
     linked = parse(ImageUrl, image, "/image")
     check_spelling(linked.url, settings.web.allow_private_urls)
-    return Link(linked.url, clean_name(linked.name or unquote(urlsplit(linked.url).path)))
+    return Link(linked.url, clean_name(linked.name or decode_name(unquote_to_bytes(urlsplit(linked.url).path))))
 
 
 def _from_base64(text: str) -> bytes:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.names import shown
 from models.training.photos import DatasetError, Photo
 from models.training.readers.boxes import BoxedPhoto, empty
 from models.training.readers.coco import parse_coco
-from models.training.readers.folders import parse_folders
-from models.training.readers.lists import parse_list, split_line
+from models.training.readers.folders import others, parse_folders
+from models.training.readers.lists import file_named, parse_list, split_line
 from models.training.readers.pictures import PictureFile, Progress, look_at
 from models.training.readers.sop import is_header, parse_sop
 from models.training.readers.text import read_lines
@@ -78,6 +79,9 @@ def lint(
             findings.append(Finding("error", path.name, error.detail))
             continue
         findings += [Finding("error", path.name, fault) for fault in faults]
+        if kind == "folders" and (passed := others(path)):
+            told = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in sorted(passed.items()))
+            findings.append(Finding("warning", path.name, f"not read, for they are no pictures by their names: {told}"))
         photos += [(path.name, photo) for photo in labelled]
         boxed += [(path.name, drawn) for drawn in with_boxes]
         if not labelled and not with_boxes and not faults:
@@ -112,7 +116,7 @@ def kind_of(path: Path) -> str:
     if path.is_dir():
         return "voc" if any((path / "annotations").glob("*.xml")) else "folders"
     if not path.exists():
-        raise DatasetError(f"no file or folder {path}")
+        raise DatasetError(f"no file or folder {shown(path)}")
     if path.suffix.lower() == ".json":
         return "coco"
     return "sop" if any(map(is_header, read_lines(path)[:1])) else "list"
@@ -124,7 +128,7 @@ def delimiter_of(lines: Sequence[str], root: Path) -> str:
     def score(delimiter: str) -> tuple[int, int]:
         split = [split_line(line, delimiter) for line in lines[:50]]
         columns = [name for name, label, _ in split if label]
-        return sum((root / name).is_file() for name in columns), len(columns)
+        return sum(file_named(root, name) is not None for name in columns), len(columns)
 
     return max(DELIMITERS, key=score)  # the first of equals
 
@@ -152,9 +156,11 @@ def _parse(path: Path, kind: str, layout: Layout) -> tuple[list[Photo], list[Box
 def _images_of(path: Path, root: Path) -> str:
     """The folder of a COCO file's pictures: `images` or that of its name's end (instances_val2017), beside it or one above."""
     candidates = [f"{above}{name}" for above in ("", "../") for name in ("images", path.stem.rpartition("_")[2], ".")]
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # parse_coco tells what is wrong
+    with contextlib.suppress(
+        OSError, ValueError, LookupError, TypeError, AttributeError
+    ):  # parse_coco tells what is wrong
         first = json.loads(path.read_bytes())["images"][0]["file_name"]
-        return next((folder for folder in candidates if (root / folder / first).is_file()), "images")
+        return next((folder for folder in candidates if file_named(root / folder, first)), "images")
     return "images"
 
 

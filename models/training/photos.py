@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.names import shown
 from models.errors import ImageError, ModelError
 from models.image import decode
 
@@ -43,9 +44,9 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     try:
         return decode(path.read_bytes(), max_pixels=MOST_PIXELS, min_side_px=1)
     except OSError as error:
-        raise DatasetError(f"no file {path}") from error
+        raise DatasetError(f"no file {shown(path)}") from error
     except ImageError as error:
-        raise DatasetError(f"{path.name} is not a picture that can be read: {error.detail}") from error
+        raise DatasetError(f"{shown(path.name)} is not a picture that can be read: {error.detail}") from error
 
 
 def held_out(photos: list[Photo]) -> set[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -239,3 +240,31 @@ def test_open_set_of_lists(tiny_artifact: Path, shop: Path, tmp_path: Path) -> N
     assert more["unknown"] == 14
     alone = json.loads(shitu("open-set", "--query", shop / "labels.tsv", "--embedder", tiny_artifact).stdout)
     assert (alone["known"], alone["unknown"]) == (12, 12)
+
+
+@pytest.mark.parametrize("form", ["list", "folder"])
+def test_what_cannot_be_used_is_told_and_the_others_are_measured(shop: Path, tmp_path: Path, form: str) -> None:
+    embedder = artifact(tmp_path / "embedder", "embed", paddle_too=False)
+    mine = tmp_path / "mine"
+    lines = (shop / "labels.tsv").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        name, label = line.split("\t")[:2]
+        (mine / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(shop / name, mine / label)
+    broken = next(iter(sorted((mine / label).iterdir())))
+    broken.write_bytes(broken.read_bytes()[:-20])
+    (mine / label / "scan.pdf").write_bytes(b"%PDF-1.7")
+    files = [path for path in sorted(mine.rglob("*")) if path.suffix != ".pdf" and path.is_file()]
+    listed = "".join(f"{path.relative_to(mine)}\t{path.parent.name}\n" for path in files)
+    (tmp_path / "list.txt").write_text(listed + "gone.jpg\ttea\n", encoding="utf-8")
+    query = mine if form == "folder" else tmp_path / "list.txt"
+    root = () if form == "folder" else ("--root", mine)
+    for how in (("retrieval", "--query", query), ("open-set", "--query", query, "--unknown", mine)):
+        answer = shitu(*how, *root, "--embedder", embedder)
+        assert answer.exit_code == 1, answer.output
+        assert json.loads(answer.stdout)
+        assert f"{broken}: " in answer.stderr
+        if form == "list":
+            assert "line 13: no file gone.jpg" in answer.stderr
+        if form == "folder" or "--unknown" in how:
+            assert "1 .pdf" in answer.stderr

@@ -156,7 +156,7 @@ def test_a_path_that_leads_out_and_a_missing_picture_are_told(
     )
     answer = imported(index, embedder, "--pictures", pictures)
     assert (answer.exit_code, answer.stdout) == (1, "3 items added to 'drinks'; version 2 has 3\n")
-    assert "gallery/3.png: No such file or directory (image_not_found)\n" in answer.stderr
+    assert "gallery/3.png: no such file (image_not_found)\n" in answer.stderr
     assert "1 could not be used: 1 image_not_found\n" in answer.stderr
 
 
@@ -274,6 +274,7 @@ def test_what_cannot_be_added_or_removed_is_told_in_one_line(
     folder: Path, embedder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     refused(added(folder / "cola", embedder), "holds no sub-folders with pictures")
+    refused(run("gallery", "add", folder, "--gallery", "Two words", "--embedder", "none"), "gallery_name_invalid")
     refused(run("gallery", "remove", "--gallery", "drinks", "--label", "cola"), "gallery_not_found")
     assert run("gallery", "remove", "--gallery", "drinks").exit_code == 2
     added(folder, embedder)

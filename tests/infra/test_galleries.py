@@ -104,13 +104,21 @@ def test_labels_and_boxes_come_back_as_they_were(objects: ObjectStore) -> None:
     store.create("g")
     items = [
         item(1, "红牛 强化型"),
-        item(2, 'two\nlines, a "quote" and a \u2028 separator'),
+        item(2, 'a "quote", a \\ and a\u00a0blank'),
         item(3, "a", (1, 2, 3, 4)),
         item(3, "a", (1, 2, 3, 5)),
-        item(4, "lone \ud800 surrogate"),
     ]
     add(store, "g", *items)
     assert list(GalleryStore(objects).items("g")) == items
+
+
+def test_labels_from_before_the_rule_come_back_as_something_readable(objects: ObjectStore) -> None:
+    store = GalleryStore(objects)
+    store.create("g")
+    stored = ["two\nlines and a \u2028 separator", "lone \ud800 surrogate", "\udcbf\udcc9\udcc0\udcd6", "cafe\u0301"]
+    add(store, "g", *(item(number, label) for number, label in enumerate(stored)))
+    found = [one.label for one in GalleryStore(objects).items("g")]
+    assert found == ["two\ufffdlines and a \ufffd separator", "lone \ufffd surrogate", "可乐", "caf\u00e9"]
 
 
 def test_adding_again_changes_nothing(store: GalleryStore) -> None:

@@ -230,7 +230,7 @@ def keep(page: Page, name: str, folder: Path) -> None:
     page.screenshot(path=Path(SCREENSHOTS or folder) / f"{name}.png", full_page=True)
 
 
-def upload(name: str, data: bytes) -> dict[str, object]:
+def upload(name: str, data: bytes) -> Any:
     return {"name": name, "mimeType": "image/jpeg", "buffer": data}
 
 
@@ -243,14 +243,14 @@ def test_a_newcomer_gets_from_nothing_to_a_recognised_photo(worker: Worker, page
     expect(page.locator("#gallery-facts")).to_contain_text("Still empty")
 
     pictures = [upload("green-tea_1.jpg", product("#2f7d4f")), upload("cola 02.jpg", product("#b3202a"))]
-    page.get_by_label("Pictures, one product in each").set_input_files(pictures)  # type: ignore[arg-type]
+    page.get_by_label("Pictures, one product in each").set_input_files(pictures)
     page.get_by_label("Take each label from the file's name").check()
     expect(page.locator("#add-preview-list li")).to_have_text(["green tea ← green-tea_1.jpg", "cola ← cola 02.jpg"])
     page.get_by_role("button", name="Add pictures").click()
     expect(page.locator("#add-status")).to_contain_text("2 added")
     expect(page.locator("#items li")).to_have_text(["green tea", "cola"])
 
-    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))
     expect(page.locator("#state")).to_contain_text("A worker is looking")
     keep(page, "2-processing", tmp_path)
     worker.may_finish.set()
@@ -312,7 +312,7 @@ def test_what_is_not_sure_enough_can_be_confirmed_and_asked_again(worker: Worker
     expect(page.locator("#min-precision-shown")).to_have_text("95 %")
     page.get_by_text("Options", exact=True).click()
     page.get_by_label("Compare feature by feature").select_option("always")
-    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     asked = page.request.get(f"/v1/recognitions/{page.url.rpartition('#')[2]}").json()["request"]["options"]
     assert (asked["min_precision"], asked["verify"]) == (0.95, "always")
@@ -349,7 +349,7 @@ def test_what_is_not_sure_enough_can_be_confirmed_and_asked_again(worker: Worker
 def test_an_answer_of_an_earlier_version_is_drawn(worker: Worker, page: Page) -> None:
     enrolled_drinks(page)
     worker.may_finish.set()
-    page.get_by_label("Choose a photo").set_input_files(upload("old.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("old.jpg", scene()))
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     expect(page.locator("#tags .tag")).to_have_text(["1 green tea –", "2 cola –"])
     expect(page.locator("#rows tr").first.locator("td").nth(2)).to_have_text("–")
@@ -361,7 +361,7 @@ def test_an_answer_of_an_earlier_version_is_drawn(worker: Worker, page: Page) ->
 def test_a_photo_that_is_gone_is_not_asked_again(worker: Worker, page: Page, settings: Settings) -> None:
     enrolled_drinks(page)
     worker.may_finish.set()
-    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     first = page.url
     job = worker.ledger.get(first.rpartition("#")[2])
@@ -378,7 +378,7 @@ def test_labels_from_names_are_shown_before_they_are_made(worker: Worker, page: 
     names = ["SKU-1001.jpg", "SKU-1002.jpg", "tea-1.jpg", "tea-2.jpg", "cafe\u0301 (3).jpg", "._tea-1.jpg"]
     page.get_by_label("Pictures, one product in each").set_input_files(
         [upload(name, product("#2f7d4f")) for name in names]
-    )  # type: ignore[arg-type]
+    )
     expect(page.locator("#add-preview")).to_be_hidden()
     page.get_by_label("Take each label from the file's name").check()
     shown = page.locator("#add-preview-list strong")
@@ -392,7 +392,7 @@ def test_one_bad_picture_is_told_and_the_others_are_added(worker: Worker, page: 
     page.request.post("/v1/galleries", data={"name": "parts"})
     page.reload()
     bad = {"name": "bad.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"}
-    page.get_by_label("Pictures, one product in each").set_input_files([upload("tea.jpg", product("#2f7d4f")), bad])  # type: ignore[arg-type, list-item]
+    page.get_by_label("Pictures, one product in each").set_input_files([upload("tea.jpg", product("#2f7d4f")), bad])
     page.get_by_label("Label: what they show").fill("tea")
     page.get_by_role("button", name="Add pictures").click()
     expect(page.locator("#add-status")).to_contain_text("1 added, 1 not usable:")
@@ -410,7 +410,7 @@ def test_every_part_that_is_asked_about_has_a_name_of_its_own(page: Page) -> Non
 def test_the_features_that_agree_are_drawn(worker: Worker, page: Page, tmp_path: Path) -> None:
     enrolled_drinks(page)
     worker.may_finish.set()
-    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     expect(page.locator(".agreeing")).to_have_count(1)
     page.get_by_text("23 features agree with the picture").click()
@@ -431,7 +431,7 @@ def test_the_features_that_agree_are_drawn(worker: Worker, page: Page, tmp_path:
 def test_the_features_that_agree_are_drawn_of_what_is_dropped_too(worker: Worker, page: Page, tmp_path: Path) -> None:
     enrolled_drinks(page)
     worker.may_finish.set()
-    page.get_by_label("Choose a photo").set_input_files(upload("unsure.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("unsure.jpg", scene()))
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     unsure = page.locator("#unsure-A")
     unsure.get_by_text("23 features agree with the picture of cola").click()
@@ -507,7 +507,7 @@ def test_what_a_browser_cannot_show_is_shown_as_the_worker_saw_it(
 
 
 def test_errors_are_told_in_words_with_their_code(worker: Worker, page: Page, tmp_path: Path) -> None:
-    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))
     expect(page.locator("#photo-error")).to_contain_text("Create a gallery")
     page.get_by_label("Name", exact=True).fill("Bad Name!")
     page.get_by_role("button", name="Create gallery").click()
@@ -515,7 +515,7 @@ def test_errors_are_told_in_words_with_their_code(worker: Worker, page: Page, tm
     page.get_by_label("Name", exact=True).fill("drinks")
     page.get_by_role("button", name="Create gallery").click()
     expect(page.locator("#gallery-facts")).to_contain_text("Still empty")
-    page.get_by_label("Choose a photo").set_input_files(upload("notes.jpg", b"these are notes"))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("notes.jpg", b"these are notes"))
     expect(page.locator("#photo-error")).to_contain_text("image_rejected: image_not_an_image")
     expect(page.locator("#photo-error")).to_contain_text("not a picture")
     keep(page, "5-error", tmp_path)
@@ -525,11 +525,11 @@ def test_a_failed_and_a_canceled_job_say_so(worker: Worker, page: Page, tmp_path
     page.get_by_label("Name", exact=True).fill("drinks")
     page.get_by_role("button", name="Create gallery").click()
     expect(page.locator("#gallery-facts")).to_contain_text("Still empty")
-    page.get_by_label("Choose a photo").set_input_files(upload("broken.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("broken.jpg", scene()))
     expect(page.locator("#photo-error")).to_contain_text("The picture ends too early. (image_truncated)")
     expect(page.locator("#state")).to_have_text("The job failed.")
     keep(page, "6-failed", tmp_path)
-    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))  # type: ignore[arg-type]
+    page.get_by_label("Choose a photo").set_input_files(upload("shelf.jpg", scene()))
     expect(page.locator("#state")).to_contain_text("A worker is looking")
     expect(page.locator("#photo-error")).to_be_empty()
     page.get_by_role("button", name="Cancel").click()
@@ -570,11 +570,11 @@ def enrolled(worker: Worker, settings: Settings) -> list[tuple[str, bytes]]:
     return [(entry["name"], store.get(entry["image_key"])) for entry in entries]
 
 
-def add(page: Page, pictures: list[dict[str, Any]]) -> None:
+def add(page: Page, pictures: Any) -> None:
     page.get_by_label("Name", exact=True).fill("drinks")
     page.get_by_role("button", name="Create gallery").click()
     expect(page.locator("#gallery-facts")).to_contain_text("Still empty")
-    page.get_by_label("Pictures, one product in each").set_input_files(pictures)  # type: ignore[arg-type]
+    page.get_by_label("Pictures, one product in each").set_input_files(pictures)
     page.get_by_label("Label: what they show").fill("tea")
     page.get_by_role("button", name="Add pictures").click()
 
@@ -630,3 +630,44 @@ def test_an_interrupted_addition_goes_on_and_sends_nothing_twice(
     assert len(requests) == 6  # 8, 8 and 4 pictures, the first twice more, the second once more
     names = sorted(name for name, _ in enrolled(worker, settings))
     assert names == [f"{number:02}.jpg" for number in range(20)]
+
+
+def test_labels_that_are_shown_are_made_though_the_line_breaks_off_and_some_are_bad(
+    worker: Worker, page: Page, settings: Settings, tmp_path: Path
+) -> None:
+    """Labels from names, shrinking, resuming and bad pictures at once; all of the second request are bad."""
+    page.request.post("/v1/galleries", data={"name": "other"})
+    page.request.post("/v1/galleries", data={"name": "parts"})
+    page.reload()
+    page.get_by_label("Recognise against").select_option("parts")
+    good = [upload(f"cafe\u0301-{number}.jpg", scene() + bytes([number])) for number in range(8)]
+    bad = [{"name": f"bad-{number}.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"} for number in range(8)]
+    last = [upload("SKU-1001\u202e.jpg", phone_photo(3)), upload("._tea.jpg", scene())]
+    page.get_by_label("Pictures, one product in each").set_input_files([*good, *bad, *last])
+    page.get_by_label("Take each label from the file's name").check()
+    shown = page.locator("#add-preview-list strong")
+    expect(shown).to_have_text(["caf\u00e9", "bad", "SKU-1001"])
+    expect(page.locator("#add-preview-list li").last).to_have_text("SKU-1001 ← SKU-1001.jpg")
+    keep(page, "10-labels", tmp_path)
+    page.set_viewport_size({"width": 360, "height": 740})  # a phone's
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    keep(page, "10-labels-phone", tmp_path)
+    requests = []
+
+    def meddle(route: Route) -> None:
+        requests.append(route.request)
+        if len(requests) == 1:
+            page.get_by_label("Recognise against").select_option("other")  # to look at it meanwhile
+        if len(requests) == 3:
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/parts/items", meddle)
+    page.get_by_role("button", name="Add pictures").click()
+    expect(page.locator("#add-status")).to_contain_text("9 added, 8 not usable:", timeout=60_000)
+    expect(page.locator("#add-status li").first).to_contain_text("bad-0.jpg: This is not a picture")
+    keep(page, "11-added", tmp_path)
+    found = [item.label for item in GalleryStore(open_store(settings.objects, settings.data_dir)).items("parts")]
+    assert sorted(found) == sorted(["caf\u00e9"] * 8 + ["SKU-1001"])
+    expect(page.locator("#add-preview")).to_be_hidden()

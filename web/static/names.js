@@ -8,8 +8,13 @@ export function labelOf(name, dropCounter = true) {
   return words(plain) || words(stem) || name;
 }
 
+// What the one rule for labels refuses is left out here, so that what is shown before is what is made.
+const REFUSED = /(?![\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\ufe00-\ufe0f\u{e0020}-\u{e007f}\u{e0100}-\u{e01ef}])[\p{Cc}\p{Cs}\p{DI}\u2028\u2029\u2800\ufff9-\uffff]/gu;
+const MAX_LABEL_CHARS = 200;
+
 function words(text) {
-  return text.replace(/_+/g, " ").replace(/(?<=\p{L})-+(?=\p{L})/gu, " ").replace(/\s+/g, " ").trim();
+  const left = [...text.replace(REFUSED, "")].slice(0, MAX_LABEL_CHARS).join("");
+  return left.replace(/_+/g, " ").replace(/(?<=\p{L})-+(?=\p{L})/gu, " ").replace(/\s+/g, " ").trim();
 }
 
 // What systems leave beside pictures, and a folder's choice brings along.

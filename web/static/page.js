@@ -80,7 +80,9 @@ async function addPictures(event) {
   event.preventDefault();
   complain("add-status");
   const files = chosenFiles();
-  const how = JSON.stringify([$("gallery").value, $("add-by-name").checked ? ["", $("add-drop-counter").checked] : $("add-label").value.trim(), $("add-main-body").checked]);
+  // As they are now: whoever looks at another gallery meanwhile does not send the rest there.
+  const [gallery, byName, dropCounter, typed, mainBody] = [$("gallery").value, $("add-by-name").checked, $("add-drop-counter").checked, $("add-label").value.trim(), $("add-main-body").checked];
+  const how = JSON.stringify([gallery, byName ? ["", dropCounter] : typed, mainBody]);
   const left = files.filter((file) => sent.get(file) !== how); // of an interrupted addition, the rest
   const button = event.submitter ?? $("add-form").querySelector("button");
   button.disabled = true;
@@ -92,20 +94,25 @@ async function addPictures(event) {
       const form = new FormData();
       for (const [file, data] of batch) {
         form.append("images", data);
-        if ($("add-by-name").checked) form.append("labels", labelOf(file.name, $("add-drop-counter").checked));
+        if (byName) form.append("labels", labelOf(file.name, dropCounter));
       }
-      if (!$("add-by-name").checked) form.append("labels", $("add-label").value.trim());
-      if ($("add-main-body").checked) form.append("crop", "main_body");
+      if (!byName) form.append("labels", typed);
+      if (mainBody) form.append("crop", "main_body");
       const tell = (text) => { $("add-status").textContent = text; };
-      const job = await persistently(() => {
-        tell(`Sending ${files.length} pictures…`);
-        return api.enroll($("gallery").value, form, (share) => showSent("add-sent", (before + share * batch.length) / files.length));
-      }, (seconds) => tell(`The line broke off. Going on in ${seconds} s with what is not sent yet…`));
-      const done = await api.follow(job, ({ progress }) => {
-        $("add-status").textContent = progress?.total ? `Looked at ${before + progress.done} of ${files.length}…` : "Waiting for a free worker…";
-      });
-      if (done.status !== "succeeded") throw done.error ? jobFailure(done) : new api.Failure("Not added", "The job was canceled.", "canceled");
-      results.push(...done.result.items);
+      try {
+        const job = await persistently(() => {
+          tell(`Sending ${files.length} pictures…`);
+          return api.enroll(gallery, form, (share) => showSent("add-sent", (before + share * batch.length) / files.length));
+        }, (seconds) => tell(`The line broke off. Going on in ${seconds} s with what is not sent yet…`));
+        const done = await api.follow(job, ({ progress }) => {
+          tell(progress?.total ? `Looked at ${before + progress.done} of ${files.length}…` : "Waiting for a free worker…");
+        });
+        if (done.status !== "succeeded") throw done.error ? jobFailure(done) : new api.Failure("Not added", "The job was canceled.", "canceled");
+        results.push(...done.result.items);
+      } catch (failure) {
+        if (failure.code !== "image_rejected") throw failure; // none of these few can be used: no reason to leave out the others
+        results.push(...allRejected(batch, failure));
+      }
       for (const [file] of batch) sent.set(file, how);
     }
     $("add-form").reset();
@@ -121,6 +128,11 @@ async function addPictures(event) {
     button.disabled = false;
     showSent("add-sent", null);
   }
+}
+
+// A request of which no picture can be used, as what a job would have said of each.
+function allRejected(batch, { errors, detail }) {
+  return batch.map(([{ name }], at) => ({ name, status: "rejected", error: { message: errors.find(({ pointer }) => pointer === `/images/${at}`)?.detail ?? detail } }));
 }
 
 // How much of the pictures has been sent, 0 to 1; null hides the bar.
@@ -155,7 +167,7 @@ function showLabels() {
   const groups = grouped(files.map(({ name }) => name), $("add-drop-counter").checked);
   const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
   $("add-preview-summary").textContent = `${count(files.length, "picture")} will be added under ${count(groups.size, "label")}:`;
-  $("add-preview-list").replaceChildren(...[...groups].map(([label, names]) => element("li", {}, element("strong", { textContent: label }), ` ← ${names.join(", ")}`)));
+  $("add-preview-list").replaceChildren(...[...groups].map(([label, names]) => element("li", {}, element("strong", { textContent: label }), ` ← ${names.join(", ").replace(/\p{Bidi_Control}/gu, "")}`)));
 }
 
 // ---- the photo

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.names import LabelRefused, clean_label, shown
+from models.training.photos import DatasetError
+
 
 @dataclass(frozen=True, eq=False)
 class BoxedPhoto:
@@ -28,3 +31,11 @@ class BoxedPhoto:
 def empty(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which of (T, 4) boxes have no area."""
     return (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
+
+
+def category_of(name: str) -> str:
+    """A category's name as a label; it may be missing, for boxes are of one class to a detector. Raises DatasetError."""
+    try:
+        return clean_label(name) if name.strip() else ""
+    except LabelRefused as error:
+        raise DatasetError(f"category {shown(name)!r}: {error}") from error

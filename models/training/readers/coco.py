@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from contracts.names import shown
 from models.training.photos import DatasetError, refuse_faults
-from models.training.readers.boxes import BoxedPhoto, empty
-from models.training.readers.lists import is_file
+from models.training.readers.boxes import BoxedPhoto, category_of, empty
+from models.training.readers.lists import file_named
 
 FAR = 1e7  # pixels; beyond any picture
 
@@ -39,10 +40,8 @@ def read_coco(root: Path, file: str, images: str = "images", *, drop_empty: bool
 def parse_coco(root: Path, file: str, images: str = "images") -> tuple[list[BoxedPhoto], list[str]]:
     """The photos, and what is wrong with entries. Raises DatasetError where the file is no such JSON."""
     table = _load(root / file)
-    categories = {
-        entry["id"]: str(entry.get("name", "")) for entry in table["categories"] if _is_integer(entry.get("id"))
-    }
     faults: list[str] = []
+    categories = _categories(table["categories"], faults)
     entries: dict[Any, dict[str, Any]] = {}
     for number, entry in enumerate(table["images"]):
         fault = _image_fault(entry, root / images)
@@ -63,6 +62,20 @@ def parse_coco(root: Path, file: str, images: str = "images") -> tuple[list[Boxe
         found[note["image_id"]].append(([x, y, x + width, y + height], bool(note.get("iscrowd", 0)), kind))
     photos = [_photo(root / images, entry, found[image_id]) for image_id, entry in entries.items() if entry]
     return photos, faults
+
+
+def _categories(entries: list[dict[str, Any]], faults: list[str]) -> dict[Any, str]:
+    """Names by id; one that breaks the rule for labels is a fault, and its boxes have no name."""
+    names = {}
+    for number, entry in enumerate(entries):
+        if not _is_integer(entry.get("id")):
+            continue
+        names[entry["id"]] = ""
+        try:
+            names[entry["id"]] = category_of(str(entry.get("name", "")))
+        except DatasetError as error:
+            faults.append(f"categories[{number}]: {error}")
+    return names
 
 
 def _load(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -90,7 +103,7 @@ def _image_fault(entry: dict[str, Any], folder: Path) -> str:
         return "no file_name"
     if not all(_is_integer(entry.get(key, 0)) and 0 <= entry.get(key, 0) < FAR for key in ("width", "height")):
         return "width and height are no numbers of pixels"
-    return "" if is_file(folder / name) else f"no file {name}"
+    return f"no file {shown(name)}" if file_named(folder, name) is None else ""
 
 
 def _note_fault(note: dict[str, Any], images: dict[Any, Any], categories: dict[Any, str]) -> str:
@@ -114,7 +127,7 @@ def _is_number(value: object) -> bool:
 
 def _photo(folder: Path, entry: dict[str, Any], found: list[tuple[list[float], bool, str]]) -> BoxedPhoto:
     return BoxedPhoto(
-        folder / entry["file_name"],
+        file_named(folder, entry["file_name"]) or folder / entry["file_name"],
         entry["file_name"],
         entry.get("width", 0),
         entry.get("height", 0),

@@ -1,8 +1,9 @@
 """Folders of labels: each folder below the root is a label, the pictures in it and below it show it."""
 
+from collections import Counter
 from pathlib import Path
 
-from contracts.names import LabelRefused, clean_label, is_clutter, shown
+from contracts.names import BESIDE, LabelRefused, clean_label, is_clutter, shown
 from contracts.pictures import ENDINGS
 from models.training.photos import DatasetError, Photo, refuse_faults
 
@@ -18,14 +19,14 @@ def read_folders(root: Path) -> list[Photo]:
     photos, faults = parse_folders(root)
     refuse_faults(root.name, faults, "bad folder(s)")
     if not photos:
-        raise DatasetError(f"{root} has no folders of pictures")
+        raise DatasetError(f"{shown(root)} has no folders of pictures")
     return photos
 
 
 def parse_folders(root: Path) -> tuple[list[Photo], list[str]]:
     """The photos, and what is wrong with the folders. Raises DatasetError where there is no such folder."""
     if not root.is_dir():
-        raise DatasetError(f"no folder {root}")
+        raise DatasetError(f"no folder {shown(root)}")
     photos, faults = [], []
     for entry in sorted(root.iterdir()):
         if is_clutter([entry.name]):
@@ -49,3 +50,10 @@ def parse_folders(root: Path) -> tuple[list[Photo], list[str]]:
 def is_picture(name: Path) -> bool:
     """Whether a file is a picture by its name, and neither it nor a folder on the way is hidden or clutter."""
     return name.suffix.lower() in PICTURES and not is_clutter(name.parts)
+
+
+def others(root: Path) -> Counter[str]:
+    """How many files below `root` are no pictures by their names, by ending; neither clutter nor texts beside them."""
+    names = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    endings = (name.suffix.lower() for name in names if not is_clutter(name.parts))
+    return Counter(ending for ending in endings if ending not in PICTURES | BESIDE)

@@ -3,8 +3,9 @@
 import csv
 from pathlib import Path
 
+from contracts.names import shown
 from models.training.photos import DatasetError, Photo, refuse_faults
-from models.training.readers.lists import is_file
+from models.training.readers.lists import file_named
 from models.training.readers.text import read_lines
 
 HEADER = "Class Name (str),Class ID (int)"
@@ -23,10 +24,10 @@ def read_iconic(root: Path, file: str) -> list[Photo]:
         name = row[ICONIC].strip().lstrip("/") if len(row) > ICONIC else ""
         if not name or not row[ID].strip():
             faults.append(f"line {number}: no class number or iconic picture")
-        elif not is_file(root / name):
-            faults.append(f"line {number}: no file {name}")
+        elif (path := file_named(root, name)) is None:
+            faults.append(f"line {number}: no file {shown(name)}")
         else:
-            photos.append(Photo(root / name, name, row[ID].strip()))
+            photos.append(Photo(path, name, row[ID].strip()))
     refuse_faults(file, faults)
     if not photos:
         raise DatasetError(f"{file} names no classes")

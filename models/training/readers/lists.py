@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from contracts.names import LabelRefused, clean_label
+from contracts.names import LabelRefused, clean_label, shown, spellings
 from models.training.photos import DatasetError, Photo, refuse_faults
 from models.training.readers.text import read_lines
 
@@ -33,11 +33,11 @@ def parse_list(root: Path, file: str, delimiter: str = "\t", *, with_id: bool = 
             faults.append(f"line {number}: expected {wanted}")
         elif not label:
             faults.append(f"line {number}: no label")
-        elif not is_file(root / name):
-            faults.append(f"line {number}: no file {name}")
+        elif (path := file_named(root, name)) is None:
+            faults.append(f"line {number}: no file {shown(name)}")
         else:
             try:
-                photos.append(Photo(root / name, name, clean_label(label), mark))
+                photos.append(Photo(path, name, clean_label(label), mark))
             except LabelRefused as error:
                 faults.append(f"line {number}: {error}")
     return photos, faults
@@ -53,6 +53,11 @@ def split_line(line: str, delimiter: str, *, with_id: bool = False) -> tuple[str
             fields = [part for field in fields for part in field.rsplit(delimiter, 1)]
     label = fields[0].strip() if fields else None
     return name.strip(), label, fields[1].strip() if len(fields) > 1 else ""
+
+
+def file_named(root: Path, name: str) -> Path | None:
+    """The file of that name below `root`, in any of its spellings."""
+    return next((path for path in (root / way for way in spellings(name)) if is_file(path)), None)
 
 
 def is_file(path: Path) -> bool:

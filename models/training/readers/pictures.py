@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from contracts.names import shown
 from contracts.pictures import PictureRefusedError, look
 from models.errors import ImageError
 from models.image import decode
@@ -44,6 +45,11 @@ def require_files(paths: Iterable[Path], progress: Progress | None = None, threa
     _refuse(_each(_glance, paths, progress, threads))
 
 
+def faults_of(paths: Iterable[Path], progress: Progress | None = None, threads: int = 1) -> dict[Path, str]:
+    """What `require_files` would refuse, and why."""
+    return {path: fault for path, fault in _each(_glance, paths, progress, threads).items() if fault}
+
+
 def look_at(paths: Iterable[Path], progress: Progress | None = None, threads: int = 1) -> dict[Path, PictureFile]:
     """Decode every picture once, `threads` at a time; in sorted order."""
     return _each(_look, paths, progress, threads)
@@ -66,7 +72,7 @@ def _each(
 
 
 def _refuse(faults: dict[Path, str]) -> None:
-    refuse_faults("data", [f"{path}: {fault}" for path, fault in faults.items() if fault], "bad picture(s)")
+    refuse_faults("data", [f"{shown(path)}: {fault}" for path, fault in faults.items() if fault], "bad picture(s)")
 
 
 def _look(path: Path) -> PictureFile:

@@ -5,8 +5,9 @@ A header line, then `image_id class_id super_class_id path` by blanks. The two f
 
 from pathlib import Path
 
+from contracts.names import shown
 from models.training.photos import DatasetError, Photo, refuse_faults
-from models.training.readers.lists import is_file
+from models.training.readers.lists import file_named
 from models.training.readers.text import read_lines
 
 HEADER = ("image_id", "class_id", "super_class_id", "path")
@@ -37,10 +38,10 @@ def parse_sop(root: Path, file: str = "Ebay_train.txt") -> tuple[list[Photo], li
         first = ids.setdefault(image_id, number)
         if first != number:
             faults.append(f"line {number}: image_id {image_id} was that of line {first}")
-        elif not is_file(root / name.strip()):
-            faults.append(f"line {number}: no file {name.strip()}")
+        elif (path := file_named(root, name.strip())) is None:
+            faults.append(f"line {number}: no file {shown(name.strip())}")
         else:
-            photos.append(Photo(root / name.strip(), name.strip(), class_id, image_id, super_class_id))
+            photos.append(Photo(path, name.strip(), class_id, image_id, super_class_id))
     return photos, faults
 
 

@@ -1,7 +1,9 @@
-"""Text files as data sets have them: UTF-8 with or without a mark, lines by LF or CRLF only."""
+"""Text files as data sets have them: UTF-8 with or without a mark, or UTF-16 with one; lines by LF or CRLF only."""
 
+import codecs
 from pathlib import Path
 
+from contracts.names import shown
 from models.training.photos import DatasetError
 
 
@@ -11,11 +13,15 @@ def read_lines(path: Path) -> list[str]:
     Raises DatasetError for a missing file or another encoding.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"no list file {path}") from error
+        raise DatasetError(f"no list file {shown(path)}") from error
+    utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Windows' Notepad calls Unicode
+    try:
+        text = data.decode("utf-16" if utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path.name} is not UTF-8 text (byte {error.start})") from error
+        kind = "UTF-16" if utf_16 else "UTF-8"
+        raise DatasetError(f"{shown(path.name)} is not {kind} text (byte {error.start}); save it in UTF-8") from error
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     while lines and not lines[-1].strip():
         lines.pop()

@@ -9,9 +9,10 @@ from xml.parsers import expat
 
 import numpy as np
 
+from contracts.names import shown
 from models.training.photos import DatasetError, refuse_faults
-from models.training.readers.boxes import BoxedPhoto, empty
-from models.training.readers.lists import is_file
+from models.training.readers.boxes import BoxedPhoto, category_of, empty
+from models.training.readers.lists import file_named
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -33,13 +34,13 @@ def parse_voc(
     """The photos of the good files, and what is wrong with the others. Raises DatasetError where there are none."""
     paths = sorted((root / annotations).glob("*.xml"))
     if not paths:
-        raise DatasetError(f"no {annotations}/*.xml in {root}")
+        raise DatasetError(f"no {annotations}/*.xml in {shown(root)}")
     photos, faults = [], []
     for number, path in enumerate(paths):
         try:
             photos.append(_read(path, root / images, number))
         except (DatasetError, OSError) as error:
-            faults.append(f"{path.name}: {error}")
+            faults.append(f"{shown(path.name)}: {error}")
     return photos, faults
 
 
@@ -67,18 +68,17 @@ def _read(path: Path, folder: Path, number: int) -> BoxedPhoto:
     name = (top.findtext("filename") or "").strip()
     if not name:
         raise DatasetError("no filename")
-    if not is_file(folder / name):
-        raise DatasetError(f"no file {name}")
+    file = file_named(folder, name)
+    if file is None:
+        raise DatasetError(f"no file {shown(name)}")
     width, height = (int(_number(top, f"size/{key}", "0")) for key in ("width", "height"))
     boxes, kinds = [], []
     for thing in top.iter("object"):
         for place in thing.iter("bndbox"):
             boxes.append([_number(place, side) for side in SIDES])
-            kinds.append((thing.findtext("name") or "").strip())
+            kinds.append(category_of(thing.findtext("name") or ""))
     corners = np.array(boxes, np.float32).reshape(-1, 4) - np.array([1, 1, 0, 0], np.float32)
-    return BoxedPhoto(
-        folder / name, name, width, height, corners, np.zeros(len(corners), np.bool_), tuple(kinds), number
-    )
+    return BoxedPhoto(file, name, width, height, corners, np.zeros(len(corners), np.bool_), tuple(kinds), number)
 
 
 def _number(element: Element, key: str, default: str = "") -> float:

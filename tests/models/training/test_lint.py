@@ -118,7 +118,11 @@ def test_folders_and_sop(tmp_path: Path) -> None:
         for number in range(2):
             write_picture(tmp_path / "folders" / label / f"{number}.png", number + 2 * (label == "b"))
     write_picture(tmp_path / "folders" / "stray.png", 9)
+    for clutter in ("a/scan.pdf", "a/notes.txt", "a/._0.png", "__MACOSX/a/0.heic.x"):
+        (tmp_path / "folders" / clutter).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folders" / clutter).write_bytes(b"x")
     report = lint([tmp_path / "folders"])
+    assert told(report, "warning") == ["folders: not read, for they are no pictures by their names: 1 .pdf"]
     assert (report.kinds, report.pictures, report.labels) == ({str(tmp_path / "folders"): "folders"}, 4, 2)
     assert told(report, "error") == ["folders: stray.png: a picture in no label's folder"]
     lines = "image_id class_id super_class_id path\n1 1 1 a/0.png\n2 1 1 a/1.png\n2 2 1 b/0.png\n"
