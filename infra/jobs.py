@@ -49,7 +49,7 @@ from infra.job_records import (
 )
 from infra.ledger_scripts import PHOTOS_PREFIX
 from infra.presence import Presence
-from infra.redis_client import connect
+from infra.redis_client import open_client
 from infra.settings import JobSettings, Settings, WebhookSettings
 
 __all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
@@ -77,9 +77,7 @@ class JobQueue(Protocol):
 
 def open_ledger(settings: Settings) -> JobLedger:
     """The ledger on the Redis of `settings`, which must name one."""
-    if settings.redis_url is None:
-        raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
-    return JobLedger(connect(settings.redis_url, settings.redis_prefix), settings.jobs, settings.webhooks)
+    return JobLedger(open_client(settings), settings.jobs, settings.webhooks)
 
 
 class JobLedger:

@@ -197,8 +197,8 @@ def test_a_url_is_accepted_without_asking_anybody(client: FlaskClient, service: 
     assert "s3cret" not in response.text
     assert service.ledger.get(job["id"]).source_url == url
     assert "s3cret" not in repr(service.ledger.get(job["id"]))
-    assert service.redis.llen("fetch") == 1
-    assert service.redis.llen("recognize") == 0
+    assert service.redis.llen("shitu:queue:fetch") == 1
+    assert service.redis.llen("shitu:queue:recognize") == 0
     refused(client.get(f"{URL}/{job['id']}/image"), 404, "photo_not_fetched")
 
 
@@ -232,8 +232,8 @@ def test_a_replayed_job_is_fetched_again(client: FlaskClient, service: Services,
     assert service.ledger.fail(lease, {"code": "fetch_failed", "message": "It could not be.", "retryable": True})
     refused(client.get(f"{URL}/{job['id']}/image"), 404, "photo_not_fetched")
     assert client.post(f"{URL}/{job['id']}/replay").status_code == 202
-    assert service.redis.llen("fetch") == 2
-    assert service.redis.llen("recognize") == 0
+    assert service.redis.llen("shitu:queue:fetch") == 2
+    assert service.redis.llen("shitu:queue:recognize") == 0
 
 
 def test_without_redis_nothing_is_accepted(

@@ -236,6 +236,19 @@ def test_a_slow_line_may_take_its_time_and_a_slower_one_is_cut_off(hasty_url: st
         assert slower.result() == (408, "upload_too_slow")
 
 
+def test_when_all_threads_are_busy_the_slowest_uploads_make_room(hasty_url: str) -> None:
+    """Eight clients at three times the least speed hold the eight threads, and could for as long as they like."""
+    with ThreadPoolExecutor(8) as clients:
+        started = time.monotonic()
+        slow = [clients.submit(send_slowly, hasty_url, 2500, int(50 * UPLOAD_S)) for _ in range(8)]
+        time.sleep(UPLOAD_S / 4)  # until all are under way
+        assert ask(hasty_url, "GET", "/healthz")[0] == 200
+        assert time.monotonic() - started < 2.5 * UPLOAD_S  # they take five windows of time
+        codes = sorted(client.result()[1] for client in slow)
+    assert codes.count("upload_too_slow") == 2
+    assert codes.count("invalid_request") == 6  # with threads free, the others may take their time
+
+
 def test_a_client_that_trickles_its_head_is_cut_off(hasty_url: str) -> None:
     with trickling(hasty_url, b"GET /healthz HTTP/1.1\r\nX-Slow: ", 1) as (connection,):
         started = time.monotonic()

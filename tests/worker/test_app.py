@@ -94,7 +94,7 @@ def test_a_courier_fetches_pictures_and_silent_hosts_hold_no_webhook_up(
             job = ledger.create("recognition", REQUEST, server.url("/hook"), url)
             queue.fetch(job.id)
         wait_for(lambda: ledger.get(job.id).source_url is None, log)
-        wait_for(lambda: redis_client.llen("recognize") == 1, log)
+        wait_for(lambda: redis_client.llen("shitu:queue:recognize") == 1, log)
         lease = ledger.start(job.id)
         assert lease is not None
         ledger.succeed(lease, {})

@@ -77,7 +77,7 @@ def test_a_picture_is_stored_by_its_content_and_the_job_goes_on(
     job_id = create(courier, server.url("/a.jpg?key=s3cret"))
     assert courier.ledger.start(job_id) is None  # it is nothing for a worker yet
     fetcher(courier).take(job_id)
-    eventually(lambda: redis_client.llen("recognize") == 1)
+    eventually(lambda: redis_client.llen("shitu:queue:recognize") == 1)
     job = courier.ledger.get(job_id)
     assert (job.status, job.attempts, job.source_url) == (JobStatus.QUEUED, 0, None)
     assert job.request["options"] == {"top_k": 3}
@@ -128,8 +128,8 @@ def test_a_trouble_that_passes_is_over_with_the_next_attempt(
     server.paths["/a.jpg"] = (200, {}, b"picture")
     redis_client.zadd("shitu:jobs:open", {job_id: 0}, xx=True)
     courier.ledger.sweep(courier.queue)
-    assert redis_client.llen("fetch") == 1  # published to those who fetch, not to the workers
-    assert redis_client.llen("recognize") == 0
+    assert redis_client.llen("shitu:queue:fetch") == 1  # published to those who fetch, not to the workers
+    assert redis_client.llen("shitu:queue:recognize") == 0
 
     def goes_on() -> bool:
         fetcher(courier).take(job_id)  # the keeper's message
@@ -175,9 +175,9 @@ def test_a_courier_that_dies_in_mid_fetch_loses_nothing(
     assert courier.ledger.start(job_id, fetching=True) is not None  # and nothing more is heard of it
     eventually(lambda: job_id in courier.ledger.overdue())
     assert courier.ledger.sweep(courier.queue).republished == (job_id,)
-    assert redis_client.llen("fetch") == 1
+    assert redis_client.llen("shitu:queue:fetch") == 1
     fetcher(courier).take(job_id)
-    eventually(lambda: redis_client.llen("recognize") == 1)
+    eventually(lambda: redis_client.llen("shitu:queue:recognize") == 1)
 
 
 def test_a_stopped_courier_publishes_what_it_had_not_begun(courier: Process, redis_client: redis.Redis) -> None:
@@ -187,7 +187,7 @@ def test_a_stopped_courier_publishes_what_it_had_not_begun(courier: Process, red
             fetcher(courier).take(job_id)
         eventually(lambda: len(queued(redis_client)) == 2)
         courier.drain(within_s=0.0)
-        assert redis_client.llen("fetch") == 2
+        assert redis_client.llen("shitu:queue:fetch") == 2
         # What was under way is given back uncounted, as by every worker that is stopped.
         eventually(lambda: {courier.ledger.get(job_id).status for job_id in jobs} == {JobStatus.QUEUED})
 
@@ -199,4 +199,4 @@ def test_a_canceled_job_is_not_gone_on_with(courier: Process, server: Server, re
         eventually(lambda: courier.ledger.get(job_id).status is JobStatus.PROCESSING)
         courier.ledger.cancel(job_id)
         assert ended(courier, job_id).status is JobStatus.CANCELED
-    assert redis_client.llen("recognize") == 0
+    assert redis_client.llen("shitu:queue:recognize") == 0
