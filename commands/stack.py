@@ -175,14 +175,6 @@ def _settings(default_format: str = "json", *, need_redis: bool = False) -> Sett
         raise _refusal(error.detail, default_format) from error
     if need_redis and settings.redis_url is None:
         raise _refusal("REDIS_URL is not set. `shitu up` starts a Redis server of its own.")
-    if need_redis:
-        try:
-            verify(settings)
-        except (RedisMisconfigured, ConfigurationError) as error:
-            raise _refusal(error.detail, default_format) from error
-        except ServiceError as error:  # it may come back; the process waits for it
-            configure_logging(settings.log)
-            log.warning("started nevertheless: %s", error.detail)
     return settings
 
 
@@ -219,7 +211,14 @@ def _with_shared_cores(settings: Settings, workers: int, terminal: _Terminal) ->
 
 
 def _become(settings: Settings, command: tuple[str, ...], threads: int = 1) -> NoReturn:
-    """Replaces this process, so that signals and exit codes are the command's own."""
+    """Replaces this process, so that signals and exit codes are the command's own; after a last look at Redis."""
+    try:
+        verify(settings)
+    except (RedisMisconfigured, ConfigurationError) as error:
+        raise _refusal(error.detail) from error
+    except ServiceError as error:  # it may come back; the process waits for it
+        configure_logging(settings.log)
+        log.warning("started nevertheless: %s", error.detail)
     sys.stdout.flush()
     environment = {**child_environment(threads), **handed_on(settings)}
     os.chdir(ROOT)

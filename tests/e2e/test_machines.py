@@ -140,6 +140,7 @@ def pythons(version: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.timeout(INSTALLED_WITHIN_S + 300)
 def test_python_3_12(tmp_path: Path) -> None:
     """The lock file of the server installs there, and the command line recognises."""
     found = pythons("3.12")
@@ -149,7 +150,16 @@ def test_python_3_12(tmp_path: Path) -> None:
     assert run(found[0], "-m", "venv", str(env)).returncode == 0
     pip = (str(env / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout", "5")
     try:
-        done = run(*pip, "--retries", "0", "--only-binary", ":all:", "-r", str(ROOT / "requirements/serve.txt"), timeout_s=INSTALLED_WITHIN_S)
+        done = run(
+            *pip,
+            "--retries",
+            "0",
+            "--only-binary",
+            ":all:",
+            "-r",
+            str(ROOT / "requirements/serve.txt"),
+            timeout_s=INSTALLED_WITHIN_S,
+        )
     except subprocess.TimeoutExpired:
         pytest.skip("the packages did not install in time")
     if done.returncode:
