@@ -54,7 +54,9 @@ def checked(url: str) -> str:
     elif not re.fullmatch(r"/?\d*/?", parts.path):
         raise ValueError("the database, behind the last /, must be a number")
     query = _query(parts.scheme, parts.query)
-    return url if query == parts.query else f"{url.partition('?')[0]}?{query}"
+    address = url.partition("?")[0]
+    address = parts.scheme + address[len(parts.scheme) :]  # in lower case, which is all that redis-py knows
+    return f"{address}?{query}" if query else address
 
 
 def _query(scheme: str, query: str) -> str:
@@ -78,8 +80,10 @@ def _canonical(name: str, value: str) -> str:
 
 
 def _checks(value: str) -> str:
-    """`required` for `CERT_REQUIRED`, `ssl.CERT_REQUIRED` and so on."""
-    name = value.lower().removeprefix("ssl.").removeprefix("cert_")
+    """`required` for `CERT_REQUIRED`, `ssl.CERT_REQUIRED`, `VerifyMode.CERT_REQUIRED`, its number 2, and so on."""
+    name = value.strip().lower().rpartition(".")[2].removeprefix("cert").removeprefix("_")
+    if name in {"0", "1", "2"}:  # what Python prints of its constants
+        name = CERTIFICATE_CHECKS[2 - int(name)]
     if name not in CERTIFICATE_CHECKS:
         raise ValueError(f"ssl_cert_reqs must be {', '.join(CERTIFICATE_CHECKS[:-1])} or {CERTIFICATE_CHECKS[-1]}")
     return name

@@ -62,7 +62,9 @@ def test_an_address_that_would_be_misread_is_refused_by_name(url: str, says: str
     assert "34@" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spelling", ["CERT_NONE", "cert_none", "none", "None", "ssl.CERT_NONE"])
+@pytest.mark.parametrize(
+    "spelling", ["CERT_NONE", "cert_none", "none", "None", "ssl.CERT_NONE", "VerifyMode.CERT_NONE", "0", "CertNone"]
+)
 def test_spellings_of_unchecked_certificates_mean_one_thing(spelling: str) -> None:
     assert redis_url.checked(f"rediss://host/1?ssl_cert_reqs={spelling}") == "rediss://host/1?ssl_cert_reqs=none"
 
@@ -79,6 +81,13 @@ def test_tls_files_are_found_from_every_folder(monkeypatch: pytest.MonkeyPatch, 
     assert "u:p%23w@" in url
     monkeypatch.chdir("/")
     assert redis_url.checked(url) == url
+
+
+@pytest.mark.parametrize("url", ["REDIS://host:1/2", "Rediss://u:p@host", "redis://host/0?"])
+def test_a_scheme_in_capitals_is_understood(url: str) -> None:
+    checked = redis_url.checked(url)
+    assert checked == url.partition("?")[0].replace("REDIS:", "redis:").replace("Rediss:", "rediss:")
+    connect(checked).close()
 
 
 @contextlib.contextmanager
