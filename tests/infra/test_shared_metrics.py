@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from infra.objects import LocalStore, StorageUnavailable
+from infra.errors import StorageUnavailable
+from infra.objects import LocalStore
 from infra.shared_metrics import MetricsFiles, value_class
 from tests.e2e.full_disk import small_disk
 
