@@ -13,7 +13,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-OWN = ("commands", "infra", "models", "web", "worker")
+OWN = ("commands", "contracts", "infra", "models", "web", "worker")
 ROOT = Path(__file__).resolve().parent
 SERVERS = {"celery", "gunicorn"}
 APP_LOAD_ERROR = 4  # gunicorn's exit code for it: with another one it starts its worker again without end

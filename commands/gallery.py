@@ -172,10 +172,10 @@ def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:
     """With the lock of the service's Redis, if it is named; within one folder the files' own lock is enough."""
     if settings.redis_url is not None:
         from infra.installation import verify
-        from infra.redis_client import connect
+        from infra.redis_client import open_client
 
         verify(settings)
-        return GalleryStore(objects, lock=GalleryLock(connect(settings.redis_url, settings.redis_prefix)))
+        return GalleryStore(objects, lock=GalleryLock(open_client(settings)))
     if not isinstance(objects, LocalStore):
         raise click.ClickException("set REDIS_URL to the service's Redis: it keeps the writers of a bucket apart")
     return GalleryStore(objects)

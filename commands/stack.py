@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ from infra.launcher import (
     web_command,
     worker_command,
 )
-from infra.logs import json_line
+from infra.logs import configure_logging, json_line
 from infra.machine import planned_jobs, read_limits
 from infra.settings import load_settings
 from models.errors import ModelError
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_yellow")
 NAME_WIDTH = 8
+
+log = logging.getLogger("shitu")
 
 
 @click.command()
@@ -55,6 +58,7 @@ def up(workers: int, port: int | None, quiet: bool) -> None:
         settings = replace(settings, web=replace(settings.web, port=port))
     if "SHITU_LOG__FORMAT" not in os.environ:  # in a terminal people read the lines
         settings = replace(settings, log=replace(settings.log, format="text"))
+    configure_logging(settings.log)  # what the launcher's own parts warn of has the lines' format too
     terminal = _Terminal(quiet, settings.log.format == "json")
     stack: Stack | None = None
     try:
@@ -171,13 +175,6 @@ def _settings(default_format: str = "json", *, need_redis: bool = False) -> Sett
         raise _refusal(error.detail, default_format) from error
     if need_redis and settings.redis_url is None:
         raise _refusal("REDIS_URL is not set. `shitu up` starts a Redis server of its own.")
-    if need_redis:
-        try:
-            verify(settings)
-        except (RedisMisconfigured, ConfigurationError) as error:
-            raise _refusal(error.detail, default_format) from error
-        except ServiceError as error:  # it may come back; the process waits for it
-            click.echo(f"started nevertheless: {error.detail}", err=True)
     return settings
 
 
@@ -214,7 +211,14 @@ def _with_shared_cores(settings: Settings, workers: int, terminal: _Terminal) ->
 
 
 def _become(settings: Settings, command: tuple[str, ...], threads: int = 1) -> NoReturn:
-    """Replaces this process, so that signals and exit codes are the command's own."""
+    """Replaces this process, so that signals and exit codes are the command's own; after a last look at Redis."""
+    try:
+        verify(settings)
+    except (RedisMisconfigured, ConfigurationError) as error:
+        raise _refusal(error.detail) from error
+    except ServiceError as error:  # it may come back; the process waits for it
+        configure_logging(settings.log)
+        log.warning("started nevertheless: %s", error.detail)
     sys.stdout.flush()
     environment = {**child_environment(threads), **handed_on(settings)}
     os.chdir(ROOT)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import redis
 
+from infra import delivery_scripts
 from infra import ledger_scripts as scripts
 from infra.errors import DeliveryNotFound
 from infra.job_records import DELIVERY_ID
@@ -59,10 +60,10 @@ class Deliveries:
         self._redis = client
         self._settings = settings
         self._now = now
-        self._claim = client.register_script(scripts.CLAIM_DUE)
-        self._take = client.register_script(scripts.TAKE)
-        self._record = client.register_script(scripts.RECORD)
-        self._replay = client.register_script(scripts.REPLAY_DELIVERY)
+        self._claim = client.register_script(delivery_scripts.CLAIM_DUE)
+        self._take = client.register_script(delivery_scripts.TAKE)
+        self._record = client.register_script(delivery_scripts.RECORD)
+        self._replay = client.register_script(delivery_scripts.REPLAY_DELIVERY)
 
     def due(self, now: float | None = None, limit: int = 100) -> list[str]:
         """The ids of messages whose time has come. Each is then hidden for HIDDEN_S, so that keepers don't double it."""

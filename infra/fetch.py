@@ -8,6 +8,7 @@ the name up again.
 
 from __future__ import annotations
 
+import email.utils
 import functools
 import http.client
 import io
@@ -33,6 +34,7 @@ USER_AGENT = "ShiTu/0.1"
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 READ_BYTES = 65536
+THROTTLES = frozenset({429, 502, 503, 504})  # answers whose Retry-After is honoured
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,19 @@ def post(
     with _exchange(target, deadline, tls, method="POST", body=body, headers=headers) as response:
         beginning = _beginning(response, max_reply_bytes)
         return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, beginning)
+
+
+def retry_after_s(status: int, value: str | None) -> float | None:
+    """How long a server asks to be left alone, in seconds: its Retry-After as a number or a date; None without."""
+    value = (value or "").strip()
+    if status not in THROTTLES or not value:
+        return None
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 class _Deadline:
@@ -205,7 +220,8 @@ def _system_authorities() -> ssl.SSLContext:
 
 def _image_bytes(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
     if response.status != http.HTTPStatus.OK:
-        raise FetchFailed(f"The server answered {response.status}.", status=response.status)
+        wait_s = retry_after_s(response.status, response.getheader("Retry-After"))
+        raise FetchFailed(f"The server answered {response.status}.", status=response.status, retry_after_s=wait_s)
     announced = response.length  # from Content-Length; None when chunked or read until the end
     if announced is not None and announced > max_bytes:
         raise FetchTooLarge(f"The content is {announced} bytes, more than the {max_bytes} allowed.")

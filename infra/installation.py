@@ -11,18 +11,20 @@ import json
 import logging
 import secrets
 import socket
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import redis
 
 from infra.errors import ConfigurationError, ObjectNotFound, RedisMisconfigured, ServiceError, StorageUnavailable
+from infra.logs import fatal
 from infra.objects import LocalStore, open_store
 from infra.redis_check import check, explained
-from infra.redis_client import connect
+from infra.redis_client import open_client
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infra.objects import ObjectStore
     from infra.settings import Settings
 
@@ -42,7 +44,7 @@ def verify(settings: Settings) -> None:
     if settings.redis_url is None:
         return
     check(settings.redis_url)
-    with contextlib.closing(connect(settings.redis_url, settings.redis_prefix)) as client:
+    with contextlib.closing(open_client(settings)) as client:
         claim(client, open_store(settings.objects, settings.data_dir), settings)
 
 
@@ -51,10 +53,36 @@ def verify_or_exit(settings: Settings, status: int = 1) -> None:
     try:
         verify(settings)
     except (RedisMisconfigured, ConfigurationError) as error:
-        print(error.detail, file=sys.stderr, flush=True)  # for whoever starts it; a log line may be hidden
-        raise SystemExit(status) from None
+        raise fatal(error.detail, status) from None
     except ServiceError as error:
         log.warning("started nevertheless: %s", error.detail)
+
+
+class Ownership:
+    """That the prefix belongs to this process's store: asked by `ask` (`verify`, `claim`) until it was answered once.
+
+    A process may start while Redis is away. What it found then is no answer, so it asks again before it does anything.
+    """
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask = ask
+        self._known = False
+
+    def require(self) -> None:
+        """Raises what `ask` raises: RedisMisconfigured or ConfigurationError if the prefix is another's."""
+        if not self._known:
+            self._ask()
+            self._known = True
+
+    def foreign(self) -> str | None:
+        """What must be changed, in words; None: the prefix is ours, or it cannot be told yet."""
+        try:
+            self.require()
+        except (RedisMisconfigured, ConfigurationError) as error:
+            return error.detail
+        except (ServiceError, redis.RedisError):
+            return None
+        return None
 
 
 def claim(client: redis.Redis, objects: ObjectStore, settings: Settings) -> None:

@@ -10,7 +10,6 @@ Every method may raise redis.RedisError when the server cannot be reached.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import time as system_time
@@ -24,7 +23,6 @@ from infra import ledger_scripts as scripts
 from infra.deliveries import Deliveries, Delivery
 from infra.durability import wait_until_written
 from infra.errors import (
-    InvalidCursor,
     JobExpired,
     JobFinished,
     JobNotFound,
@@ -35,7 +33,6 @@ from infra.errors import (
 from infra.job_records import (
     JOB_ID,
     PREFIXES,
-    QUEUES,
     Job,
     JobEvent,
     JobStatus,
@@ -44,17 +41,17 @@ from infra.job_records import (
     Renewal,
     Swept,
     new_id,
-    parse_event,
     parse_job,
 )
+from infra.job_watch import JobWatch
 from infra.ledger_scripts import PHOTOS_PREFIX
+from infra.ledger_stats import read_stats
 from infra.presence import Presence
-from infra.redis_client import connect
+from infra.redis_client import open_client
 from infra.settings import JobSettings, Settings, WebhookSettings
 
 __all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
 
-BLOCK_S = 2.0  # one blocking read; shorter than the client's reply timeout
 STUMBLES = 5  # over one broken record, before the keeper gives it up
 FIRST_STUMBLE_S = 5.0  # doubled with each
 STUMBLES_KEPT_S = 86_400
@@ -77,9 +74,7 @@ class JobQueue(Protocol):
 
 def open_ledger(settings: Settings) -> JobLedger:
     """The ledger on the Redis of `settings`, which must name one."""
-    if settings.redis_url is None:
-        raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
-    return JobLedger(connect(settings.redis_url, settings.redis_prefix), settings.jobs, settings.webhooks)
+    return JobLedger(open_client(settings), settings.jobs, settings.webhooks)
 
 
 class JobLedger:
@@ -102,6 +97,7 @@ class JobLedger:
         self._now = now
         self.deliveries = Deliveries(client, self._webhooks, self._clock)
         self.presence = Presence(client, self.time)
+        self._watch = JobWatch(client, self.get)
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
         self._replay, self._sweep, self._retire = self._scripts(scripts.REPLAY, scripts.SWEEP, scripts.RETIRE)
@@ -295,91 +291,16 @@ class JobLedger:
     # Waiting and watching.
 
     def wait(self, job_id: str, timeout_s: float) -> Job:
-        """The job once it has finished, or as it is after `timeout_s` seconds. Sleeps in Redis meanwhile.
-
-        Raises JobNotFound, JobExpired.
-        """
-        deadline = system_time.monotonic() + timeout_s
-        last_id = "0-0"
-        while True:
-            job = self.get(job_id)
-            left_s = deadline - system_time.monotonic()
-            if job.finished or left_s <= 0:
-                return job
-            # The first read returns the history at once; later ones wait for what is behind it, so that no end is missed.
-            for event in self._read(scripts.events_key(job_id), last_id, min(left_s, BLOCK_S)):
-                last_id = event.id
+        """JobWatch.wait: the job once it has finished, or as it is after `timeout_s` seconds."""
+        return self._watch.wait(job_id, timeout_s)
 
     def events(self, job_id: str, last_id: str = "0-0", heartbeat_s: float = 15.0) -> Iterator[JobEvent | None]:
-        """The job's history after `last_id` and as it happens, to its end; None after `heartbeat_s` quiet seconds.
-
-        Raises JobNotFound and JobExpired (before the first event), InvalidCursor for a `last_id` of another make.
-        """
-        first, _, second = last_id.partition("-")
-        if not (first.isdecimal() and second.isdecimal() and len(last_id) < 40):
-            raise InvalidCursor("Last-Event-ID is not an id of this stream.")
-        self.get(job_id)
-        return self._follow(job_id, last_id, heartbeat_s)
+        """JobWatch.events: the job's history after `last_id` and as it happens, to its end."""
+        return self._watch.events(job_id, last_id, heartbeat_s)
 
     def stats(self) -> LedgerStats:
         """How many jobs wait and run, how long the oldest has waited, what is to be delivered."""
-        now = self.time()
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.zcard(scripts.OPEN)
-            pipe.zcard(scripts.QUEUED)
-            pipe.zrange(scripts.QUEUED, 0, 0, withscores=True)
-            pipe.hgetall(scripts.TOTALS)
-            pipe.zcount(scripts.DUE, "-inf", now)
-            pipe.zcard(scripts.DUE)
-            for queue in QUEUES:
-                pipe.llen(f"shitu:queue:{queue}")
-            opened, queued, oldest, totals, due, pending, *lengths = pipe.execute()
-        finished: dict[tuple[str, str], int] = {}
-        for name, count in totals.items():
-            kind, _, status = name.partition(":")
-            finished[kind, status] = int(count)
-        return LedgerStats(
-            queued=queued,
-            processing=max(0, opened - queued),
-            oldest_queued_age_s=max(0.0, now - oldest[0][1]) if oldest else 0.0,
-            finished=finished,
-            deliveries_due=due,
-            deliveries_pending=pending,
-            messages=dict(zip(QUEUES, lengths, strict=True)),
-            consumed_age_s=self.presence.consumed_age_s(),
-        )
-
-    def _follow(self, job_id: str, last_id: str, heartbeat_s: float) -> Iterator[JobEvent | None]:
-        key = scripts.events_key(job_id)
-        quiet_since = system_time.monotonic()
-        over = False
-        block_s = 0.0  # first what there is already; whoever resumes behind the end must not wait for nothing
-        while True:
-            events = self._read(key, last_id, 0.0 if over else block_s)
-            block_s = min(BLOCK_S, heartbeat_s)
-            for event in events:
-                last_id = event.id
-                yield event
-                if event.status.finished:
-                    return
-            if over:
-                return
-            if events:
-                quiet_since = system_time.monotonic()
-                continue
-            # Nothing new. If the end lies before `last_id`, or the record is gone, nothing will come; else read on.
-            with contextlib.suppress(JobNotFound, JobExpired):
-                over = self.get(job_id).finished
-                if not over and system_time.monotonic() - quiet_since >= heartbeat_s:
-                    quiet_since = system_time.monotonic()
-                    yield None
-                continue
-            return
-
-    def _read(self, key: str, last_id: str, block_s: float) -> list[JobEvent]:
-        block_ms = max(1, int(block_s * 1000)) if block_s > 0 else None
-        answer: Any = self._redis.xread({key: last_id}, count=100, block=block_ms)
-        return [parse_event(event_id, entry) for _, entries in answer or () for event_id, entry in entries]
+        return read_stats(self._redis, self.time(), self.presence.consumed_age_s())
 
     def _stumbled(self, job_id: str, where: str, error: Exception) -> None:
         """Counts a keeper's stumble over an entry: looked at again at growing intervals, and then never again.

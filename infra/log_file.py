@@ -35,6 +35,7 @@ class LogFile:
             self._put(file, line)
         except OSError:
             self._dropped += 1
+            self._close()  # what is open may be of a disk that was taken away
 
     def __enter__(self) -> Self:
         return self

@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
     from infra.settings import ObjectSettings
 
-# A disk that cannot be written to: full, over a quota, read-only, failing.
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+# A disk that cannot be written to: full, over a quota or a file's limit, read-only, another user's, failing, gone.
+DISK_ERRORS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+        *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE),
+    }
+)
 MAX_KEY_CHARS = 512
 # No part begins with a dot: that rules out `..` and leaves hidden names to the store itself.
 _PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import socket
 import ssl
@@ -49,6 +50,8 @@ REPLIES: tuple[tuple[str, type[ServiceError], str], ...] = (
     ("CROSSSLOT", RedisMisconfigured, "The server is a Redis Cluster, which cannot be used: REDIS_URL must name one server."),
 )  # fmt: skip
 
+log = logging.getLogger(__name__)
+
 
 def explained(error: Exception) -> ServiceError:
     """The service's own error for one of redis-py's."""
@@ -81,6 +84,8 @@ def check(url: str) -> None:
             raise _located(_cause(url, error), url) from None
     if (problem := _unusable(told)) is not None:
         raise _located(RedisMisconfigured(problem), url)
+    if (policy := _evicting(told)) is not None:
+        log.warning("Redis would evict jobs once maxmemory is set: its maxmemory-policy is %s, not noeviction", policy)
 
 
 def unready(client: redis.Redis) -> str | None:  # noqa: PLR0911 - one answer for each reason
@@ -92,12 +97,11 @@ def unready(client: redis.Redis) -> str | None:  # noqa: PLR0911 - one answer fo
         return problem
     if told.get("role") == "slave":
         return explained(redis.ReadOnlyError("")).detail
-    policy = told.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
+    limit = int(told.get("maxmemory", 0))
+    if limit and (policy := _evicting(told)) is not None:
         return f"Redis may evict jobs: its maxmemory-policy is {policy}, and must be noeviction."
     if told.get("aof_last_write_status", "ok") != "ok":
         return explained(redis.ResponseError("MISCONF")).detail
-    limit = int(told.get("maxmemory", 0))
     if limit and int(told.get("used_memory", 0)) > NEARLY_FULL * limit:
         return explained(redis.OutOfMemoryError("")).detail
     try:
@@ -105,6 +109,12 @@ def unready(client: redis.Redis) -> str | None:  # noqa: PLR0911 - one answer fo
     except redis.ResponseError as error:
         return explained(error).detail
     return None
+
+
+def _evicting(told: dict[str, Any]) -> str | None:
+    """The policy that may remove keys when the memory allowed is used up, if it is one."""
+    policy = str(told.get("maxmemory_policy", "noeviction"))
+    return None if policy == "noeviction" else policy
 
 
 def _unusable(told: dict[str, Any]) -> str | None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import redis
@@ -14,6 +14,9 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from infra import redis_url
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
 
 CONNECT_TIMEOUT_S = 1.0
 REPLY_TIMEOUT_S = 5.0
@@ -43,6 +46,13 @@ def connect(url: str, prefix: str = PREFIX) -> redis.Redis:
         retry=Retry(ExponentialBackoff(cap=0.25, base=0.05), 3, supported_errors=(redis.ConnectionError,)),
         **({} if is_socket(url) else {"socket_keepalive": True}),
     )
+
+
+def open_client(settings: Settings) -> redis.Redis:
+    """The client for an installation's keys: the server and the prefix of `settings`, which must name a server."""
+    if settings.redis_url is None:
+        raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
+    return connect(settings.redis_url, settings.redis_prefix)
 
 
 def is_socket(url: str) -> bool:

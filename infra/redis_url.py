@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix")
@@ -17,6 +18,7 @@ TLS_OPTIONS = frozenset(
         "ssl_check_hostname",
     }
 )
+TLS_FILES = frozenset({"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"})
 OPTIONS = frozenset({"db", "client_name"})
 CERTIFICATE_CHECKS = ("required", "optional", "none")
 EXPECTED = "expected redis://host:port/db, rediss://… or unix:///path/to/redis.sock"
@@ -24,7 +26,11 @@ ENCODE = "in a name or password write # as %23, / as %2F, ? as %3F, : as %3A, @ 
 
 
 def checked(url: str) -> str:
-    """`url`, with `ssl_cert_reqs` in the spelling that redis-py and kombu share. Raises ValueError; never tells the URL."""
+    """`url`, with `ssl_cert_reqs` in the spelling that redis-py and kombu share, and its TLS files' absolute paths.
+
+    The processes of the service run in another folder than the one where the URL was written. Raises ValueError; never
+    tells the URL.
+    """
     if re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError("holds a space or a line end; in a password write a space as %20")
     if urlsplit(url.partition("#")[0].replace("[", "").replace("]", "")).scheme not in SCHEMES:
@@ -48,7 +54,9 @@ def checked(url: str) -> str:
     elif not re.fullmatch(r"/?\d*/?", parts.path):
         raise ValueError("the database, behind the last /, must be a number")
     query = _query(parts.scheme, parts.query)
-    return url if query == parts.query else f"{url.partition('?')[0]}?{query}"
+    address = url.partition("?")[0]
+    address = parts.scheme + address[len(parts.scheme) :]  # in lower case, which is all that redis-py knows
+    return f"{address}?{query}" if query else address
 
 
 def _query(scheme: str, query: str) -> str:
@@ -61,13 +69,21 @@ def _query(scheme: str, query: str) -> str:
             raise ValueError(f"there is no option {name[:40]!r}; there are {known}. Or an unencoded ?: {ENCODE}")
         if name == "db" and not value.isdecimal():
             raise ValueError("the database, db=, must be a number")
-    canonical = [(name, _checks(value) if name == "ssl_cert_reqs" else value) for name, value in pairs]
+    canonical = [(name, _canonical(name, value)) for name, value in pairs]
     return query if canonical == pairs else urlencode(canonical, safe="/")
 
 
+def _canonical(name: str, value: str) -> str:
+    if name == "ssl_cert_reqs":
+        return _checks(value)
+    return str(Path(value).absolute()) if name in TLS_FILES and value else value
+
+
 def _checks(value: str) -> str:
-    """`required` for `CERT_REQUIRED`, `ssl.CERT_REQUIRED` and so on."""
-    name = value.lower().removeprefix("ssl.").removeprefix("cert_")
+    """`required` for `CERT_REQUIRED`, `ssl.CERT_REQUIRED`, `VerifyMode.CERT_REQUIRED`, its number 2, and so on."""
+    name = value.strip().lower().rpartition(".")[2].removeprefix("cert").removeprefix("_")
+    if name in {"0", "1", "2"}:  # what Python prints of its constants
+        name = CERTIFICATE_CHECKS[2 - int(name)]
     if name not in CERTIFICATE_CHECKS:
         raise ValueError(f"ssl_cert_reqs must be {', '.join(CERTIFICATE_CHECKS[:-1])} or {CERTIFICATE_CHECKS[-1]}")
     return name

@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from infra.errors import ObjectNotFound, StorageUnavailable
+from infra.errors import ConfigurationError, ObjectNotFound, StorageUnavailable
 from infra.objects import check_key, check_prefix, image_key
 
 if TYPE_CHECKING:
@@ -43,24 +43,29 @@ class S3Store:
     def __init__(
         self, bucket: str, prefix: str = "", endpoint_url: str | None = None, region: str | None = None
     ) -> None:
+        """Asks nobody. Raises ConfigurationError for an endpoint, region, profile or AWS file that cannot be used."""
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        session = boto3.session.Session()
-        self._client = session.client(
-            "s3",
-            endpoint_url=endpoint_url,
-            region_name=region or session.region_name or DEFAULT_REGION,
-            config=Config(
-                connect_timeout=CONNECT_TIMEOUT_S,
-                read_timeout=READ_TIMEOUT_S,
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                max_pool_connections=50,
-                # Other S3 servers know neither host names made of bucket names nor the newer checksum trailers.
-                s3={"addressing_style": "path" if endpoint_url else "auto"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        try:
+            session = boto3.session.Session()
+            self._client = session.client(
+                "s3",
+                endpoint_url=endpoint_url,
+                region_name=region or session.region_name or DEFAULT_REGION,
+                config=Config(
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    read_timeout=READ_TIMEOUT_S,
+                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                    max_pool_connections=50,
+                    # Other S3 servers know neither host names made of bucket names nor the newer checksum trailers.
+                    s3={"addressing_style": "path" if endpoint_url else "auto"},
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                ),
+            )
+        except (ValueError, BotoCoreError) as error:  # nothing was sent yet: it is what the environment says
+            told = " ".join(str(error).split())
+            raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {told}"]) from error
 
     def put(self, key: str, data: bytes) -> None:
         with translated():

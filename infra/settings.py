@@ -35,8 +35,8 @@ def _object_url(url: str) -> str:
     raise ValueError("expected file:///absolute/folder or s3://bucket/prefix")
 
 
-def _secret(secrets: str) -> str:
-    """One secret, or several separated by spaces while receivers change from one to the next."""
+def checked_secret(secrets: str) -> str:
+    """`secrets`: one secret, or several separated by spaces while receivers change from one to the next. Raises ValueError."""
     for secret in secrets.split() or [""]:
         try:
             key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
@@ -63,7 +63,7 @@ Count = Annotated[int, Field(ge=1)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 RedisUrl = Annotated[str, AfterValidator(redis_url.checked)]
 ObjectUrl = Annotated[str, AfterValidator(_object_url)]
-Secret = Annotated[str, AfterValidator(_secret)]
+Secret = Annotated[str, AfterValidator(checked_secret)]
 Schedule = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
 ]

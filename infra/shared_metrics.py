@@ -54,8 +54,10 @@ class MetricsFiles:
             values[key] = amount if absolute else values.get(key, 0.0) + amount
             self._changed = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._write_now_and_then, name="metrics", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write_now_and_then, name="metrics", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no more threads are to be had: the next change tries again
+                    thread.start()
+                    self._thread = thread
 
     def value(self, kind: str, key: str) -> float:
         """The value as it is now."""
@@ -147,7 +149,7 @@ def _image(values: dict[str, float]) -> bytes:
     """The file: how many bytes are used, and for each value its key's length, key (padded to 8 bytes), value, timestamp."""
     entries = []
     for key, value in values.items():
-        encoded = key.encode()
+        encoded = key.encode("utf-8", "replace")  # half a surrogate pair in a label costs that label
         padded = encoded + b" " * (8 - (len(encoded) + 4) % 8)
         entries.append(struct.pack(f"i{len(padded)}sdd", len(encoded), padded, value, 0.0))
     body = b"".join(entries)

@@ -8,7 +8,6 @@ know; a receiver's fault never reaches the caller.
 from __future__ import annotations
 
 import base64
-import email.utils
 import hashlib
 import hmac
 import json
@@ -23,9 +22,10 @@ from typing import TYPE_CHECKING
 import redis
 
 from contracts.names import without_surrogates
-from infra.errors import JobExpired, JobNotFound, ServiceError
-from infra.fetch import Reply, post
+from infra.errors import ConfigurationError, JobExpired, JobNotFound, ServiceError
+from infra.fetch import Reply, post, retry_after_s
 from infra.job_records import isoformat
+from infra.settings import checked_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +39,6 @@ KEY_PREFIX = "whsec_"
 KEPT_IN = "webhook_secret"
 REPLY_BYTES = 1024
 log = logging.getLogger(__name__)
-
-THROTTLES = frozenset({429, 502, 503, 504})  # answers whose Retry-After is honoured
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,10 @@ def signing_keys(settings: Settings) -> str:
 
 
 def kept_secret(data_dir: Path) -> str:
-    """The secret in `data_dir`/webhook_secret, readable to its owner alone; made when there is none. Raises OSError."""
+    """The secret in `data_dir`/webhook_secret, readable to its owner alone; made when there is none.
+
+    Raises OSError, ConfigurationError for a file that holds none.
+    """
     path = data_dir / KEPT_IN
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -131,25 +132,16 @@ def kept_secret(data_dir: Path) -> str:
         with suppress(FileExistsError):  # of several processes that start together, the first one's counts
             os.link(fresh, path)
         fresh.unlink()
-    return path.read_text(encoding="ascii").strip()
+    try:
+        return checked_secret(path.read_text(encoding="ascii").strip())
+    except ValueError as error:
+        problem = "expected text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise ConfigurationError([f"{path}: {problem}; delete the file for a new secret"]) from None
 
 
 def new_secret() -> str:
     """A fresh signing secret of 32 random bytes."""
     return KEY_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def retry_after_s(reply: Reply) -> float | None:
-    """How long the receiver asks to be left alone, in seconds: its Retry-After as a number or a date, None without."""
-    value = reply.headers.get("retry-after", "").strip()
-    if reply.status not in THROTTLES or not value:
-        return None
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _key(secret: str) -> bytes:
@@ -158,7 +150,7 @@ def _key(secret: str) -> bytes:
 
 def _failed(ledger: JobLedger, delivery: Delivery, error: str, reply: Reply | None = None) -> Outcome:
     http_status = reply.status if reply else None
-    wait_s = retry_after_s(reply) if reply else None
+    wait_s = retry_after_s(reply.status, reply.headers.get("retry-after")) if reply else None
     status = ledger.delivery_failed(delivery, error, status=http_status, retry_after_s=wait_s)
     return Outcome(delivery.id, status, http_status, error)
 

@@ -34,7 +34,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 ROUTE = re.compile(
     r"(?:\b(GET|POST|PUT|PATCH|DELETE) )?(/(?:v1/[^\s`\"'|)?,;]+|healthz|readyz|metrics|openapi\.json))\b"
 )
-METRIC = re.compile(r"\b(shitu_[a-z0-9_]*[a-z0-9])\b(?!\.py)")
+METRIC = re.compile(r"\b(shitu_[a-z0-9_]*[a-z0-9])\b(?!\w|\.py\b)")
 
 
 def wrong_links(page: Page) -> Iterator[str]:

@@ -7,13 +7,21 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from pathlib import Path
 
 import pytest
 
+import shitu_packages
+
 ROOT = Path(__file__).resolve().parent.parent
-OWN = ("commands", "infra", "models", "web", "worker")
+WHEEL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+OWN = tuple(pattern.rstrip("*") for pattern in WHEEL["packages"]["find"]["include"])  # whatever the wheel has
+
+
+def test_every_package_of_the_wheel_is_looked_for() -> None:
+    assert shitu_packages.OWN == OWN
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +102,7 @@ def test_an_import_beside_a_folder_of_web_pages_works(python: Path, tmp_path: Pa
     ],
 )
 def test_our_own_processes_find_our_packages(python: Path, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
-    others = {"models", "infra", "commands", "web", "worker"} - {words[-1].split(".")[0], words[1].split(".")[0]}
+    others = set(OWN) - {words[-1].split(".")[0], words[1].split(".")[0]}
     others -= {"worker"} if "celery" in words else {"web"} if "gunicorn" in words else set()
     done = run(python, beside(tmp_path, *sorted(others)), *words)
     assert told in done.stdout + done.stderr

@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
-from flask import Flask, Response, render_template
+from flask import Flask, Response, render_template, request
 
 import shitu_packages  # first: it makes sure that the packages below are ours
-from infra.errors import ConfigurationError, ServiceError
+from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
 from infra.galleries import GalleryLock, GalleryStore
-from infra.installation import verify_or_exit
+from infra.installation import Ownership, claim, verify_or_exit
 from infra.jobs import JobLedger
 from infra.logs import configure_logging, fatal
 from infra.objects import open_store
 from infra.photos import Photos
 from infra.queue import Queue, make_celery
-from infra.redis_client import connect
+from infra.redis_client import open_client
 from infra.settings import Settings, load_settings
 from web import access_log, errors, health, metrics, multipart, recognitions, unknown_names
 from web import galleries as gallery_views
@@ -28,6 +29,7 @@ from web.services import EXTENSION, Services, services
 MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not counted
 HOLDING_SHARE = 0.75  # of the threads may wait for jobs; the others always answer, health checks first
 SPARE_FORM_PARTS = 1000
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CANNOT_START = 4  # gunicorn then ends instead of trying again
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -59,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.register(app)
     unknown_names.register(app)
     access_log.register(app)
+    app.before_request(refuse_foreign_jobs)
     for blueprint in (recognitions.blueprint, gallery_views.blueprint, gallery_views.enrollments, health.blueprint):
         app.register_blueprint(blueprint)
     app.add_url_rule("/", "page", page, methods=["GET"])
@@ -69,7 +72,7 @@ def open_services(settings: Settings) -> Services:
     """Connects lazily: a wrong address shows at the first use, a missing one here."""
     if settings.redis_url is None:
         raise ConfigurationError(["REDIS_URL: not set; `shitu up` starts a Redis of its own and sets it"])
-    client = connect(settings.redis_url, settings.redis_prefix)
+    client = open_client(settings)
     objects = open_store(settings.objects, settings.data_dir)
     galleries = GalleryStore(objects, lock=GalleryLock(client))
     return Services(
@@ -81,8 +84,18 @@ def open_services(settings: Settings) -> Services:
         galleries=galleries,
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),
+        ownership=Ownership(partial(claim, client, objects, settings)),
         holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_SHARE))),
     )
+
+
+def refuse_foreign_jobs() -> None:
+    """Started while Redis was away, only a request may find that the prefix is another installation's.
+
+    Raises RedisMisconfigured before anything is written there.
+    """
+    if request.method not in SAFE_METHODS and services().ownership.foreign() is not None:
+        raise RedisMisconfigured(f"{health.ANOTHER_STORE} Nothing was accepted.")
 
 
 def page() -> Response:

@@ -4,6 +4,9 @@ gunicorn's own `timeout` watches the process, not a request, and a time limit on
 the whole request cuts honest clients off whose line is slow. So a watch of its own counts what arrives, and shuts the
 reading side of connections that bring less than so many bytes in any window of time. Their reads end, the answer (408)
 can still be written, and what waits for a job with its request read is not disturbed.
+
+Clients at just that speed could still hold every thread for hours: a body's limit divided by it. So when all threads are
+busy, the slowest of the uploads that had a window of time already are cut off likewise, for a quarter of the threads.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from gunicorn.workers.gthread import TConn
 
 LOOKS = 10  # in a window: how exactly it is kept
+SHED_SHARE = 0.25  # of the threads is to be free again, where all of them are busy
 
 log = logging.getLogger("shitu.web")
 
@@ -44,7 +48,7 @@ class UploadLimitWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships n
         super().load_wsgi()
         services = cast("Services", self.wsgi.extensions[EXTENSION])
         web = services.settings.web
-        self.watch = UploadWatch(web.upload_timeout_s, web.upload_min_bytes_per_s)
+        self.watch = UploadWatch(web.upload_timeout_s, web.upload_min_bytes_per_s, self.cfg.threads)
         self.wsgi = LimitedInput(self.wsgi, self.watch)
 
     def handle(self, conn: TConn) -> Any:
@@ -81,12 +85,19 @@ class Window:
 
     ends_at: float
     from_bytes: int
+    began_at: float  # of the first window, and the count then
+    began_bytes: int
 
 
 class UploadWatch:
-    """Shuts the reading side of watched sockets that bring less than `min_bytes_per_s` over `window_s` seconds."""
+    """Shuts the reading side of watched sockets that bring less than `min_bytes_per_s` over `window_s` seconds.
 
-    def __init__(self, window_s: float, min_bytes_per_s: float) -> None:
+    When all `threads` are busy, of the slowest ones too; None: there are always enough.
+    """
+
+    def __init__(self, window_s: float, min_bytes_per_s: float, threads: int | None = None) -> None:
+        self._threads = threads
+        self._busy = 0
         self._window_s = window_s
         self._share_bytes = window_s * min_bytes_per_s
         self._windows: dict[CountingSocket, Window] = {}
@@ -98,13 +109,16 @@ class UploadWatch:
     def over(self, connection: CountingSocket) -> Iterator[None]:
         """Watches a connection that a thread is about to read a request from."""
         with self._guard:
-            self._windows[connection] = Window(time.monotonic() + self._window_s, connection.received_bytes)
+            now, received = time.monotonic(), connection.received_bytes
+            self._windows[connection] = Window(now + self._window_s, received, now, received)
+            self._busy += 1
         try:
             yield
         finally:
             self.arrived(connection)
             with self._guard:
                 self._late.discard(connection)
+                self._busy -= 1
 
     def arrived(self, connection: CountingSocket) -> None:
         """The request is there: what follows may take its time."""
@@ -130,12 +144,28 @@ class UploadWatch:
                 if now < window.ends_at:
                     continue
                 if connection.received_bytes - window.from_bytes >= self._share_bytes:
-                    self._windows[connection] = Window(now + self._window_s, connection.received_bytes)
+                    window.ends_at, window.from_bytes = now + self._window_s, connection.received_bytes
                     continue
-                del self._windows[connection]
-                self._late.add(connection)
-                with contextlib.suppress(OSError):  # closed by the other side
-                    connection.shutdown(socket.SHUT_RD)
+                self._cut(connection)
+            if self._threads is not None and self._busy >= self._threads:
+                for connection in self._slowest(now, max(1, int(SHED_SHARE * self._threads))):
+                    self._cut(connection)
+
+    def _slowest(self, now: float, count: int) -> list[CountingSocket]:
+        """Of the requests that have been arriving for longer than a window."""
+
+        def speed(connection: CountingSocket) -> float:
+            window = self._windows[connection]
+            return (connection.received_bytes - window.began_bytes) / (now - window.began_at)
+
+        long = [connection for connection, window in self._windows.items() if now - window.began_at > self._window_s]
+        return sorted(long, key=speed)[:count]
+
+    def _cut(self, connection: CountingSocket) -> None:
+        del self._windows[connection]
+        self._late.add(connection)
+        with contextlib.suppress(OSError):  # closed by the other side
+            connection.shutdown(socket.SHUT_RD)
 
 
 class LimitedInput:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import redis
 
     from infra.galleries import GalleryStore
+    from infra.installation import Ownership
     from infra.jobs import JobLedger
     from infra.objects import ObjectStore
     from infra.photos import Photos
@@ -34,6 +35,7 @@ class Services:
     galleries: GalleryStore
     items: ItemLookup
     queue: Queue
+    ownership: Ownership
     holds: threading.Semaphore  # one for each request that may keep its thread while it waits for a job
 
 

@@ -93,7 +93,8 @@ celery_worker.safe_say = say
 
 @signals.celeryd_init.connect
 def without_banner(instance: Any, **_: Any) -> None:
-    """The banner of many lines is for people; what it tells is in the log's first lines."""
+    """The banner of many lines is for people; what it tells is in the log's first lines. Celery's own warnings follow."""
+    configure_logging(settings.log)
     instance.quiet = True
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import FetchFailed, RedisUnavailable, StorageUnavailable
+from infra.errors import FetchFailed, RedisUnavailable, ServiceError, StorageUnavailable
 from infra.telemetry import JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_S = 2.0  # doubled with every attempt
 LONGEST_RETRY_S = 60.0
+LONGEST_ASKED_S = 600.0  # a server's Retry-After is followed so far; a job's user waits meanwhile
 PAUSE_S = 0.5
 # A full disk or an absent store is not the job's fault: it costs no attempt, for a day.
 OUTAGES = frozenset({StorageUnavailable.code, RedisUnavailable.code})
@@ -138,5 +139,7 @@ def _failed(ledger: JobLedger, lease: Lease, job: Job, error: Exception) -> Endi
         return "retried", partial(ledger.release, lease, delay_s=OUTAGE_RETRY_S, counted=False)
     if known.retryable and not lease.last:
         delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (lease.attempt - 1))
+        if isinstance(error, ServiceError) and error.retry_after_s is not None:
+            delay_s = max(delay_s, min(LONGEST_ASKED_S, error.retry_after_s))
         return "retried", partial(ledger.release, lease, delay_s=delay_s)
     return "failed", partial(ledger.fail, lease, known.to_dict())

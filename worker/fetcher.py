@@ -17,7 +17,7 @@ from infra.errors import FetchFailed, ServiceError
 from infra.fetch import fetch
 from infra.objects import open_store
 from infra.photos import Photos
-from infra.redis_client import connect
+from infra.redis_client import open_client
 from infra.telemetry import URL_FETCHES
 from worker.attempt import attempt
 
@@ -116,6 +116,4 @@ class Fetcher:
 def open_fetcher(process: Process) -> Fetcher:
     """A fetcher on the stores of the process's settings."""
     settings = process.settings
-    if settings.redis_url is None:
-        raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
-    return Fetcher(process, Photos(connect(settings.redis_url), open_store(settings.objects, settings.data_dir)))
+    return Fetcher(process, Photos(open_client(settings), open_store(settings.objects, settings.data_dir)))

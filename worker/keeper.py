@@ -15,20 +15,21 @@ import signal
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import redis
 
 import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.errors import ServiceError
-from infra.installation import verify_or_exit
+from infra.installation import Ownership, verify, verify_or_exit
 from infra.jobs import open_ledger
 from infra.logs import configure_logging, fatal
 from infra.objects import open_store
 from infra.photos import Photos
 from infra.queue import Queue, make_celery
 from infra.redis_check import explained
-from infra.redis_client import connect
+from infra.redis_client import open_client
 from infra.settings import load_settings
 from infra.telemetry import SWEPT
 from worker.photo_keeper import PhotoKeeper
@@ -58,7 +59,15 @@ log = logging.getLogger(__name__)
 class Keeper:
     """The rounds. `run` returns once `stop` is set."""
 
-    def __init__(self, settings: Settings, client: redis.Redis, ledger: JobLedger, queue: Queue) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: redis.Redis,
+        ledger: JobLedger,
+        queue: Queue,
+        ownership: Ownership | None = None,
+    ) -> None:
+        self._ownership = ownership
         self._interval_s = settings.jobs.sweep_interval_s
         self._canary_interval_s = settings.worker.heartbeat_s
         self._ledger = ledger
@@ -72,6 +81,8 @@ class Keeper:
     def run(self, stop: threading.Event) -> None:
         """A round every `sweep_interval_s` seconds."""
         while not stop.is_set():
+            if self._ownership is not None and (why := self._ownership.foreign()) is not None:
+                raise fatal(why)
             try:
                 self.round()
             except redis.RedisError as error:
@@ -145,10 +156,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
     verify_or_exit(settings)
-    client = connect(settings.redis_url, settings.redis_prefix)
-    keeper = Keeper(settings, client, open_ledger(settings), Queue(make_celery(settings)))
+    client = open_client(settings)
+    ownership = Ownership(partial(verify, settings))
+    keeper = Keeper(settings, client, open_ledger(settings), Queue(make_celery(settings)), ownership)
     try:
-        photos = PhotoKeeper(settings.jobs, Photos(client, open_store(settings.objects, settings.data_dir)))
+        photos = PhotoKeeper(
+            settings.jobs, Photos(client, open_store(settings.objects, settings.data_dir)), ownership.require
+        )
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None
     beside = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)

@@ -15,7 +15,7 @@ from infra.errors import ServiceError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from infra.photos import Photos
     from infra.settings import JobSettings
@@ -28,11 +28,12 @@ log = logging.getLogger(__name__)
 
 
 class PhotoKeeper:
-    """The rounds. `run` returns once `stop` is set."""
+    """The rounds. `run` returns once `stop` is set. `allowed` raises ServiceError while nothing may be deleted yet."""
 
-    def __init__(self, settings: JobSettings, photos: Photos) -> None:
+    def __init__(self, settings: JobSettings, photos: Photos, allowed: Callable[[], None] = lambda: None) -> None:
         self._interval_s = min(LONGEST_INTERVAL_S, 10 * settings.sweep_interval_s)
         self._photos = photos
+        self._allowed = allowed
         self._search: Iterator[str] | None = None
         self._search_at = 0.0
 
@@ -53,6 +54,7 @@ class PhotoKeeper:
 
     def round(self) -> bool:
         """Deletes some photos and looks at some that are stored. True if there is more to delete."""
+        self._allowed()  # by the records of another installation all of ours would be unnamed
         now = time.monotonic()
         if self._search is None and now >= self._search_at:
             self._search = self._photos.stored()

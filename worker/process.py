@@ -13,10 +13,12 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import redis
 
+from infra.installation import Ownership, verify
 from infra.jobs import open_ledger
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Process:
         self.queue = queue
         self.ledger: JobLedger = open_ledger(settings)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._ownership = Ownership(partial(verify, settings))
         self._queues = sorted(queues)
         self._runtime = runtime
         self.fetcher: Fetcher | None = None
@@ -76,6 +79,7 @@ class Process:
     @contextmanager
     def working(self, queue: str) -> Iterator[None]:
         """Around every task: stamps its queue as moving, and this process as one that takes tasks."""
+        self._end_if_foreign()
         try:
             self.ledger.presence.consumed(queue)
         except Exception:  # a stamp for health checks; the work itself finds out whether Redis is there
@@ -88,6 +92,12 @@ class Process:
             with self._guard:
                 self._running -= 1
                 self._moved_at = self._clock()
+
+    def _end_if_foreign(self) -> None:
+        """Started while Redis was away, only now can it be seen that its jobs are another installation's."""
+        if (why := self._ownership.foreign()) is not None:
+            log.critical("this worker ends: %s", why)
+            os._exit(1)  # a Celery task cannot end its worker, and what waits here is for others
 
     def stalled(self, waiting: int) -> bool:
         """Whether `waiting` messages wait, and have for STALLED_S seconds, while this process does nothing."""
@@ -123,6 +133,7 @@ class Process:
             # Native code that never gives up the GIL stops this thread too. What counts here needs no GIL: if the next
             # beat does not come, it writes where every thread stands and ends the process, to be started again.
             faulthandler.dump_traceback_later(interval_s + self._frozen_s, exit=True)
+            self._end_if_foreign()
             try:
                 if self._runtime is not None:
                     info = {"models": self._runtime.models, "queues": self._queues, "pid": os.getpid()}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from infra.errors import EmbedderMismatch
 from infra.galleries import GalleryLock, GalleryStore
 from infra.objects import open_store
-from infra.redis_client import connect
+from infra.redis_client import open_client
 from models import verification
 from models.artifacts import resolve
 from models.detector import Detector
@@ -75,10 +75,8 @@ class Runtime:
 
 def open_runtime(settings: Settings, concurrency: int) -> Runtime:
     """Opens the stores and loads `concurrency` sets of programs. Raises ArtifactError, EngineError, ServiceError."""
-    if settings.redis_url is None:
-        raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
     objects = open_store(settings.objects, settings.data_dir)
-    store = GalleryStore(objects, lock=GalleryLock(connect(settings.redis_url, settings.redis_prefix)))
+    store = GalleryStore(objects, lock=GalleryLock(open_client(settings)))
     loaded = [load_programs(settings.worker) for _ in range(concurrency)]
     idle: queue.LifoQueue[Programs] = queue.LifoQueue()
     for programs in loaded:

@@ -118,6 +118,26 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path: Path, command: str) -> 
 
 
 @pytest.mark.parametrize(
+    "env",
+    [
+        {"AWS_PROFILE": "nobody's"},
+        {"SHITU_OBJECTS__ENDPOINT_URL": "not a url"},
+        {"SHITU_OBJECTS__REGION": "no region!"},
+        {"AWS_CONFIG_FILE": "broken"},
+    ],
+)
+@pytest.mark.parametrize("command", [("shitu", "web"), ("worker.keeper",)])
+def test_a_bucket_that_nobody_can_ask_is_one_line(
+    settings: Settings, tmp_path: Path, command: tuple[str, ...], env: dict[str, str]
+) -> None:
+    (tmp_path / "broken").write_text("no = section\n[[")
+    shared = {"REDIS_URL": settings.redis_url or "", "SHITU_OBJECTS__URL": "s3://bucket/prefix"}
+    code, said = refused(tmp_path, *command, **shared, **env)
+    assert (code, said.count("\n")) == (1, 1), said
+    assert "no S3 client can be made" in json.loads(said)["message"]
+
+
+@pytest.mark.parametrize(
     ("command", "code"),
     [
         (("celery", "-A", "worker.app", "worker"), 1),

@@ -35,6 +35,14 @@ class Disk:
         """Room again."""
         (self.folder / "ballast").unlink()
 
+    def refuse_writes(self) -> None:
+        """Read-only from now on; no file may be open for writing."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
+
+    def allow_writes(self) -> None:
+        """As before."""
+        subprocess.run(["mount", "-o", "remount,rw", str(self.folder)], check=True)
+
 
 @contextlib.contextmanager
 def small_disk(scratch: Path) -> Iterator[Disk]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,17 @@ def test_a_full_disk_stops_new_work_only(tmp_path: Path, record_property: pytest
         service.create_gallery("g")
         service.enroll("g", {"a": encode(pattern(1)), "b": encode(pattern(2))})
         done = service.finished(service.accepted(service.ask(encode(pattern(1)), "g")))
+        worker = stack.processes["worker"].pid
+        assert worker is not None
+        os.kill(worker, signal.SIGSTOP)  # an enrolment that is promised, and for which there will be no room
+        waiting = service.accepted(
+            service.http.post(
+                f"{service.base_url}/v1/galleries/g/items",
+                data={"labels": ["d"]}, files=[("images", ("d.jpg", encode(pattern(6))))], timeout=30,
+            )
+        )  # fmt: skip
         disk.fill()
+        os.kill(worker, signal.SIGCONT)
 
         def status(path: str) -> int:
             return service.http.get(service.base_url + path, timeout=20).status_code
@@ -54,8 +65,11 @@ def test_a_full_disk_stops_new_work_only(tmp_path: Path, record_property: pytest
         assert "storage_unavailable" in ended.stderr
         assert [process.exits for process in stack.processes.values()] == [0] * len(stack.processes)
 
+        assert service.get(waiting["links"]["self"])["status"] == "queued"
         disk.free()
         wait_for(lambda: status("/readyz") == 200, timeout_s=60)
+        enrolled = service.finished(waiting)
+        assert [item["status"] for item in enrolled["result"]["items"]] == ["added"]
         again = service.finished(service.accepted(service.ask(encode(pattern(3)), "g")))
         assert again["status"] == "succeeded"
         assert [process.exits for process in stack.processes.values()] == [0] * len(stack.processes)

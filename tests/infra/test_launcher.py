@@ -173,7 +173,7 @@ def test_the_commands_follow_the_settings(bare: Settings) -> None:
     worker = worker_command(bare, "worker-2")
     assert worker[worker.index("-Q") + 1] == "recognize,enroll"
     assert worker[worker.index("-n") + 1] == "worker-2@%h"
-    assert courier_command(bare)[courier_command(bare).index("-Q") + 1] == "deliver"
+    assert courier_command(bare)[courier_command(bare).index("-Q") + 1] == "deliver,fetch"
     assert keeper_command()[1:] == ("-P", "-m", "worker.keeper")
 
 

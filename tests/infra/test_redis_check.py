@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import redis
 
 from infra import redis_url
 from infra.errors import RedisMisconfigured, RedisUnavailable, StorageUnavailable
-from infra.installation import ID_KEY, claim, verify
+from infra.installation import ID_KEY, Ownership, claim, verify
 from infra.jobs import open_ledger
-from infra.launcher import courier_command, keeper_command, web_command, worker_command
+from infra.launcher import ROOT, courier_command, keeper_command, web_command, worker_command
 from infra.objects import open_store
 from infra.queue import Queue, make_celery
 from infra.redis_check import check, explained, unready
 from infra.redis_client import connect
 from infra.redis_server import RedisServer, find_binary
 from infra.settings import Settings
+from tests.infra.processes import eventually
 
 
 @pytest.mark.parametrize(
@@ -56,9 +62,32 @@ def test_an_address_that_would_be_misread_is_refused_by_name(url: str, says: str
     assert "34@" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spelling", ["CERT_NONE", "cert_none", "none", "None", "ssl.CERT_NONE"])
+@pytest.mark.parametrize(
+    "spelling", ["CERT_NONE", "cert_none", "none", "None", "ssl.CERT_NONE", "VerifyMode.CERT_NONE", "0", "CertNone"]
+)
 def test_spellings_of_unchecked_certificates_mean_one_thing(spelling: str) -> None:
     assert redis_url.checked(f"rediss://host/1?ssl_cert_reqs={spelling}") == "rediss://host/1?ssl_cert_reqs=none"
+
+
+def test_tls_files_are_found_from_every_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The processes of the service do not run where the URL was written."""
+    monkeypatch.chdir(tmp_path)
+    url = redis_url.checked(
+        "rediss://u:p%23w@host/1?ssl_ca_certs=my%20ca.pem&ssl_keyfile=/k.pem&ssl_check_hostname=true"
+    )
+    assert dict(parse_qsl(urlsplit(url).query)) == {
+        "ssl_ca_certs": str(tmp_path / "my ca.pem"), "ssl_keyfile": "/k.pem", "ssl_check_hostname": "true",
+    }  # fmt: skip
+    assert "u:p%23w@" in url
+    monkeypatch.chdir("/")
+    assert redis_url.checked(url) == url
+
+
+@pytest.mark.parametrize("url", ["REDIS://host:1/2", "Rediss://u:p@host", "redis://host/0?"])
+def test_a_scheme_in_capitals_is_understood(url: str) -> None:
+    checked = redis_url.checked(url)
+    assert checked == url.partition("?")[0].replace("REDIS:", "redis:").replace("Rediss:", "rediss:")
+    connect(checked).close()
 
 
 @contextlib.contextmanager
@@ -72,14 +101,17 @@ def running(folder: Path, *options: str, tls: bool = False) -> Iterator[int]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        for _ in range(500):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
+        eventually(lambda: process.poll() is not None or listens(port), timeout_s=30)
         yield port
     finally:
         process.kill()
         process.wait()
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def refusal(url: str) -> str:
@@ -177,11 +209,19 @@ def plain_end(path: Path) -> socket.socket:
     return end
 
 
-def test_a_full_a_read_only_and_an_evicting_server_are_not_ready(tmp_path: Path) -> None:
+def test_a_full_a_read_only_and_an_evicting_server_are_not_ready(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with RedisServer(tmp_path / "r") as server, contextlib.closing(connect(server.url)) as client:
         assert unready(client) is None
         client.config_set("maxmemory-policy", "allkeys-lru")
-        assert "maxmemory-policy is allkeys-lru" in str(unready(client))
+        assert unready(client) is None  # without a limit nothing is evicted
+        check(server.url)
+        assert "maxmemory-policy is allkeys-lru" in caplog.text
+        client.config_set("maxmemory", "100mb")
+        for policy in ("allkeys-lru", "volatile-ttl", "allkeys-random"):
+            client.config_set("maxmemory-policy", policy)
+            assert f"maxmemory-policy is {policy}" in str(unready(client))
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "1mb")
         for size in (100_000, 1_000):
@@ -243,12 +283,75 @@ def test_a_prefix_belongs_to_one_object_store(settings: Settings, tmp_path: Path
     verify(settings)
 
 
+def test_who_started_without_redis_looks_when_it_comes(settings: Settings, tmp_path: Path) -> None:
+    verify(settings)
+    own, other = Ownership(partial(verify, settings)), replace(settings, data_dir=tmp_path / "other")
+    away = Ownership(partial(verify, replace(other, redis_url="redis://127.0.0.1:1/0")))
+    foreign = Ownership(partial(verify, other))
+    assert (own.foreign(), away.foreign()) == (None, None)
+    assert "Two installations share" in str(foreign.foreign())
+    with pytest.raises(RedisUnavailable):
+        away.require()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["web", "courier", "keeper"])
+def test_a_process_that_outwaited_redis_touches_no_other_installation(
+    settings: Settings, tmp_path: Path, name: str
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        web = replace(settings.web, port=free.getsockname()[1])
+    late = replace(settings, redis_url=f"redis://127.0.0.1:{port}/0", web=web)
+    with RedisServer(tmp_path / "r", port=port):
+        verify(late)  # it belongs to the first installation, and is away then
+    other = replace(late, data_dir=tmp_path / "other", worker=replace(settings.worker, heartbeat_s=0.5))
+    command = {"web": web_command, "courier": courier_command, "keeper": lambda _: keeper_command()}[name](other)
+    said = tmp_path / "said"
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **other.to_env()}
+    with said.open("wb") as output, subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=output, stderr=output
+    ) as process:  # fmt: skip
+        try:
+            eventually(lambda: "started nevertheless" in said.read_text(), timeout_s=40)
+            with RedisServer(tmp_path / "r", port=port) as server:
+                assert server.url == late.redis_url
+                if name == "web":
+                    client = connect(server.url)
+                    keys = set(client.scan_iter())
+                    request = urllib.request.Request(
+                        f"http://127.0.0.1:{web.port}/v1/galleries",
+                        b'{"name": "g"}',
+                        {"Content-Type": "application/json"},
+                    )
+
+                    def refused() -> bool:
+                        with contextlib.suppress(ConnectionError):
+                            with pytest.raises(urllib.error.HTTPError) as caught:
+                                urllib.request.urlopen(request, timeout=20)
+                            return b"redis_misconfigured" in caught.value.read()
+                        return False
+
+                    eventually(refused, timeout_s=40)
+                    assert set(client.scan_iter()) == keys
+                    client.close()
+                else:
+                    assert process.wait(40) == 1, said.read_text()
+        finally:
+            process.terminate()
+    told = said.read_text()
+    assert all(isinstance(json.loads(line), dict) for line in told.splitlines())
+    if name != "web":
+        assert "Two installations share the Redis prefix" in told
+        assert "Traceback" not in told
+
+
 @pytest.mark.slow
 def test_each_process_ends_with_one_line(settings: Settings, tmp_path: Path) -> None:
     with running(tmp_path / "c", "--cluster-enabled", "yes") as port:
         unfit = replace(settings, redis_url=f"redis://127.0.0.1:{port}/0", web=replace(settings.web, port=0))
-        from tests.infra.test_launcher import ROOT  # the folder that the processes start in
-
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **unfit.to_env()}
         for command in (web_command(unfit), worker_command(unfit), courier_command(unfit), keeper_command()):
             ended = subprocess.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import math
 import os
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from infra.jobs import JobLedger, open_ledger
 from infra.launcher import web_command
@@ -234,6 +237,48 @@ def test_a_slow_line_may_take_its_time_and_a_slower_one_is_cut_off(hasty_url: st
         slower = clients.submit(send_slowly, hasty_url, 300, int(25 * UPLOAD_S))
         assert slow.result() == (400, "invalid_request")  # it was read whole: 75,000 brackets are no JSON
         assert slower.result() == (408, "upload_too_slow")
+
+
+def test_fourteen_pictures_over_a_slow_line_are_taken(hasty_url: str) -> None:
+    """14 of 3 MB at 5 Mbit/s with a window of 60 s, scaled: the body takes more than two windows."""
+    named = {"Content-Type": "application/json"}
+    assert ask(hasty_url, "POST", "/v1/galleries", b'{"name": "drinks"}', **named)[0] == 201
+    noise = np.random.default_rng(0).integers(0, 255, (14, 70, 70, 3), dtype=np.uint8)
+    body = b""
+    for number, picture in enumerate(noise):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "JPEG", quality=95)
+        named_so = f'Content-Disposition: form-data; name="images"; filename="{number}.jpg"'
+        body += b"--b\r\n" + named_so.encode() + b"\r\n\r\n" + buffer.getvalue() + b"\r\n"
+        body += b'--b\r\nContent-Disposition: form-data; name="labels"\r\n\r\n%d\r\n' % number
+    body += b"--b--\r\n"
+    rate, piece = len(body) / (2.5 * UPLOAD_S), 1024
+    assert rate > 8192
+    host, port = urlsplit(hasty_url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=15) as connection:
+        head = f"POST /v1/galleries/drinks/items HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode())
+        for start in range(0, len(body), piece):
+            connection.sendall(body[start : start + piece])
+            time.sleep(piece / rate)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        answer = json.loads(response.read())
+    assert response.status == 202, answer
+    assert len(answer["request"]["items"]) == 14
+
+
+def test_when_all_threads_are_busy_the_slowest_uploads_make_room(hasty_url: str) -> None:
+    """Eight clients at three times the least speed hold the eight threads, and could for as long as they like."""
+    with ThreadPoolExecutor(8) as clients:
+        started = time.monotonic()
+        slow = [clients.submit(send_slowly, hasty_url, 2500, int(50 * UPLOAD_S)) for _ in range(8)]
+        time.sleep(UPLOAD_S / 4)  # until all are under way
+        assert ask(hasty_url, "GET", "/healthz")[0] == 200
+        assert time.monotonic() - started < 2.5 * UPLOAD_S  # they take five windows of time
+        codes = sorted(client.result()[1] for client in slow)
+    assert codes.count("upload_too_slow") == 2
+    assert codes.count("invalid_request") == 6  # with threads free, the others may take their time
 
 
 def test_a_client_that_trickles_its_head_is_cut_off(hasty_url: str) -> None:

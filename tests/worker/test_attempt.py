@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from infra.errors import StorageUnavailable
 from infra.job_records import Job, JobStatus
 from infra.jobs import JobLedger
 from models.errors import EngineError, ImageError
@@ -52,6 +54,27 @@ def queued(client: redis.Redis) -> list[str]:
 def new_job(process: Process, webhook_url: str | None = None) -> str:
     """A queued recognition job's id."""
     return process.ledger.create("recognition", REQUEST, webhook_url).id
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        StorageUnavailable("The store does not answer."),
+        *(OSError(number, "x") for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)),
+    ],
+)
+def test_a_trouble_of_the_storage_costs_a_job_nothing(
+    process: Process, redis_client: redis.Redis, trouble: Exception
+) -> None:
+    """However often: the job waits until it is over, and succeeds then."""
+    job_id = new_job(process)
+    for _ in range(2 * process.settings.jobs.max_attempts):
+        attempt(job_id, raising(trouble), process)
+        job = process.ledger.get(job_id)
+        assert (job.status, job.attempts, job.error) == (JobStatus.QUEUED, 0, None)
+        assert job_id not in process.ledger.overdue()  # not at once again
+    attempt(job_id, answer, process)
+    assert process.ledger.get(job_id).status is JobStatus.SUCCEEDED
 
 
 def test_success_is_recorded_and_its_webhook_handed_over(process: Process, redis_client: redis.Redis) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra.job_records import JobStatus
+from infra.queue import Queue, make_celery
 from tests.infra.local_servers import Server, serving
 from tests.infra.processes import eventually
 from worker.fetcher import Fetcher, open_fetcher
@@ -136,6 +137,36 @@ def test_a_trouble_that_passes_is_over_with_the_next_attempt(
         return courier.ledger.get(job_id).source_url is None
 
     eventually(goes_on)
+
+
+@pytest.mark.parametrize(("asked", "waits_s"), [("50", 50), ("86400", 600), ("0", 2), ("soon", 2)])
+def test_a_server_that_asks_to_be_left_alone_is_within_bounds(
+    courier: Process, server: Server, redis_client: redis.Redis, asked: str, waits_s: float
+) -> None:
+    server.paths["/a.jpg"] = (429, {"Retry-After": asked}, b"")
+    job_id = create(courier, server.url("/a.jpg"))
+    fetcher(courier).take(job_id)
+    eventually(lambda: courier.ledger.get(job_id).attempts == 1 and job_id in queued(redis_client))
+    due_s = (redis_client.zscore("shitu:jobs:open", job_id) or 0) - courier.ledger.time()
+    assert waits_s - 2 < due_s <= waits_s
+
+
+def test_another_installation_shares_only_the_server(
+    courier: Process, server: Server, redis_client: redis.Redis
+) -> None:
+    """Every key that fetching touches has the prefix; the photo's among them."""
+    server.paths["/a.jpg"] = (200, {}, b"picture")
+    settings = dataclasses.replace(courier.settings, redis_prefix="shop")
+    shop = Process(settings, Queue(make_celery(settings)), {"deliver", "fetch"}, None)
+    shop.fetcher = open_fetcher(shop)
+    try:
+        job_id = create(shop, server.url("/a.jpg"))
+        fetcher(shop).take(job_id)
+        eventually(lambda: redis_client.llen("shop:queue:recognize") == 1)
+    finally:
+        shop.close()
+    assert redis_client.exists(f"shop:photo:{shop.ledger.get(job_id).request['image']['key']}")
+    assert [key for key in redis_client.scan_iter() if not str(key).startswith("shop:")] == []
 
 
 def queued(client: redis.Redis) -> list[str]:

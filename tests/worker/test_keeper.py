@@ -131,7 +131,7 @@ def test_the_process_survives_an_outage_and_stops_on_sigterm(own_server: RedisSe
         command = [sys.executable, "-m", "worker.keeper"]
         child = subprocess.Popen(command, env={**os.environ, **settings.to_env()}, stderr=stderr)
     try:
-        wait_for(lambda: bool(client.exists(LEADER_KEY)), 20)
+        wait_for(lambda: bool(client.exists(LEADER_KEY)), 60)  # a process starts slowly on a busy machine
         own_server.kill()
         wait_for(lambda: "round skipped" in log.read_text(), 20)
         own_server.start()
