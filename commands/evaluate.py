@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from commands.searched import Passed, found_photos
-from commands.terminal import DATA, THREADS, errors, given
+from commands.terminal import errors, given
 from models.engine import ENGINES
 
 TELL_EVERY_S = 2.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from commands.terminal import DATA, THREADS, errors, report, tell_preparation
+from commands.terminal import errors, report, tell_preparation
 
 
 @dataclass(frozen=True)
