@@ -238,7 +238,7 @@ def _check_rows(rows: NDArray[np.float32], network: Embedder) -> None:
         raise click.ClickException("the index is empty")
     if rows.shape[1] != network.dim:
         raise click.ClickException(
-            f"the index has vectors of {rows.shape[1]} numbers, {network.name} gives {network.dim}"
+            f"the index has vectors of {rows.shape[1]} dimensions, {network.name} gives {network.dim}"
         )
     if np.abs(np.linalg.norm(rows, axis=1) - 1).max() > UNIT_TOLERANCE:
         raise click.ClickException("the index's vectors are not of length 1: build it with feature_normalize")
