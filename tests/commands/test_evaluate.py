@@ -78,7 +78,15 @@ def test_it_measures_the_detector_and_the_whole(
 
 def test_a_list_that_asks_itself(tiny_artifact: Path, shop: Path, tmp_path: Path) -> None:
     answer = shitu(
-        "retrieval", "--query", shop / "labels.tsv", "--embedder", tiny_artifact, "--top-k", "1,3", "--out", tmp_path / "o"
+        "retrieval",
+        "--query",
+        shop / "labels.tsv",
+        "--embedder",
+        tiny_artifact,
+        "--top-k",
+        "1,3",
+        "--out",
+        tmp_path / "o",
     )
     assert answer.exit_code == 0, answer.output
     figures = json.loads(answer.stdout)
