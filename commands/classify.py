@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.options import ENGINE, JSON, examples, threads, top_k
-from commands.progress import tracked
+from commands.progress import tracked, working
 from commands.searched import Passed, found_photos
 from commands.tables import print_table
 from commands.terminal import errors
@@ -98,7 +98,7 @@ def _folder(model: str, network: str | None) -> Path:
         return resolve(model)
     if network is None:
         raise click.UsageError(f"{model} holds weights alone; name their network by --network, such as PPLCNet_x1_0")
-    with _stdout_to_stderr(), warnings.catch_warnings():
+    with working("Exporting the weights"), _stdout_to_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Paddle misses a compiler cache that nothing here would use
         try:
             from models.training.weights import artifact_of_weights

@@ -13,6 +13,7 @@ import click
 
 from commands.export_options import CALIBRATE, FORMATS, PRECISIONS, NameList, calibration_pictures, finish
 from commands.options import DATA, FOLDER, PRESENT_FOLDER, examples, out
+from commands.progress import working
 from commands.suggestions import Group
 from commands.terminal import errors
 
@@ -177,9 +178,11 @@ def _command(name: str) -> click.Command:
             folder = run or Path("runs") / planned.name
             artifact = out or folder / "artifact"
             origin = Origin([source.name for source in planned.sources], {}, {})
-            planned.write(folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
+            with working("Exporting, and comparing with the eager network"):
+                planned.write(folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
             finish(artifact, partial(planned.examine, artifact), partial(planned.thresholds, artifact))
-            planned.complete(artifact)
+            with working("Completing the artifact"):
+                planned.complete(artifact)
 
     return command
 
@@ -216,5 +219,6 @@ def export_precisions_command(
         planned = EXAMINERS[load_manifest(source).task](examiner, data) if examiner else None
         pictures = calibration_pictures(calibrate)
         manifest = convert(source, out)
-        add_precisions(out, precisions, pictures)
+        with working("Adding programs of fewer bits"):
+            add_precisions(out, precisions, pictures)
         finish(out, partial(planned.examine, out) if planned else lambda _: {}, manifest.thresholds)

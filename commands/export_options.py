@@ -76,7 +76,8 @@ def finish(
     for precision in manifest.precisions:
         with working(f"Evaluating it in {precision}"):
             lower[precision] = examine(precision)
-    advised = thresholds() if callable(thresholds) else thresholds
+    with working("Choosing thresholds"):
+        advised = thresholds() if callable(thresholds) else thresholds
     add_findings(artifact, metrics, advised, lower)
     told = {"artifact": str(artifact), **advised, **metrics}
     described = load_manifest(artifact).precisions

@@ -122,12 +122,8 @@ def _usable(file: zipfile.ZipFile, bundle: Bundle, passed: Passed) -> Bundle:
         except PictureRefusedError as error:
             passed.refuse(Path(item.id), f"{error.detail} ({error.code})", error.code)
         else:
-            known = {
-                "id": item_id(item.sha256, label, item.box),
-                "label": label,
-                "image_key": image_key_of(item.sha256),
-            }
-            items.append(replace(item, **known))  # an id is made of the label as it was then
+            known = item_id(item.sha256, label, item.box)  # the one in the file is of the label as it was then
+            items.append(replace(item, id=known, label=label, image_key=image_key_of(item.sha256)))
             rows.append(row)
     return bundle_file.chosen(bundle, rows, items) if rows else replace(bundle, items=())
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.options import JSON, examples
-from commands.progress import tracked
+from commands.progress import counted, tracked
 from commands.suggestions import Group
 from commands.tables import print_table
 from commands.terminal import errors
@@ -99,10 +99,15 @@ def pull(name: str, url: str | None) -> None:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
+        tell = None if console.is_terminal else counted("MiB of " + name)
+
+        def arrived(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+            if tell is not None:
+                tell(done >> 20, None if total is None else total >> 20)
+
         try:
-            folder = pull_model(
-                name, default_cache_dir(), lambda done, total: bar.update(task, completed=done, total=total), url=url
-            )
+            folder = pull_model(name, default_cache_dir(), arrived, url=url)
         except ModelError as error:
             bar.stop()
             raise click.ClickException(error.detail) from error

@@ -53,6 +53,19 @@ def working(what: str) -> Iterator[None]:
         timer.cancel()
 
 
+def counted(what: str) -> Callable[[int, int | None], None]:
+    """A callback that writes a line now and then: how much is done, and of how much if that is known."""
+    due = time.monotonic() + QUIET_S
+
+    def tell(done: int, of: int | None) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + TELL_EVERY_S
+            _line(f"{what}: {done}" + ("" if of is None else f"/{of}"))
+
+    return tell
+
+
 def tell_progress() -> Callable[[str, int, int], None]:
     """A callback that writes, at most every few seconds, how far something is."""
     told: dict[str, float] = {}
