@@ -307,7 +307,10 @@ def test_a_detector_finds_the_bodies(tiny_artifact: Path, gallery: Path, photos:
 def test_no_answer_is_no_table(tiny_artifact: Path, gallery: Path) -> None:
     answer = recognize(tiny_artifact, gallery, "none.jpg")
     assert (answer.exit_code, answer.stdout) == (1, "")
-    assert answer.stderr == "none.jpg: no such file, or it can't be read (image_not_found)\n"
+    assert answer.stderr.splitlines() == [
+        "none.jpg: no such file, or it can't be read (image_not_found)",
+        "1 could not be used: 1 image_not_found",
+    ]
 
 
 def test_a_folder_that_can_not_be_made_is_one_line(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
