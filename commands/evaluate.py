@@ -156,7 +156,7 @@ def _check_ways(*, binary: bool, rerank: int, k_reciprocal: bool) -> None:
         raise click.UsageError("--k-reciprocal ranks by the float embeddings; with --binary take --rerank N")
 
 
-@evaluate.command("retrieval", epilog=examples("evaluate retrieval --query query.txt --gallery gallery.txt --root photos --top-k 1,5"))  # fmt: skip
+@evaluate.command("retrieval", short_help="recall@k and more of an embedder.", epilog=examples("evaluate retrieval --query query.txt --gallery gallery.txt --root photos --top-k 1,5"))  # fmt: skip
 @click.option("--query", required=True, type=LIST, help="List of `path label [id]` lines, or a folder for each label.")
 @click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
 @ROOT
@@ -218,7 +218,11 @@ def retrieval(
     click.echo(json.dumps(summary(found), indent=2))
 
 
-@evaluate.command("open-set", epilog=examples("evaluate open-set --query query.txt --gallery gallery.txt --out eval"))
+@evaluate.command(
+    "open-set",
+    short_help="Known and unknown queries, told apart.",
+    epilog=examples("evaluate open-set --query query.txt --gallery gallery.txt --out eval"),
+)
 @click.option("--query", required=True, type=LIST, help="List of `path label` lines, or a folder for each label.")
 @click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
 @click.option("--unknown", type=LIST, help="List or folder of pictures that have no right answer.")
@@ -274,7 +278,11 @@ def open_set(
     click.echo(told)
 
 
-@evaluate.command("pipeline", epilog=examples("evaluate pipeline --photos shelf/coco.json --gallery products"))
+@evaluate.command(
+    "pipeline",
+    short_help="Photo in, labels out, on your photos.",
+    epilog=examples("evaluate pipeline --photos shelf/coco.json --gallery products"),
+)
 @click.option(
     "--photos",
     required=True,

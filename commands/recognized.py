@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GUESSES = 3  # shown of a part that is not sure enough
 ROOMY = 200  # columns of a terminal that has room for their items
+WIDE = 110  # columns of a terminal that has room for all numbers
 
 Json = dict[str, Any]
 
@@ -48,20 +49,26 @@ def print_answers(answers: Sequence[Answer], shape: str) -> None:
     table = Table(caption=_decided(answers[0].found.get("decision")), caption_justify="left")
     parts = [part for answer in answers for part in (*answer.found["recognitions"], *answer.found["dropped"])]
     compared = any(part["verification"] for part in parts)
-    for column in ("photo", "box", "label", "probability", "similarity", "confidence", *["inliers"] * compared):
-        table.add_column(column, justify="left" if column in ("photo", "label") else "right")
+    narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE
+    compared = compared and not narrow
+    for column in ("photo", "box", "label", "probability", *["similarity", "confidence"] * (not narrow)):
+        words = column in ("photo", "label")
+        table.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    if compared:
+        table.add_column("inliers", justify="right")
+    most = 1 if narrow else 3  # of the numbers: a narrow terminal has room for names and labels first
     for answer in answers:
         name = Text(shown(answer.path))
         if not answer.found["recognitions"]:
-            table.add_row(name, "", f"— ({answer.found['reason']})", "", "", "")
+            table.add_row(name, "", f"— ({answer.found['reason']})", *[""] * most)
         for one in answer.found["recognitions"]:
             numbers = (likely(one["probability"]), f"{one['similarity']:.2f}", _confidence(one["confidence"]))
-            table.add_row(name, _box(one["box"]), Text(one["label"]), *numbers, *[_inliers(one)] * compared)
+            table.add_row(name, _box(one["box"]), Text(one["label"]), *numbers[:most], *[_inliers(one)] * compared)
         for part in answer.found["dropped"]:
             if part["reason"].startswith("below_") or part["reason"] == "unlike_whole_image":
                 guesses = Text("? " + ", ".join(_guess(one) for one in part["candidates"][:GUESSES]))
                 numbers = ("", "", _confidence(part["confidence"]))
-                table.add_row(name, _box(part["box"]), guesses, *numbers, *[_inliers(part)] * compared)
+                table.add_row(name, _box(part["box"]), guesses, *numbers[:most], *[_inliers(part)] * compared)
     print_table(table)
 
 

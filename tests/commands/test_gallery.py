@@ -257,7 +257,7 @@ def test_a_picture_that_cannot_be_used_is_told_and_the_others_are_added(folder: 
     assert answer.stdout == "4 items added to 'drinks'; version 2 has 4\n"
     assert answer.stderr.startswith(f"{folder / 'cola' / 'bad.png'}: ")
     assert "(image_not_an_image)\n" in answer.stderr
-    assert answer.stderr.endswith("1 could not be used: 1 image_not_an_image\n")  # after the audit's line
+    assert answer.stderr.endswith("\n1 could not be used: 1 image_not_an_image\n")
     objects = open_store(load_settings().objects, load_settings().data_dir)
     assert all(objects.exists(item.image_key) for item in store().items("drinks"))
     views = store().load_views("drinks")
