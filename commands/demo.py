@@ -24,6 +24,7 @@ from standardwebhooks import Webhook
 
 from commands.demo_report import Answer, machinery_faults, outcomes, picture, shortfall, show, summary
 from commands.first_calls import BASE_URL, first_calls
+from commands.options import examples, out
 from commands.terminal import errors
 from infra.errors import ServiceError
 from infra.launcher import Stack
@@ -48,8 +49,8 @@ class DemoFailed(click.ClickException):
     """A step did not happen, or too few products are right."""
 
 
-@click.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("var/demo"), show_default=True)
+@click.command(epilog=examples("demo", "demo --out pictures"))
+@out("Write the annotated pictures to this folder.", default=Path("var/demo"), show_default=True)
 def demo(out: Path) -> None:
     """Show the whole service at work on rendered products. Exits 0 only if 11 of 12 are right and every step worked."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)

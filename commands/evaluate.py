@@ -2,30 +2,37 @@
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import click
 
+from commands.options import (
+    BINARY,
+    DATA,
+    DETECTOR,
+    EMBEDDER,
+    ENGINE,
+    IDS,
+    PRESENT,
+    PRESENT_FOLDER,
+    RERANK,
+    ROOT,
+    examples,
+    out,
+    threads,
+)
+from commands.progress import tell_progress
 from commands.searched import Passed, found_photos
-from commands.terminal import DATA, THREADS, errors, given
+from commands.suggestions import Group
+from commands.terminal import errors, given
 from contracts.names import shown
-from models.engine import ENGINES
 
-TELL_EVERY_S = 2.0
-DETECTOR = click.option("--detector", default="shitu-detector", show_default=True, help="Name or folder.")
-EMBEDDER = click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
-ENGINE = click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
 DELIMITER = click.option(
     "--delimiter", help="Between the columns of lists; default: a tab where there are tabs, else a blank."
 )
-WRITE_TO = click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write figures and pictures to this folder."
-)
-LIST = click.Path(path_type=Path, exists=True)
-FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+WRITE_TO = out("Write metrics and pictures to this folder.")
+LIST = PRESENT
 
 
 class WholeNumbers(click.ParamType[tuple[int, ...]]):
@@ -45,7 +52,7 @@ class WholeNumbers(click.ParamType[tuple[int, ...]]):
         return tuple(sorted({int(part) for part in parts}))
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True, epilog=examples("evaluate", "evaluate --data ../data --out eval"))
 @DETECTOR
 @EMBEDDER
 @DATA
@@ -144,32 +151,27 @@ def _check_lists(option: str, *paths: Path | None) -> None:
         raise click.UsageError(f"--{option} is about lists, and {' and '.join(map(str, named))} is none")
 
 
-def _check_ways(*, binary: bool, rerank: bool, rerank_floats: int) -> None:
+def _check_ways(*, binary: bool, rerank: int, k_reciprocal: bool) -> None:
     """Raises UsageError for ways of ranking that contradict each other."""
-    if rerank_floats and not binary:
-        raise click.UsageError("--rerank-floats goes with --binary; without it the ranking is by the floats anyway")
-    if rerank and binary:
-        raise click.UsageError("--rerank is by the floats' neighbours; with --binary take --rerank-floats N")
+    if rerank and not binary:
+        raise click.UsageError("--rerank goes with --binary; without it the ranking is by the float embeddings anyway")
+    if k_reciprocal and binary:
+        raise click.UsageError("--k-reciprocal ranks by the float embeddings; with --binary take --rerank N")
 
 
-@evaluate.command("retrieval", short_help="recall@k and more of an embedder.")
+@evaluate.command("retrieval", short_help="recall@k and more of an embedder.", epilog=examples("evaluate retrieval --query query.txt --gallery gallery.txt --root photos --top-k 1,5"))  # fmt: skip
 @click.option("--query", required=True, type=LIST, help="List of `path label [id]` lines, or a folder for each label.")
 @click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
-@click.option("--root", type=FOLDER, help="Folder that the lists' paths are relative to; default: each list's own.")
+@ROOT
 @DELIMITER
-@click.option("--ids", is_flag=True, help="The third column counts: photos with equal label and id are never matched.")
+@IDS
 @EMBEDDER
 @ENGINE
-@THREADS
-@click.option("--k", "ks", type=WholeNumbers(), default="1,5", show_default=True, help="For recall@k and precision@k.")
-@click.option("--rerank", is_flag=True, help="Rank by k-reciprocal neighbours (Zhong et al., arXiv:1701.08398).")
-@click.option("--binary", is_flag=True, help="Compare the signs of the numbers, by Hamming distance.")
-@click.option(
-    "--rerank-floats",
-    type=click.IntRange(0),
-    default=0,
-    help="With --binary: put so many of the nearest in order by the floats, as `recognize --binary --rerank` does.",
-)
+@threads()
+@click.option("--top-k", type=WholeNumbers(), default="1,5", show_default=True, help="For recall@k and precision@k.")
+@click.option("--k-reciprocal", is_flag=True, help="Rank by k-reciprocal neighbours (Zhong et al., arXiv:1701.08398).")
+@BINARY
+@RERANK
 @WRITE_TO
 def retrieval(
     query: Path,
@@ -180,15 +182,15 @@ def retrieval(
     embedder: str,
     engine: str,
     threads: int,
-    ks: tuple[int, ...],
-    rerank: bool,
+    top_k: tuple[int, ...],
+    k_reciprocal: bool,
     binary: bool,
-    rerank_floats: int,
+    rerank: int,
     out: Path | None,
 ) -> None:
     """recall@k, retrieval_mAP, mINP and precision@k of an embedder on your lists; no photo is its own answer.
 
-    With --out: metrics.json, neighbours.png and the confusion of each query with its nearest.
+    With --ids photos of equal label and id are never matched. With --out: metrics.json, neighbours.png and the confusion of each query with its nearest.
     """
     from models.artifacts import resolve
     from models.embedder import Embedder
@@ -197,7 +199,7 @@ def retrieval(
 
     for option in ("root", "delimiter", "ids"):
         _check_lists(option, query, gallery)
-    _check_ways(binary=binary, rerank=rerank, rerank_floats=rerank_floats)
+    _check_ways(binary=binary, rerank=rerank, k_reciprocal=k_reciprocal)
     passed = Passed()
     with errors():
         read = partial(listed_photos, root=root, delimiter=delimiter, with_id=ids, refuse=passed.leave_out)
@@ -211,10 +213,10 @@ def retrieval(
             searched,
             embed.similarity_threshold,
             tell_progress(),
-            ks,
-            rerank=rerank,
+            top_k,
+            rerank=k_reciprocal,
             binary=binary,
-            rerank_floats=rerank_floats,
+            rerank_floats=rerank,
         )
         if out is not None:
             write_retrieval(found, out)
@@ -222,15 +224,19 @@ def retrieval(
     _end(passed, query, gallery)
 
 
-@evaluate.command("open-set", short_help="Known and unknown queries, told apart.")
+@evaluate.command(
+    "open-set",
+    short_help="Known and unknown queries, told apart.",
+    epilog=examples("evaluate open-set --query query.txt --gallery gallery.txt --out eval"),
+)
 @click.option("--query", required=True, type=LIST, help="List of `path label` lines, or a folder for each label.")
 @click.option("--gallery", type=LIST, help="The same for what is searched; default: the queries ask each other.")
 @click.option("--unknown", type=LIST, help="List or folder of pictures that have no right answer.")
-@click.option("--root", type=FOLDER, help="Folder that the lists' paths are relative to; default: each list's own.")
+@ROOT
 @DELIMITER
 @EMBEDDER
 @ENGINE
-@THREADS
+@threads()
 @WRITE_TO
 def open_set(
     query: Path,
@@ -284,7 +290,11 @@ def open_set(
     _end(passed, query, gallery, unknown)
 
 
-@evaluate.command("pipeline", short_help="Photo in, labels out, on your photos.")
+@evaluate.command(
+    "pipeline",
+    short_help="Photo in, labels out, on your photos.",
+    epilog=examples("evaluate pipeline --photos shelf/coco.json --gallery products"),
+)
 @click.option(
     "--photos",
     required=True,
@@ -292,15 +302,15 @@ def open_set(
     help="COCO file, VOC folder (annotations/*.xml), list of `path label` lines, or a folder for each label.",
 )
 @click.option(
-    "--images", type=FOLDER, help="Where the photos are; default: images/ beside the boxes, or the list's own."
+    "--images", type=PRESENT_FOLDER, help="Where the photos are; default: images/ beside the boxes, or the list's own."
 )
 @click.option("--gallery", required=True, type=LIST, help="List of `path label` lines, or a folder for each label.")
-@click.option("--root", type=FOLDER, help="Folder that the gallery list's paths are relative to; default: its own.")
+@ROOT
 @DELIMITER
-@click.option("--detector", default="shitu-detector", show_default=True, help="Name or folder; `none`: whole photos.")
+@DETECTOR
 @EMBEDDER
 @ENGINE
-@THREADS
+@threads()
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Least similarity; default: the embedder's own.")
 @click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True)
 @WRITE_TO
@@ -353,17 +363,3 @@ def _end(passed: Passed, *paths: Path | None) -> None:
     passed.look_through(*paths)
     passed.tell()
     sys.exit(1 if passed.bad else 0)
-
-
-def tell_progress() -> Callable[[str, int, int], None]:
-    """A callback that writes to standard error, at most every few seconds, how far something is."""
-    told: dict[str, float] = {}
-
-    def tell(what: str, done: int, of: int) -> None:
-        now = time.monotonic()
-        if done == of or now - told.get(what, -TELL_EVERY_S) >= TELL_EVERY_S:
-            told[what] = now
-            click.echo(f"{what}: {done}/{of}", err=True)
-            sys.stderr.flush()
-
-    return tell

@@ -12,7 +12,10 @@ from typing import Any
 import click
 
 from commands.export_options import CALIBRATE, FORMATS, PRECISIONS, NameList, calibration_pictures, finish
-from commands.terminal import DATA, errors
+from commands.options import DATA, FOLDER, PRESENT_FOLDER, examples, out
+from commands.progress import working
+from commands.suggestions import Group
+from commands.terminal import errors
 
 Figures = Mapping[str, float]
 
@@ -32,7 +35,7 @@ class Planned:
 
 
 def _embedder(recipe: str, data: Path | None) -> Planned:
-    from commands.evaluate import tell_progress
+    from commands.progress import tell_progress
     from models.training.evaluate import examine_embedder, suggest_similarity
     from models.training.export import export_embedder
     from models.training.recipe import EmbedderRecipe, load_recipe
@@ -126,11 +129,16 @@ KINDS: Mapping[str, tuple[Callable[[str, Path | None], Planned], str]] = {
         "Export the codes' network, a projection together with its embedder; examine its codes by Hamming distance.",
     ),
 }
+# command -> a bundled recipe for its help
+EXAMPLE = {
+    "embedder": "embedder-tiny", "detector": "detector-tiny", "metric": "metric-tiny",
+    "classifier": "classifier-tiny", "hash": "hash-tiny",
+}  # fmt: skip
 # a model's task -> what reads the recipe whose exams it takes
 EXAMINERS = {"embed": _embedder, "detect": _detector, "classify": _classifier, "hash": _hash}
 
 
-@click.group()
+@click.group(cls=Group, epilog=examples("export embedder embedder-tiny --run runs/embedder-tiny"))
 def export() -> None:
     """Turn the best weights of a run into an artifact folder that both engines run."""
 
@@ -138,16 +146,10 @@ def export() -> None:
 def _command(name: str) -> click.Command:
     read, about = KINDS[name]
 
-    @click.command(name, help=about)
+    @click.command(name, help=about, epilog=examples(f"export {name} {EXAMPLE[name]} --out artifact"))
     @click.argument("recipe")
-    @click.option(
-        "--run",
-        type=click.Path(path_type=Path, file_okay=False, exists=True),
-        help="The run's folder; default runs/NAME.",
-    )
-    @click.option(
-        "--to", type=click.Path(path_type=Path, file_okay=False), help="The artifact's folder; default RUN/artifact."
-    )
+    @click.option("--run", type=PRESENT_FOLDER, help="The run's folder; default runs/NAME.")
+    @out("The artifact's folder; default RUN/artifact.")
     @DATA
     @click.option(
         "--formats",
@@ -160,7 +162,7 @@ def _command(name: str) -> click.Command:
     def command(
         recipe: str,
         run: Path | None,
-        to: Path | None,
+        out: Path | None,
         data: Path | None,
         formats: tuple[str, ...],
         calibrate: str | None,
@@ -174,11 +176,13 @@ def _command(name: str) -> click.Command:
         with errors():
             planned = read(recipe, data)
             folder = run or Path("runs") / planned.name
-            artifact = to or folder / "artifact"
+            artifact = out or folder / "artifact"
             origin = Origin([source.name for source in planned.sources], {}, {})
-            planned.write(folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
+            with working("Exporting, and comparing with the eager network"):
+                planned.write(folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
             finish(artifact, partial(planned.examine, artifact), partial(planned.thresholds, artifact))
-            planned.complete(artifact)
+            with working("Completing the artifact"):
+                planned.complete(artifact)
 
     return command
 
@@ -187,11 +191,9 @@ for kind in KINDS:
     export.add_command(_command(kind))
 
 
-@export.command("precisions")
+@export.command("precisions", epilog=examples("export precisions shitu-embedder --out models-int8 --formats int8"))
 @click.argument("model")
-@click.option(
-    "--to", required=True, type=click.Path(path_type=Path, file_okay=False), help="The new artifact's folder, empty."
-)
+@out("The new artifact's folder, empty.", FOLDER, required=True)
 @click.option(
     "--formats",
     "precisions",
@@ -204,7 +206,7 @@ for kind in KINDS:
 @click.option("--recipe", "examiner", help="Whose exams tell what is lost; default: none are taken.")
 @DATA
 def export_precisions_command(
-    model: str, to: Path, precisions: tuple[str, ...], calibrate: str | None, examiner: str | None, data: Path | None
+    model: str, out: Path, precisions: tuple[str, ...], calibrate: str | None, examiner: str | None, data: Path | None
 ) -> None:
     """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive becomes an artifact by it."""
     from models.artifacts import load_manifest, resolve
@@ -216,6 +218,7 @@ def export_precisions_command(
         source = resolve(model)
         planned = EXAMINERS[load_manifest(source).task](examiner, data) if examiner else None
         pictures = calibration_pictures(calibrate)
-        manifest = convert(source, to)
-        add_precisions(to, precisions, pictures)
-        finish(to, partial(planned.examine, to) if planned else lambda _: {}, manifest.thresholds)
+        manifest = convert(source, out)
+        with working("Adding programs of fewer bits"):
+            add_precisions(out, precisions, pictures)
+        finish(out, partial(planned.examine, out) if planned else lambda _: {}, manifest.thresholds)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from commands.progress import working
 from infra.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class NameList(click.ParamType[tuple[str, ...]]):
 CALIBRATE = click.option(
     "--calibrate",
     metavar="DIR|GALLERY",
-    help="Pictures that int8 is calibrated with: a folder or a stored gallery; default: drawn ones.",
+    help="Pictures that int8 is calibrated with: a folder or a stored gallery; default: rendered ones.",
 )
 
 
@@ -69,9 +70,14 @@ def finish(
     from models.training.export import add_findings
 
     manifest = load_manifest(artifact)
-    metrics = {**manifest.metrics, **examine("fp32")}
-    lower = {precision: examine(precision) for precision in manifest.precisions}
-    advised = thresholds() if callable(thresholds) else thresholds
+    with working("Evaluating the exported program"):
+        metrics = {**manifest.metrics, **examine("fp32")}
+    lower = {}
+    for precision in manifest.precisions:
+        with working(f"Evaluating it in {precision}"):
+            lower[precision] = examine(precision)
+    with working("Choosing thresholds"):
+        advised = thresholds() if callable(thresholds) else thresholds
     add_findings(artifact, metrics, advised, lower)
     told = {"artifact": str(artifact), **advised, **metrics}
     described = load_manifest(artifact).precisions

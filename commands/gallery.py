@@ -1,6 +1,6 @@
-"""`shitu gallery`: stored galleries changed without a server.
+"""`shitu gallery`: galleries looked at and changed, in the store or through a service.
 
-Folders of pictures are added, items removed, and a PP-ShiTu index taken over, vectors and all, without its pickle being run.
+The commands that need an embedder are here. Folders of pictures are added, items removed, and a PP-ShiTu index taken over, vectors and all, without its pickle being run.
 """
 
 from __future__ import annotations
@@ -9,33 +9,41 @@ import hashlib
 import os
 import pwd
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
+from commands import galleries, gallery_bundle, gallery_served
+from commands.galleries import writing_store
+from commands.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
+from commands.options import gallery as gallery_option
+from commands.progress import tracked
 from commands.searched import Passed, labelled_photos
+from commands.suggestions import Group
+from commands.terminal import errors, given
 from contracts.names import LabelRefused, clean_label, spellings
 from infra import audit
-from infra.errors import GalleryExists, ServiceError
-from infra.galleries import GalleryLock, GalleryStore, Item, item_id
+from infra.errors import GalleryExists
+from infra.galleries import Item, item_id
 from infra.gallery_files import check_name
-from infra.objects import LocalStore, image_key_of, open_store
+from infra.objects import image_key_of, open_store
 from infra.settings import load_settings
-from models.errors import ImageError, ModelError
+from models.errors import ImageError
 from models.image import decode
 from models.paddleclas import read_gallery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from infra.galleries import Added, GalleryManifest
+    from infra.galleries import Added, GalleryManifest, GalleryStore
     from infra.gallery_calibration import Calibrate
     from infra.objects import ObjectStore
     from infra.settings import Settings
@@ -58,84 +66,93 @@ class Enrolled:
     features: Sequence[bytes] | None = None
 
 
-@click.group()
+@click.group(cls=Group, epilog=examples("gallery add my-pictures --gallery drinks", "gallery list"))
 def gallery() -> None:
-    """Work on stored galleries without a server."""
+    """Look at galleries and change them, in this machine's store or (--server) through a service."""
     audit.act_as(f"user {_user()}")
     audit.show()
 
 
-@gallery.command("add")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--gallery", "name", required=True, help="The gallery to add to; made if there is none.")
-@click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
-def add(folder: Path, name: str, embedder: str) -> None:
+@gallery.command("add", epilog=examples("gallery add my-pictures --gallery drinks", "gallery add my-pictures --gallery drinks --server http://127.0.0.1:8000"))  # fmt: skip
+@click.argument("folder", type=PRESENT_FOLDER)
+@gallery_option("The gallery to add to; made if there is none.", required=True)
+@EMBEDDER
+@SERVER
+def add(folder: Path, gallery: str, embedder: str, server: str | None) -> None:
     """Add the pictures of FOLDER, which has a sub-folder for each label.
 
-    What can't be used is told and the others are added; exit status 1. Adding again changes nothing.
+    What can't be used is reported and the others are added; exit status 1. Adding again changes nothing.
     """
+    if server is not None:
+        if given("embedder"):
+            raise click.UsageError("--embedder means nothing with --server: the service's workers have theirs")
+        passed = Passed()
+        gallery_served.add(server, gallery, labelled_photos(folder, passed), passed)
+        passed.tell()
+        sys.exit(1 if passed.bad else 0)
     from models.artifacts import resolve
     from models.embedder import Embedder
 
     passed = Passed()
-    with _errors():
-        check_name(name)  # before all the work
+    with errors():
+        check_name(gallery)  # before all the work
         pictures = labelled_photos(folder, passed)
         settings = load_settings()
         network = Embedder(resolve(embedder))
         objects = open_store(settings.objects, settings.data_dir)
-        store = _store(settings, objects)
+        store = writing_store(settings, objects)
         read = _embedded(pictures, network, settings, objects, passed)
         if read.items:
-            _tell(name, _add(store, name, read, network))
+            _tell(gallery, _add(store, gallery, read, network))
     passed.tell()
     sys.exit(1 if passed.bad else 0)
 
 
-@gallery.command("remove")
-@click.option("--gallery", "name", required=True)
+@gallery.command("remove", epilog=examples("gallery remove drinks --label 'Green tea'"))
+@GALLERY_NAME
 @click.option("--label", "labels", multiple=True, help="All items of this label; may be repeated.")
-@click.option("--item", "ids", multiple=True, help="The item of this id; may be repeated.")
-@click.option(
-    "--embedder", default="shitu-embedder", show_default=True, help="The gallery's, to fit the probabilities anew."
-)
-def remove(name: str, labels: tuple[str, ...], ids: tuple[str, ...], embedder: str) -> None:
-    """Remove items by label or id. If one of those is not there, nothing is removed."""
-    if not labels and not ids:
+@click.option("--item", "items", multiple=True, help="The item of this id; may be repeated.")
+@EMBEDDER
+def remove(name: str, labels: tuple[str, ...], items: tuple[str, ...], embedder: str) -> None:
+    """Remove items of the gallery NAME by label or id. If one of those is not there, nothing is removed.
+
+    The probabilities are fitted again by --embedder, if it is the one that made the gallery.
+    """
+    if not labels and not items:
         raise click.UsageError("name what to remove: --label or --item")
-    with _errors():
+    with errors():
         settings = load_settings()
-        store = _store(settings, open_store(settings.objects, settings.data_dir))
-        manifest = store.remove(name, ids, labels, _calibrate(store.manifest(name), embedder))
+        store = writing_store(settings, open_store(settings.objects, settings.data_dir))
+        manifest = store.remove(name, items, labels, calibrate_with(store.manifest(name), embedder))
     click.echo(f"version {manifest.version} of {name!r} has {manifest.item_count}")
 
 
-@gallery.command("import-paddleclas")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--gallery", "name", required=True, help="The gallery to add to; made if there is none.")
+@gallery.command("import-paddleclas", epilog=examples("gallery import-paddleclas index --gallery drinks --embedder ppshitu-v2-embedder --pictures drink_dataset_v2.0"))  # fmt: skip
+@click.argument("folder", type=PRESENT_FOLDER)
+@gallery_option("The gallery to add to; made if there is none.", required=True)
 @click.option("--embedder", required=True, help="The one that built the index: a name or a folder.")
 @click.option(
     "--pictures",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=PRESENT_FOLDER,
     help="Where the list file's paths begin: the pictures are stored too, and show whether the embedder is the right one.",
 )
-def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | None) -> None:
+def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path | None) -> None:
     """Add the items of FOLDER (`vector.index` and `id_map.pkl`) to a gallery.
 
     Workers with the same embedder search it from their next job on. Importing again changes nothing. An entry whose
-    label or picture can't be used is told and the others are added; exit status 1.
+    label or picture can't be used is reported and the others are added; exit status 1.
     """
     from models.artifacts import resolve
     from models.embedder import Embedder
 
-    with _errors():
-        check_name(name)
+    with errors():
+        check_name(gallery)
         settings = load_settings()
         entries, rows = read_gallery(folder)
         network = Embedder(resolve(embedder), threads=1)
         _check_rows(rows, network)
         objects = open_store(settings.objects, settings.data_dir)
-        store = _store(settings, objects)
+        store = writing_store(settings, objects)
         passed = Passed()
         usable = _usable(entries, pictures, passed)
         if not usable:
@@ -145,10 +162,17 @@ def import_paddleclas(folder: Path, name: str, embedder: str, pictures: Path | N
             items = [_without_picture(entry, row) for entry, row in zip(entries, rows, strict=True)]
         else:
             _check_embedder(entries, rows, pictures, network)
-            items = [_with_picture(entry, pictures, objects) for entry in entries]
-        _tell(name, _add(store, name, Enrolled(items, rows), network))
+            items = [_with_picture(entry, pictures, objects) for entry in tracked(entries, "Storing the pictures")]
+        _tell(gallery, _add(store, gallery, Enrolled(items, rows), network))
     passed.tell()
     sys.exit(1 if passed.bad else 0)
+
+
+for command in (
+    galleries.list_galleries, galleries.show, galleries.versions, galleries.activate, galleries.delete,
+    gallery_bundle.export, gallery_bundle.import_bundle,
+):  # fmt: skip
+    gallery.add_command(command)
 
 
 def _user() -> str:
@@ -159,28 +183,6 @@ def _user() -> str:
         return str(os.getuid())
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Shows what the models and the store raise as one line."""
-    try:
-        yield
-    except (ModelError, ServiceError) as error:
-        raise click.ClickException(f"{error.detail} ({error.code})") from error
-
-
-def _store(settings: Settings, objects: ObjectStore) -> GalleryStore:
-    """With the lock of the service's Redis, if it is named; within one folder the files' own lock is enough."""
-    if settings.redis_url is not None:
-        from infra.installation import verify
-        from infra.redis_client import open_client
-
-        verify(settings)
-        return GalleryStore(objects, lock=GalleryLock(open_client(settings)))
-    if not isinstance(objects, LocalStore):
-        raise click.ClickException("set REDIS_URL to the service's Redis: it keeps the writers of a bucket apart")
-    return GalleryStore(objects)
-
-
 def _add(store: GalleryStore, name: str, read: Enrolled, network: Embedder) -> Added:
     from models.enrolment import calibrator
 
@@ -189,8 +191,8 @@ def _add(store: GalleryStore, name: str, read: Enrolled, network: Embedder) -> A
     return store.add(name, read.items, read.embeddings, network.digest, read.views, read.features, calibrator(network))
 
 
-def _calibrate(manifest: GalleryManifest, embedder: str) -> Calibrate | None:
-    """What fits the gallery anew; None with another embedder than its own, which knows nothing of its vectors."""
+def calibrate_with(manifest: GalleryManifest, embedder: str) -> Calibrate | None:
+    """What fits the gallery again; None with another embedder than its own, which knows nothing of its vectors."""
     from models.artifacts import resolve
     from models.embedder import Embedder
     from models.enrolment import calibrator
@@ -215,9 +217,10 @@ def _embedded(
     limits, items, features = settings.images, list[Item](), list[bytes]()
     rows = [np.zeros((0, network.dim), np.float32)]
     views = list(rows)
-    for start in range(0, len(pictures), HELD_PICTURES):
+    left = tracked(pictures, "Embedding")
+    while group := list(islice(left, HELD_PICTURES)):
         images = []
-        for path, label in pictures[start : start + HELD_PICTURES]:
+        for path, label in group:
             try:
                 data = path.read_bytes()
                 images.append(decode(data, max_pixels=limits.max_pixels, min_side_px=limits.min_side_px))
@@ -238,7 +241,7 @@ def _check_rows(rows: NDArray[np.float32], network: Embedder) -> None:
         raise click.ClickException("the index is empty")
     if rows.shape[1] != network.dim:
         raise click.ClickException(
-            f"the index has vectors of {rows.shape[1]} numbers, {network.name} gives {network.dim}"
+            f"the index has vectors of {rows.shape[1]} dimensions, {network.name} gives {network.dim}"
         )
     if np.abs(np.linalg.norm(rows, axis=1) - 1).max() > UNIT_TOLERANCE:
         raise click.ClickException("the index's vectors are not of length 1: build it with feature_normalize")
@@ -247,7 +250,7 @@ def _check_rows(rows: NDArray[np.float32], network: Embedder) -> None:
 def _usable(entries: Sequence[PaddleClasItem], root: Path | None, passed: Passed) -> list[int]:
     """Which entries have a label by the rule and, below `root`, a picture that can be read; the others are told."""
     usable = []
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(tracked(entries, "Checking the entries")):
         place = Path(entry.path or f"entry {entry.id}")
         try:
             clean_label(entry.label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import click
@@ -10,6 +11,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
+from commands.options import JSON, examples
+from commands.progress import counted, tracked
+from commands.suggestions import Group
 from commands.tables import print_table
 from commands.terminal import errors
 from models.artifacts import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
@@ -18,33 +22,50 @@ from models.errors import ArtifactError, ModelError
 from models.manifest import Manifest
 
 
-@click.group()
+@click.group("models", cls=Group, epilog=examples("models list", "models pull ppshitu-v2-embedder"))
 def models_group() -> None:
     """List, pull and verify models."""
 
 
-@models_group.command("list")
-def list_models() -> None:
+@models_group.command("list", epilog=examples("models list", "models list --json"))
+@JSON
+def list_models(as_json: bool) -> None:
     """List the bundled and the official models, and whether they are here."""
-    from models.download import OFFICIAL
-
+    models = _listed()
+    if as_json:
+        click.echo(json.dumps(models, ensure_ascii=False, indent=2))
+        return
     table = Table(caption="`shitu models pull MODEL` fetches what is not here.")
     columns = (("model", True), ("task", True), ("what it is", False), ("licence", True), ("where", True))
     for column, fixed in columns:
         table.add_column(column, no_wrap=fixed)
+    for one in models:
+        table.add_row(one["name"], one["task"], Text(one["about"]), one["licence"], one["where"])
+    print_table(table)
+
+
+def _listed() -> list[dict[str, str]]:
+    """All models; `where` is bundled, pulled, not here or damaged."""
+    from models.download import OFFICIAL
+
+    models = []
     for name, folder in bundled().items():
         try:
             manifest = load_manifest(folder)
-            table.add_row(name, manifest.task, Text(_about(manifest)), manifest.licence, "bundled")
+            models.append(_model(name, manifest.task, _about(manifest), manifest.licence, "bundled"))
         except ModelError as error:
-            table.add_row(name, "", Text(error.detail), "", "damaged")
+            models.append(_model(name, "", error.detail, "", "damaged"))
     for name, model in OFFICIAL.items():
         try:
             here = pulled(name, default_cache_dir()) is not None
-            table.add_row(name, model.task, model.about, "", "pulled" if here else "not here")
+            models.append(_model(name, model.task, model.about, "", "pulled" if here else "not here"))
         except ModelError as error:
-            table.add_row(name, model.task, Text(error.detail), "", "damaged")
-    print_table(table)
+            models.append(_model(name, model.task, error.detail, "", "damaged"))
+    return models
+
+
+def _model(name: str, task: str, about: str, licence: str, where: str) -> dict[str, str]:
+    return {"name": name, "task": task, "about": about, "licence": licence, "where": where}
 
 
 def _about(manifest: Manifest) -> str:
@@ -54,11 +75,11 @@ def _about(manifest: Manifest) -> str:
     return f"{manifest.network}; made with {told}" if told else manifest.network
 
 
-@models_group.command()
+@models_group.command(epilog=examples("models pull ppshitu-v2-embedder"))
 @click.argument("name")
 @click.option("--url", help="Ask a mirror. Checksums are held to all the same.")
 def pull(name: str, url: str | None) -> None:
-    """Download the official model NAME and print its folder. An interrupted download goes on where it stopped."""
+    """Download the official model NAME and print its folder. An interrupted download is resumed."""
     from models.download import pull as pull_model
 
     if (own := bundled().get(name)) is not None:
@@ -78,29 +99,39 @@ def pull(name: str, url: str | None) -> None:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
+        tell = None if console.is_terminal else counted("MiB of " + name)
+
+        def arrived(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+            if tell is not None:
+                tell(done >> 20, None if total is None else total >> 20)
+
         try:
-            folder = pull_model(
-                name, default_cache_dir(), lambda done, total: bar.update(task, completed=done, total=total), url=url
-            )
+            folder = pull_model(name, default_cache_dir(), arrived, url=url)
         except ModelError as error:
             bar.stop()
             raise click.ClickException(error.detail) from error
     click.echo(folder)
 
 
-@models_group.command("verify")
+@models_group.command("verify", epilog=examples("models verify", "models verify shitu-embedder --json"))
 @click.argument("names", nargs=-1)
-def verify_models(names: tuple[str, ...]) -> None:
+@JSON
+def verify_models(names: tuple[str, ...], as_json: bool) -> None:
     """Check the files of NAMES (or folders) against their checksums; without NAMES, of all models that are here."""
-    failed = False
-    for name in names or _present():
+    found = []
+    for name in tracked(names or tuple(_present()), "Verifying"):
         try:
             files = verify(resolve(name))
-            click.echo(f"{name}: {len(files)} files are what they should be")
+            found.append({"name": name, "ok": True, "files": list(files)})
+            if not as_json:
+                click.echo(f"{name}: {len(files)} files are what they should be")
         except ModelError as error:
-            failed = True
+            found.append({"name": name, "ok": False, "code": error.code, "detail": error.detail})
             click.echo(f"{name}: {error.detail}", err=True)
-    sys.exit(1 if failed else 0)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    sys.exit(0 if all(one["ok"] for one in found) else 1)
 
 
 def _present() -> list[str]:

@@ -15,12 +15,13 @@ import numpy as np
 from rich.table import Column, Table
 from rich.text import Text
 
+from commands.options import ENGINE, FILE, JSON, examples, out, threads
+from commands.progress import tracked
 from commands.tables import print_table
 from commands.terminal import errors
 from contracts.names import shown
-from infra.machine import read_limits
 from models.artifacts import resolve
-from models.engine import ENGINES, PRECISIONS
+from models.engine import PRECISIONS
 from models.errors import ModelError
 from models.image import decode
 
@@ -52,13 +53,7 @@ def network_options(bundled: str) -> Callable[[Callable[..., None]], Callable[..
 
 def _options(bundled: str) -> tuple[Callable[..., Any], ...]:
     return (
-        click.option(
-            "--threads",
-            type=click.IntRange(1),
-            default=lambda: min(2, read_limits().cores),
-            show_default="2, or the cores if fewer",
-            help="CPU threads.",
-        ),
+        threads(),
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),
@@ -66,7 +61,7 @@ def _options(bundled: str) -> tuple[Callable[..., Any], ...]:
             show_default=True,
             help="Of those that the model was exported in; auto: the most exact one.",
         ),
-        click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True),
+        ENGINE,
         click.option(
             "--model",
             default=bundled,
@@ -77,26 +72,24 @@ def _options(bundled: str) -> tuple[Callable[..., Any], ...]:
     )
 
 
-@click.command()
+@click.command(epilog=examples("detect shelf.jpg", "detect shelf.jpg --out boxes --json"))
 @network_options("shitu-detector")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence; default: the detector's own.")
 @click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True, help="Bodies a photo.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output.")
-@click.option(
-    "--save", type=click.Path(path_type=Path, file_okay=False), help="Write annotated pictures to this folder."
-)
+@JSON
+@out("Write annotated pictures to this folder.")
 def detect(
     photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, threshold: float | None,
-    max_detections: int, as_json: bool, save: Path | None,
+    max_detections: int, as_json: bool, out: Path | None,
 ) -> None:  # fmt: skip
-    """Find the main bodies in PHOTOS. A photo that can't be read is told, the others go on; exit status 1."""
+    """Find the main bodies in PHOTOS. A photo that can't be read is reported, the others go on; exit status 1."""
     from models.detector import Detector
 
     with _told():
         detector = Detector(resolve(model), engine=engine, threads=threads, precision=precision)
-    if save is not None:
+    if out is not None:
         with errors():
-            save.mkdir(parents=True, exist_ok=True)
+            out.mkdir(parents=True, exist_ok=True)
     answers: list[dict[str, Any]] = []
     failed = False
     taken: set[str] = set()
@@ -111,8 +104,8 @@ def detect(
         took_ms = round(1000 * (time.perf_counter() - started), 1)
         boxes = [{"box": list(body.box), "confidence": round(body.confidence, 4)} for body in found]
         answers.append({"photo": shown(photo.path), "detections": boxes, "took_ms": took_ms})
-        if save is not None:
-            _save(photo.path, photo.image, boxes, save, taken)
+        if out is not None:
+            _save(photo.path, photo.image, boxes, out, taken)
     if as_json:
         lines = ",\n ".join(json.dumps(answer, ensure_ascii=False) for answer in answers)
         click.echo(f"[{lines}]")
@@ -121,13 +114,14 @@ def detect(
     sys.exit(1 if failed else 0)
 
 
-@click.command()
+@click.command(epilog=examples("embed a.jpg b.jpg --out vectors.npy"))
 @network_options("shitu-embedder")
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the vectors, (N, D) float32, as .npy."
-)
-def embed(photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, out: Path | None) -> None:
-    """Turn each of PHOTOS, whole, into a unit vector. A photo that can't be read is told and has no row; exit status 1."""
+@JSON
+@out("Write the vectors, (N, D) float32, as .npy.", FILE)
+def embed(
+    photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, as_json: bool, out: Path | None
+) -> None:
+    """Turn each of PHOTOS, whole, into a unit vector. A photo that can't be read is reported and has no row; exit status 1."""
     from models.embedder import Embedder
 
     with _told():
@@ -139,24 +133,31 @@ def embed(photos: Sequence[Path], model: str, engine: str, precision: str, threa
         "row",
         "photo",
         Column("vector", no_wrap=True),
-        title=f"{embedder.name} in {embedder.precision} on {embedder.engine}, {embedder.dim} numbers",
+        title=f"{embedder.name} in {embedder.precision} on {embedder.engine}, {embedder.dim} dimensions",
     )
     rows: list[NDArray[np.float32]] = []
+    answers: list[dict[str, Any]] = []
     failed = False
     for photo in _read(photos):
         if photo.image is None:
             failed = True
+            answers.append({"photo": shown(photo.path), "error": photo.error})
             continue
         with _told():
             vector = embedder([photo.image])[0]
         table.add_row(str(len(rows)), Text(shown(photo.path)), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
+        answers.append(
+            {"photo": shown(photo.path), "row": len(rows), "embedding": [round(float(one), 6) for one in vector]}
+        )
         rows.append(vector)
-    if rows:
+    if as_json:
+        click.echo(json.dumps(answers, ensure_ascii=False))
+    elif rows:
         print_table(table)
     if out is not None:
         with errors(), out.open("wb") as file:  # numpy would add an ending to a name
             np.save(file, np.stack(rows) if rows else np.zeros((0, embedder.dim), np.float32), allow_pickle=False)
-        click.echo(f"{len(rows)} vectors in {out}")
+        click.echo(f"{len(rows)} vectors in {out}", err=as_json)
     sys.exit(1 if failed else 0)
 
 
@@ -171,7 +172,7 @@ def _told() -> Iterator[None]:
 
 def _read(photos: Sequence[Path]) -> Iterator[Photo]:
     """Each photo as it is reached; an error is printed at once."""
-    for path in photos:
+    for path in tracked(photos, "Reading and running"):
         try:
             yield Photo(path, decode(path.read_bytes()))
         except ModelError as error:

@@ -12,8 +12,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 
+from commands.progress import tracked, working
 from contracts import pictures
 from contracts.names import BESIDE, LabelRefused, clean_label, is_clutter, shown
 from models.calibration import fit, stored_calibration
@@ -199,9 +199,8 @@ def _folder_gallery(
     folder: Path, embedder: "Embedder", console: Console, make: Callable[..., Gallery], passed: Passed
 ) -> Gallery:
     pictures = labelled_photos(folder, passed)
-    seen = track(pictures, "Reading the gallery", console=console, transient=True, disable=not console.is_terminal)
     images, sha256s, items = [], [], []
-    for path, label in seen:
+    for path, label in tracked(pictures, "Reading the gallery", console):
         try:
             image, sha256 = _hashed(path)
         except ModelError as error:
@@ -212,9 +211,10 @@ def _folder_gallery(
         items.append(FolderItem(str(path.relative_to(folder)), label))
     if not items:
         raise click.ClickException(f"{shown(folder)} holds no picture that can be used")
-    rows = embedder(images)
     labels = [item.label for item in items]
-    views = embed_lone_views(labels, lambda at: (images[at], sha256s[at]), embedder)  # as an enrolment makes them
+    with working("Embedding the gallery"):
+        rows = embedder(images)
+        views = embed_lone_views(labels, lambda at: (images[at], sha256s[at]), embedder)  # as an enrolment makes them
     calibration = fit(labels, rows, views, embedder.unknowns, embedder.calibration)
     features = ItemFeatures(lambda item_id: _hashed(folder / item_id)[0])
     return make(items, rows, folder.name, 1, calibration, features)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from commands.first_calls import first_calls
+from commands.options import examples
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
 from infra.installation import verify
 from infra.launcher import (
@@ -44,7 +45,7 @@ NAME_WIDTH = 8
 log = logging.getLogger("shitu")
 
 
-@click.command()
+@click.command(epilog=examples("up", "up --workers 2 --port 8080"))
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Worker processes.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page and the API; 0 for any free one.")
 @click.option("--quiet", is_flag=True, help="Show only what the launcher itself says; all is in the log files.")
@@ -78,7 +79,7 @@ def up(workers: int, port: int | None, quiet: bool) -> None:
     terminal.tell(f"stopped; the data stay in {settings.data_dir}")
 
 
-@click.command()
+@click.command(epilog=examples("web"))
 def web() -> None:
     """Run the HTTP front end alone; it needs REDIS_URL."""
     settings = _settings(need_redis=True)
@@ -90,7 +91,7 @@ def web() -> None:
     _become(settings, web_command(settings, f"fd://{listener.fileno()}"))
 
 
-@click.command()
+@click.command(epilog=examples("worker --name worker-2"))
 @click.option("--name", default="worker", show_default=True, help="Its name in Celery's logs.")
 def worker(name: str) -> None:
     """Run one recognition worker alone; it needs REDIS_URL."""
@@ -102,7 +103,7 @@ def worker(name: str) -> None:
     _become(settings, worker_command(settings, name), settings.worker.threads)
 
 
-@click.command()
+@click.command(epilog=examples("courier"))
 @click.option("--name", default="courier", show_default=True, help="Its name in Celery's logs.")
 def courier(name: str) -> None:
     """Run the webhook courier alone; it needs REDIS_URL."""
@@ -110,7 +111,7 @@ def courier(name: str) -> None:
     _become(settings, courier_command(settings, name))
 
 
-@click.command()
+@click.command(epilog=examples("keeper"))
 def keeper() -> None:
     """Run the keeper alone, which repairs what the queue lost; it needs REDIS_URL."""
     _become(_settings(need_redis=True), keeper_command())

@@ -1,17 +1,16 @@
-"""What commands share: options, which of them were given, progress lines, and errors as one line."""
+"""What commands share beside their options: which of them were given, progress lines, and errors as one line."""
 
 import json
 import sys
 import time
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from infra.machine import read_limits
+from infra.errors import ServiceError
 from models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -19,18 +18,6 @@ if TYPE_CHECKING:
 
     from models.training.loop import Progress
 
-DATA = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder that the recipe's photos are relative to.",
-)
-THREADS = click.option(
-    "--threads",
-    type=click.IntRange(1),
-    default=lambda: min(2, read_limits().cores),
-    show_default="2, or the cores if fewer",
-    help="CPU threads.",
-)
 TELL_EVERY_S = 5.0
 # Paddle misses a compiler cache that nothing here would use, in two lines before every answer.
 warnings.filterwarnings("ignore", message="No ccache found")
@@ -68,10 +55,10 @@ def tell_preparation() -> "Callable[[str, int, int], None]":
 
 @contextmanager
 def errors() -> "Iterator[None]":
-    """Shows a ModelError, and a file or folder that can't be read or made, as one line instead of a traceback."""
+    """Shows what models and stores raise, and a file or folder that can't be read or made, as one line, not as a traceback."""
     try:
         yield
-    except ModelError as error:
+    except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
     except OSError as error:
         if error.filename is None:  # a closed pipe, a bug, or a full disk, which `shitu` tells for all commands

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from commands.terminal import DATA, THREADS, errors, report, tell_preparation
+from commands.options import DATA, examples, out, threads
+from commands.suggestions import Group
+from commands.terminal import errors, report, tell_preparation
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,16 @@ KINDS = (
 )
 
 
-@click.group()
+# command -> a bundled recipe for its help
+EXAMPLE = {
+    "embedder": "embedder-tiny", "detector": "detector-tiny", "metric": "metric-tiny",
+    "classifier": "classifier-tiny", "distill": "distill-tiny", "hash": "hash-tiny",
+}  # fmt: skip
+
+
+@click.group(cls=Group, epilog=examples("train embedder embedder-tiny"))
 def train() -> None:
-    """Train a network by a recipe (a bundled name or a TOML file); call again to go on."""
+    """Train a network by a recipe (a bundled name or a TOML file); call again to resume."""
 
 
 def _init(about: str, *, names: bool) -> "Callable[[Callable[..., None]], Callable[..., None]]":
@@ -125,15 +134,15 @@ def _init(about: str, *, names: bool) -> "Callable[[Callable[..., None]], Callab
 
 
 def _command(kind: Kind) -> click.Command:
-    @click.command(kind.name, help=kind.about)
+    @click.command(
+        kind.name, help=kind.about, epilog=examples(f"train {kind.name} {EXAMPLE[kind.name]} --out runs/mine")
+    )
     @click.argument("recipe")
     @DATA
-    @click.option(
-        "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run; default runs/NAME."
-    )
-    @THREADS
+    @out("Folder of the run; default runs/NAME.")
+    @threads()
     @_init(kind.init, names=kind.name == "detector")
-    @click.option("--stop-after", type=click.IntRange(1), help="Leave off after this many steps in all.")
+    @click.option("--stop-after", type=click.IntRange(1), help="Stop after this many steps in all.")
     def run(recipe: str, data: Path | None, out: Path | None, **how: int | Path | None) -> None:
         with errors():
             planned = kind.read(recipe)

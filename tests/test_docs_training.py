@@ -53,7 +53,7 @@ SLOW = (
     "python -m paddle.distributed.launch --backend gloo --nproc_per_node 3 --log_dir runs/ranks shitu.py train embedder "
     "embedder-s --data ../data --threads 1",
     "shitu export embedder embedder-s --data ../data --formats paddle,onnx,bf16,int8 --calibrate shop",
-    "shitu export precisions shitu-embedder --to models-int8 --formats int8 --calibrate my-gallery --recipe embedder-s "
+    "shitu export precisions shitu-embedder --out models-int8 --formats int8 --calibrate my-gallery --recipe embedder-s "
     "--data ../data",
 )
 # In all recipes, the bundled ones and the page's own, no number is above these ...
@@ -209,14 +209,14 @@ RUN: dict[str, Check] = {
     "shitu export embedder embedder-s --data ../data --formats paddle,onnx,bf16,int8 --calibrate shop": exports(
         "runs/shitu-embedder-s/artifact", "embed", *EXAMS, precisions=PRECISIONS
     ),
-    "shitu export precisions shitu-embedder --to models-int8 --formats int8 --calibrate my-gallery "
+    "shitu export precisions shitu-embedder --out models-int8 --formats int8 --calibrate my-gallery "
     "--recipe embedder-s --data ../data": check_precisions,
     "shitu evaluate --data ../data --baselines": check_evaluation,
     "shitu evaluate --embedder runs/shitu-embedder-s/artifact --detector none": tells("embedder", "open set"),
-    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --k 1,5 --out eval": tells(
+    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --top-k 1,5 --out eval": tells(
         *RETRIEVAL, files=f"{CONFUSION} eval/neighbours.png"
     ),
-    "shitu evaluate retrieval --query all.txt --root photos --ids --rerank": tells(*RETRIEVAL),
+    "shitu evaluate retrieval --query all.txt --root photos --ids --k-reciprocal": tells(*RETRIEVAL),
     "shitu evaluate open-set --query query.txt --gallery gallery.txt --root photos --out eval": tells(
         *OPEN_SET, files="eval/metrics.json"
     ),
@@ -229,7 +229,7 @@ RUN: dict[str, Check] = {
     ),
     "shitu train detector shop-detector.toml --data . --init shitu-detector": trains("runs/shop-detector"),
     "shitu export detector shop-detector.toml --data .": exports("runs/shop-detector/artifact", "detect", "scenes"),
-    "shitu detect shelf.jpg --model runs/shop-detector/artifact --save boxes": leaves("boxes/shelf.jpg"),
+    "shitu detect shelf.jpg --model runs/shop-detector/artifact --out boxes": leaves("boxes/shelf.jpg"),
     "shitu train metric metric-tiny": trains("runs/metric-tiny"),
     "shitu export metric metric-tiny": exports("runs/metric-tiny/artifact", "embed", "rendered"),
     "shitu train metric ppshituv2-general --data ../sets --init PPLCNetV2_base_ssld_pretrained.pdparams": trains(
@@ -240,11 +240,11 @@ RUN: dict[str, Check] = {
     "shitu export metric metric-tiny --run runs/distill-tiny": exports("runs/distill-tiny/artifact", "embed", "rendered"),
     "shitu train classifier classifier-tiny": trains("runs/classifier-tiny", pool=False),
     "shitu export classifier classifier-tiny": exports("runs/classifier-tiny/artifact", "classify", "other"),
-    "shitu classify photos/ --model runs/classifier-tiny/artifact --topk 3": says("query-0-0.png"),
+    "shitu classify photos/ --model runs/classifier-tiny/artifact --top-k 3": says("query-0-0.png"),
     "shitu classify photos/ --model PPLCNet_x1_0 --class-map imagenet1k_label_list.txt --json": check_classes,
     "shitu classify photos/ --model PPLCNet_x0_5_pretrained.pdparams --network PPLCNet_x0_5": says("query-0-0.png"),
     "shitu recognize shelf.jpg --gallery my-pictures --binary --rerank 20": says("shelf.jpg"),
-    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --binary --rerank-floats 20": tells(
+    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --binary --rerank 20": tells(
         *RETRIEVAL, "bits"
     ),
     "shitu train hash hash-tiny": trains("runs/hash-tiny"),

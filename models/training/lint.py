@@ -104,9 +104,7 @@ def _about_ids(photos: Sequence[tuple[str, Photo]]) -> list[Finding]:
         labels = {photo.label for where, photo in photos if where == place}
         parts = [label.rpartition(" ") for label in labels]
         if all(before and last.isdigit() for before, _, last in parts) and len({p[0] for p in parts}) < len(labels):
-            told = (
-                "every label ends in a number; if that is a column of ids, say so: --with-id, `ids = true` in recipes"
-            )
+            told = "every label ends in a number; if that is a column of ids, say so: --ids, `ids = true` in recipes"
             findings.append(Finding("warning", place, told))
     return findings
 

@@ -48,7 +48,7 @@ def run(*arguments: object) -> Result:
 def test_a_folder_s_pictures_are_answered_as_paddleclas_does(
     folders: dict[str, Path], pictures: Path, engine: str
 ) -> None:
-    answer = run(pictures, "--model", folders["artifact"], "--engine", engine, "--topk", 2, "--json")
+    answer = run(pictures, "--model", folders["artifact"], "--engine", engine, "--top-k", 2, "--json")
     assert answer.exit_code == 0
     told = json.loads(answer.stdout)
     assert [Path(one["filename"]).name for one in told] == ["b.png", "a.png"]

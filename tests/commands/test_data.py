@@ -72,7 +72,7 @@ def test_images_are_found_where_they_are_said_to_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--kind", "folders", "--with-id"), "--with-id is about list data, not folders"),
+        (("--kind", "folders", "--ids"), "--ids is about list data, not folders"),
         (("--images", "pictures"), "--images is about coco, voc data, not list"),
     ],
 )

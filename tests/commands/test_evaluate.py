@@ -79,7 +79,15 @@ def test_it_measures_the_detector_and_the_whole(
 
 def test_a_list_that_asks_itself(tiny_artifact: Path, shop: Path, tmp_path: Path) -> None:
     answer = shitu(
-        "retrieval", "--query", shop / "labels.tsv", "--embedder", tiny_artifact, "--k", "1,3", "--out", tmp_path / "o"
+        "retrieval",
+        "--query",
+        shop / "labels.tsv",
+        "--embedder",
+        tiny_artifact,
+        "--top-k",
+        "1,3",
+        "--out",
+        tmp_path / "o",
     )
     assert answer.exit_code == 0, answer.output
     figures = json.loads(answer.stdout)
@@ -109,7 +117,7 @@ def test_query_and_gallery_with_ids_and_re_ranking(tiny_artifact: Path, shop: Pa
         "--embedder",
         tiny_artifact,
     )
-    answer = shitu("retrieval", *lists, "--ids", "--rerank")
+    answer = shitu("retrieval", *lists, "--ids", "--k-reciprocal")
     assert answer.exit_code == 0, answer.output
     figures = json.loads(answer.stdout)
     assert (figures["queries"], figures["gallery"]) == (2, 4)
@@ -120,8 +128,8 @@ def test_query_and_gallery_with_ids_and_re_ranking(tiny_artifact: Path, shop: Pa
 @pytest.mark.parametrize("count", [0, 4])
 def test_by_signs(tiny_artifact: Path, shop: Path, tmp_path: Path, count: int) -> None:
     answer = shitu(
-        "retrieval", "--query", shop / "labels.tsv", "--embedder", tiny_artifact, "--k", "1,3", "--out", tmp_path / "o",
-        "--binary", "--rerank-floats", count,
+        "retrieval", "--query", shop / "labels.tsv", "--embedder", tiny_artifact, "--top-k", "1,3", "--out", tmp_path / "o",
+        "--binary", "--rerank", count,
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
     figures = json.loads(answer.stdout)
@@ -191,7 +199,7 @@ def test_what_is_wrong_is_one_line(
 
 @pytest.mark.parametrize("ks", ["0", "1,,2", "five", "-1", ""])
 def test_k_is_whole_numbers(ks: str, shop: Path) -> None:
-    answer = shitu("retrieval", "--query", shop / "labels.tsv", "--k", ks)
+    answer = shitu("retrieval", "--query", shop / "labels.tsv", "--top-k", ks)
     assert answer.exit_code == 2
     assert "is not whole numbers from 1" in answer.stderr
 
@@ -205,8 +213,8 @@ def test_k_is_whole_numbers(ks: str, shop: Path) -> None:
         (("--detector", "none", "--scenes", 3), "--scenes means nothing with --detector none"),
         (("--embedder", "x", "retrieval", "--query", "a"), "--embedder before retrieval would mean nothing"),
         (("retrieval", "--query", "a", "--ids"), "--ids is about lists, and a is none"),
-        (("retrieval", "--query", "a", "--rerank-floats", 5), "--rerank-floats goes with --binary"),
-        (("retrieval", "--query", "a", "--rerank", "--binary"), "with --binary take --rerank-floats N"),
+        (("retrieval", "--query", "a", "--rerank", 5), "--rerank goes with --binary"),
+        (("retrieval", "--query", "a", "--k-reciprocal", "--binary"), "with --binary take --rerank N"),
         (("pipeline", "--photos", "a", "--gallery", "a", "--delimiter", ","), "--delimiter is about lists"),
     ],
 )

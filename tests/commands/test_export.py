@@ -57,7 +57,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_export_measures_the_programs_and_writes_it_down(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
     folder = tmp_path / "artifact"
     figures = told(
-        shitu("export", "embedder", quick, "--run", tiny_run.folder, "--to", folder, "--formats", "onnx,openvino,fp16")
+        shitu("export", "embedder", quick, "--run", tiny_run.folder, "--out", folder, "--formats", "onnx,openvino,fp16")
     )
     assert figures["artifact"] == str(folder)
     assert {"inference.onnx", "inference.xml", "inference_fp16.xml"} <= set(verify(folder))
@@ -75,7 +75,7 @@ def test_an_artifact_gets_further_precisions(quick: Path, pictures: Path, tmp_pa
     model, folder = artifact(tmp_path / "tiny", "embed"), tmp_path / "lower"
     names = "fp16,bf16,int8" if computes_bf16() else "fp16,int8"
     answer = shitu(
-        "export", "precisions", model, "--to", folder, "--formats", names, "--calibrate", pictures, "--recipe", quick
+        "export", "precisions", model, "--out", folder, "--formats", names, "--calibrate", pictures, "--recipe", quick
     )
     figures = told(answer)
     manifest = load_manifest(folder)
@@ -96,7 +96,7 @@ def test_what_is_doubtful_is_printed_and_kept(
         lambda *_, precision: {"rendered": 0.25 if precision == "int8" else 0.75},
     )
     answer = shitu(
-        "export", "precisions", artifact(tmp_path / "tiny", "embed"), "--to", tmp_path / "lower", "--formats", "fp16,int8",
+        "export", "precisions", artifact(tmp_path / "tiny", "embed"), "--out", tmp_path / "lower", "--formats", "fp16,int8",
         "--calibrate", pictures, "--recipe", quick,
     )  # fmt: skip
     figures = told(answer)
@@ -113,7 +113,7 @@ def test_what_is_doubtful_is_printed_and_kept(
 
 def test_an_official_archive_gets_them_too(pictures: Path, tmp_path: Path) -> None:
     archive, folder = official_archive(tmp_path / "official", "detect"), tmp_path / "mine"
-    told(shitu("export", "precisions", archive, "--to", folder, "--formats", "int8", "--calibrate", pictures))
+    told(shitu("export", "precisions", archive, "--out", folder, "--formats", "int8", "--calibrate", pictures))
     manifest = load_manifest(folder)
     assert manifest.thresholds == {"detection": 0.2}
     assert list(manifest.precisions) == ["int8"]
@@ -158,8 +158,8 @@ def test_many_pictures_are_thinned_out_evenly(tmp_path: Path) -> None:
             ("embedder", "embedder-tiny", "--run", ".", "--formats", "fp16,int8", "--calibrate", "nothing-like-it"),
             "nothing-like-it",
         ),
-        (("precisions", "no-such-model", "--to", "a"), "There is no model 'no-such-model'"),
-        (("precisions", "shitu-embedder", "--to", "full"), "is not empty"),
+        (("precisions", "no-such-model", "--out", "a"), "There is no model 'no-such-model'"),
+        (("precisions", "shitu-embedder", "--out", "full"), "is not empty"),
     ],
 )
 def test_what_is_wrong_is_one_line(
@@ -186,7 +186,7 @@ def test_an_unknown_format_is_named() -> None:
     ("arguments", "said"),
     [
         (("embedder", "embedder-tiny", "--calibrate", "."), "--calibrate goes with fp16, bf16, int8 in --formats"),
-        (("precisions", "shitu-embedder", "--to", "new", "--data", "."), "--data goes with --recipe"),
+        (("precisions", "shitu-embedder", "--out", "new", "--data", "."), "--data goes with --recipe"),
     ],
 )
 def test_an_option_without_the_one_that_it_goes_with_is_refused(arguments: tuple[str, ...], said: str) -> None:
@@ -202,6 +202,6 @@ def test_what_is_wrong_leaves_no_half_made_artifact(
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     model = artifact(tmp_path / "tiny", "embed")
-    answer = shitu("export", "precisions", model, "--to", "new", "--formats", "int8", *more)
+    answer = shitu("export", "precisions", model, "--out", "new", "--formats", "int8", *more)
     assert answer.exit_code == 1
     assert not Path("new").exists()

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from commands.recognize import likely
+from commands.recognized import likely
 from infra.errors import StorageUnavailable
 from infra.galleries import GalleryStore
 from infra.gallery_files import Item, item_id
@@ -161,7 +161,7 @@ def test_the_format_of_paddleclas(tiny_artifact: Path, gallery: Path, photos: Pa
 
 def test_pictures_are_saved_each_under_a_name_of_its_own(tiny_artifact: Path, gallery: Path, tmp_path: Path) -> None:
     # The gallery's own pictures are all called front.png.
-    answer = recognize(tiny_artifact, gallery, gallery, "--save", tmp_path / "out" / "deep")
+    answer = recognize(tiny_artifact, gallery, gallery, "--out", tmp_path / "out" / "deep")
     assert answer.exit_code == 0, answer.output
     saved = sorted(path.name for path in (tmp_path / "out" / "deep").iterdir())
     assert saved == ["front-2.png", "front-3.png", "front.png"]
@@ -174,7 +174,7 @@ def test_labels_that_no_font_writes_are_told(
 ) -> None:
     monkeypatch.setattr("commands.annotate.FONTS", ())
     (gallery / "cola").rename(gallery / "可乐")
-    answer = recognize(tiny_artifact, gallery, photos, "--save", "out", "--json")
+    answer = recognize(tiny_artifact, gallery, photos, "--out", "out", "--json")
     assert answer.exit_code == 0, answer.output
     assert "out/cola.png: #1 is 可乐" in answer.stderr.splitlines()
     assert answer.stderr.count("#1 is") == 1
@@ -183,7 +183,7 @@ def test_labels_that_no_font_writes_are_told(
 
 def test_a_bad_photo_is_told_and_the_others_go_on(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     (photos / "broken.png").write_bytes(b"not a picture")
-    answer = recognize(tiny_artifact, gallery, photos, photos / "none.jpg", "--json", "--save", "out")
+    answer = recognize(tiny_artifact, gallery, photos, photos / "none.jpg", "--json", "--out", "out")
     assert answer.exit_code == 1
     assert [Path(one["photo"]).stem for one in json.loads(answer.stdout)] == sorted(SEEDS)
     lines = [line for line in answer.stderr.splitlines() if "photos/" in line]
@@ -314,7 +314,7 @@ def test_no_answer_is_no_table(tiny_artifact: Path, gallery: Path) -> None:
 
 def test_a_folder_that_can_not_be_made_is_one_line(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     Path("file").touch()
-    answer = recognize(tiny_artifact, gallery, photos, "--save", "file/pictures")
+    answer = recognize(tiny_artifact, gallery, photos, "--out", "file/pictures")
     assert (answer.exit_code, answer.stdout) == (1, "")
     assert answer.stderr == "Error: file/pictures: Not a directory\n"
 

@@ -65,7 +65,7 @@ def test_detect_prints_what_the_detector_finds_as_json(
 
 
 def test_detect_prints_a_table_and_saves_pictures(folders: dict[str, Path], photos: list[str], tmp_path: Path) -> None:
-    answer = run(detect, *photos, "--model", str(folders["detect"]), "--save", str(tmp_path / "out"))
+    answer = run(detect, *photos, "--model", str(folders["detect"]), "--out", str(tmp_path / "out"))
     assert answer.exit_code == 0
     assert "tiny-detect in fp32 on openvino" in answer.stdout
     assert "photo1.png" in answer.stdout
@@ -76,7 +76,7 @@ def test_pictures_of_the_same_name_are_saved_apart(folders: dict[str, Path], pho
     (tmp_path / "other").mkdir()
     namesake = str(tmp_path / "other" / Path(photos[0]).name)
     Path(photos[1]).rename(namesake)
-    answer = run(detect, photos[0], namesake, "--model", str(folders["detect"]), "--save", str(tmp_path / "out"))
+    answer = run(detect, photos[0], namesake, "--model", str(folders["detect"]), "--out", str(tmp_path / "out"))
     assert answer.exit_code == 0
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["photo1-2.jpg", "photo1.jpg"]
 
@@ -156,7 +156,7 @@ def test_without_a_model_the_bundled_ones_run(photos: list[str]) -> None:
         assert network in answer.output
 
 
-@pytest.mark.parametrize(("command", "option"), [(detect, "--save"), (embed, "--out")])
+@pytest.mark.parametrize(("command", "option"), [(detect, "--out"), (embed, "--out")])
 def test_a_place_that_can_not_be_written_is_one_line(
     command: object, option: str, folders: dict[str, Path], photos: list[str]
 ) -> None:

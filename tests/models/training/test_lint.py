@@ -107,7 +107,7 @@ def test_a_column_of_ids_taken_for_labels_is_told(tmp_path: Path) -> None:
         write_picture(tmp_path / f"{number}.png", number)
     (tmp_path / "cars.txt").write_text("".join(f"{n}.png {'ab'[n // 2]} {n}\n" for n in range(4)), encoding="utf-8")
     (warning, *_) = told(lint([tmp_path / "cars.txt"], Layout(delimiter=" ")), "warning")[-1:]
-    assert "--with-id" in warning
+    assert "--ids" in warning
     assert told(lint([tmp_path / "cars.txt"], Layout(delimiter=" ", with_id=True)), "warning") == []
     (tmp_path / "colas.txt").write_text("0.png cola 1\n1.png cola 1\n2.png tea 2\n3.png tea 2\n", encoding="utf-8")
     assert told(lint([tmp_path / "colas.txt"], Layout(delimiter=" ")), "warning") == []
