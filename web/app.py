@@ -59,8 +59,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     multipart.install()
     errors.register(app)
     metrics.register(app)
+    access_log.register(app)  # first: a refused request has its line, too
     unknown_names.register(app)
-    access_log.register(app)
     app.before_request(refuse_foreign_jobs)
     for blueprint in (recognitions.blueprint, gallery_views.blueprint, gallery_views.enrollments, health.blueprint):
         app.register_blueprint(blueprint)

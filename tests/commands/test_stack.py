@@ -76,7 +76,7 @@ def refused(tmp_path: Path, *command: str, **env: str) -> tuple[int, str]:
     clean = {name: value for name, value in os.environ.items() if name != "REDIS_URL" and not name.startswith("SHITU_")}
     run = subprocess.run(
         [sys.executable, "-m", *command],
-        env={**clean, "PYTHONPATH": str(ROOT), "SHITU_DATA_DIR": str(tmp_path / "data"), **env},
+        env={**clean, "PYTHONPATH": str(ROOT), "SHITU_DATA_DIR": str(tmp_path / "data"), "SHITU_WEB__PORT": "0", **env},
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return run.returncode, run.stderr

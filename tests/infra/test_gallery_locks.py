@@ -18,6 +18,7 @@ import redis
 from infra.errors import GalleryBusy, RedisUnavailable
 from infra.galleries import GalleryLock, GalleryStore
 from infra.gallery_locks import LocalLock, Lock
+from infra.gallery_merges import MAX_SEGMENTS
 from infra.objects import LocalStore
 from infra.redis_client import connect
 from tests.infra.gallery_items import DIGEST, Remote, add, check, item
@@ -187,12 +188,15 @@ def test_a_stopped_writer_that_tidies_up_late_removes_nothing_of_the_next(tmp_pa
     client = connect(redis_url)
     store = GalleryStore(Remote(LocalStore(tmp_path)), GalleryLock(client, wait_s=30))
     store.create("g")
+    others = [item(number) for number in range(10, 10 + MAX_SEGMENTS)]
+    for other in others:  # so that the next addition merges, and tidies up
+        add(store, "g", other)
     with writer(tmp_path, redis_url, 1, "list galleries/files/") as stopped:
         wait_until_stopped(stopped)  # its version is published; it is about to look for files that nobody needs
         add(store, "g", item(2))
         stopped.send_signal(signal.SIGCONT)
         assert stopped.wait(30) == 0
-    check(GalleryStore(LocalStore(tmp_path)), "g", {item(1).id, item(2).id})
+    check(GalleryStore(LocalStore(tmp_path)), "g", {item(1).id, item(2).id, *(other.id for other in others)})
     client.close()
 
 

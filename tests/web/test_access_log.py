@@ -27,7 +27,8 @@ def told(caplog: pytest.LogCaptureFixture, logger: str) -> list[dict[str, Any]]:
     ("method", "path", "route", "status"),
     [
         ("GET", "/healthz", "/healthz", 200),
-        ("GET", "/v1/galleries/none?token=secret", "/v1/galleries/<name>", 404),
+        ("GET", "/v1/galleries/none", "/v1/galleries/<name>", 404),
+        ("GET", "/v1/galleries/none?token=secret", "/v1/galleries/<name>", 400),
         ("GET", "/nowhere/secret", "unknown", 404),
         ("PUT", "/healthz", "unknown", 405),
     ],
