@@ -29,7 +29,8 @@ from paddle import nn
 
 from models.nets.embedding import EmbedderV1, EmbedderV2
 from models.nets.lcnetv2 import fused
-from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
+from models.nets.names import STRIDES
+from models.nets.picodet import PicoDet, ServedPicoDet
 from tests.models.nets.decoding import decode, suppress
 from tests.models.nets.seeded import fill, seeded_images, seeded_state
 

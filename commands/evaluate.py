@@ -93,16 +93,10 @@ def evaluate(
         return
     _check_measured(detector, embedder)
     from models.artifacts import resolve
-    from models.training.evaluate import (
-        embedder_baselines,
-        examine_detector,
-        examine_embedder_openly,
-        examine_whole,
-        missing_weights,
-    )
+    from models.training.detector_recipe import DetectorRecipe
+    from models.training.evaluate import examine_detector, examine_embedder_openly, examine_whole
     from models.training.pipeline_exams import write_pipeline
     from models.training.recipe import EmbedderRecipe, load_recipe
-    from models.training.train_detector import DetectorRecipe
 
     figures: dict[str, object] = {}
     tell = tell_progress()
@@ -116,7 +110,9 @@ def evaluate(
             figures["embedder"], figures["open set"] = examine_embedder_openly(
                 embeds, embedder_plan, data, engine, tell=tell, draw_to=out, verify=baselines
             )
-            if baselines:
+            if baselines:  # the networks among them need PaddlePaddle, which measuring artifacts does not
+                from models.training.baselines import embedder_baselines, missing_weights
+
                 if missing := missing_weights(embedder_plan, data):
                     click.echo(f"without the pretrained features: {missing}", err=True)
                 figures |= embedder_baselines(embedder_plan, data, tell)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from models.errors import ArtifactError, EngineError
 from models.parameters import parameter_shapes
-from models.program import PRECISIONS, STEM, STEMS, Program, TensorSpec
-from models.program_desc import cut_program, parse_program
+from models.program import PRECISIONS, STEM, STEMS, Program
+from models.program_desc import TensorSpec, cut_program, parse_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

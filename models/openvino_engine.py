@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import EngineError
-from models.program import Array, TensorSpec, check_inputs
+from models.program import Array, check_inputs
+from models.program_desc import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,19 +12,13 @@ from models.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from models.program_desc import TensorSpec
+
 Array = NDArray[np.float32]
 STEM = "inference"
 # The name that a folder's program has in each precision. bf16 is no file: the fp32 program, computed in bf16.
 STEMS = {"fp32": STEM, "fp16": f"{STEM}_fp16", "bf16": STEM, "int8": f"{STEM}_int8"}
 PRECISIONS = ("auto", *STEMS)
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input or output. A dimension that the program leaves open is None."""
-
-    name: str
-    shape: tuple[int | None, ...]
 
 
 class Program(Protocol):

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.errors import ArtifactError
-from models.program import TensorSpec
 from models.wire import Message, encode
 
 if TYPE_CHECKING:
@@ -24,6 +23,14 @@ if TYPE_CHECKING:
     from models.wire import Field
 
 KIND_INT, KIND_BLOCK = 0, 8  # AttrType
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. A dimension that the program leaves open is None."""
+
+    name: str
+    shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -31,3 +33,15 @@ def test_every_package_is_analysed() -> None:
     assert set(project["tool"]["importlinter"]["root_packages"]) == packages
     (layers,) = [one["layers"] for one in contracts() if one["type"] == "layers"]
     assert {name.strip() for layer in layers for name in layer.split("|")} == packages
+
+
+def test_evaluation_and_recipes_are_read_without_paddlepaddle() -> None:
+    modules = (
+        "models.training.evaluate", "models.training.retrieval", "models.training.metric_exams",
+        "models.training.pipeline_exams", "models.training.calibrate_embedder", "models.training.recipe_calibration",
+        "models.training.classification", "models.training.detector_sets", "models.training.recipe",
+        "models.training.detector_recipe", "models.training.classifier_recipe", "models.training.metric_recipe",
+        "models.training.distill_recipe", "models.training.hash_recipe",
+    )  # fmt: skip
+    program = f"import sys\nsys.modules['paddle'] = None\nimport {', '.join(modules)}"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

@@ -1,17 +1,15 @@
 """Classification networks by the names that they are published by."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from paddle import nn
 
-from models.errors import ModelError
 from models.nets.lcnet import PPLCNet
 from models.nets.lcnetv2 import DEPTHS_BASE, DEPTHS_LARGE, DEPTHS_SMALL, PPLCNetV2
+from models.nets.names import SCALES, require_known
 from models.nets.resnet_vd import ResNet50_vd
 
-SCALES = (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
 NETWORKS: Mapping[str, Callable[..., nn.Layer]] = {
     **{f"PPLCNet_x{scale}".replace(".", "_"): partial(PPLCNet, scale) for scale in SCALES},
     "PPLCNetV2_small": partial(PPLCNetV2, 0.75, DEPTHS_SMALL),
@@ -21,12 +19,6 @@ NETWORKS: Mapping[str, Callable[..., nn.Layer]] = {
 }
 
 
-class UnknownNetworkError(ModelError):
-    """No network has this name."""
-
-    code = "network_unknown"
-
-
 def build(name: str, class_num: int | None = 1000) -> nn.Layer:
     """The network `name`: (N, 3, H, W) -> (N, class_num) logits, or its features if `class_num` is None.
 
@@ -34,12 +26,3 @@ def build(name: str, class_num: int | None = 1000) -> nn.Layer:
     """
     require_known(name)
     return NETWORKS[name](class_num=class_num)
-
-
-def require_known(name: str) -> None:
-    """Raises UnknownNetworkError, which suggests the names that come near, or lists all."""
-    if name not in NETWORKS:
-        by_lower = {known.lower(): known for known in NETWORKS}
-        near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3)]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(NETWORKS)}"
-        raise UnknownNetworkError(f"there is no network {name!r}; {hint}")

@@ -14,8 +14,7 @@ from paddle import nn
 
 from models.nets.esnet import ESNet
 from models.nets.lcnet import ConvBNAct, DepthwiseConv, LCNetStages, conv
-
-STRIDES = (8, 16, 32, 64)
+from models.nets.names import STRIDES
 
 
 class LeakyReLU(nn.Layer):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.boxes import iou
-from models.training.assign import Assignment, Cells, inside
+from models.training.assign import Assignment
+from models.training.cells import Cells, inside
 
 Array = NDArray[np.float32]
 

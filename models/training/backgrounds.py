@@ -205,4 +205,4 @@ def _unevenly_lit(canvas: Canvas, rng: np.random.Generator) -> Canvas:
     across = (np.arange(width, dtype=np.float32) / width - np.float32(rng.uniform(0, 1)))[None, :]
     down = (np.arange(height, dtype=np.float32) / height - np.float32(rng.uniform(0, 1)))[:, None]
     light = np.float32(1.1) - np.float32(rng.uniform(0.15, 0.5)) * np.sqrt(across**2 + down**2)
-    return np.clip(canvas * light[..., None], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(canvas * light[..., None], 0, 255), np.uint8)

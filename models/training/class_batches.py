@@ -11,7 +11,7 @@ from models.training.class_data import ClassPictures
 from models.training.class_views import mixed, random_view
 from models.training.classifier_recipe import ClassifierRecipe, ClassSampler
 from models.training.errors import TrainingError
-from models.training.statistics import normalize
+from models.training.inputs import normalize
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from models.nets.named import UnknownNetworkError, require_known
+from models.nets.names import UnknownNetworkError, require_known
 from models.training.bounds import Count, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
 from models.training.distill_recipe import FrozenTeacher
 from models.training.recipe import RecipeError

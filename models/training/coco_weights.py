@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.nets.picodet import STRIDES, PicoDet
+from models.nets.names import STRIDES
+from models.nets.picodet import PicoDet
 from models.training.exported_weights import Folded, put_back, read_convolutions, settle_norms
 from models.training.pseudo_boxes import NO_BODIES
 

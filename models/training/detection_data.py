@@ -15,16 +15,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.detection_sources import (
-    DRAWN,
-    PictureSource,
-    Tell,
-    annotated_photos,
-    open_photo,
-    picture_files,
-    source_pictures,
-)
-from models.training.detection_views import Picture, Variation, mosaic, to_square, vary
+from models.training.detection_sources import Tell, annotated_photos, open_photo, picture_files, source_pictures
+from models.training.detection_views import Picture, mosaic, to_square, vary
+from models.training.detector_tables import DRAWN, PictureSource, Variation
 from models.training.readers.boxes import BoxedPhoto
 from models.training.readers.pictures import require_files, require_pictures
 

@@ -12,32 +12,13 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from numpy.typing import NDArray
 
-from models.training.assign import Assignment, Cells, assign, boxes_of, cells_of, expected_distances, inside
+from models.training.assign import Assignment, assign
 from models.training.atss import assign_atss
-from models.training.bounds import Count, NotNegative, Positive
-from models.training.recipe import RecipeError
+from models.training.cells import Cells, boxes_of, cells_of, expected_distances, inside
+from models.training.detector_tables import DetectionLoss
 
 Array = NDArray[np.float32]
 Average = Callable[[Mapping[str, float]], dict[str, float]]  # the mean of each figure over the processes of a run
-
-
-@dataclass(frozen=True)
-class DetectionLoss:
-    """Weights of the parts, and the assigner's constants; the defaults are the official detector's."""
-
-    varifocal_weight: NotNegative = 1.0
-    distribution_weight: NotNegative = 0.25
-    giou_weight: NotNegative = 2.0
-    assigner: str = "simota"  # or "atss"
-    candidates: Count = 10  # simota: of all levels together
-    assign_iou_weight: NotNegative = 6.0
-    centre_radius: NotNegative = 2.5
-    atss_candidates: Count = 9  # of each level
-    atss_anchor: Positive = 8.0  # an anchor's side, in strides
-
-    def __post_init__(self) -> None:
-        if self.assigner not in ("simota", "atss"):
-            raise RecipeError(f"'assigner' must be one of simota, atss, not {self.assigner!r}")
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def _overlaps(a: Wide, b: Wide, *, of_first: bool = False) -> Wide:
     union: Wide = np.broadcast_to(area_a[:, None], common.shape)
     if not of_first:
         union = area_a[:, None] + area_b[None, :] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
 
 
 def _area_under(hits: NDArray[np.bool_], objects: int) -> float:

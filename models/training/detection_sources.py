@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.bounds import NotNegative, Share, Whole
 from models.training.collages import collage
 from models.training.cutouts import cut_out
 from models.training.designs import design_product
 from models.training.detection_views import Picture
+from models.training.detector_tables import PictureSource
 from models.training.photos import DatasetError, Photo, read_rgb, refuse_faults
 from models.training.pseudo_boxes import open_teacher
 from models.training.readers.boxes import BoxedPhoto, empty
@@ -24,52 +23,11 @@ from models.training.readers.lists import read_list
 from models.training.readers.pictures import require_files
 from models.training.readers.text import read_lines
 from models.training.readers.voc import read_voc
-from models.training.recipe import RecipeError
 from models.training.scenes import Source, render_scene
 
 Array = NDArray[np.float32]
-KINDS = ("rendered", "cutouts", "collages", "voc", "coco", "photos")
-DRAWN = ("rendered", "cutouts", "collages")
 MOST_BACKGROUNDS = 200
 Tell = Callable[[str, int, int], None]  # what, done, of
-
-
-@dataclass(frozen=True)
-class PictureSource:
-    """Where pictures come from.
-
-    "rendered": scenes of drawn products. "cutouts": scenes of products cut out of gallery photos on plain backgrounds, so
-    that gallery pictures alone train a detector; half of them on photos, if `backgrounds` names a list. "collages": bodies
-    of a COCO file's photos side by side. "voc" and "coco": annotated photos, every category a main body. "photos":
-    a list's photos with the boxes of a teacher; `holdout` keeps every fifth of them from training, in the list's order.
-    """
-
-    kind: str
-    name: str
-    share: NotNegative = 1.0  # of a batch, relative to the other sources
-    # rendered, cutouts and collages: how many scenes
-    count: Whole = 0
-    first_seed: Whole = 0
-    bare: Share = 0.0  # rendered: share of the scenes that hold clutter and no product
-    # voc: annotations/*.xml in it, beside the folder `images`; else: the folder that `file` is in
-    root: str = ""
-    file: str = ""  # cutouts and photos: a list of `path<delimiter>label`; coco: the annotations' JSON
-    delimiter: str = "\t"
-    backgrounds: str = (
-        ""  # cutouts: a list of photos below the data folder (tabs or commas), out of focus behind scenes
-    )
-    images: str = "images"  # coco and voc: the pictures' folder below `root`
-    holdout: bool = False  # voc: leave every second photo, in sorted order, out of training
-    teacher: str = (
-        ""  # photos: below the data folder, a raw PicoDet of COCO, or a detector artifact or official archive
-    )
-    largest: Share = 1.0  # photos, coco and voc: one with a body above this share of it is passed over
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise RecipeError(f"'kind' must be one of {', '.join(KINDS)}, not {self.kind!r}")
-        if self.kind in DRAWN and self.count < 1:
-            raise RecipeError(f"the kind {self.kind!r} needs a 'count'")
 
 
 def source_pictures(

@@ -1,14 +1,12 @@
 """Random views of pictures with boxes: stretched, put together, zoomed, mirrored and re-lit, their boxes moved along."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.bounds import Positive, Share, Within
-from models.training.recipe import RecipeError
+from models.training.detector_tables import Variation
 
 Array = NDArray[np.float32]
 VISIBLE = 0.35  # a box cropped below this share of its area is no object any more
@@ -32,25 +30,6 @@ class Picture:
     def certainty(self) -> Array:
         """(G,) weights, also where none are given."""
         return np.ones(len(self.boxes), np.float32) if self.weights is None else self.weights
-
-
-@dataclass(frozen=True)
-class Variation:
-    """How far a training picture may be changed."""
-
-    zoom: tuple[Positive, Positive] = (0.6, 1.7)
-    aspect: Annotated[float, Within(1)] = 1.3
-    flip: Share = 0.5
-    mosaic: Share = 0.3
-    close_up: Share = 0.0  # share of the pictures zoomed onto one of their objects
-    gain: Share = 0.3
-    grey: Share = 0.05
-    blur: Share = 0.15
-    noise: Share = 0.2
-
-    def __post_init__(self) -> None:
-        if self.zoom[0] > self.zoom[1]:
-            raise RecipeError(f"'zoom' must have the lower number first, not {list(self.zoom)}")
 
 
 def to_square(picture: Picture, size_px: int) -> Picture:

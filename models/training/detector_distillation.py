@@ -20,31 +20,11 @@ from models.engine import load_program
 from models.errors import ArtifactError
 from models.image import normalize
 from models.manifest import DetectionOutput
-from models.nets.picodet import STRIDES
-from models.training.bounds import NotNegative, Positive, Share
+from models.nets.names import STRIDES
 from models.training.detection_losses import Average
-from models.training.recipe import RecipeError
+from models.training.detector_tables import Distillation
 
 Array = NDArray[np.float32]
-KINDS = ("", "teacher", "self")
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """Whom the detector imitates, and how much."""
-
-    kind: str = ""  # "teacher": a frozen one; "self": the moving average of its own weights; "": nobody
-    teacher: str = ""  # a detector artifact or official archive, below the data folder or by name
-    score_weight: NotNegative = 0.25
-    distribution_weight: NotNegative = 0.05
-    temperature: Positive = 10.0
-    from_share: Share = 0.0  # of all steps, after which it begins: an average is worth imitating only later
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise RecipeError(f"'kind' must be one of teacher, self or empty, not {self.kind!r}")
-        if (self.kind == "teacher") != bool(self.teacher):
-            raise RecipeError("'teacher' goes with the kind teacher")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from models.detector import KEPT, SUPPRESSION_IOU, decode_heads
 from models.errors import ArtifactError
 from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.manifest import DetectionOutput, Head
+from models.nets.names import STRIDES
 from models.nets.pdparams import ParameterError, load_pdparams
-from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
+from models.nets.picodet import PicoDet, ServedPicoDet
 from models.program import STEMS
 from models.training.checkpoint import fill
 from models.training.coco_weights import load_coco_weights
@@ -21,8 +22,8 @@ from models.training.detection_metrics import Detections
 from models.training.detection_sources import rendered_pictures
 from models.training.detection_views import to_square
 from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe
-from models.training.export_program import square_input
 from models.training.exported_weights import load_exported
+from models.training.inputs import square_input
 from models.training.optimizers import adamw, momentum
 from models.training.served import as_served
 

@@ -4,12 +4,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from models.nets.picodet import ACTIVATIONS, BODIES
+from models.nets.names import DETECTOR_ACTIVATIONS, DETECTOR_BODIES
 from models.training.bounds import Count, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
-from models.training.detection_losses import DetectionLoss
-from models.training.detection_sources import DRAWN, PictureSource
-from models.training.detection_views import Variation
-from models.training.detector_distillation import Distillation
+from models.training.detector_tables import DRAWN, DetectionLoss, Distillation, PictureSource, Variation
 from models.training.recipe import RecipeError
 
 # The grids of strides 8, 16 and 32 must fit on each other.
@@ -33,10 +30,10 @@ class DetectorNetwork:
     backbone: str = ""
 
     def __post_init__(self) -> None:
-        if self.act not in ACTIVATIONS:
-            raise RecipeError(f"'act' must be one of {', '.join(ACTIVATIONS)}, not {self.act!r}")
-        if self.body not in BODIES:
-            raise RecipeError(f"'body' must be one of {', '.join(BODIES)}, not {self.body!r}")
+        if self.act not in DETECTOR_ACTIVATIONS:
+            raise RecipeError(f"'act' must be one of {', '.join(DETECTOR_ACTIVATIONS)}, not {self.act!r}")
+        if self.body not in DETECTOR_BODIES:
+            raise RecipeError(f"'body' must be one of {', '.join(DETECTOR_BODIES)}, not {self.body!r}")
         if not self.neck_kernel % 2:
             raise RecipeError(f"'neck_kernel' must be odd, not {self.neck_kernel}")
 

@@ -1,29 +1,20 @@
 """Measures artifacts: exported programs, on pictures that their recipes never trained on, beside the baselines."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import paddle
-from paddle import nn
 
 from models.detector import DEFAULT_CONFIDENCE, Detector
 from models.embedder import Embedder
-from models.errors import ArtifactError
-from models.nets.pretrained import pretrained_file
 from models.pipeline import Recognizer
-from models.training.cpu_convolution import accelerate
 from models.training.detection_metrics import best_threshold, evaluate_detector
+from models.training.detector_recipe import DetectorExam, DetectorRecipe
+from models.training.detector_sets import exam_pictures
 from models.training.exam_photos import photo_sheets
 from models.training.exam_sheets import draw_exam
 from models.training.exams import (
-    Embed,
-    Sheet,
     embedded,
-    examine,
-    examine_colours,
-    examine_teacher,
     grade,
     grade_open_set,
     rankings_of,
@@ -33,12 +24,7 @@ from models.training.metrics import open_set
 from models.training.pipeline_exams import PRODUCTS, SCENES, PipelineExam, examine_pipeline
 from models.training.recipe import EmbedderRecipe, Exam
 from models.training.retrieval import Tell, describe_open_set
-from models.training.statistics import normalize
-from models.training.teachers import PooledFeatures
-from models.training.train_detector import DetectorExam, DetectorRecipe, exam_pictures
-from models.training.train_embedder import build_embedder, embed_with
 from models.training.verified_recall import verified_recall
-from models.training.whitened_start import load_backbone
 
 Figures = dict[str, float]
 STRANGERS = 150  # drawn products that the similarity threshold is set by where a recipe has no exam
@@ -90,7 +76,7 @@ def examine_embedder_openly(
         threshold = embedder.similarity_threshold
         shares[sheet.name] = describe_open_set(grade_open_set(rows, sheet, threshold), threshold)
     tell("embedder's exams", len(sheets), len(sheets))
-    return _rounded(figures), shares
+    return rounded(figures), shares
 
 
 def examine_detector(
@@ -110,7 +96,7 @@ def examine_detector(
         for name, value in evaluate_detector(detector.candidates, exam_pictures(exam, recipe, data)).items():
             figures[f"{exam.name} {name}"] = value
     tell("detector's exams", len(exams), len(exams))
-    return _rounded(figures)
+    return rounded(figures)
 
 
 def exams_at_hand(recipe: DetectorRecipe, data: Path | None) -> list[DetectorExam]:
@@ -139,30 +125,6 @@ def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None
         best.append(best_threshold(found, [picture.boxes for picture in pictures], crowds, beta=2.0)["threshold"])
     known = [score for score in best if np.isfinite(score)]
     return round(float(np.mean(known)), 2) if known else DEFAULT_CONFIDENCE
-
-
-def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, tell: Tell = silent) -> dict[str, Figures]:
-    """The exams taken by colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
-
-    Pretrained features are left out where the package with their weights is not installed (`missing_weights`).
-    """
-    sheets = set_exams(recipe, data, recipe.deploy_px)
-    has_teacher = data is not None and bool(recipe.teacher.model)
-    has_weights = bool(recipe.network.pretrained) and not missing_weights(recipe, data)
-    takers = 2 + has_teacher + has_weights
-    tell("baselines", 0, takers)
-    results = {"colour histograms": _rounded(examine_colours(sheets))}
-    tell("baselines", 1, takers)
-    results["untrained network"] = _rounded(examine(_untrained(recipe, sheets), sheets))
-    tell("baselines", 2, takers)
-    if has_weights:
-        results["pretrained features"] = _rounded(examine(_pretrained(recipe, data, sheets), sheets))
-        tell("baselines", 3, takers)
-    if data is not None and has_teacher:
-        teacher = PooledFeatures(data / recipe.teacher.model, recipe.teacher, threads=2)
-        results["teacher's features"] = _rounded(examine_teacher(teacher, sheets))
-        tell("baselines", takers, takers)
-    return results
 
 
 def examine_whole(
@@ -198,38 +160,6 @@ def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, data: Path | None
     return float(grid[np.nanmean(gains, axis=0).argmax()])
 
 
-def _untrained(recipe: EmbedderRecipe, sheets: Sequence[Sheet]) -> Embed:
-    """The recipe's network as it begins. Batch norms get the exams' statistics, else its answers are all alike."""
-    paddle.seed(0)
-    network = build_embedder(recipe.network)
-    accelerate(network, threads=2)
-    if any(isinstance(layer, nn.BatchNorm1D | nn.BatchNorm2D) for layer in network.sublayers()):
-        images = np.concatenate([sheet.images[:64] for sheet in sheets])
-        network.train()
-        with paddle.no_grad():
-            for _ in range(15):
-                network(paddle.to_tensor(normalize(images)))
-    return embed_with(network, recipe.deploy_px, sum(len(sheet.images) for sheet in sheets), threads=2)
-
-
-def missing_weights(recipe: EmbedderRecipe, data: Path | None) -> str:
-    """What is said where the recipe's pretrained weights can't be had; empty where they can, or there are none."""
-    try:
-        if recipe.network.pretrained:
-            pretrained_file(recipe.network.pretrained, data)
-    except ArtifactError as error:
-        return error.detail
-    return ""
-
-
-def _pretrained(recipe: EmbedderRecipe, data: Path | None, sheets: Sequence[Sheet]) -> Embed:
-    """The backbone as it was published: what the neck and training add is what this lacks."""
-    embedder = build_embedder(recipe.network)
-    load_backbone(embedder, recipe, data)
-    accelerate(embedder, threads=2)
-    pictures = sum(len(sheet.images) for sheet in sheets)
-    return embed_with(embedder.backbone, recipe.deploy_px, pictures, threads=2)
-
-
-def _rounded(figures: Figures) -> Figures:
+def rounded(figures: Figures) -> Figures:
+    """The same to four decimals."""
     return {name: round(value, 4) for name, value in figures.items()}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from models.training.exams import Sheet, sides_of
 from models.training.ranking import inner_products, nearest
 from models.training.sheets import SHOWN, Asked, Near, draw_neighbours, rows_shown
-from models.training.teachers import unit_rows
+from models.vectors import unit_rows
 
 
 def draw_exam(sheet: Sheet, embeddings: NDArray[np.float32], file: Path) -> None:

@@ -13,7 +13,8 @@ from models.training.photos import read_rgb
 from models.training.pool import fit, on_grey, product_views
 from models.training.ranking import NO_MARK, Known, Ranking, inner_products, rank
 from models.training.recipe import EmbedderRecipe, Exam
-from models.training.teachers import PooledFeatures, colour_histogram, unit_rows
+from models.training.teachers import PooledFeatures, colour_histogram
+from models.vectors import unit_rows
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, s, s, 3) RGB -> (N, D)
 GALLERY_VIEWS, QUERY_VIEWS = 2, 4

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts import MANIFEST, write_manifest
-from models.nets.picodet import STRIDES, ServedPicoDet
+from models.nets.names import STRIDES
+from models.nets.picodet import ServedPicoDet
 from models.training.checkpoint import fill
-from models.training.export_program import DEFAULT_FORMATS, Origin, detects, embeds, export_network, square_input
+from models.training.detector_network import build_detector
+from models.training.detector_recipe import DetectorRecipe
+from models.training.embedder_network import build_embedder, load_weights
+from models.training.export_program import DEFAULT_FORMATS, Origin, detects, embeds, export_network
+from models.training.inputs import square_input
 from models.training.precisions import cautions
 from models.training.recipe import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, as_table
-from models.training.train_detector import DetectorRecipe, build_detector
-from models.training.train_embedder import build_embedder, load_weights
 
 BODY_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
 __all__ = ["Origin", "add_findings", "export_detector", "export_embedder", "export_network"]

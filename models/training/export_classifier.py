@@ -13,7 +13,8 @@ from models.classifier import Classifier
 from models.nets.named import build
 from models.training.checkpoint import Checkpoint
 from models.training.class_data import gather
-from models.training.class_exams import classifier_input, grade
+from models.training.class_exams import classifier_input
+from models.training.classification import grade
 from models.training.classifier_recipe import ClassifierRecipe
 from models.training.distilled import distilled_classifier
 from models.training.export_program import DEFAULT_FORMATS, Origin, classifies, export_network

@@ -11,9 +11,10 @@ from paddle import nn
 
 from models.artifacts import resolve
 from models.training.checkpoint import fill
-from models.training.export_program import DEFAULT_FORMATS, Origin, export_network, hashes, square_input
+from models.training.export_program import DEFAULT_FORMATS, Origin, export_network, hashes
 from models.training.hash_network import FrozenProgram, Projection, build_network
 from models.training.hash_recipe import HashRecipe
+from models.training.inputs import square_input
 from models.training.recipe import as_table
 
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from models.embedder import Embedder
 from models.training.distilled import distilled_embedder
-from models.training.export_program import DEFAULT_FORMATS, Origin, embeds, export_network, square_input
+from models.training.embedder_network import load_weights
+from models.training.export_program import DEFAULT_FORMATS, Origin, embeds, export_network
+from models.training.inputs import square_input
 from models.training.metric_network import MetricEmbedder
 from models.training.metric_recipe import MetricRecipe
 from models.training.recipe import as_table
-from models.training.train_embedder import load_weights
 from models.training.train_metric import prepare_exams
 
 

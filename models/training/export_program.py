@@ -13,32 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
 from models.artifacts import MANIFEST, write_manifest
 from models.engine import load_program
 from models.errors import ArtifactError, ModelError
-from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.manifest import ImageInput
 from models.nets.lcnetv2 import fused
-from models.openvino_engine import import_openvino
-from models.training.chatter import chatter_on_stderr
-from models.training.half_weights import keep_in_half, round_to_half
+from models.training.half_weights import round_to_half
 from models.training.precisions import PRECISIONS, add_precisions
+from models.training.programs import FORMATS, answers, write_programs
 
 Array = NDArray[np.float32]
 LICENCE = "Apache-2.0"
-FORMATS = {  # format -> the engine that runs it
-    "paddle": "paddle",
-    "onnx": "openvino",
-    "onnx-half": "openvino",  # weights kept in 16 bits and computed with in 32; all programs made with it have these weights
-    "openvino": "openvino",
-}
 DEFAULT_FORMATS = ("paddle", "onnx")
 TOLERANCE = 1e-3  # of the largest output, between the eager network and each program
-OPSET = 14  # the first with hard-swish as one operator: in two it made the detector 2.7 times slower on OpenVINO
 BATCH = 3
 
 
@@ -91,11 +81,6 @@ def detects(strides: Sequence[int], reg_max: int) -> Kind:
         return {"heads": heads, "reg_max": reg_max}
 
     return Kind("detect", output)
-
-
-def square_input(name: str, size_px: int, interpolation: str = "linear") -> ImageInput:
-    """The input of a network that was trained on `size_px` pictures with ImageNet's mean and deviation."""
-    return ImageInput(name, size_px, size_px, interpolation, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def export_network(
@@ -173,42 +158,6 @@ def export_network(
             forget_artifact(folder)
             raise
     return folder
-
-
-def write_programs(
-    serving: nn.Layer, given: ImageInput, work: Path, formats: Sequence[str], *, batched: bool
-) -> dict[str, Path]:
-    """Each format's `inference.*` in a folder of its own below `work`."""
-    import paddle2onnx
-
-    openvino = import_openvino()
-    shape = [None if batched else 1, 3, given.height, given.width]
-    folders = {name: work / name for name in FORMATS}
-    for made in folders.values():
-        made.mkdir()
-    prefix = folders["paddle"] / "inference"
-    spec = paddle.static.InputSpec(shape, "float32", name=given.name)
-    paddle.jit.save(serving, str(prefix), input_spec=[spec])
-    onnx = folders["onnx"] / "inference.onnx"
-    if {"onnx", "onnx-half", "openvino"} & set(formats):
-        with chatter_on_stderr():
-            # No optimising: the default tool pip-installs what it misses, unlocked, while exporting; engines fold by themselves.
-            paddle2onnx.export(
-                f"{prefix}.json", f"{prefix}.pdiparams", str(onnx), opset_version=OPSET, optimize_tool="None"
-            )
-    if "onnx-half" in formats:
-        keep_in_half(onnx, folders["onnx-half"] / onnx.name)
-    if "openvino" in formats:
-        network = openvino.convert_model(str(onnx))  # with batch norms folded, which reading alone leaves
-        openvino.save_model(network, folders["openvino"] / "inference.xml", compress_to_fp16=False)
-    return {name: folders[name] for name in FORMATS if name in formats}
-
-
-def answers(network: nn.Layer, pixels: Array) -> list[Array]:
-    """The eager network's outputs."""
-    with paddle.no_grad():
-        answer = network(paddle.to_tensor(pixels))
-    return [tensor.numpy() for tensor in (answer if isinstance(answer, tuple | list) else [answer])]
 
 
 def forget_artifact(folder: Path) -> None:

@@ -11,8 +11,8 @@ from models.training.batches import batches
 from models.training.class_draw import class_draw
 from models.training.hash_features import Features
 from models.training.hash_recipe import HashRecipe
+from models.training.inputs import normalize
 from models.training.processes import ALONE, Group
-from models.training.statistics import normalize
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # what the network takes, and labels
 

@@ -13,11 +13,11 @@ from paddle import nn
 from models.artifacts import load_manifest
 from models.errors import ArtifactError
 from models.manifest import EmbeddingOutput
+from models.training.embedder_network import build_embedder
 from models.training.hash_recipe import HashLoss, HashNetwork
 from models.training.itq import Rotation
 from models.training.losses.hashing import dch_loss, dshsd_loss, lcdsh_loss
 from models.training.processes import ALONE, Group
-from models.training.train_embedder import build_embedder
 
 
 class HashEmbedder(nn.Layer):

@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from models.training.bounds import Count, NotNegative, Positive, SidePx, Whole, Within
-from models.training.losses.hashing import DCH_GAMMA, DCH_LAMBDA, DSHSD_ALPHA, LCDSH_LAMBDA
 from models.training.metric_recipe import MetricOptimizer
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe, Exam, RecipeError, Stage, ViewSource
 
 NETWORKS = ("embedder", "projection")
 LOSSES = ("dshsd", "lcdsh", "dch")
+# The constants of PaddleClas' DeepHash recipes.
+DSHSD_ALPHA = 0.05
+LCDSH_LAMBDA = 3.0
+DCH_GAMMA, DCH_LAMBDA = 20.0, 0.1
 
 
 @dataclass(frozen=True)

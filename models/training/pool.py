@@ -26,7 +26,8 @@ from models.training.products import render_product
 from models.training.readers.labelled import read_photos
 from models.training.readers.pictures import require_pictures
 from models.training.recipe import EmbedderRecipe, ViewSource, as_table
-from models.training.teachers import teacher_targets, unit_rows
+from models.training.teachers import teacher_targets
+from models.vectors import unit_rows
 
 Progress = Callable[[str, int, int], None]  # what, done, of
 CROP_AREA = (0.3, 1.0)

@@ -17,9 +17,9 @@ from models.boxes import clip, iou, suppress
 from models.detector import Detector
 from models.errors import ArtifactError
 from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
-from models.nets.picodet import STRIDES
+from models.nets.names import STRIDES
 from models.openvino_engine import import_openvino
-from models.training.assign import boxes_of, cells_of, expected_distances
+from models.training.cells import boxes_of, cells_of, expected_distances
 
 Array = NDArray[np.float32]
 SURE, UNSURE = 0.45, 0.3  # a box above the first is a body; one between the two spoils the photo

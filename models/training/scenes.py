@@ -236,4 +236,4 @@ def _exposed(image: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.5:
         noise = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
         picture += noise * np.float32(rng.uniform(1, 6))
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)

@@ -11,7 +11,7 @@ from paddle import nn
 from models.engine import load_program
 from models.manifest import ImageInput
 from models.nets.lcnetv2 import fused
-from models.training.export_program import answers, write_programs
+from models.training.programs import answers, write_programs
 
 Array = NDArray[np.float32]
 Answers = Callable[[Array], list[Array]]  # pixels (N, 3, height, width) -> the network's outputs, in order

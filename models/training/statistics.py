@@ -10,11 +10,10 @@ say of the first picture that does is noise, many times amplified.
 
 import numpy as np
 import paddle
-from numpy.typing import NDArray
 from paddle import nn
 
-from models import image
 from models.training.augment import augment
+from models.training.inputs import normalize
 from models.training.pool import Pool
 
 PICTURES, BATCH = 2048, 256
@@ -56,8 +55,3 @@ def _settle(network: nn.Layer, norms: list[nn.Layer], pool: Pool, size_px: int, 
             network(paddle.to_tensor(normalize(views)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm._momentum = momentum
-
-
-def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(B, H, W, 3) RGB uint8 -> (B, 3, H, W) float32 by ImageNet's mean and deviation."""
-    return np.stack([image.normalize(one, image.IMAGENET_MEAN, image.IMAGENET_STD) for one in images])

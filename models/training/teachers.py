@@ -17,6 +17,7 @@ from models.errors import ArtifactError
 from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize
 from models.openvino_engine import import_openvino
 from models.training.recipe import Teacher
+from models.vectors import unit_rows
 
 Features = NDArray[np.float32]
 HISTOGRAM_BINS = (12, 4, 4)  # hue, saturation, value
@@ -148,9 +149,3 @@ def teacher_targets(images: Iterable[NDArray[np.uint8]], path: Path, teacher: Te
     shapes = Whitening(features, teacher.feature_dims)(features)
     hues = Whitening(histograms, teacher.colour_dims)(histograms)
     return unit_rows(np.concatenate([shapes, teacher.colour_weight * hues], axis=1))
-
-
-def unit_rows(vectors: Features) -> Features:
-    """Each row divided by its L2 norm; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)

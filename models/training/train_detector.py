@@ -13,7 +13,7 @@ from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.detection_data import BatchMaker, Pool, build_pool, load_pool, open_files
 from models.training.detection_losses import by_cell, detection_losses
 from models.training.detector_distillation import Answers, Teacher, distillation_losses, open_program_teacher
-from models.training.detector_exams import exam_pictures, examine
+from models.training.detector_exams import examine
 from models.training.detector_network import (
     as_input,
     build_detector,
@@ -29,6 +29,7 @@ from models.training.detector_recipe import (
     DetectorStage,
     learning_rate_at,
 )
+from models.training.detector_sets import exam_pictures
 from models.training.errors import TrainingError
 from models.training.loop import Progress
 from models.training.processes import Group

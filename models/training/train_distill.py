@@ -14,6 +14,7 @@ from models.training.cpu_convolution import accelerate, keep_freed_memory
 from models.training.distill_recipe import DistillPlan
 from models.training.distill_teacher import open_teacher
 from models.training.errors import TrainingError
+from models.training.inputs import normalize
 from models.training.loop import Progress
 from models.training.losses.distillation import distance_loss, dml_loss, relation_logits
 from models.training.losses.weighted import Outputs
@@ -24,7 +25,6 @@ from models.training.pool import require_sources
 from models.training.processes import ALONE, Group
 from models.training.run import Examined, Run, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
-from models.training.statistics import normalize
 from models.training.synchronised_norm import synchronise_norms
 from models.training.train_metric import Sheets, examine_average, gather, make_optimizer, prepare_exams
 

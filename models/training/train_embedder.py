@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
-from numpy.typing import NDArray
 from paddle import nn
 
-from models.nets.embedding import EmbedderLite, EmbedderV1, EmbedderV2
 from models.training.batches import NEIGHBOURS, Batch, batches
-from models.training.checkpoint import Checkpoint, fill, to_arrays
+from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.class_draw import nearest_classes
 from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.embedder_network import build_embedder, embed_with, load_weights
 from models.training.exams import examine, set_exams
-from models.training.export_program import square_input
+from models.training.inputs import normalize
 from models.training.loop import Progress
 from models.training.losses import (
     cos_margin_loss,
@@ -27,30 +26,13 @@ from models.training.losses import (
 from models.training.optimizers import adamw
 from models.training.pool import build_pool, load_pool, require_sources
 from models.training.processes import ALONE, Group
-from models.training.recipe import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, RecipeError
+from models.training.recipe import EmbedderRecipe, RecipeError
 from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
-from models.training.served import as_served
-from models.training.statistics import normalize, settle_statistics
+from models.training.statistics import settle_statistics
 from models.training.synchronised_norm import synchronise_norms
 from models.training.whitened_start import load_backbone, rate_ratios, start_whitened
 from models.training.whitening import whiten
-
-
-def build_embedder(network: EmbedderNetwork) -> nn.Layer:
-    """The network that a recipe's `[network]` table names."""
-    if network.kind in LITE_KINDS:
-        return EmbedderLite(network.kind, network.embedding_size)
-    if network.kind == "v1":
-        return EmbedderV1(network.width, network.embedding_size, network.dropout)
-    return EmbedderV2(
-        network.width,
-        network.depths,
-        embedding_size=network.embedding_size,
-        dropout=network.dropout,
-        colours=network.colours,
-        whitened=network.whitened,
-    )
 
 
 class Student(nn.Layer):
@@ -198,25 +180,9 @@ def require_equal_sizes(recipe: EmbedderRecipe) -> None:
         raise RecipeError(told)
 
 
-def load_weights(embedder: nn.Layer, path: Path) -> int:
-    """Put the weights of a run's `best.npz` into `embedder`; returns the step they are of. Raises ArtifactError."""
-    return int(fill(embedder, path, "embedder").progress["step"])
-
-
 def make_optimizer(student: Student, recipe: EmbedderRecipe, data: Path | None = None) -> paddle.optimizer.Optimizer:
     """The recipe's AdamW over all that the student learns."""
     table = recipe.optimizer
     ratios = rate_ratios(student.embedder, recipe, data) if recipe.network.pretrained else {}
     ratios[student.proxies.name] = table.proxy_rate
     return adamw(student, table.learning_rate, table.weight_decay, table.clip_norm, ratios)
-
-
-def embed_with(
-    network: nn.Layer, size_px: int = 0, pictures: int = 0, threads: int = 1
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """A network as a plain function over RGB pictures, in evaluation mode.
-
-    Where it is told of many `pictures` of `size_px`, it answers through a program: see `as_served`.
-    """
-    answer = as_served(network, square_input("x", size_px), pictures, threads)
-    return lambda images: answer(normalize(images))[0]

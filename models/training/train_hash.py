@@ -11,6 +11,7 @@ from paddle import nn
 from models.artifacts import resolve
 from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.embedder_network import embed_with
 from models.training.exams import Sheet, set_exams
 from models.training.hash_batches import changed_pictures, known_rows
 from models.training.hash_exams import grade_codes
@@ -25,7 +26,6 @@ from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import cosine_learning_rate
 from models.training.statistics import settle_statistics
 from models.training.synchronised_norm import synchronise_norms
-from models.training.train_embedder import embed_with
 from models.training.train_metric import make_optimizer
 
 SETTLE_PICTURES = 1024

@@ -12,8 +12,10 @@ from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
 from models.training.ahead import ahead
 from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.cpu_convolution import accelerate, keep_freed_memory
+from models.training.embedder_network import embed_with, load_weights
 from models.training.errors import TrainingError
 from models.training.exams import Embed, Sheet, examine, set_exams
+from models.training.inputs import normalize
 from models.training.loop import Progress
 from models.training.metric_batches import MetricBatches, Pictures, of_files, of_pool
 from models.training.metric_exams import PhotoSheet, examine_photos, photo_sheets
@@ -24,9 +26,8 @@ from models.training.pool import Pool, build_pool, load_pool, require_sources
 from models.training.processes import Group
 from models.training.run import Examined, Run, score_of, take_step
 from models.training.schedule import MovingAverage, cosine_learning_rate
-from models.training.statistics import normalize, settle_statistics
+from models.training.statistics import settle_statistics
 from models.training.synchronised_norm import synchronise_norms
-from models.training.train_embedder import embed_with, load_weights
 
 SHITU_ONLY = ("last_conv.", "stages.3.0.dw_conv_list.2.")  # another width and a bias; the branch that stride 1 adds
 

@@ -13,7 +13,7 @@ from models import verification
 from models.training.exam_photos import PhotoSheet
 from models.training.photos import read_rgb
 from models.training.retrieval import Tell
-from models.training.teachers import unit_rows
+from models.vectors import unit_rows
 
 FIRST = 5  # items that are looked at twice, as `verify_top`
 MOST_QUERIES = 300  # of one set, evenly: a description of a photo takes longer than its embedding

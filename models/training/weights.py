@@ -6,7 +6,8 @@ from pathlib import Path
 
 from models.artifacts import MANIFEST
 from models.errors import ArtifactError
-from models.nets.named import build, require_known
+from models.nets.named import build
+from models.nets.names import require_known
 from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
 from models.official import sha256_of
 from models.training.export_classifier import export_classifier_network

@@ -19,12 +19,11 @@ from models.nets.embedding import EmbedderLite
 from models.nets.pdparams import ParameterError
 from models.nets.pretrained import read_pretrained
 from models.training.errors import TrainingError
-from models.training.export_program import square_input
+from models.training.inputs import normalize, square_input
 from models.training.pool import Pool, fit, on_grey
 from models.training.recipe import EmbedderRecipe
 from models.training.served import as_served
-from models.training.statistics import normalize
-from models.training.teachers import unit_rows
+from models.vectors import unit_rows
 
 Array = NDArray[np.float64]
 BATCH = 32

@@ -11,8 +11,9 @@ import paddle
 from models.nets.embedding import EmbedderV2
 from models.training.augment import augment
 from models.training.errors import TrainingError
+from models.training.inputs import normalize
 from models.training.pool import Pool
-from models.training.statistics import BATCH, PICTURES, normalize
+from models.training.statistics import BATCH, PICTURES
 from models.training.teachers import Whitening
 
 

@@ -20,7 +20,8 @@ from models.engine import load_program
 from models.manifest import DetectionOutput, Head
 from models.nets.embedding import EmbedderV1, EmbedderV2
 from models.nets.lcnetv2 import fused
-from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet
+from models.nets.names import STRIDES
+from models.nets.picodet import PicoDet, ServedPicoDet
 from tests.models.nets.checks import GOLDEN
 from tests.models.nets.seeded import fill, seeded_images, seeded_state
 

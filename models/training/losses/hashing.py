@@ -6,11 +6,11 @@ Constants are those of PaddleClas' DeepHash recipes. Labels are (B,) classes; pa
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 
+from models.training.hash_recipe import DCH_GAMMA, DCH_LAMBDA, DSHSD_ALPHA, LCDSH_LAMBDA
 from models.training.losses.pairs import same_class, squared_distances
 
-DSHSD_ALPHA = 0.05
-LCDSH_LAMBDA, LCDSH_CLIP = 3.0, 50.0
-DCH_GAMMA, DCH_LAMBDA, DCH_MOST_COSINE = 20.0, 0.1, 0.99
+LCDSH_CLIP = 50.0
+DCH_MOST_COSINE = 0.99
 
 
 def dshsd_loss(

@@ -15,7 +15,8 @@ from models.nets.efficientnet_lite import (
 )
 from models.nets.embedding import EmbedderLite
 from models.nets.pdparams import ParameterError
-from models.training.export_program import square_input, write_programs
+from models.training.inputs import square_input
+from models.training.programs import write_programs
 from tests.models.nets.seeded import fill, seeded_images, seeded_state
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "nets"

@@ -4,7 +4,8 @@ import numpy as np
 import paddle
 
 from models.nets.esnet import ESNet, ShuffleBlock
-from models.nets.picodet import STRIDES, PicoDet
+from models.nets.names import STRIDES
+from models.nets.picodet import PicoDet
 from tests.models.nets.checks import parameter_count, parameters_without_gradient
 from tests.models.nets.seeded import seeded_images
 

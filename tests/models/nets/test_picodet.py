@@ -2,7 +2,8 @@ import numpy as np
 import paddle
 import pytest
 
-from models.nets.picodet import STRIDES, PicoDet, ServedPicoDet, upsample_x2
+from models.nets.names import STRIDES
+from models.nets.picodet import PicoDet, ServedPicoDet, upsample_x2
 from tests.models.nets.checks import (
     GOLDEN,
     assert_batch_equals_singles,

@@ -19,9 +19,9 @@ from PIL import Image
 
 from models.training import statistics, train_embedder
 from models.training.batches import Batch, batches
+from models.training.inputs import normalize
 from models.training.processes import Group
 from models.training.recipe import EmbedderLoss, EmbedderNetwork, EmbedderRecipe, Optimizer, Stage, ViewSource
-from models.training.statistics import normalize
 from models.training.synchronised_norm import synchronise_norms
 
 # Few of the photos have a known vector: the parts of a batch have different numbers of them. The activations are smooth

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from models.training.class_exams import classifier_input
-from models.training.export_program import write_programs
+from models.training.programs import write_programs
 
 SIDE = 24
 GRID = 4

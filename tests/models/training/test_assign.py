@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.training.assign import Assignment, assign, boxes_of, cells_of, expected_distances
+from models.training.assign import Assignment, assign
+from models.training.cells import boxes_of, cells_of, expected_distances
 
 Array = NDArray[np.float32]
 STRIDES = (8, 16, 32, 64)

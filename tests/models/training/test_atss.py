@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.training.assign import cells_of
 from models.training.atss import assign_atss
+from models.training.cells import cells_of
 from tests.models.training.test_assign import SIDE, STRIDES, as_dict, overlap, some_boxes, some_predictions
 
 Array = NDArray[np.float32]

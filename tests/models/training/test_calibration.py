@@ -5,7 +5,7 @@ import pytest
 
 from models.image import normalize
 from models.training.calibration import drawn_pictures, prepared, split
-from models.training.export_program import square_input
+from models.training.inputs import square_input
 
 
 @pytest.mark.parametrize("task", ["detect", "embed", "classify"])

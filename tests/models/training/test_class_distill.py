@@ -17,9 +17,9 @@ from models.training.distill_recipe import FrozenTeacher
 from models.training.errors import TrainingError
 from models.training.export_classifier import export_classifier
 from models.training.export_program import Origin
+from models.training.inputs import normalize
 from models.training.loop import Progress
 from models.training.recipe import RECIPES_DIR, RecipeError, load_recipe
-from models.training.statistics import normalize
 from models.training.train_classifier import train_classifier
 from tests.models.training.teacher_files import SIDE, teacher_files
 

@@ -23,9 +23,10 @@ from models.training.detection_sources import (
     open_photo,
     rendered_pictures,
 )
-from models.training.detection_views import Picture, Variation
-from models.training.detector_exams import exam_pictures
+from models.training.detection_views import Picture
 from models.training.detector_recipe import DetectorExam, DetectorRecipe
+from models.training.detector_sets import exam_pictures
+from models.training.detector_tables import Variation
 from models.training.photos import DatasetError
 from models.training.recipe import load_recipe
 from tests.models.training.readers.pictures import cut_short

@@ -8,15 +8,16 @@ import paddle
 import pytest
 from numpy.typing import NDArray
 
-from models.training.assign import assign, boxes_of, cells_of, expected_distances
+from models.training.assign import assign
+from models.training.cells import boxes_of, cells_of, expected_distances
 from models.training.detection_losses import (
-    DetectionLoss,
     box_losses,
     detection_losses,
     distribution_focal_loss,
     giou_loss,
     varifocal_loss,
 )
+from models.training.detector_tables import DetectionLoss
 from models.training.recipe import RecipeError
 
 Array = NDArray[np.float32]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.training.detection_views import Picture, Variation, mosaic, to_square, vary, visible
+from models.training.detection_views import Picture, mosaic, to_square, vary, visible
+from models.training.detector_tables import Variation
 
 CALM = Variation(gain=0.0, grey=0.0, blur=0.0, noise=0.0, mosaic=0.0)
 GREY, WHITE = 90, 255

@@ -15,7 +15,6 @@ from models.training.checkpoint import Checkpoint, to_arrays
 from models.training.detection_losses import by_cell
 from models.training.detector_distillation import (
     Answers,
-    Distillation,
     ProgramTeacher,
     distillation_losses,
     localisation_distillation,
@@ -24,6 +23,7 @@ from models.training.detector_distillation import (
 )
 from models.training.detector_network import as_input, build_detector
 from models.training.detector_recipe import DetectorRecipe
+from models.training.detector_tables import Distillation
 from models.training.export import Origin, export_detector
 from models.training.recipe import RecipeError, load_recipe
 from tests.models.programs import artifact

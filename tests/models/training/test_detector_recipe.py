@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training.detection_sources import PictureSource
-from models.training.detection_views import Variation
 from models.training.detector_network import build_detector
 from models.training.detector_recipe import (
     DetectorExam,
@@ -18,6 +16,7 @@ from models.training.detector_recipe import (
     DetectorStage,
     learning_rate_at,
 )
+from models.training.detector_tables import PictureSource, Variation
 from models.training.recipe import RecipeError, load_recipe
 
 TINY = load_recipe("detector-tiny", DetectorRecipe)

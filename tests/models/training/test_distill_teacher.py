@@ -11,7 +11,7 @@ from models.artifacts import load_manifest, resolve
 from models.errors import ArtifactError
 from models.training.distill_recipe import FrozenTeacher
 from models.training.distill_teacher import describe_teacher, open_teacher
-from models.training.statistics import normalize
+from models.training.inputs import normalize
 from tests.models.training.teacher_files import SIDE, logits_of, teacher_files
 
 CLASSES = 5

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from models.embedder import Embedder
+from models.training.baselines import embedder_baselines
 from models.training.detection_metrics import average_precision
+from models.training.detector_recipe import DetectorExam, DetectorRecipe
+from models.training.detector_sets import exam_pictures
 from models.training.evaluate import (
-    embedder_baselines,
     examine_detector,
     examine_embedder,
     examine_embedder_openly,
@@ -19,7 +21,6 @@ from models.training.evaluate import (
 from models.training.exams import FIRST_EXAM_SEED, examine, grade_open_set, set_exams
 from models.training.photos import DatasetError
 from models.training.recipe import load_recipe
-from models.training.train_detector import DetectorExam, DetectorRecipe, exam_pictures
 from tests.models.programs import artifact
 from tests.models.training.tiny import TINY
 

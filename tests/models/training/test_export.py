@@ -17,11 +17,12 @@ from models.errors import ArtifactError
 from models.manifest import ClassOutput, DetectionOutput, EmbeddingOutput, HashOutput, Head
 from models.training.calibration import drawn_pictures
 from models.training.checkpoint import Checkpoint, to_arrays
+from models.training.embedder_network import build_embedder, embed_with, load_weights
 from models.training.export import Origin, add_findings, export_embedder, export_network
-from models.training.export_program import classifies, detects, embeds, hashes, square_input
+from models.training.export_program import classifies, detects, embeds, hashes
+from models.training.inputs import square_input
 from models.training.quantize import openvino_network
 from models.training.recipe import EmbedderNetwork
-from models.training.train_embedder import build_embedder, embed_with, load_weights
 from tests.models.training.tiny import TINY, Run
 
 BARE = Origin(data=["drawn"], metrics={}, thresholds={})

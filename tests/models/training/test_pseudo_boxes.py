@@ -10,8 +10,9 @@ from openvino import opset13 as ops
 
 from models.artifacts import write_manifest
 from models.errors import ArtifactError
-from models.training.assign import cells_of
-from models.training.detection_sources import PictureSource, read_taught, source_pictures
+from models.training.cells import cells_of
+from models.training.detection_sources import read_taught, source_pictures
+from models.training.detector_tables import PictureSource
 from models.training.pseudo_boxes import BoxTeacher, open_teacher
 
 SIDE, BOTTLE, PERSON = 96, 39, 0  # 96 is no multiple of 64: the last level has a cell that hangs over

@@ -7,7 +7,8 @@ import pytest
 from models.nets.embedding import EmbedderV2
 from models.nets.picodet import PicoDet, ServedPicoDet
 from models.training.cpu_convolution import accelerate
-from models.training.export_program import answers, square_input
+from models.training.inputs import square_input
+from models.training.programs import answers
 from models.training.served import WORTH_A_PROGRAM, as_served
 
 

@@ -6,8 +6,9 @@ from paddle import nn
 
 from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.image import normalize as served
+from models.training.inputs import normalize
 from models.training.pool import Pool
-from models.training.statistics import normalize, settle_statistics
+from models.training.statistics import settle_statistics
 
 SIZE = 16
 

@@ -13,14 +13,8 @@ from openvino import opset13 as ops
 from models.errors import ArtifactError
 from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.training.recipe import Teacher
-from models.training.teachers import (
-    PooledFeatures,
-    Whitening,
-    colour_histogram,
-    layer_name,
-    teacher_targets,
-    unit_rows,
-)
+from models.training.teachers import PooledFeatures, Whitening, colour_histogram, layer_name, teacher_targets
+from models.vectors import unit_rows
 
 SIDE = 8
 HALVES = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [0.0, 0.0, 2.0]], np.float32)  # (4, 3)

@@ -16,7 +16,7 @@ from models.training.checkpoint import Checkpoint
 from models.training.class_batches import ClassBatch
 from models.training.class_data import gather
 from models.training.class_distill import labelled_loss
-from models.training.class_exams import grade, ranks_of
+from models.training.classification import grade, ranks_of
 from models.training.classifier_recipe import ClassAugment, ClassifierRecipe, ClassOptimizer, ClassSampler
 from models.training.errors import TrainingError
 from models.training.export_classifier import examine_classifier, export_classifier

@@ -18,25 +18,17 @@ from models.nets.lcnet import PPLCNet
 from models.training.checkpoint import Checkpoint
 from models.training.detection_data import PictureSource, load_pool
 from models.training.detection_metrics import evaluate_detector
-from models.training.detector_distillation import Distillation
-from models.training.detector_recipe import DetectorOptimizer
+from models.training.detector_network import build_detector
+from models.training.detector_recipe import DetectorExam, DetectorOptimizer, DetectorRecipe, DetectorStage
+from models.training.detector_sets import exam_pictures
+from models.training.detector_tables import Distillation
 from models.training.errors import TrainingError
 from models.training.export import Origin, borrowed, export_detector
 from models.training.loop import Progress
 from models.training.photos import DatasetError, read_rgb
 from models.training.pseudo_boxes import BodyTeacher
 from models.training.recipe import load_recipe
-from models.training.train_detector import (
-    DetectorExam,
-    DetectorRecipe,
-    DetectorStage,
-    as_input,
-    build_detector,
-    detect_with,
-    exam_pictures,
-    load_weights,
-    train_detector,
-)
+from models.training.train_detector import as_input, detect_with, load_weights, train_detector
 from tests.models.training import several_detectors
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -17,20 +17,13 @@ import pytest
 from models.errors import ArtifactError
 from models.training.batches import BatchMaker
 from models.training.checkpoint import Checkpoint
+from models.training.embedder_network import build_embedder, embed_with, load_weights
 from models.training.errors import TrainingError
 from models.training.exams import examine, set_exams
 from models.training.loop import Progress
 from models.training.pool import load_pool
 from models.training.recipe import EmbedderNetwork, EmbedderRecipe, RecipeError, Teacher
-from models.training.train_embedder import (
-    Student,
-    build_embedder,
-    embed_with,
-    load_weights,
-    losses_of,
-    normalize,
-    train_embedder,
-)
+from models.training.train_embedder import Student, losses_of, normalize, train_embedder
 from tests.models.training.tiny import QUICK, TINY, Run
 
 

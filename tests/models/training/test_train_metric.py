@@ -19,6 +19,7 @@ from models.artifacts import load_manifest
 from models.errors import ModelError
 from models.nets.lcnetv2 import PPLCNetV2, fused
 from models.training.checkpoint import Checkpoint
+from models.training.embedder_network import embed_with, load_weights
 from models.training.errors import TrainingError
 from models.training.exams import examine, set_exams
 from models.training.export_metric import examine_metric, export_metric
@@ -36,7 +37,6 @@ from models.training.metric_recipe import (
     TripletAngularMargin,
 )
 from models.training.recipe import Exam, Stage, ViewSource
-from models.training.train_embedder import embed_with, load_weights
 from models.training.train_metric import start_from, train_metric
 from tests.models.training import several_metrics
 from tests.models.training.metric_tiny import QUICK, TINY, MetricRun, quiet, tiny_metric_run, with_pool

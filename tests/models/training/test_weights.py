@@ -9,7 +9,8 @@ import pytest
 from models.classifier import Classifier
 from models.errors import ArtifactError
 from models.image import normalize, resize_and_centre
-from models.nets.named import UnknownNetworkError, build
+from models.nets.named import build
+from models.nets.names import UnknownNetworkError
 from models.training.weights import artifact_of_weights
 from tests.models.nets.seeded import fill, seeded_state
 

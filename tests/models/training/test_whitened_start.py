@@ -9,10 +9,11 @@ from PIL import Image
 
 from models.errors import ArtifactError
 from models.nets.efficientnet_lite import EfficientNetLite
+from models.training.baselines import embedder_baselines, missing_weights
 from models.training.batches import Batch
 from models.training.checkpoint import Checkpoint
+from models.training.embedder_network import build_embedder
 from models.training.errors import TrainingError
-from models.training.evaluate import embedder_baselines, missing_weights
 from models.training.pool import build_pool, load_pool
 from models.training.recipe import (
     EmbedderLoss,
@@ -26,7 +27,7 @@ from models.training.recipe import (
     WhitenedStart,
     WithinClasses,
 )
-from models.training.train_embedder import Student, build_embedder, losses_of, make_optimizer, train_embedder
+from models.training.train_embedder import Student, losses_of, make_optimizer, train_embedder
 from models.training.whitened_start import fit_whitening, load_backbone, rate_ratios, start_whitened
 from tests.models.nets.test_efficientnet_lite import published
 from tests.models.nets.test_torch_file import write_arrays

@@ -6,8 +6,8 @@ import pytest
 
 from models.nets.embedding import EmbedderV2
 from models.training.errors import TrainingError
+from models.training.inputs import normalize
 from models.training.pool import Pool, load_pool
-from models.training.statistics import normalize
 from models.training.whitening import whiten
 from tests.models.training.tiny import Run
 

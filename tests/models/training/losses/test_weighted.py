@@ -8,6 +8,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 import pytest
 
+from models.training.inputs import normalize
 from models.training.losses.contrastive import contrastive_loss
 from models.training.losses.cosface import pairwise_cosface_loss
 from models.training.losses.cross_entropy import cross_entropy
@@ -27,7 +28,6 @@ from models.training.metric_recipe import (
     TripletAngularMargin,
 )
 from models.training.processes import Group
-from models.training.statistics import normalize
 from tests.models.training.metric_tiny import QUICK
 
 LABELS = np.repeat(np.arange(4), 4)
