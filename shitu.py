@@ -19,7 +19,7 @@ import shitu_packages  # noqa: F401 - first: it makes sure that the packages bel
 from infra.version import VERSION
 
 if TYPE_CHECKING:
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
     from models.classifier import Classifier
     from models.detector import Detection, Detector
     from models.embedder import Embedder
@@ -42,7 +42,7 @@ _API = {
     "ModelError": "models.errors",
     "RecognizeOptions": "models.pipeline",
     "Recognizer": "models.pipeline",
-    "resolve": "models.artifacts",
+    "resolve": "models.artifacts.folders",
 }
 
 # command -> module and attribute, and the line that `shitu --help` shows without importing it

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from models.artifacts import resolve
+from models.artifacts.folders import resolve
 from models.embedder import Embedder
 from models.image import decode
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from models.descriptors import coefficients
-from models.training.photos import held_out, read_rgb
-from models.training.readers.labelled import read_photos
+from models.training.data.photos import held_out, read_rgb
+from models.training.data.readers.labelled import read_photos
 from models.verification import find_places, working_picture
 
 GROCERY_STEP = 10

@@ -16,12 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import resolve
+from models.artifacts.folders import resolve
 from models.embedder import Embedder
+from models.evaluation.retrieval import embed_photos
 from models.label_scores import LabelScores
-from models.training.photos import Photo
-from models.training.readers.lists import read_list
-from models.training.retrieval import embed_photos
+from models.training.data.photos import Photo
+from models.training.data.readers.lists import read_list
 
 VOTES, WARMTH = 10, 0.05  # a vote weighs exp(similarity / WARMTH)
 PICTURES = (1, 2, 3, 5, 8, 15, 1000)

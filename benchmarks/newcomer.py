@@ -29,12 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.artifacts import load_manifest, resolve
+from models.artifacts.folders import load_manifest, resolve
 from models.boxes import iou
-from models.training.designs import design_product
-from models.training.photos import Photo, held_out
-from models.training.products import packshot, random_view
-from models.training.scenes import render_scene
+from models.synth.designs import design_product
+from models.synth.products import packshot, random_view
+from models.synth.scenes import render_scene
+from models.training.data.photos import Photo, held_out
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared/data"

@@ -17,11 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from models.artifacts import resolve
-from models.engine import Program, load_program
-from models.openvino_engine import computes_bf16
-from models.program import STEMS
-from models.training.precisions import PRECISIONS, add_precisions, convert
+from models.artifacts.folders import resolve
+from models.engines.loader import Program, load_program
+from models.engines.openvino import computes_bf16
+from models.engines.program import STEMS
+from models.export.precisions import PRECISIONS, add_precisions, convert
 
 WARM_UP, RUNS = 5, 40
 

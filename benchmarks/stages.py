@@ -17,15 +17,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from PIL import Image
 
-from models.artifacts import resolve
+from models.artifacts.folders import resolve
 from models.detector import Detector
 from models.embedder import Embedder
 from models.gallery import Gallery
 from models.image import decode
 from models.options import RecognizeOptions
 from models.pipeline import Recognizer
-from models.training.designs import design_product
-from models.training.scenes import render_scene
+from models.synth.designs import design_product
+from models.synth.scenes import render_scene
 
 STAGES = ("decode", "detect", "crop", "embed", "search", "total")
 WARM_UP = 3

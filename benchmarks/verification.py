@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import resolve
+from models.artifacts.folders import resolve
 from models.embedder import Embedder
-from models.training.photos import Photo, held_out, read_rgb
-from models.training.readers.labelled import read_photos
+from models.training.data.photos import Photo, held_out, read_rgb
+from models.training.data.readers.labelled import read_photos
 from models.verification import agree, describe, pack, rerank_bonus, unpack
 
 GROUP = 32  # photos in memory at a time

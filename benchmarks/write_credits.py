@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from models.artifacts import MANIFEST, load_manifest, write_manifest
+from models.artifacts.folders import MANIFEST, load_manifest, write_manifest
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def classify(
 
 def _folder(model: str, network: str | None) -> Path:
     """The folder of the model; weights are exported first. Raises ModelError."""
-    from models.artifacts import default_cache_dir, resolve
+    from models.artifacts.folders import default_cache_dir, resolve
 
     if Path(model).suffix != ".pdparams":
         if network is not None:
@@ -101,7 +101,7 @@ def _folder(model: str, network: str | None) -> Path:
     with working("Exporting the weights"), _stdout_to_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Paddle misses a compiler cache that nothing here would use
         try:
-            from models.training.weights import artifact_of_weights
+            from models.export.official_weights import artifact_of_weights
         except ImportError as error:
             raise click.ClickException(f".pdparams weights need PaddlePaddle and paddle2onnx: {error}") from error
         return artifact_of_weights(Path(model), network, default_cache_dir())

@@ -53,7 +53,7 @@ def lint(
     Empty boxes and boxes out of their picture are errors too; labels with one picture and doubles are warnings. The exit
     code is 1 if there are errors.
     """
-    from models.training.lint import Layout, lint
+    from models.training.data.lint import Layout, lint
 
     _check(paths, kind)
     layout = Layout(kind or "", root, delimiter.replace("\\t", "\t"), ids, images)
@@ -95,9 +95,9 @@ def pseudo_boxes(
     recipe's source of kind "coco" or "collages", or as an eval set. Boxes that neither teacher is sure of are crowds there,
     which training passes over. A fifth of a second a photo on one thread with saliency, a thirtieth without.
     """
-    from models.training.agreement import read_photos, write_pseudo_boxes
-    from models.training.pseudo_boxes import BoxTeacher
-    from models.training.saliency import Saliency
+    from models.training.data.agreement import read_photos, write_pseudo_boxes
+    from models.training.teachers.pseudo_boxes import BoxTeacher
+    from models.training.teachers.saliency import Saliency
 
     with errors():
         photos = []
@@ -114,7 +114,7 @@ def pseudo_boxes(
 
 def _check(paths: tuple[Path, ...], kind: str | None) -> None:
     """Raises UsageError for an option about another kind of data than there is."""
-    from models.training.lint import kind_of
+    from models.training.data.lint import kind_of
 
     kinds = {kind} if kind else set()
     for path in () if kind else paths:

@@ -29,9 +29,9 @@ from commands.terminal import errors
 from infra.errors import ServiceError
 from infra.launcher import Stack
 from infra.settings import Settings
-from models.training.designs import ProductDesign, design_product
-from models.training.products import packshot
-from models.training.scenes import Scene, render_scene
+from models.synth.designs import ProductDesign, design_product
+from models.synth.products import packshot
+from models.synth.scenes import Scene, render_scene
 
 GALLERY = "demo"
 FIRST_SEED = 2_000_000  # products that no network was trained or examined on

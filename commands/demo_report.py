@@ -10,7 +10,7 @@ from rich.table import Table
 
 from commands.annotate import SMALLEST_PX, WHITE, annotate, font_for
 from commands.tables import print_table
-from models.training.scenes import Scene
+from models.synth.scenes import Scene
 
 LEAST_RIGHT = 11  # of the 12 products
 MATCH_IOU = 0.5

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 from commands.settings import concurrency, installed_engines
 from infra.machine import BASE_BYTES, JOB_BYTES, MIB, PHOTO_BYTES_A_PIXEL, read_limits
-from models.artifacts import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
-from models.engine import load_program
+from models.artifacts.folders import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
+from models.engines.loader import load_program
 from models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _is_installed(package: str) -> bool:
 
 def _others(served: dict[str, str]) -> list[str]:
     """The bundled and pulled models that the workers do not load."""
-    from models.download import OFFICIAL
+    from models.artifacts.download import OFFICIAL
 
     names = list(bundled())
     for name in OFFICIAL:
@@ -197,7 +197,7 @@ def _others(served: dict[str, str]) -> list[str]:
 
 
 def _mend(name: str, code: str) -> str:
-    from models.download import OFFICIAL
+    from models.artifacts.download import OFFICIAL
 
     if name in OFFICIAL:
         return f"shitu models pull {name}"

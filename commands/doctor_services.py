@@ -21,7 +21,7 @@ from infra.redis_check import check as check_server
 from infra.redis_check import explained, unready
 from infra.redis_client import connect
 from infra.redis_server import find_binary, install_command
-from models.artifacts import load_manifest, resolve
+from models.artifacts.folders import load_manifest, resolve
 from models.errors import ModelError
 
 if TYPE_CHECKING:

@@ -92,11 +92,11 @@ def evaluate(
             raise click.UsageError(f"--{name} before {context.invoked_subcommand} would mean nothing; put it behind")
         return
     _check_measured(detector, embedder)
-    from models.artifacts import resolve
-    from models.training.detector_recipe import DetectorRecipe
-    from models.training.evaluate import examine_detector, examine_embedder_openly, examine_whole
-    from models.training.pipeline_exams import write_pipeline
-    from models.training.recipe import EmbedderRecipe, load_recipe
+    from models.artifacts.folders import resolve
+    from models.evaluation.evaluate import examine_detector, examine_embedder_openly, examine_whole
+    from models.evaluation.pipeline import write_pipeline
+    from models.training.recipes.detector import DetectorRecipe
+    from models.training.recipes.embedder import EmbedderRecipe, load_recipe
 
     figures: dict[str, object] = {}
     tell = tell_progress()
@@ -111,7 +111,7 @@ def evaluate(
                 embeds, embedder_plan, data, engine, tell=tell, draw_to=out, verify=baselines
             )
             if baselines:  # the networks among them need PaddlePaddle, which measuring artifacts does not
-                from models.training.baselines import embedder_baselines, missing_weights
+                from models.training.tasks.baselines import embedder_baselines, missing_weights
 
                 if missing := missing_weights(embedder_plan, data):
                     click.echo(f"without the pretrained features: {missing}", err=True)
@@ -188,10 +188,10 @@ def retrieval(
 
     With --ids photos of equal label and id are never matched. With --out: metrics.json, neighbours.png and the confusion of each query with its nearest.
     """
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
     from models.embedder import Embedder
-    from models.training.asked_photos import listed_photos
-    from models.training.retrieval import examine_retrieval, summary, write_retrieval
+    from models.evaluation.retrieval import examine_retrieval, summary, write_retrieval
+    from models.training.data.query_photos import listed_photos
 
     for option in ("root", "delimiter", "ids"):
         _check_lists(option, query, gallery)
@@ -251,13 +251,13 @@ def open_set(
     of the gallery without its label. Also how far probabilities are from the truth, and the precision that min_precision
     0.9 reaches.
     """
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
     from models.embedder import Embedder
-    from models.training.asked_photos import listed_photos
-    from models.training.examine_open_set import describe as described
-    from models.training.examine_open_set import examine_open_set
-    from models.training.photos import Photo
-    from models.training.readers.pictures import faults_of
+    from models.evaluation.open_set import describe as described
+    from models.evaluation.open_set import examine_open_set
+    from models.training.data.photos import Photo
+    from models.training.data.query_photos import listed_photos
+    from models.training.data.readers.pictures import faults_of
 
     for option in ("root", "delimiter"):
         _check_lists(option, query, gallery, unknown)
@@ -328,13 +328,13 @@ def pipeline(
 
     With --out: metrics.json and the confusion table as JSON, CSV and PNG.
     """
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
     from models.detector import Detector
     from models.embedder import Embedder
+    from models.evaluation.pipeline import describe, examine_photos, photo_gallery, write_pipeline
     from models.options import RecognizeOptions
     from models.pipeline import Recognizer
-    from models.training.asked_photos import listed_photos, read_photos
-    from models.training.pipeline_exams import describe, examine_photos, photo_gallery, write_pipeline
+    from models.training.data.query_photos import listed_photos, read_photos
 
     _check_lists("root", gallery)
     _check_lists("delimiter", photos, gallery)

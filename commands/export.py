@@ -36,10 +36,10 @@ class Planned:
 
 def _embedder(recipe: str, data: Path | None) -> Planned:
     from commands.progress import tell_progress
-    from models.training.evaluate import examine_embedder, suggest_similarity
-    from models.training.export import export_embedder
-    from models.training.recipe import EmbedderRecipe, load_recipe
-    from models.training.recipe_calibration import add_calibration
+    from models.evaluation.evaluate import examine_embedder, suggest_similarity
+    from models.evaluation.recipe_calibration import add_calibration
+    from models.export.trained import export_embedder
+    from models.training.recipes.embedder import EmbedderRecipe, load_recipe
 
     plan = load_recipe(recipe, EmbedderRecipe)
     return Planned(
@@ -53,10 +53,10 @@ def _embedder(recipe: str, data: Path | None) -> Planned:
 
 
 def _detector(recipe: str, data: Path | None) -> Planned:
-    from models.training.detector_recipe import DetectorRecipe
-    from models.training.evaluate import examine_detector, suggest_confidence
-    from models.training.export import export_detector
-    from models.training.recipe import load_recipe
+    from models.evaluation.evaluate import examine_detector, suggest_confidence
+    from models.export.trained import export_detector
+    from models.training.recipes.detector import DetectorRecipe
+    from models.training.recipes.embedder import load_recipe
 
     plan = load_recipe(recipe, DetectorRecipe)
     return Planned(
@@ -69,10 +69,10 @@ def _detector(recipe: str, data: Path | None) -> Planned:
 
 
 def _metric(recipe: str, data: Path | None) -> Planned:
-    from models.training.evaluate import suggest_similarity
-    from models.training.export_metric import examine_metric, export_metric
-    from models.training.metric_recipe import MetricRecipe
-    from models.training.recipe import load_recipe
+    from models.evaluation.evaluate import suggest_similarity
+    from models.export.metric import examine_metric, export_metric
+    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.metric import MetricRecipe
 
     plan = load_recipe(recipe, MetricRecipe)
     return Planned(
@@ -85,9 +85,9 @@ def _metric(recipe: str, data: Path | None) -> Planned:
 
 
 def _classifier(recipe: str, data: Path | None) -> Planned:
-    from models.training.classifier_recipe import ClassifierRecipe
-    from models.training.export_classifier import examine_classifier, export_classifier
-    from models.training.recipe import load_recipe
+    from models.export.classifier import examine_classifier, export_classifier
+    from models.training.recipes.classifier import ClassifierRecipe
+    from models.training.recipes.embedder import load_recipe
 
     plan = load_recipe(recipe, ClassifierRecipe)
     return Planned(
@@ -99,11 +99,11 @@ def _classifier(recipe: str, data: Path | None) -> Planned:
 
 
 def _hash(recipe: str, data: Path | None) -> Planned:
-    from models.training.evaluate import suggest_similarity
-    from models.training.export_hash import export_hash
-    from models.training.hash_exams import examine_hash
-    from models.training.hash_recipe import HashRecipe
-    from models.training.recipe import load_recipe
+    from models.evaluation.evaluate import suggest_similarity
+    from models.export.hash import export_hash
+    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.hash import HashRecipe
+    from models.training.tasks.hash_evaluation import examine_hash
 
     plan = load_recipe(recipe, HashRecipe)
     return Planned(
@@ -167,7 +167,7 @@ def _command(name: str) -> click.Command:
         formats: tuple[str, ...],
         calibrate: str | None,
     ) -> None:
-        from models.training.export_program import Origin
+        from models.export.network import Origin
 
         if calibrate is not None and not set(PRECISIONS) & set(formats):
             raise click.UsageError(
@@ -209,8 +209,8 @@ def export_precisions_command(
     model: str, out: Path, precisions: tuple[str, ...], calibrate: str | None, examiner: str | None, data: Path | None
 ) -> None:
     """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive becomes an artifact by it."""
-    from models.artifacts import load_manifest, resolve
-    from models.training.precisions import add_precisions, convert
+    from models.artifacts.folders import load_manifest, resolve
+    from models.export.precisions import add_precisions, convert
 
     if data is not None and examiner is None:
         raise click.UsageError("--data goes with --recipe: without exams there is nothing to ask the photos for")

@@ -66,8 +66,8 @@ def finish(
 
     Warnings about a precision go to standard error.
     """
-    from models.artifacts import load_manifest
-    from models.training.export import add_findings
+    from models.artifacts.folders import load_manifest
+    from models.export.trained import add_findings
 
     manifest = load_manifest(artifact)
     with working("Evaluating the exported program"):
@@ -93,7 +93,7 @@ def _evenly(things: Sequence[Path] | Sequence[str]) -> list[str]:
 
 def _folder(folder: Path) -> "list[NDArray[np.uint8]]":
     from commands.searched import found_photos
-    from models.training.photos import read_rgb
+    from models.training.data.photos import read_rgb
 
     return [read_rgb(Path(path)) for path in _evenly(list(found_photos([folder])))]
 

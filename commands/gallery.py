@@ -90,7 +90,7 @@ def add(folder: Path, gallery: str, embedder: str, server: str | None) -> None:
         gallery_served.add(server, gallery, labelled_photos(folder, passed), passed)
         passed.tell()
         sys.exit(1 if passed.bad else 0)
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
     from models.embedder import Embedder
 
     passed = Passed()
@@ -142,7 +142,7 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
     Workers with the same embedder search it from their next job on. Importing again changes nothing. An entry whose
     label or picture can't be used is reported and the others are added; exit status 1.
     """
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
     from models.embedder import Embedder
 
     with errors():
@@ -193,7 +193,7 @@ def _add(store: GalleryStore, name: str, read: Enrolled, network: Embedder) -> A
 
 def calibrate_with(manifest: GalleryManifest, embedder: str) -> Calibrate | None:
     """What fits the gallery again; None with another embedder than its own, which knows nothing of its vectors."""
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
     from models.embedder import Embedder
     from models.enrolment import calibrator
 

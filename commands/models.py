@@ -16,10 +16,10 @@ from commands.progress import counted, tracked
 from commands.suggestions import Group
 from commands.tables import print_table
 from commands.terminal import errors
-from models.artifacts import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
-from models.credits import credits_of
+from models.artifacts.credits import credits_of
+from models.artifacts.folders import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
+from models.artifacts.manifest import Manifest
 from models.errors import ArtifactError, ModelError
-from models.manifest import Manifest
 
 
 @click.group("models", cls=Group, epilog=examples("models list", "models pull ppshitu-v2-embedder"))
@@ -46,7 +46,7 @@ def list_models(as_json: bool) -> None:
 
 def _listed() -> list[dict[str, str]]:
     """All models; `where` is bundled, pulled, not here or damaged."""
-    from models.download import OFFICIAL
+    from models.artifacts.download import OFFICIAL
 
     models = []
     for name, folder in bundled().items():
@@ -80,7 +80,7 @@ def _about(manifest: Manifest) -> str:
 @click.option("--url", help="Ask a mirror. Checksums are held to all the same.")
 def pull(name: str, url: str | None) -> None:
     """Download the official model NAME and print its folder. An interrupted download is resumed."""
-    from models.download import pull as pull_model
+    from models.artifacts.download import pull as pull_model
 
     if (own := bundled().get(name)) is not None:
         with errors():
@@ -135,7 +135,7 @@ def verify_models(names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _present() -> list[str]:
-    from models.download import OFFICIAL
+    from models.artifacts.download import OFFICIAL
 
     names = list(bundled())
     for name in OFFICIAL:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infra.machine import read_limits
-from models.engine import ENGINES
+from models.engines.loader import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

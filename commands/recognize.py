@@ -177,7 +177,7 @@ def _here(
     options: RecognizeOptions, console: Console, passed: Passed,
 ) -> Ask:  # fmt: skip
     """Recognises with the models of this machine; `rerank` None: by float embeddings. Raises ModelError, ServiceError."""
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
     from models.detector import Detector
     from models.embedder import Embedder
 

@@ -20,8 +20,8 @@ from commands.progress import tracked
 from commands.tables import print_table
 from commands.terminal import errors
 from contracts.names import shown
-from models.artifacts import resolve
-from models.engine import PRECISIONS
+from models.artifacts.folders import resolve
+from models.engines.loader import PRECISIONS
 from models.errors import ModelError
 from models.image import decode
 

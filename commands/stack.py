@@ -190,7 +190,7 @@ def _refusal(detail: str, default_format: str = "json") -> Exception:
 
 def _with_models(settings: Settings) -> Settings:
     """`settings` with a folder's absolute path instead of its relative one. Raises ArtifactError: there is no such model."""
-    from models.artifacts import resolve
+    from models.artifacts.folders import resolve
 
     def absolute(name: str) -> str:
         found = resolve(name)

@@ -16,7 +16,7 @@ from models.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from models.training.loop import Progress
+    from models.training.engine.loop import Progress
 
 TELL_EVERY_S = 5.0
 # Paddle misses a compiler cache that nothing here would use, in two lines before every answer.

@@ -33,52 +33,52 @@ class Kind:
 
 
 def _embedder(recipe: str) -> Planned:
-    from models.training.recipe import EmbedderRecipe, load_recipe
-    from models.training.train_embedder import train_embedder
+    from models.training.recipes.embedder import EmbedderRecipe, load_recipe
+    from models.training.tasks.embedder import train_embedder
 
     plan = load_recipe(recipe, EmbedderRecipe)
     return Planned(plan.name, partial(train_embedder, plan), ("embedder", recipe))
 
 
 def _detector(recipe: str) -> Planned:
-    from models.training.detector_recipe import DetectorRecipe
-    from models.training.recipe import load_recipe
-    from models.training.train_detector import train_detector
+    from models.training.recipes.detector import DetectorRecipe
+    from models.training.recipes.embedder import load_recipe
+    from models.training.tasks.detector import train_detector
 
     plan = load_recipe(recipe, DetectorRecipe)
     return Planned(plan.name, partial(train_detector, plan), ("detector", recipe))
 
 
 def _metric(recipe: str) -> Planned:
-    from models.training.metric_recipe import MetricRecipe
-    from models.training.recipe import load_recipe
-    from models.training.train_metric import train_metric
+    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.metric import MetricRecipe
+    from models.training.tasks.metric import train_metric
 
     plan = load_recipe(recipe, MetricRecipe)
     return Planned(plan.name, partial(train_metric, plan), ("metric", recipe))
 
 
 def _classifier(recipe: str) -> Planned:
-    from models.training.classifier_recipe import ClassifierRecipe
-    from models.training.recipe import load_recipe
-    from models.training.train_classifier import train_classifier
+    from models.training.recipes.classifier import ClassifierRecipe
+    from models.training.recipes.embedder import load_recipe
+    from models.training.tasks.classifier import train_classifier
 
     plan = load_recipe(recipe, ClassifierRecipe)
     return Planned(plan.name, partial(train_classifier, plan), ("classifier", recipe))
 
 
 def _distill(recipe: str) -> Planned:
-    from models.training.distill_recipe import load_plan
-    from models.training.train_distill import train_distill
+    from models.training.recipes.distill import load_plan
+    from models.training.tasks.distill import train_distill
 
     plan = load_plan(recipe)
     return Planned(plan.name, partial(train_distill, plan), ("metric", plan.recipe.student))
 
 
 def _hash(recipe: str) -> Planned:
-    from models.training.hash_recipe import HashRecipe
-    from models.training.recipe import load_recipe
-    from models.training.train_hash import train_hash
+    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.hash import HashRecipe
+    from models.training.tasks.hash import train_hash
 
     plan = load_recipe(recipe, HashRecipe)
     return Planned(plan.name, partial(train_hash, plan), ("hash", recipe))

@@ -1,4 +1,5 @@
 """Images in, recognitions out: decoding, detection, embedding, search, and the networks behind them.
 
-The serving modules never import `models.nets` or `models.training`; those two need PaddlePaddle, serving does not.
+The serving modules (the files here, `engines`, `pdmodel`, `artifacts`) never import `nets`, `synth`, `training`,
+`evaluation` or `export`. PaddlePaddle is needed by `nets`, `training` and `export` alone.
 """

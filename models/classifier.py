@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contracts.names import LabelRefused, clean_label, shown
-from models.artifacts import load_manifest
-from models.engine import load_program
+from models.artifacts.folders import load_manifest
+from models.artifacts.manifest import ClassOutput, EmbeddingOutput
+from models.artifacts.official import centred
+from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError
 from models.image import normalize, resize, resize_and_centre
 from models.inputs import as_image, as_images
-from models.manifest import ClassOutput, EmbeddingOutput
-from models.official import centred
 from models.options import require_number
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.artifacts.manifest import ImageInput, Manifest
+    from models.engines.program import Array
     from models.inputs import Picture
-    from models.manifest import ImageInput, Manifest
-    from models.program import Array
 
 BATCH = 32  # bounds the memory of a run; larger batches are no faster
 DECIMALS = 5  # of a score, as PaddleClas gives them

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.artifacts import load_manifest
+from models.artifacts.folders import load_manifest
+from models.artifacts.manifest import DetectionOutput
 from models.boxes import clip, suppress
-from models.engine import load_program
+from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError
 from models.image import normalize, resize
 from models.inputs import as_image
-from models.manifest import DetectionOutput
 from models.options import RANGES, require_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from models.artifacts.manifest import Manifest
+    from models.engines.program import Array
     from models.inputs import Picture
-    from models.manifest import Manifest
-    from models.program import Array
 
 SCORE_FLOOR, CANDIDATES, SUPPRESSION_IOU, KEPT = 0.025, 1000, 0.6, 100
 DEFAULT_CONFIDENCE = 0.2  # `threshold` of PP-ShiTu's configuration

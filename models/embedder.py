@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.artifacts import load_manifest
+from models.artifacts.folders import load_manifest
+from models.artifacts.manifest import UNKNOWNS, EmbeddingOutput, HashOutput
 from models.calibration import Calibration, from_threshold
-from models.engine import load_program
+from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError, GalleryError
 from models.image import normalize, resize
 from models.inputs import as_image, as_images
-from models.manifest import UNKNOWNS, EmbeddingOutput, HashOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from models.artifacts.manifest import Manifest
+    from models.engines.program import Array
     from models.inputs import Picture
-    from models.manifest import Manifest
-    from models.program import Array
 
 DEFAULT_SIMILARITY = 0.5  # `score_thres` of the PP-ShiTuV1 configuration
 BATCH = 32  # bounds the memory of a run; larger batches are no faster

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.training.readers.grocery import HEADER
+from models.training.data.readers.grocery import HEADER
 from tests.models.programs import LABELS, official_archive
-from tests.models.training.test_pseudo_boxes import BOTTLE, network
+from tests.models.training.teachers.test_pseudo_boxes import BOTTLE, network
 
 SIDE = 64
 BOX = (16, 12, 48, 56)  # of the product in its picture: left, top, right, bottom

@@ -220,7 +220,7 @@ def test_the_image_serves_without_paddle() -> None:
 # Every process of the image, and what the command line offers there; training needs more.
 SERVED = (
     *("web.app", "worker.app", "worker.tasks", "worker.runtime", "worker.recognize", "worker.enroll", "worker.keeper"),
-    *("infra.health", "infra.s3_store", "models.openvino_engine", "models.download", "models.paddleclas"),
+    *("infra.health", "infra.s3_store", "models.engines.openvino", "models.artifacts.download", "models.paddleclas"),
     *("commands.stack", "commands.models", "commands.run", "commands.recognize", "commands.demo"),
 )
 IMPORTER = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.artifacts import BUNDLED, load_manifest
+from models.artifacts.folders import BUNDLED, load_manifest
 
 ROOT = Path(__file__).parents[1]
 EMBEDDER, DETECTOR = (load_manifest(BUNDLED / name) for name in ("shitu-embedder", "shitu-detector"))

@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from models.artifacts import load_manifest, verify
-from models.openvino_engine import computes_bf16
-from models.training.metric_recipe import MetricRecipe
-from models.training.recipe import RECIPES_DIR, load_recipe
+from models.artifacts.folders import load_manifest, verify
+from models.engines.openvino import computes_bf16
+from models.training.recipes.embedder import RECIPES_DIR, load_recipe
+from models.training.recipes.metric import MetricRecipe
 from shitu import main
 from tests import docs_stand_ins as stand_ins
 from tests.docs_reader import ROOT, read
@@ -338,9 +338,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
-        patch.setattr("models.training.recipe.RECIPES_DIR", here / "recipes")
+        patch.setattr("models.training.recipes.embedder.RECIPES_DIR", here / "recipes")
         for name, value in WHOLE.items():
-            patch.setattr(f"models.training.evaluate.{name}", value)
+            patch.setattr(f"models.evaluation.evaluate.{name}", value)
         yield Desk(here)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from models.artifacts import BUNDLED
-from models.credits import SOURCES, credits_of, named_sources, plain
+from models.artifacts.credits import SOURCES, credits_of, named_sources, plain
+from models.artifacts.folders import BUNDLED
 from tests.docs_reader import ROOT
 
 NOTICE = (ROOT / "NOTICE").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from infra.galleries import GalleryLock, GalleryStore
 from infra.objects import open_store
 from infra.redis_client import open_client
 from models import verification
-from models.artifacts import resolve
+from models.artifacts.folders import resolve
 from models.detector import Detector
 from models.embedder import Embedder
 from models.pipeline import Recognizer

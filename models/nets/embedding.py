@@ -22,7 +22,7 @@ class EmbedderV2(nn.Layer):
     Width 1 with base depths and 512 is the official network. Call `lcnetv2.fused` before export.
     With `colours`, a linear map of a colour histogram is added to the features before the neck: a few thousand steps on
     a CPU teach a narrow network shapes, but colours less well than counting them does. With `whitened`, what is served
-    ends in a linear map that `models.training.whitening` fits; training goes without it.
+    ends in a linear map that `models.training.tasks.whitening` fits; training goes without it.
     """
 
     def __init__(

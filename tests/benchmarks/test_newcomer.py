@@ -23,8 +23,8 @@ from benchmarks.newcomer import (
     some_drinks,
     some_groceries,
 )
-from models.training.designs import design_product
-from models.training.products import packshot, random_view
+from models.synth.designs import design_product
+from models.synth.products import packshot, random_view
 
 CLASSES, DRINKS = 4, 8
 MODELS = ("--embedder", "shitu-embedder", "--detector", "shitu-detector")

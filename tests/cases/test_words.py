@@ -16,10 +16,10 @@ from contracts.names import shown, spellings
 from models.classifier import read_class_map
 from models.errors import ArtifactError
 from models.paddleclas import _item
-from models.training.photos import DatasetError
-from models.training.readers.coco import parse_coco
-from models.training.readers.lists import parse_list, read_list
-from models.training.readers.voc import parse_voc
+from models.training.data.photos import DatasetError
+from models.training.data.readers.coco import parse_coco
+from models.training.data.readers.lists import parse_list, read_list
+from models.training.data.readers.voc import parse_voc
 from shitu import main
 from tests.web.pictures import picture
 from web.multipart import LenientDecoder

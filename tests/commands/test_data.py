@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from commands.data import data
-from tests.models.training.readers.pictures import write_picture
+from tests.models.training.data.readers.pictures import write_picture
 
 
 def run(*arguments: str) -> Result:

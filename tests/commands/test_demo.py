@@ -29,8 +29,8 @@ from commands.demo_report import (
     strays,
     summary,
 )  # fmt: skip
-from models.training.designs import design_product
-from models.training.scenes import Scene
+from models.synth.designs import design_product
+from models.synth.scenes import Scene
 
 RIGHT: Kind = "right"
 SCENE = Scene(

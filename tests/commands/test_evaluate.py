@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from models.training.recipe import RECIPES_DIR
+from models.training.recipes.embedder import RECIPES_DIR
 from shitu import main
 from tests.models.programs import artifact
 from tests.models.training.photo_data import write_photos
@@ -56,7 +56,7 @@ def test_it_prints_the_figures(tiny_artifact: Path, quick: Path, tmp_path: Path)
 def test_it_measures_the_detector_and_the_whole(
     tiny_artifact: Path, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.training.evaluate.PRODUCTS", 5)
+    monkeypatch.setattr("models.evaluation.evaluate.PRODUCTS", 5)
     recipe = tmp_path / "d.toml"
     recipe.write_text(
         'name = "d"\npool_px = 64\n[[data]]\nkind = "rendered"\nname = "s"\ncount = 1\n[[stages]]\nsteps = 1\n'

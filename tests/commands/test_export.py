@@ -13,9 +13,9 @@ from commands.export_options import MOST_PICTURES, calibration_pictures
 from infra.galleries import GalleryStore
 from infra.objects import open_store
 from infra.settings import load_settings
-from models.artifacts import load_manifest, verify
-from models.openvino_engine import computes_bf16
-from models.training.recipe import RECIPES_DIR
+from models.artifacts.folders import load_manifest, verify
+from models.engines.openvino import computes_bf16
+from models.training.recipes.embedder import RECIPES_DIR
 from shitu import main
 from tests.infra.gallery_items import add, item
 from tests.models.programs import artifact, official_archive
@@ -92,7 +92,7 @@ def test_what_is_doubtful_is_printed_and_kept(
     quick: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "models.training.evaluate.examine_embedder",
+        "models.evaluation.evaluate.examine_embedder",
         lambda *_, precision: {"rendered": 0.25 if precision == "int8" else 0.75},
     )
     answer = shitu(

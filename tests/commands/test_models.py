@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from commands.models import models_group
-from models import artifacts, download
-from models.download import OfficialModel
+from models.artifacts import download
+from models.artifacts import folders as artifacts
+from models.artifacts.download import OfficialModel
 from tests.models.programs import artifact, official_archive
 
 NAME = "tiny-embedder"

@@ -18,8 +18,8 @@ from infra.objects import open_store
 from infra.settings import load_settings
 from models.embedder import Embedder
 from models.enrolment import packed_features
-from models.training.designs import design_product
-from models.training.products import packshot
+from models.synth.designs import design_product
+from models.synth.products import packshot
 from shitu import main
 from tests.models.programs import artifact
 

@@ -11,8 +11,8 @@ from PIL import Image
 from commands.run import detect, embed
 from models.detector import Detector
 from models.embedder import Embedder
+from models.export.precisions import add_precisions
 from models.image import decode
-from models.training.precisions import add_precisions
 from tests.models.programs import DIM, artifact, official_archive
 
 

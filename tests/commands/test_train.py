@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from commands.train import KINDS
-from models.artifacts import load_manifest, verify
-from models.training.recipe import RECIPES_DIR
+from models.artifacts.folders import load_manifest, verify
+from models.training.recipes.embedder import RECIPES_DIR
 from shitu import main
 from tests.models.training.tiny import Run
 
@@ -208,7 +208,7 @@ def test_an_interrupted_run_says_how_to_go_on(
             (tmp_path / "last.npz").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("models.training.train_embedder.train_embedder", interrupted)
+    monkeypatch.setattr("models.training.tasks.embedder.train_embedder", interrupted)
     stopped = CliRunner().invoke(main, ["train", "embedder", "embedder-tiny", "--out", str(tmp_path)])
     assert stopped.exit_code == 1
     assert told in stopped.output

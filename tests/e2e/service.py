@@ -15,7 +15,7 @@ import requests
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.training.pool import on_grey, product_views
+from models.training.data.pool import on_grey, product_views
 
 ANSWER_WITHIN_S = 60.0
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 INSTALLED_WITHIN_S = 900.0
 EMBED = """
 import numpy as np, sys
-from models.artifacts import resolve
+from models.artifacts.folders import resolve
 from models.embedder import Embedder
 image = np.random.default_rng(0).integers(0, 255, (160, 160, 3), dtype=np.uint8)
 np.save(sys.argv[1], Embedder(resolve("shitu-embedder"))([image]))

@@ -14,7 +14,7 @@ import skimage
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from models.training.scenes import render_scene
+from models.synth.scenes import render_scene
 from tests.e2e.service import Service, encode
 
 SKIMAGE = Path(skimage.__file__).parent / "data"

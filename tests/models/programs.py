@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import write_manifest
-from models.wire import encode
+from models.artifacts.folders import write_manifest
+from models.pdmodel.wire import encode
 
 Array = NDArray[np.float32]
 SIDE, STRIDE, DIM, BINS = 32, 8, 6, 4  # the detector has one level: 4 x 4 cells of 1 score and 4 sides of 4 bins

@@ -7,8 +7,8 @@ import pytest
 
 from models.augmented_view import WORKING_PX, augmented_view
 from models.errors import ImageError
-from models.training.designs import design_product
-from models.training.products import packshot
+from models.synth.designs import design_product
+from models.synth.products import packshot
 
 
 def test_a_view_is_the_same_for_a_seed_and_another_for_another() -> None:

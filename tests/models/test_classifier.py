@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.artifacts import load_manifest
+from models.artifacts.folders import load_manifest
 from models.classifier import Classification, Classifier, read_class_map, softmax
 from models.embedder import Embedder
 from models.errors import ArtifactError

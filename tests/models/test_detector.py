@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.artifacts.manifest import DetectionOutput, Head
 from models.detector import CANDIDATES, KEPT, Detector, decode_heads
-from models.engine import load_program
+from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError
 from models.image import normalize, resize
-from models.manifest import DetectionOutput, Head
 from models.options import OptionsError
 from tests.models.nets import decoding
 from tests.models.programs import BINS, SIDE, STRIDE, Array, artifact, detector_heads, official_archive

@@ -14,10 +14,10 @@ import paddle2onnx
 import pytest
 from paddle import nn
 
+from models.artifacts.manifest import DetectionOutput, Head
 from models.boxes import suppress
 from models.detector import KEPT, SUPPRESSION_IOU, decode_heads
-from models.engine import load_program
-from models.manifest import DetectionOutput, Head
+from models.engines.loader import load_program
 from models.nets.embedding import EmbedderV1, EmbedderV2
 from models.nets.lcnetv2 import fused
 from models.nets.names import STRIDES

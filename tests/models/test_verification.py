@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from models import verification
 from models.errors import GalleryError
-from models.training.designs import design_product
-from models.training.products import ViewParams, packshot, render_product
+from models.synth.designs import design_product
+from models.synth.products import ViewParams, packshot, render_product
 from models.verification import Features, agree, describe, pack, rerank_bonus, unpack
 
 Picture = NDArray[np.uint8]

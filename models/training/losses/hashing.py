@@ -6,8 +6,8 @@ Constants are those of PaddleClas' DeepHash recipes. Labels are (B,) classes; pa
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 
-from models.training.hash_recipe import DCH_GAMMA, DCH_LAMBDA, DSHSD_ALPHA, LCDSH_LAMBDA
 from models.training.losses.pairs import same_class, squared_distances
+from models.training.recipes.hash import DCH_GAMMA, DCH_LAMBDA, DSHSD_ALPHA, LCDSH_LAMBDA
 
 LCDSH_CLIP = 50.0
 DCH_MOST_COSINE = 0.99

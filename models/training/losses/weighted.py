@@ -6,14 +6,14 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from paddle import nn
 
+from models.training.engine.processes import ALONE, Group
 from models.training.losses.center import CenterLoss
 from models.training.losses.contrastive import ContrastiveWithMemory
 from models.training.losses.cosface import pairwise_cosface_loss
 from models.training.losses.cross_entropy import cross_entropy
 from models.training.losses.supcon import supcon_loss
 from models.training.losses.triplets import triplet_angular_margin_loss, triplet_loss_v2
-from models.training.metric_recipe import Loss
-from models.training.processes import ALONE, Group
+from models.training.recipes.metric import Loss
 
 
 @dataclass(frozen=True)

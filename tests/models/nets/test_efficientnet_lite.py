@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models.engine import load_program
+from models.engines.loader import load_program
 from models.nets.efficientnet_lite import (
     FEATURES,
     SIZES_PX,
@@ -15,8 +15,8 @@ from models.nets.efficientnet_lite import (
 )
 from models.nets.embedding import EmbedderLite
 from models.nets.pdparams import ParameterError
-from models.training.inputs import square_input
-from models.training.programs import write_programs
+from models.training.engine.inputs import square_input
+from models.training.engine.programs import write_programs
 from tests.models.nets.seeded import fill, seeded_images, seeded_state
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "nets"

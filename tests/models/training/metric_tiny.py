@@ -5,11 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from models.training.loop import Progress
-from models.training.metric_recipe import MetricRecipe
-from models.training.pool import build_pool
-from models.training.recipe import Stage, load_recipe
-from models.training.train_metric import train_metric
+from models.training.data.pool import build_pool
+from models.training.engine.loop import Progress
+from models.training.recipes.embedder import Stage, load_recipe
+from models.training.recipes.metric import MetricRecipe
+from models.training.tasks.metric import train_metric
 
 TINY = load_recipe("metric-tiny", MetricRecipe)
 # The same pool, a narrower network, few steps, and an exam that costs little.

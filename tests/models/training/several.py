@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from paddle import nn
 from PIL import Image
 
-from models.training import statistics, train_embedder
-from models.training.batches import Batch, batches
-from models.training.inputs import normalize
-from models.training.processes import Group
-from models.training.recipe import EmbedderLoss, EmbedderNetwork, EmbedderRecipe, Optimizer, Stage, ViewSource
-from models.training.synchronised_norm import synchronise_norms
+from models.training.data.embedder_batches import Batch, batches
+from models.training.engine.inputs import normalize
+from models.training.engine.processes import Group
+from models.training.engine.synchronised_norm import synchronise_norms
+from models.training.recipes.embedder import EmbedderLoss, EmbedderNetwork, EmbedderRecipe, Optimizer, Stage, ViewSource
+from models.training.tasks import embedder as train_embedder
+from models.training.tasks import precise_bn as statistics
 
 # Few of the photos have a known vector: the parts of a batch have different numbers of them. The activations are smooth
 # (hardswish), the steps small and few: a ReLU that rounding turns over, or a batch norm's amplification of it over many

@@ -4,9 +4,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from models.training.detector_recipe import DetectorOptimizer, DetectorRecipe, DetectorStage
-from models.training.recipe import load_recipe
-from models.training.train_detector import train_detector
+from models.training.recipes.detector import DetectorOptimizer, DetectorRecipe, DetectorStage
+from models.training.recipes.embedder import load_recipe
+from models.training.tasks.detector import train_detector
 
 TINY = load_recipe("detector-tiny", DetectorRecipe)
 # Plain descent: AdamW divides each gradient by its own size, so weights whose gradient is rounding go anywhere.

@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from models.training.hash_recipe import HashLoss, HashRecipe
-from models.training.metric_recipe import MetricOptimizer
-from models.training.recipe import Stage, load_recipe
-from models.training.train_hash import train_hash
+from models.training.recipes.embedder import Stage, load_recipe
+from models.training.recipes.hash import HashLoss, HashRecipe
+from models.training.recipes.metric import MetricOptimizer
+from models.training.tasks.hash import train_hash
 
 TINY = load_recipe("hash-tiny", HashRecipe)
 

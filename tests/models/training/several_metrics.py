@@ -7,9 +7,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from models.training.metric_recipe import Center, Contrastive, CrossEntropy, Loss, MetricOptimizer, SupCon, Triplet
-from models.training.recipe import Stage
-from models.training.train_metric import train_metric
+from models.training.recipes.embedder import Stage
+from models.training.recipes.metric import Center, Contrastive, CrossEntropy, Loss, MetricOptimizer, SupCon, Triplet
+from models.training.tasks.metric import train_metric
 from tests.models.training.metric_tiny import QUICK, quiet
 
 # Gradient descent: AdamW divides each gradient by its own size, also one that is nothing but rounding.

@@ -8,8 +8,8 @@ import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.training.class_exams import classifier_input
-from models.training.programs import write_programs
+from models.training.engine.programs import write_programs
+from models.training.tasks.classifier_evaluation import classifier_input
 
 SIDE = 24
 GRID = 4

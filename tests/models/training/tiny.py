@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from models.training.export import Origin, export_embedder
-from models.training.loop import Progress
-from models.training.recipe import EmbedderRecipe, Stage, load_recipe
-from models.training.train_embedder import train_embedder
+from models.export.trained import Origin, export_embedder
+from models.training.engine.loop import Progress
+from models.training.recipes.embedder import EmbedderRecipe, Stage, load_recipe
+from models.training.tasks.embedder import train_embedder
 
 TINY = load_recipe("embedder-tiny", EmbedderRecipe)
 # The same pool, few steps, and an exam that costs nothing.

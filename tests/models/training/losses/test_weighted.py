@@ -8,15 +8,16 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 import pytest
 
-from models.training.inputs import normalize
+from models.training.engine.inputs import normalize
+from models.training.engine.processes import Group
 from models.training.losses.contrastive import contrastive_loss
 from models.training.losses.cosface import pairwise_cosface_loss
 from models.training.losses.cross_entropy import cross_entropy
 from models.training.losses.supcon import supcon_loss
 from models.training.losses.triplets import triplet_angular_margin_loss, triplet_loss_v2
 from models.training.losses.weighted import Outputs, WeightedLosses
-from models.training.metric_network import Learner
-from models.training.metric_recipe import (
+from models.training.networks.metric import Learner
+from models.training.recipes.metric import (
     Center,
     Contrastive,
     CrossEntropy,
@@ -27,7 +28,6 @@ from models.training.metric_recipe import (
     Triplet,
     TripletAngularMargin,
 )
-from models.training.processes import Group
 from tests.models.training.metric_tiny import QUICK
 
 LABELS = np.repeat(np.arange(4), 4)

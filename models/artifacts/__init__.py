@@ -1,0 +1,1 @@
+"""Model folders: manifests, bundled, pulled and official ones, downloads, credits."""

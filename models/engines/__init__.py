@@ -1,0 +1,1 @@
+"""Exported programs: what one looks like, and the engines that run it."""

@@ -1,0 +1,1 @@
+"""Eval sets, and what is measured on them. Needs no PaddlePaddle."""

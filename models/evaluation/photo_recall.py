@@ -1,0 +1,25 @@
+"""Exams on sets too large to be held in memory: photos read as they are embedded."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.eval_sets import Embed, grade
+from models.evaluation.photo_sets import PhotoSheet, photo_sheets
+from models.training.data.photos import Photo, read_rgb
+from models.training.data.pool import fit
+
+__all__ = ["PhotoSheet", "examine_photos", "photo_sheets"]
+
+BATCH = 64  # pictures embedded at once
+
+
+def examine_photos(embed: Embed, sheets: Sequence[PhotoSheet], size_px: int) -> dict[str, float]:
+    """recall@1 of each exam, by name."""
+    return {sheet.name: grade(np.concatenate(list(_embedded(embed, sheet.photos, size_px))), sheet) for sheet in sheets}
+
+
+def _embedded(embed: Embed, photos: Sequence[Photo], size_px: int) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(photos), BATCH):
+        yield embed(np.stack([fit(read_rgb(photo.path), size_px) for photo in photos[start : start + BATCH]]))

@@ -1,0 +1,1 @@
+"""PaddlePaddle's own files, read and cut without PaddlePaddle."""

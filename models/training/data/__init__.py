@@ -1,0 +1,1 @@
+"""Pictures and labels: their readers, the pool, augmentations, batches."""

@@ -1,0 +1,122 @@
+"""Pictures by class, whatever they come from: lists with class ids, folders of labels, or drawn products."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.classifier import read_class_map
+from models.errors import ArtifactError
+from models.training.data.photos import DatasetError, Photo, read_rgb, refuse_faults
+from models.training.data.pool import on_grey, product_views
+from models.training.data.readers.folders import read_folders
+from models.training.data.readers.lists import read_list
+from models.training.data.readers.pictures import Progress, require_files
+from models.training.recipes.classifier import ClassifierRecipe, ClassSource
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ClassPictures:
+    """N pictures and their classes; `read(index)` gives one as (h, w, 3) RGB."""
+
+    labels: NDArray[np.int64]  # (N,)
+    read: Callable[[int], Image]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ClassData:
+    """What is trained on, what is examined by name, and the classes' names by id; "" where one has none."""
+
+    training: ClassPictures
+    exams: dict[str, ClassPictures]
+    names: tuple[str, ...]
+
+
+def gather(recipe: ClassifierRecipe, data: Path | None, progress: Progress, threads: int = 1) -> ClassData:
+    """All pictures of a recipe; photos are read when they are asked for, drawn ones are drawn here.
+
+    Exams on photos need the `data` folder, as training does. Raises DatasetError that tells all bad lines of a file, and
+    one for all photos that are missing or broken, as far as `require_files` sees it.
+    """
+    if recipe.data[0].kind == "rendered":
+        return _rendered(recipe, progress)
+    if data is None:
+        raise DatasetError(f"the recipe's source {recipe.data[0].name!r} needs a data folder (--data)")
+    photos = [_photos(source, data) for source in recipe.data]
+    names = _class_names(recipe, data, photos)
+    if recipe.class_num and len(names) > recipe.class_num:
+        raise DatasetError(f"the data have {len(names)} classes, 'class_num' is {recipe.class_num}")
+    names += ("",) * (recipe.class_num - len(names))
+    by_folder = recipe.data[0].kind == "folders"
+    numbers = {(name if by_folder else str(i)): i for i, name in enumerate(names)}
+    labels = [_ids(source, some, numbers) for source, some in zip(recipe.data, photos, strict=True)]
+    training = _of_files([photo for some in photos for photo in some], np.concatenate(labels))
+    asked = {exam.name: _photos(exam, data) for exam in recipe.exams}
+    exams = {exam.name: _of_files(asked[exam.name], _ids(exam, asked[exam.name], numbers)) for exam in recipe.exams}
+    require_files((photo.path for some in (*photos, *asked.values()) for photo in some), progress, threads)
+    return ClassData(training, exams, names)
+
+
+def _photos(source: ClassSource, data: Path) -> list[Photo]:
+    root = data / source.root
+    return read_folders(root) if source.kind == "folders" else read_list(root, source.file, source.delimiter)
+
+
+def _class_names(recipe: ClassifierRecipe, data: Path, photos: Sequence[Sequence[Photo]]) -> tuple[str, ...]:
+    """The name of each class that the training data have, by its number; "" where a list's class map names none."""
+    labels = {photo.label for some in photos for photo in some}
+    if recipe.data[0].kind == "folders":
+        return tuple(sorted(labels))
+    try:
+        named = read_class_map(data / recipe.class_map) if recipe.class_map else {}
+    except ArtifactError as error:
+        raise DatasetError(error.detail) from error
+    count = 1 + max((int(label) for label in labels if label.isdecimal()), default=-1)
+    if recipe.class_num:  # a wrong id is told with its line's photo, not as a wrong number of classes
+        count = min(count, recipe.class_num)
+    return tuple(named.get(i, "") for i in range(count))
+
+
+def _ids(source: ClassSource, photos: Sequence[Photo], numbers: dict[str, int]) -> NDArray[np.int64]:
+    faults = [f"{photo.name}: no class {photo.label!r}" for photo in photos if photo.label not in numbers]
+    refuse_faults(source.file or source.root or source.name, faults, "picture(s) of unknown classes")
+    return np.array([numbers[photo.label] for photo in photos], np.int64)
+
+
+def _of_files(photos: Sequence[Photo], labels: NDArray[np.int64]) -> ClassPictures:
+    return ClassPictures(labels, lambda index: read_rgb(photos[index].path))
+
+
+def _rendered(recipe: ClassifierRecipe, progress: Progress) -> ClassData:
+    seeds = sorted({seed for source in recipe.data for seed in _seeds(source)})
+    numbers = {seed: i for i, seed in enumerate(seeds)}
+    names = tuple(f"product {seed}" for seed in seeds)
+    if recipe.class_num not in (0, len(names)):
+        raise DatasetError(f"the data have {len(names)} classes, 'class_num' is {recipe.class_num}")
+    if strangers := sorted({seed for exam in recipe.exams for seed in _seeds(exam)} - set(seeds)):
+        raise DatasetError(f"an exam asks for product {strangers[0]}, which no source draws")
+    exams = {exam.name: _drawn([exam], numbers, progress) for exam in recipe.exams}
+    return ClassData(_drawn(recipe.data, numbers, progress), exams, names)
+
+
+def _seeds(source: ClassSource) -> range:
+    return range(source.first_seed, source.first_seed + source.products * source.seed_step, source.seed_step)
+
+
+def _drawn(sources: Sequence[ClassSource], numbers: dict[int, int], progress: Progress) -> ClassPictures:
+    images: list[Image] = []
+    labels: list[int] = []
+    for source in sources:
+        for done, seed in enumerate(_seeds(source), 1):
+            views = product_views(seed, source.skip_views + source.views, source.drawn_px)[source.skip_views :]
+            images += [on_grey(view) for view in views]
+            labels += [numbers[seed]] * len(views)
+            progress(f"views of {source.name}", done, source.products)
+    return ClassPictures(np.array(labels, np.int64), images.__getitem__)

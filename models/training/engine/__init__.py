@@ -1,0 +1,1 @@
+"""What every trainer shares: the run, checkpoints, schedules, processes, and networks as programs."""

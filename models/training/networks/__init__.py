@@ -1,0 +1,1 @@
+"""The recipes' networks: built, and begun from known weights."""

@@ -1,0 +1,1 @@
+"""Everything that decides what a network becomes, besides the pictures. Needs no PaddlePaddle."""

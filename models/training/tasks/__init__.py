@@ -1,0 +1,1 @@
+"""The trainers, one a task, with what only they do."""

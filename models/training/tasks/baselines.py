@@ -1,0 +1,77 @@
+"""What an embedder must beat: the same evaluation by colours, by the network untrained, by its pretrained features, by its teacher."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from models.errors import ArtifactError
+from models.evaluation.eval_sets import Embed, Sheet, examine, examine_colours, examine_teacher, set_exams
+from models.evaluation.evaluate import Figures, rounded, silent
+from models.evaluation.retrieval import Tell
+from models.nets.pretrained import pretrained_file
+from models.training.engine.cpu_convolution import accelerate
+from models.training.engine.inputs import normalize
+from models.training.networks.embedder import build_embedder, embed_with
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.tasks.whitened_start import load_backbone
+from models.training.teachers.features import PooledFeatures
+
+
+def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, tell: Tell = silent) -> dict[str, Figures]:
+    """The exams taken by colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
+
+    Pretrained features are left out where the package with their weights is not installed (`missing_weights`).
+    """
+    sheets = set_exams(recipe, data, recipe.deploy_px)
+    has_teacher = data is not None and bool(recipe.teacher.model)
+    has_weights = bool(recipe.network.pretrained) and not missing_weights(recipe, data)
+    takers = 2 + has_teacher + has_weights
+    tell("baselines", 0, takers)
+    results = {"colour histograms": rounded(examine_colours(sheets))}
+    tell("baselines", 1, takers)
+    results["untrained network"] = rounded(examine(_untrained(recipe, sheets), sheets))
+    tell("baselines", 2, takers)
+    if has_weights:
+        results["pretrained features"] = rounded(examine(_pretrained(recipe, data, sheets), sheets))
+        tell("baselines", 3, takers)
+    if data is not None and has_teacher:
+        teacher = PooledFeatures(data / recipe.teacher.model, recipe.teacher, threads=2)
+        results["teacher's features"] = rounded(examine_teacher(teacher, sheets))
+        tell("baselines", takers, takers)
+    return results
+
+
+def _untrained(recipe: EmbedderRecipe, sheets: Sequence[Sheet]) -> Embed:
+    """The recipe's network as it begins. Batch norms get the exams' statistics, else its answers are all alike."""
+    paddle.seed(0)
+    network = build_embedder(recipe.network)
+    accelerate(network, threads=2)
+    if any(isinstance(layer, nn.BatchNorm1D | nn.BatchNorm2D) for layer in network.sublayers()):
+        images = np.concatenate([sheet.images[:64] for sheet in sheets])
+        network.train()
+        with paddle.no_grad():
+            for _ in range(15):
+                network(paddle.to_tensor(normalize(images)))
+    return embed_with(network, recipe.deploy_px, sum(len(sheet.images) for sheet in sheets), threads=2)
+
+
+def missing_weights(recipe: EmbedderRecipe, data: Path | None) -> str:
+    """What is said where the recipe's pretrained weights can't be had; empty where they can, or there are none."""
+    try:
+        if recipe.network.pretrained:
+            pretrained_file(recipe.network.pretrained, data)
+    except ArtifactError as error:
+        return error.detail
+    return ""
+
+
+def _pretrained(recipe: EmbedderRecipe, data: Path | None, sheets: Sequence[Sheet]) -> Embed:
+    """The backbone as it was published: what the neck and training add is what this lacks."""
+    embedder = build_embedder(recipe.network)
+    load_backbone(embedder, recipe, data)
+    accelerate(embedder, threads=2)
+    pictures = sum(len(sheet.images) for sheet in sheets)
+    return embed_with(embedder.backbone, recipe.deploy_px, pictures, threads=2)

@@ -1,0 +1,141 @@
+"""Classifiers taught by a frozen teacher, or two by each other: each method ends better than it began."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from models.export.classifier import export_classifier
+from models.export.network import Origin
+from models.nets.named import build
+from models.training.data.class_batches import ClassBatch
+from models.training.engine.checkpoint import Checkpoint
+from models.training.engine.inputs import normalize
+from models.training.engine.loop import Progress
+from models.training.errors import TrainingError
+from models.training.recipes.classifier import ClassDistill, ClassifierRecipe
+from models.training.recipes.distill import FrozenTeacher
+from models.training.recipes.embedder import RECIPES_DIR, RecipeError, load_recipe
+from models.training.tasks.classifier import train_classifier
+from models.training.tasks.classifier_distillation import Lesson, as_pictures, with_features
+from tests.models.training.teacher_files import SIDE, teacher_files
+
+TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
+QUICK = replace(
+    TINY,
+    data=(replace(TINY.data[0], products=3, views=4, drawn_px=32),),
+    exams=(replace(TINY.exams[0], products=3, skip_views=4, views=1, drawn_px=32),),
+    sampler=replace(TINY.sampler, batch=4, scales=(32,)),
+    deploy_px=32,
+)
+NETWORK = "PPLCNet_x0_25"
+
+
+def quiet(*_: object) -> None:
+    """Hears nothing."""
+
+
+def run(
+    distill: ClassDistill, out: Path, stops: tuple[int | None, ...] = (None,), recipe: ClassifierRecipe = TINY
+) -> list[Progress]:
+    lines: list[Progress] = []
+    for stop_after in stops:
+        train_classifier(replace(recipe, distill=distill), None, out, lines.append, quiet, stop_after=stop_after)
+    return lines
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher")
+    train_classifier(TINY, None, folder / "run", quiet, quiet)
+    return export_classifier(TINY, folder / "run" / "best.npz", folder / "artifact", Origin(["drawn"], {}, {}))
+
+
+def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, tmp_path: Path) -> None:
+    lines = run(ClassDistill("ssld", FrozenTeacher(str(teacher))), tmp_path)
+    assert lines[0].losses.keys() == {"ssld"}
+    assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
+
+
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_a_file_teaches_a_classifier(suffix: str, tmp_path: Path) -> None:
+    file = teacher_files(tmp_path / "teacher", 6, softmax=suffix == "onnx")[suffix]
+    table = FrozenTeacher(str(file), size_px=SIDE, layout="NCHW", normalized=True)
+    lines = run(ClassDistill("ssld", table), tmp_path / "run")
+    assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
+
+
+@pytest.mark.parametrize("method", [pytest.param("dml", marks=pytest.mark.slow), "udml"])
+def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> None:
+    lines = run(ClassDistill(method, weight=0.3), tmp_path, recipe=replace(TINY, epochs=14, evaluate_every=2))
+    first, last = lines[0].losses, lines[-1].losses
+    assert ("distance" in first) == (method == "udml")
+    assert last["ce"] < 0.93 * first["ce"]
+    assert last["peer ce"] < 0.93 * first["peer ce"]
+
+
+def test_a_peer_goes_on_where_it_left_off(tmp_path: Path) -> None:
+    whole = run(ClassDistill("udml"), tmp_path / "whole", (4,), QUICK)
+    parted = run(ClassDistill("udml"), tmp_path / "parted", (2, 4), QUICK)
+    assert whole[-1].step == parted[-1].step == 4
+    one, two = (Checkpoint.load(tmp_path / name / "last.npz") for name in ("whole", "parted"))
+    assert one.groups["lesson"]
+    for group in ("classifier", "lesson"):
+        for name, array in one.groups[group].items():
+            np.testing.assert_allclose(array, two.groups[group][name], rtol=1e-4, atol=1e-5, err_msg=f"{group}/{name}")
+
+
+def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
+    recipe = replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(str(teacher))))
+    lesson = Lesson(recipe, 6, None)
+    student = build(NETWORK, 6)
+    student.eval()
+    pixels = np.random.default_rng(0).normal(size=(3, 3, 48, 48)).astype(np.float32)
+    losses = []
+    for labels in (np.array([0, 1, 2]), np.array([2, 2, 0])):
+        losses.append(float(lesson(student, ClassBatch(pixels, labels, labels, 1.0))["ssld"]))
+    assert losses[0] == losses[1]
+
+
+def test_a_teacher_of_other_classes_is_refused(teacher: Path) -> None:
+    for model, numbers in ((str(teacher), 6), ("shitu-embedder", 512)):
+        with pytest.raises(TrainingError, match=f"answers {numbers} numbers a picture, the data have 4 classes"):
+            Lesson(replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(model))), 4, None)
+
+
+def test_features_are_what_the_last_layer_sees() -> None:
+    network = build(NETWORK, 5)
+    network.eval()
+    logits, features = with_features(network, paddle.rand([2, 3, 32, 32]))
+    np.testing.assert_allclose(logits.numpy(), network.fc(features).numpy(), rtol=1e-5)
+
+
+def test_a_teacher_sees_the_very_pictures() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(as_pictures(normalize(images)), images)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('method = "guess"', "must be one of ssld, dml, udml"),
+        ('method = "ssld"', "'ssld' needs a table 'teacher'"),
+        ('method = "ssld"\nteacher = "x"', "distill: teacher: expected a table, got 'x'"),
+        ('method = "ssld"\nteacher.model = ""', "distill: teacher: 'model' names no teacher"),
+        ('method = "ssld"\nteacher = { model = "x", size_px = 0 }', "teacher: size_px: must be 1 or more, not 0"),
+        ('method = "ssld"\nteacher.model = "x"\nweight = 0', "learns nothing"),
+        ('method = "ssld"\nteacher.model = "x"\npeer = "PPLCNet_x0_25"', "has no 'peer'"),
+        ('method = "dml"\nteacher.model = "x"', "the other methods have none"),
+        ('method = "dml"\npeer = "x"', "'peer'"),
+        ('method = "dml"\nweight = -0.5', "distill: weight: must be 0 or more, not -0.5"),
+        ('method = "udml"\ndistance_weight = -1', "distill: distance_weight: must be 0 or more, not -1.0"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(table: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text((RECIPES_DIR / "classifier-tiny.toml").read_text() + f"\n[distill]\n{table}\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        load_recipe(str(path), ClassifierRecipe)
