@@ -2,9 +2,9 @@
 
     python -m benchmarks.precisions [--model shitu-embedder --model shitu-detector] [--threads 1] [--rounds 5]
 
-Programs are made afresh from the fp32 one, calibrated with drawn pictures. Precisions take turns, round by round, so that
+Programs are made afresh from the fp32 one, calibrated with rendered pictures. Precisions take turns, round by round, so that
 a busy machine slows all of them alike; the median of all runs is told, of a batch of one, without pre-processing.
-What a precision loses in its recipe's exams, `shitu export precisions MODEL --recipe NAME` tells.
+What a precision loses in its recipe's eval sets, `shitu export precisions MODEL --recipe NAME` tells.
 """
 
 import argparse

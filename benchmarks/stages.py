@@ -2,7 +2,7 @@
 
     python -m benchmarks.stages [--photos 30] [--threads 1] [--items 1000] [--detector DIR] [--embedder DIR]
 
-Photos are drawn scenes of 800x600 pixels, sent as JPEG; each stage's median and 95th percentile, in milliseconds, after a
+Photos are rendered scenes of 800x600 pixels, sent as JPEG; each stage's median and 95th percentile, in milliseconds, after a
 warm-up. The gallery holds `--items` random unit vectors: a search costs the same whatever they are.
 """
 
@@ -81,7 +81,7 @@ class Item:
 
 
 def photo(number: int) -> bytes:
-    """A drawn scene with four products, as JPEG."""
+    """A rendered scene with four products, as JPEG."""
     rng = np.random.default_rng([number, 9])
     designs = [(str(seed), design_product(int(seed))) for seed in rng.integers(0, 1 << 20, 4)]
     scene = render_scene(designs, (600, 800), rng, count=4, scale=(0.25, 0.5))

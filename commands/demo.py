@@ -34,7 +34,7 @@ from models.synth.products import packshot
 from models.synth.scenes import Scene, render_scene
 
 GALLERY = "demo"
-FIRST_SEED = 2_000_000  # products that no network was trained or examined on
+FIRST_SEED = 2_000_000  # products that no network was trained or evaluated on
 PRODUCTS = 24
 PRODUCTS_OF_A_BRAND = 12
 PHOTOS = 4

@@ -56,8 +56,10 @@ class WholeNumbers(click.ParamType[tuple[int, ...]]):
 @DETECTOR
 @EMBEDDER
 @DATA
-@click.option("--embedder-recipe", default="embedder-lite0", show_default=True, help="Whose exams the embedder takes.")
-@click.option("--detector-recipe", default="detector-s", show_default=True, help="Whose exams the detector takes.")
+@click.option(
+    "--embedder-recipe", default="embedder-lite0", show_default=True, help="Whose eval sets the embedder takes."
+)
+@click.option("--detector-recipe", default="detector-s", show_default=True, help="Whose eval sets the detector takes.")
 @ENGINE
 @click.option("--scenes", type=click.IntRange(1), help="Scenes that the whole pipeline is measured on; default 60.")
 @click.option(
@@ -82,7 +84,7 @@ def evaluate(
 ) -> None:
     """Measure artifacts on pictures never trained on: drawn ones, and photos where --data has them.
 
-    recall@1 of the embedder, and what its similarity threshold answers of known things and of strangers; AP50 and
+    recall@1 of the embedder, and what its similarity threshold answers of known things and of unknowns; AP50 and
     AP50:95 of the detector; and the whole pipeline: photo in, labels out. `none` leaves an artifact and the whole out.
     The sub-commands measure on your own photos; what of them can't be used is told and left out, and the exit status is 1.
     """
@@ -93,7 +95,7 @@ def evaluate(
         return
     _check_measured(detector, embedder)
     from models.artifacts.folders import resolve
-    from models.evaluation.evaluate import examine_detector, examine_embedder_openly, examine_whole
+    from models.evaluation.evaluate import evaluate_detector, evaluate_embedder_openly, evaluate_whole
     from models.evaluation.pipeline import write_pipeline
     from models.training.recipes.detector import DetectorRecipe
     from models.training.recipes.embedder import EmbedderRecipe, load_recipe
@@ -107,7 +109,7 @@ def evaluate(
         detects = None if detector == "none" else resolve(detector)
         if embeds is not None:
             embedder_plan = load_recipe(embedder_recipe, EmbedderRecipe)
-            figures["embedder"], figures["open set"] = examine_embedder_openly(
+            figures["embedder"], figures["open set"] = evaluate_embedder_openly(
                 embeds, embedder_plan, data, engine, tell=tell, draw_to=out, verify=baselines
             )
             if baselines:  # the networks among them need PaddlePaddle, which measuring artifacts does not
@@ -118,12 +120,12 @@ def evaluate(
                 figures |= embedder_baselines(embedder_plan, data, tell)
         if detects is not None:
             detector_plan = load_recipe(detector_recipe, DetectorRecipe)
-            figures["detector"] = examine_detector(detects, detector_plan, data, engine, tell=tell)
+            figures["detector"] = evaluate_detector(detects, detector_plan, data, engine, tell=tell)
         if embeds is not None and detects is not None:
-            exam = examine_whole(detects, embeds, engine, scenes=scenes, tell=tell)
-            figures["pipeline"] = exam.figures
+            eval_set = evaluate_whole(detects, embeds, engine, scenes=scenes, tell=tell)
+            figures["pipeline"] = eval_set.figures
             if out is not None:
-                write_pipeline(exam, out)
+                write_pipeline(eval_set, out)
     if out is not None:
         (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     click.echo(json.dumps(figures, indent=2))
@@ -190,7 +192,7 @@ def retrieval(
     """
     from models.artifacts.folders import resolve
     from models.embedder import Embedder
-    from models.evaluation.retrieval import examine_retrieval, summary, write_retrieval
+    from models.evaluation.retrieval import evaluate_retrieval, summary, write_retrieval
     from models.training.data.query_photos import listed_photos
 
     for option in ("root", "delimiter", "ids"):
@@ -203,7 +205,7 @@ def retrieval(
         alone = gallery is None or gallery.resolve() == query.resolve()
         searched = None if alone or gallery is None else read(gallery)
         embed = Embedder(resolve(embedder), engine, threads)
-        found = examine_retrieval(
+        found = evaluate_retrieval(
             embed,
             asked,
             searched,
@@ -254,7 +256,7 @@ def open_set(
     from models.artifacts.folders import resolve
     from models.embedder import Embedder
     from models.evaluation.open_set import describe as described
-    from models.evaluation.open_set import examine_open_set
+    from models.evaluation.open_set import evaluate_open_set
     from models.training.data.photos import Photo
     from models.training.data.query_photos import listed_photos
     from models.training.data.readers.pictures import faults_of
@@ -278,7 +280,7 @@ def open_set(
         else:
             unknowns = [] if unknown is None else read(unknown)
         embed = Embedder(resolve(embedder), engine, threads)
-        told = json.dumps(described(examine_open_set(embed, queries, searched, unknowns, tell_progress())), indent=2)
+        told = json.dumps(described(evaluate_open_set(embed, queries, searched, unknowns, tell_progress())), indent=2)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             (out / "metrics.json").write_text(told + "\n", encoding="utf-8")
@@ -331,7 +333,7 @@ def pipeline(
     from models.artifacts.folders import resolve
     from models.detector import Detector
     from models.embedder import Embedder
-    from models.evaluation.pipeline import describe, examine_photos, photo_gallery, write_pipeline
+    from models.evaluation.pipeline import describe, evaluate_photos, photo_gallery, write_pipeline
     from models.options import RecognizeOptions
     from models.pipeline import Recognizer
     from models.training.data.query_photos import listed_photos, read_photos
@@ -347,10 +349,10 @@ def pipeline(
         recognize = Recognizer(None if detector == "none" else Detector(resolve(detector), engine, threads), embed)
         options = RecognizeOptions(similarity_threshold=threshold, max_detections=max_detections)
         searched = photo_gallery(embed, known, tell)
-        exam = examine_photos(recognize, searched, asked, options, tell, len(asked))
+        eval_set = evaluate_photos(recognize, searched, asked, options, tell, len(asked))
         if out is not None:
-            write_pipeline(exam, out)
-    click.echo(json.dumps(describe(exam), indent=2))
+            write_pipeline(eval_set, out)
+    click.echo(json.dumps(describe(eval_set), indent=2))
     _end(passed, photos, gallery)
 
 

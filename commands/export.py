@@ -27,7 +27,7 @@ class Planned:
     name: str
     sources: Sequence[Any]  # each has a name
     write: Callable[..., Path]
-    examine: Callable[[Path, str], Figures]  # the artifact in a precision
+    evaluate: Callable[[Path, str], Figures]  # the artifact in a precision
     thresholds: Callable[[Path], Figures] = lambda _artifact: {}  # from which on the artifact's answers count
     complete: Callable[[Path], object] = lambda _artifact: (
         None
@@ -36,7 +36,7 @@ class Planned:
 
 def _embedder(recipe: str, data: Path | None) -> Planned:
     from commands.progress import tell_progress
-    from models.evaluation.evaluate import examine_embedder, suggest_similarity
+    from models.evaluation.evaluate import evaluate_embedder, suggest_similarity
     from models.evaluation.recipe_calibration import add_calibration
     from models.export.trained import export_embedder
     from models.training.recipes.embedder import EmbedderRecipe, load_recipe
@@ -46,14 +46,14 @@ def _embedder(recipe: str, data: Path | None) -> Planned:
         plan.name,
         plan.data,
         partial(export_embedder, plan),
-        lambda artifact, precision: examine_embedder(artifact, plan, data, precision=precision),
+        lambda artifact, precision: evaluate_embedder(artifact, plan, data, precision=precision),
         lambda artifact: {"similarity": suggest_similarity(artifact, plan, data)},
         lambda artifact: add_calibration(artifact, plan, data, tell_progress()),
     )
 
 
 def _detector(recipe: str, data: Path | None) -> Planned:
-    from models.evaluation.evaluate import examine_detector, suggest_confidence
+    from models.evaluation.evaluate import evaluate_detector, suggest_confidence
     from models.export.trained import export_detector
     from models.training.recipes.detector import DetectorRecipe
     from models.training.recipes.embedder import load_recipe
@@ -63,14 +63,14 @@ def _detector(recipe: str, data: Path | None) -> Planned:
         plan.name,
         plan.data,
         partial(export_detector, plan, data=data),
-        lambda artifact, precision: examine_detector(artifact, plan, data, precision=precision),
+        lambda artifact, precision: evaluate_detector(artifact, plan, data, precision=precision),
         lambda artifact: {"detection": suggest_confidence(artifact, plan, data)},
     )
 
 
 def _metric(recipe: str, data: Path | None) -> Planned:
     from models.evaluation.evaluate import suggest_similarity
-    from models.export.metric import examine_metric, export_metric
+    from models.export.metric import evaluate_metric, export_metric
     from models.training.recipes.embedder import load_recipe
     from models.training.recipes.metric import MetricRecipe
 
@@ -79,13 +79,13 @@ def _metric(recipe: str, data: Path | None) -> Planned:
         plan.name,
         plan.data,
         partial(export_metric, plan, data=data),
-        lambda artifact, precision: examine_metric(artifact, plan, data, precision),
+        lambda artifact, precision: evaluate_metric(artifact, plan, data, precision),
         lambda artifact: {"similarity": suggest_similarity(artifact, plan.pictures, data)},
     )
 
 
 def _classifier(recipe: str, data: Path | None) -> Planned:
-    from models.export.classifier import examine_classifier, export_classifier
+    from models.export.classifier import evaluate_classifier, export_classifier
     from models.training.recipes.classifier import ClassifierRecipe
     from models.training.recipes.embedder import load_recipe
 
@@ -94,7 +94,7 @@ def _classifier(recipe: str, data: Path | None) -> Planned:
         plan.name,
         plan.data,
         partial(export_classifier, plan, data=data),
-        lambda artifact, precision: examine_classifier(artifact, plan, data, precision=precision),
+        lambda artifact, precision: evaluate_classifier(artifact, plan, data, precision=precision),
     )
 
 
@@ -103,14 +103,14 @@ def _hash(recipe: str, data: Path | None) -> Planned:
     from models.export.hash import export_hash
     from models.training.recipes.embedder import load_recipe
     from models.training.recipes.hash import HashRecipe
-    from models.training.tasks.hash_evaluation import examine_hash
+    from models.training.tasks.hash_evaluation import evaluate_hash
 
     plan = load_recipe(recipe, HashRecipe)
     return Planned(
         plan.name,
         plan.data,
         partial(export_hash, plan),
-        lambda artifact, precision: examine_hash(artifact, plan, data, precision),
+        lambda artifact, precision: evaluate_hash(artifact, plan, data, precision),
         lambda artifact: {"similarity": suggest_similarity(artifact, plan.pictures, data)},
     )
 
@@ -119,14 +119,14 @@ def _hash(recipe: str, data: Path | None) -> Planned:
 KINDS: Mapping[str, tuple[Callable[[str, Path | None], Planned], str]] = {
     "embedder": (
         _embedder,
-        "Fuse, export, compare with the eager network, examine the exported programs, write the manifest.",
+        "Fuse, export, compare with the eager network, evaluate the exported programs, write the manifest.",
     ),
     "detector": (_detector, "The same for a detector; its programs end before decoding and suppression."),
     "metric": (_metric, "The same for an embedder by metric learning: backbone and neck, without the head."),
     "classifier": (_classifier, "The same for a classifier, which names its classes and ends in its softmax."),
     "hash": (
         _hash,
-        "Export the codes' network, a projection together with its embedder; examine its codes by Hamming distance.",
+        "Export the codes' network, a projection together with its embedder; evaluate its codes by Hamming distance.",
     ),
 }
 # command -> a bundled recipe for its help
@@ -134,8 +134,8 @@ EXAMPLE = {
     "embedder": "embedder-tiny", "detector": "detector-tiny", "metric": "metric-tiny",
     "classifier": "classifier-tiny", "hash": "hash-tiny",
 }  # fmt: skip
-# a model's task -> what reads the recipe whose exams it takes
-EXAMINERS = {"embed": _embedder, "detect": _detector, "classify": _classifier, "hash": _hash}
+# a model's task -> what reads the recipe whose eval sets it takes
+EVALUATORS = {"embed": _embedder, "detect": _detector, "classify": _classifier, "hash": _hash}
 
 
 @click.group(cls=Group, epilog=examples("export embedder embedder-tiny --run runs/embedder-tiny"))
@@ -180,7 +180,7 @@ def _command(name: str) -> click.Command:
             origin = Origin([source.name for source in planned.sources], {}, {})
             with working("Exporting, and comparing with the eager network"):
                 planned.write(folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
-            finish(artifact, partial(planned.examine, artifact), partial(planned.thresholds, artifact))
+            finish(artifact, partial(planned.evaluate, artifact), partial(planned.thresholds, artifact))
             with working("Completing the artifact"):
                 planned.complete(artifact)
 
@@ -203,22 +203,22 @@ for kind in KINDS:
     help="Which ones, with commas between them.",
 )
 @CALIBRATE
-@click.option("--recipe", "examiner", help="Whose exams tell what is lost; default: none are taken.")
+@click.option("--recipe", "evaluator", help="Whose eval sets tell what is lost; default: none are taken.")
 @DATA
 def export_precisions_command(
-    model: str, out: Path, precisions: tuple[str, ...], calibrate: str | None, examiner: str | None, data: Path | None
+    model: str, out: Path, precisions: tuple[str, ...], calibrate: str | None, evaluator: str | None, data: Path | None
 ) -> None:
     """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive becomes an artifact by it."""
     from models.artifacts.folders import load_manifest, resolve
     from models.export.precisions import add_precisions, convert
 
-    if data is not None and examiner is None:
-        raise click.UsageError("--data goes with --recipe: without exams there is nothing to ask the photos for")
+    if data is not None and evaluator is None:
+        raise click.UsageError("--data goes with --recipe: without eval sets there is nothing to ask the photos for")
     with errors():
         source = resolve(model)
-        planned = EXAMINERS[load_manifest(source).task](examiner, data) if examiner else None
+        planned = EVALUATORS[load_manifest(source).task](evaluator, data) if evaluator else None
         pictures = calibration_pictures(calibrate)
         manifest = convert(source, out)
         with working("Adding programs of fewer bits"):
             add_precisions(out, precisions, pictures)
-        finish(out, partial(planned.examine, out) if planned else lambda _: {}, manifest.thresholds)
+        finish(out, partial(planned.evaluate, out) if planned else lambda _: {}, manifest.thresholds)

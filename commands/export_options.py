@@ -59,10 +59,10 @@ def calibration_pictures(source: str | None) -> "list[NDArray[np.uint8]] | None"
 
 def finish(
     artifact: Path,
-    examine: Callable[[str], Mapping[str, float]],
+    evaluate: Callable[[str], Mapping[str, float]],
     thresholds: Mapping[str, float] | Callable[[], Mapping[str, float]],
 ) -> None:
-    """Let the artifact take its exams in each of its precisions, write the figures into the manifest, and print them.
+    """Let the artifact take its eval sets in each of its precisions, write the figures into the manifest, and print them.
 
     Warnings about a precision go to standard error.
     """
@@ -71,11 +71,11 @@ def finish(
 
     manifest = load_manifest(artifact)
     with working("Evaluating the exported program"):
-        metrics = {**manifest.metrics, **examine("fp32")}
+        metrics = {**manifest.metrics, **evaluate("fp32")}
     lower = {}
     for precision in manifest.precisions:
         with working(f"Evaluating it in {precision}"):
-            lower[precision] = examine(precision)
+            lower[precision] = evaluate(precision)
     with working("Choosing thresholds"):
         advised = thresholds() if callable(thresholds) else thresholds
     add_findings(artifact, metrics, advised, lower)

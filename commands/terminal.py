@@ -29,12 +29,12 @@ def given(option: str) -> bool:
 
 
 def report(line: "Progress") -> None:
-    """Print a line of a run's log, and the exams' figures below it."""
+    """Print a line of a run's log, and the eval sets' figures below it."""
     losses = "  ".join(f"{name} {value:.3f}" for name, value in line.losses.items())
     left = f"{line.eta_s:.0f} s" if line.eta_s < 100 else f"{line.eta_s / 60:.0f} min"
     click.echo(f"step {line.step}/{line.steps}  {losses}  {line.images_per_s:.0f} images/s  {left} left")
-    if line.exams:
-        click.echo("  " + json.dumps(line.exams))
+    if line.eval:
+        click.echo("  " + json.dumps(line.eval))
     sys.stdout.flush()
 
 

@@ -24,7 +24,7 @@ def numbers(cell: str) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("begins", "exam"),
+    ("begins", "eval_set"),
     [
         ("recall@1, 200 rendered products", "rendered"),
         ("recall@1, real drinks", "drinks_held_out"),
@@ -32,13 +32,13 @@ def numbers(cell: str) -> list[float]:
         ("recall@1, the same photos against one packshot", "packshot_val"),
     ],
 )
-def test_the_readme_gives_the_embedders_recall(begins: str, exam: str) -> None:
-    assert numbers(row("README.md", begins)[1]) == pytest.approx([EMBEDDER.metrics[exam]], abs=0.0051)
+def test_the_readme_gives_the_embedders_recall(begins: str, eval_set: str) -> None:
+    assert numbers(row("README.md", begins)[1]) == pytest.approx([EMBEDDER.metrics[eval_set]], abs=0.0051)
 
 
 def test_the_readme_gives_the_detectors_average_precision() -> None:
     told = numbers(row("README.md", "AP50 of the detector")[1])
-    expected = [DETECTOR.metrics[f"{exam} AP50"] for exam in ("scenes", "raccoon_held_out")]
+    expected = [DETECTOR.metrics[f"{eval_set} AP50"] for eval_set in ("scenes", "raccoon_held_out")]
     assert told == pytest.approx(expected, abs=0.0051)
 
 
@@ -46,14 +46,16 @@ def test_the_training_page_gives_what_ships() -> None:
     _, _, _, rendered, drinks, grocery, packshots, scenes, raccoon, size, _ = row(
         "docs/training.md", "`embedder-lite0`, shipped"
     )
-    expected = [EMBEDDER.metrics[exam] for exam in ("rendered", "drinks_held_out", "grocery_val", "packshot_val")]
+    expected = [
+        EMBEDDER.metrics[eval_set] for eval_set in ("rendered", "drinks_held_out", "grocery_val", "packshot_val")
+    ]
     assert numbers(" ".join((rendered, drinks, grocery, packshots))) == pytest.approx(expected, abs=0.00051)
     assert not numbers(scenes) + numbers(raccoon)
     assert numbers(size) == [megabytes("shitu-embedder")]
     _, _, _, rendered, drinks, grocery, packshots, scenes, raccoon, size, _ = row(
         "docs/training.md", "`detector-s`, shipped"
     )
-    expected = [DETECTOR.metrics[f"{exam} AP50"] for exam in ("scenes", "raccoon_held_out")]
+    expected = [DETECTOR.metrics[f"{eval_set} AP50"] for eval_set in ("scenes", "raccoon_held_out")]
     assert numbers(" ".join((scenes, raccoon))) == pytest.approx(expected, abs=0.00051)
     assert not numbers(rendered) + numbers(drinks) + numbers(grocery) + numbers(packshots)
     assert numbers(size) == [megabytes("shitu-detector")]

@@ -73,7 +73,7 @@ CHANGES = {
     r'pretrained = "[^"]*"': 'pretrained = "lite0.pth"',
     r'kind = "teacher"\nteacher = "shitu-detector"': 'kind = ""',  # its input has more pixels than is left of sizes_px
 }
-# The whole is measured on so many drawn scenes, of so many products.
+# The whole is measured on so many rendered scenes, of so many products.
 WHOLE = {"SCENES": 2, "PRODUCTS": 5}
 # `shitu train` gets this behind its own words: with one thread no process has to be started to draw pictures.
 TRAIN = ["--threads", "1"]
@@ -101,8 +101,8 @@ def trains(folder: str, *, pool: bool = True) -> Check:
     return check
 
 
-def exports(folder: str, task: str, *exams: str, precisions: str = "") -> Check:
-    """An artifact as its manifest says, with the figures of these exams, which are printed too."""
+def exports(folder: str, task: str, *eval_sets: str, precisions: str = "") -> Check:
+    """An artifact as its manifest says, with the figures of these eval sets, which are printed too."""
 
     def check(told: str) -> None:
         figures = json.loads(told)
@@ -110,7 +110,7 @@ def exports(folder: str, task: str, *exams: str, precisions: str = "") -> Check:
         verify(folder)
         manifest = load_manifest(folder)
         assert manifest.task == task
-        assert sorted({name.split()[0] for name in manifest.metrics}) == sorted(exams)
+        assert sorted({name.split()[0] for name in manifest.metrics}) == sorted(eval_sets)
         assert {name: figures[name] for name in manifest.metrics} == manifest.metrics
         assert sorted(manifest.precisions) == sorted(precisions.split())
 
@@ -146,27 +146,27 @@ def says(*parts: str) -> Check:
     return check
 
 
-EXAMS = ("rendered", "drinks_held_out", "grocery_val")
+EVAL_KINDS = ("rendered", "drinks_held_out", "grocery_val")
 
 
 def check_precisions(told: str) -> None:
-    """A copy of the bundled embedder with one precision more, and what it loses in each exam."""
-    exports("models-int8", "embed", *EXAMS, precisions="int8")(told)
+    """A copy of the bundled embedder with one precision more, and what it loses in each eval set."""
+    exports("models-int8", "embed", *EVAL_KINDS, precisions="int8")(told)
     int8 = load_manifest("models-int8").precisions["int8"]
-    assert int8["lost"].keys() == int8["metrics"].keys() == set(EXAMS)
+    assert int8["lost"].keys() == int8["metrics"].keys() == set(EVAL_KINDS)
     assert load_manifest("models-int8").digest == load_manifest(ROOT / "models/bundled/shitu-embedder").digest
 
 
 def check_evaluation(told: str) -> None:
     """Embedder, detector and the whole, and what the page names baselines."""
     figures = json.loads(told)
-    exams = {*EXAMS, "packshot_val"}
-    assert figures["open set"].keys() == exams
-    assert figures["embedder"].keys() == exams | {f"{name} verified" for name in exams - {"rendered"}}
+    eval_sets = {*EVAL_KINDS, "packshot_val"}
+    assert figures["open set"].keys() == eval_sets
+    assert figures["embedder"].keys() == eval_sets | {f"{name} verified" for name in eval_sets - {"rendered"}}
     assert figures["pipeline"].keys() == {"found", "right"}
     for baseline in ("colour histograms", "untrained network", "pretrained features"):
-        assert figures[baseline].keys() == exams
-    assert {"known_answered_right", "strangers_answered"} <= figures["open set"]["rendered"].keys()
+        assert figures[baseline].keys() == eval_sets
+    assert {"identification_rate", "false_positive_identification_rate"} <= figures["open set"]["rendered"].keys()
 
 
 def check_classes(told: str) -> None:
@@ -204,10 +204,10 @@ RUN: dict[str, Check] = {
     "shitu train detector detector-s --data ../data --threads 2": trains("runs/shitu-detector"),
     "python -m paddle.distributed.launch --backend gloo --nproc_per_node 3 --log_dir runs/ranks shitu.py "
     "train embedder embedder-s --data ../data --threads 1": check_processes,
-    "shitu export embedder embedder-s --data ../data": exports("runs/shitu-embedder-s/artifact", "embed", *EXAMS),
+    "shitu export embedder embedder-s --data ../data": exports("runs/shitu-embedder-s/artifact", "embed", *EVAL_KINDS),
     "shitu export detector detector-s --data ../data": exports("runs/shitu-detector/artifact", "detect", *DETECTION),
     "shitu export embedder embedder-s --data ../data --formats paddle,onnx,bf16,int8 --calibrate shop": exports(
-        "runs/shitu-embedder-s/artifact", "embed", *EXAMS, precisions=PRECISIONS
+        "runs/shitu-embedder-s/artifact", "embed", *EVAL_KINDS, precisions=PRECISIONS
     ),
     "shitu export precisions shitu-embedder --out models-int8 --formats int8 --calibrate my-gallery "
     "--recipe embedder-s --data ../data": check_precisions,
@@ -225,7 +225,7 @@ RUN: dict[str, Check] = {
         "found", "right", files=CONFUSION
     ),
     "shitu evaluate pipeline --photos asked.txt --images photos --gallery gallery.txt --root photos": tells(
-        "found", "right", "strangers"
+        "found", "right", "unknowns"
     ),
     "shitu train detector shop-detector.toml --data . --init shitu-detector": trains("runs/shop-detector"),
     "shitu export detector shop-detector.toml --data .": exports("runs/shop-detector/artifact", "detect", "scenes"),
@@ -321,7 +321,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     (here / "shop-detector.toml").write_text(shortened(own), encoding="utf-8")
     stand_ins.write_data(base / "data")
     sets = load_recipe("ppshituv2-general", MetricRecipe)
-    for source in (*sets.data, *sets.exams):
+    for source in (*sets.data, *sets.eval):
         columns = 3 if source.ids else 2
         stand_ins.write_list(base / "sets" / source.root / source.file, source.delimiter, columns=columns)
     stand_ins.write_list(here / "shop" / "labels.tsv")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WEIGHT_FILES = (".onnx", ".tflite", ".pth", ".pt", ".pdparams", ".pdiparams", ".npz", ".npy", ".safetensors")
 SOURCE_KEYS = ("root", "teacher", "teachers", "vectors", "model", "weights", "pretrained", "package")
-UNTRAINED = ("exams",)  # parts of a recipe that nothing is trained with
+UNTRAINED = ("eval",)  # parts of a recipe that nothing is trained with
 
 
 @dataclass(frozen=True)

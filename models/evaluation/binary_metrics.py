@@ -34,11 +34,11 @@ def code_similarities(queries: Codes, gallery: Codes) -> Similarities:
 
 
 def floats_first(
-    queries: Rows, gallery: Rows, asked: Known, known: Known, count: int, *, strangers: bool = False
+    queries: Rows, gallery: Rows, asked: Known, known: Known, count: int, *, unknowns: bool = False
 ) -> Similarities:
     """Cosines of unit rows for the `count` nearest by signs; all others are behind those, in the order of their signs.
 
-    What `BinaryGallery` answers with `rerank`. What is masked is none of the nearest, nor is for `strangers` what has the
+    What `BinaryGallery` answers with `rerank`. What is masked is none of the nearest, nor is for `unknowns` what has the
     query's label; of equally near signs the wrong ones are taken first. Raises GalleryError where the rows (N, D) do not
     fill bytes.
     """
@@ -47,7 +47,7 @@ def floats_first(
     def similarities(some: slice) -> Rows:
         distances = hamming(codes[some], searched).astype(np.float32)
         right = asked.labels[some, None] == known.labels
-        left_out = masked(asked.marks[some], known.marks) | (right & strangers)
+        left_out = masked(asked.marks[some], known.marks) | (right & unknowns)
         near = first(np.asarray(np.where(left_out, np.inf, 2 * distances + right), np.float32), count)
         found = BEHIND - distances
         cosines = np.asarray(queries[some] @ gallery.T, np.float32)

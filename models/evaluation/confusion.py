@@ -30,25 +30,25 @@ class Confusion:
 
     counts: dict[Pair, int]
     labels: tuple[str, ...]  # sorted
-    strangers: frozenset[str] = frozenset()  # labels that could not be answered: with them, no answer is right
+    unknowns: frozenset[str] = frozenset()  # labels that could not be answered: with them, no answer is right
 
     def is_right(self, pair: Pair) -> bool:
         """Whether the answer of a pair is the one wanted."""
         truth, answer = pair
-        return answer is None if truth in self.strangers else truth == answer
+        return answer is None if truth in self.unknowns else truth == answer
 
     def to_dict(self) -> dict[str, Any]:
         """The labels, and the pairs seen, mistakes first and most frequent first; null for none."""
         order = sorted(self.counts.items(), key=lambda e: (self.is_right(e[0]), -e[1], e[0][0] or "", e[0][1] or ""))
         pairs = [{"truth": truth, "answer": answer, "count": count} for (truth, answer), count in order]
-        return {"labels": list(self.labels), "strangers": sorted(self.strangers), "pairs": pairs}
+        return {"labels": list(self.labels), "unknowns": sorted(self.unknowns), "pairs": pairs}
 
 
-def count_pairs(pairs: Iterable[Pair], labels: Iterable[str] = (), strangers: Iterable[str] = ()) -> Confusion:
+def count_pairs(pairs: Iterable[Pair], labels: Iterable[str] = (), unknowns: Iterable[str] = ()) -> Confusion:
     """The table of these (truth, answer) pairs; `labels` are those that it has in any case."""
     counts = Counter(pairs)
     seen = {label for pair in counts for label in pair if label is not None}
-    return Confusion(dict(counts), tuple(sorted(seen.union(labels))), frozenset(strangers))
+    return Confusion(dict(counts), tuple(sorted(seen.union(labels))), frozenset(unknowns))
 
 
 def write_confusion(confusion: Confusion, folder: Path) -> None:

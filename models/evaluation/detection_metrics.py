@@ -18,7 +18,7 @@ Detections = tuple[Array, Array]  # boxes (D, 4), scores (D,)
 Detect = Callable[[NDArray[np.uint8]], Detections]
 
 
-def evaluate_detector(detect: Detect, pictures: Iterable[Picture]) -> dict[str, float]:
+def detector_metrics(detect: Detect, pictures: Iterable[Picture]) -> dict[str, float]:
     """{"AP50", "AP50:95"} of `detect` (an RGB image to boxes and scores) on pictures with known boxes."""
     found, truth, crowds = [], [], []
     for picture in pictures:

@@ -7,28 +7,28 @@ import numpy as np
 
 from models.detector import DEFAULT_CONFIDENCE, Detector
 from models.embedder import Embedder
-from models.evaluation.detection_metrics import best_threshold, evaluate_detector
-from models.evaluation.detector_sets import exam_pictures
-from models.evaluation.eval_sets import embedded, grade, grade_open_set, rankings_of, set_exams
+from models.evaluation.detection_metrics import best_threshold, detector_metrics
+from models.evaluation.detector_sets import eval_pictures
+from models.evaluation.eval_sets import embedded, grade, grade_open_set, load_eval_sets, rankings_of
 from models.evaluation.metrics import open_set
-from models.evaluation.neighbours import draw_exam
-from models.evaluation.photo_sets import photo_sheets
-from models.evaluation.pipeline import PRODUCTS, SCENES, PipelineExam, examine_pipeline
+from models.evaluation.neighbours import draw_eval_set
+from models.evaluation.photo_sets import photo_eval_sets
+from models.evaluation.pipeline import PRODUCTS, SCENES, PipelineEvaluation, evaluate_pipeline
 from models.evaluation.retrieval import Tell, describe_open_set
 from models.evaluation.verified_recall import verified_recall
 from models.pipeline import Recognizer
-from models.training.recipes.detector import DetectorExam, DetectorRecipe
-from models.training.recipes.embedder import EmbedderRecipe, Exam
+from models.training.recipes.detector import DetectorEvalSource, DetectorRecipe
+from models.training.recipes.embedder import EmbedderRecipe, EvalSource
 
 Figures = dict[str, float]
-STRANGERS = 150  # drawn products that the similarity threshold is set by where a recipe has no exam
+UNKNOWNS_RENDERED = 150  # rendered products that the similarity threshold is set by where a recipe has no eval set
 
 
 def silent(what: str, done: int, of: int) -> None:
-    """Tells nobody how far an exam is."""
+    """Tells nobody how far an eval set is."""
 
 
-def examine_embedder(
+def evaluate_embedder(
     artifact: Path,
     recipe: EmbedderRecipe,
     data: Path | None,
@@ -36,11 +36,11 @@ def examine_embedder(
     precision: str = "auto",
     tell: Tell = silent,
 ) -> Figures:
-    """recall@1 of the recipe's exams, by the exported program. Exams on photos need `data`."""
-    return examine_embedder_openly(artifact, recipe, data, engine, precision, tell)[0]
+    """recall@1 of the recipe's eval sets, by the exported program. Eval sets on photos need `data`."""
+    return evaluate_embedder_openly(artifact, recipe, data, engine, precision, tell)[0]
 
 
-def examine_embedder_openly(
+def evaluate_embedder_openly(
     artifact: Path,
     recipe: EmbedderRecipe,
     data: Path | None,
@@ -51,29 +51,29 @@ def examine_embedder_openly(
     *,
     verify: bool = False,
 ) -> tuple[Figures, dict[str, dict[str, float | None]]]:
-    """recall@1 of the exams, and of each what the manifest's threshold answers: of the known, and of strangers.
+    """recall@1 of the eval sets, and of each what the manifest's threshold answers: of the known, and of unknowns.
 
-    With `verify`, the same of sets of photos after a second look at the first items. With `draw_to`, some of each exam's pictures and their neighbours are drawn into that folder.
+    With `verify`, the same of sets of photos after a second look at the first items. With `draw_to`, some of each eval set's pictures and their neighbours are drawn into that folder.
     """
     embedder = Embedder(artifact, engine, threads=2, precision=precision)
-    sheets = set_exams(recipe, data, recipe.deploy_px)
-    photos = {sheet.name: sheet for sheet in photo_sheets(recipe.exams, data)} if verify else {}
+    splits = load_eval_sets(recipe, data, recipe.deploy_px)
+    photos = {split.name: split for split in photo_eval_sets(recipe.eval, data)} if verify else {}
     figures, shares = {}, {}
-    for number, sheet in enumerate(sheets):
-        tell("embedder's exams", number, len(sheets))
-        rows = embedded(lambda images: embedder(list(images)), sheet)
-        figures[sheet.name] = grade(rows, sheet)
-        if sheet.name in photos:
-            figures[f"{sheet.name} verified"] = verified_recall(rows, photos[sheet.name], tell)
+    for number, split in enumerate(splits):
+        tell("embedder's eval sets", number, len(splits))
+        rows = embedded(lambda images: embedder(list(images)), split)
+        figures[split.name] = grade(rows, split)
+        if split.name in photos:
+            figures[f"{split.name} verified"] = verified_recall(rows, photos[split.name], tell)
         if draw_to is not None:
-            draw_exam(sheet, rows, draw_to / f"neighbours-{sheet.name}.png")
+            draw_eval_set(split, rows, draw_to / f"neighbours-{split.name}.png")
         threshold = embedder.similarity_threshold
-        shares[sheet.name] = describe_open_set(grade_open_set(rows, sheet, threshold), threshold)
-    tell("embedder's exams", len(sheets), len(sheets))
+        shares[split.name] = describe_open_set(grade_open_set(rows, split, threshold), threshold)
+    tell("embedder's eval sets", len(splits), len(splits))
     return rounded(figures), shares
 
 
-def examine_detector(
+def evaluate_detector(
     artifact: Path,
     recipe: DetectorRecipe,
     data: Path | None,
@@ -81,39 +81,40 @@ def examine_detector(
     precision: str = "auto",
     tell: Tell = silent,
 ) -> Figures:
-    """AP50 and AP50:95 of the recipe's exams, by the exported program, with the serving code's decoding."""
+    """AP50 and AP50:95 of the recipe's eval sets, by the exported program, with the serving code's decoding."""
     detector = Detector(artifact, engine, threads=2, precision=precision)
-    exams = exams_at_hand(recipe, data)
+    eval_sets = eval_sets_at_hand(recipe, data)
     figures: Figures = {}
-    for number, exam in enumerate(exams):
-        tell("detector's exams", number, len(exams))
-        for name, value in evaluate_detector(detector.candidates, exam_pictures(exam, recipe, data)).items():
-            figures[f"{exam.name} {name}"] = value
-    tell("detector's exams", len(exams), len(exams))
+    for number, eval_set in enumerate(eval_sets):
+        tell("detector's eval sets", number, len(eval_sets))
+        for name, value in detector_metrics(detector.candidates, eval_pictures(eval_set, recipe, data)).items():
+            figures[f"{eval_set.name} {name}"] = value
+    tell("detector's eval sets", len(eval_sets), len(eval_sets))
     return rounded(figures)
 
 
-def exams_at_hand(recipe: DetectorRecipe, data: Path | None) -> list[DetectorExam]:
-    """The recipe's exams but for those on photos without `data`, and those on boxes that were not made yet."""
+def eval_sets_at_hand(recipe: DetectorRecipe, data: Path | None) -> list[DetectorEvalSource]:
+    """The recipe's eval sets but for those on photos without `data`, and those on boxes that were not made yet."""
     return [
-        exam
-        for exam in recipe.exams
-        if exam.kind == "rendered" or (data is not None and (not exam.made or (data / exam.root / exam.file).is_file()))
+        eval_set
+        for eval_set in recipe.eval
+        if eval_set.kind == "rendered"
+        or (data is not None and (not eval_set.made or (data / eval_set.root / eval_set.file).is_file()))
     ]
 
 
 def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None, engine: str = "auto") -> float:
-    """The score from which boxes are served: where their F2 at IoU 0.5 is best, over the exams that choose the weights.
+    """The score from which boxes are served: where their F2 at IoU 0.5 is best, over the eval sets that choose the weights.
 
-    F2, for a body that is missed here is lost, while a wrong box must still be like something in the gallery. The mean over these exams' own best scores, so that the exam with most pictures does not decide alone. 0.2,
+    F2, for a body that is missed here is lost, while a wrong box must still be like something in the gallery. The mean over these eval sets' own best scores, so that the eval set with most pictures does not decide alone. 0.2,
     PP-ShiTu's own, where nothing is found.
     """
     detector = Detector(artifact, engine, threads=2)
-    asked = exams_at_hand(recipe, data)
-    asked = [exam for exam in asked if exam.name in recipe.select_by] or asked
+    asked = eval_sets_at_hand(recipe, data)
+    asked = [eval_set for eval_set in asked if eval_set.name in recipe.select_by] or asked
     best = []
-    for exam in asked:
-        pictures = list(exam_pictures(exam, recipe, data))
+    for eval_set in asked:
+        pictures = list(eval_pictures(eval_set, recipe, data))
         found = [detector.candidates(picture.image) for picture in pictures]
         crowds = [picture.certainty == 0 for picture in pictures]
         best.append(best_threshold(found, [picture.boxes for picture in pictures], crowds, beta=2.0)["threshold"])
@@ -121,7 +122,7 @@ def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None
     return round(float(np.mean(known)), 2) if known else DEFAULT_CONFIDENCE
 
 
-def examine_whole(
+def evaluate_whole(
     detector: Path,
     embedder: Path,
     engine: str = "auto",
@@ -129,28 +130,28 @@ def examine_whole(
     scenes: int | None = None,
     products: int | None = None,
     tell: Tell = silent,
-) -> PipelineExam:
-    """Photo in, labels out, by two artifacts: `scenes` drawn scenes of `products` products never trained on."""
+) -> PipelineEvaluation:
+    """Photo in, labels out, by two artifacts: `scenes` rendered scenes of `products` products never trained on."""
     embed = Embedder(embedder, engine, threads=2)
     recognize = Recognizer(Detector(detector, engine, threads=2), embed)
-    return examine_pipeline(recognize, embed, tell, scenes or SCENES, products or PRODUCTS)
+    return evaluate_pipeline(recognize, embed, tell, scenes or SCENES, products or PRODUCTS)
 
 
 def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, data: Path | None = None, engine: str = "auto") -> float:
-    """The threshold that tells known things from strangers best, over the exams that choose the weights; to two decimals.
+    """The threshold that tells known things from unknowns best, over the eval sets that choose the weights; to two decimals.
 
-    Best is the largest mean of (known ones answered rightly - strangers answered), Youden's J of each exam. Without an exam
-    that can be taken, drawn products never trained on are asked.
+    Best is the largest mean of (known ones answered rightly - unknowns answered), Youden's J of each eval set. Without an eval set
+    that can be taken, rendered products never trained on are asked.
     """
     embedder = Embedder(artifact, engine, threads=2)
-    sheets = set_exams(recipe, data, recipe.deploy_px)
-    asked = [sheet for sheet in sheets if sheet.name in recipe.select_by] or sheets
+    splits = load_eval_sets(recipe, data, recipe.deploy_px)
+    asked = [split for split in splits if split.name in recipe.select_by] or splits
     if not asked:
-        drawn = Exam(kind="rendered", name="strangers", products=STRANGERS)
-        asked = set_exams(replace(recipe, exams=(drawn,), select_by=()), None, recipe.deploy_px)
-    taken = [rankings_of(embedded(lambda images: embedder(list(images)), sheet), sheet) for sheet in asked]
+        drawn = EvalSource(kind="rendered", name="unknowns", products=UNKNOWNS_RENDERED)
+        asked = load_eval_sets(replace(recipe, eval=(drawn,), select_by=()), None, recipe.deploy_px)
+    taken = [rankings_of(embedded(lambda images: embedder(list(images)), split), split) for split in asked]
     grid = np.arange(100) / 100
-    gains = [[kept.known - kept.strangers for kept in (open_set(each, float(t)) for t in grid)] for each in taken]
+    gains = [[kept.known - kept.unknowns for kept in (open_set(each, float(t)) for t in grid)] for each in taken]
     return float(grid[np.nanmean(gains, axis=0).argmax()])
 
 

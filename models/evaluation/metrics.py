@@ -20,7 +20,7 @@ class OpenSet:
     """What a similarity threshold lets through, in shares of the queries."""
 
     known: float  # answered, and rightly, with their label in the gallery
-    strangers: float  # answered although their label is not: each query asks a gallery without its own label
+    unknowns: float  # answered although their label is not: each query asks a gallery without its own label
 
 
 def recall_at_1(queries: Embeddings, query_labels: Labels, gallery: Embeddings, gallery_labels: Labels) -> float:
@@ -74,14 +74,14 @@ def open_set(rankings: Iterable[Ranking], threshold: float) -> OpenSet:
 
     Each query is asked twice: with the rows of its label in the gallery, where it has any, and without them.
     """
-    asked = known = rightly = strangers = 0
+    asked = known = rightly = unknowns = 0
     for ranking in rankings:
         asked += 1
-        strangers += ranking.wrong >= threshold
+        unknowns += ranking.wrong >= threshold
         known += ranking.ranks.size > 0
         rightly += ranking.right >= threshold and ranking.right > ranking.wrong
     nan = float("nan")
-    return OpenSet(rightly / known if known else nan, strangers / asked if asked else nan)
+    return OpenSet(rightly / known if known else nan, unknowns / asked if asked else nan)
 
 
 def _known(labels: Labels) -> Known:

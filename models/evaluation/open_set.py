@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OpenExamination:
+class OpenEvaluation:
     """What came of it, and by which calibration."""
 
     answers: OpenAnswers
@@ -28,13 +28,13 @@ class OpenExamination:
     items: int
 
 
-def examine_open_set(
+def evaluate_open_set(
     embed: "Embedder",
     queries: Sequence[Photo],
     gallery: Sequence[Photo] | None,
     unknown: Sequence[Photo],
     tell: Tell,
-) -> OpenExamination:
+) -> OpenEvaluation:
     """The `queries` asked of the `gallery`, or of each other; `unknown` ones are asked too, whatever their labels say.
 
     The gallery's calibration is fitted as at an enrolment. Raises DatasetError, ModelError.
@@ -56,10 +56,10 @@ def examine_open_set(
     known = LabelledRows("list", rows, np.array([numbers[photo.label] for photo in everything]), marks, views)
     calibration = own_calibration(known, embed.unknowns, embed.calibration)
     unknowns = embed_photos(embed, unknown, "unknown queries", tell) if unknown else rows[:0]
-    return OpenExamination(answer_openly(known, unknowns, calibration), calibration, len(searched))
+    return OpenEvaluation(answer_openly(known, unknowns, calibration), calibration, len(searched))
 
 
-def describe(found: OpenExamination) -> dict[str, object]:
+def describe(found: OpenEvaluation) -> dict[str, object]:
     """The figures, and what they are of."""
     return {
         **open_set_metrics(found.answers, found.calibration),

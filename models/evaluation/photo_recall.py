@@ -1,4 +1,4 @@
-"""Exams on sets too large to be held in memory: photos read as they are embedded."""
+"""Eval sets on sets too large to be held in memory: photos read as they are embedded."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.eval_sets import Embed, grade
-from models.evaluation.photo_sets import PhotoSheet, photo_sheets
+from models.evaluation.photo_sets import PhotoEvalSet, photo_eval_sets
 from models.training.data.photos import Photo, read_rgb
 from models.training.data.pool import fit
 
-__all__ = ["PhotoSheet", "examine_photos", "photo_sheets"]
+__all__ = ["PhotoEvalSet", "evaluate_photos", "photo_eval_sets"]
 
 BATCH = 64  # pictures embedded at once
 
 
-def examine_photos(embed: Embed, sheets: Sequence[PhotoSheet], size_px: int) -> dict[str, float]:
-    """recall@1 of each exam, by name."""
-    return {sheet.name: grade(np.concatenate(list(_embedded(embed, sheet.photos, size_px))), sheet) for sheet in sheets}
+def evaluate_photos(embed: Embed, splits: Sequence[PhotoEvalSet], size_px: int) -> dict[str, float]:
+    """recall@1 of each eval set, by name."""
+    return {split.name: grade(np.concatenate(list(_embedded(embed, split.photos, size_px))), split) for split in splits}
 
 
 def _embedded(embed: Embed, photos: Sequence[Photo], size_px: int) -> Iterator[NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Examines the whole pipeline, photo in and labels out: on drawn scenes, and on a user's photos with or without boxes."""
+"""Evaluates the whole pipeline, photo in and labels out: on rendered scenes, and on a user's photos with or without boxes."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.boxes import iou
 from models.evaluation.confusion import Confusion, Pair, count_pairs, write_confusion
-from models.evaluation.eval_sets import FIRST_EXAM_SEED
+from models.evaluation.eval_sets import FIRST_EVAL_SEED
 from models.evaluation.retrieval import Tell, embed_photos
 from models.gallery import Gallery
 from models.options import RecognizeOptions
@@ -28,15 +28,15 @@ Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class PipelineExam:
-    """How the photos were answered. A stranger is a thing whose label the gallery has not: no answer is right."""
+class PipelineEvaluation:
+    """How the photos were answered. An unknown is a thing whose label the gallery has not: no answer is right."""
 
     photos: int
     asked: int  # things with a label of the gallery
     answers: int
     right: int  # answers with the label of a thing at their place
-    strangers: int
-    strangers_answered: int
+    unknowns: int
+    unknowns_answered: int
     confusion: Confusion
 
     @property
@@ -45,8 +45,8 @@ class PipelineExam:
         found = {"found": self.right / self.asked} if self.asked else {}
         right = {"right": self.right / max(1, self.answers)}
         known = {**found, **right}
-        if self.strangers:
-            known["strangers answered"] = self.strangers_answered / self.strangers
+        if self.unknowns:
+            known["unknowns answered"] = self.unknowns_answered / self.unknowns
         return {name: round(value, 4) for name, value in known.items()}
 
 
@@ -58,32 +58,34 @@ class LabelledItem:
     label: str
 
 
-def examine_photos(
+def evaluate_photos(
     recognize: Recognizer,
     gallery: Gallery,
     photos: Iterable[LabelledPhoto],
     options: RecognizeOptions,
     tell: Tell,
     count: int,
-) -> PipelineExam:
+) -> PipelineEvaluation:
     """Every photo recognised against the gallery, and its answers paired with what it shows. Raises ModelError."""
     known = {item.label for item in gallery.items}
     pairs: list[Pair] = []
-    done = answered = strangers = strangers_answered = 0
+    done = answered = unknowns = unknowns_answered = 0
     for photo in photos:
         answers = recognize(photo.read(), gallery, options).recognitions
         own = pair_answers(answers, photo)
-        of_strangers = [answer for truth, answer in own if truth is not None and truth not in known]
-        strangers += len(of_strangers)
-        strangers_answered += sum(answer is not None for answer in of_strangers)
+        of_unknowns = [answer for truth, answer in own if truth is not None and truth not in known]
+        unknowns += len(of_unknowns)
+        unknowns_answered += sum(answer is not None for answer in of_unknowns)
         answered += len(answers)
         pairs += own
         done += 1
         tell("recognising", done, count)
     unknown = {truth for truth, _ in pairs if truth is not None} - known
-    asked = sum(truth is not None for truth, _ in pairs) - strangers
+    asked = sum(truth is not None for truth, _ in pairs) - unknowns
     right = sum(truth is not None and truth == answer for truth, answer in pairs)
-    return PipelineExam(done, asked, answered, right, strangers, strangers_answered, count_pairs(pairs, (), unknown))
+    return PipelineEvaluation(
+        done, asked, answered, right, unknowns, unknowns_answered, count_pairs(pairs, (), unknown)
+    )
 
 
 def pair_answers(answers: Sequence[Recognition], photo: LabelledPhoto) -> list[Pair]:
@@ -118,11 +120,13 @@ def _overlap(answers: Sequence[Recognition], photo: LabelledPhoto) -> NDArray[np
     return np.asarray(np.where(overlaps >= MATCH_IOU, overlaps, 0), np.float32)
 
 
-def examine_pipeline(recognize: Recognizer, embed: Embed, tell: Tell, scenes: int, products: int) -> PipelineExam:
-    """Scenes of drawn products never trained on, asked of a gallery of their packshots."""
-    designs = [(str(seed), design_product(FIRST_EXAM_SEED + seed)) for seed in range(0, 4 * products, 4)]
+def evaluate_pipeline(
+    recognize: Recognizer, embed: Embed, tell: Tell, scenes: int, products: int
+) -> PipelineEvaluation:
+    """Scenes of rendered products never trained on, asked of a gallery of their packshots."""
+    designs = [(str(seed), design_product(FIRST_EVAL_SEED + seed)) for seed in range(0, 4 * products, 4)]
     items = [LabelledItem(label, label) for label, _ in designs]
-    gallery = Gallery(items, embed([packshot(design, 256) for _, design in designs]), "exam", 1)
+    gallery = Gallery(items, embed([packshot(design, 256) for _, design in designs]), "eval_set", 1)
 
     def drawn() -> Iterator[LabelledPhoto]:
         rng = np.random.default_rng(11)
@@ -131,23 +135,28 @@ def examine_pipeline(recognize: Recognizer, embed: Embed, tell: Tell, scenes: in
             scene = render_scene(chosen, (480, 640), rng, count=4, scale=(0.25, 0.5))
             yield LabelledPhoto(f"scene {number}", scene.labels, scene.boxes, scene.image)
 
-    return examine_photos(recognize, gallery, drawn(), RecognizeOptions(max_detections=10), tell, scenes)
+    return evaluate_photos(recognize, gallery, drawn(), RecognizeOptions(max_detections=10), tell, scenes)
 
 
 def photo_gallery(embed: Embed, photos: Sequence[Photo], tell: Tell) -> Gallery:
     """The gallery that photos of one thing each make. Raises ModelError."""
     items = [LabelledItem(photo.name, photo.label) for photo in photos]
-    return Gallery(items, embed_photos(embed, photos, "gallery", tell), "exam", 1)
+    return Gallery(items, embed_photos(embed, photos, "gallery", tell), "eval_set", 1)
 
 
-def write_pipeline(exam: PipelineExam, folder: Path) -> None:
+def write_pipeline(eval_set: PipelineEvaluation, folder: Path) -> None:
     """`metrics.json` and the confusion table in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(describe(exam), indent=2) + "\n", encoding="utf-8")
-    write_confusion(exam.confusion, folder)
+    (folder / "metrics.json").write_text(json.dumps(describe(eval_set), indent=2) + "\n", encoding="utf-8")
+    write_confusion(eval_set.confusion, folder)
 
 
-def describe(exam: PipelineExam) -> dict[str, float]:
+def describe(eval_set: PipelineEvaluation) -> dict[str, float]:
     """The figures and what they are shares of."""
-    counts = {"photos": exam.photos, "things": exam.asked, "answers": exam.answers, "strangers": exam.strangers}
-    return {**exam.figures, **counts}
+    counts = {
+        "photos": eval_set.photos,
+        "things": eval_set.asked,
+        "answers": eval_set.answers,
+        "unknowns": eval_set.unknowns,
+    }
+    return {**eval_set.figures, **counts}

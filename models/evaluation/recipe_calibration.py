@@ -7,7 +7,7 @@ import numpy as np
 
 from models import verification
 from models.evaluation.calibrate_embedder import PhotoSet, calibrate_embedder
-from models.evaluation.photo_sets import photo_sheets
+from models.evaluation.photo_sets import photo_eval_sets
 from models.evaluation.retrieval import Tell
 from models.second_look import Verifies
 from models.training.data.readers.labelled import read_photos
@@ -30,9 +30,9 @@ def add_calibration(artifact: Path, recipe: EmbedderRecipe, data: Path | None, t
 
 def photo_sets(recipe: EmbedderRecipe, data: Path) -> Iterator[PhotoSet]:
     """The recipe's evaluation photos, those of the gallery first."""
-    for sheet in photo_sheets(recipe.exams, data):
-        order = np.argsort(~sheet.gallery, kind="stable")
-        yield PhotoSet(sheet.name, [sheet.photos[place] for place in order], int(sheet.gallery.sum()))
+    for split in photo_eval_sets(recipe.eval, data):
+        order = np.argsort(~split.gallery, kind="stable")
+        yield PhotoSet(split.name, [split.photos[place] for place in order], int(split.gallery.sum()))
 
 
 def unknown_pictures(recipe: EmbedderRecipe, data: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Examines an exported embedder on lists of the user's own photos: query and gallery, or one list that asks itself."""
+"""Evaluates an exported embedder on lists of the user's own photos: query and gallery, or one list that asks itself."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ class Retrieval:
     bits: int = 0  # of the codes, if they were compared
 
 
-def examine_retrieval(
+def evaluate_retrieval(
     embed: Embed,
     queries: Sequence[Photo],
     gallery: Sequence[Photo] | None,
@@ -70,8 +70,8 @@ def examine_retrieval(
     rankings: list[Ranking] = list(rank(served, asked, known))
     answers = open_set(rankings, threshold)
     if rerank_floats:  # the nearest of a gallery without the query's label are others than of this one
-        unknown = floats_first(rows, others, asked, known, rerank_floats, strangers=True)
-        answers = replace(answers, strangers=open_set(rank(unknown, asked, known), threshold).strangers)
+        unknown = floats_first(rows, others, asked, known, rerank_floats, unknowns=True)
+        answers = replace(answers, unknowns=open_set(rank(unknown, asked, known), threshold).unknowns)
     ranked = reranked(rows, None if gallery is None else others) if rerank else served
     figures = retrieval_metrics(rank(ranked, asked, known) if rerank else rankings, ks)
     places, _ = nearest(ranked, asked, known, SHOWN)
@@ -137,8 +137,8 @@ def describe_open_set(found: OpenSet, threshold: float) -> dict[str, float | Non
     """As it is printed and written: shares at the threshold."""
     return {
         "threshold": round(threshold, 4),
-        "known_answered_right": _number(found.known),
-        "strangers_answered": _number(found.strangers),
+        "identification_rate": _number(found.known),
+        "false_positive_identification_rate": _number(found.unknowns),
     }
 
 

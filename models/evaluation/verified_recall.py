@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import verification
-from models.evaluation.photo_sets import PhotoSheet
+from models.evaluation.photo_sets import PhotoEvalSet
 from models.evaluation.retrieval import Tell
 from models.training.data.photos import read_rgb
 from models.vectors import unit_rows
@@ -19,14 +19,14 @@ FIRST = 5  # items that are looked at twice, as `verify_top`
 MOST_QUERIES = 300  # of one set, evenly: a description of a photo takes longer than its embedding
 
 
-def verified_recall(embeddings: NDArray[np.float32], sheet: PhotoSheet, tell: Tell) -> float:
+def verified_recall(embeddings: NDArray[np.float32], split: PhotoEvalSet, tell: Tell) -> float:
     """recall@1 of one set's photos by their embeddings (N, D) and a second look at the first items of each query.
 
     At most MOST_QUERIES queries. Raises DatasetError for a photo that can't be read.
     """
     rows = unit_rows(embeddings)
-    asked = np.flatnonzero(~sheet.gallery)
-    items = np.flatnonzero(sheet.gallery) if sheet.gallery.any() else asked
+    asked = np.flatnonzero(~split.gallery)
+    items = np.flatnonzero(split.gallery) if split.gallery.any() else asked
     asked = asked[np.linspace(0, len(asked) - 1, min(MOST_QUERIES, len(asked))).astype(int)]
     similarities = rows[asked] @ rows[items].T
     similarities[asked[:, None] == items[None]] = -np.inf  # no photo is its own answer
@@ -34,24 +34,24 @@ def verified_recall(embeddings: NDArray[np.float32], sheet: PhotoSheet, tell: Te
     stored: dict[int, verification.Features] = {}
     right = 0
     for number, (query, places) in enumerate(zip(asked.tolist(), first, strict=True)):
-        tell(f"second look at {sheet.name}", number, len(asked))
-        features = verification.describe(read_rgb(sheet.photos[query].path))
+        tell(f"second look at {split.name}", number, len(asked))
+        features = verification.describe(read_rgb(split.photos[query].path))
         scores = [
-            similarity + verification.rerank_bonus(verification.agree(features, _stored(stored, sheet, row)).inliers)
+            similarity + verification.rerank_bonus(verification.agree(features, _stored(stored, split, row)).inliers)
             for row, similarity in zip(items[places].tolist(), similarities[number, places].tolist(), strict=True)
         ]
-        right += int(_best_label(scores, items[places], sheet) == sheet.labels[query])
-    tell(f"second look at {sheet.name}", len(asked), len(asked))
+        right += int(_best_label(scores, items[places], split) == split.labels[query])
+    tell(f"second look at {split.name}", len(asked), len(asked))
     return right / max(1, len(asked))
 
 
-def _best_label(scores: Sequence[float], rows: NDArray[np.int64], sheet: PhotoSheet) -> int:
-    return int(sheet.labels[rows[int(np.argmax(scores))]])
+def _best_label(scores: Sequence[float], rows: NDArray[np.int64], split: PhotoEvalSet) -> int:
+    return int(split.labels[rows[int(np.argmax(scores))]])
 
 
-def _stored(known: dict[int, verification.Features], sheet: PhotoSheet, row: int) -> verification.Features:
+def _stored(known: dict[int, verification.Features], split: PhotoEvalSet, row: int) -> verification.Features:
     """An item's features as a gallery stores them."""
     if row not in known:
-        packed = verification.pack(verification.describe(read_rgb(sheet.photos[row].path)))
+        packed = verification.pack(verification.describe(read_rgb(split.photos[row].path)))
         known[row] = verification.unpack(packed)
     return known[row]

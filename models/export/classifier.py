@@ -75,15 +75,15 @@ def export_classifier(
     return export_classifier_network(network, labels, recipe.deploy_px, folder, about, formats, pictures)
 
 
-def examine_classifier(
+def evaluate_classifier(
     artifact: Path, recipe: ClassifierRecipe, data: Path | None, engine: str = "auto", precision: str = "auto"
 ) -> dict[str, float]:
-    """Top-1 and top-5 of the recipe's exams, by the exported program. Exams on photos need `data`, else there are none."""
+    """Top-1 and top-5 of the recipe's eval sets, by the exported program. Eval sets on photos need `data`, else there are none."""
     if data is None and recipe.data[0].kind != "rendered":
         return {}
     classifier = Classifier(artifact, engine, threads=2, precision=precision)
     figures = {}
-    for name, pictures in gather(recipe, data, lambda *_: None).exams.items():
+    for name, pictures in gather(recipe, data, lambda *_: None).eval.items():
         for measure, value in grade(classifier.probabilities, pictures).items():
             figures[f"{name} {measure}"] = round(value, 4)
     return figures

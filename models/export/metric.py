@@ -1,4 +1,4 @@
-"""A metric-learning run as an artifact, like every embedder: backbone and neck, without head and losses; and its exams."""
+"""A metric-learning run as an artifact, like every embedder: backbone and neck, without head and losses; and its eval sets."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from models.training.networks.metric import MetricEmbedder
 from models.training.recipes.embedder import as_table
 from models.training.recipes.metric import MetricRecipe
 from models.training.tasks.distilled import distilled_embedder
-from models.training.tasks.metric import prepare_exams
+from models.training.tasks.metric import prepare_eval_sets
 
 
 def export_metric(
@@ -44,10 +44,10 @@ def export_metric(
     )
 
 
-def examine_metric(
+def evaluate_metric(
     artifact: Path, recipe: MetricRecipe, data: Path | None, precision: str = "auto"
 ) -> dict[str, float]:
-    """recall@1 of the recipe's exams, by the exported program. Exams on photos need `data`."""
+    """recall@1 of the recipe's eval sets, by the exported program. Eval sets on photos need `data`."""
     embedder = Embedder(artifact, threads=2, precision=precision)
-    figures = prepare_exams(recipe, data).take(lambda images: embedder(list(images)), recipe.deploy_px)
+    figures = prepare_eval_sets(recipe, data).take(lambda images: embedder(list(images)), recipe.deploy_px)
     return {name: round(value, 4) for name, value in figures.items()}

@@ -31,7 +31,7 @@ Answer = Callable[[Array], Answers]
 PRECISIONS = ("fp16", "bf16", "int8")
 LEAST = 0.8  # of agreement; a program below it is not the network any more
 HELD = ("cosine_mean", "same_class", "AP50")  # the figures of agreement that LEAST is asked of
-MOST_LOST = 0.05  # of an exam's figure, without a warning
+MOST_LOST = 0.05  # of an eval set's figure, without a warning
 FEW_PICTURES = 20  # fewer do not show a network's usual numbers
 SURE = 0.3  # the score of a box that a program of fewer bits must find again
 
@@ -66,7 +66,7 @@ def add_precisions(
                 save_fp16(openvino_network(Path(work)), Path(work))
             elif precision == "int8":
                 made = save_int8(openvino_network(Path(work)), calibrating, given, Path(work))
-                made["calibrated_with"] = "drawn pictures" if pictures is None else "given pictures"
+                made["calibrated_with"] = "rendered pictures" if pictures is None else "given pictures"
             got = _one_by_one(_answer(Path(work), given, precision), compared, given)
             about[precision] = {
                 **made,
@@ -101,7 +101,7 @@ def agreement(
 def cautions(precision: str, about: Mapping[str, Any]) -> list[str]:
     """What to know before a program of fewer bits is used, from what its manifest says of it; mostly nothing."""
     told = [
-        f"{precision} loses {lost:.4g} in the exam {name!r}: {about['metrics'][name] + lost:.4g} in fp32, "
+        f"{precision} loses {lost:.4g} in the eval set {name!r}: {about['metrics'][name] + lost:.4g} in fp32, "
         f"{about['metrics'][name]:.4g} in {precision}"
         for name, lost in about.get("lost", {}).items()
         if lost > MOST_LOST

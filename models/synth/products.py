@@ -1,4 +1,4 @@
-"""One view of a drawn product, as an RGBA cut-out: its body in space, then what the camera does to it."""
+"""One view of a rendered product, as an RGBA cut-out: its body in space, then what the camera does to it."""
 
 import cv2
 import numpy as np

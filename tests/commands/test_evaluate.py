@@ -1,4 +1,4 @@
-"""`shitu evaluate` from the command line: the recipes' exams, and the user's own lists and photos."""
+"""`shitu evaluate` from the command line: the recipes' eval sets, and the user's own lists and photos."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ def shitu(*arguments: object) -> Result:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
-    """The tiny recipe with a small exam, as a file of the user's own."""
+    """The tiny recipe with a small eval set, as a file of the user's own."""
     text = (RECIPES_DIR / "embedder-tiny.toml").read_text(encoding="utf-8")
     assert "products = 12" in text
     path = tmp_path / "mine.toml"
@@ -48,9 +48,9 @@ def test_it_prints_the_figures(tiny_artifact: Path, quick: Path, tmp_path: Path)
     assert 0 <= figures["embedder"]["rendered"] <= 1
     shares = figures["open set"]["rendered"]
     assert shares["threshold"] == 0.4
-    assert all(0 <= shares[name] <= 1 for name in ("known_answered_right", "strangers_answered"))
+    assert all(0 <= shares[name] <= 1 for name in ("identification_rate", "false_positive_identification_rate"))
     assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == figures
-    assert "embedder's exams: 1/1" in answer.stderr
+    assert "embedder's eval sets: 1/1" in answer.stderr
 
 
 def test_it_measures_the_detector_and_the_whole(
@@ -60,7 +60,7 @@ def test_it_measures_the_detector_and_the_whole(
     recipe = tmp_path / "d.toml"
     recipe.write_text(
         'name = "d"\npool_px = 64\n[[data]]\nkind = "rendered"\nname = "s"\ncount = 1\n[[stages]]\nsteps = 1\n'
-        'sizes_px = [64]\n[[exams]]\nkind = "rendered"\nname = "scenes"\ncount = 1\nfirst_seed = 1000000\n',
+        'sizes_px = [64]\n[[eval]]\nkind = "rendered"\nname = "scenes"\ncount = 1\nfirst_seed = 1000000\n',
         encoding="utf-8",
     )
     answer = shitu(
@@ -150,8 +150,8 @@ def test_photos_with_labels_alone(tiny_artifact: Path, shop: Path, tmp_path: Pat
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
     figures = json.loads(answer.stdout)
-    assert (figures["photos"], figures["things"], figures["answers"], figures["strangers"]) == (3, 2, 3, 1)
-    assert figures["strangers answered"] == 1
+    assert (figures["photos"], figures["things"], figures["answers"], figures["unknowns"]) == (3, 2, 3, 1)
+    assert figures["unknowns answered"] == 1
     with (tmp_path / "o" / "confusion.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.reader(file))
     assert np.array(table)[1:, 1:].astype(int).sum() == 3

@@ -35,7 +35,7 @@ def told(answer: Result) -> dict[str, object]:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
-    """The tiny recipe with a small exam."""
+    """The tiny recipe with a small eval set."""
     text = (RECIPES_DIR / "embedder-tiny.toml").read_text(encoding="utf-8")
     assert "products = 12" in text
     path = tmp_path / "mine.toml"
@@ -92,7 +92,7 @@ def test_what_is_doubtful_is_printed_and_kept(
     quick: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "models.evaluation.evaluate.examine_embedder",
+        "models.evaluation.evaluate.evaluate_embedder",
         lambda *_, precision: {"rendered": 0.25 if precision == "int8" else 0.75},
     )
     answer = shitu(
@@ -101,7 +101,7 @@ def test_what_is_doubtful_is_printed_and_kept(
     )  # fmt: skip
     figures = told(answer)
     expected = [
-        "int8 loses 0.5 in the exam 'rendered': 0.75 in fp32, 0.25 in int8",
+        "int8 loses 0.5 in the eval set 'rendered': 0.75 in fp32, 0.25 in int8",
         "int8 was calibrated with 6 pictures; give at least 20",
     ]
     described = load_manifest(tmp_path / "lower").precisions

@@ -24,7 +24,7 @@ deploy_px = 32
 kind = "folders"
 name = "shelf"
 root = "train"
-[[exams]]
+[[eval]]
 kind = "folders"
 name = "val"
 root = "val"
@@ -60,7 +60,7 @@ def changed(recipe: str, changes: dict[str, str], path: Path) -> Path:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
-    """The tiny recipe with few steps and a small exam, as a file of the user's own."""
+    """The tiny recipe with few steps and a small eval set, as a file of the user's own."""
     changes = {"steps = 40": "steps = 4", "steps = 10": "steps = 2", "products = 12": "products = 3"}
     return changed("embedder-tiny", changes, tmp_path / "mine.toml")
 

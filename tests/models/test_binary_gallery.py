@@ -107,5 +107,5 @@ def test_the_recognizer_takes_it_as_any_gallery() -> None:
     gallery = BinaryGallery(named(9), np.concatenate([unit(seed, 1, 64) for seed in range(9)]))
     found = Recognizer(None, Colours())(np.full((20, 20, 3), 5, np.uint8), gallery, RecognizeOptions())
     assert [one.label for one in found.recognitions] == ["label 5"]
-    stranger = Recognizer(None, Colours())(np.full((20, 20, 3), 77, np.uint8), gallery, RecognizeOptions())
-    assert not stranger.recognitions
+    unknown = Recognizer(None, Colours())(np.full((20, 20, 3), 77, np.uint8), gallery, RecognizeOptions())
+    assert not unknown.recognitions

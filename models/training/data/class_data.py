@@ -1,4 +1,4 @@
-"""Pictures by class, whatever they come from: lists with class ids, folders of labels, or drawn products."""
+"""Pictures by class, whatever they come from: lists with class ids, folders of labels, or rendered products."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,17 +32,17 @@ class ClassPictures:
 
 @dataclass(frozen=True)
 class ClassData:
-    """What is trained on, what is examined by name, and the classes' names by id; "" where one has none."""
+    """What is trained on, what is evaluated by name, and the classes' names by id; "" where one has none."""
 
     training: ClassPictures
-    exams: dict[str, ClassPictures]
+    eval: dict[str, ClassPictures]
     names: tuple[str, ...]
 
 
 def gather(recipe: ClassifierRecipe, data: Path | None, progress: Progress, threads: int = 1) -> ClassData:
     """All pictures of a recipe; photos are read when they are asked for, drawn ones are drawn here.
 
-    Exams on photos need the `data` folder, as training does. Raises DatasetError that tells all bad lines of a file, and
+    Eval sets on photos need the `data` folder, as training does. Raises DatasetError that tells all bad lines of a file, and
     one for all photos that are missing or broken, as far as `require_files` sees it.
     """
     if recipe.data[0].kind == "rendered":
@@ -58,10 +58,13 @@ def gather(recipe: ClassifierRecipe, data: Path | None, progress: Progress, thre
     numbers = {(name if by_folder else str(i)): i for i, name in enumerate(names)}
     labels = [_ids(source, some, numbers) for source, some in zip(recipe.data, photos, strict=True)]
     training = _of_files([photo for some in photos for photo in some], np.concatenate(labels))
-    asked = {exam.name: _photos(exam, data) for exam in recipe.exams}
-    exams = {exam.name: _of_files(asked[exam.name], _ids(exam, asked[exam.name], numbers)) for exam in recipe.exams}
+    asked = {eval_set.name: _photos(eval_set, data) for eval_set in recipe.eval}
+    eval_sets = {
+        eval_set.name: _of_files(asked[eval_set.name], _ids(eval_set, asked[eval_set.name], numbers))
+        for eval_set in recipe.eval
+    }
     require_files((photo.path for some in (*photos, *asked.values()) for photo in some), progress, threads)
-    return ClassData(training, exams, names)
+    return ClassData(training, eval_sets, names)
 
 
 def _photos(source: ClassSource, data: Path) -> list[Photo]:
@@ -100,10 +103,10 @@ def _rendered(recipe: ClassifierRecipe, progress: Progress) -> ClassData:
     names = tuple(f"product {seed}" for seed in seeds)
     if recipe.class_num not in (0, len(names)):
         raise DatasetError(f"the data have {len(names)} classes, 'class_num' is {recipe.class_num}")
-    if strangers := sorted({seed for exam in recipe.exams for seed in _seeds(exam)} - set(seeds)):
-        raise DatasetError(f"an exam asks for product {strangers[0]}, which no source draws")
-    exams = {exam.name: _drawn([exam], numbers, progress) for exam in recipe.exams}
-    return ClassData(_drawn(recipe.data, numbers, progress), exams, names)
+    if unknowns := sorted({seed for eval_set in recipe.eval for seed in _seeds(eval_set)} - set(seeds)):
+        raise DatasetError(f"an eval set asks for product {unknowns[0]}, which no source draws")
+    eval_sets = {eval_set.name: _drawn([eval_set], numbers, progress) for eval_set in recipe.eval}
+    return ClassData(_drawn(recipe.data, numbers, progress), eval_sets, names)
 
 
 def _seeds(source: ClassSource) -> range:
@@ -115,7 +118,7 @@ def _drawn(sources: Sequence[ClassSource], numbers: dict[int, int], progress: Pr
     labels: list[int] = []
     for source in sources:
         for done, seed in enumerate(_seeds(source), 1):
-            views = product_views(seed, source.skip_views + source.views, source.drawn_px)[source.skip_views :]
+            views = product_views(seed, source.skip_views + source.views, source.rendered_px)[source.skip_views :]
             images += [on_grey(view) for view in views]
             labels += [numbers[seed]] * len(views)
             progress(f"views of {source.name}", done, source.products)

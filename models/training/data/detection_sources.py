@@ -55,7 +55,7 @@ def source_pictures(
 
 
 def picture_files(source: PictureSource, data: Path | None) -> list[Path]:
-    """The photos that a source is made of; none for drawn products. Raises DatasetError."""
+    """The photos that a source is made of; none for rendered products. Raises DatasetError."""
     if source.kind == "rendered":
         return []
     if source.kind in ("voc", "coco", "collages"):

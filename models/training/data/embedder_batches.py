@@ -57,7 +57,7 @@ class BatchMaker:
         self.recipe, self.pool, self.rank, self.world = recipe, pool, rank, world
         self._teachers = teachers
         self._strength = HANDHELD if recipe.handheld else DEFAULT
-        draw = class_draw(pool.labels, pool.sources, [source.share for source in recipe.data])
+        draw = class_draw(pool.labels, pool.sources, [source.sampling_weight for source in recipe.data])
         self._draw = replace(draw, neighbours=neighbours, hard=recipe.hard_classes)
         for stage in recipe.stages:
             self._draw.require(stage.batch, recipe.views_per_class, world)

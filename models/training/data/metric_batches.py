@@ -78,7 +78,7 @@ class MetricBatches:
         self.recipe, self.pictures, self.group = recipe, pictures, Group(rank, world)
         self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
         if recipe.sampler.kind != "shuffle":
-            shares, by_pictures = [source.share for source in recipe.data], recipe.sampler.kind == "picture"
+            shares, by_pictures = [source.sampling_weight for source in recipe.data], recipe.sampler.kind == "picture"
             self._draw = class_draw(pictures.labels, pictures.sources, shares, by_pictures=by_pictures)
         for stage in recipe.stages:
             self._check(stage.batch)

@@ -148,7 +148,7 @@ def training_photos(source: ViewSource, data: Path | None) -> list[Photo]:
 def _ingredients(recipe: EmbedderRecipe) -> dict[str, Any]:
     """What of a recipe decides its pool; the shares of a batch do not."""
     table = as_table(recipe)
-    sources = [{key: value for key, value in source.items() if key != "share"} for source in table["data"]]
+    sources = [{key: value for key, value in source.items() if key != "sampling_weight"} for source in table["data"]]
     return {"data": sources, "teacher": table["teacher"], "pool_px": recipe.pool_px, "seed": recipe.seed}
 
 

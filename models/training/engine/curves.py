@@ -1,4 +1,4 @@
-"""The curve of a run as a picture: losses and exams over the steps."""
+"""The curve of a run as a picture: losses and eval sets over the steps."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def draw_curve(log: Path, picture: Path) -> None:
-    """Draw `curve.jsonl` into a PNG: losses on the left, exams on the right."""
+    """Draw `curve.jsonl` into a PNG: losses on the left, eval sets on the right."""
     from matplotlib.figure import Figure
 
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for axes, title, key in ((left, "loss", "losses"), (right, "exams", "exams")):
+    for axes, title, key in ((left, "loss", "losses"), (right, "eval", "eval")):
         series: dict[str, list[tuple[int, float]]] = {}
         for line in lines:
             for name, value in _figures(line.get(key, {})):

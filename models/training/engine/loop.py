@@ -16,7 +16,7 @@ from models.training.engine.curves import draw_curve
 from models.training.errors import TrainingError
 from models.training.recipes.embedder import as_table
 
-Exams = Mapping[str, Any]  # exam -> its figure, or its figures by name
+EvalMetrics = Mapping[str, Any]  # eval set -> its figure, or its figures by name
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Progress:
     losses: dict[str, float]  # means since the line before
     images_per_s: float
     eta_s: float
-    exams: Exams  # empty between exams
+    eval: EvalMetrics  # empty between eval sets
 
 
 class Stateful(Protocol):
@@ -40,7 +40,7 @@ class Stateful(Protocol):
 
 
 class RunLog:
-    """The lines of `curve.jsonl`, one every so many steps, and `curve.png` and `metrics.json` with each exam."""
+    """The lines of `curve.jsonl`, one every so many steps, and `curve.png` and `metrics.json` with each eval set."""
 
     def __init__(self, folder: Path, steps: int, first_step: int, report: Callable[[Progress], None]) -> None:
         """Lines after `first_step`, which a killed run wrote after its last checkpoint, are taken back."""
@@ -60,21 +60,21 @@ class RunLog:
         self._images += images
 
     def speed(self) -> float:
-        """Pictures a second since the last exam; take it before the next one begins."""
+        """Pictures a second since the last eval set; take it before the next one begins."""
         return self._images / max(time.monotonic() - self._clock, 1e-9)
 
-    def tell(self, step: int, images_left: int, images_per_s: float, exams: Exams | None = None) -> None:
-        """Write and report the line of `step`, counted from 1. With `exams`, what comes next is timed anew."""
+    def tell(self, step: int, images_left: int, images_per_s: float, eval_sets: EvalMetrics | None = None) -> None:
+        """Write and report the line of `step`, counted from 1. With `eval`, what comes next is timed anew."""
         means = {name: self._sums[name] / self._counts[name] for name in self._sums}
         self._sums, self._counts = {}, {}
-        line = Progress(step, self._steps, means, images_per_s, images_left / max(images_per_s, 1e-9), exams or {})
+        line = Progress(step, self._steps, means, images_per_s, images_left / max(images_per_s, 1e-9), eval_sets or {})
         with self._curve.open("a", encoding="utf-8") as file:
-            kept = {"step": step, "losses": means, "exams": line.exams, "images_per_s": images_per_s}
+            kept = {"step": step, "losses": means, "eval": line.eval, "images_per_s": images_per_s}
             file.write(json.dumps(kept) + "\n")
         self._report(line)
-        if exams is not None:
+        if eval_sets is not None:
             draw_curve(self._curve, self._folder / "curve.png")
-            metrics = {"step": step, "steps": self._steps, "losses": means, "exams": exams}
+            metrics = {"step": step, "steps": self._steps, "losses": means, "eval": eval_sets}
             (self._folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
             self._clock, self._images = time.monotonic(), 0
 

@@ -11,7 +11,7 @@ from paddle import nn
 
 from models.training.engine.checkpoint import Checkpoint
 from models.training.engine.loop import (
-    Exams,
+    EvalMetrics,
     Progress,
     RunLog,
     Stateful,
@@ -24,10 +24,10 @@ from models.training.engine.processes import Group
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What exams said of a network, and what is kept of it if none before was better."""
+class Evaluated:
+    """What eval sets said of a network, and what is kept of it if none before was better."""
 
-    figures: Exams
+    figures: EvalMetrics
     score: float
     kept: Checkpoint
 
@@ -69,28 +69,28 @@ class Run:
         pictures: int,
         pictures_left: int,
         network: nn.Layer,
-        examine: Callable[[int], Examined],
+        evaluate: Callable[[int], Evaluated],
     ) -> None:
-        """Log the losses of `step` and the `pictures` it took; at their times check, examine, report and save.
+        """Log the losses of `step` and the `pictures` it took; at their times check, evaluate, report and save.
 
-        `examine` is given how many steps are done. Raises TrainingError for weights that are no numbers.
+        `evaluate` is given how many steps are done. Raises TrainingError for weights that are no numbers.
         """
         done = step + 1
-        examined = done % self._evaluate_every == 0 or done == self.last
+        evaluated = done % self._evaluate_every == 0 or done == self.last
         if self._log is not None:
             self._log.add(values, pictures)
-            if examined or done % self._report_every == 0:
+            if evaluated or done % self._report_every == 0:
                 require_numbers(network, done)
                 speed = self._log.speed()
-                figures = self.keep(examine(done)) if examined else None
+                figures = self.keep(evaluate(done)) if evaluated else None
                 self._log.tell(done, pictures_left, speed, figures)
-            if examined or done % self._save_every == 0:
+            if evaluated or done % self._save_every == 0:
                 save_run(self._out / "last.npz", self._recipe, done, self._best, self._parts)
-        if examined:
-            self._group.wait(f"exam at {done}")
+        if evaluated:
+            self._group.wait(f"eval set at {done}")
 
-    def keep(self, found: Examined) -> Exams:
-        """Save what was examined as `best.npz` unless something before was better; returns the figures."""
+    def keep(self, found: Evaluated) -> EvalMetrics:
+        """Save what was evaluated as `best.npz` unless something before was better; returns the figures."""
         if found.score >= self._best:
             self._best = found.score
             found.kept.save(self._out / "best.npz")
@@ -115,6 +115,6 @@ def take_step(
 
 
 def score_of(figures: Mapping[str, float], select_by: Sequence[str], step: int) -> float:
-    """The mean of the exams that choose, or of all where none of those was taken; without exams later steps are better."""
+    """The mean of the eval sets that choose, or of all where none of those was taken; without eval sets later steps are better."""
     asked = [figures[name] for name in select_by if name in figures] or list(figures.values())
     return float(np.mean(asked)) if asked else float(step)

@@ -21,12 +21,12 @@ def _require_network(key: str, name: str) -> None:
 
 @dataclass(frozen=True)
 class ClassSource:
-    """Pictures with their classes. All sources and exams of a recipe are of one kind, which numbers the classes.
+    """Pictures with their classes. All sources and eval sets of a recipe are of one kind, which numbers the classes.
 
     `list`: lines "path<delimiter>class id" in `file`, below `root`. `folders`: a folder of pictures for each class below
     `root`, numbered in sorted order. `rendered`: `views` pictures of each of `products` products that the project draws,
     each a class of its own. Four seeds in turn are flavours of one product; a `seed_step` of 4 or more tells them apart
-    easily. The first `skip_views` of a product are passed over, which makes an exam on views never trained on.
+    easily. The first `skip_views` of a product are passed over, which makes an eval set on views never trained on.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class ClassSource:
     skip_views: Whole = 0
     first_seed: Whole = 0
     seed_step: Count = 1
-    drawn_px: SidePx = 48
+    rendered_px: SidePx = 48
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -129,8 +129,8 @@ class ClassifierRecipe:
     epochs: Count
     class_num: Whole = 0  # 0: as many as the data have
     class_map: str = ""  # of lists: the file that names the classes, below the data folder
-    exams: tuple[ClassSource, ...] = ()
-    select_by: tuple[str, ...] = ()  # exams whose mean top-1 decides which weights are kept; empty: all
+    eval: tuple[ClassSource, ...] = ()
+    select_by: tuple[str, ...] = ()  # eval sets whose mean top-1 decides which weights are kept; empty: all
     sampler: ClassSampler = ClassSampler()
     augment: ClassAugment = ClassAugment()
     optimizer: ClassOptimizer = ClassOptimizer()
@@ -146,9 +146,9 @@ class ClassifierRecipe:
             raise RecipeError("a frozen teacher takes pictures, not mixtures: no 'mixup_alpha' with it")
         if not self.data:
             raise RecipeError("'data' has no source")
-        if len({source.kind for source in (*self.data, *self.exams)}) > 1:
-            raise RecipeError("'data' and 'exams' must be of one kind, which numbers the classes")
+        if len({source.kind for source in (*self.data, *self.eval)}) > 1:
+            raise RecipeError("'data' and 'eval' must be of one kind, which numbers the classes")
         if self.class_map and self.data[0].kind != "list":
             raise RecipeError("'class_map' goes with lists; other kinds name their classes themselves")
-        if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
-            raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
+        if unknowns := [name for name in self.select_by if name not in {eval_set.name for eval_set in self.eval}]:
+            raise RecipeError(f"'select_by' names no eval set of this recipe: {unknowns[0]!r}")

@@ -11,7 +11,7 @@ from models.training.recipes.embedder import RecipeError
 
 # The grids of strides 8, 16 and 32 must fit on each other.
 InputPx = Annotated[int, Within(64, multiple=32)]
-EXAMS = ("rendered", "voc", "coco", "photos")
+EVAL_KINDS = ("rendered", "voc", "coco", "photos")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class DetectorStage:
 
 
 @dataclass(frozen=True)
-class DetectorExam:
+class DetectorEvalSource:
     """Pictures never trained on: "rendered" scenes of other seeds, the held-out photos of a "voc" or "photos" source, or a
     "coco" file of their own."""
 
@@ -71,8 +71,8 @@ class DetectorExam:
     made: bool = False  # its file is one that `shitu data pseudo-boxes` makes: an evaluation goes without it until then
 
     def __post_init__(self) -> None:
-        if self.kind not in EXAMS:
-            raise RecipeError(f"'kind' must be one of {', '.join(EXAMS)}, not {self.kind!r}")
+        if self.kind not in EVAL_KINDS:
+            raise RecipeError(f"'kind' must be one of {', '.join(EVAL_KINDS)}, not {self.kind!r}")
         if self.kind == "rendered" and self.count < 1:
             raise RecipeError("the kind 'rendered' needs a 'count'")
 
@@ -107,8 +107,8 @@ class DetectorRecipe:
     name: str
     data: tuple[PictureSource, ...]
     stages: tuple[DetectorStage, ...]
-    exams: tuple[DetectorExam, ...] = ()
-    select_by: tuple[str, ...] = ()  # exams whose mean AP50 decides which weights are kept; empty: all
+    eval: tuple[DetectorEvalSource, ...] = ()
+    select_by: tuple[str, ...] = ()  # eval sets whose mean AP50 decides which weights are kept; empty: all
     seed: Whole = 1
     pool: bool = True  # keep all pictures, stretched, on disk; False: read annotated photos whenever they are drawn
     pool_px: SidePx = 320
@@ -124,10 +124,10 @@ class DetectorRecipe:
     def __post_init__(self) -> None:
         if not self.data or not self.stages:
             raise RecipeError("'data' and 'stages' need an entry each")
-        if not any(source.share for source in self.data):
-            raise RecipeError("every 'share' is 0, so no picture would be drawn")
-        if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
-            raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
+        if not any(source.sampling_weight for source in self.data):
+            raise RecipeError("every 'sampling_weight' is 0, so no picture would be drawn")
+        if unknowns := [name for name in self.select_by if name not in {eval_set.name for eval_set in self.eval}]:
+            raise RecipeError(f"'select_by' names no eval set of this recipe: {unknowns[0]!r}")
         if not self.pool and any(source.kind not in ("coco", "voc") for source in self.data):
             raise RecipeError(f"'pool = false' goes with coco and voc sources only, not with {DRAWN[0]!r}")
 

@@ -15,7 +15,7 @@ DRAWN = ("rendered", "cutouts", "collages")
 class PictureSource:
     """Where pictures come from.
 
-    "rendered": scenes of drawn products. "cutouts": scenes of products cut out of gallery photos on plain backgrounds, so
+    "rendered": scenes of rendered products. "cutouts": scenes of products cut out of gallery photos on plain backgrounds, so
     that gallery pictures alone train a detector; half of them on photos, if `backgrounds` names a list. "collages": bodies
     of a COCO file's photos side by side. "voc" and "coco": annotated photos, every category a main body. "photos":
     a list's photos with the boxes of a teacher; `holdout` keeps every fifth of them from training, in the list's order.
@@ -23,7 +23,7 @@ class PictureSource:
 
     kind: str
     name: str
-    share: NotNegative = 1.0  # of a batch, relative to the other sources
+    sampling_weight: NotNegative = 1.0  # of a batch, relative to the other sources
     # rendered, cutouts and collages: how many scenes
     count: Whole = 0
     first_seed: Whole = 0

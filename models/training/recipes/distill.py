@@ -40,7 +40,7 @@ class FrozenTeacher:
 
 @dataclass(frozen=True)
 class DistillRecipe:
-    """What a student learns from. `student` and `peer` name metric recipes; pictures, stages and exams are the student's."""
+    """What a student learns from. `student` and `peer` name metric recipes; pictures, stages and eval sets are the student's."""
 
     name: str
     student: str

@@ -45,7 +45,9 @@ class EmbedderNetwork:
     embedding_size: Count = 512
     dropout: PartOfOne = 0.0
     colours: bool = False  # v2 only: add a colour histogram's features before the neck
-    whitened: bool = False  # v2 only: a last linear map evens out the embedding's directions, fitted before each exam
+    whitened: bool = (
+        False  # v2 only: a last linear map evens out the embedding's directions, fitted before each eval set
+    )
     pretrained: str = ""  # lite only: the package that its weights come in, or a file of them below the data folder
 
     def __post_init__(self) -> None:
@@ -76,7 +78,9 @@ class ViewSource:
     vectors: str = ""  # .npz with `path` and `embedding`: known embeddings of these very photos, a second target
     same_labels_as: str = ""  # a list before this one, with labels of its own: equal labels are then one class
     cut_out: bool = False  # take what stands before a plain background without it, to be put on others
-    share: NotNegative = 1.0  # of a batch, relative to the other sources; a class counts where it was first met
+    sampling_weight: NotNegative = (
+        1.0  # of a batch, relative to the other sources; a class counts where it was first met
+    )
 
     def __post_init__(self) -> None:
         _check("kind", self.kind, ("rendered", "list"))
@@ -85,7 +89,7 @@ class ViewSource:
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvalSource:
     """Pictures never trained on, to measure recall@1 with."""
 
     kind: str  # "rendered": products of other seeds; "held_out": a source's held-out labels, each photo asks the others; "lists"
@@ -201,9 +205,9 @@ class EmbedderRecipe:
     name: str
     data: tuple[ViewSource, ...]
     stages: tuple[Stage, ...]
-    exams: tuple[Exam, ...] = ()
+    eval: tuple[EvalSource, ...] = ()
     unknowns: tuple[UnknownSource, ...] = ()
-    select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
+    select_by: tuple[str, ...] = ()  # eval sets whose mean recall@1 decides which weights are kept; empty: all
     seed: Whole = 1
     views_per_class: Count = 2
     hard_classes: Share = 0.0  # of a batch's classes: neighbours of its others, as flavours of one design are
@@ -221,8 +225,8 @@ class EmbedderRecipe:
     def __post_init__(self) -> None:
         if not self.data:
             raise RecipeError("'data' has no source")
-        if not any(source.share for source in self.data):
-            raise RecipeError("every 'share' is 0, so no picture would be drawn")
+        if not any(source.sampling_weight for source in self.data):
+            raise RecipeError("every 'sampling_weight' is 0, so no picture would be drawn")
         if not self.stages:
             raise RecipeError("'stages' needs a stage")
         for stage in self.stages:
@@ -236,8 +240,8 @@ class EmbedderRecipe:
                 if size % 16:
                     raise RecipeError(f"with 'colours', 'size_px' and 'deploy_px' are multiples of 16, not {size}")
         self._check_sources()
-        if strangers := [name for name in self.select_by if name not in {exam.name for exam in self.exams}]:
-            raise RecipeError(f"'select_by' names no exam of this recipe: {strangers[0]!r}")
+        if unknowns := [name for name in self.select_by if name not in {eval_set.name for eval_set in self.eval}]:
+            raise RecipeError(f"'select_by' names no eval set of this recipe: {unknowns[0]!r}")
 
     def _check_sources(self) -> None:
         before: dict[str, str] = {}  # lists, and whose labels they have

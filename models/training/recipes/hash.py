@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from models.training.recipes.bounds import Count, NotNegative, Positive, SidePx, Whole, Within
-from models.training.recipes.embedder import EmbedderNetwork, EmbedderRecipe, Exam, RecipeError, Stage, ViewSource
+from models.training.recipes.embedder import EmbedderNetwork, EmbedderRecipe, EvalSource, RecipeError, Stage, ViewSource
 from models.training.recipes.metric import MetricOptimizer
 
 NETWORKS = ("embedder", "projection")
@@ -63,8 +63,8 @@ class HashRecipe:
     data: tuple[ViewSource, ...]
     stages: tuple[Stage, ...]
     optimizer: MetricOptimizer = field(default_factory=MetricOptimizer)
-    exams: tuple[Exam, ...] = ()
-    select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
+    eval: tuple[EvalSource, ...] = ()
+    select_by: tuple[str, ...] = ()  # eval sets whose mean recall@1 decides which weights are kept; empty: all
     seed: Whole = 1
     views_per_class: Count = 4
     pool_px: SidePx = 128
@@ -72,7 +72,7 @@ class HashRecipe:
     evaluate_every: Count = 1000
 
     def __post_init__(self) -> None:
-        _ = self.pictures  # checks data, stages and exams
+        _ = self.pictures  # checks data, stages and eval sets
         if self.loss.keep and self.network.kind != "projection":
             raise RecipeError("'keep' compares with the base of a projection; an embedder has none")
 
@@ -83,12 +83,12 @@ class HashRecipe:
 
     @property
     def pictures(self) -> EmbedderRecipe:
-        """What decides pool, batches and exams, as the code that makes those knows it."""
+        """What decides pool, batches and eval sets, as the code that makes those knows it."""
         return EmbedderRecipe(
             self.name,
             self.data,
             self.stages,
-            exams=self.exams,
+            eval=self.eval,
             select_by=self.select_by,
             seed=self.seed,
             views_per_class=self.views_per_class,

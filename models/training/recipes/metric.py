@@ -1,6 +1,6 @@
 """Recipes of metric learning: Backbone, BackboneStopLayer, Neck, Head and Loss, each a table of the TOML file.
 
-The parts and their constants are PaddleClas'; what decides pictures, stages and exams is the embedder recipe's.
+The parts and their constants are PaddleClas'; what decides pictures, stages and eval sets is the embedder recipe's.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from models.training.recipes.bounds import (
     Whole,
     Within,
 )
-from models.training.recipes.embedder import EmbedderRecipe, Exam, RecipeError, Stage, ViewSource
+from models.training.recipes.embedder import EmbedderRecipe, EvalSource, RecipeError, Stage, ViewSource
 
 PoolPx = Annotated[int, Within(32, or_zero=True)]
 BACKBONES = ("lcnet", "lcnetv2", "resnet50_vd")
@@ -253,16 +253,16 @@ class MetricRecipe:
     augment: Augment = Augment()
     sampler: Sampler = Sampler()
     optimizer: MetricOptimizer = MetricOptimizer()
-    exams: tuple[Exam, ...] = ()
-    select_by: tuple[str, ...] = ()  # exams whose mean recall@1 decides which weights are kept; empty: all
+    eval: tuple[EvalSource, ...] = ()
+    select_by: tuple[str, ...] = ()  # eval sets whose mean recall@1 decides which weights are kept; empty: all
     seed: Whole = 1
     pool_px: PoolPx = 128  # size that pictures are stored at; 0: photos are read from their files at every step
     deploy_px: SidePx = 128
-    settle_pictures: Whole = 0  # batch statistics are settled on so many pictures of the pool before an exam
+    settle_pictures: Whole = 0  # batch statistics are settled on so many pictures of the pool before an eval set
     evaluate_every: Count = 1000
 
     def __post_init__(self) -> None:
-        _ = self.pictures  # checks data, stages and exams
+        _ = self.pictures  # checks data, stages and eval sets
         if self.loss.ce.weight and self.head.kind == "none":
             raise RecipeError("the loss 'ce' is over logits; it needs a 'head'")
         if self.head.kind != "none" and not self.loss.ce.weight:
@@ -291,12 +291,12 @@ class MetricRecipe:
 
     @property
     def pictures(self) -> EmbedderRecipe:
-        """What decides pool and exams, as the code that makes those knows it."""
+        """What decides pool and eval sets, as the code that makes those knows it."""
         return EmbedderRecipe(
             self.name,
             self.data,
             self.stages,
-            exams=self.exams,
+            eval=self.eval,
             select_by=self.select_by,
             seed=self.seed,
             views_per_class=1 if self.sampler.kind == "shuffle" else self.sampler.views_per_class,

@@ -8,7 +8,7 @@ import paddle
 from paddle import nn
 
 from models.errors import ArtifactError
-from models.evaluation.eval_sets import Embed, Sheet, examine, examine_colours, examine_teacher, set_exams
+from models.evaluation.eval_sets import Embed, EvalSet, evaluate, evaluate_colours, evaluate_teacher, load_eval_sets
 from models.evaluation.evaluate import Figures, rounded, silent
 from models.evaluation.retrieval import Tell
 from models.nets.pretrained import pretrained_file
@@ -21,41 +21,41 @@ from models.training.teachers.features import PooledFeatures
 
 
 def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, tell: Tell = silent) -> dict[str, Figures]:
-    """The exams taken by colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
+    """The eval sets taken by colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
 
     Pretrained features are left out where the package with their weights is not installed (`missing_weights`).
     """
-    sheets = set_exams(recipe, data, recipe.deploy_px)
+    splits = load_eval_sets(recipe, data, recipe.deploy_px)
     has_teacher = data is not None and bool(recipe.teacher.model)
     has_weights = bool(recipe.network.pretrained) and not missing_weights(recipe, data)
     takers = 2 + has_teacher + has_weights
     tell("baselines", 0, takers)
-    results = {"colour histograms": rounded(examine_colours(sheets))}
+    results = {"colour histograms": rounded(evaluate_colours(splits))}
     tell("baselines", 1, takers)
-    results["untrained network"] = rounded(examine(_untrained(recipe, sheets), sheets))
+    results["untrained network"] = rounded(evaluate(_untrained(recipe, splits), splits))
     tell("baselines", 2, takers)
     if has_weights:
-        results["pretrained features"] = rounded(examine(_pretrained(recipe, data, sheets), sheets))
+        results["pretrained features"] = rounded(evaluate(_pretrained(recipe, data, splits), splits))
         tell("baselines", 3, takers)
     if data is not None and has_teacher:
         teacher = PooledFeatures(data / recipe.teacher.model, recipe.teacher, threads=2)
-        results["teacher's features"] = rounded(examine_teacher(teacher, sheets))
+        results["teacher's features"] = rounded(evaluate_teacher(teacher, splits))
         tell("baselines", takers, takers)
     return results
 
 
-def _untrained(recipe: EmbedderRecipe, sheets: Sequence[Sheet]) -> Embed:
-    """The recipe's network as it begins. Batch norms get the exams' statistics, else its answers are all alike."""
+def _untrained(recipe: EmbedderRecipe, splits: Sequence[EvalSet]) -> Embed:
+    """The recipe's network as it begins. Batch norms get the eval sets' statistics, else its answers are all alike."""
     paddle.seed(0)
     network = build_embedder(recipe.network)
     accelerate(network, threads=2)
     if any(isinstance(layer, nn.BatchNorm1D | nn.BatchNorm2D) for layer in network.sublayers()):
-        images = np.concatenate([sheet.images[:64] for sheet in sheets])
+        images = np.concatenate([split.images[:64] for split in splits])
         network.train()
         with paddle.no_grad():
             for _ in range(15):
                 network(paddle.to_tensor(normalize(images)))
-    return embed_with(network, recipe.deploy_px, sum(len(sheet.images) for sheet in sheets), threads=2)
+    return embed_with(network, recipe.deploy_px, sum(len(split.images) for split in splits), threads=2)
 
 
 def missing_weights(recipe: EmbedderRecipe, data: Path | None) -> str:
@@ -68,10 +68,10 @@ def missing_weights(recipe: EmbedderRecipe, data: Path | None) -> str:
     return ""
 
 
-def _pretrained(recipe: EmbedderRecipe, data: Path | None, sheets: Sequence[Sheet]) -> Embed:
+def _pretrained(recipe: EmbedderRecipe, data: Path | None, splits: Sequence[EvalSet]) -> Embed:
     """The backbone as it was published: what the neck and training add is what this lacks."""
     embedder = build_embedder(recipe.network)
     load_backbone(embedder, recipe, data)
     accelerate(embedder, threads=2)
-    pictures = sum(len(sheet.images) for sheet in sheets)
+    pictures = sum(len(split.images) for split in splits)
     return embed_with(embedder.backbone, recipe.deploy_px, pictures, threads=2)

@@ -16,13 +16,13 @@ from models.training.engine.cpu_convolution import accelerate, keep_freed_memory
 from models.training.engine.loop import Progress
 from models.training.engine.prefetch import ahead
 from models.training.engine.processes import Group
-from models.training.engine.run import Examined, Run, score_of, take_step
+from models.training.engine.run import Evaluated, Run, score_of, take_step
 from models.training.engine.schedule import MovingAverage, cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassifierRecipe, ClassOptimizer
 from models.training.tasks.classifier_distillation import Lesson
-from models.training.tasks.classifier_evaluation import examine
+from models.training.tasks.classifier_evaluation import evaluate
 
 
 def train_classifier(
@@ -46,7 +46,7 @@ def train_classifier(
     group = Group.from_environment()
     pictures = gather(recipe, data, prepare, threads)
     make = ClassBatches(recipe, pictures.training, group.rank, group.size)
-    steps, examine_every = recipe.epochs * make.deal.steps, recipe.evaluate_every * make.deal.steps
+    steps, evaluate_every = recipe.epochs * make.deal.steps, recipe.evaluate_every * make.deal.steps
     warmup = round(recipe.optimizer.warmup_epochs * make.deal.steps)
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
@@ -55,8 +55,8 @@ def train_classifier(
         lesson = Lesson(recipe, len(pictures.names), data, threads)
         learners = nn.LayerList([network, lesson])
         optimizer = make_optimizer(learners, recipe.optimizer)
-    judge = build(recipe.network, len(pictures.names))
-    for each in (network, judge, lesson):
+    eval_model = build(recipe.network, len(pictures.names))
+    for each in (network, eval_model, lesson):
         accelerate(each, threads)
     for each in (network, lesson):
         synchronise_norms(each, group)
@@ -64,15 +64,15 @@ def train_classifier(
         start_from(network, init)
     average = MovingAverage(network, recipe.optimizer.ema_decay)
     parts_of_run = {"classifier": network, "lesson": lesson, "optimizer": optimizer, "average": average}
-    run = Run(out, recipe, parts_of_run, group, report, steps, examine_every, stop_after=stop_after)
+    run = Run(out, recipe, parts_of_run, group, report, steps, evaluate_every, stop_after=stop_after)
 
-    def examined(done: int) -> Examined:
-        judge.set_state_dict(average.values)
-        exams = examine(judge, pictures.exams, recipe.deploy_px, threads)
-        first = {name: figures["top1"] for name, figures in exams.items()}
-        progress = {"step": done, "exams": exams, "names": pictures.names}
-        kept = Checkpoint({"classifier": to_arrays(judge.state_dict())}, progress)
-        return Examined(exams, score_of(first, recipe.select_by, done), kept)
+    def evaluated(done: int) -> Evaluated:
+        eval_model.set_state_dict(average.values)
+        eval_sets = evaluate(eval_model, pictures.eval, recipe.deploy_px, threads)
+        first = {name: figures["top1"] for name, figures in eval_sets.items()}
+        progress = {"step": done, "eval": eval_sets, "names": pictures.names}
+        kept = Checkpoint({"classifier": to_arrays(eval_model.state_dict())}, progress)
+        return Evaluated(eval_sets, score_of(first, recipe.select_by, done), kept)
 
     with closing(ahead(make, run.steps, threads)) as source, paddle.utils.unique_name.guard():
         for step, batch in zip(run.steps, source, strict=True):
@@ -83,7 +83,7 @@ def train_classifier(
             values = take_step(lesson(network, batch), step, learners, optimizer, group)
             average.update(network, step)
             left = make.deal.pictures_before(run.last) - make.deal.pictures_before(step + 1)
-            run.after(step, values, len(batch.labels) * group.size, left, network, examined)
+            run.after(step, values, len(batch.labels) * group.size, left, network, evaluated)
     return out / "best.npz"
 
 

@@ -1,4 +1,4 @@
-"""What a classifier is examined by: the share of pictures whose class is its first answer, or among its first five."""
+"""What a classifier is evaluated by: the share of pictures whose class is its first answer, or among its first five."""
 
 from collections.abc import Mapping
 
@@ -20,17 +20,17 @@ def classifier_input(size_px: int) -> ImageInput:
     return centred(square_input("x", size_px))
 
 
-def examine(
-    network: nn.Layer, exams: Mapping[str, ClassPictures], size_px: int, threads: int = 1
+def evaluate(
+    network: nn.Layer, eval_sets: Mapping[str, ClassPictures], size_px: int, threads: int = 1
 ) -> dict[str, dict[str, float]]:
-    """`top1` and `top5` of each exam, of pictures prepared as they are when served."""
+    """`top1` and `top5` of each eval set, of pictures prepared as they are when served."""
     given = classifier_input(size_px)
-    served = as_served(network, given, sum(map(len, exams.values())), threads)
+    served = as_served(network, given, sum(map(len, eval_sets.values())), threads)
 
     def answer(images: Images) -> list[NDArray[np.float32]]:
         return list(served(np.stack([_pixels(image, given) for image in images]))[0])
 
-    return {name: grade(answer, pictures, threads) for name, pictures in exams.items()}
+    return {name: grade(answer, pictures, threads) for name, pictures in eval_sets.items()}
 
 
 def _pixels(image: NDArray[np.uint8], given: ImageInput) -> NDArray[np.float32]:

@@ -8,13 +8,13 @@ import paddle
 from numpy.typing import NDArray
 
 from models.artifacts.folders import resolve
-from models.evaluation.detector_sets import exam_pictures
+from models.evaluation.detector_sets import eval_pictures
 from models.nets.picodet import PicoDet
 from models.training.data.detection_data import BatchMaker, Pool, build_pool, load_pool, open_files
 from models.training.engine.cpu_convolution import accelerate, keep_freed_memory
 from models.training.engine.loop import Progress
 from models.training.engine.processes import Group
-from models.training.engine.run import Examined, Run, take_step
+from models.training.engine.run import Evaluated, Run, take_step
 from models.training.engine.schedule import MovingAverage
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
@@ -28,25 +28,25 @@ from models.training.networks.detector import (
     make_optimizer,
 )
 from models.training.recipes.detector import (
-    DetectorExam,
+    DetectorEvalSource,
     DetectorNetwork,
     DetectorRecipe,
     DetectorStage,
     learning_rate_at,
 )
 from models.training.tasks.detector_distillation import Answers, Teacher, distillation_losses, open_program_teacher
-from models.training.tasks.detector_evaluation import examine
+from models.training.tasks.detector_evaluation import evaluate
 
 # The face of a detector's training: what the other modules and the command line take from it.
 __all__ = [
-    "DetectorExam",
+    "DetectorEvalSource",
     "DetectorNetwork",
     "DetectorRecipe",
     "DetectorStage",
     "as_input",
     "build_detector",
     "detect_with",
-    "exam_pictures",
+    "eval_pictures",
     "load_weights",
     "train_detector",
 ]
@@ -74,27 +74,31 @@ def train_detector(
     """
     keep_freed_memory()
     group = Group.from_environment()
-    judge = build_detector(recipe)
-    # First what may be wrong with weights, teacher and exams: it is told before pictures are drawn.
-    begin(judge, recipe, data, init)
+    eval_model = build_detector(recipe)
+    # First what may be wrong with weights, teacher and eval sets: it is told before pictures are drawn.
+    begin(eval_model, recipe, data, init)
     teacher = open_teacher(recipe, data, threads)
-    exams = {exam.name: exam_pictures(exam, recipe, data) for exam in recipe.exams} if group.rank == 0 else {}
+    eval_sets = (
+        {eval_set.name: eval_pictures(eval_set, recipe, data) for eval_set in recipe.eval} if group.rank == 0 else {}
+    )
     pool = open_pool(recipe, data, out, prepare, threads, group)
     recipe = recipe.in_steps(len(pool.sources))
     if any(stage.batch % group.size for stage in recipe.stages):
         raise TrainingError(f"each stage's batch must be a multiple of the {group.size} processes")
-    make = BatchMaker(pool, tuple(source.share for source in recipe.data), recipe.seed, recipe.variation, threads)
+    make = BatchMaker(
+        pool, tuple(source.sampling_weight for source in recipe.data), recipe.seed, recipe.variation, threads
+    )
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by parameter name: the guard gives each run the same names, whatever ran before.
     with paddle.utils.unique_name.guard():
         network = build_detector(recipe)
         optimizer = make_optimizer(network, recipe.optimizer)
     accelerate(network, threads)
-    accelerate(judge, threads)
+    accelerate(eval_model, threads)
     synchronise_norms(network, group)
     begin(network, recipe, data, init)
     average = MovingAverage(network, recipe.optimizer.ema_decay)
-    teacher = taught_by_itself(judge, average) if recipe.distill.kind == "self" else teacher
+    teacher = taught_by_itself(eval_model, average) if recipe.distill.kind == "self" else teacher
     parts_of_run = {"network": network, "optimizer": optimizer, "average": average}
     run = Run(
         out,
@@ -109,8 +113,8 @@ def train_detector(
         save_every=SAVE_EVERY,
     )
 
-    def examined(done: int) -> Examined:
-        return examine(recipe, judge, average.values, exams, done, threads)
+    def evaluated(done: int) -> Evaluated:
+        return evaluate(recipe, eval_model, average.values, eval_sets, done, threads)
 
     with paddle.utils.unique_name.guard():
         for step in run.steps:
@@ -123,7 +127,7 @@ def train_detector(
             if recipe.optimizer.ema_adopt and (step + 1) % cycle == 0:
                 network.set_state_dict(average.values)
             left = sum(recipe.stage_at(later).batch for later in range(step + 1, run.last))
-            run.after(step, values, recipe.stage_at(step).batch, left, network, examined)
+            run.after(step, values, recipe.stage_at(step).batch, left, network, evaluated)
     return out / "best.npz"
 
 
@@ -179,14 +183,14 @@ def open_teacher(recipe: DetectorRecipe, data: Path | None, threads: int) -> Tea
     return open_program_teacher(recipe.distill, data, sizes, recipe.network.reg_max, threads)
 
 
-def taught_by_itself(judge: PicoDet, average: MovingAverage) -> Teacher:
-    """The answers of the averaged weights, in the network `judge`."""
+def taught_by_itself(eval_model: PicoDet, average: MovingAverage) -> Teacher:
+    """The answers of the averaged weights, in the network `eval_model`."""
 
     def teach(images: NDArray[np.uint8]) -> Answers:
-        judge.set_state_dict(average.values)
-        judge.eval()
+        eval_model.set_state_dict(average.values)
+        eval_model.eval()
         with paddle.no_grad():
-            logits, bins = by_cell(judge(as_input(images)))
+            logits, bins = by_cell(eval_model(as_input(images)))
         return Answers(paddle.nn.functional.sigmoid(logits).numpy(), bins.numpy())
 
     return teach

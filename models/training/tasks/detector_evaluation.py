@@ -1,30 +1,30 @@
-"""A detector's exams: pictures never trained on, and what weights reach in them."""
+"""A detector's eval sets: pictures never trained on, and what weights reach in them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.evaluation.detection_metrics import evaluate_detector
+from models.evaluation.detection_metrics import detector_metrics
 from models.nets.picodet import PicoDet
 from models.training.data.detection_views import Picture
 from models.training.engine.checkpoint import Checkpoint, to_arrays
-from models.training.engine.run import Examined, score_of
+from models.training.engine.run import Evaluated, score_of
 from models.training.networks.detector import detect_with
 from models.training.recipes.detector import DetectorRecipe
 from models.training.recipes.embedder import as_table
 
 
-def examine(
+def evaluate(
     recipe: DetectorRecipe,
-    judge: PicoDet,
+    eval_model: PicoDet,
     weights: Mapping[str, Any],
-    exams: Mapping[str, Sequence[Picture]],
+    eval_sets: Mapping[str, Sequence[Picture]],
     step: int,
     threads: int = 1,
-) -> Examined:
-    """AP50 and AP50:95 of `weights` in the network `judge`, in each exam; the mean AP50 of `select_by` is the score."""
-    judge.set_state_dict(dict(weights))
-    detect = detect_with(judge, recipe.deploy_px, sum(map(len, exams.values())), threads)
-    results = {name: evaluate_detector(detect, pictures) for name, pictures in exams.items()}
+) -> Evaluated:
+    """AP50 and AP50:95 of `weights` in the network `eval_model`, in each eval set; the mean AP50 of `select_by` is the score."""
+    eval_model.set_state_dict(dict(weights))
+    detect = detect_with(eval_model, recipe.deploy_px, sum(map(len, eval_sets.values())), threads)
+    results = {name: detector_metrics(detect, pictures) for name, pictures in eval_sets.items()}
     score = score_of({name: figures["AP50"] for name, figures in results.items()}, recipe.select_by, step)
-    progress = {"step": step, "exams": results, "recipe": as_table(recipe)}
-    return Examined(results, score, Checkpoint({"detector": to_arrays(dict(weights))}, progress))
+    progress = {"step": step, "eval": results, "recipe": as_table(recipe)}
+    return Evaluated(results, score, Checkpoint({"detector": to_arrays(dict(weights))}, progress))

@@ -16,7 +16,7 @@ from models.training.engine.inputs import normalize
 from models.training.engine.loop import Progress
 from models.training.engine.prefetch import ahead
 from models.training.engine.processes import ALONE, Group
-from models.training.engine.run import Examined, Run, take_step
+from models.training.engine.run import Evaluated, Run, take_step
 from models.training.engine.schedule import MovingAverage, cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
@@ -25,7 +25,7 @@ from models.training.losses.weighted import Outputs
 from models.training.networks.metric import Learner, MetricEmbedder
 from models.training.recipes.distill import DistillPlan
 from models.training.recipes.metric import MetricRecipe
-from models.training.tasks.metric import Sheets, examine_average, gather, make_optimizer, prepare_exams
+from models.training.tasks.metric import Sheets, evaluate_average, gather, make_optimizer, prepare_eval_sets
 from models.training.teachers.frozen import open_teacher
 
 
@@ -101,12 +101,12 @@ def train_distill(
     group, recipe = Group.from_environment(), plan.student
     out.mkdir(parents=True, exist_ok=True)
     paddle.seed(recipe.seed)
-    judge = MetricEmbedder(recipe)
+    eval_model = MetricEmbedder(recipe)
     logits = plan.recipe.compare == "logits"
     table = plan.recipe.teacher
     teach = None if table is None else open_teacher(table, data, logits=logits, threads=threads)
     require_sources(recipe.pictures, data)
-    sheets = prepare_exams(recipe, data) if group.rank == 0 else Sheets()
+    sheets = prepare_eval_sets(recipe, data) if group.rank == 0 else Sheets()
     pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
     make = MetricBatches(recipe, pictures, group.rank, group.size)
     paddle.seed(recipe.seed)
@@ -114,14 +114,14 @@ def train_distill(
         pair = Pair(plan, pictures.classes, group)
         optimizer = make_optimizer(pair, recipe.optimizer)
     accelerate(pair, threads)
-    accelerate(judge, threads)
+    accelerate(eval_model, threads)
     synchronise_norms(pair, group)
     average = MovingAverage(pair.student.embedder, recipe.optimizer.ema_decay)
     parts_of_run = {"pair": pair, "optimizer": optimizer, "average": average}
     run = Run(out, plan, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
 
-    def examined(done: int) -> Examined:
-        return examine_average(recipe, average, judge, pool, sheets, done, threads)
+    def evaluated(done: int) -> Evaluated:
+        return evaluate_average(recipe, average, eval_model, pool, sheets, done, threads)
 
     with closing(ahead(make, run.steps, threads)) as source, paddle.utils.unique_name.guard():
         for step, batch in zip(run.steps, source, strict=True):
@@ -139,7 +139,7 @@ def train_distill(
             values = take_step(parts, step, pair, optimizer, group)
             average.update(pair.student.embedder, step)
             left = recipe.pictures_before(run.last) - recipe.pictures_before(step + 1)
-            run.after(step, values, len(batch.labels) * group.size, left, pair, examined)
+            run.after(step, values, len(batch.labels) * group.size, left, pair, evaluated)
     return out / "best.npz"
 
 

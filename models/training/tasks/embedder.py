@@ -9,7 +9,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from paddle import nn
 
-from models.evaluation.eval_sets import examine, set_exams
+from models.evaluation.eval_sets import evaluate, load_eval_sets
 from models.training.data.class_sampling import nearest_classes
 from models.training.data.embedder_batches import NEIGHBOURS, Batch, batches
 from models.training.data.pool import build_pool, load_pool, require_sources
@@ -19,7 +19,7 @@ from models.training.engine.inputs import normalize
 from models.training.engine.loop import Progress
 from models.training.engine.optimizers import adamw
 from models.training.engine.processes import ALONE, Group
-from models.training.engine.run import Examined, Run, score_of, take_step
+from models.training.engine.run import Evaluated, Run, score_of, take_step
 from models.training.engine.schedule import MovingAverage, cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.losses import (
@@ -105,15 +105,15 @@ def train_embedder(
     keep_freed_memory()
     group = Group.from_environment()
     out.mkdir(parents=True, exist_ok=True)
-    # First what may be wrong with weights and exams: it is told before pictures are drawn.
+    # First what may be wrong with weights and eval sets: it is told before pictures are drawn.
     require_equal_sizes(recipe)
     require_sources(recipe, data)
-    judge = build_embedder(recipe.network)
+    eval_model = build_embedder(recipe.network)
     if init is not None:
-        load_weights(judge, init)
+        load_weights(eval_model, init)
     elif recipe.network.pretrained:
-        load_backbone(judge, recipe, data)
-    sheets = set_exams(recipe, data, recipe.deploy_px) if group.rank == 0 else []
+        load_backbone(eval_model, recipe, data)
+    splits = load_eval_sets(recipe, data, recipe.deploy_px) if group.rank == 0 else []
     if group.rank == 0:
         build_pool(recipe, data, out / "pool", prepare, processes=threads)
     group.wait("pool")
@@ -124,7 +124,7 @@ def train_embedder(
         student = Student(recipe, pool.classes, pool.vectors.shape[1])
         optimizer = make_optimizer(student, recipe, data)
     accelerate(student, threads)
-    accelerate(judge, threads)
+    accelerate(eval_model, threads)
     synchronise_norms(student, group)
     if init is not None:
         load_weights(student.embedder, init)
@@ -136,18 +136,18 @@ def train_embedder(
     parts_of_run = {"student": student, "optimizer": optimizer, "average": average}
     run = Run(out, recipe, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
 
-    def examined(done: int) -> Examined:
-        judge.set_state_dict(average.values)
-        settle_statistics(judge, pool, recipe.deploy_px, recipe.seed)
+    def evaluated(done: int) -> Evaluated:
+        eval_model.set_state_dict(average.values)
+        settle_statistics(eval_model, pool, recipe.deploy_px, recipe.seed)
         if recipe.network.whitened:
-            whiten(judge, pool, recipe.deploy_px, recipe.seed)
-        pictures = sum(len(sheet.images) for sheet in sheets)
-        exams = examine(embed_with(judge, recipe.deploy_px, pictures, threads), sheets)
-        kept = Checkpoint({"embedder": to_arrays(judge.state_dict())}, {"step": done, "exams": exams})
-        return Examined(exams, score_of(exams, recipe.select_by, done), kept)
+            whiten(eval_model, pool, recipe.deploy_px, recipe.seed)
+        pictures = sum(len(split.images) for split in splits)
+        eval_sets = evaluate(embed_with(eval_model, recipe.deploy_px, pictures, threads), splits)
+        kept = Checkpoint({"embedder": to_arrays(eval_model.state_dict())}, {"step": done, "eval": eval_sets})
+        return Evaluated(eval_sets, score_of(eval_sets, recipe.select_by, done), kept)
 
-    if group.rank == 0 and run.first >= recipe.steps:  # a finished run is examined once more, with today's code
-        examined(run.first).kept.save(out / "best.npz")
+    if group.rank == 0 and run.first >= recipe.steps:  # a finished run is evaluated once more, with today's code
+        evaluated(run.first).kept.save(out / "best.npz")
     if group.rank == 0 and recipe.hard_classes and not (out / NEIGHBOURS).exists():
         # Once a run, by the proxies that it begins with: a resumed run draws the same.
         centres = np.asarray(student.proxies.numpy(), np.float32)
@@ -166,7 +166,7 @@ def train_embedder(
             values = take_step(losses_of(student, recipe, batch, step, group), step, student, optimizer, group)
             average.update(student.embedder, step)
             left = sum(recipe.stage_at(later).batch for later in range(step + 1, run.last))
-            run.after(step, values, len(batch.labels) * group.size, left, student, examined)
+            run.after(step, values, len(batch.labels) * group.size, left, student, evaluated)
     return out / "best.npz"
 
 

@@ -9,13 +9,13 @@ import paddle
 from paddle import nn
 
 from models.artifacts.folders import resolve
-from models.evaluation.eval_sets import Sheet, set_exams
+from models.evaluation.eval_sets import EvalSet, load_eval_sets
 from models.training.data.pool import Pool, build_pool, load_pool, require_sources
 from models.training.engine.checkpoint import Checkpoint, to_arrays
 from models.training.engine.cpu_convolution import accelerate, keep_freed_memory
 from models.training.engine.loop import Progress
 from models.training.engine.processes import Group
-from models.training.engine.run import Examined, Run, score_of, take_step
+from models.training.engine.run import Evaluated, Run, score_of, take_step
 from models.training.engine.schedule import cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.networks.embedder import embed_with
@@ -24,7 +24,7 @@ from models.training.networks.itq import itq
 from models.training.recipes.hash import HashRecipe
 from models.training.tasks.hash_batches import changed_pictures, known_rows
 from models.training.tasks.hash_evaluation import grade_codes
-from models.training.tasks.hash_features import Features, KnownExam, known_exams, known_features
+from models.training.tasks.hash_features import EmbeddedEvalSet, Features, embedded_eval_sets, known_features
 from models.training.tasks.metric import make_optimizer
 from models.training.tasks.precise_bn import settle_statistics
 
@@ -51,11 +51,11 @@ def train_hash(
     keep_freed_memory()
     group = Group.from_environment()
     out.mkdir(parents=True, exist_ok=True)
-    # First what may be wrong with the base and the exams: it is told before pictures are drawn.
+    # First what may be wrong with the base and the eval sets: it is told before pictures are drawn.
     projected = recipe.network.kind == "projection"
     base = resolve(recipe.network.base) if projected else None
     require_sources(recipe.pictures, data)
-    sheets = set_exams(recipe.pictures, data, recipe.deploy_px) if group.rank == 0 else []
+    splits = load_eval_sets(recipe.pictures, data, recipe.deploy_px) if group.rank == 0 else []
     if group.rank == 0:
         build_pool(recipe.pictures, data, out / "pool", prepare, processes=threads)
     group.wait("pool")
@@ -63,9 +63,9 @@ def train_hash(
     features = None
     if base is not None:
         if group.rank == 0:
-            features = known_features(recipe, base, pool, sheets, data, out / "features.npz", prepare, threads)
+            features = known_features(recipe, base, pool, splits, data, out / "features.npz", prepare, threads)
         group.wait("features")
-        features = features or known_features(recipe, base, pool, sheets, data, out / "features.npz", prepare, threads)
+        features = features or known_features(recipe, base, pool, splits, data, out / "features.npz", prepare, threads)
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
@@ -78,14 +78,14 @@ def train_hash(
     run = Run(out, recipe, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
     if run.first == 0 and features is not None and isinstance(network, Projection) and recipe.network.rotated:
         network.begin_at(itq(features.rows, recipe.network.bits, recipe.seed), features.rows)
-    judge: Judge = WholeJudge(recipe, pool, sheets, threads) if features is None else RowJudge(features)
+    eval_model: Judge = WholeJudge(recipe, pool, splits, threads) if features is None else RowJudge(features)
 
-    def examined(done: int) -> Examined:
-        taken, kept = judge(network)
-        exams = {exam.name: grade_codes(exam.rows, exam) for exam in taken}
-        recalls = {name: figures["recall@1"] for name, figures in exams.items()}
-        checkpoint = Checkpoint({"hash": to_arrays(kept.state_dict())}, {"step": done, "exams": exams})
-        return Examined(exams, score_of(recalls, recipe.select_by, done), checkpoint)
+    def evaluated(done: int) -> Evaluated:
+        taken, kept = eval_model(network)
+        eval_sets = {eval_set.name: grade_codes(eval_set.rows, eval_set) for eval_set in taken}
+        recalls = {name: figures["recall@1"] for name, figures in eval_sets.items()}
+        checkpoint = Checkpoint({"hash": to_arrays(kept.state_dict())}, {"step": done, "eval": eval_sets})
+        return Evaluated(eval_sets, score_of(recalls, recipe.select_by, done), checkpoint)
 
     if features is None:
         source = changed_pictures(recipe, out / "pool", run.first, group)
@@ -99,37 +99,39 @@ def train_hash(
             parts = hasher.losses(paddle.to_tensor(x), paddle.to_tensor(labels))
             values = take_step(parts, step, hasher, optimizer, group)
             left = sum(recipe.pictures.stage_at(later).batch for later in range(step + 1, run.last))
-            run.after(step, values, len(labels) * group.size, left, hasher, examined)
+            run.after(step, values, len(labels) * group.size, left, hasher, evaluated)
     return out / "best.npz"
 
 
 class RowJudge:
-    """Examines a projection on what its base said of the exams' pictures."""
+    """Evaluates a projection on what its base said of the eval sets' pictures."""
 
     def __init__(self, features: Features) -> None:
-        self._exams = features.exams
+        self._eval_sets = features.eval
 
-    def __call__(self, network: nn.Layer) -> tuple[list[KnownExam], nn.Layer]:
-        """Each exam's codes before signs, and the network to keep."""
+    def __call__(self, network: nn.Layer) -> tuple[list[EmbeddedEvalSet], nn.Layer]:
+        """Each eval set's codes before signs, and the network to keep."""
         network.eval()
         with paddle.no_grad():
-            return [replace(exam, rows=network(paddle.to_tensor(exam.rows)).numpy()) for exam in self._exams], network
+            return [
+                replace(eval_set, rows=network(paddle.to_tensor(eval_set.rows)).numpy()) for eval_set in self._eval_sets
+            ], network
 
 
 class WholeJudge:
-    """Examines a network of pictures by a copy with settled batch statistics, as it is to be served."""
+    """Evaluates a network of pictures by a copy with settled batch statistics, as it is to be served."""
 
-    def __init__(self, recipe: HashRecipe, pool: Pool, sheets: Sequence[Sheet], threads: int) -> None:
-        self._recipe, self._pool, self._sheets, self._threads = recipe, pool, sheets, threads
+    def __init__(self, recipe: HashRecipe, pool: Pool, splits: Sequence[EvalSet], threads: int) -> None:
+        self._recipe, self._pool, self._splits, self._threads = recipe, pool, splits, threads
         self._copy = build_network(recipe.network)
 
-    def __call__(self, network: nn.Layer) -> tuple[list[KnownExam], nn.Layer]:
-        """Each exam's codes before signs, and the network to keep."""
+    def __call__(self, network: nn.Layer) -> tuple[list[EmbeddedEvalSet], nn.Layer]:
+        """Each eval set's codes before signs, and the network to keep."""
         self._copy.set_state_dict(network.state_dict())
         settle_statistics(self._copy, self._pool, self._recipe.deploy_px, self._recipe.seed, SETTLE_PICTURES)
-        pictures = sum(len(sheet.images) for sheet in self._sheets)
+        pictures = sum(len(split.images) for split in self._splits)
         embed = embed_with(self._copy, self._recipe.deploy_px, pictures, self._threads)
-        return known_exams(embed, self._sheets), self._copy
+        return embedded_eval_sets(embed, self._splits), self._copy
 
 
 Judge = RowJudge | WholeJudge

@@ -31,7 +31,7 @@ def known_rows(
 
     Raises TrainingError where a stage's batch needs more classes than can be drawn.
     """
-    draw = class_draw(features.labels, features.sources, [source.share for source in recipe.data])
+    draw = class_draw(features.labels, features.sources, [source.sampling_weight for source in recipe.data])
     pictures, views = recipe.pictures, recipe.views_per_class
     for stage in recipe.stages:
         draw.require(stage.batch, views)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embedder import Embedder
-from models.evaluation.eval_sets import Sheet
+from models.evaluation.eval_sets import EvalSet
 from models.training.data.augment import augment
 from models.training.data.pool import Pool, on_grey
 from models.training.engine.checkpoint import Arrays, Checkpoint
@@ -23,8 +23,8 @@ BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
-class KnownExam:
-    """An exam whose pictures are embedded already; as in Sheet, `gallery` marks what is searched."""
+class EmbeddedEvalSet:
+    """An eval set whose pictures are embedded already; as in Sheet, `gallery` marks what is searched."""
 
     name: str
     rows: Rows
@@ -34,19 +34,19 @@ class KnownExam:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A recipe's changed views and its exams, as unit rows of the base."""
+    """A recipe's changed views and its eval sets, as unit rows of the base."""
 
     rows: Rows  # (N, D)
     labels: Numbers  # (N,)
     sources: Numbers  # (N,)
-    exams: tuple[KnownExam, ...]
+    eval: tuple[EmbeddedEvalSet, ...]
 
 
 def known_features(
     recipe: HashRecipe,
     base: Path,
     pool: Pool,
-    sheets: Sequence[Sheet],
+    splits: Sequence[EvalSet],
     data: Path | None,
     file: Path,
     prepare: Callable[[str, int, int], None],
@@ -54,7 +54,7 @@ def known_features(
 ) -> Features:
     """Those in `file` if they are of this recipe's pictures and of this very base; else they are made, and kept there.
 
-    `base` is the embedder's folder, `sheets` are the recipe's exams, of which those on photos are of the folder `data`.
+    `base` is the embedder's folder, `sheets` are the recipe's eval sets, of which those on photos are of the folder `data`.
     Each view is embedded once as it is, on grey, and otherwise changed at random, as training would. Raises ArtifactError,
     EngineError, DatasetError.
     """
@@ -70,20 +70,24 @@ def known_features(
     which = np.arange(total) // changes
     views: Arrays = {"rows": np.concatenate(parts), "labels": pool.labels[which], "sources": pool.sources[which]}
     groups = {"views": views}
-    for number, sheet in enumerate(sheets):
-        prepare("exams", number + 1, len(sheets))
-        groups[f"exam{number}"] = {"rows": embed(list(sheet.images)), "labels": sheet.labels, "gallery": sheet.gallery}
-    kept = Checkpoint(groups, {"made_from": made_from, "exams": [sheet.name for sheet in sheets]})
+    for number, split in enumerate(splits):
+        prepare("eval", number + 1, len(splits))
+        groups[f"eval set{number}"] = {
+            "rows": embed(list(split.images)),
+            "labels": split.labels,
+            "gallery": split.gallery,
+        }
+    kept = Checkpoint(groups, {"made_from": made_from, "eval": [split.name for split in splits]})
     kept.save(file)
     return _unpacked(kept)
 
 
-def known_exams(embed: Callable[[NDArray[np.uint8]], Rows], sheets: Sequence[Sheet]) -> list[KnownExam]:
-    """Exams whose pictures `embed`, (N, s, s, 3) RGB -> (N, D), has just seen."""
+def embedded_eval_sets(embed: Callable[[NDArray[np.uint8]], Rows], splits: Sequence[EvalSet]) -> list[EmbeddedEvalSet]:
+    """Eval sets whose pictures `embed`, (N, s, s, 3) RGB -> (N, D), has just seen."""
     taken = []
-    for sheet in sheets:
-        rows = [embed(sheet.images[start : start + BATCH]) for start in range(0, len(sheet.images), BATCH)]
-        taken.append(KnownExam(sheet.name, np.concatenate(rows), sheet.labels, sheet.gallery))
+    for split in splits:
+        rows = [embed(split.images[start : start + BATCH]) for start in range(0, len(split.images), BATCH)]
+        taken.append(EmbeddedEvalSet(split.name, np.concatenate(rows), split.labels, split.gallery))
     return taken
 
 
@@ -96,15 +100,15 @@ def _view(pool: Pool, recipe: HashRecipe, at: int, size_px: int) -> NDArray[np.u
 
 def _made_from(recipe: HashRecipe, digest: str, data: Path | None) -> dict[str, object]:
     table = json.loads(json.dumps(as_table(recipe)))
-    kept = {key: table[key] for key in ("data", "exams", "seed", "pool_px", "deploy_px")}
+    kept = {key: table[key] for key in ("data", "eval", "seed", "pool_px", "deploy_px")}
     pictures = hashlib.sha256(json.dumps([kept, data is not None], sort_keys=True).encode()).hexdigest()
     return {"pictures": pictures, "changes": recipe.network.changes, "base": digest}
 
 
 def _unpacked(kept: Checkpoint) -> Features:
-    exams = []
-    for number, name in enumerate(kept.progress["exams"]):
-        group = kept.groups[f"exam{number}"]
-        exams.append(KnownExam(name, group["rows"], group["labels"], group["gallery"]))
+    eval_sets = []
+    for number, name in enumerate(kept.progress["eval"]):
+        group = kept.groups[f"eval set{number}"]
+        eval_sets.append(EmbeddedEvalSet(name, group["rows"], group["labels"], group["gallery"]))
     views = kept.groups["views"]
-    return Features(views["rows"], views["labels"], views["sources"], tuple(exams))
+    return Features(views["rows"], views["labels"], views["sources"], tuple(eval_sets))

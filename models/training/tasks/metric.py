@@ -8,8 +8,8 @@ from pathlib import Path
 import paddle
 from paddle import nn
 
-from models.evaluation.eval_sets import Embed, Sheet, examine, set_exams
-from models.evaluation.photo_recall import PhotoSheet, examine_photos, photo_sheets
+from models.evaluation.eval_sets import Embed, EvalSet, evaluate, load_eval_sets
+from models.evaluation.photo_recall import PhotoEvalSet, evaluate_photos, photo_eval_sets
 from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
 from models.training.data.metric_batches import MetricBatches, Pictures, of_files, of_pool
 from models.training.data.pool import Pool, build_pool, load_pool, require_sources
@@ -20,7 +20,7 @@ from models.training.engine.loop import Progress
 from models.training.engine.optimizers import adamw, momentum
 from models.training.engine.prefetch import ahead
 from models.training.engine.processes import Group
-from models.training.engine.run import Examined, Run, score_of, take_step
+from models.training.engine.run import Evaluated, Run, score_of, take_step
 from models.training.engine.schedule import MovingAverage, cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
@@ -34,19 +34,19 @@ SHITU_ONLY = ("last_conv.", "stages.3.0.dw_conv_list.2.")  # another width and a
 
 @dataclass(frozen=True)
 class Sheets:
-    """The exams whose pictures are held in memory, and those whose photos are read each time."""
+    """The eval sets whose pictures are held in memory, and those whose photos are read each time."""
 
-    held: tuple[Sheet, ...] = ()
-    read: tuple[PhotoSheet, ...] = ()
+    held: tuple[EvalSet, ...] = ()
+    read: tuple[PhotoEvalSet, ...] = ()
 
     @property
     def pictures(self) -> int:
-        """How many there are in all exams."""
-        return sum(len(sheet.images) for sheet in self.held) + sum(len(sheet.photos) for sheet in self.read)
+        """How many there are in all eval sets."""
+        return sum(len(split.images) for split in self.held) + sum(len(split.photos) for split in self.read)
 
     def take(self, embed: Embed, size_px: int) -> dict[str, float]:
-        """recall@1 of each exam, by name."""
-        return examine(embed, self.held) | examine_photos(embed, self.read, size_px)
+        """recall@1 of each eval set, by name."""
+        return evaluate(embed, self.held) | evaluate_photos(embed, self.read, size_px)
 
 
 def train_metric(
@@ -70,12 +70,12 @@ def train_metric(
     group = Group.from_environment()
     out.mkdir(parents=True, exist_ok=True)
     paddle.seed(recipe.seed)
-    # First what may be wrong: a stop layer that is not there, weights of another network, an exam's list.
-    judge = MetricEmbedder(recipe)
+    # First what may be wrong: a stop layer that is not there, weights of another network, an eval set's list.
+    eval_model = MetricEmbedder(recipe)
     if init is not None:
-        start_from(judge, init)
+        start_from(eval_model, init)
     require_sources(recipe.pictures, data)
-    sheets = prepare_exams(recipe, data) if group.rank == 0 else Sheets()
+    splits = prepare_eval_sets(recipe, data) if group.rank == 0 else Sheets()
     pictures, pool = gather(recipe, data, out / "pool", prepare, group, threads)
     make = MetricBatches(recipe, pictures, group.rank, group.size)
     paddle.seed(recipe.seed)
@@ -84,7 +84,7 @@ def train_metric(
         learner = Learner(recipe, pictures.classes, group)
         optimizer = make_optimizer(learner, recipe.optimizer)
     accelerate(learner, threads)
-    accelerate(judge, threads)
+    accelerate(eval_model, threads)
     synchronise_norms(learner, group)
     if init is not None:
         start_from(learner.embedder, init)
@@ -92,8 +92,8 @@ def train_metric(
     parts_of_run = {"learner": learner, "optimizer": optimizer, "average": average}
     run = Run(out, recipe, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
 
-    def examined(done: int) -> Examined:
-        return examine_average(recipe, average, judge, pool, sheets, done, threads)
+    def evaluated(done: int) -> Evaluated:
+        return evaluate_average(recipe, average, eval_model, pool, splits, done, threads)
 
     with closing(ahead(make, run.steps, threads)) as source, paddle.utils.unique_name.guard():
         for step, batch in zip(run.steps, source, strict=True):
@@ -107,7 +107,7 @@ def train_metric(
             values = take_step(parts, step, learner, optimizer, group)
             average.update(learner.embedder, step)
             left = recipe.pictures_before(run.last) - recipe.pictures_before(step + 1)
-            run.after(step, values, len(batch.labels) * group.size, left, learner, examined)
+            run.after(step, values, len(batch.labels) * group.size, left, learner, evaluated)
     return out / "best.npz"
 
 
@@ -129,31 +129,31 @@ def gather(
     return of_pool(pool), pool
 
 
-def prepare_exams(recipe: MetricRecipe, data: Path | None) -> Sheets:
-    """All exams of the recipe; those on photos need `data`, and are read at each exam where the recipe has no pool."""
-    drawn = tuple(exam for exam in recipe.exams if exam.kind == "rendered" or recipe.pool_px)
-    read = tuple(exam for exam in recipe.exams if exam not in drawn)
-    held = set_exams(replace(recipe.pictures, exams=drawn, select_by=()), data, recipe.deploy_px)
-    return Sheets(tuple(held), tuple(photo_sheets(read, data)))
+def prepare_eval_sets(recipe: MetricRecipe, data: Path | None) -> Sheets:
+    """All eval sets of the recipe; those on photos need `data`, and are read at each eval set where the recipe has no pool."""
+    drawn = tuple(eval_set for eval_set in recipe.eval if eval_set.kind == "rendered" or recipe.pool_px)
+    read = tuple(eval_set for eval_set in recipe.eval if eval_set not in drawn)
+    held = load_eval_sets(replace(recipe.pictures, eval=drawn, select_by=()), data, recipe.deploy_px)
+    return Sheets(tuple(held), tuple(photo_eval_sets(read, data)))
 
 
-def examine_average(
+def evaluate_average(
     recipe: MetricRecipe,
     average: MovingAverage,
-    judge: nn.Layer,
+    eval_model: nn.Layer,
     pool: Pool | None,
-    sheets: Sheets,
+    splits: Sheets,
     done: int,
     threads: int,
-) -> Examined:
-    """The exams of the averaged weights after `done` steps, in the network `judge`."""
-    judge.set_state_dict(average.values)
+) -> Evaluated:
+    """The eval sets of the averaged weights after `done` steps, in the network `eval_model`."""
+    eval_model.set_state_dict(average.values)
     if recipe.settle_pictures and pool is not None:
-        settle_statistics(judge, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)
-    embed = embed_with(judge, recipe.deploy_px, sheets.pictures, threads)
-    exams = sheets.take(embed, recipe.deploy_px)
-    kept = Checkpoint({"embedder": to_arrays(judge.state_dict())}, {"step": done, "exams": exams})
-    return Examined(exams, score_of(exams, recipe.select_by, done), kept)
+        settle_statistics(eval_model, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)
+    embed = embed_with(eval_model, recipe.deploy_px, splits.pictures, threads)
+    eval_sets = splits.take(embed, recipe.deploy_px)
+    kept = Checkpoint({"embedder": to_arrays(eval_model.state_dict())}, {"step": done, "eval": eval_sets})
+    return Evaluated(eval_sets, score_of(eval_sets, recipe.select_by, done), kept)
 
 
 def make_optimizer(learner: nn.Layer, table: MetricOptimizer) -> paddle.optimizer.Optimizer:

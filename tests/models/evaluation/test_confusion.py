@@ -12,10 +12,10 @@ from models.evaluation.confusion import Pair, count_pairs, draw_confusion, shown
 PAIRS: list[Pair] = [("a", "a"), ("a", "a"), ("a", "b"), ("b", None), (None, "a"), ("x", None), ("x", "a"), ("a", "b")]
 
 
-def test_mistakes_come_first_and_no_answer_is_right_for_a_stranger() -> None:
+def test_mistakes_come_first_and_no_answer_is_right_for_a_unknown() -> None:
     table = count_pairs(PAIRS, ["c"], ["x"]).to_dict()
     assert table["labels"] == ["a", "b", "c", "x"]
-    assert table["strangers"] == ["x"]
+    assert table["unknowns"] == ["x"]
     assert [(one["truth"], one["answer"], one["count"]) for one in table["pairs"]] == [
         ("a", "b", 2), (None, "a", 1), ("b", None, 1), ("x", "a", 1), ("a", "a", 2), ("x", None, 1),
     ]  # fmt: skip
@@ -48,8 +48,8 @@ def test_the_picture_shows_the_most_confused_labels_and_folds_the_others(tmp_pat
 
 
 def test_right_answers_are_green_and_mistakes_red(tmp_path: Path) -> None:
-    def colours(pairs: list[Pair], strangers: list[str]) -> tuple[bool, bool]:
-        draw_confusion(count_pairs(pairs, (), strangers), tmp_path / "t.png")
+    def colours(pairs: list[Pair], unknowns: list[str]) -> tuple[bool, bool]:
+        draw_confusion(count_pairs(pairs, (), unknowns), tmp_path / "t.png")
         with Image.open(tmp_path / "t.png") as picture:
             pixels = np.asarray(picture, np.int16)
         green = (pixels[..., 1] - pixels[..., 0] > 60).any()

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from models.boxes import iou
-from models.evaluation.detection_metrics import Detections, average_precision, best_threshold, evaluate_detector
+from models.evaluation.detection_metrics import Detections, average_precision, best_threshold, detector_metrics
 from models.training.data.detection_views import Picture
 
 Array = NDArray[np.float32]
@@ -124,7 +124,7 @@ def test_a_detector_is_asked_for_every_picture() -> None:
         number = int(image[0, 0, 0])
         return (boxes[number], np.ones(1, np.float32)) if number < 2 else NONE
 
-    figures = evaluate_detector(detect, scenes)
+    figures = detector_metrics(detect, scenes)
     assert 0.6 < figures["AP50"] < 0.7
 
 

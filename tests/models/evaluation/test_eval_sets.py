@@ -1,4 +1,4 @@
-"""Exams: which pictures are asked and searched, and grades against loops."""
+"""Eval sets: which pictures are asked and searched, and grades against loops."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,28 +8,28 @@ import pytest
 from numpy.typing import NDArray
 
 from models.evaluation.eval_sets import (
-    FIRST_EXAM_SEED,
+    FIRST_EVAL_SEED,
     GALLERY_VIEWS,
     QUERY_VIEWS,
-    Sheet,
-    examine,
-    examine_colours,
-    examine_teacher,
+    EvalSet,
+    evaluate,
+    evaluate_colours,
+    evaluate_teacher,
     grade,
-    set_exams,
+    load_eval_sets,
 )
 from models.training.data.photos import DatasetError
 from models.training.data.pool import on_grey, product_views
-from models.training.recipes.embedder import EmbedderRecipe, Exam
+from models.training.recipes.embedder import EmbedderRecipe, EvalSource
 from models.training.teachers.features import PooledFeatures
 from tests.models.training.data.readers.pictures import cut_short
 from tests.models.training.photo_data import write_photos
 from tests.models.training.teachers.test_features import teacher_file
 from tests.models.training.tiny import TINY
 
-DRAWN = Exam("rendered", "drawn", products=3)
-HELD_OUT = Exam("held_out", "shop", root="shop", file="labels.tsv")
-LISTS = Exam("lists", "two lists", root="shop", file="asked.tsv", gallery_file="labels.tsv")
+DRAWN = EvalSource("rendered", "drawn", products=3)
+HELD_OUT = EvalSource("held_out", "shop", root="shop", file="labels.tsv")
+LISTS = EvalSource("lists", "two lists", root="shop", file="asked.tsv", gallery_file="labels.tsv")
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def with_exams(*exams: Exam) -> EmbedderRecipe:
-    return replace(TINY, exams=exams)
+def with_eval(*eval_sets: EvalSource) -> EmbedderRecipe:
+    return replace(TINY, eval=eval_sets)
 
 
 def first_pixel(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -49,44 +49,44 @@ def first_pixel(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def test_drawn_products_are_searched_on_grey_and_asked_on_colours() -> None:
-    (sheet,) = set_exams(with_exams(DRAWN), None, 24)
+    (split,) = load_eval_sets(with_eval(DRAWN), None, 24)
     views = GALLERY_VIEWS + QUERY_VIEWS
-    assert sheet.images.shape == (3 * views, 24, 24, 3)
-    assert sheet.labels.tolist() == np.repeat(np.arange(3), views).tolist()
-    assert sheet.gallery.tolist() == ([True] * GALLERY_VIEWS + [False] * QUERY_VIEWS) * 3
-    expected = on_grey(product_views(FIRST_EXAM_SEED + 1, views, 24)[0])
-    np.testing.assert_array_equal(sheet.images[views], expected)
-    again = set_exams(with_exams(DRAWN), None, 24)[0]
-    np.testing.assert_array_equal(sheet.images, again.images)
+    assert split.images.shape == (3 * views, 24, 24, 3)
+    assert split.labels.tolist() == np.repeat(np.arange(3), views).tolist()
+    assert split.gallery.tolist() == ([True] * GALLERY_VIEWS + [False] * QUERY_VIEWS) * 3
+    expected = on_grey(product_views(FIRST_EVAL_SEED + 1, views, 24)[0])
+    np.testing.assert_array_equal(split.images[views], expected)
+    again = load_eval_sets(with_eval(DRAWN), None, 24)[0]
+    np.testing.assert_array_equal(split.images, again.images)
 
 
-def test_no_recipe_trains_on_products_of_the_exams() -> None:
-    assert all(source.first_seed + source.products <= FIRST_EXAM_SEED for source in TINY.data)
+def test_no_recipe_trains_on_products_of_the_eval_sets() -> None:
+    assert all(source.first_seed + source.products <= FIRST_EVAL_SEED for source in TINY.data)
 
 
 def test_held_out_labels_ask_each_other(data: Path) -> None:
-    (sheet,) = set_exams(with_exams(HELD_OUT), data, 16)
-    assert sheet.labels.tolist() == [0, 0, 1, 1, 2, 2]  # b, d and f
-    assert not sheet.gallery.any()
-    assert examine_colours([sheet]) == {"shop": 1.0}
+    (split,) = load_eval_sets(with_eval(HELD_OUT), data, 16)
+    assert split.labels.tolist() == [0, 0, 1, 1, 2, 2]  # b, d and f
+    assert not split.gallery.any()
+    assert evaluate_colours([split]) == {"shop": 1.0}
 
 
 def test_one_list_asks_another_and_an_unknown_label_is_never_right(data: Path) -> None:
-    (sheet,) = set_exams(with_exams(LISTS), data, 16)
-    assert sheet.gallery.tolist() == [False] * 3 + [True] * 12
-    assert examine_colours([sheet])["two lists"] == pytest.approx(2 / 3)
+    (split,) = load_eval_sets(with_eval(LISTS), data, 16)
+    assert split.gallery.tolist() == [False] * 3 + [True] * 12
+    assert evaluate_colours([split])["two lists"] == pytest.approx(2 / 3)
 
 
 def test_photos_are_left_out_without_the_data_folder(data: Path) -> None:
-    recipe = with_exams(DRAWN, HELD_OUT, LISTS)
-    assert [sheet.name for sheet in set_exams(recipe, None, 16)] == ["drawn"]
-    assert [sheet.name for sheet in set_exams(recipe, data, 16)] == ["drawn", "shop", "two lists"]
+    recipe = with_eval(DRAWN, HELD_OUT, LISTS)
+    assert [split.name for split in load_eval_sets(recipe, None, 16)] == ["drawn"]
+    assert [split.name for split in load_eval_sets(recipe, data, 16)] == ["drawn", "shop", "two lists"]
 
 
-def test_an_exam_that_can_ask_nothing_is_told(data: Path) -> None:
+def test_an_eval_set_that_can_ask_nothing_is_told(data: Path) -> None:
     (data / "shop" / "lonely.tsv").write_text("a0.png\ta\nb0.png\tb\nc0.png\tc\nd0.png\td", encoding="utf-8")
     with pytest.raises(DatasetError, match="'lonely' has no label with two photos"):
-        set_exams(with_exams(Exam("held_out", "lonely", root="shop", file="lonely.tsv")), data, 16)
+        load_eval_sets(with_eval(EvalSource("held_out", "lonely", root="shop", file="lonely.tsv")), data, 16)
 
 
 def test_broken_photos_are_told_all_at_once_and_before_anything_is_drawn(tmp_path: Path) -> None:
@@ -94,10 +94,10 @@ def test_broken_photos_are_told_all_at_once_and_before_anything_is_drawn(tmp_pat
     cut_short(tmp_path / "shop" / "b0.png", tmp_path / "shop" / "f1.png")
     endless = replace(DRAWN, products=10**9)
     with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*b0\.png: .*f1\.png: "):
-        set_exams(with_exams(endless, HELD_OUT), tmp_path, 16)
+        load_eval_sets(with_eval(endless, HELD_OUT), tmp_path, 16)
     (tmp_path / "shop" / "a0.png").unlink()
     with pytest.raises(DatasetError, match=r"no file a0\.png"):
-        set_exams(with_exams(endless, HELD_OUT), tmp_path, 16)
+        load_eval_sets(with_eval(endless, HELD_OUT), tmp_path, 16)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -105,32 +105,32 @@ def test_grades_do_not_depend_on_the_length_of_embeddings(seed: int) -> None:
     rng = np.random.default_rng(seed)
     embeddings, labels = rng.normal(size=(20, 4)).astype(np.float32), rng.integers(0, 3, 20)
     gallery = np.arange(20) % 4 == 0
-    sheet = Sheet("x", np.zeros((20, 1, 1, 3), np.uint8), labels, gallery)
+    split = EvalSet("x", np.zeros((20, 1, 1, 3), np.uint8), labels, gallery)
     right = []
     for asked in np.flatnonzero(~gallery):
         cosines = {
             g: embeddings[asked] @ embeddings[g] / np.linalg.norm(embeddings[g]) for g in np.flatnonzero(gallery)
         }
         right.append(labels[max(cosines, key=lambda g: cosines[g])] == labels[asked])
-    assert grade(embeddings, sheet) == pytest.approx(np.mean(right))
+    assert grade(embeddings, split) == pytest.approx(np.mean(right))
     longer = embeddings * rng.uniform(0.1, 10, (20, 1)).astype(np.float32)
-    assert grade(longer, sheet) == pytest.approx(np.mean(right))
+    assert grade(longer, split) == pytest.approx(np.mean(right))
 
 
 def test_pictures_are_embedded_in_batches_and_in_order() -> None:
     images = np.random.default_rng(0).integers(0, 256, (150, 2, 2, 3), dtype=np.uint8)
-    sheet = Sheet("x", images, np.arange(150) // 2, np.arange(150) % 2 == 0)
+    split = EvalSet("x", images, np.arange(150) // 2, np.arange(150) % 2 == 0)
     sizes = []
 
     def embed(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         sizes.append(len(batch))
         return first_pixel(batch)
 
-    assert examine(embed, [sheet])["x"] == grade(first_pixel(images), sheet)
+    assert evaluate(embed, [split])["x"] == grade(first_pixel(images), split)
     assert sum(sizes) == 150
     assert max(sizes) == 64
 
 
-def test_a_teacher_takes_the_exam_itself(data: Path) -> None:
+def test_a_teacher_takes_the_eval_set_itself(data: Path) -> None:
     teacher = PooledFeatures(data / "teacher.xml", teacher_file(data, "NHWC"))
-    assert examine_teacher(teacher, set_exams(with_exams(HELD_OUT), data, 16)) == {"shop": 1.0}
+    assert evaluate_teacher(teacher, load_eval_sets(with_eval(HELD_OUT), data, 16)) == {"shop": 1.0}

@@ -96,11 +96,11 @@ def test_without_a_query_that_can_be_answered_there_are_no_figures() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_open_sets_ask_each_query_with_and_without_its_own_label(seed: int) -> None:
     queries, asked = rows_and_labels(seed, 40, 5)
-    gallery, stored = rows_and_labels(seed + 50, 30, 4)  # queries of the label 4 are strangers anyway
-    known, rightly, strangers = 0, 0, 0
+    gallery, stored = rows_and_labels(seed + 50, 30, 4)  # queries of the label 4 are unknowns anyway
+    known, rightly, unknowns = 0, 0, 0
     for query, label in zip(queries, asked, strict=True):
         own, others = gallery[stored == label], gallery[stored != label]
-        strangers += max(query @ row for row in others) >= 0.7
+        unknowns += max(query @ row for row in others) >= 0.7
         if len(own):
             known += 1
             best = gallery[nearest(query, gallery)]
@@ -108,6 +108,6 @@ def test_open_sets_ask_each_query_with_and_without_its_own_label(seed: int) -> N
     marks = [np.full(len(labels), NO_MARK) for labels in (asked, stored)]
     found = open_set(rank(inner_products(queries, gallery), Known(asked, marks[0]), Known(stored, marks[1])), 0.7)
     assert found.known == pytest.approx(rightly / known)
-    assert found.strangers == pytest.approx(strangers / 40)
+    assert found.unknowns == pytest.approx(unknowns / 40)
     assert 0 < found.known < 1
-    assert 0 < found.strangers < 1
+    assert 0 < found.unknowns < 1

@@ -1,4 +1,4 @@
-"""The picture of an exam frames each neighbour by whether it is right."""
+"""The picture of an eval set frames each neighbour by whether it is right."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from models.evaluation.contact_sheets import CELL_PX, FRAME_PX, GAP_PX, RIGHT, WRONG
-from models.evaluation.eval_sets import Sheet
-from models.evaluation.neighbours import draw_exam
+from models.evaluation.eval_sets import EvalSet
+from models.evaluation.neighbours import draw_eval_set
 
 STEP = CELL_PX + 2 * FRAME_PX + GAP_PX
 
@@ -19,9 +19,9 @@ STEP = CELL_PX + 2 * FRAME_PX + GAP_PX
 def test_frames_say_what_was_answered_rightly(
     tmp_path: Path, gallery: list[bool], neighbours: list[list[tuple[int, int, int]]]
 ) -> None:
-    sheet = Sheet("e", np.full((3, 8, 8, 3), 9, np.uint8), np.array([4, 4, 7]), np.array(gallery))
+    split = EvalSet("e", np.full((3, 8, 8, 3), 9, np.uint8), np.array([4, 4, 7]), np.array(gallery))
     rows = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], np.float32)
-    draw_exam(sheet, rows, tmp_path / "e.png")
+    draw_eval_set(split, rows, tmp_path / "e.png")
     with Image.open(tmp_path / "e.png") as picture:
         pixels = np.asarray(picture)
     tops = [y for y in range(len(pixels)) if (pixels[y, GAP_PX] != 255).any() and (pixels[y - 1, GAP_PX] == 255).all()]

@@ -1,10 +1,10 @@
-"""The whole pipeline's exam: which answer belongs to which thing, and what is counted."""
+"""The whole pipeline's eval set: which answer belongs to which thing, and what is counted."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.evaluation.pipeline import LabelledItem, describe, examine_photos, pair_answers
+from models.evaluation.pipeline import LabelledItem, describe, evaluate_photos, pair_answers
 from models.gallery import Gallery
 from models.options import RecognizeOptions
 from models.pipeline import Recognition, Recognizer
@@ -67,19 +67,19 @@ def painted(channel: int, *labels: str) -> LabelledPhoto:
     return LabelledPhoto(f"{channel}", labels, None, image)
 
 
-def test_found_right_and_strangers_are_shares() -> None:
+def test_found_right_and_unknowns_are_shares() -> None:
     gallery = Gallery([LabelledItem("1", "red"), LabelledItem("2", "green")], np.eye(3, dtype=np.float32)[:2], "g", 1)
     photos = [painted(0, "red"), painted(1, "red"), painted(2, "blue"), painted(0, "teal"), painted(2, "green")]
     told: list[tuple[str, int, int]] = []
-    exam = examine_photos(
+    eval_set = evaluate_photos(
         Recognizer(None, Colour()), gallery, photos, RecognizeOptions(), lambda *what: told.append(what), len(photos)
     )
-    assert describe(exam) == {
-        "found": 0.3333, "right": 0.3333, "strangers answered": 0.5,
-        "photos": 5, "things": 3, "answers": 3, "strangers": 2,
+    assert describe(eval_set) == {
+        "found": 0.3333, "right": 0.3333, "unknowns answered": 0.5,
+        "photos": 5, "things": 3, "answers": 3, "unknowns": 2,
     }  # fmt: skip
-    assert exam.confusion.strangers == {"blue", "teal"}
-    assert exam.confusion.counts == {
+    assert eval_set.confusion.unknowns == {"blue", "teal"}
+    assert eval_set.confusion.counts == {
         ("red", "red"): 1, ("red", "green"): 1, ("blue", None): 1, ("teal", "red"): 1, ("green", None): 1,
     }  # fmt: skip
     assert told[-1] == ("recognising", 5, 5)

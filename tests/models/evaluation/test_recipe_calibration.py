@@ -12,15 +12,15 @@ from PIL import Image
 from models.artifacts.folders import load_manifest, verify
 from models.embedder import Embedder
 from models.evaluation.recipe_calibration import add_calibration
-from models.training.recipes.embedder import Exam, UnknownSource
+from models.training.recipes.embedder import EvalSource, UnknownSource
 from tests.models.training.tiny import TINY
 
 LABELS, PICTURES, OTHERS = 16, 6, 15
 RECIPE = replace(
     TINY,
-    exams=(
-        Exam("held_out", "half", root="shop", file="labels.tsv"),
-        Exam("lists", "listed", root="shop", file="labels.tsv", gallery_file="first.tsv"),
+    eval=(
+        EvalSource("held_out", "half", root="shop", file="labels.tsv"),
+        EvalSource("lists", "listed", root="shop", file="labels.tsv", gallery_file="first.tsv"),
     ),
     unknowns=(UnknownSource("other", most=10),),
 )
@@ -83,6 +83,6 @@ def test_without_photos_or_unknown_ones_nothing_changes(tiny_artifact: Path, dat
     before = (artifact / "manifest.json").read_bytes()
     add_calibration(artifact, RECIPE, None, quiet)
     add_calibration(artifact, replace(RECIPE, unknowns=()), data, quiet)
-    add_calibration(artifact, replace(RECIPE, exams=TINY.exams), data, quiet)
+    add_calibration(artifact, replace(RECIPE, eval=TINY.eval), data, quiet)
     assert (artifact / "manifest.json").read_bytes() == before
     assert sorted(file.name for file in artifact.iterdir()) == sorted(file.name for file in tiny_artifact.iterdir())

@@ -17,7 +17,7 @@ from models.evaluation.contact_sheets import rows_shown
 from models.evaluation.metrics import retrieval_metrics
 from models.evaluation.ranking import inner_products, rank
 from models.evaluation.rerank import reranked
-from models.evaluation.retrieval import answered_rightly, examine_retrieval, known_of, summary, write_retrieval
+from models.evaluation.retrieval import answered_rightly, evaluate_retrieval, known_of, summary, write_retrieval
 from models.training.data.photos import Photo
 from tests.models.training.photo_data import write_photos
 from tests.models.training.retrieval_reference import metrics
@@ -47,8 +47,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Photo]:
 
 
 def test_no_photo_is_its_own_answer_in_one_list_or_in_two(photos: list[Photo]) -> None:
-    alone = examine_retrieval(mean_colour, photos, None, 0.5, silent, (1, 2))
-    both = examine_retrieval(mean_colour, photos, photos, 0.5, silent, (1, 2))
+    alone = evaluate_retrieval(mean_colour, photos, None, 0.5, silent, (1, 2))
+    both = evaluate_retrieval(mean_colour, photos, photos, 0.5, silent, (1, 2))
     assert alone.figures == both.figures
     assert alone.figures["recall@1"] == 1
     assert alone.figures["precision@2"] == 0.5
@@ -57,11 +57,11 @@ def test_no_photo_is_its_own_answer_in_one_list_or_in_two(photos: list[Photo]) -
 
 def test_photos_of_one_label_and_id_are_never_matched(photos: list[Photo]) -> None:
     same = [Photo(photo.path, photo.name, photo.label, "camera 1") for photo in photos]
-    found = examine_retrieval(mean_colour, same, None, 0.5, silent)
+    found = evaluate_retrieval(mean_colour, same, None, 0.5, silent)
     assert np.isnan(found.figures["recall@1"])
     assert summary(found)["recall@1"] is None
     others = [Photo(photo.path, photo.name, photo.label, photo.name[1]) for photo in photos]
-    assert examine_retrieval(mean_colour, others, None, 0.5, silent).figures["recall@1"] == 1
+    assert evaluate_retrieval(mean_colour, others, None, 0.5, silent).figures["recall@1"] == 1
 
 
 def test_an_id_alone_masks_nothing(photos: list[Photo]) -> None:
@@ -70,8 +70,8 @@ def test_an_id_alone_masks_nothing(photos: list[Photo]) -> None:
 
 
 def test_re_ranking_changes_the_metrics_and_not_the_similarities_or_the_open_set(photos: list[Photo]) -> None:
-    plain = examine_retrieval(mean_colour, photos[:8], photos[4:], 0.5, silent)
-    again = examine_retrieval(mean_colour, photos[:8], photos[4:], 0.5, silent, rerank=True)
+    plain = evaluate_retrieval(mean_colour, photos[:8], photos[4:], 0.5, silent)
+    again = evaluate_retrieval(mean_colour, photos[:8], photos[4:], 0.5, silent, rerank=True)
     rows, others = (
         mean_colour([np.array(Image.open(p.path).convert("RGB")) for p in some]) for some in (photos[:8], photos[4:])
     )
@@ -96,7 +96,7 @@ def test_photos_are_embedded_in_batches_and_in_order(photos: list[Photo], monkey
 def test_the_sheet_shows_right_and_wrong_ones_and_the_files_agree(photos: list[Photo], tmp_path: Path) -> None:
     wrong = [Photo(photo.path, photo.name, "f") if photo.label == "e" else photo for photo in photos]
     wrong[1] = Photo(photos[1].path, photos[1].name, "z")  # a0 is now alone, and answered with z
-    found = examine_retrieval(mean_colour, wrong, None, 0.5, silent)
+    found = evaluate_retrieval(mean_colour, wrong, None, 0.5, silent)
     rows = rows_shown(answered_rightly(found))
     assert rows[:2] == [0, 1]
     assert len(rows) == len(set(rows)) == 12
@@ -136,7 +136,7 @@ def by_signs(queries: Sequence[Photo], gallery: Sequence[Photo], count: int) -> 
 def test_signs_are_ranked_as_by_hand(photos: list[Photo], ids: bool, count: int) -> None:
     some = [Photo(p.path, p.name, "ab"[n % 3 == 0], str(n % 4) if ids else "") for n, p in enumerate(photos)]
     for queries, gallery in ((some, None), (some[:8], some[4:])):
-        found = examine_retrieval(
+        found = evaluate_retrieval(
             eight_numbers, queries, gallery, 0.5, silent, (1, 3), binary=True, rerank_floats=count
         )
         expected = metrics(by_signs(queries, gallery or queries, count), (1, 3))
@@ -146,7 +146,7 @@ def test_signs_are_ranked_as_by_hand(photos: list[Photo], ids: bool, count: int)
 
 
 def test_signs_show_the_share_of_equal_bits(photos: list[Photo], tmp_path: Path) -> None:
-    found = examine_retrieval(eight_numbers, photos, None, 0.5, silent, binary=True, rerank_floats=3)
+    found = evaluate_retrieval(eight_numbers, photos, None, 0.5, silent, binary=True, rerank_floats=3)
     rows = eight_numbers(pixels(photos)) > 0
     for number, (places, values) in enumerate(zip(found.nearest, found.similarities, strict=True)):
         shown = np.isfinite(values)
@@ -162,17 +162,17 @@ def test_the_open_set_of_signs_is_what_a_binary_gallery_answers(photos: list[Pho
     photos = [Photo(photo.path, photo.name, "ab"[photo.label in "ace"]) for photo in photos]
     rows = eight_numbers(pixels(photos))
     threshold = float(np.median(rows @ rows.T))
-    found = examine_retrieval(eight_numbers, photos, None, threshold, silent, binary=True, rerank_floats=count)
-    strangers = 0
+    found = evaluate_retrieval(eight_numbers, photos, None, threshold, silent, binary=True, rerank_floats=count)
+    unknowns = 0
     for query, row in zip(photos, rows, strict=True):
         others = [number for number, photo in enumerate(photos) if photo.label != query.label]
         held = BinaryGallery([FolderItem(photos[n].name, photos[n].label) for n in others], rows[others], rerank=count)
         ((best,),) = held.search(row[None], 1)
-        strangers += best.similarity >= threshold
-    assert found.open_set.strangers == pytest.approx(strangers / len(photos))
-    assert 0 < strangers < len(photos)
+        unknowns += best.similarity >= threshold
+    assert found.open_set.unknowns == pytest.approx(unknowns / len(photos))
+    assert 0 < unknowns < len(photos)
 
 
 def test_numbers_whose_signs_fill_no_bytes_are_refused(photos: list[Photo]) -> None:
     with pytest.raises(GalleryError, match="multiple of 8"):
-        examine_retrieval(mean_colour, photos, None, 0.5, silent, binary=True)
+        evaluate_retrieval(mean_colour, photos, None, 0.5, silent, binary=True)

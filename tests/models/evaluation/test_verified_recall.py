@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from models.augmented_view import augmented_view
-from models.evaluation.photo_sets import PhotoSheet
+from models.evaluation.photo_sets import PhotoEvalSet
 from models.evaluation.verified_recall import verified_recall
 from models.training.data.photos import Photo
 from models.training.data.pool import on_grey, product_views
@@ -14,7 +14,7 @@ def quiet(*_: object) -> None:
     """Hears nothing."""
 
 
-def sheet(folder: Path, *, gallery: bool) -> PhotoSheet:
+def split(folder: Path, *, gallery: bool) -> PhotoEvalSet:
     """A picture of each of four rendered products and another view of it; with `gallery`, the first ones are searched."""
     photos, labels, marks = [], [], []
     for label in range(4):
@@ -25,16 +25,16 @@ def sheet(folder: Path, *, gallery: bool) -> PhotoSheet:
             photos.append(Photo(path, path.name, str(label)))
             labels.append(label)
             marks.append(gallery and number == 0)
-    return PhotoSheet("rendered", tuple(photos), np.array(labels), np.array(marks))
+    return PhotoEvalSet("rendered", tuple(photos), np.array(labels), np.array(marks))
 
 
 def test_agreement_decides_where_embeddings_say_nothing(tmp_path: Path) -> None:
-    told = verified_recall(np.ones((8, 3), np.float32), sheet(tmp_path, gallery=True), quiet)
+    told = verified_recall(np.ones((8, 3), np.float32), split(tmp_path, gallery=True), quiet)
     assert told >= 0.75
 
 
 def test_no_photo_answers_itself_and_a_clear_embedding_stays(tmp_path: Path) -> None:
-    made = sheet(tmp_path, gallery=False)
+    made = split(tmp_path, gallery=False)
     right = np.repeat(np.eye(4, dtype=np.float32), 2, axis=0)
     assert verified_recall(right, made, quiet) == 1.0
     wrong = np.eye(8, dtype=np.float32)[

@@ -162,14 +162,14 @@ def test_a_detector_that_is_sure_of_nothing_is_told_as_not_compared(
     ]
 
 
-def test_what_an_exam_loses_is_told_from_a_limit_on() -> None:
+def test_what_an_eval_set_loses_is_told_from_a_limit_on() -> None:
     about = {
         "agreement": {"same_class": 1.0},
         "calibration_pictures": FEW_PICTURES,
         "metrics": {"a top-1": 0.167, "a top-5": 0.9, "b top-1": 0.6},
         "lost": {"a top-1": 0.527, "a top-5": 0.05, "b top-1": -0.2},
     }
-    assert cautions("int8", about) == ["int8 loses 0.527 in the exam 'a top-1': 0.694 in fp32, 0.167 in int8"]
+    assert cautions("int8", about) == ["int8 loses 0.527 in the eval set 'a top-1': 0.694 in fp32, 0.167 in int8"]
 
 
 @pytest.mark.parametrize("task", ["embed", "detect"])

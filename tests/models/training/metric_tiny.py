@@ -12,12 +12,12 @@ from models.training.recipes.metric import MetricRecipe
 from models.training.tasks.metric import train_metric
 
 TINY = load_recipe("metric-tiny", MetricRecipe)
-# The same pool, a narrower network, few steps, and an exam that costs little.
+# The same pool, a narrower network, few steps, and an eval set that costs little.
 QUICK = replace(
     TINY,
     backbone=replace(TINY.backbone, width=0.25),
     stages=(Stage(4, 32, 16), Stage(2, 40, 16)),
-    exams=(replace(TINY.exams[0], products=3),),
+    eval=(replace(TINY.eval[0], products=3),),
     evaluate_every=2,
     settle_pictures=0,
 )

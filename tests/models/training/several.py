@@ -32,7 +32,9 @@ RECIPE = EmbedderRecipe(
     "several",
     (
         ViewSource("rendered", "drawn", products=8, views=3),
-        ViewSource("list", "shop", root="shop", file="labels.tsv", crops=4, vectors="shop/known.npz", share=2.0),
+        ViewSource(
+            "list", "shop", root="shop", file="labels.tsv", crops=4, vectors="shop/known.npz", sampling_weight=2.0
+        ),
     ),
     (Stage(3, 64, 16),),
     pool_px=64,

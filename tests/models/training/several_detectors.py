@@ -13,7 +13,7 @@ TINY = load_recipe("detector-tiny", DetectorRecipe)
 RECIPE = replace(
     TINY,
     data=(replace(TINY.data[0], count=8),),
-    exams=(),
+    eval=(),
     stages=(DetectorStage(3, (64, 128), 8),),
     loss=replace(TINY.loss, assigner="atss"),
     distill=replace(TINY.distill, kind="self", from_share=0.3),

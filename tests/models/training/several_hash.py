@@ -22,7 +22,7 @@ def train(base: Path, out: Path) -> None:
         network=replace(TINY.network, kind="projection", base=str(base), bits=32, changes=2),
         loss=HashLoss("dshsd", alpha=0.01, keep=1.0),
         stages=(Stage(4, 32, 16),),
-        exams=(),
+        eval=(),
         optimizer=MetricOptimizer("momentum", 0.05, 1e-4, 1),
     )
     train_hash(recipe, None, out, lambda _: None, lambda *_: None)

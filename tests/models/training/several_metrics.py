@@ -24,7 +24,7 @@ TOGETHER = replace(
     ),
     optimizer=MetricOptimizer("momentum", 0.001, 1e-4, 1, ema_decay=0.9),
     stages=(Stage(3, 40, 16),),
-    exams=(),
+    eval=(),
 )
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from models.training.recipes.embedder import EmbedderRecipe, Stage, load_recipe
 from models.training.tasks.embedder import train_embedder
 
 TINY = load_recipe("embedder-tiny", EmbedderRecipe)
-# The same pool, few steps, and an exam that costs nothing.
+# The same pool, few steps, and an eval set that costs nothing.
 QUICK = replace(
-    TINY, stages=(Stage(8, 32, 24), Stage(4, 40, 24)), evaluate_every=4, exams=(replace(TINY.exams[0], products=3),)
+    TINY, stages=(Stage(8, 32, 24), Stage(4, 40, 24)), evaluate_every=4, eval=(replace(TINY.eval[0], products=3),)
 )
 
 

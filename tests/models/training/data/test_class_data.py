@@ -1,4 +1,4 @@
-"""Classes are numbered alike in training and exams, and whatever is wrong with the data is told at once."""
+"""Classes are numbered alike in training and eval sets, and whatever is wrong with the data is told at once."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ def recipe(*data: ClassSource, **keys: object) -> ClassifierRecipe:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """train/ of three labels with two pictures each, their list and an exam's."""
+    """train/ of three labels with two pictures each, their list and an eval set's."""
     for label, shade in (("tea", 10), ("cola", 120), ("milk", 240)):
         (tmp_path / "train" / label).mkdir(parents=True)
         for i in range(2):
@@ -39,19 +39,19 @@ def photos(tmp_path: Path) -> Path:
 
 def test_folders_are_numbered_in_sorted_order(photos: Path) -> None:
     folders = ClassSource("folders", "shelf", root="train")
-    found = gather(recipe(folders, exams=(replace(folders, name="again"),), class_num=4), photos, quiet)
+    found = gather(recipe(folders, eval=(replace(folders, name="again"),), class_num=4), photos, quiet)
     assert found.names == ("cola", "milk", "tea", "")
-    assert list(found.training.labels) == list(found.exams["again"].labels) == [0, 0, 1, 1, 2, 2]
+    assert list(found.training.labels) == list(found.eval["again"].labels) == [0, 0, 1, 1, 2, 2]
     assert found.training.read(5).tolist() == np.full((9, 12, 3), 11).tolist()
 
 
 def test_lists_give_class_ids_and_a_class_map_their_names(photos: Path) -> None:
     source = ClassSource("list", "train", file="train.txt")
     val = ClassSource("list", "val", file="val.txt")
-    found = gather(recipe(source, exams=(val,), class_map="map.txt"), photos, quiet)
+    found = gather(recipe(source, eval=(val,), class_map="map.txt"), photos, quiet)
     assert found.names == ("cola", "", "black tea")
     assert list(found.training.labels) == [0, 0, 2, 2, 1, 1]
-    assert list(found.exams["val"].labels) == [2, 1]
+    assert list(found.eval["val"].labels) == [2, 1]
     assert gather(recipe(source), photos, quiet).names == ("", "", "")
 
 
@@ -63,7 +63,7 @@ def test_wrong_classes_are_told_all_at_once(photos: Path) -> None:
     val = ClassSource("list", "val", file="val.txt")
     (photos / "few.txt").write_text("train/cola/0.png 0\n")
     with pytest.raises(DatasetError, match=r"val\.txt: 2 picture"):
-        gather(recipe(ClassSource("list", "few", file="few.txt"), exams=(val,)), photos, quiet)
+        gather(recipe(ClassSource("list", "few", file="few.txt"), eval=(val,)), photos, quiet)
     with pytest.raises(DatasetError, match="3 classes, 'class_num' is 2"):
         gather(recipe(ClassSource("folders", "shelf", root="train"), class_num=2), photos, quiet)
     with pytest.raises(DatasetError, match="needs a data folder"):
@@ -72,32 +72,32 @@ def test_wrong_classes_are_told_all_at_once(photos: Path) -> None:
         gather(recipe(val, class_map="none.txt"), photos, quiet)
 
 
-def test_broken_pictures_of_training_and_exams_are_told_at_once(photos: Path) -> None:
+def test_broken_pictures_of_training_and_eval_sets_are_told_at_once(photos: Path) -> None:
     cut_short(photos / "train" / "cola" / "1.png", photos / "train" / "tea" / "0.png")
     few = ClassSource("list", "few", file="few.txt")
     (photos / "few.txt").write_text("train/cola/0.png 0\ntrain/cola/1.png 0\ntrain/milk/0.png 2\n")
     val = ClassSource("list", "val", file="val.txt")
     folders = ClassSource("folders", "shelf", root="train")
-    for plan in (recipe(few, exams=(val,)), recipe(folders)):
+    for plan in (recipe(few, eval=(val,)), recipe(folders)):
         with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*cola/1\.png: .*tea/0\.png: "):
             gather(plan, photos, quiet)
     (photos / "train" / "milk" / "1.png").unlink()
     with pytest.raises(DatasetError, match=r"val\.txt: .*no file train/milk/1\.png"):
-        gather(recipe(few, exams=(val,)), photos, quiet)
+        gather(recipe(few, eval=(val,)), photos, quiet)
 
 
-def test_drawn_products_are_classes_and_exams_see_other_views_of_them() -> None:
-    source = ClassSource("rendered", "drawn", products=3, views=2, seed_step=4, drawn_px=24)
-    found = gather(recipe(source, exams=(replace(source, name="other", skip_views=2, views=1),)), None, quiet)
+def test_drawn_products_are_classes_and_eval_sets_see_other_views_of_them() -> None:
+    source = ClassSource("rendered", "drawn", products=3, views=2, seed_step=4, rendered_px=24)
+    found = gather(recipe(source, eval=(replace(source, name="other", skip_views=2, views=1),)), None, quiet)
     assert found.names == ("product 0", "product 4", "product 8")
     assert list(found.training.labels) == [0, 0, 1, 1, 2, 2]
-    assert list(found.exams["other"].labels) == [0, 1, 2]
+    assert list(found.eval["other"].labels) == [0, 1, 2]
     trained_on = [found.training.read(i) for i in range(6)]
     assert trained_on[0].shape == (24, 24, 3)
     for i in range(3):
-        assert all((found.exams["other"].read(i) != view).any() for view in trained_on)
+        assert all((found.eval["other"].read(i) != view).any() for view in trained_on)
     with pytest.raises(DatasetError, match="product 12, which no source draws"):
-        gather(recipe(source, exams=(replace(source, products=4),)), None, quiet)
+        gather(recipe(source, eval=(replace(source, products=4),)), None, quiet)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_bundled_recipes_are_valid(name: str) -> None:
     plan = load_recipe(name, ClassifierRecipe)
     assert plan.name == name
     if name != "classifier-tiny":
-        assert (plan.class_num, plan.smoothing, plan.exams[0].file) == (1000, 0.1, "val_list.txt")
+        assert (plan.class_num, plan.smoothing, plan.eval[0].file) == (1000, 0.1, "val_list.txt")
 
 
 def test_what_a_recipe_can_t_mean_is_an_error() -> None:
@@ -118,7 +118,7 @@ def test_what_a_recipe_can_t_mean_is_an_error() -> None:
         recipe(drawn, ClassSource("list", "more", file="x"))
     with pytest.raises(RecipeError, match="'class_map' goes with lists"):
         recipe(drawn, class_map="x")
-    with pytest.raises(RecipeError, match="names no exam"):
+    with pytest.raises(RecipeError, match="names no eval set"):
         recipe(drawn, select_by=("val",))
     with pytest.raises(RecipeError, match="draws nothing"):
         ClassSource("rendered", "drawn")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.evaluation.detector_sets import exam_pictures
+from models.evaluation.detector_sets import eval_pictures
 from models.training.data.detection_data import BatchMaker, PictureSource, build_pool, load_pool, open_files
 from models.training.data.detection_sources import (
     annotated_photos,
@@ -20,7 +20,7 @@ from models.training.data.detection_sources import (
 )
 from models.training.data.detection_views import Picture
 from models.training.data.photos import DatasetError
-from models.training.recipes.detector import DetectorExam, DetectorRecipe
+from models.training.recipes.detector import DetectorEvalSource, DetectorRecipe
 from models.training.recipes.detector_tables import Variation
 from models.training.recipes.embedder import load_recipe
 from tests.models.training.data.readers.pictures import cut_short
@@ -53,7 +53,7 @@ def test_voc_boxes_count_from_one_and_every_second_photo_can_be_held_out(tmp_pat
     everything = [open_photo(photo) for photo in annotated_photos(voc("voc"), tmp_path)]
     assert [p.boxes[0].tolist() for p in everything] == [[n - 1, 4, 30, 40] for n in range(1, 6)]
     training = [open_photo(photo) for photo in annotated_photos(voc("voc", holdout=True), tmp_path)]
-    measured = exam_pictures(DetectorExam("voc", "held out", root="voc"), TINY, tmp_path)
+    measured = eval_pictures(DetectorEvalSource("voc", "held out", root="voc"), TINY, tmp_path)
     assert [int(p.image[0, 0, 0]) for p in training] == [10, 30, 50]
     assert [int(p.image[0, 0, 0]) for p in measured] == [20, 40]
 
@@ -125,8 +125,8 @@ def test_every_category_of_coco_is_a_body_and_regions_of_many_are_none(tmp_path:
     assert first.certainty.tolist() == [1, 1]
     assert second.certainty.tolist() == [0, 1]
     assert len(third.boxes) == 0
-    exam = exam_pictures(DetectorExam("coco", "shop", root="shop", file="train.json"), TINY, tmp_path)
-    assert [p.certainty.tolist() for p in exam] == [[1, 1], [0, 1], []]
+    eval_set = eval_pictures(DetectorEvalSource("coco", "shop", root="shop", file="train.json"), TINY, tmp_path)
+    assert [p.certainty.tolist() for p in eval_set] == [[1, 1], [0, 1], []]
 
 
 def test_photos_can_be_read_when_they_are_drawn(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_broken_pictures_are_named_all_at_once_before_a_scene_is_drawn(tmp_path:
         build_pool((scenes, source), 64, tmp_path, tmp_path / "pool", lambda *_: None)
 
 
-def test_broken_pictures_of_files_and_exams_are_named_all_at_once(tmp_path: Path) -> None:
+def test_broken_pictures_of_files_and_eval_sets_are_named_all_at_once(tmp_path: Path) -> None:
     images = coco_folder(tmp_path / "shop") / "images"
     voc_folder(tmp_path / "voc", 4)
     numbers = [1, 1, 1, 1, 2, 1, 1, 1, 1, 3]  # every fifth is measured on
@@ -177,13 +177,13 @@ def test_broken_pictures_of_files_and_exams_are_named_all_at_once(tmp_path: Path
     cut_short(images / "p2.png", images / "p3.png", *(tmp_path / "voc" / "images" / f"p{n}.png" for n in (2, 4)))
     with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*p2\.png: .*p3\.png: "):
         open_files((COCO,), 64, tmp_path, lambda *_: None)
-    for exam in (
-        DetectorExam("coco", "e", root="shop", file="train.json"),
-        DetectorExam("voc", "e", root="voc"),
-        DetectorExam("photos", "e", root="shop", file="list.txt", teacher="no such teacher"),
+    for eval_set in (
+        DetectorEvalSource("coco", "e", root="shop", file="train.json"),
+        DetectorEvalSource("voc", "e", root="voc"),
+        DetectorEvalSource("photos", "e", root="shop", file="list.txt", teacher="no such teacher"),
     ):
         with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*p2\.png: .*p[34]\.png: "):
-            exam_pictures(exam, TINY, tmp_path)
+            eval_pictures(eval_set, TINY, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,10 @@ from models.training.errors import TrainingError
 from models.training.recipes.embedder import EmbedderRecipe, Stage, ViewSource
 from tests.models.training.tiny import TINY, Run
 
-SOURCES = (ViewSource("rendered", "many", products=6, share=1.0), ViewSource("rendered", "few", products=2, share=3.0))
+SOURCES = (
+    ViewSource("rendered", "many", products=6, sampling_weight=1.0),
+    ViewSource("rendered", "few", products=2, sampling_weight=3.0),
+)
 RECIPE = EmbedderRecipe("b", SOURCES, (Stage(3, 16, 8), Stage(2, 24, 4)))
 
 
@@ -116,7 +119,7 @@ def test_sources_are_drawn_by_their_shares() -> None:
     [
         (replace(RECIPE, stages=(Stage(1, 16, 8), Stage(1, 16, 18))), 1),
         (replace(RECIPE, stages=(Stage(1, 16, 4),)), 3),
-        (replace(RECIPE, data=(SOURCES[0], replace(SOURCES[1], share=0.0)), stages=(Stage(1, 16, 14),)), 1),
+        (replace(RECIPE, data=(SOURCES[0], replace(SOURCES[1], sampling_weight=0.0)), stages=(Stage(1, 16, 14),)), 1),
     ],
 )
 def test_a_batch_that_the_pool_cannot_fill_is_told_before_the_first_step(recipe: EmbedderRecipe, world: int) -> None:

@@ -25,14 +25,15 @@ SOURCES = (LABELS >= 2).astype(np.int64)
 
 def recipe(sampler: Sampler, batch: int = 4, shares: tuple[float, float] = (1.0, 1.0), **changes: Any) -> MetricRecipe:
     data = tuple(
-        ViewSource("rendered", f"source {number}", products=1, share=share) for number, share in enumerate(shares)
+        ViewSource("rendered", f"source {number}", products=1, sampling_weight=share)
+        for number, share in enumerate(shares)
     )
     loss = (
         replace(QUICK.loss, triplet_angular_margin=TripletAngularMargin(0.0))
         if sampler.views_per_class < 2
         else QUICK.loss
     )
-    changed: dict[str, Any] = {"augment": Augment("flip"), "stages": (Stage(2000, 8, batch),), "exams": (), **changes}
+    changed: dict[str, Any] = {"augment": Augment("flip"), "stages": (Stage(2000, 8, batch),), "eval": (), **changes}
     return replace(QUICK, sampler=sampler, data=data, loss=loss, **changed)
 
 

@@ -109,7 +109,9 @@ def test_another_recipes_pool_is_refused_but_other_steps_and_shares_are_no_other
     folder = tmp_path / "pool"
     only_drawn = replace(RECIPE, data=(DRAWN,))
     build_pool(only_drawn, None, folder, quiet)
-    build_pool(replace(only_drawn, stages=(Stage(9, 32, 8),), data=(replace(DRAWN, share=0.1),)), None, folder, quiet)
+    build_pool(
+        replace(only_drawn, stages=(Stage(9, 32, 8),), data=(replace(DRAWN, sampling_weight=0.1),)), None, folder, quiet
+    )
     for other in (RECIPE, replace(only_drawn, pool_px=24), replace(only_drawn, data=(replace(DRAWN, views=4),))):
         with pytest.raises(TrainingError, match="was made from another recipe"):
             build_pool(other, data, folder, quiet)

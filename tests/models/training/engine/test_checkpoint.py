@@ -18,7 +18,7 @@ def some(step: int) -> Checkpoint:
         "student": {"embedder.conv/0.weight": rng.normal(size=(3, 2)).astype(np.float32), "count": np.array(7)},
         "average": {"mean": rng.normal(size=4)},
     }
-    return Checkpoint(groups, {"step": step, "best": 0.25, "exams": {"größe": 1.0}, "recipe": {"depths": [1, 2]}})
+    return Checkpoint(groups, {"step": step, "best": 0.25, "eval": {"größe": 1.0}, "recipe": {"depths": [1, 2]}})
 
 
 def test_round_trip(tmp_path: Path) -> None:

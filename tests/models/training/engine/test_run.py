@@ -1,4 +1,4 @@
-"""What is due around each step of a run: when it reports, examines and saves, and which weights it keeps."""
+"""What is due around each step of a run: when it reports, evaluates and saves, and which weights it keeps."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from paddle import nn
 
 from models.training.engine.checkpoint import Checkpoint
 from models.training.engine.processes import ALONE, Group
-from models.training.engine.run import Examined, Run, score_of, take_step
+from models.training.engine.run import Evaluated, Run, score_of, take_step
 from models.training.errors import TrainingError
 
 
@@ -39,26 +39,26 @@ def take(run: Run, out: Path, network: nn.Layer, scores: Mapping[int, float]) ->
     return saved
 
 
-def seen(done: int, score: float) -> Examined:
-    return Examined({"exam": score}, score, Checkpoint({"network": {}}, {"step": done}))
+def seen(done: int, score: float) -> Evaluated:
+    return Evaluated({"eval_set": score}, score, Checkpoint({"network": {}}, {"step": done}))
 
 
 def lines(out: Path) -> list[tuple[int, float, dict[str, float]]]:
     rows = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [(row["step"], row["losses"]["loss"], row["exams"]) for row in rows]
+    return [(row["step"], row["losses"]["loss"], row["eval"]) for row in rows]
 
 
-def test_a_run_reports_examines_and_saves_at_its_times_and_at_its_end(tmp_path: Path) -> None:
+def test_a_run_reports_evaluates_and_saves_at_its_times_and_at_its_end(tmp_path: Path) -> None:
     network = nn.Linear(2, 1)
     assert take(run_of(tmp_path, network), tmp_path, network, {5: 0.5, 10: 0.5, 12: 0.4}) == [3, 5, 6, 9, 10, 12]
     assert lines(tmp_path) == [
         (2, 0.5, {}),
         (4, 2.5, {}),
-        (5, 4.0, {"exam": 0.5}),
+        (5, 4.0, {"eval_set": 0.5}),
         (6, 5.0, {}),
         (8, 6.5, {}),
-        (10, 8.5, {"exam": 0.5}),
-        (12, 10.5, {"exam": 0.4}),
+        (10, 8.5, {"eval_set": 0.5}),
+        (12, 10.5, {"eval_set": 0.4}),
     ]
 
 
@@ -75,7 +75,7 @@ def test_the_later_of_equal_weights_are_kept_and_worse_ones_are_not(tmp_path: Pa
 def test_only_the_first_process_writes(tmp_path: Path) -> None:
     network = nn.Linear(2, 1)
     second = run_of(tmp_path / "run", network, Group(1, 2), stop_after=4)
-    for step in range(3):  # before an exam, where it waits for the first
+    for step in range(3):  # before an eval set, where it waits for the first
         second.after(step, {"loss": 1.0}, 4, 0, network, lambda done: seen(done, 1.0))
     assert not second.leads
     assert not (tmp_path / "run").exists()
@@ -103,7 +103,7 @@ def test_a_step_goes_down_the_sum_of_the_losses_and_leaves_no_gradient() -> None
         take_step({"one": network.weight.sum() * float("inf")}, 7, network, optimizer, ALONE)
 
 
-def test_the_score_is_of_the_exams_that_choose() -> None:
+def test_the_score_is_of_the_eval_sets_that_choose() -> None:
     figures = {"a": 0.2, "b": 0.4, "c": 0.9}
     assert score_of(figures, ("a", "b"), 7) == pytest.approx(0.3)
     assert score_of(figures, ("a", "none"), 7) == pytest.approx(0.2)

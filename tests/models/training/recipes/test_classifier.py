@@ -44,7 +44,7 @@ def read(folder: Path, text: str) -> ClassifierRecipe:
         ("products = 3", "products = 3\nviews = 0", "data[0]: views: must be 1 or more, not 0"),
         ("products = 3", "products = 3\nseed_step = 0", "data[0]: seed_step: must be 1 or more, not 0"),
         ("products = 3", "products = 3\nskip_views = -1", "data[0]: skip_views: must be 0 or more, not -1"),
-        ("products = 3", "products = 3\ndrawn_px = 0", "data[0]: drawn_px: must be 32 or more, not 0"),
+        ("products = 3", "products = 3\nrendered_px = 0", "data[0]: rendered_px: must be 32 or more, not 0"),
         ("batch = 4", "batch = 0", "sampler: batch: must be 1 or more, not 0"),
         ("batch = 4", "scales = [0]", "sampler: scales[0]: must be 32 or more, not 0"),
         ("batch = 4", "scales = []", "sampler: 'scales' needs sizes"),

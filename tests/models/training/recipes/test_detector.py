@@ -9,7 +9,7 @@ import pytest
 
 from models.training.networks.detector import build_detector
 from models.training.recipes.detector import (
-    DetectorExam,
+    DetectorEvalSource,
     DetectorNetwork,
     DetectorOptimizer,
     DetectorRecipe,
@@ -66,13 +66,13 @@ def test_epochs_round_up_and_steps_stay() -> None:
         (lambda: DetectorStage(5), "'sizes_px' has no size"),
         (lambda: DetectorNetwork(act="relu"), "hard_swish, leaky_relu"),
         (lambda: DetectorNetwork(neck_kernel=4), "'neck_kernel' must be odd, not 4"),
-        (lambda: DetectorExam("list", "x"), "rendered, voc, coco, photos"),
+        (lambda: DetectorEvalSource("list", "x"), "rendered, voc, coco, photos"),
         (lambda: PictureSource("list", "x"), "rendered, cutouts, collages, voc, coco, photos"),
         (lambda: DetectorOptimizer(kind="sgd"), "adamw, momentum"),
         (lambda: replace(TINY, data=()), "'data' and 'stages'"),
-        (lambda: replace(TINY, data=(replace(TINY.data[0], share=0.0),)), "every 'share' is 0"),
+        (lambda: replace(TINY, data=(replace(TINY.data[0], sampling_weight=0.0),)), "every 'sampling_weight' is 0"),
         (lambda: replace(TINY.data[0], count=0), "the kind 'rendered' needs a 'count'"),
-        (lambda: replace(TINY.exams[0], count=0), "the kind 'rendered' needs a 'count'"),
+        (lambda: replace(TINY.eval[0], count=0), "the kind 'rendered' needs a 'count'"),
         (lambda: Variation(zoom=(1.7, 0.6)), "'zoom' must have the lower number first"),
         (lambda: replace(TINY, pool=False), "coco and voc"),
         (lambda: replace(TINY, select_by=("nothing",)), "'nothing'"),
@@ -109,7 +109,11 @@ def test_what_makes_no_sense_is_refused(make: Callable[[], object], told: str) -
         ("", "epochs = -1", "stages[0]: epochs: must be 0 or more, not -1.0"),
         ("", "[[stages]]\nsteps = 5\nsizes_px = [64, 100]", "stages[1]: sizes_px[1]: must be a multiple of 32, 64 or"),
         ("", "[[stages]]\nsteps = -5\nsizes_px = [64]", "stages[1]: steps: must be 0 or more, not -5"),
-        ("", "[[data]]\nkind = 'voc'\nname = 'v'\nshare = -1", "data[1]: share: must be 0 or more, not -1.0"),
+        (
+            "",
+            "[[data]]\nkind = 'voc'\nname = 'v'\nsampling_weight = -1",
+            "data[1]: sampling_weight: must be 0 or more, not -1.0",
+        ),
         ("", "[[data]]\nkind = 'photos'\nname = 'p'\nlargest = 7", "data[1]: largest: must be from 0 to 1, not 7.0"),
     ],
 )

@@ -41,14 +41,14 @@ def test_what_is_not_said_takes_its_default_and_whole_numbers_do_for_fractions(t
     assert isinstance(recipe.loss.margin, float)
     assert recipe.loss.scale == 24.0
     assert recipe.seed == 1
-    assert recipe.data[0].share == 1.0
+    assert recipe.data[0].sampling_weight == 1.0
 
 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
         ("[loss]\nmargn = 0.1", "mine.toml: loss: unknown key 'margn'"),
-        ('[[exams]]\nkind = "rendered"\nname = "e"\nproduct = 2', "mine.toml: exams[0]: unknown key 'product'"),
+        ('[[eval]]\nkind = "rendered"\nname = "e"\nproduct = 2', "mine.toml: eval[0]: unknown key 'product'"),
         ('[[stages]]\nsteps = "5"\nsize_px = 3', "mine.toml: stages[1]: steps: expected int, got '5'"),
         ("[[stages]]\nsteps = true\nsize_px = 3", "mine.toml: stages[1]: steps: expected int, got True"),
         ("[[stages]]\nsteps = 1.5\nsize_px = 3", "mine.toml: stages[1]: steps: expected int, got 1.5"),
@@ -59,7 +59,7 @@ def test_what_is_not_said_takes_its_default_and_whole_numbers_do_for_fractions(t
         ('[network]\ndepths = [2, "3", 2, 2]', "mine.toml: network: depths[1]: expected int, got '3'"),
         ('[network]\nkind = "v3"', "mine.toml: network: 'kind' must be one of v1, v2, lite0, lite1, lite2, not 'v3'"),
         ('[[data]]\nkind = "photos"\nname = "p"', "mine.toml: data[1]: 'kind' must be one of rendered, list"),
-        ('[[exams]]\nkind = "x"\nname = "e"', "mine.toml: exams[0]: 'kind' must be one of rendered, held_out, lists"),
+        ('[[eval]]\nkind = "x"\nname = "e"', "mine.toml: eval[0]: 'kind' must be one of rendered, held_out, lists"),
         ("[name]\nx = 1", "mine.toml"),
     ],
 )
@@ -86,8 +86,11 @@ def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, more: str, told: str) 
         (("products = 3", "products = 3\nviews = 0"), "data[0]: views: must be 1 or more, not 0"),
         (("products = 3", "products = 3\ncrops = 0"), "data[0]: crops: must be 1 or more, not 0"),
         (("products = 3", "products = 3\nfirst_seed = -1"), "data[0]: first_seed: must be 0 or more, not -1"),
-        (("products = 3", "products = 3\nshare = -0.5"), "data[0]: share: must be 0 or more, not -0.5"),
-        (("products = 3", "products = 3\nshare = 0"), "every 'share' is 0"),
+        (
+            ("products = 3", "products = 3\nsampling_weight = -0.5"),
+            "data[0]: sampling_weight: must be 0 or more, not -0.5",
+        ),
+        (("products = 3", "products = 3\nsampling_weight = 0"), "every 'sampling_weight' is 0"),
         (("name = ", "seed = -1\nname = "), "seed: must be 0 or more, not -1"),
         (("name = ", "views_per_class = 0\nname = "), "views_per_class: must be 1 or more, not 0"),
         (("name = ", "pool_px = 8\nname = "), "pool_px: must be 32 or more, not 8"),
@@ -112,8 +115,8 @@ def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, more: str, told: str) 
         (("name = ", "optimizer.warmup_steps = -1\nname = "), "optimizer: warmup_steps: must be 0 or more, not -1"),
         (("name = ", "teacher.layout = 'HWCN'\nname = "), "teacher: 'layout' must be one of NHWC, NCHW, not 'HWCN'"),
         (
-            ("[[stages]]", "[[exams]]\nkind = 'rendered'\nname = 'e'\n[[stages]]"),
-            "exams[0]: the kind 'rendered' needs 'products'",
+            ("[[stages]]", "[[eval]]\nkind = 'rendered'\nname = 'e'\n[[stages]]"),
+            "eval[0]: the kind 'rendered' needs 'products'",
         ),
     ],
 )
@@ -129,8 +132,8 @@ def test_numbers_that_cannot_work_are_told(tmp_path: Path, change: tuple[str, st
     [
         ("sed = 3", "mine.toml: unknown key 'sed'"),
         ("loss = 3", "mine.toml: loss: expected a table, got 3"),
-        ("exams = [3]", "mine.toml: exams[0]: expected a table, got 3"),
-        ('select_by = ["nothing"]', "mine.toml: 'select_by' names no exam of this recipe: 'nothing'"),
+        ("eval = [3]", "mine.toml: eval[0]: expected a table, got 3"),
+        ('select_by = ["nothing"]', "mine.toml: 'select_by' names no eval set of this recipe: 'nothing'"),
         ("seed = ", "mine.toml: "),
     ],
 )

@@ -57,7 +57,7 @@ def test_ppshituv2_is_the_documented_one() -> None:
     )
     assert (recipe.sampler.kind, recipe.sampler.views_per_class, recipe.deploy_px) == ("class", 4, 224)
     # A class of VeRI-Wild or Inshop is drawn four times as often as any other.
-    shares = {source.name: source.share for source in recipe.data}
+    shares = {source.name: source.sampling_weight for source in recipe.data}
     classes = {"Aliproduct": 50030, "VeRI-Wild": 30671, "Inshop": 3997, "GLDv2": 81313}
     often = {name: shares[name] / count for name, count in classes.items()}
     assert often["VeRI-Wild"] == often["Inshop"] == pytest.approx(4 * often["Aliproduct"])
@@ -115,7 +115,10 @@ def test_the_general_recipes_build_the_official_networks(name: str, official: st
             "mine.toml: without a pool ('pool_px' 0) there are only list sources",
         ),
         (("steps = 5", "steps = 0"), "mine.toml: stages[0]: steps: must be 1 or more, not 0"),
-        (("backbone =", "select_by = ['e']\nbackbone ="), "mine.toml: 'select_by' names no exam of this recipe: 'e'"),
+        (
+            ("backbone =", "select_by = ['e']\nbackbone ="),
+            "mine.toml: 'select_by' names no eval set of this recipe: 'e'",
+        ),
         (
             ("backbone =", "augment = { kind = 'x' }\nbackbone ="),
             "mine.toml: augment: 'kind' must be one of shelf, flip",

@@ -1,4 +1,4 @@
-"""Training a classifier: it learns, goes on where it left off with the very same numbers, and is served as it was examined."""
+"""Training a classifier: it learns, goes on where it left off with the very same numbers, and is served as it was evaluated."""
 
 import json
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ import pytest
 from models.classifier import Classifier
 from models.errors import ArtifactError
 from models.evaluation.classification import grade, ranks_of
-from models.export.classifier import examine_classifier, export_classifier
+from models.export.classifier import evaluate_classifier, export_classifier
 from models.export.network import Origin
 from models.nets.named import build
 from models.training.data.class_batches import ClassBatch
@@ -28,8 +28,8 @@ from models.training.tasks.classifier_distillation import labelled_loss
 TINY = load_recipe("classifier-tiny", ClassifierRecipe)
 QUICK = replace(
     TINY,
-    data=(replace(TINY.data[0], products=3, views=4, drawn_px=32),),
-    exams=(replace(TINY.exams[0], products=3, skip_views=4, views=1, drawn_px=32),),
+    data=(replace(TINY.data[0], products=3, views=4, rendered_px=32),),
+    eval=(replace(TINY.eval[0], products=3, skip_views=4, views=1, rendered_px=32),),
     sampler=ClassSampler(6, (32, 48), 16),
     augment=ClassAugment(mixup_alpha=0.3),
     epochs=3,
@@ -65,30 +65,30 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{"step": line["step"], **line["losses"], **line["exams"].get("other views", {})} for line in lines]
+    return [{"step": line["step"], **line["losses"], **line["eval"].get("other views", {})} for line in lines]
 
 
 def test_the_tiny_recipe_learns(tiny: Run) -> None:
-    examined = [line for line in tiny.lines if line.exams]
-    top1 = [line.exams["other views"]["top1"] for line in examined]
-    assert len(examined) == TINY.epochs // TINY.evaluate_every
-    assert examined[-1].losses["ce"] < 0.9 * examined[0].losses["ce"]
+    evaluated = [line for line in tiny.lines if line.eval]
+    top1 = [line.eval["other views"]["top1"] for line in evaluated]
+    assert len(evaluated) == TINY.epochs // TINY.evaluate_every
+    assert evaluated[-1].losses["ce"] < 0.9 * evaluated[0].losses["ce"]
     best = Checkpoint.load(tiny.folder / "best.npz").progress
-    assert best["exams"]["other views"]["top1"] == max(top1) > 2 / 6 > top1[0]  # a guess is right in 1 of 6
+    assert best["eval"]["other views"]["top1"] == max(top1) > 2 / 6 > top1[0]  # a guess is right in 1 of 6
     assert tiny.lines[-1].eta_s == 0
-    assert json.loads((tiny.folder / "metrics.json").read_text())["exams"] == tiny.lines[-1].exams
+    assert json.loads((tiny.folder / "metrics.json").read_text())["eval"] == tiny.lines[-1].eval
     assert (tiny.folder / "curve.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("engine", ["openvino", "paddle"])
-def test_the_artifact_takes_the_exams_as_the_network_did(
+def test_the_artifact_takes_the_eval_sets_as_the_network_did(
     tiny: Run, tmp_path_factory: pytest.TempPathFactory, engine: str
 ) -> None:
     artifact = tmp_path_factory.getbasetemp() / "tiny-classifier"
     if not artifact.exists():
         export_classifier(TINY, tiny.folder / "best.npz", artifact, Origin(["drawn"], {}, {}))
-    figures = examine_classifier(artifact, TINY, None, engine)
-    expected = Checkpoint.load(tiny.folder / "best.npz").progress["exams"]["other views"]
+    figures = evaluate_classifier(artifact, TINY, None, engine)
+    expected = Checkpoint.load(tiny.folder / "best.npz").progress["eval"]["other views"]
     assert figures["other views top1"] == pytest.approx(expected["top1"], abs=0.03)
     classifier = Classifier(artifact, engine)
     assert classifier.labels == tuple(f"product {seed}" for seed in range(0, 72, 12))
@@ -186,7 +186,7 @@ def test_ranks_count_the_classes_that_come_first() -> None:
     assert ranks_of(scores, labels).tolist() == expected
 
 
-def test_exams_grade_every_picture() -> None:
+def test_eval_sets_grade_every_picture() -> None:
     pictures = gather(QUICK, None, quiet).training
     right = iter(np.eye(3, dtype=np.float32)[pictures.labels])
     assert grade(lambda images: [next(right) for _ in images], pictures) == {"top1": 1.0, "top5": 1.0}

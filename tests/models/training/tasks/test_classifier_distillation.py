@@ -26,8 +26,8 @@ from tests.models.training.teacher_files import SIDE, teacher_files
 TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
 QUICK = replace(
     TINY,
-    data=(replace(TINY.data[0], products=3, views=4, drawn_px=32),),
-    exams=(replace(TINY.exams[0], products=3, skip_views=4, views=1, drawn_px=32),),
+    data=(replace(TINY.data[0], products=3, views=4, rendered_px=32),),
+    eval=(replace(TINY.eval[0], products=3, skip_views=4, views=1, rendered_px=32),),
     sampler=replace(TINY.sampler, batch=4, scales=(32,)),
     deploy_px=32,
 )

@@ -14,8 +14,8 @@ import paddle
 import pytest
 
 from models.errors import ArtifactError
-from models.evaluation.detection_metrics import evaluate_detector
-from models.evaluation.detector_sets import exam_pictures
+from models.evaluation.detection_metrics import detector_metrics
+from models.evaluation.detector_sets import eval_pictures
 from models.export.trained import Origin, borrowed, export_detector
 from models.nets.lcnet import PPLCNet
 from models.training.data.detection_data import PictureSource, load_pool
@@ -24,7 +24,7 @@ from models.training.engine.checkpoint import Checkpoint
 from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.networks.detector import build_detector
-from models.training.recipes.detector import DetectorExam, DetectorOptimizer, DetectorRecipe, DetectorStage
+from models.training.recipes.detector import DetectorEvalSource, DetectorOptimizer, DetectorRecipe, DetectorStage
 from models.training.recipes.detector_tables import Distillation
 from models.training.recipes.embedder import load_recipe
 from models.training.tasks.detector import as_input, detect_with, load_weights, train_detector
@@ -33,12 +33,12 @@ from tests.models.training import several_detectors
 
 ROOT = Path(__file__).resolve().parents[4]
 TINY = load_recipe("detector-tiny", DetectorRecipe)
-# Few steps over a save, and an exam that costs nothing.
+# Few steps over a save, and an eval set that costs nothing.
 QUICK = replace(
     TINY,
     data=(replace(TINY.data[0], count=8),),
     stages=(DetectorStage(6, (64,), 4), DetectorStage(4, (64, 128), 4)),
-    exams=(replace(TINY.exams[0], count=2),),
+    eval=(replace(TINY.eval[0], count=2),),
     evaluate_every=5,
 )
 
@@ -71,7 +71,7 @@ RECTANGLES = replace(
     TINY,
     pool_px=64,
     data=(PictureSource("voc", "rectangles", root="rectangles", holdout=True),),
-    exams=(DetectorExam("voc", "others", root="rectangles"),),
+    eval=(DetectorEvalSource("voc", "others", root="rectangles"),),
     stages=(DetectorStage(40, (64,), 10),),
     variation=replace(TINY.variation, mosaic=0.0),
     evaluate_every=20,
@@ -80,7 +80,7 @@ RECTANGLES = replace(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
-    """A finished run on twelve rectangles, examined on twelve others; the data lies beside its folder."""
+    """A finished run on twelve rectangles, evaluated on twelve others; the data lies beside its folder."""
     data = tmp_path_factory.mktemp("detector")
     rectangles(data / "rectangles", 24)
     lines: list[Progress] = []
@@ -92,18 +92,18 @@ def test_it_learns_to_find_what_it_has_never_seen(run: tuple[Path, list[Progress
     _, lines = run
     assert lines[-1].losses["giou"] < 0.9 * lines[0].losses["giou"]
     # Untrained it finds none: no score reaches the floor.
-    assert max(line.exams["others"]["AP50"] for line in lines if line.exams) > 0.25
+    assert max(line.eval["others"]["AP50"] for line in lines if line.eval) > 0.25
 
 
 def test_the_best_weights_are_kept_and_measure_as_reported(run: tuple[Path, list[Progress]]) -> None:
     folder, lines = run
     network = build_detector(RECTANGLES)
     load_weights(network, folder / "best.npz")
-    photos = exam_pictures(RECTANGLES.exams[0], RECTANGLES, folder.parent)
-    best = max((line.exams["others"] for line in lines if line.exams), key=lambda figures: figures["AP50"])
-    assert evaluate_detector(detect_with(network, RECTANGLES.deploy_px), photos) == pytest.approx(best, abs=1e-6)
+    photos = eval_pictures(RECTANGLES.eval[0], RECTANGLES, folder.parent)
+    best = max((line.eval["others"] for line in lines if line.eval), key=lambda figures: figures["AP50"])
+    assert detector_metrics(detect_with(network, RECTANGLES.deploy_px), photos) == pytest.approx(best, abs=1e-6)
     told = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert told["exams"]["others"] == pytest.approx(lines[-1].exams["others"])
+    assert told["eval"]["others"] == pytest.approx(lines[-1].eval["others"])
 
 
 def test_it_leaves_its_curve(run: tuple[Path, list[Progress]]) -> None:
@@ -119,7 +119,7 @@ def test_a_run_that_was_left_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -
     whole = train(QUICK, tmp_path / "whole")
     parts = [*train(QUICK, tmp_path / "parts", stop_after=5), *train(QUICK, tmp_path / "parts")]
     assert [line.losses for line in parts] == [line.losses for line in whole]
-    assert [line.exams for line in parts] == [line.exams for line in whole]
+    assert [line.eval for line in parts] == [line.eval for line in whole]
     one, other = (Checkpoint.load(tmp_path / name / "last.npz").groups for name in ("whole", "parts"))
     for group in ("network", "optimizer", "average"):
         assert one[group].keys() == other[group].keys()
@@ -133,7 +133,7 @@ def test_a_run_that_was_left_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -
 def test_what_a_killed_run_logged_after_its_checkpoint_is_logged_once(tmp_path: Path) -> None:
     train(QUICK, tmp_path, stop_after=5)
     log = tmp_path / "curve.jsonl"
-    log.write_text(log.read_text(encoding="utf-8") + '{"step": 9, "losses": {}, "exams": {}}\n', encoding="utf-8")
+    log.write_text(log.read_text(encoding="utf-8") + '{"step": 9, "losses": {}, "eval": {}}\n', encoding="utf-8")
     train(QUICK, tmp_path)
     steps = [json.loads(line)["step"] for line in log.read_text(encoding="utf-8").splitlines()]
     assert steps == [5, 10]
@@ -188,7 +188,7 @@ def test_it_learns_from_a_teachers_cells(run: tuple[Path, list[Progress]], tmp_p
     folder, _ = run
     export_detector(RECTANGLES, folder / "best.npz", folder / "artifact", Origin([], {}, {}), ["onnx"])
     plan = Distillation("teacher", "run/artifact")
-    student = replace(RECTANGLES, distill=plan, stages=(DetectorStage(25, (64,), 8),), exams=(), seed=2)
+    student = replace(RECTANGLES, distill=plan, stages=(DetectorStage(25, (64,), 8),), eval=(), seed=2)
     lines: list[Progress] = []
     data = folder.parent
     (tmp_path / "pool").symlink_to(folder / "pool")
@@ -211,7 +211,7 @@ def test_it_learns_from_a_teachers_boxes(run: tuple[Path, list[Progress]], tmp_p
     source = PictureSource("photos", "unmarked", file="list.txt", teacher="run/artifact")
     teacher = BodyTeacher(folder / "artifact")
     sure = [image for image in map(read_rgb, photos) if teacher(image) is not None]
-    student = replace(RECTANGLES, data=(source,), stages=(DetectorStage(14, (64,), 8),), exams=(), seed=2)
+    student = replace(RECTANGLES, data=(source,), stages=(DetectorStage(14, (64,), 8),), eval=(), seed=2)
     if not sure:  # a teacher so unsure teaches nothing
         pytest.fail("the teacher is sure of no photo")
     lines: list[Progress] = []
@@ -228,12 +228,12 @@ def test_it_learns_from_its_own_average(run: tuple[Path, list[Progress]], tmp_pa
     plan, lines = replace(RECTANGLES, distill=Distillation("self", from_share=0.5)), list[Progress]()
     train_detector(plan, folder.parent, tmp_path, lines.append, lambda *_: None)
     assert set(lines[-1].losses) >= {"taught scores", "taught distances"}
-    exams = [line.exams["others"]["AP50"] for line in lines if line.exams]
-    assert exams[-1] > exams[0]
+    eval_sets = [line.eval["others"]["AP50"] for line in lines if line.eval]
+    assert eval_sets[-1] > eval_sets[0]
 
 
 def test_it_imitates_its_average_from_the_step_that_the_recipe_says(tmp_path: Path) -> None:
-    taught = replace(QUICK, distill=Distillation("self", from_share=0.3), exams=(), evaluate_every=3)
+    taught = replace(QUICK, distill=Distillation("self", from_share=0.3), eval=(), evaluate_every=3)
     lines = train(taught, tmp_path, stop_after=6)
     assert "taught scores" not in lines[0].losses
     assert lines[1].losses["taught distances"] > 0
@@ -243,12 +243,12 @@ def test_the_average_forgets_with_each_cycle_and_can_be_gone_on_from(tmp_path: P
     """Cycles of one step: the decay is that of the first step, a tenth, each time."""
     for name, adopt in (("forgets", False), ("adopts", True)):
         plan = replace(QUICK.optimizer, ema_cycle_steps=1, ema_adopt=adopt, ema_decay=0.999)
-        train(replace(QUICK, optimizer=plan, exams=()), tmp_path / name, stop_after=4)
+        train(replace(QUICK, optimizer=plan, eval=()), tmp_path / name, stop_after=4)
     weight = "head.head_cls0.weight"
     forgets, adopts = (Checkpoint.load(tmp_path / name / "last.npz").groups for name in ("forgets", "adopts"))
     np.testing.assert_array_equal(adopts["network"][weight], adopts["average"][weight])
     assert np.abs(forgets["network"][weight] - forgets["average"][weight]).max() > 0
-    steady = replace(QUICK, exams=())
+    steady = replace(QUICK, eval=())
     train(steady, tmp_path / "steady", stop_after=4)
     lags = Checkpoint.load(tmp_path / "steady" / "last.npz").groups
     np.testing.assert_array_equal(lags["network"][weight], forgets["network"][weight])
@@ -267,7 +267,7 @@ def test_a_classifiers_body_can_be_begun_with(tmp_path: Path) -> None:
     paddle.seed(9)
     classifier = PPLCNet(TINY.network.scale, class_num=5)
     paddle.save(classifier.state_dict(), str(tmp_path / "body.pdparams"))
-    recipe = replace(QUICK, network=replace(QUICK.network, backbone="body.pdparams"), exams=())
+    recipe = replace(QUICK, network=replace(QUICK.network, backbone="body.pdparams"), eval=())
     still = replace(recipe, optimizer=replace(QUICK.optimizer, learning_rate=0.0, weight_decay=0.0))
     train_detector(still, tmp_path, tmp_path / "run", lambda _: None, lambda *_: None, stop_after=1)
     own = Checkpoint.load(tmp_path / "run" / "last.npz").groups["network"]["backbone.blocks6.1.pw_conv.conv.weight"]
@@ -311,7 +311,7 @@ def test_photos_need_a_data_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="--data"):
         train(replace(QUICK, data=(PictureSource("voc", "photos", root="photos"),)), tmp_path)
     with pytest.raises(TrainingError, match="--data"):
-        exam_pictures(DetectorExam("voc", "held out", root="photos"), QUICK, None)
+        eval_pictures(DetectorEvalSource("voc", "held out", root="photos"), QUICK, None)
 
 
 def test_stages_follow_each_other() -> None:

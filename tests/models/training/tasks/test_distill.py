@@ -48,7 +48,7 @@ def folder_with(pool: Path, folder: Path) -> Path:
 def test_two_peers_end_better_and_nearer_than_they_began(method: str, pool: Path, tmp_path: Path) -> None:
     lines: list[Progress] = []
     train_distill(
-        plan_of(method, replace(STUDENT, exams=())), None, folder_with(pool, tmp_path / "run"), lines.append, quiet
+        plan_of(method, replace(STUDENT, eval=())), None, folder_with(pool, tmp_path / "run"), lines.append, quiet
     )
     first, last = lines[0].losses, lines[-1].losses
     assert ("distance" in first) == (method == "udml")
@@ -70,7 +70,7 @@ def test_a_file_teaches_an_embedder(compare: str, pool: Path, tmp_path: Path) ->
     file = teacher_files(tmp_path / "teacher", STUDENT.data[0].products, softmax=compare == "logits")[suffix]
     table = FrozenTeacher(file.name, size_px=SIDE, layout="NCHW", normalized=True)
     recipe = DistillRecipe("tiny", "metric-tiny", "ssld", teacher=table, compare=compare)
-    student = replace(STUDENT, stages=(Stage(12, 32, 16),), evaluate_every=4, exams=())
+    student = replace(STUDENT, stages=(Stage(12, 32, 16),), evaluate_every=4, eval=())
     lines: list[Progress] = []
     run = folder_with(pool, tmp_path / "run")
     train_distill(DistillPlan("tiny", recipe, student, None), file.parent, run, lines.append, quiet)
@@ -78,7 +78,7 @@ def test_a_file_teaches_an_embedder(compare: str, pool: Path, tmp_path: Path) ->
 
 
 def test_a_run_that_left_off_goes_on_with_the_same_numbers(pool: Path, tmp_path: Path) -> None:
-    student = replace(STUDENT, stages=(Stage(4, 32, 8),), evaluate_every=2, exams=())
+    student = replace(STUDENT, stages=(Stage(4, 32, 8),), evaluate_every=2, eval=())
     whole, parted = (folder_with(pool, tmp_path / name) for name in ("whole", "parted"))
     train_distill(plan_of("udml", student), None, whole, quiet, quiet)
     for stop_after in (2, None):

@@ -15,7 +15,7 @@ import paddle
 import pytest
 
 from models.errors import ArtifactError
-from models.evaluation.eval_sets import examine, set_exams
+from models.evaluation.eval_sets import evaluate, load_eval_sets
 from models.training.data.embedder_batches import BatchMaker
 from models.training.data.pool import load_pool
 from models.training.engine.checkpoint import Checkpoint
@@ -40,7 +40,7 @@ def with_pool(tiny_run: Run, out: Path) -> Path:
 
 def curve(out: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{"step": line["step"], **line["losses"], **line["exams"]} for line in lines]
+    return [{"step": line["step"], **line["losses"], **line["eval"]} for line in lines]
 
 
 def assert_same_end(first: Path, second: Path) -> None:
@@ -64,12 +64,12 @@ def uninterrupted(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_the_tiny_recipe_learns(tiny_run: Run) -> None:
-    examined = [line for line in tiny_run.lines if line.exams]
-    assert [line.step for line in examined] == list(range(10, TINY.steps + 1, 10))
-    assert examined[-1].losses["class"] < 0.85 * examined[0].losses["class"]
+    evaluated = [line for line in tiny_run.lines if line.eval]
+    assert [line.step for line in evaluated] == list(range(10, TINY.steps + 1, 10))
+    assert evaluated[-1].losses["class"] < 0.85 * evaluated[0].losses["class"]
     best = Checkpoint.load(tiny_run.folder / "best.npz")
-    recalls = [line.exams["rendered"] for line in examined]
-    assert best.progress["exams"]["rendered"] == max(recalls) > recalls[0]
+    recalls = [line.eval["rendered"] for line in evaluated]
+    assert best.progress["eval"]["rendered"] == max(recalls) > recalls[0]
 
 
 def test_a_run_tells_how_far_it_is(tiny_run: Run) -> None:
@@ -82,18 +82,18 @@ def test_a_run_tells_how_far_it_is(tiny_run: Run) -> None:
         assert ("triplet" in line.losses) == (line.step > 25)
     assert tiny_run.lines[-1].eta_s == 0
     told = curve(tiny_run.folder)
-    assert told == [{"step": line.step, **line.losses, **line.exams} for line in tiny_run.lines]
+    assert told == [{"step": line.step, **line.losses, **line.eval} for line in tiny_run.lines]
     assert (tiny_run.folder / "curve.png").stat().st_size > 1000
     metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["exams"] == tiny_run.lines[-1].exams
+    assert metrics["eval"] == tiny_run.lines[-1].eval
 
 
-def test_best_weights_are_those_of_the_exams(tiny_run: Run) -> None:
+def test_best_weights_are_those_of_the_eval_sets(tiny_run: Run) -> None:
     network = build_embedder(TINY.network)
     best = Checkpoint.load(tiny_run.folder / "best.npz")
     assert load_weights(network, tiny_run.folder / "best.npz") == best.progress["step"]
-    exams = examine(embed_with(network), set_exams(TINY, None, TINY.deploy_px))
-    assert exams["rendered"] == pytest.approx(best.progress["exams"]["rendered"], abs=0.02)
+    eval_sets = evaluate(embed_with(network), load_eval_sets(TINY, None, TINY.deploy_px))
+    assert eval_sets["rendered"] == pytest.approx(best.progress["eval"]["rendered"], abs=0.02)
 
 
 @pytest.mark.slow  # the killed run below takes the same way
@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(uninterrupted: Path, tiny_ru
 
 @pytest.mark.slow
 def test_dropped_features_are_the_same_after_a_stop(tiny_run: Run, tmp_path: Path) -> None:
-    recipe = replace(QUICK, network=replace(QUICK.network, dropout=0.4), exams=())
+    recipe = replace(QUICK, network=replace(QUICK.network, dropout=0.4), eval=())
     outs = [with_pool(tiny_run, tmp_path / name) for name in ("whole", "stopped")]
     train_embedder(recipe, None, outs[0], quiet, quiet, stop_after=8)
     for stop_after in (4, 8):
@@ -188,7 +188,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny_run: Run, tmp_path: Path, ca
 
 def test_a_run_starts_from_the_weights_of_another(tiny_run: Run, tmp_path: Path) -> None:
     out = with_pool(tiny_run, tmp_path / "run")
-    calm = replace(QUICK, optimizer=replace(QUICK.optimizer, learning_rate=0.0, weight_decay=0.0), exams=())
+    calm = replace(QUICK, optimizer=replace(QUICK.optimizer, learning_rate=0.0, weight_decay=0.0), eval=())
     train_embedder(calm, None, out, quiet, quiet, init=tiny_run.folder / "best.npz", stop_after=1)
     expected = Checkpoint.load(tiny_run.folder / "best.npz").groups["embedder"]
     got = Checkpoint.load(out / "best.npz").groups["embedder"]

@@ -1,4 +1,4 @@
-"""DeepHash on drawn products: each loss ends better than it began, goes on after a stop, and is exported for both engines."""
+"""DeepHash on rendered products: each loss ends better than it began, goes on after a stop, and is exported for both engines."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from models.binary import binarize
 from models.embedder import Embedder
 from models.errors import ArtifactError
-from models.evaluation.eval_sets import set_exams
+from models.evaluation.eval_sets import load_eval_sets
 from models.export.hash import export_hash
 from models.export.network import Origin
 from models.training.data.pool import load_pool
@@ -22,12 +22,12 @@ from models.training.errors import TrainingError
 from models.training.recipes.embedder import RecipeError, Stage, load_recipe
 from models.training.recipes.hash import HashLoss, HashRecipe
 from models.training.tasks.hash import train_hash
-from models.training.tasks.hash_evaluation import baselines, examine_hash
+from models.training.tasks.hash_evaluation import baselines, evaluate_hash
 from models.training.tasks.hash_features import Features, known_features
 from tests.models.training import several_hash
 
 TINY = load_recipe("hash-tiny", HashRecipe)
-SHORT = replace(TINY, stages=(Stage(8, 32, 16),), evaluate_every=4, exams=(replace(TINY.exams[0], products=4),))
+SHORT = replace(TINY, stages=(Stage(8, 32, 16),), evaluate_every=4, eval=(replace(TINY.eval[0], products=4),))
 
 
 def quiet(*_: object) -> None:
@@ -69,7 +69,7 @@ def test_pictures_learn_codes(folder: Path) -> None:
     recipe = replace(TINY, stages=(Stage(24, 32, 24),), evaluate_every=8)
     lines = run(recipe, folder)
     assert lines[-1].losses["class"] < 0.95 * lines[0].losses["class"]
-    assert lines[-1].exams["rendered"]["retrieval_mAP"] > lines[0].exams["rendered"]["retrieval_mAP"]
+    assert lines[-1].eval["rendered"]["retrieval_mAP"] > lines[0].eval["rendered"]["retrieval_mAP"]
 
 
 @pytest.mark.parametrize("kind", ["dshsd", "lcdsh", "dch"])
@@ -89,7 +89,7 @@ def test_a_run_that_left_off_goes_on_with_the_same_numbers(
 ) -> None:
     recipe = SHORT
     if behind_a_base:
-        recipe = replace(projection_of(tiny_artifact), stages=SHORT.stages, evaluate_every=4, exams=SHORT.exams)
+        recipe = replace(projection_of(tiny_artifact), stages=SHORT.stages, evaluate_every=4, eval=SHORT.eval)
     whole, parted = (folder_with(pool, tmp_path / name) for name in ("whole", "parted"))
     lines = run(recipe, whole)
     again = [*run(recipe, parted, stop_after=4), *run(recipe, parted)]
@@ -120,28 +120,28 @@ def test_a_projection_is_exported_with_its_base_and_both_engines_give_its_codes(
     assert settled.mean() > 0.95
     np.testing.assert_array_equal((both[0] > 0)[settled], (expected > 0)[settled])
     assert binarize(both[0]).shape == (8, 4)
-    figures = examine_hash(artifact, recipe, None)
-    told = Checkpoint.load(folder / "best.npz").progress["exams"]["rendered"]
+    figures = evaluate_hash(artifact, recipe, None)
+    told = Checkpoint.load(folder / "best.npz").progress["eval"]["rendered"]
     assert figures["rendered recall@1"] == pytest.approx(told["recall@1"], abs=0.05)
 
 
 def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
     tiny_artifact: Path, pool: Path, tmp_path: Path
 ) -> None:
-    recipe, views, file = replace(projection_of(tiny_artifact), exams=SHORT.exams), load_pool(pool), tmp_path / "f.npz"
-    sheets, told = set_exams(recipe.pictures, None, recipe.deploy_px), list[str]()
+    recipe, views, file = replace(projection_of(tiny_artifact), eval=SHORT.eval), load_pool(pool), tmp_path / "f.npz"
+    splits, told = load_eval_sets(recipe.pictures, None, recipe.deploy_px), list[str]()
 
     def known(recipe: HashRecipe) -> Features:
-        return known_features(recipe, tiny_artifact, views, sheets, None, file, lambda what, *_: told.append(what), 1)
+        return known_features(recipe, tiny_artifact, views, splits, None, file, lambda what, *_: told.append(what), 1)
 
     first = known(recipe)
     assert first.rows.shape == (2 * len(views.views), 64)
-    assert set(told) == {"embeddings", "exams"}
+    assert set(told) == {"embeddings", "eval"}
     told.clear()
     again = known(recipe)
     assert not told
     np.testing.assert_array_equal(first.rows, again.rows)
-    np.testing.assert_array_equal(first.exams[0].rows, again.exams[0].rows)
+    np.testing.assert_array_equal(first.eval[0].rows, again.eval[0].rows)
     known(replace(recipe, seed=2))
     assert told
     beside = baselines(first, 32)

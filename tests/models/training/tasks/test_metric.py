@@ -17,8 +17,8 @@ import pytest
 
 from models.artifacts.folders import load_manifest
 from models.errors import ModelError
-from models.evaluation.eval_sets import examine, set_exams
-from models.export.metric import examine_metric, export_metric
+from models.evaluation.eval_sets import evaluate, load_eval_sets
+from models.export.metric import evaluate_metric, export_metric
 from models.export.network import Origin
 from models.nets.lcnetv2 import PPLCNetV2, fused
 from models.training.engine.checkpoint import Checkpoint
@@ -26,7 +26,7 @@ from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.networks.embedder import embed_with, load_weights
 from models.training.networks.metric import MetricEmbedder
-from models.training.recipes.embedder import Exam, Stage, ViewSource
+from models.training.recipes.embedder import EvalSource, Stage, ViewSource
 from models.training.recipes.metric import (
     BackboneStopLayer,
     Center,
@@ -72,7 +72,7 @@ def uninterrupted(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def curve(out: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{"step": line["step"], **line["losses"], **line["exams"]} for line in lines]
+    return [{"step": line["step"], **line["losses"], **line["eval"]} for line in lines]
 
 
 def assert_same_end(first: Path, second: Path) -> None:
@@ -93,30 +93,30 @@ def assert_same_end(first: Path, second: Path) -> None:
 
 def test_the_tiny_recipe_learns(tiny: MetricRun) -> None:
     assert [line.step for line in tiny.lines] == [15, 30, 45]
-    recalls = [line.exams["rendered"] for line in tiny.lines]
+    recalls = [line.eval["rendered"] for line in tiny.lines]
     losses = [line.losses for line in tiny.lines]
     assert losses[-1]["ce"] < 0.8 * losses[0]["ce"]
     assert losses[-1]["triplet_angular_margin"] < losses[0]["triplet_angular_margin"]
     best = Checkpoint.load(tiny.folder / "best.npz")
-    assert best.progress["exams"]["rendered"] == max(recalls) > recalls[0]
+    assert best.progress["eval"]["rendered"] == max(recalls) > recalls[0]
 
 
 def test_a_run_leaves_its_figures_and_the_best_weights(tiny: MetricRun) -> None:
-    assert curve(tiny.folder) == [{"step": line.step, **line.losses, **line.exams} for line in tiny.lines]
+    assert curve(tiny.folder) == [{"step": line.step, **line.losses, **line.eval} for line in tiny.lines]
     assert (tiny.folder / "curve.png").stat().st_size > 1000
     metrics = json.loads((tiny.folder / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["exams"] == tiny.lines[-1].exams
+    assert metrics["eval"] == tiny.lines[-1].eval
     embedder = MetricEmbedder(TINY)
     assert load_weights(embedder, tiny.folder / "best.npz") in (15, 30, 45)
-    exams = examine(embed_with(fused(embedder)), set_exams(TINY.pictures, None, TINY.deploy_px))
-    expected = Checkpoint.load(tiny.folder / "best.npz").progress["exams"]["rendered"]
-    assert exams["rendered"] == pytest.approx(expected, abs=0.03)
+    eval_sets = evaluate(embed_with(fused(embedder)), load_eval_sets(TINY.pictures, None, TINY.deploy_px))
+    expected = Checkpoint.load(tiny.folder / "best.npz").progress["eval"]["rendered"]
+    assert eval_sets["rendered"] == pytest.approx(expected, abs=0.03)
 
 
-def test_the_artifact_takes_the_exams_as_the_network_did(tiny: MetricRun, tmp_path: Path) -> None:
+def test_the_artifact_takes_the_eval_sets_as_the_network_did(tiny: MetricRun, tmp_path: Path) -> None:
     export_metric(TINY, tiny.folder / "best.npz", tmp_path / "artifact", Origin(["drawn"], {}, {}), ("onnx",))
-    figures = examine_metric(tmp_path / "artifact", TINY, None)
-    expected = Checkpoint.load(tiny.folder / "best.npz").progress["exams"]["rendered"]
+    figures = evaluate_metric(tmp_path / "artifact", TINY, None)
+    expected = Checkpoint.load(tiny.folder / "best.npz").progress["eval"]["rendered"]
     assert figures["rendered"] == pytest.approx(expected, abs=0.03)
     assert load_manifest(tmp_path / "artifact").network == "PPLCNetV2 x0.5, bnneck neck"
 
@@ -200,7 +200,7 @@ def photos(tmp_path: Path, **changes: Any) -> MetricRecipe:
     changed: dict[str, Any] = {
         "pool_px": 0,
         "data": (ViewSource("list", "shop", root="shop", file="labels.tsv"),),
-        "exams": (Exam("lists", "all", root="shop", file="labels.tsv"),),
+        "eval": (EvalSource("lists", "all", root="shop", file="labels.tsv"),),
         "sampler": Sampler("class", 2),
         "stages": (Stage(3, 32, 8),),
         "evaluate_every": 3,
@@ -216,7 +216,7 @@ def test_photos_are_read_from_their_files(tmp_path: Path, sampler: Sampler) -> N
     lines: list[Progress] = []
     train_metric(recipe, tmp_path, tmp_path / "run", lines.append, quiet)
     assert [line.step for line in lines] == [3]
-    assert 0 <= lines[0].exams["all"] <= 1
+    assert 0 <= lines[0].eval["all"] <= 1
     assert not (tmp_path / "run" / "pool").exists()
 
 
@@ -331,8 +331,8 @@ def test_a_run_starts_from_an_official_embedder_without_its_head(tmp_path: Path)
         start_from(second, tmp_path / "no.pdparams")
 
 
-def test_without_exams_the_last_weights_are_kept(base: Path, tmp_path: Path) -> None:
+def test_without_eval_sets_the_last_weights_are_kept(base: Path, tmp_path: Path) -> None:
     out = with_pool(base, tmp_path / "momentum")
-    recipe = replace(QUICK, optimizer=MetricOptimizer("momentum", 0.01, 1e-5, 1), exams=())
+    recipe = replace(QUICK, optimizer=MetricOptimizer("momentum", 0.01, 1e-5, 1), eval=())
     train_metric(recipe, None, out, quiet, quiet)
-    assert Checkpoint.load(out / "best.npz").progress == {"step": 6, "exams": {}}
+    assert Checkpoint.load(out / "best.npz").progress == {"step": 6, "eval": {}}

@@ -18,7 +18,7 @@ from models.training.recipes.embedder import (
     EmbedderLoss,
     EmbedderNetwork,
     EmbedderRecipe,
-    Exam,
+    EvalSource,
     Optimizer,
     RecipeError,
     Stage,
@@ -37,7 +37,7 @@ RECIPE = EmbedderRecipe(
     "lite",
     (SHOP,),
     (Stage(2, 32, 4),),
-    exams=(Exam("lists", "shop", root="shop", file="labels.tsv", gallery_file="labels.tsv"),),
+    eval=(EvalSource("lists", "shop", root="shop", file="labels.tsv", gallery_file="labels.tsv"),),
     pool_px=32,
     deploy_px=32,
     evaluate_every=2,
@@ -211,7 +211,7 @@ def test_packshots_share_the_classes_of_photos_and_lose_their_grounds(data: Path
 
 
 def test_pretrained_features_are_a_baseline_where_there_are_weights(data: Path) -> None:
-    drawn = replace(RECIPE, exams=(Exam("rendered", "rendered", products=4),))
+    drawn = replace(RECIPE, eval=(EvalSource("rendered", "rendered", products=4),))
     figures = embedder_baselines(drawn, data)
     assert set(figures) == {"colour histograms", "untrained network", "pretrained features"}
     without = replace(drawn, network=replace(RECIPE.network, pretrained="not-there-at-all"))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from models.evaluation.photo_sets import photo_sheets
+from models.evaluation.photo_sets import photo_eval_sets
 from models.training.data.photos import DatasetError
 from models.training.data.pool import training_photos
 from models.training.data.readers.labelled import read_photos
-from models.training.recipes.embedder import Exam, ViewSource
+from models.training.recipes.embedder import EvalSource, ViewSource
 from tests.models.training.data.readers.pictures import write_picture
 
 
@@ -42,6 +42,6 @@ def test_a_third_column_is_no_part_of_a_label(tmp_path: Path) -> None:
     assert [(photo.label, photo.id) for photo in photos] == [("red car", "7"), ("red car", "8")]
     source = ViewSource("list", "cars", root=tmp_path.name, file="cars.txt", delimiter=" ", ids=True)
     assert {photo.label for photo in training_photos(source, tmp_path.parent)} == {"red car"}
-    exam = Exam("lists", "cars", root=tmp_path.name, file="cars.txt", delimiter=" ", ids=True)
-    (sheet,) = photo_sheets([exam], tmp_path.parent)
-    assert sheet.labels.tolist() == [0, 0]
+    eval_set = EvalSource("lists", "cars", root=tmp_path.name, file="cars.txt", delimiter=" ", ids=True)
+    (split,) = photo_eval_sets([eval_set], tmp_path.parent)
+    assert split.labels.tolist() == [0, 0]
