@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import random
 import shutil
 import socket
 import ssl
@@ -93,9 +94,7 @@ def test_a_scheme_in_capitals_is_understood(url: str) -> None:
 @contextlib.contextmanager
 def running(folder: Path, *options: str, tls: bool = False) -> Iterator[int]:
     """A real server with `options`, on a port; gives the port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     folder.mkdir(exist_ok=True)
     command = [str(find_binary().path), "--port", str(port), "--dir", str(folder), "--save", "", *options]
     with (folder / "log").open("wb") as log:
@@ -106,6 +105,15 @@ def running(folder: Path, *options: str, tls: bool = False) -> Iterator[int]:
     finally:
         process.kill()
         process.wait()
+
+
+def free_port() -> int:
+    """Below 55,536, for a cluster's bus listens 10,000 above."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("none of a hundred ports is free")
 
 
 def listens(port: int) -> bool:
