@@ -5,7 +5,6 @@
 Commands and names are loaded when they are first used, so that `shitu --help` is instant and a web process loads no network.
 """
 
-import errno
 import importlib
 import io
 import re
@@ -16,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
+from commands.suggestions import Group
 from infra.version import VERSION
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ Examples:
 _PROCESSES = {"up", "web", "worker", "courier", "keeper"}  # they give each process its threads by themselves
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     """A group that imports a command's module only when that command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -95,17 +95,6 @@ class _LazyGroup(click.Group):
         module, attribute, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Names what is most like a mistyped command."""
-        name = args[0]
-        if name[:1].isalnum() and name not in _COMMANDS and not ctx.resilient_parsing:
-            from commands.suggestions import did_you_mean
-
-            ctx.fail(f"There is no command {name!r}.{did_you_mean(name, _COMMANDS)}")
-        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The names and lines as they stand above: a key in a shell must not load every command."""
@@ -129,7 +118,7 @@ class _LazyGroup(click.Group):
             if (reason := _disk_trouble(error)) is None:
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{reason}. Nothing more could be written.") from error
+            raise click.ClickException(f"{where}{reason}.") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -150,7 +139,9 @@ def main() -> None:
 
 
 def _disk_trouble(error: OSError) -> str | None:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}:
+    from infra.objects import DISK_ERRORS
+
+    if error.errno in DISK_ERRORS:
         return error.strerror
     # numpy says no more than this when a file takes only a part of an array
     return "No space left on device" if re.search(r"\d+ requested and \d+ written", str(error)) else None

@@ -123,7 +123,7 @@ def run(trial: Trial, models: Sequence[str]) -> Row:
         told = subprocess.run(
             [*command, "--json", *models, *trial.options], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
         ).stdout
-        return eval_model(trial, json.loads(told), names, time.perf_counter() - started)
+        return score(trial, json.loads(told), names, time.perf_counter() - started)
 
 
 def lay_out(trial: Trial, folder: Path) -> dict[str, str]:
@@ -144,7 +144,7 @@ def _write(picture: Picture, stem: Path) -> None:
         Image.fromarray(picture).save(stem.with_suffix(".png"))
 
 
-def eval_model(trial: Trial, answers: Iterable[Answer], names: Mapping[str, str], command_s: float = 0.0) -> Row:
+def score(trial: Trial, answers: Iterable[Answer], names: Mapping[str, str], command_s: float = 0.0) -> Row:
     """The row of a trial whose photos were answered so; `names` are labels by what stands for them in the answers."""
     counts: dict[str, int] = defaultdict(int)
     tells_candidates = False

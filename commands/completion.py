@@ -48,7 +48,7 @@ def source(shell: str) -> str:
 
 def place(shell: str) -> Path:
     """Where that shell loads completions of a user from, by the XDG rules."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "sampling_weight")
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return {
         "bash": data / "bash-completion" / "completions" / PROGRAM,

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from commands.settings import concurrency, installed_engines
-from infra.machine import BASE_BYTES, JOB_BYTES, MIB, PHOTO_BYTES_A_PIXEL, read_limits
+from commands.settings import installed_engines
+from infra.launcher import EVERYWHERE
+from infra.machine import BASE_BYTES, JOB_BYTES, MIB, PHOTO_BYTES_A_PIXEL, planned, read_limits
 from models.artifacts.folders import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
 from models.engines.loader import load_program
 from models.errors import ModelError
@@ -73,8 +74,9 @@ def check_memory(settings: Settings) -> Iterator[Finding]:
     if limits.memory_bytes is None:
         yield Finding("memory", "warn", "nothing says how much there is", "set SHITU_WORKER__CONCURRENCY yourself")
         return
-    jobs, reason = concurrency(settings)
-    told = f"{limits.memory_bytes // MIB} MiB ({limits.memory_reason}); a worker runs {jobs} jobs at a time ({reason})"
+    plan = planned(settings)
+    jobs = plan.concurrency
+    told = f"{limits.memory_bytes // MIB} MiB ({limits.memory_reason}); a worker runs {jobs} jobs at a time ({plan.reason})"
     one = BASE_BYTES + JOB_BYTES + PHOTO_BYTES_A_PIXEL * settings.images.max_pixels
     less = f"more memory, or a smaller SHITU_IMAGES__MAX_PIXELS: a job with the largest photo takes {one // MIB} MiB"
     if limits.memory_bytes < one:
@@ -227,7 +229,7 @@ def writable(check: str, folder: Path, told: str) -> Finding:
 
 
 def _is_shitu(host: str, port: int) -> bool:
-    where = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where such a server is asked
+    where = EVERYWHERE.get(host, host)
     url = f"http://{f'[{where}]' if ':' in where else where}:{port}/healthz"
     try:
         with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:

@@ -122,10 +122,10 @@ def evaluate(
             detector_plan = load_recipe(detector_recipe, DetectorRecipe)
             figures["detector"] = evaluate_detector(detects, detector_plan, data, engine, tell=tell)
         if embeds is not None and detects is not None:
-            eval_set = evaluate_whole(detects, embeds, engine, scenes=scenes, tell=tell)
-            figures["pipeline"] = eval_set.figures
+            measured = evaluate_whole(detects, embeds, engine, scenes=scenes, tell=tell)
+            figures["pipeline"] = measured.figures
             if out is not None:
-                write_pipeline(eval_set, out)
+                write_pipeline(measured, out)
     if out is not None:
         (out / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     click.echo(json.dumps(figures, indent=2))
@@ -349,10 +349,10 @@ def pipeline(
         recognize = Recognizer(None if detector == "none" else Detector(resolve(detector), engine, threads), embed)
         options = RecognizeOptions(similarity_threshold=threshold, max_detections=max_detections)
         searched = photo_gallery(embed, known, tell)
-        eval_set = evaluate_photos(recognize, searched, asked, options, tell, len(asked))
+        measured = evaluate_photos(recognize, searched, asked, options, tell, len(asked))
         if out is not None:
-            write_pipeline(eval_set, out)
-    click.echo(json.dumps(describe(eval_set), indent=2))
+            write_pipeline(measured, out)
+    click.echo(json.dumps(describe(measured), indent=2))
     _end(passed, photos, gallery)
 
 

@@ -26,7 +26,8 @@ from infra.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from infra.galleries import GalleryManifest, Item
+    from infra.galleries import Added, GalleryManifest, Item
+    from infra.gallery_calibration import Calibrate
     from infra.objects import ObjectStore
     from infra.settings import Settings
 
@@ -151,6 +152,28 @@ def writing_store(settings: Settings, objects: ObjectStore) -> GalleryStore:
     if not isinstance(objects, LocalStore):
         raise click.ClickException("set REDIS_URL to the service's Redis: it keeps the writers of a bucket apart")
     return GalleryStore(objects)
+
+
+def tell_added(name: str, done: Added) -> None:
+    """Prints what an addition to the store did."""
+    added, there = len(done.added_ids), len(done.duplicate_ids)
+    tell_counts(name, added, there, done.manifest.version, done.manifest.item_count)
+
+
+def tell_counts(name: str, added: int, duplicates: int, version: int, item_count: int) -> None:
+    """Prints how many items an addition brought, and what the gallery has now."""
+    there = f", {duplicates} were there already" if duplicates else ""
+    click.echo(f"{added} items added to {name!r}{there}; version {version} has {item_count}")
+
+
+def calibrate_with(manifest: GalleryManifest, embedder: str) -> Calibrate | None:
+    """What fits the gallery again; None with another embedder than its own, which knows nothing of its vectors."""
+    from models.artifacts.folders import resolve
+    from models.embedder import Embedder
+    from models.enrolment import calibrator
+
+    network = Embedder(resolve(embedder), threads=1)
+    return calibrator(network) if network.digest == manifest.embedder_digest else None
 
 
 def describe(manifest: GalleryManifest) -> Json:

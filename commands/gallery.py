@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from commands import galleries, gallery_bundle, gallery_served
-from commands.galleries import writing_store
+from commands.galleries import calibrate_with, tell_added, writing_store
 from commands.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
 from commands.options import gallery as gallery_option
 from commands.progress import tracked
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from infra.galleries import Added, GalleryManifest, GalleryStore
-    from infra.gallery_calibration import Calibrate
+    from infra.galleries import Added, GalleryStore
     from infra.objects import ObjectStore
     from infra.settings import Settings
     from models.embedder import Embedder
@@ -103,7 +102,7 @@ def add(folder: Path, gallery: str, embedder: str, server: str | None) -> None:
         store = writing_store(settings, objects)
         read = _embedded(pictures, network, settings, objects, passed)
         if read.items:
-            _tell(gallery, _add(store, gallery, read, network))
+            tell_added(gallery, _add(store, gallery, read, network))
     passed.tell()
     sys.exit(1 if passed.bad else 0)
 
@@ -163,7 +162,7 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
         else:
             _check_embedder(entries, rows, pictures, network)
             items = [_with_picture(entry, pictures, objects) for entry in tracked(entries, "Storing the pictures")]
-        _tell(gallery, _add(store, gallery, Enrolled(items, rows), network))
+        tell_added(gallery, _add(store, gallery, Enrolled(items, rows), network))
     passed.tell()
     sys.exit(1 if passed.bad else 0)
 
@@ -189,23 +188,6 @@ def _add(store: GalleryStore, name: str, read: Enrolled, network: Embedder) -> A
     with suppress(GalleryExists):
         store.create(name, network.digest)
     return store.add(name, read.items, read.embeddings, network.digest, read.views, read.features, calibrator(network))
-
-
-def calibrate_with(manifest: GalleryManifest, embedder: str) -> Calibrate | None:
-    """What fits the gallery again; None with another embedder than its own, which knows nothing of its vectors."""
-    from models.artifacts.folders import resolve
-    from models.embedder import Embedder
-    from models.enrolment import calibrator
-
-    network = Embedder(resolve(embedder), threads=1)
-    return calibrator(network) if network.digest == manifest.embedder_digest else None
-
-
-def _tell(name: str, done: Added) -> None:
-    there = f", {len(done.duplicate_ids)} were there already" if done.duplicate_ids else ""
-    click.echo(
-        f"{len(done.added_ids)} items added to {name!r}{there}; version {done.manifest.version} has {done.manifest.item_count}"
-    )
 
 
 def _embedded(

@@ -12,7 +12,7 @@ import click
 
 from commands import bundle_file
 from commands.bundle_file import Bundle
-from commands.galleries import Stored, writing_store
+from commands.galleries import Stored, calibrate_with, tell_added, writing_store
 from commands.options import EMBEDDER, FILE, GALLERY_NAME, VERSION, examples, out
 from commands.options import gallery as gallery_option
 from commands.progress import tracked, working
@@ -139,10 +139,7 @@ def _add(store: GalleryStore, name: str, bundle: Bundle, embedder: str) -> None:
     done = store.add(
         name, bundle.items, bundle.embeddings, bundle.embedder_digest or "", bundle.views, bundle.features, calibrate
     )
-    there = f", {len(done.duplicate_ids)} were there already" if done.duplicate_ids else ""
-    click.echo(
-        f"{len(done.added_ids)} items added to {name!r}{there}; version {done.manifest.version} has {done.manifest.item_count}"
-    )
+    tell_added(name, done)
 
 
 def _calibrate(store: GalleryStore, name: str, bundle: Bundle, embedder: str) -> Calibrate | None:
@@ -150,8 +147,6 @@ def _calibrate(store: GalleryStore, name: str, bundle: Bundle, embedder: str) ->
     with suppress(GalleryNotFound):
         manifest = store.manifest(name)
         if manifest.item_count:
-            from commands.gallery import calibrate_with
-
             return calibrate_with(manifest, embedder)
     return _own(bundle)
 

@@ -6,8 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import click
-
+from commands.galleries import tell_counts
 from commands.progress import tracked
 from commands.server import Server, ServerError
 
@@ -39,10 +38,7 @@ def add(url: str, gallery: str, pictures: Sequence[tuple[Path, str]], passed: Pa
     for batch in _batches(pictures, passed):
         done += _sent(server, gallery, batch, passed)
     about = server.get(f"/galleries/{gallery}")
-    there = f", {done['duplicate']} were there already" if done["duplicate"] else ""
-    click.echo(
-        f"{done['added']} items added to {gallery!r}{there}; version {about['version']} has {about['item_count']}"
-    )
+    tell_counts(gallery, done["added"], done["duplicate"], about["version"], about["item_count"])
 
 
 def _batches(pictures: Sequence[tuple[Path, str]], passed: Passed) -> Iterator[list[Picture]]:

@@ -17,7 +17,7 @@ from rich.text import Text
 from commands.options import JSON, examples
 from commands.tables import print_table
 from infra.errors import ConfigurationError
-from infra.machine import planned_jobs, read_limits
+from infra.machine import planned
 from infra.settings import Settings, load_settings, variables
 from infra.webhooks import KEPT_IN
 
@@ -137,7 +137,8 @@ def _follows(name: str, chosen: Settings) -> str:  # noqa: PLR0911 - one sentenc
     if name == "SHITU_WORKER__POOL":
         return "threads for OpenVINO, prefork for Paddle"
     if name == "SHITU_WORKER__CONCURRENCY":
-        return "{} at a time: {}".format(*concurrency(chosen))
+        plan = planned(chosen)
+        return f"{plan.concurrency} at a time: {plan.reason}"
     if name == "SHITU_WORKER__PRECISION":
         return "the most exact one that a model has"
     return ""
@@ -146,13 +147,3 @@ def _follows(name: str, chosen: Settings) -> str:  # noqa: PLR0911 - one sentenc
 def installed_engines() -> list[str]:
     """The engines whose packages are here, the preferred one first."""
     return [name for name in ("openvino", "paddle") if importlib.util.find_spec(name) is not None]
-
-
-def concurrency(chosen: Settings) -> tuple[int, str]:
-    """How many jobs a worker runs at a time here, and why so many."""
-    if chosen.worker.concurrency:
-        return chosen.worker.concurrency, "SHITU_WORKER__CONCURRENCY"
-    serves_openvino = chosen.worker.engine != "paddle" and "openvino" in installed_engines()
-    copies = chosen.worker.pool == "prefork" or (chosen.worker.pool == "auto" and not serves_openvino)
-    plan = planned_jobs(read_limits(), chosen.images.max_pixels, copies=copies)
-    return plan.concurrency, plan.reason

@@ -30,7 +30,7 @@ from infra.launcher import (
     worker_command,
 )
 from infra.logs import configure_logging, json_line
-from infra.machine import planned_jobs, read_limits
+from infra.machine import planned, read_limits
 from infra.settings import load_settings
 from models.errors import ModelError
 
@@ -205,10 +205,11 @@ def _with_shared_cores(settings: Settings, workers: int, terminal: _Terminal) ->
     """Several workers share the machine: each gets its part of what one would run at a time."""
     limits = read_limits()
     terminal.tell(f"{limits.cores} cores ({limits.cores_reason}), memory: {limits.memory_reason}")
-    if workers == 1 or settings.worker.concurrency:
+    if workers == 1:
         return settings
-    plan = planned_jobs(limits, settings.images.max_pixels, workers=workers)
-    return replace(settings, worker=replace(settings.worker, concurrency=plan.concurrency))
+    return replace(
+        settings, worker=replace(settings.worker, concurrency=planned(settings, workers=workers).concurrency)
+    )
 
 
 def _become(settings: Settings, command: tuple[str, ...], threads: int = 1) -> NoReturn:

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 EXIF, ICC, ADOBE, JFIF = b"Exif\0\0", b"ICC_PROFILE\0", b"Adobe", b"JFIF\0"
 APP0, APP1, APP2, APP14, APP15, COMMENT, SOS, EOI = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA, 0xD9
 WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
-MOST_PROFILE_BYTES = 16 * 1024 * 1024
 Segment = tuple[int, int, int]  # its marker, where it begins (with the marker) and ends
 
 
 def pixels_only(data: bytes) -> bytes:
     """The same picture without the segments that do not make its pixels; as it is, if its segments can't be followed."""
     kept, position = [b"\xff\xd8"], 2
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker == SOS:
             position = start
             break
@@ -34,7 +33,7 @@ def profile_and_exif(data: bytes) -> tuple[bytes | None, bytes]:
     """The ICC profile, put together; None where there is none or a part is missing. The first EXIF block, empty if none."""
     parts: dict[int, bytes] = {}
     wanted, exif = 0, b""
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker == SOS:
             break
         body = data[start + 4 : end]
@@ -45,8 +44,7 @@ def profile_and_exif(data: bytes) -> tuple[bytes | None, bytes]:
             parts.setdefault(number, body[len(ICC) + 2 :])
     if not wanted or set(parts) != set(range(1, wanted + 1)):
         return None, exif
-    profile = b"".join(parts[number] for number in sorted(parts))
-    return (profile if len(profile) <= MOST_PROFILE_BYTES else None), exif
+    return b"".join(parts[number] for number in sorted(parts)), exif
 
 
 def _makes_pixels(marker: int, body: bytes) -> bool:
@@ -57,8 +55,8 @@ def _makes_pixels(marker: int, body: bytes) -> bool:
     return not (APP0 <= marker <= APP15 or marker == COMMENT)
 
 
-def _segments(data: bytes) -> Iterator[Segment]:
-    """Up to the first scan. Bytes between segments are passed over, as decoders do."""
+def segments(data: bytes) -> Iterator[Segment]:
+    """Marker, beginning and end of each, up to the end of the picture or what can't be followed. Bytes between are passed over, as decoders do."""
     position = 2
     while True:
         start = data.find(b"\xff", position)

@@ -60,7 +60,7 @@ def clean_label(text: str) -> str:
 
 
 def readable_label(text: str) -> str:
-    """A stored or asked label as it is shown and compared; what can't be shown is replaced. The same again for its own."""
+    """A label that is stored or queried, as it is shown and compared; what can't be shown is replaced. Applied twice it changes nothing more."""
     if text.isascii() and text.isprintable() and text == text.strip():
         return text
     label = _AT_ENDS.sub("", unicodedata.normalize("NFC", decoded(text)))

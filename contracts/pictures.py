@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from contracts import heif_boxes, png_chunks, tiff_pages
+from contracts import heif_boxes, jpeg_segments, png_chunks, tiff_pages
 
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -47,7 +47,6 @@ KNOWN_OTHERS = (
 )  # fmt: skip
 JPEG_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # baseline, extended and progressive; the last two with arithmetic coding
 NO_JPEG_FRAMES = (0xC4, 0xC8, 0xCC)
-BARE_MARKERS = (0x01, 0xD8, *range(0xD0, 0xD8))
 
 
 class PictureRefusedError(Exception):
@@ -149,26 +148,17 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
     """Width, height, components."""
-    start = 2
-    while True:
-        start = data.index(b"\xff", start) if b"\xff" in data[start : start + 70_000] else len(data)
-        while data[start] == 0xFF:
-            start += 1
-        marker = data[start]
-        start += 1
-        if marker in BARE_MARKERS or marker == 0:
-            continue
-        if marker in {0xD9, 0xDA}:  # the end, or pixels before a frame
-            raise _broken()
-        (length,) = struct.unpack_from(">H", data, start)
+    for marker, start, _ in jpeg_segments.segments(data):
+        if marker == jpeg_segments.SOS:  # pixels before a frame
+            break
         if 0xC0 <= marker <= 0xCF and marker not in NO_JPEG_FRAMES:
-            bits, height, width, components = struct.unpack_from(">BHHB", data, start + 2)
+            bits, height, width, components = struct.unpack_from(">BHHB", data, start + 4)
             if marker not in JPEG_FRAMES:
                 raise _unsupported("This is a lossless or hierarchical JPEG, which is not read.")
             if bits != 8 or components not in {1, 3, 4}:
                 raise _unsupported(f"This is a JPEG of {bits} bits and {components} components, which is not read.")
             return width, height, components
-        start += length
+    raise _broken()
 
 
 def _png(data: bytes) -> tuple[int, int]:

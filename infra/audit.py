@@ -7,12 +7,10 @@ user at a command line; it says so by `act_as`, for its thread.
 from __future__ import annotations
 
 import logging
-import os
 from contextvars import ContextVar
 from typing import Any
 
-from infra.logs import LogHandler, formatter
-from infra.settings import LogSettings
+from infra.logs import LogHandler, formatter, settings_of_environment
 
 log = logging.getLogger("shitu.audit")
 _actor: ContextVar[dict[str, Any] | None] = ContextVar("shitu_actor", default=None)
@@ -25,9 +23,8 @@ def act_as(who: str, **fields: Any) -> None:
 
 def show() -> None:
     """At a command line, where nothing else is logged: the lines go to standard error, as text unless JSON is asked for."""
-    as_json = os.environ.get("SHITU_LOG__FORMAT") == "json"
     handler = LogHandler()
-    handler.setFormatter(formatter(LogSettings(format="json" if as_json else "text")))
+    handler.setFormatter(formatter(settings_of_environment("text")))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
 

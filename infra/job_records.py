@@ -13,7 +13,7 @@ from typing import Any
 
 PREFIXES = {"recognition": "rec", "enrollment": "enr"}
 PATHS = {"recognition": "/v1/recognitions", "enrollment": "/v1/enrollments"}
-QUEUES = ("recognize", "enroll", "deliver", "fetch")  # Celery's, each a Redis list of this name
+QUEUES = ("recognize", "enroll", "deliver", "fetch")  # Celery's; each is the Redis list of ledger_stats.queue_key
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 JOB_ID = re.compile(rf"(?:{'|'.join(PREFIXES.values())})_[0-7][{ALPHABET}]{{25}}")
 DELIVERY_ID = re.compile(rf"msg_[0-7][{ALPHABET}]{{25}}")

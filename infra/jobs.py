@@ -20,6 +20,7 @@ import redis
 from redis.commands.core import Script
 
 from infra import ledger_scripts as scripts
+from infra import stumbles
 from infra.deliveries import Deliveries, Delivery
 from infra.durability import wait_until_written
 from infra.errors import (
@@ -47,14 +48,12 @@ from infra.job_watch import JobWatch
 from infra.ledger_scripts import PHOTOS_PREFIX
 from infra.ledger_stats import read_stats
 from infra.presence import Presence
-from infra.redis_client import open_client
+from infra.redis_client import open_client, server_time
 from infra.settings import JobSettings, Settings, WebhookSettings
 
 __all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
 
 STUMBLES = 5  # over one broken record, before the keeper gives it up
-FIRST_STUMBLE_S = 5.0  # doubled with each
-STUMBLES_KEPT_S = 86_400
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +106,7 @@ class JobLedger:
         """The ledger's time: seconds since 1970."""
         if self._now is not None:
             return self._now()
-        seconds, microseconds = self._redis.time()
-        return seconds + microseconds / 1e6
+        return server_time(self._redis)
 
     # A job's life.
 
@@ -309,17 +307,15 @@ class JobLedger:
         """
         if isinstance(error, redis.ConnectionError | redis.TimeoutError):
             raise error
-        key = scripts.stumbled_key(job_id)
-        times = int(self._redis.incr(key))
-        self._redis.expire(key, STUMBLES_KEPT_S)
+        times = stumbles.stumbled(self._redis, job_id)
         if times < STUMBLES:
             log.error("a job's record is broken", extra={"job_id": job_id, "times": times}, exc_info=error)
-            self._redis.zadd(where, {job_id: self.time() + FIRST_STUMBLE_S * 2**times}, xx=True)
+            self._redis.zadd(where, {job_id: self.time() + stumbles.pause_s(times)}, xx=True)
             return
         log.error("a job's record stays broken; it is given up", extra={"job_id": job_id}, exc_info=error)
         told = {"code": JobPoisoned.code, "message": "The job's record cannot be read.", "retryable": False}
         self._run(self._abandon, job_id, json.dumps(told))
-        self._redis.delete(key)
+        stumbles.given_up(self._redis, job_id)
 
     def _end(self, lease: Lease, status: JobStatus, field: str, text: str) -> bool:
         return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text))

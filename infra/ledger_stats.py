@@ -8,6 +8,11 @@ from infra import ledger_scripts as scripts
 from infra.job_records import QUEUES, LedgerStats
 
 
+def queue_key(queue: str) -> str:
+    """The Redis list of a Celery queue: kombu's `global_keyprefix`, which infra.queue sets, and the queue's name."""
+    return f"shitu:queue:{queue}"
+
+
 def read_stats(client: redis.Redis, now: float, consumed_age_s: dict[str, float]) -> LedgerStats:
     """The numbers at `now`, in one transaction of constant-time questions; `consumed_age_s` is handed through."""
     with client.pipeline(transaction=True) as pipe:
@@ -18,7 +23,7 @@ def read_stats(client: redis.Redis, now: float, consumed_age_s: dict[str, float]
         pipe.zcount(scripts.DUE, "-inf", now)
         pipe.zcard(scripts.DUE)
         for queue in QUEUES:
-            pipe.llen(f"shitu:queue:{queue}")
+            pipe.llen(queue_key(queue))
         opened, queued, oldest, totals, due, pending, *lengths = pipe.execute()
     finished: dict[tuple[str, str], int] = {}
     for name, count in totals.items():

@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from infra.settings import LogSettings
 
@@ -108,9 +108,10 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     threading.excepthook = _uncaught_in_thread
 
 
-def settings_of_environment() -> LogSettings:
+def settings_of_environment(default: Literal["json", "text"] = "json") -> LogSettings:
     """The format as far as it can be told before the settings are read, or where they are wrong."""
-    return LogSettings(format="text" if os.environ.get("SHITU_LOG__FORMAT") == "text" else "json")
+    told = os.environ.get("SHITU_LOG__FORMAT")
+    return LogSettings(format="text" if told == "text" else "json" if told == "json" else default)
 
 
 def fatal(detail: str, code: int = 1) -> SystemExit:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from infra.settings import Settings, WorkerSettings
+
 MIB = 1 << 20
 # Of a worker with the bundled models (measured: docs/runbook.md, "Scaling"): what it holds before its first job, ...
 BASE_BYTES = 300 * MIB
 JOB_BYTES = 110 * MIB  # ... and each job at a time beside its photo: programs, crops, features
-PHOTO_BYTES_A_PIXEL = 14  # at the peak of decoding: Pillow holds four bytes a pixel, and copies are made of it
+PHOTO_BYTES_A_PIXEL = (
+    16  # at the peak of decoding a WebP; JPEG, PNG, HEIC and TIFF take 3 to 8 (measured with 50 megapixels)
+)
 UNLIMITED_BYTES = 1 << 60  # version 1 writes "no limit" as a number close to 2^63
 
 
@@ -80,6 +85,22 @@ def planned_jobs(limits: Limits, max_pixels: int, *, workers: int = 1, copies: b
     if fits >= cores:
         return Plan(cores, limits.cores_reason)
     return Plan(max(1, fits), f"{limits.memory_reason}, {job // MIB} MiB a job")
+
+
+def pool_for(worker: WorkerSettings) -> str:
+    """Celery's name of the pool: OpenVINO shares one process among threads, Paddle holds the GIL while it runs."""
+    if worker.pool != "auto":
+        return worker.pool
+    serves_openvino = worker.engine != "paddle" and find_spec("openvino") is not None
+    return "threads" if serves_openvino else "prefork"
+
+
+def planned(settings: Settings, *, workers: int = 1) -> Plan:
+    """How many jobs each of `workers` workers runs at a time, and why: by the settings, or by what cores and memory allow."""
+    if settings.worker.concurrency:
+        return Plan(settings.worker.concurrency, "SHITU_WORKER__CONCURRENCY")
+    copies = pool_for(settings.worker) == "prefork"
+    return planned_jobs(read_limits(), settings.images.max_pixels, workers=workers, copies=copies)
 
 
 def limit_math_threads() -> None:

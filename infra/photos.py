@@ -21,6 +21,7 @@ import itertools
 import logging
 from typing import TYPE_CHECKING
 
+from infra import stumbles
 from infra.ledger_scripts import (
     CLOCK,
     PHOTOS_IDLE,
@@ -28,9 +29,9 @@ from infra.ledger_scripts import (
     PHOTOS_LEFT,
     PHOTOS_PREFIX,
     photo_key,
-    stumbled_key,
 )
 from infra.objects import image_digest, preview_key
+from infra.redis_client import server_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,17 +42,15 @@ if TYPE_CHECKING:
 
 UPLOAD_GRACE_S = 3600.0  # the longest that an upload may take from the hold on its photo to its job
 STUMBLES = 10  # over one photo that cannot be deleted
-FIRST_STUMBLE_S = 5.0  # doubled with each
 LONGEST_STUMBLE_S = 3600.0
-STUMBLES_KEPT_S = 86_400
 UNUSED_S = 86_400.0  # how long the key of a deleted photo is not used again
+
+log = logging.getLogger(__name__)
 
 _KEYS = """
 local idle, leaving, left = unpack(KEYS)
 local function going(key) return redis.call('ZSCORE', leaving, key) or redis.call('ZSCORE', left, key) end
 """
-
-log = logging.getLogger(__name__)
 
 # ARGV: now, key, grace_s. The first key of the photo that is not on its way out.
 _HOLD = (
@@ -165,22 +164,19 @@ class Photos:
 
     def _stumbled(self, key: str, error: Exception) -> bool:
         """Tries the deletion again at growing intervals. True after the last: the daily search finds what is left."""
-        counted = stumbled_key(key)
-        times = int(self._redis.incr(counted))
-        self._redis.expire(counted, STUMBLES_KEPT_S)
+        times = stumbles.stumbled(self._redis, key)
         if times >= STUMBLES:
             log.error("a photo cannot be deleted; left to the daily search", extra={"key": key}, exc_info=error)
-            self._redis.delete(counted)
+            stumbles.given_up(self._redis, key)
             return True
-        delay_s = min(LONGEST_STUMBLE_S, FIRST_STUMBLE_S * 2**times) if times > 1 else 0.0
+        delay_s = min(LONGEST_STUMBLE_S, stumbles.pause_s(times)) if times > 1 else 0.0
         self._redis.zadd(PHOTOS_LEAVING, {key: self._time() + delay_s}, xx=True)
         return False
 
     def _time(self) -> float:
         if self._now is not None:
             return self._now()
-        seconds, microseconds = self._redis.time()
-        return seconds + microseconds / 1e6
+        return server_time(self._redis)
 
     def stored(self) -> Iterator[str]:
         """The keys of all photos in the store, read bit by bit."""

@@ -113,8 +113,7 @@ def _renamed(argument: Any, prefix: str) -> Any:
     return argument
 
 
-def server_version(client: redis.Redis) -> tuple[int, int]:
-    """Major and minor version of the Redis (or compatible) server."""
-    info: dict[str, Any] = client.info("server")
-    major, minor = str(info["redis_version"]).split(".")[:2]
-    return int(major), int(minor)
+def server_time(client: redis.Redis) -> float:
+    """The clock that all processes share: seconds since 1970."""
+    seconds, microseconds = client.time()
+    return float(seconds + microseconds / 1e6)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from contracts import pictures
 from infra import redis_url
 from infra.errors import ConfigurationError
 
@@ -99,8 +100,8 @@ class WebSettings:
 class ImageSettings:
     """Which pictures are taken."""
 
-    max_pixels: Count = 64_500_000  # the phones of "64 megapixels" make 9248 x 6936
-    min_side_px: Count = 16
+    max_pixels: Count = pictures.MAX_PIXELS
+    min_side_px: Count = pictures.MIN_SIDE_PX
 
 
 @dataclass(frozen=True)

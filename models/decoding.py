@@ -2,7 +2,7 @@
 
 Pillow decodes most formats, because it tells a picture that was cut short from a whole one. What it reads wrongly or not
 at all is read in models.tiff and models.bmp; libheif reads HEIC. Only the decoder's own copy of the picture and the
-result are held whole, so that a picture's memory is bounded by its pixels: seven bytes each for a photo.
+result are held whole, so that a picture's memory is bounded by its pixels: seven bytes each for a photo (a WebP sixteen).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def unread_file(image: Image.Image) -> bytes | None:
 
 
 def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-    """The same of a picture that Pillow has decoded or made, of any mode. Raises what Pillow raises."""
+    """(H, W, 3) uint8 RGB of a picture that Pillow has decoded or made, of any mode, as `read_pixels` has it of a file. Raises what Pillow raises."""
     image.load()
     profile = image.info.get("icc_profile")
     if profile is None and image.format == "PNG" and "srgb" not in image.info and image.mode in {"RGB", "RGBA", "P"}:

@@ -30,7 +30,6 @@ MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not
 HOLDING_SHARE = 0.75  # of the threads may wait for jobs; the others always answer, health checks first
 SPARE_FORM_PARTS = 1000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-CANNOT_START = 4  # gunicorn then ends instead of trying again
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -46,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         try:
             settings = load_settings()
             configure_logging(settings.log)  # this process is the server's own, so is its logging
-            verify_or_exit(settings, CANNOT_START)
+            verify_or_exit(settings, shitu_packages.APP_LOAD_ERROR)
             return create_app(settings)
         except ServiceError as error:
             raise fatal(error.detail, shitu_packages.APP_LOAD_ERROR) from None

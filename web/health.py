@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import redis.exceptions
 from flask import Blueprint, Response, jsonify
 
-from infra.errors import RedisMisconfigured, ServiceError
-from infra.installation import claim
+from infra.errors import ServiceError
 from infra.redis_check import explained, unready
 from web.openapi import description
 from web.services import services
@@ -70,14 +68,8 @@ def _redis() -> tuple[bool, str]:
 
 def _objects() -> tuple[bool, str]:
     objects = services().objects
-    with suppress(redis.exceptions.RedisError, ServiceError):  # the check of Redis tells that
-        try:
-            claim(services().redis, objects, services().settings)
-        except RedisMisconfigured as error:
-            return (
-                False,
-                f"The installation: {ANOTHER_STORE if 'share the Redis prefix' in error.detail else error.detail}",
-            )
+    if services().ownership.foreign() is not None:
+        return False, f"The installation: {ANOTHER_STORE}"
     objects.put(PROBE_KEY, PROBE)
     if objects.get(PROBE_KEY) != PROBE:
         return False, "The object store does not give back what it was given."

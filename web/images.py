@@ -10,23 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contracts.pictures import MEDIA_TYPES, PictureRefusedError, format_of, look
+from contracts.pictures import MEDIA_TYPES, PictureRefusedError, Seen, format_of, look
 from infra.errors import RejectedImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infra.settings import ImageSettings
-
-
-@dataclass(frozen=True)
-class ImageHeader:
-    """What the header says; sizes as stored, before any EXIF rotation."""
-
-    width: int
-    height: int
-    format: str
-    media_type: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class Upload:
     name: str
 
 
-def check_image(upload: Upload, limits: ImageSettings, pointer: str = "/image") -> ImageHeader:
+def check_image(upload: Upload, limits: ImageSettings, pointer: str = "/image") -> Seen:
     """The header of one picture. Raises RejectedImage."""
     (checked,) = check_images([upload], limits, [pointer])
     if isinstance(checked, Refusal):  # check_images raised
@@ -53,11 +43,9 @@ def check_image(upload: Upload, limits: ImageSettings, pointer: str = "/image") 
     return checked
 
 
-def check_images(
-    uploads: Sequence[Upload], limits: ImageSettings, pointers: Sequence[str]
-) -> list[ImageHeader | Refusal]:
+def check_images(uploads: Sequence[Upload], limits: ImageSettings, pointers: Sequence[str]) -> list[Seen | Refusal]:
     """The header of each picture, or why it is refused; raises RejectedImage, naming all, only if none can be used."""
-    headers: list[ImageHeader | Refusal] = []
+    headers: list[Seen | Refusal] = []
     errors = []
     for upload, pointer in zip(uploads, pointers, strict=True):
         checked = read_header(upload.data, limits)
@@ -75,14 +63,14 @@ def check_images(
     return headers
 
 
-def read_header(data: bytes, limits: ImageSettings) -> ImageHeader | Refusal:
+def read_header(data: bytes, limits: ImageSettings) -> Seen | Refusal:
     """What the first bytes of `data` say, or why the picture is refused."""
     try:
         seen = look(data)
         seen.require_size(limits.max_pixels, limits.min_side_px)
     except PictureRefusedError as error:
         return Refusal(error.code, error.detail)
-    return ImageHeader(seen.width, seen.height, seen.format, seen.media_type)
+    return seen
 
 
 def media_type(data: bytes) -> str:

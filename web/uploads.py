@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.addresses import check_spelling
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
-from web.images import ImageHeader, Refusal, Upload, check_image, check_images
+from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
     EnrollmentFields,
     ImageBase64,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import FileStorage
 
+    from contracts.pictures import Seen
     from infra.settings import Settings
 
 DATA_URL = re.compile(r"data:[\w/+.-]*;base64,")
@@ -46,7 +47,7 @@ class Recognition:
 
     gallery: str
     upload: Upload | None
-    header: ImageHeader | None
+    header: Seen | None
     options: dict[str, Any]
     webhook_url: str | None
     source_url: str | None = None
@@ -58,7 +59,7 @@ class Enrollment:
     """Pictures to add to a gallery; `headers` and `labels` have one for each of `uploads`."""
 
     uploads: list[Upload]
-    headers: list[ImageHeader | Refusal]
+    headers: list[Seen | Refusal]
     labels: list[str]
     crop: str
     webhook_url: str | None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
@@ -21,7 +20,7 @@ import shitu_packages  # noqa: F401 - first: it makes sure that the packages bel
 from infra.errors import ServiceError
 from infra.installation import verify_or_exit
 from infra.logs import configure_logging, fatal, json_line
-from infra.machine import Plan, planned_jobs, read_limits
+from infra.machine import planned, pool_for
 from infra.queue import CANARY, Queue, make_celery
 from infra.settings import load_settings
 from models.errors import ModelError
@@ -30,28 +29,11 @@ from worker.process import Process, current, is_open, set_current
 if TYPE_CHECKING:
     from celery.worker import WorkController
 
-    from infra.settings import Settings, WorkerSettings
 
 MODEL_QUEUES = {"recognize", "enroll"}
 FETCH_QUEUE = "fetch"
 
 log = logging.getLogger(__name__)
-
-
-def pool_for(worker: WorkerSettings) -> str:
-    """Celery's name of the pool: OpenVINO shares one process among threads, Paddle holds the GIL while it runs."""
-    if worker.pool != "auto":
-        return worker.pool
-    serves_openvino = worker.engine != "paddle" and find_spec("openvino") is not None
-    return "threads" if serves_openvino else "prefork"
-
-
-def planned(settings: Settings) -> Plan:
-    """How many jobs run at a time, and why: what the settings say, or what cores and memory allow."""
-    if settings.worker.concurrency:
-        return Plan(settings.worker.concurrency, "SHITU_WORKER__CONCURRENCY")
-    copies = pool_for(settings.worker) == "prefork"
-    return planned_jobs(read_limits(), settings.images.max_pixels, copies=copies)
 
 
 try:

@@ -126,7 +126,7 @@ def evaluate_pipeline(
     """Scenes of rendered products never trained on, asked of a gallery of their packshots."""
     designs = [(str(seed), design_product(FIRST_EVAL_SEED + seed)) for seed in range(0, 4 * products, 4)]
     items = [LabelledItem(label, label) for label, _ in designs]
-    gallery = Gallery(items, embed([packshot(design, 256) for _, design in designs]), "eval_set", 1)
+    gallery = Gallery(items, embed([packshot(design, 256) for _, design in designs]), "evaluation", 1)
 
     def drawn() -> Iterator[LabelledPhoto]:
         rng = np.random.default_rng(11)
@@ -141,22 +141,22 @@ def evaluate_pipeline(
 def photo_gallery(embed: Embed, photos: Sequence[Photo], tell: Tell) -> Gallery:
     """The gallery that photos of one thing each make. Raises ModelError."""
     items = [LabelledItem(photo.name, photo.label) for photo in photos]
-    return Gallery(items, embed_photos(embed, photos, "gallery", tell), "eval_set", 1)
+    return Gallery(items, embed_photos(embed, photos, "gallery", tell), "evaluation", 1)
 
 
-def write_pipeline(eval_set: PipelineEvaluation, folder: Path) -> None:
+def write_pipeline(evaluation: PipelineEvaluation, folder: Path) -> None:
     """`metrics.json` and the confusion table in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(describe(eval_set), indent=2) + "\n", encoding="utf-8")
-    write_confusion(eval_set.confusion, folder)
+    (folder / "metrics.json").write_text(json.dumps(describe(evaluation), indent=2) + "\n", encoding="utf-8")
+    write_confusion(evaluation.confusion, folder)
 
 
-def describe(eval_set: PipelineEvaluation) -> dict[str, float]:
+def describe(evaluation: PipelineEvaluation) -> dict[str, float]:
     """The figures and what they are shares of."""
     counts = {
-        "photos": eval_set.photos,
-        "things": eval_set.asked,
-        "answers": eval_set.answers,
-        "unknowns": eval_set.unknowns,
+        "photos": evaluation.photos,
+        "things": evaluation.asked,
+        "answers": evaluation.answers,
+        "unknowns": evaluation.unknowns,
     }
-    return {**eval_set.figures, **counts}
+    return {**evaluation.figures, **counts}

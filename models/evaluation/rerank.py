@@ -56,7 +56,10 @@ def reranked(queries: Rows, gallery: Rows | None, k1: int = K1, k2: int = K2, bl
 
 
 def _distances(rows: Rows, others: Rows, block: slice) -> Rows:
-    return np.asarray(np.maximum(2 - 2 * (rows[block] @ others.T), 0), np.float32)
+    # OpenBLAS raises the flag "invalid" now and then for finite rows, by what lies beside them in its registers; no answer
+    # is (numpy issues 13173 and 24067).
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.maximum(2 - 2 * (rows[block] @ others.T), 0), np.float32)
 
 
 def _neighbours(rows: Rows, k: int) -> tuple[Numbers, Rows]:

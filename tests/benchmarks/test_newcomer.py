@@ -16,10 +16,10 @@ from benchmarks.newcomer import (
     Query,
     Trial,
     all_groceries,
-    eval_model,
     lay_out,
     rendered_products,
     run,
+    score,
     some_drinks,
     some_groceries,
 )
@@ -138,10 +138,10 @@ def answer(*recognitions: Mapping[str, Any], dropped: tuple[Mapping[str, Any], .
 
 
 def counted(query: Query, told: Mapping[str, Any]) -> dict[str, int | None]:
-    """What `eval_model` counts of one photo: all that is not 0."""
+    """What `score` counts of one photo: all that is not 0."""
     labels = ("cola", "tea", "milk")
     trial = Trial("one", tuple((label, Path(label)) for label in labels), (query,))
-    row = eval_model(trial, [told], {f"{n:04}": label for n, label in enumerate(labels)})
+    row = score(trial, [told], {f"{n:04}": label for n, label in enumerate(labels)})
     assert row.right + row.wrong + row.silent == row.objects == len(query.labels)
     names = ("right", "wrong", "silent", "nearest", "guesses", "stray")
     return {name: getattr(row, name) for name in names if getattr(row, name) != 0}

@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
-from contracts.pictures import format_of, look
+from contracts.pictures import Seen, format_of, look
 from infra.settings import ImageSettings
 from models import colour
 from models.errors import ImageError
 from models.image import decode
-from web.images import ImageHeader, media_type, read_header
+from web.images import read_header
 
 Picture = NDArray[np.uint8]
 P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
@@ -128,7 +128,7 @@ def test_what_a_png_says_of_its_colours() -> None:
 def test_no_metadata_refuse_a_pngs_pixels(chunk: tuple[bytes, bytes]) -> None:
     data = with_chunks(photo(), chunk)
     np.testing.assert_array_equal(decode(data), photo())
-    assert isinstance(read_header(data, ImageSettings()), ImageHeader)
+    assert isinstance(read_header(data, ImageSettings()), Seen)
 
 
 def bitmap(masks: tuple[int, int, int, int], picture: Picture, alpha: int = 255, bits: int = 32) -> bytes:
@@ -174,7 +174,7 @@ def test_what_phones_send_is_read(make: object) -> None:
     assert apart(decode(data), photo()) <= 6
     seen = look(data)
     assert (seen.width, seen.height) == (64, 48)
-    assert read_header(data, ImageSettings()) == ImageHeader(64, 48, seen.format, media_type(data))
+    assert read_header(data, ImageSettings()) == Seen(seen.format, 64, 48)
     for limits, code in (({"max_pixels": 3071}, "image_too_large"), ({"min_side_px": 49}, "image_too_small")):
         with pytest.raises(ImageError) as caught:
             decode(data, **dict[str, Any](limits))
@@ -247,7 +247,7 @@ def test_the_setting_alone_decides_how_large_a_picture_may_be() -> None:
     for kind, data in ((b"IHDR", header), (b"IDAT", body), (b"IEND", b"")):
         PngImagePlugin.putchunk(file, kind, data)
     limit = Image.MAX_IMAGE_PIXELS
-    assert isinstance(read_header(file.getvalue(), ImageSettings(max_pixels=200_000_000)), ImageHeader)
+    assert isinstance(read_header(file.getvalue(), ImageSettings(max_pixels=200_000_000)), Seen)
     with pytest.raises(ImageError, match="more than the 100000000 allowed"):
         decode(file.getvalue(), max_pixels=100_000_000)
     assert limit == Image.MAX_IMAGE_PIXELS
@@ -269,7 +269,7 @@ def test_pillows_own_limit_overrules_no_format(
 
 def test_a_phones_fifty_megapixels_are_taken_by_default() -> None:
     data = encoded(Image.new("L", (8192, 6144)), "JPEG")
-    assert read_header(data, ImageSettings()) == ImageHeader(8192, 6144, "JPEG", "image/jpeg")
+    assert read_header(data, ImageSettings()) == Seen("JPEG", 8192, 6144)
     assert format_of(data) == "JPEG"
 
 

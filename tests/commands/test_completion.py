@@ -11,6 +11,7 @@ import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
+from commands.completion import place
 from shitu import main
 from tests.docs_reader import ROOT
 
@@ -35,7 +36,7 @@ def test_no_command_is_loaded_for_the_names_of_all() -> None:
         [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, timeout=100, check=True,
         env={"PATH": "/usr/bin:/bin", "_SHITU_COMPLETE": "bash_complete", "COMP_WORDS": "shitu ", "COMP_CWORD": "1"},
     )  # fmt: skip
-    assert answer.stdout.endswith("[]\n")
+    assert answer.stdout.endswith("['commands.suggestions']\n")  # what names a mistyped one, and no command
     assert "plain,gallery\n" in answer.stdout
 
 
@@ -70,3 +71,19 @@ def test_the_shell_in_use_is_the_default(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SHELL", "/bin/dash")
     answer = CliRunner().invoke(main, ["completion"])
     assert (answer.exit_code, "name your shell: bash, zsh, fish" in answer.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("shell", "where"),
+    [
+        ("bash", ".local/share/bash-completion/completions/shitu"),
+        ("fish", ".config/fish/completions/shitu.fish"),
+    ],
+)
+def test_without_xdg_variables_the_folders_are_those_of_the_specification(
+    shell: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert place(shell) == tmp_path / where

@@ -21,7 +21,7 @@ HEADS = DetectionOutput(tuple(Head(f"s{stride}", f"d{stride}", stride) for strid
 
 
 def heads(seed: int, share: float = 0.3) -> dict[str, Array]:
-    """Random answers for an input of 320 pixels; about `sampling_weight` of the 1,600 and 400 cells pass the floor."""
+    """Random answers for an input of 320 pixels; about `share` of the 1,600 and 400 cells pass the floor."""
     random = np.random.RandomState(seed)
     outputs = {}
     for stride in STRIDES:

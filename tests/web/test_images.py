@@ -8,22 +8,23 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from contracts.names import clean_name
+from contracts.pictures import Seen
 from infra.errors import RejectedImage
 from infra.settings import ImageSettings
 from tests.web.pictures import picture, png_header
-from web.images import ImageHeader, Refusal, Upload, check_images, media_type, read_header
+from web.images import Refusal, Upload, check_images, media_type, read_header
 
 LIMITS = ImageSettings(max_pixels=1_000_000, min_side_px=16)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_takes_every_format_with_its_size_and_media_type(kind: str) -> None:
-    assert read_header(picture(kind), LIMITS) == ImageHeader(96, 64, kind, f"image/{kind.lower()}")
+    assert read_header(picture(kind), LIMITS) == Seen(kind, 96, 64)
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
 def test_takes_every_mode_of_jpeg(mode: str) -> None:
-    assert isinstance(read_header(picture(mode=mode), LIMITS), ImageHeader)
+    assert isinstance(read_header(picture(mode=mode), LIMITS), Seen)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +54,12 @@ def test_refuses_with_the_reason(data: bytes, code: str) -> None:
 
 
 def test_the_limits_are_inclusive() -> None:
-    assert isinstance(read_header(png_header(1000, 1000), LIMITS), ImageHeader)
-    assert isinstance(read_header(png_header(16, 16), LIMITS), ImageHeader)
+    assert isinstance(read_header(png_header(1000, 1000), LIMITS), Seen)
+    assert isinstance(read_header(png_header(16, 16), LIMITS), Seen)
 
 
 def test_a_truncated_file_passes_because_only_decoding_can_tell() -> None:
-    assert isinstance(read_header(picture(width=300, height=300)[:-2000], LIMITS), ImageHeader)
+    assert isinstance(read_header(picture(width=300, height=300)[:-2000], LIMITS), Seen)
 
 
 @given(st.binary(max_size=60), st.integers(0, 200), st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]))
@@ -66,7 +67,7 @@ def test_a_truncated_file_passes_because_only_decoding_can_tell() -> None:
 def test_no_damage_to_a_header_is_a_crash(noise: bytes, position: int, kind: str) -> None:
     whole = picture(kind)
     damaged = whole[:position] + noise + whole[position + len(noise) :]
-    assert isinstance(read_header(damaged, LIMITS), ImageHeader | Refusal)
+    assert isinstance(read_header(damaged, LIMITS), Seen | Refusal)
     assert "/" in media_type(damaged)
 
 
@@ -80,7 +81,7 @@ def test_all_bad_pictures_of_a_request_are_named() -> None:
         ("/images/2", "text.txt", "image_not_an_image"),
     ]
     good, bad = check_images([Upload(picture(), "good.jpg"), uploads[1]], LIMITS, ["/images/0", "/images/1"])
-    assert isinstance(good, ImageHeader)
+    assert isinstance(good, Seen)
     assert isinstance(bad, Refusal)
 
 

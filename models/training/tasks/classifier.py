@@ -68,11 +68,11 @@ def train_classifier(
 
     def evaluated(done: int) -> Evaluated:
         eval_model.set_state_dict(average.values)
-        eval_sets = evaluate(eval_model, pictures.eval, recipe.deploy_px, threads)
-        first = {name: figures["top1"] for name, figures in eval_sets.items()}
-        progress = {"step": done, "eval": eval_sets, "names": pictures.names}
+        metrics = evaluate(eval_model, pictures.eval, recipe.deploy_px, threads)
+        first = {name: figures["top1"] for name, figures in metrics.items()}
+        progress = {"step": done, "eval": metrics, "names": pictures.names}
         kept = Checkpoint({"classifier": to_arrays(eval_model.state_dict())}, progress)
-        return Evaluated(eval_sets, score_of(first, recipe.select_by, done), kept)
+        return Evaluated(metrics, score_of(first, recipe.select_by, done), kept)
 
     with closing(ahead(make, run.steps, threads)) as source, paddle.utils.unique_name.guard():
         for step, batch in zip(run.steps, source, strict=True):

@@ -142,9 +142,9 @@ def train_embedder(
         if recipe.network.whitened:
             whiten(eval_model, pool, recipe.deploy_px, recipe.seed)
         pictures = sum(len(split.images) for split in splits)
-        eval_sets = evaluate(embed_with(eval_model, recipe.deploy_px, pictures, threads), splits)
-        kept = Checkpoint({"embedder": to_arrays(eval_model.state_dict())}, {"step": done, "eval": eval_sets})
-        return Evaluated(eval_sets, score_of(eval_sets, recipe.select_by, done), kept)
+        metrics = evaluate(embed_with(eval_model, recipe.deploy_px, pictures, threads), splits)
+        kept = Checkpoint({"embedder": to_arrays(eval_model.state_dict())}, {"step": done, "eval": metrics})
+        return Evaluated(metrics, score_of(metrics, recipe.select_by, done), kept)
 
     if group.rank == 0 and run.first >= recipe.steps:  # a finished run is evaluated once more, with today's code
         evaluated(run.first).kept.save(out / "best.npz")

@@ -82,10 +82,10 @@ def train_hash(
 
     def evaluated(done: int) -> Evaluated:
         taken, kept = eval_model(network)
-        eval_sets = {eval_set.name: grade_codes(eval_set.rows, eval_set) for eval_set in taken}
-        recalls = {name: figures["recall@1"] for name, figures in eval_sets.items()}
-        checkpoint = Checkpoint({"hash": to_arrays(kept.state_dict())}, {"step": done, "eval": eval_sets})
-        return Evaluated(eval_sets, score_of(recalls, recipe.select_by, done), checkpoint)
+        metrics = {eval_set.name: grade_codes(eval_set.rows, eval_set) for eval_set in taken}
+        recalls = {name: figures["recall@1"] for name, figures in metrics.items()}
+        checkpoint = Checkpoint({"hash": to_arrays(kept.state_dict())}, {"step": done, "eval": metrics})
+        return Evaluated(metrics, score_of(recalls, recipe.select_by, done), checkpoint)
 
     if features is None:
         source = changed_pictures(recipe, out / "pool", run.first, group)

@@ -151,9 +151,9 @@ def evaluate_average(
     if recipe.settle_pictures and pool is not None:
         settle_statistics(eval_model, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)
     embed = embed_with(eval_model, recipe.deploy_px, splits.pictures, threads)
-    eval_sets = splits.take(embed, recipe.deploy_px)
-    kept = Checkpoint({"embedder": to_arrays(eval_model.state_dict())}, {"step": done, "eval": eval_sets})
-    return Evaluated(eval_sets, score_of(eval_sets, recipe.select_by, done), kept)
+    metrics = splits.take(embed, recipe.deploy_px)
+    kept = Checkpoint({"embedder": to_arrays(eval_model.state_dict())}, {"step": done, "eval": metrics})
+    return Evaluated(metrics, score_of(metrics, recipe.select_by, done), kept)
 
 
 def make_optimizer(learner: nn.Layer, table: MetricOptimizer) -> paddle.optimizer.Optimizer:
