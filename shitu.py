@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from models.detector import Detection, Detector
     from models.embedder import Embedder
     from models.errors import ImageError, ModelError
-    from models.gallery import Gallery
-    from models.pipeline import RecognizeOptions, Recognizer
+    from models.galleries.gallery import Gallery
+    from models.recognition.pipeline import RecognizeOptions, Recognizer
 
 __all__ = [
     "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "ModelError", "RecognizeOptions",
@@ -37,11 +37,11 @@ _API = {
     "Detection": "models.detector",
     "Detector": "models.detector",
     "Embedder": "models.embedder",
-    "Gallery": "models.gallery",
+    "Gallery": "models.galleries.gallery",
     "ImageError": "models.errors",
     "ModelError": "models.errors",
-    "RecognizeOptions": "models.pipeline",
-    "Recognizer": "models.pipeline",
+    "RecognizeOptions": "models.recognition.pipeline",
+    "Recognizer": "models.recognition.pipeline",
     "resolve": "models.artifacts.folders",
 }
 
@@ -133,13 +133,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if click.get_current_context().invoked_subcommand not in _PROCESSES:
-        from infra.machine import limit_math_threads
+        from infra.runtime.machine import limit_math_threads
 
         limit_math_threads()
 
 
 def _disk_trouble(error: OSError) -> str | None:
-    from infra.objects import DISK_ERRORS
+    from infra.objects.store import DISK_ERRORS
 
     if error.errno in DISK_ERRORS:
         return error.strerror

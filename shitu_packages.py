@@ -65,7 +65,7 @@ def _program() -> str | None:
     name = path.parent.name if path.stem == "__main__" else path.stem
     if name in SERVERS or name == "shitu":
         return name
-    return name if path.resolve().parent in {ROOT / own for own in OWN} else None
+    return name if any(path.resolve().is_relative_to(ROOT / own) for own in OWN) else None
 
 
 def _prefer_own() -> None:

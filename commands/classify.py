@@ -22,7 +22,7 @@ from commands.tables import print_table
 from commands.terminal import errors
 from contracts.names import shown
 from models.errors import ModelError
-from models.image import decode
+from models.pictures.image import decode
 
 if TYPE_CHECKING:
     import numpy as np

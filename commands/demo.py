@@ -27,8 +27,8 @@ from commands.first_calls import BASE_URL, first_calls
 from commands.options import examples, out
 from commands.terminal import errors
 from infra.errors import ServiceError
-from infra.launcher import Stack
-from infra.settings import Settings
+from infra.runtime.settings import Settings
+from infra.stack.launcher import Stack
 from models.synth.designs import ProductDesign, design_product
 from models.synth.products import packshot
 from models.synth.scenes import Scene, render_scene

@@ -15,7 +15,7 @@ from commands.doctor_checks import Finding
 from commands.options import JSON, examples
 from commands.progress import working
 from infra.errors import ConfigurationError
-from infra.settings import Settings, load_settings
+from infra.runtime.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -21,16 +21,16 @@ from commands.terminal import errors
 from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
 from infra.errors import GalleryExists, GalleryNotFound, ObjectNotFound
-from infra.galleries import Item, item_id
-from infra.objects import image_key_of, open_store
-from infra.settings import load_settings
+from infra.galleries.store import Item, item_id
+from infra.objects.store import image_key_of, open_store
+from infra.runtime.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from infra.galleries import GalleryStore
-    from infra.gallery_calibration import Calibrate
-    from infra.objects import ObjectStore
+    from infra.galleries.calibration import Calibrate
+    from infra.galleries.store import GalleryStore
+    from infra.objects.store import ObjectStore
 
 ENDING = ".shitu.zip"
 

@@ -25,13 +25,13 @@ from commands.terminal import errors, given
 from contracts.names import shown
 from infra.errors import ServiceError
 from models import verification
-from models.binary_gallery import BinaryGallery
 from models.errors import ModelError
-from models.gallery import Gallery
-from models.image import decode
+from models.galleries.binary_gallery import BinaryGallery
+from models.galleries.gallery import Gallery
 from models.options import RecognizeOptions, Verify, WholeImage
-from models.paddleclas import to_paddleclas
-from models.pipeline import Recognizer
+from models.pictures.image import decode
+from models.recognition.paddleclas import to_paddleclas
+from models.recognition.pipeline import Recognizer
 
 AT_ONCE = 4  # photos that a service is asked about at a time
 ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # what no other photo changes

@@ -23,7 +23,7 @@ from contracts.names import shown
 from models.artifacts.folders import resolve
 from models.engines.loader import PRECISIONS
 from models.errors import ModelError
-from models.image import decode
+from models.pictures.image import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

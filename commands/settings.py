@@ -17,9 +17,9 @@ from rich.text import Text
 from commands.options import JSON, examples
 from commands.tables import print_table
 from infra.errors import ConfigurationError
-from infra.machine import planned
-from infra.settings import Settings, load_settings, variables
-from infra.webhooks import KEPT_IN
+from infra.net.webhooks import KEPT_IN
+from infra.runtime.machine import planned
+from infra.runtime.settings import Settings, load_settings, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

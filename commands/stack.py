@@ -17,8 +17,11 @@ import click
 from commands.first_calls import first_calls
 from commands.options import examples
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
-from infra.installation import verify
-from infra.launcher import (
+from infra.runtime.logs import configure_logging, json_line
+from infra.runtime.machine import planned, read_limits
+from infra.runtime.settings import load_settings
+from infra.stack.installation import verify
+from infra.stack.launcher import (
     ROOT,
     Stack,
     child_environment,
@@ -29,15 +32,12 @@ from infra.launcher import (
     web_command,
     worker_command,
 )
-from infra.logs import configure_logging, json_line
-from infra.machine import planned, read_limits
-from infra.settings import load_settings
 from models.errors import ModelError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from infra.settings import Settings
+    from infra.runtime.settings import Settings
 
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_yellow")
 NAME_WIDTH = 8

@@ -33,8 +33,8 @@ from infra.errors import (
     UnsupportedMediaType,
     UploadTooSlow,
 )
-from infra.objects import DISK_ERRORS
-from infra.redis_check import explained
+from infra.objects.store import DISK_ERRORS
+from infra.redis.check import explained
 
 if TYPE_CHECKING:
     import socket

@@ -6,7 +6,7 @@ import time
 
 from flask import Flask, Response, g, request
 
-from infra.telemetry import CONTENT_TYPE, HTTP_REQUESTS, render_metrics
+from infra.runtime.telemetry import CONTENT_TYPE, HTTP_REQUESTS, render_metrics
 from web.services import services
 
 

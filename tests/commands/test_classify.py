@@ -10,7 +10,7 @@ from PIL import Image
 
 from commands.classify import classify
 from models.classifier import Classifier
-from models.image import decode
+from models.pictures.image import decode
 from tests.models.programs import DIM, LABELS, artifact, official_archive
 
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from commands.doctor_checks import check_instructions, check_memory
-from infra.settings import Settings, variables
+from infra.runtime.settings import Settings, variables
 from shitu import main
 from tests.models.programs import artifact
 

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from commands.export_options import MOST_PICTURES, calibration_pictures
-from infra.galleries import GalleryStore
-from infra.objects import open_store
-from infra.settings import load_settings
+from infra.galleries.store import GalleryStore
+from infra.objects.store import open_store
+from infra.runtime.settings import load_settings
 from models.artifacts.folders import load_manifest, verify
 from models.engines.openvino import computes_bf16
 from models.training.recipes.embedder import RECIPES_DIR

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from werkzeug.serving import make_server
 
-from infra.galleries import GalleryStore, Item, item_id
-from infra.objects import ObjectStore, image_digest, open_store
-from infra.settings import Settings, load_settings
+from infra.galleries.store import GalleryStore, Item, item_id
+from infra.objects.store import ObjectStore, image_digest, open_store
+from infra.runtime.settings import Settings, load_settings
 from shitu import main
 from web.app import create_app
 

@@ -12,7 +12,7 @@ from commands.run import detect, embed
 from models.detector import Detector
 from models.embedder import Embedder
 from models.export.precisions import add_precisions
-from models.image import decode
+from models.pictures.image import decode
 from tests.models.programs import DIM, artifact, official_archive
 
 

@@ -14,7 +14,7 @@ import pytest
 from commands.demo import NEXT
 from commands.first_calls import BASE_URL, first_calls
 from commands.stack import banner
-from infra.launcher import Stack
+from infra.stack.launcher import Stack
 from tests.docs_reader import ROOT, read
 from tests.e2e.service import Service, encode, pattern
 

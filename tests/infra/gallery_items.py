@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.galleries import Added, GalleryStore, Item, item_id
-from infra.objects import LocalStore
+from infra.galleries.store import Added, GalleryStore, Item, item_id
+from infra.objects.store import LocalStore
 
 DIM = 4
 DIGEST = "d" * 64

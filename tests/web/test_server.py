@@ -24,9 +24,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.jobs import JobLedger, open_ledger
-from infra.launcher import web_command
-from infra.settings import Settings
+from infra.jobs.ledger import JobLedger, open_ledger
+from infra.runtime.settings import Settings
+from infra.stack.launcher import web_command
 from tests.web.conftest import recognition_result
 
 UPLOAD_S = 1.2

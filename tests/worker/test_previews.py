@@ -8,9 +8,9 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from infra.objects import LocalStore, preview_key
-from models.image import decode
-from models.preview import needs_preview
+from infra.objects.store import LocalStore, preview_key
+from models.pictures.image import decode
+from models.pictures.preview import needs_preview
 from worker.previews import keep_preview
 
 KEY = "photos/ab/abcd"

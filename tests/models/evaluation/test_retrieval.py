@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commands.searched import FolderItem
-from models.binary_gallery import BinaryGallery
 from models.errors import GalleryError
 from models.evaluation import retrieval
 from models.evaluation.contact_sheets import rows_shown
@@ -18,6 +17,7 @@ from models.evaluation.metrics import retrieval_metrics
 from models.evaluation.ranking import inner_products, rank
 from models.evaluation.rerank import reranked
 from models.evaluation.retrieval import answered_rightly, evaluate_retrieval, known_of, summary, write_retrieval
+from models.galleries.binary_gallery import BinaryGallery
 from models.training.data.photos import Photo
 from tests.models.training.photo_data import write_photos
 from tests.models.training.retrieval_reference import metrics

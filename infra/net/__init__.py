@@ -1,0 +1,1 @@
+"""Talking to servers that users name: addresses, fetching, signed webhooks."""

@@ -1,0 +1,1 @@
+"""Named bytes, in a local folder or in an S3 bucket."""

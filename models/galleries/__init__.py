@@ -1,0 +1,1 @@
+"""Searchable galleries: float embeddings or binary codes, labels' scores, calibrated probabilities."""

@@ -1,0 +1,1 @@
+"""Pictures: encoded bytes in, upright sRGB arrays out; cropping, resizing, previews."""
