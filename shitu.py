@@ -139,7 +139,7 @@ def main() -> None:
 
 
 def _disk_trouble(error: OSError) -> str | None:
-    from infra.objects.store import DISK_ERRORS
+    from infra.objects.local import DISK_ERRORS
 
     if error.errno in DISK_ERRORS:
         return error.strerror

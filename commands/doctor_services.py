@@ -15,7 +15,8 @@ from commands.doctor_checks import Finding, nearest, writable
 from commands.settings import masked_url
 from infra.errors import ObjectNotFound, RedisMisconfigured, ServiceError
 from infra.galleries.store import GalleryStore
-from infra.objects.store import LocalStore, open_store
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
 from infra.redis.check import check as check_server
 from infra.redis.check import explained, unready
 from infra.redis.client import connect

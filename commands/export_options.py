@@ -100,7 +100,7 @@ def _folder(folder: Path) -> "list[NDArray[np.uint8]]":
 
 def _gallery(name: str) -> "list[NDArray[np.uint8]]":
     from infra.galleries.store import GalleryStore
-    from infra.objects.store import open_store
+    from infra.objects.opening import open_store
     from infra.runtime.settings import load_settings
     from models.pictures.image import crop, decode
 

@@ -20,7 +20,8 @@ from commands.terminal import errors
 from contracts.names import readable_label
 from infra.errors import GalleryNotFound
 from infra.galleries.store import GalleryLock, GalleryStore
-from infra.objects.store import LocalStore, open_store
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from contracts.names import LabelRefused, clean_label, spellings
 from infra.errors import GalleryExists
 from infra.galleries.files import check_name
 from infra.galleries.store import Item, item_id
-from infra.objects.store import image_key_of, open_store
+from infra.objects.opening import open_store
+from infra.objects.store import image_key_of
 from infra.runtime import audit
 from infra.runtime.settings import load_settings
 from models.errors import ImageError

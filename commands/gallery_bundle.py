@@ -22,7 +22,8 @@ from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
 from infra.errors import GalleryExists, GalleryNotFound, ObjectNotFound
 from infra.galleries.store import Item, item_id
-from infra.objects.store import image_key_of, open_store
+from infra.objects.opening import open_store
+from infra.objects.store import image_key_of
 from infra.runtime.settings import load_settings
 
 if TYPE_CHECKING:

@@ -20,18 +20,17 @@ from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
 from infra.runtime.logs import configure_logging, json_line
 from infra.runtime.machine import planned, read_limits
 from infra.runtime.settings import load_settings
-from infra.stack.installation import verify
-from infra.stack.launcher import (
+from infra.stack.commands import (
     ROOT,
-    Stack,
     child_environment,
     courier_command,
     handed_on,
     keeper_command,
-    listen,
     web_command,
     worker_command,
 )
+from infra.stack.installation import verify
+from infra.stack.launcher import Stack, listen
 from models.errors import ModelError
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import redis
 
 import shitu
 from infra.jobs.ledger import JobLedger
+from infra.jobs.metrics import render_metrics
 from infra.runtime.settings import variables
-from infra.runtime.telemetry import render_metrics
 from tests import docs_reader as source
 from tests.docs_reader import PACKAGES, ROOT, Page, read
 from web.openapi import description

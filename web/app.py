@@ -16,7 +16,7 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings

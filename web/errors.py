@@ -33,7 +33,7 @@ from infra.errors import (
     UnsupportedMediaType,
     UploadTooSlow,
 )
-from infra.objects.store import DISK_ERRORS
+from infra.objects.local import DISK_ERRORS
 from infra.redis.check import explained
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import time
 
 from flask import Flask, Response, g, request
 
-from infra.runtime.telemetry import CONTENT_TYPE, HTTP_REQUESTS, render_metrics
+from infra.jobs.metrics import render_metrics
+from infra.runtime.telemetry import CONTENT_TYPE, HTTP_REQUESTS
 from web.services import services
 
 

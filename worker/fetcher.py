@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from infra.errors import FetchFailed, ServiceError
 from infra.jobs.photos import Photos
 from infra.net.fetch import fetch
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from infra.runtime.telemetry import URL_FETCHES
 from worker.attempt import attempt

@@ -25,7 +25,7 @@ from infra.errors import ServiceError
 from infra.jobs.ledger import open_ledger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.redis.check import explained
 from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal

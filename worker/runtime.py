@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.errors import EmbedderMismatch
 from infra.galleries.store import GalleryLock, GalleryStore
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from models import verification
 from models.artifacts.folders import resolve

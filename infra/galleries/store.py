@@ -58,7 +58,7 @@ from infra.galleries.locks import GalleryLock, LocalLock
 from infra.galleries.merges import MAX_SEGMENTS, split_for_merge
 from infra.galleries.reader import GalleryReader, not_found
 from infra.galleries.rows import Rows, checked_rows
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 from infra.runtime import audit
 
 if TYPE_CHECKING:

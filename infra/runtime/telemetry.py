@@ -1,8 +1,8 @@
-"""Metrics: what Prometheus reads at /metrics.
+"""Metrics: what this machine's processes measure for Prometheus.
 
-Measurements of this process are the counters and histograms below. Processes on one machine share them through files
-when PROMETHEUS_MULTIPROC_DIR names a folder (the launcher sets and empties it; containers share a volume). The state of the jobs is not measured
-but read from the ledger at each scrape, so that it is right whoever answers.
+Processes on one machine share them through files when PROMETHEUS_MULTIPROC_DIR names a folder (the launcher sets and
+empties it; containers share a volume). The state of the jobs is not measured: `infra.jobs.metrics` reads it from the
+ledger at each scrape.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-import redis
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client import values as prometheus_values
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from infra.jobs.ledger import JobLedger
 from infra.runtime.shared_metrics import MetricsFiles, value_class
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -90,17 +88,12 @@ SWEPT = Counter(
 )
 
 
-def render_metrics(ledger: JobLedger | None = None) -> bytes:
-    """The text that Prometheus reads: this machine's measurements, and with a `ledger` its state."""
+def render_measurements() -> bytes:
+    """The text that Prometheus reads of what this machine's processes have measured."""
     own = CollectorRegistry()
     if FILES:
         own.register(_SharedCollector(FILES))
-    text = generate_latest(own if FILES else REGISTRY)
-    if ledger is not None:
-        state = CollectorRegistry()
-        state.register(LedgerCollector(ledger))
-        text += generate_latest(state)
-    return text
+    return generate_latest(own if FILES else REGISTRY)
 
 
 class _SharedCollector(Collector):
@@ -119,44 +112,3 @@ class _SharedCollector(Collector):
                 continue
             readable.append(path)
         yield from MultiProcessCollector.merge(readable)  # type: ignore[no-untyped-call]
-
-
-class LedgerCollector(Collector):
-    """The ledger as gauges. While Redis cannot be reached there is only `shitu_redis_up 0`."""
-
-    def __init__(self, ledger: JobLedger) -> None:
-        self._ledger = ledger
-
-    def collect(self) -> Iterator[Metric]:
-        """Asks Redis a handful of constant-time questions."""
-        try:
-            stats = self._ledger.stats()
-            workers = self._ledger.presence.workers()
-        except redis.RedisError:
-            yield GaugeMetricFamily("shitu_redis_up", "Whether the ledger's Redis answers.", 0)
-            return
-        yield GaugeMetricFamily("shitu_redis_up", "Whether the ledger's Redis answers.", 1)
-        jobs = GaugeMetricFamily("shitu_jobs", "Open jobs by status.", labels=["status"])
-        jobs.add_metric(["queued"], stats.queued)
-        jobs.add_metric(["processing"], stats.processing)
-        yield jobs
-        finished = CounterMetricFamily("shitu_jobs_finished_total", "Finished jobs.", labels=["kind", "status"])
-        for (kind, status), count in sorted(stats.finished.items()):
-            finished.add_metric([kind, status], count)
-        yield finished
-        yield GaugeMetricFamily(
-            "shitu_queue_oldest_age_seconds", "How long the oldest queued job has waited.", stats.oldest_queued_age_s
-        )
-        depth = GaugeMetricFamily("shitu_queue_depth", "Messages in a queue, not yet taken.", labels=["queue"])
-        for queue, count in sorted(stats.messages.items()):
-            depth.add_metric([queue], count)
-        yield depth
-        consumed = GaugeMetricFamily(
-            "shitu_queue_consumed_age_seconds", "Since a worker last took a task from the queue.", labels=["queue"]
-        )
-        for queue, age_s in sorted(stats.consumed_age_s.items()):
-            consumed.add_metric([queue], age_s)
-        yield consumed
-        yield GaugeMetricFamily("shitu_webhooks_due", "Webhook messages whose time has come.", stats.deliveries_due)
-        yield GaugeMetricFamily("shitu_webhooks_pending", "Webhook messages not yet taken.", stats.deliveries_pending)
-        yield GaugeMetricFamily("shitu_workers_ready", "Workers that said they are ready.", len(workers))

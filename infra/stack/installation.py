@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import redis
 
 from infra.errors import ConfigurationError, ObjectNotFound, RedisMisconfigured, ServiceError, StorageUnavailable
-from infra.objects.store import LocalStore, open_store
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
 from infra.redis.check import check, explained
 from infra.redis.client import open_client
 from infra.runtime.logs import fatal

@@ -1,18 +1,15 @@
 """Runs the whole service on one machine: Redis, web, worker, courier and keeper as child processes.
 
-`shitu up`, the demo and the end-to-end tests use it: `with Stack(settings) as stack: stack.base_url`. The commands of the
-single processes are those that the container image runs as well.
+`shitu up`, the demo and the end-to-end tests use it: `with Stack(settings) as stack: stack.base_url`.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -26,6 +23,17 @@ from infra.errors import ConfigurationError, NotReady, RedisMisconfigured, Servi
 from infra.net.webhooks import signing_keys
 from infra.redis.server import RedisServer, wait_until_ready
 from infra.runtime.logs import json_line
+from infra.stack.commands import (
+    ROOT,
+    WEB_DRAIN_S,
+    bracketed,
+    child_environment,
+    courier_command,
+    handed_on,
+    keeper_command,
+    web_command,
+    worker_command,
+)
 from infra.stack.installation import verify
 from infra.stack.supervisor import ChildProcess, Supervised, Supervisor, binding
 
@@ -35,87 +43,13 @@ if TYPE_CHECKING:
 
     from infra.runtime.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where such a server is asked
 EXITS_BEFORE_GIVING_UP = 3
 READY_POLL_S = 0.1  # at first; each question is a line in the log, so the pauses grow
 READY_POLL_MOST_S = 1.0
-WEB_DRAIN_S = 10
 BACKLOG = 512
 REDIS_KILLED_WITHIN_S = 2.0
 WRONG_HOST = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-# Variables of others that name files: relative ones mean the folder in which `shitu` was started.
-PATH_VARIABLES = {
-    "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "CURL_CA_BUNDLE",
-    "PROMETHEUS_MULTIPROC_DIR", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CACHE_HOME",
-}  # fmt: skip
-
-
-def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
-    """The HTTP front; `bind` replaces the settings' host and port (`fd://3` is an inherited socket)."""
-    return (
-        *(sys.executable, "-P", "-m", "gunicorn", "web.app:create_app()"),
-        *("--bind", bind or f"{_bracketed(settings.web.host)}:{settings.web.port}"),
-        # Threads, for an open event stream holds one; a single process, for it does next to nothing itself. The worker
-        # class is gunicorn's gthread with a least speed of requests.
-        *("--worker-class", "web.server.UploadLimitWorker", "--workers", "1", "--threads", str(settings.web.threads)),
-        *("--timeout", "60", "--graceful-timeout", str(WEB_DRAIN_S), "--keep-alive", "15"),
-        *("--no-control-socket", "--log-level", "warning", "--logger-class", "web.gunicorn_log.ServiceLogger"),
-    )
-
-
-def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
-    """The process that loads the models; `worker.app` chooses its pool and how many jobs it runs at a time."""
-    return _celery(settings, "recognize,enroll", name)
-
-
-def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:
-    """The process that delivers webhooks and fetches pictures: it waits on strangers, so that no other process has to."""
-    pool = ("--pool", "threads", "--concurrency", str(settings.webhooks.concurrency))
-    return (*_celery(settings, "deliver,fetch", name), *pool)
-
-
-def keeper_command() -> tuple[str, ...]:
-    """The process that repairs what the queue lost."""
-    return (sys.executable, "-P", "-m", "worker.keeper")
-
-
-def child_environment(threads: int) -> dict[str, str]:
-    """What every process of the service needs in its environment beside the settings; `threads` for the math libraries."""
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-def handed_on(settings: Settings) -> dict[str, str]:
-    """What a child sees: this process's environment, with the settings in place of whatever set them.
-
-    A child runs in ROOT and not where the user stands, whose folders may have the names of our packages. So what is
-    relative to the user's folder is told absolutely.
-    """
-    inherited = {
-        name: str(Path(value).absolute()) if name in PATH_VARIABLES and value else value
-        for name, value in os.environ.items()
-        if not name.startswith("SHITU_") and name != "REDIS_URL"
-    }
-    models = replace(
-        settings.worker,
-        detector=_absolute_model(settings.worker.detector),
-        embedder=_absolute_model(settings.worker.embedder),
-    )
-    others = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return {
-        **inherited,
-        **replace(settings, worker=models).to_env(),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *(entry for entry in others if entry != str(ROOT))]),
-    }
-
-
-def _absolute_model(name_or_folder: str) -> str:
-    """A folder's absolute path; a name stays, for it is bundled or pulled."""
-    is_path = os.sep in name_or_folder or name_or_folder.startswith((".", "~"))
-    return str(Path(name_or_folder).expanduser().absolute()) if is_path else name_or_folder
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -125,7 +59,7 @@ def listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
-        where = f"{_bracketed(host)}:{port}"
+        where = f"{bracketed(host)}:{port}"
         number, words = getattr(error, "errno", None), getattr(error, "strerror", None) or "no such host name"
         why = words.partition(" (while attempting")[0]  # create_server adds the address, which is told already
         wrong_host = number is None or number < 0 or number in WRONG_HOST  # resolving a name has negative numbers
@@ -146,13 +80,6 @@ def make_data_folder(folder: Path) -> None:
     except OSError as error:
         why = "a file is in its way" if isinstance(error, FileExistsError) else error.strerror
         raise ConfigurationError([f"SHITU_DATA_DIR: cannot write in the folder {folder} ({why})"]) from error
-
-
-def _celery(settings: Settings, queues: str, name: str) -> tuple[str, ...]:
-    return (
-        *(sys.executable, "-P", "-m", "celery", "-A", "worker.app", "worker", "-Q", queues, "-n", f"{name}@%h"),
-        *("--loglevel", settings.log.level, "--without-gossip", "--without-mingle", "--without-heartbeat"),
-    )
 
 
 class Stack:
@@ -191,7 +118,7 @@ class Stack:
     def base_url(self) -> str:
         """Where the service is asked, without a slash at the end."""
         host = EVERYWHERE.get(self.settings.web.host, self.settings.web.host)
-        return f"http://{_bracketed(host)}:{self.settings.web.port}"
+        return f"http://{bracketed(host)}:{self.settings.web.port}"
 
     @property
     def logs(self) -> Path:
@@ -391,7 +318,3 @@ def ask(url: str, timeout_s: float = 5.0) -> tuple[bool, str]:
                 return False, f"status {error.code}"
     except (OSError, ValueError):
         return False, "The web server does not answer yet."
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

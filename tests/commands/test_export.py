@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from commands.export_options import MOST_PICTURES, calibration_pictures
 from infra.galleries.store import GalleryStore
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 from models.artifacts.folders import load_manifest, verify
 from models.engines.openvino import computes_bf16

@@ -17,7 +17,8 @@ from PIL import Image
 from werkzeug.serving import make_server
 
 from infra.galleries.store import GalleryStore, Item, item_id
-from infra.objects.store import ObjectStore, image_digest, open_store
+from infra.objects.opening import open_store
+from infra.objects.store import ObjectStore, image_digest
 from infra.runtime.settings import Settings, load_settings
 from shitu import main
 from web.app import create_app

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from infra.galleries.store import GalleryStore
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 from models.embedder import Embedder
 from models.enrolment import packed_features

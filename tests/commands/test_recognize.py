@@ -14,7 +14,7 @@ from commands.recognized import likely
 from infra.errors import StorageUnavailable
 from infra.galleries.files import Item, item_id
 from infra.galleries.store import GalleryStore
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 from models.embedder import Embedder
 from models.enrolment import packed_features

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from infra.stack.launcher import ROOT, Stack, ask
+from infra.stack.commands import ROOT
+from infra.stack.launcher import Stack, ask
 from shitu import main
 from tests.infra.processes import eventually
 

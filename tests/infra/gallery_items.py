@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.galleries.store import Added, GalleryStore, Item, item_id
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 
 DIM = 4
 DIGEST = "d" * 64

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from infra.galleries.store import GalleryStore, Item, item_id
 from infra.jobs.ledger import Job, JobLedger, Lease, open_ledger
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
 from models.pictures.colour import code_points_profile
 from models.pictures.image import decode, with_margin

@@ -26,7 +26,7 @@ from PIL import Image
 
 from infra.jobs.ledger import JobLedger, open_ledger
 from infra.runtime.settings import Settings
-from infra.stack.launcher import web_command
+from infra.stack.commands import web_command
 from tests.web.conftest import recognition_result
 
 UPLOAD_S = 1.2

@@ -19,7 +19,7 @@ import redis
 from infra.jobs.ledger import JobLedger, open_ledger
 from infra.jobs.queue import Queue, make_celery
 from infra.runtime.settings import Settings, WebhookSettings
-from infra.stack.launcher import courier_command, worker_command
+from infra.stack.commands import courier_command, worker_command
 from tests.infra.local_servers import serving
 
 REQUEST = {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from infra.galleries.store import GalleryStore
 from infra.jobs.records import Job
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
 from models import verification
 from models.detector import Detection

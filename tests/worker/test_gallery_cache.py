@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from infra.errors import GalleryNotFound
 from infra.galleries.store import GalleryStore, Item, item_id
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.runtime.settings import ObjectSettings
 from models.galleries.calibration import from_threshold
 from worker.gallery_cache import GalleryCache

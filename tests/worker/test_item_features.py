@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from infra.galleries.store import GalleryStore, Item, item_id
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 from infra.runtime.settings import ImageSettings
 from models.enrolment import packed_features
 from models.pictures.image import crop, decode

@@ -19,7 +19,7 @@ import redis
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.records import JobStatus
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.redis.client import connect
 from infra.redis.server import RedisServer
 from infra.runtime.settings import JobSettings, Settings, load_settings

@@ -8,7 +8,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from infra.objects.store import LocalStore, preview_key
+from infra.objects.local import LocalStore
+from infra.objects.store import preview_key
 from models.pictures.image import decode
 from models.pictures.preview import needs_preview
 from worker.previews import keep_preview

@@ -10,7 +10,7 @@ import pytest
 
 from infra.galleries.calibration import ALWAYS_BELOW, FEWEST_ITEMS, FEWEST_LABELS
 from infra.galleries.store import GalleryStore, Item
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 from models.galleries import calibration
 from tests.infra.gallery_items import DIGEST, DIM, Remote, add, calibrate, item
 

@@ -12,7 +12,8 @@ from infra.errors import (
     GalleryNotFound,
 )
 from infra.galleries.store import MAX_SEGMENTS, GalleryStore
-from infra.objects.store import LocalStore, ObjectStore
+from infra.objects.local import LocalStore
+from infra.objects.store import ObjectStore
 from tests.infra.gallery_items import add, check, item, prepared
 
 

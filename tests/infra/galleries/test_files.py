@@ -18,7 +18,7 @@ from infra.errors import (
 )
 from infra.galleries.files import Segment, decode_embeddings, decode_features, segment_keys
 from infra.galleries.store import GalleryStore
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 from tests.infra.gallery_items import DIGEST, DIM, embedding, item, prepared
 
 

@@ -19,7 +19,7 @@ from infra.errors import GalleryBusy, RedisUnavailable
 from infra.galleries.locks import LocalLock, Lock
 from infra.galleries.merges import MAX_SEGMENTS
 from infra.galleries.store import GalleryLock, GalleryStore
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 from infra.redis.client import connect
 from tests.infra.gallery_items import DIGEST, Remote, add, check, item
 
@@ -30,7 +30,7 @@ import os, signal, sys
 from pathlib import Path
 from infra.errors import GalleryBusy
 from infra.galleries.store import GalleryLock, GalleryStore
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 from infra.redis.client import connect
 from tests.infra.gallery_items import Remote, add, item
 

@@ -19,7 +19,9 @@ from infra.errors import (
     VersionNotFound,
 )
 from infra.galleries.store import KEPT_VERSIONS, MAX_SEGMENTS, GalleryStore, Item, item_id
-from infra.objects.store import LocalStore, ObjectStore, open_store
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
+from infra.objects.store import ObjectStore
 from infra.runtime.settings import ObjectSettings
 from tests.infra.gallery_items import DIGEST, DIM, add, calibrate, check, embedding, features, item, view
 from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server

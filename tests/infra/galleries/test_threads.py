@@ -12,7 +12,7 @@ from infra.errors import (
     GalleryBusy,
 )
 from infra.galleries.store import GalleryStore
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 from tests.infra.gallery_items import add, check, embedding, item
 
 

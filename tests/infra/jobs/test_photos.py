@@ -14,7 +14,9 @@ import redis
 from infra.errors import JobExpired, StorageUnavailable, UploadTooSlow
 from infra.jobs.ledger import Job, JobLedger
 from infra.jobs.photos import UNUSED_S, UPLOAD_GRACE_S, Photos
-from infra.objects.store import LocalStore, ObjectStore, open_store, preview_key
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
+from infra.objects.store import ObjectStore, preview_key
 from infra.runtime.settings import JobSettings, ObjectSettings, WebhookSettings
 from tests.infra.clock import Clock
 from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from infra.errors import ConfigurationError, InvalidObjectKey, ObjectNotFound, StorageUnavailable
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
 from infra.objects.s3 import S3Store, StorageRefused
-from infra.objects.store import LocalStore, ObjectStore, image_key, open_store
+from infra.objects.store import ObjectStore, image_key
 from infra.runtime.settings import ObjectSettings
 from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 

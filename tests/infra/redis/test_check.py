@@ -25,14 +25,14 @@ import redis
 from infra.errors import RedisMisconfigured, RedisUnavailable, StorageUnavailable
 from infra.jobs.ledger import open_ledger
 from infra.jobs.queue import Queue, make_celery
-from infra.objects.store import open_store
+from infra.objects.opening import open_store
 from infra.redis.check import check, explained, unready
 from infra.redis.client import connect
 from infra.redis.server import RedisServer, find_binary
 from infra.runtime import redis_url
 from infra.runtime.settings import Settings
+from infra.stack.commands import ROOT, courier_command, keeper_command, web_command, worker_command
 from infra.stack.installation import ID_KEY, Ownership, claim, verify
-from infra.stack.launcher import ROOT, courier_command, keeper_command, web_command, worker_command
 from tests.infra.processes import eventually
 
 

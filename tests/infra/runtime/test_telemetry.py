@@ -17,10 +17,11 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.jobs.ledger import JobLedger
+from infra.jobs.metrics import render_metrics
 from infra.redis.client import connect
 from infra.runtime.logs import configure_logging
 from infra.runtime.settings import LogSettings
-from infra.runtime.telemetry import REGISTRY, STAGES, render_metrics
+from infra.runtime.telemetry import REGISTRY, STAGES
 
 log = logging.getLogger("tests.telemetry")
 
@@ -117,7 +118,7 @@ def test_processes_of_one_machine_share_their_measurements(tmp_path: Path) -> No
     measure = "from infra.runtime.telemetry import STAGES; STAGES.labels('embed').observe(0.5)"
     for _ in range(2):
         subprocess.run([sys.executable, "-c", measure], env=env, check=True)
-    show = "import sys; from infra.runtime.telemetry import render_metrics; sys.stdout.buffer.write(render_metrics())"
+    show = "import sys; from infra.jobs.metrics import render_metrics; sys.stdout.buffer.write(render_metrics())"
     text = subprocess.run([sys.executable, "-c", show], env=env, check=True, capture_output=True).stdout
     assert values(text)["shitu_stage_duration_seconds_count{stage=embed}"] == 2
 
@@ -133,6 +134,6 @@ def test_containers_that_number_their_processes_alike_do_not_write_one_file(tmp_
         subprocess.run([sys.executable, "-c", measure.format(host=host)], env=env, check=True)
     histograms = [file.name for file in (tmp_path / "data" / "metrics").glob("histogram_*")]
     assert len(histograms) == 2
-    show = "import sys; from infra.runtime.telemetry import render_metrics; sys.stdout.buffer.write(render_metrics())"
+    show = "import sys; from infra.jobs.metrics import render_metrics; sys.stdout.buffer.write(render_metrics())"
     text = subprocess.run([sys.executable, "-c", show], env=env, check=True, capture_output=True).stdout
     assert values(text)["shitu_stage_duration_seconds_count{stage=embed}"] == 2

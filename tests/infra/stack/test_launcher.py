@@ -22,7 +22,8 @@ import pytest
 from infra.errors import ConfigurationError, NotReady
 from infra.jobs.ledger import open_ledger
 from infra.runtime.settings import load_settings
-from infra.stack.launcher import ROOT, Stack, courier_command, keeper_command, web_command, worker_command
+from infra.stack.commands import ROOT, courier_command, keeper_command, web_command, worker_command
+from infra.stack.launcher import Stack
 from tests.infra.processes import children, eventually, gone
 
 if TYPE_CHECKING:

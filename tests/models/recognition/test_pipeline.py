@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from infra.galleries.store import GalleryStore, Item, item_id
-from infra.objects.store import LocalStore
+from infra.objects.local import LocalStore
 from models.detector import Detector
 from models.embedder import Embedder
 from models.errors import EngineError, GalleryError
