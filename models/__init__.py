@@ -1,5 +1,5 @@
 """Images in, recognitions out: decoding, detection, embedding, search, and the networks behind them.
 
-The serving modules (the files here, `engines`, `pdmodel`, `artifacts`) never import `nets`, `synth`, `training`,
-`evaluation` or `export`. PaddlePaddle is needed by `nets`, `training` and `export` alone.
+The serving modules (the files here, `recognition`, `galleries`, `pictures`, `artifacts`, `engines`,
+`pdmodel`) never import `nets`, `synth`, `training`, `evaluation` or `export`. PaddlePaddle is needed by `nets`, `training` and `export` alone.
 """
