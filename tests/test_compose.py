@@ -25,7 +25,7 @@ from moto.server import ThreadedMotoServer
 from infra import health
 from infra.jobs import JobLedger
 from infra.settings import Settings, load_settings
-from shitu import main
+from shitu.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,7 +221,7 @@ def test_the_image_serves_without_paddle() -> None:
 SERVED = (
     *("web.app", "worker.app", "worker.tasks", "worker.runtime", "worker.recognize", "worker.enroll", "worker.keeper"),
     *("infra.health", "infra.s3_store", "models.engines.openvino", "models.artifacts.download", "models.paddleclas"),
-    *("commands.stack", "commands.models", "commands.run", "commands.recognize", "commands.demo"),
+    *("shitu.cli.stack", "shitu.cli.models", "shitu.cli.run", "shitu.cli.recognize", "shitu.cli.demo"),
 )
 IMPORTER = """
 import importlib, sys
