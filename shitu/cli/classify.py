@@ -34,11 +34,11 @@ BATCH = 16  # pictures that are held decoded at a time
 
 
 @click.command(epilog=examples("classify photos/ --model PPLCNet_x1_0 --top-k 3"))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--model", required=True, help="A pulled model's name, an artifact, an official archive, or .pdparams weights."
 )
-@click.option("--network", help="Of .pdparams weights: the network that they belong to, such as PPLCNet_x1_0.")
+@click.option("--network", help="The network of .pdparams weights, such as PPLCNet_x1_0.")
 @top_k("Classes reported of each picture.")
 @click.option(
     "--class-map",
@@ -49,7 +49,7 @@ BATCH = 16  # pictures that are held decoded at a time
 @threads()
 @JSON
 def classify(
-    images: Sequence[Path],
+    photos: Sequence[Path],
     model: str,
     network: str | None,
     top_k: int,
@@ -58,7 +58,7 @@ def classify(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Say which classes IMAGES (files or folders) show. A bad picture is reported and the others go on; exit status 1."""
+    """Classify PHOTOS (files or folders). A photo that can't be read is reported and skipped; exit status 1."""
     from models.classifier import Classifier, read_class_map
 
     console = Console(stderr=True)
@@ -66,10 +66,10 @@ def classify(
         names: Mapping[int, str] | None = read_class_map(class_map) if class_map else None
         classifier = Classifier(_folder(model, network), engine, threads, class_map=names)
     passed = Passed()
-    paths = list(found_photos(images, passed))
+    paths = list(found_photos(photos, passed))
     if not paths:
         passed.tell()
-        raise click.ClickException("there are no pictures in " + ", ".join(map(shown, images)))
+        raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
     answers: list[dict[str, Any]] = []
     failed = False
     for some in _batches(tracked(paths, "Classifying", console)):

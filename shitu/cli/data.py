@@ -1,4 +1,4 @@
-"""`shitu data`: look a data set through before hours are spent on it."""
+"""`shitu data`: validate a data set before hours are spent on it."""
 
 import dataclasses
 import json
@@ -11,8 +11,9 @@ import click
 from contracts.names import shown
 from models.errors import ModelError
 from shitu.cli.options import FILE, IDS, JSON, PRESENT_FOLDER, ROOT, examples, out, threads
+from shitu.cli.progress import tell_progress
 from shitu.cli.suggestions import Group
-from shitu.cli.terminal import errors, given, tell_preparation
+from shitu.cli.terminal import errors, given
 
 # option -> the kinds of data that it is about
 ABOUT = {
@@ -50,7 +51,7 @@ def lint(
     """Name every bad line and every missing or broken picture of lists, folders of labels, SOP, COCO and VOC data.
 
     All PATHs together are one data set: the same picture under two labels is an error, be they in one file or in two.
-    Empty boxes and boxes out of their picture are errors too; labels with one picture and doubles are warnings. The exit
+    Empty boxes and boxes out of their picture are errors too; labels with one picture and duplicates are warnings. The exit
     code is 1 if there are errors.
     """
     from models.training.data.lint import Layout, lint
@@ -58,7 +59,7 @@ def lint(
     _check(paths, kind)
     layout = Layout(kind or "", root, delimiter.replace("\\t", "\t"), ids, images)
     with errors():
-        report = lint(paths, layout, None if as_json else tell_preparation(), threads)
+        report = lint(paths, layout, tell_progress(), threads)
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(report), "errors": report.errors}, ensure_ascii=False, indent=2))
     else:
@@ -93,7 +94,7 @@ def pseudo_boxes(
 
     A LIST has a path and a label a line; `drinks/labels.tsv=200` takes 200 of it, evenly spread. The file serves as a
     recipe's source of kind "coco" or "collages", or as an eval set. Boxes that neither teacher is sure of are crowds there,
-    which training passes over. A fifth of a second a photo on one thread with saliency, a thirtieth without.
+    which training ignores. A fifth of a second a photo on one thread with saliency, a thirtieth without.
     """
     from models.training.data.agreement import read_photos, write_pseudo_boxes
     from models.training.teachers.pseudo_boxes import BoxTeacher
@@ -108,7 +109,7 @@ def pseudo_boxes(
             photos += read_photos(folder, file, int(most or 0), every_fifth=not holdout)
         salient = Saliency(threads) if saliency else None
         detector = BoxTeacher(folder / teacher, threads)
-        counts = write_pseudo_boxes(photos, folder, out, detector, salient, tell_preparation())
+        counts = write_pseudo_boxes(photos, folder, out, detector, salient, tell_progress())
     click.echo(", ".join(f"{count} {how}" for how, count in counts.items()))
 
 
@@ -118,7 +119,7 @@ def _check(paths: tuple[Path, ...], kind: str | None) -> None:
 
     kinds = {kind} if kind else set()
     for path in () if kind else paths:
-        with suppress(ModelError):  # it is told with all the other faults
+        with suppress(ModelError):  # it is reported with all the other faults
             kinds.add(kind_of(path))
     for option, about in ABOUT.items():
         if given(option) and kinds and not kinds & about:

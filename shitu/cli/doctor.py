@@ -27,7 +27,7 @@ WIDTH = max(len(name) for name in ("instructions", "galleries"))
 @click.command(epilog=examples("doctor", "doctor --json"))
 @JSON
 def doctor(as_json: bool) -> None:
-    """Look at what the service needs on this machine: a line for each thing, ok, warn or fail, with a remedy.
+    """Check what the service needs on this machine: a line for each thing, ok, warn or fail, with a remedy.
 
     Settings, Python, cores and memory with the reason of their limits, instruction sets, engines, models, Redis, object
     store, galleries, disk and port. The exit status is 1 if a line is fail.
@@ -62,10 +62,10 @@ def _findings() -> Iterator[Finding]:
     yield from checks.check_engines(settings)
     for what, check in (
         ("Verifying the models", checks.check_models),
-        ("Asking Redis", services.check_redis),
-        ("Asking the object store", services.check_objects),
-        ("Looking at the disk", checks.check_disk),
-        ("Looking at the port", checks.check_port),
+        ("Checking Redis", services.check_redis),
+        ("Checking the object store", services.check_objects),
+        ("Checking the disk", checks.check_disk),
+        ("Checking the port", checks.check_port),
     ):
         yield from _slow(what, check, settings)
 

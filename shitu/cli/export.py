@@ -121,9 +121,9 @@ KINDS: Mapping[str, tuple[Callable[[str, Path | None], Planned], str]] = {
         _embedder,
         "Fuse, export, compare with the eager network, evaluate the exported programs, write the manifest.",
     ),
-    "detector": (_detector, "The same for a detector; its programs end before decoding and suppression."),
-    "metric": (_metric, "The same for an embedder by metric learning: backbone and neck, without the head."),
-    "classifier": (_classifier, "The same for a classifier, which names its classes and ends in its softmax."),
+    "detector": (_detector, "Export a detector; its programs end before decoding and suppression."),
+    "metric": (_metric, "Export an embedder by metric learning: backbone and neck, without the head."),
+    "classifier": (_classifier, "Export a classifier, which names its classes and ends in its softmax."),
     "hash": (
         _hash,
         "Export the codes' network, a projection together with its embedder; evaluate its codes by Hamming distance.",
@@ -203,17 +203,19 @@ for kind in KINDS:
     help="Which ones, with commas between them.",
 )
 @CALIBRATE
-@click.option("--recipe", "evaluator", help="Whose eval sets tell what is lost; default: none are taken.")
+@click.option(
+    "--recipe", "evaluator", help="Recipe whose eval sets measure what is lost; default: nothing is measured."
+)
 @DATA
 def export_precisions_command(
     model: str, out: Path, precisions: tuple[str, ...], calibrate: str | None, evaluator: str | None, data: Path | None
 ) -> None:
-    """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive becomes an artifact by it."""
+    """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive is converted to an artifact."""
     from models.artifacts.folders import load_manifest, resolve
     from models.export.precisions import add_precisions, convert
 
     if data is not None and evaluator is None:
-        raise click.UsageError("--data goes with --recipe: without eval sets there is nothing to ask the photos for")
+        raise click.UsageError("--data goes with --recipe: without eval sets the photos have no use")
     with errors():
         source = resolve(model)
         planned = EVALUATORS[load_manifest(source).task](evaluator, data) if evaluator else None

@@ -62,7 +62,7 @@ def finish(
     evaluate: Callable[[str], Mapping[str, float]],
     thresholds: Mapping[str, float] | Callable[[], Mapping[str, float]],
 ) -> None:
-    """Let the artifact take its eval sets in each of its precisions, write the figures into the manifest, and print them.
+    """Evaluate the artifact in each of its precisions, write the metrics into the manifest, and print them.
 
     Warnings about a precision go to standard error.
     """

@@ -19,6 +19,7 @@ from infra.galleries import GalleryLock, GalleryStore
 from infra.objects import LocalStore, open_store
 from infra.settings import load_settings
 from shitu.cli.options import GALLERY_NAME, JSON, SERVER, VERSION, examples
+from shitu.cli.progress import working
 from shitu.cli.suggestions import did_you_mean
 from shitu.cli.tables import print_table
 from shitu.cli.terminal import errors
@@ -194,7 +195,7 @@ def describe_item(item: Item) -> Json:
 @SERVER
 def list_galleries(as_json: bool, server: str | None) -> None:
     """List all galleries: version in force, items, and the embedder that made them."""
-    with errors():
+    with errors(), working("Reading the galleries"):
         found = opened(server).all()
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
@@ -215,7 +216,7 @@ def show(
     name: str, version: int | None, with_items: bool, label: str | None, as_json: bool, server: str | None
 ) -> None:
     """Show the gallery NAME: what is in it, by label."""
-    with errors():
+    with errors(), working(f"Reading {name!r}"):
         galleries = opened(server)
         about = galleries.one(name, version)
         items = galleries.items(name, about["version"], label)
@@ -242,8 +243,8 @@ def show(
 @JSON
 @SERVER
 def versions(name: str, as_json: bool, server: str | None) -> None:
-    """List the versions of the gallery NAME that can be gone back to."""
-    with errors():
+    """List the kept versions of the gallery NAME; each can be activated again."""
+    with errors(), working(f"Reading the versions of {name!r}"):
         found = opened(server).versions(name)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
@@ -256,15 +257,15 @@ def versions(name: str, as_json: bool, server: str | None) -> None:
 @click.argument("version", type=click.IntRange(1))
 @SERVER
 def activate(name: str, version: int, server: str | None) -> None:
-    """Put VERSION of the gallery NAME in force, back or forth again: it is searched from the next job on."""
-    with errors():
+    """Activate VERSION of the gallery NAME, an older or a newer one: it is searched from the next job on."""
+    with errors(), working("Activating"):
         done = opened(server).activate(name, version)
     click.echo(f"version {done['version']} of {name!r} is in force; it has {done['item_count']}")
 
 
 @click.command(epilog=examples("gallery delete drinks", "gallery delete drinks --yes"))
 @GALLERY_NAME
-@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.option("--yes", is_flag=True, help="Delete without confirmation.")
 @SERVER
 def delete(name: str, yes: bool, server: str | None) -> None:
     """Delete the gallery NAME with all its versions; its pictures stay in the store. This cannot be undone."""
@@ -273,9 +274,10 @@ def delete(name: str, yes: bool, server: str | None) -> None:
         if not yes:
             about = galleries.one(name)
             if not sys.stdin.isatty():
-                raise click.UsageError("nobody can be asked here; say --yes to delete it")
+                raise click.UsageError("standard input is no terminal to confirm at; pass --yes to delete it")
             click.confirm(f"Delete {name!r}, {about['item_count']} items, with all its versions?", abort=True, err=True)
-        galleries.delete(name)
+        with working(f"Deleting {name!r}"):
+            galleries.delete(name)
     click.echo(f"{name!r} is deleted")
 
 

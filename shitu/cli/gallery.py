@@ -33,7 +33,7 @@ from shitu.cli import galleries, gallery_bundle, gallery_served
 from shitu.cli.galleries import calibrate_with, tell_added, writing_store
 from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
 from shitu.cli.options import gallery as gallery_option
-from shitu.cli.progress import tracked
+from shitu.cli.progress import tracked, working
 from shitu.cli.searched import Passed, labelled_photos
 from shitu.cli.suggestions import Group
 from shitu.cli.terminal import errors, given
@@ -67,7 +67,7 @@ class Enrolled:
 
 @click.group(cls=Group, epilog=examples("gallery add my-pictures --gallery drinks", "gallery list"))
 def gallery() -> None:
-    """Look at galleries and change them, in this machine's store or (--server) through a service."""
+    """Show and change galleries, in this machine's store or (--server) through a service."""
     audit.act_as(f"user {_user()}")
     audit.show()
 
@@ -80,11 +80,11 @@ def gallery() -> None:
 def add(folder: Path, gallery: str, embedder: str, server: str | None) -> None:
     """Add the pictures of FOLDER, which has a sub-folder for each label.
 
-    What can't be used is reported and the others are added; exit status 1. Adding again changes nothing.
+    What can't be used is reported and skipped; exit status 1. Adding again changes nothing.
     """
     if server is not None:
         if given("embedder"):
-            raise click.UsageError("--embedder means nothing with --server: the service's workers have theirs")
+            raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
         passed = Passed()
         gallery_served.add(server, gallery, labelled_photos(folder, passed), passed)
         passed.tell()
@@ -102,44 +102,60 @@ def add(folder: Path, gallery: str, embedder: str, server: str | None) -> None:
         store = writing_store(settings, objects)
         read = _embedded(pictures, network, settings, objects, passed)
         if read.items:
-            tell_added(gallery, _add(store, gallery, read, network))
+            with working("Adding the items, and fitting the probabilities"):
+                added = _add(store, gallery, read, network)
+            tell_added(gallery, added)
     passed.tell()
     sys.exit(1 if passed.bad else 0)
 
 
-@gallery.command("remove", epilog=examples("gallery remove drinks --label 'Green tea'"))
+@gallery.command(
+    "remove",
+    epilog=examples(
+        "gallery remove drinks --label 'Green tea'", "gallery remove drinks --label cola --server http://127.0.0.1:8000"
+    ),
+)
 @GALLERY_NAME
 @click.option("--label", "labels", multiple=True, help="All items of this label; may be repeated.")
 @click.option("--item", "items", multiple=True, help="The item of this id; may be repeated.")
 @EMBEDDER
-def remove(name: str, labels: tuple[str, ...], items: tuple[str, ...], embedder: str) -> None:
+@SERVER
+def remove(name: str, labels: tuple[str, ...], items: tuple[str, ...], embedder: str, server: str | None) -> None:
     """Remove items of the gallery NAME by label or id. If one of those is not there, nothing is removed.
 
     The probabilities are fitted again by --embedder, if it is the one that made the gallery.
     """
     if not labels and not items:
         raise click.UsageError("name what to remove: --label or --item")
+    if server is not None:
+        if given("embedder"):
+            raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
+        left = gallery_served.remove(server, name, items, labels)
+        click.echo(f"version {left['version']} of {name!r} has {left['item_count']}")
+        return
     with errors():
         settings = load_settings()
         store = writing_store(settings, open_store(settings.objects, settings.data_dir))
-        manifest = store.remove(name, items, labels, calibrate_with(store.manifest(name), embedder))
+        with working("Removing the items, and fitting the probabilities again"):
+            manifest = store.remove(name, items, labels, calibrate_with(store.manifest(name), embedder))
     click.echo(f"version {manifest.version} of {name!r} has {manifest.item_count}")
 
 
-@gallery.command("import-paddleclas", epilog=examples("gallery import-paddleclas index --gallery drinks --embedder ppshitu-v2-embedder --pictures drink_dataset_v2.0"))  # fmt: skip
+@gallery.command("import-paddleclas", epilog=examples("gallery import-paddleclas index --gallery drinks --embedder ppshitu-v2-embedder --root drink_dataset_v2.0"))  # fmt: skip
 @click.argument("folder", type=PRESENT_FOLDER)
 @gallery_option("The gallery to add to; made if there is none.", required=True)
 @click.option("--embedder", required=True, help="The one that built the index: a name or a folder.")
 @click.option(
-    "--pictures",
+    "--root",
+    "pictures",
     type=PRESENT_FOLDER,
-    help="Where the list file's paths begin: the pictures are stored too, and show whether the embedder is the right one.",
+    help="Folder that the index's paths are relative to: its pictures are stored too, and show whether the embedder is the right one.",
 )
 def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path | None) -> None:
     """Add the items of FOLDER (`vector.index` and `id_map.pkl`) to a gallery.
 
     Workers with the same embedder search it from their next job on. Importing again changes nothing. An entry whose
-    label or picture can't be used is reported and the others are added; exit status 1.
+    label or picture can't be used is reported and skipped; exit status 1.
     """
     from models.artifacts.folders import resolve
     from models.embedder import Embedder
@@ -162,7 +178,9 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
         else:
             _check_embedder(entries, rows, pictures, network)
             items = [_with_picture(entry, pictures, objects) for entry in tracked(entries, "Storing the pictures")]
-        tell_added(gallery, _add(store, gallery, Enrolled(items, rows), network))
+        with working("Adding the items, and fitting the probabilities"):
+            added = _add(store, gallery, Enrolled(items, rows), network)
+        tell_added(gallery, added)
     passed.tell()
     sys.exit(1 if passed.bad else 0)
 

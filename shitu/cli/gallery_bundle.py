@@ -92,7 +92,8 @@ def import_bundle(file: Path, gallery: str | None, embedder: str) -> None:
             for item in tracked(usable.items, "Storing the pictures"):
                 if (data := bundle_file.picture(opened, item)) is not None:
                     objects.put_image(data)
-        _add(store, name, usable, embedder)
+        with working("Adding the items"):
+            _add(store, name, usable, embedder)
     passed.tell()
     raise click.exceptions.Exit(1 if passed.bad else 0)
 

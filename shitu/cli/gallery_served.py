@@ -1,10 +1,13 @@
-"""`shitu gallery add --server`: a folder's pictures sent to a running service, a few at a time."""
+"""`shitu gallery add | remove --server`: pictures sent to a running service, a few at a time, and items removed from it."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
 
 from shitu.cli.galleries import tell_counts
 from shitu.cli.progress import tracked
@@ -39,6 +42,22 @@ def add(url: str, gallery: str, pictures: Sequence[tuple[Path, str]], passed: Pa
         done += _sent(server, gallery, batch, passed)
     about = server.get(f"/galleries/{gallery}")
     tell_counts(gallery, done["added"], done["duplicate"], about["version"], about["item_count"])
+
+
+def remove(url: str, gallery: str, items: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    """Removes the items of the labels, or one item, and gives the new version. Raises ServerError.
+
+    The service makes a version of each request, so that what must go together has to be in one.
+    """
+    if len(items) > 1 or (items and labels):
+        raise click.UsageError(
+            "with --server name one --item, or only --label: what else goes together needs the store"
+        )
+    items_path = f"/galleries/{quote(gallery, safe='')}/items"
+    server = Server(url)
+    if items:
+        return server.delete(f"{items_path}/{quote(items[0], safe='')}")
+    return server.delete(items_path, label=list(labels))
 
 
 def _batches(pictures: Sequence[tuple[Path, str]], passed: Passed) -> Iterator[list[Picture]]:

@@ -77,7 +77,7 @@ def _about(manifest: Manifest) -> str:
 
 @models_group.command(epilog=examples("models pull ppshitu-v2-embedder"))
 @click.argument("name")
-@click.option("--url", help="Ask a mirror. Checksums are held to all the same.")
+@click.option("--url", help="Download from this mirror; checksums are verified as always.")
 def pull(name: str, url: str | None) -> None:
     """Download the official model NAME and print its folder. An interrupted download is resumed."""
     from models.artifacts.download import pull as pull_model

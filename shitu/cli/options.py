@@ -25,24 +25,26 @@ PRESENT_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 PRESENT = click.Path(path_type=Path, exists=True)
 
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")
-ENGINE = click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
+ENGINE = click.option(
+    "--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What runs the models."
+)
 DETECTOR = click.option(
-    "--detector", default="shitu-detector", show_default=True, help="Name or folder; `none`: do without."
+    "--detector", default="shitu-detector", show_default=True, help="Name or folder; `none`: no detector."
 )
 EMBEDDER = click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
 DATA = click.option("--data", type=PRESENT_FOLDER, help="Folder that the recipe's photos are relative to.")
 ROOT = click.option("--root", type=PRESENT_FOLDER, help="Folder that paths in lists are relative to; default: each list's own.")  # fmt: skip
 IDS = click.option("--ids", is_flag=True, help="Lists have a third column, an id of each photo, and it counts.")
-BINARY = click.option("--binary", is_flag=True, help="Search by binary codes (the embeddings' signs), by Hamming distance.")  # fmt: skip
+BINARY = click.option("--binary", is_flag=True, help="Search binary codes (one bit a dimension) by Hamming distance.")  # fmt: skip
 RERANK = click.option(
     "--rerank",
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="With --binary: put the N nearest in order by the float embeddings.",
+    help="With --binary: rerank the N nearest by the float embeddings; 0: none.",
 )
 VERSION = click.option("--version", type=click.IntRange(1), help="A version that is kept; default: the one in force.")
-SERVER = click.option("--server", metavar="URL", help="Ask the service that runs there instead of this machine's files.")  # fmt: skip
+SERVER = click.option("--server", metavar="URL", help="Use the service at this address instead of this machine's files.")  # fmt: skip
 GALLERY_NAME = click.argument("name")
 
 
@@ -58,7 +60,7 @@ def threads(most: int = 2) -> Decorator:
 
 
 def top_k(what: str, most: int | None = None) -> Decorator:
-    """`--top-k`, how many of the best are told."""
+    """`--top-k`, how many of the best are reported."""
     return click.option("--top-k", type=click.IntRange(1, most), default=5, show_default=True, help=what)
 
 

@@ -52,7 +52,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
     type=click.FloatRange(0.5, 0.999),
     default=0.9,
     show_default=True,
-    help="Of the answers given, so many are expected to be right; more answers the lower.",
+    help="Expected precision of the answers; a lower one gives more answers.",
 )
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Least similarity; decides instead of --min-precision.")
 @click.option(
@@ -62,15 +62,24 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
     show_default=True,
     help="Compare local features with the nearest items: where in doubt, always, or never.",
 )
-@top_k("Matches reported for each body.", most=100)
+@top_k("Matches reported for each detection.", most=100)
 @click.option(
-    "--whole-image", type=click.Choice(["always", "fallback", "never"]), default="fallback", show_default=True
+    "--whole-image",
+    type=click.Choice(["always", "fallback", "never"]),
+    default="fallback",
+    show_default=True,
+    help="Search the whole image too: always, where no detection is answered, or never.",
 )
 @BINARY
 @RERANK
 @JSON
 @click.option(
-    "--format", "output", type=click.Choice(["table", "json", "paddleclas"]), default="table", show_default=True
+    "--format",
+    "output",
+    type=click.Choice(["table", "json", "paddleclas"]),
+    default="table",
+    show_default=True,
+    help="Of standard output.",
 )
 @out("Write annotated pictures to this folder.")
 @SERVER
@@ -93,7 +102,7 @@ def recognize(
     out: Path | None,
     server: str | None,
 ) -> None:
-    """Recognise PHOTOS (files or folders) against a gallery. What can't be read is reported, the others go on; exit status 1."""
+    """Recognise PHOTOS (files or folders) against a gallery. What can't be read is reported and skipped; exit status 1."""
     _check(detector, whole_image, output, binary=binary, rerank=rerank, as_json=as_json)
     _check_server(server)
     shape = "json" if as_json else output
@@ -219,7 +228,7 @@ def _check_server(server: str | None) -> None:
     """Raises UsageError for options about this machine's models where a service is asked."""
     for option in ("detector", "embedder", "engine", "threads", "binary", "rerank"):
         if server is not None and given(option):
-            raise click.UsageError(f"--{option} means nothing with --server: the service's workers have theirs")
+            raise click.UsageError(f"--{option} has no effect with --server: the service's workers have theirs")
 
 
 def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank: int, as_json: bool) -> None:
@@ -227,7 +236,7 @@ def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank
     if given("min_precision") and given("threshold"):
         raise click.UsageError("--threshold decides instead of --min-precision; give one of them")
     if rerank and not binary:
-        raise click.UsageError("--rerank goes with --binary; without it the search is by the floats anyway")
+        raise click.UsageError("--rerank needs --binary; without it the search uses the float embeddings already")
     if as_json and given("output") and output != "json":
         raise click.UsageError(f"--json and --format {output} contradict each other; give one of them")
     if detector == "none" and whole_image == "never":
@@ -237,4 +246,4 @@ def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank
     if output == "paddleclas" and given("top_k"):
         raise click.UsageError("--format paddleclas has the nearest item alone; --top-k goes with the other formats")
     if output == "paddleclas" and given("whole_image") and whole_image != "always":
-        raise click.UsageError("--format paddleclas always asks for the whole image too, as PaddleClas does")
+        raise click.UsageError("--format paddleclas always searches the whole image too, as PaddleClas does")

@@ -21,7 +21,7 @@ from models.engines.loader import PRECISIONS
 from models.errors import ModelError
 from models.image import decode
 from shitu.cli.options import ENGINE, FILE, JSON, examples, out, threads
-from shitu.cli.progress import tracked
+from shitu.cli.progress import tracked, working
 from shitu.cli.tables import print_table
 from shitu.cli.terminal import errors
 
@@ -75,17 +75,17 @@ def _options(bundled: str) -> tuple[Callable[..., Any], ...]:
 @click.command(epilog=examples("detect shelf.jpg", "detect shelf.jpg --out boxes --json"))
 @network_options("shitu-detector")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence; default: the detector's own.")
-@click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True, help="Bodies a photo.")
+@click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True, help="Detections a photo.")
 @JSON
 @out("Write annotated pictures to this folder.")
 def detect(
     photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, threshold: float | None,
     max_detections: int, as_json: bool, out: Path | None,
 ) -> None:  # fmt: skip
-    """Find the main bodies in PHOTOS. A photo that can't be read is reported, the others go on; exit status 1."""
+    """Detect the main objects in PHOTOS. A photo that can't be read is reported and skipped; exit status 1."""
     from models.detector import Detector
 
-    with _told():
+    with _reported(), working("Loading the detector"):
         detector = Detector(resolve(model), engine=engine, threads=threads, precision=precision)
     if out is not None:
         with errors():
@@ -99,10 +99,10 @@ def detect(
             answers.append({"photo": shown(photo.path), "error": photo.error})
             continue
         started = time.perf_counter()
-        with _told():
+        with _reported():
             found = detector(photo.image, threshold, max_detections)
         took_ms = round(1000 * (time.perf_counter() - started), 1)
-        boxes = [{"box": list(body.box), "confidence": round(body.confidence, 4)} for body in found]
+        boxes = [{"box": list(one.box), "confidence": round(one.confidence, 4)} for one in found]
         answers.append({"photo": shown(photo.path), "detections": boxes, "took_ms": took_ms})
         if out is not None:
             _save(photo.path, photo.image, boxes, out, taken)
@@ -124,7 +124,7 @@ def embed(
     """Turn each of PHOTOS, whole, into a unit vector. A photo that can't be read is reported and has no row; exit status 1."""
     from models.embedder import Embedder
 
-    with _told():
+    with _reported(), working("Loading the embedder"):
         embedder = Embedder(resolve(model), engine=engine, threads=threads, precision=precision)
     if out is not None:
         with errors():
@@ -143,7 +143,7 @@ def embed(
             failed = True
             answers.append({"photo": shown(photo.path), "error": photo.error})
             continue
-        with _told():
+        with _reported():
             vector = embedder([photo.image])[0]
         table.add_row(str(len(rows)), Text(shown(photo.path)), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
         answers.append(
@@ -162,7 +162,7 @@ def embed(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _reported() -> Iterator[None]:
     """A model that can't be loaded or run ends the command with one line."""
     try:
         yield
@@ -194,14 +194,14 @@ def _print_detections(answers: Sequence[dict[str, Any]], title: str) -> None:
             continue
         if not found:
             table.add_row(Text(answer["photo"]), "nothing found", "", f"{answer['took_ms']}")
-        for i, body in enumerate(found):
+        for i, one in enumerate(found):
             first = (answer["photo"], f"{answer['took_ms']}") if i == 0 else ("", "")
-            table.add_row(Text(first[0]), " ".join(map(str, body["box"])), f"{body['confidence']:.3f}", first[1])
+            table.add_row(Text(first[0]), " ".join(map(str, one["box"])), f"{one['confidence']:.3f}", first[1])
     print_table(table)
 
 
 def _save(path: Path, image: NDArray[np.uint8], boxes: Sequence[dict[str, Any]], folder: Path, taken: set[str]) -> None:
     from shitu.cli.annotate import annotate, own_name
 
-    marked = [{"box": body["box"], "label": "body", "confidence": body["confidence"]} for body in boxes]
+    marked = [{"box": one["box"], "label": "object", "confidence": one["confidence"]} for one in boxes]
     annotate(image, marked).save(folder / own_name(path.stem, ".jpg", taken), quality=92)

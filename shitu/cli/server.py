@@ -53,9 +53,9 @@ class Server:
         """What is answered to a POST; `body` as requests takes it."""
         return self._ask("POST", path, **body)
 
-    def delete(self, path: str) -> None:
-        """Deletes what is at `path`."""
-        self._ask("DELETE", path)
+    def delete(self, path: str, **query: Any) -> Json:
+        """Deletes what is at `path`, and gives what is answered: nothing, or the new version of a gallery."""
+        return self._ask("DELETE", path, params=query)
 
     def recognized(self, photo: Path, data: bytes, gallery: str, options: Mapping[str, Any]) -> Json:
         """The `result` of one photo."""

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,11 +13,10 @@ from infra.errors import ServiceError
 from models.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from models.training.engine.loop import Progress
 
-TELL_EVERY_S = 5.0
 # Paddle misses a compiler cache that nothing here would use, in two lines before every answer.
 warnings.filterwarnings("ignore", message="No ccache found")
 
@@ -29,28 +27,13 @@ def given(option: str) -> bool:
 
 
 def report(line: "Progress") -> None:
-    """Print a line of a run's log, and the eval sets' figures below it."""
+    """Print a line of a run's log, and the eval sets' metrics below it."""
     losses = "  ".join(f"{name} {value:.3f}" for name, value in line.losses.items())
     left = f"{line.eta_s:.0f} s" if line.eta_s < 100 else f"{line.eta_s / 60:.0f} min"
     click.echo(f"step {line.step}/{line.steps}  {losses}  {line.images_per_s:.0f} images/s  {left} left")
     if line.eval:
         click.echo("  " + json.dumps(line.eval))
     sys.stdout.flush()
-
-
-def tell_preparation() -> "Callable[[str, int, int], None]":
-    """A callback that tells, at most every few seconds, how far the preparation is."""
-    told = -TELL_EVERY_S
-
-    def tell(what: str, done: int, of: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if done == of or now - told > TELL_EVERY_S:
-            told = now
-            click.echo(f"{what}: {done}/{of}")
-            sys.stdout.flush()
-
-    return tell
 
 
 @contextmanager
@@ -61,6 +44,6 @@ def errors() -> "Iterator[None]":
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
     except OSError as error:
-        if error.filename is None:  # a closed pipe, a bug, or a full disk, which `shitu` tells for all commands
+        if error.filename is None:  # a closed pipe, a bug, or a full disk, which `shitu` reports for all commands
             raise
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from shitu.cli.options import DATA, examples, out, threads
+from shitu.cli.progress import tell_progress
 from shitu.cli.suggestions import Group
-from shitu.cli.terminal import errors, report, tell_preparation
+from shitu.cli.terminal import errors, report
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ KINDS = (
     Kind(
         "detector",
         _detector,
-        f"Train a main-body detector. {KEPT}",
+        f"Train a detector of main objects. {KEPT}",
         f"{FROM_RUN}, or from an artifact with ONNX: its folder, or a name such as shitu-detector.",
     ),
     Kind(
@@ -104,7 +105,7 @@ KINDS = (
         "classifier",
         _classifier,
         f"Train a classifier. {KEPT}",
-        f"{FROM_RUN}, or from official .pdparams; other classes' last layer is passed over.",
+        f"{FROM_RUN}, or from official .pdparams; the last layer of other classes is skipped.",
     ),
     Kind(
         "distill",
@@ -148,10 +149,10 @@ def _command(kind: Kind) -> click.Command:
             planned = kind.read(recipe)
             folder = out or Path("runs") / planned.name
             try:
-                best = planned.train(data, folder, report, tell_preparation(), **how)
+                best = planned.train(data, folder, report, tell_progress(), **how)
             except KeyboardInterrupt as stop:
                 saved = (
-                    "the same command goes on from the last save"
+                    "the same command resumes from the last save"
                     if (folder / "last.npz").exists()
                     else "nothing is saved yet"
                 )

@@ -80,7 +80,7 @@ def store() -> GalleryStore:
 def test_an_index_becomes_a_gallery_that_is_searched(
     index: Path, embedder: Path, pictures: Path, with_pictures: bool
 ) -> None:
-    more = ("--pictures", pictures) if with_pictures else ()
+    more = ("--root", pictures) if with_pictures else ()
     answer = imported(index, embedder, *more)
     assert answer.exit_code == 0, answer.output
     assert answer.stdout == "4 items added to 'drinks'; version 2 has 4\n"
@@ -104,7 +104,7 @@ def test_an_index_becomes_a_gallery_that_is_searched(
 
 def test_importing_again_changes_nothing(index: Path, embedder: Path, pictures: Path) -> None:
     for _ in range(2):
-        answer = imported(index, embedder, "--pictures", pictures)
+        answer = imported(index, embedder, "--root", pictures)
         assert answer.exit_code == 0, answer.output
     assert "0 items added to 'drinks', 4 were there already; version 2 has 4" in answer.stdout
 
@@ -121,7 +121,7 @@ def test_an_index_of_another_embedder_is_refused(index: Path, embedder: Path, pi
     write_index(index, rows)
     refused(imported(index, embedder), "not of length 1")
     write_index(index, rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    refused(imported(index, embedder, "--pictures", pictures), "is not the embedder that built this index")
+    refused(imported(index, embedder, "--root", pictures), "is not the embedder that built this index")
     write_index(index, np.eye(4, 16, dtype=np.float32))
     refused(imported(index, embedder), "vectors of 16 dimensions")
 
@@ -146,7 +146,7 @@ def test_a_path_that_leads_out_and_a_missing_picture_are_told(
     (tmp_path / "secret.png").write_bytes((pictures / "gallery" / "0.png").read_bytes())
     lines = {number: f"../secret.png\t{label}" for number, label in enumerate(LABELS)}
     (index / "id_map.pkl").write_bytes(pickle.dumps(lines))
-    answer = imported(index, embedder, "--pictures", pictures)
+    answer = imported(index, embedder, "--root", pictures)
     assert (answer.exit_code, store().names()) == (1, ())
     assert answer.stderr.count("../secret.png: it leads out of the pictures' folder") == 4
     assert "none of the 4 entries can be used" in answer.stderr
@@ -154,7 +154,7 @@ def test_a_path_that_leads_out_and_a_missing_picture_are_told(
     (index / "id_map.pkl").write_bytes(
         pickle.dumps({number: f"gallery/{number}.png\tx" for number in range(len(LABELS))})
     )
-    answer = imported(index, embedder, "--pictures", pictures)
+    answer = imported(index, embedder, "--root", pictures)
     assert (answer.exit_code, answer.stdout) == (1, "3 items added to 'drinks'; version 2 has 3\n")
     assert "gallery/3.png: no such file (image_not_found)\n" in answer.stderr
     assert "1 could not be used: 1 image_not_found\n" in answer.stderr

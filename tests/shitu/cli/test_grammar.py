@@ -62,6 +62,40 @@ def test_an_option_is_of_one_kind_in_all_commands(known: dict[str, click.Command
     assert {"--top-k", "--out", "--ids", "--rerank", "--json", "--server"} <= kinds.keys()
 
 
+PRIVATE = re.compile(
+    r"\b(asked|ask|asks|drawn|draws?|figures?|shares?|tells?|told|strangers?|bod(?:y|ies)|behind|beside|anew|dear|goes? on"
+    r"|doubles|twins?|exams?|taught|look(?:s|ed)? (?:at|through)|passed over|leaves? off)\b",
+    re.IGNORECASE,
+)  # what this project once called things alone, where the field has words
+
+
+def test_helps_speak_the_fields_words(known: dict[str, click.Command]) -> None:
+    faults = {}
+    for name in ("", *known):
+        told = CliRunner().invoke(main, [*name.split(), "--help"]).stdout
+        if found := [word.group() for word in PRIVATE.finditer(told)]:
+            faults[name] = found
+    assert faults == {}
+
+
+def test_every_option_says_what_it_does(known: dict[str, click.Command]) -> None:
+    silent = [f"{name} {one.opts[-1]}" for name, command in known.items() for one in options(command) if not one.help]
+    assert silent == []
+
+
+def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, click.Command]) -> None:
+    served = []
+    for name, command in known.items():
+        for option in options(command):
+            if "--rerank" in option.opts:
+                assert isinstance(option.type, click.IntRange), name
+            if "--server" in option.opts:
+                assert option.metavar == "URL", name
+                served.append(name)
+    changes = {f"gallery {name}" for name in ("add", "remove", "list", "show", "versions", "activate", "delete")}
+    assert set(served) == {"recognize", *changes}
+
+
 def test_whatever_lists_does_so_for_programs_too(known: dict[str, click.Command]) -> None:
     lacking = [name for name in LISTS if not any("--json" in one.opts for one in options(known[name]))]
     assert lacking == []

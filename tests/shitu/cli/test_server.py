@@ -120,6 +120,25 @@ def test_pictures_that_the_service_refuses_are_reported_and_the_others_added(fol
     assert (answer.exit_code, "1 could not be used: 1 image_not_an_image\n" in answer.stderr) == (1, True)
 
 
+def test_items_are_removed_by_the_service_in_one_request(url: str) -> None:
+    import requests
+
+    requests.post(f"{url}/v1/galleries", json={"name": "drinks"}, timeout=10).raise_for_status()
+    for words, told in (
+        (("--item", "no-such-item"), "no-such-item"),
+        (("--label", "tea", "--label", "cola"), "tea"),
+    ):
+        answer = run("gallery", "remove", "drinks", *words, "--server", url)
+        assert (answer.exit_code, answer.stdout) == (1, ""), answer.output
+        assert told in answer.stderr
+        assert "_not_found)" in answer.stderr
+    for words in (("--item", "a", "--item", "b"), ("--item", "a", "--label", "tea")):
+        answer = run("gallery", "remove", "drinks", *words, "--server", url)
+        assert (answer.exit_code, "name one --item, or only --label" in answer.stderr) == (2, True)
+    answer = run("gallery", "remove", "drinks", "--label", "tea", "--embedder", "x", "--server", url)
+    assert (answer.exit_code, "--embedder has no effect with --server" in answer.stderr) == (2, True)
+
+
 def test_photos_are_recognised_by_the_service_in_every_shape(
     folder: Path, url: str, hand: Hand, tmp_path: Path
 ) -> None:
@@ -154,7 +173,7 @@ def test_a_gallery_that_is_not_there_is_said_once(folder: Path, url: str) -> Non
 def test_options_about_own_models_contradict_a_server(option: str, folder: Path) -> None:
     value = {"--binary": (), "--engine": ("auto",), "--threads": (1,)}.get(option, ("x",))
     answer = run("recognize", folder, "--gallery", "x", "--server", "http://127.0.0.1:1", option, *value)
-    assert (answer.exit_code, f"{option} means nothing with --server" in answer.stderr) == (2, True)
+    assert (answer.exit_code, f"{option} has no effect with --server" in answer.stderr) == (2, True)
 
 
 class NoShiTu(BaseHTTPRequestHandler):
