@@ -67,7 +67,7 @@ def finish(
     Warnings about a precision go to standard error.
     """
     from models.artifacts.folders import load_manifest
-    from models.export.trained import add_findings
+    from models.export.findings import add_findings
 
     manifest = load_manifest(artifact)
     with working("Evaluating the exported program"):
