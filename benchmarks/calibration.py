@@ -22,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts.folders import resolve
-from models.calibration import Calibration, domain, features, fit, from_threshold, query_weights
-from models.calibration_queries import LEFT_OUT, REAL, UNRELATED
 from models.embedder import Embedder
 from models.evaluation.calibrate_embedder import PhotoSet, labelled_rows, of_labels
 from models.evaluation.fit_calibration import LabelledRows, ask_gallery, fit_embedder
 from models.evaluation.open_set_rates import calibration_error
 from models.evaluation.retrieval import embed_photos
-from models.logistic import sigmoid
+from models.galleries.calibration import Calibration, domain, features, fit, from_threshold, query_weights
+from models.galleries.calibration_queries import LEFT_OUT, REAL, UNRELATED
+from models.galleries.logistic import sigmoid
 from models.training.data.photos import Photo, held_out
 from models.training.data.readers.lists import read_list
 

@@ -19,9 +19,9 @@ from models.artifacts.folders import load_manifest
 from models.detector import Detector
 from models.embedder import Embedder
 from models.engines.loader import load_program
-from models.image import normalize, resize
 from models.pdmodel.program_desc import Variable, parse_program
 from models.pdmodel.wire import encode
+from models.pictures.image import normalize, resize
 
 Array = NDArray[np.float32]
 PASSING_LOGIT = -1.2  # so that some tens of cells of a seeded detector pass the floor of 0.025

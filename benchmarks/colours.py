@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 
 from models.artifacts.folders import resolve
 from models.embedder import Embedder
-from models.image import decode
+from models.pictures.image import decode
 
 SIDE = 448  # of the photos that are measured: twice what the embedder sees
 Labelled = tuple[str, NDArray[np.uint8]]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.artifacts.folders import resolve
 from models.embedder import Embedder
 from models.evaluation.retrieval import embed_photos
-from models.label_scores import LabelScores
+from models.galleries.label_scores import LabelScores
 from models.training.data.photos import Photo
 from models.training.data.readers.lists import read_list
 

@@ -20,10 +20,10 @@ from PIL import Image
 from models.artifacts.folders import resolve
 from models.detector import Detector
 from models.embedder import Embedder
-from models.gallery import Gallery
-from models.image import decode
+from models.galleries.gallery import Gallery
 from models.options import RecognizeOptions
-from models.pipeline import Recognizer
+from models.pictures.image import decode
+from models.recognition.pipeline import Recognizer
 from models.synth.designs import design_product
 from models.synth.scenes import render_scene
 

@@ -5,7 +5,7 @@
 FOLDER holds `drinks/` and `grocery/` (docs/training.md). Drinks: the labels that training does not see, each photo asked
 of all the others. Grocery: an even sample of val.txt asked of train.txt. The first `--first` items by similarity are
 ordered anew by similarity + rerank_bonus, without a calibration: a measure of the features alone, for the service orders
-labels by their verified probability (models.second_look.standings). Milliseconds are of the processor on one thread: a query's description, and
+labels by their verified probability (models.recognition.second_look.standings). Milliseconds are of the processor on one thread: a query's description, and
 unpacking and matching of its first items, whose features are stored.
 """
 

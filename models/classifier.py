@@ -14,9 +14,9 @@ from models.artifacts.manifest import ClassOutput, EmbeddingOutput
 from models.artifacts.official import centred
 from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError
-from models.image import normalize, resize, resize_and_centre
-from models.inputs import as_image, as_images
 from models.options import require_number
+from models.pictures.image import normalize, resize, resize_and_centre
+from models.pictures.inputs import as_image, as_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from models.artifacts.manifest import ImageInput, Manifest
     from models.engines.program import Array
-    from models.inputs import Picture
+    from models.pictures.inputs import Picture
 
 BATCH = 32  # bounds the memory of a run; larger batches are no faster
 DECIMALS = 5  # of a score, as PaddleClas gives them
@@ -99,7 +99,7 @@ class Classifier:
     def __call__(self, images: Iterable[Picture], top_k: int = 5) -> list[Classification]:
         """The `top_k` likeliest classes of each (H, W, 3) RGB picture; of equal ones the lower id is first.
 
-        A picture may be whatever `models.inputs.as_image` takes; of fewer classes all are given. Raises ImageError;
+        A picture may be whatever `models.pictures.inputs.as_image` takes; of fewer classes all are given. Raises ImageError;
         OptionsError for a `top_k` below one; EngineError: output_invalid for an answer that is no batch of numbers, and what the program raises.
         """
         require_number("top_k", top_k, 1, math.inf, whole=True)

@@ -17,16 +17,16 @@ from models.artifacts.manifest import DetectionOutput
 from models.boxes import clip, suppress
 from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError
-from models.image import normalize, resize
-from models.inputs import as_image
 from models.options import RANGES, require_number
+from models.pictures.image import normalize, resize
+from models.pictures.inputs import as_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from models.artifacts.manifest import Manifest
     from models.engines.program import Array
-    from models.inputs import Picture
+    from models.pictures.inputs import Picture
 
 SCORE_FLOOR, CANDIDATES, SUPPRESSION_IOU, KEPT = 0.025, 1000, 0.6, 100
 DEFAULT_CONFIDENCE = 0.2  # `threshold` of PP-ShiTu's configuration
@@ -92,7 +92,7 @@ class Detector:
     ) -> tuple[Detection, ...]:
         """The bodies in an image, best first: the `max_detections` best that reach `threshold`.
 
-        The image is (H, W, 3) uint8 RGB, or what else `models.inputs.as_image` takes; a threshold of None is the
+        The image is (H, W, 3) uint8 RGB, or what else `models.pictures.inputs.as_image` takes; a threshold of None is the
         detector's own. Raises ImageError, EngineError, OptionsError.
         """
         threshold = self.confidence_threshold if threshold is None else threshold

@@ -9,11 +9,11 @@ import numpy as np
 
 from models.artifacts.folders import load_manifest
 from models.artifacts.manifest import UNKNOWNS, EmbeddingOutput, HashOutput
-from models.calibration import Calibration, from_threshold
 from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError, GalleryError
-from models.image import normalize, resize
-from models.inputs import as_image, as_images
+from models.galleries.calibration import Calibration, from_threshold
+from models.pictures.image import normalize, resize
+from models.pictures.inputs import as_image, as_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from models.artifacts.manifest import Manifest
     from models.engines.program import Array
-    from models.inputs import Picture
+    from models.pictures.inputs import Picture
 
 DEFAULT_SIMILARITY = 0.5  # `score_thres` of the PP-ShiTuV1 configuration
 BATCH = 32  # bounds the memory of a run; larger batches are no faster
@@ -85,7 +85,7 @@ class Embedder:
     def __call__(self, crops: Iterable[Picture]) -> Array:
         """(H, W, 3) RGB crops of any sizes -> (N, D) unit float32; no crops give (0, D).
 
-        A crop may be whatever `models.inputs.as_image` takes. Raises ImageError; EngineError: embedding_invalid for an answer that is no number, and what the program raises.
+        A crop may be whatever `models.pictures.inputs.as_image` takes. Raises ImageError; EngineError: embedding_invalid for an answer that is no number, and what the program raises.
         """
         rows = [np.zeros((0, self.dim), np.float32)]
         pictures = as_images(crops)

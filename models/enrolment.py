@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from models import calibration, verification
-from models.augmented_view import augmented_view
+from models import verification
 from models.errors import ModelError
-from models.inputs import as_image, as_images
+from models.galleries import calibration
+from models.pictures.augmented_view import augmented_view
+from models.pictures.inputs import as_image, as_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from models.inputs import Picture
+    from models.pictures.inputs import Picture
 
 GROUP = 16  # pictures in memory at a time
 

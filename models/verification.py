@@ -40,12 +40,12 @@ import numpy as np
 
 from models.descriptors import KEPT, comparable, shorten
 from models.errors import GalleryError
-from models.inputs import as_image
+from models.pictures.inputs import as_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from models.inputs import Picture
+    from models.pictures.inputs import Picture
 
 WORKING_PX = 400  # the longer side that features are looked for at
 MOST_ENLARGED = 4.0  # a smaller crop has no more to tell
@@ -101,7 +101,7 @@ class Agreement:
 def describe(image: Picture) -> Features:
     """The features of an (H, W, 3) RGB uint8 picture or crop; none where it is flat, tiny or a thin strip.
 
-    What is given may be whatever `models.inputs.as_image` takes. Raises ImageError.
+    What is given may be whatever `models.pictures.inputs.as_image` takes. Raises ImageError.
     """
     image = as_image(image)
     height, width = image.shape[:2]

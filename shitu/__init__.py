@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from models.detector import Detection, Detector
     from models.embedder import Embedder
     from models.errors import ImageError, ModelError
-    from models.gallery import Gallery
-    from models.pipeline import RecognizeOptions, Recognizer
+    from models.galleries.gallery import Gallery
+    from models.recognition.pipeline import RecognizeOptions, Recognizer
 
 __all__ = [
     "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "ModelError", "RecognizeOptions",
@@ -32,11 +32,11 @@ _API = {
     "Detection": "models.detector",
     "Detector": "models.detector",
     "Embedder": "models.embedder",
-    "Gallery": "models.gallery",
+    "Gallery": "models.galleries.gallery",
     "ImageError": "models.errors",
     "ModelError": "models.errors",
-    "RecognizeOptions": "models.pipeline",
-    "Recognizer": "models.pipeline",
+    "RecognizeOptions": "models.recognition.pipeline",
+    "Recognizer": "models.recognition.pipeline",
     "resolve": "models.artifacts.folders",
 }
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from infra.redis_client import connect
-from infra.redis_server import RedisServer
-from infra.settings import Settings, load_settings
+from infra.redis.client import connect
+from infra.redis.server import RedisServer
+from infra.runtime.settings import Settings, load_settings
 
 WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
 

@@ -22,9 +22,9 @@ import yaml
 from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 
-from infra import health
-from infra.jobs import JobLedger
-from infra.settings import Settings, load_settings
+from infra.jobs.ledger import JobLedger
+from infra.runtime.settings import Settings, load_settings
+from infra.stack import health
 from shitu.cli.main import main
 
 if TYPE_CHECKING:
@@ -220,7 +220,13 @@ def test_the_image_serves_without_paddle() -> None:
 # Every process of the image, and what the command line offers there; training needs more.
 SERVED = (
     *("web.app", "worker.app", "worker.tasks", "worker.runtime", "worker.recognize", "worker.enroll", "worker.keeper"),
-    *("infra.health", "infra.s3_store", "models.engines.openvino", "models.artifacts.download", "models.paddleclas"),
+    *(
+        "infra.stack.health",
+        "infra.objects.s3",
+        "models.engines.openvino",
+        "models.artifacts.download",
+        "models.recognition.paddleclas",
+    ),
     *("shitu.cli.stack", "shitu.cli.models", "shitu.cli.run", "shitu.cli.recognize", "shitu.cli.demo"),
 )
 IMPORTER = """

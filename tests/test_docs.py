@@ -15,11 +15,11 @@ from pathlib import Path
 import click
 import pytest
 import redis
+from infra.jobs.metrics import render_metrics
 
 import shitu
-from infra.jobs import JobLedger
-from infra.settings import variables
-from infra.telemetry import render_metrics
+from infra.jobs.ledger import JobLedger
+from infra.runtime.settings import variables
 from shitu.cli.main import main
 from tests import docs_reader as source
 from tests.docs_reader import PACKAGES, ROOT, Page, read
@@ -232,7 +232,7 @@ def test_metrics_are_named_as_they_are_and_the_runbook_has_them_all(redis_client
         (wrong_variables, "`SHITU_NOTHING__*`"),
         (wrong_routes, "`POST /healthz`"),
         (wrong_routes, "curl localhost:8000/v1/nothing"),
-        (wrong_imports, "```python\nfrom models.gallery import Nothing\n```"),
+        (wrong_imports, "```python\nfrom models.galleries.gallery import Nothing\n```"),
         (wrong_imports, "```python\nfrom shitu import Nothing\n```"),
     ],
 )
@@ -244,11 +244,11 @@ def test_mistakes_are_found(checker: Callable[[Page], Iterator[str]], text: str)
     "text",
     [
         "[a](docs/api.md#get-openapijson) and [b](https://example.com/nothing)",
-        "`infra/jobs.py`, `models/recipes/*.toml`, `docs/`, `Makefile`, `var/demo`",
+        "`infra/jobs/ledger.py`, `models/recipes/*.toml`, `docs/`, `Makefile`, `var/demo`",
         "```sh\n$ REDIS_URL=redis://x shitu worker --name two   # it's here\nshitu train embedder|detector RECIPE --out DIR\n```",
         "`shitu models pull NAME`, `make test`, `SHITU_WEBHOOKS__*`, `SHITU_WEB__PORT`",
         "curl -s $URL/v1/galleries/drinks/items?label=x and `DELETE /v1/galleries/{name}`",
-        "```python\nfrom shitu import Gallery\nfrom models.paddleclas import read_gallery\n```",
+        "```python\nfrom shitu import Gallery\nfrom models.recognition.paddleclas import read_gallery\n```",
     ],
 )
 def test_what_is_right_is_left_alone(text: str) -> None:

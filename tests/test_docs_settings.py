@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import ConfigurationError
-from infra.settings import Settings, load_settings, variables
+from infra.runtime.settings import Settings, load_settings, variables
 
 PAGE = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(SHITU_[A-Z_0-9]+)` \| (?:`([^`]*)`|–) \| \S", re.MULTILINE)

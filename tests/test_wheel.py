@@ -98,7 +98,7 @@ def test_an_import_beside_a_folder_of_web_pages_works(python: Path, tmp_path: Pa
         (("-m", "celery", "-A", "worker.app", "worker"), "REDIS_URL is not set"),
         (("-m", "gunicorn", "web.app:create_app()", "-b", "127.0.0.1:0", "--no-control-socket"), "REDIS_URL"),
         (("-m", "worker.keeper"), "REDIS_URL is not set"),
-        (("-m", "infra.health"), "REDIS_URL"),
+        (("-m", "infra.stack.health"), "REDIS_URL"),
     ],
 )
 def test_our_own_processes_find_our_packages(python: Path, tmp_path: Path, words: tuple[str, ...], told: str) -> None:

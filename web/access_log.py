@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import g, request
 
-from infra import audit
+from infra.runtime import audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

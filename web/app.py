@@ -9,18 +9,18 @@ import threading
 from functools import partial
 
 from flask import Flask, Response, render_template, request
+from infra.objects.opening import open_store
 
 import shitu.packages  # first: it makes sure that the packages below are ours
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
-from infra.galleries import GalleryLock, GalleryStore
-from infra.installation import Ownership, claim, verify_or_exit
-from infra.jobs import JobLedger
-from infra.logs import configure_logging, fatal
-from infra.objects import open_store
-from infra.photos import Photos
-from infra.queue import Queue, make_celery
-from infra.redis_client import open_client
-from infra.settings import Settings, load_settings
+from infra.galleries.store import GalleryLock, GalleryStore
+from infra.jobs.ledger import JobLedger
+from infra.jobs.photos import Photos
+from infra.jobs.queue import Queue, make_celery
+from infra.redis.client import open_client
+from infra.runtime.logs import configure_logging, fatal
+from infra.runtime.settings import Settings, load_settings
+from infra.stack.installation import Ownership, claim, verify_or_exit
 from web import access_log, errors, health, metrics, multipart, recognitions, unknown_names
 from web import galleries as gallery_views
 from web.item_lookup import ItemLookup

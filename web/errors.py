@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
 from flask import Response, g, request
+from infra.objects.local import DISK_ERRORS
 from werkzeug.exceptions import HTTPException
 
 from contracts.names import without_surrogates
@@ -33,8 +34,7 @@ from infra.errors import (
     UnsupportedMediaType,
     UploadTooSlow,
 )
-from infra.objects import DISK_ERRORS
-from infra.redis_check import explained
+from infra.redis.check import explained
 
 if TYPE_CHECKING:
     import socket

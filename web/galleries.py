@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.names import readable_label
-from infra import audit
 from infra.errors import GalleryNotFound, InvalidCursor, InvalidRequest, UnsupportedMediaType
+from infra.runtime import audit
 from web.images import Refusal
 from web.jobs import accept, add_job_routes
 from web.recognitions import picture, shown
@@ -20,7 +20,7 @@ from web.services import services
 from web.uploads import read_body, read_enrollment
 
 if TYPE_CHECKING:
-    from infra.galleries import GalleryManifest, Item
+    from infra.galleries.store import GalleryManifest, Item
 
 KIND = "enrollment"
 CURSOR = re.compile(r"v(\d{1,12})\.(\d{1,12})")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger
 
-from infra.logs import LogHandler, formatter, settings_of_environment
+from infra.runtime.logs import LogHandler, formatter, settings_of_environment
 from web.access_log import SEEN, tell
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import redis.exceptions
 from flask import Blueprint, Response, jsonify
 
 from infra.errors import ServiceError
-from infra.redis_check import explained, unready
+from infra.redis.check import explained, unready
 from web.openapi import description
 from web.services import services
 

@@ -16,7 +16,7 @@ from infra.errors import RejectedImage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from infra.settings import ImageSettings
+    from infra.runtime.settings import ImageSettings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from infra.errors import ItemNotFound
 
 if TYPE_CHECKING:
-    from infra.galleries import GalleryManifest, GalleryStore, Item
+    from infra.galleries.store import GalleryManifest, GalleryStore, Item
 
 KEPT = 8
 

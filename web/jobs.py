@@ -19,7 +19,7 @@ from web.services import services
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from infra.jobs import Job, JobEvent
+    from infra.jobs.ledger import Job, JobEvent
 
 POLL_AFTER_S = 1
 HEARTBEAT_S = 15.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from flask import Flask, Response, g, request
+from infra.jobs.metrics import render_metrics
 
-from infra.telemetry import CONTENT_TYPE, HTTP_REQUESTS, render_metrics
+from infra.runtime.telemetry import CONTENT_TYPE, HTTP_REQUESTS
 from web.services import services
 
 

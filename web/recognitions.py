@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response
 
 from infra.errors import ObjectNotFound, PhotoNotFetched
-from infra.objects import preview_key
+from infra.objects.store import preview_key
 from web.images import media_type
 from web.jobs import accept, add_job_routes, find, publisher
 from web.services import services
 from web.uploads import read_recognition
 
 if TYPE_CHECKING:
-    from infra.job_records import Job
+    from infra.jobs.records import Job
 
 KIND = "recognition"
 IMAGE_MAX_AGE_S = 3600

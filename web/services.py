@@ -11,13 +11,13 @@ from flask import current_app
 if TYPE_CHECKING:
     import redis
 
-    from infra.galleries import GalleryStore
-    from infra.installation import Ownership
-    from infra.jobs import JobLedger
-    from infra.objects import ObjectStore
-    from infra.photos import Photos
-    from infra.queue import Queue
-    from infra.settings import Settings
+    from infra.galleries.store import GalleryStore
+    from infra.jobs.ledger import JobLedger
+    from infra.jobs.photos import Photos
+    from infra.jobs.queue import Queue
+    from infra.objects.store import ObjectStore
+    from infra.runtime.settings import Settings
+    from infra.stack.installation import Ownership
     from web.item_lookup import ItemLookup
 
 EXTENSION = "shitu"

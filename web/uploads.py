@@ -13,8 +13,8 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
-from infra.addresses import check_spelling
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
+from infra.net.addresses import check_spelling
 from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
     EnrollmentFields,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
     from contracts.pictures import Seen
-    from infra.settings import Settings
+    from infra.runtime.settings import Settings
 
 DATA_URL = re.compile(r"data:[\w/+.-]*;base64,")
 

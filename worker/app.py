@@ -18,11 +18,11 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.errors import ServiceError
-from infra.installation import verify_or_exit
-from infra.logs import configure_logging, fatal, json_line
-from infra.machine import planned, pool_for
-from infra.queue import CANARY, Queue, make_celery
-from infra.settings import load_settings
+from infra.jobs.queue import CANARY, Queue, make_celery
+from infra.runtime.logs import configure_logging, fatal, json_line
+from infra.runtime.machine import planned, pool_for
+from infra.runtime.settings import load_settings
+from infra.stack.installation import verify_or_exit
 from models.errors import ModelError
 from worker.process import Process, current, is_open, set_current
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from infra.errors import FetchFailed, RedisUnavailable, ServiceError, StorageUnavailable
-from infra.telemetry import JOB_DURATION, QUEUE_WAIT
+from infra.runtime.telemetry import JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from infra.job_records import Job, Lease
-    from infra.jobs import JobLedger
-    from infra.queue import Queue
+    from infra.jobs.ledger import JobLedger
+    from infra.jobs.queue import Queue
+    from infra.jobs.records import Job, Lease
     from worker.lease_keeper import Checkpoint
     from worker.process import Process
 

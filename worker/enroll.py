@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contracts.names import LabelRefused, clean_label, readable_label
-from infra.galleries import Item, item_id
-from infra.job_records import isoformat
+from infra.galleries.store import Item, item_id
+from infra.jobs.records import isoformat
 from models.enrolment import calibrator, embed_views, packed_features
 from models.errors import ImageError, ModelError
-from models.image import crop, decode, with_margin
+from models.pictures.image import crop, decode, with_margin
 from worker.errors import JobError, job_error
 from worker.previews import keep_preview
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from infra.gallery_calibration import Calibrate
-    from infra.job_records import Job
+    from infra.galleries.calibration import Calibrate
+    from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Programs, Runtime
 

@@ -13,16 +13,17 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from infra.objects.opening import open_store
+
 from infra.errors import FetchFailed, ServiceError
-from infra.fetch import fetch
-from infra.objects import open_store
-from infra.photos import Photos
-from infra.redis_client import open_client
-from infra.telemetry import URL_FETCHES
+from infra.jobs.photos import Photos
+from infra.net.fetch import fetch
+from infra.redis.client import open_client
+from infra.runtime.telemetry import URL_FETCHES
 from worker.attempt import attempt
 
 if TYPE_CHECKING:
-    from infra.job_records import Job
+    from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
     from worker.process import Process
 

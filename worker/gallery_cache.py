@@ -11,12 +11,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.calibration import stored_calibration
-from models.gallery import Gallery
+from models.galleries.calibration import stored_calibration
+from models.galleries.gallery import Gallery
 from worker.item_features import VersionFeatures
 
 if TYPE_CHECKING:
-    from infra.galleries import GalleryManifest, GalleryStore
+    from infra.galleries.store import GalleryManifest, GalleryStore
     from worker.item_features import ItemFeatures
 
 BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured

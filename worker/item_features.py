@@ -12,19 +12,19 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from infra.errors import GalleryCorrupt, ObjectNotFound
-from infra.gallery_files import FEATURES
+from infra.galleries.files import FEATURES
 from models.enrolment import packed_features
 from models.errors import ModelError
-from models.image import crop, decode
+from models.pictures.image import crop, decode
 from models.verification import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from infra.galleries import GalleryManifest, GalleryStore, Item
-    from infra.gallery_files import Segment
-    from infra.objects import ObjectStore
-    from infra.settings import ImageSettings
+    from infra.galleries.files import Segment
+    from infra.galleries.store import GalleryManifest, GalleryStore, Item
+    from infra.objects.store import ObjectStore
+    from infra.runtime.settings import ImageSettings
     from models.verification import Features
 
 MOST_BYTES = 8192  # of one item's packed features

@@ -19,26 +19,26 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import redis
+from infra.objects.opening import open_store
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.errors import ServiceError
-from infra.installation import Ownership, verify, verify_or_exit
-from infra.jobs import open_ledger
-from infra.logs import configure_logging, fatal
-from infra.objects import open_store
-from infra.photos import Photos
-from infra.queue import Queue, make_celery
-from infra.redis_check import explained
-from infra.redis_client import open_client
-from infra.settings import load_settings
-from infra.telemetry import SWEPT
+from infra.jobs.ledger import open_ledger
+from infra.jobs.photos import Photos
+from infra.jobs.queue import Queue, make_celery
+from infra.redis.check import explained
+from infra.redis.client import open_client
+from infra.runtime.logs import configure_logging, fatal
+from infra.runtime.settings import load_settings
+from infra.runtime.telemetry import SWEPT
+from infra.stack.installation import Ownership, verify, verify_or_exit
 from worker.photo_keeper import PhotoKeeper
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from infra.jobs import JobLedger
-    from infra.settings import Settings
+    from infra.jobs.ledger import JobLedger
+    from infra.runtime.settings import Settings
 
 LEADER_KEY = "shitu:keeper"
 LEADER_ROUNDS = 5  # a keeper that misses so many rounds is replaced

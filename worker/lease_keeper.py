@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import redis
 
-from infra.job_records import Renewal
+from infra.jobs.records import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from infra.job_records import Lease
-    from infra.jobs import JobLedger
+    from infra.jobs.ledger import JobLedger
+    from infra.jobs.records import Lease
 
 STUCK_S = 300.0  # no stage takes so long: not even the largest photo's, nor a large gallery's first load
 

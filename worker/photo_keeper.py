@@ -1,6 +1,6 @@
 """Deletes, again and again, the photos that no job names any more. A slow or absent object store holds up nothing else.
 
-Any number may run: each step of infra.photos is safe to do twice.
+Any number may run: each step of infra.jobs.photos is safe to do twice.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-    from infra.photos import Photos
-    from infra.settings import JobSettings
+    from infra.jobs.photos import Photos
+    from infra.runtime.settings import JobSettings
 
 LONGEST_INTERVAL_S = 30.0
 SEARCH_INTERVAL_S = 86_400.0  # between two readings of all that is stored

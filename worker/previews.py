@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from infra.objects import preview_key
-from models.preview import needs_preview, preview_of
+from infra.objects.store import preview_key
+from models.pictures.preview import needs_preview, preview_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from infra.objects import ObjectStore
+    from infra.objects.store import ObjectStore
 
 log = logging.getLogger(__name__)
 

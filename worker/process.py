@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from infra.installation import Ownership, verify
-from infra.jobs import open_ledger
+from infra.jobs.ledger import open_ledger
+from infra.stack.installation import Ownership, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from infra.jobs import JobLedger
-    from infra.queue import Queue
-    from infra.settings import Settings
+    from infra.jobs.ledger import JobLedger
+    from infra.jobs.queue import Queue
+    from infra.runtime.settings import Settings
     from worker.fetcher import Fetcher
     from worker.runtime import Runtime
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from infra.telemetry import STAGES
-from models.image import decode
+from infra.runtime.telemetry import STAGES
 from models.options import RecognizeOptions
-from models.paddleclas import to_paddleclas
+from models.pictures.image import decode
+from models.recognition.paddleclas import to_paddleclas
 from worker.previews import keep_preview
 
 if TYPE_CHECKING:
-    from infra.job_records import Job
+    from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Runtime
 

@@ -11,24 +11,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from infra.objects.opening import open_store
+
 from infra.errors import EmbedderMismatch
-from infra.galleries import GalleryLock, GalleryStore
-from infra.objects import open_store
-from infra.redis_client import open_client
+from infra.galleries.store import GalleryLock, GalleryStore
+from infra.redis.client import open_client
 from models import verification
 from models.artifacts.folders import resolve
 from models.detector import Detector
 from models.embedder import Embedder
-from models.pipeline import Recognizer
+from models.recognition.pipeline import Recognizer
 from worker.gallery_cache import GalleryCache
 from worker.item_features import ItemFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from infra.galleries import GalleryManifest
-    from infra.objects import ObjectStore
-    from infra.settings import Settings, WorkerSettings
+    from infra.galleries.store import GalleryManifest
+    from infra.objects.store import ObjectStore
+    from infra.runtime.settings import Settings, WorkerSettings
 
 GALLERY_CACHE_BYTES = 1 << 30
 FEATURE_CACHE_BYTES = 1 << 29  # of 64,000 items, 32,000 of one gallery

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
 
-from infra import audit
-from infra.queue import CANARY, DELIVER, ENROLL, FETCH, RECOGNIZE
-from infra.telemetry import DELIVERIES
-from infra.webhooks import deliver as deliver_once
+from infra.jobs.queue import CANARY, DELIVER, ENROLL, FETCH, RECOGNIZE
+from infra.net.webhooks import deliver as deliver_once
+from infra.runtime import audit
+from infra.runtime.telemetry import DELIVERIES
 from worker.attempt import attempt
 from worker.process import current
 
 if TYPE_CHECKING:
-    from infra.job_records import Job
+    from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
 
 log = logging.getLogger(__name__)

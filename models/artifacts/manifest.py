@@ -97,7 +97,7 @@ class Manifest:
     """`files` are names and SHA-256. `official`: an archive as PaddleClas publishes it, without a manifest of its own.
 
     `precisions` are those besides fp32 that the artifact may run in, each with what was measured of it. `calibration` is an
-    embedder's own fit of how sure answers are, as `models.calibration` writes it; empty where there is none. `credits` are the weights, teachers and
+    embedder's own fit of how sure answers are, as `models.galleries.calibration` writes it; empty where there is none. `credits` are the weights, teachers and
     picture sets of others that it was made with, and their licences (`models.artifacts.credits`).
     """
 

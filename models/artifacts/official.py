@@ -13,8 +13,8 @@ import yaml
 
 from models.artifacts.manifest import ClassOutput, DetectionOutput, EmbeddingOutput, Head, ImageInput, Manifest
 from models.errors import ArtifactError
-from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.pdmodel.program_desc import parse_program
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.binary import binarize, cosine_of, hamming
 from models.evaluation.metrics import Labels, retrieval_metrics
 from models.evaluation.ranking import NO_MARK, Known, Rows, Similarities, first, masked, rank
+from models.galleries.binary import binarize, cosine_of, hamming
 
 Codes = NDArray[np.uint8]
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from models.artifacts.folders import MANIFEST, write_manifest
 from models.artifacts.manifest import UNKNOWNS
-from models.calibration import Calibration
 from models.embedder import Embedder
 from models.enrolment import embed_views
 from models.evaluation.fit_calibration import LabelledRows, Rows, fit_embedder
 from models.evaluation.fit_verified import fit_verified
 from models.evaluation.open_set_rates import answer_openly, open_set_metrics, own_calibration
 from models.evaluation.retrieval import Tell, embed_photos
-from models.second_look import Verifies
+from models.galleries.calibration import Calibration
+from models.recognition.second_look import Verifies
 from models.training.data.photos import DatasetError, Photo, read_rgb
 
 MOST_UNKNOWNS = 1400  # 512 numbers of two bytes each: 1.4 MB

@@ -16,7 +16,7 @@ from models.evaluation.photo_sets import photo_eval_sets
 from models.evaluation.pipeline import PRODUCTS, SCENES, PipelineEvaluation, evaluate_pipeline
 from models.evaluation.retrieval import Tell, describe_open_set
 from models.evaluation.verified_recall import verified_recall
-from models.pipeline import Recognizer
+from models.recognition.pipeline import Recognizer
 from models.training.recipes.detector import DetectorEvalSource, DetectorRecipe
 from models.training.recipes.embedder import EmbedderRecipe, EvalSource
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import (
+from models.galleries.calibration import (
     GRID,
     RIDGE,
     Calibration,
@@ -15,9 +15,9 @@ from models.calibration import (
     from_threshold,
     query_weights,
 )
-from models.calibration_queries import LEFT_OUT, REAL, UNRELATED, VIEW, Collector, Observations
-from models.label_scores import NEIGHBOURS, LabelScores
-from models.logistic import SMALL, fit_logistic, information, sigmoid
+from models.galleries.calibration_queries import LEFT_OUT, REAL, UNRELATED, VIEW, Collector, Observations
+from models.galleries.label_scores import NEIGHBOURS, LabelScores
+from models.galleries.logistic import SMALL, fit_logistic, information, sigmoid
 from models.training.data.photos import DatasetError
 
 Rows = NDArray[np.float32]

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import Calibration, query_weights
-from models.calibration_queries import LEFT_OUT, REAL, Observations
-from models.decide import Part, candidates_of
 from models.evaluation.fit_calibration import LabelledRows
-from models.gallery import Gallery
-from models.logistic import fit_logistic
-from models.second_look import Agrees, Look, Verifies, compare, in_doubt, standings
+from models.galleries.calibration import Calibration, query_weights
+from models.galleries.calibration_queries import LEFT_OUT, REAL, Observations
+from models.galleries.gallery import Gallery
+from models.galleries.logistic import fit_logistic
+from models.recognition.decide import Part, candidates_of
+from models.recognition.second_look import Agrees, Look, Verifies, compare, in_doubt, standings
 
 PICTURES = (1, 2, 3)  # of a label, in the galleries that are made
 MOST_QUERIES = 150  # of one gallery: each is compared with several items

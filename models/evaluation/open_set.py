@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import Calibration
 from models.enrolment import embed_lone_views
 from models.evaluation.fit_calibration import LabelledRows
 from models.evaluation.open_set_rates import OpenAnswers, answer_openly, open_set_metrics, own_calibration
 from models.evaluation.retrieval import Tell, embed_photos
+from models.galleries.calibration import Calibration
 from models.training.data.photos import Photo, read_rgb
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import Calibration, fit
-from models.calibration_queries import UNKNOWN_SHARE
 from models.evaluation.fit_calibration import LabelledRows, Rows
-from models.label_scores import NEIGHBOURS, LabelScore, LabelScores
+from models.galleries.calibration import Calibration, fit
+from models.galleries.calibration_queries import UNKNOWN_SHARE
+from models.galleries.label_scores import NEIGHBOURS, LabelScore, LabelScores
 
 FALSE_POSITIVE_RATES = (0.01, 0.05, 0.1)
 BINS = 10

@@ -12,9 +12,9 @@ from models.boxes import iou
 from models.evaluation.confusion import Confusion, Pair, count_pairs, write_confusion
 from models.evaluation.eval_sets import FIRST_EVAL_SEED
 from models.evaluation.retrieval import Tell, embed_photos
-from models.gallery import Gallery
+from models.galleries.gallery import Gallery
 from models.options import RecognizeOptions
-from models.pipeline import Recognition, Recognizer
+from models.recognition.pipeline import Recognition, Recognizer
 from models.synth.designs import design_product
 from models.synth.products import packshot
 from models.synth.scenes import render_scene

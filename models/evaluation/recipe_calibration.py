@@ -9,7 +9,7 @@ from models import verification
 from models.evaluation.calibrate_embedder import PhotoSet, calibrate_embedder
 from models.evaluation.photo_sets import photo_eval_sets
 from models.evaluation.retrieval import Tell
-from models.second_look import Verifies
+from models.recognition.second_look import Verifies
 from models.training.data.readers.labelled import read_photos
 from models.training.recipes.embedder import EmbedderRecipe
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.binary import binarize, hamming
 from models.evaluation.binary_metrics import code_similarities, floats_first
 from models.evaluation.confusion import Pair, count_pairs, write_confusion
 from models.evaluation.contact_sheets import SHOWN, Asked, Near, draw_neighbours, rows_shown, written
 from models.evaluation.metrics import OpenSet, open_set, retrieval_metrics
 from models.evaluation.ranking import Known, Ranking, inner_products, nearest, rank
 from models.evaluation.rerank import reranked
+from models.galleries.binary import binarize, hamming
 from models.training.data.photos import Photo, read_rgb
 
 BATCH = 64  # photos held at once

@@ -1,7 +1,7 @@
 """recall@1 after a second look: the nearest items are put in order again by the local features that agree.
 
 Items are ordered by similarity and `rerank_bonus`, without a calibration: a measure of the features alone. The service
-orders labels by their verified probability (`models.second_look.standings`).
+orders labels by their verified probability (`models.recognition.second_look.standings`).
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts.manifest import ImageInput
-from models.image import crop, normalize, resize
+from models.pictures.image import crop, normalize, resize
 from models.synth.designs import design_product
 from models.synth.products import packshot
 from models.synth.scenes import render_scene, training_scene

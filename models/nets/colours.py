@@ -13,7 +13,7 @@ import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.image import IMAGENET_MEAN, IMAGENET_STD
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
 
 HUES, SATURATIONS, VALUES, GREYS = 12, (0.25, 0.5, 0.75, 1.0), (0.2, 0.45, 0.7, 1.0), 8
 BANDS = 4

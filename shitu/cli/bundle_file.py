@@ -1,7 +1,7 @@
 """A gallery as one file to carry elsewhere: pictures, labels, embeddings and a manifest, and nothing that could be run.
 
 A zip of uncompressed members: `manifest.json`, `items.jsonl`, `embeddings.npy`, where there are any `views.npy` and
-`features.bin` (all as infra.gallery_files writes them), and `images/SHA256` for each picture that the store has. Every
+`features.bin` (all as infra.galleries.files writes them), and `images/SHA256` for each picture that the store has. Every
 member's SHA-256 is in the manifest or is its name.
 """
 
@@ -19,7 +19,7 @@ import click
 import numpy as np
 
 from infra.errors import GalleryCorrupt
-from infra.gallery_files import (
+from infra.galleries.files import (
     FEATURES,
     VIEWS,
     GalleryManifest,

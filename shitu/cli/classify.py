@@ -17,7 +17,7 @@ from rich.text import Text
 
 from contracts.names import shown
 from models.errors import ModelError
-from models.image import decode
+from models.pictures.image import decode
 from shitu.cli.options import ENGINE, JSON, examples, threads, top_k
 from shitu.cli.progress import tracked, working
 from shitu.cli.searched import Passed, found_photos

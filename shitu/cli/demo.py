@@ -23,8 +23,8 @@ from rich.console import Console
 from standardwebhooks import Webhook
 
 from infra.errors import ServiceError
-from infra.launcher import Stack
-from infra.settings import Settings
+from infra.runtime.settings import Settings
+from infra.stack.launcher import Stack
 from models.synth.designs import ProductDesign, design_product
 from models.synth.products import packshot
 from models.synth.scenes import Scene, render_scene

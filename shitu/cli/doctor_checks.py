@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from infra.launcher import EVERYWHERE
-from infra.machine import BASE_BYTES, JOB_BYTES, MIB, PHOTO_BYTES_A_PIXEL, planned, read_limits
+from infra.runtime.machine import BASE_BYTES, JOB_BYTES, MIB, PHOTO_BYTES_A_PIXEL, planned, read_limits
+from infra.stack.launcher import EVERYWHERE
 from models.artifacts.folders import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
 from models.engines.loader import load_program
 from models.errors import ModelError
@@ -27,7 +27,7 @@ from shitu.cli.settings import installed_engines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from infra.settings import Settings
+    from infra.runtime.settings import Settings
 
 Status = Literal["ok", "warn", "fail"]
 PYTHONS = ((3, 11), (3, 12))

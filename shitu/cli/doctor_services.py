@@ -10,15 +10,16 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import redis
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
 
 from infra.errors import ObjectNotFound, RedisMisconfigured, ServiceError
-from infra.galleries import GalleryStore
-from infra.installation import ID_KEY, STORE_KEY
-from infra.objects import LocalStore, open_store
-from infra.redis_check import check as check_server
-from infra.redis_check import explained, unready
-from infra.redis_client import connect
-from infra.redis_server import find_binary, install_command
+from infra.galleries.store import GalleryStore
+from infra.redis.check import check as check_server
+from infra.redis.check import explained, unready
+from infra.redis.client import connect
+from infra.redis.server import find_binary, install_command
+from infra.stack.installation import ID_KEY, STORE_KEY
 from models.artifacts.folders import load_manifest, resolve
 from models.errors import ModelError
 from shitu.cli.doctor_checks import Finding, nearest, writable
@@ -27,8 +28,8 @@ from shitu.cli.settings import masked_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from infra.objects import ObjectStore
-    from infra.settings import Settings
+    from infra.objects.store import ObjectStore
+    from infra.runtime.settings import Settings
 
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
@@ -117,7 +118,7 @@ def _own_store(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
 
 
 def _workers(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
-    from infra.jobs import JobLedger
+    from infra.jobs.ledger import JobLedger
 
     ready = len(JobLedger(client, settings.jobs, settings.webhooks).presence.workers())
     if ready:

@@ -68,7 +68,7 @@ def pipeline(
     from models.embedder import Embedder
     from models.evaluation.pipeline import describe, evaluate_photos, photo_gallery, write_pipeline
     from models.options import RecognizeOptions
-    from models.pipeline import Recognizer
+    from models.recognition.pipeline import Recognizer
     from models.training.data.query_photos import listed_photos, read_photos
 
     check_lists("root", gallery)

@@ -99,10 +99,11 @@ def _folder(folder: Path) -> "list[NDArray[np.uint8]]":
 
 
 def _gallery(name: str) -> "list[NDArray[np.uint8]]":
-    from infra.galleries import GalleryStore
-    from infra.objects import open_store
-    from infra.settings import load_settings
-    from models.image import crop, decode
+    from infra.objects.opening import open_store
+
+    from infra.galleries.store import GalleryStore
+    from infra.runtime.settings import load_settings
+    from models.pictures.image import crop, decode
 
     try:
         settings = load_settings()

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 import click
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
 from rich.table import Column, Table
 from rich.text import Text
 
 from contracts.names import readable_label
 from infra.errors import GalleryNotFound
-from infra.galleries import GalleryLock, GalleryStore
-from infra.objects import LocalStore, open_store
-from infra.settings import load_settings
+from infra.galleries.store import GalleryLock, GalleryStore
+from infra.runtime.settings import load_settings
 from shitu.cli.options import GALLERY_NAME, JSON, SERVER, VERSION, examples
 from shitu.cli.progress import working
 from shitu.cli.suggestions import did_you_mean
@@ -27,10 +28,10 @@ from shitu.cli.terminal import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from infra.galleries import Added, GalleryManifest, Item
-    from infra.gallery_calibration import Calibrate
-    from infra.objects import ObjectStore
-    from infra.settings import Settings
+    from infra.galleries.calibration import Calibrate
+    from infra.galleries.store import Added, GalleryManifest, Item
+    from infra.objects.store import ObjectStore
+    from infra.runtime.settings import Settings
 
 Json = dict[str, Any]
 SHOWN_DIGEST = 12  # characters of an embedder's digest in a table
@@ -145,8 +146,8 @@ def writing_store(settings: Settings, objects: ObjectStore) -> GalleryStore:
     Raises ServiceError, and ClickException for a bucket without a Redis.
     """
     if settings.redis_url is not None:
-        from infra.installation import verify
-        from infra.redis_client import open_client
+        from infra.redis.client import open_client
+        from infra.stack.installation import verify
 
         verify(settings)
         return GalleryStore(objects, lock=GalleryLock(open_client(settings)))

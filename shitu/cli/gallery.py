@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from infra.objects.opening import open_store
 
 from contracts.names import LabelRefused, clean_label, spellings
-from infra import audit
 from infra.errors import GalleryExists
-from infra.galleries import Item, item_id
-from infra.gallery_files import check_name
-from infra.objects import image_key_of, open_store
-from infra.settings import load_settings
+from infra.galleries.files import check_name
+from infra.galleries.store import Item, item_id
+from infra.objects.store import image_key_of
+from infra.runtime import audit
+from infra.runtime.settings import load_settings
 from models.errors import ImageError
-from models.image import decode
-from models.paddleclas import read_gallery
+from models.pictures.image import decode
+from models.recognition.paddleclas import read_gallery
 from shitu.cli import galleries, gallery_bundle, gallery_served
 from shitu.cli.galleries import calibrate_with, tell_added, writing_store
 from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
@@ -43,11 +44,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from infra.galleries import Added, GalleryStore
-    from infra.objects import ObjectStore
-    from infra.settings import Settings
+    from infra.galleries.store import Added, GalleryStore
+    from infra.objects.store import ObjectStore
+    from infra.runtime.settings import Settings
     from models.embedder import Embedder
-    from models.paddleclas import PaddleClasItem
+    from models.recognition.paddleclas import PaddleClasItem
 
 UNIT_TOLERANCE = 1e-3
 CHECKED_PICTURES = 16

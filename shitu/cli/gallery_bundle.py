@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from infra.objects.opening import open_store
 
 from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
 from infra.errors import GalleryExists, GalleryNotFound, ObjectNotFound
-from infra.galleries import Item, item_id
-from infra.objects import image_key_of, open_store
-from infra.settings import load_settings
+from infra.galleries.store import Item, item_id
+from infra.objects.store import image_key_of
+from infra.runtime.settings import load_settings
 from shitu.cli import bundle_file
 from shitu.cli.bundle_file import Bundle
 from shitu.cli.galleries import Stored, calibrate_with, tell_added, writing_store
@@ -28,9 +29,9 @@ from shitu.cli.terminal import errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from infra.galleries import GalleryStore
-    from infra.gallery_calibration import Calibrate
-    from infra.objects import ObjectStore
+    from infra.galleries.calibration import Calibrate
+    from infra.galleries.store import GalleryStore
+    from infra.objects.store import ObjectStore
 
 ENDING = ".shitu.zip"
 

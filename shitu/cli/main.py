@@ -102,13 +102,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if click.get_current_context().invoked_subcommand not in _PROCESSES:
-        from infra.machine import limit_math_threads
+        from infra.runtime.machine import limit_math_threads
 
         limit_math_threads()
 
 
 def _disk_trouble(error: OSError) -> str | None:
-    from infra.objects import DISK_ERRORS
+    from infra.objects.local import DISK_ERRORS
 
     if error.errno in DISK_ERRORS:
         return error.strerror

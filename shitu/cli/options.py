@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.machine import read_limits
+from infra.runtime.machine import read_limits
 from models.engines.loader import ENGINES
 
 if TYPE_CHECKING:

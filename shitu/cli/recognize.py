@@ -17,13 +17,13 @@ from rich.console import Console
 from contracts.names import shown
 from infra.errors import ServiceError
 from models import verification
-from models.binary_gallery import BinaryGallery
 from models.errors import ModelError
-from models.gallery import Gallery
-from models.image import decode
+from models.galleries.binary_gallery import BinaryGallery
+from models.galleries.gallery import Gallery
 from models.options import RecognizeOptions, Verify, WholeImage
-from models.paddleclas import to_paddleclas
-from models.pipeline import Recognizer
+from models.pictures.image import decode
+from models.recognition.paddleclas import to_paddleclas
+from models.recognition.pipeline import Recognizer
 from shitu.cli.annotate import annotate, legend, own_name
 from shitu.cli.options import BINARY, DETECTOR, EMBEDDER, ENGINE, JSON, RERANK, SERVER, examples, out, threads, top_k
 from shitu.cli.options import gallery as gallery_option

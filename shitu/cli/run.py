@@ -19,7 +19,7 @@ from contracts.names import shown
 from models.artifacts.folders import resolve
 from models.engines.loader import PRECISIONS
 from models.errors import ModelError
-from models.image import decode
+from models.pictures.image import decode
 from shitu.cli.options import ENGINE, FILE, JSON, examples, out, threads
 from shitu.cli.progress import tracked, working
 from shitu.cli.tables import print_table

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from contracts import pictures
 from contracts.names import BESIDE, LabelRefused, clean_label, is_clutter, shown
-from models.calibration import fit, stored_calibration
 from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
-from models.gallery import Gallery
-from models.image import crop, decode
+from models.galleries.calibration import fit, stored_calibration
+from models.galleries.gallery import Gallery
+from models.pictures.image import crop, decode
 from models.verification import Features, describe, unpack
 from shitu.cli.progress import tracked, working
 
@@ -138,10 +138,11 @@ def open_gallery(
 
 
 def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
+    from infra.objects.opening import open_store
+
     from infra.errors import GalleryCorrupt, GalleryNotFound, ObjectNotFound
-    from infra.galleries import GalleryStore
-    from infra.objects import open_store
-    from infra.settings import load_settings
+    from infra.galleries.store import GalleryStore
+    from infra.runtime.settings import load_settings
 
     settings = load_settings()
     objects = open_store(settings.objects, settings.data_dir)

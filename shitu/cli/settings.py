@@ -15,9 +15,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from infra.errors import ConfigurationError
-from infra.machine import planned
-from infra.settings import Settings, load_settings, variables
-from infra.webhooks import KEPT_IN
+from infra.net.webhooks import KEPT_IN
+from infra.runtime.machine import planned
+from infra.runtime.settings import Settings, load_settings, variables
 from shitu.cli.options import JSON, examples
 from shitu.cli.tables import print_table
 

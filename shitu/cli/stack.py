@@ -13,23 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-
-from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
-from infra.installation import verify
-from infra.launcher import (
+from infra.stack.commands import (
     ROOT,
-    Stack,
     child_environment,
     courier_command,
     handed_on,
     keeper_command,
-    listen,
     web_command,
     worker_command,
 )
-from infra.logs import configure_logging, json_line
-from infra.machine import planned, read_limits
-from infra.settings import load_settings
+
+from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
+from infra.runtime.logs import configure_logging, json_line
+from infra.runtime.machine import planned, read_limits
+from infra.runtime.settings import load_settings
+from infra.stack.installation import verify
+from infra.stack.launcher import Stack, listen
 from models.errors import ModelError
 from shitu.cli.first_calls import first_calls
 from shitu.cli.options import examples
@@ -37,7 +36,7 @@ from shitu.cli.options import examples
 if TYPE_CHECKING:
     from types import FrameType
 
-    from infra.settings import Settings
+    from infra.runtime.settings import Settings
 
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_yellow")
 NAME_WIDTH = 8

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from models.errors import ImageError
-from models.image import decode
+from models.pictures.image import decode
 from tests.cases.test_pictures import apart, encoded, photo, profile
 
 OTHER = 255 - photo()

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
 from contracts.pictures import Seen, format_of, look
-from infra.settings import ImageSettings
-from models import colour
+from infra.runtime.settings import ImageSettings
 from models.errors import ImageError
-from models.image import decode
+from models.pictures import colour
+from models.pictures.image import decode
 from web.images import read_header
 
 Picture = NDArray[np.uint8]

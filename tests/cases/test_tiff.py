@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from contracts.pictures import look
 from models.errors import ImageError
-from models.image import decode
+from models.pictures.image import decode
 from tests.cases.tiffs import one, page_tags, strips, tiff
 
 HEIGHT, WIDTH = 19, 26

@@ -14,7 +14,7 @@ from werkzeug.http import parse_options_header
 from contracts.names import shown, spellings
 from models.classifier import read_class_map
 from models.errors import ArtifactError
-from models.paddleclas import _item
+from models.recognition.paddleclas import _item
 from models.training.data.photos import DatasetError
 from models.training.data.readers.coco import parse_coco
 from models.training.data.readers.lists import parse_list, read_list

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.launcher import Stack
-from infra.settings import Settings, load_settings
+from infra.runtime.settings import Settings, load_settings
+from infra.stack.launcher import Stack
 from tests.e2e.service import Service
 
 IMPATIENT = {

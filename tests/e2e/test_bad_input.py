@@ -13,8 +13,8 @@ import pytest
 import requests
 from PIL import Image
 
-from infra.jobs import open_ledger
-from infra.launcher import Stack
+from infra.jobs.ledger import open_ledger
+from infra.stack.launcher import Stack
 from tests.e2e.service import Service, encode, labels, pattern
 
 GALLERY = "bad-input"

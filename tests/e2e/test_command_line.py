@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from infra.launcher import Stack
+from infra.stack.launcher import Stack
 from shitu.cli.main import main
 from tests.e2e.service import encode, pattern
 

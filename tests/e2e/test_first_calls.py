@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.launcher import Stack
+from infra.stack.launcher import Stack
 from shitu.cli.demo import NEXT
 from shitu.cli.first_calls import BASE_URL, first_calls
 from shitu.cli.stack import banner

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from infra.stack.commands import ROOT
 
-from infra.launcher import ROOT, Stack
+from infra.stack.launcher import Stack
 from tests.e2e.conftest import stack_settings
 from tests.e2e.full_disk import small_disk
 from tests.e2e.service import Service, encode, pattern, wait_for

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from infra.job_records import JobStatus
-from infra.jobs import JobLedger, open_ledger
-from infra.launcher import Stack
+from infra.jobs.ledger import JobLedger, open_ledger
+from infra.jobs.records import JobStatus
+from infra.stack.launcher import Stack
 from tests.e2e.conftest import stack_settings
 from tests.e2e.service import Service, encode, labels, pattern, wait_for
 from tests.infra.local_servers import serving

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.launcher import Stack
-from infra.logs import json_line
-from infra.redis_client import connect
-from infra.redis_server import RedisServer
+from infra.redis.client import connect
+from infra.redis.server import RedisServer
+from infra.runtime.logs import json_line
+from infra.stack.launcher import Stack
 from tests.e2e.conftest import stack_settings
 from tests.e2e.service import Service, encode, labels, pattern, wait_for
 from tests.infra.local_servers import Server, serving
@@ -22,7 +22,7 @@ from tests.infra.local_servers import Server, serving
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from infra.settings import Settings
+    from infra.runtime.settings import Settings
 
 LEVELS = {"shop": "DEBUG", "b:2": "INFO"}
 SECRET = "s3cret"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from standardwebhooks import Webhook
 
-from infra.launcher import Stack
+from infra.stack.launcher import Stack
 from tests.e2e.service import Service, encode, labels, pattern, wait_for
 from tests.infra.local_servers import serving
 from tests.openapi_checks import check

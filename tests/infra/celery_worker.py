@@ -1,13 +1,13 @@
-"""A Celery application for tests/infra/test_queue.py: its tasks note in Redis what they were given."""
+"""A Celery application for tests/infra/jobs/test_queue.py: its tasks note in Redis what they were given."""
 
 from __future__ import annotations
 
 import os
 import time
 
-from infra.queue import DELIVER, RECOGNIZE, make_celery
-from infra.redis_client import connect
-from infra.settings import load_settings
+from infra.jobs.queue import DELIVER, RECOGNIZE, make_celery
+from infra.redis.client import connect
+from infra.runtime.settings import load_settings
 
 settings = load_settings()
 app = make_celery(settings)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 
-from infra.jobs import JobLedger
-from infra.settings import WebhookSettings
+from infra.jobs.ledger import JobLedger
+from infra.runtime.settings import WebhookSettings
 from tests.infra.clock import Clock
 from tests.infra.ledgers import JOBS
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from infra.objects.local import LocalStore
 from numpy.typing import NDArray
 
-from infra.galleries import Added, GalleryStore, Item, item_id
-from infra.objects import LocalStore
+from infra.galleries.store import Added, GalleryStore, Item, item_id
 
 DIM = 4
 DIGEST = "d" * 64

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from infra.jobs import Job, JobEvent, JobLedger, Lease
-from infra.settings import JobSettings
+from infra.jobs.ledger import Job, JobEvent, JobLedger, Lease
+from infra.runtime.settings import JobSettings
 
 JOBS = JobSettings(lease_s=30, queued_deadline_s=120, max_attempts=3, retention_s=1000, tombstone_s=5000)
 REQUEST = {"gallery": "drinks", "image": {"key": "images/ab/abc"}, "options": {}}

@@ -11,8 +11,8 @@ from models.artifacts.folders import load_manifest
 from models.classifier import Classification, Classifier, read_class_map, softmax
 from models.embedder import Embedder
 from models.errors import ArtifactError
-from models.image import normalize, resize_and_centre
 from models.options import OptionsError
+from models.pictures.image import normalize, resize_and_centre
 from tests.models.programs import DIM, INPUT, LABELS, SHORT, SIDE, artifact, embedded, official_archive
 
 OFFICIAL_SHORT = round(SIDE * 256 / 224)

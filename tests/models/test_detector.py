@@ -11,8 +11,8 @@ from models.artifacts.manifest import DetectionOutput, Head
 from models.detector import CANDIDATES, KEPT, Detector, decode_heads
 from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError
-from models.image import normalize, resize
 from models.options import OptionsError
+from models.pictures.image import normalize, resize
 from tests.models.nets import decoding
 from tests.models.programs import BINS, SIDE, STRIDE, Array, artifact, detector_heads, official_archive
 

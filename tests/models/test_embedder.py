@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.embedder import BATCH, Embedder
 from models.errors import ArtifactError, EngineError
-from models.image import normalize, resize
+from models.pictures.image import normalize, resize
 from tests.models.programs import DIM, SIDE, Array, artifact, embedded, official_archive
 
 

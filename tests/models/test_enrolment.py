@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models import enrolment, verification
-from models.calibration import Calibration, from_threshold
 from models.enrolment import calibrator, embed_lone_views, embed_views, packed_features
 from models.errors import EngineError
+from models.galleries.calibration import Calibration, from_threshold
 
 HASHES = [f"{number:08x}" + 56 * "0" for number in range(3)]
 

@@ -12,9 +12,9 @@ import pytest
 from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
-from infra.galleries import Item, item_id
-from infra.jobs import JobLedger
-from infra.settings import Settings
+from infra.galleries.store import Item, item_id
+from infra.jobs.ledger import JobLedger
+from infra.runtime.settings import Settings
 from tests.web.pictures import picture
 from web.app import create_app
 from web.openapi import description

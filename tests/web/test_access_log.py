@@ -10,7 +10,7 @@ import pytest
 from web.app import create_app
 
 if TYPE_CHECKING:
-    from infra.settings import Settings
+    from infra.runtime.settings import Settings
 
 
 @pytest.fixture

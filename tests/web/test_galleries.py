@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from infra.settings import Settings
+from infra.runtime.settings import Settings
 from tests.web.conftest import fill_gallery
 from tests.web.pictures import picture
 from tests.web.test_recognitions import open_jobs, refused

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.redis_client import connect
+from infra.redis.client import connect
 from tests.web.conftest import Hand, recognition_result
 from web.services import Services
 

@@ -14,9 +14,9 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from infra.jobs import JobLedger
-from infra.settings import Settings
-from infra.webhooks import message
+from infra.jobs.ledger import JobLedger
+from infra.net.webhooks import message
+from infra.runtime.settings import Settings
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
 from tests.web.test_recognitions import refused

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from infra.objects.opening import open_store
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from infra.galleries import GalleryStore, Item, item_id
-from infra.jobs import Job, JobLedger, Lease, open_ledger
-from infra.objects import open_store
-from infra.settings import Settings
-from models.colour import code_points_profile
-from models.image import decode, with_margin
+from infra.galleries.store import GalleryStore, Item, item_id
+from infra.jobs.ledger import Job, JobLedger, Lease, open_ledger
+from infra.runtime.settings import Settings
+from models.pictures.colour import code_points_profile
+from models.pictures.image import decode, with_margin
 from tests.web.conftest import EMBEDDER, recognition_result
 from tests.web.test_server import serving
 from worker.previews import keep_preview

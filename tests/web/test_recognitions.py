@@ -14,7 +14,7 @@ import redis
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from infra.settings import Settings
+from infra.runtime.settings import Settings
 from tests.web.pictures import picture, png_header
 from web.app import create_app
 from web.services import Services

@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from infra.stack.commands import web_command
 from PIL import Image
 
-from infra.jobs import JobLedger, open_ledger
-from infra.launcher import web_command
-from infra.settings import Settings
+from infra.jobs.ledger import JobLedger, open_ledger
+from infra.runtime.settings import Settings
 from tests.web.conftest import recognition_result
 
 UPLOAD_S = 1.2

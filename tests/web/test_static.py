@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from models.image import BOX_MARGIN
+from models.pictures.image import BOX_MARGIN
 
 PICTURES = Path(__file__).parents[2] / "web" / "static" / "pictures.js"
 

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from infra.queue import Queue, make_celery
-from infra.settings import JobSettings, Settings
+from infra.jobs.queue import Queue, make_celery
+from infra.runtime.settings import JobSettings, Settings
 from worker.process import Process
 
 LEASE_S = 0.9

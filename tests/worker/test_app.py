@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from infra.stack.commands import courier_command, worker_command
 
-from infra.jobs import JobLedger, open_ledger
-from infra.launcher import courier_command, worker_command
-from infra.queue import Queue, make_celery
-from infra.settings import Settings, WebhookSettings
+from infra.jobs.ledger import JobLedger, open_ledger
+from infra.jobs.queue import Queue, make_celery
+from infra.runtime.settings import Settings, WebhookSettings
 from tests.infra.local_servers import serving
 
 REQUEST = {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}

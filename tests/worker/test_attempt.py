@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from infra.errors import StorageUnavailable
-from infra.job_records import Job, JobStatus
-from infra.jobs import JobLedger
+from infra.jobs.ledger import JobLedger
+from infra.jobs.records import Job, JobStatus
 from models.errors import EngineError, ImageError
 from worker.attempt import attempt, persist
 from worker.lease_keeper import Checkpoint

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.settings import Settings
-from models.colour import code_points_profile
+from infra.runtime.settings import Settings
+from models.pictures.colour import code_points_profile
 from worker import recognize as module
 
 

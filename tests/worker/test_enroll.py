@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from infra.objects.opening import open_store
 from PIL import Image
 
-from infra.galleries import GalleryStore
-from infra.job_records import Job
-from infra.objects import open_store
-from infra.settings import Settings
+from infra.galleries.store import GalleryStore
+from infra.jobs.records import Job
+from infra.runtime.settings import Settings
 from models import verification
-from models.calibration import from_threshold
 from models.detector import Detection
 from models.enrolment import packed_features
 from models.errors import EngineError
-from models.image import crop, decode, with_margin
-from models.pipeline import Recognizer
+from models.galleries.calibration import from_threshold
+from models.pictures.image import crop, decode, with_margin
+from models.recognition.pipeline import Recognizer
 from worker.enroll import BATCH_PICTURES, enroll
 from worker.gallery_cache import GalleryCache
 from worker.item_features import ItemFeatures

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.job_records import JobStatus
-from infra.queue import Queue, make_celery
+from infra.jobs.queue import Queue, make_celery
+from infra.jobs.records import JobStatus
 from tests.infra.local_servers import Server, serving
 from tests.infra.processes import eventually
 from worker.fetcher import Fetcher, open_fetcher
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from infra.jobs import Job
+    from infra.jobs.ledger import Job
 
 IMAGE = {"key": None, "name": "a.jpg", "width": None, "height": None, "format": None}
 REQUEST = {"gallery": "drinks", "image": IMAGE, "options": {"top_k": 3}}

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from infra.objects.opening import open_store
 from numpy.typing import NDArray
 
 from infra.errors import GalleryNotFound
-from infra.galleries import GalleryStore, Item, item_id
-from infra.objects import open_store
-from infra.settings import ObjectSettings
-from models.calibration import from_threshold
+from infra.galleries.store import GalleryStore, Item, item_id
+from infra.runtime.settings import ObjectSettings
+from models.galleries.calibration import from_threshold
 from worker.gallery_cache import GalleryCache
 
 DIM = 8

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from infra.objects.local import LocalStore
 from PIL import Image
 
-from infra.galleries import GalleryStore, Item, item_id
-from infra.objects import LocalStore
-from infra.settings import ImageSettings
+from infra.galleries.store import GalleryStore, Item, item_id
+from infra.runtime.settings import ImageSettings
 from models.enrolment import packed_features
-from models.image import crop, decode
+from models.pictures.image import crop, decode
 from models.verification import unpack
 from worker.item_features import ENTRY_BYTES, MOST_BYTES, ItemFeatures, VersionFeatures
 

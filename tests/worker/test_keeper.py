@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from infra.objects.opening import open_store
 
-from infra.job_records import JobStatus
-from infra.jobs import JobLedger
-from infra.objects import open_store
-from infra.photos import Photos
-from infra.redis_client import connect
-from infra.redis_server import RedisServer
-from infra.settings import JobSettings, Settings, load_settings
+from infra.jobs.ledger import JobLedger
+from infra.jobs.photos import Photos
+from infra.jobs.records import JobStatus
+from infra.redis.client import connect
+from infra.redis.server import RedisServer
+from infra.runtime.settings import JobSettings, Settings, load_settings
 from worker.keeper import LEADER_KEY, Keeper
 from worker.process import Process
 

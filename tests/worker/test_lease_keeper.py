@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from infra.job_records import Lease
+from infra.jobs.records import Lease
 from tests.worker.conftest import LEASE_S
 from worker.lease_keeper import LOST, LeaseKeeper, StopWork
 from worker.process import Process

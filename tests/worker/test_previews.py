@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
+from infra.objects.local import LocalStore
 from PIL import Image
 
-from infra.objects import LocalStore, preview_key
-from models.image import decode
-from models.preview import needs_preview
+from infra.objects.store import preview_key
+from models.pictures.image import decode
+from models.pictures.preview import needs_preview
 from worker.previews import keep_preview
 
 KEY = "photos/ab/abcd"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import worker.process
-from infra.queue import Queue, make_celery
-from infra.settings import Settings
+from infra.jobs.queue import Queue, make_celery
+from infra.runtime.settings import Settings
 from worker.process import Process
 
 
@@ -32,8 +32,8 @@ def test_a_process_that_takes_nothing_while_messages_wait_is_stalled(settings: S
 
 FROZEN = """
 import ctypes, time
-from infra.queue import Queue, make_celery
-from infra.settings import load_settings
+from infra.jobs.queue import Queue, make_celery
+from infra.runtime.settings import load_settings
 from worker.process import Process
 
 settings = load_settings()

@@ -1,6 +1,6 @@
 // Parts of the photo on screen: cut out for thumbnails, for evidence, and to be added to the gallery.
 
-// Of a box's sides, on each side: what the models search with, models.image.BOX_MARGIN. A test compares the two.
+// Of a box's sides, on each side: what the models search with, models.pictures.image.BOX_MARGIN. A test compares the two.
 const BOX_MARGIN = 0.06;
 
 // What was searched with of a body's box, within the photo: its picture in the gallery should be cut like the next photo.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contracts.names import shown
 from models.errors import ImageError, ModelError
-from models.image import decode
+from models.pictures.image import decode
 
 MOST_TOLD = 20  # faults of one file, one by one; the others are counted
 MOST_PIXELS = 200_000_000  # more than a camera makes

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models import image
 from models.artifacts.manifest import ImageInput
+from models.pictures import image
 
 
 def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -13,10 +13,10 @@ from models.detector import KEPT, SUPPRESSION_IOU, decode_heads
 from models.engines.program import STEMS
 from models.errors import ArtifactError
 from models.evaluation.detection_metrics import Detections
-from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.nets.names import STRIDES
 from models.nets.pdparams import ParameterError, load_pdparams
 from models.nets.picodet import PicoDet, ServedPicoDet
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.training.data.detection_sources import rendered_pictures
 from models.training.data.detection_views import to_square
 from models.training.engine.checkpoint import fill

@@ -7,8 +7,8 @@ import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
-from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.nets.named import build
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
 from models.training.data.class_batches import ClassBatch
 from models.training.errors import TrainingError
 from models.training.losses.cross_entropy import cross_entropy

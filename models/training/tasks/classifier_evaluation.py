@@ -9,7 +9,7 @@ from paddle import nn
 from models.artifacts.manifest import ImageInput
 from models.artifacts.official import centred
 from models.evaluation.classification import Images, grade
-from models.image import normalize, resize_and_centre
+from models.pictures.image import normalize, resize_and_centre
 from models.training.data.class_data import ClassPictures
 from models.training.engine.inputs import square_input
 from models.training.engine.served import as_served

@@ -19,8 +19,8 @@ from models.artifacts.folders import load_manifest, resolve
 from models.artifacts.manifest import DetectionOutput
 from models.engines.loader import load_program
 from models.errors import ArtifactError
-from models.image import normalize
 from models.nets.names import STRIDES
+from models.pictures.image import normalize
 from models.training.losses.detection import Average
 from models.training.recipes.detector_tables import Distillation
 

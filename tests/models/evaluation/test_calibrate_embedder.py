@@ -12,14 +12,14 @@ from PIL import Image
 
 from models.artifacts.folders import MANIFEST, load_manifest, verify
 from models.artifacts.manifest import UNKNOWNS
-from models.calibration import Calibration, from_threshold
-from models.calibration_queries import LEFT_OUT, REAL
 from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.evaluation.calibrate_embedder import PhotoSet, calibrate_embedder
 from models.evaluation.fit_calibration import LabelledRows
 from models.evaluation.fit_verified import ask_verified, fit_verified, observed
-from models.second_look import in_doubt
+from models.galleries.calibration import Calibration, from_threshold
+from models.galleries.calibration_queries import LEFT_OUT, REAL
+from models.recognition.second_look import in_doubt
 from models.training.data.photos import DatasetError, Photo
 from tests.models.programs import artifact
 

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.calibration import from_threshold
 from models.evaluation.fit_calibration import LabelledRows, fit_embedder
 from models.evaluation.open_set_rates import (
     OpenAnswers,
@@ -15,6 +14,7 @@ from models.evaluation.open_set_rates import (
     identification_rate,
     open_set_metrics,
 )
+from models.galleries.calibration import from_threshold
 from models.training.data.photos import DatasetError
 
 answers = st.lists(st.tuples(st.integers(0, 10), st.booleans(), st.booleans()), min_size=1, max_size=30)

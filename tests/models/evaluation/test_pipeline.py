@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models.evaluation.pipeline import LabelledItem, describe, evaluate_photos, pair_answers
-from models.gallery import Gallery
+from models.galleries.gallery import Gallery
 from models.options import RecognizeOptions
-from models.pipeline import Recognition, Recognizer
+from models.recognition.pipeline import Recognition, Recognizer
 from models.training.data.query_photos import LabelledPhoto
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)

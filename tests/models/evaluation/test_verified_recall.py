@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.augmented_view import augmented_view
 from models.evaluation.photo_sets import PhotoEvalSet
 from models.evaluation.verified_recall import verified_recall
+from models.pictures.augmented_view import augmented_view
 from models.training.data.photos import Photo
 from models.training.data.pool import on_grey, product_views
 

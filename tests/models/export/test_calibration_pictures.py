@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.export.calibration_pictures import drawn_pictures, prepared, split
-from models.image import normalize
+from models.pictures.image import normalize
 from models.training.engine.inputs import square_input
 
 

@@ -9,9 +9,9 @@ import pytest
 from models.classifier import Classifier
 from models.errors import ArtifactError
 from models.export.official_weights import artifact_of_weights
-from models.image import normalize, resize_and_centre
 from models.nets.named import build
 from models.nets.names import UnknownNetworkError
+from models.pictures.image import normalize, resize_and_centre
 from tests.models.nets.seeded import fill, seeded_state
 
 NETWORK, CLASSES = "PPLCNet_x0_25", 7

@@ -10,7 +10,6 @@ import pytest
 
 from models.artifacts.folders import load_manifest, verify
 from models.artifacts.manifest import UNKNOWNS, ClassOutput, HashOutput
-from models.calibration import Calibration, from_threshold
 from models.detector import Detector
 from models.embedder import Embedder
 from models.engines.loader import load_program
@@ -19,6 +18,7 @@ from models.errors import ArtifactError, EngineError
 from models.evaluation.calibrate_embedder import write
 from models.export import precisions
 from models.export.precisions import FEW_PICTURES, PRECISIONS, add_precisions, agreement, cautions, convert
+from models.galleries.calibration import Calibration, from_threshold
 from tests.models.programs import SIDE, Array, artifact, official_archive
 
 HERE = tuple(name for name in PRECISIONS if name != "bf16" or computes_bf16())

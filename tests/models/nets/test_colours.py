@@ -2,9 +2,9 @@ import numpy as np
 import paddle
 import pytest
 
-from models.image import IMAGENET_MEAN, IMAGENET_STD
 from models.nets.colours import BANDS, ColourHistogram, colour_centres
 from models.nets.embedding import EmbedderV2
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
 
 
 def test_counts_each_colour_in_its_band() -> None:

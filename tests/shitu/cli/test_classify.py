@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from models.classifier import Classifier
-from models.image import decode
+from models.pictures.image import decode
 from shitu.cli.classify import classify
 from tests.models.programs import DIM, LABELS, artifact, official_archive
 

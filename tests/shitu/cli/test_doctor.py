@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from infra.settings import Settings, variables
+from infra.runtime.settings import Settings, variables
 from shitu.cli.doctor_checks import check_instructions, check_memory
 from shitu.cli.main import main
 from tests.models.programs import artifact

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from infra.objects.opening import open_store
 
-from infra.galleries import GalleryStore
-from infra.objects import open_store
-from infra.settings import load_settings
+from infra.galleries.store import GalleryStore
+from infra.runtime.settings import load_settings
 from models.artifacts.folders import load_manifest, verify
 from models.engines.openvino import computes_bf16
 from models.training.recipes.embedder import RECIPES_DIR

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from infra.objects.opening import open_store
 from PIL import Image
 from werkzeug.serving import make_server
 
-from infra.galleries import GalleryStore, Item, item_id
-from infra.objects import ObjectStore, image_digest, open_store
-from infra.settings import Settings, load_settings
+from infra.galleries.store import GalleryStore, Item, item_id
+from infra.objects.store import ObjectStore, image_digest
+from infra.runtime.settings import Settings, load_settings
 from shitu.cli.main import main
 from web.app import create_app
 

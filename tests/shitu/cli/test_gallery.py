@@ -11,17 +11,17 @@ import faiss
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from infra.objects.opening import open_store
 from PIL import Image
 
-from infra.galleries import GalleryStore
-from infra.objects import open_store
-from infra.settings import load_settings
-from models.binary_gallery import BinaryGallery
-from models.binary_index import KINDS
+from infra.galleries.store import GalleryStore
+from infra.runtime.settings import load_settings
 from models.embedder import Embedder
 from models.enrolment import packed_features
-from models.gallery import Gallery
-from models.image import decode
+from models.galleries.binary_gallery import BinaryGallery
+from models.galleries.binary_index import KINDS
+from models.galleries.gallery import Gallery
+from models.pictures.image import decode
 from shitu.cli.main import main
 from tests.models.programs import artifact
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from infra.objects.opening import open_store
 from PIL import Image
 
 from infra.errors import StorageUnavailable
-from infra.galleries import GalleryStore
-from infra.gallery_files import Item, item_id
-from infra.objects import open_store
-from infra.settings import load_settings
+from infra.galleries.files import Item, item_id
+from infra.galleries.store import GalleryStore
+from infra.runtime.settings import load_settings
 from models.embedder import Embedder
 from models.enrolment import packed_features
 from models.synth.designs import design_product

@@ -11,7 +11,7 @@ from PIL import Image
 from models.detector import Detector
 from models.embedder import Embedder
 from models.export.precisions import add_precisions
-from models.image import decode
+from models.pictures.image import decode
 from shitu.cli.run import detect, embed
 from tests.models.programs import DIM, artifact, official_archive
 

@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner, Result
 from werkzeug.serving import make_server
 
-from infra.job_records import Job, Lease
-from infra.jobs import JobLedger
-from infra.ledger_scripts import OPEN
-from infra.redis_client import connect
-from infra.settings import Settings
+from infra.jobs.ledger import JobLedger
+from infra.jobs.records import Job, Lease
+from infra.jobs.scripts import OPEN
+from infra.redis.client import connect
+from infra.runtime.settings import Settings
 from shitu.cli.main import main
 from tests.web.conftest import recognition_result
 from tests.web.pictures import picture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from infra.settings import variables
+from infra.runtime.settings import variables
 from shitu.cli.main import main
 from tests.conftest import WEBHOOK_SECRET
 

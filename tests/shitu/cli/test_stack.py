@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from infra.stack.commands import ROOT
 
-from infra.launcher import ROOT, Stack, ask
+from infra.stack.launcher import Stack, ask
 from shitu.cli.main import main
 from tests.infra.processes import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from infra.settings import Settings
+    from infra.runtime.settings import Settings
 
 
 @pytest.mark.parametrize(("command", "ready"), [("web", ""), ("courier", "ready"), ("keeper", "keeper started")])
@@ -142,7 +143,7 @@ def test_a_bucket_that_nobody_can_ask_is_one_line(
     [
         (("celery", "-A", "worker.app", "worker"), 1),
         (("worker.keeper",), 1),
-        (("infra.health",), 1),
+        (("infra.stack.health",), 1),
         (
             (
                 "gunicorn",
@@ -165,5 +166,5 @@ def test_a_process_without_its_settings_says_so_in_json(
     assert "Traceback" not in said
     reasons = [line for line in said.splitlines() if ("SHITU_WEB__PROT" if env else "REDIS_URL") in line]
     assert len(reasons) == 1, said
-    if command[0] != "infra.health":
+    if command[0] != "infra.stack.health":
         assert all(isinstance(json.loads(line), dict) for line in said.splitlines() if "control" not in line), said

@@ -11,7 +11,7 @@ from typing import TypeVar
 from contracts.names import shown
 from contracts.pictures import PictureRefusedError, look
 from models.errors import ImageError
-from models.image import decode
+from models.pictures.image import decode
 from models.training.data.photos import MOST_PIXELS, refuse_faults
 
 Progress = Callable[[str, int, int], None]  # what, done, of

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.binary import binarize
 from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.evaluation.eval_sets import load_eval_sets
 from models.export.hash import export_hash
 from models.export.network import Origin
+from models.galleries.binary import binarize
 from models.training.data.pool import load_pool
 from models.training.engine.checkpoint import Checkpoint
 from models.training.engine.loop import Progress

@@ -4,8 +4,8 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from models.image import IMAGENET_MEAN, IMAGENET_STD
-from models.image import normalize as served
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
+from models.pictures.image import normalize as served
 from models.training.data.pool import Pool
 from models.training.engine.inputs import normalize
 from models.training.tasks.precise_bn import settle_statistics

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from models.errors import ArtifactError
-from models.image import IMAGENET_MEAN, IMAGENET_STD
+from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
 from models.training.recipes.embedder import Teacher
 from models.training.teachers.features import PooledFeatures, Whitening, colour_histogram, layer_name, teacher_targets
 from models.vectors import unit_rows

@@ -1,0 +1,351 @@
+"""Galleries in the object store: immutable segments and manifests, and a pointer that is written last.
+
+A reader sees a version whole or not at all, whatever a writer dies of: every write before the pointer's is invisible.
+The pointer itself is never overwritten. Each writer writes its own, named by its fencing token, and the highest token
+is in force; so a writer that was paused and overtaken publishes nothing, in a store that knows no conditional put.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from infra.objects.local import LocalStore
+
+from contracts.names import readable_label
+from infra.errors import (
+    EmbedderMismatch,
+    GalleryCorrupt,
+    GalleryExists,
+    ItemNotFound,
+    ObjectNotFound,
+    ServiceError,
+    StorageUnavailable,
+)
+from infra.galleries.calibration import carried, fitted, is_due
+from infra.galleries.files import (
+    DELETED,
+    FEATURES,
+    VIEWS,
+    GalleryManifest,
+    Item,
+    Pointer,
+    Segment,
+    all_segment_keys,
+    check_name,
+    encode_embeddings,
+    encode_features,
+    encode_items,
+    encode_manifest,
+    encode_pointer,
+    encode_views,
+    extra_key,
+    files_prefix,
+    item_id,
+    manifest_key,
+    pointer_key,
+    pointers_prefix,
+    segment_keys,
+    token_of,
+    version_of,
+)
+from infra.galleries.locks import GalleryLock, LocalLock
+from infra.galleries.merges import MAX_SEGMENTS, split_for_merge
+from infra.galleries.reader import GalleryReader, not_found
+from infra.galleries.rows import Rows, checked_rows
+from infra.runtime import audit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from infra.galleries.calibration import Calibrate
+    from infra.galleries.locks import Hold, Lock
+    from infra.objects.store import ObjectStore
+
+__all__ = ["MAX_SEGMENTS", "Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "item_id"]
+
+KEPT_VERSIONS = 50  # how many one can go back
+MOST_WITH_FEATURES = (
+    32_000  # items, at most 8 kB each: a merge joins them in memory, and no worker holds more of a gallery
+)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What an add did: the version in force after it, and the ids that are new and those that it had already."""
+
+    manifest: GalleryManifest
+    added_ids: tuple[str, ...]
+    duplicate_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """A change under way: the right to write, and what is in force (no pointer: nothing, or deleted)."""
+
+    hold: Hold
+    pointer: Pointer | None
+
+
+class GalleryStore(GalleryReader):
+    """All galleries of one object store; may be used by many threads.
+
+    `lock` keeps the writers of several machines apart. Without it, and within one folder also beside it, a lock between
+    the threads and processes of this machine does. Every method raises InvalidGalleryName, GalleryNotFound,
+    GalleryCorrupt and StorageUnavailable where they apply; those that write also GalleryBusy, after which it is unknown
+    whether the change was made: doing it again is harmless.
+    """
+
+    def __init__(self, objects: ObjectStore, lock: Lock | None = None) -> None:
+        super().__init__(objects)
+        self._lock = lock
+        self._local = LocalLock(objects.folder / ".locks" if isinstance(objects, LocalStore) else None)
+
+    def create(self, name: str, embedder_digest: str | None = None) -> GalleryManifest:
+        """An empty gallery, version 1. Without a digest its first items decide on the embedder. Raises GalleryExists."""
+        with self._writing(check_name(name)) as writing:
+            if writing.pointer is not None:
+                raise GalleryExists(f"There is a gallery {name!r} already.")
+            generation = secrets.token_hex(6)
+            manifest = GalleryManifest(
+                name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0
+            )
+            self._publish(name, writing, manifest)
+            with contextlib.suppress(ServiceError):  # what an interrupted delete left hurts nobody
+                self._sweep(name, manifest.token, {manifest_key(name, generation, manifest.id)})
+            audit.gallery_changed("created", name, None, manifest.version)
+            return manifest
+
+    def add(
+        self,
+        name: str,
+        items: Sequence[Item],
+        embeddings: NDArray[np.float32],
+        embedder_digest: str,
+        views: NDArray[np.float32] | None = None,
+        features: Sequence[bytes] | None = None,
+        calibrate: Calibrate | None = None,
+    ) -> Added:
+        """A new version with `items` and their `embeddings` (N, D); what the gallery has already is left as it is.
+
+        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept beside them; features not
+        in galleries of more than MOST_WITH_FEATURES items. What `calibrate`
+        makes of the whole new version goes into its manifest; without it, what was fitted before stays, as it does in a
+        large gallery that changed little since (`infra.galleries.calibration`).
+        Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
+        Raises EmbedderMismatch if the gallery was made by another embedder, ValueError if the arguments do not fit
+        each other.
+        """
+        rows = checked_rows(items, embeddings, views, features)
+        dim = rows.embeddings.shape[1]
+        with self._writing(name) as writing:
+            pointer, base = self._base(name, writing)
+            if base.embedder_digest not in (None, embedder_digest) or base.dim not in (None, dim):
+                raise EmbedderMismatch(
+                    f"The gallery {name!r} was made with another embedder; enrol its pictures in a new gallery."
+                )
+            old = self._segment_items(base)
+            known = {item.id for item in old}
+            contents = {(item.sha256, item.label, item.box) for item in old}  # an older label's id is another
+            chosen: dict[str, int] = {}
+            for row, item in enumerate(items):
+                if item.id not in known and (item.sha256, item.label, item.box) not in contents:
+                    chosen.setdefault(item.id, row)
+            duplicates = tuple(item.id for row, item in enumerate(items) if chosen.get(item.id) != row)
+            if not chosen:
+                return Added(base, (), duplicates)
+            manifest = replace(
+                self._next(pointer, base, writing.hold),
+                embedder_digest=embedder_digest,
+                dim=dim,
+                item_count=base.item_count + len(chosen),
+            )
+            fresh, fresh_rows = [items[row] for row in chosen.values()], rows.take(list(chosen.values()))
+            featured = manifest.item_count <= MOST_WITH_FEATURES
+            if not featured:
+                fresh_rows = replace(fresh_rows, features=())
+            segments, merged = split_for_merge(base.segments, len(fresh))
+            if calibrate is not None and is_due(manifest):
+                whole = self._searched_rows(base, dim) + replace(fresh_rows, features=())
+                labels = [item.label for item in (*old, *fresh)]
+                manifest = fitted(manifest, calibrate(labels, whole.embeddings, whole.views))
+            if merged:
+                part = replace(base, segments=merged)
+                stored = self._searched_rows(part, dim)
+                stored = replace(stored, features=self._segment_features(part) if featured else ())
+                kept_count = len(old) - sum(one.live_count for one in merged)
+                fresh, fresh_rows = [*old[kept_count:], *fresh], stored + fresh_rows
+            segment = self._write_segment(manifest, fresh, fresh_rows)
+            manifest = replace(manifest, segments=(*segments, segment))
+            self._publish(name, writing, manifest)
+            audit.gallery_changed("added", name, base.version, manifest.version, items=len(chosen))
+            if merged:
+                self._prune(name, manifest.token)
+            return Added(manifest, tuple(chosen), duplicates)
+
+    def remove(
+        self,
+        name: str,
+        item_ids: Collection[str] = (),
+        labels: Collection[str] = (),
+        calibrate: Calibrate | None = None,
+    ) -> GalleryManifest:
+        """A new version without these items and without all items of these labels; `calibrate` as in `add`.
+
+        Without it, what was fitted before goes where too little is left of what it was fitted to.
+        Raises ItemNotFound, and changes nothing, if one of the ids or labels is not there.
+        """
+        labels = [readable_label(label) for label in labels]
+        with self._writing(name) as writing:
+            pointer, base = self._base(name, writing)
+            by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]
+            present = [item for _, items in by_segment for item in items]
+            _require_present(name, item_ids, {item.id for item in present}, "item")
+            _require_present(name, labels, {item.label for item in present}, "item of the label")
+            ids, gone_labels = set(item_ids), set(labels)
+            gone = {item.id for item in present if item.id in ids or item.label in gone_labels}
+            if not gone:
+                return base
+            segments = tuple(
+                replace(segment, removed=(*segment.removed, *(item.id for item in items if item.id in gone)))
+                for segment, items in by_segment
+                if any(item.id not in gone for item in items)
+            )
+            manifest = replace(
+                self._next(pointer, base, writing.hold), segments=segments, item_count=len(present) - len(gone)
+            )
+            left = [row for row, item in enumerate(present) if item.id not in gone]
+            labels_left = [present[row].label for row in left]
+            manifest = carried(base, manifest, len(set(labels_left)))
+            if left and calibrate is not None and is_due(manifest):
+                rows = self._searched_rows(base, base.dim or 0).take(left)
+                manifest = fitted(manifest, calibrate(labels_left, rows.embeddings, rows.views))
+            self._publish(name, writing, manifest)
+            audit.gallery_changed("removed", name, base.version, manifest.version, items=len(gone))
+            return manifest
+
+    def activate(self, name: str, version: int) -> GalleryManifest:
+        """Puts a version that is kept in force: back, or forth again. Raises VersionNotFound."""
+        with self._writing(name) as writing:
+            pointer, base = self._base(name, writing)
+            manifest = self._manifest(name, pointer, version)
+            if manifest != base:
+                self._point(name, writing, replace(pointer, token=writing.hold.token, current=manifest.id))
+                audit.gallery_changed("activated", name, base.version, manifest.version)
+            return manifest
+
+    def delete(self, name: str) -> None:
+        """Removes the gallery with all its versions; its pictures stay, for jobs and other galleries may show them."""
+        with self._writing(name) as writing:
+            if writing.pointer is not None:
+                # A pointer to nothing is written, not the pointers removed: removing the highest would revive the next.
+                self._point(name, writing, Pointer(writing.hold.token, DELETED, "", ()))
+                audit.gallery_changed("deleted", name, version_of(writing.pointer.current), None)
+            self._sweep(name, writing.hold.token)  # also if an interrupted delete left files
+            if writing.pointer is None:
+                raise not_found(name)
+
+    # The steps of a change, in their order
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[_Writing]:
+        check_name(name)
+        with ExitStack() as stack:
+            for lock in (self._local, self._lock):
+                if lock is not None:
+                    newest = self._newest_pointer(name)
+                    hold = stack.enter_context(lock.hold(name, newest.token if newest else 0))
+            newest = self._newest_pointer(name)
+            yield _Writing(hold, None if newest is None or newest.generation == DELETED else newest)
+
+    def _base(self, name: str, writing: _Writing) -> tuple[Pointer, GalleryManifest]:
+        if writing.pointer is None:
+            raise not_found(name)
+        try:
+            return writing.pointer, self._manifest(name, writing.pointer, None)
+        except ObjectNotFound as error:
+            raise GalleryCorrupt(f"A manifest of the gallery {name!r} is missing.") from error
+
+    def _next(self, pointer: Pointer, base: GalleryManifest, hold: Hold) -> GalleryManifest:
+        # After going back, the next number is above those that one can still go forth to.
+        version = 1 + max(version_of(manifest_id) for manifest_id in pointer.manifests)
+        return replace(base, version=version, token=hold.token, parent=base.version, created_at=_now())
+
+    def _searched_rows(self, base: GalleryManifest, dim: int) -> Rows:
+        """Embeddings and views of the items in the segments of `base`, without their features."""
+        whole = replace(base, dim=dim)
+        return Rows(self._segment_embeddings(whole), self._segment_views(whole), ())
+
+    def _write_segment(self, manifest: GalleryManifest, items: Sequence[Item], rows: Rows) -> Segment:
+        items_key, rows_key = segment_keys(manifest.name, manifest.generation, manifest.id)
+        items_data, rows_data = encode_items(items), encode_embeddings(rows.embeddings)
+        extra: dict[str, bytes] = {}
+        if rows.views is not None and rows.views.any():
+            extra[VIEWS] = encode_views(rows.views)
+        if any(rows.features):
+            extra[FEATURES] = encode_features(rows.features)
+        self._objects.put(items_key, items_data)
+        self._objects.put(rows_key, rows_data)
+        for kind, data in extra.items():
+            self._objects.put(extra_key(manifest.name, manifest.generation, manifest.id, kind), data)
+        hashes = {kind: hashlib.sha256(data).hexdigest() for kind, data in extra.items()}
+        return Segment(
+            manifest.id,
+            len(items),
+            hashlib.sha256(items_data).hexdigest(),
+            hashlib.sha256(rows_data).hexdigest(),
+            files=hashes,
+        )
+
+    def _publish(self, name: str, writing: _Writing, manifest: GalleryManifest) -> None:
+        self._objects.put(manifest_key(name, manifest.generation, manifest.id), encode_manifest(manifest))
+        kept = (*(writing.pointer.manifests if writing.pointer else ()), manifest.id)[-KEPT_VERSIONS:]
+        self._point(name, writing, Pointer(writing.hold.token, manifest.generation, manifest.id, kept))
+
+    def _point(self, name: str, writing: _Writing, pointer: Pointer) -> None:
+        """The one write that readers see. Raises GalleryBusy if another writer may have come between."""
+        writing.hold.check()  # spares readers a version that the next writer, who read the one before, would undo
+        key = pointer_key(name, pointer.token, pointer.generation)
+        self._objects.put(key, encode_pointer(pointer))
+        # Still ours: whoever writes next reads this pointer first. Not ours: it may have read the one before.
+        writing.hold.check()
+        for old in list(self._objects.list(pointers_prefix(name))):
+            if old < key:
+                with contextlib.suppress(StorageUnavailable):  # it counts for nothing; a later writer removes it
+                    self._objects.delete(old)
+
+    def _prune(self, name: str, token: int) -> None:
+        """Removes what no kept version names: merged segments, and what dead writers left. Mere housekeeping."""
+        with contextlib.suppress(ServiceError):
+            pointer = self._pointer(name)
+            needed: set[str] = set()
+            for manifest_id in pointer.manifests:
+                manifest = self._manifest(name, pointer, version_of(manifest_id))
+                needed.add(manifest_key(name, pointer.generation, manifest_id))
+                for segment in manifest.segments:
+                    needed.update(all_segment_keys(name, pointer.generation, segment))
+            self._sweep(name, token, needed)
+
+    def _sweep(self, name: str, token: int, needed: Collection[str] = ()) -> None:
+        # Files of a higher token belong to a later writer, who may have come while this one was paused.
+        for key in list(self._objects.list(files_prefix(name))):
+            if key not in needed and token_of(key) <= token:
+                self._objects.delete(key)
+
+
+def _require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:
+    for key in asked:
+        if key not in present:
+            raise ItemNotFound(f"The gallery {name!r} has no {what} {key!r}.")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,67 @@
+"""Which workers are ready, and when each queue last moved: the difference between a living worker and a working one.
+
+After a lost connection a Celery worker can live, answer probes and take nothing. So a worker says that it is ready only
+for a while, and every task it takes stamps its queue; the keeper's canary makes sure that there is always such a task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from infra.jobs.scripts import CONSUMED, WORKERS
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker that said it is ready: models loaded, and since when it need not be believed any more."""
+
+    name: str
+    info: dict[str, Any]  # engine, models, queues: what the worker tells about itself
+    expires_at: float
+
+
+class Presence:
+    """The part of the ledger about workers; `time` gives the ledger's time in seconds."""
+
+    def __init__(self, client: redis.Redis, time: Callable[[], float]) -> None:
+        self._redis = client
+        self._time = time
+
+    def worker_ready(self, name: str, info: dict[str, Any], ttl_s: float) -> None:
+        """`name` has its models loaded; believed for `ttl_s` seconds, so to be said again before."""
+        record = json.dumps({"info": info, "expires_at": self._time() + ttl_s})
+        self._redis.hset(WORKERS, name, record)
+
+    def worker_gone(self, name: str) -> None:
+        """`name` stops."""
+        self._redis.hdel(WORKERS, name)
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """Who is ready now, by name. Forgets those who have not been heard of."""
+        now = self._time()
+        ready, stale = [], []
+        for name, text in self._redis.hgetall(WORKERS).items():
+            record = json.loads(text)
+            if record["expires_at"] > now:
+                ready.append(WorkerInfo(str(name), record["info"], record["expires_at"]))
+            else:
+                stale.append(str(name))
+        if stale:
+            with contextlib.suppress(redis.ResponseError):  # only tidying: a Redis that takes no writes can still tell
+                self._redis.hdel(WORKERS, *stale)
+        return tuple(sorted(ready, key=lambda worker: worker.name))
+
+    def consumed(self, queue: str) -> None:
+        """A worker has just taken a task from `queue`, if only a canary."""
+        self._redis.hset(CONSUMED, queue, repr(self._time()))
+
+    def consumed_age_s(self) -> dict[str, float]:
+        """For each queue that ever moved, the seconds since."""
+        now = self._time()
+        return {str(queue): max(0.0, now - float(at)) for queue, at in self._redis.hgetall(CONSUMED).items()}

@@ -1,0 +1,329 @@
+"""The ledger's transitions as Lua, each one atomic: Redis runs a script as a whole or not at all.
+
+Redis 6.2 commands only. One server, no cluster: a delivery's key is built inside. Every script may be repeated after a
+lost reply without harm, except that a repeated `START` or `TAKE` finds the lease taken, which lapses and is swept.
+
+Keys in Redis:
+    shitu:job:{id}             hash    the record
+    shitu:jobs:open            zset    queued and processing jobs by deadline: what the sweeper and autoscaling read
+    shitu:jobs:queued          zset    queued jobs by the time they began to wait
+    shitu:jobs:finished        zset    finished jobs by the time their retention ends
+    shitu:jobs:totals          hash    kind:status -> how many ever finished so
+    shitu:events:{id}          stream  the job's history, the last 64 events
+    shitu:tombstone:{id}       string  the job existed; expires by itself
+    shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
+    shitu:deliveries:due       zset    pending deliveries by when to look at them next
+    shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
+    shitu:workers, :consumed   hash    who is ready, and when a queue last moved
+    shitu:photo:{key} and shitu:photos:*       which jobs name a stored photo: infra.jobs.photos
+"""
+
+from __future__ import annotations
+
+OPEN = "shitu:jobs:open"
+QUEUED = "shitu:jobs:queued"
+FINISHED = "shitu:jobs:finished"
+TOTALS = "shitu:jobs:totals"
+DUE = "shitu:deliveries:due"
+WORKERS = "shitu:workers"
+CONSUMED = "shitu:consumed"
+PHOTOS_IDLE = "shitu:photos:idle"
+PHOTOS_LEAVING = "shitu:photos:leaving"
+PHOTOS_LEFT = "shitu:photos:left"
+PHOTOS_PREFIX = "photos/"  # in the object store
+
+
+def job_key(job_id: str) -> str:
+    """The key of a job's record."""
+    return f"shitu:job:{job_id}"
+
+
+def events_key(job_id: str) -> str:
+    """The key of a job's stream of events."""
+    return f"shitu:events:{job_id}"
+
+
+def tombstone_key(job_id: str) -> str:
+    """The key that says that the job existed."""
+    return f"shitu:tombstone:{job_id}"
+
+
+def delivery_key(delivery_id: str) -> str:
+    """The key of a delivery's record."""
+    return f"shitu:delivery:{delivery_id}"
+
+
+def stumbled_key(entry_id: str) -> str:
+    """The key that counts how often the keeper stumbled over a job, a delivery or a photo."""
+    return f"shitu:stumbled:{entry_id}"
+
+
+def photo_key(digest: str) -> str:
+    """The object's key of a photo with this SHA-256."""
+    return f"{PHOTOS_PREFIX}{digest[:2]}/{digest}"
+
+
+# The ledger's clock is an argument in tests and the Redis server's own otherwise: one clock for all machines.
+CLOCK = """
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1000000
+end
+local function seconds(value) return string.format('%.6f', value) end
+"""
+
+# KEYS and the first five ARGV are the same for every job script.
+_JOB = (
+    CLOCK
+    + """
+local job, open, queued, finished, totals, events, due = unpack(KEYS)
+local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local function get(field) return redis.call('HGET', job, field) end
+local status = get('status')
+
+local function note(status, progress)
+  local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
+  if progress then entry[7] = 'progress'; entry[8] = progress end
+  redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
+end
+
+local function enqueue(delay_s)
+  redis.call('HSET', job, 'status', 'queued')
+  redis.call('HDEL', job, 'lease_until', 'progress')
+  redis.call('ZADD', open, seconds(now + delay_s), id)
+  redis.call('ZADD', queued, seconds(now), id)
+  note('queued')
+end
+
+-- The end of a job and the delivery that tells it are written together, so that neither is without the other.
+local function finish(status, field, value)
+  local expires_at = seconds(now + retention_s)
+  redis.call('HSET', job, 'status', status, 'completed_at', seconds(now), 'expires_at', expires_at)
+  if field then redis.call('HSET', job, field, value) end
+  redis.call('HDEL', job, 'lease_until', 'progress')
+  redis.call('ZREM', open, id)
+  redis.call('ZREM', queued, id)
+  redis.call('ZADD', finished, expires_at, id)
+  redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
+  local url = get('webhook_url')
+  if url then
+    local next_at = seconds(now + first_delay_s)
+    redis.call('HSET', 'shitu:delivery:' .. delivery_id, 'id', delivery_id, 'job_id', id, 'url', url,
+      'status', 'pending', 'attempts', 0, 'token', 0, 'created_at', seconds(now), 'next_at', next_at)
+    redis.call('ZADD', due, next_at, delivery_id)
+    redis.call('HSET', job, 'delivery_id', delivery_id, 'webhook_status', 'pending', 'webhook_attempts', 0)
+    redis.call('HDEL', job, 'webhook_last_status')
+  end
+  note(status)
+end
+"""
+)
+
+# A photo on its way out is not to be had any more: infra.jobs.photos.
+CREATE = (
+    _JOB
+    + """
+if not status then
+  local photo = ARGV[10]
+  if photo ~= '' then
+    if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end
+    redis.call('SADD', 'shitu:photo:' .. photo, id)
+    redis.call('HSET', job, 'photo', photo)
+  end
+  redis.call('HSET', job, 'id', id, 'kind', ARGV[6], 'request', ARGV[7], 'created_at', seconds(now),
+    'attempts', 0, 'token', 0)
+  if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
+  if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
+  enqueue(tonumber(ARGV[9]))
+end
+return redis.call('HGETALL', job)
+"""
+)
+
+# A lease is given to one at a time; its token grows, so that what an older one writes later is refused. A job whose photo
+# is still to be fetched is only for who fetches, and no other job is.
+START = (
+    _JOB
+    + """
+local lease_s, max_attempts, poison = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local lapsed = status == 'processing' and tonumber(get('lease_until')) <= now
+if status ~= 'queued' and not lapsed then return false end
+if (get('source_url') and '1' or '0') ~= ARGV[9] then return false end
+if get('cancel_requested') then finish('canceled'); return false end
+if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return false end
+local attempt = redis.call('HINCRBY', job, 'attempts', 1)
+local token = redis.call('HINCRBY', job, 'token', 1)
+local lease_until = seconds(now + lease_s)
+redis.call('HSET', job, 'status', 'processing', 'started_at', seconds(now), 'lease_until', lease_until)
+redis.call('HDEL', job, 'republished')
+redis.call('ZADD', open, lease_until, id)
+redis.call('ZREM', queued, id)
+note('processing')
+return {token, attempt, lease_until}
+"""
+)
+
+_HOLDS = """
+local function holds(token) return status == 'processing' and get('token') == token end
+"""
+
+RENEW = (
+    _JOB
+    + _HOLDS
+    + """
+if not holds(ARGV[6]) then return 'lost' end
+local lease_until = seconds(now + tonumber(ARGV[7]))
+redis.call('HSET', job, 'lease_until', lease_until)
+redis.call('ZADD', open, lease_until, id)
+if ARGV[8] ~= '' and ARGV[8] ~= get('progress') then
+  redis.call('HSET', job, 'progress', ARGV[8])
+  note('processing', ARGV[8])
+end
+return get('cancel_requested') and 'cancel_requested' or 'held'
+"""
+)
+
+# Whoever asked to cancel was told so: a result that comes after that is dropped.
+FINISH = (
+    _JOB
+    + _HOLDS
+    + """
+local token, wanted, field, value = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+if status == wanted and get('token') == token then return 1 end
+if not holds(token) then return 0 end
+if get('cancel_requested') and wanted ~= 'canceled' then finish('canceled'); return 0 end
+if field == '' then finish(wanted) else finish(wanted, field, value) end
+return 1
+"""
+)
+
+# The photo is there: its URL, which may hold secrets, is forgotten, and the job waits for a worker, with all its attempts.
+# 'gone': the photo was removed since it was stored.
+FETCHED = (
+    _JOB
+    + _HOLDS
+    + """
+local token, request, photo, delay_s = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+if not holds(token) then return 'lost' end
+if get('cancel_requested') then finish('canceled'); return 'canceled' end
+if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return 'gone' end
+redis.call('SADD', 'shitu:photo:' .. photo, id)
+redis.call('HSET', job, 'photo', photo, 'request', request, 'attempts', 0, 'fetched_at', seconds(now))
+redis.call('HDEL', job, 'source_url', 'started_at')
+enqueue(delay_s)
+return 'fetched'
+"""
+)
+
+RELEASE = (
+    _JOB
+    + _HOLDS
+    + """
+local token, delay_s, counted, max_attempts, poison = ARGV[6], tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9]), ARGV[10]
+if not holds(token) then return 0 end
+if counted == '0' then redis.call('HINCRBY', job, 'attempts', -1) end
+if get('cancel_requested') then finish('canceled')
+elseif tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison)
+else enqueue(delay_s) end
+return 1
+"""
+)
+
+CANCEL = (
+    _JOB
+    + """
+if status == 'queued' then
+  redis.call('HSET', job, 'cancel_requested', 1)
+  finish('canceled')
+elseif status == 'processing' then
+  redis.call('HSET', job, 'cancel_requested', 1)
+end
+return status
+"""
+)
+
+# A replayed job starts afresh: its history, its attempts and the message about its failure are void.
+REPLAY = (
+    _JOB
+    + """
+if status ~= 'failed' then return status end
+local old = get('delivery_id')
+if old then
+  redis.call('ZREM', due, old)
+  redis.call('DEL', 'shitu:delivery:' .. old, 'shitu:delivery:' .. old .. ':log')
+end
+redis.call('HSET', job, 'attempts', 0)
+redis.call('HDEL', job, 'error', 'result', 'started_at', 'completed_at', 'expires_at', 'delivery_id',
+  'webhook_status', 'webhook_attempts', 'webhook_last_status', 'republished')
+redis.call('ZREM', finished, id)
+redis.call('DEL', events)
+enqueue(tonumber(ARGV[6]))
+return status
+"""
+)
+
+# A job that waits long is published again at growing intervals: under load it waits rightly, and copies must not pile up.
+SWEEP = (
+    _JOB
+    + """
+local queued_deadline_s, max_attempts, poison = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local deadline = tonumber(redis.call('ZSCORE', open, id))
+if not deadline or deadline > now then return '' end
+if not status then redis.call('ZREM', open, id); redis.call('ZREM', queued, id); return '' end
+if get('cancel_requested') then finish('canceled'); return 'canceled' end
+if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return 'poisoned' end
+local times = redis.call('HINCRBY', job, 'republished', 1)
+if status == 'processing' then enqueue(queued_deadline_s)
+else redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id) end
+return get('source_url') and 'to_fetch' or 'republished'
+"""
+)
+
+# What made the scripts above stumble (a record that something else wrote): out of their way, its end written as well as it
+# can be. ARGV[6]: the error.
+ABANDON = (
+    CLOCK
+    + """
+local job, open, queued, finished = unpack(KEYS)
+local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))
+redis.call('ZREM', open, id)
+redis.call('ZREM', queued, id)
+if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash' then
+  redis.call('HSET', job, 'status', 'failed', 'error', ARGV[6], 'completed_at', seconds(now), 'expires_at', expires_at)
+  redis.call('ZADD', finished, expires_at, id)
+else
+  redis.call('DEL', job)
+end
+"""
+)
+
+# A job whose message is still being delivered stays: the receiver will follow its links.
+RETIRE = (
+    _JOB
+    + """
+local tombstone_s = tonumber(ARGV[6])
+local expires_at = tonumber(redis.call('ZSCORE', finished, id))
+if not expires_at or expires_at > now then return 0 end
+local delivery = get('delivery_id')
+if delivery then
+  local key = 'shitu:delivery:' .. delivery
+  if redis.call('HGET', key, 'status') == 'pending' then
+    local later = seconds(now + 3600)
+    redis.call('ZADD', finished, later, id)
+    redis.call('HSET', job, 'expires_at', later)
+    return 0
+  end
+  redis.call('DEL', key, key .. ':log')
+end
+local photo = get('photo')
+if photo then
+  redis.call('SREM', 'shitu:photo:' .. photo, id)
+  redis.call('ZADD', 'shitu:photos:idle', 'GT', seconds(now), photo)
+end
+redis.call('SET', 'shitu:tombstone:' .. id, get('kind') or '', 'PX', math.floor(tombstone_s * 1000))
+redis.call('DEL', job, events)
+redis.call('ZREM', finished, id)
+return 1
+"""
+)

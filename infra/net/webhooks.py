@@ -1,0 +1,162 @@
+"""Tells a job's end to the receiver that was named for it: signed, once per attempt, never on a redirect.
+
+The format is Standard Webhooks 1.0.0: the headers `webhook-id` (the same for every attempt), `webhook-timestamp` (of the
+attempt) and `webhook-signature` over `id.timestamp.body`. Success is 2xx alone. When to try again is the ledger's to
+know; a receiver's fault never reaches the caller.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import redis
+
+from contracts.names import without_surrogates
+from infra.errors import ConfigurationError, JobExpired, JobNotFound, ServiceError
+from infra.jobs.records import isoformat
+from infra.net.fetch import Reply, post, retry_after_s
+from infra.runtime.settings import checked_secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from infra.jobs.deliveries import Delivery
+    from infra.jobs.ledger import JobLedger
+    from infra.jobs.records import Job
+    from infra.runtime.settings import Settings
+
+KEY_PREFIX = "whsec_"
+KEPT_IN = "webhook_secret"
+REPLY_BYTES = 1024
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call of `deliver` came to; `status` is delivered, pending (tried again later), failed, disabled, skipped."""
+
+    delivery_id: str
+    status: str
+    http_status: int | None = None
+    error: str | None = None
+
+
+def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
+    """Takes the delivery's lease, posts the message once, records what came of it.
+
+    `skipped`: the delivery is not due, finished, or another courier's. Whatever else goes wrong on this side counts as
+    an attempt too. Raises redis.RedisError alone: the lease then lapses, and the attempt is repeated until all are used.
+    """
+    delivery = ledger.take_delivery(delivery_id)
+    if delivery is None:
+        return Outcome(delivery_id, "skipped")
+    try:
+        keys = signing_keys(settings)
+        body = message(ledger.get(delivery.job_id))
+        reply = post(
+            delivery.url,
+            body,
+            {"Content-Type": "application/json", **sign(keys, delivery.id, int(time.time()), body)},
+            timeout_s=settings.webhooks.timeout_s,
+            allow_private=settings.webhooks.allow_private,
+            max_reply_bytes=REPLY_BYTES,
+        )
+    except (JobNotFound, JobExpired):
+        return _failed(ledger, delivery, "The job's record has expired.")
+    except ServiceError as error:
+        return _failed(ledger, delivery, f"{error.code}: {error.detail}")
+    except redis.RedisError:
+        raise
+    except Exception:  # a message that cannot be made must not be tried for ever
+        log.exception("a webhook could not be sent", extra={"delivery_id": delivery.id})
+        return _failed(ledger, delivery, f"{ServiceError.code}: The message could not be made; the log says why.")
+    if 200 <= reply.status < 300:
+        ledger.delivered(delivery, reply.status)
+        return Outcome(delivery.id, "delivered", reply.status)
+    return _failed(ledger, delivery, _refusal(reply), reply)
+
+
+def message(job: Job) -> bytes:
+    """The body: `{"type": "recognition.succeeded", "timestamp": <when the job ended>, "data": <the job>}`."""
+    event = {
+        "type": f"{job.kind}.{job.status}",
+        "timestamp": isoformat(job.completed_at or job.created_at),
+        "data": job.to_dict(),
+    }
+    return without_surrogates(json.dumps(event, ensure_ascii=False, separators=(",", ":"))).encode()
+
+
+def sign(keys: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The three headers of a message; `timestamp` in Unix seconds.
+
+    `keys` is one `whsec_…` secret, or several separated by spaces: a receiver that knows any of them accepts the message,
+    so that a secret can be replaced without a gap.
+    """
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signatures = [
+        base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest()).decode() for secret in keys.split()
+    ]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
+
+
+def signing_keys(settings: Settings) -> str:
+    """The setting's secret, or else the one kept in the data folder, made at the first need."""
+    return settings.webhooks.secret or kept_secret(settings.data_dir)
+
+
+def kept_secret(data_dir: Path) -> str:
+    """The secret in `data_dir`/webhook_secret, readable to its owner alone; made when there is none.
+
+    Raises OSError, ConfigurationError for a file that holds none.
+    """
+    path = data_dir / KEPT_IN
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{KEPT_IN}.{secrets.token_hex(8)}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(new_secret() + "\n")
+        with suppress(FileExistsError):  # of several processes that start together, the first one's counts
+            os.link(fresh, path)
+        fresh.unlink()
+    try:
+        return checked_secret(path.read_text(encoding="ascii").strip())
+    except ValueError as error:
+        problem = "expected text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise ConfigurationError([f"{path}: {problem}; delete the file for a new secret"]) from None
+
+
+def new_secret() -> str:
+    """A fresh signing secret of 32 random bytes."""
+    return KEY_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _key(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix(KEY_PREFIX))
+
+
+def _failed(ledger: JobLedger, delivery: Delivery, error: str, reply: Reply | None = None) -> Outcome:
+    http_status = reply.status if reply else None
+    wait_s = retry_after_s(reply.status, reply.headers.get("retry-after")) if reply else None
+    status = ledger.delivery_failed(delivery, error, status=http_status, retry_after_s=wait_s)
+    return Outcome(delivery.id, status, http_status, error)
+
+
+def _refusal(reply: Reply) -> str:
+    if 300 <= reply.status < 400:
+        return f"The receiver redirects ({reply.status}); redirects are not followed."
+    said = reply.body.decode("utf-8", errors="replace").strip()
+    return f"The receiver answered {reply.status}" + (f": {said[:200]}" if said else ".")

@@ -1,0 +1,124 @@
+"""Objects in an S3 bucket, by boto3: time limits, retries, and S3's errors in the service's own words."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+from infra.errors import ConfigurationError, ObjectNotFound, StorageUnavailable
+from infra.objects.store import check_key, check_prefix, image_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONNECT_TIMEOUT_S = 3
+READ_TIMEOUT_S = 20
+ATTEMPTS = 4
+PAGE_KEYS = 1000
+DEFAULT_REGION = "us-east-1"  # what servers other than Amazon's expect when none is set
+
+MISSING = {"NoSuchKey", "404", "NotFound"}
+# Trying again changes nothing about these: someone has to change the settings.
+REFUSED = {
+    "AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket",
+    "InvalidBucketName", "AuthorizationHeaderMalformed", "PermanentRedirect", "ExpiredToken", "InvalidToken",
+}  # fmt: skip
+
+
+class StorageRefused(StorageUnavailable):
+    """The store answers, but not to us: the bucket does not exist, or the credentials are missing or refused."""
+
+    code = "storage_refused"
+    title = "Storage refused"
+    retryable = False
+
+
+class S3Store:
+    """Objects of `bucket` whose keys begin with `prefix`. Credentials come by boto3's own chain (AWS_*)."""
+
+    def __init__(
+        self, bucket: str, prefix: str = "", endpoint_url: str | None = None, region: str | None = None
+    ) -> None:
+        """Asks nobody. Raises ConfigurationError for an endpoint, region, profile or AWS file that cannot be used."""
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        try:
+            session = boto3.session.Session()
+            self._client = session.client(
+                "s3",
+                endpoint_url=endpoint_url,
+                region_name=region or session.region_name or DEFAULT_REGION,
+                config=Config(
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    read_timeout=READ_TIMEOUT_S,
+                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                    max_pool_connections=50,
+                    # Other S3 servers know neither host names made of bucket names nor the newer checksum trailers.
+                    s3={"addressing_style": "path" if endpoint_url else "auto"},
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                ),
+            )
+        except (ValueError, BotoCoreError) as error:  # nothing was sent yet: it is what the environment says
+            told = " ".join(str(error).split())
+            raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {told}"]) from error
+
+    def put(self, key: str, data: bytes) -> None:
+        with translated():
+            self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=data)
+
+    def get(self, key: str) -> bytes:
+        with translated():
+            return self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"].read()
+
+    def exists(self, key: str) -> bool:
+        try:
+            with translated():
+                self._client.head_object(Bucket=self._bucket, Key=self._full(key))
+        except ObjectNotFound:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        with translated():
+            self._client.delete_object(Bucket=self._bucket, Key=self._full(key))
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + check_prefix(prefix), PaginationConfig={"PageSize": PAGE_KEYS}
+        )
+        with translated():
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"].removeprefix(self._prefix)
+
+    def put_image(self, image_bytes: bytes) -> str:
+        key = image_key(image_bytes)
+        if not self.exists(key):
+            self.put(key, image_bytes)
+        return key
+
+    def _full(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises the service's own errors for boto3's; the details of a bucket are nothing for a client."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in MISSING:
+            raise ObjectNotFound("The object store has no such object.") from error
+        if code in REFUSED:
+            raise StorageRefused(f"The object store refuses access ({code}).") from error
+        raise StorageUnavailable(f"The object store answered with an error ({code or 'no code'}).") from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise StorageRefused("There are no credentials for the object store.") from error
+    except BotoCoreError as error:
+        raise StorageUnavailable("The object store cannot be reached.") from error

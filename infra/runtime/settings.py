@@ -1,0 +1,259 @@
+"""Reads the SHITU_* environment variables once into frozen dataclasses, and reports every mistake in them at once.
+
+`SHITU_WEB__PORT` is `settings.web.port`: two underscores step into a group. An empty variable counts as not set. The
+dataclasses below are the one definition: pydantic checks the environment against their annotations, and nothing behind
+this module knows the environment. docs/settings.md describes them; a test keeps that page true.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+
+from contracts import pictures
+from infra.errors import ConfigurationError
+from infra.runtime import redis_url
+
+PREFIX = "SHITU_"
+UNPRINTED = ("redis_url", "secret")  # may hold a password: never echoed in an error or a repr
+
+
+def _object_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return url
+    if parts.scheme == "s3" and parts.netloc:
+        return url
+    raise ValueError("expected file:///absolute/folder or s3://bucket/prefix")
+
+
+def checked_secret(secrets: str) -> str:
+    """`secrets`: one secret, or several separated by spaces while receivers change from one to the next. Raises ValueError."""
+    for secret in secrets.split() or [""]:
+        try:
+            key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            key = b""
+        if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
+            raise ValueError("expected whsec_ followed by the base64 of 24 to 64 random bytes")
+    return secrets
+
+
+def _folder(folder: Path) -> Path:
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("no such home folder") from None
+
+
+def _list(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Folder = Annotated[Path, AfterValidator(_folder)]
+RedisUrl = Annotated[str, AfterValidator(redis_url.checked)]
+ObjectUrl = Annotated[str, AfterValidator(_object_url)]
+Secret = Annotated[str, AfterValidator(checked_secret)]
+Schedule = Annotated[
+    tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
+]
+
+
+@dataclass(frozen=True)
+class ObjectSettings:
+    """Where pictures and galleries are kept. Credentials come by boto3's own chain (AWS_*), never from here."""
+
+    url: ObjectUrl | None = None  # None: the folder `objects` in the data folder
+    endpoint_url: str | None = None  # an S3 server other than Amazon's
+    region: str | None = None
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """The HTTP front."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: any free port
+    threads: Count = 32  # an open event stream holds one
+    max_body_bytes: Count = 64 * 1024 * 1024
+    max_files: Count = 100
+    upload_timeout_s: Seconds = 60.0  # in any such time a request must bring its share of bytes, or is cut off
+    upload_min_bytes_per_s: Count = 8192
+    max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0  # the most that `Prefer: wait=n` gets
+    url_timeout_s: Seconds = 10.0
+    url_concurrency: Count = 8  # pictures that one courier fetches at a time
+    allow_private_urls: bool = False
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Which pictures are taken."""
+
+    max_pixels: Count = pictures.MAX_PIXELS
+    min_side_px: Count = pictures.MIN_SIDE_PX
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """The processes that run the models. A model is a bundled or pulled name, or a folder; `detector` may be "none"."""
+
+    engine: Literal["auto", "openvino", "paddle"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
+    threads: Count = 1  # math threads of one inference
+    concurrency: Annotated[int, Field(ge=0)] = 0  # jobs at a time; 0: one for each core
+    pool: Literal["auto", "threads", "solo", "prefork"] = "auto"  # auto: threads for OpenVINO, prefork for Paddle
+    detector: Annotated[str, Field(min_length=1)] = "shitu-detector"
+    embedder: Annotated[str, Field(min_length=1)] = "shitu-embedder"
+    shutdown_s: Seconds = 20.0  # how long a stopped worker may finish what it runs
+    heartbeat_s: Seconds = 5.0  # how often it says that it lives and proves that it consumes
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """How long a job may take at each step before the ledger acts."""
+
+    lease_s: Seconds = 30.0
+    queued_deadline_s: Seconds = 60.0  # longer than the usual wait: then a queued job is published again
+    max_attempts: Count = 3
+    retention_s: Seconds = 86_400.0
+    keep_photos: bool = False  # when their jobs' records go
+    tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
+    sweep_interval_s: Seconds = 2.0
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """How results are told. The default schedule is the one of Standard Webhooks: 75 hours in all."""
+
+    secret: Secret | None = field(default=None, repr=False)
+    allow_private: bool = False
+    timeout_s: Seconds = 20.0
+    schedule_s: Schedule = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
+    max_attempts: Count = 10
+    concurrency: Count = 16
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What is written to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "text"] = "json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the service can be told. `redis_url` None: the launcher starts its own server."""
+
+    data_dir: Folder = Path("var")
+    redis_url: RedisUrl | None = field(default=None, repr=False)
+    # Before every key in Redis, the queues' too: one for each installation.
+    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._:-]{0,62}[A-Za-z0-9])?$")] = "shitu"
+    objects: ObjectSettings = field(default_factory=ObjectSettings)
+    web: WebSettings = field(default_factory=WebSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    def to_env(self) -> dict[str, str]:
+        """The variables that make `load_settings` give these settings again: what a child process is handed."""
+        values = ((name, _value(self, path)) for name, path in variables().items())
+        return {name: _text(value) for name, value in values if value is not None}
+
+
+def load_settings(env: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `env` (None: this process's environment), with an absolute data folder.
+
+    Raises ConfigurationError with a line for every value that is not valid and every SHITU_* variable that does not
+    exist. REDIS_URL may be given without the prefix, as hosts do.
+    """
+    given = {name: value for name, value in (os.environ if env is None else env).items() if value != ""}
+    known = variables()
+    problems = [
+        _unknown(name, known) for name in sorted(given) if name.upper().startswith(PREFIX) and name not in known
+    ]
+    bare, prefixed = given.get("REDIS_URL"), given.get(PREFIX + "REDIS_URL")
+    if bare and prefixed and bare != prefixed:
+        problems.append("REDIS_URL and SHITU_REDIS_URL differ: set only one")
+    if bare:
+        given.setdefault(PREFIX + "REDIS_URL", bare)
+    given.setdefault(PREFIX + "DATA_DIR", str(Settings.data_dir))
+    tree: dict[str, Any] = {}
+    for name, path in known.items():
+        if name in given:
+            branch = tree
+            for step in path[:-1]:
+                branch = branch.setdefault(step, {})
+            branch[path[-1]] = given[name]
+    try:
+        settings = TypeAdapter(Settings).validate_python(tree)
+    except ValidationError as error:
+        problems += _problems(error, known)
+        raise ConfigurationError(problems) from None
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def variables() -> dict[str, tuple[str, ...]]:
+    """Every variable's name and the path of its field: {"SHITU_WEB__PORT": ("web", "port"), ...}."""
+    return {PREFIX + "__".join(path).upper(): path for path in _paths(Settings)}
+
+
+def _paths(group: type) -> Iterator[tuple[str, ...]]:
+    kinds = get_type_hints(group)
+    for member in fields(group):
+        kind = kinds[member.name]
+        if isinstance(kind, type) and is_dataclass(kind):
+            yield from ((member.name, *rest) for rest in _paths(kind))
+        else:
+            yield (member.name,)
+
+
+def _value(settings: Settings, path: tuple[str, ...]) -> Any:
+    value: Any = settings
+    for step in path:
+        value = getattr(value, step)
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(_text(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return str(value)
+
+
+def _unknown(name: str, known: Mapping[str, tuple[str, ...]]) -> str:
+    # With every underscore single, SHITU_WEB_PORT is next to SHITU_WEB__PORT.
+    flat = {candidate.replace("__", "_"): candidate for candidate in known}
+    close = difflib.get_close_matches(name.upper().replace("__", "_"), flat, n=1, cutoff=0.7)
+    hint = f" (did you mean {flat[close[0]]}?)" if close else ""
+    return f"{name}: there is no such setting{hint}"
+
+
+def _problems(error: ValidationError, known: Mapping[str, tuple[str, ...]]) -> list[str]:
+    names = {path: name for name, path in known.items()}
+    problems = []
+    for found in error.errors(include_url=False):
+        steps = tuple(str(step) for step in found["loc"])
+        path = next((steps[:length] for length in (2, 1) if steps[:length] in names), steps)
+        value = "" if path[-1] in UNPRINTED else f" (got {found['input']!r})"
+        problems.append(f"{names.get(path, '.'.join(steps))}: {found['msg'].removeprefix('Value error, ')}{value}")
+    return problems

@@ -1,0 +1,162 @@
+"""Metrics: what Prometheus reads at /metrics.
+
+Measurements of this process are the counters and histograms below. Processes on one machine share them through files
+when PROMETHEUS_MULTIPROC_DIR names a folder (the launcher sets and empties it; containers share a volume). The state of the jobs is not measured
+but read from the ledger at each scrape, so that it is right whoever answers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import values as prometheus_values
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from infra.jobs.ledger import JobLedger
+from infra.runtime.shared_metrics import MetricsFiles, value_class
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+HOST = socket.gethostname()
+
+
+def process_name() -> str:
+    """Tells this process from all others whose files may lie in the same folder: containers number theirs alike."""
+    return f"{HOST}-{os.getpid()}"
+
+
+SHARED = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # at import, as the library does: the metrics below need to know
+FILES = MetricsFiles(Path(SHARED), process_name) if SHARED else None
+if FILES:
+    prometheus_values.ValueClass = value_class(FILES)
+
+REGISTRY = CollectorRegistry()
+
+# A recognition takes tens of milliseconds: the usual buckets, with more of them there.
+STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+WAIT_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+HTTP_REQUESTS = Histogram(
+    "shitu_http_request_duration_seconds",
+    "Time to answer an HTTP request, by route pattern.",
+    ["method", "route", "status"],
+    registry=REGISTRY,
+)
+STAGES = Histogram(
+    "shitu_stage_duration_seconds",
+    "Time of one stage of a recognition: fetch, decode, detect, crop, embed, search, verify.",
+    ["stage"],
+    buckets=STAGE_BUCKETS_S,
+    registry=REGISTRY,
+)
+QUEUE_WAIT = Histogram(
+    "shitu_job_queue_wait_seconds",
+    "Time from a job's acceptance to its first attempt.",
+    ["kind"],
+    buckets=WAIT_BUCKETS_S,
+    registry=REGISTRY,
+)
+JOB_DURATION = Histogram(
+    "shitu_job_duration_seconds",
+    "Time a worker spent on one attempt, by how it ended.",
+    ["kind", "outcome"],
+    buckets=STAGE_BUCKETS_S + WAIT_BUCKETS_S[7:],
+    registry=REGISTRY,
+)
+DELIVERIES = Counter(
+    "shitu_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", ["outcome"], registry=REGISTRY
+)
+URL_FETCHES = Counter(
+    "shitu_url_fetches_total", "Attempts to fetch a picture by URL, by outcome.", ["outcome"], registry=REGISTRY
+)
+PUBLISH_FAILURES = Counter(
+    "shitu_publish_failures_total",
+    "Messages that the broker did not take; the sweeper repeats them.",
+    ["queue"],
+    registry=REGISTRY,
+)
+SWEPT = Counter(
+    "shitu_swept_jobs_total",
+    "Overdue jobs found by the sweeper: republished, poisoned or canceled.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
+
+def render_metrics(ledger: JobLedger | None = None) -> bytes:
+    """The text that Prometheus reads: this machine's measurements, and with a `ledger` its state."""
+    own = CollectorRegistry()
+    if FILES:
+        own.register(_SharedCollector(FILES))
+    text = generate_latest(own if FILES else REGISTRY)
+    if ledger is not None:
+        state = CollectorRegistry()
+        state.register(LedgerCollector(ledger))
+        text += generate_latest(state)
+    return text
+
+
+class _SharedCollector(Collector):
+    """What all processes of this machine have measured, as far as they could write it down."""
+
+    def __init__(self, files: MetricsFiles) -> None:
+        self._files = files
+
+    def collect(self) -> Iterator[Metric]:
+        """Each file by itself first: one that is damaged or has just gone costs its own numbers only."""
+        readable = []
+        for path in self._files.paths():
+            try:
+                MultiProcessCollector.merge([path])  # type: ignore[no-untyped-call]  # the library leaves it untyped
+            except (OSError, ValueError, struct.error, RuntimeError):
+                continue
+            readable.append(path)
+        yield from MultiProcessCollector.merge(readable)  # type: ignore[no-untyped-call]
+
+
+class LedgerCollector(Collector):
+    """The ledger as gauges. While Redis cannot be reached there is only `shitu_redis_up 0`."""
+
+    def __init__(self, ledger: JobLedger) -> None:
+        self._ledger = ledger
+
+    def collect(self) -> Iterator[Metric]:
+        """Asks Redis a handful of constant-time questions."""
+        try:
+            stats = self._ledger.stats()
+            workers = self._ledger.presence.workers()
+        except redis.RedisError:
+            yield GaugeMetricFamily("shitu_redis_up", "Whether the ledger's Redis answers.", 0)
+            return
+        yield GaugeMetricFamily("shitu_redis_up", "Whether the ledger's Redis answers.", 1)
+        jobs = GaugeMetricFamily("shitu_jobs", "Open jobs by status.", labels=["status"])
+        jobs.add_metric(["queued"], stats.queued)
+        jobs.add_metric(["processing"], stats.processing)
+        yield jobs
+        finished = CounterMetricFamily("shitu_jobs_finished_total", "Finished jobs.", labels=["kind", "status"])
+        for (kind, status), count in sorted(stats.finished.items()):
+            finished.add_metric([kind, status], count)
+        yield finished
+        yield GaugeMetricFamily(
+            "shitu_queue_oldest_age_seconds", "How long the oldest queued job has waited.", stats.oldest_queued_age_s
+        )
+        depth = GaugeMetricFamily("shitu_queue_depth", "Messages in a queue, not yet taken.", labels=["queue"])
+        for queue, count in sorted(stats.messages.items()):
+            depth.add_metric([queue], count)
+        yield depth
+        consumed = GaugeMetricFamily(
+            "shitu_queue_consumed_age_seconds", "Since a worker last took a task from the queue.", labels=["queue"]
+        )
+        for queue, age_s in sorted(stats.consumed_age_s.items()):
+            consumed.add_metric([queue], age_s)
+        yield consumed
+        yield GaugeMetricFamily("shitu_webhooks_due", "Webhook messages whose time has come.", stats.deliveries_due)
+        yield GaugeMetricFamily("shitu_webhooks_pending", "Webhook messages not yet taken.", stats.deliveries_pending)
+        yield GaugeMetricFamily("shitu_workers_ready", "Workers that said they are ready.", len(workers))

@@ -1,0 +1,397 @@
+"""Runs the whole service on one machine: Redis, web, worker, courier and keeper as child processes.
+
+`shitu up`, the demo and the end-to-end tests use it: `with Stack(settings) as stack: stack.base_url`. The commands of the
+single processes are those that the container image runs as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from infra.errors import ConfigurationError, NotReady, RedisMisconfigured, ServiceError
+from infra.net.webhooks import signing_keys
+from infra.redis.server import RedisServer, wait_until_ready
+from infra.runtime.logs import json_line
+from infra.stack.installation import verify
+from infra.stack.supervisor import ChildProcess, Supervised, Supervisor, binding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from infra.runtime.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where such a server is asked
+EXITS_BEFORE_GIVING_UP = 3
+READY_POLL_S = 0.1  # at first; each question is a line in the log, so the pauses grow
+READY_POLL_MOST_S = 1.0
+WEB_DRAIN_S = 10
+BACKLOG = 512
+REDIS_KILLED_WITHIN_S = 2.0
+WRONG_HOST = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+# Variables of others that name files: relative ones mean the folder in which `shitu` was started.
+PATH_VARIABLES = {
+    "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "CURL_CA_BUNDLE",
+    "PROMETHEUS_MULTIPROC_DIR", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CACHE_HOME",
+}  # fmt: skip
+
+
+def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
+    """The HTTP front; `bind` replaces the settings' host and port (`fd://3` is an inherited socket)."""
+    return (
+        *(sys.executable, "-P", "-m", "gunicorn", "web.app:create_app()"),
+        *("--bind", bind or f"{_bracketed(settings.web.host)}:{settings.web.port}"),
+        # Threads, for an open event stream holds one; a single process, for it does next to nothing itself. The worker
+        # class is gunicorn's gthread with a least speed of requests.
+        *("--worker-class", "web.server.UploadLimitWorker", "--workers", "1", "--threads", str(settings.web.threads)),
+        *("--timeout", "60", "--graceful-timeout", str(WEB_DRAIN_S), "--keep-alive", "15"),
+        *("--no-control-socket", "--log-level", "warning", "--logger-class", "web.gunicorn_log.ServiceLogger"),
+    )
+
+
+def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
+    """The process that loads the models; `worker.app` chooses its pool and how many jobs it runs at a time."""
+    return _celery(settings, "recognize,enroll", name)
+
+
+def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:
+    """The process that delivers webhooks and fetches pictures: it waits on strangers, so that no other process has to."""
+    pool = ("--pool", "threads", "--concurrency", str(settings.webhooks.concurrency))
+    return (*_celery(settings, "deliver,fetch", name), *pool)
+
+
+def keeper_command() -> tuple[str, ...]:
+    """The process that repairs what the queue lost."""
+    return (sys.executable, "-P", "-m", "worker.keeper")
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """What every process of the service needs in its environment beside the settings; `threads` for the math libraries."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def handed_on(settings: Settings) -> dict[str, str]:
+    """What a child sees: this process's environment, with the settings in place of whatever set them.
+
+    A child runs in ROOT and not where the user stands, whose folders may have the names of our packages. So what is
+    relative to the user's folder is told absolutely.
+    """
+    inherited = {
+        name: str(Path(value).absolute()) if name in PATH_VARIABLES and value else value
+        for name, value in os.environ.items()
+        if not name.startswith("SHITU_") and name != "REDIS_URL"
+    }
+    models = replace(
+        settings.worker,
+        detector=_absolute_model(settings.worker.detector),
+        embedder=_absolute_model(settings.worker.embedder),
+    )
+    others = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return {
+        **inherited,
+        **replace(settings, worker=models).to_env(),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *(entry for entry in others if entry != str(ROOT))]),
+    }
+
+
+def _absolute_model(name_or_folder: str) -> str:
+    """A folder's absolute path; a name stays, for it is bundled or pulled."""
+    is_path = os.sep in name_or_folder or name_or_folder.startswith((".", "~"))
+    return str(Path(name_or_folder).expanduser().absolute()) if is_path else name_or_folder
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The web's socket, open on the settings' host and port. Raises ConfigurationError with the setting that is wrong."""
+    host, port = settings.web.host, settings.web.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        where = f"{_bracketed(host)}:{port}"
+        number, words = getattr(error, "errno", None), getattr(error, "strerror", None) or "no such host name"
+        why = words.partition(" (while attempting")[0]  # create_server adds the address, which is told already
+        wrong_host = number is None or number < 0 or number in WRONG_HOST  # resolving a name has negative numbers
+        told = (
+            f"SHITU_WEB__HOST: cannot listen on {where} ({why}); give an address of this machine, or 0.0.0.0 for all"
+            if wrong_host
+            else f"SHITU_WEB__PORT: cannot listen on {where} ({why}); choose another one (`shitu up --port 8001`), or 0 for any"
+        )
+        raise ConfigurationError([told]) from error
+
+
+def make_data_folder(folder: Path) -> None:
+    """Makes the data folder and tries to write in it. Raises ConfigurationError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        why = "a file is in its way" if isinstance(error, FileExistsError) else error.strerror
+        raise ConfigurationError([f"SHITU_DATA_DIR: cannot write in the folder {folder} ({why})"]) from error
+
+
+def _celery(settings: Settings, queues: str, name: str) -> tuple[str, ...]:
+    return (
+        *(sys.executable, "-P", "-m", "celery", "-A", "worker.app", "worker", "-Q", queues, "-n", f"{name}@%h"),
+        *("--loglevel", settings.log.level, "--without-gossip", "--without-mingle", "--without-heartbeat"),
+    )
+
+
+class Stack:
+    """The processes of the service, as a context manager; `settings` with what the launcher chose filled in.
+
+    `processes` holds them by name: redis (unless REDIS_URL is set), web, worker (worker-2, ...), courier, keeper.
+    `say(name, line)` gets every line they write, and the launcher's own under their name. `progress(line)` tells what is
+    being waited for. With `workers=0` the caller adds them, and ready is when the front answers. `restart=False` leaves dead processes dead, for tests of what then happens.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workers: int = 1,
+        restart: bool = True,
+        say: Callable[[str, str], None] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._workers = workers
+        self._restart = restart
+        self._say = say or (lambda _name, _line: None)
+        self._progress = progress or (lambda _line: None)
+        self._shape = json_line if settings.log.format == "json" else None
+        self._supervisor: Supervisor | None = None
+        self._listener: socket.socket | None = None
+        self._stopping = threading.Lock()
+
+    @property
+    def processes(self) -> dict[str, Supervised]:
+        """The processes by name; empty before the start and after the stop."""
+        return self._supervisor.processes if self._supervisor else {}
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is asked, without a slash at the end."""
+        host = EVERYWHERE.get(self.settings.web.host, self.settings.web.host)
+        return f"http://{_bracketed(host)}:{self.settings.web.port}"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the log files, one for each process."""
+        return self.settings.data_dir / "logs"
+
+    def start(self, timeout_s: float = 120.0) -> None:
+        """Returns when the service is ready: a worker with loaded models takes tasks.
+
+        Raises ConfigurationError (the port is taken), RedisUnavailable, NotReady with what the processes last said.
+        Nothing is left running then.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._listen()
+            make_data_folder(self.settings.data_dir)
+            self._supervisor = Supervisor(self._say)
+            self._start_redis()
+            keys = signing_keys(self.settings)
+            self.settings = replace(self.settings, webhooks=replace(self.settings.webhooks, secret=keys))
+            self._start_processes()
+            self._wait_until_ready(deadline, timeout_s)
+        except OSError as error:  # a file where a folder is wanted, a file that may not be read, a full disk
+            self.stop()
+            if error.filename is None or not Path(str(error.filename)).is_relative_to(self.settings.data_dir):
+                raise NotReady(f"A process cannot be started: {error.filename}: {error.strerror}") from error
+            raise ConfigurationError([f"SHITU_DATA_DIR: {error.filename}: {error.strerror}"]) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops everything: the front first, then the workers when they have drained, the keeper, and Redis last."""
+        with self._stopping:
+            supervisor = self._supervisor
+            if self._listener is not None:
+                self._listener.close()  # from here on a caller is refused instead of left waiting
+                self._listener = None
+            if supervisor is None:
+                return
+            names = list(supervisor.processes)
+            supervisor.stop("web")
+            supervisor.stop(*(name for name in names if name.startswith(("worker", "courier"))))
+            supervisor.stop("keeper")
+            supervisor.stop("redis")
+            supervisor.close()
+            self._supervisor = None
+
+    def kill(self) -> None:
+        """Ends all processes at once. May be called from a signal handler while `stop` waits; `stop` then returns."""
+        if self._supervisor is not None:
+            self._supervisor.kill()
+
+    def add_worker(self) -> Supervised:
+        """Starts one more worker, named worker-2, worker-3, ...; it is not waited for."""
+        count = sum(name.startswith("worker") for name in self.processes)
+        name = "worker" if count == 0 else f"worker-{count + 1}"
+        drain_s = self.settings.worker.shutdown_s + 10
+        return self._add(name, worker_command(self.settings, name), drain_s, threads=self.settings.worker.threads)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _listen(self) -> None:
+        """Opens the web's socket here: no port is lost between choosing it and using it, nor while the web restarts."""
+        self._listener = listen(self.settings)
+        port = self._listener.getsockname()[1]
+        self.settings = replace(self.settings, web=replace(self.settings.web, port=port))
+
+    def _start_redis(self) -> None:
+        if self.settings.redis_url is not None:
+            self._progress("waiting for the Redis of REDIS_URL")
+            wait_until_ready(self.settings.redis_url)
+            self._claim()
+            return
+        self._progress("starting Redis")
+        server = RedisServer(
+            self.settings.data_dir / "redis", wrapper=tuple(binding(signal.SIGTERM)), shape=self._shape
+        )
+        self._supervised().add("redis", _Redis(server), stop_timeout_s=15.0, restart=self._restart)
+        self.settings = replace(self.settings, redis_url=server.url)
+        self._claim()
+
+    def _claim(self) -> None:
+        """Refuses another installation's Redis here, in one line, instead of in each process."""
+        try:
+            verify(self.settings)
+        except (RedisMisconfigured, ConfigurationError):
+            raise
+        except ServiceError as error:  # the processes can live with it until it is over
+            self._progress(error.detail)
+
+    def _start_processes(self) -> None:
+        metrics = self.settings.data_dir / "metrics"
+        shutil.rmtree(metrics, ignore_errors=True)  # the counters of processes that are no more
+        self._progress("starting web, worker, courier and keeper")
+        listener = self._listener.fileno() if self._listener else -1
+        self._add("web", web_command(self.settings, f"fd://{listener}"), WEB_DRAIN_S + 5, pass_fds=(listener,))
+        for _ in range(self._workers):
+            self.add_worker()
+        self._add("courier", courier_command(self.settings), self.settings.worker.shutdown_s + 10)
+        self._add("keeper", keeper_command(), 10.0)
+
+    def _add(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        stop_timeout_s: float,
+        *,
+        threads: int = 1,
+        pass_fds: tuple[int, ...] = (),
+    ) -> Supervised:
+        child = ChildProcess(
+            *(name, command, self._environment(threads), self.logs / f"{name}.log", self._say),
+            pass_fds=pass_fds,
+            folder=ROOT,
+            shape=self._shape,
+        )
+        return self._supervised().add(name, child, stop_timeout_s=stop_timeout_s, restart=self._restart)
+
+    def _environment(self, threads: int) -> dict[str, str]:
+        return {
+            **handed_on(self.settings),
+            **child_environment(threads),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.settings.data_dir / "metrics"),
+        }
+
+    def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
+        told, pause_s = "", READY_POLL_S
+        while True:
+            ready, detail = ask(f"{self.base_url}/{'readyz' if self._workers else 'healthz'}")
+            if ready:
+                return
+            if detail != told:
+                told = detail
+                self._progress(f"waiting: {detail}")
+            for name, process in self.processes.items():
+                if process.exits >= (EXITS_BEFORE_GIVING_UP if self._restart else 1):
+                    raise NotReady(f"The process {name} does not start ({process.running.ended()}).{self._words(name)}")
+            if time.monotonic() > deadline:
+                words = "".join(self._words(name) for name in self.processes if name.startswith(("web", "worker")))
+                raise NotReady(f"The service was not ready within {timeout_s:g} s: {detail}{words}")
+            time.sleep(pause_s)
+            pause_s = min(1.2 * pause_s, READY_POLL_MOST_S)
+
+    def _words(self, name: str) -> str:
+        running = self.processes[name].running
+        said = running.last_words() if isinstance(running, ChildProcess) else ""
+        return f"\n--- the last lines of {self.logs / name}.log\n{said}" if said else ""
+
+    def _supervised(self) -> Supervisor:
+        if self._supervisor is None:
+            raise NotReady("The stack is not started.")
+        return self._supervisor
+
+
+class _Redis:
+    """The embedded server as a supervised process."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    @property
+    def pid(self) -> int | None:
+        return self._server.pid
+
+    def start(self) -> None:
+        self._server.stop()  # releases what a server that died has left
+        self._server.start()
+
+    def ended(self) -> str:
+        return "not running any more; see redis.log in its data folder"
+
+    def stop(self, timeout_s: float) -> None:
+        self._server.stop(timeout_s)
+
+    def kill(self) -> None:
+        self._server.stop(REDIS_KILLED_WITHIN_S)  # even in a hurry: what it has not written is lost
+
+
+def ask(url: str, timeout_s: float = 5.0) -> tuple[bool, str]:
+    """Whether a probe of the service answers well, and the detail that it gives."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as response:  # noqa: S310 - our own URL
+            return True, str(json.load(response).get("detail", ""))
+    except urllib.error.HTTPError as error:
+        with error:
+            try:
+                return False, str(json.load(error).get("detail", "")) or f"status {error.code}"
+            except ValueError:
+                return False, f"status {error.code}"
+    except (OSError, ValueError):
+        return False, "The web server does not answer yet."
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

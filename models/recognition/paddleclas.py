@@ -1,0 +1,168 @@
+"""PaddleClas' PP-ShiTu at the border: its configuration keys in, its result format out, its galleries read safely.
+
+Names are theirs, misspelt ones included. The processing itself is `RecognizeOptions(compat="paddleclas")`.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.errors import GalleryError
+from models.galleries.gallery import faiss_module
+from models.options import OptionsError, RecognizeOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.recognition.results import Recognitions
+
+# (group, key) of their YAML -> our option, and what their code takes where the key is missing
+KEYS: dict[tuple[str, str], tuple[str, Any]] = {
+    ("Global", "threshold"): ("detection_threshold", 0.2),
+    ("Global", "max_det_results"): ("max_detections", 5),
+    ("Global", "rec_nms_thresold"): ("suppression_iou", 0.05),
+    ("IndexProcess", "score_thres"): ("similarity_threshold", None),
+    ("IndexProcess", "return_k"): ("top_k", 5),
+}
+
+
+def options_from_config(config: Mapping[str, Any]) -> RecognizeOptions:
+    """The options of a PP-ShiTu configuration (its YAML, read). What it says of models and paths is not ours to take.
+
+    Raises OptionsError: a value that is none, or a gallery that is not compared by inner product.
+    """
+    groups: dict[str, Mapping[str, Any]] = {}
+    for group in ("Global", "IndexProcess"):
+        found = config.get(group) or {}
+        if not isinstance(found, Mapping):
+            raise OptionsError(group, "must be a group of keys")
+        groups[group] = found
+    if groups["IndexProcess"].get("dist_type", "IP") != "IP":
+        raise OptionsError("dist_type", "only IP, the inner product, is supported")
+    options: dict[str, Any] = {"compat": "paddleclas", "whole_image": "always"}
+    for (group, key), (option, default) in KEYS.items():
+        value = groups[group].get(key, default)
+        try:
+            RecognizeOptions.from_dict({option: value})
+        except OptionsError as error:
+            raise OptionsError(f"{group}.{key}", error.detail.removeprefix(f"{option}: ")) from None
+        options[option] = value
+    return RecognizeOptions.from_dict(options)
+
+
+def to_paddleclas(found: Recognitions) -> list[dict[str, Any]]:
+    """`[{"bbox": [x1, y1, x2, y2], "rec_docs": label, "rec_scores": similarity}]`, in the order of the recognitions."""
+    return [
+        {"bbox": list(one.box), "rec_docs": one.label, "rec_scores": float(one.similarity)}
+        for one in found.recognitions
+    ]
+
+
+@dataclass(frozen=True)
+class PaddleClasItem:
+    """An entry of their gallery: the line of the list file it was built from, cut into path and label."""
+
+    id: str
+    label: str
+    path: str
+    line: str
+
+
+def read_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.float32]]:
+    """The items and embeddings (N, D) float32 of a PaddleClas `index_dir`: `vector.index` and `id_map.pkl`.
+
+    Flat, HNSW and IVF indexes. Nothing of the pickle is run: it may hold whole numbers and text, all else is refused.
+    Raises GalleryError.
+    """
+    try:
+        lines = read_id_map((folder / "id_map.pkl").read_bytes())
+        ids, embeddings = _read_index((folder / "vector.index").read_bytes())
+    except OSError as error:
+        raise GalleryError("A PaddleClas gallery is a folder with vector.index and id_map.pkl.") from error
+    if sorted(ids) != sorted(lines):
+        raise GalleryError(
+            f"vector.index has {len(ids)} entries and id_map.pkl {len(lines)}; they do not belong together."
+        )
+    return tuple(_item(number, lines[number]) for number in ids), embeddings
+
+
+def read_id_map(data: bytes) -> dict[int, str]:
+    """The pickled mapping of ids to lines. Raises GalleryError for anything else."""
+    try:
+        found = _OnlyNumbersAndText(io.BytesIO(data)).load()
+        if not isinstance(found, dict):
+            raise TypeError("no mapping")
+        lines = {}
+        for number, line in found.items():
+            if not isinstance(number, int) or isinstance(number, bool) or not isinstance(line, str):
+                raise TypeError("not whole numbers and text")
+            lines[number] = line
+    except Exception as error:  # a broken pickle raises whatever its parser stumbled over
+        raise GalleryError("id_map.pkl is not a mapping of whole numbers to text.") from error
+    return lines
+
+
+class _OnlyNumbersAndText(pickle.Unpickler):
+    """Knows no class and no function but two stand-ins for NumPy's whole numbers, which call nothing of NumPy."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in {("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar")}:
+            return _whole_number
+        if (module, name) == ("numpy", "dtype"):
+            return _Kind
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+
+
+class _Kind:
+    """What a pickled NumPy dtype says: "i8" and, by its state, the byte order."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        if code not in {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}:
+            raise pickle.UnpicklingError("only whole numbers are allowed")
+        self.signed, self.size, self.big = code[0] == "i", int(code[1]), False
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.big = state[1] == ">"
+
+
+def _whole_number(kind: _Kind, data: bytes) -> int:
+    if not isinstance(kind, _Kind) or not isinstance(data, bytes) or len(data) != kind.size:
+        raise pickle.UnpicklingError("no whole number")
+    return int.from_bytes(data, "big" if kind.big else "little", signed=kind.signed)
+
+
+def _read_index(data: bytes) -> tuple[list[int], NDArray[np.float32]]:
+    faiss = faiss_module()
+    try:
+        whole = index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+        ids = list(range(whole.ntotal))
+        if isinstance(whole, faiss.IndexIDMap):
+            ids = [int(number) for number in faiss.vector_to_array(whole.id_map)]
+            index = faiss.downcast_index(whole.index)  # lives only as long as `whole`
+        if isinstance(index, faiss.IndexIVF):
+            index.make_direct_map()
+        rows = np.asarray(index.reconstruct_n(0, index.ntotal), np.float32).reshape(index.ntotal, index.d)
+    except (RuntimeError, MemoryError) as error:
+        raise GalleryError("vector.index is no Faiss index of embeddings that can be read back.") from error
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise GalleryError("vector.index is not compared by inner product (dist_type IP).")
+    if not np.isfinite(rows).all():
+        raise GalleryError("vector.index holds numbers that are not finite.")
+    return ids, rows
+
+
+def _item(number: int, line: str) -> PaddleClasItem:
+    # Their list files are cut at a tab or a blank; theirs is the second word. So is ours after a tab, a third column is
+    # none of it; after a blank it is the whole rest, blanks and all.
+    cut = "\t" if "\t" in line else " "
+    path, _, label = line.strip().removeprefix("\ufeff").partition(cut)
+    label = label.strip().partition("\t")[0]
+    return PaddleClasItem(str(number), label.strip(), path, line)

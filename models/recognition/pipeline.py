@@ -1,0 +1,222 @@
+"""A photo in, its recognitions out: detect, crop, embed, search, verify, decide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from models.errors import ModelError
+from models.galleries.calibration import from_threshold
+from models.options import OptionsError, RecognizeOptions
+from models.pictures.image import crop, whole_pixels, with_margin
+from models.pictures.inputs import as_image
+from models.recognition.decide import (
+    Part,
+    candidates_of,
+    decision_of,
+    nearest_first,
+    split_by_decision,
+    suppress_overlaps,
+    why_nothing,
+    without_contradicted,
+    without_idle_fallback,
+)
+from models.recognition.results import CANDIDATES, Dropped, Recognition, Recognitions
+from models.recognition.second_look import look_twice
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.galleries.calibration import Calibration
+    from models.galleries.gallery import Found, Gallery
+    from models.pictures.inputs import Picture
+    from models.recognition.second_look import Verifies
+
+__all__ = ["Dropped", "OptionsError", "Recognition", "Recognitions", "RecognizeOptions", "Recognizer"]
+
+
+class Body(Protocol):
+    """A detection: its box in pixels of the image, and how sure the detector is."""
+
+    @property
+    def box(self) -> tuple[float, float, float, float]: ...
+
+    @property
+    def confidence(self) -> float: ...
+
+
+class Detects(Protocol):
+    """A detector, as models.detector.Detector: bodies of a (H, W, 3) uint8 image, best first. A threshold of None is its own."""
+
+    def __call__(self, image: NDArray[np.uint8], threshold: float | None, max_detections: int) -> Sequence[Body]: ...
+
+
+class Embeds(Protocol):
+    """An embedder, as models.embedder.Embedder: (N, D) unit float32 of crops. ModelError `embedding_invalid`: it cannot.
+
+    Its `calibration`, where it has one, says how sure answers are in galleries without their own.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def similarity_threshold(self) -> float: ...
+
+    def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]: ...
+
+
+class Recognizer:
+    """Recognises what a gallery knows. Without a detector the whole image is the one body. One thread at a time.
+
+    `verifier` compares local features, as the module `models.verification` does; without one nothing is verified.
+    """
+
+    def __init__(self, detector: Detects | None, embedder: Embeds, verifier: Verifies | None = None) -> None:
+        self.detector = detector
+        self.embedder = embedder
+        self.verifier = verifier
+
+    def __call__(
+        self,
+        image: Picture,
+        gallery: Gallery,
+        options: RecognizeOptions | None = None,
+        checkpoint: Callable[[], object] = lambda: None,
+    ) -> Recognitions:
+        """The recognitions in `image`: (H, W, 3) RGB uint8, or what else `models.pictures.inputs.as_image` takes. Raises ModelError.
+
+        `checkpoint` is called between the stages and while parts are verified; what it raises ends the work.
+        """
+        options = options or RecognizeOptions()
+        image = as_image(image)
+        height, width = image.shape[:2]
+        clock = _Clock()
+        bodies = self._detect(image, options)
+        clock.lap("detect")
+        parts = find_parts(bodies, image, options, has_detector=self.detector is not None)
+        boxes = [part.box if options.compat else with_margin(part.box, height, width) for part in parts]
+        crops = [crop(image, box) for box in boxes]
+        clock.lap("crop")
+        checkpoint()
+        embeddings, valid = self._embed(crops)
+        clock.lap("embed")
+        calibration = self._calibration(gallery)
+        verifier = None if options.verify == "never" or options.compat else self.verifier
+        # Every label that may be compared may turn out to be the answer.
+        most = CANDIDATES if verifier is None else max(CANDIDATES, options.verify_top)
+        found = iter(self._search(gallery, embeddings, options))
+        parts = [
+            ranked(part, next(found), calibration, gallery, options, most) if is_valid else part
+            for part, is_valid in zip(parts, valid, strict=True)
+        ]
+        clock.lap("search")
+        checkpoint()
+        if verifier is not None:
+            looked = list(zip(boxes, crops, strict=True))
+            parts = look_twice(parts, looked, (width, height), gallery, calibration, verifier, options, checkpoint)
+        clock.lap("verify")
+        verified = sum(part.compared for part in parts)
+        decision = decision_of(options, calibration, self.embedder.similarity_threshold, verified)
+        parts = [shown(part, options.top_k) for part in parts]
+        accepted, unlike = split_by_decision(parts, gallery, decision)
+        if decision.probability_threshold is not None:
+            accepted, pieces = without_contradicted(accepted, parts)
+            unlike += pieces
+        if options.whole_image == "fallback" and not options.compat:
+            accepted, unlike = without_idle_fallback(accepted, unlike)
+        recognitions, suppressed = suppress_overlaps(
+            accepted, options.suppression_iou, paddleclas=options.compat == "paddleclas"
+        )
+        reason = None if recognitions else why_nothing(parts, gallery)
+        return Recognitions(width, height, recognitions, (*suppressed, *unlike), reason, clock.laps_ms(), decision)
+
+    def _calibration(self, gallery: Gallery) -> Calibration:
+        """The gallery's own, else the embedder's, else what its similarity threshold says."""
+        if not gallery.calibratable:
+            return replace(from_threshold(self.embedder.similarity_threshold), source="uncalibrated")
+        own: Calibration | None = gallery.calibration or getattr(self.embedder, "calibration", None)
+        return own or from_threshold(self.embedder.similarity_threshold)
+
+    def _detect(self, image: NDArray[np.uint8], options: RecognizeOptions) -> Sequence[Body]:
+        if self.detector is None:
+            return ()
+        return self.detector(image, options.detection_threshold, options.max_detections)
+
+    def _search(self, gallery: Gallery, embeddings: NDArray[np.float32], options: RecognizeOptions) -> list[Found]:
+        if options.compat:
+            return gallery.search_labels(embeddings, 1)
+        return gallery.search_labels(embeddings, max(options.top_k, options.verify_top))
+
+    def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], list[bool]]:
+        """Embeddings of the crops that have one, all from one batch, and which crops those are."""
+        if not crops:
+            return np.empty((0, 0), np.float32), []
+        try:
+            rows = self.embedder(crops)
+        except ModelError as error:
+            if error.code != "embedding_invalid":
+                raise
+            if len(crops) == 1:
+                return np.empty((0, 0), np.float32), [False]
+            # One crop must not cost the photo its other recognitions: find it.
+            parts = [self._embed([one]) for one in crops]
+            some = [rows for rows, _ in parts if len(rows)]
+            valid = [is_valid for _, flags in parts for is_valid in flags]
+            return (np.concatenate(some) if some else np.empty((0, 0), np.float32)), valid
+        return rows, [True] * len(crops)
+
+
+def find_parts(
+    bodies: Sequence[Body], image: NDArray[np.uint8], options: RecognizeOptions, *, has_detector: bool
+) -> list[Part]:
+    """The detected bodies, best first, and after them the whole image, if the policy may want it."""
+    height, width = image.shape[:2]
+    parts = [Part(whole_pixels(body.box, height, width), body.confidence, "detection") for body in bodies]
+    if options.compat or options.whole_image != "never" or not has_detector:
+        parts.append(Part((0, 0, width, height), None, "whole_image"))
+    return parts
+
+
+def ranked(
+    part: Part, found: Found, calibration: Calibration, gallery: Gallery, options: RecognizeOptions, most: int
+) -> Part:
+    """The part with what it found, and at most so many of its labels as candidates."""
+    candidates = candidates_of(found, calibration, gallery, most)
+    if options.compat and found.matches:
+        candidates = nearest_first(candidates, found.matches[0])
+    return replace(part, found=found, candidates=candidates)
+
+
+def shown(part: Part, top_k: int) -> Part:
+    """The part with so many matches as are asked for, and CANDIDATES; verification may have needed more."""
+    if part.found is None:
+        return part
+    found = replace(part.found, matches=part.found.matches[:top_k])
+    return replace(part, found=found, candidates=part.candidates[:CANDIDATES])
+
+
+class _Clock:
+    """Times stages that follow each other."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._laps[stage] = 1000 * (now - self._last)
+        self._last = now
+
+    def laps_ms(self) -> dict[str, float]:
+        return {**self._laps, "total": 1000 * (time.perf_counter() - self._started)}

@@ -1,0 +1,186 @@
+"""What is said of a photo: its recognitions, what was dropped and why, and how that was decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from models.galleries.gallery import Match
+
+Box = tuple[int, int, int, int]
+Source = Literal["detection", "whole_image"]
+DropReason = Literal[
+    "below_min_precision",
+    "below_similarity_threshold",
+    "unlike_whole_image",
+    "suppressed",
+    "empty_gallery",
+    "no_match",
+    "invalid_embedding",
+]
+Reason = Literal["empty_gallery", "nothing_detected", "nothing_recognized"]
+
+CANDIDATES = 5  # told of each part of a photo
+POINTS = 30  # pairs of points told of a verification
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A label that a part of the photo may bear. `similarity` is the label's, of all its pictures; `match` its nearest one."""
+
+    probability: float
+    similarity: float
+    match: Match
+
+    @property
+    def label(self) -> str:
+        return self.match.item.label
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "probability": round(self.probability, 4),
+            "similarity": round(self.similarity, 6),
+            "item_id": self.match.item.id,
+            "image_key": getattr(self.match.item, "image_key", None),
+        }
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How many local features agree between a part of the photo and a picture of the answer, the item `item_id`.
+
+    `points` are (x, y) in the photo and (x, y) in the item's picture, or in its `item_box` where only that part was
+    enrolled, as shares of their widths and heights.
+    """
+
+    inliers: int
+    item_id: str | None = None
+    points: tuple[tuple[float, float, float, float], ...] = ()
+    item_box: Box | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        pairs = [[round(value, 4) for value in pair] for pair in self.points[:POINTS]]
+        box = None if self.item_box is None else list(self.item_box)
+        return {"inliers": self.inliers, "item_id": self.item_id, "points": pairs, "item_box": box}
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """A recognised part of the photo: the label that wins over the others, with all of its pictures.
+
+    `probability` says how likely it is right, `similarity` how alike the label's pictures are; `matches` are the nearest
+    items, of any label.
+    """
+
+    box: Box
+    confidence: float | None
+    source: Source
+    label: str
+    similarity: float
+    matches: tuple[Match, ...]
+    probability: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
+    verification: Verification | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "box": list(self.box),
+            "confidence": rounded(self.confidence),
+            "source": self.source,
+            "label": self.label,
+            "probability": round(self.probability, 4),
+            "similarity": round(self.similarity, 6),
+            "verification": None if self.verification is None else self.verification.to_dict(),
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "matches": [match.to_dict() for match in self.matches],
+        }
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A part that is no recognition, and why; `suppressed_by` is the box of the better one that it overlaps.
+
+    Its `candidates` are the best guesses, for a person to confirm, and `verification` is of the first of them.
+    """
+
+    box: Box
+    confidence: float | None
+    source: Source
+    reason: DropReason
+    matches: tuple[Match, ...] = ()
+    suppressed_by: Box | None = None
+    candidates: tuple[Candidate, ...] = ()
+    verification: Verification | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "box": list(self.box),
+            "confidence": rounded(self.confidence),
+            "source": self.source,
+            "reason": self.reason,
+            "verification": None if self.verification is None else self.verification.to_dict(),
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "matches": [match.to_dict() for match in self.matches],
+        }
+        if self.suppressed_by is not None:
+            told["suppressed_by"] = list(self.suppressed_by)
+        return told
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an answer had to reach, and how that came about.
+
+    Either `min_precision`, and the `probability_threshold` that it means by the calibration, or a `similarity_threshold`.
+    `verified` is how many parts of the photo were compared by local features.
+    """
+
+    min_precision: float | None
+    probability_threshold: float | None
+    similarity_threshold: float | None
+    calibration: Literal["gallery", "embedder", "uncalibrated"]
+    calibration_queries: int
+    verify: str
+    verified: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "min_precision": self.min_precision,
+            "probability_threshold": rounded(self.probability_threshold),
+            "similarity_threshold": rounded(self.similarity_threshold),
+            "calibration": self.calibration,
+            "calibration_queries": self.calibration_queries,
+            "verify": self.verify,
+            "verified": self.verified,
+        }
+
+
+@dataclass(frozen=True)
+class Recognitions:
+    """Everything found in one photo of `width` x `height` pixels, likeliest first; `reason` says why there is nothing."""
+
+    width: int
+    height: int
+    recognitions: tuple[Recognition, ...]
+    dropped: tuple[Dropped, ...]
+    reason: Reason | None
+    timings_ms: dict[str, float]
+    decision: Decision | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The model's part of a job's `result`."""
+        return {
+            "image": {"width": self.width, "height": self.height},
+            "recognitions": [recognition.to_dict() for recognition in self.recognitions],
+            "dropped": [dropped.to_dict() for dropped in self.dropped],
+            "reason": self.reason,
+            "decision": None if self.decision is None else self.decision.to_dict(),
+            "timings_ms": {stage: round(took_ms, 3) for stage, took_ms in self.timings_ms.items()},
+        }
+
+
+def rounded(value: float | None) -> float | None:
+    """To six digits, for JSON."""
+    return None if value is None else round(value, 6)
