@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("commands", "contracts", "infra", "models", "web", "worker")
+PACKAGES = ("contracts", "infra", "models", "shitu", "web", "worker")
 SHELLS = ("", "sh", "bash", "console")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -82,11 +82,7 @@ def tree(path: Path) -> ast.Module:
 @cache
 def sources() -> tuple[Path, ...]:
     """The project's Python files, without tests and benchmarks."""
-    return (
-        ROOT / "shitu.py",
-        ROOT / "shitu_packages.py",
-        *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))),
-    )
+    return (*(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))),)
 
 
 def defined(module: ast.Module) -> dict[str, ast.AST]:

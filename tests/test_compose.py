@@ -25,7 +25,7 @@ from moto.server import ThreadedMotoServer
 from infra.jobs.ledger import JobLedger
 from infra.runtime.settings import Settings, load_settings
 from infra.stack import health
-from shitu import main
+from shitu.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,7 +205,7 @@ def test_what_the_image_copies_exists_and_is_sent_to_the_builder() -> None:
     kept = [line[1:] for line in lines if line.startswith("!")]
     lists = [words.split()[:-1] for name, words in instructions() if name == "COPY" and not words.startswith("--from")]
     copied = [source for sources in lists for source in sources]
-    assert len(copied) == 11
+    assert len(copied) == 9
     for source in copied:
         assert (ROOT / source).exists(), source
         assert any(fnmatch(source, pattern) for pattern in kept), source
@@ -227,7 +227,7 @@ SERVED = (
         "models.artifacts.download",
         "models.recognition.paddleclas",
     ),
-    *("commands.stack", "commands.models", "commands.run", "commands.recognize", "commands.demo"),
+    *("shitu.cli.stack", "shitu.cli.models", "shitu.cli.run", "shitu.cli.recognize", "shitu.cli.demo"),
 )
 IMPORTER = """
 import importlib, sys

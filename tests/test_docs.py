@@ -20,6 +20,7 @@ import shitu
 from infra.jobs.ledger import JobLedger
 from infra.jobs.metrics import render_metrics
 from infra.runtime.settings import variables
+from shitu.cli.main import main
 from tests import docs_reader as source
 from tests.docs_reader import PACKAGES, ROOT, Page, read
 from web.openapi import description
@@ -89,8 +90,8 @@ def wrong_commands(page: Page) -> Iterator[str]:
             yield from (f"make {word}: no such target" for word in words[1:] if word.isalpha() and word not in targets)
         for place, word in enumerate(words):
             called = word == "shitu" and (place == 0 or words[place - 1] in ("-m", "run", "exec"))
-            if called or word.endswith("/shitu") or (place > 0 and word.endswith("shitu.py")):
-                yield from wrong_arguments(shitu.main, words[place + 1 :], "shitu")
+            if called or word.endswith("/shitu"):
+                yield from wrong_arguments(main, words[place + 1 :], "shitu")
                 break
         if "-m" in words[:-1]:
             module = words[words.index("-m") + 1]
@@ -164,11 +165,7 @@ def wrong_imports(page: Page) -> Iterator[str]:
             yield f"{error.text}: {error.msg}"
             continue
         for node in nodes:
-            if (
-                not isinstance(node, ast.ImportFrom)
-                or node.module is None
-                or node.module.split(".")[0] not in (*PACKAGES, "shitu")
-            ):
+            if not isinstance(node, ast.ImportFrom) or node.module is None or node.module.split(".")[0] not in PACKAGES:
                 continue
             for name in (alias.name for alias in node.names):
                 public = name in shitu.__all__ if node.module == "shitu" else has_dotted(f"{node.module}.{name}")
@@ -228,7 +225,7 @@ def test_metrics_are_named_as_they_are_and_the_runbook_has_them_all(redis_client
         (wrong_commands, "```sh\nshitu train embedder|nothing embedder-s\n```"),
         (wrong_commands, "```sh\nshitu train embedder no-such-recipe\n```"),
         (wrong_commands, "```sh\nshitu up --nothing 3\n```"),
-        (wrong_commands, "```sh\npython -m launch shitu.py train embedder embedder-s --nothing\n```"),
+        (wrong_commands, "```sh\npython -m launch .venv/bin/shitu train embedder embedder-s --nothing\n```"),
         (wrong_commands, "```sh\nshitu recognize a.jpg \\\n  --gallery x --engine nothing\n```"),
         (wrong_commands, "`python -m benchmarks.nothing`"),
         (wrong_variables, "`SHITU_WEB_PORT`"),

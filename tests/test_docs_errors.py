@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("commands", "contracts", "infra", "models", "web", "worker")
+PACKAGES = ("contracts", "infra", "models", "shitu", "web", "worker")
 ROOTS = {"ServiceError", "ModelError"}
 RECORDS = {"JobError", "Refusal", "PictureRefusedError"}  # plain records that carry a code as their first field
 CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")

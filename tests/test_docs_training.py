@@ -21,7 +21,7 @@ from models.artifacts.folders import load_manifest, verify
 from models.engines.openvino import computes_bf16
 from models.training.recipes.embedder import RECIPES_DIR, load_recipe
 from models.training.recipes.metric import MetricRecipe
-from shitu import main
+from shitu.cli.main import main
 from tests import docs_stand_ins as stand_ins
 from tests.docs_reader import ROOT, read
 
@@ -50,7 +50,7 @@ SLOW = (
     "shitu evaluate --data ../data --baselines",
     "shitu train hash hash-small --data ../data",
     "shitu train metric ppshituv2-general --data ../sets --init PPLCNetV2_base_ssld_pretrained.pdparams",
-    "python -m paddle.distributed.launch --backend gloo --nproc_per_node 3 --log_dir runs/ranks shitu.py train embedder "
+    "python -m paddle.distributed.launch --backend gloo --nproc_per_node 3 --log_dir runs/ranks .venv/bin/shitu train embedder "
     "embedder-s --data ../data --threads 1",
     "shitu export embedder embedder-s --data ../data --formats paddle,onnx,bf16,int8 --calibrate shop",
     "shitu export precisions shitu-embedder --out models-int8 --formats int8 --calibrate my-gallery --recipe embedder-s "
@@ -82,7 +82,7 @@ TRAIN = ["--threads", "1"]
 LAUNCH = {
     "python": sys.executable,
     "--nproc_per_node 3": "--nproc_per_node 2",
-    "shitu.py": str(ROOT / "shitu.py"),
+    ".venv/bin/shitu": str(ROOT / "shitu" / "__main__.py"),
     "embedder-s": "recipes/embedder-s.toml --out runs/together",
 }
 
@@ -202,7 +202,7 @@ RUN: dict[str, Check] = {
     "shitu train embedder embedder-s --data ../data --threads 2": trains("runs/shitu-embedder-s"),
     "shitu train embedder embedder-lite0 --data ../data": trains("runs/shitu-embedder"),
     "shitu train detector detector-s --data ../data --threads 2": trains("runs/shitu-detector"),
-    "python -m paddle.distributed.launch --backend gloo --nproc_per_node 3 --log_dir runs/ranks shitu.py "
+    "python -m paddle.distributed.launch --backend gloo --nproc_per_node 3 --log_dir runs/ranks .venv/bin/shitu "
     "train embedder embedder-s --data ../data --threads 1": check_processes,
     "shitu export embedder embedder-s --data ../data": exports("runs/shitu-embedder-s/artifact", "embed", *EVAL_KINDS),
     "shitu export detector detector-s --data ../data": exports("runs/shitu-detector/artifact", "detect", *DETECTION),

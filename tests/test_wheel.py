@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import shitu_packages
+import shitu.packages
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEEL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
@@ -21,7 +21,7 @@ OWN = tuple(pattern.rstrip("*") for pattern in WHEEL["packages"]["find"]["includ
 
 
 def test_every_package_of_the_wheel_is_looked_for() -> None:
-    assert shitu_packages.OWN == OWN
+    assert {*shitu.packages.OWN, "shitu"} == set(OWN)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources.mkdir()
     for name in OWN:
         shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("shitu.py", "shitu_packages.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, sources)
     subprocess.run([sys.executable, "-m", *build, str(sources)], check=True, timeout=110, env=bare())
     (wheel,) = place.glob("*.whl")
@@ -74,7 +74,7 @@ def run(python: Path, folder: Path, *words: str, **env: str) -> subprocess.Compl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", shitu.packages.OWN)
 def test_an_import_beside_such_a_folder_is_one_sentence(python: Path, tmp_path: Path, name: str) -> None:
     done = run(python, beside(tmp_path, name), "-c", "import shitu")
     last = done.stderr.splitlines()[-1]
@@ -102,7 +102,7 @@ def test_an_import_beside_a_folder_of_web_pages_works(python: Path, tmp_path: Pa
     ],
 )
 def test_our_own_processes_find_our_packages(python: Path, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
-    others = set(OWN) - {words[-1].split(".")[0], words[1].split(".")[0]}
+    others = set(shitu.packages.OWN) - {words[-1].split(".")[0], words[1].split(".")[0]}
     others -= {"worker"} if "celery" in words else {"web"} if "gunicorn" in words else set()
     done = run(python, beside(tmp_path, *sorted(others)), *words)
     assert told in done.stdout + done.stderr
@@ -113,11 +113,11 @@ def test_our_own_processes_find_our_packages(python: Path, tmp_path: Path, words
 def test_the_stack_starts_beside_such_folders_and_relative_paths_are_the_users(python: Path, tmp_path: Path) -> None:
     """The data folder has a space, and the launcher ends as soon as the service says that it is ready."""
     script = (
-        "import sys; sys.argv[0] = 'shitu'; import shitu, os, signal, commands.stack as stack\n"
+        "import sys; sys.argv[0] = 'shitu'; import os, signal; from shitu.cli import main, stack\n"
         "stack.banner = lambda started: os.kill(os.getpid(), signal.SIGTERM) or 'READY ' + started.base_url\n"
-        "shitu.main(['up', '--port', '0'])"
+        "main.main(['up', '--port', '0'])"
     )
-    folder = beside(tmp_path / "my shop", *OWN)
+    folder = beside(tmp_path / "my shop", *shitu.packages.OWN)
     done = run(python, folder, "-c", script, SHITU_DATA_DIR="my data", OMP_NUM_THREADS="1", PYTHONPATH=".")
     assert "READY http://127.0.0.1" in done.stdout or "stopped; the data stay in" in done.stdout, (
         done.stdout + done.stderr

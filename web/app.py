@@ -10,7 +10,7 @@ from functools import partial
 
 from flask import Flask, Response, render_template, request
 
-import shitu_packages  # first: it makes sure that the packages below are ours
+import shitu.packages  # first: it makes sure that the packages below are ours
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
@@ -45,10 +45,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         try:
             settings = load_settings()
             configure_logging(settings.log)  # this process is the server's own, so is its logging
-            verify_or_exit(settings, shitu_packages.APP_LOAD_ERROR)
+            verify_or_exit(settings, shitu.packages.APP_LOAD_ERROR)
             return create_app(settings)
         except ServiceError as error:
-            raise fatal(error.detail, shitu_packages.APP_LOAD_ERROR) from None
+            raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
     app = Flask("web")
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES

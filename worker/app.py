@@ -16,7 +16,7 @@ from celery.apps import worker as celery_worker
 from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
-import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
+import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.errors import ServiceError
 from infra.jobs.queue import CANARY, Queue, make_celery
 from infra.runtime.logs import configure_logging, fatal, json_line

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-import shitu_packages  # noqa: F401 - first: it makes sure that the packages below are ours
+import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.errors import ServiceError
 from infra.jobs.ledger import open_ledger
 from infra.jobs.photos import Photos

@@ -1,8 +1,7 @@
 """Export by recipe: the best weights of a run, fused, as an artifact folder that both engines run."""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts.folders import MANIFEST, write_manifest
 from models.export.network import DEFAULT_FORMATS, Origin, detects, embeds, export_network
-from models.export.precisions import cautions
 from models.nets.names import STRIDES
 from models.nets.picodet import ServedPicoDet
 from models.training.engine.checkpoint import fill
@@ -23,7 +20,7 @@ from models.training.recipes.detector import DetectorRecipe
 from models.training.recipes.embedder import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, as_table
 
 BODY_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
-__all__ = ["Origin", "add_findings", "export_detector", "export_embedder", "export_network"]
+__all__ = ["Origin", "export_detector", "export_embedder", "export_network"]
 
 
 def export_embedder(
@@ -93,25 +90,3 @@ def borrowed(recipe: DetectorRecipe, data: Path | None) -> dict[str, Any]:
     files = {name: data / name for name in sorted(names - {""})} if data is not None else {}
     digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
     return {"borrowed": digests} if digests else {}
-
-
-def add_findings(
-    folder: Path,
-    metrics: Mapping[str, float],
-    thresholds: Mapping[str, float],
-    precisions: Mapping[str, Mapping[str, float]] | None = None,
-) -> None:
-    """Write what was measured of an exported program into its manifest: in fp32, and in its other `precisions`.
-
-    With the latters' figures stands what they lose, the fp32 figure less theirs, and a warning where that is much.
-    """
-    table = json.loads((folder / MANIFEST).read_bytes())
-    kept = {key: value for key, value in table.items() if key not in ("schema", "files")}
-    about = dict(kept.get("precisions", {}))
-    for precision, figures in (precisions or {}).items():
-        if not figures:
-            continue
-        lost = {name: round(metrics[name] - value, 4) for name, value in figures.items() if name in metrics}
-        about[precision] = {**about[precision], "metrics": dict(figures), "lost": lost}
-        about[precision]["warnings"] = cautions(precision, about[precision])
-    write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds, "precisions": about})

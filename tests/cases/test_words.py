@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 from werkzeug.http import parse_options_header
 
-from commands.searched import Passed, found_photos, labelled_photos
 from contracts.names import shown, spellings
 from models.classifier import read_class_map
 from models.errors import ArtifactError
@@ -20,7 +19,8 @@ from models.training.data.photos import DatasetError
 from models.training.data.readers.coco import parse_coco
 from models.training.data.readers.lists import parse_list, read_list
 from models.training.data.readers.voc import parse_voc
-from shitu import main
+from shitu.cli.main import main
+from shitu.cli.searched import Passed, found_photos, labelled_photos
 from tests.web.pictures import picture
 from web.multipart import LenientDecoder
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from infra.stack.launcher import Stack
-from shitu import main
+from shitu.cli.main import main
 from tests.e2e.service import encode, pattern
 
 

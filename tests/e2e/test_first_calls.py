@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from commands.demo import NEXT
-from commands.first_calls import BASE_URL, first_calls
-from commands.stack import banner
 from infra.stack.launcher import Stack
+from shitu.cli.demo import NEXT
+from shitu.cli.first_calls import BASE_URL, first_calls
+from shitu.cli.stack import banner
 from tests.docs_reader import ROOT, read
 from tests.e2e.service import Service, encode, pattern
 

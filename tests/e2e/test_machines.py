@@ -28,13 +28,13 @@ np.save(sys.argv[1], Embedder(resolve("shitu-embedder"))([image]))
 UP = """
 import os, signal, sys
 sys.argv[0] = "shitu"
-import shitu, commands.stack as stack
+from shitu.cli import main, stack
 def ready(started):
     print("READY", flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     return ""
 stack.banner = ready
-shitu.main(["up", "--port", "0"])
+main.main(["up", "--port", "0"])
 """
 
 

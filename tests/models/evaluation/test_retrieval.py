@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from commands.searched import FolderItem
 from models.errors import GalleryError
 from models.evaluation import retrieval
 from models.evaluation.contact_sheets import rows_shown
@@ -19,6 +18,7 @@ from models.evaluation.rerank import reranked
 from models.evaluation.retrieval import answered_rightly, evaluate_retrieval, known_of, summary, write_retrieval
 from models.galleries.binary_gallery import BinaryGallery
 from models.training.data.photos import Photo
+from shitu.cli.searched import FolderItem
 from tests.models.training.photo_data import write_photos
 from tests.models.training.retrieval_reference import metrics
 

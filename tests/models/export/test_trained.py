@@ -16,9 +16,10 @@ from models.embedder import Embedder
 from models.engines.loader import load_program
 from models.errors import ArtifactError
 from models.export.calibration_pictures import drawn_pictures
+from models.export.findings import add_findings
 from models.export.network import classifies, detects, embeds, hashes
 from models.export.quantize import openvino_network
-from models.export.trained import Origin, add_findings, export_embedder, export_network
+from models.export.trained import Origin, export_embedder, export_network
 from models.training.engine.checkpoint import Checkpoint, to_arrays
 from models.training.engine.inputs import square_input
 from models.training.networks.embedder import build_embedder, embed_with, load_weights

@@ -1,0 +1,52 @@
+"""ShiTu's public Python API; docs/python.md has examples.
+
+    from shitu import Recognizer, Detector, Embedder, Gallery, RecognizeOptions, resolve
+
+A name is loaded when it is first used: `import shitu` alone takes milliseconds and loads no engine.
+Before anything else, `shitu.packages` makes sure that `models`, `web` and the like are ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from shitu import packages as packages
+
+if TYPE_CHECKING:
+    from models.artifacts.folders import resolve
+    from models.classifier import Classifier
+    from models.detector import Detection, Detector
+    from models.embedder import Embedder
+    from models.errors import ImageError, ModelError
+    from models.galleries.gallery import Gallery
+    from models.recognition.pipeline import RecognizeOptions, Recognizer
+
+__all__ = [
+    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "ModelError", "RecognizeOptions",
+    "Recognizer", "resolve",
+]  # fmt: skip
+
+_API = {
+    "Classifier": "models.classifier",
+    "Detection": "models.detector",
+    "Detector": "models.detector",
+    "Embedder": "models.embedder",
+    "Gallery": "models.galleries.gallery",
+    "ImageError": "models.errors",
+    "ModelError": "models.errors",
+    "RecognizeOptions": "models.recognition.pipeline",
+    "Recognizer": "models.recognition.pipeline",
+    "resolve": "models.artifacts.folders",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _API:
+        raise AttributeError(f"module 'shitu' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_API[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,151 @@
+"""`shitu classify`: pictures in, their likeliest classes out."""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from contracts.names import shown
+from models.errors import ModelError
+from models.pictures.image import decode
+from shitu.cli.options import ENGINE, JSON, examples, threads, top_k
+from shitu.cli.progress import tracked, working
+from shitu.cli.searched import Passed, found_photos
+from shitu.cli.tables import print_table
+from shitu.cli.terminal import errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.classifier import Classifier
+
+BATCH = 16  # pictures that are held decoded at a time
+
+
+@click.command(epilog=examples("classify photos/ --model PPLCNet_x1_0 --top-k 3"))
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--model", required=True, help="A pulled model's name, an artifact, an official archive, or .pdparams weights."
+)
+@click.option("--network", help="The network of .pdparams weights, such as PPLCNet_x1_0.")
+@top_k("Classes reported of each picture.")
+@click.option(
+    "--class-map",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help='The names of the classes: a line "id label words" for each.',
+)
+@ENGINE
+@threads()
+@JSON
+def classify(
+    photos: Sequence[Path],
+    model: str,
+    network: str | None,
+    top_k: int,
+    class_map: Path | None,
+    engine: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Classify PHOTOS (files or folders). A photo that can't be read is reported and skipped; exit status 1."""
+    from models.classifier import Classifier, read_class_map
+
+    console = Console(stderr=True)
+    with errors():
+        names: Mapping[int, str] | None = read_class_map(class_map) if class_map else None
+        classifier = Classifier(_folder(model, network), engine, threads, class_map=names)
+    passed = Passed()
+    paths = list(found_photos(photos, passed))
+    if not paths:
+        passed.tell()
+        raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
+    answers: list[dict[str, Any]] = []
+    failed = False
+    for some in _batches(tracked(paths, "Classifying", console)):
+        read, told = _read(some)
+        for line in told:
+            failed = True
+            console.print(line, style="red", markup=False, soft_wrap=True)
+        with errors():
+            found = classifier([image for _, image in read], top_k)
+        answers += [one.to_dict(shown(path)) for (path, _), one in zip(read, found, strict=True)]
+    if as_json:
+        click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
+    elif answers:
+        _print_table(answers, classifier)
+    passed.tell()
+    sys.exit(1 if failed or passed.bad else 0)
+
+
+def _folder(model: str, network: str | None) -> Path:
+    """The folder of the model; weights are exported first. Raises ModelError."""
+    from models.artifacts.folders import default_cache_dir, resolve
+
+    if Path(model).suffix != ".pdparams":
+        if network is not None:
+            raise click.UsageError("--network goes with .pdparams weights; other models say themselves what they are")
+        return resolve(model)
+    if network is None:
+        raise click.UsageError(f"{model} holds weights alone; name their network by --network, such as PPLCNet_x1_0")
+    with working("Exporting the weights"), _stdout_to_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Paddle misses a compiler cache that nothing here would use
+        try:
+            from models.export.official_weights import artifact_of_weights
+        except ImportError as error:
+            raise click.ClickException(f".pdparams weights need PaddlePaddle and paddle2onnx: {error}") from error
+        return artifact_of_weights(Path(model), network, default_cache_dir())
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """What the exporters print, from C++ too, stays out of the answer."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _batches(paths: Iterator[Path]) -> Iterator[list[Path]]:
+    while some := list(islice(paths, BATCH)):
+        yield some
+
+
+def _read(paths: Sequence[Path]) -> "tuple[list[tuple[Path, NDArray[np.uint8]]], list[str]]":
+    """The pictures that can be read, and a line for each that can't."""
+    read, told = [], []
+    for path in paths:
+        try:
+            read.append((path, decode(path.read_bytes())))
+        except ModelError as error:
+            told.append(f"{shown(path)}: {error.detail} ({error.code})")
+        except OSError as error:
+            told.append(f"{shown(path)}: {error.strerror}")
+    return read, told
+
+
+def _print_table(answers: Sequence[Mapping[str, Any]], classifier: "Classifier") -> None:
+    table = Table(title=f"{classifier.name} on {classifier.engine}")
+    for column, side in (("picture", "left"), ("class", "right"), ("label", "left"), ("score", "right")):
+        table.add_column(column, justify="right" if side == "right" else "left", overflow="fold")
+    for answer in answers:
+        labels = answer["label_names"] or [""] * len(answer["class_ids"])
+        for i, (class_id, label, score) in enumerate(zip(answer["class_ids"], labels, answer["scores"], strict=True)):
+            name = answer["filename"] if i == 0 else ""
+            table.add_row(Text(name), str(class_id), Text(label), f"{score:.5f}", end_section=i + 1 == len(labels))
+    print_table(table)

@@ -1,0 +1,202 @@
+"""What a demo found and missed: each product's outcome, whether that is enough, the table, and the pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageDraw
+from rich.table import Table
+
+from models.synth.scenes import Scene
+from shitu.cli.annotate import SMALLEST_PX, WHITE, annotate, font_for
+from shitu.cli.tables import print_table
+
+LEAST_RIGHT = 11  # of the 12 products
+MATCH_IOU = 0.5
+GUESSES = 3  # shown of a detection that was not answered
+MISSED_COLOUR = (70, 70, 70)
+
+Kind = Literal["right", "wrong", "unsure", "missed"]
+KINDS: dict[Kind, str] = {
+    "right": "right",
+    "wrong": "taken for another",
+    "unsure": "without an answer",
+    "missed": "not found",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One photo's job as the service told it, and what really is in the photo."""
+
+    scene: Scene
+    job: Mapping[str, Any]
+    webhook: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The photo's file name."""
+        return str(self.job["request"]["image"]["name"])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a product in a photo. `body` is the recognition, or the dropped detection, at its place, if any."""
+
+    photo: str
+    label: str
+    box: tuple[float, ...]
+    kind: Kind
+    body: Mapping[str, Any] | None
+
+
+def outcomes(answer: Answer) -> list[Outcome]:
+    """Each product of a photo: what was answered at its place, or else what was found there and dropped, or nothing."""
+    recognitions, dropped = (list(answer.job["result"].get(key, ())) for key in ("recognitions", "dropped"))
+    found = []
+    for box, label in zip(answer.scene.boxes, answer.scene.labels, strict=True):
+        kind: Kind
+        if body := _take(box, recognitions):
+            kind = "right" if body["label"] == label else "wrong"
+        else:
+            body = _take(box, dropped)
+            kind = "unsure" if body else "missed"
+        found.append(Outcome(answer.name, label, tuple(map(float, box)), kind, body))
+    return found
+
+
+def strays(answer: Answer) -> list[Mapping[str, Any]]:
+    """The recognitions that are at no product's place."""
+    taken = [outcome.body for outcome in outcomes(answer)]
+    return [one for one in answer.job["result"]["recognitions"] if not any(one is body for body in taken)]
+
+
+def machinery_faults(answers: Sequence[Answer], refused: Sequence[str] = ()) -> list[str]:
+    """What is wrong with the machinery, whatever the networks say: webhooks that tell another result, or are not to be believed."""
+    lines = [
+        f"{answer.name}: the webhook tells another result than the poll"
+        for answer in answers
+        if answer.webhook["data"]["result"] != answer.job["result"]
+    ]
+    return lines + [f"a webhook was refused: {reason}" for reason in refused]
+
+
+def shortfall(found: Sequence[Outcome], faults: Sequence[str]) -> list[str]:
+    """Why the demo fails: too few products right, or any fault of the machinery. Empty if it does not."""
+    right = sum(outcome.kind == "right" for outcome in found)
+    few = [f"{right} of {len(found)} products are right; it takes {LEAST_RIGHT}"] if right < LEAST_RIGHT else []
+    return [*few, *faults]
+
+
+def summary(found: Sequence[Outcome]) -> str:
+    """How many products became what: `11 of 12 products right, 1 not found`."""
+    counts = {kind: sum(outcome.kind == kind for outcome in found) for kind in KINDS}
+    others = [f"{count} {KINDS[kind]}" for kind, count in counts.items() if count and kind != "right"]
+    return ", ".join([f"{counts['right']} of {len(found)} products right", *others])
+
+
+def guesses(body: Mapping[str, Any]) -> list[str]:
+    """The best guesses at a dropped detection, each with its probability, or its similarity where there is none."""
+    told = body.get("candidates") or body.get("matches", ())[:1]
+    return [f"{one['label']} {one.get('probability', one['similarity']):.2f}" for one in told[:GUESSES]]
+
+
+def show(answers: Sequence[Answer]) -> None:
+    """The table: every product with its outcome, and below them what was answered elsewhere."""
+    table = Table(title="What the service found and missed")
+    for column in (
+        "image",
+        "product",
+        "outcome",
+        "box",
+        "similarity",
+        "confidence",
+        "decode / detect / embed / search ms",
+    ):
+        table.add_column(column, justify="left" if column in ("image", "product", "outcome") else "right")
+    for answer in answers:
+        name, times = answer.name, answer.job["result"]["timings_ms"]
+        stages = " / ".join(f"{times[stage]:.1f}" for stage in ("decode", "detect", "embed", "search"))
+        for outcome in outcomes(answer):
+            table.add_row(name, outcome.label, _told(outcome), *_numbers(outcome.body), stages)
+            name = stages = ""
+        for one in strays(answer):
+            table.add_row("", "—", f"{one['label']} answered where no product is", *_numbers(one), "")
+        table.add_section()
+    print_table(table)
+
+
+def _told(outcome: Outcome) -> str:
+    if outcome.kind == "wrong" and outcome.body is not None:
+        return f"taken for {outcome.body['label']}"
+    if outcome.kind == "unsure" and outcome.body is not None:
+        guess = next(iter(guesses(outcome.body)), "none")
+        return f"no answer; best guess: {guess}"
+    return KINDS[outcome.kind]
+
+
+def _numbers(body: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    """Box, similarity and confidence."""
+    if body is None:
+        return "", "", ""
+    similarity = body.get("similarity", next((match["similarity"] for match in body.get("matches", ())), None))
+    written, sure = ("" if value is None else f"{value:.2f}" for value in (similarity, body["confidence"]))
+    return ", ".join(f"{value:.0f}" for value in body["box"]), written, sure
+
+
+def picture(answer: Answer) -> Image.Image:
+    """The photo with its answers drawn over it, and in grey what was missed: best guesses, the right label, or that nothing was found."""
+    image = annotate(answer.scene.image, answer.job["result"]["recognitions"])
+    draw = ImageDraw.Draw(image)
+    size = max(SMALLEST_PX, round(min(image.size) / 36))
+    for outcome in outcomes(answer):
+        if outcome.kind == "right":
+            continue
+        box = outcome.box if outcome.body is None else tuple(map(float, outcome.body["box"]))
+        if outcome.kind == "wrong":
+            lines = [f"is {outcome.label}"]
+        elif outcome.body is None:
+            lines = [f"not found: {outcome.label}"]
+        else:
+            lines = [f"is {outcome.label}", *(f"? {guess}" for guess in guesses(outcome.body))]
+        if outcome.kind != "wrong":
+            edge, line = (box[0], box[1], box[2] - 1, box[3] - 1), max(2, size // 6)
+            draw.rectangle(edge, outline=WHITE, width=line + 2)  # on dark photos grey alone would not show
+            draw.rectangle(edge, outline=MISSED_COLOUR, width=line)
+        _write(draw, image, box, lines, size)
+    return image
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, image: Image.Image, box: Sequence[float], lines: Sequence[str], size: int
+) -> None:
+    """The lines on grey at the foot of a box, within the picture."""
+    text = "\n".join(lines)
+    font = font_for(text.replace("\n", " "), size) or font_for("?", size)
+    left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=font)
+    pad = size // 4
+    width, height = right - left + 2 * pad, bottom - top + 2 * pad
+    x, y = (
+        max(0.0, min(at, whole - own))
+        for at, whole, own in ((box[0], image.width, width), (box[3], image.height, height))
+    )
+    draw.rectangle((x, y, x + width, y + height), fill=MISSED_COLOUR)
+    draw.multiline_text((x + pad - left, y + pad - top), text, fill=WHITE, font=font)
+
+
+def _take(box: Any, bodies: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Removes from `bodies` the one that fits a box best, and gives it; None if none fits."""
+    best = max(bodies, key=lambda body: overlap(box, body["box"]), default=None)
+    if best is None or overlap(box, best["box"]) < MATCH_IOU:
+        return None
+    bodies.remove(best)
+    return best
+
+
+def overlap(first: Any, second: Any) -> float:
+    """Intersection over union of two boxes."""
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    shared = float(np.prod(np.maximum(sides, 0)))
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (first, second)]
+    return shared / max(sum(areas) - shared, 1e-9)

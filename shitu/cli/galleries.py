@@ -1,0 +1,301 @@
+"""Galleries as commands meet them: those of this machine's store, or those of a service (`--server`); and what looks at them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+import click
+from rich.table import Column, Table
+from rich.text import Text
+
+from contracts.names import readable_label
+from infra.errors import GalleryNotFound
+from infra.galleries.store import GalleryLock, GalleryStore
+from infra.objects.local import LocalStore
+from infra.objects.opening import open_store
+from infra.runtime.settings import load_settings
+from shitu.cli.options import GALLERY_NAME, JSON, SERVER, VERSION, examples
+from shitu.cli.progress import working
+from shitu.cli.suggestions import did_you_mean
+from shitu.cli.tables import print_table
+from shitu.cli.terminal import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from infra.galleries.calibration import Calibrate
+    from infra.galleries.store import Added, GalleryManifest, Item
+    from infra.objects.store import ObjectStore
+    from infra.runtime.settings import Settings
+
+Json = dict[str, Any]
+SHOWN_DIGEST = 12  # characters of an embedder's digest in a table
+
+
+class Galleries(Protocol):
+    """Where galleries are; all that is told is JSON as in docs/api.md, without the links."""
+
+    def all(self) -> list[Json]:
+        """The versions in force of all galleries."""
+
+    def one(self, name: str, version: int | None = None) -> Json:
+        """A version of one."""
+
+    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
+        """Its items, of one label or all."""
+
+    def versions(self, name: str) -> list[Json]:
+        """The versions that are kept, oldest first, each with `current`."""
+
+    def activate(self, name: str, version: int) -> Json:
+        """Puts a version in force."""
+
+    def delete(self, name: str) -> None:
+        """Removes the gallery with all its versions."""
+
+
+class Stored:
+    """The galleries of the store that the settings name."""
+
+    def __init__(self) -> None:
+        self._settings = load_settings()
+        self.objects = open_store(self._settings.objects, self._settings.data_dir)
+        self.store = GalleryStore(self.objects)  # to read; changes take the lock
+
+    def all(self) -> list[Json]:
+        return [describe(self.store.manifest(name)) for name in self.store.names()]
+
+    def one(self, name: str, version: int | None = None) -> Json:
+        with self._known(name):
+            return describe(self.store.manifest(name, version))
+
+    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
+        with self._known(name):
+            items = self.store.items(name, version)
+        wanted = None if label is None else readable_label(label)
+        return [describe_item(item) for item in items if wanted in (None, item.label)]
+
+    def versions(self, name: str) -> list[Json]:
+        with self._known(name):
+            current = self.store.manifest(name).version
+            known = [self.store.manifest(name, version) for version in self.store.versions(name)]
+        return [{**describe(one), "current": one.version == current} for one in known]
+
+    def activate(self, name: str, version: int) -> Json:
+        with self._known(name):
+            return describe(writing_store(self._settings, self.objects).activate(name, version))
+
+    def delete(self, name: str) -> None:
+        with self._known(name):
+            writing_store(self._settings, self.objects).delete(name)
+
+    @contextmanager
+    def _known(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except GalleryNotFound as error:
+            raise GalleryNotFound(error.detail + did_you_mean(name, self.store.names())) from error
+
+
+class Served:
+    """The galleries of a running service."""
+
+    def __init__(self, url: str) -> None:
+        from shitu.cli.server import Server
+
+        self.server = Server(url)
+
+    def all(self) -> list[Json]:
+        return [_without_links(one) for one in self.server.get("/galleries")["galleries"]]
+
+    def one(self, name: str, version: int | None = None) -> Json:
+        if version is None:
+            return _without_links(self.server.get(f"/galleries/{quote(name)}"))
+        found = [one for one in self.versions(name) if one["version"] == version]
+        if not found:
+            raise click.ClickException(f"The gallery {name!r} has no version {version}. (gallery_version_not_found)")
+        return {key: value for key, value in found[0].items() if key != "current"}
+
+    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
+        return [_without_links(one) for one in self.server.items(name, version, label)]
+
+    def versions(self, name: str) -> list[Json]:
+        told = self.server.get(f"/galleries/{quote(name)}/versions")
+        return [{**_without_links(one), "current": one["version"] == told["current"]} for one in told["versions"]]
+
+    def activate(self, name: str, version: int) -> Json:
+        return _without_links(self.server.post(f"/galleries/{quote(name)}/versions/{version}/activate"))
+
+    def delete(self, name: str) -> None:
+        self.server.delete(f"/galleries/{quote(name)}")
+
+
+def opened(server: str | None) -> Galleries:
+    """The service's galleries, or without one those of the store. Raises ServiceError."""
+    return Stored() if server is None else Served(server)
+
+
+def writing_store(settings: Settings, objects: ObjectStore) -> GalleryStore:
+    """With the lock of the service's Redis, if it is named; within one folder the files' own lock is enough.
+
+    Raises ServiceError, and ClickException for a bucket without a Redis.
+    """
+    if settings.redis_url is not None:
+        from infra.redis.client import open_client
+        from infra.stack.installation import verify
+
+        verify(settings)
+        return GalleryStore(objects, lock=GalleryLock(open_client(settings)))
+    if not isinstance(objects, LocalStore):
+        raise click.ClickException("set REDIS_URL to the service's Redis: it keeps the writers of a bucket apart")
+    return GalleryStore(objects)
+
+
+def tell_added(name: str, done: Added) -> None:
+    """Prints what an addition to the store did."""
+    added, there = len(done.added_ids), len(done.duplicate_ids)
+    tell_counts(name, added, there, done.manifest.version, done.manifest.item_count)
+
+
+def tell_counts(name: str, added: int, duplicates: int, version: int, item_count: int) -> None:
+    """Prints how many items an addition brought, and what the gallery has now."""
+    there = f", {duplicates} were there already" if duplicates else ""
+    click.echo(f"{added} items added to {name!r}{there}; version {version} has {item_count}")
+
+
+def calibrate_with(manifest: GalleryManifest, embedder: str) -> Calibrate | None:
+    """What fits the gallery again; None with another embedder than its own, which knows nothing of its vectors."""
+    from models.artifacts.folders import resolve
+    from models.embedder import Embedder
+    from models.enrolment import calibrator
+
+    network = Embedder(resolve(embedder), threads=1)
+    return calibrator(network) if network.digest == manifest.embedder_digest else None
+
+
+def describe(manifest: GalleryManifest) -> Json:
+    """A version of a gallery as JSON."""
+    names = ("name", "version", "item_count", "created_at", "embedder_digest", "dim")
+    return {name: getattr(manifest, name) for name in names}
+
+
+def describe_item(item: Item) -> Json:
+    """An item as JSON."""
+    return {name: getattr(item, name) for name in ("id", "label", "sha256", "box", "added_at")}
+
+
+@click.command(
+    "list", epilog=examples("gallery list", "gallery list --json", "gallery list --server http://127.0.0.1:8000")
+)
+@JSON
+@SERVER
+def list_galleries(as_json: bool, server: str | None) -> None:
+    """List all galleries: version in force, items, and the embedder that made them."""
+    with errors(), working("Reading the galleries"):
+        found = opened(server).all()
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    elif found:
+        _print_versions(found, "name")
+    else:
+        click.echo("There are no galleries. `shitu gallery add FOLDER --gallery NAME` makes one.", err=True)
+
+
+@click.command(epilog=examples("gallery show drinks", "gallery show drinks --items --label 'Green tea'", "gallery show drinks --version 3 --json"))  # fmt: skip
+@GALLERY_NAME
+@VERSION
+@click.option("--items", "with_items", is_flag=True, help="List the items too, with their ids.")
+@click.option("--label", help="Only the items of this label.")
+@JSON
+@SERVER
+def show(
+    name: str, version: int | None, with_items: bool, label: str | None, as_json: bool, server: str | None
+) -> None:
+    """Show the gallery NAME: what is in it, by label."""
+    with errors(), working(f"Reading {name!r}"):
+        galleries = opened(server)
+        about = galleries.one(name, version)
+        items = galleries.items(name, about["version"], label)
+    labels = dict(sorted(Counter(item["label"] for item in items).items()))
+    if as_json:
+        told = {**about, "labels": labels, **({"items": items} if with_items else {})}
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    _print_versions([about], "name")
+    table = Table(Column("label", overflow="fold"), Column("items", justify="right"))
+    for one, count in labels.items():
+        table.add_row(Text(one), str(count))
+    if with_items:
+        table = Table(Column("item", no_wrap=True), Column("label", overflow="fold"), "box", "added")
+        for item in items:
+            box = "" if item["box"] is None else ", ".join(map(str, item["box"]))
+            table.add_row(item["id"], Text(item["label"]), box, item["added_at"])
+    if items:
+        print_table(table)
+
+
+@click.command(epilog=examples("gallery versions drinks", "gallery versions drinks --json"))
+@GALLERY_NAME
+@JSON
+@SERVER
+def versions(name: str, as_json: bool, server: str | None) -> None:
+    """List the kept versions of the gallery NAME; each can be activated again."""
+    with errors(), working(f"Reading the versions of {name!r}"):
+        found = opened(server).versions(name)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        _print_versions(found, "current")
+
+
+@click.command(epilog=examples("gallery activate drinks 3"))
+@GALLERY_NAME
+@click.argument("version", type=click.IntRange(1))
+@SERVER
+def activate(name: str, version: int, server: str | None) -> None:
+    """Activate VERSION of the gallery NAME, an older or a newer one: it is searched from the next job on."""
+    with errors(), working("Activating"):
+        done = opened(server).activate(name, version)
+    click.echo(f"version {done['version']} of {name!r} is in force; it has {done['item_count']}")
+
+
+@click.command(epilog=examples("gallery delete drinks", "gallery delete drinks --yes"))
+@GALLERY_NAME
+@click.option("--yes", is_flag=True, help="Delete without confirmation.")
+@SERVER
+def delete(name: str, yes: bool, server: str | None) -> None:
+    """Delete the gallery NAME with all its versions; its pictures stay in the store. This cannot be undone."""
+    with errors():
+        galleries = opened(server)
+        if not yes:
+            about = galleries.one(name)
+            if not sys.stdin.isatty():
+                raise click.UsageError("standard input is no terminal to confirm at; pass --yes to delete it")
+            click.confirm(f"Delete {name!r}, {about['item_count']} items, with all its versions?", abort=True, err=True)
+        with working(f"Deleting {name!r}"):
+            galleries.delete(name)
+    click.echo(f"{name!r} is deleted")
+
+
+def _print_versions(found: Sequence[Json], first: str) -> None:
+    """A table of versions; the first column is the gallery's name, or marks the one in force."""
+    table = Table(
+        Column("gallery" if first == "name" else "", no_wrap=True), Column("version", justify="right"),
+        Column("items", justify="right"), Column("dimensions", justify="right"), "embedder", "made",
+    )  # fmt: skip
+    for one in found:
+        mark = one["name"] if first == "name" else "current" if one["current"] else ""
+        digest = (one["embedder_digest"] or "")[:SHOWN_DIGEST]
+        table.add_row(
+            mark, str(one["version"]), str(one["item_count"]), str(one["dim"] or ""), digest, one["created_at"]
+        )
+    print_table(table)
+
+
+def _without_links(told: Json) -> Json:
+    return {name: value for name, value in told.items() if name != "links"}

@@ -1,0 +1,160 @@
+"""`shitu gallery export` and `import`: a gallery as one file, and back."""
+
+from __future__ import annotations
+
+import zipfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contracts.names import LabelRefused, clean_label
+from contracts.pictures import PictureRefusedError, look
+from infra.errors import GalleryExists, GalleryNotFound, ObjectNotFound
+from infra.galleries.store import Item, item_id
+from infra.objects.opening import open_store
+from infra.objects.store import image_key_of
+from infra.runtime.settings import load_settings
+from shitu.cli import bundle_file
+from shitu.cli.bundle_file import Bundle
+from shitu.cli.galleries import Stored, calibrate_with, tell_added, writing_store
+from shitu.cli.options import EMBEDDER, FILE, GALLERY_NAME, VERSION, examples, out
+from shitu.cli.options import gallery as gallery_option
+from shitu.cli.progress import tracked, working
+from shitu.cli.searched import Passed
+from shitu.cli.terminal import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from infra.galleries.calibration import Calibrate
+    from infra.galleries.store import GalleryStore
+    from infra.objects.store import ObjectStore
+
+ENDING = ".shitu.zip"
+
+
+@click.command(epilog=examples("gallery export drinks --out drinks.shitu.zip", "gallery export drinks --version 3"))
+@GALLERY_NAME
+@VERSION
+@out(f"The file to write; default: NAME{ENDING}.", FILE)
+def export(name: str, version: int | None, out: Path | None) -> None:
+    """Write the gallery NAME into one file: pictures, labels, embeddings, and a manifest with their checksums.
+
+    The file is a zip of JSON, .npy and pictures; nothing in it is code. `shitu gallery import` reads it, and refuses it
+    where something was changed. Probabilities, views and local features go with it; older versions do not.
+    """
+    with errors():
+        stored = Stored()
+        stored.one(name, version)  # a mistyped name is told with what is like it
+        with working(f"Reading {name!r}"):
+            manifest, items, embeddings = stored.store.load(name, version)
+            views = stored.store.load_views(name, manifest.version)
+            features = stored.store.load_features(name, manifest.version)
+        target = out or Path(f"{name}{ENDING}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
+                packed = [features.get(item.id, b"") for item in items]
+                bundle_file.write(file, manifest, items, embeddings, views, packed)
+                missing = _write_pictures(file, items, stored.objects)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    lacking = f"; {missing} of them have no picture in the store" if missing else ""
+    click.echo(f"{len(items)} items of version {manifest.version} of {name!r} are in {target}{lacking}")
+
+
+@click.command("import", epilog=examples("gallery import drinks.shitu.zip", "gallery import drinks.shitu.zip --gallery drinks-2"))  # fmt: skip
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@gallery_option("The gallery to add to, made if there is none; default: the one that was exported.")
+@EMBEDDER
+def import_bundle(file: Path, gallery: str | None, embedder: str) -> None:
+    """Add the items of FILE, which `shitu gallery export` wrote, to a gallery.
+
+    Everything in it is checked against its checksums first. Importing again changes nothing. Only a gallery of the same
+    embedder takes them; one that has other items too is fitted again by --embedder, if it is that one.
+    """
+    passed = Passed()
+    with errors():
+        settings = load_settings()
+        objects = open_store(settings.objects, settings.data_dir)
+        store = writing_store(settings, objects)
+        with bundle_file.opened(file) as opened:
+            with working(f"Reading {file}"):
+                bundle = bundle_file.read(opened)
+            name = gallery or bundle.name
+            usable = _usable(opened, bundle, passed)
+            if bundle.items and not usable.items:
+                raise click.ClickException(f"none of the {len(bundle.items)} items can be used")
+            for item in tracked(usable.items, "Storing the pictures"):
+                if (data := bundle_file.picture(opened, item)) is not None:
+                    objects.put_image(data)
+        with working("Adding the items"):
+            _add(store, name, usable, embedder)
+    passed.tell()
+    raise click.exceptions.Exit(1 if passed.bad else 0)
+
+
+def _write_pictures(file: zipfile.ZipFile, items: Sequence[Item], objects: ObjectStore) -> int:
+    """Each picture once; the number of items whose picture is not in the store."""
+    written: dict[str, bool] = {}
+    for item in tracked(items, "Writing the pictures"):
+        if item.sha256 not in written:
+            written[item.sha256] = False
+            with suppress(ObjectNotFound):  # an index taken over without its pictures
+                file.writestr(bundle_file.image_member(item.sha256), objects.get(item.image_key))
+                written[item.sha256] = True
+    return sum(not written[item.sha256] for item in items)
+
+
+def _usable(file: zipfile.ZipFile, bundle: Bundle, passed: Passed) -> Bundle:
+    """The bundle with those items whose labels and pictures may be in a gallery; the others are reported. Raises BundleError."""
+    rows, items = [], []
+    for row, item in enumerate(tracked(bundle.items, "Checking the pictures")):
+        try:
+            label = clean_label(item.label)
+            if (data := bundle_file.picture(file, item)) is not None:
+                look(data)
+        except LabelRefused as error:
+            passed.refuse(Path(item.id), f"{error} (label_invalid)", "label_invalid")
+        except PictureRefusedError as error:
+            passed.refuse(Path(item.id), f"{error.detail} ({error.code})", error.code)
+        else:
+            known = item_id(item.sha256, label, item.box)  # the one in the file is of the label as it was then
+            items.append(replace(item, id=known, label=label, image_key=image_key_of(item.sha256)))
+            rows.append(row)
+    return bundle_file.chosen(bundle, rows, items) if rows else replace(bundle, items=())
+
+
+def _add(store: GalleryStore, name: str, bundle: Bundle, embedder: str) -> None:
+    """Adds the items and prints what was done. Raises EmbedderMismatch."""
+    with suppress(GalleryExists):
+        store.create(name, bundle.embedder_digest)
+    if not bundle.items:
+        click.echo(f"{name!r} is there; the file has no items")
+        return
+    calibrate = _calibrate(store, name, bundle, embedder)
+    done = store.add(
+        name, bundle.items, bundle.embeddings, bundle.embedder_digest or "", bundle.views, bundle.features, calibrate
+    )
+    tell_added(name, done)
+
+
+def _calibrate(store: GalleryStore, name: str, bundle: Bundle, embedder: str) -> Calibrate | None:
+    """The bundle's own calibration for a gallery that has nothing else; else what `shitu gallery remove` fits by."""
+    with suppress(GalleryNotFound):
+        manifest = store.manifest(name)
+        if manifest.item_count:
+            return calibrate_with(manifest, embedder)
+    return _own(bundle)
+
+
+def _own(bundle: Bundle) -> Calibrate:
+    def carried(labels: Sequence[str], _embeddings: Any, _views: Any) -> dict[str, Any] | None:
+        return bundle.calibration if len(labels) == len(bundle.items) else None
+
+    return carried

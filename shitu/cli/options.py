@@ -1,0 +1,79 @@
+"""The options that commands share: the same thing has the same name, kind and help in each of them; docs/cli.md lists them.
+
+`examples` puts lines to copy at the end of a command's help.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra.runtime.machine import read_limits
+from models.engines.loader import ENGINES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+PROGRAM = "shitu"
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+PRESENT_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+PRESENT = click.Path(path_type=Path, exists=True)
+
+JSON = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")
+ENGINE = click.option(
+    "--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What runs the models."
+)
+DETECTOR = click.option(
+    "--detector", default="shitu-detector", show_default=True, help="Name or folder; `none`: no detector."
+)
+EMBEDDER = click.option("--embedder", default="shitu-embedder", show_default=True, help="Name or folder.")
+DATA = click.option("--data", type=PRESENT_FOLDER, help="Folder that the recipe's photos are relative to.")
+ROOT = click.option("--root", type=PRESENT_FOLDER, help="Folder that paths in lists are relative to; default: each list's own.")  # fmt: skip
+IDS = click.option("--ids", is_flag=True, help="Lists have a third column, an id of each photo, and it counts.")
+BINARY = click.option("--binary", is_flag=True, help="Search binary codes (one bit a dimension) by Hamming distance.")  # fmt: skip
+RERANK = click.option(
+    "--rerank",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="With --binary: rerank the N nearest by the float embeddings; 0: none.",
+)
+VERSION = click.option("--version", type=click.IntRange(1), help="A version that is kept; default: the one in force.")
+SERVER = click.option("--server", metavar="URL", help="Use the service at this address instead of this machine's files.")  # fmt: skip
+GALLERY_NAME = click.argument("name")
+
+
+def threads(most: int = 2) -> Decorator:
+    """`--threads`, by default `most` or the cores if they are fewer."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1),
+        default=lambda: min(most, read_limits().cores),
+        show_default=f"{most}, or the cores if fewer",
+        help="CPU threads.",
+    )
+
+
+def top_k(what: str, most: int | None = None) -> Decorator:
+    """`--top-k`, how many of the best are reported."""
+    return click.option("--top-k", type=click.IntRange(1, most), default=5, show_default=True, help=what)
+
+
+def out(what: str, kind: click.Path = FOLDER, **more: Any) -> Decorator:
+    """`--out`, the one name for where a command writes."""
+    return click.option("--out", type=kind, help=what, **more)
+
+
+def gallery(what: str, **more: Any) -> Decorator:
+    """`--gallery`, where a command's argument is something else than the gallery."""
+    return click.option("--gallery", help=what, **more)
+
+
+def examples(*lines: str) -> str:
+    """An epilog with command lines to copy, each without the program's name."""
+    return "\n".join(["\b", "Examples:", *(f"  {PROGRAM} {line}" for line in lines)])

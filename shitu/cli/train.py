@@ -1,0 +1,168 @@
+"""`shitu train`: networks by recipe. KINDS is what its commands differ in, the rest they share."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from shitu.cli.options import DATA, examples, out, threads
+from shitu.cli.progress import tell_progress
+from shitu.cli.suggestions import Group
+from shitu.cli.terminal import errors, report
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A recipe that was read: its name, what trains it, and what `shitu export` calls its runs."""
+
+    name: str
+    train: Callable[..., Path]
+    export: tuple[str, str]  # the command, and the recipe that it is given
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A command of `shitu train`."""
+
+    name: str
+    read: Callable[[str], Planned]  # a recipe, by bundled name or path
+    about: str  # its help
+    init: str = ""  # help of --init; empty: it has none
+
+
+def _embedder(recipe: str) -> Planned:
+    from models.training.recipes.embedder import EmbedderRecipe, load_recipe
+    from models.training.tasks.embedder import train_embedder
+
+    plan = load_recipe(recipe, EmbedderRecipe)
+    return Planned(plan.name, partial(train_embedder, plan), ("embedder", recipe))
+
+
+def _detector(recipe: str) -> Planned:
+    from models.training.recipes.detector import DetectorRecipe
+    from models.training.recipes.embedder import load_recipe
+    from models.training.tasks.detector import train_detector
+
+    plan = load_recipe(recipe, DetectorRecipe)
+    return Planned(plan.name, partial(train_detector, plan), ("detector", recipe))
+
+
+def _metric(recipe: str) -> Planned:
+    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.metric import MetricRecipe
+    from models.training.tasks.metric import train_metric
+
+    plan = load_recipe(recipe, MetricRecipe)
+    return Planned(plan.name, partial(train_metric, plan), ("metric", recipe))
+
+
+def _classifier(recipe: str) -> Planned:
+    from models.training.recipes.classifier import ClassifierRecipe
+    from models.training.recipes.embedder import load_recipe
+    from models.training.tasks.classifier import train_classifier
+
+    plan = load_recipe(recipe, ClassifierRecipe)
+    return Planned(plan.name, partial(train_classifier, plan), ("classifier", recipe))
+
+
+def _distill(recipe: str) -> Planned:
+    from models.training.recipes.distill import load_plan
+    from models.training.tasks.distill import train_distill
+
+    plan = load_plan(recipe)
+    return Planned(plan.name, partial(train_distill, plan), ("metric", plan.recipe.student))
+
+
+def _hash(recipe: str) -> Planned:
+    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.hash import HashRecipe
+    from models.training.tasks.hash import train_hash
+
+    plan = load_recipe(recipe, HashRecipe)
+    return Planned(plan.name, partial(train_hash, plan), ("hash", recipe))
+
+
+KEPT = "The best weights so far are always in OUT/best.npz."
+FROM_RUN = "Start from this run's best.npz"
+KINDS = (
+    Kind("embedder", _embedder, f"Train an embedder. {KEPT}", f"{FROM_RUN}."),
+    Kind(
+        "detector",
+        _detector,
+        f"Train a detector of main objects. {KEPT}",
+        f"{FROM_RUN}, or from an artifact with ONNX: its folder, or a name such as shitu-detector.",
+    ),
+    Kind(
+        "metric",
+        _metric,
+        f"Train an embedder by metric learning. {KEPT}",
+        f"{FROM_RUN}, or from official .pdparams of an embedder or a backbone.",
+    ),
+    Kind(
+        "classifier",
+        _classifier,
+        f"Train a classifier. {KEPT}",
+        f"{FROM_RUN}, or from official .pdparams; the last layer of other classes is skipped.",
+    ),
+    Kind(
+        "distill",
+        _distill,
+        "Train an embedder by distillation: ssld, dml or udml. The student's best weights are always in OUT/best.npz.",
+    ),
+    Kind("hash", _hash, f"Train a network for binary codes: dshsd, lcdsh or dch. {KEPT}"),
+)
+
+
+# command -> a bundled recipe for its help
+EXAMPLE = {
+    "embedder": "embedder-tiny", "detector": "detector-tiny", "metric": "metric-tiny",
+    "classifier": "classifier-tiny", "distill": "distill-tiny", "hash": "hash-tiny",
+}  # fmt: skip
+
+
+@click.group(cls=Group, epilog=examples("train embedder embedder-tiny"))
+def train() -> None:
+    """Train a network by a recipe (a bundled name or a TOML file); call again to resume."""
+
+
+def _init(about: str, *, names: bool) -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    if not about:
+        return lambda command: command
+    return click.option("--init", type=click.Path(path_type=Path, dir_okay=names, exists=not names), help=about)
+
+
+def _command(kind: Kind) -> click.Command:
+    @click.command(
+        kind.name, help=kind.about, epilog=examples(f"train {kind.name} {EXAMPLE[kind.name]} --out runs/mine")
+    )
+    @click.argument("recipe")
+    @DATA
+    @out("Folder of the run; default runs/NAME.")
+    @threads()
+    @_init(kind.init, names=kind.name == "detector")
+    @click.option("--stop-after", type=click.IntRange(1), help="Stop after this many steps in all.")
+    def run(recipe: str, data: Path | None, out: Path | None, **how: int | Path | None) -> None:
+        with errors():
+            planned = kind.read(recipe)
+            folder = out or Path("runs") / planned.name
+            try:
+                best = planned.train(data, folder, report, tell_progress(), **how)
+            except KeyboardInterrupt as stop:
+                saved = (
+                    "the same command resumes from the last save"
+                    if (folder / "last.npz").exists()
+                    else "nothing is saved yet"
+                )
+                raise click.ClickException(f"stopped; {saved}") from stop
+        photos = () if data is None else ("--data", str(data))
+        following = ("shitu", "export", *planned.export, "--run", str(folder), *photos)
+        click.echo(f"{best}\nnext: {shlex.join(following)}")
+
+    return run
+
+
+for kind in KINDS:
+    train.add_command(_command(kind))

@@ -1,0 +1,78 @@
+"""`shitu recognize`: photos, folders and options that can't be used are named."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.models.programs import artifact
+from tests.shitu.cli.recognizing import SEEDS, gallery, photos, recognize, shots, surroundings
+
+__all__ = ["gallery", "photos", "shots", "surroundings"]  # the fixtures
+
+
+def test_a_bad_photo_is_told_and_the_others_go_on(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"not a picture")
+    answer = recognize(tiny_artifact, gallery, photos, photos / "none.jpg", "--json", "--out", "out")
+    assert answer.exit_code == 1
+    assert [Path(one["photo"]).stem for one in json.loads(answer.stdout)] == sorted(SEEDS)
+    lines = [line for line in answer.stderr.splitlines() if "photos/" in line]
+    assert any("broken.png: " in line and "(image_" in line for line in lines)
+    assert any("none.jpg: " in line and "(image_not_found)" in line for line in lines)
+    assert len(list(Path("out").iterdir())) == 3
+
+
+def test_no_pictures_and_no_model_are_told(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    Path("nothing").mkdir()
+    answer = recognize(tiny_artifact, gallery, "nothing")
+    assert (answer.exit_code, answer.stderr.splitlines()[-1]) == (1, "Error: there are no pictures in nothing")
+    unknown = recognize(Path("no-such-model"), gallery, photos)
+    assert unknown.exit_code == 1
+    assert "There is no model 'no-such-model'" in unknown.stderr
+
+
+def test_no_answer_is_no_table(tiny_artifact: Path, gallery: Path) -> None:
+    answer = recognize(tiny_artifact, gallery, "none.jpg")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    told = "none.jpg: no such file, or it can't be read (image_not_found)\n1 could not be used: 1 image_not_found\n"
+    assert answer.stderr == told
+
+
+def test_a_folder_that_can_not_be_made_is_one_line(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+    Path("file").touch()
+    answer = recognize(tiny_artifact, gallery, photos, "--out", "file/pictures")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr == "Error: file/pictures: Not a directory\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--rerank", 3), "--rerank needs --binary"),
+        (("--threshold", 0.5, "--min-precision", 0.8), "--threshold decides instead of --min-precision"),
+        (("--format", "paddleclas", "--verify", "always"), "decides by similarity alone"),
+        (("--format", "paddleclas", "--min-precision", 0.8), "decides by similarity alone"),
+        (("--json", "--format", "paddleclas"), "--json and --format paddleclas contradict each other"),
+        (("--format", "table", "--json"), "--json and --format table contradict each other"),
+        (("--whole-image", "never"), "--detector none and --whole-image never leave nothing to recognise"),
+        (("--format", "paddleclas", "--top-k", 5), "--top-k goes with the other formats"),
+        (("--format", "paddleclas", "--whole-image", "fallback"), "always searches the whole image"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(more: tuple[object, ...], told: str) -> None:
+    answer = recognize(Path("no-such-model"), "nowhere", "photo.jpg", *more)
+    assert answer.exit_code == 2
+    assert answer.stdout == ""
+    assert told in answer.stderr
+
+
+@pytest.mark.parametrize("shape", ["table", "json", "paddleclas"])
+def test_a_photo_whose_name_is_not_utf8_is_answered(tmp_path: Path, gallery: Path, photos: Path, shape: str) -> None:
+    os.rename(photos / "milk.jpg", os.fsencode(photos) + b"/\xbf\xc9\xc0\xd6.jpg")  # noqa: PTH104 (bytes)
+    (photos / "._cola.jpg").write_bytes(b"\0\5\x16\7")
+    answer = recognize(artifact(tmp_path / "untrained", "embed", paddle_too=False), gallery, photos, "--format", shape)
+    assert answer.exit_code == 0, answer.output
+    if shape == "json":
+        assert len(json.loads(answer.stdout)) == 3
+        assert Path(json.loads(answer.stdout)[2]["photo"]).name == r"\xbf\xc9\xc0\xd6.jpg"

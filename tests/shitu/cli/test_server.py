@@ -1,0 +1,214 @@
+"""`--server`: pictures and photos sent to a running front end, whose worker's part a thread does through the ledger."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from werkzeug.serving import make_server
+
+from infra.jobs.ledger import JobLedger
+from infra.jobs.records import Job, Lease
+from infra.jobs.scripts import OPEN
+from infra.redis.client import connect
+from infra.runtime.settings import Settings
+from shitu.cli.main import main
+from tests.web.conftest import recognition_result
+from tests.web.pictures import picture
+from web.app import create_app
+
+
+class Hand(threading.Thread):
+    """Ends every job, as a worker would: what `result` makes of its kind and request."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(daemon=True)
+        assert settings.redis_url is not None
+        self._redis = connect(settings.redis_url)
+        self._ledger = JobLedger(self._redis, settings.jobs, settings.webhooks)
+        self._ended = threading.Event()
+        self.requests: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        while not self._ended.wait(0.01):
+            for job_id in self._redis.zrange(OPEN, 0, -1):
+                lease = self._ledger.start(job_id)
+                if lease is not None:
+                    job = self._ledger.get(job_id)
+                    self.requests.append(dict(job.request))
+                    self._end(job, lease)
+
+    def _end(self, job: Job, lease: Lease) -> None:
+        request = job.request
+        if job.kind == "recognition":
+            result = {**recognition_result(request["gallery"]), "paddleclas": [{"rec_docs": "tea"}]}
+            if request["image"]["name"] == "bad.jpg":
+                error = {"code": "image_truncated", "message": "The file is cut short.", "retryable": False}
+                self._ledger.fail(lease, error)
+                return
+        else:
+            result = {
+                "items": [{**item, "status": "rejected" if "error" in item else "added"} for item in request["items"]]
+            }
+        self._ledger.succeed(lease, result)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(10)
+        self._redis.close()
+
+
+@pytest.fixture
+def hand(settings: Settings) -> Iterator[Hand]:
+    running = Hand(settings)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def url(settings: Settings, hand: Hand) -> Iterator[str]:
+    few = replace(settings, web=replace(settings.web, max_files=3))
+    server = make_server("127.0.0.1", 0, create_app(few), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five pictures of two labels."""
+    for number in range(5):
+        target = tmp_path / "mine" / ("tea" if number < 3 else "cola") / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(picture(seed=number))
+    return tmp_path / "mine"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_a_folder_is_added_in_as_many_requests_as_the_service_wants(folder: Path, url: str, hand: Hand) -> None:
+    answer = run("gallery", "add", folder, "--gallery", "drinks", "--server", url)
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout == "5 items added to 'drinks'; version 1 has 0\n"  # the hand counts, but adds nothing
+    assert sorted(item["label"] for one in hand.requests for item in one["items"]) == ["cola"] * 2 + ["tea"] * 3
+    assert max(len(one["items"]) for one in hand.requests) <= 3
+
+
+def test_pictures_that_the_service_refuses_are_reported_and_the_others_added(folder: Path, url: str) -> None:
+    (folder / "cola" / "bad.jpg").write_bytes(b"no picture")
+    answer = run("gallery", "add", folder, "--gallery", "drinks", "--server", url)
+    assert (answer.exit_code, answer.stdout.startswith("5 items added")) == (1, True)
+    assert f"{folder / 'cola' / 'bad.jpg'}: " in answer.stderr
+    assert "1 could not be used: 1 image_not_an_image\n" in answer.stderr
+    only = folder / "none"
+    (only / "x").mkdir(parents=True)
+    (only / "x" / "1.jpg").write_bytes(b"no picture")
+    answer = run("gallery", "add", only, "--gallery", "drinks", "--server", url)
+    assert (answer.exit_code, "1 could not be used: 1 image_not_an_image\n" in answer.stderr) == (1, True)
+
+
+def test_items_are_removed_by_the_service_in_one_request(url: str) -> None:
+    import requests
+
+    requests.post(f"{url}/v1/galleries", json={"name": "drinks"}, timeout=10).raise_for_status()
+    for words, told in (
+        (("--item", "no-such-item"), "no-such-item"),
+        (("--label", "tea", "--label", "cola"), "tea"),
+    ):
+        answer = run("gallery", "remove", "drinks", *words, "--server", url)
+        assert (answer.exit_code, answer.stdout) == (1, ""), answer.output
+        assert told in answer.stderr
+        assert "_not_found)" in answer.stderr
+    for words in (("--item", "a", "--item", "b"), ("--item", "a", "--label", "tea")):
+        answer = run("gallery", "remove", "drinks", *words, "--server", url)
+        assert (answer.exit_code, "name one --item, or only --label" in answer.stderr) == (2, True)
+    answer = run("gallery", "remove", "drinks", "--label", "tea", "--embedder", "x", "--server", url)
+    assert (answer.exit_code, "--embedder has no effect with --server" in answer.stderr) == (2, True)
+
+
+def test_photos_are_recognised_by_the_service_in_every_shape(
+    folder: Path, url: str, hand: Hand, tmp_path: Path
+) -> None:
+    run("gallery", "add", folder, "--gallery", "drinks", "--server", url)
+    hand.requests.clear()
+    (folder / "cola" / "bad.jpg").write_bytes(picture(seed=9))
+    asked = ("recognize", folder, "--gallery", "drinks", "--server", url)
+    answer = run(*asked, "--json", "--top-k", 3, "--min-precision", 0.8, "--out", tmp_path / "drawn")
+    assert answer.exit_code == 1, answer.output
+    assert "bad.jpg: The file is cut short. (image_truncated)" in answer.stderr
+    told = json.loads(answer.stdout)
+    assert [Path(one["photo"]).name for one in told] == ["3.jpg", "4.jpg", "0.jpg", "1.jpg", "2.jpg"]
+    assert {one["recognitions"][0]["label"] for one in told} == {"tea"}
+    assert {json.dumps(one["options"], sort_keys=True) for one in hand.requests} == {
+        '{"min_precision": 0.8, "top_k": 3}'
+    }
+    assert len(list((tmp_path / "drawn").glob("*.png"))) == 5
+    table = run(*asked).stdout
+    assert "tea" in table
+    assert "0.97" in table
+    assert "{'rec_docs': 'tea'}" in run(*asked, "--format", "paddleclas").stdout
+
+
+def test_a_gallery_that_is_not_there_is_said_once(folder: Path, url: str) -> None:
+    answer = run("recognize", folder, "--gallery", "none", "--server", url)
+    assert answer.exit_code == 1
+    assert answer.stderr.count("gallery_not_found") == 1
+    assert "Traceback" not in answer.output
+
+
+@pytest.mark.parametrize("option", ["--embedder", "--detector", "--engine", "--threads", "--binary"])
+def test_options_about_own_models_contradict_a_server(option: str, folder: Path) -> None:
+    value = {"--binary": (), "--engine": ("auto",), "--threads": (1,)}.get(option, ("x",))
+    answer = run("recognize", folder, "--gallery", "x", "--server", "http://127.0.0.1:1", option, *value)
+    assert (answer.exit_code, f"{option} has no effect with --server" in answer.stderr) == (2, True)
+
+
+class NoShiTu(BaseHTTPRequestHandler):
+    """Something else: a page, or a way to one."""
+
+    def do_GET(self) -> None:
+        moved = self.path.startswith("/moved")
+        self.send_response(308 if moved else 200)
+        self.send_header("Location" if moved else "Content-Type", "https://shop.example/" if moved else "text/html")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        pass
+
+
+def test_what_answers_and_is_no_service_is_said_in_one_line() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoShiTu) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        for address, reason in ((url, "is no ShiTu"), (f"{url}/moved", "https://shop.example/")):
+            answer = run("gallery", "list", "--server", address)
+            assert (answer.exit_code, answer.stderr.count("\n")) == (1, 1), answer.output
+            assert reason in answer.stderr
+        server.shutdown()
+
+
+def test_nothing_that_listens_and_no_address_are_said_at_once(folder: Path) -> None:
+    for words in (
+        ("gallery", "list"),
+        ("gallery", "add", folder, "--gallery", "x"),
+        ("recognize", folder, "--gallery", "x"),
+    ):
+        answer = run(*words, "--server", "http://127.0.0.1:1")
+        assert (answer.exit_code, "nothing listens" in answer.stderr) == (1, True), answer.output
+        assert answer.stderr.count("\n") == 1
+    answer = run("gallery", "list", "--server", "ftp://x")
+    assert (answer.exit_code, "is no address" in answer.stderr) == (2, True)
