@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +20,7 @@ CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")
 ROW = re.compile(r"^\| `([a-z0-9_]+)` \|(?: (\d{3}|–) \|)?", re.MULTILINE)
 
 
+@cache
 def trees() -> dict[Path, ast.Module]:
     paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}

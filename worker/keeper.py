@@ -2,8 +2,9 @@
 
 Photos that no job names any more are deleted beside the rounds, by worker.photo_keeper.
 
-Any number may run: each round belongs to the one that holds the leader lock, and each step of the ledger is safe to do
-twice anyway. A Redis outage costs rounds, never the process.
+Any number may run: each step of a round belongs to the one that holds the leader lock (redis-py's `Lock`), which is
+checked and extended before each step. A leader that dies is replaced when its lock lapses. Each step of the ledger is
+safe to do twice anyway. A Redis outage costs rounds, never the process.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import redis
+from redis.exceptions import LockError
+from redis.lock import Lock
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.errors import ServiceError
@@ -44,15 +48,6 @@ LEADER_KEY = "shitu:keeper"
 LEADER_ROUNDS = 5  # a keeper that misses so many rounds is replaced
 RETIRE_INTERVAL_S = 30.0
 
-# Extends the lock if it is ours, takes it if it is free.
-LEAD = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-RESIGN = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-
 log = logging.getLogger(__name__)
 
 
@@ -73,8 +68,8 @@ class Keeper:
         self._ledger = ledger
         self._queue = queue
         self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._lead = client.register_script(LEAD)
-        self._resign = client.register_script(RESIGN)
+        lock_s = max(1.0, LEADER_ROUNDS * self._interval_s)
+        self._lock = Lock(client, LEADER_KEY, timeout=lock_s, blocking=False, thread_local=False)
         self._canary_at = 0.0
         self._retire_at = 0.0
 
@@ -91,16 +86,16 @@ class Keeper:
                 log.exception("round failed")
             stop.wait(self._interval_s)
         try:
-            self._resign(keys=[LEADER_KEY], args=[self._name])
+            with suppress(LockError):  # another's, or lapsed: nothing to give back
+                self._lock.release()
         except redis.RedisError:
             log.warning("could not resign; the leader lock lapses by itself")
 
     def round(self) -> bool:
-        """One round, if this keeper leads. Returns whether it does."""
-        lock_ms = int(1000 * max(1.0, LEADER_ROUNDS * self._interval_s))
-        if not self._lead(keys=[LEADER_KEY], args=[self._name, lock_ms]):
-            return False
+        """One round, if this keeper leads. Returns whether it led to the end."""
         for step in (self._sweep, self._wake, self._prove, self._retire):
+            if not self._leads():  # a step may take longer than the lock lasts
+                return False
             try:
                 step()
             except (redis.ConnectionError, redis.TimeoutError):
@@ -108,6 +103,12 @@ class Keeper:
             except Exception:  # what one step stumbles over must not keep the others from their work
                 log.exception("a step of the round failed")
         return True
+
+    def _leads(self) -> bool:
+        """Extends the lock if it is this keeper's, takes it if it is free."""
+        with suppress(LockError):  # never held, lapsed, or another's
+            return self._lock.reacquire()
+        return bool(self._lock.acquire(token=self._name))
 
     def _sweep(self) -> None:
         swept = self._ledger.sweep(self._queue)

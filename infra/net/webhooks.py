@@ -8,8 +8,6 @@ know; a receiver's fault never reaches the caller.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import logging
 import os
@@ -17,9 +15,11 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import redis
+from standardwebhooks import Webhook
 
 from contracts.names import without_surrogates
 from infra.errors import ConfigurationError, JobExpired, JobNotFound, ServiceError
@@ -97,19 +97,16 @@ def message(job: Job) -> bytes:
 
 
 def sign(keys: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers of a message; `timestamp` in Unix seconds.
+    """The three headers of a message; `timestamp` in Unix seconds, `body` UTF-8.
 
     `keys` is one `whsec_…` secret, or several separated by spaces: a receiver that knows any of them accepts the message,
     so that a secret can be replaced without a gap.
     """
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    signatures = [
-        base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest()).decode() for secret in keys.split()
-    ]
+    moment, text = datetime.fromtimestamp(timestamp, UTC), body.decode()
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, moment, text) for secret in keys.split()),
     }
 
 
@@ -142,10 +139,6 @@ def kept_secret(data_dir: Path) -> str:
 def new_secret() -> str:
     """A fresh signing secret of 32 random bytes."""
     return KEY_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def _key(secret: str) -> bytes:
-    return base64.b64decode(secret.removeprefix(KEY_PREFIX))
 
 
 def _failed(ledger: JobLedger, delivery: Delivery, error: str, reply: Reply | None = None) -> Outcome:

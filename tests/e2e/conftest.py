@@ -29,10 +29,10 @@ IMPATIENT = {
 }
 
 
-def stack_settings(data_dir: Path) -> Settings:
+def stack_settings(data_dir: Path, **changes: str) -> Settings:
     """Settings under which a lost job is found in seconds instead of minutes."""
     chosen = {name: value for name, value in os.environ.items() if name.startswith("SHITU_WORKER__")}
-    return load_settings({**IMPATIENT, **chosen, "SHITU_DATA_DIR": str(data_dir)})
+    return load_settings({**IMPATIENT, **chosen, **changes, "SHITU_DATA_DIR": str(data_dir)})
 
 
 @pytest.fixture(scope="session")

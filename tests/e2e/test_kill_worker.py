@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ OPTIONS = '{"whole_image": "always", "detection_threshold": 1}'
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack of its own: its processes die."""
-    with Stack(stack_settings(tmp_path_factory.mktemp("stack"))) as running:
+    """A stack of its own: its processes die. A message that died with Redis is missed after four seconds."""
+    with Stack(stack_settings(tmp_path_factory.mktemp("stack"), SHITU_JOBS__QUEUED_DEADLINE_S="4")) as running:
         yield running
 
 
@@ -40,13 +41,18 @@ def ledger(stack: Stack, service: Service) -> JobLedger:
     return open_ledger(stack.settings)
 
 
+@cache
+def slow_photo() -> bytes:
+    return encode(pattern(2, SLOW_SIDE_PX))
+
+
 def stop_in_the_middle(
     stack: Stack, service: Service, ledger: JobLedger, webhook_url: str | None = None
 ) -> dict[str, Any]:
     """A job whose worker is frozen (SIGSTOP, to all its processes) while it works on it."""
     pid = stack.processes["worker"].pid
     assert pid is not None
-    photo = encode(pattern(2, SLOW_SIDE_PX))
+    photo = slow_photo()
     for _ in range(5):
         job = service.accepted(service.ask(photo, "kill", options=OPTIONS, webhook_url=webhook_url))
         wait_for(lambda: ledger.get(job["id"]).status is not JobStatus.QUEUED)  # noqa: B023 - called at once

@@ -18,12 +18,13 @@ import redis
 
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
+from infra.jobs.queue import Queue
 from infra.jobs.records import JobStatus
 from infra.objects.opening import open_store
 from infra.redis.client import connect
 from infra.redis.server import RedisServer
 from infra.runtime.settings import JobSettings, Settings, load_settings
-from worker.keeper import LEADER_KEY, Keeper
+from worker.keeper import LEADER_KEY, LEADER_ROUNDS, Keeper
 from worker.process import Process
 
 REQUEST = {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}
@@ -97,6 +98,40 @@ def test_one_keeper_leads_and_another_takes_over(process: Process, redis_client:
     first.run(stop)  # ends at once, and resigns
     assert second.round()
     assert not first.round()
+
+
+def test_a_dead_leader_is_replaced_when_its_lock_lapses(process: Process, redis_client: redis.Redis) -> None:
+    first = Keeper(process.settings, redis_client, process.ledger, process.queue)
+    second = Keeper(process.settings, redis_client, process.ledger, process.queue)
+    assert first.round()  # and then nothing more of it
+    left_ms = redis_client.pttl(LEADER_KEY)
+    assert 0 < left_ms <= 1000 * max(1.0, LEADER_ROUNDS * process.settings.jobs.sweep_interval_s)
+    assert not second.round()
+    redis_client.pexpire(LEADER_KEY, 50)
+    wait_for(second.round)
+    assert not first.round()  # it was only slow: it leads no more
+
+
+def test_a_leader_that_lost_its_lock_in_mid_round_takes_no_further_step(
+    process: Process, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = process.ledger.create("recognition", REQUEST, "http://127.0.0.1:9/hook")
+    lease = process.ledger.start(job.id)
+    assert lease is not None
+    process.ledger.succeed(lease, {})
+    wait_for(lambda: bool(process.ledger.due_deliveries()))
+    keeper = Keeper(process.settings, redis_client, process.ledger, process.queue)
+    sweep = process.ledger.sweep
+
+    def slow_sweep(queue: Queue) -> object:
+        swept = sweep(queue)
+        redis_client.set(LEADER_KEY, "another", px=60_000)  # it lapsed meanwhile
+        return swept
+
+    monkeypatch.setattr(process.ledger, "sweep", slow_sweep)
+    assert not keeper.round()
+    assert messages(redis_client, "deliver") == []
+    assert redis_client.get(LEADER_KEY) == "another"
 
 
 def test_many_keepers_publish_a_lost_job_once(process: Process, redis_client: redis.Redis) -> None:

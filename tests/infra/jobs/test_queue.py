@@ -131,6 +131,7 @@ def test_a_publisher_outlives_its_broker(tmp_path: Path) -> None:
     server.stop()
 
 
+@pytest.mark.slow  # tests/e2e/test_kill_worker.py kills Redis under the real worker
 def test_a_worker_outlives_its_broker(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     server.start()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import re
 import stat
@@ -118,6 +121,28 @@ def test_a_secret_is_replaced_without_a_gap() -> None:
     headers = sign(f"{new} {old}", "msg_1", int(time.time()), b"{}")
     assert headers["webhook-signature"].count("v1,") == 2
     assert Webhook(new).verify(b"{}", headers) == Webhook(old).verify(b"{}", headers) == {}
+
+
+def by_hand(keys: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers as the specification spells them out."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signatures = [
+        base64.b64encode(hmac.new(base64.b64decode(key.removeprefix("whsec_")), signed, hashlib.sha256).digest())
+        for key in keys.split()
+    ]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(f"v1,{signature.decode()}" for signature in signatures),
+    }
+
+
+@pytest.mark.parametrize("keys", [1, 2, 3])
+@pytest.mark.parametrize("timestamp", [0, 1_700_000_000, 4_102_444_799])
+def test_the_headers_are_those_of_the_specification(keys: int, timestamp: int) -> None:
+    secrets = " ".join(new_secret() for _ in range(keys))
+    body = json.dumps(RESULT, ensure_ascii=False).encode()
+    assert sign(secrets, "msg_1", timestamp, body) == by_hand(secrets, "msg_1", timestamp, body)
 
 
 def test_the_setting_takes_several_secrets() -> None:

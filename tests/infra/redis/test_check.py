@@ -269,7 +269,10 @@ def test_every_key_of_an_installation_has_its_prefix(settings: Settings, redis_c
     assert open_ledger(settings).stats().messages["recognize"] == 0  # another installation sees nothing of it
 
 
-def test_a_prefix_belongs_to_one_object_store(settings: Settings, tmp_path: Path) -> None:
+def test_a_prefix_belongs_to_one_object_store(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.stack.installation.FIRST_PUT_S", 0.3)  # nobody is writing the other's id
     verify(settings)
     verify(settings)
     moved = replace(settings, data_dir=tmp_path / "moved")
@@ -291,7 +294,10 @@ def test_a_prefix_belongs_to_one_object_store(settings: Settings, tmp_path: Path
     verify(settings)
 
 
-def test_who_started_without_redis_looks_when_it_comes(settings: Settings, tmp_path: Path) -> None:
+def test_who_started_without_redis_looks_when_it_comes(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.stack.installation.FIRST_PUT_S", 0.3)  # nobody is writing the other's id
     verify(settings)
     own, other = Ownership(partial(verify, settings)), replace(settings, data_dir=tmp_path / "other")
     away = Ownership(partial(verify, replace(other, redis_url="redis://127.0.0.1:1/0")))

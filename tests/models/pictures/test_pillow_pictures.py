@@ -107,6 +107,15 @@ def test_what_was_turned_already_is_not_turned_again() -> None:
         np.testing.assert_array_equal(as_image(ImageOps.exif_transpose(picture)), np.rot90(PHOTO, -1))
 
 
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_orientation_is_that_of_pillows_own_transposition(kind: str, orientation: int) -> None:
+    data = encoded(kind, exif=exif(orientation))
+    with Image.open(io.BytesIO(data)) as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture))
+    np.testing.assert_array_equal(decode(data), expected)
+
+
 @pytest.mark.parametrize(("mode", "factor"), [("I", 1), ("I", 200), ("F", 1), ("F", 1 / 255)])
 def test_deep_modes_that_were_made_are_taken_by_their_range(mode: str, factor: float) -> None:
     values = (PHOTO[..., 0].astype(float) * factor).astype(np.int32 if mode == "I" else np.float32)
