@@ -110,7 +110,7 @@ def evaluate(
         if embeds is not None:
             embedder_plan = load_recipe(embedder_recipe, EmbedderRecipe)
             figures["embedder"], figures["open set"] = evaluate_embedder_openly(
-                embeds, embedder_plan, data, engine, tell=tell, draw_to=out, verify=baselines
+                embeds, embedder_plan, data, engine, progress=tell, draw_to=out, verify=baselines
             )
             if baselines:  # the networks among them need PaddlePaddle, which measuring artifacts does not
                 from models.training.tasks.baselines import embedder_baselines, missing_weights
@@ -120,10 +120,10 @@ def evaluate(
                 figures |= embedder_baselines(embedder_plan, data, tell)
         if detects is not None:
             detector_plan = load_recipe(detector_recipe, DetectorRecipe)
-            figures["detector"] = evaluate_detector(detects, detector_plan, data, engine, tell=tell)
+            figures["detector"] = evaluate_detector(detects, detector_plan, data, engine, progress=tell)
         if embeds is not None and detects is not None:
-            measured = evaluate_whole(detects, embeds, engine, scenes=scenes, tell=tell)
-            figures["pipeline"] = measured.figures
+            measured = evaluate_whole(detects, embeds, engine, scenes=scenes, progress=tell)
+            figures["pipeline"] = measured.metrics
             if out is not None:
                 write_pipeline(measured, out)
     if out is not None:
@@ -214,7 +214,7 @@ def retrieval(
             top_k,
             rerank=k_reciprocal,
             binary=binary,
-            rerank_floats=rerank,
+            rerank_embeddings=rerank,
         )
         if out is not None:
             write_retrieval(found, out)

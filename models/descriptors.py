@@ -6,7 +6,7 @@ that vary most are left, each in a byte. The transform needs no training; the ta
 comes from photos (`python -m benchmarks.fit_descriptors`), and any table works. Coefficients are weighed by the root of
 their spread before they are compared.
 
-Measured with 252 photos of 53 drinks that the table has not seen (`models.verification` has the rest): share of pictures
+Measured with 252 photos of 53 drinks that the table has not seen (`models.verification` has the rest): fraction of pictures
 of one product with 8 agreeing features or more, the item's within 8 kB, the query's 400 whole:
 
     400 points, all 128 values (no limit)          0.810

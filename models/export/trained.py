@@ -22,7 +22,7 @@ from models.training.networks.embedder import build_embedder, load_weights
 from models.training.recipes.detector import DetectorRecipe
 from models.training.recipes.embedder import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, as_table
 
-BODY_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
+BACKBONE_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
 __all__ = ["Origin", "add_findings", "export_detector", "export_embedder", "export_network"]
 
 
@@ -68,14 +68,14 @@ def export_detector(
 ) -> Path:
     """The same for a main-body detector; its programs end before decoding and suppression, which are numpy's.
 
-    The manifest names the weights and the teachers below `data` that the recipe asks for, each with its SHA-256.
+    The manifest names the weights and the teachers below `data` that the recipe names, each with its SHA-256.
     """
     network = build_detector(recipe)
     steps = int(fill(network, checkpoint, "detector").progress["step"])
     about = replace(
         origin,
         name=recipe.name,
-        network=f"PicoDet {BODY_NAMES[recipe.network.body]} x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
+        network=f"PicoDet {BACKBONE_NAMES[recipe.network.body]} x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
         recipe=as_table(recipe) | borrowed(recipe, data),
         steps=steps,
     )
@@ -85,7 +85,7 @@ def export_detector(
 
 
 def borrowed(recipe: DetectorRecipe, data: Path | None) -> dict[str, Any]:
-    """{"borrowed": file -> SHA-256} of the weights that a detector began with and of the files that taught it boxes."""
+    """{"borrowed": file -> SHA-256} of the weights that a detector began with and of the files that gave it pseudo-boxes."""
     names = {recipe.network.backbone, *(source.teacher for source in recipe.data)}
     names |= {
         f"{source.root}/{source.file}".lstrip("/") for source in recipe.data if source.kind in ("coco", "collages")
@@ -103,15 +103,15 @@ def add_findings(
 ) -> None:
     """Write what was measured of an exported program into its manifest: in fp32, and in its other `precisions`.
 
-    With the latters' figures stands what they lose, the fp32 figure less theirs, and a warning where that is much.
+    The latter's metrics come with what they lose, the fp32 metric less theirs, and a warning where that is much.
     """
     table = json.loads((folder / MANIFEST).read_bytes())
     kept = {key: value for key, value in table.items() if key not in ("schema", "files")}
     about = dict(kept.get("precisions", {}))
-    for precision, figures in (precisions or {}).items():
-        if not figures:
+    for precision, measured in (precisions or {}).items():
+        if not measured:
             continue
-        lost = {name: round(metrics[name] - value, 4) for name, value in figures.items() if name in metrics}
-        about[precision] = {**about[precision], "metrics": dict(figures), "lost": lost}
+        lost = {name: round(metrics[name] - value, 4) for name, value in measured.items() if name in metrics}
+        about[precision] = {**about[precision], "metrics": dict(measured), "lost": lost}
         about[precision]["warnings"] = cautions(precision, about[precision])
     write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds, "precisions": about})

@@ -137,7 +137,7 @@ def test_a_file_holds_the_whole_index(kind: str, tmp_path: Path) -> None:
     assert len(other) == 181
 
 
-def test_a_damaged_file_is_told_and_a_failed_write_keeps_the_old_one(
+def test_a_damaged_file_is_reported_and_a_failed_write_keeps_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, index = tmp_path / "codes.index", BinaryIndex(128, "BHNSW32")

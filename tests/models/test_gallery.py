@@ -110,12 +110,12 @@ def test_threads_get_their_own_answers() -> None:
     gallery = Gallery(named(500), embeddings)
     wrong: list[int] = []
 
-    def ask(start: int) -> None:
+    def search(start: int) -> None:
         for row in range(start, 500, 4):
             if gallery.search(embeddings[row : row + 1], 1)[0][0].item.id != f"id {row}":
                 wrong.append(row)
 
-    threads = [threading.Thread(target=ask, args=(start,)) for start in range(4)]
+    threads = [threading.Thread(target=search, args=(start,)) for start in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

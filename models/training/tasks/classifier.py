@@ -21,7 +21,7 @@ from models.training.engine.schedule import MovingAverage, cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassifierRecipe, ClassOptimizer
-from models.training.tasks.classifier_distillation import Lesson
+from models.training.tasks.classifier_distillation import TeacherTargets
 from models.training.tasks.classifier_evaluation import evaluate
 
 
@@ -52,7 +52,7 @@ def train_classifier(
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
         network = build(recipe.network, len(pictures.names))
-        lesson = Lesson(recipe, len(pictures.names), data, threads)
+        lesson = TeacherTargets(recipe, len(pictures.names), data, threads)
         learners = nn.LayerList([network, lesson])
         optimizer = make_optimizer(learners, recipe.optimizer)
     eval_model = build(recipe.network, len(pictures.names))

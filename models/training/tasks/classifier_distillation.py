@@ -17,7 +17,7 @@ from models.training.recipes.classifier import ClassifierRecipe
 from models.training.teachers.frozen import open_teacher
 
 
-class Lesson(nn.Layer):
+class TeacherTargets(nn.Layer):
     """The losses of a step, by name. Its parameters are the peer's, where the recipe has one.
 
     `ssld` (Cui et al., arXiv:2103.05959) asks no labels: the student is drawn towards a frozen teacher's logits. `dml`

@@ -25,7 +25,7 @@ from models.training.engine.schedule import MovingAverage, cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
 from models.training.networks.embedder import embed_with, load_weights
-from models.training.networks.metric import Learner, MetricEmbedder
+from models.training.networks.metric import MetricEmbedder, TrainingModule
 from models.training.recipes.metric import MetricOptimizer, MetricRecipe
 from models.training.tasks.precise_bn import settle_statistics
 
@@ -81,7 +81,7 @@ def train_metric(
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
-        learner = Learner(recipe, pictures.classes, group)
+        learner = TrainingModule(recipe, pictures.classes, group)
         optimizer = make_optimizer(learner, recipe.optimizer)
     accelerate(learner, threads)
     accelerate(eval_model, threads)

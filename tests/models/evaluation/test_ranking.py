@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from models.evaluation import ranking
-from models.evaluation.ranking import NO_MARK, Known, first, inner_products, nearest, rank
+from models.evaluation.ranking import NO_MARK, RowLabels, first, inner_products, nearest, rank
 
 
-def known(labels: list[int], marks: list[int] | None = None) -> Known:
-    return Known(np.array(labels), np.array(marks if marks is not None else [NO_MARK] * len(labels)))
+def known(labels: list[int], marks: list[int] | None = None) -> RowLabels:
+    return RowLabels(np.array(labels), np.array(marks if marks is not None else [NO_MARK] * len(labels)))
 
 
 GALLERY = np.array([[1, 0], [0.5, 0], [1, 0], [0, 1], [-1, 0]], np.float32)
 QUERY = np.array([[1, 0]], np.float32)
 
 
-def test_ranks_count_what_stands_before_and_equals_that_are_wrong_stand_before() -> None:
+def test_ranks_count_what_comes_before_and_equals_that_are_wrong_come_before() -> None:
     (found,) = rank(inner_products(QUERY, GALLERY), known([7]), known([7, 7, 3, 3, 7]))
     assert found.ranks.tolist() == [1, 2, 4]
     assert (found.right, found.wrong) == (1.0, 1.0)
