@@ -82,7 +82,7 @@ def main() -> None:
 def calibrations(
     trial: Trial, unknowns: NDArray[np.float32], fitted: Calibration, embed: Embedder
 ) -> dict[str, Calibration]:
-    """Who gives how sure the answers are."""
+    """Whose calibration is used."""
     labels = [str(label) for label in trial.known.labels[trial.enrolled].tolist()]
     views = None if trial.known.views is None else trial.known.views[trial.enrolled]
     own = fit(labels, trial.known.rows[trial.enrolled], views, unknowns, fitted)

@@ -217,8 +217,8 @@ def table(rows: Sequence[Row]) -> str:
     width = max(len(row.name) for row in rows)
     lines = [" " * width + "".join(f"  {heading}" for heading in HEADINGS.values()) + "  right %  nearest %        s"]
     for row in rows:
-        output = [(heading, getattr(row, name)) for name, heading in HEADINGS.items()]
-        cells = "".join(f"  {'–' if value is None else value:>{len(heading)}}" for heading, value in output)
+        columns = [(heading, getattr(row, name)) for name, heading in HEADINGS.items()]
+        cells = "".join(f"  {'–' if value is None else value:>{len(heading)}}" for heading, value in columns)
         right, nearest = (100 * count / max(1, row.objects) for count in (row.right, row.nearest))
         lines.append(f"{row.name:<{width}}{cells}{right:>9.1f}{nearest:>11.1f}{row.command_s:>9.1f}")
     return "\n".join(lines)

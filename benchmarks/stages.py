@@ -66,7 +66,7 @@ def main() -> None:
     print(
         f"{detector.name} and {embedder.name} on {embedder.engine}, {arguments.threads} thread(s), {arguments.items} items,"
     )
-    print(f"{arguments.photos} photos of 800x600 with {np.mean(objects):.1f} objects each; milliseconds")
+    print(f"{arguments.photos} photos of 800x600 with {np.mean(counts):.1f} objects each; milliseconds")
     print(f"{'stage':<8}{'median':>9}{'p95':>9}")
     for stage in STAGES:
         print(f"{stage:<8}{np.median(times[stage]):>9.2f}{np.quantile(times[stage], 0.95):>9.2f}")

@@ -46,7 +46,7 @@ class Calibration:
     `verified` is (scale of that logit, constant, log(1 + inliers), log(1 + inliers of the next best label)), the logit
     once an answer was verified. `view` is added to the first two weights for an augmented view as the query, which is
     easier than a photo. `rival` replaces the next label's score where a gallery has one label. `information` (4, 4) is how
-    firmly a query holds the weights; `curve` has rows (probability, fraction of queries answered from it on, share
+    firmly a query holds the weights; `curve` has rows (probability, fraction of queries answered from it on, fraction
     answered rightly). `queries` is how many queries it was fitted to.
     """
 

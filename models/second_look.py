@@ -115,7 +115,7 @@ def compare(
 ) -> dict[str, Look] | None:
     """For each label that an item was compared of, what agrees; at most so many items. None if none was.
 
-    A crop or an item without a single feature is not compared: that nothing agrees would mean nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
+    A crop or an item without a single feature is not compared: no agreement would mean nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
     """
     if part.found is None:
         return None

@@ -20,7 +20,7 @@ class OpenSet:
     """What a similarity threshold lets through, in fractions of the queries."""
 
     known: float  # answered, and rightly, with their label in the gallery
-    unknowns: float  # answered although their label is not: each query queries a gallery without its own label
+    unknowns: float  # answered although their label is not: each query is searched without its own label
 
 
 def recall_at_1(queries: Embeddings, query_labels: Labels, gallery: Embeddings, gallery_labels: Labels) -> float:
@@ -30,7 +30,7 @@ def recall_at_1(queries: Embeddings, query_labels: Labels, gallery: Embeddings, 
 
 
 def leave_one_out_recall_at_1(embeddings: Embeddings, labels: Labels) -> float:
-    """Each row queries all others. Rows whose label has one row have no right answer and are no queries; NaN if all do."""
+    """Each row queries all others. Rows alone in their label have no right answer and are no queries; NaN if all do."""
     each = RowLabels(labels, np.arange(len(labels)))
     found, _ = nearest(inner_products(embeddings, embeddings), each, each, 1)
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)

@@ -35,7 +35,7 @@ def evaluate_open_set(
     unknown: Sequence[Photo],
     progress: Progress,
 ) -> OpenEvaluation:
-    """The `queries` searched in the `gallery`, or of each other; `unknown` ones are queries too, whatever their labels are.
+    """The `queries` searched in the `gallery`, or among each other; `unknown` ones are queries too, whatever their labels are.
 
     The gallery's calibration is fitted as at an enrolment. Raises DatasetError, ModelError.
     """

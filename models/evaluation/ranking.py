@@ -27,7 +27,7 @@ class RowLabels:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """The ranks of a query's right gallery rows. All that is mrequested the query is left out."""
+    """The ranks of a query's right gallery rows. All that is masked for the query is left out."""
 
     ranks: Indices  # (R,) of those with its label, from 0, ascending; none: nothing could be right
     right: float  # similarity of the nearest of them, -inf without any

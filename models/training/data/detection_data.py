@@ -1,4 +1,4 @@
-"""A detector's pictures rendered once into a pool, or read as they are requested, and random augmentations of them in batches.
+"""A detector's pictures rendered once into a pool, or read as they are needed, and random augmentations of them in batches.
 
 Rendering a scene costs more than a training step on it. So a fixed pool is made before training, on disk
 (memory-mapped), every picture stretched to one square, and each step takes random augmentations of its pictures, decided by

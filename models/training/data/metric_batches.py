@@ -71,7 +71,7 @@ class LabelledBatch:
 class MetricBatches:
     """This process's part of the batch at each step, of which all processes together have the whole.
 
-    Raises TrainingError if the recipe needs more classes than there are, or for fewer pictures than processes.
+    Raises TrainingError if the recipe needs more classes than there are, or has fewer pictures than processes.
     """
 
     def __init__(self, recipe: MetricRecipe, pictures: Pictures, rank: int = 0, world: int = 1) -> None:

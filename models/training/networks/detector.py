@@ -43,7 +43,7 @@ def build_detector(recipe: DetectorRecipe) -> PicoDet:
         head_convs=sizes.head_convs,
         reg_max=sizes.reg_max,
         act=sizes.act,
-        body=sizes.body,
+        backbone=sizes.body,
     )
 
 

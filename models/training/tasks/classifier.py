@@ -46,8 +46,8 @@ def train_classifier(
     group = Group.from_environment()
     pictures = gather(recipe, data, prepare, threads)
     make = ClassBatches(recipe, pictures.training, group.rank, group.size)
-    steps, evaluate_every = recipe.epochs * make.deal.steps, recipe.evaluate_every * make.deal.steps
-    warmup = round(recipe.optimizer.warmup_epochs * make.deal.steps)
+    steps, evaluate_every = recipe.epochs * make.sampler.steps, recipe.evaluate_every * make.sampler.steps
+    warmup = round(recipe.optimizer.warmup_epochs * make.sampler.steps)
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
@@ -82,7 +82,7 @@ def train_classifier(
             lesson.train()
             values = take_step(lesson(network, batch), step, learners, optimizer, group)
             average.update(network, step)
-            left = make.deal.pictures_before(run.last) - make.deal.pictures_before(step + 1)
+            left = make.sampler.pictures_before(run.last) - make.sampler.pictures_before(step + 1)
             run.after(step, values, len(batch.labels) * group.size, left, network, evaluated)
     return out / "best.npz"
 

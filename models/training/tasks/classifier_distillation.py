@@ -34,9 +34,9 @@ class TeacherTargets(nn.Layer):
             return
         if self.table.teacher is not None:
             self.teach = open_teacher(self.table.teacher, data, logits=True, threads=threads)
-            if self.teach.numbers != classes:
+            if self.teach.dim != classes:
                 raise TrainingError(
-                    f"the teacher {self.table.teacher.model} answers {self.teach.numbers} numbers a picture, the data "
+                    f"the teacher {self.table.teacher.model} answers {self.teach.dim} numbers a picture, the data "
                     f"have {classes} classes: it must know the same ones"
                 )
         else:

