@@ -231,9 +231,11 @@ def some_groceries(data: Path, shots: int, classes: int = 15, photos: int = 42) 
     """A few classes; of each its one packshot (`shots` 0) or that many photos of `train`, queried with photos of `val`."""
     rng = np.random.default_rng(SEED)
     names, packshots = grocery_classes(data)
-    asked, train = grocery_photos(data, "val", names), grocery_photos(data, "train", names)
-    chosen = _some(sorted(asked), classes, rng)
-    queries = _in_turn({label: _some(asked[label], len(asked[label]), rng) for label in chosen}, photos)
+    queries_by_label, train = grocery_photos(data, "val", names), grocery_photos(data, "train", names)
+    chosen = _some(sorted(queries_by_label), classes, rng)
+    queries = _in_turn(
+        {label: _some(queries_by_label[label], len(queries_by_label[label]), rng) for label in chosen}, photos
+    )
     gallery = [
         (label, picture)
         for label in chosen
@@ -246,8 +248,8 @@ def some_groceries(data: Path, shots: int, classes: int = 15, photos: int = 42) 
 def all_groceries(data: Path, *, whole: bool) -> Trial:
     """Every class by its one packshot, queried with all natural photos of `val`: as whole photos, or with the detector."""
     names, packshots = grocery_classes(data)
-    asked = grocery_photos(data, "val", names)
-    queries = [Query(path, (label,)) for label in sorted(asked) for path in asked[label]]
+    queries_by_label = grocery_photos(data, "val", names)
+    queries = [Query(path, (label,)) for label in sorted(queries_by_label) for path in queries_by_label[label]]
     name = f"all {len(packshots)} groceries, one packshot each, {'whole photos' if whole else 'detector'}"
     return Trial(name, tuple(packshots.items()), tuple(queries), ("--detector", "none") if whole else ())
 

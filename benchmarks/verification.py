@@ -2,8 +2,8 @@
 
     python -m benchmarks.verification --data FOLDER [--embedder shitu-embedder] [--first 5] [--queries 150] [--half held-out]
 
-FOLDER holds `drinks/` and `grocery/` (docs/training.md). Drinks: the labels that training does not see, each photo asked
-of all the others. Grocery: an even sample of val.txt searched in train.txt. The first `--first` items by similarity are
+FOLDER holds `drinks/` and `grocery/` (docs/training.md). Drinks: the labels that training does not see, each photo searched
+among all the others. Grocery: an even sample of val.txt searched in train.txt. The first `--first` items by similarity are
 ordered again by similarity + rerank_bonus, without a calibration: a measure of the features alone, for the service orders
 labels by their verified probability (models.second_look.standings). Milliseconds are of the processor on one thread: a query's description, and
 unpacking and matching of its first items, whose features are stored.

@@ -104,11 +104,11 @@ class BinaryIndex:
             wanted = min(k, len(self))
             if not wanted or not len(rows):
                 return np.zeros((len(rows), wanted), np.int32), np.zeros((len(rows), wanted), np.int64)
-            asked = min(wanted + len(alive) - len(self), len(alive))
+            depth = min(wanted + len(alive) - len(self), len(alive))
             faiss_module().omp_set_num_threads(THREADS)
             if self.kind == "BHNSW32":
-                self._faiss.hnsw.efSearch = max(LEAST_SEARCH, 2 * asked)
-            distances, places = self._faiss.search(rows, asked)
+                self._faiss.hnsw.efSearch = max(LEAST_SEARCH, 2 * depth)
+            distances, places = self._faiss.search(rows, depth)
         found = (places >= 0) & alive[places]
         names = np.where(found, ids[places], -1)
         order = np.lexsort((names, np.where(found, distances, np.iinfo(np.int32).max)), axis=1)[:, :wanted]

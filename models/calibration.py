@@ -222,7 +222,7 @@ def features(seen: Observations, rival: float) -> Values:
 
 
 def query_weights(seen: Observations) -> Values:
-    """(N,) how much each query counts: unknown ones make up UNKNOWN_SHARE together, each kind of them the same part."""
+    """(N,) how much each query counts: unknown ones make up UNKNOWN_FRACTION together, each kind of them the same part."""
     weights = np.ones(len(seen.kinds))
     unknown = np.isin(seen.kinds, UNKNOWN_KINDS)
     there = [kind for kind in UNKNOWN_KINDS if (seen.kinds == kind).any()]

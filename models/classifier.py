@@ -139,7 +139,7 @@ def softmax(rows: Array) -> Array:
 
 
 def read_class_map(file: Path) -> dict[int, str]:
-    """PaddleClas' class map: a line "id label words" for each class. By the rule for labels; raises ArtifactError that tells the bad line."""
+    """PaddleClas' class map: a line "id label words" for each class. By the rule for labels; raises ArtifactError that names the bad line."""
     names: dict[int, str] = {}
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")

@@ -54,7 +54,7 @@ def shorten(sift: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def comparable(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Codes (N, KEPT) -> vectors (N, KEPT) whose Euclidean distance says how unlike two places look; no fixed unit."""
+    """Codes (N, KEPT) -> vectors (N, KEPT) whose Euclidean distance measures how unlike two places look; no fixed unit."""
     return np.asarray((codes.astype(np.float32) - np.float32(127.5)) * _WEIGHTS, np.float32)
 
 

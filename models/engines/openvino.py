@@ -89,7 +89,7 @@ def computes_bf16(flags_of: Path = CPU_FLAGS) -> bool:
 def _settings(threads: int, precision: str) -> dict[str, Any]:
     return {
         "PERFORMANCE_HINT": "LATENCY",
-        # Without a hint OpenVINO takes bf16 where the processor has it: other results on other machines, without being told to.
+        # Without a hint OpenVINO takes bf16 where the processor has it: other results on other machines.
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,  # pinned processes of one machine fight for the same cores

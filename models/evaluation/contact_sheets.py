@@ -60,7 +60,7 @@ def draw_neighbours(
     draw = ImageDraw.Draw(sheet)
     draw.text((GAP_PX, GAP_PX), title, fill=INK, font=heading)
     for row, one in enumerate(queries):
-        cells = [(one.path, QUERY, one.label, "asked")]
+        cells = [(one.path, QUERY, one.label, "query")]
         cells += [(n.path, RIGHT if n.right else WRONG, n.label, f"{n.similarity:.2f}") for n in one.near]
         for column, (path, colour, label, below) in enumerate(cells):
             x, y = GAP_PX + column * wide, top + row * high

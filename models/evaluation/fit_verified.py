@@ -49,7 +49,7 @@ class _Item:
     label: str
 
 
-class _Known:
+class _StoredFeatures:
     """A verifier of pictures whose features are there already; a query is its row's number."""
 
     def __init__(self, verifier: Verifies, features: Sequence[Any]) -> None:
@@ -106,7 +106,7 @@ def query_verified(
     labels = np.unique(known.labels)
     enrolled = np.concatenate([rng.permutation(np.flatnonzero(known.labels == one))[:pictures] for one in labels])
     queries = rng.permutation(np.setdiff1d(np.arange(len(known.labels)), enrolled))[:MOST_QUERIES]
-    shim = _Known(verifier, features)
+    shim = _StoredFeatures(verifier, features)
     items = [_Item(str(row), str(known.labels[row])) for row in enrolled.tolist()]
     whole = Gallery(items, known.rows[enrolled], features=lambda item_id: features[int(item_id)])
     compared: list[Compared] = []

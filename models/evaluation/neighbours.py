@@ -1,4 +1,4 @@
-"""An eval set as a picture: what an embedder found nearest to the pictures that were asked, right or wrong."""
+"""An eval set as a picture: what an embedder found nearest to the queries, right or wrong."""
 
 from pathlib import Path
 

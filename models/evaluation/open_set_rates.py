@@ -111,7 +111,7 @@ def calibration_error(
 
 
 def open_weights(answers: OpenAnswers) -> NDArray[np.float64]:
-    """(Q,) so that the unknown queries are UNKNOWN_SHARE of all, as the calibration takes them to be."""
+    """(Q,) so that the unknown queries are UNKNOWN_FRACTION of all, as the calibration takes them to be."""
     weights = np.ones(len(answers.known))
     unknown = int((~answers.known).sum())
     if unknown and answers.known.any():

@@ -63,10 +63,10 @@ def test_probabilities_come_true_on_photos_that_the_fit_never_saw() -> None:
     gallery = Gallery([Named(label) for label, own in zip(labels, kept, strict=True) if own], rows[kept])
     queries = [(row, label) for row, label, own in zip(rows, labels, kept, strict=True) if not own]
     unknown = unit(np.random.default_rng(5).normal(size=(50, DIM)))
-    asked = np.concatenate([np.stack([row for row, _ in queries]), unknown])
+    rows_searched = np.concatenate([np.stack([row for row, _ in queries]), unknown])
     truth = [label for _, label in queries] + [None] * len(unknown)
     probabilities, right = [], []
-    for found, label in zip(gallery.search_labels(asked, 5), truth, strict=True):
+    for found, label in zip(gallery.search_labels(rows_searched, 5), truth, strict=True):
         probabilities.append(made.probabilities(found.labels, 5)[0])
         right.append(found.labels[0].label == label)
     sure = np.array(probabilities) >= made.threshold_for(0.9)

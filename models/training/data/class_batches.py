@@ -46,7 +46,7 @@ class EpochSampler:
             self.shapes.append(choices[int(rng.integers(len(choices)))])
             taken += self.shapes[-1].batch
         self._starts = [0, *accumulate(shape.batch for shape in self.shapes)]
-        self._order = lru_cache(2)(self._draw_order)
+        self._order = lru_cache(2)(self._shuffled)
 
     @property
     def steps(self) -> int:
@@ -64,7 +64,7 @@ class EpochSampler:
         epoch, place = divmod(step, self.steps)
         return epoch * self._starts[-1] + self._starts[place]
 
-    def _draw_order(self, epoch: int) -> NDArray[np.int64]:
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng([self._seed, epoch]).permutation(self._count)
 
 

@@ -23,7 +23,7 @@ def random_view(image: Image, size_px: int, rng: np.random.Generator, how: Class
 def random_part(image: Image, rng: np.random.Generator, area: Sequence[float], aspect: Sequence[float]) -> Image:
     """A part with a fraction of the area within `area` and a ratio of width to height within `aspect` (a view).
 
-    The ratio is sampled first; where a part of that ratio can't have so much area, it has as much as fits, so every draw
+    The ratio is sampled first; where a part of that ratio can't have so much area, it has as much as fits, so every sample
     gives a part (Szegedy et al., arXiv:1409.4842, section 6, in PaddleClas' form).
     """
     height, width = image.shape[:2]

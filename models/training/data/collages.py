@@ -20,17 +20,17 @@ LEAST_SEEN = 0.05  # of another object in the crop: less is no trace of it
 SHAPES = (0.4, 1.6)  # width by height of a photo's place, whatever the crop's own
 
 
-def collage(draw: Callable[[np.random.Generator], Picture], size_px: int, rng: np.random.Generator) -> Picture:
-    """2 to 6 crops of the pictures that `draw` gives, or of one of them, in one or two rows of a square of `size_px`."""
+def collage(sample: Callable[[np.random.Generator], Picture], size_px: int, rng: np.random.Generator) -> Picture:
+    """2 to 6 crops of the pictures that `sample` gives, or of one of them, in one or two rows of a square of `size_px`."""
     count = int(rng.integers(2, MOST + 1))
     rows = 2 if count > MOST_IN_A_ROW or (count > 2 and rng.random() < 0.4) else 1
     parts = np.array_split(np.arange(count), rows)
     edges = np.round(size_px * np.concatenate([[0.0], np.cumsum(_fractions(rows, rng))])).astype(int)
     canvas = np.empty((size_px, size_px, 3), np.uint8)
     boxes, certainty = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
-    only = draw(rng) if rng.random() < REPEATED else None
+    only = sample(rng) if rng.random() < REPEATED else None
     for row, part in enumerate(parts):
-        crops = [around_object(draw(rng) if only is None else _again(only, rng), rng) for _ in part]
+        crops = [around_object(sample(rng) if only is None else _again(only, rng), rng) for _ in part]
         shapes = np.array([np.clip(crop.image.shape[1] / crop.image.shape[0], *SHAPES) for crop in crops])
         across = np.round(size_px * np.concatenate([[0.0], np.cumsum(shapes / shapes.sum())])).astype(int)
         top, bottom = int(edges[row]), int(edges[row + 1])

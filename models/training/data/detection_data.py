@@ -159,11 +159,11 @@ class BatchMaker:
     def _one(self, step: int, place: int, size_px: int) -> Picture:
         rng = np.random.default_rng([self.seed, step, place, 4])
         if rng.random() < self.variation.mosaic:
-            picture = mosaic([self._draw(rng) for _ in range(4)], size_px, rng)
+            picture = mosaic([self._sample(rng) for _ in range(4)], size_px, rng)
         else:
-            picture = self._draw(rng)
+            picture = self._sample(rng)
         return vary(picture, size_px, rng, self.variation)
 
-    def _draw(self, rng: np.random.Generator) -> Picture:
+    def _sample(self, rng: np.random.Generator) -> Picture:
         index = int(np.searchsorted(self._cumulated, rng.random() * self._cumulated[-1], side="right"))
         return self.pool.picture(min(index, len(self.pool.sources) - 1))

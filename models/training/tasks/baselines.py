@@ -21,7 +21,7 @@ from models.training.teachers.features import PooledFeatures
 
 
 def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, progress: Progress = silent) -> dict[str, Metrics]:
-    """The eval sets taken by colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
+    """The eval sets' metrics of colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
 
     Pretrained features are left out where the package with their weights is not installed (`missing_weights`).
     """

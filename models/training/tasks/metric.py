@@ -130,7 +130,7 @@ def gather(
 
 
 def prepare_eval_sets(recipe: MetricRecipe, data: Path | None) -> Sheets:
-    """All eval sets of the recipe; those on photos need `data`, and are read at each eval set where the recipe has no pool."""
+    """All eval sets of the recipe; those on photos need `data`, and are read at each evaluation where the recipe has no pool."""
     drawn = tuple(eval_set for eval_set in recipe.eval if eval_set.kind == "rendered" or recipe.pool_px)
     read = tuple(eval_set for eval_set in recipe.eval if eval_set not in drawn)
     held = load_eval_sets(replace(recipe.pictures, eval=drawn, select_by=()), data, recipe.deploy_px)
@@ -146,7 +146,7 @@ def evaluate_average(
     done: int,
     threads: int,
 ) -> Evaluated:
-    """The eval sets of the averaged weights after `done` steps, in the network `eval_model`."""
+    """The eval sets' metrics of the averaged weights after `done` steps, in the network `eval_model`."""
     eval_model.set_state_dict(average.values)
     if recipe.settle_pictures and pool is not None:
         settle_statistics(eval_model, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)

@@ -1,6 +1,6 @@
 """Embedders as teachers: they look at the very views that the student is given, at their own input size.
 
-The first one's embeddings are targets for the student's own. All of them together say how alike two views are: their
+The first one's embeddings are targets for the student's own. All of them together measure how alike two views are: their
 unit embeddings side by side, each scaled by the root of its weight, so that inner products are weighted means of theirs.
 """
 

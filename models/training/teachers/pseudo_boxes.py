@@ -95,7 +95,7 @@ class BoxTeacher:
         return PseudoBoxes(sure, np.ones(len(sure), np.float32))
 
     def detect(self, image: NDArray[np.uint8], floor: float = UNSURE) -> tuple[Array, Array]:
-        """Boxes (D, 4) in pixels of the photo and scores (D,) from `floor` on, best first: all classes are one, but for NO_BODIES."""
+        """Boxes (D, 4) in pixels of the photo and scores (D,) from `floor` on, best first: all classes are one, but for NOT_OBJECTS."""
         side, (height, width) = self._size_px, image.shape[:2]
         outputs = self._run([normalize(resize(image, side, side, "cubic"), IMAGENET_MEAN, IMAGENET_STD)[None]])
         levels = len(STRIDES)

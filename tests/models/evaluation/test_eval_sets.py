@@ -27,16 +27,16 @@ from tests.models.training.photo_data import write_photos
 from tests.models.training.teachers.test_features import teacher_file
 from tests.models.training.tiny import TINY
 
-DRAWN = EvalSource("rendered", "drawn", products=3)
+RENDERED = EvalSource("rendered", "rendered", products=3)
 HELD_OUT = EvalSource("held_out", "shop", root="shop", file="labels.tsv")
-LISTS = EvalSource("lists", "two lists", root="shop", file="asked.tsv", gallery_file="labels.tsv")
+LISTS = EvalSource("lists", "two lists", root="shop", file="queries.tsv", gallery_file="labels.tsv")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_photos(folder)
-    (folder / "shop" / "asked.tsv").write_text("b0.png\tb\nc0.png\tno such label\nf1.png\tf", encoding="utf-8")
+    (folder / "shop" / "queries.tsv").write_text("b0.png\tb\nc0.png\tno such label\nf1.png\tf", encoding="utf-8")
     return folder
 
 
@@ -49,14 +49,14 @@ def first_pixel(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def test_rendered_products_are_searched_on_grey_and_queried_on_colours() -> None:
-    (split,) = load_eval_sets(with_eval(DRAWN), None, 24)
+    (split,) = load_eval_sets(with_eval(RENDERED), None, 24)
     views = GALLERY_VIEWS + QUERY_VIEWS
     assert split.images.shape == (3 * views, 24, 24, 3)
     assert split.labels.tolist() == np.repeat(np.arange(3), views).tolist()
     assert split.gallery.tolist() == ([True] * GALLERY_VIEWS + [False] * QUERY_VIEWS) * 3
     expected = on_grey(product_views(FIRST_EVAL_SEED + 1, views, 24)[0])
     np.testing.assert_array_equal(split.images[views], expected)
-    again = load_eval_sets(with_eval(DRAWN), None, 24)[0]
+    again = load_eval_sets(with_eval(RENDERED), None, 24)[0]
     np.testing.assert_array_equal(split.images, again.images)
 
 
@@ -78,9 +78,9 @@ def test_one_list_queries_another_and_an_unknown_label_is_never_right(data: Path
 
 
 def test_photos_are_left_out_without_the_data_folder(data: Path) -> None:
-    recipe = with_eval(DRAWN, HELD_OUT, LISTS)
-    assert [split.name for split in load_eval_sets(recipe, None, 16)] == ["drawn"]
-    assert [split.name for split in load_eval_sets(recipe, data, 16)] == ["drawn", "shop", "two lists"]
+    recipe = with_eval(RENDERED, HELD_OUT, LISTS)
+    assert [split.name for split in load_eval_sets(recipe, None, 16)] == ["rendered"]
+    assert [split.name for split in load_eval_sets(recipe, data, 16)] == ["rendered", "shop", "two lists"]
 
 
 def test_an_eval_set_without_a_query_is_reported(data: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_eval_set_without_a_query_is_reported(data: Path) -> None:
 def test_broken_photos_are_reported_all_at_once_and_before_anything_is_rendered(tmp_path: Path) -> None:
     write_photos(tmp_path)
     cut_short(tmp_path / "shop" / "b0.png", tmp_path / "shop" / "f1.png")
-    endless = replace(DRAWN, products=10**9)
+    endless = replace(RENDERED, products=10**9)
     with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*b0\.png: .*f1\.png: "):
         load_eval_sets(with_eval(endless, HELD_OUT), tmp_path, 16)
     (tmp_path / "shop" / "a0.png").unlink()

@@ -60,7 +60,7 @@ def synthetic(labels: int, pictures: int, seed: int = 0, spread: float = 0.8) ->
     rng = np.random.default_rng(seed)
     rows = np.repeat(rng.normal(size=(labels, 24)), pictures, axis=0)
     rows += spread * rng.normal(size=rows.shape)
-    return LabelledRows("drawn", unit(rows), np.repeat(np.arange(labels), pictures), None, unit(rows + 0.1))
+    return LabelledRows("rendered", unit(rows), np.repeat(np.arange(labels), pictures), None, unit(rows + 0.1))
 
 
 def unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from tests.models.training.data.readers.pictures import cut_short
 from tests.models.training.photo_data import LABELS, write_photos
 
 HELD_OUT = EvalSource("held_out", "held", root="shop", file="labels.tsv")
-LISTS = EvalSource("lists", "lists", root="shop", file="ask.tsv", gallery_file="labels.tsv")
+LISTS = EvalSource("lists", "lists", root="shop", file="queries.tsv", gallery_file="labels.tsv")
 
 
 def colour(images: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def colour(images: np.ndarray) -> np.ndarray:
 
 def test_held_out_labels_query_each_other_and_lists_a_gallery(tmp_path: Path) -> None:
     write_photos(tmp_path)
-    (tmp_path / "shop" / "ask.tsv").write_text("a0.png\ta\nb0.png\tc\nc1.png\tc\n", encoding="utf-8")
+    (tmp_path / "shop" / "queries.tsv").write_text("a0.png\ta\nb0.png\tc\nc1.png\tc\n", encoding="utf-8")
     held, lists = photo_eval_sets([HELD_OUT, LISTS], tmp_path)
     assert {photo.label for photo in held.photos} == set(LABELS[1::2])
     assert not held.gallery.any()
@@ -53,9 +53,9 @@ def test_what_is_missing_is_reported(tmp_path: Path) -> None:
 
 def test_broken_photos_of_all_eval_sets_are_reported_at_once(tmp_path: Path) -> None:
     write_photos(tmp_path)
-    (tmp_path / "shop" / "ask.tsv").write_text("a0.png\ta\na1.png\ta\n", encoding="utf-8")
+    (tmp_path / "shop" / "queries.tsv").write_text("a0.png\ta\na1.png\ta\n", encoding="utf-8")
     cut_short(tmp_path / "shop" / "a0.png", tmp_path / "shop" / "b1.png")
-    eval_sets = [HELD_OUT, EvalSource("lists", "asked", root="shop", file="ask.tsv")]
+    eval_sets = [HELD_OUT, EvalSource("lists", "queries", root="shop", file="queries.tsv")]
     with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*a0\.png: .*b1\.png: "):
         photo_eval_sets(eval_sets, tmp_path)
     for name in ("a0.png", "d1.png"):

@@ -41,14 +41,14 @@ def lowered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_an_embedder_of_fewer_bits_gives_nearly_the_same_vectors(lowered: dict[str, Path]) -> None:
-    asked = pictures(6, seed=5)
+    shown = pictures(6, seed=5)
     full = Embedder(lowered["embed"])
     for precision in HERE:
         embed = Embedder(lowered["embed"], precision=precision)
         assert embed.precision == precision
-        cosines = (embed(asked) * full(asked)).sum(axis=1)
+        cosines = (embed(shown) * full(shown)).sum(axis=1)
         assert cosines.min() > 0.97, precision
-        assert not np.array_equal(embed(asked), full(asked)), precision
+        assert not np.array_equal(embed(shown), full(shown)), precision
 
 
 def test_a_detector_of_fewer_bits_gives_nearly_the_same_heads(lowered: dict[str, Path]) -> None:
@@ -180,16 +180,16 @@ def test_an_official_archive_becomes_an_artifact(tmp_path: Path, task: str) -> N
     assert set(verify(tmp_path / "mine")) == {"inference.xml", "inference.bin"}
     kept = replace(load_manifest(archive), files={}, official=False)
     assert replace(converted, files={}) == kept
-    asked = pictures(3, seed=8)
+    shown = pictures(3, seed=8)
     if task == "embed":
-        np.testing.assert_allclose(Embedder(tmp_path / "mine")(asked), Embedder(archive)(asked), atol=1e-5)
+        np.testing.assert_allclose(Embedder(tmp_path / "mine")(shown), Embedder(archive)(shown), atol=1e-5)
     else:
-        for picture in asked:
+        for picture in shown:
             for mine, theirs in zip(
                 Detector(tmp_path / "mine").candidates(picture), Detector(archive).candidates(picture), strict=True
             ):
                 np.testing.assert_allclose(mine, theirs, atol=1e-4)
-    add_precisions(tmp_path / "mine", ["int8"], asked)
+    add_precisions(tmp_path / "mine", ["int8"], shown)
     assert "inference_int8.xml" in verify(tmp_path / "mine")
 
 

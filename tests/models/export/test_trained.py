@@ -25,7 +25,7 @@ from models.training.networks.embedder import build_embedder, embed_with, load_w
 from models.training.recipes.embedder import EmbedderNetwork
 from tests.models.training.tiny import TINY, Run
 
-BARE = Origin(data=["drawn"], metrics={}, thresholds={})
+BARE = Origin(data=["rendered"], metrics={}, thresholds={})
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_the_program_takes_any_number_of_pictures(tiny_artifact: Path) -> None:
             assert features.shape == (count, 64)
 
 
-ORIGIN = Origin(["drawn"], {}, {}, name="mine", network="a test's", recipe={"seed": 1}, steps=4)
+ORIGIN = Origin(["rendered"], {}, {}, name="mine", network="a test's", recipe={"seed": 1}, steps=4)
 
 
 def small_network() -> nn.Layer:
@@ -171,10 +171,10 @@ def test_every_format_is_held_to_the_eager_network(every_format: Path, pictures:
 
 def test_what_fewer_bits_lose_is_written_next_to_their_metrics(every_format: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(every_format, tmp_path / "copy"))
-    add_findings(copy, {"drawn": 0.75}, {}, {"int8": {"drawn": 0.7}})
+    add_findings(copy, {"rendered": 0.75}, {}, {"int8": {"rendered": 0.7}})
     described = load_manifest(copy).precisions
-    assert described["int8"]["metrics"] == {"drawn": 0.7}
-    assert described["int8"]["lost"] == {"drawn": 0.05}
+    assert described["int8"]["metrics"] == {"rendered": 0.7}
+    assert described["int8"]["lost"] == {"rendered": 0.05}
     assert "metrics" not in described["fp16"]
 
 

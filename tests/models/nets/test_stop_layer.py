@@ -71,7 +71,7 @@ class After(nn.Layer):
         ),
         (PPLCNetV2(0.25, DEPTHS), "stem", r"'stem' of PPLCNetV2 gives a map of \[1, 16, 32, 32\]; .* after pooling"),
         (PPLCNetV2(0.25, DEPTHS), "stages", "'stages' of PPLCNetV2 works 0 times on a picture"),
-        (After(), "pool", "Beside can't be cut after 'pool'"),
+        (After(), "pool", "After can't be cut after 'pool'"),
     ],
 )
 def test_where_there_are_no_features_is_reported(network: nn.Layer, name: str, message: str) -> None:

@@ -17,10 +17,10 @@ def order(similarity: Sequence[float], right: Sequence[bool], allowed: Sequence[
 
 def metrics(ordered: Sequence[Sequence[bool]], ks: Sequence[int]) -> dict[str, float]:
     """The metrics of all queries, from whether each place of each is right."""
-    asked = [places for places in ordered if any(places)]
+    answerable = [places for places in ordered if any(places)]
     collected: dict[str, list[float]] = {name: [] for k in ks for name in (f"recall@{k}", f"precision@{k}")}
     collected |= {"retrieval_mAP": [], "mINP": []}
-    for places in asked:
+    for places in answerable:
         for k in ks:
             collected[f"recall@{k}"].append(float(any(places[:k])))
             collected[f"precision@{k}"].append(sum(places[:k]) / k)

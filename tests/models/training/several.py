@@ -31,7 +31,7 @@ from models.training.tasks import precise_bn as statistics
 RECIPE = EmbedderRecipe(
     "several",
     (
-        ViewSource("rendered", "drawn", products=8, views=3),
+        ViewSource("rendered", "rendered", products=8, views=3),
         ViewSource(
             "list", "shop", root="shop", file="labels.tsv", crops=4, vectors="shop/known.npz", sampling_weight=2.0
         ),

@@ -58,7 +58,7 @@ def checked(paths: Iterable[Path], progress: Progress | None = None, threads: in
 def _each(
     look: Callable[[Path], Found], paths: Iterable[Path], progress: Progress | None, threads: int
 ) -> dict[Path, Found]:
-    """What `look` says of every file, in sorted order."""
+    """What `look` finds of every file, in sorted order."""
     wanted = sorted(set(paths))
     found: dict[Path, Found] = {}
     with ThreadPoolExecutor(threads) as pool:

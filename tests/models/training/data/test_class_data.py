@@ -120,7 +120,7 @@ def test_what_a_recipe_can_t_mean_is_an_error() -> None:
         recipe(rendered, class_map="x")
     with pytest.raises(RecipeError, match="names no eval set"):
         recipe(rendered, select_by=("val",))
-    with pytest.raises(RecipeError, match="renders nothing"):
+    with pytest.raises(RecipeError, match="draws nothing"):
         ClassSource("rendered", "drawn")
     with pytest.raises(RecipeError, match="sizes of 32 pixels"):
         ClassSampler(scales=(224, 16))

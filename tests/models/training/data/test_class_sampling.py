@@ -15,7 +15,7 @@ WEIGHTS = (1.0, 0.4, 0.25)
 
 
 def slow_probabilities(*, by_pictures: bool) -> list[float]:
-    """A class has of its source's share what it has of the source's classes or pictures."""
+    """A class has of its source's weight what it has of the source's classes or pictures."""
     probabilities = []
     for label in range(5):
         (source,) = {int(s) for s, other in zip(SOURCES, LABELS, strict=True) if other == label}

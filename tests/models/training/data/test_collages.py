@@ -5,14 +5,14 @@ import numpy as np
 from models.training.data.collages import around_object, collage
 from models.training.data.detection_views import Picture
 
-BODY, GROUND = 200, 50
+OBJECT, GROUND = 200, 50
 
 
 def one_object(rng: np.random.Generator) -> Picture:
     """A bright object on dark ground, and its box."""
     image = np.full((90, 120, 3), GROUND, np.uint8)
     x, y = (int(value) for value in rng.integers(5, 60, 2))
-    image[y : y + 25, x : x + 20] = BODY
+    image[y : y + 25, x : x + 20] = OBJECT
     return Picture(image, np.array([[x, y, x + 20, y + 25]], np.float32))
 
 
@@ -26,9 +26,9 @@ def test_each_box_holds_its_object_and_neighbours_do_not_overlap() -> None:
             assert 0 <= x1 < x2 <= 160
             assert 0 <= y1 < y2 <= 160
             inner = made.image[y1 + 3 : y2 - 3, x1 + 3 : x2 - 3]
-            assert inner.min() > (BODY + GROUND) / 2
+            assert inner.min() > (OBJECT + GROUND) / 2
         shown = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in made.boxes)
-        assert abs(shown - (made.image[..., 0] > (BODY + GROUND) / 2).sum()) < 0.15 * shown
+        assert abs(shown - (made.image[..., 0] > (OBJECT + GROUND) / 2).sum()) < 0.15 * shown
     assert counts == {2, 3, 4, 5, 6}
 
 

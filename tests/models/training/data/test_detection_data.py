@@ -151,7 +151,7 @@ def test_missing_pictures_are_named_all_at_once(tmp_path: Path) -> None:
 
 
 PLAIN = PictureSource("cutouts", "plain", count=10**5, root="shop", file="list.txt")
-PSEUDO_LABELLED = PictureSource("photos", "taught", root="shop", file="list.txt", teacher="no such teacher")
+PSEUDO_LABELLED = PictureSource("photos", "pseudo-labelled", root="shop", file="list.txt", teacher="no such teacher")
 
 
 @pytest.mark.parametrize("source", [voc("shop"), COCO, PLAIN, PSEUDO_LABELLED], ids=lambda source: source.kind)

@@ -15,9 +15,9 @@ from tests.models.training.data.readers.pictures import write_picture
 from tests.models.training.photo_data import COLOURS, write_photos
 from tests.models.training.teachers.test_features import teacher_file
 
-DRAWN = ViewSource("rendered", "drawn", products=2, views=3, first_seed=10)
+RENDERED = ViewSource("rendered", "rendered", products=2, views=3, first_seed=10)
 SHOP = ViewSource("list", "shop", root="shop", file="labels.tsv", crops=4, holdout=True, vectors="shop/known.npz")
-RECIPE = EmbedderRecipe("pool", (DRAWN, SHOP), (Stage(1, 16, 4),), pool_px=16)
+RECIPE = EmbedderRecipe("pool", (RENDERED, SHOP), (Stage(1, 16, 4),), pool_px=16)
 
 
 def quiet(_what: str, _done: int, _of: int) -> None:
@@ -107,15 +107,19 @@ def test_another_recipes_pool_is_refused_but_other_steps_and_sampling_weights_ar
     data: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "pool"
-    only_rendered = replace(RECIPE, data=(DRAWN,))
+    only_rendered = replace(RECIPE, data=(RENDERED,))
     build_pool(only_rendered, None, folder, quiet)
     build_pool(
-        replace(only_rendered, stages=(Stage(9, 32, 8),), data=(replace(DRAWN, sampling_weight=0.1),)),
+        replace(only_rendered, stages=(Stage(9, 32, 8),), data=(replace(RENDERED, sampling_weight=0.1),)),
         None,
         folder,
         quiet,
     )
-    for other in (RECIPE, replace(only_rendered, pool_px=24), replace(only_rendered, data=(replace(DRAWN, views=4),))):
+    for other in (
+        RECIPE,
+        replace(only_rendered, pool_px=24),
+        replace(only_rendered, data=(replace(RENDERED, views=4),)),
+    ):
         with pytest.raises(TrainingError, match="was made from another recipe"):
             build_pool(other, data, folder, quiet)
     # One of an older version does not say what it was made from.
@@ -124,7 +128,7 @@ def test_another_recipes_pool_is_refused_but_other_steps_and_sampling_weights_ar
 
 
 def test_without_photos_grounds_are_made_of_the_products(tmp_path: Path) -> None:
-    build_pool(replace(RECIPE, data=(DRAWN,)), None, tmp_path / "pool", quiet)
+    build_pool(replace(RECIPE, data=(RENDERED,)), None, tmp_path / "pool", quiet)
     assert load_pool(tmp_path / "pool").backgrounds.shape == (6, 16, 16, 3)
 
 
@@ -132,7 +136,7 @@ def test_without_photos_grounds_are_made_of_the_products(tmp_path: Path) -> None
     ("recipe", "has_data", "reported"),
     [
         (RECIPE, False, "source 'shop' needs a data folder"),
-        (replace(RECIPE, data=(DRAWN,), teacher=Teacher("t.xml")), False, "teacher 't.xml' needs a data folder"),
+        (replace(RECIPE, data=(RENDERED,), teacher=Teacher("t.xml")), False, "teacher 't.xml' needs a data folder"),
         (replace(RECIPE, data=(replace(SHOP, file="none.tsv"),)), True, r"no list file .*none\.tsv"),
         (replace(RECIPE, data=(replace(SHOP, vectors="shop/labels.tsv"),)), True, "is no .npz with"),
         (replace(RECIPE, data=(replace(SHOP, vectors="shop/gone.npz"),)), True, "is no .npz with"),
@@ -147,7 +151,7 @@ def test_what_is_missing_is_reported(
 
 
 def test_several_processes_render_the_same(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, data=(replace(DRAWN, views=2),))
+    recipe = replace(RECIPE, data=(replace(RENDERED, views=2),))
     for processes in (1, 2):
         build_pool(recipe, None, tmp_path / str(processes), quiet, processes)
     one, two = load_pool(tmp_path / "1"), load_pool(tmp_path / "2")

@@ -20,7 +20,7 @@ PHOTOS = np.random.default_rng(1).normal(size=(2, 3, 64, 64)).astype(np.float32)
 
 
 def detector(classes: int = 80) -> PicoDet:
-    return PicoDet(0.75, neck_channels=96, neck_kernel=5, head_convs=2, num_classes=classes, body="esnet")
+    return PicoDet(0.75, neck_channels=96, neck_kernel=5, head_convs=2, num_classes=classes, backbone="esnet")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_another_network_is_refused(export: Path, tmp_path: Path) -> None:
     small = PicoDet(0.5, neck_channels=64, neck_kernel=3, head_convs=2)
     with pytest.raises(ArtifactError, match="convolutions"):
         load_coco_weights(small, export, PHOTOS)
-    narrow = PicoDet(0.75, neck_channels=64, neck_kernel=5, head_convs=2, body="esnet")
+    narrow = PicoDet(0.75, neck_channels=64, neck_kernel=5, head_convs=2, backbone="esnet")
     with pytest.raises(ArtifactError, match="has"):
         load_coco_weights(narrow, export, PHOTOS)
     broken = tmp_path / "broken.onnx"

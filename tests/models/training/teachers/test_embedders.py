@@ -24,7 +24,7 @@ BUNDLED = EmbedderTeacher("shitu-embedder")
 
 def recipe(*teachers: EmbedderTeacher, size: int = 512) -> EmbedderRecipe:
     return EmbedderRecipe(
-        name="taught",
+        name="distilled",
         data=(ViewSource("rendered", "products", products=3, views=2),),
         stages=(Stage(steps=2, size_px=96, batch=4),),
         pool_px=96,
