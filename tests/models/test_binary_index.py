@@ -180,6 +180,6 @@ def test_what_does_not_fit_is_refused() -> None:
     ]:
         with pytest.raises(GalleryError):
             index.add(codes, np.array(ids))
-    with pytest.raises(GalleryError, match="at least one"):
+    with pytest.raises(GalleryError, match="must be 1 or more"):
         index.search(np.zeros((1, 2), np.uint8), 0)
     assert len(index) == 0
