@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from models.artifacts.folders import resolve
 from models.embedder import Embedder
 from models.evaluation.calibrate_embedder import PhotoSet, labelled_rows, of_labels
-from models.evaluation.fit_calibration import LabelledRows, ask_gallery, fit_embedder
+from models.evaluation.fit_calibration import LabelledRows, fit_embedder, query_gallery
 from models.evaluation.open_set_rates import calibration_error
 from models.evaluation.retrieval import embed_photos
 from models.galleries.calibration import Calibration, domain, features, fit, from_threshold, query_weights
@@ -35,12 +35,12 @@ from models.training.data.readers.lists import read_list
 
 UNKNOWN_FOLDERS = ("clothing", "caltech101", "trash")
 EACH = 300  # pictures of each folder
-DRAWS = 3  # galleries of few pictures are drawn so many times
+REPEATS = 3  # galleries of few pictures are sampled so many times
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A gallery: rows of a set that are enrolled; the set's other rows ask it."""
+    """A gallery: rows of a set that are enrolled; the set's other rows are its queries."""
 
     name: str
     known: LabelledRows
@@ -82,7 +82,7 @@ def main() -> None:
 def calibrations(
     trial: Trial, unknowns: NDArray[np.float32], fitted: Calibration, embed: Embedder
 ) -> dict[str, Calibration]:
-    """Who says how sure the answers are."""
+    """Whose calibration is used."""
     labels = [str(label) for label in trial.known.labels[trial.enrolled].tolist()]
     views = None if trial.known.views is None else trial.known.views[trial.enrolled]
     own = fit(labels, trial.known.rows[trial.enrolled], views, unknowns, fitted)
@@ -91,14 +91,14 @@ def calibrations(
 
 def measured(trial: Trial, unknowns: NDArray[np.float32], by: Calibration, min_precision: float) -> list[float]:
     """ECE, precision of the answers, known queries answered rightly, recall@1, unknown ones answered: unrelated and alike."""
-    seen = domain(ask_gallery(trial.known, trial.enrolled, unknowns, np.random.default_rng(5)), REAL)
+    seen = domain(query_gallery(trial.known, trial.enrolled, unknowns, np.random.default_rng(5)), REAL)
     weights, right = query_weights(seen), seen.right > 0
-    shares = sigmoid(features(seen, by.rival) @ np.array(by.weights))
-    given = shares >= by.threshold_for(min_precision)
+    probabilities = sigmoid(features(seen, by.rival) @ np.array(by.weights))
+    given = probabilities >= by.threshold_for(min_precision)
     real = seen.kinds == REAL
     amount = float(weights[given].sum())
     return [
-        calibration_error(shares, right, weights),
+        calibration_error(probabilities, right, weights),
         float((weights * right)[given].sum()) / amount if amount else float("nan"),
         float((given & right)[real].mean()),
         float(right[real].mean()),
@@ -108,17 +108,17 @@ def measured(trial: Trial, unknowns: NDArray[np.float32], by: Calibration, min_p
 
 
 def trials_of(drinks: LabelledRows, grocery: LabelledRows, packshots: LabelledRows) -> Iterator[Trial]:
-    """The galleries that are asked."""
+    """The galleries that are searched."""
     rng = np.random.default_rng(7)
     for pictures in (1, 2, 3):
-        for _ in range(DRAWS):
+        for _ in range(REPEATS):
             yield Trial(f"drinks, {pictures} a label", drinks, few(drinks, pictures, rng))
     half = np.unique(drinks.labels)[::2]
-    for _ in range(DRAWS):
+    for _ in range(REPEATS):
         some = few(drinks, 2, rng)
         yield Trial("drinks, 2 a label, half of them", drinks, some[np.isin(drinks.labels[some], half)])
     for pictures in (1, 3, 5):
-        for _ in range(DRAWS):
+        for _ in range(REPEATS):
             yield Trial(f"grocery/val v train, {pictures} a class", grocery, few(grocery, pictures, rng))
     yield Trial("grocery/val v train, all", grocery, few(grocery, 1000, rng))
     yield Trial("grocery photos v one packshot", packshots, few(packshots, 1, rng))
@@ -180,7 +180,7 @@ def line(name: str, by: str, found: list[float]) -> str:
 
 
 def silent(what: str, done: int, of: int) -> None:
-    """Tells nobody how far it is."""
+    """Reports no progress."""
 
 
 if __name__ == "__main__":

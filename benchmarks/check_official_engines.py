@@ -1,7 +1,7 @@
 """Shows that the official graphs answer alike on both engines: `python -m benchmarks.check_official_engines FOLDER`.
 
 FOLDER holds unpacked official archives. Where an archive lacks its parameters, seeded ones are written to a temporary copy.
-For a detector Paddle runs the whole official graph, suppression included, and OpenVINO the cut one with numpy behind it.
+For a detector Paddle runs the whole official graph, suppression included, and OpenVINO the cut one followed by numpy.
 """
 
 import shutil

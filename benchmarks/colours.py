@@ -4,7 +4,7 @@
 
 Without the data folder there is nothing to measure, and the exit status is 0. `--profiles`: pictures with an embedded ICC
 profile each, of which only the profile is taken. Photos of drinks and grocery are saved in that space, losslessly and with
-the profile; a label's first picture is enrolled, and others are asked. `changed` is the share of photos with another answer
+the profile; a label's first picture is enrolled, and others are queries. `changed` is the fraction of photos with another answer
 than their sRGB original has, `right` that of right ones, `similarity` that of a photo's two embeddings.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
     gallery = rows_of(embed, [photo for _, photo in enrolled])
     plain = rows_of(embed, [photo for _, photo in queries])
     before = labels[(plain @ gallery.T).argmax(axis=1)]
-    print(f"{len(labels)} pictures enrolled, {len(wanted)} asked; as sRGB {np.mean(before == wanted):.1%} right")
+    print(f"{len(labels)} pictures enrolled, {len(wanted)} queries; as sRGB {np.mean(before == wanted):.1%} right")
     for file in arguments.profiles:
         with Image.open(file) as picture:
             icc = picture.info["icc_profile"]

@@ -36,8 +36,8 @@ def main() -> None:
     values = np.tensordot(roots, coefficients(), axes=1)  # (N, 4, 4, 8)
     deviations, means = values.std(axis=0), values.mean(axis=0)
     order = np.argsort(-deviations.ravel(), kind="stable")[: arguments.kept]
-    share = (deviations.ravel()[order] ** 2).sum() / (deviations**2).sum()
-    print(f"# {len(roots)} descriptors of {len(photos)} photos; {share:.3f} of their variance is kept")
+    fraction = (deviations.ravel()[order] ** 2).sum() / (deviations**2).sum()
+    print(f"# {len(roots)} descriptors of {len(photos)} photos; {fraction:.3f} of their variance is kept")
     rows = [
         (*(int(part) for part in np.unravel_index(place, means.shape)), round(float(means.flat[place]) * 1e4),
          round(float(deviations.flat[place]) * 1e4))

@@ -2,8 +2,8 @@
 
     python -m benchmarks.label_scores --data ../shared/data [--embedder shitu-embedder]
 
-Without the data folder there is nothing to measure, and the exit status is 0. The share of queries whose best label is
-right: drinks ask each other, without the one that asks; grocery/val asks so many pictures of each class of grocery/train.
+Without the data folder there is nothing to measure, and the exit status is 0. The fraction of queries whose best label is
+right: drinks query each other, each without itself; grocery/val queries so many pictures of each class of grocery/train.
 """
 
 import argparse
@@ -40,22 +40,22 @@ def main() -> None:
     embed = Embedder(resolve(arguments.embedder), threads=1)
     drinks = read_list(arguments.data / "drinks", "labels.tsv", "\t")
     train, val = (read_list(arguments.data / "grocery", f"{name}.txt", ", ") for name in ("train", "val"))
-    drawn, gallery, queries = (embed_photos(embed, photos, "photos", silent) for photos in (drinks, train, val))
+    drinks_rows, gallery, queries = (embed_photos(embed, photos, "photos", silent) for photos in (drinks, train, val))
     print(f"{'gallery':<32}{'nearest':>9}{'mean':>9}{'served':>9}{'vote':>9}")
-    alone = asked(drawn, labels_of(drinks), drawn, labels_of(drinks), own=True)
-    print(line("drinks ask each other", alone))
+    alone = right_labels(drinks_rows, labels_of(drinks), drinks_rows, labels_of(drinks), own=True)
+    print(line("drinks query each other", alone))
     classes = np.array(labels_of(train))
     for pictures in PICTURES:
         rng = np.random.default_rng(0)
         some = np.concatenate(
             [rng.permutation(np.flatnonzero(classes == one))[:pictures] for one in np.unique(classes)]
         )
-        found = asked(queries, labels_of(val), gallery[some], classes[some].tolist(), own=False)
+        found = right_labels(queries, labels_of(val), gallery[some], classes[some].tolist(), own=False)
         print(line(f"grocery/val, {'all' if pictures == 1000 else pictures} of a class", found))
 
 
-def asked(queries: Rows, truth: Sequence[str], items: Rows, labels: Sequence[str], *, own: bool) -> list[float]:
-    """The share of right first labels, in each way; queries whose label has no other picture are left out."""
+def right_labels(queries: Rows, truth: Sequence[str], items: Rows, labels: Sequence[str], *, own: bool) -> list[float]:
+    """The fraction of right first labels, in each way; queries whose label has no other picture are left out."""
     served, everything = LabelScores(labels, items), np.arange(len(items))
     codes, names = served.codes, np.array(served.names)
     right: list[list[bool]] = []
@@ -73,7 +73,7 @@ def asked(queries: Rows, truth: Sequence[str], items: Rows, labels: Sequence[str
         voters = np.flatnonzero(kept)[np.argsort(-similarities[kept])[:VOTES]]
         votes = np.bincount(codes[voters], np.exp(similarities[voters] / WARMTH), len(names))
         right.append([one == label for one in (nearest, mean, first, names[votes.argmax()])])
-    return [float(share) for share in np.mean(right, axis=0)]
+    return [float(fraction) for fraction in np.mean(right, axis=0)]
 
 
 def labels_of(photos: Sequence[Photo]) -> list[str]:
@@ -81,11 +81,11 @@ def labels_of(photos: Sequence[Photo]) -> list[str]:
 
 
 def line(name: str, found: Sequence[float]) -> str:
-    return f"{name:<32}" + "".join(f"{share:>9.3f}" for share in found)
+    return f"{name:<32}" + "".join(f"{fraction:>9.3f}" for fraction in found)
 
 
 def silent(what: str, done: int, of: int) -> None:
-    """Tells nobody how far it is."""
+    """Reports no progress."""
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Makes tests/golden/nets from the official static graphs, and says how far our networks are from them.
+"""Makes tests/golden/nets from the official static graphs, and gives how far our networks are from them.
 
     python -m benchmarks.make_golden FOLDER [--out tests/golden/nets]
 
 FOLDER holds the official `*_infer/inference.pdmodel` (weights are not needed) and `state_dicts/*.tsv`. Each graph gets
-parameters drawn from our parameters' names, runs on Paddle Inference, and its answer is the golden. Parameters are
+parameters sampled from our parameters' names, runs on Paddle Inference, and its answer is the golden. Parameters are
 matched by the order in which both networks use them.
 """
 

@@ -1,9 +1,9 @@
-"""Makes tests/golden/nets/efficientnet_*.npz from the PyTorch loader of EfficientNet-Lite, and says how far our network is.
+"""Makes tests/golden/nets/efficientnet_*.npz from the PyTorch loader of EfficientNet-Lite, and gives how far our network is.
 
     pip install torch efficientnet-lite-pytorch
     python -m benchmarks.make_golden_lite [--out tests/golden/nets]
 
-Neither package is needed otherwise. The loader's network gets parameters drawn from our parameters' names; its pooled
+Neither package is needed otherwise. The loader's network gets parameters sampled from our parameters' names; its pooled
 features are the golden.
 """
 

@@ -1,14 +1,14 @@
-"""What a newcomer sees: galleries of a few pictures a label, asked with other photos through `shitu recognize` as it ships.
+"""What a newcomer sees: galleries of a few pictures a label, queried with other photos through `shitu recognize` as it ships.
 
     python -m benchmarks.newcomer [--data ../shared/data] [--rows groceries-1,drinks] [--json] [--detector DIR] [--embedder DIR]
 
 Every row writes a gallery folder and a folder of queries, runs the command with its own defaults, and reads its JSON. The
-classes are drawn with a fixed seed. Grocery queries are photos of `val`, drinks those of labels that no training saw; no
-query is in its gallery. Without the data folder the rows of photos are skipped: that is said, and the exit status is 0.
+classes are sampled with a fixed seed. Grocery queries are photos of `val`, drinks those of labels that no training saw; no
+query is in its gallery. Without the data folder the rows of photos are skipped: a line says so, and the exit status is 0.
 
 Counted for each object (a photo shows one, a scene several): **right**, **wrong** and **silent**, whether the surest answer
 has its label, another, or there is none; **nearest**, whether the nearest item of all that was looked up for it has its
-label, whatever was answered; **guesses**, whether its label is among the candidates told; **stray**, answers for nothing.
+label, whatever was answered; **guesses**, whether its label is among the candidates; **stray**, answers for nothing.
 """
 
 import argparse
@@ -45,7 +45,7 @@ MATCH_IOU = 0.5
 T = TypeVar("T")
 
 Picture = Path | NDArray[np.uint8]
-Answer = Mapping[str, Any]  # of one photo, as `shitu recognize --json` tells it
+Answer = Mapping[str, Any]  # of one photo, as `shitu recognize --json` prints it
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Row:
-    """How the objects of a trial's photos were answered; `guesses` is None where the command tells no candidates."""
+    """How the objects of a trial's photos were answered; `guesses` is None where the command prints no candidates."""
 
     name: str
     labels: int
@@ -120,20 +120,20 @@ def run(trial: Trial, models: Sequence[str]) -> Row:
         started = time.perf_counter()
         # The last of an option's values counts: a trial's own options come after the models'.
         command = [sys.executable, "-m", "shitu", "recognize", f"{folder}/photos", "--gallery", f"{folder}/gallery"]
-        told = subprocess.run(
+        output = subprocess.run(
             [*command, "--json", *models, *trial.options], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
         ).stdout
-        return score(trial, json.loads(told), names, time.perf_counter() - started)
+        return score(trial, json.loads(output), names, time.perf_counter() - started)
 
 
 def lay_out(trial: Trial, folder: Path) -> dict[str, str]:
-    """Writes `gallery` and `photos` below `folder`; a number stands for each label (some hold a slash): number -> label."""
-    numbers = {label: f"{n:04}" for n, label in enumerate(sorted({label for label, _ in trial.gallery}))}
+    """Writes `gallery` and `photos` below `folder`; a number replaces each label (some hold a slash): number -> label."""
+    folders = {label: f"{n:04}" for n, label in enumerate(sorted({label for label, _ in trial.gallery}))}
     for n, (label, picture) in enumerate(trial.gallery):
-        _write(picture, folder / "gallery" / numbers[label] / f"{n:05}")
+        _write(picture, folder / "gallery" / folders[label] / f"{n:05}")
     for n, query in enumerate(trial.queries):
         _write(query.picture, folder / "photos" / f"{n:05}")
-    return {number: label for label, number in numbers.items()}
+    return {number: label for label, number in folders.items()}
 
 
 def _write(picture: Picture, stem: Path) -> None:
@@ -145,28 +145,28 @@ def _write(picture: Picture, stem: Path) -> None:
 
 
 def score(trial: Trial, answers: Iterable[Answer], names: Mapping[str, str], command_s: float = 0.0) -> Row:
-    """The row of a trial whose photos were answered so; `names` are labels by what stands for them in the answers."""
+    """The row of a trial whose photos were answered so; `names` are labels by what replaces them in the answers."""
     counts: dict[str, int] = defaultdict(int)
-    tells_candidates = False
-    by_number = {int(Path(answer["photo"]).stem): answer for answer in answers}
+    has_candidates = False
+    by_query = {int(Path(answer["photo"]).stem): answer for answer in answers}
     for number, query in enumerate(trial.queries):
-        answer = by_number[number]
-        bodies = [*answer["recognitions"], *answer["dropped"]]
-        tells_candidates |= any("candidates" in body for body in bodies)
+        answer = by_query[number]
+        regions = [*answer["recognitions"], *answer["dropped"]]
+        has_candidates |= any("candidates" in region for region in regions)
         used = []
         for at, label in enumerate(query.labels):
             box = None if query.boxes is None else query.boxes[at]
-            said, looked_up = _at(box, answer["recognitions"]), _at(box, bodies)
-            best = max(said, key=_sureness, default=None)
+            answered, looked_up = _at(box, answer["recognitions"]), _at(box, regions)
+            best = max(answered, key=_sureness, default=None)
             used.append(best)
             is_right = best is not None and names[best["label"]] == label
             counts["right"] += is_right
             counts["wrong"] += best is not None and not is_right
             counts["silent"] += best is None
-            near = [body["matches"][0] for body in looked_up if body["matches"]]
+            near = [region["matches"][0] for region in looked_up if region["matches"]]
             nearest = max(near, key=lambda match: float(match["similarity"]), default=None)
             counts["nearest"] += nearest is not None and names[nearest["label"]] == label
-            guesses = {names[guess["label"]] for body in looked_up for guess in body.get("candidates", ())}
+            guesses = {names[guess["label"]] for region in looked_up for guess in region.get("candidates", ())}
             counts["guesses"] += is_right or label in guesses
         stray = [one for one in answer["recognitions"] if not any(one is other for other in used)]
         counts["stray"] += sum(query.boxes is not None or names[one["label"]] not in query.labels for one in stray)
@@ -180,18 +180,18 @@ def score(trial: Trial, answers: Iterable[Answer], names: Mapping[str, str], com
         counts["wrong"],
         counts["silent"],
         counts["nearest"],
-        counts["guesses"] if tells_candidates else None,
+        counts["guesses"] if has_candidates else None,
         counts["stray"],
         round(command_s, 1),
     )
 
 
-def _at(box: NDArray[np.float32] | None, bodies: Sequence[Answer]) -> list[Answer]:
-    """The bodies at a place; all of them where no place is known."""
-    if box is None or not bodies:
-        return list(bodies)
-    overlaps = iou(np.array([body["box"] for body in bodies], np.float32), box[None])[:, 0]
-    return [body for body, overlap in zip(bodies, overlaps, strict=True) if overlap >= MATCH_IOU]
+def _at(box: NDArray[np.float32] | None, regions: Sequence[Answer]) -> list[Answer]:
+    """The answers at a place; all of them where no place is known."""
+    if box is None or not regions:
+        return list(regions)
+    overlaps = iou(np.array([region["box"] for region in regions], np.float32), box[None])[:, 0]
+    return [region for region, overlap in zip(regions, overlaps, strict=True) if overlap >= MATCH_IOU]
 
 
 def _sureness(answer: Answer) -> float:
@@ -205,7 +205,7 @@ HEADINGS = {
     "objects": "objects",
     "right": "right",
     "wrong": "wrong",
-    "silent": "nothing said",
+    "silent": "not answered",
     "nearest": "nearest right",
     "guesses": "in guesses",
     "stray": "stray",
@@ -213,12 +213,12 @@ HEADINGS = {
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text, and of all objects the shares that are right and whose nearest item is."""
+    """The rows as text, and of all objects the fractions that are right and whose nearest item is."""
     width = max(len(row.name) for row in rows)
     lines = [" " * width + "".join(f"  {heading}" for heading in HEADINGS.values()) + "  right %  nearest %        s"]
     for row in rows:
-        told = [(heading, getattr(row, name)) for name, heading in HEADINGS.items()]
-        cells = "".join(f"  {'–' if value is None else value:>{len(heading)}}" for heading, value in told)
+        columns = [(heading, getattr(row, name)) for name, heading in HEADINGS.items()]
+        cells = "".join(f"  {'–' if value is None else value:>{len(heading)}}" for heading, value in columns)
         right, nearest = (100 * count / max(1, row.objects) for count in (row.right, row.nearest))
         lines.append(f"{row.name:<{width}}{cells}{right:>9.1f}{nearest:>11.1f}{row.command_s:>9.1f}")
     return "\n".join(lines)
@@ -228,12 +228,14 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def some_groceries(data: Path, shots: int, classes: int = 15, photos: int = 42) -> Trial:
-    """A few classes; of each its one packshot (`shots` 0) or that many photos of `train`, asked with photos of `val`."""
+    """A few classes; of each its one packshot (`shots` 0) or that many photos of `train`, queried with photos of `val`."""
     rng = np.random.default_rng(SEED)
     names, packshots = grocery_classes(data)
-    asked, train = grocery_photos(data, "val", names), grocery_photos(data, "train", names)
-    chosen = _some(sorted(asked), classes, rng)
-    queries = _in_turn({label: _some(asked[label], len(asked[label]), rng) for label in chosen}, photos)
+    queries_by_label, train = grocery_photos(data, "val", names), grocery_photos(data, "train", names)
+    chosen = _some(sorted(queries_by_label), classes, rng)
+    queries = _in_turn(
+        {label: _some(queries_by_label[label], len(queries_by_label[label]), rng) for label in chosen}, photos
+    )
     gallery = [
         (label, picture)
         for label in chosen
@@ -244,16 +246,16 @@ def some_groceries(data: Path, shots: int, classes: int = 15, photos: int = 42) 
 
 
 def all_groceries(data: Path, *, whole: bool) -> Trial:
-    """Every class by its one packshot, asked with all natural photos of `val`: as whole photos, or with the detector."""
+    """Every class by its one packshot, queried with all natural photos of `val`: as whole photos, or with the detector."""
     names, packshots = grocery_classes(data)
-    asked = grocery_photos(data, "val", names)
-    queries = [Query(path, (label,)) for label in sorted(asked) for path in asked[label]]
+    queries_by_label = grocery_photos(data, "val", names)
+    queries = [Query(path, (label,)) for label in sorted(queries_by_label) for path in queries_by_label[label]]
     name = f"all {len(packshots)} groceries, one packshot each, {'whole photos' if whole else 'detector'}"
     return Trial(name, tuple(packshots.items()), tuple(queries), ("--detector", "none") if whole else ())
 
 
 def some_drinks(data: Path, classes: int = 20, shots: int = 2, photos: int = 40) -> Trial:
-    """Drinks of held-out labels: `shots` pictures of each in the gallery, asked with others of them."""
+    """Drinks of held-out labels: `shots` pictures of each in the gallery, queried with others of them."""
     rng = np.random.default_rng(SEED)
     lines = (data / "drinks/labels.tsv").read_text(encoding="utf-8").splitlines()
     listed = [Photo(data / "drinks" / path, path, label) for path, label in (line.split("\t") for line in lines)]
@@ -261,14 +263,14 @@ def some_drinks(data: Path, classes: int = 20, shots: int = 2, photos: int = 40)
     for photo in listed:
         pictures[photo.label].append(photo.path)
     enough = [label for label in sorted(held_out(listed)) if len(pictures[label]) >= 2 * shots]
-    drawn = {label: _some(pictures[label], 2 * shots, rng) for label in _some(enough, classes, rng)}
-    gallery = [(label, path) for label, paths in drawn.items() for path in paths[:shots]]
-    queries = _in_turn({label: paths[shots:] for label, paths in drawn.items()}, photos)
-    return Trial(f"{len(drawn)} drinks, {shots} pictures each", tuple(gallery), tuple(queries))
+    sampled = {label: _some(pictures[label], 2 * shots, rng) for label in _some(enough, classes, rng)}
+    gallery = [(label, path) for label, paths in sampled.items() for path in paths[:shots]]
+    queries = _in_turn({label: paths[shots:] for label, paths in sampled.items()}, photos)
+    return Trial(f"{len(sampled)} drinks, {shots} pictures each", tuple(gallery), tuple(queries))
 
 
 def rendered_products(products: int = 250, views: int = 4, scenes: int = 60, objects: int = 4) -> Trial:
-    """A gallery of a few views of many rendered products, asked with scenes of several: one neutral view, others random."""
+    """A gallery of a few views of many rendered products, queried with scenes of several: one neutral view, others random."""
     rng = np.random.default_rng(SEED)
     designs = [(str(n), design_product(FIRST_PRODUCT + n)) for n in range(0, 4 * products, 4)]
     gallery: list[tuple[str, Picture]] = []

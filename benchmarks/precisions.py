@@ -3,8 +3,8 @@
     python -m benchmarks.precisions [--model shitu-embedder --model shitu-detector] [--threads 1] [--rounds 5]
 
 Programs are made afresh from the fp32 one, calibrated with rendered pictures. Precisions take turns, round by round, so that
-a busy machine slows all of them alike; the median of all runs is told, of a batch of one, without pre-processing.
-What a precision loses in its recipe's eval sets, `shitu export precisions MODEL --recipe NAME` tells.
+a busy machine slows all of them alike; the median of all runs is printed, of a batch of one, without pre-processing.
+What a precision loses in its recipe's eval sets, `shitu export precisions MODEL --recipe NAME` measures.
 """
 
 import argparse
@@ -46,11 +46,11 @@ def main() -> None:
             }
             times = raced(loaded, arguments.rounds)
             for name, milliseconds in times.items():
-                said = manifest.precisions.get(name, {}).get("agreement", {})
-                agreed = "  ".join(f"{figure} {value}" for figure, value in said.items())
-                share = milliseconds / times["fp32"]
+                entry = manifest.precisions.get(name, {}).get("agreement", {})
+                agreed = "  ".join(f"{metric} {value}" for metric, value in entry.items())
+                fraction = milliseconds / times["fp32"]
                 size = size_mb(folder, name)
-                print(f"{manifest.name:<20}{name:<10}{milliseconds:>8.2f}{share:>8.2f}{size:>8.2f}  {agreed}")
+                print(f"{manifest.name:<20}{name:<10}{milliseconds:>8.2f}{fraction:>8.2f}{size:>8.2f}  {agreed}")
 
 
 def raced(loaded: dict[str, Program], rounds: int) -> dict[str, float]:

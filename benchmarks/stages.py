@@ -49,7 +49,7 @@ def main() -> None:
     gallery = Gallery([Item(str(n), str(n)) for n in range(arguments.items)], vectors, "bench", 1)
     options = RecognizeOptions()
     times: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    bodies = []
+    counts = []
     for number in range(WARM_UP + arguments.photos):
         image_bytes = photo(number)
         started = time.perf_counter()
@@ -60,13 +60,13 @@ def main() -> None:
             continue
         laps = {**answer.timings_ms, "decode": decoded_ms}
         laps["total"] = decoded_ms + answer.timings_ms["total"]
-        bodies.append(len(answer.recognitions) + len(answer.dropped))
+        counts.append(len(answer.recognitions) + len(answer.dropped))
         for stage in STAGES:
             times[stage].append(laps[stage])
     print(
         f"{detector.name} and {embedder.name} on {embedder.engine}, {arguments.threads} thread(s), {arguments.items} items,"
     )
-    print(f"{arguments.photos} photos of 800x600 with {np.mean(bodies):.1f} bodies each; milliseconds")
+    print(f"{arguments.photos} photos of 800x600 with {np.mean(counts):.1f} objects each; milliseconds")
     print(f"{'stage':<8}{'median':>9}{'p95':>9}")
     for stage in STAGES:
         print(f"{stage:<8}{np.median(times[stage]):>9.2f}{np.quantile(times[stage], 0.95):>9.2f}")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.verification --data FOLDER [--embedder shitu-embedder] [--first 5] [--queries 150] [--half held-out]
 
-FOLDER holds `drinks/` and `grocery/` (docs/training.md). Drinks: the labels that training does not see, each photo asked
-of all the others. Grocery: an even sample of val.txt asked of train.txt. The first `--first` items by similarity are
-ordered anew by similarity + rerank_bonus, without a calibration: a measure of the features alone, for the service orders
+FOLDER holds `drinks/` and `grocery/` (docs/training.md). Drinks: the labels that training does not see, each photo searched
+among all the others. Grocery: an even sample of val.txt searched in train.txt. The first `--first` items by similarity are
+ordered again by similarity + rerank_bonus, without a calibration: a measure of the features alone, for the service orders
 labels by their verified probability (models.recognition.second_look.standings). Milliseconds are of the processor on one thread: a query's description, and
 unpacking and matching of its first items, whose features are stored.
 """
@@ -63,8 +63,8 @@ def main() -> None:
 def compare(name: str, queries: Sequence[Photo], items: Sequence[Photo], embedder: Embedder, first: int) -> None:
     """Print recall@1 by similarity alone and with the second look, and how many features agree with which items."""
     gallery = embed(items, embedder)
-    asked = gallery if queries is items else embed(queries, embedder)
-    similarities = asked @ gallery.T
+    query_rows = gallery if queries is items else embed(queries, embedder)
+    similarities = query_rows @ gallery.T
     if queries is items:
         np.fill_diagonal(similarities, -np.inf)
     nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :first]
@@ -95,10 +95,10 @@ def compare(name: str, queries: Sequence[Photo], items: Sequence[Photo], embedde
         f"  right before, wrong after {int((right[:, 0] & ~right[rows, again]).sum())}, the other way round {int((~right[:, 0] & right[rows, again]).sum())}"
     )
     for kind, chosen in (("right", inliers[right]), ("wrong", inliers[~right])):
-        shares = (
+        fractions = (
             " ".join(f">={least} {np.mean(chosen >= least):.3f}" for least in (4, 8, 12, 25)) if len(chosen) else ""
         )
-        print(f"  {kind} items {len(chosen)}: inliers {shares}")
+        print(f"  {kind} items {len(chosen)}: inliers {fractions}")
     both = np.add(describing, agreeing)
     print(
         f"  ms a query: describe {np.median(describing):.1f}, {first} agrees {np.median(agreeing):.1f}, "

@@ -1,4 +1,4 @@
-"""Images in, recognitions out: decoding, detection, embedding, search, and the networks behind them.
+"""Images in, recognitions out: decoding, detection, embedding, search, and their networks.
 
 The serving modules (the files here, `recognition`, `galleries`, `pictures`, `artifacts`, `engines`,
 `pdmodel`) never import `nets`, `synth`, `training`, `evaluation` or `export`. PaddlePaddle is needed by `nets`, `training` and `export` alone.

@@ -1,4 +1,4 @@
-"""Says which of its classes a picture shows: PP-LCNet, PP-LCNetV2 and their like, from artifacts or official archives."""
+"""Classifies pictures: PP-LCNet, PP-LCNetV2 and their like, from artifacts or official archives."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Classifier:
         """`class_map` names the classes instead of the manifest. Raises ArtifactError, EngineError.
 
         An official archive whose program ends without a softmax is taken for an embedder, unless a `class_map` names just
-        as many classes as it gives numbers: then these are logits.
+        as many classes as it has outputs: then these are logits.
         """
         self.manifest: Manifest = _as_classifier(load_manifest(folder), class_map)
         output = self.manifest.output
@@ -100,7 +100,7 @@ class Classifier:
         """The `top_k` likeliest classes of each (H, W, 3) RGB picture; of equal ones the lower id is first.
 
         A picture may be whatever `models.pictures.inputs.as_image` takes; of fewer classes all are given. Raises ImageError;
-        OptionsError for a `top_k` below one; EngineError: output_invalid for an answer that is no batch of numbers, and what the program raises.
+        OptionsError for a `top_k` below one; EngineError: output_invalid for an answer that is not a batch of finite values, and what the program raises.
         """
         require_number("top_k", top_k, 1, math.inf, whole=True)
         return [self._best(row, top_k) for row in self.probabilities(images)]
@@ -118,7 +118,7 @@ class Classifier:
         pixels = np.stack([_pixels(image, self.manifest.input) for image in images])
         answer = self._program.run({self.manifest.input.name: pixels})[self._output.name]
         if answer.ndim < 2 or len(answer) != len(images) or not np.isfinite(answer).all():
-            raise EngineError("The classifier's answer is no number for each class.", "output_invalid")
+            raise EngineError("The classifier's answer is not one finite value for each class.", "output_invalid")
         rows = answer.reshape(len(images), -1)
         if self._labels and rows.shape[1] != len(self._labels):
             detail = f"The classifier gives {rows.shape[1]} classes where {len(self._labels)} are named."
@@ -139,7 +139,7 @@ def softmax(rows: Array) -> Array:
 
 
 def read_class_map(file: Path) -> dict[int, str]:
-    """PaddleClas' class map: a line "id label words" for each class. By the rule for labels; raises ArtifactError that tells the bad line."""
+    """PaddleClas' class map: a line "id label words" for each class. By the rule for labels; raises ArtifactError that names the bad line."""
     names: dict[int, str] = {}
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
@@ -179,8 +179,8 @@ def _labels(
         return output.labels
     count = classes or len(output.labels) or len(class_map)
     if missing := [i for i in range(count) if i not in class_map]:
-        told = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
-        raise ArtifactError(f"{name} has {count} classes; the class map does not name {told}.")
+        listed = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
+        raise ArtifactError(f"{name} has {count} classes; the class map does not name {listed}.")
     if beyond := [i for i in class_map if i >= count]:
         raise ArtifactError(f"{name} has {count} classes; the class map names a class {beyond[0]}.")
     return tuple(class_map[i] for i in range(count))

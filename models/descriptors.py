@@ -6,7 +6,7 @@ that vary most are left, each in a byte. The transform needs no training; the ta
 comes from photos (`python -m benchmarks.fit_descriptors`), and any table works. Coefficients are weighed by the root of
 their spread before they are compared.
 
-Measured with 252 photos of 53 drinks that the table has not seen (`models.verification` has the rest): share of pictures
+Measured with 252 photos of 53 drinks that the table has not seen (`models.verification` has the rest): fraction of pictures
 of one product with 8 agreeing features or more, the item's within 8 kB, the query's 400 whole:
 
     400 points, all 128 values (no limit)          0.810
@@ -54,7 +54,7 @@ def shorten(sift: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def comparable(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Codes (N, KEPT) -> vectors (N, KEPT) whose Euclidean distance says how unlike two places look; no fixed unit."""
+    """Codes (N, KEPT) -> vectors (N, KEPT) whose Euclidean distance measures how unlike two places look; no fixed unit."""
     return np.asarray((codes.astype(np.float32) - np.float32(127.5)) * _WEIGHTS, np.float32)
 
 

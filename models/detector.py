@@ -1,6 +1,6 @@
 """Finds the main bodies of an image: resize, run the program, decode its heads, suppress. (PicoDet, arXiv 2111.00902)
 
-The programs end at their heads; what follows is numpy and the same for every engine. Its numbers are those of the official
+The programs end at their heads; what follows is numpy and the same for every engine. Its constants are those of the official
 export: 1,000 candidates a level, scores above 0.025, suppression at IoU 0.6, at most 100 boxes.
 """
 
@@ -74,7 +74,7 @@ class Detector:
 
     @property
     def confidence_threshold(self) -> float:
-        """The least confidence of a body that the manifest advises; PP-ShiTu's own without such advice."""
+        """The least confidence of a detection that the manifest advises; PP-ShiTu's own without such advice."""
         return self.manifest.thresholds.get("detection", DEFAULT_CONFIDENCE)
 
     @property
@@ -90,7 +90,7 @@ class Detector:
     def __call__(
         self, image: Picture, threshold: float | None = None, max_detections: int = 5
     ) -> tuple[Detection, ...]:
-        """The bodies in an image, best first: the `max_detections` best that reach `threshold`.
+        """The main bodies in an image, best first: the `max_detections` best that reach `threshold`.
 
         The image is (H, W, 3) uint8 RGB, or what else `models.pictures.inputs.as_image` takes; a threshold of None is the
         detector's own. Raises ImageError, EngineError, OptionsError.
@@ -123,7 +123,7 @@ def decode_heads(outputs: Mapping[str, Array], heads: DetectionOutput, height: i
     """The outputs for one image -> boxes (n, 4) within `height` x `width` pixels of input, scores (n,); best first.
 
     A cell's box spans four distances from its centre, each the expectation over the bins 0 .. reg_max, in strides.
-    Raises EngineError (output_invalid) for scores or distances that are no numbers.
+    Raises EngineError (output_invalid) for scores or distances that are NaN or infinite.
     """
     found = [_decode_level(outputs[h.scores], outputs[h.distances], h.stride, heads.reg_max + 1) for h in heads.heads]
     boxes, scores = np.concatenate([boxes for boxes, _ in found]), np.concatenate([scores for _, scores in found])
@@ -133,21 +133,21 @@ def decode_heads(outputs: Mapping[str, Array], heads: DetectionOutput, height: i
 
 def _decode_level(scores: Array, distances: Array, stride: int, bins: int) -> tuple[Array, Array]:
     _, channels, rows, columns = distances.shape
-    flat = scores.reshape(-1)  # one class: (1, 1, H, W) and the official (1, H, W, 1) hold the same run of numbers
+    flat = scores.reshape(-1)  # one class: (1, 1, H, W) and the official (1, H, W, 1) hold the same run of values
     if channels != 4 * bins or flat.size != rows * columns:
         raise EngineError("the program's heads have other shapes than its manifest says", "output_invalid")
     if not np.isfinite(flat).all():
-        raise EngineError("the detector's scores are no numbers", "output_invalid")
+        raise EngineError("the detector's scores are NaN or infinite", "output_invalid")
     cells = np.flatnonzero(flat > SCORE_FLOOR)
     cells = cells[np.argsort(-flat[cells], kind="stable")[:CANDIDATES]]
     logits = distances.reshape(4, bins, -1)[:, :, cells]  # (4, bins, n)
-    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chances /= chances.sum(axis=1, keepdims=True)
-    sides = np.einsum("sbn,b->ns", chances, np.arange(bins, dtype=np.float32)) * np.float32(
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    sides = np.einsum("sbn,b->ns", probabilities, np.arange(bins, dtype=np.float32)) * np.float32(
         stride
     )  # left top right bottom
     centres = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32) * stride + np.float32(stride / 2)
     boxes = np.concatenate([centres - sides[:, :2], centres + sides[:, 2:]], axis=1)
     if not np.isfinite(boxes).all():
-        raise EngineError("the detector's distances are no numbers", "output_invalid")
+        raise EngineError("the detector's distances are NaN or infinite", "output_invalid")
     return np.asarray(boxes, np.float32), flat[cells]

@@ -1,4 +1,4 @@
-"""Turns crops into unit vectors whose inner product says how alike two things look."""
+"""Turns crops into unit vectors whose inner product gives how alike two things look."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ EPSILON = 1e-12
 
 
 class Embedder:
-    """An embedder artifact or an official archive, loaded into an engine. A network for binary codes embeds before signs.
+    """An embedder artifact or an official archive, loaded into an engine. A network for binary codes gives the values before they are binarised.
 
-    `calibration` says how sure answers are, `unknowns` (U, D) are unit embeddings of unrelated pictures, both as they came
+    `calibration` gives how sure answers are, `unknowns` (U, D) are unit embeddings of unrelated pictures, both as they came
     with the artifact.
     """
 
@@ -85,7 +85,7 @@ class Embedder:
     def __call__(self, crops: Iterable[Picture]) -> Array:
         """(H, W, 3) RGB crops of any sizes -> (N, D) unit float32; no crops give (0, D).
 
-        A crop may be whatever `models.pictures.inputs.as_image` takes. Raises ImageError; EngineError: embedding_invalid for an answer that is no number, and what the program raises.
+        A crop may be whatever `models.pictures.inputs.as_image` takes. Raises ImageError; EngineError: embedding_invalid for an answer that is NaN or infinite, and what the program raises.
         """
         rows = [np.zeros((0, self.dim), np.float32)]
         pictures = as_images(crops)
@@ -95,7 +95,7 @@ class Embedder:
         return np.concatenate(rows)
 
     def _calibration(self) -> Calibration:
-        """How sure answers are in galleries without a fit of their own; without one here, what the threshold says."""
+        """How sure answers are in galleries without their own fit; without one here, what the threshold says."""
         if not self.manifest.calibration:
             return from_threshold(self.similarity_threshold)
         try:
@@ -112,7 +112,7 @@ class Embedder:
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{self.manifest.name}: {UNKNOWNS} can't be read.", "artifact_incomplete") from error
         if rows.ndim != 2 or rows.shape[1] != self.dim or not np.isfinite(rows).all():
-            raise ArtifactError(f"{self.manifest.name}: {UNKNOWNS} is not made of embeddings of {self.dim} numbers.")
+            raise ArtifactError(f"{self.manifest.name}: {UNKNOWNS} is not made of embeddings of {self.dim} dimensions.")
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), EPSILON), np.float32)
 
     def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
@@ -126,7 +126,7 @@ class Embedder:
         features = self._program.run({spec.name: pixels})[self._output.name].reshape(len(crops), -1).astype(np.float64)
         if features.shape[1] != self.dim or not np.isfinite(features).all():
             raise EngineError(
-                "The embedder's answer is not made of numbers, or not as many as it should be.", "embedding_invalid"
+                "The embedder's answer is NaN or infinite, or of another length than expected.", "embedding_invalid"
             )
         norms = np.linalg.norm(features, axis=1, keepdims=True)
         return np.asarray(features / np.maximum(norms, EPSILON), np.float32)

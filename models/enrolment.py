@@ -1,4 +1,4 @@
-"""What is kept of an enrolled picture beside its embedding, and what is fitted to a gallery of such pictures."""
+"""What is kept of an enrolled picture besides its embedding, and what is fitted to a gallery of such pictures."""
 
 from __future__ import annotations
 

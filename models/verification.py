@@ -3,10 +3,10 @@
 SIFT (Lowe, IJCV 2004; OpenCV's) at a fixed working size, compact descriptors (`models.descriptors`), matches that are
 each other's nearest and clearly nearer than the second, and the similarity transform (turn, scale, shift) that most of
 them agree on. A SIFT feature has a scale and an angle, so a single match already says where the whole picture lies: every
-match is tried, none is drawn by chance, and the same pictures give the same answer in any thread.
+match is tried, none is sampled at random, and the same pictures give the same answer in any thread.
 
 Chosen with 252 photos of 53 drinks: 1,058 pairs of one product's pictures, and each picture with its 10 nearest of others
-(by the embedder), the item's features as stored. Share of pairs with so many agreeing features:
+(by the embedder), the item's features as stored. Fraction of pairs with so many agreeing features:
 
                                                              same >= 8   other >= 4   other >= 8
     ratio 0.72, not mutual (292 points stored)                   0.786       0.0087       0.0012
@@ -18,14 +18,14 @@ Chosen with 252 photos of 53 drinks: 1,058 pairs of one product's pictures, and 
 With OpenCV's RANSAC for similarities, affine transforms or homographies instead, recall@1 was the same; 1, 5 and 5 of 755
 pairs of different drinks had 5 inliers or more, and 1 as it is here. Working sizes of 256 and 320 px: 0.712 and 0.790 of the
 pairs >= 8 instead of 0.810 (whole descriptors), at 12 and 17 instead of 32 ms. Taking points evenly over the picture instead
-of the strongest, and asking for the same colour at the agreeing places, lost more than they brought.
+of the strongest, and requiring the same colour at the agreeing places, lost more than they brought.
 
 recall@1 of photos without and with the bonus of the first 5 or 10 items, by the embedder bundled when this was written
 (`python -m benchmarks.verification`): drinks held out 0.810, 0.893, 0.940; drinks that training sees 0.917, 0.966, 0.970;
-grocery, val asked of train 0.486, 0.500, 0.503. On a busy machine a drink's description took 27 ms of one thread, that of a
+grocery, val searched in train 0.486, 0.500, 0.503. On a busy machine a drink's description took 27 ms of one thread, that of a
 square grocery photo 49 ms, and five agreements 3 to 5 ms.
 
-What it can't tell: two flavours of one design agree, for most of what is on them is the same. The bonus has a top, so
+What it can't separate: two flavours of one design agree, for most of what is on them is the same. The bonus has a top, so
 that both reach it and the embedding decides between them. A shelf or a table seen in both pictures agrees too.
 """
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from models.pictures.inputs import Picture
 
 WORKING_PX = 400  # the longer side that features are looked for at
-MOST_ENLARGED = 4.0  # a smaller crop has no more to tell
+MOST_ENLARGED = 4.0  # a smaller crop has no more detail
 LEAST_SIDE_PX = 16  # of the working picture; below it SIFT has no octave to look at
 MOST_POINTS = 400
 SAMPLES = 4  # pixels a working pixel is averaged from along a side, at most: bounds the cost of huge pictures
@@ -79,7 +79,7 @@ SCALE_STEPS = 16  # steps an octave of a stored scale
 class Features:
     """The local features of one picture, strongest first."""
 
-    points: NDArray[np.float32]  # (N, 2) x, y as shares 0..1 of the picture's width and height
+    points: NDArray[np.float32]  # (N, 2) x, y as fractions 0..1 of the picture's width and height
     descriptors: NDArray[np.uint8]  # (N, KEPT)
     width: int  # pixels of the picture
     height: int
@@ -94,8 +94,8 @@ class Agreement:
     """The places of a query and of an item's picture that agree on one transform; empty where there are none."""
 
     inliers: int
-    query_points: NDArray[np.float32]  # (M, 2) shares of the query's width and height
-    item_points: NDArray[np.float32]  # (M, 2) shares of the item's
+    query_points: NDArray[np.float32]  # (M, 2) fractions of the query's width and height
+    item_points: NDArray[np.float32]  # (M, 2) fractions of the item's
 
 
 def describe(image: Picture) -> Features:
@@ -155,7 +155,7 @@ def agree(query: Features, item: Features) -> Agreement:
 
 
 def rerank_bonus(inliers: int) -> float:
-    """What an item's similarity gains by so many agreeing features before the first items are ordered anew."""
+    """What an item's similarity gains by so many agreeing features before the first items are ordered again."""
     return BONUS * min(inliers, BONUS_UP_TO) if inliers >= BONUS_FROM else 0.0
 
 
@@ -165,12 +165,12 @@ def pack(features: Features) -> bytes:
     Layout, little-endian: HEADER, then x, y, scale and angle as arrays of N bytes each, then (N, KEPT / 2) codes.
     """
     count = min(len(features), (MOST_BYTES - HEADER.size) // (KEPT // 2 + 4))
-    shares = np.clip(np.floor(features.points[:count] * 256), 0, 255)
+    fractions = np.clip(np.floor(features.points[:count] * 256), 0, 255)
     scales = np.clip(np.rint(np.log2(np.maximum(features.frames[:count, 0], 1e-3)) * SCALE_STEPS), 0, 255)
     angles = np.rint(features.frames[:count, 1] * (128 / np.pi)) % 256
     high = features.descriptors[:count] >> 4
     head = HEADER.pack(MAGIC, VERSION, KEPT // 2, count, features.width, features.height)
-    columns = np.stack([shares[:, 0], shares[:, 1], scales, angles]).astype(np.uint8)
+    columns = np.stack([fractions[:, 0], fractions[:, 1], scales, angles]).astype(np.uint8)
     return head + columns.tobytes() + ((high[:, 0::2] << 4) | high[:, 1::2]).tobytes()
 
 
@@ -187,7 +187,7 @@ def unpack(data: bytes) -> Features:
     x, y, scales, angles = values[: 4 * count].reshape(4, count).astype(np.float32)
     pairs = values[4 * count :].reshape(count, each)
     codes = np.empty((count, KEPT), np.uint8)
-    codes[:, 0::2], codes[:, 1::2] = (pairs & 0xF0) | 8, (pairs << 4) | 8  # the middle of what half a byte stands for
+    codes[:, 0::2], codes[:, 1::2] = (pairs & 0xF0) | 8, (pairs << 4) | 8  # the middle of what half a byte encodes
     frames = np.stack([np.exp2(scales / SCALE_STEPS), angles * np.float32(np.pi / 128)], axis=1)
     points = np.stack([x + 0.5, y + 0.5], axis=1) / 256
     return Features(np.asarray(points, np.float32), codes, width, height, np.asarray(frames, np.float32))
@@ -195,7 +195,7 @@ def unpack(data: bytes) -> Features:
 
 def _mutual_matches(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.intp]:
     """(M, 2) rows of `ours` and `theirs` that are each other's nearest, and clearly nearer than our second nearest."""
-    if not len(ours) or len(theirs) < 2:  # without a second nearest nothing says what is clear
+    if not len(ours) or len(theirs) < 2:  # without a second nearest nothing shows what is clear
         return np.zeros((0, 2), np.intp)
     squared = ours @ theirs.T
     squared *= -2

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BASE = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"
 ARCHIVES, CLASSIFIER_ARCHIVES = f"{BASE}/rec/models/inference", f"{BASE}/inference"
-ATTEMPTS = 4  # connections for one pull; each goes on where the one before was cut
+ATTEMPTS = 4  # connections for one pull; each resumes where the one before was cut
 TIMEOUT_S = (10.0, 30.0)  # to connect, between two pieces
 CHUNK_BYTES = 1 << 14  # at most so much is lost when a connection is cut
 MAX_BYTES = 1 << 30
@@ -54,7 +54,7 @@ class OfficialModel:
 OFFICIAL: dict[str, OfficialModel] = {
     "ppshitu-v2-embedder": OfficialModel(
         "embed",
-        "PP-ShiTuV2: PP-LCNetV2, 224 px, 512 numbers",
+        "PP-ShiTuV2: PP-LCNetV2, 224 px, 512 dimensions",
         f"{ARCHIVES}/PP-ShiTuV2/general_PPLCNetV2_base_pretrained_v1.0_infer.tar",
         "b55f63f2f93eb42b0ff232154180f5e54d99da0891a200a2439d7a0a0ef8c026",
         {PROGRAM: "3e0ade05639ff7b5fe450a55883a8087dc2b5c2349fe6b73897cbe2a5eeb6ee8"},
@@ -62,7 +62,7 @@ OFFICIAL: dict[str, OfficialModel] = {
     ),
     "ppshitu-v1-embedder": OfficialModel(
         "embed",
-        "PP-ShiTuV1: PP-LCNet x2.5, 224 px, 512 numbers",
+        "PP-ShiTuV1: PP-LCNet x2.5, 224 px, 512 dimensions",
         f"{ARCHIVES}/general_PPLCNet_x2_5_lite_v1.0_infer.tar",
         None,
         {PROGRAM: "67a6c2544357a259996e9aac37464996d6a7f884638329a678641f95afb2703d"},
@@ -100,7 +100,7 @@ def pull(
     url: str | None = None,
     table: Mapping[str, OfficialModel] = OFFICIAL,
 ) -> Path:
-    """The folder of the official model `name`, downloaded unless it is there already. `url` asks a mirror instead.
+    """The folder of the official model `name`, downloaded unless it is there already. `url` is a mirror to use instead.
 
     Raises ArtifactError: model_unknown, download_failed, checksum_mismatch, archive_unsafe, artifact_invalid.
     """
@@ -149,7 +149,7 @@ def _pull(name: str, model: OfficialModel, url: str, cache_dir: Path, progress: 
 
 
 def download(url: str, part: Path, progress: Progress) -> None:
-    """Completes `part` from `url`, going on behind what it holds already. Raises ArtifactError: download_failed."""
+    """Completes `part` from `url`, resuming after what it holds already. Raises ArtifactError: download_failed."""
     problem = ""
     for _ in range(ATTEMPTS):
         try:
@@ -180,16 +180,16 @@ def _fetch_rest(url: str, part: Path, progress: Progress) -> None:
         if answer.status_code not in {requests.codes.ok, requests.codes.partial_content}:
             detail = f"Downloading {url} failed: the server answers {answer.status_code} {answer.reason}."
             raise ArtifactError(detail, "download_failed")
-        goes_on = answer.status_code == requests.codes.partial_content
-        if goes_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
+        resumes = answer.status_code == requests.codes.partial_content
+        if resumes and not answer.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
             _forget(part)
             raise requests.exceptions.ChunkedEncodingError
-        done = held if goes_on else 0
+        done = held if resumes else 0
         length = answer.headers.get("Content-Length", "")
         total = done + int(length) if length.isdecimal() else None
         _write(_state_file(part), json.dumps({"url": url, "validator": _validator(answer)}))
         progress(done, total)
-        with part.open("ab" if goes_on else "wb") as file:
+        with part.open("ab" if resumes else "wb") as file:
             for chunk in answer.iter_content(CHUNK_BYTES):
                 done += len(chunk)
                 if done > MAX_BYTES:
@@ -201,13 +201,13 @@ def _fetch_rest(url: str, part: Path, progress: Progress) -> None:
 
 
 def _validator(answer: requests.Response) -> str:
-    """What tells whether the file is still the same when a download goes on; "" if the server says nothing of use."""
+    """What shows whether the file is still the same when a download resumes; "" if the server gives nothing of use."""
     etag = answer.headers.get("ETag", "")
     return answer.headers.get("Last-Modified", "") if etag.startswith("W/") or not etag else etag
 
 
 def _read_state(part: Path, url: str) -> str:
-    """The validator of a part that was begun from `url`, or "": such a part is begun anew."""
+    """The validator of a part that was begun from `url`, or "": such a part is begun again."""
     try:
         state = json.loads(_state_file(part).read_bytes())
         return str(state["validator"]) if state["url"] == url else ""
@@ -240,7 +240,7 @@ def _silently(done: int, total: int | None) -> None:
 
 
 def _git_blob(file: Path) -> str:
-    """The SHA-1 under which git keeps a file: a checksum that others published, not a safeguard of its own."""
+    """The SHA-1 under which git keeps a file: a checksum that others published, not a safeguard in itself."""
     data = file.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 

@@ -75,7 +75,7 @@ def write_manifest(
 ) -> Manifest:
     """Describes the programs (`inference*`) of `folder` in its manifest, with their checksums. Raises ArtifactError.
 
-    `credits` are those that are given and what `data` and `recipe` name. UNKNOWNS is listed too where it lies beside them.
+    `credits` are those that are given and what `data` and `recipe` name. UNKNOWNS is listed too where it lies next to them.
     """
     files = {file.name: sha256_of(file) for file in sorted(folder.glob("inference*"))}
     if not files:

@@ -1,6 +1,6 @@
 """Reads the archives that PaddleClas publishes: `inference.pdmodel`, `.pdiparams`, and for detectors `infer_cfg.yml`.
 
-They say little of themselves, so a manifest is made from the program, the configuration and the published defaults.
+They describe little of themselves, so a manifest is made from the program, the configuration and the published defaults.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def official_manifest(folder: Path) -> Manifest:
     detects = (folder / CONFIGURATION).is_file()
     present = (PROGRAM, PARAMETERS, CONFIGURATION) if detects else (PROGRAM, PARAMETERS)
     if not (folder / PARAMETERS).is_file():
-        raise ArtifactError(f"Beside {PROGRAM} the file {PARAMETERS} is missing.", "artifact_incomplete")
+        raise ArtifactError(f"Next to {PROGRAM} the file {PARAMETERS} is missing.", "artifact_incomplete")
     task = "detect" if detects else "classify" if _ends_in_scores(program) else "embed"
     image = _detector_input(folder, program) if detects else _picture_input(program)
     output: DetectionOutput | ClassOutput | EmbeddingOutput
@@ -122,7 +122,7 @@ def _readers(program: ProgramDesc, name: str) -> Iterator[Operator]:
 
 
 def _ends_in_scores(program: ProgramDesc) -> bool:
-    """Whether the first output comes from a softmax or sigmoid, by way of operators that change no number's meaning.
+    """Whether the first output comes from a softmax or sigmoid, through operators that change no value's meaning.
 
     PaddleClas exports classifiers with their softmax (a sigmoid where several labels hold), embedders without.
     """
@@ -161,7 +161,7 @@ def _detector_input(folder: Path, program: ProgramDesc) -> ImageInput:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{CONFIGURATION} describes no resizing and normalising that are known here.") from error
     if not scaled:
-        raise ArtifactError(f"{CONFIGURATION} asks for a kept ratio or unscaled values, which is not supported.")
+        raise ArtifactError(f"{CONFIGURATION} sets a kept ratio or unscaled values, which is not supported.")
     name = next((spec.name for spec in program.inputs if len(spec.shape) == 4), None)
     if name is None:
         raise ArtifactError("The detector takes no picture.")

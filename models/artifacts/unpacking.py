@@ -50,7 +50,9 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_files
     except DAMAGED as error:
         raise ArtifactError("The archive can't be unpacked.", "archive_unsafe") from error
     except OSError as error:
-        if error.errno is not None:  # the disk's trouble; gzip and bz2 tell damaged data by an OSError without a number
+        if (
+            error.errno is not None
+        ):  # the disk's trouble; gzip and bz2 report damaged data as an OSError without a number
             raise
         raise ArtifactError("The archive can't be unpacked.", "archive_unsafe") from error
 
@@ -69,9 +71,9 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if stream is None:
                 raise ArtifactError(f"The archive holds a link or a device, {member.name!r}.", "archive_unsafe")
             yield member.name, stream
-        # gzip's checksum stands behind the tar's own end and is compared only there.
+        # gzip's checksum comes after the tar's own end and is compared only there.
         if tar.fileobj is not None and len(tar.fileobj.read(CHUNK_BYTES)) == CHUNK_BYTES:
-            raise ArtifactError("The archive goes on behind its end.", "archive_unsafe")
+            raise ArtifactError("The archive continues after its end.", "archive_unsafe")
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -88,7 +90,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _plain_name(path: str) -> str | None:
-    """The file name at the end of a path that stays inside; None for what Macs add beside every file."""
+    """The file name at the end of a path that stays inside; None for what Macs add next to every file."""
     parts = PurePosixPath(path).parts
     if path.startswith(("/", "\\")) or ".." in parts or "\\" in path or ":" in path or "\0" in path:
         raise ArtifactError(f"The archive holds a path that leaves its folder, {path!r}.", "archive_unsafe")

@@ -108,10 +108,10 @@ def _choose(found: dict[str, Path], engine: str, folder: Path) -> str:
 
 
 def _weights(file: Path) -> Path:
-    """The file of parameters beside a program; ONNX holds its own."""
+    """The file of parameters next to a program; ONNX holds its own."""
     weights = file.with_suffix(WEIGHTS.get(file.suffix, file.suffix))
     if not weights.is_file():
-        raise ArtifactError(f"Beside {file.name} the file {weights.name} is missing.", "artifact_incomplete")
+        raise ArtifactError(f"Next to {file.name} the file {weights.name} is missing.", "artifact_incomplete")
     return weights
 
 
@@ -136,7 +136,7 @@ def _load_old_format(
 
 
 def _ports(file: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """What goes in and out of an `inference.json`; Paddle's own predictor tells no shapes before it has run."""
+    """What goes in and out of an `inference.json`; Paddle's own predictor has no shapes before it has run."""
     ports: dict[str, list[tuple[int, TensorSpec]]] = {"data": [], "feed": [], "fetch": []}
     try:
         block = json.loads(file.read_bytes())["program"]["regions"][0]["blocks"][0]

@@ -63,13 +63,13 @@ class OpenVinoProgram:
 
 
 def import_openvino() -> Any:
-    """The package OpenVINO, which otherwise reports its very import to an analytics service, without asking."""
+    """The package OpenVINO, which otherwise reports its very import to an analytics service, without consent."""
     modules: dict[str, Any] = sys.modules
     modules.setdefault("openvino_telemetry", None)  # as if that package were not installed, which OpenVINO allows for
     import openvino
 
-    # At the first tensor that is read OpenVINO fills its tables of number types, and gives up the GIL in the middle of it.
-    # A second thread that then reads its first one waits for the tables with the GIL in its hands: the process stands
+    # At the first tensor that is read OpenVINO fills its tables of element types, and gives up the GIL in the middle of it.
+    # A second thread that then reads its first one waits for the tables with the GIL in its hands: the process hangs
     # still for ever. So they are filled here, by one thread, before there is a program that another could run.
     with _filling:
         _ = openvino.Tensor(np.zeros(1, np.float32)).data
@@ -89,7 +89,7 @@ def computes_bf16(flags_of: Path = CPU_FLAGS) -> bool:
 def _settings(threads: int, precision: str) -> dict[str, Any]:
     return {
         "PERFORMANCE_HINT": "LATENCY",
-        # Without a hint OpenVINO takes bf16 where the processor has it: other numbers on other machines, unasked.
+        # Without a hint OpenVINO takes bf16 where the processor has it: other results on other machines.
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,  # pinned processes of one machine fight for the same cores

@@ -93,5 +93,5 @@ def _format(paddle: Any, *, old_format: bool) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """The line in which Paddle says what is wrong; around it are its stack and a hint."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "Error" in line or line.startswith("(")]
-    return (telling or lines or [type(error).__name__])[-1][:300]
+    named = [line for line in lines if "Error" in line or line.startswith("(")]
+    return (named or lines or [type(error).__name__])[-1][:300]

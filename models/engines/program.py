@@ -30,7 +30,7 @@ class Program(Protocol):
 
     @property
     def precision(self) -> str:
-        """What it computes in, as a key of STEMS: "fp32" also where bf16 was asked for and the processor has none."""
+        """What it computes in, as a key of STEMS: "fp32" also where bf16 was requested and the processor has none."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

@@ -16,7 +16,7 @@ Images = Sequence[NDArray[np.uint8]]
 Answer = Callable[[Images], Sequence[NDArray[np.float32]]]  # N pictures of any sizes -> N times (C,)
 
 
-def grade(answer: Answer, pictures: ClassPictures, threads: int = 1) -> dict[str, float]:
+def score(answer: Answer, pictures: ClassPictures, threads: int = 1) -> dict[str, float]:
     """`top1` and `top5` over all pictures. Equal scores rank by class, as they do when served."""
     ranks = np.concatenate(
         [ranks_of(np.stack(answer(images)), labels) for images, labels in _batches(pictures, threads)]

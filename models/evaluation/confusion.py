@@ -105,13 +105,13 @@ def draw_confusion(confusion: Confusion, file: Path) -> None:
         largest = max(cells[truth, answer] for answer in sides)
         for column_place, answer in enumerate(sides):
             count = cells[truth, answer]
-            share = count / largest if count else 0.0
-            fill = _shade(share, right=confusion.is_right((truth, answer))) if count else PAPER
+            fraction = count / largest if count else 0.0
+            fill = _shade(fraction, right=confusion.is_right((truth, answer))) if count else PAPER
             x, y = left + CELL_PX * column_place, top + CELL_PX * row_place
             draw.rectangle((x, y, x + CELL_PX, y + CELL_PX), fill=fill, outline=GRID)
             if count:
                 number = str(count) if count < 10_000 else f"{count // 1000}k"
-                ink = PAPER if share > 0.55 else INK
+                ink = PAPER if fraction > 0.55 else INK
                 draw.text((x + CELL_PX // 2, y + CELL_PX // 2), number, fill=ink, font=font, anchor="mm")
     picture.save(file)
 
@@ -134,9 +134,9 @@ def _folded(confusion: Confusion, shown: set[str]) -> Counter[Pair]:
     return cells
 
 
-def _shade(share: float, *, right: bool) -> tuple[int, int, int]:
+def _shade(fraction: float, *, right: bool) -> tuple[int, int, int]:
     strong = (30, 130, 60) if right else (190, 40, 40)
-    weight = 0.15 + 0.85 * share
+    weight = 0.15 + 0.85 * fraction
     return (
         round(255 + (strong[0] - 255) * weight),
         round(255 + (strong[1] - 255) * weight),

@@ -35,7 +35,7 @@ class Near:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Query:
     """A query and its nearest, most similar first."""
 
     path: Path
@@ -44,19 +44,23 @@ class Asked:
 
 
 def draw_neighbours(
-    asked: Sequence[Asked], title: str, file: Path, read: Callable[[Path], NDArray[np.uint8]], names: Mapping[str, str]
+    queries: Sequence[Query],
+    title: str,
+    file: Path,
+    read: Callable[[Path], NDArray[np.uint8]],
+    names: Mapping[str, str],
 ) -> None:
     """Write the sheet as a PNG. `read` gives a picture's RGB pixels, `names` how each label is written."""
-    columns = 1 + max((len(one.near) for one in asked), default=0)
+    columns = 1 + max((len(one.near) for one in queries), default=0)
     wide, high = CELL_PX + 2 * FRAME_PX + GAP_PX, CELL_PX + 2 * FRAME_PX + GAP_PX + 2 * (TEXT_PX + 3)
     font, heading = font_of(TEXT_PX), font_of(TEXT_PX + 3)
     top = GAP_PX + TEXT_PX + 12
     width = max(GAP_PX + columns * wide, 2 * GAP_PX + round(heading.getlength(title)))
-    sheet = Image.new("RGB", (width, top + GAP_PX + len(asked) * high), PAPER)
+    sheet = Image.new("RGB", (width, top + GAP_PX + len(queries) * high), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((GAP_PX, GAP_PX), title, fill=INK, font=heading)
-    for row, one in enumerate(asked):
-        cells = [(one.path, QUERY, one.label, "asked")]
+    for row, one in enumerate(queries):
+        cells = [(one.path, QUERY, one.label, "query")]
         cells += [(n.path, RIGHT if n.right else WRONG, n.label, f"{n.similarity:.2f}") for n in one.near]
         for column, (path, colour, label, below) in enumerate(cells):
             x, y = GAP_PX + column * wide, top + row * high
@@ -89,13 +93,13 @@ def written(labels: Sequence[str]) -> dict[str, str]:
     font = font_of(TEXT_PX)
     missing = bytes(font.getmask(NO_CHARACTER))
     drawable = {
-        sign: sign == " " or bytes(font.getmask(sign)) != missing
+        character: character == " " or bytes(font.getmask(character)) != missing
         for label in labels
-        for sign in label
-        if sign.isprintable()
+        for character in label
+        if character.isprintable()
     }
     return {
-        label: label if all(drawable.get(sign, False) for sign in label) else f"label {place}"
+        label: label if all(drawable.get(character, False) for character in label) else f"label {place}"
         for place, label in enumerate(labels, 1)
     }
 
@@ -124,7 +128,7 @@ def font_of(size_px: int) -> Font:
     return ImageFont.load_default(size_px)
 
 
-def _spread(numbers: NDArray[np.int64], most: int) -> list[int]:
-    if len(numbers) <= most:
-        return [int(number) for number in numbers]
-    return [int(numbers[len(numbers) * place // most]) for place in range(most)]
+def _spread(rows: NDArray[np.int64], most: int) -> list[int]:
+    if len(rows) <= most:
+        return [int(number) for number in rows]
+    return [int(rows[len(rows) * place // most]) for place in range(most)]

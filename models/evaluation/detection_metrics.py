@@ -53,7 +53,7 @@ def best_threshold(
 ) -> dict[str, float]:
     """{"threshold", "precision", "recall"}: the score from which boxes have the best F_beta at IoU 0.5, and what it is there.
 
-    `beta` above 1 holds a missed body for worse than a wrong box (van Rijsbergen, "Information Retrieval", chapter 7).
+    `beta` above 1 holds a missed object for worse than a wrong box (van Rijsbergen, "Information Retrieval", chapter 7).
 
     What to serve a detector with: average precision does not mind a hundred wrong boxes with low scores, a user does.
     All are NaN where nothing is found or there is no object.
@@ -113,7 +113,7 @@ def _match(boxes: Wide, own: Wide, regions: Wide) -> NDArray[np.int8]:
 def _overlaps(a: Wide, b: Wide, *, of_first: bool = False) -> Wide:
     """(A, 4), (B, 4) -> (A, B) IoU in double precision, as the reference has it: a hit may hang on its last digits.
 
-    With `of_first` it is the share of the first box that lies in the second, which is what counts for regions.
+    With `of_first` it is the fraction of the first box that lies in the second, which is what counts for regions.
     """
     sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     common = np.prod(np.maximum(sides, 0.0), axis=2)

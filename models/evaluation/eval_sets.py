@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.evaluation.metrics import OpenSet, leave_one_out_recall_at_1, open_set, recall_at_1
 from models.evaluation.photo_sets import PhotoEvalSet, photo_eval_sets
-from models.evaluation.ranking import NO_MARK, Known, Ranking, inner_products, rank
+from models.evaluation.ranking import NO_MARK, Ranking, RowLabels, inner_products, rank
 from models.training.data.photos import read_rgb
 from models.training.data.pool import fit, on_grey, product_views
 from models.training.recipes.embedder import EmbedderRecipe, EvalSource
@@ -23,7 +23,7 @@ FIRST_EVAL_SEED = 1_000_000  # products from here on are never trained on
 
 @dataclass(frozen=True)
 class EvalSet:
-    """The pictures of one eval set. `gallery` marks what is searched; without any, each picture asks all others."""
+    """The pictures of one eval set. `gallery` marks what is searched; without any, each picture queries all others."""
 
     name: str
     images: NDArray[np.uint8]  # (N, s, s, 3)
@@ -34,7 +34,7 @@ class EvalSet:
 def load_eval_sets(recipe: EmbedderRecipe, data: Path | None, size_px: int) -> list[EvalSet]:
     """All eval sets of a recipe at one input size. Eval sets on photos need the `data` folder and are left out without it.
 
-    Raises DatasetError as `photo_eval_sets` does, before a picture is drawn or decoded.
+    Raises DatasetError as `photo_eval_sets` does, before a picture is rendered or decoded.
     """
     listed = iter(photo_eval_sets(recipe.eval, data))
     return [
@@ -46,7 +46,7 @@ def load_eval_sets(recipe: EmbedderRecipe, data: Path | None, size_px: int) -> l
 
 def evaluate(embed: Embed, splits: Sequence[EvalSet]) -> dict[str, float]:
     """recall@1 of each eval set, by name."""
-    return {split.name: grade(embedded(embed, split), split) for split in splits}
+    return {split.name: score(embedded(embed, split), split) for split in splits}
 
 
 def embedded(embed: Embed, split: EvalSet) -> NDArray[np.float32]:
@@ -64,34 +64,34 @@ def evaluate_teacher(teacher: PooledFeatures, splits: Sequence[EvalSet]) -> dict
     return evaluate(lambda images: np.stack([teacher(image) for image in images]), splits)
 
 
-def grade(embeddings: NDArray[np.float32], split: EvalSet | PhotoEvalSet) -> float:
+def score(embeddings: NDArray[np.float32], split: EvalSet | PhotoEvalSet) -> float:
     """recall@1 of one eval set's embeddings (N, D), of any length."""
     rows = unit_rows(embeddings)
-    asked, searched = ~split.gallery, split.gallery
+    query_rows, searched = ~split.gallery, split.gallery
     if not searched.any():
         return leave_one_out_recall_at_1(rows, split.labels)
-    return recall_at_1(rows[asked], split.labels[asked], rows[searched], split.labels[searched])
+    return recall_at_1(rows[query_rows], split.labels[query_rows], rows[searched], split.labels[searched])
 
 
-def grade_open_set(embeddings: NDArray[np.float32], split: EvalSet, threshold: float) -> OpenSet:
+def score_open_set(embeddings: NDArray[np.float32], split: EvalSet, threshold: float) -> OpenSet:
     """What a similarity threshold lets through of one eval set's embeddings (N, D), of any length."""
     return open_set(rankings_of(embeddings, split), threshold)
 
 
 def rankings_of(embeddings: NDArray[np.float32], split: EvalSet) -> list[Ranking]:
-    """Where the right rows stand for each picture that one eval set asks, by its embeddings (N, D), of any length."""
-    rows, (asked, searched, queries, gallery) = unit_rows(embeddings), sides_of(split)
-    return list(rank(inner_products(rows[asked], rows[searched]), queries, gallery))
+    """The ranks of the right rows for each query of one eval set, by its embeddings (N, D), of any length."""
+    rows, (query_rows, searched, queries, gallery) = unit_rows(embeddings), sides_of(split)
+    return list(rank(inner_products(rows[query_rows], rows[searched]), queries, gallery))
 
 
-def sides_of(split: EvalSet) -> tuple[NDArray[np.int64], NDArray[np.int64], Known, Known]:
-    """Which pictures ask and which are searched, and what is known of both: without a gallery, each asks all others."""
-    asked, searched = np.flatnonzero(~split.gallery), np.flatnonzero(split.gallery)
+def sides_of(split: EvalSet) -> tuple[NDArray[np.int64], NDArray[np.int64], RowLabels, RowLabels]:
+    """Which pictures are queries and which are searched, with the labels of both: without a gallery, each queries all others."""
+    query_rows, searched = np.flatnonzero(~split.gallery), np.flatnonzero(split.gallery)
     if not len(searched):
-        each = Known(split.labels, np.arange(len(split.labels)))
-        return asked, asked, each, each
-    queries, gallery = (Known(split.labels[some], np.full(len(some), NO_MARK)) for some in (asked, searched))
-    return asked, searched, queries, gallery
+        each = RowLabels(split.labels, np.arange(len(split.labels)))
+        return query_rows, query_rows, each, each
+    queries, gallery = (RowLabels(split.labels[some], np.full(len(some), NO_MARK)) for some in (query_rows, searched))
+    return query_rows, searched, queries, gallery
 
 
 def _in_batches(embed: Embed, images: NDArray[np.uint8], batch: int = 64) -> Iterator[NDArray[np.float32]]:
@@ -100,7 +100,7 @@ def _in_batches(embed: Embed, images: NDArray[np.uint8], batch: int = 64) -> Ite
 
 
 def _rendered(eval_set: EvalSource, size_px: int) -> EvalSet:
-    """A few views of each product in the gallery on plain grey, others asked on coloured grounds."""
+    """A few views of each product in the gallery on plain grey, others as queries on coloured grounds."""
     images, labels, gallery = [], [], []
     rng = np.random.default_rng(eval_set.products)
     for product in range(eval_set.products):

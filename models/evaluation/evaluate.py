@@ -1,4 +1,4 @@
-"""Measures artifacts: exported programs, on pictures that their recipes never trained on, beside the baselines."""
+"""Measures artifacts: exported programs, on pictures that their recipes never trained on, next to the baselines."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,23 +9,23 @@ from models.detector import DEFAULT_CONFIDENCE, Detector
 from models.embedder import Embedder
 from models.evaluation.detection_metrics import best_threshold, detector_metrics
 from models.evaluation.detector_sets import eval_pictures
-from models.evaluation.eval_sets import embedded, grade, grade_open_set, load_eval_sets, rankings_of
+from models.evaluation.eval_sets import embedded, load_eval_sets, rankings_of, score, score_open_set
 from models.evaluation.metrics import open_set
 from models.evaluation.neighbours import draw_eval_set
 from models.evaluation.photo_sets import photo_eval_sets
 from models.evaluation.pipeline import PRODUCTS, SCENES, PipelineEvaluation, evaluate_pipeline
-from models.evaluation.retrieval import Tell, describe_open_set
+from models.evaluation.retrieval import Progress, describe_open_set
 from models.evaluation.verified_recall import verified_recall
 from models.recognition.pipeline import Recognizer
 from models.training.recipes.detector import DetectorEvalSource, DetectorRecipe
 from models.training.recipes.embedder import EmbedderRecipe, EvalSource
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 UNKNOWNS_RENDERED = 150  # rendered products that the similarity threshold is set by where a recipe has no eval set
 
 
 def silent(what: str, done: int, of: int) -> None:
-    """Tells nobody how far an eval set is."""
+    """Reports no progress."""
 
 
 def evaluate_embedder(
@@ -34,10 +34,10 @@ def evaluate_embedder(
     data: Path | None,
     engine: str = "auto",
     precision: str = "auto",
-    tell: Tell = silent,
-) -> Figures:
+    progress: Progress = silent,
+) -> Metrics:
     """recall@1 of the recipe's eval sets, by the exported program. Eval sets on photos need `data`."""
-    return evaluate_embedder_openly(artifact, recipe, data, engine, precision, tell)[0]
+    return evaluate_embedder_openly(artifact, recipe, data, engine, precision, progress)[0]
 
 
 def evaluate_embedder_openly(
@@ -46,11 +46,11 @@ def evaluate_embedder_openly(
     data: Path | None,
     engine: str = "auto",
     precision: str = "auto",
-    tell: Tell = silent,
+    progress: Progress = silent,
     draw_to: Path | None = None,
     *,
     verify: bool = False,
-) -> tuple[Figures, dict[str, dict[str, float | None]]]:
+) -> tuple[Metrics, dict[str, dict[str, float | None]]]:
     """recall@1 of the eval sets, and of each what the manifest's threshold answers: of the known, and of unknowns.
 
     With `verify`, the same of sets of photos after a second look at the first items. With `draw_to`, some of each eval set's pictures and their neighbours are drawn into that folder.
@@ -58,19 +58,19 @@ def evaluate_embedder_openly(
     embedder = Embedder(artifact, engine, threads=2, precision=precision)
     splits = load_eval_sets(recipe, data, recipe.deploy_px)
     photos = {split.name: split for split in photo_eval_sets(recipe.eval, data)} if verify else {}
-    figures, shares = {}, {}
+    metrics, open_sets = {}, {}
     for number, split in enumerate(splits):
-        tell("embedder's eval sets", number, len(splits))
+        progress("embedder's eval sets", number, len(splits))
         rows = embedded(lambda images: embedder(list(images)), split)
-        figures[split.name] = grade(rows, split)
+        metrics[split.name] = score(rows, split)
         if split.name in photos:
-            figures[f"{split.name} verified"] = verified_recall(rows, photos[split.name], tell)
+            metrics[f"{split.name} verified"] = verified_recall(rows, photos[split.name], progress)
         if draw_to is not None:
             draw_eval_set(split, rows, draw_to / f"neighbours-{split.name}.png")
         threshold = embedder.similarity_threshold
-        shares[split.name] = describe_open_set(grade_open_set(rows, split, threshold), threshold)
-    tell("embedder's eval sets", len(splits), len(splits))
-    return rounded(figures), shares
+        open_sets[split.name] = describe_open_set(score_open_set(rows, split, threshold), threshold)
+    progress("embedder's eval sets", len(splits), len(splits))
+    return rounded(metrics), open_sets
 
 
 def evaluate_detector(
@@ -79,18 +79,18 @@ def evaluate_detector(
     data: Path | None,
     engine: str = "auto",
     precision: str = "auto",
-    tell: Tell = silent,
-) -> Figures:
+    progress: Progress = silent,
+) -> Metrics:
     """AP50 and AP50:95 of the recipe's eval sets, by the exported program, with the serving code's decoding."""
     detector = Detector(artifact, engine, threads=2, precision=precision)
     eval_sets = eval_sets_at_hand(recipe, data)
-    figures: Figures = {}
+    metrics: Metrics = {}
     for number, eval_set in enumerate(eval_sets):
-        tell("detector's eval sets", number, len(eval_sets))
+        progress("detector's eval sets", number, len(eval_sets))
         for name, value in detector_metrics(detector.candidates, eval_pictures(eval_set, recipe, data)).items():
-            figures[f"{eval_set.name} {name}"] = value
-    tell("detector's eval sets", len(eval_sets), len(eval_sets))
-    return rounded(figures)
+            metrics[f"{eval_set.name} {name}"] = value
+    progress("detector's eval sets", len(eval_sets), len(eval_sets))
+    return rounded(metrics)
 
 
 def eval_sets_at_hand(recipe: DetectorRecipe, data: Path | None) -> list[DetectorEvalSource]:
@@ -106,14 +106,14 @@ def eval_sets_at_hand(recipe: DetectorRecipe, data: Path | None) -> list[Detecto
 def suggest_confidence(artifact: Path, recipe: DetectorRecipe, data: Path | None, engine: str = "auto") -> float:
     """The score from which boxes are served: where their F2 at IoU 0.5 is best, over the eval sets that choose the weights.
 
-    F2, for a body that is missed here is lost, while a wrong box must still be like something in the gallery. The mean over these eval sets' own best scores, so that the eval set with most pictures does not decide alone. 0.2,
+    F2, for an object that is missed here is lost, while a wrong box must still be like something in the gallery. The mean over these eval sets' own best scores, so that the eval set with most pictures does not decide alone. 0.2,
     PP-ShiTu's own, where nothing is found.
     """
     detector = Detector(artifact, engine, threads=2)
-    asked = eval_sets_at_hand(recipe, data)
-    asked = [eval_set for eval_set in asked if eval_set.name in recipe.select_by] or asked
+    chosen = eval_sets_at_hand(recipe, data)
+    chosen = [eval_set for eval_set in chosen if eval_set.name in recipe.select_by] or chosen
     best = []
-    for eval_set in asked:
+    for eval_set in chosen:
         pictures = list(eval_pictures(eval_set, recipe, data))
         found = [detector.candidates(picture.image) for picture in pictures]
         crowds = [picture.certainty == 0 for picture in pictures]
@@ -129,32 +129,32 @@ def evaluate_whole(
     *,
     scenes: int | None = None,
     products: int | None = None,
-    tell: Tell = silent,
+    progress: Progress = silent,
 ) -> PipelineEvaluation:
     """Photo in, labels out, by two artifacts: `scenes` rendered scenes of `products` products never trained on."""
     embed = Embedder(embedder, engine, threads=2)
     recognize = Recognizer(Detector(detector, engine, threads=2), embed)
-    return evaluate_pipeline(recognize, embed, tell, scenes or SCENES, products or PRODUCTS)
+    return evaluate_pipeline(recognize, embed, progress, scenes or SCENES, products or PRODUCTS)
 
 
 def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, data: Path | None = None, engine: str = "auto") -> float:
-    """The threshold that tells known things from unknowns best, over the eval sets that choose the weights; to two decimals.
+    """The threshold that separates known things from unknowns best, over the eval sets that choose the weights; to two decimals.
 
     Best is the largest mean of (known ones answered rightly - unknowns answered), Youden's J of each eval set. Without an eval set
-    that can be taken, rendered products never trained on are asked.
+    that can be taken, rendered products never trained on are the queries.
     """
     embedder = Embedder(artifact, engine, threads=2)
     splits = load_eval_sets(recipe, data, recipe.deploy_px)
-    asked = [split for split in splits if split.name in recipe.select_by] or splits
-    if not asked:
-        drawn = EvalSource(kind="rendered", name="unknowns", products=UNKNOWNS_RENDERED)
-        asked = load_eval_sets(replace(recipe, eval=(drawn,), select_by=()), None, recipe.deploy_px)
-    taken = [rankings_of(embedded(lambda images: embedder(list(images)), split), split) for split in asked]
+    chosen = [split for split in splits if split.name in recipe.select_by] or splits
+    if not chosen:
+        rendered = EvalSource(kind="rendered", name="unknowns", products=UNKNOWNS_RENDERED)
+        chosen = load_eval_sets(replace(recipe, eval=(rendered,), select_by=()), None, recipe.deploy_px)
+    taken = [rankings_of(embedded(lambda images: embedder(list(images)), split), split) for split in chosen]
     grid = np.arange(100) / 100
     gains = [[kept.known - kept.unknowns for kept in (open_set(each, float(t)) for t in grid)] for each in taken]
     return float(grid[np.nanmean(gains, axis=0).argmax()])
 
 
-def rounded(figures: Figures) -> Figures:
+def rounded(metrics: Metrics) -> Metrics:
     """The same to four decimals."""
-    return {name: round(value, 4) for name, value in figures.items()}
+    return {name: round(value, 4) for name, value in metrics.items()}

@@ -23,7 +23,7 @@ from models.training.data.photos import DatasetError
 Rows = NDArray[np.float32]
 
 PICTURES = (1, 2, 3, 5, 10, 30)  # of a label, in the galleries that are made
-LABEL_SHARES = (1.0, 0.4, 0.1)  # of the labels, the others being unknown
+LABEL_FRACTIONS = (1.0, 0.4, 0.1)  # of the labels, the others being unknown
 CARELESS = 0.25  # of the galleries may fall short of the precision that a threshold promises
 FEWEST_LABELS, FEWEST_QUERIES = 4, 20
 MOST_QUERIES = 400  # of one gallery, of each kind
@@ -81,23 +81,23 @@ def fit_embedder(
 def careful_curve(
     parts: Sequence[Observations], fitted: NDArray[np.float64], rival: float
 ) -> tuple[tuple[float, float, float], ...]:
-    """At each probability the mean share answered, and the precision that all but CARELESS of the galleries reached.
+    """At each probability the mean fraction answered, and the precision that all but CARELESS of the galleries reached.
 
     By what was right, not by what was expected to be: a threshold must hold on galleries that differ from these.
     """
     answered, precision = [], []
     for part in parts:
-        shares, weights = sigmoid(features(part, rival) @ fitted), query_weights(part)
-        given = shares[None] >= np.array(GRID)[:, None]  # (T, N)
+        fractions, weights = sigmoid(features(part, rival) @ fitted), query_weights(part)
+        given = fractions[None] >= np.array(GRID)[:, None]  # (T, N)
         amount, right = given @ weights, given @ (weights * part.right)
         answered.append(amount / weights.sum())
         precision.append(np.where(amount > 0, right / np.maximum(amount, SMALL), np.nan))
-    shares = np.mean(answered, axis=0)
+    fractions = np.mean(answered, axis=0)
     reached = [
         float(np.quantile(column[np.isfinite(column)], CARELESS)) if np.isfinite(column).any() else probability
         for probability, column in zip(GRID, np.array(precision).T, strict=True)
     ]
-    return tuple((p, float(s), float(s * r)) for p, s, r in zip(GRID, shares, reached, strict=True))
+    return tuple((p, float(s), float(s * r)) for p, s, r in zip(GRID, fractions, reached, strict=True))
 
 
 def simulated(known: LabelledRows, unknowns: Rows, rng: np.random.Generator) -> Iterator[Observations]:
@@ -107,36 +107,36 @@ def simulated(known: LabelledRows, unknowns: Rows, rng: np.random.Generator) -> 
         may = known.gallery
     most = int(np.bincount(known.labels[may]).max())
     for pictures in [count for count in PICTURES if count == 1 or count <= most]:
-        for share in LABEL_SHARES:
+        for fraction in LABEL_FRACTIONS:
             labels = rng.permutation(np.unique(known.labels[may]))
-            labels = labels[: round(share * len(labels))]
+            labels = labels[: round(fraction * len(labels))]
             enrolled = [
                 rng.permutation(np.flatnonzero(may & (known.labels == label)))[:pictures] for label in labels.tolist()
             ]
             if len(labels) < FEWEST_LABELS:
                 continue
-            found = ask_gallery(known, np.concatenate(enrolled), unknowns, rng)
+            found = query_gallery(known, np.concatenate(enrolled), unknowns, rng)
             if (found.kinds == REAL).sum() >= FEWEST_QUERIES:
                 yield found
 
 
-def ask_gallery(
+def query_gallery(
     known: LabelledRows, enrolled: NDArray[np.int64], unknowns: Rows, rng: np.random.Generator
 ) -> Observations:
     """The answers of a gallery of the `enrolled` rows to the other pictures, their labels' or not, and to `unknowns`.
 
-    Rows that may be enrolled only are no queries. Every query with a label is asked again without it.
+    Rows that may be enrolled only are no queries. Every query with a label is searched again without it.
     """
     labels = [str(label) for label in known.labels[enrolled].tolist()]
     items = known.rows[enrolled]
     scorer = LabelScores(labels, items)
-    asked = np.setdiff1d(np.arange(len(known.labels)), enrolled)
+    query_rows = np.setdiff1d(np.arange(len(known.labels)), enrolled)
     if known.gallery is not None and known.gallery.any():
-        asked = asked[~known.gallery[asked]]
-    inside = np.isin(known.labels[asked], known.labels[enrolled])
+        query_rows = query_rows[~known.gallery[query_rows]]
+    inside = np.isin(known.labels[query_rows], known.labels[enrolled])
     seen = Collector([])
 
-    def ask(queries: Rows, own: Sequence[str | None], kind: int, *, again: bool) -> None:
+    def search(queries: Rows, own: Sequence[str | None], kind: int, *, again: bool) -> None:
         for query, label in zip(queries, own, strict=True):
             similarities = items @ query
             places = np.argsort(-similarities, kind="stable")[:NEIGHBOURS]
@@ -146,15 +146,15 @@ def ask_gallery(
                 item = int(np.flatnonzero(scorer.codes == scorer.names.index(label))[0])
                 seen.take(scorer.score(query, places, near, item, without_label=True), None, LEFT_OUT)
 
-    real = rng.permutation(asked[inside])[:MOST_QUERIES]
-    ask(known.rows[real], [str(label) for label in known.labels[real].tolist()], REAL, again=True)
-    outside = rng.permutation(asked[~inside])[:MOST_QUERIES]
-    ask(known.rows[outside], [None] * len(outside), LEFT_OUT, again=False)
+    real = rng.permutation(query_rows[inside])[:MOST_QUERIES]
+    search(known.rows[real], [str(label) for label in known.labels[real].tolist()], REAL, again=True)
+    outside = rng.permutation(query_rows[~inside])[:MOST_QUERIES]
+    search(known.rows[outside], [None] * len(outside), LEFT_OUT, again=False)
     if known.views is not None:
         alone = enrolled[scorer.counts[scorer.codes] == 1][:MOST_QUERIES]
-        ask(known.views[alone], [str(label) for label in known.labels[alone].tolist()], VIEW, again=False)
+        search(known.views[alone], [str(label) for label in known.labels[alone].tolist()], VIEW, again=False)
     chosen = rng.permutation(len(unknowns))[: MOST_QUERIES // 2]
-    ask(unknowns[chosen], [None] * len(chosen), UNRELATED, again=False)
+    search(unknowns[chosen], [None] * len(chosen), UNRELATED, again=False)
     return seen.done()
 
 

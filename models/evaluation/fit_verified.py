@@ -18,8 +18,8 @@ from models.recognition.second_look import Agrees, Look, Verifies, compare, in_d
 PICTURES = (1, 2, 3)  # of a label, in the galleries that are made
 MOST_QUERIES = 150  # of one gallery: each is compared with several items
 COMPARED = 5  # items, as `verify_top`
-PRIOR = 2.0  # queries that the built-in numbers count like
-ROUNDS = 3  # which label is first after a second look follows from the numbers that are fitted
+PRIOR = 2.0  # queries that the built-in parameters count like
+ROUNDS = 3  # which label is first after a second look follows from the parameters that are fitted
 FEWEST_IN_DOUBT = 30  # queries; with less the fit is to all
 
 
@@ -49,7 +49,7 @@ class _Item:
     label: str
 
 
-class _Known:
+class _StoredFeatures:
     """A verifier of pictures whose features are there already; a query is its row's number."""
 
     def __init__(self, verifier: Verifies, features: Sequence[Any]) -> None:
@@ -65,24 +65,24 @@ class _Known:
 def fit_verified(
     calibration: Calibration, known: Sequence[tuple[LabelledRows, Sequence[Any]]], verifier: Verifies, seed: int = 0
 ) -> Calibration:
-    """`calibration` with its `verified` numbers fitted to the sets, each with the local features of its pictures.
+    """`calibration` with its `verified` parameters fitted to the sets, each with the local features of its pictures.
 
-    Queries are asked of galleries with one to three pictures a label, and of the same without their label. The fit is to
+    Queries are searched in galleries with one to three pictures a label, and of the same without their label. The fit is to
     those that are in doubt, as served (`second_look.in_doubt`): what is sure or hopeless is not looked at. The first
-    label is that of the answer's order by the numbers of the round before.
+    label is that of the answer's order by the parameters of the round before.
     """
     rng = np.random.default_rng(seed)
-    asked = [
+    compared = [
         compared
         for rows, features in known
         for pictures in PICTURES
-        if (compared := ask_verified(calibration, rows, features, verifier, pictures, rng))
+        if (compared := query_verified(calibration, rows, features, verifier, pictures, rng))
     ]
-    if sum(in_doubt(one.part) for some in asked for one in some) >= FEWEST_IN_DOUBT:
-        asked = [[one for one in some if in_doubt(one.part)] for some in asked]
+    if sum(in_doubt(one.part) for some in compared for one in some) >= FEWEST_IN_DOUBT:
+        compared = [[one for one in some if in_doubt(one.part)] for some in compared]
     fitted = calibration
     for _ in range(ROUNDS):
-        seen = [one for one in (observed(some, fitted) for some in asked) if len(one.right)]
+        seen = [one for one in (observed(some, fitted) for some in compared) if len(one.right)]
         if not seen:
             return calibration
         inputs = np.concatenate([verified_inputs(one) for one in seen])
@@ -94,7 +94,7 @@ def fit_verified(
     return fitted
 
 
-def ask_verified(
+def query_verified(
     calibration: Calibration,
     known: LabelledRows,
     features: Sequence[Any],
@@ -102,14 +102,14 @@ def ask_verified(
     pictures: int,
     rng: np.random.Generator,
 ) -> list[Compared]:
-    """Photos asked of a gallery with so many pictures a label, all looked at twice; and again without their label."""
+    """Photos searched in a gallery with so many pictures a label, all looked at twice; and again without their label."""
     labels = np.unique(known.labels)
     enrolled = np.concatenate([rng.permutation(np.flatnonzero(known.labels == one))[:pictures] for one in labels])
     queries = rng.permutation(np.setdiff1d(np.arange(len(known.labels)), enrolled))[:MOST_QUERIES]
-    shim = _Known(verifier, features)
+    shim = _StoredFeatures(verifier, features)
     items = [_Item(str(row), str(known.labels[row])) for row in enrolled.tolist()]
     whole = Gallery(items, known.rows[enrolled], features=lambda item_id: features[int(item_id)])
-    asked: list[Compared] = []
+    compared: list[Compared] = []
     for query in queries.tolist():
         label = str(known.labels[query])
         kept = np.flatnonzero(known.labels[enrolled] != known.labels[query])
@@ -120,14 +120,14 @@ def ask_verified(
             part = Part((0, 0, 1, 1), None, "whole_image", found, candidates_of(found, calibration, gallery))
             looks = compare(part, query, gallery, shim, COMPARED)
             if looks is not None:
-                asked.append(Compared(part, looks, right))
-    return asked
+                compared.append(Compared(part, looks, right))
+    return compared
 
 
-def observed(asked: Sequence[Compared], calibration: Calibration) -> Verified:
+def observed(compared: Sequence[Compared], calibration: Calibration) -> Verified:
     """What is known of the first label of each query in the answer's order; none where that label was not compared."""
     rows: list[tuple[float, float, float, float, int]] = []
-    for one in asked:
+    for one in compared:
         first = standings(one.part, one.looks, calibration)[0]
         if first.inliers is None:
             continue

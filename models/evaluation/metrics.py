@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.ranking import NO_MARK, Known, Ranking, inner_products, nearest
+from models.evaluation.ranking import NO_MARK, Ranking, RowLabels, inner_products, nearest
 
 Embeddings = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -17,72 +17,72 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class OpenSet:
-    """What a similarity threshold lets through, in shares of the queries."""
+    """What a similarity threshold lets through, in fractions of the queries."""
 
     known: float  # answered, and rightly, with their label in the gallery
-    unknowns: float  # answered although their label is not: each query asks a gallery without its own label
+    unknowns: float  # answered although their label is not: each query is searched without its own label
 
 
 def recall_at_1(queries: Embeddings, query_labels: Labels, gallery: Embeddings, gallery_labels: Labels) -> float:
-    """Share of queries (Q, D) whose nearest gallery row (G, D) bears their label; those that no row can answer count."""
-    found, _ = nearest(inner_products(queries, gallery), _known(query_labels), _known(gallery_labels), 1)
+    """Fraction of queries (Q, D) whose nearest gallery row (G, D) bears their label; those that no row can answer count."""
+    found, _ = nearest(inner_products(queries, gallery), _row_labels(query_labels), _row_labels(gallery_labels), 1)
     return float((gallery_labels[found[:, 0]] == query_labels).mean())
 
 
 def leave_one_out_recall_at_1(embeddings: Embeddings, labels: Labels) -> float:
-    """Each row asks all others. Rows whose label stands alone have no right answer and are not asked; NaN if all do."""
-    each = Known(labels, np.arange(len(labels)))
+    """Each row queries all others. Rows alone in their label have no right answer and are no queries; NaN if all do."""
+    each = RowLabels(labels, np.arange(len(labels)))
     found, _ = nearest(inner_products(embeddings, embeddings), each, each, 1)
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    asked = counts[inverse] > 1
+    query_count = counts[inverse] > 1
     right = labels[found[:, 0]] == labels
-    return float(right[asked].mean()) if asked.any() else float("nan")
+    return float(right[query_count].mean()) if query_count.any() else float("nan")
 
 
 def retrieval_metrics(rankings: Iterable[Ranking], ks: Sequence[int] = (1, 5)) -> dict[str, float]:
     """`recall@k` and `precision@k` for each k, `retrieval_mAP` and `mINP`; NaN where no query has a right answer.
 
-    recall@k: share of queries with a right row among the first k. precision@k: share of right rows among the first k.
+    recall@k: fraction of queries with a right row among the first k. precision@k: fraction of right rows among the first k.
     Average precision is the mean, over a query's right rows, of the precision at their ranks. mINP (Ye et al.,
     arXiv:2001.04193): how many right rows there are, by the rank of the last one.
     """
     hits = dict.fromkeys(ks, 0)
-    shares = dict.fromkeys(ks, 0.0)
-    asked, precision, inverse = 0, 0.0, 0.0
+    precisions = dict.fromkeys(ks, 0.0)
+    query_count, precision, inverse = 0, 0.0, 0.0
     for ranking in rankings:
         ranks = ranking.ranks
         if not ranks.size:
             continue
-        asked += 1
+        query_count += 1
         precision += float((np.arange(1, ranks.size + 1) / (ranks + 1)).mean())
         inverse += ranks.size / (int(ranks[-1]) + 1)
         for k in ks:
             within = int(np.searchsorted(ranks, k))
             hits[k] += within > 0
-            shares[k] += within / k
-    of = asked or float("nan")
+            precisions[k] += within / k
+    of = query_count or float("nan")
     return {
         **{f"recall@{k}": hits[k] / of for k in ks},
         "retrieval_mAP": precision / of,
         "mINP": inverse / of,
-        **{f"precision@{k}": shares[k] / of for k in ks},
+        **{f"precision@{k}": precisions[k] / of for k in ks},
     }
 
 
 def open_set(rankings: Iterable[Ranking], threshold: float) -> OpenSet:
     """How a gallery answers at `threshold` those that it knows, and those that it does not.
 
-    Each query is asked twice: with the rows of its label in the gallery, where it has any, and without them.
+    Each query is searched twice: with the rows of its label in the gallery, where it has any, and without them.
     """
-    asked = known = rightly = unknowns = 0
+    query_count = known = rightly = unknowns = 0
     for ranking in rankings:
-        asked += 1
+        query_count += 1
         unknowns += ranking.wrong >= threshold
         known += ranking.ranks.size > 0
         rightly += ranking.right >= threshold and ranking.right > ranking.wrong
     nan = float("nan")
-    return OpenSet(rightly / known if known else nan, unknowns / asked if asked else nan)
+    return OpenSet(rightly / known if known else nan, unknowns / query_count if query_count else nan)
 
 
-def _known(labels: Labels) -> Known:
-    return Known(labels, np.full(len(labels), NO_MARK))
+def _row_labels(labels: Labels) -> RowLabels:
+    return RowLabels(labels, np.full(len(labels), NO_MARK))

@@ -1,4 +1,4 @@
-"""`shitu evaluate open-set`: lists of known queries and of unknown ones, asked of a gallery as the service answers them."""
+"""`shitu evaluate open-set`: lists of known queries and of unknown ones, searched in a gallery as the service answers them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.enrolment import embed_lone_views
 from models.evaluation.fit_calibration import LabelledRows
 from models.evaluation.open_set_rates import OpenAnswers, answer_openly, open_set_metrics, own_calibration
-from models.evaluation.retrieval import Tell, embed_photos
+from models.evaluation.retrieval import Progress, embed_photos
 from models.galleries.calibration import Calibration
 from models.training.data.photos import Photo, read_rgb
 
@@ -33,16 +33,16 @@ def evaluate_open_set(
     queries: Sequence[Photo],
     gallery: Sequence[Photo] | None,
     unknown: Sequence[Photo],
-    tell: Tell,
+    progress: Progress,
 ) -> OpenEvaluation:
-    """The `queries` asked of the `gallery`, or of each other; `unknown` ones are asked too, whatever their labels say.
+    """The `queries` searched in the `gallery`, or among each other; `unknown` ones are queries too, whatever their labels are.
 
     The gallery's calibration is fitted as at an enrolment. Raises DatasetError, ModelError.
     """
     searched = queries if gallery is None else gallery
     everything = list(searched) if gallery is None else [*searched, *queries]
-    numbers = {label: number for number, label in enumerate(sorted({photo.label for photo in everything}))}
-    rows = embed_photos(embed, searched, "gallery", tell)
+    ids = {label: number for number, label in enumerate(sorted({photo.label for photo in everything}))}
+    rows = embed_photos(embed, searched, "gallery", progress)
 
     def read(at: int) -> tuple[NDArray[np.uint8], str]:
         return read_rgb(searched[at].path), hashlib.sha256(searched[at].path.read_bytes()).hexdigest()
@@ -50,17 +50,17 @@ def evaluate_open_set(
     views = embed_lone_views([photo.label for photo in searched], read, embed)
     marks: NDArray[np.bool_] | None = None
     if gallery is not None:
-        asked = embed_photos(embed, queries, "queries", tell)
+        query_rows = embed_photos(embed, queries, "queries", progress)
         marks = np.arange(len(everything)) < len(rows)
-        rows, views = np.concatenate([rows, asked]), np.concatenate([views, np.zeros_like(asked)])
-    known = LabelledRows("list", rows, np.array([numbers[photo.label] for photo in everything]), marks, views)
+        rows, views = np.concatenate([rows, query_rows]), np.concatenate([views, np.zeros_like(query_rows)])
+    known = LabelledRows("list", rows, np.array([ids[photo.label] for photo in everything]), marks, views)
     calibration = own_calibration(known, embed.unknowns, embed.calibration)
-    unknowns = embed_photos(embed, unknown, "unknown queries", tell) if unknown else rows[:0]
+    unknowns = embed_photos(embed, unknown, "unknown queries", progress) if unknown else rows[:0]
     return OpenEvaluation(answer_openly(known, unknowns, calibration), calibration, len(searched))
 
 
 def describe(found: OpenEvaluation) -> dict[str, object]:
-    """The figures, and what they are of."""
+    """The metrics, and what they are of."""
     return {
         **open_set_metrics(found.answers, found.calibration),
         "known": int(found.answers.known.sum()),

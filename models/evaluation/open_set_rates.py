@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.evaluation.fit_calibration import LabelledRows, Rows
 from models.galleries.calibration import Calibration, fit
-from models.galleries.calibration_queries import UNKNOWN_SHARE
+from models.galleries.calibration_queries import UNKNOWN_FRACTION
 from models.galleries.label_scores import NEIGHBOURS, LabelScore, LabelScores
 
 FALSE_POSITIVE_RATES = (0.01, 0.05, 0.1)
@@ -28,7 +28,7 @@ class OpenAnswers:
 
 @dataclass(frozen=True)
 class Rate:
-    """`identified`: share of known queries answered rightly above `threshold`, which `answered` of the unknown ones pass."""
+    """`identified`: fraction of known queries answered rightly above `threshold`, which `answered` of the unknown ones pass."""
 
     identified: float
     threshold: float
@@ -36,14 +36,14 @@ class Rate:
 
 
 def answer_openly(known: LabelledRows, unknowns: Rows, calibration: Calibration) -> OpenAnswers:
-    """The set's gallery asked by its other rows, or, without one, by each row in turn; and without their labels too.
+    """The set's gallery queried by its other rows, or, without one, by each row in turn; and without their labels too.
 
     Rows with a label that the gallery lacks are unknown queries, like `unknowns` (U, D). Where there are neither, every
-    query is asked again without its label: then that is what is unknown.
+    query is searched again without its label: then that is what is unknown.
     """
     alone = known.gallery is None or not known.gallery.any()
     enrolled = np.arange(len(known.labels)) if alone else np.flatnonzero(known.gallery)  # type: ignore[arg-type]
-    asked = np.setdiff1d(np.arange(len(known.labels)), enrolled) if not alone else enrolled
+    query_rows = np.setdiff1d(np.arange(len(known.labels)), enrolled) if not alone else enrolled
     labels = [str(label) for label in known.labels[enrolled].tolist()]
     items = known.rows[enrolled]
     scorer = LabelScores(labels, items)
@@ -61,7 +61,7 @@ def answer_openly(known: LabelledRows, unknowns: Rows, calibration: Calibration)
 
     held = set(labels)
     unknown = len(unknowns)
-    for at, row in enumerate(asked.tolist()):
+    for at, row in enumerate(query_rows.tolist()):
         label, own = str(known.labels[row]), at if alone else None
         if label not in held:
             unknown += 1
@@ -71,7 +71,7 @@ def answer_openly(known: LabelledRows, unknowns: Rows, calibration: Calibration)
     for query in unknowns:
         take(query, None, None)
     if not unknown:
-        for row in asked.tolist():
+        for row in query_rows.tolist():
             item = labels.index(str(known.labels[row]))
             take(known.rows[row], None, item, without=True)
     table = np.array(answers, np.float64).reshape(-1, 4)
@@ -87,7 +87,7 @@ def own_calibration(known: LabelledRows, unknowns: Rows, embedders: Calibration)
 
 
 def identification_rate(scores: NDArray[np.float64], answers: OpenAnswers, false_positive_rate: float) -> Rate:
-    """At the lowest threshold that at most that share of the unknown queries pass. NaN without known or unknown ones."""
+    """At the lowest threshold that at most that fraction of the unknown queries pass. NaN without known or unknown ones."""
     unknown = np.sort(scores[~answers.known])[::-1]
     if not len(unknown) or not answers.known.any():
         return Rate(float("nan"), float("nan"), float("nan"))
@@ -102,7 +102,7 @@ def identification_rate(scores: NDArray[np.float64], answers: OpenAnswers, false
 def calibration_error(
     probabilities: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """The expected calibration error (Guo et al., arXiv:1706.04599): the mean distance of probability and share of right
+    """The expected calibration error (Guo et al., arXiv:1706.04599): the mean distance of probability and fraction of right
     answers, over BINS bins of equal width."""
     weight = np.ones(len(right)) if weights is None else weights
     bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
@@ -111,34 +111,34 @@ def calibration_error(
 
 
 def open_weights(answers: OpenAnswers) -> NDArray[np.float64]:
-    """(Q,) so that the unknown queries are UNKNOWN_SHARE of all, as the calibration takes them to be."""
+    """(Q,) so that the unknown queries are UNKNOWN_FRACTION of all, as the calibration takes them to be."""
     weights = np.ones(len(answers.known))
     unknown = int((~answers.known).sum())
     if unknown and answers.known.any():
-        weights[~answers.known] = answers.known.sum() * UNKNOWN_SHARE / (1 - UNKNOWN_SHARE) / unknown
+        weights[~answers.known] = answers.known.sum() * UNKNOWN_FRACTION / (1 - UNKNOWN_FRACTION) / unknown
     return weights
 
 
 def open_set_metrics(answers: OpenAnswers, calibration: Calibration, wanted: float = WANTED) -> dict[str, float | None]:
-    """The figures, as a manifest's `metrics` and `shitu evaluate open-set` have them; None for what nothing tells."""
+    """The metrics, as a manifest's `metrics` and `shitu evaluate open-set` have them; None for what cannot be measured."""
     weights = open_weights(answers)
     given = answers.probabilities >= calibration.threshold_for(wanted)
     amount = float(weights[given].sum())
-    told: dict[str, float] = {
+    metrics: dict[str, float] = {
         f"identified@fpr{rate:g}": identification_rate(answers.probabilities, answers, rate).identified
         for rate in FALSE_POSITIVE_RATES
     }
     for rate in FALSE_POSITIVE_RATES:
         by_similarity = identification_rate(answers.similarities, answers, rate)
-        told[f"identified@fpr{rate:g} by similarity"] = by_similarity.identified
+        metrics[f"identified@fpr{rate:g} by similarity"] = by_similarity.identified
     nan = float("nan")
-    told["calibration_error"] = calibration_error(answers.probabilities, answers.right, weights)
-    told[f"precision@{wanted:g}"] = float((weights * answers.right)[given].sum()) / amount if amount else nan
-    told[f"answered_right@{wanted:g}"] = (
+    metrics["calibration_error"] = calibration_error(answers.probabilities, answers.right, weights)
+    metrics[f"precision@{wanted:g}"] = float((weights * answers.right)[given].sum()) / amount if amount else nan
+    metrics[f"answered_right@{wanted:g}"] = (
         float((given & answers.right)[answers.known].mean()) if answers.known.any() else nan
     )
-    told["recall@1"] = float(answers.right[answers.known].mean()) if answers.known.any() else nan
-    return {name: round(value, 4) if np.isfinite(value) else None for name, value in told.items()}
+    metrics["recall@1"] = float(answers.right[answers.known].mean()) if answers.known.any() else nan
+    return {name: round(value, 4) if np.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _probability(found: Sequence[LabelScore], calibration: Calibration) -> float:

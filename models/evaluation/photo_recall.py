@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.eval_sets import Embed, grade
+from models.evaluation.eval_sets import Embed, score
 from models.evaluation.photo_sets import PhotoEvalSet, photo_eval_sets
 from models.training.data.photos import Photo, read_rgb
 from models.training.data.pool import fit
@@ -17,7 +17,7 @@ BATCH = 64  # pictures embedded at once
 
 def evaluate_photos(embed: Embed, splits: Sequence[PhotoEvalSet], size_px: int) -> dict[str, float]:
     """recall@1 of each eval set, by name."""
-    return {split.name: grade(np.concatenate(list(_embedded(embed, split.photos, size_px))), split) for split in splits}
+    return {split.name: score(np.concatenate(list(_embedded(embed, split.photos, size_px))), split) for split in splits}
 
 
 def _embedded(embed: Embed, photos: Sequence[Photo], size_px: int) -> Iterator[NDArray[np.float32]]:

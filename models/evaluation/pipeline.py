@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.boxes import iou
 from models.evaluation.confusion import Confusion, Pair, count_pairs, write_confusion
 from models.evaluation.eval_sets import FIRST_EVAL_SEED
-from models.evaluation.retrieval import Tell, embed_photos
+from models.evaluation.retrieval import Progress, embed_photos
 from models.galleries.gallery import Gallery
 from models.options import RecognizeOptions
 from models.recognition.pipeline import Recognition, Recognizer
@@ -32,7 +32,7 @@ class PipelineEvaluation:
     """How the photos were answered. An unknown is a thing whose label the gallery has not: no answer is right."""
 
     photos: int
-    asked: int  # things with a label of the gallery
+    known_objects: int  # things with a label of the gallery
     answers: int
     right: int  # answers with the label of a thing at their place
     unknowns: int
@@ -40,9 +40,9 @@ class PipelineEvaluation:
     confusion: Confusion
 
     @property
-    def figures(self) -> dict[str, float]:
-        """`found`: share of things that were answered rightly. `right`: share of answers that are right."""
-        found = {"found": self.right / self.asked} if self.asked else {}
+    def metrics(self) -> dict[str, float]:
+        """`found`: fraction of things that were answered rightly. `right`: fraction of answers that are right."""
+        found = {"found": self.right / self.known_objects} if self.known_objects else {}
         right = {"right": self.right / max(1, self.answers)}
         known = {**found, **right}
         if self.unknowns:
@@ -63,7 +63,7 @@ def evaluate_photos(
     gallery: Gallery,
     photos: Iterable[LabelledPhoto],
     options: RecognizeOptions,
-    tell: Tell,
+    progress: Progress,
     count: int,
 ) -> PipelineEvaluation:
     """Every photo recognised against the gallery, and its answers paired with what it shows. Raises ModelError."""
@@ -79,12 +79,12 @@ def evaluate_photos(
         answered += len(answers)
         pairs += own
         done += 1
-        tell("recognising", done, count)
+        progress("recognising", done, count)
     unknown = {truth for truth, _ in pairs if truth is not None} - known
-    asked = sum(truth is not None for truth, _ in pairs) - unknowns
+    known_objects = sum(truth is not None for truth, _ in pairs) - unknowns
     right = sum(truth is not None and truth == answer for truth, answer in pairs)
     return PipelineEvaluation(
-        done, asked, answered, right, unknowns, unknowns_answered, count_pairs(pairs, (), unknown)
+        done, known_objects, answered, right, unknowns, unknowns_answered, count_pairs(pairs, (), unknown)
     )
 
 
@@ -121,27 +121,27 @@ def _overlap(answers: Sequence[Recognition], photo: LabelledPhoto) -> NDArray[np
 
 
 def evaluate_pipeline(
-    recognize: Recognizer, embed: Embed, tell: Tell, scenes: int, products: int
+    recognize: Recognizer, embed: Embed, progress: Progress, scenes: int, products: int
 ) -> PipelineEvaluation:
-    """Scenes of rendered products never trained on, asked of a gallery of their packshots."""
+    """Scenes of rendered products never trained on, searched in a gallery of their packshots."""
     designs = [(str(seed), design_product(FIRST_EVAL_SEED + seed)) for seed in range(0, 4 * products, 4)]
     items = [LabelledItem(label, label) for label, _ in designs]
     gallery = Gallery(items, embed([packshot(design, 256) for _, design in designs]), "evaluation", 1)
 
-    def drawn() -> Iterator[LabelledPhoto]:
+    def rendered() -> Iterator[LabelledPhoto]:
         rng = np.random.default_rng(11)
         for number in range(scenes):
             chosen = [designs[i] for i in rng.choice(len(designs), 4, replace=False)]
             scene = render_scene(chosen, (480, 640), rng, count=4, scale=(0.25, 0.5))
             yield LabelledPhoto(f"scene {number}", scene.labels, scene.boxes, scene.image)
 
-    return evaluate_photos(recognize, gallery, drawn(), RecognizeOptions(max_detections=10), tell, scenes)
+    return evaluate_photos(recognize, gallery, rendered(), RecognizeOptions(max_detections=10), progress, scenes)
 
 
-def photo_gallery(embed: Embed, photos: Sequence[Photo], tell: Tell) -> Gallery:
+def photo_gallery(embed: Embed, photos: Sequence[Photo], progress: Progress) -> Gallery:
     """The gallery that photos of one thing each make. Raises ModelError."""
     items = [LabelledItem(photo.name, photo.label) for photo in photos]
-    return Gallery(items, embed_photos(embed, photos, "gallery", tell), "evaluation", 1)
+    return Gallery(items, embed_photos(embed, photos, "gallery", progress), "evaluation", 1)
 
 
 def write_pipeline(evaluation: PipelineEvaluation, folder: Path) -> None:
@@ -152,11 +152,11 @@ def write_pipeline(evaluation: PipelineEvaluation, folder: Path) -> None:
 
 
 def describe(evaluation: PipelineEvaluation) -> dict[str, float]:
-    """The figures and what they are shares of."""
+    """The metrics and what they are fractions of."""
     counts = {
         "photos": evaluation.photos,
-        "things": evaluation.asked,
+        "things": evaluation.known_objects,
         "answers": evaluation.answers,
         "unknowns": evaluation.unknowns,
     }
-    return {**evaluation.figures, **counts}
+    return {**evaluation.metrics, **counts}

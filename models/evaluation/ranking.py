@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]  # (N, D)
-Numbers = NDArray[np.int64]  # (N,)
+Indices = NDArray[np.int64]  # (N,)
 Similarities = Callable[[slice], Rows]  # some of the queries -> (B, G), larger is more alike
 
 BLOCK_BYTES = 64 << 20  # of similarities held at once; sorting needs the same again
@@ -15,11 +15,11 @@ NO_MARK = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class RowLabels:
     """What the rows of one side show. Two rows with the same mark are one picture, or one series of them: never matched."""
 
-    labels: Numbers
-    marks: Numbers  # NO_MARK: may be matched with every row
+    labels: Indices
+    marks: Indices  # NO_MARK: may be matched with every row
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -27,9 +27,9 @@ class Known:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Where a query's right gallery rows stand. All that is masked for the query is left out."""
+    """The ranks of a query's right gallery rows. All that is masked for the query is left out."""
 
-    ranks: Numbers  # (R,) of those with its label, from 0, ascending; none: nothing could be right
+    ranks: Indices  # (R,) of those with its label, from 0, ascending; none: nothing could be right
     right: float  # similarity of the nearest of them, -inf without any
     wrong: float  # similarity of the nearest row with another label, -inf without any
 
@@ -39,10 +39,10 @@ def inner_products(queries: Rows, gallery: Rows) -> Similarities:
     return lambda some: np.asarray(queries[some] @ gallery.T, np.float32)
 
 
-def rank(similarities: Similarities, queries: Known, gallery: Known) -> Iterator[Ranking]:
+def rank(similarities: Similarities, queries: RowLabels, gallery: RowLabels) -> Iterator[Ranking]:
     """Each query's ranking, in order.
 
-    Among equally similar rows the wrong ones come first, so that a network that tells nothing apart earns nothing.
+    Among equally similar rows the wrong ones come first, so that a network that separates nothing scores nothing.
     """
     for block, found in blocks(similarities, len(queries), len(gallery)):
         same = queries.labels[block, None] == gallery.labels
@@ -60,7 +60,7 @@ def rank(similarities: Similarities, queries: Known, gallery: Known) -> Iterator
             yield Ranking(ranks, float(right[0]), highest)
 
 
-def nearest(similarities: Similarities, queries: Known, gallery: Known, k: int) -> tuple[Numbers, Rows]:
+def nearest(similarities: Similarities, queries: RowLabels, gallery: RowLabels, k: int) -> tuple[Indices, Rows]:
     """The `k` nearest gallery rows of each query, and their similarities: both (Q, k), k at most G.
 
     Equals come in the gallery's order. What is masked is -inf similar, and so comes last.
@@ -82,7 +82,7 @@ def blocks(similarities: Similarities, queries: int, gallery: int) -> Iterator[t
         yield block, np.array(similarities(block))
 
 
-def first(distances: Rows, k: int) -> Numbers:
+def first(distances: Rows, k: int) -> Indices:
     """The places of the `k` least of each row, least first, equals by place: (B, G) -> (B, k)."""
     if k >= distances.shape[1]:
         return np.argsort(distances, axis=1, kind="stable")
@@ -94,6 +94,6 @@ def first(distances: Rows, k: int) -> Numbers:
     return chosen
 
 
-def masked(queries: Numbers, gallery: Numbers) -> NDArray[np.bool_]:
+def masked(queries: Indices, gallery: Indices) -> NDArray[np.bool_]:
     """(Q, G) which rows are never matched, by the marks of both sides."""
     return np.asarray((queries[:, None] == gallery) & (queries[:, None] != NO_MARK), np.bool_)

@@ -8,14 +8,14 @@ import numpy as np
 from models import verification
 from models.evaluation.calibrate_embedder import PhotoSet, calibrate_embedder
 from models.evaluation.photo_sets import photo_eval_sets
-from models.evaluation.retrieval import Tell
+from models.evaluation.retrieval import Progress
 from models.recognition.second_look import Verifies
 from models.training.data.readers.labelled import read_photos
 from models.training.recipes.embedder import EmbedderRecipe
 
 
-def add_calibration(artifact: Path, recipe: EmbedderRecipe, data: Path | None, tell: Tell) -> dict[str, float]:
-    """Calibrate the artifact by the recipe's evaluation photos and its pictures of other things; returns the figures.
+def add_calibration(artifact: Path, recipe: EmbedderRecipe, data: Path | None, progress: Progress) -> dict[str, float]:
+    """Calibrate the artifact by the recipe's evaluation photos and its pictures of other things; returns the metrics.
 
     Does nothing without `data`, or where the recipe has neither photos to evaluate on nor unknown ones. Raises DatasetError.
     """
@@ -25,7 +25,7 @@ def add_calibration(artifact: Path, recipe: EmbedderRecipe, data: Path | None, t
     if not sets:
         return {}
     verifier: Verifies = verification  # a module has the two functions
-    return calibrate_embedder(artifact, sets, unknown_pictures(recipe, data), tell, verifier)
+    return calibrate_embedder(artifact, sets, unknown_pictures(recipe, data), progress, verifier)
 
 
 def photo_sets(recipe: EmbedderRecipe, data: Path) -> Iterator[PhotoSet]:

@@ -10,20 +10,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.ranking import Numbers, Rows, Similarities, blocks, first
+from models.evaluation.ranking import Indices, Rows, Similarities, blocks, first
 
-K1, K2, BLEND = 20, 6, 0.3  # PaddleClas' and the paper's for large galleries; BLEND is the share of the first distance
+K1, K2, BLEND = (
+    20,
+    6,
+    0.3,
+)  # PaddleClas' and the paper's for large galleries; BLEND is the fraction of the first distance
 
 
 @dataclass(frozen=True, eq=False)
 class _Sparse:
     """The nonzero entries of an (N, N) matrix, row by row."""
 
-    starts: Numbers  # (N + 1,)
-    columns: Numbers
+    starts: Indices  # (N + 1,)
+    columns: Indices
     values: NDArray[np.float64]
 
-    def row(self, number: int) -> tuple[Numbers, NDArray[np.float64]]:
+    def row(self, number: int) -> tuple[Indices, NDArray[np.float64]]:
         some = slice(self.starts[number], self.starts[number + 1])
         return self.columns[some], self.values[some]
 
@@ -38,7 +42,7 @@ class _Sparse:
 def reranked(queries: Rows, gallery: Rows | None, k1: int = K1, k2: int = K2, blend: float = BLEND) -> Similarities:
     """Similarities of unit rows (Q, D) to (G, D), re-ranked: minus the blended distance, 0 at best.
 
-    Without a gallery the queries ask each other, and each is in the neighbourhoods once only.
+    Without a gallery the queries query each other, and each is in the neighbourhoods once only.
     """
     rows = queries if gallery is None else np.concatenate([queries, gallery])
     searched = slice(0 if gallery is None else len(queries), len(rows))
@@ -47,22 +51,22 @@ def reranked(queries: Rows, gallery: Rows | None, k1: int = K1, k2: int = K2, bl
     by_column = described.transposed()
 
     def similarities(block: slice) -> Rows:
-        numbers = range(*block.indices(len(queries)))
+        places = range(*block.indices(len(queries)))
         plain = _distances(rows, rows[searched], block) / farthest[block, None]
-        jaccard = np.stack([_jaccard(number, described, by_column)[searched] for number in numbers])
+        jaccard = np.stack([_jaccard(number, described, by_column)[searched] for number in places])
         return np.asarray(-((1 - blend) * jaccard + blend * plain), np.float32)
 
     return similarities
 
 
 def _distances(rows: Rows, others: Rows, block: slice) -> Rows:
-    # OpenBLAS raises the flag "invalid" now and then for finite rows, by what lies beside them in its registers; no answer
+    # OpenBLAS raises the flag "invalid" now and then for finite rows, by what lies next to them in its registers; no answer
     # is (numpy issues 13173 and 24067).
     with np.errstate(invalid="ignore"):
         return np.asarray(np.maximum(2 - 2 * (rows[block] @ others.T), 0), np.float32)
 
 
-def _neighbours(rows: Rows, k: int) -> tuple[Numbers, Rows]:
+def _neighbours(rows: Rows, k: int) -> tuple[Indices, Rows]:
     """The k nearest of each row, itself first even where others equal it: (N, k); and its largest distance: (N,)."""
     k = min(k, len(rows))
     near, farthest = np.empty((len(rows), k), np.int64), np.empty(len(rows), np.float32)
@@ -73,7 +77,7 @@ def _neighbours(rows: Rows, k: int) -> tuple[Numbers, Rows]:
     return near, np.maximum(farthest, np.finfo(np.float32).tiny)
 
 
-def _reciprocal(rows: Rows, near: Numbers, farthest: Rows, k1: int) -> _Sparse:
+def _reciprocal(rows: Rows, near: Indices, farthest: Rows, k1: int) -> _Sparse:
     """Each row's weights over its k1-reciprocal neighbours and, where they agree enough, over those of them."""
     close, half = near[:, : k1 + 1], near[:, : int(np.around(k1 / 2)) + 1]
     mutual = [_mutual(close, number) for number in range(len(rows))]
@@ -90,12 +94,12 @@ def _reciprocal(rows: Rows, near: Numbers, farthest: Rows, k1: int) -> _Sparse:
     return _joined(columns, values)
 
 
-def _mutual(near: Numbers, number: int) -> Numbers:
+def _mutual(near: Indices, number: int) -> Indices:
     own = near[number]
     return np.asarray(own[(near[own] == number).any(axis=1)])
 
 
-def _averaged(weights: _Sparse, near: Numbers, k2: int) -> _Sparse:
+def _averaged(weights: _Sparse, near: Indices, k2: int) -> _Sparse:
     """The mean of each row's `k2` nearest rows' weights, its own among them."""
     if k2 <= 1:
         return weights
@@ -118,6 +122,6 @@ def _jaccard(number: int, described: _Sparse, by_column: _Sparse) -> NDArray[np.
     return np.asarray(1 - common / (2 - common), np.float64)
 
 
-def _joined(columns: list[Numbers], values: list[NDArray[np.float64]]) -> _Sparse:
+def _joined(columns: list[Indices], values: list[NDArray[np.float64]]) -> _Sparse:
     starts = np.concatenate([[0], np.cumsum([len(own) for own in columns])])
     return _Sparse(starts, np.concatenate(columns), np.concatenate(values))

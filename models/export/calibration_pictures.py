@@ -1,4 +1,4 @@
-"""The pictures that a program of fewer bits is calibrated with and compared on: drawn, or the user's own."""
+"""The pictures that a program of fewer bits is calibrated with and compared on: synthetic, or the user's own."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from models.synth.products import packshot
 from models.synth.scenes import render_scene, training_scene
 
 Image = NDArray[np.uint8]
-DRAWN = 200
+SYNTHETIC = 200
 COMPARED = 4  # every so many-eth picture is kept from calibration, to compare on
 
 
-def drawn_pictures(task: str, size_px: int, count: int = DRAWN) -> list[Image]:
+def synthetic_pictures(task: str, size_px: int, count: int = SYNTHETIC) -> list[Image]:
     """What the network of a task sees: scenes for a detector, else products cut out of scenes and packshots in turn."""
     if task == "detect":
         return [training_scene(seed, size_px).image for seed in range(count)]

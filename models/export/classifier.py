@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from models.classifier import Classifier
-from models.evaluation.classification import grade
+from models.evaluation.classification import score
 from models.export.network import DEFAULT_FORMATS, Origin, classifies, export_network
 from models.nets.named import build
 from models.training.data.class_data import gather
@@ -82,8 +82,8 @@ def evaluate_classifier(
     if data is None and recipe.data[0].kind != "rendered":
         return {}
     classifier = Classifier(artifact, engine, threads=2, precision=precision)
-    figures = {}
+    metrics = {}
     for name, pictures in gather(recipe, data, lambda *_: None).eval.items():
-        for measure, value in grade(classifier.probabilities, pictures).items():
-            figures[f"{name} {measure}"] = round(value, 4)
-    return figures
+        for measure, value in score(classifier.probabilities, pictures).items():
+            metrics[f"{name} {measure}"] = round(value, 4)
+    return metrics

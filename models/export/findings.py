@@ -16,15 +16,15 @@ def add_findings(
 ) -> None:
     """Write what was measured of an exported program into its manifest: in fp32, and in its other `precisions`.
 
-    With the latters' figures stands what they lose, the fp32 figure less theirs, and a warning where that is much.
+    The metrics of the latter come with what they lose, the fp32 metric less theirs, and a warning where that is much.
     """
     table = json.loads((folder / MANIFEST).read_bytes())
     kept = {key: value for key, value in table.items() if key not in ("schema", "files")}
     about = dict(kept.get("precisions", {}))
-    for precision, figures in (precisions or {}).items():
-        if not figures:
+    for precision, measured in (precisions or {}).items():
+        if not measured:
             continue
-        lost = {name: round(metrics[name] - value, 4) for name, value in figures.items() if name in metrics}
-        about[precision] = {**about[precision], "metrics": dict(figures), "lost": lost}
+        lost = {name: round(metrics[name] - value, 4) for name, value in measured.items() if name in metrics}
+        about[precision] = {**about[precision], "metrics": dict(measured), "lost": lost}
         about[precision]["warnings"] = cautions(precision, about[precision])
     write_manifest(folder, **{**kept, "metrics": metrics, "thresholds": thresholds, "precisions": about})

@@ -1,4 +1,4 @@
-"""Exports a network for binary codes: a projection together with the embedder that it stands on, as one program."""
+"""Exports a network for binary codes: a projection together with its embedder, as one program."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from models.training.recipes.hash import HashRecipe
 
 
 class Projected(nn.Layer):
-    """The frozen embedder and the projection behind it: (B, 3, H, W) -> (B, bits)."""
+    """The frozen embedder and the projection after it: (B, 3, H, W) -> (B, bits)."""
 
     def __init__(self, base: FrozenProgram, projection: Projection) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """One network as programs: Paddle's own, ONNX and OpenVINO IR, each held to the eager network before it is kept.
 
-`export_network` is the way of every kind of network into an artifact folder. Programs are made in a folder of their own
-and moved beside the manifest only when they answer as the network does, so a failed export leaves no artifact.
+`export_network` is the way of every kind of network into an artifact folder. Programs are made in a separate folder
+and moved next to the manifest only when they answer as the network does, so a failed export leaves no artifact.
 """
 
 import importlib.metadata
@@ -42,7 +42,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a manifest says of where its numbers come from."""
+    """Where a manifest's metrics come from."""
 
     data: Sequence[str]
     metrics: Mapping[str, float]
@@ -61,7 +61,7 @@ def embeds(dim: int) -> Kind:
 
 
 def hashes(bits: int) -> Kind:
-    """A network with one output (N, bits), whose signs are the bits."""
+    """A network with one output (N, bits), which are binarised by their sign."""
     return Kind("hash", lambda names: {"name": names[0], "bits": bits})
 
 
@@ -161,7 +161,7 @@ def export_network(
 
 
 def forget_artifact(folder: Path) -> None:
-    """Make `folder`, and remove the programs and the manifest of an older artifact: they say nothing of the new one."""
+    """Make `folder`, and remove the programs and the manifest of an older artifact: they do not describe the new one."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in [folder / MANIFEST, *folder.glob("inference*")]:
         file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Adds programs of fewer bits to an artifact, and says in its manifest how far their answers are from the full ones.
+"""Adds programs of fewer bits to an artifact, and writes in its manifest how far their answers are from the full ones.
 
 fp16 stores half the bytes, int8 a quarter. bf16 adds no file: the fp32 programs carry no precision of their own, so one
 that may be computed in bf16 needs only the measured permission, and the engine uses it where the processor can.
@@ -22,7 +22,7 @@ from models.engines.loader import load_program
 from models.engines.openvino import computes_bf16
 from models.errors import ArtifactError
 from models.evaluation.detection_metrics import average_precision
-from models.export.calibration_pictures import drawn_pictures, prepared, split
+from models.export.calibration_pictures import prepared, split, synthetic_pictures
 from models.export.quantize import openvino_network, save_fp16, save_fp32, save_int8
 
 Array = NDArray[np.float32]
@@ -30,9 +30,9 @@ Answers = dict[str, Array]  # by the names of the program's outputs
 Answer = Callable[[Array], Answers]
 PRECISIONS = ("fp16", "bf16", "int8")
 LEAST = 0.8  # of agreement; a program below it is not the network any more
-HELD = ("cosine_mean", "same_class", "AP50")  # the figures of agreement that LEAST is asked of
-MOST_LOST = 0.05  # of an eval set's figure, without a warning
-FEW_PICTURES = 20  # fewer do not show a network's usual numbers
+HELD = ("cosine_mean", "same_class", "AP50")  # the metrics of agreement that must reach LEAST
+MOST_LOST = 0.05  # of an eval set's metric, without a warning
+FEW_PICTURES = 20  # fewer do not show a network's usual ranges
 SURE = 0.3  # the score of a box that a program of fewer bits must find again
 
 
@@ -44,7 +44,7 @@ def add_precisions(
 ) -> Manifest:
     """Put the artifact in `folder` into `precisions` too, and return its manifest.
 
-    `pictures` (RGB, default: drawn ones) calibrate int8, and are what all are compared on, with the `eager` network's
+    `pictures` (RGB, default: synthetic ones) calibrate int8, and are what all are compared on, with the `eager` network's
     answers, or without one with those of the fp32 program. Raises ArtifactError for an unknown precision, for bf16 on a
     processor that can't measure it, and for a program that agrees by less than LEAST.
     """
@@ -54,9 +54,9 @@ def add_precisions(
         raise ArtifactError(f"There is no precision {unknown[0]!r}; take some of {', '.join(PRECISIONS)}.")
     if "bf16" in precisions and not computes_bf16():
         raise ArtifactError("This processor does not compute bf16, so its difference can't be measured here.")
-    shown = drawn_pictures(manifest.task, given.height) if pictures is None else pictures
+    shown = synthetic_pictures(manifest.task, given.height) if pictures is None else pictures
     calibrating, compared = split(shown)
-    about: dict[str, dict[str, Any]] = {name: dict(said) for name, said in manifest.precisions.items()}
+    about: dict[str, dict[str, Any]] = {name: dict(entry) for name, entry in manifest.precisions.items()}
     with tempfile.TemporaryDirectory(dir=folder) as work:
         _copy_fp32(folder, Path(work))
         expected = _one_by_one(eager or _answer(Path(work), given, "fp32"), compared, given)
@@ -84,7 +84,7 @@ def add_precisions(
 def agreement(
     expected: Sequence[Answers], got: Sequence[Answers], output: Output, given: ImageInput
 ) -> dict[str, float]:
-    """How alike the answers to single pictures are; 1 is the same, and the first figure is the one that counts."""
+    """How alike the answers to single pictures are; 1 is the same, and the first metric is the one that counts."""
     if isinstance(output, DetectionOutput):
         return _same_boxes(expected, got, output, given)
     a, b = (np.concatenate([answer[output.name] for answer in side]) for side in (expected, got))
@@ -100,18 +100,20 @@ def agreement(
 
 def cautions(precision: str, about: Mapping[str, Any]) -> list[str]:
     """What to know before a program of fewer bits is used, from what its manifest says of it; mostly nothing."""
-    told = [
+    warnings = [
         f"{precision} loses {lost:.4g} in the eval set {name!r}: {about['metrics'][name] + lost:.4g} in fp32, "
         f"{about['metrics'][name]:.4g} in {precision}"
         for name, lost in about.get("lost", {}).items()
         if lost > MOST_LOST
     ]
     if not set(HELD) & set(about.get("agreement", {})):
-        told.append(f"{precision} was not compared: the full network is sure of nothing in the pictures kept for that")
+        warnings.append(
+            f"{precision} was not compared: the full network is sure of nothing in the pictures kept for that"
+        )
     calibrating = about.get("calibration_pictures", FEW_PICTURES)
     if calibrating < FEW_PICTURES:
-        told.append(f"{precision} was calibrated with {calibrating} pictures; give at least {FEW_PICTURES}")
-    return told
+        warnings.append(f"{precision} was calibrated with {calibrating} pictures; give at least {FEW_PICTURES}")
+    return warnings
 
 
 def convert(model: Path, folder: Path) -> Manifest:
@@ -128,7 +130,7 @@ def convert(model: Path, folder: Path) -> Manifest:
     else:
         for name in manifest.files:
             shutil.copyfile(model / name, folder / name)
-    return _rewrite(folder, manifest, {name: dict(said) for name, said in manifest.precisions.items()})
+    return _rewrite(folder, manifest, {name: dict(entry) for name, entry in manifest.precisions.items()})
 
 
 def _copy_fp32(folder: Path, work: Path) -> None:
@@ -161,8 +163,8 @@ def _same_boxes(
         truth.append(boxes[scores >= SURE])
         found.append(_found(b, output, given))
         off = max([off, *(float(np.abs(a[head.scores] - b[head.scores]).max()) for head in output.heads)])
-    figures = {**average_precision(found, truth), "score_off_by": off}
-    return _rounded({name: value for name, value in figures.items() if np.isfinite(value)})  # NaN: nothing was sure
+    metrics = {**average_precision(found, truth), "score_off_by": off}
+    return _rounded({name: value for name, value in metrics.items() if np.isfinite(value)})  # NaN: nothing was sure
 
 
 def _found(answers: Answers, output: DetectionOutput, given: ImageInput) -> tuple[Array, Array]:
@@ -171,14 +173,14 @@ def _found(answers: Answers, output: DetectionOutput, given: ImageInput) -> tupl
     return boxes[kept], scores[kept]
 
 
-def _require(precision: str, figures: dict[str, float]) -> None:
-    name, value = next(iter(figures.items()))
+def _require(precision: str, metrics: dict[str, float]) -> None:
+    name, value = next(iter(metrics.items()))
     if name in HELD and value < LEAST:
         raise ArtifactError(f"The {precision} program answers otherwise than the network ({name} {value:.2f}).")
 
 
-def _rounded(figures: dict[str, Any]) -> dict[str, float]:
-    return {name: round(float(value), 5) for name, value in figures.items()}
+def _rounded(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: round(float(value), 5) for name, value in metrics.items()}
 
 
 def _rewrite(folder: Path, manifest: Manifest, precisions: dict[str, dict[str, Any]]) -> Manifest:

@@ -59,7 +59,7 @@ def save_int8(network: Any, pictures: Sequence[NDArray[np.uint8]], given: ImageI
     Returns what a manifest says of it.
     """
     openvino = import_openvino()
-    import nncf  # it imports OpenVINO, which must have been told to be quiet by then
+    import nncf  # it imports OpenVINO, whose logging must be off by then
 
     logging.getLogger("nncf").setLevel(logging.ERROR)  # else its progress fills the terminal
     samples = nncf.Dataset(pictures, lambda picture: {given.name: prepared(picture, given)})

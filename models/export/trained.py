@@ -19,7 +19,7 @@ from models.training.networks.embedder import build_embedder, load_weights
 from models.training.recipes.detector import DetectorRecipe
 from models.training.recipes.embedder import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, as_table
 
-BODY_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
+BACKBONE_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
 __all__ = ["Origin", "export_detector", "export_embedder", "export_network"]
 
 
@@ -65,14 +65,14 @@ def export_detector(
 ) -> Path:
     """The same for a main-body detector; its programs end before decoding and suppression, which are numpy's.
 
-    The manifest names the weights and the teachers below `data` that the recipe asks for, each with its SHA-256.
+    The manifest names the weights and the teachers below `data` that the recipe names, each with its SHA-256.
     """
     network = build_detector(recipe)
     steps = int(fill(network, checkpoint, "detector").progress["step"])
     about = replace(
         origin,
         name=recipe.name,
-        network=f"PicoDet {BODY_NAMES[recipe.network.body]} x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
+        network=f"PicoDet {BACKBONE_NAMES[recipe.network.body]} x{recipe.network.scale:g}, CSP-PAN {recipe.network.neck_channels}",
         recipe=as_table(recipe) | borrowed(recipe, data),
         steps=steps,
     )
@@ -82,7 +82,7 @@ def export_detector(
 
 
 def borrowed(recipe: DetectorRecipe, data: Path | None) -> dict[str, Any]:
-    """{"borrowed": file -> SHA-256} of the weights that a detector began with and of the files that taught it boxes."""
+    """{"borrowed": file -> SHA-256} of the weights that a detector began with and of the files that gave it pseudo-boxes."""
     names = {recipe.network.backbone, *(source.teacher for source in recipe.data)}
     names |= {
         f"{source.root}/{source.file}".lstrip("/") for source in recipe.data if source.kind in ("coco", "collages")

@@ -1,4 +1,4 @@
-"""Binary codes: embeddings cut to one bit a number, packed into bytes as PaddleClas packs them, and their Hamming distance."""
+"""Binary codes: embeddings cut to one bit a dimension, packed into bytes as PaddleClas packs them, and their Hamming distance."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ METHODS = ("sign", "round")
 
 
 def binarize(embeddings: NDArray[np.float32], method: str = "sign") -> NDArray[np.uint8]:
-    """(N, bits) numbers -> (N, bits / 8) uint8, the first number in the most significant bit of the first byte.
+    """(N, bits) -> (N, bits / 8) uint8, the first dimension in the most significant bit of the first byte.
 
-    "sign" sets the bit of a number above 0: PaddleClas' (sign(x) + 1) / 2, where 0 counts as below. "round" is for numbers
+    "sign" sets the bit of a value above 0: PaddleClas' (sign(x) + 1) / 2, where 0 counts as below. "round" is for values
     from 0 to 1 and sets the bit from 0.5 on: PaddleClas' round(x + 1) - 1; what lies outside counts as 0 or 1, where there
-    it would overflow the byte. Raises GalleryError for other methods, for numbers that are not finite, and for a number
+    it would overflow the byte. Raises GalleryError for other methods, for values that are NaN or infinite, and for a number
     of bits that does not fill its bytes.
     """
     rows = np.asarray(embeddings)
@@ -28,7 +28,7 @@ def binarize(embeddings: NDArray[np.float32], method: str = "sign") -> NDArray[n
     if rows.ndim != 2 or rows.shape[1] % 8:
         raise GalleryError(f"The embeddings have the shape {rows.shape}; codes need (N, D) with D a multiple of 8.")
     if not np.isfinite(rows).all():
-        raise GalleryError("The embeddings hold numbers that are not finite.")
+        raise GalleryError("The embeddings hold NaN or infinite values.")
     return np.packbits(rows > 0 if method == "sign" else rows >= 0.5, axis=1, bitorder="big")
 
 
@@ -49,7 +49,7 @@ def hamming(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.
 
 
 def cosine_of(distances: NDArray[np.int32], bits: int) -> NDArray[np.float32]:
-    """What `distances` say of the cosine: cos(pi d / bits), 1 for equal codes, 0 for half of the bits, falling with d.
+    """The cosine that `distances` estimate: cos(pi d / bits), 1 for equal codes, 0 for half of the bits, falling with d.
 
     Random hyperplanes part two vectors as often as their angle is of pi (Charikar, "Similarity estimation techniques from
     rounding algorithms", STOC 2002), so thresholds for cosines stay of use.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BinaryGallery(Gallery):
-    """Items by the signs of their embeddings (N, D), D a multiple of 8. Immutable; many threads may search it at a time.
+    """Items by the binary codes of their embeddings (N, D), D a multiple of 8. Immutable; many threads may search it at a time.
 
     `rerank` is how many of the nearest codes are put in order by the inner product of the embeddings, which are kept for
     it; with 0 they are not. A match's similarity is then that product, else `cosine_of` its distance, so thresholds for
@@ -44,7 +44,9 @@ class BinaryGallery(Gallery):
     ) -> None:
         rows = np.asarray(embeddings, np.float32)
         dim = rows.shape[1] if rows.ndim == 2 else 0
-        super().__init__((), np.empty((0, dim), np.float32), name, version, calibration, features)  # no index of floats
+        super().__init__(
+            (), np.empty((0, dim), np.float32), name, version, calibration, features
+        )  # no index of float embeddings
         if rerank < 0:
             raise GalleryError(f"rerank is {rerank}; it must be 0 or more.")
         if rows.ndim != 2 or len(rows) != len(items):
@@ -53,7 +55,7 @@ class BinaryGallery(Gallery):
         self.rerank, self.method = rerank, method
         self.calibratable = rerank > 0  # estimates from distances are spread otherwise, and labels have no means
         self._rows = rows.copy() if rerank else None
-        # Mean vectors are floats again: without them, labels are scored by their nearest codes alone.
+        # Mean vectors are float embeddings again: without them, labels are scored by their nearest codes alone.
         self._labels = LabelScores([item.label for item in self.items], self._rows)
         self._codes = None
         if len(rows):
@@ -80,7 +82,7 @@ class BinaryGallery(Gallery):
     def _ordered(
         self, query: NDArray[np.float32], places: NDArray[np.int64], similarities: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The first `k` of what the codes found for one query, which is put in order by the floats where they are kept."""
+        """The first `k` of what the codes found for one query, which is put in order by the float embeddings where they are kept."""
         if self._rows is not None:
             similarities = self._rows[places] @ query
             order = np.argsort(-similarities, kind="stable")

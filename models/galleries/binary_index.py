@@ -33,7 +33,7 @@ OUTGROWN = 4  # times the number of codes that IVF's lists were made for
 
 
 class BinaryIndex:
-    """Codes of `bits` bits under ids of the caller's. Each method is safe beside others in other threads.
+    """Codes of `bits` bits under ids of the caller's. Each method is safe next to others in other threads.
 
     "BFlat" is exact. "BHNSW32" is a graph, "BIVF" searches some of n / 8 lists (at most 65536) that the first codes shaped;
     both may miss some. Faiss can take nothing out of a graph: codes removed from these two stay in them, are passed over in
@@ -98,17 +98,17 @@ class BinaryIndex:
         """
         rows = self._fitting(queries)
         if k < 1:
-            raise GalleryError(f"k is {k}; at least one match must be asked for.")
+            raise GalleryError(f"k is {k}; it must be 1 or more.")
         with self._lock:
             alive, ids = self._alive, self._ids
             wanted = min(k, len(self))
             if not wanted or not len(rows):
                 return np.zeros((len(rows), wanted), np.int32), np.zeros((len(rows), wanted), np.int64)
-            asked = min(wanted + len(alive) - len(self), len(alive))
+            depth = min(wanted + len(alive) - len(self), len(alive))
             faiss_module().omp_set_num_threads(THREADS)
             if self.kind == "BHNSW32":
-                self._faiss.hnsw.efSearch = max(LEAST_SEARCH, 2 * asked)
-            distances, places = self._faiss.search(rows, asked)
+                self._faiss.hnsw.efSearch = max(LEAST_SEARCH, 2 * depth)
+            distances, places = self._faiss.search(rows, depth)
         found = (places >= 0) & alive[places]
         names = np.where(found, ids[places], -1)
         order = np.lexsort((names, np.where(found, distances, np.iinfo(np.int32).max)), axis=1)[:, :wanted]
@@ -116,7 +116,7 @@ class BinaryIndex:
         return np.take_along_axis(distances, order, axis=1), np.take_along_axis(names, order, axis=1)
 
     def save(self, path: Path) -> None:
-        """Write the index to one file: beside `path`, synced, then renamed over it, so that no reader sees a part of it."""
+        """Write the index to one file: next to `path`, synced, then renamed over it, so that no reader sees a part of it."""
         with self._lock:
             header = {"schema": SCHEMA, "kind": self.kind, "bits": self.bits, "made_for": self._made_for}
             arrays: dict[str, NDArray[Any]] = {"codes": self._codes, "ids": self._ids, "alive": self._alive}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from models.errors import GalleryError
-from models.galleries.calibration_queries import REAL, UNKNOWN_KINDS, UNKNOWN_SHARE, VIEW, Observations, own_queries
+from models.galleries.calibration_queries import REAL, UNKNOWN_FRACTION, UNKNOWN_KINDS, VIEW, Observations, own_queries
 from models.galleries.logistic import fit_logistic, sigmoid
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
 
 SCHEMA = 1
-FEWEST_QUERIES, FEWEST_LABELS = 20, 3  # a gallery with less is too small for a fit of its own
+FEWEST_QUERIES, FEWEST_LABELS = 20, 3  # a gallery with less is too small for its own fit
 PRIOR_QUERIES = 100.0  # the embedder's fit counts like so many queries of the gallery
 CURVE_QUERIES = 600.0  # the same for how many answers are right from a probability on: a gallery's own photos are alike
 VIEW_WEIGHT = 0.25  # an augmented view counts like so much of a second photo
@@ -45,8 +45,8 @@ class Calibration:
 
     `verified` is (scale of that logit, constant, log(1 + inliers), log(1 + inliers of the next best label)), the logit
     once an answer was verified. `view` is added to the first two weights for an augmented view as the query, which is
-    easier than a photo. `rival` stands for the next label's score where a gallery has one label. `information` (4, 4) is how
-    firmly a query holds the weights; `curve` has rows (probability, share of queries answered from it on, share
+    easier than a photo. `rival` replaces the next label's score where a gallery has one label. `information` (4, 4) is how
+    firmly a query holds the weights; `curve` has rows (probability, fraction of queries answered from it on, fraction
     answered rightly). `queries` is how many queries it was fitted to.
     """
 
@@ -164,7 +164,7 @@ def fit(
 
     `embeddings` (N, D) are unit vectors; `views` (N, D) those of one augmented view of each picture, a row of zeros or
     None where there is none: the query of a label with one picture. `unknowns` (U, D) are queries with no right answer.
-    `fallback`, the embedder's own fit, is what the answer is drawn to, and is the answer for a gallery too small. The same
+    `fallback`, the embedder's own fit, is what the answer is pulled to, and is the answer for a gallery too small. The same
     input gives the same answer. Raises GalleryError for rows that do not fit the labels.
     """
     if (
@@ -196,7 +196,7 @@ def fit(
     fitted[1:3] = np.maximum(fitted[1:3], 0)  # more alike is never less likely
     made = replace(fallback, source="gallery", weights=tuple(fitted.tolist()), queries=len(seen.kinds))
     real = float((seen.kinds == REAL).sum())
-    if not real:  # views are too easy to tell how many answers there will be
+    if not real:  # views are too easy to show how many answers there will be
         return made
     own = curve_of(inputs[0] @ fitted, weights[0])
     return replace(made, curve=blended(own, real, fallback.curve or own, CURVE_QUERIES))
@@ -222,23 +222,23 @@ def features(seen: Observations, rival: float) -> Values:
 
 
 def query_weights(seen: Observations) -> Values:
-    """(N,) how much each query counts: unknown ones make up UNKNOWN_SHARE together, each kind of them the same part."""
+    """(N,) how much each query counts: unknown ones make up UNKNOWN_FRACTION together, each kind of them the same part."""
     weights = np.ones(len(seen.kinds))
     unknown = np.isin(seen.kinds, UNKNOWN_KINDS)
     there = [kind for kind in UNKNOWN_KINDS if (seen.kinds == kind).any()]
     for kind in there:
         which = seen.kinds == kind
-        weights[which] = (~unknown).sum() * UNKNOWN_SHARE / (1 - UNKNOWN_SHARE) / len(there) / which.sum()
+        weights[which] = (~unknown).sum() * UNKNOWN_FRACTION / (1 - UNKNOWN_FRACTION) / len(there) / which.sum()
     return weights
 
 
 def curve_of(logits: Values, weights: Values) -> tuple[tuple[float, float, float], ...]:
-    """At each probability of GRID the share of queries answered from there on, and the share expected to be right."""
-    shares, total = sigmoid(logits), float(weights.sum())
+    """At each probability of GRID the fraction of queries answered from there on, and the fraction expected to be right."""
+    probabilities, total = sigmoid(logits), float(weights.sum())
     rows = []
     for probability in GRID:
-        answered = shares >= probability
-        right = float((weights * shares)[answered].sum())
+        answered = probabilities >= probability
+        right = float((weights * probabilities)[answered].sum())
         rows.append((probability, float(weights[answered].sum()) / total, right / total))
     return tuple(rows)
 

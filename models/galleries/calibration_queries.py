@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REAL, VIEW, UNRELATED, LEFT_OUT = 0, 1, 2, 3  # photo, augmented view, unrelated picture, its own label taken out
 UNKNOWN_KINDS = (UNRELATED, LEFT_OUT)
-UNKNOWN_SHARE = 0.3  # of the queries that a gallery is taken to get, how many have no right answer
+UNKNOWN_FRACTION = 0.3  # of the queries that a gallery is taken to get, how many have no right answer
 MOST_QUERIES, MOST_UNRELATED = 400, 200  # of a large gallery, so that an enrolment waits less than a second
 HALF = 0.5  # rows shorter than that are no unit vectors but missing ones
 
@@ -49,7 +49,7 @@ class Collector:
     rows: list[tuple[float, float, int, float, int]]
 
     def take(self, found: Sequence[LabelScore], label: str | None, kind: int) -> None:
-        """A query with the labels that it found, best first; one that found none says nothing."""
+        """A query with the labels that it found, best first; one that found none counts for nothing."""
         if found:
             rival = found[1].score if len(found) > 1 else float("nan")
             self.rows.append((found[0].score, rival, found[0].pictures, float(found[0].label == label), kind))
@@ -107,7 +107,7 @@ def _neighbours(index: object, queries: NDArray[np.float32]) -> list[tuple[NDArr
 
 
 def _some(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many, drawn evenly, always the same."""
+    """At most so many, sampled evenly, always the same."""
     if len(places) <= most:
         return places
     return np.sort(np.random.default_rng(0).permutation(places)[:most])

@@ -60,7 +60,7 @@ class Found:
 class Gallery:
     """Items and their embeddings (N, D), row by row. Immutable; many threads may search it at a time.
 
-    `name` and `version` say where it came from. `calibration` says how sure its answers are; without one the embedder's
+    `name` and `version` say where it came from. `calibration` gives how sure its answers are; without one the embedder's
     own does. `features` gives the local features of an item by its id, or None where there are none. Raises GalleryError if the
     embeddings do not fit the items or are not finite.
     """
@@ -118,7 +118,7 @@ class Gallery:
     def _checked(self, queries: NDArray[np.float32], k: int) -> NDArray[np.float32]:
         rows = _matrix(queries, "queries")
         if k < 1:
-            raise GalleryError(f"k is {k}; at least one match must be asked for.")
+            raise GalleryError(f"k is {k}; it must be 1 or more.")
         if self.items and len(rows) and rows.shape[1] != self.dim:
             raise GalleryError(f"The queries have {rows.shape[1]} dimensions, the gallery's embeddings {self.dim}.")
         return rows
@@ -145,7 +145,7 @@ def _flat_index(rows: NDArray[np.float32]) -> Any:
 
 def faiss_module() -> Any:
     """Faiss, imported at the first use: OpenMP that ran before a fork hangs after it."""
-    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells which build it loads, at every start
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it logs which build it loads, at every start
     import faiss
 
     return faiss
@@ -155,12 +155,12 @@ def _matrix(rows: NDArray[np.float32], what: str) -> NDArray[np.float32]:
     try:
         given = np.asarray(rows)
     except (TypeError, ValueError) as error:
-        raise GalleryError(f"The {what} are no array of numbers (N, D).") from error
+        raise GalleryError(f"The {what} are not an array of numbers (N, D).") from error
     if given.dtype.kind not in "fiu":  # text and complex numbers convert too, to something else
         raise GalleryError(f"The {what} are an array of {given.dtype} instead of float32.")
     found = np.ascontiguousarray(given, dtype=np.float32)
     if found.ndim != 2 or (len(found) and not found.shape[1]):
         raise GalleryError(f"The {what} have the shape {found.shape} instead of (N, D).")
     if not np.isfinite(found).all():
-        raise GalleryError(f"The {what} hold numbers that are not finite.")
+        raise GalleryError(f"The {what} hold NaN or infinite values.")
     return found

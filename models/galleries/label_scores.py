@@ -35,15 +35,15 @@ class LabelScore:
 class LabelScores:
     """The labels of a gallery's rows (N, D), which are unit vectors, and the mean vectors of those with several pictures.
 
-    Immutable; many threads may ask at a time. Means are held for labels of two pictures or more: at most half of the
+    Immutable; many threads may search at a time. Means are held for labels of two pictures or more: at most half of the
     embeddings again.
     """
 
     def __init__(self, labels: Sequence[str], embeddings: NDArray[np.float32] | None) -> None:
         """Without `embeddings`, labels are scored by their nearest items alone."""
         self.names: tuple[str, ...] = tuple(sorted(set(labels)))
-        numbers = {name: number for number, name in enumerate(self.names)}
-        self.codes: NDArray[np.int64] = np.array([numbers[label] for label in labels], np.int64)
+        ids = {name: number for number, name in enumerate(self.names)}
+        self.codes: NDArray[np.int64] = np.array([ids[label] for label in labels], np.int64)
         self.counts: NDArray[np.int64] = np.bincount(self.codes, minlength=len(self.names))
         several = np.flatnonzero(self.counts > 1) if embeddings is not None else np.zeros(0, np.int64)
         self._mean_of = np.full(len(self.names), -1, np.int64)
@@ -73,7 +73,7 @@ class LabelScores:
         """The labels of the items at `places` (K,), which are `similarities` (K,) near to `query` (D,), best first.
 
         With `own`, the query is that row itself and counts as not in the gallery; `without_label` its whole label.
-        `pictures` stays what the gallery has: one less would tell the right label from the wrong ones.
+        `pictures` stays what the gallery has: one less would give the right label away.
         """
         own_code = -1 if own is None else int(self.codes[own])
         kept = self.codes[places] != own_code if without_label else places != (-1 if own is None else own)
@@ -87,8 +87,8 @@ class LabelScores:
         several = np.flatnonzero((counts > 1) & (self._mean_of[found] >= 0))
         if several.size:
             means = self._towards_means(query, found[several], own_code)
-            share = mean_share(counts[several])
-            scores[several] = (1 - share) * nearest[several] + share * means
+            weight = mean_weight(counts[several])
+            scores[several] = (1 - weight) * nearest[several] + weight * means
         best = np.argsort(-scores, kind="stable")
         return [
             LabelScore(
@@ -114,7 +114,7 @@ class LabelScores:
         return np.asarray(towards, np.float64)
 
 
-def mean_share(pictures: NDArray[np.int64]) -> NDArray[np.float64]:
+def mean_weight(pictures: NDArray[np.int64]) -> NDArray[np.float64]:
     """How much a label's mean vector counts, by how many pictures it has: 0 with one, towards 1 with many."""
     more = (pictures - 1).astype(np.float64)
     return np.asarray(more / (more + HALFWAY), np.float64)

@@ -26,7 +26,7 @@ def fit_logistic(
 ) -> Values:
     """The (F,) coefficients w that make `right` (N,), 0 or 1, likeliest for `inputs` (N, F), each with its weight (N,).
 
-    They are drawn to `around` (F,) by the quadratic form `precision` (F, F), positive definite: a Gaussian prior, so the
+    They are pulled to `around` (F,) by the quadratic form `precision` (F, F), positive definite: a Gaussian prior, so the
     answer is the maximum a posteriori (Bishop, Pattern Recognition and Machine Learning, 4.3.3). `offset` (N,) is added
     to the logits. The same input gives the same answer.
     """
@@ -34,12 +34,12 @@ def fit_logistic(
     found = around.astype(np.float64).copy()
     value = _loss(inputs, right, weights, around, precision, shift, found)
     for _ in range(STEPS):
-        share = sigmoid(inputs @ found + shift)
-        slope = inputs.T @ (weights * (share - right)) + precision @ (found - around)
-        bend = (inputs * (weights * share * (1 - share))[:, None]).T @ inputs + precision
+        probability = sigmoid(inputs @ found + shift)
+        slope = inputs.T @ (weights * (probability - right)) + precision @ (found - around)
+        bend = (inputs * (weights * probability * (1 - probability))[:, None]).T @ inputs + precision
         step = np.linalg.solve(bend, slope)
         scale = 1.0
-        while scale > SMALL:  # a full step may overshoot where the shares are near 0 or 1
+        while scale > SMALL:  # a full step may overshoot where the probabilities are near 0 or 1
             tried = found - scale * step
             reached = _loss(inputs, right, weights, around, precision, shift, tried)
             if reached <= value:
@@ -56,8 +56,8 @@ def fit_logistic(
 
 def information(inputs: Values, weights: Values, coefficients: Values) -> Values:
     """(F, F) how firmly the inputs (N, F) hold the coefficients: the Hessian of the loss, a mean over the weights."""
-    share = sigmoid(inputs @ coefficients)
-    bend = (inputs * (weights * share * (1 - share))[:, None]).T @ inputs
+    probability = sigmoid(inputs @ coefficients)
+    bend = (inputs * (weights * probability * (1 - probability))[:, None]).T @ inputs
     return np.asarray(bend / max(float(weights.sum()), SMALL), np.float64)
 
 

@@ -1,4 +1,4 @@
-"""The networks, one a file, each readable beside its paper.
+"""The networks, one a file, each readable next to its paper.
 
 Parameters bear the names and shapes of the official weights, so official `.pdparams` files load without a mapping
 (`models.nets.pdparams`). `lcnet` is PP-LCNet, `lcnetv2` is PP-LCNetV2 with re-parameterised depthwise branches,

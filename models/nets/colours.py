@@ -1,7 +1,7 @@
 """Soft colour histograms as a layer: what packages differ by, and what a small network learns last.
 
 Each pixel is shared out among colour centres by a softmax over its distances to them, a 1x1 convolution at heart
-(the soft assignment of Arandjelovic et al., "NetVLAD", arXiv:1511.07247), and the shares are averaged over horizontal
+(the soft assignment of Arandjelovic et al., "NetVLAD", arXiv:1511.07247), and the weights are averaged over horizontal
 bands. It starts as a histogram of hue, saturation and value, and the centres learn on from there.
 """
 
@@ -30,7 +30,7 @@ def colour_centres() -> NDArray[np.float32]:
 
 
 class ColourHistogram(nn.Layer):
-    """(N, 3, H, W) normalised pictures -> (N, `size`): square roots of the shares of each colour, band by band.
+    """(N, 3, H, W) normalised pictures -> (N, `size`): square roots of the fractions of each colour, band by band.
 
     H must be a multiple of 16, W of 4. Square roots make the dot product the Hellinger kernel.
     """
@@ -47,7 +47,7 @@ class ColourHistogram(nn.Layer):
         self.assign.bias.set_value(-SHARPNESS * (centres**2).sum(axis=1))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        shares = F.softmax(self.assign(self.pool(x)), axis=1)  # (N, centres, H/2, W/2)
-        _, centres, height, width = shares.shape
-        bands = shares.reshape([-1, centres, BANDS, height // BANDS * width]).mean(axis=-1)
+        assignments = F.softmax(self.assign(self.pool(x)), axis=1)  # (N, centres, H/2, W/2)
+        _, centres, height, width = assignments.shape
+        bands = assignments.reshape([-1, centres, BANDS, height // BANDS * width]).mean(axis=-1)
         return paddle.sqrt(bands + 1e-4).flatten(start_axis=1)

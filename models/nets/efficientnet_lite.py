@@ -74,9 +74,9 @@ def convolve(x: paddle.Tensor, layer: SameConv) -> paddle.Tensor:
     for side in x.shape[2:]:
         both = max((math.ceil(side / layer.stride) - 1) * layer.stride + layer.kernel - side, 0)
         margins += [both // 2, both - both // 2]
-    if paddle.in_dynamic_mode():  # the layer may have kernels of its own for training
+    if paddle.in_dynamic_mode():  # the layer may have its own kernels for training
         return layer(F.pad(x, margins[2:] + margins[:2]))
-    # Traced for export: OpenVINO leaves memory unset behind Paddle's padding, which it sees in five dimensions.
+    # Traced for export: OpenVINO leaves memory unset after Paddle's padding, which it sees in five dimensions.
     return F.conv2d(x, layer.weight, layer.bias, layer.stride, margins, groups=layer._groups)
 
 

@@ -1,7 +1,7 @@
 """The embedders: a backbone and the neck that turns its features into an embedding, before normalisation.
 
 V2 is PP-LCNetV2 in its ShiTu variant with a batch-norm neck (Luo et al., "Bag of Tricks", arXiv:1903.07071);
-V1 is PP-LCNet x2.5 with a linear neck; `EmbedderLite` is EfficientNet-Lite with one. All give 512 numbers; none divides by the norm, as the official exports.
+V1 is PP-LCNet x2.5 with a linear neck; `EmbedderLite` is EfficientNet-Lite with one. All give 512 dimensions; none divides by the norm, as the official exports.
 """
 
 import paddle
@@ -13,7 +13,7 @@ from models.nets.lcnet import PPLCNet
 from models.nets.lcnetv2 import DEPTHS_BASE, PPLCNetV2
 from models.nets.necks import BNNeck, FCNeck
 
-COLOUR_SCALE = 10.0  # brings the histogram's small numbers to the size that a linear layer learns well from
+COLOUR_SCALE = 10.0  # brings the histogram's small values to the size that a linear layer learns well from
 
 
 class EmbedderV2(nn.Layer):
@@ -21,7 +21,7 @@ class EmbedderV2(nn.Layer):
 
     Width 1 with base depths and 512 is the official network. Call `lcnetv2.fused` before export.
     With `colours`, a linear map of a colour histogram is added to the features before the neck: a few thousand steps on
-    a CPU teach a narrow network shapes, but colours less well than counting them does. With `whitened`, what is served
+    a CPU train a narrow network on shapes, but colours less well than counting them does. With `whitened`, what is served
     ends in a linear map that `models.training.tasks.whitening` fits; training goes without it.
     """
 

@@ -1,4 +1,4 @@
-"""ESNet: PP-PicoDet's own body of channel-shuffling blocks (Yu et al., "PP-PicoDet", arXiv:2111.00902, section 3.1).
+"""ESNet: PP-PicoDet's own backbone of channel-shuffling blocks (Yu et al., "PP-PicoDet", arXiv:2111.00902, section 3.1).
 
 ShuffleNetV2 with squeeze-and-excitation in every block, and a depthwise-separable convolution instead of the shuffle
 where the stride is 2. How wide each block is inside was found by neural architecture search; `RATIOS` are PicoDet-S's.
@@ -68,7 +68,7 @@ class DownBlock(nn.Layer):
 
 
 class ESNet(nn.Layer):
-    """The convolutional body. (N, 3, H, W) -> feature maps at strides 8, 16 and 32; `out_channels` are theirs.
+    """The convolutional backbone. (N, 3, H, W) -> feature maps at strides 8, 16 and 32; `out_channels` are theirs.
 
     A scale of 0.75 is PicoDet-S's.
     """

@@ -113,7 +113,7 @@ class DepthwiseSeparable(nn.Layer):
 
 
 class LCNetStages(nn.Layer):
-    """The convolutional body. (N, 3, H, W) -> feature maps at strides 8, 16 and 32.
+    """The convolutional backbone. (N, 3, H, W) -> feature maps at strides 8, 16 and 32.
 
     `out_channels` are the channels of the three maps.
     """

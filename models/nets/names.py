@@ -13,7 +13,7 @@ CLASSIFIERS = (
     "ResNet50_vd",
 )
 STRIDES = (8, 16, 32, 64)  # pixels, of PicoDet's four levels
-DETECTOR_BODIES = ("lcnet", "esnet")
+DETECTOR_BACKBONES = ("lcnet", "esnet")
 DETECTOR_ACTIVATIONS = ("hard_swish", "leaky_relu")
 
 

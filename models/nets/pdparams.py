@@ -14,9 +14,9 @@ import paddle
 from numpy.typing import NDArray
 from paddle import nn
 
-# Paddle keeps its own variable names under this key, beside the parameters.
+# Paddle keeps its own variable names under this key, next to the parameters.
 NAMES_KEY = "StructuredToParameterName@@"
-MOST_TOLD = 3  # disagreements, one by one; the others are counted
+MOST_LISTED = 3  # disagreements, one by one; the others are counted
 
 
 class ParameterError(ValueError):
@@ -27,7 +27,7 @@ def load_pdparams(network: nn.Layer, path: Path, ignore: Sequence[str] = ()) -> 
     """Copy the weights in `path` into `network`; names must agree both ways, and all shapes.
 
     Names that begin with one of `ignore` are left alone on both sides: ("head.",) for an embedder's checkpoint, whose
-    head is a matrix over its training set's classes. Raises ParameterError that tells the first disagreements and counts the others;
+    head is a matrix over its training set's classes. Raises ParameterError that lists the first disagreements and counts the others;
     `network` is then unchanged.
     """
     theirs = {name: array for name, array in read_pdparams(path).items() if not name.startswith(tuple(ignore))}
@@ -40,9 +40,9 @@ def load_pdparams(network: nn.Layer, path: Path, ignore: Sequence[str] = ()) -> 
         if name in theirs and theirs[name].shape != tuple(tensor.shape)
     ]
     if problems:
-        more = f"; and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
+        more = f"; and {len(problems) - MOST_LISTED} more" if len(problems) > MOST_LISTED else ""
         raise ParameterError(
-            f"{path.name} does not fit {type(network).__name__}: {'; '.join(problems[:MOST_TOLD])}{more}"
+            f"{path.name} does not fit {type(network).__name__}: {'; '.join(problems[:MOST_LISTED])}{more}"
         )
     for name, tensor in ours.items():
         tensor.set_value(paddle.to_tensor(theirs[name].astype(np.float32)))
@@ -91,6 +91,6 @@ class ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in self.ALLOWED:
-            raise ParameterError(f"the weights file asks for {module}.{name}, which is not part of any array")
+            raise ParameterError(f"the weights file refers to {module}.{name}, which is not part of any array")
         # NumPy 2 moved these; the old home only warns.
         return super().find_class(module.replace("numpy.core.", "numpy._core."), name)

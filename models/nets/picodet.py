@@ -1,4 +1,4 @@
-"""PicoDet: an anchor-free detector for CPUs (Yu et al., "PP-PicoDet", arXiv:2111.00902), on a PP-LCNet body.
+"""PicoDet: an anchor-free detector for CPUs (Yu et al., "PP-PicoDet", arXiv:2111.00902), on a PP-LCNet backbone.
 
 Three feature maps pass through CSP-PAN (top-down, then bottom-up, cross-stage-partial blocks) and become four levels at
 strides 8, 16, 32 and 64. A head a level gives, for every cell, a class logit and four distances, each as a distribution
@@ -24,12 +24,12 @@ class LeakyReLU(nn.Layer):
         return paddle.maximum(x, 0.01 * x)
 
 
-BODIES: dict[str, type[LCNetStages] | type[ESNet]] = {"lcnet": LCNetStages, "esnet": ESNet}
+BACKBONES: dict[str, type[LCNetStages] | type[ESNet]] = {"lcnet": LCNetStages, "esnet": ESNet}
 ACTIVATIONS = {"hard_swish": nn.Hardswish, "leaky_relu": LeakyReLU}
 
 
 class LevelOutput(NamedTuple):
-    """What the head says of one level of H x W cells."""
+    """The head's output for one level of H x W cells."""
 
     class_logits: paddle.Tensor  # (N, num_classes, H, W)
     distance_logits: paddle.Tensor  # (N, 4 * (reg_max + 1), H, W): left, top, right, bottom, each its bins
@@ -63,7 +63,7 @@ class DepthwiseSeparable(nn.Layer):
 
 
 class Bottleneck(nn.Layer):
-    """1x1 convolution, then a depthwise-separable one; no identity beside it."""
+    """1x1 convolution, then a depthwise-separable one; no identity branch."""
 
     def __init__(self, channels: int, kernel: int, act: str) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class ScaleReg(nn.Layer):
 
 
 class Projection(nn.Layer):
-    """The distances that the bins stand for, in strides: 0, 1 ... reg_max. A distance is the expectation over them."""
+    """The distances that the bins encode, in strides: 0, 1 ... reg_max. A distance is the expectation over them."""
 
     def __init__(self, reg_max: int) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class PicoHead(nn.Layer):
 class PicoDet(nn.Layer):
     """The main-body detector. (N, 3, H, W), H and W multiples of 64 -> one `LevelOutput` for each of STRIDES, logits.
 
-    `body` is one of BODIES: PP-LCNet, or ESNet as in the official detectors of COCO.
+    `backbone` is one of BACKBONES: PP-LCNet, or ESNet as in the official detectors of COCO.
     The defaults are the official training weights' network (scale 2.5, 7.09 M parameters). The official export is an
     earlier, smaller one: `neck_channels=96, neck_kernel=3, head_convs=2, act="leaky_relu"` (6.63 M).
     """
@@ -227,12 +227,12 @@ class PicoDet(nn.Layer):
         num_classes: int = 1,
         reg_max: int = 7,
         act: str = "hard_swish",
-        body: str = "lcnet",
+        backbone: str = "lcnet",
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.reg_max = reg_max
-        self.backbone = BODIES[body](scale)
+        self.backbone = BACKBONES[backbone](scale)
         self.neck = CSPPAN(self.backbone.out_channels, neck_channels, neck_kernel, act)
         self.head = PicoHead(neck_channels, head_convs, num_classes, reg_max, act)
 

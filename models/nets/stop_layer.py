@@ -13,10 +13,10 @@ class StopLayerError(ValueError):
 
 
 def stop_after(network: nn.Layer, name: str, side_px: int = 64) -> int:
-    """Cut `network`, in place, behind its direct sublayer `name`; returns how many features (N, F) or (N, F, 1, 1) it gives.
+    """Cut `network`, in place, after its direct sublayer `name`; returns how many features (N, F) or (N, F, 1, 1) it gives.
 
     What follows becomes an identity; parameters keep their names. A grey picture of `side_px` is sent through before and
-    after. Raises StopLayerError that lists the names, or tells that the layer gives a map, or that the network can't be cut
+    after. Raises StopLayerError that lists the names, or says that the layer gives a map, or that the network can't be cut
     there.
     """
     kind = type(network).__name__
@@ -35,7 +35,7 @@ def stop_after(network: nn.Layer, name: str, side_px: int = 64) -> int:
         setattr(network, later, nn.Identity())
     again = _outputs_of(network, network, side_px)[0]
     if not np.array_equal(again.ravel(), outputs[0].ravel()):
-        raise StopLayerError(f"{kind} can't be cut behind {name!r}: what follows is more than layers one after another")
+        raise StopLayerError(f"{kind} can't be cut after {name!r}: what follows is more than layers one after another")
     return int(shape[1])
 
 

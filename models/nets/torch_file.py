@@ -1,7 +1,7 @@
 """Reads the arrays of a PyTorch weights file of the older format, without PyTorch and without running what it names.
 
 Such a file is a row of pickles: a magic number, a version, the byte order, then a dict whose tensors are described as
-(storage, offset, sizes, strides) with the storages named, then the names in order; behind them each storage's raw bytes,
+(storage, offset, sizes, strides) with the storages named, then the names in order; after them each storage's raw bytes,
 after the number of its elements as a 64-bit integer. (PyTorch's `serialization` module, before the ZIP format.)
 """
 
@@ -91,7 +91,7 @@ class _NothingNamed(pickle.Unpickler):
     """Numbers, text, lists and dicts."""
 
     def find_class(self, module: str, name: str) -> object:
-        raise ParameterError(f"the weights file asks for {module}.{name}, which is not part of any tensor")
+        raise ParameterError(f"the weights file refers to {module}.{name}, which is not part of any tensor")
 
 
 class _TensorUnpickler(pickle.Unpickler):
@@ -99,12 +99,12 @@ class _TensorUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict  # whose state, the modules' versions, is set beside its entries
+            return OrderedDict  # whose state, the modules' versions, is set next to its entries
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _described
         if module == "torch" and name in TYPES:
             return name
-        raise ParameterError(f"the weights file asks for {module}.{name}, which is not part of any tensor")
+        raise ParameterError(f"the weights file refers to {module}.{name}, which is not part of any tensor")
 
     def persistent_load(self, pid: Any) -> _Storage:
         what, kind, key, _place, size, *view = pid

@@ -46,7 +46,7 @@ class Message:
             position += size
 
     def messages(self, number: int) -> list[Message]:
-        """All fields `number` as messages of their own."""
+        """All fields `number` as messages."""
         return [Message(raw) for raw in self._counted(number)]
 
     def texts(self, number: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Another view of one picture, made from it alone: what stands in for a second photo where a label has only one."""
+"""Another view of one picture, made from it alone: what replaces a second photo where a label has only one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from models.pictures.inputs import Picture
 
 WORKING_PX = 320  # the longer side; embedders take less
-TURN_DEGREES, TILT = 12.0, 0.08  # the most; tilt: how far a corner moves, as a share of the sides
-CUT_SHARE = 0.22  # the most that goes at the edges, of each side in all
+TURN_DEGREES, TILT = 12.0, 0.08  # the most; tilt: how far a corner moves, as a fraction of the sides
+CUT_FRACTION = 0.22  # the most that goes at the edges, of each side in all
 GAIN, GAMMA, TINT = 0.25, 0.35, 0.08  # the most, as deviations from 1
-BLUR_SHARE = 0.012  # the widest, of the longer side
+BLUR_FRACTION = 0.012  # the widest, of the longer side
 NOISE = 6.0  # the strongest, in levels of 255
 
 
@@ -43,9 +43,9 @@ def _moved(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64) - 0.5
     angle = np.deg2rad(rng.uniform(-TURN_DEGREES, TURN_DEGREES))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    kept = 1 - rng.uniform(0, CUT_SHARE, 2)
+    kept = 1 - rng.uniform(0, CUT_FRACTION, 2)
     offset = rng.uniform(-0.5, 0.5, 2) * (1 - kept)
-    # In pixels before turning: in shares of unequal sides a turn would be a shear.
+    # In pixels before turning: in fractions of unequal sides a turn would be a shear.
     seen = (corners * kept + offset + rng.uniform(-TILT, TILT, (4, 2)) / 2) * (width, height) @ turn
     source = np.asarray(seen + np.array([width / 2, height / 2]), np.float32)
     target = np.asarray((corners + 0.5) * (width, height), np.float32)
@@ -64,7 +64,7 @@ def _lit(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]
 
 def _softened(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Out of focus a little, and with a sensor's noise."""
-    sigma = rng.uniform(0, BLUR_SHARE) * max(view.shape[:2])
+    sigma = rng.uniform(0, BLUR_FRACTION) * max(view.shape[:2])
     softened = cv2.GaussianBlur(view, (0, 0), sigma) if sigma > 0.3 else view
     noise = rng.normal(0, rng.uniform(0, NOISE), view.shape[:2])[:, :, None]
     return np.asarray(np.clip(np.rint(softened + noise), 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""Windows bitmaps of any layout: palettes, and colours in bits of their own (masks), of which Pillow reads only a few.
+"""Windows bitmaps of any layout: palettes, and colours in their own bits (masks), of which Pillow reads only a few.
 
 What a mask leaves out is black, or opaque; an alpha that is zero everywhere was never meant. Microsoft's BITMAPV5HEADER.
 """
@@ -95,8 +95,8 @@ def _read(data: bytes) -> Bitmap | None:
     rows = stored.reshape(height, row_bytes)
     palette = np.zeros((256, 3), np.uint8)
     table = np.frombuffer(data[after : after + entry * number][: entry * number], np.uint8)
-    told = table[: len(table) // entry * entry].reshape(-1, entry)[:, 2::-1]
-    palette[: len(told)] = told
+    entries = table[: len(table) // entry * entry].reshape(-1, entry)[:, 2::-1]
+    palette[: len(entries)] = entries
     return Bitmap(width, bits, masks, palette, rows[::-1] if flipped else rows)
 
 

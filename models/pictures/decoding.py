@@ -1,6 +1,6 @@
 """The formats' pixels: a picture's bytes and its header in, upright sRGB of 8 bits out, a band of rows at a time.
 
-Pillow decodes most formats, because it tells a picture that was cut short from a whole one. What it reads wrongly or not
+Pillow decodes most formats, because it recognises a picture that was cut short. What it reads wrongly or not
 at all is read in models.pictures.tiff and models.pictures.bmp; libheif reads HEIC. Only the decoder's own copy of the picture and the
 result are held whole, so that a picture's memory is bounded by its pixels: seven bytes each for a photo (a WebP sixteen).
 """
@@ -121,8 +121,8 @@ def _plain_mode(image: Image.Image) -> Image.Image:
         high = 65535.0 if values.max(initial=0.0) > 255.0 else high
         if high > 1.0 and (image.format == "TIFF" or values.max() > high or values.min() < 0):  # as of a TIFF
             low, high = float(values.min()), float(values.max())
-        shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-        return Image.fromarray(np.rint(shares * 255).astype(np.uint8))
+        scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+        return Image.fromarray(np.rint(scaled * 255).astype(np.uint8))
     if image.mode == "LAB":
         stored = np.asarray(image)
         lab = np.concatenate([stored[..., :1] * np.float32(100 / 255), stored[..., 1:].view(np.int8)], axis=2)
@@ -157,7 +157,7 @@ def _jpeg(data: bytes, _: Seen) -> Opened:
 
 
 def _png(data: bytes, _: Seen) -> Opened:
-    told, exif = png_chunks.colours_and_exif(data)
+    declared, exif = png_chunks.colours_and_exif(data)
     with without_pillows_limit():
         image: Image.Image = PngImagePlugin.PngImageFile(io.BytesIO(png_chunks.pixels_only(data)))
     bits, kind = data[24], data[25]
@@ -166,12 +166,12 @@ def _png(data: bytes, _: Seen) -> Opened:
     if bits == 16 and kind == 2 and "transparency" in image.info:
         image = _keyed_deep_rgb(data)
     profile = None
-    if told.cicp:
-        profile = colour.code_points_profile(*told.cicp)
-    elif told.icc_profile:
-        profile = told.icc_profile
-    elif not told.srgb and image.mode not in {"1", "L", "LA", "I;16"}:
-        profile = colour.gamma_profile(told.gamma, told.chromaticities)
+    if declared.cicp:
+        profile = colour.code_points_profile(*declared.cicp)
+    elif declared.icc_profile:
+        profile = declared.icc_profile
+    elif not declared.srgb and image.mode not in {"1", "L", "LA", "I;16"}:
+        profile = colour.gamma_profile(declared.gamma, declared.chromaticities)
     return image.size, _orientation(exif), profile, _bands(image)
 
 
@@ -186,8 +186,8 @@ def _keyed_deep_rgb(data: bytes) -> Image.Image:
 def _avif(data: bytes, seen: Seen) -> Opened:
     size, orientation, profile, bands = _other(data, seen)
     if profile is None:
-        told = heif_boxes.main_picture(data).cicp
-        profile = None if told is None else colour.code_points_profile(*told)
+        declared = heif_boxes.main_picture(data).cicp
+        profile = None if declared is None else colour.code_points_profile(*declared)
     return size, orientation, profile, bands
 
 
@@ -201,7 +201,7 @@ def _heif(data: bytes, _: Seen) -> Opened:
 
     HeifFile: Any = pillow_heif.HeifFile  # untyped
 
-    told = heif_boxes.main_picture(data)
+    declared = heif_boxes.main_picture(data)
     if heif_boxes.ends_early(data):  # libheif would leave the tiles that are missing out
         raise tiff.truncated()
     pillow_heif.options.DECODE_THREADS = 1  # a worker's threads are its jobs'
@@ -211,9 +211,9 @@ def _heif(data: bytes, _: Seen) -> Opened:
         image = main.to_pillow()  # turned upright already
     if main.premultiplied_alpha and image.mode == "RGBA":
         image = Image.frombytes("RGBa", image.size, image.tobytes())
-    profile = told.icc_profile
-    if profile is None and told.cicp is not None:
-        profile = colour.code_points_profile(*told.cicp)
+    profile = declared.icc_profile
+    if profile is None and declared.cicp is not None:
+        profile = colour.code_points_profile(*declared.cicp)
     return image.size, 1, profile, _bands(image)
 
 

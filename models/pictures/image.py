@@ -37,7 +37,7 @@ def decode(
     """An encoded picture as (H, W, 3) uint8 RGB, contiguous, turned upright as the file says, its colours in sRGB.
 
     The main picture of several; transparent parts become white; deeper values are scaled to 8 bits. The sizes of the header
-    are checked before a pixel is decoded. `colour_managed=False` leaves the numbers of the file as they are, as OpenCV
+    are checked before a pixel is decoded. `colour_managed=False` leaves the values of the file as they are, as OpenCV
     does. docs/inputs.md has it in full. Raises ImageError: image_empty, image_not_an_image, image_format_unsupported,
     image_unreadable, image_truncated, image_too_large, image_too_small.
     """
@@ -98,7 +98,7 @@ def with_margin(box: Sequence[float], height: int, width: int) -> tuple[int, int
     """What is embedded of a detected `box`: BOX_MARGIN of its sides more all around, cut to whole pixels of the image.
 
     Photos are searched and pictures are enrolled (`crop=main_body`) with the same margin: a box that is a little off
-    then still holds all of its body. What is reported stays the box.
+    then still holds all of its object. What is reported stays the box.
     """
     along, across = BOX_MARGIN * (box[2] - box[0]), BOX_MARGIN * (box[3] - box[1])
     return whole_pixels((box[0] - along, box[1] - across, box[2] + along, box[3] + across), height, width)

@@ -1,6 +1,6 @@
 """What may be given as a picture to the Python API, and how it becomes the one kind that the networks take.
 
-Recognizer, Detector, Embedder, Classifier and whatever else takes pixels ask here first. What has one meaning is
+Recognizer, Detector, Embedder, Classifier and whatever else takes pixels come here first. What has one meaning is
 converted as `models.pictures.image.decode` converts the same picture in a file; what could mean several things is refused with
 what to do about it: a float array is not guessed to reach from 0 to 1, nor a uint16 array to 65535.
 """
@@ -32,7 +32,7 @@ REMEDIES = {
     "f": "Scale it yourself: (image * 255).round().astype(np.uint8) if its values go from 0 to 1",
     "u": "Scale it yourself: (image // 257).astype(np.uint8) if its values go up to 65535",
     "i": "If its values go from 0 to 255, send image.astype(np.uint8)",
-    "O": "An array of objects is what differing lengths make; build it anew with dtype=np.uint8",
+    "O": "An array of objects is what differing lengths make; build it again with dtype=np.uint8",
 }
 
 

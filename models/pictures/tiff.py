@@ -3,7 +3,7 @@
 Pillow reads only some combinations of these, and some of them wrongly (16-bit WhiteIsZero as a negative), so only its
 decompressors are used: for LZW and the like on bytes without a meaning, for JPEG and fax on a page without its metadata.
 What is made of samples: unsigned ones of up to 16 bits are scaled from their full range. Others have no fixed range and
-are stretched, darkest to brightest; floats within 0 and 1 are shares of white. TIFF 6.0 and its supplements.
+are stretched, darkest to brightest; floats within 0 and 1 are fractions of white. TIFF 6.0 and its supplements.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Layout:
         planes = page.samples if page.number(tags.PLANAR, 1) == 2 else 1
         offsets = tuple(page.tags.get(tags.TILE_OFFSETS if tiled else tags.STRIP_OFFSETS, ()))
         counts = tuple(page.tags.get(tags.TILE_COUNTS if tiled else tags.STRIP_COUNTS, ()))
-        if page.compression == tags.UNCOMPRESSED:  # what a page leaves out or tells wrongly follows from its size
+        if page.compression == tags.UNCOMPRESSED:  # what a page leaves out or gives wrongly follows from its size
             counts = (len(data),) * len(offsets)
         if len(offsets) < across * down * planes or len(counts) < across * down * planes:
             raise ImageError("The picture's header is broken.", "image_unreadable")
@@ -109,10 +109,10 @@ class Layout:
         """How many pixels share their chroma, across and down."""
         if self.page.photometric != 6:
             return 1, 1
-        told = tuple(self.page.tags.get(tags.SUBSAMPLING, (2, 2)))[:2]
-        if len(told) != 2 or not set(told) <= {1, 2, 4}:
+        declared = tuple(self.page.tags.get(tags.SUBSAMPLING, (2, 2)))[:2]
+        if len(declared) != 2 or not set(declared) <= {1, 2, 4}:
             raise ImageError("The picture's header is broken.", "image_unreadable")
-        return told[0], told[1]
+        return declared[0], declared[1]
 
     @property
     def planes(self) -> tuple[int, ...]:
@@ -131,7 +131,7 @@ class Layout:
             if finite.size:
                 low, high = min(low, float(finite.min())), max(high, float(finite.max()))
         if low > high:
-            raise ImageError("The picture holds values that are no numbers.", "image_unreadable")
+            raise ImageError("The picture holds values that are NaN or infinite.", "image_unreadable")
         return (0.0, 1.0) if self.page.kind == tags.FLOAT and low >= 0 and high <= 1 else (low, high)
 
     def rows(self) -> Iterator[tuple[int, NDArray[np.generic]]]:
@@ -171,10 +171,10 @@ class Layout:
         chunk = self.data[self.offsets[index] : self.offsets[index] + count]
         if self.page.number(tags.FILL_ORDER, 1) == 2:
             chunk = chunk.translate(REVERSED)
-        body = _decompressed(chunk, self.page.compression, row_bytes, rows)
-        if len(body) < wanted:
+        chunk_bytes = _decompressed(chunk, self.page.compression, row_bytes, rows)
+        if len(chunk_bytes) < wanted:
             raise truncated()
-        return np.frombuffer(body, np.uint8, wanted).reshape(rows, row_bytes)
+        return np.frombuffer(chunk_bytes, np.uint8, wanted).reshape(rows, row_bytes)
 
     def _samples(self, rows: NDArray[np.uint8]) -> NDArray[np.generic]:
         """(rows, bytes a row) -> (rows, tile width, samples)."""
@@ -245,8 +245,8 @@ def _levels(samples: NDArray[np.generic], page: Page, low: float, high: float) -
         most = (1 << page.bits) - 1
         table = ((np.arange(most + 1, dtype=np.uint32) * 510 + most) // (2 * most)).astype(np.uint8)
         return np.asarray(table[samples.astype(np.uint16)])
-    shares = (samples.astype(np.float64) - low) / max(high - low, 1e-12)
-    return np.rint(np.clip(np.nan_to_num(shares, nan=0.0), 0, 1) * 255).astype(np.uint8)
+    scaled = (samples.astype(np.float64) - low) / max(high - low, 1e-12)
+    return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1) * 255).astype(np.uint8)
 
 
 def _palette(page: Page) -> NDArray[np.uint8]:

@@ -28,10 +28,10 @@ ONE_PIXEL = 1.0  # the convention of PaddleClas' suppression: both corners belon
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the photo that may be recognised: a detected body, or the whole image (`confidence` None).
+    """A part of the photo that may be recognised: a detection, or the whole image (`confidence` None).
 
     `found` is None where it has no embedding. Its `candidates` are best first, the answer in front. `compared` says that
-    local features were looked at; `verification` is what they say of the answer, None if they say nothing of it.
+    local features were looked at; `verification` is their evidence for the answer, None without evidence.
     """
 
     box: Box
@@ -66,10 +66,10 @@ def candidates_of(
     found: Found, calibration: Calibration, gallery: Gallery, most: int = CANDIDATES
 ) -> tuple[Candidate, ...]:
     """The labels that a query found, best first, with their probabilities: at most so many, together at most 1."""
-    shares = calibration.probabilities(found.labels, most)
+    probabilities = calibration.probabilities(found.labels, most)
     return tuple(
-        Candidate(share, label.score, Match(gallery.items[label.place], label.nearest))
-        for share, label in zip(shares, found.labels, strict=False)
+        Candidate(fraction, label.score, Match(gallery.items[label.place], label.nearest))
+        for fraction, label in zip(probabilities, found.labels, strict=False)
     )
 
 
@@ -90,8 +90,8 @@ def split_by_decision(
         matches = part.found.matches if part.found else ()
         reason = _too_little(part, gallery, decision)
         if reason is not None:
-            told = Dropped(part.box, part.confidence, part.source, reason, matches, None, part.candidates)
-            dropped.append(replace(told, verification=part.verification))
+            entry = Dropped(part.box, part.confidence, part.source, reason, matches, None, part.candidates)
+            dropped.append(replace(entry, verification=part.verification))
             continue
         best = part.candidates[0]
         accepted.append(
@@ -127,12 +127,12 @@ def without_contradicted(
 ) -> tuple[list[Recognition], list[Dropped]]:
     """The recognitions that the whole photo does not contradict, and the others, dropped.
 
-    It contradicts a small one of several detected bodies if it looks rather like another label, which none of the bodies
+    It contradicts a small one of several detections if it looks rather like another label, which none of the detections
     is recognised as: in a scene of several products the whole looks like none of them, or like one that is found.
     """
     whole = next((part for part in parts if part.source == "whole_image" and part.candidates), None)
-    bodies = [part for part in parts if part.source == "detection"]
-    if whole is None or len(bodies) < 2:
+    detections = [part for part in parts if part.source == "detection"]
+    if whole is None or len(detections) < 2:
         return list(accepted), []
     looks_like = whole.candidates[0]
     if any(one.source == "detection" and one.label == looks_like.label for one in accepted):
@@ -142,8 +142,10 @@ def without_contradicted(
     for one in accepted:
         is_piece = one.source == "detection" and _area(one.box) < PIECE * _area(whole.box)
         if is_piece and looks_like.probability >= CONTRADICTS * one.probability:
-            told = Dropped(one.box, one.confidence, one.source, "unlike_whole_image", one.matches, None, one.candidates)
-            dropped.append(replace(told, verification=one.verification))
+            entry = Dropped(
+                one.box, one.confidence, one.source, "unlike_whole_image", one.matches, None, one.candidates
+            )
+            dropped.append(replace(entry, verification=one.verification))
         else:
             kept.append(one)
     return kept, dropped
@@ -156,7 +158,7 @@ def _area(box: Box) -> int:
 def without_idle_fallback(
     accepted: Sequence[Recognition], dropped: Sequence[Dropped]
 ) -> tuple[list[Recognition], list[Dropped]]:
-    """Both without the whole image, if a detected body is recognised: the fallback was not needed."""
+    """Both without the whole image, if a detection is recognised: the fallback was not needed."""
     if all(recognition.source == "whole_image" for recognition in accepted):
         return list(accepted), list(dropped)
     return [one for one in accepted if one.source == "detection"], [one for one in dropped if one.source == "detection"]
@@ -179,8 +181,8 @@ def suppress_overlaps(
         over = np.flatnonzero(iou(np.array([one.box], np.float32), boxes, ONE_PIXEL)[0] > threshold)
         if over.size:
             by = rivals[over[0]].box
-            told = Dropped(one.box, one.confidence, one.source, "suppressed", one.matches, by, one.candidates)
-            gone.append(replace(told, verification=one.verification))
+            entry = Dropped(one.box, one.confidence, one.source, "suppressed", one.matches, by, one.candidates)
+            gone.append(replace(entry, verification=one.verification))
         else:
             kept.append(one)
     return tuple(kept), tuple(gone)

@@ -155,7 +155,7 @@ def _read_index(data: bytes) -> tuple[list[int], NDArray[np.float32]]:
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise GalleryError("vector.index is not compared by inner product (dist_type IP).")
     if not np.isfinite(rows).all():
-        raise GalleryError("vector.index holds numbers that are not finite.")
+        raise GalleryError("vector.index holds NaN or infinite values.")
     return ids, rows
 
 

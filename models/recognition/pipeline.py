@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Dropped", "OptionsError", "Recognition", "Recognitions", "RecognizeOptions", "Recognizer"]
 
 
-class Body(Protocol):
+class Detected(Protocol):
     """A detection: its box in pixels of the image, and how sure the detector is."""
 
     @property
@@ -50,15 +50,17 @@ class Body(Protocol):
 
 
 class Detects(Protocol):
-    """A detector, as models.detector.Detector: bodies of a (H, W, 3) uint8 image, best first. A threshold of None is its own."""
+    """A detector, as models.detector.Detector: detections in a (H, W, 3) uint8 image, best first. A threshold of None is its own."""
 
-    def __call__(self, image: NDArray[np.uint8], threshold: float | None, max_detections: int) -> Sequence[Body]: ...
+    def __call__(
+        self, image: NDArray[np.uint8], threshold: float | None, max_detections: int
+    ) -> Sequence[Detected]: ...
 
 
 class Embeds(Protocol):
     """An embedder, as models.embedder.Embedder: (N, D) unit float32 of crops. ModelError `embedding_invalid`: it cannot.
 
-    Its `calibration`, where it has one, says how sure answers are in galleries without their own.
+    Its `calibration`, where it has one, gives how sure answers are in galleries without their own.
     """
 
     @property
@@ -77,7 +79,7 @@ class Embeds(Protocol):
 
 
 class Recognizer:
-    """Recognises what a gallery knows. Without a detector the whole image is the one body. One thread at a time.
+    """Recognises what a gallery knows. Without a detector the whole image is the one region. One thread at a time.
 
     `verifier` compares local features, as the module `models.verification` does; without one nothing is verified.
     """
@@ -102,9 +104,9 @@ class Recognizer:
         image = as_image(image)
         height, width = image.shape[:2]
         clock = _Clock()
-        bodies = self._detect(image, options)
+        detections = self._detect(image, options)
         clock.lap("detect")
-        parts = find_parts(bodies, image, options, has_detector=self.detector is not None)
+        parts = find_parts(detections, image, options, has_detector=self.detector is not None)
         boxes = [part.box if options.compat else with_margin(part.box, height, width) for part in parts]
         crops = [crop(image, box) for box in boxes]
         clock.lap("crop")
@@ -148,7 +150,7 @@ class Recognizer:
         own: Calibration | None = gallery.calibration or getattr(self.embedder, "calibration", None)
         return own or from_threshold(self.embedder.similarity_threshold)
 
-    def _detect(self, image: NDArray[np.uint8], options: RecognizeOptions) -> Sequence[Body]:
+    def _detect(self, image: NDArray[np.uint8], options: RecognizeOptions) -> Sequence[Detected]:
         if self.detector is None:
             return ()
         return self.detector(image, options.detection_threshold, options.max_detections)
@@ -178,11 +180,13 @@ class Recognizer:
 
 
 def find_parts(
-    bodies: Sequence[Body], image: NDArray[np.uint8], options: RecognizeOptions, *, has_detector: bool
+    detections: Sequence[Detected], image: NDArray[np.uint8], options: RecognizeOptions, *, has_detector: bool
 ) -> list[Part]:
-    """The detected bodies, best first, and after them the whole image, if the policy may want it."""
+    """The detections, best first, and after them the whole image, if the policy may want it."""
     height, width = image.shape[:2]
-    parts = [Part(whole_pixels(body.box, height, width), body.confidence, "detection") for body in bodies]
+    parts = [
+        Part(whole_pixels(detected.box, height, width), detected.confidence, "detection") for detected in detections
+    ]
     if options.compat or options.whole_image != "never" or not has_detector:
         parts.append(Part((0, 0, width, height), None, "whole_image"))
     return parts
@@ -199,7 +203,7 @@ def ranked(
 
 
 def shown(part: Part, top_k: int) -> Part:
-    """The part with so many matches as are asked for, and CANDIDATES; verification may have needed more."""
+    """The part with so many matches as are requested, and CANDIDATES; verification may have needed more."""
     if part.found is None:
         return part
     found = replace(part.found, matches=part.found.matches[:top_k])

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from models.recognition.results import Box, Candidate
 
 BUDGET_MS = 150.0  # of one photo, with verify "auto"
-ALWAYS_BUDGET_MS = 5000.0  # with "always": a hundred bodies of twenty items each would hold a worker for minutes
+ALWAYS_BUDGET_MS = 5000.0  # with "always": a hundred detections of twenty items each would hold a worker for minutes
 DOUBTFUL = (0.05, 0.97)  # probabilities between which an answer is looked at again
 CLOSE = 0.08  # scores of the first two labels nearer than that are in doubt, whatever the probability
 
 
 class Agrees(Protocol):
-    """What `agree` of a verifier gives: how many features agree, and their places in both pictures, in shares (M, 2)."""
+    """What `agree` of a verifier gives: how many features agree, and their places in both pictures, in fractions (M, 2)."""
 
     @property
     def inliers(self) -> int: ...
@@ -50,7 +50,7 @@ class Verifies(Protocol):
 
 @dataclass(frozen=True)
 class Look:
-    """What local features say of one label: its best agreement."""
+    """The evidence of local features for one label: its best agreement."""
 
     inliers: int = 0
     agreement: Agrees | None = None
@@ -79,7 +79,7 @@ def look_twice(
     options: RecognizeOptions,
     checkpoint: Callable[[], object] = lambda: None,
 ) -> list[Part]:
-    """The parts, with those that were verified ranked anew and their evidence.
+    """The parts, with those that were verified ranked again and their evidence.
 
     `crops` are the pixels of each part with the box that they fill in a photo of `size` (width, height). With `verify`
     "auto" only what is in doubt is looked at, within BUDGET_MS, with "always" every part, in turn, within
@@ -115,7 +115,7 @@ def compare(
 ) -> dict[str, Look] | None:
     """For each label that an item was compared of, what agrees; at most so many items. None if none was.
 
-    A crop or an item without a single feature is not compared: that nothing agrees would say nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
+    A crop or an item without a single feature is not compared: no agreement would mean nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
     """
     if part.found is None:
         return None
@@ -166,15 +166,17 @@ def standings(part: Part, looks: dict[str, Look], calibration: Calibration) -> l
 def _ranked(part: Part, looks: dict[str, Look], box: Box, size: tuple[int, int], calibration: Calibration) -> Part:
     """The part with probabilities that know of what agrees, its labels in their order, and the evidence of the first."""
     order = standings(part, looks, calibration)
-    shares = shared([one.probability for one in order])
-    told = tuple(replace(one.candidate, probability=share) for one, share in zip(order, shares, strict=True))
-    look = looks.get(told[0].label)
+    probabilities = shared([one.probability for one in order])
+    ranked = tuple(
+        replace(one.candidate, probability=fraction) for one, fraction in zip(order, probabilities, strict=True)
+    )
+    look = looks.get(ranked[0].label)
     evidence = None if look is None else _evidence(look, box, size)
-    return replace(part, candidates=told, verification=evidence, compared=True)
+    return replace(part, candidates=ranked, verification=evidence, compared=True)
 
 
 def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
-    """The agreeing points, in shares of the whole photo instead of the crop."""
+    """The agreeing points, in fractions of the whole photo instead of the crop."""
     if look.agreement is None or look.item is None:
         return Verification(0)
     x1, y1, x2, y2 = box

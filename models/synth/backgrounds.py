@@ -44,8 +44,8 @@ def draw_backdrop(size: tuple[int, int], rng: np.random.Generator, clutter: floa
 
 def crop_backdrop(photo: Canvas, size: tuple[int, int], rng: np.random.Generator) -> Backdrop:
     """A random part of an RGB photo, as a place of `size` (height, width)."""
-    share = rng.uniform(0.5, 1.0)
-    h, w = max(8, int(photo.shape[0] * share)), max(8, int(photo.shape[1] * share))
+    fraction = rng.uniform(0.5, 1.0)
+    h, w = max(8, int(photo.shape[0] * fraction)), max(8, int(photo.shape[1] * fraction))
     y, x = (int(rng.integers(0, max(0, full - part) + 1)) for full, part in zip(photo.shape, (h, w), strict=False))
     part = np.ascontiguousarray(photo[y : y + h, x : x + w])
     return Backdrop(np.asarray(cv2.resize(part, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8), ())
@@ -188,8 +188,8 @@ def _distract(canvas: Canvas, rng: np.random.Generator) -> None:
         if part.size:
             layer = part.copy()
             cv2.fillPoly(layer, [points - (max(0, left), max(0, top))], colour, cv2.LINE_AA)
-            share = rng.uniform(0.3, 0.9)
-            part[:] = cv2.addWeighted(layer, share, part, 1 - share, 0)
+            fraction = rng.uniform(0.3, 0.9)
+            part[:] = cv2.addWeighted(layer, fraction, part, 1 - fraction, 0)
     else:
         step = max(4, small // 50)
         for row in range(int(rng.integers(2, 6))):

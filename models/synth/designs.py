@@ -105,7 +105,7 @@ def _hsv(hue: float, saturation: float, value: float) -> Colour:
 def _ink_on(colour: Colour, hue: float, rng: np.random.Generator) -> Colour:
     """A colour that can be read on `colour`: near white or a deep tone, whichever stands out.
 
-    It always draws as many numbers, so that the flavours of a family stay alike in all that is drawn after it.
+    It always takes as many random numbers, so that the flavours of a family stay alike in all that is sampled after it.
     """
     yellow, faint, strong, depth = (float(value) for value in rng.random(4))
     if luminance(colour) >= 0.52:
@@ -113,18 +113,18 @@ def _ink_on(colour: Colour, hue: float, rng: np.random.Generator) -> Colour:
     return (255, 222, 110) if yellow < 0.2 else _hsv(hue, 0.12 * faint, 0.93 + 0.07 * depth)
 
 
-def _mixed(colour: Colour, other: Colour, share: float) -> Colour:
-    red, green, blue = (round(one + (two - one) * share) for one, two in zip(colour, other, strict=True))
+def _mixed(colour: Colour, other: Colour, fraction: float) -> Colour:
+    red, green, blue = (round(one + (two - one) * fraction) for one, two in zip(colour, other, strict=True))
     return red, green, blue
 
 
 def _readable_under(colour: Colour, ink: Colour, base: Colour) -> Colour:
-    """`colour` drawn towards `base` where writing in `ink` could not be read on it."""
+    """`colour` pulled towards `base` where writing in `ink` could not be read on it."""
     return _mixed(colour, base, 0.7) if abs(luminance(colour) - luminance(ink)) < 0.3 else colour
 
 
 def _apart_from(colour: Colour, base: Colour) -> Colour:
-    """`colour` made lighter or darker where it could not be told from `base`."""
+    """`colour` made lighter or darker where it could not be distinguished from `base`."""
     if sum(abs(one - two) for one, two in zip(colour, base, strict=True)) >= 150:
         return colour
     hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255.0 for channel in colour))

@@ -1,4 +1,4 @@
-"""Draws boxes, cartons and pouches: printed faces in space, or one bulging front."""
+"""Renders boxes, cartons and pouches: printed faces in space, or one bulging front."""
 
 import cv2
 import numpy as np
@@ -103,9 +103,9 @@ def _paste(
     else:  # a triangle is of one colour
         warped = np.broadcast_to(face[:1, :1], picture.shape)
     # Only where nothing is behind may a face's own soft edge show the colour beneath it: the alpha cuts that edge.
-    share = np.where(cover > 0, mask.astype(np.float32) / 255, (mask > 0).astype(np.float32))[..., None]
-    # Far outside the face the warp may hold no numbers, and nothing times those is none either.
-    picture += np.where(share > 0, (warped - picture) * share, np.float32(0))
+    fraction = np.where(cover > 0, mask.astype(np.float32) / 255, (mask > 0).astype(np.float32))[..., None]
+    # Far outside the face the warp may hold NaN, and zero times NaN is NaN.
+    picture += np.where(fraction > 0, (warped - picture) * fraction, np.float32(0))
     np.maximum(cover, mask, out=cover)
 
 

@@ -197,7 +197,7 @@ def _front(canvas: Canvas, design: ProductDesign, x: float, width: float) -> Non
     _write(canvas, volume, PLAIN, (x - side * 0.32 * width, 0.965 * height, 0.24 * width, 0.035 * height), corner_ink)
     if design.badge != "none":
         at = x + side * (-0.3 if upright else 0.32) * width, (_BADGE_HEIGHTS.get(layout, 0.47) + jitter) * height
-        if width > 1.1 * height and layout != "low":  # a wide label has room beside its icon
+        if width > 1.1 * height and layout != "low":  # a wide label has room next to its icon
             at = x + side * 0.38 * width, 0.68 * height
         _badge(canvas, design, at, 0.13 * small, claim)
 

@@ -77,12 +77,12 @@ def _hills(field: Field) -> None:
         fill(canvas, outline, shade(second, 1.0 - 0.2 * layer))
 
 
-def _bars(canvas: Canvas, count: int, share: float, colour: Colour, slant: float) -> None:
+def _bars(canvas: Canvas, count: int, fraction: float, colour: Colour, slant: float) -> None:
     height, width = canvas.shape[:2]
     across = np.arange(width, dtype=np.float32)[None, :] + slant * np.arange(height, dtype=np.float32)[:, None]
     phase = (across / width * count) % 1.0
     edge = width / count
-    blend(canvas, colour, np.clip((share / 2 - np.abs(phase - 0.5)) * edge + 0.5, 0, 1))
+    blend(canvas, colour, np.clip((fraction / 2 - np.abs(phase - 0.5)) * edge + 0.5, 0, 1))
 
 
 def _stripes(field: Field) -> None:

@@ -24,7 +24,7 @@ def render_product(
     The view is random unless one is given; then `rng` only makes the camera's noise.
     """
     if size_px < 8:
-        raise ValueError(f"a product is drawn at 8 pixels or more, not {size_px}")
+        raise ValueError(f"a product is rendered at 8 pixels or more, not {size_px}")
     seen = view if view is not None else random_view(rng)
     scale = 2 if size_px <= FINE_PX else 1
     tall = max(16, round(size_px * scale / max(1.0, design.aspect)))

@@ -1,4 +1,4 @@
-"""Draws bottles, cans, jars and tubs: each pixel finds the height and the angle of the body that it shows.
+"""Renders bottles, cans, jars and tubs: each pixel finds the height and the angle of the body that it shows.
 
 The camera looks from far, a little from above: a level circle of the body is a flat ellipse in the picture, so the front
 of the label hangs lower than its sides, and the lid shows.
@@ -28,14 +28,14 @@ def draw_round(design: ProductDesign, tall: int, view: ViewParams) -> Canvas:
     xs = (np.arange(width, dtype=np.float32) - np.float32((width - 1) / 2))[None, :]
     ys = (np.arange(height, dtype=np.float32) - np.float32(drop * body.radii[0] + 1))[:, None]
     table = body.sampled(_STEPS)
-    # The front's sag depends on the radius there, which depends on the height: two rounds settle it.
+    # The front's sag depends on the radius there, which depends on the height: two rounds are enough.
     level = np.broadcast_to(ys / np.float32(tall), (height, width))
     for _ in range(2):
-        share = table[_row_of(level)]
-        across = np.clip(xs / (share * np.float32(radius)), -1, 1)
+        fraction = table[_row_of(level)]
+        across = np.clip(xs / (fraction * np.float32(radius)), -1, 1)
         facing = np.sqrt(1 - across * across)
-        level = (ys - np.float32(drop) * facing * share) / np.float32(tall)
-    cover = np.clip(share * np.float32(radius) - np.abs(xs) + 0.5, 0, 1)
+        level = (ys - np.float32(drop) * facing * fraction) / np.float32(tall)
+    cover = np.clip(fraction * np.float32(radius) - np.abs(xs) + 0.5, 0, 1)
     cover *= np.clip((1 - level) * tall + 0.5, 0, 1) * np.clip(level * tall + 0.5, 0, 1)
     rows = _row_of(level)
     picture = _skin(design, body, level, rows, np.arcsin(across) + np.float32(view.yaw), tall)
@@ -129,9 +129,12 @@ def _lid(
     squash = view.pitch * 0.55
     bright = 0.9 + 0.2 * view.ambient
 
-    def oval(share: float, colour: tuple[int, int, int], factor: float) -> None:
+    def oval(fraction: float, colour: tuple[int, int, int], factor: float) -> None:
         red, green, blue = (min(255, round(channel * factor)) for channel in colour)
-        centre, axes = (round(x * 16), round(y * 16)), (round(radius * share * 16), round(radius * squash * share * 16))
+        centre, axes = (
+            (round(x * 16), round(y * 16)),
+            (round(radius * fraction * 16), round(radius * squash * fraction * 16)),
+        )
         cv2.ellipse(rgba, centre, axes, 0, 0, 360, (red, green, blue, 255), -1, cv2.LINE_AA, 4)
 
     colour = _METAL if body.metal else design.cap

@@ -17,7 +17,7 @@ from models.synth.products import random_view, render_product, rephotograph
 
 Image = NDArray[np.uint8]
 _Window = tuple[slice, slice]
-Source = tuple[str, ProductDesign | Image]  # a label, with what to draw or an RGBA cut-out (h, w, 4)
+Source = tuple[str, ProductDesign | Image]  # a label, with what to render or an RGBA cut-out (h, w, 4)
 LEAST_VISIBLE = 0.4  # of an object's pixels: nothing is placed where it or another would show less
 LEAST_IN_FRAME = 0.6  # of an object that the picture's edge cuts off
 MOST_OBJECTS = 8
@@ -46,7 +46,7 @@ class Stage:
         self.areas: list[int] = []
 
     def visible(self, hidden_by: tuple[NDArray[np.bool_], int, int] | None = None) -> NDArray[np.float64]:
-        """The share of each object (N) that shows, or would if a shape (h, w) at x, y came before it."""
+        """The fraction of each object (N) that shows, or would if a shape (h, w) at x, y came before it."""
         counts = np.bincount(self.owner[self.owner >= 0], minlength=len(self.areas))
         if hidden_by is not None:
             solid, x, y = hidden_by
@@ -98,8 +98,8 @@ def render_scene(
 ) -> Scene:
     """One scene of `size` (height, width).
 
-    With `count`, the sources are placed in turn, that many of them; without, 1 to 8 are drawn by lot. Each is `scale` of
-    the shorter side long. `occlusion` is how much of what stands there a newcomer may hide (a share of its own area);
+    With `count`, the sources are placed in turn, that many of them; without, 1 to 8 are sampled. Each is `scale` of
+    the shorter side long. `occlusion` is how much of what stands there a newcomer may hide (a fraction of its own area);
     with 0 nothing is hidden or cut off by the edge. With `backgrounds` (RGB photos), half of the scenes are set on a crop
     of one. An object that finds no room is left out; of each that is in the scene, at least LEAST_VISIBLE shows.
     """
@@ -131,7 +131,7 @@ def render_scene(
 
 
 def training_scene(seed: int, size_px: int, backgrounds: Sequence[Image] = ()) -> Scene:
-    """A square scene of products drawn from the seed, for a detector: from a single one to a crowd, calm to busy."""
+    """A square scene of products rendered from the seed, for a detector: from a single one to a crowd, calm to busy."""
     rng = np.random.default_rng((7010, seed))
     sources: list[Source] = [
         (str(number), design_product(int(number))) for number in rng.integers(0, 400_000, MOST_OBJECTS)
@@ -191,7 +191,7 @@ def _room_for(
 
 
 def _shadow(stage: Stage, cut: Image, x: int, y: int, *, standing: bool, rng: np.random.Generator) -> None:
-    """Darkens the ground below what stands, or beside what lies."""
+    """Darkens the ground below what stands, or next to what lies."""
     h, w = cut.shape[0], cut.shape[1]
     reach = max(2, int(0.06 * max(h, w)))
     strength = float(rng.uniform(0.2, 0.55))
@@ -208,9 +208,9 @@ def _shadow(stage: Stage, cut: Image, x: int, y: int, *, standing: bool, rng: np
     _mix(stage.image[window], np.zeros(3, np.uint8), alpha[inside][..., None] * np.float32(strength))
 
 
-def _mix(ground: Image, colour: Image, share: NDArray[np.float32]) -> None:
-    """Draws the ground (h, w, 3) towards a colour by a share (h, w, 1)."""
-    ground[:] = (ground + (colour - ground.astype(np.float32)) * share).astype(np.uint8)
+def _mix(ground: Image, colour: Image, fraction: NDArray[np.float32]) -> None:
+    """Blends the ground (h, w, 3) with a colour by a fraction (h, w, 1)."""
+    ground[:] = (ground + (colour - ground.astype(np.float32)) * fraction).astype(np.uint8)
 
 
 def _put_before(stage: Stage, rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ ROUND_KINDS = ("bottle", "can", "jar", "tub")
 
 @dataclass(frozen=True)
 class RoundBody:
-    """A body of revolution. Heights run from 0 (top) to 1 (bottom); radii are shares of the widest one.
+    """A body of revolution. Heights run from 0 (top) to 1 (bottom); radii are fractions of the widest one.
 
     `cap_end` is where cap or lid ends, `label` where the paper begins and ends; the rest shows the content or the can.
     """

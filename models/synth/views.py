@@ -11,8 +11,8 @@ class ViewParams:
 
     `yaw` turns it around its vertical axis and `roll` tilts the picture (radians); `pitch` is how far the camera looks
     down (0 = level); `light` is where the light stands, -1 (left) to 1 (right), and `ambient` how much comes from all
-    sides; `gloss` scales highlights, `gain` the exposure; `warmth` is the light's colour (share more red, less blue);
-    `squeeze` stretches the width and `keystone` narrows the foot (shares); `noise` is in grey levels.
+    sides; `gloss` scales highlights, `gain` the exposure; `warmth` is the light's colour (fraction more red, less blue);
+    `squeeze` stretches the width and `keystone` narrows the foot (fractions); `noise` is in grey levels.
     """
 
     yaw: float = 0.0

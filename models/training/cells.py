@@ -32,9 +32,9 @@ def cells_of(height: int, width: int, strides: Sequence[int] = (8, 16, 32, 64)) 
 def expected_distances(bins: Array) -> Array:
     """(..., 4 * K) logits over the distances 0 .. K - 1 of the four sides -> (..., 4) expectations, in strides."""
     logits = bins.reshape(*bins.shape[:-1], 4, -1)
-    chances = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True))
     steps = np.arange(logits.shape[-1], dtype=np.float32)
-    return np.asarray((chances @ steps) / chances.sum(axis=-1), np.float32)
+    return np.asarray((probabilities @ steps) / probabilities.sum(axis=-1), np.float32)
 
 
 def boxes_of(cells: Cells, distances: Array) -> Array:

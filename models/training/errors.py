@@ -4,6 +4,6 @@ from models.errors import ModelError
 
 
 class TrainingError(ModelError):
-    """A run can't start or go on: no number for a loss, another recipe's checkpoint, too few classes, no batches."""
+    """A run can't start or resume: a loss that is NaN or infinite, another recipe's checkpoint, too few classes, no batches."""
 
     code = "training_failed"

@@ -79,7 +79,7 @@ def evaluate(
         if embeds is not None:
             embedder_plan = load_recipe(embedder_recipe, EmbedderRecipe)
             metrics["embedder"], metrics["open set"] = evaluate_embedder_openly(
-                embeds, embedder_plan, data, engine, tell=tell, draw_to=out, verify=baselines
+                embeds, embedder_plan, data, engine, progress=tell, draw_to=out, verify=baselines
             )
             if baselines:  # the networks among them need PaddlePaddle, which measuring artifacts does not
                 from models.training.tasks.baselines import embedder_baselines, missing_weights
@@ -89,10 +89,10 @@ def evaluate(
                 metrics |= embedder_baselines(embedder_plan, data, tell)
         if detects is not None:
             detector_plan = load_recipe(detector_recipe, DetectorRecipe)
-            metrics["detector"] = evaluate_detector(detects, detector_plan, data, engine, tell=tell)
+            metrics["detector"] = evaluate_detector(detects, detector_plan, data, engine, progress=tell)
         if embeds is not None and detects is not None:
-            measured = evaluate_whole(detects, embeds, engine, scenes=scenes, tell=tell)
-            metrics["pipeline"] = measured.figures
+            measured = evaluate_whole(detects, embeds, engine, scenes=scenes, progress=tell)
+            metrics["pipeline"] = measured.metrics
             if out is not None:
                 write_pipeline(measured, out)
     if out is not None:

@@ -100,7 +100,7 @@ def retrieval(
             top_k,
             rerank=k_reciprocal,
             binary=binary,
-            rerank_floats=rerank,
+            rerank_embeddings=rerank,
         )
         if out is not None:
             write_retrieval(found, out)

@@ -17,7 +17,7 @@ from shitu.cli.progress import working
 from shitu.cli.suggestions import Group
 from shitu.cli.terminal import errors
 
-Figures = Mapping[str, float]
+Metrics = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Planned:
     name: str
     sources: Sequence[Any]  # each has a name
     write: Callable[..., Path]
-    evaluate: Callable[[Path, str], Figures]  # the artifact in a precision
-    thresholds: Callable[[Path], Figures] = lambda _artifact: {}  # from which on the artifact's answers count
+    evaluate: Callable[[Path, str], Metrics]  # the artifact in a precision
+    thresholds: Callable[[Path], Metrics] = lambda _artifact: {}  # from which on the artifact's answers count
     complete: Callable[[Path], object] = lambda _artifact: (
         None
     )  # adds what ships beside the programs, once they are measured

@@ -69,7 +69,7 @@ def paths(trial: Trial) -> tuple[set[Path], set[Path]]:
 
 
 @pytest.mark.parametrize("shots", [0, 2])
-def test_groceries_are_asked_with_photos_of_val_in_turn(data: Path, shots: int) -> None:
+def test_groceries_are_queried_with_photos_of_val_in_turn(data: Path, shots: int) -> None:
     trial = some_groceries(data, shots, classes=3, photos=5)
     gallery, queries = paths(trial)
     assert trial == some_groceries(data, shots, classes=3, photos=5)
@@ -77,28 +77,28 @@ def test_groceries_are_asked_with_photos_of_val_in_turn(data: Path, shots: int) 
     assert len(queries) == 5
     assert {path.parts[-3] for path in queries} == {"val"}
     assert {path.parts[-3] for path in gallery} == ({"train"} if shots else {"grocery"})
-    asked = [query.labels[0] for query in trial.queries]
-    assert set(asked[:3]) == {label for label, _ in trial.gallery}
-    assert asked[3:] == asked[:2]
+    queried = [query.labels[0] for query in trial.queries]
+    assert set(queried[:3]) == {label for label, _ in trial.gallery}
+    assert queried[3:] == queried[:2]
     for query in trial.queries:
         assert isinstance(query.picture, Path)
         assert query.labels == (f"Class-{query.picture.parent.name}",)
 
 
-def test_the_same_classes_are_asked_by_packshot_and_by_photos(data: Path) -> None:
+def test_the_same_classes_are_queried_by_packshot_and_by_photos(data: Path) -> None:
     one, five = (some_groceries(data, shots, classes=3) for shots in (0, 2))
     assert one.queries == five.queries
     assert {label for label, _ in one.gallery} == {label for label, _ in five.gallery}
 
 
-def test_all_groceries_are_asked_with_every_photo_of_val(data: Path) -> None:
+def test_all_groceries_are_queried_with_every_photo_of_val(data: Path) -> None:
     whole, found = (all_groceries(data, whole=whole) for whole in (True, False))
     assert whole.queries == found.queries
     assert (len(whole.gallery), len(whole.queries)) == (CLASSES, 2 * CLASSES)
     assert (whole.options, found.options) == (("--detector", "none"), ())
 
 
-def test_drinks_are_held_out_and_never_asked_with_their_own_pictures(data: Path) -> None:
+def test_drinks_are_held_out_and_never_queried_with_their_own_pictures(data: Path) -> None:
     trial = some_drinks(data, classes=9)
     gallery, queries = paths(trial)
     # Every second label is held out; brand/7 has too few photos.
@@ -109,7 +109,7 @@ def test_drinks_are_held_out_and_never_asked_with_their_own_pictures(data: Path)
     assert len(some_drinks(data, classes=2).gallery) == 4
 
 
-def test_rendered_products_are_asked_in_scenes_of_several() -> None:
+def test_rendered_products_are_queried_in_scenes_of_several() -> None:
     trial, again = (rendered_products(products=5, views=2, scenes=2, objects=3) for _ in range(2))
     assert [label for label, _ in trial.gallery] == [label for label, _ in again.gallery]
     assert len(trial.gallery) == 10
@@ -121,7 +121,7 @@ def test_rendered_products_are_asked_in_scenes_of_several() -> None:
     assert any(len(query.labels) == 3 for query in trial.queries)
 
 
-def body(label: str, similarity: float, box: tuple[int, ...] = (0, 0, 10, 10), **more: Any) -> dict[str, Any]:
+def region(label: str, similarity: float, box: tuple[int, ...] = (0, 0, 10, 10), **more: Any) -> dict[str, Any]:
     return {"box": list(box), "label": label, "similarity": similarity, "matches": [match(label, similarity)], **more}
 
 
@@ -137,11 +137,11 @@ def answer(*recognitions: Mapping[str, Any], dropped: tuple[Mapping[str, Any], .
     return {"photo": "photos/00000.png", "recognitions": list(recognitions), "dropped": list(dropped)}
 
 
-def counted(query: Query, told: Mapping[str, Any]) -> dict[str, int | None]:
+def counted(query: Query, answers: Mapping[str, Any]) -> dict[str, int | None]:
     """What `score` counts of one photo: all that is not 0."""
     labels = ("cola", "tea", "milk")
     trial = Trial("one", tuple((label, Path(label)) for label in labels), (query,))
-    row = score(trial, [told], {f"{n:04}": label for n, label in enumerate(labels)})
+    row = score(trial, [answers], {f"{n:04}": label for n, label in enumerate(labels)})
     assert row.right + row.wrong + row.silent == row.objects == len(query.labels)
     names = ("right", "wrong", "silent", "nearest", "guesses", "stray")
     return {name: getattr(row, name) for name in names if getattr(row, name) != 0}
@@ -150,31 +150,31 @@ def counted(query: Query, told: Mapping[str, Any]) -> dict[str, int | None]:
 COLA, TEA, MILK = "0000", "0001", "0002"
 
 
-def test_a_photo_of_one_thing_is_judged_by_its_surest_answer() -> None:
+def test_a_photo_of_one_thing_is_scored_by_its_surest_answer() -> None:
     query = Query(Path("a"), ("cola",))
-    assert counted(query, answer(body(COLA, 0.9))) == {"right": 1, "nearest": 1, "guesses": None}
-    assert counted(query, answer(body(TEA, 0.9), body(COLA, 0.8))) == {"wrong": 1, "guesses": None}
-    surest = (body(TEA, 0.9, probability=0.5), body(COLA, 0.8, probability=0.7))
+    assert counted(query, answer(region(COLA, 0.9))) == {"right": 1, "nearest": 1, "guesses": None}
+    assert counted(query, answer(region(TEA, 0.9), region(COLA, 0.8))) == {"wrong": 1, "guesses": None}
+    surest = (region(TEA, 0.9, probability=0.5), region(COLA, 0.8, probability=0.7))
     assert counted(query, answer(*surest)) == {"right": 1, "stray": 1, "guesses": None}
     assert counted(query, answer()) == {"silent": 1, "guesses": None}
-    assert counted(query, answer(dropped=(body(COLA, 0.3),))) == {"silent": 1, "nearest": 1, "guesses": None}
-    nearer = answer(dropped=(body(COLA, 0.3), body(TEA, 0.4)))
+    assert counted(query, answer(dropped=(region(COLA, 0.3),))) == {"silent": 1, "nearest": 1, "guesses": None}
+    nearer = answer(dropped=(region(COLA, 0.3), region(TEA, 0.4)))
     assert counted(query, nearer) == {"silent": 1, "guesses": None}
 
 
-def test_a_right_guess_counts_where_nothing_was_said() -> None:
+def test_a_right_guess_counts_where_nothing_was_answered() -> None:
     query = Query(Path("a"), ("cola",))
-    guessed = body(TEA, 0.4, candidates=[match(TEA, 0.4), match(COLA, 0.3)])
+    guessed = region(TEA, 0.4, candidates=[match(TEA, 0.4), match(COLA, 0.3)])
     assert counted(query, answer(dropped=(guessed,))) == {"silent": 1, "guesses": 1}
-    missed = body(TEA, 0.4, candidates=[match(TEA, 0.4)])
+    missed = region(TEA, 0.4, candidates=[match(TEA, 0.4)])
     assert counted(query, answer(dropped=(missed,))) == {"silent": 1}
 
 
-def test_things_of_a_scene_are_judged_at_their_places() -> None:
+def test_things_of_a_scene_are_scored_at_their_places() -> None:
     query = Query(Path("a"), ("cola", "tea"), boxes((0, 0, 10, 10), (20, 0, 30, 10)))
-    told = answer(body(COLA, 0.9), body(COLA, 0.8, (20, 0, 30, 9)))
-    assert counted(query, told) == {"right": 1, "wrong": 1, "nearest": 1, "guesses": None}
-    elsewhere = answer(body(TEA, 0.9, (0, 0, 30, 10)), dropped=(body(TEA, 0.2, (20, 0, 30, 10)),))
+    answers = answer(region(COLA, 0.9), region(COLA, 0.8, (20, 0, 30, 9)))
+    assert counted(query, answers) == {"right": 1, "wrong": 1, "nearest": 1, "guesses": None}
+    elsewhere = answer(region(TEA, 0.9, (0, 0, 30, 10)), dropped=(region(TEA, 0.2, (20, 0, 30, 10)),))
     assert counted(query, elsewhere) == {"silent": 2, "nearest": 1, "stray": 1, "guesses": None}
 
 
@@ -197,29 +197,29 @@ def test_a_trial_is_run_by_the_command_itself(data: Path) -> None:
     assert row.command_s > 0
 
 
-def test_rows_are_told_as_a_table_and_as_json(
+def test_rows_are_printed_as_a_table_and_as_json(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call(monkeypatch, "--data", str(data), "--rows", "groceries-whole", "--json")
-    told = json.loads(capsys.readouterr().out)
-    row = told["rows"][0]
-    assert (row["labels"], row["photos"], told["seed"]) == (CLASSES, 2 * CLASSES, newcomer.SEED)
+    answers = json.loads(capsys.readouterr().out)
+    row = answers["rows"][0]
+    assert (row["labels"], row["photos"], answers["seed"]) == (CLASSES, 2 * CLASSES, newcomer.SEED)
     assert row["right"] + row["wrong"] + row["silent"] == row["objects"] == 2 * CLASSES
     call(monkeypatch, "--data", str(data), "--rows", "groceries-1")
     head, columns, line = capsys.readouterr().out.splitlines()
     assert "embedder" in head
-    assert "nothing said" in columns
+    assert "not answered" in columns
     assert line.startswith(f"{CLASSES} groceries, one packshot each")
     assert len(line) == len(columns)
 
 
-def test_without_photos_it_says_so_and_is_content(
+def test_without_photos_it_says_so_and_succeeds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     call(monkeypatch, "--data", str(tmp_path / "none"), "--rows", "groceries-1,drinks")
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("skipped groceries-1, drinks: there is no folder")
+    answers = capsys.readouterr()
+    assert answers.out == ""
+    assert answers.err.startswith("skipped groceries-1, drinks: there is no folder")
 
 
 def test_an_unknown_row_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tiny networks in every format that an engine reads, all from the same seeded numbers, and what they compute in numpy."""
+"""Tiny networks in every format that an engine reads, all from the same seeded values, and what they compute in numpy."""
 
 import functools
 import struct
@@ -99,7 +99,7 @@ def save_onnx(folder: Path, task: str) -> None:
 
 
 def artifact(folder: Path, task: str, *, paddle_too: bool = False) -> Path:
-    """A model folder with its manifest, for OpenVINO and, if asked for, for Paddle."""
+    """A model folder with its manifest, for OpenVINO and, if requested, for Paddle."""
     save_ir(folder, task)
     if paddle_too:
         save_json(folder, task)
@@ -120,7 +120,7 @@ def artifact(folder: Path, task: str, *, paddle_too: bool = False) -> Path:
 
 
 def official_archive(folder: Path, task: str) -> Path:
-    """The same networks as an official archive holds them; the detector's program goes on into control flow."""
+    """The same networks as an official archive holds them; the detector's program continues into control flow."""
     folder.mkdir(parents=True, exist_ok=True)
     channels = DIM if task != "detect" else CHANNELS
     (folder / "inference.pdmodel").write_bytes(old_program(task, channels))

@@ -73,12 +73,12 @@ def test_a_batch_answers_as_its_pictures_one_by_one(folders: dict[str, Path], en
 
 def test_the_answer_is_paddleclas_s(folders: dict[str, Path]) -> None:
     found = Classifier(folders["official"])(pictures()[:1], top_k=99)[0]
-    told = json.loads(json.dumps(found.to_dict("a/b.jpg")))
-    assert list(told) == ["class_ids", "scores", "label_names", "filename"]
-    assert sorted(told["class_ids"]) == list(range(DIM))
-    assert told["label_names"] == []
-    assert told["filename"] == "a/b.jpg"
-    assert sum(told["scores"]) == pytest.approx(1, abs=1e-4)
+    reported = json.loads(json.dumps(found.to_dict("a/b.jpg")))
+    assert list(reported) == ["class_ids", "scores", "label_names", "filename"]
+    assert sorted(reported["class_ids"]) == list(range(DIM))
+    assert reported["label_names"] == []
+    assert reported["filename"] == "a/b.jpg"
+    assert sum(reported["scores"]) == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 1.5, "5", None, True])
@@ -108,16 +108,16 @@ def test_an_archive_says_itself_whether_it_classifies(folders: dict[str, Path]) 
 
 
 @pytest.mark.parametrize(
-    ("class_map", "told"),
+    ("class_map", "reported"),
     [
         ({0: "a", 1: "b", 3: "d"}, r"has 6 classes; the class map does not name 2, 4, 5\."),
         (dict.fromkeys(range(8), "x"), r"has 6 classes; the class map names a class 6\."),
     ],
 )
 def test_a_class_map_of_other_classes_is_refused(
-    folders: dict[str, Path], class_map: dict[int, str], told: str
+    folders: dict[str, Path], class_map: dict[int, str], reported: str
 ) -> None:
-    with pytest.raises(ArtifactError, match=told):
+    with pytest.raises(ArtifactError, match=reported):
         Classifier(folders["official"], class_map=class_map)
 
 
@@ -128,7 +128,7 @@ def test_class_map_files_are_read_as_paddleclas_writes_them(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("0 a\nb c\n", 'line 2 is not "id label words"'),
         ("0 a\n0 b\n", "line 2 has a class for the second time"),
@@ -136,9 +136,9 @@ def test_class_map_files_are_read_as_paddleclas_writes_them(tmp_path: Path) -> N
         ("-1 a\n", "line 1 is not"),
     ],
 )
-def test_a_bad_class_map_is_told_by_its_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_bad_class_map_is_reported_by_its_line(tmp_path: Path, text: str, reported: str) -> None:
     (tmp_path / "map.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(ArtifactError, match=told):
+    with pytest.raises(ArtifactError, match=reported):
         read_class_map(tmp_path / "map.txt")
     with pytest.raises(ArtifactError, match="can't be read"):
         read_class_map(tmp_path / "none.txt")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from models.descriptors import KEPT, SPREADS, TABLE, coefficients, comparable, shorten
 
 
-def drawn(count: int, seed: int = 0) -> NDArray[np.float32]:
+def synthetic(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).gamma(0.7, 30, (count, 128)).astype(np.float32)
 
 
@@ -29,7 +29,7 @@ def test_the_first_coefficient_is_the_mean_and_waves_run_along_their_own_axis() 
 
 
 def test_codes_are_the_kept_coefficients_of_the_root_in_steps_of_their_spread() -> None:
-    sift = drawn(50)
+    sift = synthetic(50)
     basis = coefficients()
     codes = shorten(sift)
     assert codes.shape == (50, KEPT)
@@ -43,14 +43,14 @@ def test_codes_are_the_kept_coefficients_of_the_root_in_steps_of_their_spread() 
 
 
 def test_no_light_makes_no_difference() -> None:
-    sift = drawn(20)
+    sift = synthetic(20)
     np.testing.assert_array_equal(shorten(sift), shorten(sift * np.float32(0.25)))
     assert shorten(np.zeros((2, 128), np.float32)).shape == (2, KEPT)
     assert shorten(np.zeros((0, 128), np.float32)).shape == (0, KEPT)
 
 
 def test_a_place_seen_again_is_the_nearest() -> None:
-    sift = drawn(200)
+    sift = synthetic(200)
     again = np.maximum(sift + np.random.default_rng(1).normal(0, 4, sift.shape), 0).astype(np.float32)
     ours, theirs = comparable(shorten(sift)), comparable(shorten(again))
     distances = np.linalg.norm(ours[:, None] - theirs[None], axis=2)

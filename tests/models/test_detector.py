@@ -20,26 +20,26 @@ STRIDES, INPUT, REG_MAX = (8, 16), 320, 7
 HEADS = DetectionOutput(tuple(Head(f"s{stride}", f"d{stride}", stride) for stride in STRIDES), REG_MAX)
 
 
-def heads(seed: int, share: float = 0.3) -> dict[str, Array]:
-    """Random answers for an input of 320 pixels; about `share` of the 1,600 and 400 cells pass the floor."""
+def heads(seed: int, fraction: float = 0.3) -> dict[str, Array]:
+    """Random answers for an input of 320 pixels; about `fraction` of the 1,600 and 400 cells pass the floor."""
     random = np.random.RandomState(seed)
     outputs = {}
     for stride in STRIDES:
         cells = INPUT // stride
         scores = random.uniform(0, 1, (1, 1, cells, cells))
-        outputs[f"s{stride}"] = np.where(scores < share, scores / share, 0.01).astype(np.float32)
+        outputs[f"s{stride}"] = np.where(scores < fraction, scores / fraction, 0.01).astype(np.float32)
         outputs[f"d{stride}"] = random.standard_normal((1, 32, cells, cells)).astype(np.float32) * 3
     return outputs
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 1.0])
-def test_decoding_is_the_slow_obvious_one(share: float) -> None:
-    outputs = heads(1, share)
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 1.0])
+def test_decoding_is_the_slow_obvious_one(fraction: float) -> None:
+    outputs = heads(1, fraction)
     boxes, scores = decode_heads(outputs, HEADS, INPUT, INPUT)
     slow = decoding.decode([outputs["s8"], outputs["s16"]], [outputs["d8"], outputs["d16"]], STRIDES, INPUT)
     slow = np.array(sorted((row for row in slow if row[0] > 0.025), key=lambda row: -row[0])[:CANDIDATES])
     assert len(boxes) == len(slow)
-    assert (share == 1.0) == (len(boxes) == CANDIDATES)
+    assert (fraction == 1.0) == (len(boxes) == CANDIDATES)
     np.testing.assert_allclose(scores, slow[:, 0])
     np.testing.assert_allclose(boxes, slow[:, 1:], atol=1e-3)
 
@@ -53,8 +53,8 @@ def test_both_layouts_of_scores_decode_alike() -> None:
 
 
 @pytest.mark.parametrize("broken", ["s8", "d16"])
-def test_answers_that_are_no_numbers_are_an_error(broken: str) -> None:
-    outputs = heads(3, share=1.0)
+def test_answers_that_are_nan_or_infinite_are_an_error(broken: str) -> None:
+    outputs = heads(3, fraction=1.0)
     outputs[broken] = np.full_like(outputs[broken], np.nan)
     with pytest.raises(EngineError) as caught:
         decode_heads(outputs, HEADS, INPUT, INPUT)
@@ -77,15 +77,15 @@ def photo(height: int = 90, width: int = 130, seed: int = 5) -> NDArray[np.uint8
 
 
 def by_definition(image: NDArray[np.uint8]) -> Array:
-    """(n, 5) score and box in pixels of the image, without any of the detector's code behind the pixels."""
+    """(n, 5) score and box in pixels of the image, without any of the detector's code after the pixels."""
     pixels = normalize(resize(image, SIDE, SIDE, "cubic"), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))[None]
     scores, bins = detector_heads(pixels)
     rows = []
     for y in range(4):
         for x in range(4):
             logits = bins[0, :, y, x].reshape(4, BINS).astype(np.float64)
-            chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-            sides = chances @ np.arange(BINS) * STRIDE
+            probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            sides = probabilities @ np.arange(BINS) * STRIDE
             cx, cy = (x + 0.5) * STRIDE, (y + 0.5) * STRIDE
             box = np.clip([cx - sides[0], cy - sides[1], cx + sides[2], cy + sides[3]], 0, SIDE)
             rows.append([scores[0, 0, y, x], *box])
@@ -118,9 +118,9 @@ def test_detections_are_the_best_that_reach_the_threshold(folder: Path) -> None:
     detector = Detector(folder)
     boxes, scores = detector.candidates(photo())
     found = detector(photo(), threshold=0, max_detections=3)
-    assert [body.box for body in found] == [tuple(int(corner) for corner in box) for box in boxes[:3]]
+    assert [detection.box for detection in found] == [tuple(int(corner) for corner in box) for box in boxes[:3]]
     between = float(scores[0] + scores[1]) / 2
-    assert [body.confidence for body in detector(photo(), threshold=between)] == [float(scores[0])]
+    assert [detection.confidence for detection in detector(photo(), threshold=between)] == [float(scores[0])]
     assert detector(photo(), threshold=1) == ()
     assert detector.confidence_threshold == 0.2  # PP-ShiTu's, where the manifest has no advice
     assert detector(photo()) == detector(photo(), threshold=0.2)
@@ -140,14 +140,14 @@ def test_numbers_out_of_range_are_refused_by_name(folder: Path, option: str, val
 
 def test_numpys_numbers_are_numbers(folder: Path) -> None:
     detector = Detector(folder)
-    numbers: dict[str, Any] = {"threshold": np.float32(0.25), "max_detections": np.int64(2)}
-    assert detector(photo(), **numbers) == detector(photo(), 0.25, 2)
+    options: dict[str, Any] = {"threshold": np.float32(0.25), "max_detections": np.int64(2)}
+    assert detector(photo(), **options) == detector(photo(), 0.25, 2)
 
 
 def test_boxes_are_whole_pixels_of_the_image_and_never_empty(folder: Path) -> None:
     for height, width in ((8, 400), (400, 8), (33, 57)):
-        for body in Detector(folder)(photo(height, width), threshold=0, max_detections=100):
-            x1, y1, x2, y2 = body.box
+        for detection in Detector(folder)(photo(height, width), threshold=0, max_detections=100):
+            x1, y1, x2, y2 = detection.box
             assert 0 <= x1 < x2 <= width
             assert 0 <= y1 < y2 <= height
 

@@ -80,7 +80,7 @@ def network(folder: Path, value: float) -> Path:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_answers_that_are_no_numbers_are_an_error(tmp_path: Path, value: float) -> None:
+def test_answers_that_are_nan_or_infinite_are_an_error(tmp_path: Path, value: float) -> None:
     with pytest.raises(EngineError) as caught:
         Embedder(network(tmp_path, value))(crops(2))
     assert caught.value.code == "embedding_invalid"
@@ -90,7 +90,7 @@ def test_answers_that_are_no_numbers_are_an_error(tmp_path: Path, value: float) 
 def test_tiny_and_huge_answers_divide_without_trouble(tmp_path: Path, value: float, length: float) -> None:
     embeddings = Embedder(network(tmp_path, value))(crops(2))
     assert np.isfinite(embeddings).all()
-    if value != 1e-30:  # below the smallest length that is told from nothing
+    if value != 1e-30:  # below the smallest length that counts as more than zero
         np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), length, atol=1e-6)
 
 

@@ -1,7 +1,7 @@
 """The official networks at their full size, with the goldens' parameters, as both engines run them.
 
 The goldens are what the official graphs answered on Paddle Inference (benchmarks/make_golden.py). Here our networks are
-exported as artifacts are, and each engine must give those embeddings, and behind the serving decoder those boxes.
+exported as artifacts are, and each engine must give those embeddings, and after the serving decoder those boxes.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ def test_what_is_stored_is_small_near_the_described_and_stays() -> None:
     assert (stored.width, stored.height) == (500, 600)
 
 
-def test_damaged_data_is_told() -> None:
+def test_damaged_data_is_reported() -> None:
     data = pack(describe(label(1)))
     bad = (
         b"",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.boxes import area, iou
-from models.training.data.detection_sources import Tell
+from models.training.data.detection_sources import Progress
 from models.training.data.photos import DatasetError, Photo, read_rgb
 from models.training.data.readers.lists import read_list
 from models.training.data.readers.text import read_lines
@@ -24,13 +24,13 @@ from models.training.data.readers.text import read_lines
 Array = NDArray[np.float32]
 AGREED = 0.5  # IoU of the two teachers' boxes
 SURE, LIKELY, POSSIBLE = 0.6, 0.3, 0.2  # scores of the detector
-WHOLE = 0.8  # of the photo: a box of this size says only that there is no body to be told from a ground
+WHOLE = 0.8  # of the photo: a box of this size says only that there is no object to be separated from a background
 LEAST = 0.03
 FILLED = (
-    0.45  # score of a detector's box of the whole photo from which a body fills it, and what is in it are its prints
+    0.45  # score of a detector's box of the whole photo from which an object fills it, and what is in it are its prints
 )
-# Many things alike, as in a heap of fruit or a row on a shelf: so many of the detector's boxes, each below that share of
-# the photo and within that factor of their median area. Each is a body, though the detector is sure of none.
+# Many things alike, as in a heap of fruit or a row on a shelf: so many of the detector's boxes, each below that fraction of
+# the photo and within that factor of their median area. Each is an object, though the detector is sure of none.
 MANY, SMALL, ALIKE = 6, 0.15, 2.5
 SPREAD, COVERED = 0.25, 0.2  # of the photo, that their centres span and that they cover together
 INSIDE = 0.7  # of a box that lies in one already taken: a part of it, or another guess at it
@@ -43,14 +43,14 @@ class Detecting(Protocol):
 
 
 class Salient(Protocol):
-    """What tells the most salient body, such as models.training.teachers.saliency.Saliency."""
+    """What finds the most salient object, such as models.training.teachers.saliency.Saliency."""
 
     def box(self, image: NDArray[np.uint8]) -> Array: ...
 
 
 @dataclass(frozen=True)
 class Guess:
-    """Boxes (G, 4) in pixels; those that are `unsure` (G,) are neither bodies nor background."""
+    """Boxes (G, 4) in pixels; those that are `unsure` (G,) are neither objects nor background."""
 
     boxes: Array
     unsure: NDArray[np.bool_]
@@ -65,16 +65,16 @@ def guess(image: NDArray[np.uint8], detector: Detecting, salient: Salient | None
 
 
 def combine(boxes: Array, scores: Array, seen: Array, photo_area: float) -> Guess | None:
-    """The detector's boxes (D, 4) and scores (D,), best first, and the salient box (0 or 1, 4) -> what to teach, or None.
+    """The detector's boxes (D, 4) and scores (D,), best first, and the salient box (0 or 1, 4) -> the pseudo-boxes, or None.
 
     Boxes of nearly the whole photo are background: of 287 photos of shelves that the two agreed on without this rule, 64 %
     had one, and it was the heap or the shelf.
     """
-    telling = area(boxes) < WHOLE * photo_area
-    filled = bool((scores[~telling] >= FILLED).any())
-    boxes, scores = boxes[telling], scores[telling]
-    share = float(area(seen)[0]) / photo_area if len(seen) else 0.0
-    if not LEAST < share < WHOLE:
+    usable = area(boxes) < WHOLE * photo_area
+    filled = bool((scores[~usable] >= FILLED).any())
+    boxes, scores = boxes[usable], scores[usable]
+    fraction = float(area(seen)[0]) / photo_area if len(seen) else 0.0
+    if not LEAST < fraction < WHOLE:
         seen = seen[:0]
     overlap = iou(boxes, seen)[:, 0] if len(boxes) and len(seen) else np.zeros(len(boxes), np.float32)
     agreed = np.flatnonzero((overlap >= AGREED) & (scores >= LIKELY))
@@ -98,10 +98,10 @@ def combine(boxes: Array, scores: Array, seen: Array, photo_area: float) -> Gues
     else:
         return None
     for index in sure:
-        if not _doubles(boxes[index], taken):
+        if not _duplicates(boxes[index], taken):
             taken.append(boxes[index])
-    unsure = [box for box in boxes if not _doubles(box, taken)]
-    if how == "detector" and len(seen) and not _doubles(seen[0], taken):
+    unsure = [box for box in boxes if not _duplicates(box, taken)]
+    if how == "detector" and len(seen) and not _duplicates(seen[0], taken):
         unsure.append(seen[0])
     every = np.stack([*taken, *unsure]).astype(np.float32)
     return Guess(every, np.arange(len(every)) >= len(taken), how)
@@ -130,7 +130,7 @@ def _lie_in(boxes: Array, seen: Array) -> bool:
     return float(((centres > seen[0, :2]) & (centres < seen[0, 2:])).all(axis=1).mean()) > INSIDE
 
 
-def _doubles(box: Array, taken: Sequence[Array]) -> bool:
+def _duplicates(box: Array, taken: Sequence[Array]) -> bool:
     """Whether a box shows what one of the taken shows: it is much the same, or lies in it, or holds it."""
     others = np.stack(taken)
     low, high = np.maximum(others[:, :2], box[:2]), np.minimum(others[:, 2:], box[2:])
@@ -155,7 +155,7 @@ def read_photos(data: Path, file: str, most: int = 0, *, every_fifth: bool = Tru
 
 
 def write_pseudo_boxes(
-    photos: Iterable[Photo], data: Path, out: Path, detector: Detecting, salient: Salient | None, tell: Tell
+    photos: Iterable[Photo], data: Path, out: Path, detector: Detecting, salient: Salient | None, progress: Progress
 ) -> dict[str, int]:
     """Write COCO JSON with the guesses for photos below `data`, whose names in it are relative to that folder.
 
@@ -169,7 +169,7 @@ def write_pseudo_boxes(
     for number, photo in enumerate(wanted, 1):
         image = read_rgb(photo.path)
         found = guess(image, detector, salient)
-        tell("pseudo-boxes", number, len(wanted))
+        progress("pseudo-boxes", number, len(wanted))
         if found is None:
             counts["passed over"] += 1
             continue

@@ -1,4 +1,4 @@
-"""Random views for metric learning: move, turn, re-light and soil a picture, the way that phones and shelves do.
+"""Random views for metric learning: move, rotate, color jitter, noise, blur and erase, as phones and shelves do.
 
 Works on RGBA uint8: where a picture has an alpha channel (a rendered product, a cut-out), a background shows through.
 """
@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Strength:
-    """How far each change may go."""
+    """How far each augmentation may go."""
 
     turn_deg: float = 12.0
     quarter_turn: float = 0.05
@@ -29,7 +29,7 @@ class Strength:
     noise: float = 0.2
     erase: float = 0.25
     clutter: float = 0.5
-    # What a phone adds in a shop: the chance of each.
+    # What a phone adds in a shop: the probability of each.
     motion_blur: float = 0.0
     low_light: float = 0.0
     glare: float = 0.0
@@ -49,20 +49,20 @@ def augment(
 ) -> Image:
     """One random view of `view` (h, w, 4), as (size_px, size_px, 3) RGB.
 
-    `backgrounds` (B, s, s, 3): pictures to show behind transparent parts, for a share `strength.clutter` of the views.
+    `backgrounds` (B, s, s, 3): pictures to show behind transparent parts, for a fraction `strength.clutter` of the views.
     """
     moved = _move(view, size_px, rng, strength)
     rgb = _put_on_background(moved, size_px, rng, backgrounds, strength) if moved.shape[2] == 4 else moved
     if rng.random() < strength.fingers:
         rgb = put_fingers(rgb, rng)
-    rgb = _relight(rgb, rng, strength)
+    rgb = _color_jitter(rgb, rng, strength)
     if rng.random() < strength.glare:
         rgb = add_glare(rgb, rng)
     if rng.random() < strength.low_light:
         rgb = darken(rgb, rng)
     if rng.random() < strength.motion_blur:
         rgb = blur_motion(rgb, rng)
-    return _soil(rgb, rng, strength)
+    return _noise_and_erase(rgb, rng, strength)
 
 
 def _move(view: Image, size_px: int, rng: np.random.Generator, strength: Strength) -> Image:
@@ -90,19 +90,19 @@ def _put_on_background(
     moved: Image, size_px: int, rng: np.random.Generator, backgrounds: NDArray[np.uint8] | None, strength: Strength
 ) -> Image:
     if backgrounds is not None and len(backgrounds) and rng.random() < strength.clutter:
-        behind = backgrounds[rng.integers(len(backgrounds))]
-        part = int(behind.shape[0] * rng.uniform(0.4, 1.0))
-        y, x = rng.integers(0, behind.shape[0] - part + 1, 2)
-        behind = cv2.resize(np.ascontiguousarray(behind[y : y + part, x : x + part]), (size_px, size_px))
+        background = backgrounds[rng.integers(len(backgrounds))]
+        part = int(background.shape[0] * rng.uniform(0.4, 1.0))
+        y, x = rng.integers(0, background.shape[0] - part + 1, 2)
+        background = cv2.resize(np.ascontiguousarray(background[y : y + part, x : x + part]), (size_px, size_px))
     else:
         shade = rng.uniform(120, 255)
         colour = np.clip(shade + rng.normal(0, 12, 3), 0, 255)
-        behind = np.broadcast_to(colour.astype(np.uint8), (size_px, size_px, 3))
+        background = np.broadcast_to(colour.astype(np.uint8), (size_px, size_px, 3))
     alpha = moved[..., 3:].astype(np.float32) / 255.0
-    return (moved[..., :3] * alpha + behind * (1.0 - alpha)).astype(np.uint8)
+    return (moved[..., :3] * alpha + background * (1.0 - alpha)).astype(np.uint8)
 
 
-def _relight(rgb: Image, rng: np.random.Generator, strength: Strength) -> Image:
+def _color_jitter(rgb: Image, rng: np.random.Generator, strength: Strength) -> Image:
     """Exposure, contrast, gamma and colour temperature through one look-up table a channel."""
     gain = 1.0 + rng.uniform(-strength.gain, strength.gain)
     contrast = 1.0 + rng.uniform(-strength.gain, strength.gain)
@@ -114,7 +114,7 @@ def _relight(rgb: Image, rng: np.random.Generator, strength: Strength) -> Image:
     return np.asarray(cv2.LUT(rgb, np.clip(tables * 255.0, 0, 255).astype(np.uint8)[None]), np.uint8)
 
 
-def _soil(rgb: Image, rng: np.random.Generator, strength: Strength) -> Image:
+def _noise_and_erase(rgb: Image, rng: np.random.Generator, strength: Strength) -> Image:
     """Blur, sensor noise, and a covered patch."""
     size = rgb.shape[0]
     if rng.random() < strength.blur:

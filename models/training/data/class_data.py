@@ -40,9 +40,9 @@ class ClassData:
 
 
 def gather(recipe: ClassifierRecipe, data: Path | None, progress: Progress, threads: int = 1) -> ClassData:
-    """All pictures of a recipe; photos are read when they are asked for, drawn ones are drawn here.
+    """All pictures of a recipe; photos are read when they are needed, rendered ones are rendered here.
 
-    Eval sets on photos need the `data` folder, as training does. Raises DatasetError that tells all bad lines of a file, and
+    Eval sets on photos need the `data` folder, as training does. Raises DatasetError that lists all bad lines of a file, and
     one for all photos that are missing or broken, as far as `require_files` sees it.
     """
     if recipe.data[0].kind == "rendered":
@@ -55,15 +55,15 @@ def gather(recipe: ClassifierRecipe, data: Path | None, progress: Progress, thre
         raise DatasetError(f"the data have {len(names)} classes, 'class_num' is {recipe.class_num}")
     names += ("",) * (recipe.class_num - len(names))
     by_folder = recipe.data[0].kind == "folders"
-    numbers = {(name if by_folder else str(i)): i for i, name in enumerate(names)}
-    labels = [_ids(source, some, numbers) for source, some in zip(recipe.data, photos, strict=True)]
+    ids = {(name if by_folder else str(i)): i for i, name in enumerate(names)}
+    labels = [_ids(source, some, ids) for source, some in zip(recipe.data, photos, strict=True)]
     training = _of_files([photo for some in photos for photo in some], np.concatenate(labels))
-    asked = {eval_set.name: _photos(eval_set, data) for eval_set in recipe.eval}
+    eval_photos = {eval_set.name: _photos(eval_set, data) for eval_set in recipe.eval}
     eval_sets = {
-        eval_set.name: _of_files(asked[eval_set.name], _ids(eval_set, asked[eval_set.name], numbers))
+        eval_set.name: _of_files(eval_photos[eval_set.name], _ids(eval_set, eval_photos[eval_set.name], ids))
         for eval_set in recipe.eval
     }
-    require_files((photo.path for some in (*photos, *asked.values()) for photo in some), progress, threads)
+    require_files((photo.path for some in (*photos, *eval_photos.values()) for photo in some), progress, threads)
     return ClassData(training, eval_sets, names)
 
 
@@ -82,15 +82,15 @@ def _class_names(recipe: ClassifierRecipe, data: Path, photos: Sequence[Sequence
     except ArtifactError as error:
         raise DatasetError(error.detail) from error
     count = 1 + max((int(label) for label in labels if label.isdecimal()), default=-1)
-    if recipe.class_num:  # a wrong id is told with its line's photo, not as a wrong number of classes
+    if recipe.class_num:  # a wrong id is reported with its line's photo, not as a wrong number of classes
         count = min(count, recipe.class_num)
     return tuple(named.get(i, "") for i in range(count))
 
 
-def _ids(source: ClassSource, photos: Sequence[Photo], numbers: dict[str, int]) -> NDArray[np.int64]:
-    faults = [f"{photo.name}: no class {photo.label!r}" for photo in photos if photo.label not in numbers]
+def _ids(source: ClassSource, photos: Sequence[Photo], ids: dict[str, int]) -> NDArray[np.int64]:
+    faults = [f"{photo.name}: no class {photo.label!r}" for photo in photos if photo.label not in ids]
     refuse_faults(source.file or source.root or source.name, faults, "picture(s) of unknown classes")
-    return np.array([numbers[photo.label] for photo in photos], np.int64)
+    return np.array([ids[photo.label] for photo in photos], np.int64)
 
 
 def _of_files(photos: Sequence[Photo], labels: NDArray[np.int64]) -> ClassPictures:
@@ -99,27 +99,27 @@ def _of_files(photos: Sequence[Photo], labels: NDArray[np.int64]) -> ClassPictur
 
 def _rendered(recipe: ClassifierRecipe, progress: Progress) -> ClassData:
     seeds = sorted({seed for source in recipe.data for seed in _seeds(source)})
-    numbers = {seed: i for i, seed in enumerate(seeds)}
+    ids = {seed: i for i, seed in enumerate(seeds)}
     names = tuple(f"product {seed}" for seed in seeds)
     if recipe.class_num not in (0, len(names)):
         raise DatasetError(f"the data have {len(names)} classes, 'class_num' is {recipe.class_num}")
     if unknowns := sorted({seed for eval_set in recipe.eval for seed in _seeds(eval_set)} - set(seeds)):
-        raise DatasetError(f"an eval set asks for product {unknowns[0]}, which no source draws")
-    eval_sets = {eval_set.name: _drawn([eval_set], numbers, progress) for eval_set in recipe.eval}
-    return ClassData(_drawn(recipe.data, numbers, progress), eval_sets, names)
+        raise DatasetError(f"an eval set names product {unknowns[0]}, which no source renders")
+    eval_sets = {eval_set.name: _rendered_pictures([eval_set], ids, progress) for eval_set in recipe.eval}
+    return ClassData(_rendered_pictures(recipe.data, ids, progress), eval_sets, names)
 
 
 def _seeds(source: ClassSource) -> range:
     return range(source.first_seed, source.first_seed + source.products * source.seed_step, source.seed_step)
 
 
-def _drawn(sources: Sequence[ClassSource], numbers: dict[int, int], progress: Progress) -> ClassPictures:
+def _rendered_pictures(sources: Sequence[ClassSource], ids: dict[int, int], progress: Progress) -> ClassPictures:
     images: list[Image] = []
     labels: list[int] = []
     for source in sources:
         for done, seed in enumerate(_seeds(source), 1):
             views = product_views(seed, source.skip_views + source.views, source.rendered_px)[source.skip_views :]
             images += [on_grey(view) for view in views]
-            labels += [numbers[seed]] * len(views)
+            labels += [ids[seed]] * len(views)
             progress(f"views of {source.name}", done, source.products)
     return ClassPictures(np.array(labels, np.int64), images.__getitem__)

@@ -1,4 +1,4 @@
-"""Which classes come into a batch, and which pictures of each: by the shares of their sources (a PK sampler)."""
+"""Which classes come into a batch, and which pictures of each: by the sampling weights of their sources (a PK sampler)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from models.training.errors import TrainingError
 
 
 @dataclass(frozen=True, eq=False)
-class ClassDraw:
-    """C classes, numbered from 0: the pictures of each, and how often it is drawn."""
+class PKSampler:
+    """C classes, numbered from 0: the pictures of each, and how often it is sampled."""
 
     members: tuple[NDArray[np.int64], ...]  # C times (n,), in order
-    chances: NDArray[np.float64]  # (C,), 1 together
+    probabilities: NDArray[np.float64]  # (C,), 1 together
     neighbours: NDArray[np.int64] | None = None  # (C, K) the classes most alike to each
     hard: float = 0.0  # the fraction of a batch's classes that are neighbours of its others
 
@@ -24,31 +24,33 @@ class ClassDraw:
 
         None comes twice, unless its class has fewer than `views`.
         """
-        drawn = rng.choice(len(self.members), classes, replace=False, p=self.chances)
+        sampled = rng.choice(len(self.members), classes, replace=False, p=self.probabilities)
         if self.neighbours is not None and self.hard:
-            drawn = self._with_neighbours(rng, drawn, self.neighbours)
-        return np.concatenate([rng.choice(m, views, replace=len(m) < views) for m in (self.members[c] for c in drawn)])
+            sampled = self._with_neighbours(rng, sampled, self.neighbours)
+        return np.concatenate(
+            [rng.choice(m, views, replace=len(m) < views) for m in (self.members[c] for c in sampled)]
+        )
 
     def _with_neighbours(
-        self, rng: np.random.Generator, drawn: NDArray[np.int64], neighbours: NDArray[np.int64]
+        self, rng: np.random.Generator, sampled: NDArray[np.int64], neighbours: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """The first of the classes, then look-alikes of those in place of the others; a look-alike twice is left out."""
-        kept = len(drawn) - int(self.hard * len(drawn))
-        chosen = [int(c) for c in drawn[:kept]]
-        for place in range(len(drawn) - kept):
-            near = int(rng.choice(neighbours[drawn[place % kept]]))
-            if near not in chosen and self.chances[near]:
+        kept = len(sampled) - int(self.hard * len(sampled))
+        chosen = [int(c) for c in sampled[:kept]]
+        for place in range(len(sampled) - kept):
+            near = int(rng.choice(neighbours[sampled[place % kept]]))
+            if near not in chosen and self.probabilities[near]:
                 chosen.append(near)
-        spare = [int(c) for c in drawn[kept:] if c not in chosen]
-        return np.array(chosen + spare[: len(drawn) - len(chosen)])
+        spare = [int(c) for c in sampled[kept:] if c not in chosen]
+        return np.array(chosen + spare[: len(sampled) - len(chosen)])
 
     def require(self, batch: int, views: int, processes: int = 1) -> None:
-        """Raises TrainingError where a batch needs more classes than can be drawn, or fewer than `processes`."""
-        wanted, there = batch // views, int(np.count_nonzero(self.chances))
+        """Raises TrainingError where a batch needs more classes than can be sampled, or fewer than `processes`."""
+        wanted, there = batch // views, int(np.count_nonzero(self.probabilities))
         if not processes <= wanted <= there:
             shared = f", for {processes} processes" if processes > 1 else ""
             raise TrainingError(
-                f"a batch of {batch} at {views} views a class asks for {wanted} classes a step; there are {there}{shared}"
+                f"a batch of {batch} at {views} views a class needs {wanted} classes a step; there are {there}{shared}"
             )
 
 
@@ -70,10 +72,14 @@ def nearest_classes(
     return np.where(there, order, np.arange(len(unit))[:, None])
 
 
-def class_draw(
-    labels: NDArray[np.int64], sources: NDArray[np.int64], shares: Sequence[float], *, by_pictures: bool = False
-) -> ClassDraw:
-    """How the classes of N pictures are drawn: between sources by `shares`, within a source evenly or `by_pictures` of each.
+def pk_sampler(
+    labels: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    sampling_weights: Sequence[float],
+    *,
+    by_pictures: bool = False,
+) -> PKSampler:
+    """How the classes of N pictures are sampled: between sources by `sampling_weights`, within a source evenly or `by_pictures` of each.
 
     Each class from 0 to the last has pictures, and all of them are of one source.
     """
@@ -82,5 +88,5 @@ def class_draw(
     members = tuple(order[a:b] for a, b in pairwise(starts))
     source = np.array([sources[some[0]] for some in members])
     weights = np.diff(starts) if by_pictures else np.ones(len(members))
-    chances = np.array(shares)[source] * weights / np.bincount(source, weights)[source]
-    return ClassDraw(members, chances / chances.sum())
+    probabilities = np.array(sampling_weights)[source] * weights / np.bincount(source, weights)[source]
+    return PKSampler(members, probabilities / probabilities.sum())

@@ -21,14 +21,14 @@ def random_view(image: Image, size_px: int, rng: np.random.Generator, how: Class
 
 
 def random_part(image: Image, rng: np.random.Generator, area: Sequence[float], aspect: Sequence[float]) -> Image:
-    """A part with a share of the area within `area` and a ratio of width to height within `aspect` (a view).
+    """A part with a fraction of the area within `area` and a ratio of width to height within `aspect` (a view).
 
-    The ratio is drawn first; where a part of that ratio can't have so much area, it has as much as fits, so every draw
+    The ratio is sampled first; where a part of that ratio can't have so much area, it has as much as fits, so every sample
     gives a part (Szegedy et al., arXiv:1409.4842, section 6, in PaddleClas' form).
     """
     height, width = image.shape[:2]
     ratio = rng.uniform(aspect[0], aspect[1])
-    most = min(width / height / ratio, height / width * ratio)  # the share of the largest part of that ratio
+    most = min(width / height / ratio, height / width * ratio)  # the fraction of the largest part of that ratio
     pixels = width * height * rng.uniform(min(area[0], most), min(area[1], most))
     part_width, part_height = (
         min(side, max(1, int(np.sqrt(wanted)))) for side, wanted in ((width, pixels * ratio), (height, pixels / ratio))
@@ -42,7 +42,7 @@ def mixed(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], float]:
     """Each of (B, 3, H, W) shone through by another: the pixels, whose the others are, and the own ones' weight.
 
-    One weight for the batch, drawn from Beta(alpha, alpha) (Zhang et al., "mixup", arXiv:1710.09412).
+    One weight for the batch, sampled from Beta(alpha, alpha) (Zhang et al., "mixup", arXiv:1710.09412).
     """
     own = np.float32(rng.beta(alpha, alpha))
     others = rng.permutation(len(pixels))

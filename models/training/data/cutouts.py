@@ -10,7 +10,7 @@ SHADOW_DEPTH, SHADOW_TINT = 30.0, 5.0  # how much darker, and how differently co
 EDGE = 2.2  # change of Lab from pixel to pixel that background doesn't have: a flood ends there
 LEAST_SOLID = 0.7  # of its convex hull that a package fills; a bottle fills about four fifths
 LEAST_PIECE = 0.003  # of the photo that a piece of a torn product takes
-LEAST_SHARE, MOST_SHARE = 0.03, 0.92  # of the photo, that a product takes
+LEAST_FRACTION, MOST_FRACTION = 0.03, 0.92  # of the photo, that a product takes
 
 
 def cut_out(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -42,10 +42,10 @@ def cut_out(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     if count < 2:
         return None
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    if not LEAST_SHARE < stats[largest, cv2.CC_STAT_AREA] / solid.size < MOST_SHARE:
+    if not LEAST_FRACTION < stats[largest, cv2.CC_STAT_AREA] / solid.size < MOST_FRACTION:
         return None
     product = (regions == largest).astype(np.uint8)
-    if product.sum() < LEAST_SOLID * _hull(product).sum():  # only its prints could be told from the wall
+    if product.sum() < LEAST_SOLID * _hull(product).sum():  # only its prints could be distinguished from the wall
         pieces = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > LEAST_PIECE * solid.size)
         product = _hull(np.isin(regions, pieces[pieces > 0]).astype(np.uint8))
     alpha = cv2.GaussianBlur(product * np.float32(255), (3, 3), 0).astype(np.uint8)

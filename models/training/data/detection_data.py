@@ -1,7 +1,7 @@
-"""A detector's pictures drawn once into a pool, or read as they are asked for, and random changes of them in batches.
+"""A detector's pictures rendered once into a pool, or read as they are needed, and random augmentations of them in batches.
 
 Rendering a scene costs more than a training step on it. So a fixed pool is made before training, on disk
-(memory-mapped), every picture stretched to one square, and each step takes random changes of its pictures, decided by
+(memory-mapped), every picture stretched to one square, and each step takes random augmentations of its pictures, decided by
 (seed, step) alone: a resumed run sees the same ones. A data set too large for that is read from its own files.
 """
 
@@ -15,7 +15,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.detection_sources import Tell, annotated_photos, open_photo, picture_files, source_pictures
+from models.training.data.detection_sources import (
+    Progress,
+    annotated_photos,
+    open_photo,
+    picture_files,
+    source_pictures,
+)
 from models.training.data.detection_views import Picture, mosaic, to_square, vary
 from models.training.data.readers.boxes import BoxedPhoto
 from models.training.data.readers.pictures import require_files, require_pictures
@@ -39,7 +45,7 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class PicturePool:
-    """N square pictures (and room for a few more); the boxes of picture i are `boxes[starts[i]:starts[i + 1]]`, as shares of its sides."""
+    """N square pictures (and room for a few more); the boxes of picture i are `boxes[starts[i]:starts[i + 1]]`, as fractions of its sides."""
 
     images: NDArray[np.uint8]  # (N, s, s, 3), memory-mapped
     boxes: Array  # (T, 4) in 0 .. 1
@@ -55,7 +61,7 @@ class PicturePool:
 
 @dataclass(frozen=True)
 class FilePool:
-    """Annotated photos, decoded each time they are drawn."""
+    """Annotated photos, decoded each time they are sampled."""
 
     photos: tuple[BoxedPhoto, ...]
     sources: NDArray[np.int64]  # (N,)
@@ -66,10 +72,10 @@ class FilePool:
         return to_square(open_photo(self.photos[index]), self.size_px)
 
 
-def open_files(sources: tuple[PictureSource, ...], size_px: int, data: Path | None, tell: Tell) -> FilePool:
+def open_files(sources: tuple[PictureSource, ...], size_px: int, data: Path | None, progress: Progress) -> FilePool:
     """The photos of annotated sources where they are; each file is looked at (see `require_files`). Raises DatasetError."""
-    found = [annotated_photos(source, data, tell) for source in sources]
-    require_files((photo.path for photos in found for photo in photos), tell)
+    found = [annotated_photos(source, data, progress) for source in sources]
+    require_files((photo.path for photos in found for photo in photos), progress)
     origin = np.repeat(np.arange(len(found)), [len(photos) for photos in found])
     return FilePool(tuple(photo for photos in found for photo in photos), origin, size_px)
 
@@ -79,18 +85,18 @@ def build_pool(
     size_px: int,
     data: Path | None,
     folder: Path,
-    tell: Tell,
+    progress: Progress,
     processes: int = 1,
 ) -> None:
     """Make the pool in `folder`. An interrupted build starts again; a finished one is kept.
 
-    Every photo is decoded once before the first scene is drawn: raises one DatasetError for all that are broken.
+    Every photo is decoded once before the first scene is rendered: raises one DatasetError for all that are broken.
     """
     done = folder / "pool.json"
     if done.exists():
         return
     files = [picture_files(source, data) for source in sources]
-    require_pictures((path for some in files for path in some), tell, processes)
+    require_pictures((path for some in files for path in some), progress, processes)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     counts = [source.count if source.kind in DRAWN else len(some) for source, some in zip(sources, files, strict=True)]
@@ -100,14 +106,14 @@ def build_pool(
     starts, origin = np.zeros(total + 1, np.int64), np.zeros(total, np.int64)
     filled = 0
     for index, source in enumerate(sources):
-        for picture in source_pictures(source, size_px, data, processes, tell):
+        for picture in source_pictures(source, size_px, data, processes, progress):
             square = to_square(picture, size_px)
             images[filled], origin[filled] = square.image, index
             boxes.append(square.boxes / np.float32(size_px))
             weights.append(square.certainty)
             filled += 1
             starts[filled] = starts[filled - 1] + len(square.boxes)
-            tell(source.name, filled, total)
+            progress(source.name, filled, total)
     images.flush()
     np.savez(
         folder / "boxes.npz",
@@ -128,17 +134,17 @@ def load_pool(folder: Path) -> PicturePool:
 
 
 class BatchMaker:
-    """Draws pictures by the sources' shares, and a random change of each.
+    """Samples pictures by the sources' sampling weights, and a random augmentation of each.
 
     Each picture of a batch is decided by (seed, step, its place), so several processes can make a part each.
     """
 
     def __init__(
-        self, pool: Pool, shares: tuple[float, ...], seed: int, variation: Variation, threads: int = 1
+        self, pool: Pool, sampling_weights: tuple[float, ...], seed: int, variation: Variation, threads: int = 1
     ) -> None:
         self.pool, self.seed, self.variation = pool, seed, variation
-        counts = np.bincount(pool.sources, minlength=len(shares))
-        weight = (np.asarray(shares) / np.maximum(counts, 1))[pool.sources]
+        counts = np.bincount(pool.sources, minlength=len(sampling_weights))
+        weight = (np.asarray(sampling_weights) / np.maximum(counts, 1))[pool.sources]
         self._cumulated = np.cumsum(weight / weight.sum())
         self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
 
@@ -153,11 +159,11 @@ class BatchMaker:
     def _one(self, step: int, place: int, size_px: int) -> Picture:
         rng = np.random.default_rng([self.seed, step, place, 4])
         if rng.random() < self.variation.mosaic:
-            picture = mosaic([self._draw(rng) for _ in range(4)], size_px, rng)
+            picture = mosaic([self._sample(rng) for _ in range(4)], size_px, rng)
         else:
-            picture = self._draw(rng)
+            picture = self._sample(rng)
         return vary(picture, size_px, rng, self.variation)
 
-    def _draw(self, rng: np.random.Generator) -> Picture:
+    def _sample(self, rng: np.random.Generator) -> Picture:
         index = int(np.searchsorted(self._cumulated, rng.random() * self._cumulated[-1], side="right"))
         return self.pool.picture(min(index, len(self.pool.sources) - 1))

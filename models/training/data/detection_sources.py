@@ -27,31 +27,31 @@ from models.training.teachers.pseudo_boxes import open_teacher
 
 Array = NDArray[np.float32]
 MOST_BACKGROUNDS = 200
-Tell = Callable[[str, int, int], None]  # what, done, of
+Progress = Callable[[str, int, int], None]  # what, done, of
 
 
 def source_pictures(
-    source: PictureSource, size_px: int, data: Path | None, processes: int, tell: Tell
+    source: PictureSource, size_px: int, data: Path | None, processes: int, progress: Progress
 ) -> Iterator[Picture]:
     """The pictures to train on, at their own size. Raises DatasetError."""
     seeds = range(source.first_seed, source.first_seed + source.count)
     if source.kind == "rendered":
         yield from rendered_pictures(source.first_seed, source.count, size_px, processes, source.bare)
     elif source.kind == "cutouts":
-        cuts, behind = _cut_outs(source, data), blurred_backgrounds(source, data)
-        yield from map(partial(_render_cutouts, size_px=size_px, cuts=cuts, behind=behind), seeds)
+        cuts, backdrops = _cut_outs(source, data), blurred_backgrounds(source, data)
+        yield from map(partial(_render_cutouts, size_px=size_px, cuts=cuts, backdrops=backdrops), seeds)
     elif source.kind == "collages":
-        photos = [photo for photo in annotated_photos(source, data, tell) if (~photo.crowd).any()]
+        photos = [photo for photo in annotated_photos(source, data, progress) if (~photo.crowd).any()]
         yield from map(partial(_collage, size_px=size_px, photos=photos), seeds)
     elif source.kind == "photos":
         root = below(data, source.name, source.root)
         teacher = below(data, source.name, source.teacher)
         held_out = False if source.holdout else None
-        taught = read_taught(root, source.file, source.delimiter, teacher, held_out=held_out)
-        yield from (picture for picture in taught if largest_share(picture) <= source.largest)
+        labelled = read_pseudo_labelled(root, source.file, source.delimiter, teacher, held_out=held_out)
+        yield from (picture for picture in labelled if largest_fraction(picture) <= source.largest)
     else:
-        annotated = open_photos(annotated_photos(source, data, tell))
-        yield from (picture for picture in annotated if largest_share(picture) <= source.largest)
+        annotated = open_photos(annotated_photos(source, data, progress))
+        yield from (picture for picture in annotated if largest_fraction(picture) <= source.largest)
 
 
 def picture_files(source: PictureSource, data: Path | None) -> list[Path]:
@@ -64,15 +64,15 @@ def picture_files(source: PictureSource, data: Path | None) -> list[Path]:
     return [photo.path for photo in _split(photos, False if source.holdout and source.kind == "photos" else None)]
 
 
-def annotated_photos(source: PictureSource, data: Path | None, tell: Tell | None = None) -> list[BoxedPhoto]:
+def annotated_photos(source: PictureSource, data: Path | None, progress: Progress | None = None) -> list[BoxedPhoto]:
     """The records of a "coco" or "voc" source that are trained on. Raises DatasetError naming every fault at once."""
     root = below(data, source.name, source.root)
     if source.kind == "voc":
         photos = read_voc(root, source.images)
         return photos[0::2] if source.holdout else photos
     photos, dropped = read_foreground(root, source.file, source.images)
-    if dropped and tell is not None:
-        tell(f"{source.name}: boxes without area, left out", dropped, dropped)
+    if dropped and progress is not None:
+        progress(f"{source.name}: boxes without area, left out", dropped, dropped)
     return photos
 
 
@@ -99,7 +99,7 @@ def open_photo(photo: BoxedPhoto) -> Picture:
     return Picture(image, boxes[whole], np.where(photo.crowd[whole], 0, 1).astype(np.float32))
 
 
-def read_taught(
+def read_pseudo_labelled(
     root: Path, file: str, delimiter: str, teacher: Path, *, held_out: bool | None = None
 ) -> Iterator[Picture]:
     """The photos of a list of whose boxes the teacher is sure: all, those to measure on, or (False) those to train on.
@@ -108,19 +108,19 @@ def read_taught(
     """
     photos = _split(read_list(root, file, delimiter), held_out)
     require_files(photo.path for photo in photos)
-    teach = open_teacher(teacher)
+    label = open_teacher(teacher)
     for photo in photos:
         image = read_rgb(photo.path)
-        taught = teach(image)
-        if taught is not None:
-            yield Picture(image, taught.boxes, taught.weights)
+        labelled = label(image)
+        if labelled is not None:
+            yield Picture(image, labelled.boxes, labelled.weights)
 
 
-def largest_share(picture: Picture) -> float:
-    """Of the picture that its largest body takes; 0 without one."""
+def largest_fraction(picture: Picture) -> float:
+    """Of the picture that its largest object takes; 0 without one."""
     height, width = picture.image.shape[:2]
-    bodies = picture.boxes[picture.certainty > 0]
-    sides = bodies[:, 2:] - bodies[:, :2]
+    objects = picture.boxes[picture.certainty > 0]
+    sides = objects[:, 2:] - objects[:, :2]
     return float(np.prod(sides, axis=1).max(initial=0.0) / (height * width))
 
 
@@ -134,7 +134,7 @@ def below(data: Path | None, name: str, path: str) -> Path:
 def rendered_pictures(
     first_seed: int, count: int, size_px: int, processes: int = 1, bare: float = 0.0
 ) -> Iterator[Picture]:
-    """Scenes of the seeds from `first_seed` on, drawn at `size_px` or more; a share of them `bare` of products."""
+    """Scenes of the seeds from `first_seed` on, rendered at `size_px` or more; a fraction of them `bare` of products."""
     seeds, render = range(first_seed, first_seed + count), partial(_render, size_px=size_px, bare=bare)
     if processes == 1:
         yield from map(render, seeds)
@@ -149,7 +149,7 @@ def _split(photos: Sequence[Photo], held_out: bool | None) -> list[Photo]:
 
 
 def _render(seed: int, size_px: int, bare: float) -> Picture:
-    """A scene of products that seeds of their own decide, in a random shape of picture."""
+    """A scene of products that their own seeds decide, in a random shape of picture."""
     empty_handed = bare > 0 and np.random.default_rng([seed, 33]).random() < bare
     rng = np.random.default_rng([seed, 31])
     sources: list[Source] = [(str(design), design_product(int(design))) for design in rng.integers(0, 1 << 20, 5)]
@@ -157,16 +157,16 @@ def _render(seed: int, size_px: int, bare: float) -> Picture:
 
 
 def _render_cutouts(
-    seed: int, size_px: int, cuts: list[tuple[str, NDArray[np.uint8]]], behind: Sequence[NDArray[np.uint8]] = ()
+    seed: int, size_px: int, cuts: list[tuple[str, NDArray[np.uint8]]], backdrops: Sequence[NDArray[np.uint8]] = ()
 ) -> Picture:
     """A scene of products cut out of photos, at times before another photo."""
     rng = np.random.default_rng([seed, 32])
     sources: list[Source] = [cuts[int(index)] for index in rng.permutation(len(cuts))[:5]]
-    return _scene(sources, size_px, rng, backgrounds=behind)
+    return _scene(sources, size_px, rng, backgrounds=backdrops)
 
 
 def _collage(seed: int, size_px: int, photos: Sequence[BoxedPhoto]) -> Picture:
-    """Bodies of photos side by side."""
+    """Objects of photos side by side."""
     rng = np.random.default_rng([seed, 34])
     return collage(lambda lot: open_photo(photos[int(lot.integers(len(photos)))]), size_px, rng)
 

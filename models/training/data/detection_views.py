@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.training.recipes.detector_tables import Variation
 
 Array = NDArray[np.float32]
-VISIBLE = 0.35  # a box cropped below this share of its area is no object any more
+VISIBLE = 0.35  # a box cropped below this fraction of its area is no object any more
 SMALLEST_PX = 4.0
 MOST_CLOSE_UP = 5.0  # beyond, an enlarged picture is but blur
 
@@ -18,8 +18,8 @@ MOST_CLOSE_UP = 5.0  # beyond, an enlarged picture is but blur
 class Picture:
     """An RGB image (H, W, 3) and the boxes (G, 4) of its main bodies in pixels, x2 and y2 exclusive.
 
-    `weights` (G,) tell how sure each box is: 1 where a person drew it, less where a teacher guessed it, 0 for a region of
-    many bodies (COCO's "crowd"), which is neither to be found nor background. None: all are 1.
+    `weights` (G,) are how sure each box is: 1 where a person annotated it, less where a teacher guessed it, 0 for a region of
+    many objects (COCO's "crowd"), which is neither to be found nor background. None: all are 1.
     """
 
     image: NDArray[np.uint8]
@@ -45,7 +45,7 @@ def to_square(picture: Picture, size_px: int) -> Picture:
 
 def mosaic(pictures: list[Picture], size_px: int, rng: np.random.Generator) -> Picture:
     """Four pictures in the quadrants around a random middle, each stretched to its own."""
-    x, y = (int(size_px * share) for share in rng.uniform(0.35, 0.65, 2))
+    x, y = (int(size_px * fraction) for fraction in rng.uniform(0.35, 0.65, 2))
     canvas = np.empty((size_px, size_px, 3), np.uint8)
     boxes = []
     for picture, (left, top, right, bottom) in zip(
@@ -87,7 +87,7 @@ def vary(picture: Picture, size_px: int, rng: np.random.Generator, variation: Va
     moved = corners * np.tile(scale * (sign, 1.0), 2) + np.tile(offset, 2)
     boxes, certainty = moved.astype(np.float32), picture.certainty
     clipped, seen = _seen(boxes, size_px, certainty == 0)
-    return Picture(_relight(np.asarray(image, np.uint8), rng, variation), clipped[seen], certainty[seen])
+    return Picture(_color_jitter(np.asarray(image, np.uint8), rng, variation), clipped[seen], certainty[seen])
 
 
 def _close_up(
@@ -95,11 +95,11 @@ def _close_up(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scale and shift for a view that one of the objects fills, by 0.4 to 1 of a side, all of it within the view."""
     height, width = picture.image.shape[:2]
-    bodies = picture.boxes[picture.certainty > 0].astype(np.float64)
-    box = bodies[int(rng.integers(len(bodies)))]
+    objects = picture.boxes[picture.certainty > 0].astype(np.float64)
+    box = objects[int(rng.integers(len(objects)))]
     aspect = np.array([stretch, 1 / stretch])
-    shares = (box[2:] - box[:2]) / (width, height) * aspect
-    zoom = min(MOST_CLOSE_UP, rng.uniform(0.4, 1.0) / shares.max())
+    fractions = (box[2:] - box[:2]) / (width, height) * aspect
+    zoom = min(MOST_CLOSE_UP, rng.uniform(0.4, 1.0) / fractions.max())
     scale = zoom * aspect / (width, height) * size_px
     room = size_px - (box[2:] - box[:2]) * scale
     return scale, rng.uniform(0.0, 1.0, 2) * room - box[:2] * scale
@@ -115,12 +115,14 @@ def _seen(boxes: Array, size_px: int, regions: NDArray[np.bool_]) -> tuple[Array
     """The clipped boxes, and of which enough is left; of regions that are passed over any part is enough."""
     clipped = np.clip(boxes, 0, size_px)
     sides, whole = clipped[:, 2:] - clipped[:, :2], boxes[:, 2:] - boxes[:, :2]
-    share = np.prod(sides, axis=1) / np.maximum(np.prod(whole, axis=1), 1e-6)
+    fraction = np.prod(sides, axis=1) / np.maximum(np.prod(whole, axis=1), 1e-6)
     smallest = sides.min(axis=1, initial=np.inf)
-    return clipped.astype(np.float32), np.where(regions, smallest > 0, (share >= VISIBLE) & (smallest >= SMALLEST_PX))
+    return clipped.astype(np.float32), np.where(
+        regions, smallest > 0, (fraction >= VISIBLE) & (smallest >= SMALLEST_PX)
+    )
 
 
-def _relight(image: NDArray[np.uint8], rng: np.random.Generator, variation: Variation) -> NDArray[np.uint8]:
+def _color_jitter(image: NDArray[np.uint8], rng: np.random.Generator, variation: Variation) -> NDArray[np.uint8]:
     """Exposure, contrast, gamma and tint by one look-up table a channel; then grey, blur or noise at times."""
     gain, contrast = 1.0 + rng.uniform(-variation.gain, variation.gain, 2)
     ramp = np.linspace(0.0, 1.0, 256) ** np.exp(rng.uniform(-0.3, 0.3))

@@ -1,4 +1,4 @@
-"""Batches of augmented views, made by a process of their own and decided by (seed, step) alone: a resumed run sees the same ones.
+"""Batches of augmented views, made by a separate process and decided by (seed, step) alone: a resumed run sees the same ones.
 
 With several training processes each makes its own part of the step's batch, so that all together see what one would.
 """
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.training.data.augment import DEFAULT, HANDHELD, augment
-from models.training.data.class_sampling import class_draw
+from models.training.data.class_sampling import pk_sampler
 from models.training.data.pool import Pool, fit, load_pool
 from models.training.errors import TrainingError
 from models.training.recipes.embedder import EmbedderRecipe
 from models.training.teachers.embedders import EmbedderTeachers
 
-AHEAD = 3  # batches kept ready
+PREFETCHED = 3  # batches kept ready
 ENDING_S = 5.0
 NEIGHBOURS = "neighbours.npy"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B views with what is known of each."""
+    """B views with the labels and targets of each."""
 
     images: NDArray[np.uint8]  # (B, size, size, 3) RGB
     labels: NDArray[np.int64]  # (B,)
@@ -40,7 +40,7 @@ class Batch:
 
 
 class BatchMaker:
-    """Draws classes by the recipe's shares, some views of each, and a random change of each view.
+    """Samples classes by the recipe's sampling weights, some views of each, and a random augmentation of each view.
 
     Of `world` processes, that of `rank` makes the views of its part of the step's classes.
     """
@@ -57,25 +57,25 @@ class BatchMaker:
         self.recipe, self.pool, self.rank, self.world = recipe, pool, rank, world
         self._teachers = teachers
         self._strength = HANDHELD if recipe.handheld else DEFAULT
-        draw = class_draw(pool.labels, pool.sources, [source.sampling_weight for source in recipe.data])
-        self._draw = replace(draw, neighbours=neighbours, hard=recipe.hard_classes)
+        sampler = pk_sampler(pool.labels, pool.sources, [source.sampling_weight for source in recipe.data])
+        self._sampler = replace(sampler, neighbours=neighbours, hard=recipe.hard_classes)
         for stage in recipe.stages:
-            self._draw.require(stage.batch, recipe.views_per_class, world)
+            self._sampler.require(stage.batch, recipe.views_per_class, world)
 
     def __call__(self, step: int) -> Batch:
         """The batch of this rank at `step`."""
         recipe, pool, stage = self.recipe, self.pool, self.recipe.stage_at(step)
         rng = np.random.default_rng([recipe.seed, step])
         wanted, views = stage.batch // recipe.views_per_class, recipe.views_per_class
-        indices = self._draw(rng, wanted, views)
-        share = (
+        indices = self._sampler(rng, wanted, views)
+        per_process = (
             wanted // self.world * views
         )  # classes stay together; those that can't be shared out evenly are left out
-        places = range(self.rank * share, (self.rank + 1) * share)
-        # Each view is changed by a generator of its own: nobody has to make the views of others to know his.
+        places = range(self.rank * per_process, (self.rank + 1) * per_process)
+        # Each view has its own generator, so a process makes its views without those of others.
         side = max(stage.size_px, self._teachers.size_px) if self._teachers else stage.size_px
         images = [
-            augment(pool.views[indices[place]], side, self._change(step, place), pool.backgrounds, self._strength)
+            augment(pool.views[indices[place]], side, self._augment_rng(step, place), pool.backgrounds, self._strength)
             for place in places
         ]
         mine = indices[places.start : places.stop]
@@ -87,16 +87,16 @@ class BatchMaker:
         known, has = pool.vectors[mine], pool.has_vector[mine]
         return Batch(np.stack(images), pool.labels[mine], targets, known, has, relations)
 
-    def _change(self, step: int, place: int) -> np.random.Generator:
+    def _augment_rng(self, step: int, place: int) -> np.random.Generator:
         return np.random.default_rng([self.recipe.seed, step, 1 + place])  # [1, 5] and [1, 5, 0] are the same seed
 
 
 def batches(
     recipe: EmbedderRecipe, pool_folder: Path, first_step: int, rank: int, world: int, data: Path | None = None
 ) -> Generator[Batch, None, None]:
-    """Batches from `first_step` to the recipe's end. Closing the iterator ends the process behind it.
+    """Batches from `first_step` to the recipe's end. Closing the iterator ends its process.
 
-    The classes most alike to each are read from NEIGHBOURS beside the pool's folder, where a recipe wants them.
+    The classes most alike to each are read from NEIGHBOURS next to the pool's folder, where a recipe wants them.
 
     Raises TrainingError if that process ends too early. It ends by itself when this one does, even by SIGKILL: each holds
     only its own end of the pipe, so neither can wait for the other in vain.
@@ -114,7 +114,7 @@ def batches(
     except (EOFError, OSError):  # OSError: in the middle of a batch
         process.join()
         raise TrainingError(
-            f"the process that makes the batches ended (exit code {process.exitcode}); call again to go on"
+            f"the process that makes the batches ended (exit code {process.exitcode}); call again to resume"
         ) from None
     finally:
         receiver.close()  # which ends the process at its next batch
@@ -152,8 +152,8 @@ def _produce(
         sender.send(error if isinstance(error, TrainingError) else TrainingError(error.detail))
         return
     with ThreadPoolExecutor(1) as maker:
-        waiting = deque(maker.submit(make, step) for step in range(first, min(first + AHEAD, recipe.steps)))
-        for step in range(first + AHEAD, recipe.steps + AHEAD):
+        waiting = deque(maker.submit(make, step) for step in range(first, min(first + PREFETCHED, recipe.steps)))
+        for step in range(first + PREFETCHED, recipe.steps + PREFETCHED):
             try:
                 sender.send(waiting.popleft().result())
             except BrokenPipeError:  # the reader is gone

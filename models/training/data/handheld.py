@@ -1,6 +1,6 @@
 """What a phone in the hand adds to a picture of a product: fingers, glare, low light, and shake.
 
-Each takes and gives (H, W, 3) RGB uint8 and a generator; none changes its input.
+Each takes and gives (H, W, 3) RGB uint8 and a generator; none modifies its input.
 """
 
 import cv2

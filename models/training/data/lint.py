@@ -16,7 +16,7 @@ from models.training.data.readers.boxes import BoxedPhoto, empty
 from models.training.data.readers.coco import parse_coco
 from models.training.data.readers.folders import others, parse_folders
 from models.training.data.readers.lists import file_named, parse_list, split_line
-from models.training.data.readers.pictures import PictureFile, Progress, look_at
+from models.training.data.readers.pictures import PictureFile, Progress, checked
 from models.training.data.readers.sop import is_header, parse_sop
 from models.training.data.readers.text import read_lines
 from models.training.data.readers.voc import parse_voc
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What was looked through, and what was found."""
+    """What was validated, and what was found."""
 
     kinds: dict[str, str]  # path -> kind
     pictures: int
@@ -65,7 +65,7 @@ class Report:
 def lint(
     paths: Sequence[Path], layout: Layout | None = None, progress: Progress | None = None, threads: int = 4
 ) -> Report:
-    """Look through all `paths` as one data set: lists, SOP files, COCO files, folders of labels and VOC folders."""
+    """Validate all `paths` as one data set: lists, SOP files, COCO files, folders of labels and VOC folders."""
     layout = layout or Layout()
     findings: list[Finding] = []
     photos: list[tuple[str, Photo]] = []
@@ -80,21 +80,27 @@ def lint(
             continue
         findings += [Finding("error", path.name, fault) for fault in faults]
         if kind == "folders" and (passed := others(path)):
-            told = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in sorted(passed.items()))
-            findings.append(Finding("warning", path.name, f"not read, for they are no pictures by their names: {told}"))
+            listed = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in sorted(passed.items()))
+            findings.append(
+                Finding("warning", path.name, f"not read, for they are no pictures by their names: {listed}")
+            )
         photos += [(path.name, photo) for photo in labelled]
-        boxed += [(path.name, drawn) for drawn in with_boxes]
+        boxed += [(path.name, boxed_photo) for boxed_photo in with_boxes]
         if not labelled and not with_boxes and not faults:
             findings.append(Finding("error", path.name, "names no pictures"))
     named = {photo.path: f"{place}: {photo.name}" for place, photo in photos}
-    named |= {drawn.path: f"{place}: {drawn.name}" for place, drawn in boxed}
-    files = look_at(named, progress, threads)
+    named |= {boxed_photo.path: f"{place}: {boxed_photo.name}" for place, boxed_photo in boxed}
+    files = checked(named, progress, threads)
     findings += [Finding("error", named[path], file.fault) for path, file in sorted(files.items()) if file.fault]
     findings += _about_labels(photos, files) + _about_ids(photos)
-    for place, drawn in boxed:
-        findings += _about_boxes(f"{place}: {drawn.name}", drawn, files[drawn.path])
-    labels = {photo.label for _, photo in photos} | {name for _, drawn in boxed for name in drawn.categories}
-    return Report(kinds, len(files), len(labels), sum(len(drawn.boxes) for _, drawn in boxed), tuple(findings))
+    for place, boxed_photo in boxed:
+        findings += _about_boxes(f"{place}: {boxed_photo.name}", boxed_photo, files[boxed_photo.path])
+    labels = {photo.label for _, photo in photos} | {
+        name for _, boxed_photo in boxed for name in boxed_photo.categories
+    }
+    return Report(
+        kinds, len(files), len(labels), sum(len(boxed_photo.boxes) for _, boxed_photo in boxed), tuple(findings)
+    )
 
 
 def _about_ids(photos: Sequence[tuple[str, Photo]]) -> list[Finding]:
@@ -104,8 +110,8 @@ def _about_ids(photos: Sequence[tuple[str, Photo]]) -> list[Finding]:
         labels = {photo.label for where, photo in photos if where == place}
         parts = [label.rpartition(" ") for label in labels]
         if all(before and last.isdigit() for before, _, last in parts) and len({p[0] for p in parts}) < len(labels):
-            told = "every label ends in a number; if that is a column of ids, say so: --ids, `ids = true` in recipes"
-            findings.append(Finding("warning", place, told))
+            listed = "every label ends in a number; if that is a column of ids, say so: --ids, `ids = true` in recipes"
+            findings.append(Finding("warning", place, listed))
     return findings
 
 
@@ -152,11 +158,11 @@ def _parse(path: Path, kind: str, layout: Layout) -> tuple[list[Photo], list[Box
 
 
 def _images_of(path: Path, root: Path) -> str:
-    """The folder of a COCO file's pictures: `images` or that of its name's end (instances_val2017), beside it or one above."""
+    """The folder of a COCO file's pictures: `images` or that of its name's end (instances_val2017), next to it or one above."""
     candidates = [f"{above}{name}" for above in ("", "../") for name in ("images", path.stem.rpartition("_")[2], ".")]
     with contextlib.suppress(
         OSError, ValueError, LookupError, TypeError, AttributeError
-    ):  # parse_coco tells what is wrong
+    ):  # parse_coco reports what is wrong
         first = json.loads(path.read_bytes())["images"][0]["file_name"]
         return next((folder for folder in candidates if file_named(root / folder, first)), "images")
     return "images"
@@ -186,7 +192,7 @@ def _about_labels(photos: Sequence[tuple[str, Photo]], files: dict[Path, Picture
 def _about_boxes(place: str, photo: BoxedPhoto, file: PictureFile) -> list[Finding]:
     findings = []
     for box in photo.boxes[empty(photo.boxes)]:
-        findings.append(Finding("error", place, f"the box {_told(box)} is empty"))
+        findings.append(Finding("error", place, f"the box {_corners(box)} is empty"))
     if file.fault:
         return findings
     width, height = file.size
@@ -196,11 +202,11 @@ def _about_boxes(place: str, photo: BoxedPhoto, file: PictureFile) -> list[Findi
     full = photo.boxes[~empty(photo.boxes)]
     for box, clipped in zip(full, photo.clipped(width, height)[~empty(photo.boxes)], strict=True):
         if abs(box - clipped).max() > BEYOND_PX:
-            findings.append(Finding("error", place, f"the box {_told(box)} is out of the {width} x {height} pixels"))
+            findings.append(Finding("error", place, f"the box {_corners(box)} is out of the {width} x {height} pixels"))
     if not len(photo.boxes):
         findings.append(Finding("warning", place, "no boxes"))
     return findings
 
 
-def _told(box: Iterable[float]) -> str:
+def _corners(box: Iterable[float]) -> str:
     return "(" + ", ".join(f"{float(value):g}" for value in box) + ")"

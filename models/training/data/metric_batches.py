@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.class_sampling import class_draw
-from models.training.data.metric_views import changed
+from models.training.data.class_sampling import pk_sampler
+from models.training.data.metric_views import augmented
 from models.training.data.photos import read_rgb
 from models.training.data.pool import Pool, training_photos
 from models.training.data.readers.pictures import Progress, require_files
@@ -41,7 +41,7 @@ def of_pool(pool: Pool) -> Pictures:
 
 
 def of_files(recipe: MetricRecipe, data: Path | None, progress: Progress | None = None, threads: int = 1) -> Pictures:
-    """The photos of the recipe's list sources, each read when it is asked for, and looked at here (see `require_files`).
+    """The photos of the recipe's list sources, each read when it is needed, and checked here (see `require_files`).
 
     Raises DatasetError for bad lists, and one for all files that are missing or broken.
     """
@@ -62,7 +62,7 @@ def of_files(recipe: MetricRecipe, data: Path | None, progress: Progress | None 
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """B changed pictures and their classes."""
+    """B augmented pictures and their classes."""
 
     images: NDArray[np.uint8]  # (B, size, size, 3) RGB
     labels: NDArray[np.int64]  # (B,)
@@ -71,15 +71,18 @@ class LabelledBatch:
 class MetricBatches:
     """This process's part of the batch at each step, of which all processes together have the whole.
 
-    Raises TrainingError if the recipe asks for more classes than there are, or for fewer pictures than processes.
+    Raises TrainingError if the recipe needs more classes than there are, or has fewer pictures than processes.
     """
 
     def __init__(self, recipe: MetricRecipe, pictures: Pictures, rank: int = 0, world: int = 1) -> None:
         self.recipe, self.pictures, self.group = recipe, pictures, Group(rank, world)
         self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
         if recipe.sampler.kind != "shuffle":
-            shares, by_pictures = [source.sampling_weight for source in recipe.data], recipe.sampler.kind == "picture"
-            self._draw = class_draw(pictures.labels, pictures.sources, shares, by_pictures=by_pictures)
+            sampling_weights, by_pictures = (
+                [source.sampling_weight for source in recipe.data],
+                recipe.sampler.kind == "picture",
+            )
+            self._sampler = pk_sampler(pictures.labels, pictures.sources, sampling_weights, by_pictures=by_pictures)
         for stage in recipe.stages:
             self._check(stage.batch)
 
@@ -88,21 +91,21 @@ class MetricBatches:
         stage, pictures = self.recipe.stage_at(step), self.pictures
         chosen = self._shuffled(step) if self.recipe.sampler.kind == "shuffle" else self._by_class(stage.batch, step)
         mine = self.group.slice_of(len(chosen))
-        images = [self._changed(int(index), step, mine.start + place) for place, index in enumerate(chosen[mine])]
+        images = [self._augmented(int(index), step, mine.start + place) for place, index in enumerate(chosen[mine])]
         return LabelledBatch(np.stack(images), pictures.labels[chosen[mine]])
 
-    def _changed(self, index: int, step: int, place: int) -> NDArray[np.uint8]:
-        """A picture, changed by a generator of its own: nobody has to change those of others to know his."""
+    def _augmented(self, index: int, step: int, place: int) -> NDArray[np.uint8]:
+        """A picture, augmented by its own generator, so a process needs none of the others."""
         rng = np.random.default_rng([self.recipe.seed, step, 1 + place])  # [1, 5] and [1, 5, 0] are the same seed
         size_px = self.recipe.stage_at(step).size_px
-        return changed(self.pictures.read(index), size_px, rng, self.recipe.augment, self.pictures.backgrounds)
+        return augmented(self.pictures.read(index), size_px, rng, self.recipe.augment, self.pictures.backgrounds)
 
     def _by_class(self, batch: int, step: int) -> NDArray[np.int64]:
         rng, views = np.random.default_rng([self.recipe.seed, step]), self.recipe.sampler.views_per_class
-        return self._draw(rng, batch // views, views)
+        return self._sampler(rng, batch // views, views)
 
     def _shuffled(self, step: int) -> NDArray[np.int64]:
-        """The next pictures of the epochs' permutations, read one behind the other."""
+        """The next pictures of the epochs' permutations, read one after the other."""
         count, first = len(self.pictures.labels), self.recipe.pictures_before(step)
         places = range(first, first + self.recipe.stage_at(step).batch)
         return np.array([self._in_epoch(place // count)[place % count] for place in places])
@@ -118,4 +121,4 @@ class MetricBatches:
         if batch < self.group.size:
             raise TrainingError(f"a batch of {batch} gives {self.group.size} processes nothing to do")
         if self.recipe.sampler.kind != "shuffle":
-            self._draw.require(batch, self.recipe.sampler.views_per_class)
+            self._sampler.require(batch, self.recipe.sampler.views_per_class)

@@ -1,4 +1,4 @@
-"""How PP-ShiTu changes pictures for training: V1's random-resized crop, V2's padded crop and random rotation; random erasing.
+"""How PP-ShiTu augments pictures for training: V1's random-resized crop, V2's padded crop and random rotation; random erasing.
 
 Pictures come as (h, w, 3) RGB, or (h, w, 4) where a background shows through, and leave as (size, size, 3) RGB.
 """
@@ -12,14 +12,14 @@ from models.training.data.pool import fit, on_grey
 from models.training.recipes.metric import Augment
 
 Image = NDArray[np.uint8]
-PAD = 10 / 224  # V2's margin around a picture, as a share of its size
+PAD = 10 / 224  # V2's margin around a picture, as a fraction of its size
 CROP_AREA, CROP_ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 ERASED_AREA, ERASED_ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
 MEAN_COLOUR = (124, 116, 104)  # ImageNet's, which is 0 to the network
-CLUTTER = 0.5  # share of cut-outs that are put on a picture instead of on grey
+CLUTTER = 0.5  # fraction of cut-outs that are put on a picture instead of on grey
 
 
-def changed(
+def augmented(
     view: Image, size_px: int, rng: np.random.Generator, how: Augment, backgrounds: NDArray[np.uint8] | None = None
 ) -> Image:
     """One random view of `view`, as the recipe's `[augment]` says."""
@@ -95,6 +95,6 @@ def _opaque(view: Image, rng: np.random.Generator, backgrounds: NDArray[np.uint8
         return np.ascontiguousarray(view[..., :3])
     if backgrounds is None or not len(backgrounds) or rng.random() >= CLUTTER:
         return on_grey(view)
-    behind = cv2.resize(backgrounds[rng.integers(len(backgrounds))], view.shape[1::-1])
+    background = cv2.resize(backgrounds[rng.integers(len(backgrounds))], view.shape[1::-1])
     alpha = view[..., 3:].astype(np.float32) / 255.0
-    return (view[..., :3] * alpha + behind * (1.0 - alpha)).astype(np.uint8)
+    return (view[..., :3] * alpha + background * (1.0 - alpha)).astype(np.uint8)

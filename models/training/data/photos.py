@@ -11,7 +11,7 @@ from contracts.names import shown
 from models.errors import ImageError, ModelError
 from models.pictures.image import decode
 
-MOST_TOLD = 20  # faults of one file, one by one; the others are counted
+MOST_LISTED = 20  # faults of one file, one by one; the others are counted
 MOST_PIXELS = 200_000_000  # more than a camera makes
 
 
@@ -33,10 +33,10 @@ class Photo:
 
 
 def refuse_faults(file: str, faults: Sequence[str], kind: str = "bad line(s)") -> None:
-    """Raises DatasetError that tells of all `faults` at once, if there are any."""
+    """Raises DatasetError with all `faults` at once, if there are any."""
     if faults:
-        more = f"; and {len(faults) - MOST_TOLD} more" if len(faults) > MOST_TOLD else ""
-        raise DatasetError(f"{file}: {len(faults)} {kind}: " + "; ".join(faults[:MOST_TOLD]) + more)
+        more = f"; and {len(faults) - MOST_LISTED} more" if len(faults) > MOST_LISTED else ""
+        raise DatasetError(f"{file}: {len(faults)} {kind}: " + "; ".join(faults[:MOST_LISTED]) + more)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

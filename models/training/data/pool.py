@@ -1,7 +1,7 @@
-"""The pool of views that an embedder trains on: drawn and cropped once, stored flat, with each view's teacher target.
+"""The pool of views that an embedder trains on: rendered and cropped once, stored flat, with each view's teacher target.
 
-Drawing a product costs more than a training step on its picture, and a teacher more still. So a fixed pool is made before
-training, on disk (memory-mapped, so that several processes share it), and each step takes random changes of its views.
+Rendering a product costs more than a training step on its picture, and a teacher more still. So a fixed pool is made before
+training, on disk (memory-mapped, so that several processes share it), and each step takes random augmentations of its views.
 """
 
 import json
@@ -77,9 +77,9 @@ def build_pool(recipe: EmbedderRecipe, data: Path | None, folder: Path, progress
     labels, sources = np.zeros(total, np.int64), np.zeros(total, np.int64)
     vectors: dict[int, NDArray[np.float32]] = {}
     filled, first_label = 0, 0
-    numbers: dict[str, dict[str, int]] = {}
+    label_ids: dict[str, dict[str, int]] = {}
     for index, source in enumerate(recipe.data):
-        names = numbers.setdefault(source.same_labels_as or source.name, {})
+        names = label_ids.setdefault(source.same_labels_as or source.name, {})
         for view, label, vector in _views(source, data, size, recipe.seed, processes):
             views[filled], sources[filled] = view, index
             if label not in names:
@@ -93,8 +93,8 @@ def build_pool(recipe: EmbedderRecipe, data: Path | None, folder: Path, progress
     np.savez(folder / "labels.npz", labels=labels, sources=sources, backgrounds=backgrounds)
     _save_targets(recipe, data, folder, views, vectors, progress)
     views.flush()
-    told = {"views": total, "classes": first_label, "made_from": made_from}
-    done.write_text(json.dumps(told), encoding="utf-8")
+    summary = {"views": total, "classes": first_label, "made_from": made_from}
+    done.write_text(json.dumps(summary), encoding="utf-8")
 
 
 def load_pool(folder: Path) -> Pool:
@@ -130,7 +130,7 @@ def fit(view: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 
 
 def require_sources(recipe: EmbedderRecipe, data: Path | None) -> None:
-    """Raises DatasetError for a source without its data folder, or with a bad list; draws and decodes nothing."""
+    """Raises DatasetError for a source without its data folder, or with a bad list; renders and decodes nothing."""
     for source in recipe.data:
         if source.kind == "list":
             training_photos(source, data)
@@ -146,7 +146,7 @@ def training_photos(source: ViewSource, data: Path | None) -> list[Photo]:
 
 
 def _ingredients(recipe: EmbedderRecipe) -> dict[str, Any]:
-    """What of a recipe decides its pool; the shares of a batch do not."""
+    """What of a recipe decides its pool; the sampling weights do not."""
     table = as_table(recipe)
     sources = [{key: value for key, value in source.items() if key != "sampling_weight"} for source in table["data"]]
     return {"data": sources, "teacher": table["teacher"], "pool_px": recipe.pool_px, "seed": recipe.seed}
@@ -164,7 +164,7 @@ View = tuple[NDArray[np.uint8], str, NDArray[np.float32] | None]
 def _views(source: ViewSource, data: Path | None, size: int, seed: int, processes: int) -> Iterator[View]:
     if source.kind == "rendered":
         seeds = range(source.first_seed, source.first_seed + source.products)
-        for product, views in zip(seeds, _drawn(seeds, source.views, size, processes), strict=True):
+        for product, views in zip(seeds, _rendered(seeds, source.views, size, processes), strict=True):
             for view in views:
                 yield view, str(product), None
         return
@@ -180,7 +180,7 @@ def _views(source: ViewSource, data: Path | None, size: int, seed: int, processe
             yield fit(part, size), photo.label, vector
 
 
-def _drawn(seeds: range, views: int, size: int, processes: int) -> Iterator[list[NDArray[np.uint8]]]:
+def _rendered(seeds: range, views: int, size: int, processes: int) -> Iterator[list[NDArray[np.uint8]]]:
     if processes == 1:
         yield from (product_views(seed, views, size) for seed in seeds)
         return

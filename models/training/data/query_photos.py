@@ -20,7 +20,7 @@ from models.training.data.readers.voc import parse_voc, read_voc
 
 ANNOTATIONS = "annotations"
 Found = TypeVar("Found", Photo, BoxedPhoto)
-Refuse = Callable[[str], None]  # told what is left out, and why
+Refuse = Callable[[str], None]  # called with what is left out, and why
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def read_photos(
     """A user's photos and what they show. Raises DatasetError for any fault, or with `refuse` only if nothing is left.
 
     `path` is a COCO file (.json), a folder with `annotations/*.xml` (VOC), a folder of folders, one for each label, or a
-    list of `path label` lines. `images` is where their pictures are: by default `images` beside the annotations, and
+    list of `path label` lines. `images` is where their pictures are: by default `images` next to the annotations, and
     the list's own folder. A photo that is listed again has several labels.
     """
     if path.suffix.lower() == ".json":
@@ -76,7 +76,7 @@ def listed_photos(
 
     Without a `delimiter` it is a tab where the first line has one, else a blank. The third column counts `with_id` only.
     Raises DatasetError for bad lists, and one for all files that are broken (see `require_files`). With `refuse` bad
-    lines and broken files are told to it and left out; a DatasetError says that nothing is left.
+    lines and broken files are passed to it and left out; a DatasetError says that nothing is left.
     """
     photos = _listed(path, root, delimiter, with_id, refuse)
     if refuse is None:
@@ -102,7 +102,7 @@ def _listed(path: Path, root: Path | None, delimiter: str | None, with_id: bool,
 
 
 def _left(path: Path, photos: list[Found], faults: Sequence[str], refuse: Refuse) -> list[Found]:
-    """`photos`, after the faults beside them are told. Raises DatasetError, with the faults, if there are none."""
+    """`photos`, after their faults are reported. Raises DatasetError, with the faults, if there are none."""
     if not photos:
         refuse_faults(path.name, faults)
         raise DatasetError(f"{shown(path)} names no photo that can be used")
@@ -112,14 +112,14 @@ def _left(path: Path, photos: list[Found], faults: Sequence[str], refuse: Refuse
 
 
 def _whole(path: Path, photos: list[Found], refuse: Refuse) -> list[Found]:
-    """The photos whose files seem whole; the others are told. Raises DatasetError if there are none."""
+    """The photos whose files seem whole; the others are reported. Raises DatasetError if there are none."""
     broken = faults_of(photo.path for photo in photos)
     faults = [f"{shown(file)}: {fault}" for file, fault in broken.items()]
     return _left(path, [photo for photo in photos if photo.path not in broken], faults, refuse)
 
 
 def _boxed(path: Path, photos: list[BoxedPhoto], refuse: Refuse | None = None) -> list[LabelledPhoto]:
-    """What is a region of many is neither asked nor held against the answers' labels: it is left out."""
+    """What is a region of many is neither a query nor held against the answers' labels: it is left out."""
     if refuse is None:
         require_files(photo.path for photo in photos)
     else:

@@ -28,7 +28,7 @@ class Progress:
     losses: dict[str, float]  # means since the line before
     images_per_s: float
     eta_s: float
-    eval: EvalMetrics  # empty between eval sets
+    eval: EvalMetrics  # empty between evaluations
 
 
 class Stateful(Protocol):
@@ -40,7 +40,7 @@ class Stateful(Protocol):
 
 
 class RunLog:
-    """The lines of `curve.jsonl`, one every so many steps, and `curve.png` and `metrics.json` with each eval set."""
+    """The lines of `curve.jsonl`, one every so many steps, and `curve.png` and `metrics.json` with each evaluation."""
 
     def __init__(self, folder: Path, steps: int, first_step: int, report: Callable[[Progress], None]) -> None:
         """Lines after `first_step`, which a killed run wrote after its last checkpoint, are taken back."""
@@ -60,7 +60,7 @@ class RunLog:
         self._images += images
 
     def speed(self) -> float:
-        """Pictures a second since the last eval set; take it before the next one begins."""
+        """Pictures a second since the last evaluation; take it before the next one begins."""
         return self._images / max(time.monotonic() - self._clock, 1e-9)
 
     def tell(self, step: int, images_left: int, images_per_s: float, eval_sets: EvalMetrics | None = None) -> None:

@@ -87,7 +87,7 @@ class Run:
             if evaluated or done % self._save_every == 0:
                 save_run(self._out / "last.npz", self._recipe, done, self._best, self._parts)
         if evaluated:
-            self._group.wait(f"eval set at {done}")
+            self._group.wait(f"evaluation at {done}")
 
     def keep(self, found: Evaluated) -> EvalMetrics:
         """Save what was evaluated as `best.npz` unless something before was better; returns the figures."""

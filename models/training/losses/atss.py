@@ -1,8 +1,8 @@
 """Which cells answer for which box, by shapes alone: ATSS (Zhang et al., "Bridging the Gap", arXiv:1912.02424).
 
-A cell stands for a square anchor around its centre. On each level the anchors nearest to a box's middle are candidates;
+A cell is a square anchor around its centre. On each level the anchors nearest to a box's middle are candidates;
 those that overlap it by the candidates' mean IoU and one deviation more, and have their centre in it, answer for it.
-Nothing that the network predicts is asked, so the assignment is steady from the first step on.
+The predictions are not used, so the assignment is steady from the first step on.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Center loss: each embedding is drawn to the running centre of its class."""
+"""Center loss: each embedding is pulled to the running centre of its class."""
 
 import paddle
 from paddle import nn

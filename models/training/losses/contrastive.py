@@ -51,7 +51,7 @@ class CrossBatchMemory(nn.Layer):
         self.labels.set_value(paddle.scatter(self.labels, places, labels))
         self.taken.set_value(self.taken + len(labels))
 
-    def known(self) -> tuple[paddle.Tensor, paddle.Tensor]:
+    def stored(self) -> tuple[paddle.Tensor, paddle.Tensor]:
         """The embeddings (M, D) and labels (M,) that are in."""
         filled = min(int(self.taken), self.size)
         return self.embeddings[:filled], self.labels[:filled]
@@ -76,4 +76,4 @@ class ContrastiveWithMemory(nn.Layer):
         if self.memory is None or step < self.memory_from:
             return loss
         self.memory.add(rows, labels)
-        return loss + self.memory_weight * contrastive_loss(rows, labels, *self.memory.known(), self.margin)
+        return loss + self.memory_weight * contrastive_loss(rows, labels, *self.memory.stored(), self.margin)

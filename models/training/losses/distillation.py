@@ -1,11 +1,11 @@
-"""Losses of distillation: one network's answers drawn towards another's, over logits, similarities or features."""
+"""Losses of distillation: one network's answers pulled towards another's, over logits, similarities or features."""
 
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 
 from models.training.losses.pairs import cosines
 
-SELF = 1e9  # taken from a picture's similarity to itself, which says nothing
+SELF = 1e9  # taken from a picture's similarity to itself, which means nothing
 
 
 def dml_loss(logits: paddle.Tensor, others: paddle.Tensor) -> paddle.Tensor:
@@ -23,7 +23,7 @@ def dml_loss(logits: paddle.Tensor, others: paddle.Tensor) -> paddle.Tensor:
 def relation_logits(features: paddle.Tensor, temperature: float) -> paddle.Tensor:
     """(B, D) of any length -> (B, B): how much each picture is like each other one of the batch, as logits.
 
-    Two networks' embeddings can't be compared number by number, these can: Fang et al., "SEED", arXiv:2101.04731.
+    Two networks' embeddings can't be compared dimension by dimension, these can: Fang et al., "SEED", arXiv:2101.04731.
     """
     rows = F.normalize(features, axis=1)
     return cosines(rows, rows) / temperature - SELF * paddle.eye(len(features))

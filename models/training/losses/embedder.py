@@ -12,9 +12,9 @@ def cos_margin_loss(
     scale: float,
     smoothing: float = 0.0,
 ) -> paddle.Tensor:
-    """Softmax cross-entropy over cosines to one proxy a class, the own class handicapped by `margin`.
+    """Softmax cross-entropy over cosines to one proxy a class, with `margin` taken from the own class's cosine.
 
-    Wang et al., "CosFace", arXiv:1801.09414. `embeddings` (B, D) unit, `proxies` (C, D). `smoothing`: the share of
+    Wang et al., "CosFace", arXiv:1801.09414. `embeddings` (B, D) unit, `proxies` (C, D). `smoothing`: the fraction of
     each label that is spread evenly over all classes.
     """
     cosines = paddle.matmul(embeddings, F.normalize(proxies, axis=1), transpose_y=True)  # (B, C)

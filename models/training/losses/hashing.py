@@ -27,7 +27,7 @@ def dshsd_loss(
 
 
 def lcdsh_loss(codes: paddle.Tensor, labels: paddle.Tensor, weight: float = LCDSH_LAMBDA) -> dict[str, paddle.Tensor]:
-    """ "Locality-Constrained Deep Supervised Hashing" (Zhu and Gao, AAAI 2017): likelihood of the pairs, and what signs change of it.
+    """ "Locality-Constrained Deep Supervised Hashing" (Zhu and Gao, AAAI 2017): likelihood of the pairs, and what binarising changes of it.
 
     Likelihood: log(1 + exp(-s p)) with p half the inner product and s = 1 within a class, -1 between. Parts: pair, sign.
     """
@@ -36,8 +36,8 @@ def lcdsh_loss(codes: paddle.Tensor, labels: paddle.Tensor, weight: float = LCDS
     signs = paddle.sign(codes)
     signed = 0.5 * paddle.matmul(signs, signs, transpose_y=True)
     clipped = paddle.clip(products, -LCDSH_CLIP, LCDSH_CLIP)
-    changed = F.sigmoid(clipped) - F.sigmoid(signed)
-    return {"pair": F.softplus(-s * clipped).mean(), "sign": weight * (changed * changed).mean()}
+    difference = F.sigmoid(clipped) - F.sigmoid(signed)
+    return {"pair": F.softplus(-s * clipped).mean(), "sign": weight * (difference * difference).mean()}
 
 
 def dch_loss(
@@ -59,7 +59,7 @@ def dch_loss(
 
 
 def hamming_proxy(rows: paddle.Tensor, columns: paddle.Tensor) -> paddle.Tensor:
-    """(B, bits) and (M, bits) -> (B, M): (1 - cosine) bits / 2, the Hamming distance where all numbers are 1 or -1.
+    """(B, bits) and (M, bits) -> (B, M): (1 - cosine) bits / 2, the Hamming distance where all values are 1 or -1.
 
     The cosine counts as 0.99 at most, so that the distance is never 0.
     """

@@ -41,9 +41,9 @@ class CosineHead(nn.Layer):
         if labels is None:
             return self.scale * cosines
         own = F.one_hot(labels, cosines.shape[1])
-        return self.scale * self.handicapped(cosines, own)
+        return self.scale * self.with_margin(cosines, own)
 
-    def handicapped(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
+    def with_margin(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
         """The cosines (B, C) made harder; `own` is 1 at each row's class, else 0."""
         return cosines - self.margin * own
 
@@ -68,7 +68,7 @@ class ArcMargin(CosineHead):
         super().__init__(size, classes, margin, scale)
         self.easy_margin = easy_margin
 
-    def handicapped(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
+    def with_margin(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
         sines = paddle.sqrt(paddle.clip(1.0 - cosines * cosines, min=0.0) + 1e-6)  # 1e-6: a root's slope at 0 is none
         turned = cosines * math.cos(self.margin) - sines * math.sin(self.margin)
         if self.easy_margin:
@@ -89,7 +89,7 @@ class CircleMargin(CosineHead):
     def __init__(self, size: int, classes: int, margin: float = 0.35, scale: float = 64.0) -> None:
         super().__init__(size, classes, margin, scale)
 
-    def handicapped(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
+    def with_margin(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
         seen = cosines.detach()
         pull, push = F.relu(1.0 + self.margin - seen), F.relu(seen + self.margin)
         toward = pull * (cosines - (1.0 - self.margin))

@@ -20,8 +20,8 @@ from models.training.recipes.metric import Loss
 class Outputs:
     """What the parts of the network give for a batch."""
 
-    backbone: paddle.Tensor  # (B, F), behind the stop layer
-    features: paddle.Tensor  # (B, D), behind the neck
+    backbone: paddle.Tensor  # (B, F), after the stop layer
+    features: paddle.Tensor  # (B, D), after the neck
     logits: paddle.Tensor | None  # (B, classes), the head's
 
     def named(self, name: str) -> paddle.Tensor:
@@ -87,7 +87,7 @@ class WeightedLosses(nn.Layer):
         """Which outputs the losses over all pictures take.
 
         In an order that all processes have: that of a set of names is another in each, and what one process gathers as
-        features would be put beside what the other gathers as the backbone's.
+        features would be put next to what the other gathers as the backbone's.
         """
         table = self.table
         losses = (table.triplet, table.triplet_angular_margin, table.supcon, table.contrastive, table.pairwise_cosface)

@@ -11,8 +11,8 @@ from paddle import nn
 
 from models.nets.names import STRIDES
 from models.nets.picodet import PicoDet
-from models.training.networks.exported_weights import Folded, put_back, read_convolutions, settle_norms
-from models.training.teachers.pseudo_boxes import NO_BODIES
+from models.training.networks.exported_weights import Folded, put_back, read_convolutions, recompute_norms
+from models.training.teachers.pseudo_boxes import NOT_OBJECTS
 
 Array = NDArray[np.float32]
 CLASSES = 80
@@ -39,14 +39,14 @@ def load_coco_weights(network: PicoDet, path: Path, pictures: Array) -> None:
         heads = [number for number, name in enumerate(names) if name.startswith("head.head_cls")]
         stored = [merged(own, network.num_classes) if number in heads else own for number, own in enumerate(stored)]
     put_back(network, names, stored, path.name)
-    settle_norms(network, pictures)
+    recompute_norms(network, pictures)
 
 
 def merged(head: Folded, classes: int) -> Folded:
     """The last convolution of a level, its 80 class rows made one."""
     if classes == CLASSES:
         return head
-    things = ~np.isin(np.arange(CLASSES), NO_BODIES)
+    things = ~np.isin(np.arange(CLASSES), NOT_OBJECTS)
     weight, bias = (
         (part[:CLASSES][things].mean(axis=0, keepdims=True), part[CLASSES:]) for part in (head.weight, head.bias)
     )
@@ -54,9 +54,9 @@ def merged(head: Folded, classes: int) -> Folded:
 
 
 def convolution_names(network: PicoDet) -> list[str]:
-    """The network's convolutions in the order of the export's graph: gates stand apart, where they are applied."""
-    body = [name for name, layer in network.backbone.named_sublayers() if isinstance(layer, nn.Conv2D)]
-    names = [f"backbone.{name}" for name in body] + [f"neck.{name}" for name in NECK]
+    """The network's convolutions in the order of the export's graph: gates are separate, where they are applied."""
+    convolutions = [name for name, layer in network.backbone.named_sublayers() if isinstance(layer, nn.Conv2D)]
+    names = [f"backbone.{name}" for name in convolutions] + [f"neck.{name}" for name in NECK]
     for level in range(len(STRIDES)):
         depth = len(getattr(network.head.conv_feat, f"cls_conv_dw{level}"))
         for part in range(depth):

@@ -1,4 +1,4 @@
-"""The recipe's detector as a network: built, begun from known weights, and asked like the served one."""
+"""The recipe's detector as a network: built, begun from known weights, and run like the served one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +27,10 @@ from models.training.networks.coco_weights import load_coco_weights
 from models.training.networks.exported_weights import load_exported
 from models.training.recipes.detector import DetectorOptimizer, DetectorRecipe
 
-# What a classifier has behind the body that a detector takes from it.
+# What a classifier has after the backbone that a detector takes from it.
 TAIL = ("last_conv.", "fc.")
-# Scenes that the batch norms of an export's folded weights are settled on; none of them is trained on or measured with.
-SETTLING_SEED, SETTLING, SETTLING_PX = 3_000_000, 12, 256
+# Scenes on which the batch norms of an export's folded weights recompute their statistics; none of them is trained on or measured with.
+NORM_SEED, NORM_PICTURES, NORM_PX = 3_000_000, 12, 256
 
 
 def build_detector(recipe: DetectorRecipe) -> PicoDet:
@@ -43,7 +43,7 @@ def build_detector(recipe: DetectorRecipe) -> PicoDet:
         head_convs=sizes.head_convs,
         reg_max=sizes.reg_max,
         act=sizes.act,
-        body=sizes.body,
+        backbone=sizes.body,
     )
 
 
@@ -53,18 +53,18 @@ def load_weights(network: PicoDet, path: Path) -> None:
     Raises ArtifactError for any other.
     """
     if path.is_dir():
-        load_exported(network, path / f"{STEMS['fp32']}.onnx", settling_pictures())
+        load_exported(network, path / f"{STEMS['fp32']}.onnx", norm_pictures())
     else:
         fill(network, path, "detector")
 
 
 def load_backbone(network: PicoDet, path: Path) -> None:
-    """Begin with an official PP-LCNet's body, of a classifier of the same scale, or (.onnx) with a whole PicoDet of COCO.
+    """Begin with an official PP-LCNet's backbone, of a classifier of the same scale, or (.onnx) with a whole PicoDet of COCO.
 
     Raises ArtifactError.
     """
     if path.suffix == ".onnx":
-        load_coco_weights(network, path, settling_pictures())
+        load_coco_weights(network, path, norm_pictures())
         return
     try:
         load_pdparams(network.backbone, path, TAIL)
@@ -72,10 +72,10 @@ def load_backbone(network: PicoDet, path: Path) -> None:
         raise ArtifactError(f"the backbone's weights can't be taken: {error}") from error
 
 
-def settling_pictures() -> NDArray[np.float32]:
+def norm_pictures() -> NDArray[np.float32]:
     """(N, 3, H, W) scenes, as the network takes them, for the batch norms of exported weights."""
-    pictures = rendered_pictures(SETTLING_SEED, SETTLING, SETTLING_PX)
-    return as_input(np.stack([to_square(picture, SETTLING_PX).image for picture in pictures])).numpy()
+    pictures = rendered_pictures(NORM_SEED, NORM_PICTURES, NORM_PX)
+    return as_input(np.stack([to_square(picture, NORM_PX).image for picture in pictures])).numpy()
 
 
 def make_optimizer(network: PicoDet, plan: DetectorOptimizer) -> paddle.optimizer.Optimizer:
@@ -90,7 +90,7 @@ def detect_with(
 ) -> Callable[[NDArray[np.uint8]], Detections]:
     """A detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first.
 
-    What comes after the network is the serving code's own. Where it is told of many `pictures`, the network answers through
+    What comes after the network is the serving code's own. Where it knows of many `pictures`, the network answers through
     a program: see `as_served`.
     """
     names = [f"{kind}{stride}" for stride in STRIDES for kind in ("scores", "distances")]

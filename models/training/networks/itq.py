@@ -1,4 +1,4 @@
-"""Iterative quantisation: principal axes turned so that signs lose little, without labels. Where a projection begins, and what it must beat.
+"""Iterative quantisation: principal axes turned so that binary codes lose little, without labels. Where a projection begins, and what it must beat.
 
 Gong and Lazebnik, "Iterative quantization: A procrustean approach to learning binary codes", CVPR 2011.
 """
@@ -22,14 +22,14 @@ class Rotation:
     axes: Array  # (D, bits)
 
     def __call__(self, rows: Array) -> Array:
-        """The turned rows, whose signs are the bits."""
+        """The turned rows, which are binarised by their sign."""
         return np.asarray((rows - self.mean) @ self.axes, np.float32)
 
 
 def itq(rows: Array, bits: int, seed: int = 0, iterations: int = ITERATIONS) -> Rotation:
-    """Learn from rows (N, D), D of `bits` or more. Raises TrainingError if there are fewer rows or numbers than bits."""
+    """Learn from rows (N, D), D of `bits` or more. Raises TrainingError if there are fewer rows or dimensions than bits."""
     if min(rows.shape) < bits:
-        raise TrainingError(f"{bits} bits need as many rows and numbers a row; there are {rows.shape}")
+        raise TrainingError(f"{bits} bits need as many rows and dimensions; there are {rows.shape}")
     mean = rows.mean(axis=0, dtype=np.float64)
     centred = rows.astype(np.float64) - mean
     _, vectors = np.linalg.eigh(centred.T @ centred)
@@ -37,7 +37,7 @@ def itq(rows: Array, bits: int, seed: int = 0, iterations: int = ITERATIONS) -> 
     projected = centred @ axes
     turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(bits, bits)))[0]
     for _ in range(iterations):
-        signs = np.where(projected @ turn > 0, 1.0, -1.0)
-        left, _, right = np.linalg.svd(projected.T @ signs)
+        codes = np.where(projected @ turn > 0, 1.0, -1.0)
+        left, _, right = np.linalg.svd(projected.T @ codes)
         turn = left @ right
     return Rotation(mean.astype(np.float32), (axes @ turn).astype(np.float32))

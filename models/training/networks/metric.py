@@ -38,11 +38,11 @@ class MetricEmbedder(nn.Layer):
         return self.neck(self.stopped(x))
 
     def stopped(self, x: paddle.Tensor) -> paddle.Tensor:
-        """The features behind the stop layer, (N, F)."""
+        """The features after the stop layer, (N, F)."""
         return self.backbone(x).flatten(start_axis=1)
 
 
-class Learner(nn.Layer):
+class TrainingModule(nn.Layer):
     """The embedder with what only training needs: a head over `classes`, and the losses with their memories.
 
     Of several processes each gives its own pictures; losses over pairs, and memories, see those of all.

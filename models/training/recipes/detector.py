@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from models.nets.names import DETECTOR_ACTIVATIONS, DETECTOR_BODIES
+from models.nets.names import DETECTOR_ACTIVATIONS, DETECTOR_BACKBONES
 from models.training.recipes.bounds import Count, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
 from models.training.recipes.detector_tables import DRAWN, DetectionLoss, Distillation, PictureSource, Variation
 from models.training.recipes.embedder import RecipeError
@@ -32,8 +32,8 @@ class DetectorNetwork:
     def __post_init__(self) -> None:
         if self.act not in DETECTOR_ACTIVATIONS:
             raise RecipeError(f"'act' must be one of {', '.join(DETECTOR_ACTIVATIONS)}, not {self.act!r}")
-        if self.body not in DETECTOR_BODIES:
-            raise RecipeError(f"'body' must be one of {', '.join(DETECTOR_BODIES)}, not {self.body!r}")
+        if self.body not in DETECTOR_BACKBONES:
+            raise RecipeError(f"'body' must be one of {', '.join(DETECTOR_BACKBONES)}, not {self.body!r}")
         if not self.neck_kernel % 2:
             raise RecipeError(f"'neck_kernel' must be odd, not {self.neck_kernel}")
 

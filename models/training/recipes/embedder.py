@@ -46,7 +46,7 @@ class EmbedderNetwork:
     dropout: PartOfOne = 0.0
     colours: bool = False  # v2 only: add a colour histogram's features before the neck
     whitened: bool = (
-        False  # v2 only: a last linear map evens out the embedding's directions, fitted before each eval set
+        False  # v2 only: a last linear map evens out the embedding's directions, fitted before each evaluation
     )
     pretrained: str = ""  # lite only: the package that its weights come in, or a file of them below the data folder
 

@@ -258,7 +258,7 @@ class MetricRecipe:
     seed: Whole = 1
     pool_px: PoolPx = 128  # size that pictures are stored at; 0: photos are read from their files at every step
     deploy_px: SidePx = 128
-    settle_pictures: Whole = 0  # batch statistics are settled on so many pictures of the pool before an eval set
+    settle_pictures: Whole = 0  # batch statistics are recomputed on so many pictures of the pool before an evaluation
     evaluate_every: Count = 1000
 
     def __post_init__(self) -> None:

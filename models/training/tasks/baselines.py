@@ -9,8 +9,8 @@ from paddle import nn
 
 from models.errors import ArtifactError
 from models.evaluation.eval_sets import Embed, EvalSet, evaluate, evaluate_colours, evaluate_teacher, load_eval_sets
-from models.evaluation.evaluate import Figures, rounded, silent
-from models.evaluation.retrieval import Tell
+from models.evaluation.evaluate import Metrics, rounded, silent
+from models.evaluation.retrieval import Progress
 from models.nets.pretrained import pretrained_file
 from models.training.engine.cpu_convolution import accelerate
 from models.training.engine.inputs import normalize
@@ -20,8 +20,8 @@ from models.training.tasks.whitened_start import load_backbone
 from models.training.teachers.features import PooledFeatures
 
 
-def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, tell: Tell = silent) -> dict[str, Figures]:
-    """The eval sets taken by colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
+def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, progress: Progress = silent) -> dict[str, Metrics]:
+    """The eval sets' metrics of colour histograms, the same network untrained, its pretrained features, and the recipe's teacher.
 
     Pretrained features are left out where the package with their weights is not installed (`missing_weights`).
     """
@@ -29,18 +29,18 @@ def embedder_baselines(recipe: EmbedderRecipe, data: Path | None, tell: Tell = s
     has_teacher = data is not None and bool(recipe.teacher.model)
     has_weights = bool(recipe.network.pretrained) and not missing_weights(recipe, data)
     takers = 2 + has_teacher + has_weights
-    tell("baselines", 0, takers)
+    progress("baselines", 0, takers)
     results = {"colour histograms": rounded(evaluate_colours(splits))}
-    tell("baselines", 1, takers)
+    progress("baselines", 1, takers)
     results["untrained network"] = rounded(evaluate(_untrained(recipe, splits), splits))
-    tell("baselines", 2, takers)
+    progress("baselines", 2, takers)
     if has_weights:
         results["pretrained features"] = rounded(evaluate(_pretrained(recipe, data, splits), splits))
-        tell("baselines", 3, takers)
+        progress("baselines", 3, takers)
     if data is not None and has_teacher:
         teacher = PooledFeatures(data / recipe.teacher.model, recipe.teacher, threads=2)
         results["teacher's features"] = rounded(evaluate_teacher(teacher, splits))
-        tell("baselines", takers, takers)
+        progress("baselines", takers, takers)
     return results
 
 

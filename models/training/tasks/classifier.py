@@ -21,7 +21,7 @@ from models.training.engine.schedule import MovingAverage, cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassifierRecipe, ClassOptimizer
-from models.training.tasks.classifier_distillation import Lesson
+from models.training.tasks.classifier_distillation import TeacherTargets
 from models.training.tasks.classifier_evaluation import evaluate
 
 
@@ -46,13 +46,13 @@ def train_classifier(
     group = Group.from_environment()
     pictures = gather(recipe, data, prepare, threads)
     make = ClassBatches(recipe, pictures.training, group.rank, group.size)
-    steps, evaluate_every = recipe.epochs * make.deal.steps, recipe.evaluate_every * make.deal.steps
-    warmup = round(recipe.optimizer.warmup_epochs * make.deal.steps)
+    steps, evaluate_every = recipe.epochs * make.sampler.steps, recipe.evaluate_every * make.sampler.steps
+    warmup = round(recipe.optimizer.warmup_epochs * make.sampler.steps)
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
         network = build(recipe.network, len(pictures.names))
-        lesson = Lesson(recipe, len(pictures.names), data, threads)
+        lesson = TeacherTargets(recipe, len(pictures.names), data, threads)
         learners = nn.LayerList([network, lesson])
         optimizer = make_optimizer(learners, recipe.optimizer)
     eval_model = build(recipe.network, len(pictures.names))
@@ -82,7 +82,7 @@ def train_classifier(
             lesson.train()
             values = take_step(lesson(network, batch), step, learners, optimizer, group)
             average.update(network, step)
-            left = make.deal.pictures_before(run.last) - make.deal.pictures_before(step + 1)
+            left = make.sampler.pictures_before(run.last) - make.sampler.pictures_before(step + 1)
             run.after(step, values, len(batch.labels) * group.size, left, network, evaluated)
     return out / "best.npz"
 

@@ -17,7 +17,7 @@ from models.training.recipes.classifier import ClassifierRecipe
 from models.training.teachers.frozen import open_teacher
 
 
-class Lesson(nn.Layer):
+class TeacherTargets(nn.Layer):
     """The losses of a step, by name. Its parameters are the peer's, where the recipe has one.
 
     `ssld` (Cui et al., arXiv:2103.05959) asks no labels: the student is drawn towards a frozen teacher's logits. `dml`
@@ -34,9 +34,9 @@ class Lesson(nn.Layer):
             return
         if self.table.teacher is not None:
             self.teach = open_teacher(self.table.teacher, data, logits=True, threads=threads)
-            if self.teach.numbers != classes:
+            if self.teach.dim != classes:
                 raise TrainingError(
-                    f"the teacher {self.table.teacher.model} answers {self.teach.numbers} numbers a picture, the data "
+                    f"the teacher {self.table.teacher.model} answers {self.teach.dim} numbers a picture, the data "
                     f"have {classes} classes: it must know the same ones"
                 )
         else:

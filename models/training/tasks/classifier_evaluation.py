@@ -8,7 +8,7 @@ from paddle import nn
 
 from models.artifacts.manifest import ImageInput
 from models.artifacts.official import centred
-from models.evaluation.classification import Images, grade
+from models.evaluation.classification import Images, score
 from models.pictures.image import normalize, resize_and_centre
 from models.training.data.class_data import ClassPictures
 from models.training.engine.inputs import square_input
@@ -30,7 +30,7 @@ def evaluate(
     def answer(images: Images) -> list[NDArray[np.float32]]:
         return list(served(np.stack([_pixels(image, given) for image in images]))[0])
 
-    return {name: grade(answer, pictures, threads) for name, pictures in eval_sets.items()}
+    return {name: score(answer, pictures, threads) for name, pictures in eval_sets.items()}
 
 
 def _pixels(image: NDArray[np.uint8], given: ImageInput) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
 from models.training.losses.distillation import distance_loss, dml_loss, relation_logits
 from models.training.losses.weighted import Outputs
-from models.training.networks.metric import Learner, MetricEmbedder
+from models.training.networks.metric import MetricEmbedder, TrainingModule
 from models.training.recipes.distill import DistillPlan
 from models.training.recipes.metric import MetricRecipe
 from models.training.tasks.metric import Sheets, evaluate_average, gather, make_optimizer, prepare_eval_sets
@@ -35,8 +35,8 @@ class Pair(nn.Layer):
     def __init__(self, plan: DistillPlan, classes: int, group: Group = ALONE) -> None:
         super().__init__()
         self.plan, self.group = plan, group
-        self.student = Learner(plan.student, classes, group)
-        self.peer = None if plan.peer is None else Learner(plan.peer, classes, group)
+        self.student = TrainingModule(plan.student, classes, group)
+        self.peer = None if plan.peer is None else TrainingModule(plan.peer, classes, group)
         if plan.recipe.method == "udml" and self.peer is not None:
             mine, theirs = self.student.embedder.backbone_size, self.peer.embedder.backbone_size
             if mine != theirs:
@@ -75,7 +75,7 @@ class Pair(nn.Layer):
         return {"ssld": recipe.weight * dml_loss(out.logits, vectors)}
 
 
-def outputs_of(learner: Learner, x: paddle.Tensor, labels: paddle.Tensor) -> Outputs:
+def outputs_of(learner: TrainingModule, x: paddle.Tensor, labels: paddle.Tensor) -> Outputs:
     """What the parts of a learner give, before its losses."""
     backbone = learner.embedder.stopped(x)
     features = learner.embedder.neck(backbone)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.class_sampling import class_draw
+from models.training.data.class_sampling import pk_sampler
 from models.training.data.embedder_batches import batches
 from models.training.engine.inputs import normalize
 from models.training.engine.processes import ALONE, Group
@@ -31,7 +31,7 @@ def known_rows(
 
     Raises TrainingError where a stage's batch needs more classes than can be drawn.
     """
-    draw = class_draw(features.labels, features.sources, [source.sampling_weight for source in recipe.data])
+    draw = pk_sampler(features.labels, features.sources, [source.sampling_weight for source in recipe.data])
     pictures, views = recipe.pictures, recipe.views_per_class
     for stage in recipe.stages:
         draw.require(stage.batch, views)

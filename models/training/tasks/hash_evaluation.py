@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.embedder import Embedder
 from models.evaluation.binary_metrics import binary_metrics, leave_one_out_binary_metrics
-from models.evaluation.eval_sets import EvalSet, grade, load_eval_sets
+from models.evaluation.eval_sets import EvalSet, load_eval_sets, score
 from models.galleries.binary import binarize
 from models.training.networks.itq import itq
 from models.training.recipes.hash import HashRecipe
@@ -43,7 +43,7 @@ def baselines(features: Features, bits: int) -> dict[str, dict[str, float]]:
     """recall@1 in each eval set of what needs no training: the base's embeddings, their signs, and ITQ's codes of `bits` bits."""
     turn = itq(features.rows, bits)
     takers: dict[str, Callable[[EmbeddedEvalSet], float]] = {
-        "embeddings": lambda eval_set: round(grade(eval_set.rows, _split(eval_set)), 4),
+        "embeddings": lambda eval_set: round(score(eval_set.rows, _split(eval_set)), 4),
         "signs": lambda eval_set: grade_codes(eval_set.rows, eval_set)["recall@1"],
         "itq": lambda eval_set: grade_codes(turn(eval_set.rows), eval_set)["recall@1"],
     }

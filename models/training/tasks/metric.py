@@ -25,7 +25,7 @@ from models.training.engine.schedule import MovingAverage, cosine_learning_rate
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.errors import TrainingError
 from models.training.networks.embedder import embed_with, load_weights
-from models.training.networks.metric import Learner, MetricEmbedder
+from models.training.networks.metric import MetricEmbedder, TrainingModule
 from models.training.recipes.metric import MetricOptimizer, MetricRecipe
 from models.training.tasks.precise_bn import settle_statistics
 
@@ -81,7 +81,7 @@ def train_metric(
     paddle.seed(recipe.seed)
     # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
     with paddle.utils.unique_name.guard():
-        learner = Learner(recipe, pictures.classes, group)
+        learner = TrainingModule(recipe, pictures.classes, group)
         optimizer = make_optimizer(learner, recipe.optimizer)
     accelerate(learner, threads)
     accelerate(eval_model, threads)
@@ -130,7 +130,7 @@ def gather(
 
 
 def prepare_eval_sets(recipe: MetricRecipe, data: Path | None) -> Sheets:
-    """All eval sets of the recipe; those on photos need `data`, and are read at each eval set where the recipe has no pool."""
+    """All eval sets of the recipe; those on photos need `data`, and are read at each evaluation where the recipe has no pool."""
     drawn = tuple(eval_set for eval_set in recipe.eval if eval_set.kind == "rendered" or recipe.pool_px)
     read = tuple(eval_set for eval_set in recipe.eval if eval_set not in drawn)
     held = load_eval_sets(replace(recipe.pictures, eval=drawn, select_by=()), data, recipe.deploy_px)
@@ -146,7 +146,7 @@ def evaluate_average(
     done: int,
     threads: int,
 ) -> Evaluated:
-    """The eval sets of the averaged weights after `done` steps, in the network `eval_model`."""
+    """The eval sets' metrics of the averaged weights after `done` steps, in the network `eval_model`."""
     eval_model.set_state_dict(average.values)
     if recipe.settle_pictures and pool is not None:
         settle_statistics(eval_model, pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)

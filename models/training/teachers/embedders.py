@@ -1,6 +1,6 @@
 """Embedders as teachers: they look at the very views that the student is given, at their own input size.
 
-The first one's embeddings are targets for the student's own. All of them together say how alike two views are: their
+The first one's embeddings are targets for the student's own. All of them together measure how alike two views are: their
 unit embeddings side by side, each scaled by the root of its weight, so that inner products are weighted means of theirs.
 """
 
@@ -17,8 +17,8 @@ from models.training.recipes.embedder import EmbedderRecipe, EmbedderTeacher, Re
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What the teachers say of B views."""
+class TeacherTargets:
+    """The targets of B views."""
 
     targets: NDArray[np.float32]  # (B, D) unit rows of the first teacher
     together: NDArray[np.float32]  # (B, R) unit rows of all
@@ -35,12 +35,12 @@ class EmbedderTeachers:
             raise RecipeError(f"'embedding_size' is {wanted}, but the first of 'teachers' has {given} dimensions")
         self.size_px = max(embedder.manifest.input.height for embedder in self._embedders)
 
-    def __call__(self, views: Sequence[NDArray[np.uint8]]) -> Lesson:
+    def __call__(self, views: Sequence[NDArray[np.uint8]]) -> TeacherTargets:
         """(B, s, s, 3) RGB views, best of `size_px` at least."""
         rows = [embedder(views) for embedder in self._embedders]
         total = sum(self._weights)
         scaled = [np.sqrt(weight / total) * some for weight, some in zip(self._weights, rows, strict=True)]
-        return Lesson(rows[0], np.asarray(np.concatenate(scaled, axis=1), np.float32))
+        return TeacherTargets(rows[0], np.asarray(np.concatenate(scaled, axis=1), np.float32))
 
 
 def locate(teacher: EmbedderTeacher, data: Path | None) -> Path:

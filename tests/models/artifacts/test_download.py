@@ -32,7 +32,7 @@ class Server:
     ranges: bool = True
     status: int | None = None
     cut_after: list[int] = field(default_factory=list)
-    asked: list[str | None] = field(default_factory=list)  # the Range of each request
+    requested: list[str | None] = field(default_factory=list)  # the Range of each request
     url: str = ""
 
 
@@ -43,7 +43,7 @@ def server() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             start = self.headers.get("Range")
-            state.asked.append(start)
+            state.requested.append(start)
             if state.status is not None:
                 self.send_error(state.status)
                 return
@@ -92,8 +92,12 @@ def table(server: Server, **known: object) -> dict[str, OfficialModel]:
 
 
 def resumed(server: Server) -> list[int]:
-    """Where the requests that went on began."""
-    return [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in server.asked if asked is not None]
+    """Where the requests that resumed began."""
+    return [
+        int(requested.removeprefix("bytes=").removesuffix("-"))
+        for requested in server.requested
+        if requested is not None
+    ]
 
 
 def test_a_pulled_model_is_a_model_by_name(server: Server, archive: bytes, cache: Path) -> None:
@@ -109,20 +113,20 @@ def test_a_pulled_model_is_a_model_by_name(server: Server, archive: bytes, cache
     assert not list((cache / "downloads").glob("*.part*"))
 
 
-def test_what_is_there_is_not_asked_for_again(server: Server, archive: bytes, cache: Path) -> None:
+def test_what_is_there_is_not_requested_again(server: Server, archive: bytes, cache: Path) -> None:
     server.data = archive
     assert pull(NAME, cache, table=table(server)) == pull(NAME, cache, table=table(server))
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
-def test_a_cut_connection_goes_on_where_it_was_cut(server: Server, archive: bytes, cache: Path) -> None:
+def test_a_cut_connection_resumes_where_it_was_cut(server: Server, archive: bytes, cache: Path) -> None:
     server.data, server.cut_after = archive, [100_000, 100_000]
     pull(NAME, cache, table=table(server))
     starts = resumed(server)
     assert 100_000 - CHUNK_BYTES <= starts[0] <= 100_000 < 200_000 - 2 * CHUNK_BYTES <= starts[1] <= 200_000
 
 
-def test_a_later_pull_goes_on_where_an_earlier_one_gave_up(server: Server, archive: bytes, cache: Path) -> None:
+def test_a_later_pull_resumes_where_an_earlier_one_gave_up(server: Server, archive: bytes, cache: Path) -> None:
     server.data, server.cut_after = archive, [50_000] * 4
     with pytest.raises(ArtifactError, match="cut") as caught:
         pull(NAME, cache, table=table(server))
@@ -133,7 +137,7 @@ def test_a_later_pull_goes_on_where_an_earlier_one_gave_up(server: Server, archi
 
 
 @pytest.mark.parametrize("change", [{"etag": '"two"'}, {"ranges": False}])
-def test_a_file_that_changed_or_can_not_go_on_is_begun_anew(
+def test_a_file_that_changed_or_can_not_resume_is_begun_again(
     server: Server, archive: bytes, cache: Path, change: dict[str, object]
 ) -> None:
     server.data, server.cut_after = b"x" * len(archive), [50_000] * 4
@@ -148,15 +152,15 @@ def test_a_file_that_changed_or_can_not_go_on_is_begun_anew(
 def test_without_a_validator_nothing_is_pieced_together(server: Server, archive: bytes, cache: Path) -> None:
     server.data, server.etag, server.cut_after = archive, "", [100_000]
     pull(NAME, cache, table=table(server))
-    assert server.asked == [None, None]
+    assert server.requested == [None, None]
 
 
-def test_a_part_from_another_address_is_not_gone_on_with(server: Server, archive: bytes, cache: Path) -> None:
+def test_a_part_from_another_address_is_not_resumed(server: Server, archive: bytes, cache: Path) -> None:
     server.data, server.cut_after = archive, [50_000] * 4
     with pytest.raises(ArtifactError):
         pull(NAME, cache, table=table(server))
     pull(NAME, cache, url=f"{server.url}?mirror", table=table(server))
-    assert server.asked[-1] is None
+    assert server.requested[-1] is None
 
 
 def test_a_wrong_checksum_is_refused_and_leaves_nothing(server: Server, archive: bytes, cache: Path) -> None:
@@ -213,7 +217,7 @@ def test_a_server_that_refuses_is_quoted(server: Server, cache: Path, status: in
     with pytest.raises(ArtifactError, match=f"answers {status}") as caught:
         pull(NAME, cache, table=table(server))
     assert caught.value.code == "download_failed"
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
@@ -239,7 +243,7 @@ def test_pulls_at_the_same_time_download_once(server: Server, archive: bytes, ca
         thread.join()
     assert len(folders) == 4
     assert len(set(folders)) == 1
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 def test_an_unknown_name_lists_the_known_ones(cache: Path) -> None:

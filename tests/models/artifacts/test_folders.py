@@ -142,7 +142,7 @@ def test_a_manifest_that_is_no_table_is_an_error(embedder: Path, text: str) -> N
         load_manifest(embedder)
 
 
-def test_a_folder_without_a_model_is_told_from_no_folder(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_reported_otherwise_than_no_folder(tmp_path: Path) -> None:
     for folder, code in ((tmp_path, "artifact_incomplete"), (tmp_path / "no", "artifact_missing")):
         with pytest.raises(ArtifactError) as caught:
             load_manifest(folder)

@@ -101,13 +101,13 @@ def test_threads_that_share_a_program_get_their_own_answers(
     program = load_program(tiny[ending, "embed"], engine=engine)
     wrong: list[int] = []
 
-    def ask(seed: int) -> None:
+    def run(seed: int) -> None:
         expected = programs.embedded(pixels(2, seed))
         for _ in range(40):
             if not np.allclose(program.run({"x": pixels(2, seed)})["fetch_name_0"], expected, atol=1e-5):
                 wrong.append(seed)
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(3)]
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -230,16 +230,16 @@ def test_serving_with_openvino_never_imports_paddle(tiny: dict[tuple[str, str], 
 
 
 def test_threads_may_run_their_first_programs_at_the_same_time(tiny: dict[tuple[str, str], Path]) -> None:
-    """OpenVINO fills its tables of number types at the first use. Here that takes long enough for the others to come.
+    """OpenVINO fills its tables of element types at the first use. Here that takes long enough for the others to come.
 
-    In a process of its own: these tables are filled once, and a thread that waits for them wrongly stops all.
+    In a separate process: these tables are filled once, and a thread that waits for them wrongly stops all.
     """
     script = """
 import faulthandler, sys, threading, time
 import numpy as np
 from models.engines.loader import load_program
 
-class Slow(np.lib.NumpyVersion):  # asked for while the tables are filled
+class Slow(np.lib.NumpyVersion):  # requested while the tables are filled
     def __init__(self, version):
         time.sleep(0.3)
         super().__init__(version)
@@ -294,7 +294,7 @@ def test_auto_takes_the_most_exact_program_there_is(several: Path) -> None:
     assert caught.value.code == "program_missing"
 
 
-def test_a_precision_that_is_not_there_is_told(several: Path, tiny: dict[tuple[str, str], Path]) -> None:
+def test_a_precision_that_is_not_there_is_reported(several: Path, tiny: dict[tuple[str, str], Path]) -> None:
     with pytest.raises(EngineError, match="no precision 'int4'; take one of auto, fp32, fp16, bf16, int8") as caught:
         load_program(several, precision="int4")
     assert caught.value.code == "precision_unknown"

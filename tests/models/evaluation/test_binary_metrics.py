@@ -39,27 +39,27 @@ def codes(seed: int, count: int, width: int) -> tuple[Codes, Labels]:
 
 @pytest.mark.parametrize("width", [1, 4])  # eight bits make many ties
 def test_queries_against_a_gallery(width: int) -> None:
-    (queries, asked), (gallery, searched) = codes(1, 30, width), codes(2, 50, width)
-    asked[:2] = 99  # nothing can be right
-    figures = binary_metrics(queries, asked, gallery, searched, (1, 3))
-    expected = slow(queries, asked, gallery, searched, itself=False)
-    found = [figures[name] for name in ("recall@1", "recall@3", "retrieval_mAP")]
+    (queries, query_labels), (gallery, searched) = codes(1, 30, width), codes(2, 50, width)
+    query_labels[:2] = 99  # nothing can be right
+    metrics = binary_metrics(queries, query_labels, gallery, searched, (1, 3))
+    expected = slow(queries, query_labels, gallery, searched, itself=False)
+    found = [metrics[name] for name in ("recall@1", "recall@3", "retrieval_mAP")]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_each_asks_all_others() -> None:
+def test_each_queries_all_others() -> None:
     rows, labels = codes(3, 40, 2)
-    figures = leave_one_out_binary_metrics(rows, labels, (1, 3))
+    metrics = leave_one_out_binary_metrics(rows, labels, (1, 3))
     expected = slow(rows, labels, rows, labels, itself=True)
-    found = [figures[name] for name in ("recall@1", "recall@3", "retrieval_mAP")]
+    found = [metrics[name] for name in ("recall@1", "recall@3", "retrieval_mAP")]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_codes_that_tell_nothing_apart_earn_nothing() -> None:
+def test_codes_that_separate_nothing_score_nothing() -> None:
     rows, labels = np.zeros((10, 2), np.uint8), np.arange(10) % 2
     assert leave_one_out_binary_metrics(rows, labels)["recall@1"] == 0
 
 
-def test_no_right_answer_at_all_is_no_number() -> None:
+def test_no_right_answer_at_all_is_nan() -> None:
     rows = np.arange(4, dtype=np.uint8)[:, None]
     assert math.isnan(leave_one_out_binary_metrics(rows, np.arange(4))["retrieval_mAP"])

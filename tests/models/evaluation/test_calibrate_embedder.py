@@ -1,4 +1,4 @@
-"""An exported embedder gets its calibration, its unknowns and its open-set figures, and keeps its digest."""
+"""An exported embedder gets its calibration, its unknowns and its open-set metrics, and keeps its digest."""
 
 import json
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.evaluation.calibrate_embedder import PhotoSet, calibrate_embedder
 from models.evaluation.fit_calibration import LabelledRows
-from models.evaluation.fit_verified import ask_verified, fit_verified, observed
+from models.evaluation.fit_verified import fit_verified, observed, query_verified
 from models.galleries.calibration import Calibration, from_threshold
 from models.galleries.calibration_queries import LEFT_OUT, REAL
 from models.recognition.second_look import in_doubt
@@ -46,8 +46,8 @@ def test_an_artifact_is_calibrated_and_its_digest_stays(tmp_path: Path) -> None:
     assert before.unknowns.shape == (0, before.dim)
     known = photos(tmp_path / "known", 16, 5, 1)
     unknown = [photo.path for photo in photos(tmp_path / "unknown", 30, 1, 2)]
-    told: list[str] = []
-    figures = calibrate_embedder(folder, [PhotoSet("colours", known)], unknown, lambda what, *_: told.append(what))
+    reported: list[str] = []
+    metrics = calibrate_embedder(folder, [PhotoSet("colours", known)], unknown, lambda what, *_: reported.append(what))
     after = Embedder(folder)
     assert after.digest == before.digest
     assert after.calibration.source == "embedder"
@@ -55,8 +55,8 @@ def test_an_artifact_is_calibrated_and_its_digest_stays(tmp_path: Path) -> None:
     assert after.unknowns.shape == (30, after.dim)
     np.testing.assert_allclose(np.linalg.norm(after.unknowns, axis=1), 1, atol=1e-5)
     assert UNKNOWNS in verify(folder)
-    assert figures.items() <= load_manifest(folder).metrics.items()
-    assert set(figures) >= {f"colours identified@fpr{rate}" for rate in ("0.01", "0.05", "0.1")}
+    assert metrics.items() <= load_manifest(folder).metrics.items()
+    assert set(metrics) >= {f"colours identified@fpr{rate}" for rate in ("0.01", "0.05", "0.1")}
     with pytest.raises(DatasetError, match="no pictures of unknown"):
         calibrate_embedder(folder, [PhotoSet("colours", known)], [], lambda *_: None)
 
@@ -97,15 +97,15 @@ class SameLabelAgrees:
         return Agreement(20 if query == item else 0, none, none)
 
 
-def test_agreement_that_tells_right_from_wrong_is_learnt() -> None:
+def test_agreement_that_separates_right_from_wrong_is_learnt() -> None:
     rng = np.random.default_rng(3)
     rows = np.repeat(rng.normal(size=(20, 16)), 5, axis=0) + 1.2 * rng.normal(size=(100, 16))
     labels = np.repeat(np.arange(20), 5)
     features = [f"label {label}" for label in labels.tolist()]
     known = LabelledRows("x", np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32), labels)
     start = Calibration("embedder", (0.0, 3.0, 3.0, 0.0), verified=(1.0, 0.0, 0.0, 0.0))
-    asked = ask_verified(start, known, features, SameLabelAgrees(), 2, np.random.default_rng(0))
-    seen = observed(asked, start)
+    compared = query_verified(start, known, features, SameLabelAgrees(), 2, np.random.default_rng(0))
+    seen = observed(compared, start)
     assert {int(kind) for kind in seen.kinds} == {REAL, LEFT_OUT}
     assert (seen.inliers[seen.right > 0] == 20).all()
     assert (seen.inliers[seen.kinds == LEFT_OUT] == 0).all()
@@ -136,8 +136,8 @@ def test_the_fit_is_to_queries_in_doubt_as_the_service_looks_at_them() -> None:
     known = LabelledRows("x", np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32), labels)
     start = Calibration("embedder", (-4.0, 12.0, 8.0, 0.0), verified=(1.0, 0.0, 0.0, 0.0))
     silent = SomeNeverAgree({f"label {label}" for label in range(20)})
-    asked = ask_verified(start, known, features, silent, 2, np.random.default_rng(0))
-    sure = [one for one in asked if one.label is not None and int(one.label) < 20]
+    compared = query_verified(start, known, features, silent, 2, np.random.default_rng(0))
+    sure = [one for one in compared if one.label is not None and int(one.label) < 20]
     assert len(sure) > 30
     assert not any(in_doubt(one.part) for one in sure)
     assert (
@@ -153,6 +153,6 @@ def test_the_first_label_is_that_of_the_order_that_is_served() -> None:
     known = LabelledRows("x", np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32), labels)
     features = [f"label {label}" for label in labels.tolist()]
     start = Calibration("embedder", (0.0, 3.0, 3.0, 0.0), verified=(1.0, 0.0, 0.0, 0.0))
-    asked = ask_verified(start, known, features, SameLabelAgrees(), 2, np.random.default_rng(0))
+    compared = query_verified(start, known, features, SameLabelAgrees(), 2, np.random.default_rng(0))
     agreeing = replace(start, verified=(1.0, 0.0, 2.0, 0.0))
-    assert observed(asked, agreeing).right.sum() > observed(asked, start).right.sum()
+    assert observed(compared, agreeing).right.sum() > observed(compared, start).right.sum()

@@ -13,8 +13,8 @@ from models.evaluation.contact_sheets import (
     QUERY,
     RIGHT,
     WRONG,
-    Asked,
     Near,
+    Query,
     draw_neighbours,
     font_of,
     shortened,
@@ -30,9 +30,9 @@ def grey(path: Path) -> NDArray[np.uint8]:
 
 def test_frames_say_what_is_right(tmp_path: Path) -> None:
     near = (Near(Path("wide"), "a", 0.9, True), Near(Path("high"), "b", 0.5, False))
-    asked = [Asked(Path("q"), "a", near), Asked(Path("q"), "b", ())]
+    queries = [Query(Path("q"), "a", near), Query(Path("q"), "b", ())]
     names = {"a": "a", "b": "a label much longer than its picture is wide"}
-    draw_neighbours(asked, "title", tmp_path / "n.png", grey, names)
+    draw_neighbours(queries, "title", tmp_path / "n.png", grey, names)
     with Image.open(tmp_path / "n.png") as picture:
         pixels = np.asarray(picture)
     column = pixels[:, GAP_PX + FRAME_PX // 2]

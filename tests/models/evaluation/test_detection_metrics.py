@@ -54,7 +54,7 @@ def reference(
 
 
 def some_images(seed: int, images: int, most: int) -> tuple[list[Detections], list[Array]]:
-    """Objects, and detections that are near them, doubled, missing or wrong; some pictures have neither."""
+    """Objects, and detections that are near them, duplicated, missing or wrong; some pictures have neither."""
     rng = np.random.default_rng(seed)
     found, truth = [], []
     for _ in range(images):
@@ -88,9 +88,9 @@ def test_regions_of_many_are_passed_over_as_in_pycocotools(seed: int) -> None:
     found = [(boxes, np.round(scores, 1).astype(np.float32)) for boxes, scores in found]
     rng = np.random.default_rng(seed)
     crowds = [rng.random(len(boxes)) < 0.4 for boxes in truth]
-    figures = average_precision(found, truth, crowds)
-    assert figures == pytest.approx(reference(found, truth, crowds), abs=1e-9)
-    assert figures != average_precision(found, truth)
+    metrics = average_precision(found, truth, crowds)
+    assert metrics == pytest.approx(reference(found, truth, crowds), abs=1e-9)
+    assert metrics != average_precision(found, truth)
 
 
 def test_only_the_best_hundred_of_an_image_count() -> None:
@@ -116,7 +116,7 @@ def test_a_box_of_iou_0_6_counts_at_three_of_ten_thresholds() -> None:
     assert average_precision(found, truth) == pytest.approx({"AP50": 1, "AP50:95": 0.3})
 
 
-def test_a_detector_is_asked_for_every_picture() -> None:
+def test_a_detector_runs_on_every_picture() -> None:
     boxes = [np.array([[0, 0, 8, 8 + n]], np.float32) for n in range(3)]
     scenes = [Picture(np.full((20, 20, 3), n, np.uint8), own) for n, own in enumerate(boxes)]
 
@@ -124,13 +124,13 @@ def test_a_detector_is_asked_for_every_picture() -> None:
         number = int(image[0, 0, 0])
         return (boxes[number], np.ones(1, np.float32)) if number < 2 else NONE
 
-    figures = detector_metrics(detect, scenes)
-    assert 0.6 < figures["AP50"] < 0.7
+    metrics = detector_metrics(detect, scenes)
+    assert 0.6 < metrics["AP50"] < 0.7
 
 
 @pytest.mark.parametrize(("seed", "beta"), [(0, 1.0), (1, 1.0), (2, 2.0), (3, 2.0)])
 def test_the_best_threshold_is_that_of_all_which_could_be_chosen(seed: int, beta: float) -> None:
-    """One threshold after the other: what passes it, matched anew."""
+    """One threshold after the other: what passes it, matched again."""
     found, truth = some_images(40 + seed, images=8, most=5)
     found = [(boxes, np.round(scores, 1).astype(np.float32)) for boxes, scores in found]
     objects, best = sum(map(len, truth)), (-1.0, 0.0, 0.0, 0.0)
@@ -147,10 +147,10 @@ def test_the_best_threshold_is_that_of_all_which_could_be_chosen(seed: int, beta
                     right += 1
         f_beta = (1 + beta**2) * right / (shown + beta**2 * objects)
         best = max(best, (f_beta, float(threshold), right / shown, right / objects))
-    figures = best_threshold(found, truth, beta=beta)
-    precision, recall = figures["precision"], figures["recall"]
+    metrics = best_threshold(found, truth, beta=beta)
+    precision, recall = metrics["precision"], metrics["recall"]
     assert (1 + beta**2) * precision * recall / (beta**2 * precision + recall) == pytest.approx(best[0])
-    assert figures == pytest.approx({"threshold": best[1], "precision": best[2], "recall": best[3]})
+    assert metrics == pytest.approx({"threshold": best[1], "precision": best[2], "recall": best[3]})
 
 
 def test_nothing_found_has_no_best_threshold() -> None:

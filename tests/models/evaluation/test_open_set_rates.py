@@ -51,16 +51,16 @@ def test_the_calibration_error_is_the_obvious_one(rows: list[tuple[int, bool, bo
     for low in range(10):
         inside = [(p, r) for p, r in zip(found.probabilities, found.right, strict=True) if min(int(p * 10), 9) == low]
         if inside:
-            mean_p, share = np.mean([p for p, _ in inside]), np.mean([r for _, r in inside])
-            total += len(inside) / len(rows) * abs(mean_p - share)
+            mean_p, fraction = np.mean([p for p, _ in inside]), np.mean([r for _, r in inside])
+            total += len(inside) / len(rows) * abs(mean_p - fraction)
     assert calibration_error(found.probabilities, found.right) == pytest.approx(total, abs=1e-9)
 
 
-def drawn(labels: int, pictures: int, seed: int = 0, spread: float = 0.8) -> LabelledRows:
+def synthetic(labels: int, pictures: int, seed: int = 0, spread: float = 0.8) -> LabelledRows:
     rng = np.random.default_rng(seed)
     rows = np.repeat(rng.normal(size=(labels, 24)), pictures, axis=0)
     rows += spread * rng.normal(size=rows.shape)
-    return LabelledRows("drawn", unit(rows), np.repeat(np.arange(labels), pictures), None, unit(rows + 0.1))
+    return LabelledRows("rendered", unit(rows), np.repeat(np.arange(labels), pictures), None, unit(rows + 0.1))
 
 
 def unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -70,8 +70,8 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
 UNKNOWNS = unit(np.random.default_rng(8).normal(size=(100, 24)))
 
 
-def test_pictures_that_ask_each_other_leave_themselves_and_their_labels_out() -> None:
-    known = drawn(8, 3)
+def test_pictures_that_query_each_other_leave_themselves_and_their_labels_out() -> None:
+    known = synthetic(8, 3)
     found = answer_openly(known, UNKNOWNS[:0], from_threshold(0.5))
     assert (int(found.known.sum()), int((~found.known).sum())) == (24, 24)
     assert (found.similarities < 0.999).all()  # nobody found itself
@@ -81,30 +81,30 @@ def test_pictures_that_ask_each_other_leave_themselves_and_their_labels_out() ->
 
 
 def test_labels_that_the_gallery_lacks_are_unknown() -> None:
-    known = drawn(6, 4)
+    known = synthetic(6, 4)
     gallery = (known.labels < 4) & (np.arange(24) % 4 < 2)
     split = LabelledRows("split", known.rows, known.labels, gallery)
     found = answer_openly(split, UNKNOWNS[:0], from_threshold(0.5))
     assert (int(found.known.sum()), int((~found.known).sum())) == (8, 8)
-    told = open_set_metrics(found, from_threshold(0.5))
-    assert told["recall@1"] == 1
-    assert told["identified@fpr0.1"] is not None
-    assert set(told) >= {"identified@fpr0.01", "identified@fpr0.05", "calibration_error", "precision@0.9"}
+    metrics = open_set_metrics(found, from_threshold(0.5))
+    assert metrics["recall@1"] == 1
+    assert metrics["identified@fpr0.1"] is not None
+    assert set(metrics) >= {"identified@fpr0.01", "identified@fpr0.05", "calibration_error", "precision@0.9"}
 
 
 def test_the_embedders_fit_holds_on_labels_that_it_never_saw() -> None:
-    made_by = fit_embedder([drawn(40, 6, seed=1, spread=1.0)], UNKNOWNS, 0.5)
+    made_by = fit_embedder([synthetic(40, 6, seed=1, spread=1.0)], UNKNOWNS, 0.5)
     assert made_by.source == "embedder"
-    assert made_by == fit_embedder([drawn(40, 6, seed=1, spread=1.0)], UNKNOWNS, 0.5)
-    fresh = drawn(40, 6, seed=2, spread=1.0)
+    assert made_by == fit_embedder([synthetic(40, 6, seed=1, spread=1.0)], UNKNOWNS, 0.5)
+    fresh = synthetic(40, 6, seed=2, spread=1.0)
     split = LabelledRows("fresh", fresh.rows, fresh.labels, np.arange(240) % 6 < 2)
-    told = open_set_metrics(answer_openly(split, UNKNOWNS, made_by), made_by)
-    assert told["calibration_error"] is not None
-    assert told["calibration_error"] < 0.12
-    assert told["precision@0.9"] is not None
-    assert told["precision@0.9"] >= 0.85
+    metrics = open_set_metrics(answer_openly(split, UNKNOWNS, made_by), made_by)
+    assert metrics["calibration_error"] is not None
+    assert metrics["calibration_error"] < 0.12
+    assert metrics["precision@0.9"] is not None
+    assert metrics["precision@0.9"] >= 0.85
 
 
 def test_sets_without_galleries_are_refused() -> None:
     with pytest.raises(DatasetError, match="no evaluation set"):
-        fit_embedder([drawn(2, 2)], UNKNOWNS, 0.5)
+        fit_embedder([synthetic(2, 2)], UNKNOWNS, 0.5)

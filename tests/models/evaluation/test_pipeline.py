@@ -67,12 +67,17 @@ def painted(channel: int, *labels: str) -> LabelledPhoto:
     return LabelledPhoto(f"{channel}", labels, None, image)
 
 
-def test_found_right_and_unknowns_are_shares() -> None:
+def test_found_right_and_unknowns_are_fractions() -> None:
     gallery = Gallery([LabelledItem("1", "red"), LabelledItem("2", "green")], np.eye(3, dtype=np.float32)[:2], "g", 1)
     photos = [painted(0, "red"), painted(1, "red"), painted(2, "blue"), painted(0, "teal"), painted(2, "green")]
-    told: list[tuple[str, int, int]] = []
+    reported: list[tuple[str, int, int]] = []
     eval_set = evaluate_photos(
-        Recognizer(None, Colour()), gallery, photos, RecognizeOptions(), lambda *what: told.append(what), len(photos)
+        Recognizer(None, Colour()),
+        gallery,
+        photos,
+        RecognizeOptions(),
+        lambda *what: reported.append(what),
+        len(photos),
     )
     assert describe(eval_set) == {
         "found": 0.3333, "right": 0.3333, "unknowns answered": 0.5,
@@ -82,4 +87,4 @@ def test_found_right_and_unknowns_are_shares() -> None:
     assert eval_set.confusion.counts == {
         ("red", "red"): 1, ("red", "green"): 1, ("blue", None): 1, ("teal", "red"): 1, ("green", None): 1,
     }  # fmt: skip
-    assert told[-1] == ("recognising", 5, 5)
+    assert reported[-1] == ("recognising", 5, 5)

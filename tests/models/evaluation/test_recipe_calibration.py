@@ -1,4 +1,4 @@
-"""What ships beside an embedder: its calibration, embeddings of other things, and the open-set figures."""
+"""What ships with an embedder: its calibration, embeddings of other things, and the open-set metrics."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_calibration_unknowns_and_figures_ship_and_the_digest_stays(
+def test_calibration_unknowns_and_metrics_ship_and_the_digest_stays(
     tiny_artifact: Path, data: Path, tmp_path: Path
 ) -> None:
     artifact = Path(shutil.copytree(tiny_artifact, tmp_path / "artifact"))

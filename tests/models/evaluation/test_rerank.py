@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from models.evaluation import ranking
 from models.evaluation.metrics import retrieval_metrics
-from models.evaluation.ranking import NO_MARK, Known, inner_products, rank
+from models.evaluation.ranking import NO_MARK, RowLabels, inner_products, rank
 from models.evaluation.rerank import reranked
 from tests.models.training.retrieval_reference import reranked_distances
 
@@ -29,7 +29,7 @@ def test_distances_are_the_papers(k1: int, k2: int, blend: float) -> None:
     np.testing.assert_allclose(-found, expected, atol=1e-5)
 
 
-def test_without_a_gallery_the_queries_ask_each_other() -> None:
+def test_without_a_gallery_the_queries_query_each_other() -> None:
     rows, _ = clusters(1, 30)
     expected = reranked_distances(rows.astype(np.float64), 30, 6, 3, 0.3)
     np.testing.assert_allclose(-reranked(rows, None, 6, 3)(slice(0, 30)), expected, atol=1e-5)
@@ -51,7 +51,7 @@ def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_it_ranks_clusters_better() -> None:
     rows, labels = clusters(3, 200)
-    each = Known(labels, np.arange(200))
+    each = RowLabels(labels, np.arange(200))
     before = retrieval_metrics(rank(inner_products(rows, rows), each, each))
     after = retrieval_metrics(rank(reranked(rows, None), each, each))
     assert after["retrieval_mAP"] > before["retrieval_mAP"] + 0.02
@@ -61,12 +61,12 @@ def test_fewer_rows_than_neighbours_and_rows_all_alike_still_have_distances() ->
     rows, _ = clusters(4, 5)
     expected = reranked_distances(rows.astype(np.float64), 2, 20, 6, 0.3)[:, 2:]
     np.testing.assert_allclose(-reranked(rows[:2], rows[2:])(slice(0, 2)), expected, atol=1e-5)
-    same = np.tile(np.array([[1, 0]], np.float32), (60, 1))  # more than are looked at
+    same = np.tile(np.array([[1, 0]], np.float32), (60, 1))  # more than are compared
     assert np.isfinite(reranked(same, None)(slice(0, 60))).all()
 
 
 def test_a_mask_holds_for_re_ranked_similarities_too() -> None:
     rows, labels = clusters(5, 30)
-    some = list(rank(reranked(rows, None, 6, 3), Known(labels, np.arange(30)), Known(labels, np.arange(30))))
-    free = list(rank(reranked(rows, None, 6, 3), *[Known(labels, np.full(30, NO_MARK))] * 2))
+    some = list(rank(reranked(rows, None, 6, 3), RowLabels(labels, np.arange(30)), RowLabels(labels, np.arange(30))))
+    free = list(rank(reranked(rows, None, 6, 3), *[RowLabels(labels, np.full(30, NO_MARK))] * 2))
     assert [one.ranks.size + 1 for one in some] == [one.ranks.size for one in free]

@@ -28,9 +28,9 @@ def split(folder: Path, *, gallery: bool) -> PhotoEvalSet:
     return PhotoEvalSet("rendered", tuple(photos), np.array(labels), np.array(marks))
 
 
-def test_agreement_decides_where_embeddings_say_nothing(tmp_path: Path) -> None:
-    told = verified_recall(np.ones((8, 3), np.float32), split(tmp_path, gallery=True), quiet)
-    assert told >= 0.75
+def test_agreement_decides_where_embeddings_are_equal(tmp_path: Path) -> None:
+    recall = verified_recall(np.ones((8, 3), np.float32), split(tmp_path, gallery=True), quiet)
+    assert recall >= 0.75
 
 
 def test_no_photo_answers_itself_and_a_clear_embedding_stays(tmp_path: Path) -> None:

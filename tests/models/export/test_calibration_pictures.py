@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from models.export.calibration_pictures import drawn_pictures, prepared, split
+from models.export.calibration_pictures import prepared, split, synthetic_pictures
 from models.pictures.image import normalize
 from models.training.engine.inputs import square_input
 
 
 @pytest.mark.parametrize("task", ["detect", "embed", "classify"])
-def test_drawn_pictures_are_seeded_and_differ(task: str) -> None:
-    first, again = drawn_pictures(task, 48, 3), drawn_pictures(task, 48, 3)
+def test_synthetic_pictures_are_seeded_and_differ(task: str) -> None:
+    first, again = synthetic_pictures(task, 48, 3), synthetic_pictures(task, 48, 3)
     assert len(first) == 3
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -43,7 +43,7 @@ def test_the_artifact_answers_as_the_network(weights: Path, engine: str) -> None
     np.testing.assert_allclose(classifier.probabilities([image])[0], expected, rtol=1e-3, atol=1e-5)
 
 
-def test_wrong_weights_are_told_and_leave_nothing(weights: Path, tmp_path: Path) -> None:
+def test_wrong_weights_are_reported_and_leave_nothing(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNetworkError, match="did you mean PPLCNet_x0_25"):
         artifact_of_weights(weights, "PPLCNet_x025", tmp_path)
     with pytest.raises(ArtifactError, match="does not fit PPLCNet"):

@@ -41,14 +41,14 @@ def lowered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_an_embedder_of_fewer_bits_gives_nearly_the_same_vectors(lowered: dict[str, Path]) -> None:
-    asked = pictures(6, seed=5)
+    shown = pictures(6, seed=5)
     full = Embedder(lowered["embed"])
     for precision in HERE:
         embed = Embedder(lowered["embed"], precision=precision)
         assert embed.precision == precision
-        cosines = (embed(asked) * full(asked)).sum(axis=1)
+        cosines = (embed(shown) * full(shown)).sum(axis=1)
         assert cosines.min() > 0.97, precision
-        assert not np.array_equal(embed(asked), full(asked)), precision
+        assert not np.array_equal(embed(shown), full(shown)), precision
 
 
 def test_a_detector_of_fewer_bits_gives_nearly_the_same_heads(lowered: dict[str, Path]) -> None:
@@ -62,13 +62,13 @@ def test_a_detector_of_fewer_bits_gives_nearly_the_same_heads(lowered: dict[str,
 
 
 def test_the_manifest_says_how_nearly(lowered: dict[str, Path]) -> None:
-    for task, figure in (("embed", "cosine_mean"), ("detect", "AP50")):
+    for task, metric in (("embed", "cosine_mean"), ("detect", "AP50")):
         described = load_manifest(lowered[task]).precisions
         assert tuple(sorted(described)) == tuple(sorted(HERE))
         for precision, about in described.items():
             assert about["compared_with"] == "fp32 program"
             assert about["pictures"] == 4
-            assert 0.9 < about["agreement"][figure] <= 1, precision
+            assert 0.9 < about["agreement"][metric] <= 1, precision
         assert described["int8"]["calibration_pictures"] == 12
         assert described["int8"]["calibrated_with"] == "given pictures"
 
@@ -88,7 +88,7 @@ def test_programs_of_fewer_bits_are_smaller_and_held_to_their_checksums(
         verify(folder)
 
 
-def test_fewer_bits_have_a_digest_of_their_own_and_leave_the_others(lowered: dict[str, Path]) -> None:
+def test_fewer_bits_have_their_own_digest_and_leave_the_others(lowered: dict[str, Path]) -> None:
     manifest = load_manifest(lowered["embed"])
     before = {name: manifest.files[name] for name in ("inference.xml", "inference.bin")}
     assert manifest.digest == replace(manifest, files=before, precisions={}).digest  # galleries stay good
@@ -143,14 +143,14 @@ def test_agreement_of_classes_and_of_bits(lowered: dict[str, Path]) -> None:
     }  # fmt: skip
 
 
-def test_few_pictures_are_told(lowered: dict[str, Path]) -> None:
+def test_few_pictures_are_reported(lowered: dict[str, Path]) -> None:
     for folder in lowered.values():
         for precision, about in load_manifest(folder).precisions.items():
             expected = ["int8 was calibrated with 12 pictures; give at least 20"] if precision == "int8" else []
             assert about["warnings"] == expected
 
 
-def test_a_detector_that_is_sure_of_nothing_is_told_as_not_compared(
+def test_a_detector_that_is_sure_of_nothing_is_reported_as_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precisions, "SURE", 1.1)
@@ -162,7 +162,7 @@ def test_a_detector_that_is_sure_of_nothing_is_told_as_not_compared(
     ]
 
 
-def test_what_an_eval_set_loses_is_told_from_a_limit_on() -> None:
+def test_what_an_eval_set_loses_is_reported_from_a_limit_on() -> None:
     about = {
         "agreement": {"same_class": 1.0},
         "calibration_pictures": FEW_PICTURES,
@@ -180,16 +180,16 @@ def test_an_official_archive_becomes_an_artifact(tmp_path: Path, task: str) -> N
     assert set(verify(tmp_path / "mine")) == {"inference.xml", "inference.bin"}
     kept = replace(load_manifest(archive), files={}, official=False)
     assert replace(converted, files={}) == kept
-    asked = pictures(3, seed=8)
+    shown = pictures(3, seed=8)
     if task == "embed":
-        np.testing.assert_allclose(Embedder(tmp_path / "mine")(asked), Embedder(archive)(asked), atol=1e-5)
+        np.testing.assert_allclose(Embedder(tmp_path / "mine")(shown), Embedder(archive)(shown), atol=1e-5)
     else:
-        for picture in asked:
+        for picture in shown:
             for mine, theirs in zip(
                 Detector(tmp_path / "mine").candidates(picture), Detector(archive).candidates(picture), strict=True
             ):
                 np.testing.assert_allclose(mine, theirs, atol=1e-4)
-    add_precisions(tmp_path / "mine", ["int8"], asked)
+    add_precisions(tmp_path / "mine", ["int8"], shown)
     assert "inference_int8.xml" in verify(tmp_path / "mine")
 
 

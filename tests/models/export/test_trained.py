@@ -15,7 +15,7 @@ from models.artifacts.manifest import ClassOutput, DetectionOutput, EmbeddingOut
 from models.embedder import Embedder
 from models.engines.loader import load_program
 from models.errors import ArtifactError
-from models.export.calibration_pictures import drawn_pictures
+from models.export.calibration_pictures import synthetic_pictures
 from models.export.findings import add_findings
 from models.export.network import classifies, detects, embeds, hashes
 from models.export.quantize import openvino_network
@@ -26,7 +26,7 @@ from models.training.networks.embedder import build_embedder, embed_with, load_w
 from models.training.recipes.embedder import EmbedderNetwork
 from tests.models.training.tiny import TINY, Run
 
-BARE = Origin(data=["drawn"], metrics={}, thresholds={})
+BARE = Origin(data=["rendered"], metrics={}, thresholds={})
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_batch_is_as_good_as_one_by_one(tiny_artifact: Path, pictures: list[np
         np.testing.assert_allclose(embed(pictures), one_by_one, atol=1e-5, err_msg=engine)
 
 
-def test_the_manifest_tells_all(tiny_run: Run, tiny_artifact: Path) -> None:
+def test_the_manifest_describes_all(tiny_run: Run, tiny_artifact: Path) -> None:
     manifest = load_manifest(tiny_artifact)
     assert (manifest.name, manifest.task, manifest.licence) == ("embedder-tiny", "embed", "Apache-2.0")
     assert manifest.network == "PPLCNetV2_base_ShiTu x0.5"
@@ -133,7 +133,7 @@ def test_the_program_takes_any_number_of_pictures(tiny_artifact: Path) -> None:
             assert features.shape == (count, 64)
 
 
-ORIGIN = Origin(["drawn"], {}, {}, name="mine", network="a test's", recipe={"seed": 1}, steps=4)
+ORIGIN = Origin(["rendered"], {}, {}, name="mine", network="a test's", recipe={"seed": 1}, steps=4)
 
 
 def small_network() -> nn.Layer:
@@ -149,7 +149,7 @@ def every_format(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network in all that is written as files."""
     folder = tmp_path_factory.mktemp("every")
     formats = ("paddle", "onnx", "openvino", "fp16", "int8")
-    shown = drawn_pictures("embed", 32, 12)
+    shown = synthetic_pictures("embed", 32, 12)
     return export_network(small_network(), embeds(8), square_input("x", 32), folder, ORIGIN, formats, shown)
 
 
@@ -170,12 +170,12 @@ def test_every_format_is_held_to_the_eager_network(every_format: Path, pictures:
         assert (Embedder(every_format, precision=precision)(pictures) * full).sum(axis=1).min() > 0.9, precision
 
 
-def test_what_fewer_bits_lose_is_written_beside_their_figures(every_format: Path, tmp_path: Path) -> None:
+def test_what_fewer_bits_lose_is_written_next_to_their_metrics(every_format: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(every_format, tmp_path / "copy"))
-    add_findings(copy, {"drawn": 0.75}, {}, {"int8": {"drawn": 0.7}})
+    add_findings(copy, {"rendered": 0.75}, {}, {"int8": {"rendered": 0.7}})
     described = load_manifest(copy).precisions
-    assert described["int8"]["metrics"] == {"drawn": 0.7}
-    assert described["int8"]["lost"] == {"drawn": 0.05}
+    assert described["int8"]["metrics"] == {"rendered": 0.7}
+    assert described["int8"]["lost"] == {"rendered": 0.05}
     assert "metrics" not in described["fp16"]
 
 
@@ -188,20 +188,20 @@ def test_a_new_export_leaves_nothing_of_the_older_one(every_format: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("formats", "told"),
+    ("formats", "message"),
     [(("tflite",), "no format 'tflite'"), ((), "needs an fp32 program"), (("paddle", "int8"), "onnx or openvino")],
 )
 def test_formats_that_cannot_be_are_refused_at_once(
-    tiny_run: Run, tmp_path: Path, formats: tuple[str, ...], told: str
+    tiny_run: Run, tmp_path: Path, formats: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(ArtifactError, match=told):
+    with pytest.raises(ArtifactError, match=message):
         export_embedder(TINY, tiny_run.folder / "best.npz", tmp_path, BARE, formats)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_precision_that_fails_leaves_no_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.export.precisions.LEAST", 1.1)
-    shown = drawn_pictures("embed", 32, 2)
+    shown = synthetic_pictures("embed", 32, 2)
     with pytest.raises(ArtifactError, match="fp16 program answers otherwise"):
         export_network(small_network(), embeds(8), square_input("x", 32), tmp_path, ORIGIN, ("onnx", "fp16"), shown)
     assert list(tmp_path.iterdir()) == []
@@ -233,7 +233,9 @@ def test_any_network_goes_into_an_artifact_by_the_same_way(tmp_path: Path, kind:
     network.eval()
     given = square_input("x", 32)
     formats = ("paddle", "openvino", *(["int8"] if kind == "classify" else []))
-    artifact = export_network(network, described, given, tmp_path / "a", ORIGIN, formats, drawn_pictures(kind, 32, 8))
+    artifact = export_network(
+        network, described, given, tmp_path / "a", ORIGIN, formats, synthetic_pictures(kind, 32, 8)
+    )
     manifest = load_manifest(artifact)
     assert (manifest.task, manifest.output, manifest.input) == (kind, named, given)
     assert (manifest.name, manifest.network, manifest.recipe["seed"]) == ("mine", "a test's", 1)

@@ -19,16 +19,16 @@ def packed_slowly(bits: list[int]) -> list[int]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(-2, 2, width=32), min_size=16, max_size=16))
-def test_sign_is_the_documented_formula(numbers: list[float]) -> None:
-    row = np.array([numbers], np.float32)
+def test_sign_is_the_documented_formula(values: list[float]) -> None:
+    row = np.array([values], np.float32)
     bits = ((np.sign(row[0]) + 1) / 2).astype(np.uint8).tolist()
     assert binarize(row).tolist() == [packed_slowly(bits)]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(0, 1, width=32), min_size=8, max_size=8))
-def test_round_is_the_documented_formula(numbers: list[float]) -> None:
-    row = np.array([numbers], np.float32)
+def test_round_is_the_documented_formula(values: list[float]) -> None:
+    row = np.array([values], np.float32)
     # In float32, numbers within half a step below 0.5 round up to 1.5 before they are rounded again.
     bits = (np.round(row[0].astype(np.float64) + 1) - 1).astype(np.uint8).tolist()
     assert binarize(row, "round").tolist() == [packed_slowly(bits)]
@@ -51,7 +51,7 @@ def test_codes_unpack_and_distances_are_counted() -> None:
     np.testing.assert_array_equal(found, (40 - products) / 2)
 
 
-def test_distances_tell_cosines() -> None:
+def test_distances_give_cosines() -> None:
     dice = np.random.default_rng(4)
     planes = dice.normal(size=(64, 4096))
     one, other = dice.normal(size=(2, 64))

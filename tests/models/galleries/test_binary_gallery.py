@@ -1,4 +1,4 @@
-"""A gallery searched by its signs: against distances counted, and against the exact gallery where it is re-ranked."""
+"""A gallery searched by its binary codes: against distances counted, and against the exact gallery where it is re-ranked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def unit(seed: int, count: int, dim: int) -> Rows:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
-def test_the_nearest_by_signs_are_found_most_similar_first() -> None:
+def test_the_nearest_by_binary_codes_are_found_most_similar_first() -> None:
     embeddings, queries = unit(1, 60, 64), unit(2, 9, 64)
     distances = hamming(binarize(queries), binarize(embeddings))
     found = BinaryGallery(named(60), embeddings, "drinks", 4).search(queries, 5)

@@ -137,7 +137,7 @@ def test_a_file_holds_the_whole_index(kind: str, tmp_path: Path) -> None:
     assert len(other) == 181
 
 
-def test_a_damaged_file_is_told_and_a_failed_write_keeps_the_old_one(
+def test_a_damaged_file_is_reported_and_a_failed_write_keeps_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, index = tmp_path / "codes.index", BinaryIndex(128, "BHNSW32")
@@ -180,6 +180,6 @@ def test_what_does_not_fit_is_refused() -> None:
     ]:
         with pytest.raises(GalleryError):
             index.add(codes, np.array(ids))
-    with pytest.raises(GalleryError, match="at least one"):
+    with pytest.raises(GalleryError, match="must be 1 or more"):
         index.search(np.zeros((1, 2), np.uint8), 0)
     assert len(index) == 0

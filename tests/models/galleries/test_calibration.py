@@ -1,4 +1,4 @@
-"""How sure answers are: fits of drawn galleries, thresholds, and what is refused."""
+"""How sure answers are: fits of synthetic galleries, thresholds, and what is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models.galleries.calibration import (
     shared,
     stored_calibration,
 )
-from models.galleries.calibration_queries import LEFT_OUT, REAL, UNKNOWN_SHARE, UNRELATED, VIEW, own_queries
+from models.galleries.calibration_queries import LEFT_OUT, REAL, UNKNOWN_FRACTION, UNRELATED, VIEW, own_queries
 
 Rows = NDArray[np.float32]
 DIM = 32
@@ -35,7 +35,7 @@ def unit(rows: NDArray[Any]) -> Rows:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
-def drawn(labels: int, pictures: int, spread: float, seed: int = 0) -> tuple[list[str], Rows, Rows]:
+def synthetic(labels: int, pictures: int, spread: float, seed: int = 0) -> tuple[list[str], Rows, Rows]:
     """Items around a centre for each label, and a view of each item."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(labels, DIM)) / DIM**0.5
@@ -48,7 +48,7 @@ UNKNOWNS = unit(np.random.default_rng(9).normal(size=(200, DIM)))
 
 
 def test_probabilities_come_true_on_photos_that_the_fit_never_saw() -> None:
-    labels, rows, views = drawn(60, 6, 1.0)
+    labels, rows, views = synthetic(60, 6, 1.0)
     kept = np.arange(len(rows)) % 6 < 4  # two pictures of each label are queries
     made = fit(
         [label for label, own in zip(labels, kept, strict=True) if own], rows[kept], views[kept], UNKNOWNS, EMBEDDER
@@ -63,28 +63,28 @@ def test_probabilities_come_true_on_photos_that_the_fit_never_saw() -> None:
     gallery = Gallery([Named(label) for label, own in zip(labels, kept, strict=True) if own], rows[kept])
     queries = [(row, label) for row, label, own in zip(rows, labels, kept, strict=True) if not own]
     unknown = unit(np.random.default_rng(5).normal(size=(50, DIM)))
-    asked = np.concatenate([np.stack([row for row, _ in queries]), unknown])
+    rows_searched = np.concatenate([np.stack([row for row, _ in queries]), unknown])
     truth = [label for _, label in queries] + [None] * len(unknown)
-    shares, right = [], []
-    for found, label in zip(gallery.search_labels(asked, 5), truth, strict=True):
-        shares.append(made.probabilities(found.labels, 5)[0])
+    probabilities, right = [], []
+    for found, label in zip(gallery.search_labels(rows_searched, 5), truth, strict=True):
+        probabilities.append(made.probabilities(found.labels, 5)[0])
         right.append(found.labels[0].label == label)
-    sure = np.array(shares) >= made.threshold_for(0.9)
+    sure = np.array(probabilities) >= made.threshold_for(0.9)
     assert sure.mean() > 0.3
     assert np.array(right)[sure].mean() > 0.85
-    assert abs(np.mean(shares) - np.mean(right)) < 0.1
+    assert abs(np.mean(probabilities) - np.mean(right)) < 0.1
 
 
 def test_the_fit_is_the_same_every_time_and_is_json() -> None:
-    labels, rows, views = drawn(20, 3, 0.8)
+    labels, rows, views = synthetic(20, 3, 0.8)
     first, second = (fit(labels, rows, views, UNKNOWNS, EMBEDDER) for _ in range(2))
     assert first == second
-    told = json.loads(json.dumps(first.to_dict(), allow_nan=False))
-    assert Calibration.from_dict(told) == first
+    table = json.loads(json.dumps(first.to_dict(), allow_nan=False))
+    assert Calibration.from_dict(table) == first
 
 
-def test_a_gallery_of_single_pictures_asks_by_their_views() -> None:
-    labels, rows, views = drawn(40, 1, 0.5)
+def test_a_gallery_of_single_pictures_queries_by_their_views() -> None:
+    labels, rows, views = synthetic(40, 1, 0.5)
     seen = own_queries(labels, rows, views, UNKNOWNS)
     assert {int(kind): int((seen.kinds == kind).sum()) for kind in np.unique(seen.kinds)} == {
         VIEW: 40,
@@ -94,14 +94,14 @@ def test_a_gallery_of_single_pictures_asks_by_their_views() -> None:
     assert not seen.right[seen.kinds != VIEW].any()
     made = fit(labels, rows, views, UNKNOWNS, EMBEDDER)
     assert made.source == "gallery"
-    assert made.curve == EMBEDDER.curve  # views do not tell how many answers there will be
-    # Without views, or with rows of zeros in their place, there is nothing to ask.
+    assert made.curve == EMBEDDER.curve  # views do not show how many answers there will be
+    # Without views, or with rows of zeros in their place, there are no queries.
     assert fit(labels, rows, None, UNKNOWNS, EMBEDDER) is EMBEDDER
     assert fit(labels, rows, np.zeros_like(rows), UNKNOWNS, EMBEDDER) is EMBEDDER
 
 
-def test_items_of_labels_with_several_pictures_ask_without_themselves() -> None:
-    labels, rows, views = drawn(10, 2, 1e-6)
+def test_items_of_labels_with_several_pictures_query_without_themselves() -> None:
+    labels, rows, views = synthetic(10, 2, 1e-6)
     seen = own_queries(labels, rows, views, UNKNOWNS[:0])
     real = seen.of(REAL)
     assert len(real.kinds) == 20
@@ -112,7 +112,7 @@ def test_items_of_labels_with_several_pictures_ask_without_themselves() -> None:
 
 def test_small_galleries_keep_the_embedders_fit() -> None:
     for labels, pictures in ((2, 30), (9, 2), (1, 1)):
-        names, rows, views = drawn(labels, pictures, 0.5)
+        names, rows, views = synthetic(labels, pictures, 0.5)
         assert fit(names, rows, views, UNKNOWNS, EMBEDDER) is EMBEDDER
     assert fit([], np.zeros((0, DIM), np.float32), None, UNKNOWNS, EMBEDDER) is EMBEDDER
 
@@ -120,7 +120,7 @@ def test_small_galleries_keep_the_embedders_fit() -> None:
 def test_the_own_fit_moves_away_from_the_embedders_with_the_queries() -> None:
     # Everything is right at a similarity that the embedder's fit would refuse.
     wary = from_threshold(0.999)
-    few, many = (fit(*drawn(labels, 4, 0.4)[:2], None, UNKNOWNS, wary) for labels in (6, 60))
+    few, many = (fit(*synthetic(labels, 4, 0.4)[:2], None, UNKNOWNS, wary) for labels in (6, 60))
 
     def logit(made: Calibration) -> float:
         return made.weights[0] + made.weights[1] * 0.4 + made.weights[2] * 0.4
@@ -167,8 +167,8 @@ def test_agreeing_features_make_surer_and_those_of_another_label_less() -> None:
 def test_without_a_fit_verification_never_lowers_an_answer(score: float, others: int) -> None:
     before = EMBEDDER.probability(score, 0.3, 2)
     assert EMBEDDER.verified_probability(score, 0.3, 2, 0, others) == before
-    shares = [EMBEDDER.verified_probability(score, 0.3, 2, inliers, others) for inliers in range(30)]
-    assert shares == sorted(set(shares))
+    probabilities = [EMBEDDER.verified_probability(score, 0.3, 2, inliers, others) for inliers in range(30)]
+    assert probabilities == sorted(set(probabilities))
 
 
 def test_answers_that_exclude_each_other_are_at_most_one() -> None:
@@ -178,17 +178,17 @@ def test_answers_that_exclude_each_other_are_at_most_one() -> None:
     assert shared([1.0, 0.0]) == [1.0, 0.0]
 
 
-def test_unknown_queries_weigh_their_share() -> None:
-    labels, rows, views = drawn(30, 3, 0.5)
+def test_unknown_queries_weigh_their_fraction() -> None:
+    labels, rows, views = synthetic(30, 3, 0.5)
     seen = own_queries(labels, rows, views, UNKNOWNS)
     weights = query_weights(seen)
     assert weights[seen.right == 1].max() == 1
     unknown = np.isin(seen.kinds, (UNRELATED, LEFT_OUT))
-    assert weights[unknown].sum() / weights.sum() == pytest.approx(UNKNOWN_SHARE)
+    assert weights[unknown].sum() / weights.sum() == pytest.approx(UNKNOWN_FRACTION)
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    labels, rows, views = drawn(5, 2, 0.5)
+    labels, rows, views = synthetic(5, 2, 0.5)
     for bad in (
         (labels[1:], rows, views, UNKNOWNS),
         (labels, rows, views[1:], UNKNOWNS),

@@ -42,10 +42,10 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
 )
 def test_the_nearest_are_found(count: int, dim: int, queries: int, k: int, seed: int) -> None:
     dice = np.random.default_rng(seed)
-    embeddings, asked = unit(dice.normal(size=(count, dim))), unit(dice.normal(size=(queries, dim)))
-    found = Gallery(named(count), embeddings).search(asked, k)
+    embeddings, wanted = unit(dice.normal(size=(count, dim))), unit(dice.normal(size=(queries, dim)))
+    found = Gallery(named(count), embeddings).search(wanted, k)
     assert len(found) == queries
-    for query, matches in zip(asked, found, strict=True):
+    for query, matches in zip(wanted, found, strict=True):
         similarities = embeddings @ query
         assert len(matches) == min(k, count)
         assert len({match.item.id for match in matches}) == len(matches)
@@ -110,12 +110,12 @@ def test_threads_get_their_own_answers() -> None:
     gallery = Gallery(named(500), embeddings)
     wrong: list[int] = []
 
-    def ask(start: int) -> None:
+    def search(start: int) -> None:
         for row in range(start, 500, 4):
             if gallery.search(embeddings[row : row + 1], 1)[0][0].item.id != f"id {row}":
                 wrong.append(row)
 
-    threads = [threading.Thread(target=ask, args=(start,)) for start in range(4)]
+    threads = [threading.Thread(target=search, args=(start,)) for start in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

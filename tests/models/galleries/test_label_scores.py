@@ -29,8 +29,8 @@ def slow(labels: list[str], rows: Rows, query: Rows, left_out: set[int]) -> dict
         if not count:
             continue
         mean = own.mean(axis=0)
-        share = (count - 1) / (count - 1 + HALFWAY)
-        scores[label] = (1 - share) * float((own @ query).max()) + share * float(mean @ query / np.linalg.norm(mean))
+        weight = (count - 1) / (count - 1 + HALFWAY)
+        scores[label] = (1 - weight) * float((own @ query).max()) + weight * float(mean @ query / np.linalg.norm(mean))
     return scores
 
 

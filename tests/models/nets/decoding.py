@@ -20,9 +20,9 @@ def decode(scores: Sequence[Array], distances: Sequence[Array], strides: Sequenc
         for y in range(height):
             for x in range(width):
                 logits = bins[0, :, y, x].reshape(4, 8).astype(np.float64)
-                chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-                chances /= chances.sum(axis=1, keepdims=True)
-                left, top, right, bottom = chances @ np.arange(8) * stride
+                probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+                probabilities /= probabilities.sum(axis=1, keepdims=True)
+                left, top, right, bottom = probabilities @ np.arange(8) * stride
                 cx, cy = (x + 0.5) * stride, (y + 0.5) * stride
                 box = np.clip([cx - left, cy - top, cx + right, cy + bottom], 0, side)
                 level.append([float(level_scores[0, 0, y, x]), *box])

@@ -1,4 +1,4 @@
-"""Networks filled with numbers drawn from their parameters' names: the same everywhere, and nothing big to store."""
+"""Networks filled with values sampled from their parameters' names: the same everywhere, and nothing big to store."""
 
 import zlib
 from collections.abc import Mapping

@@ -14,21 +14,21 @@ def test_counts_each_colour_in_its_band() -> None:
         image[band * 8 : band * 8 + 8] = centres[colour]
     counts = ColourHistogram()(_network_input(image)).numpy().reshape(len(centres), BANDS).T
     assert counts.argmax(axis=1).tolist() == [5, 60, 123, 199]
-    np.testing.assert_allclose((counts**2 - 1e-4).sum(axis=1), 1.0, atol=1e-3)  # shares of a whole
+    np.testing.assert_allclose((counts**2 - 1e-4).sum(axis=1), 1.0, atol=1e-3)  # fractions of a whole
 
 
 def test_is_the_softmax_over_distances() -> None:
     rng = np.random.default_rng(0)
     image = np.repeat(np.repeat(rng.random((4, 4, 3), np.float32), 4, axis=0), 4, axis=1)
     centres = (colour_centres() - IMAGENET_MEAN) / IMAGENET_STD
-    shares = np.zeros((BANDS, len(centres)))
+    assignments = np.zeros((BANDS, len(centres)))
     for row in range(4):
         for column in range(4):
             seen = (image[row * 4, column * 4] - IMAGENET_MEAN) / IMAGENET_STD
             closeness = np.exp(-20.0 * ((seen - centres) ** 2).sum(axis=1))
-            shares[row] += closeness / closeness.sum() / 4
+            assignments[row] += closeness / closeness.sum() / 4
     counts = ColourHistogram()(_network_input(image)).numpy().reshape(-1, BANDS).T
-    np.testing.assert_allclose(counts, np.sqrt(shares + 1e-4), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(counts, np.sqrt(assignments + 1e-4), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("side", [80, 112, 128])

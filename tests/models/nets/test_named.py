@@ -6,9 +6,9 @@ import pytest
 
 from models.nets.lcnetv2 import PPLCNetV2, fused
 from models.nets.named import NETWORKS, build
-from models.nets.names import CLASSIFIERS, DETECTOR_ACTIVATIONS, DETECTOR_BODIES, UnknownNetworkError
+from models.nets.names import CLASSIFIERS, DETECTOR_ACTIVATIONS, DETECTOR_BACKBONES, UnknownNetworkError
 from models.nets.pdparams import load_pdparams
-from models.nets.picodet import ACTIVATIONS, BODIES
+from models.nets.picodet import ACTIVATIONS, BACKBONES
 from tests.models.nets.checks import digest, official_digest, parameter_count
 from tests.models.nets.seeded import fill, seeded_state
 
@@ -43,7 +43,7 @@ def test_the_table_names_only_networks_that_exist_and_the_rest_grow_in_order() -
 
 def test_the_names_that_recipes_are_read_by_are_those_of_the_networks() -> None:
     assert tuple(NETWORKS) == CLASSIFIERS
-    assert (tuple(BODIES), tuple(ACTIVATIONS)) == (DETECTOR_BODIES, DETECTOR_ACTIVATIONS)
+    assert (tuple(BACKBONES), tuple(ACTIVATIONS)) == (DETECTOR_BACKBONES, DETECTOR_ACTIVATIONS)
 
 
 def test_weights_load_under_a_published_name_without_any_mapping(tmp_path: Path) -> None:

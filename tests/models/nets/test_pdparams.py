@@ -39,7 +39,7 @@ def test_loads_files_written_with_numpy_1(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_pdparams(tmp_path / "old.pdparams")["weight"], [0, 1, 2])
 
 
-def test_names_that_paddle_keeps_beside_are_no_parameters(tmp_path: Path) -> None:
+def test_names_that_paddle_keeps_too_are_no_parameters(tmp_path: Path) -> None:
     content = {**arrays(), "StructuredToParameterName@@": {"fc.weight": "linear_0.w_0"}}
     (tmp_path / "net.pdparams").write_bytes(pickle.dumps(content))
     load_pdparams(small(), tmp_path / "net.pdparams")
@@ -56,7 +56,7 @@ def test_a_head_may_be_ignored(tmp_path: Path) -> None:
     np.testing.assert_array_equal(network.backbone.last_conv.bias.numpy(), content["backbone.last_conv.bias"])
 
 
-def test_every_disagreement_is_told_at_once_and_nothing_is_loaded(tmp_path: Path) -> None:
+def test_every_disagreement_is_reported_at_once_and_nothing_is_loaded(tmp_path: Path) -> None:
     content = arrays()
     del content["conv1.bn._mean"]
     content["stranger"] = np.zeros(2, np.float32)
@@ -75,7 +75,7 @@ def test_every_disagreement_is_told_at_once_and_nothing_is_loaded(tmp_path: Path
     np.testing.assert_array_equal(network.conv1.conv.weight.numpy(), before)
 
 
-def test_weights_of_another_network_are_told_in_a_short_line(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_reported_in_a_short_line(tmp_path: Path) -> None:
     path = tmp_path / "net.pdparams"
     path.write_bytes(pickle.dumps(dict(seeded_state(EmbedderV2(0.25, (1, 1, 1, 1), embedding_size=16), 2))))
     with pytest.raises(ParameterError) as caught:

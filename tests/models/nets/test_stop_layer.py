@@ -1,4 +1,4 @@
-"""A network cut behind one of its layers."""
+"""A network cut after one of its layers."""
 
 import numpy as np
 import paddle
@@ -48,7 +48,7 @@ def test_a_network_in_training_stays_so_and_its_statistics_too() -> None:
     np.testing.assert_array_equal(network.stem[0].bn._mean.numpy(), before)
 
 
-class Beside(nn.Layer):
+class After(nn.Layer):
     """Adds to a layer's output what follows it."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Beside(nn.Layer):
 
 
 @pytest.mark.parametrize(
-    ("network", "name", "told"),
+    ("network", "name", "message"),
     [
         (
             PPLCNetV2(0.25, DEPTHS),
@@ -71,9 +71,9 @@ class Beside(nn.Layer):
         ),
         (PPLCNetV2(0.25, DEPTHS), "stem", r"'stem' of PPLCNetV2 gives a map of \[1, 16, 32, 32\]; .* after pooling"),
         (PPLCNetV2(0.25, DEPTHS), "stages", "'stages' of PPLCNetV2 works 0 times on a picture"),
-        (Beside(), "pool", "Beside can't be cut behind 'pool'"),
+        (After(), "pool", "After can't be cut after 'pool'"),
     ],
 )
-def test_where_there_are_no_features_is_told(network: nn.Layer, name: str, told: str) -> None:
-    with pytest.raises(StopLayerError, match=told):
+def test_where_there_are_no_features_is_reported(network: nn.Layer, name: str, message: str) -> None:
+    with pytest.raises(StopLayerError, match=message):
         stop_after(network, name)

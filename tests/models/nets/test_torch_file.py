@@ -69,7 +69,7 @@ def write(path: Path, tensors: dict[str, Any], storages: list[Storage], *, magic
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """A file of these arrays, each in a storage of its own."""
+    """A file of these arrays, each in its own storage."""
     storages, tensors = [], {}
     for name, array in arrays.items():
         flat = np.ascontiguousarray(array, "<i8" if array.dtype.kind == "i" else "<f4")
@@ -80,15 +80,15 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def test_reads_tensors_whole_shared_and_turned(tmp_path: Path) -> None:
-    numbers = Storage(np.arange(12, dtype="<f4"), "1")
+    values = Storage(np.arange(12, dtype="<f4"), "1")
     counts = Storage(np.array([7], "<i8"), "2")
     tensors = {
-        "kernel": Tensor(numbers, 0, (3, 4), (4, 1)),
-        "turned": Tensor(numbers, 0, (4, 3), (1, 4)),
-        "part": Tensor(numbers, 2, (2,), (1,)),
+        "kernel": Tensor(values, 0, (3, 4), (4, 1)),
+        "turned": Tensor(values, 0, (4, 3), (1, 4)),
+        "part": Tensor(values, 2, (2,), (1,)),
         "count": Tensor(counts, 0, (), ()),
     }
-    write(tmp_path / "net.pth", tensors, [numbers, counts])
+    write(tmp_path / "net.pth", tensors, [values, counts])
     arrays = read_torch_file(tmp_path / "net.pth")
     np.testing.assert_array_equal(arrays["kernel"], np.arange(12, dtype=np.float32).reshape(3, 4))
     np.testing.assert_array_equal(arrays["turned"], arrays["kernel"].T)
@@ -97,9 +97,9 @@ def test_reads_tensors_whole_shared_and_turned(tmp_path: Path) -> None:
 
 
 def test_a_tensor_that_reaches_out_of_its_storage_is_refused(tmp_path: Path) -> None:
-    numbers = Storage(np.arange(4, dtype="<f4"), "1")
+    values = Storage(np.arange(4, dtype="<f4"), "1")
     for offset, sizes, strides in ((2, (3,), (1,)), (-1, (2,), (1,)), (3, (2,), (-1,))):
-        write(tmp_path / "net.pth", {"far": Tensor(numbers, offset, sizes, strides)}, [numbers])
+        write(tmp_path / "net.pth", {"far": Tensor(values, offset, sizes, strides)}, [values])
         with pytest.raises(ParameterError, match="out of its storage"):
             read_torch_file(tmp_path / "net.pth")
 
@@ -123,8 +123,8 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
-    numbers = Storage(np.arange(400, dtype="<f4"), "1")
-    write(tmp_path / "net.pth", {"kernel": Tensor(numbers, 0, (400,), (1,))}, [numbers])
+    values = Storage(np.arange(400, dtype="<f4"), "1")
+    write(tmp_path / "net.pth", {"kernel": Tensor(values, 0, (400,), (1,))}, [values])
     whole = (tmp_path / "net.pth").read_bytes()
     (tmp_path / "net.pth").write_bytes(whole[:-400])
     with pytest.raises(ParameterError):
@@ -132,11 +132,11 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_come_from_a_package_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = Storage(np.arange(4, dtype="<f4"), "1")
+    values = Storage(np.arange(4, dtype="<f4"), "1")
     package = tmp_path / "some_model"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    write(package / "models" / "net.pth", {"kernel": Tensor(numbers, 0, (4,), (1,))}, [numbers])
+    write(package / "models" / "net.pth", {"kernel": Tensor(values, 0, (4,), (1,))}, [values])
     monkeypatch.syspath_prepend(str(tmp_path))
     assert read_pretrained("some-model")["kernel"].shape == (4,)
     assert pretrained_file("some_model/models/net.pth", tmp_path) == package / "models" / "net.pth"

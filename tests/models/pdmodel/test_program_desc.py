@@ -12,7 +12,7 @@ from models.pdmodel.wire import Message, WireError, encode
 from tests.models.programs import BINS, CHANNELS, DIM, SIDE, STRIDE, kernel, official_archive, old_program, parameter
 
 
-def test_a_program_tells_its_inputs_and_outputs() -> None:
+def test_a_program_lists_its_inputs_and_outputs() -> None:
     embedder = parse_program(old_program("embed", DIM))
     assert [(spec.name, spec.shape) for spec in embedder.inputs] == [("image", (None, 3, SIDE, SIDE))]
     assert [(spec.name, spec.shape) for spec in embedder.outputs] == [("scaled", (None, DIM))]
@@ -34,7 +34,7 @@ def test_a_cut_program_holds_what_leads_to_its_outputs_and_no_more() -> None:
     assert cut.rest == program.rest
 
 
-def test_the_outputs_come_in_the_order_asked_for() -> None:
+def test_the_outputs_come_in_the_order_requested() -> None:
     program = parse_program(old_program("detect", CHANNELS))
     assert [spec.name for spec in parse_program(cut_program(program, ["bins", "scores"])).outputs] == ["bins", "scores"]
 

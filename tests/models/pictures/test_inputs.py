@@ -190,8 +190,8 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     recognizer, gallery = Recognizer(detector, embedder), Gallery([], np.zeros((0, embedder.dim), np.float32))
 
     def recognized(given: Any) -> Any:
-        told = recognizer(given, gallery).to_dict()
-        return {name: value for name, value in told.items() if name != "timings_ms"}
+        recognised = recognizer(given, gallery).to_dict()
+        return {name: value for name, value in recognised.items() if name != "timings_ms"}
 
     return {
         "Recognizer": recognized,
@@ -224,7 +224,7 @@ def test_every_door_refuses_alike(networks: dict[str, Any], door: str) -> None:
         assert caught.value.code == code
 
 
-def test_the_place_in_the_list_is_told(networks: dict[str, Any], tmp_path: Path) -> None:
+def test_the_place_in_the_list_is_reported(networks: dict[str, Any], tmp_path: Path) -> None:
     embedder = Embedder(artifact(tmp_path, "embed"))
     with pytest.raises(ImageError, match="Picture 1 of the list is an array of float64"):
         embedder([RGB, RGB / 255])

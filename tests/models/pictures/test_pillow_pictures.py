@@ -60,23 +60,23 @@ def test_colours_and_orientation_are_those_of_the_file(kind: str, options: dict[
 
 
 DEEP = (PHOTO[..., :1].astype(np.uint16) * 257).astype(np.uint16)
-ONLY_FILES_TELL: dict[str, Callable[[], bytes]] = {
+ONLY_IN_FILES: dict[str, Callable[[], bytes]] = {
     "code points": lambda: with_chunk(b"cICP", bytes((12, 13, 0, 1))),
     "a transparent grey of 16 bits": lambda: encoded("PNG", "L", transparency=60),
     "a negative of 16 bits": lambda: one(DEEP, 16, 0),
-    "the picture behind a preview": lambda: preview_and_full(sub=False, flag=True),
+    "the picture after a preview": lambda: preview_and_full(sub=False, flag=True),
     "32 bits": lambda: one(PHOTO[..., :1].astype(np.int32) * 900, 32, 1),
     "floats": lambda: one((PHOTO[..., :1] / 255 / 2).astype(np.float32), 32, 1),
     "Lab with another profile": lambda: one(PHOTO, 8, 8, t34675=P3 or b""),
 }
 
 
-@pytest.mark.parametrize("what", ONLY_FILES_TELL)
+@pytest.mark.parametrize("what", ONLY_IN_FILES)
 def test_what_pillow_reads_otherwise_is_read_from_the_file(what: str) -> None:
-    data = ONLY_FILES_TELL[what]()
+    data = ONLY_IN_FILES[what]()
     with Image.open(io.BytesIO(data)) as picture:
         same(picture, data)
-        same(picture, data)  # it can still be asked
+        same(picture, data)  # it can still be used
 
 
 def test_gamma_is_known_after_loading_too() -> None:
@@ -86,7 +86,7 @@ def test_gamma_is_known_after_loading_too() -> None:
         same(picture, data)
 
 
-def test_a_picture_that_is_wanted_smaller_or_later_is_not_read_anew() -> None:
+def test_a_picture_that_is_wanted_smaller_or_later_is_not_read_again() -> None:
     with Image.open(io.BytesIO(encoded("JPEG"))) as picture:
         picture.draft("RGB", (32, 24))
         assert as_image(picture).shape == (24, 32, 3)

@@ -62,7 +62,7 @@ def test_their_keys_become_our_options() -> None:
         ({"Global": [1]}, "Global"),
     ],
 )
-def test_a_wrong_value_is_told_by_their_key(config: dict[str, Any], named: str) -> None:
+def test_a_wrong_value_is_reported_by_their_key(config: dict[str, Any], named: str) -> None:
     with pytest.raises(OptionsError) as refused:
         options_from_config(config)
     assert refused.value.option == named
@@ -153,12 +153,12 @@ def test_nothing_else_is_unpickled(evil: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x80\x04", b"cos\nsystem\n(S'exit 1'\ntR.", b"P1\n."])
-def test_a_broken_pickle_is_told(data: bytes) -> None:
+def test_a_broken_pickle_is_reported(data: bytes) -> None:
     with pytest.raises(GalleryError):
         read_id_map(data)
 
 
-def test_files_that_do_not_belong_together_are_told(tmp_path: Path) -> None:
+def test_files_that_do_not_belong_together_are_reported(tmp_path: Path) -> None:
     with pytest.raises(GalleryError, match="folder with"):
         read_gallery(tmp_path)
     write_gallery(tmp_path, "Flat")
@@ -175,4 +175,4 @@ def test_files_that_do_not_belong_together_are_told(tmp_path: Path) -> None:
     write_gallery(tmp_path, "Flat", count=1)
     (tmp_path / "id_map.pkl").write_bytes(pickle.dumps({0: "only-a-path.jpg"}))
     ((item,), _) = read_gallery(tmp_path)
-    assert item.label == ""  # the importer tells it, and takes the others
+    assert item.label == ""  # the importer reports it, and takes the others

@@ -37,7 +37,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Body:
+class Detected:
     box: tuple[float, float, float, float]
     confidence: float
 
@@ -52,21 +52,23 @@ class Named:
 class ColorDetector:
     """Finds the rectangle of each pure colour; the larger, the surer. With `given`, just those boxes."""
 
-    def __init__(self, given: Sequence[Body] | None = None) -> None:
+    def __init__(self, given: Sequence[Detected] | None = None) -> None:
         self._given = given
 
-    def __call__(self, image: Picture, threshold: float | None, max_detections: int) -> Sequence[Body]:
-        bodies = self._given
-        if bodies is None:
-            bodies = []
+    def __call__(self, image: Picture, threshold: float | None, max_detections: int) -> Sequence[Detected]:
+        detections = self._given
+        if detections is None:
+            detections = []
             for color in COLORS.values():
                 rows, columns = np.nonzero((image == color).all(axis=2))
                 if rows.size:
                     box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-                    share = rows.size / (image.shape[0] * image.shape[1])
-                    bodies.append(Body((box[0] + 0.4, box[1] + 0.9, box[2] + 0.6, box[3] + 0.1), min(0.5 + share, 1.0)))
-        best = sorted(bodies, key=lambda body: -body.confidence)[:max_detections]
-        return [body for body in best if body.confidence >= (0.2 if threshold is None else threshold)]
+                    fraction = rows.size / (image.shape[0] * image.shape[1])
+                    detections.append(
+                        Detected((box[0] + 0.4, box[1] + 0.9, box[2] + 0.6, box[3] + 0.1), min(0.5 + fraction, 1.0))
+                    )
+        best = sorted(detections, key=lambda detection: -detection.confidence)[:max_detections]
+        return [detection for detection in best if detection.confidence >= (0.2 if threshold is None else threshold)]
 
 
 class ColorEmbedder:
@@ -108,14 +110,14 @@ RED_BOX, BLUE_BOX = (10, 20, 60, 80), (100, 10, 120, 50)
 SCENE = picture(red=RED_BOX, blue=BLUE_BOX)
 
 
-def test_every_known_body_is_recognised_and_every_other_has_its_reason() -> None:
+def test_every_known_object_is_recognised_and_every_other_has_its_reason() -> None:
     embedder = ColorEmbedder()
     found = Recognizer(ColorDetector(), embedder)(SCENE, gallery("red", "red", "green"), RecognizeOptions(top_k=2))
     (red,) = found.recognitions
     assert (red.box, red.source, red.label, len(red.matches)) == (RED_BOX, "detection", "red", 2)
     assert red.similarity == pytest.approx(1)
     assert red.confidence == pytest.approx(0.65)
-    (blue,) = found.dropped  # the whole image is not told of: no fallback was needed
+    (blue,) = found.dropped  # the whole image is not listed: no fallback was needed
     assert (blue.box, blue.reason, len(blue.matches)) == (BLUE_BOX, "below_min_precision", 2)
     assert (found.width, found.height, found.reason) == (200, 100, None)
     assert embedder.batches == [3]  # all crops at once
@@ -124,11 +126,11 @@ def test_every_known_body_is_recognised_and_every_other_has_its_reason() -> None
 
 
 def test_the_result_as_json() -> None:
-    told = Recognizer(ColorDetector(), ColorEmbedder())(SCENE, gallery("red")).to_dict()
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    reported = Recognizer(ColorDetector(), ColorEmbedder())(SCENE, gallery("red")).to_dict()
+    assert json.loads(json.dumps(reported, allow_nan=False)) == reported
     match = {"label": "red", "similarity": 1.0, "item_id": "itm_0", "image_key": "images/ab/abc"}
-    assert told["image"] == {"width": 200, "height": 100}
-    assert told["recognitions"] == [
+    assert reported["image"] == {"width": 200, "height": 100}
+    assert reported["recognitions"] == [
         {
             "box": list(RED_BOX),
             "confidence": 0.65,
@@ -141,7 +143,7 @@ def test_the_result_as_json() -> None:
             "matches": [match],
         }
     ]
-    assert told["decision"] == {
+    assert reported["decision"] == {
         "min_precision": 0.9,
         "probability_threshold": 0.9,
         "similarity_threshold": None,
@@ -150,13 +152,13 @@ def test_the_result_as_json() -> None:
         "verify": "auto",
         "verified": 0,
     }
-    (dropped,) = told["dropped"]
+    (dropped,) = reported["dropped"]
     assert dropped["reason"] == "below_min_precision"
     (guess,) = dropped["candidates"]  # what a person may confirm
     assert (guess["label"], guess["item_id"]) == ("red", "itm_0")
     assert guess["probability"] < 0.9
     assert dropped["box"] == list(BLUE_BOX)
-    assert told["reason"] is None
+    assert reported["reason"] is None
 
 
 def test_the_options_reach_their_stages() -> None:
@@ -172,7 +174,7 @@ def test_the_options_reach_their_stages() -> None:
 
 
 def test_a_lower_precision_answers_more_and_a_similarity_decides_alone() -> None:
-    recognizer = Recognizer(ColorDetector([Body((5, 15, 62, 82), 0.9), Body(BLUE_BOX, 0.8)]), ColorEmbedder())
+    recognizer = Recognizer(ColorDetector([Detected((5, 15, 62, 82), 0.9), Detected(BLUE_BOX, 0.8)]), ColorEmbedder())
     known = gallery("red", "yellow")  # red with a grey edge is less than sure; blue is far from both
     counts = []
     for precision in (0.999, 0.95, 0.5):
@@ -213,10 +215,10 @@ def test_nothing_is_calibrated_on_estimates_from_codes() -> None:
     items, rows = [Named("itm_0", "red")], np.pad(color_row("red")[None], ((0, 0), (0, 5)))
     recognizer = Recognizer(ColorDetector(), Wide())
     own = Calibration("gallery", (9.0, 9.0, 0.0, 0.0), queries=20)
-    for rerank, told in ((0, "uncalibrated"), (1, "gallery")):
+    for rerank, reported in ((0, "uncalibrated"), (1, "gallery")):
         known = BinaryGallery(items, rows, calibration=own, rerank=rerank)
         decision = recognizer(FULL, known).to_dict()["decision"]
-        assert decision["calibration"] == told
+        assert decision["calibration"] == reported
 
 
 def test_several_pictures_of_a_label_count_together() -> None:
@@ -244,8 +246,8 @@ def test_nothing_is_never_silent() -> None:
 
 
 def test_a_crop_without_embedding_costs_only_itself() -> None:
-    grey = Body((150, 50, 190, 90), 0.99)
-    red = Body(RED_BOX, 0.9)
+    grey = Detected((150, 50, 190, 90), 0.99)
+    red = Detected(RED_BOX, 0.9)
     found = Recognizer(ColorDetector([grey, red]), ColorEmbedder())(SCENE, gallery("red"))
     assert [one.label for one in found.recognitions] == ["red"]
     assert [(one.box, one.reason, one.matches) for one in found.dropped] == [
@@ -274,12 +276,12 @@ def test_a_gallery_of_another_dimension_is_refused() -> None:
 # The whole image
 
 FULL = picture(red=(0, 0, 200, 100))
-MOSTLY_RED = picture(red=(0, 0, 200, 95))  # the whole image is nearly as red as its body
+MOSTLY_RED = picture(red=(0, 0, 200, 95))  # the whole image is nearly as red as its object
 
 
 @pytest.mark.parametrize(("policy", "sources"), [("always", 2), ("fallback", 1), ("never", 1)])
-def test_the_policy_with_a_recognised_body(policy: str, sources: int) -> None:
-    small = Body((0, 0, 20, 10), 0.9)  # its share of the picture, 1 %, is its overlap with the whole
+def test_the_policy_with_a_recognised_detection(policy: str, sources: int) -> None:
+    small = Detected((0, 0, 20, 10), 0.9)  # its fraction of the picture, 1 %, is its overlap with the whole
     options = RecognizeOptions.from_dict({"whole_image": policy})
     found = Recognizer(ColorDetector([small]), ColorEmbedder())(FULL, gallery("red"), options)
     assert [one.source for one in found.recognitions] == ["detection", "whole_image"][:sources]
@@ -287,18 +289,18 @@ def test_the_policy_with_a_recognised_body(policy: str, sources: int) -> None:
 
 
 @pytest.mark.parametrize(("policy", "recognised"), [("always", True), ("fallback", True), ("never", False)])
-def test_the_policy_without_a_recognised_body(policy: str, recognised: bool) -> None:
+def test_the_policy_without_a_recognised_detection(policy: str, recognised: bool) -> None:
     options = RecognizeOptions.from_dict({"whole_image": policy})
-    for bodies in ([], [Body(BLUE_BOX, 0.9)]):
+    for detections in ([], [Detected(BLUE_BOX, 0.9)]):
         image = picture(red=(0, 0, 200, 100), blue=BLUE_BOX)
-        found = Recognizer(ColorDetector(bodies), ColorEmbedder())(image, gallery("red"), options)
+        found = Recognizer(ColorDetector(detections), ColorEmbedder())(image, gallery("red"), options)
         assert [one.source for one in found.recognitions] == (["whole_image"] if recognised else [])
         if recognised:
             assert found.recognitions[0].box == (0, 0, 200, 100)
             assert found.recognitions[0].confidence is None
 
 
-def test_without_a_detector_the_whole_image_is_the_body() -> None:
+def test_without_a_detector_the_whole_image_is_the_region() -> None:
     for policy in ("always", "fallback", "never"):
         found = Recognizer(None, ColorEmbedder())(
             FULL, gallery("red"), RecognizeOptions.from_dict({"whole_image": policy})
@@ -307,13 +309,13 @@ def test_without_a_detector_the_whole_image_is_the_body() -> None:
 
 
 def test_the_whole_image_never_removes_a_detection() -> None:
-    # Users of PaddleClas lose the right body to the whole image: here it scores better, and there it does.
-    body = Body(
+    # Users of PaddleClas lose the right detection to the whole image: here it scores better, and there it does.
+    detection = Detected(
         (0, 0, 200, 88), 0.9
     )  # even with its margin a little less red than the whole, which it overlaps nearly whole
     image = FULL.copy()
     image[80:88, :] = (255, 30, 30)
-    recognizer = Recognizer(ColorDetector([body]), ColorEmbedder())
+    recognizer = Recognizer(ColorDetector([detection]), ColorEmbedder())
     ours = recognizer(image, gallery("red"), RecognizeOptions(whole_image="always"))
     assert [one.source for one in ours.recognitions] == ["whole_image", "detection"]
     theirs = recognizer(image, gallery("red"), RecognizeOptions(compat="paddleclas"))
@@ -324,7 +326,7 @@ def test_the_whole_image_never_removes_a_detection() -> None:
 
 
 def test_a_better_detection_removes_the_whole_image() -> None:
-    recognizer = Recognizer(ColorDetector([Body((0, 0, 200, 95), 0.9)]), ColorEmbedder())
+    recognizer = Recognizer(ColorDetector([Detected((0, 0, 200, 95), 0.9)]), ColorEmbedder())
     found = recognizer(MOSTLY_RED, gallery("red"), RecognizeOptions(whole_image="always"))
     assert [one.source for one in found.recognitions] == ["detection"]
     assert [(one.source, one.reason) for one in found.dropped] == [("whole_image", "suppressed")]
@@ -341,18 +343,18 @@ def test_a_piece_is_no_answer_where_the_whole_photo_looks_like_another_label() -
                     row[:] = color_row("blue")
             return rows
 
-    pieces = [Body((10, 10, 40, 40), 0.9), Body((100, 10, 130, 40), 0.8)]
+    pieces = [Detected((10, 10, 40, 40), 0.9), Detected((100, 10, 130, 40), 0.8)]
     heap, known = Recognizer(ColorDetector(pieces), Heap()), gallery("red", "blue")
     found = heap(FULL, known)
     assert [(one.label, one.source) for one in found.recognitions] == [("blue", "whole_image")]
     assert [(one.reason, one.candidates[0].label) for one in found.dropped] == [("unlike_whole_image", "red")] * 2
-    # One body alone is what the photo is of; a large one is no piece; and the label of the whole may be that of a body.
-    for bodies in (pieces[:1], [Body((0, 0, 90, 100), 0.9), Body((110, 0, 200, 100), 0.8)]):
-        found = Recognizer(ColorDetector(bodies), Heap())(FULL, known)
-        assert [(one.label, one.source) for one in found.recognitions] == [("red", "detection")] * len(bodies)
+    # One detection alone is what the photo is of; a large one is no piece; and the label of the whole may be that of a detection.
+    for detections in (pieces[:1], [Detected((0, 0, 90, 100), 0.9), Detected((110, 0, 200, 100), 0.8)]):
+        found = Recognizer(ColorDetector(detections), Heap())(FULL, known)
+        assert [(one.label, one.source) for one in found.recognitions] == [("red", "detection")] * len(detections)
     scene = picture(red=(0, 0, 200, 100), blue=(100, 10, 130, 40))
     assert sorted(one.label for one in heap(scene, known).recognitions) == ["blue", "red"]
-    # Who asks for a similarity alone, or never for the whole photo, gets that.
+    # Who sets a similarity alone, or never for the whole photo, gets that.
     for options in (RecognizeOptions(similarity_threshold=0.5), RecognizeOptions(whole_image="never")):
         assert {one.label for one in heap(FULL, known, options).recognitions} == {"red"}
 
@@ -361,12 +363,12 @@ def test_a_piece_is_no_answer_where_the_whole_photo_looks_like_another_label() -
 
 
 def pp_shitu(
-    image: Picture, bodies: Sequence[Body], embedder: ColorEmbedder, known: Gallery, rec: float, nms: float
+    image: Picture, detections: Sequence[Detected], embedder: ColorEmbedder, known: Gallery, rec: float, nms: float
 ) -> list[tuple[list[int], str, float]]:
     """PP-ShiTu's steps one by one, as they are described: whole image always, top-1, threshold, suppression by score."""
     height, width = image.shape[:2]
     results: list[tuple[list[int], str, float]] = []
-    for box in [*(body.box for body in bodies), (0, 0, width, height)]:
+    for box in [*(detection.box for detection in detections), (0, 0, width, height)]:
         x1, y1, x2, y2 = (int(side) for side in box)
         (row,) = embedder([image[y1:y2, x1:x2]])
         match = known.search(row[None], 5)[0][0]
@@ -389,15 +391,15 @@ def test_compat_gives_what_pp_shitu_gives(data: st.DataObject, seed: int) -> Non
         x1, y1 = data.draw(st.integers(0, 40)), data.draw(st.integers(0, 30))
         image[y1 : y1 + data.draw(st.integers(3, 30)), x1 : x1 + data.draw(st.integers(3, 30))] = COLORS[name]
     side = st.floats(0.5, 20, allow_nan=False)
-    bodies = [
-        Body((x, y, min(x + w + 1, 50), min(y + h + 1, 40)), 0.9 - position / 100)
+    detections = [
+        Detected((x, y, min(x + w + 1, 50), min(y + h + 1, 40)), 0.9 - position / 100)
         for position, (x, y, w, h) in enumerate(data.draw(st.lists(st.tuples(side, side, side, side), max_size=5)))
     ]
     rec, nms = data.draw(st.sampled_from([0.3, 0.7, 0.9])), data.draw(st.sampled_from([0.05, 0.4]))
     known = gallery(*sorted(COLORS))
     options = RecognizeOptions(similarity_threshold=rec, suppression_iou=nms, compat="paddleclas", whole_image="never")
-    found = Recognizer(ColorDetector(bodies), ColorEmbedder())(image, known, options)
-    expected = pp_shitu(image, bodies, ColorEmbedder(), known, rec, nms)
+    found = Recognizer(ColorDetector(detections), ColorEmbedder())(image, known, options)
+    expected = pp_shitu(image, detections, ColorEmbedder(), known, rec, nms)
     got = [(list(one.box), one.label, one.similarity) for one in found.recognitions]
     assert [result[:2] for result in got] == [result[:2] for result in expected]
     np.testing.assert_allclose([result[2] for result in got], [result[2] for result in expected], rtol=1e-6)
@@ -427,9 +429,9 @@ def test_what_is_embedded_of_a_box_has_a_margin_within_the_image() -> None:
             seen.extend(crop.shape[:2] for crop in crops)
             return super().__call__(crops)
 
-    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Sizes())
+    recognizer = Recognizer(ColorDetector([Detected(RED_BOX, 0.9)]), Sizes())
     found = recognizer(SCENE, gallery("red"), RecognizeOptions(whole_image="never"))
-    assert found.recognitions[0].box == RED_BOX  # what is told is the detector's
+    assert found.recognitions[0].box == RED_BOX  # what is reported is the detector's
     recognizer(SCENE, gallery("red"), RecognizeOptions(compat="paddleclas"))
     assert seen == [(67, 56), (60, 50), (100, 200)]  # PaddleClas has no margin
 
@@ -441,8 +443,8 @@ def test_the_walk_with_a_real_detector_embedder_and_stored_gallery(tmp_path: Pat
     detector = Detector(artifact(tmp_path / "detector", "detect"))
     embedder = Embedder(artifact(tmp_path / "embedder", "embed"))
     image = np.random.default_rng(2).integers(0, 255, (90, 120, 3)).astype(np.uint8)
-    (body,) = detector(image, 0, 1)
-    box = whole_pixels(body.box, 90, 120)
+    (detection,) = detector(image, 0, 1)
+    box = whole_pixels(detection.box, 90, 120)
     whole = item_id("1" * 64, "body", box), item_id("2" * 64, "whole")
     items = [
         Item(whole[0], "body", "images/11/1", "1" * 64, box, "2026-01-01T00:00:00Z"),

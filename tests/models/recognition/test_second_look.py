@@ -20,9 +20,9 @@ from tests.models.recognition.test_pipeline import (
     BLUE_BOX,
     RED_BOX,
     SCENE,
-    Body,
     ColorDetector,
     ColorEmbedder,
+    Detected,
     Named,
     Picture,
     Rows,
@@ -44,12 +44,12 @@ class Agreement:
 
 
 class Verifier:
-    """Counts what it is asked; an item's features are as many as its inliers, and one more."""
+    """Records what it is called with; an item's features are as many as its inliers, and one more."""
 
     def __init__(self, query: str = "query") -> None:
         self.query = query
         self.described: list[tuple[int, ...]] = []
-        self.asked: list[int] = []
+        self.requested: list[int] = []
 
     def describe(self, image: Picture, /) -> str:
         self.described.append(image.shape[:2])
@@ -58,7 +58,7 @@ class Verifier:
     def agree(self, query: Any, item: range, /) -> Agreement:
         assert query == self.query
         inliers = item[-1]
-        self.asked.append(inliers)
+        self.requested.append(inliers)
         points = np.tile(np.array([[0.5, 0.25]], np.float32), (inliers, 1))
         return Agreement(inliers, points, points / 2)
 
@@ -80,7 +80,7 @@ def known(inliers: dict[str, int]) -> Gallery:
 
 
 def recognize(inliers: dict[str, int], verifier: Verifier | None, **options: Any) -> dict[str, Any]:
-    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), verifier)
+    recognizer = Recognizer(ColorDetector([Detected(RED_BOX, 0.9)]), Embedder(), verifier)
     chosen = RecognizeOptions.from_dict({"min_precision": 0.5, "whole_image": "never", **options})
     return recognizer(SCENE, known(inliers), chosen).to_dict()
 
@@ -88,8 +88,8 @@ def recognize(inliers: dict[str, int], verifier: Verifier | None, **options: Any
 def test_agreeing_features_turn_close_labels_and_are_evidence() -> None:
     (before,) = recognize(INLIERS, None)["recognitions"]
     assert (before["label"], before["verification"]) == ("near", None)
-    told = recognize(INLIERS, Verifier())
-    (after,) = told["recognitions"]
+    answer = recognize(INLIERS, Verifier())
+    (after,) = answer["recognitions"]
     assert after["label"] == "close"
     assert after["probability"] > before["probability"]
     assert [one["item_id"] for one in after["matches"]] == ["near", "close", "far"]  # the nearest stay the nearest
@@ -98,13 +98,13 @@ def test_agreeing_features_turn_close_labels_and_are_evidence() -> None:
     expected = [(x1 + 0.5 * (x2 - x1)) / 200, (y1 + 0.25 * (y2 - y1)) / 100, 0.25, 0.125]
     assert len(after["verification"]["points"]) == 20
     np.testing.assert_allclose(after["verification"]["points"][0], expected, atol=1e-4)
-    assert told["decision"]["verified"] == 1
+    assert answer["decision"]["verified"] == 1
     assert sum(one["probability"] for one in after["candidates"]) <= 1 + 1e-3
 
 
-def test_what_agrees_is_told_of_what_is_not_sure_enough_too() -> None:
-    told = recognize(INLIERS, Verifier(), min_precision=0.999)
-    (dropped,) = told["dropped"]
+def test_what_agrees_is_given_for_what_is_not_sure_enough_too() -> None:
+    answer = recognize(INLIERS, Verifier(), min_precision=0.999)
+    (dropped,) = answer["dropped"]
     assert dropped["reason"] == "below_min_precision"
     assert (dropped["verification"]["inliers"], dropped["verification"]["item_id"]) == (20, "close")
     assert len(dropped["verification"]["points"]) == 20
@@ -112,11 +112,11 @@ def test_what_agrees_is_told_of_what_is_not_sure_enough_too() -> None:
     assert unseen["verification"] is None
 
 
-def test_what_agrees_is_told_of_what_is_suppressed_too() -> None:
-    detector = ColorDetector([Body(RED_BOX, 0.9), Body(RED_BOX, 0.8)])
+def test_what_agrees_is_given_for_what_is_suppressed_too() -> None:
+    detector = ColorDetector([Detected(RED_BOX, 0.9), Detected(RED_BOX, 0.8)])
     chosen = RecognizeOptions(min_precision=0.5, verify="always", whole_image="never")
-    told = Recognizer(detector, Embedder(), Verifier())(SCENE, known(INLIERS), chosen).to_dict()
-    (dropped,) = told["dropped"]
+    answer = Recognizer(detector, Embedder(), Verifier())(SCENE, known(INLIERS), chosen).to_dict()
+    (dropped,) = answer["dropped"]
     assert (dropped["reason"], dropped["verification"]["inliers"]) == ("suppressed", 20)
 
 
@@ -129,9 +129,9 @@ class Enrolled:
     box: tuple[int, int, int, int]
 
 
-def test_the_part_of_the_items_picture_that_agrees_is_told() -> None:
+def test_the_part_of_the_items_picture_that_agrees_is_given() -> None:
     gallery = Gallery([Enrolled("a", "cola", (1, 2, 30, 40))], ROWS[:1], features=lambda _: range(21))
-    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
+    recognizer = Recognizer(ColorDetector([Detected(RED_BOX, 0.9)]), Embedder(), Verifier())
     chosen = RecognizeOptions(min_precision=0.5, verify="always", whole_image="never")
     (found,) = recognizer(SCENE, gallery, chosen).to_dict()["recognitions"]
     assert found["verification"]["item_box"] == [1, 2, 30, 40]
@@ -140,10 +140,10 @@ def test_the_part_of_the_items_picture_that_agrees_is_told() -> None:
 def test_always_has_a_budget_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(second_look, "ALWAYS_BUDGET_MS", 0.0)
     verifier = Verifier()
-    told = recognize(INLIERS, verifier, verify="always")
-    assert verifier.asked == []
-    assert told["decision"]["verified"] == 0
-    assert told["recognitions"]
+    answer = recognize(INLIERS, verifier, verify="always")
+    assert verifier.requested == []
+    assert answer["decision"]["verified"] == 0
+    assert answer["recognitions"]
 
 
 def test_work_that_is_to_end_ends_before_the_next_item() -> None:
@@ -153,16 +153,16 @@ def test_work_that_is_to_end_ends_before_the_next_item() -> None:
     verifier = Verifier()
 
     def checkpoint() -> None:
-        if verifier.asked:
+        if verifier.requested:
             raise Canceled
 
-    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), verifier)
+    recognizer = Recognizer(ColorDetector([Detected(RED_BOX, 0.9)]), Embedder(), verifier)
     with pytest.raises(Canceled):
         recognizer(SCENE, known(INLIERS), RecognizeOptions(verify="always"), checkpoint)
-    assert len(verifier.asked) == 1
+    assert len(verifier.requested) == 1
 
 
-def test_at_most_thirty_pairs_are_told() -> None:
+def test_at_most_thirty_pairs_are_listed() -> None:
     (found,) = recognize({"close": 90}, Verifier())["recognitions"]
     assert found["verification"]["inliers"] == 90
     assert len(found["verification"]["points"]) == 30
@@ -179,30 +179,30 @@ def test_nothing_agrees_is_evidence_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_items_without_features_are_passed_over() -> None:
     verifier = Verifier()
-    told = recognize({"far": 30}, verifier)
-    assert verifier.asked == [30]
+    answer = recognize({"far": 30}, verifier)
+    assert verifier.requested == [30]
     none = Verifier()
-    told = recognize({}, none)
-    assert (none.described, none.asked, told["decision"]["verified"]) == ([], [], 0)
+    answer = recognize({}, none)
+    assert (none.described, none.requested, answer["decision"]["verified"]) == ([], [], 0)
 
 
 def test_a_label_that_was_not_compared_stays_as_likely_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Embedder, "calibration", replace(DOUBT, verified=FITTED))
     (plain,) = recognize({}, None)["recognitions"]
-    told = recognize({"far": 0}, Verifier())
-    (found,) = told["recognitions"]
+    answer = recognize({"far": 0}, Verifier())
+    (found,) = answer["recognitions"]
     assert (found["label"], found["verification"]) == ("near", None)
     assert found["probability"] == plain["probability"]
-    assert told["decision"]["verified"] == 1
+    assert answer["decision"]["verified"] == 1
 
 
 @pytest.mark.parametrize("empty", ["query", "items"])
 def test_a_picture_without_a_feature_is_not_compared(empty: str) -> None:
     (plain,) = recognize({}, None)["recognitions"]
     verifier = Verifier("" if empty == "query" else "query")
-    told = recognize(dict.fromkeys(INLIERS, -1 if empty == "items" else 9), verifier)
-    (found,) = told["recognitions"]
-    assert (verifier.asked, told["decision"]["verified"], found["verification"]) == ([], 0, None)
+    answer = recognize(dict.fromkeys(INLIERS, -1 if empty == "items" else 9), verifier)
+    (found,) = answer["recognitions"]
+    assert (verifier.requested, answer["decision"]["verified"], found["verification"]) == ([], 0, None)
     assert found["probability"] == plain["probability"]
 
 
@@ -225,17 +225,17 @@ def test_close_labels_and_the_uncertain_band_are_in_doubt(monkeypatch: pytest.Mo
 def test_so_many_items_are_compared_the_first_two_labels_among_them() -> None:
     items = [*[Named(f"a{at}", "a") for at in range(5)], Named("b", "b")]
     rows = unit(*[(1, -1, -0.9 - at / 100) for at in range(5)], (1, -1, -0.5))
-    asked: list[str] = []
+    requested: list[str] = []
 
     def features(item_id: str) -> range:
-        asked.append(item_id)
+        requested.append(item_id)
         return range(1)
 
     gallery = Gallery(items, rows, "colors", 1, None, features)
-    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
+    recognizer = Recognizer(ColorDetector([Detected(RED_BOX, 0.9)]), Embedder(), Verifier())
     recognizer(SCENE, gallery, RecognizeOptions(verify="always", verify_top=3, top_k=1, whole_image="never"))
-    assert len(asked) == 3
-    assert "b" in asked
+    assert len(requested) == 3
+    assert "b" in requested
 
 
 def test_a_label_beyond_the_fifth_can_win_if_so_many_are_compared() -> None:
@@ -243,7 +243,7 @@ def test_a_label_beyond_the_fifth_can_win_if_so_many_are_compared() -> None:
     rows = unit(*[(1, -1, -0.9 + at / 50) for at in range(len(names))])
     features = {name: range(31 if name == "h" else 1) for name in names}
     gallery = Gallery([Named(name, name) for name in names], rows, "colors", 1, None, features.get)
-    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9)]), Embedder(), Verifier())
+    recognizer = Recognizer(ColorDetector([Detected(RED_BOX, 0.9)]), Embedder(), Verifier())
     options = RecognizeOptions(min_precision=0.5, verify="always", verify_top=8, top_k=2, whole_image="never")
     (found,) = recognizer(SCENE, gallery, options).recognitions
     assert found.label == "h"
@@ -268,17 +268,17 @@ def test_no_further_item_is_begun_when_the_time_is_over(monkeypatch: pytest.Monk
             return super().agree(query, item)
 
     verifier = Slow()
-    told = recognize(INLIERS, verifier)
-    assert verifier.asked == [0, 20]
-    assert told["recognitions"][0]["label"] == "close"
+    answer = recognize(INLIERS, verifier)
+    assert verifier.requested == [0, 20]
+    assert answer["recognitions"][0]["label"] == "close"
     always = Slow()
     recognize(INLIERS, always, verify="always")
-    assert len(always.asked) == 3
+    assert len(always.requested) == 3
 
 
 def test_paddleclas_way_verifies_nothing_and_takes_the_nearest_item() -> None:
     verifier = Verifier()
-    recognizer = Recognizer(ColorDetector([Body(RED_BOX, 0.9), Body(BLUE_BOX, 0.8)]), Embedder(), verifier)
+    recognizer = Recognizer(ColorDetector([Detected(RED_BOX, 0.9), Detected(BLUE_BOX, 0.8)]), Embedder(), verifier)
     found = recognizer(SCENE, known(INLIERS), RecognizeOptions(compat="paddleclas", verify="always"))
     assert not verifier.described
     assert found.decision is not None

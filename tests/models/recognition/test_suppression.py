@@ -14,9 +14,9 @@ boxes = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30), st
 )
 similarities = st.integers(0, 20).map(lambda step: step / 20)
 recognised = st.lists(st.tuples(boxes, similarities, st.booleans()), max_size=8).map(
-    lambda drawn: [
+    lambda synthetic: [
         Recognition(box, None, "whole_image" if whole else "detection", str(position), similarity, ())
-        for position, (box, similarity, whole) in enumerate(drawn)
+        for position, (box, similarity, whole) in enumerate(synthetic)
     ]
 )
 

@@ -1,4 +1,4 @@
-"""Drawn products: the same from the same seed, alike in a family, apart otherwise, and tight in their cut-out."""
+"""Rendered products: the same from the same seed, alike in a family, apart otherwise, and tight in their cut-out."""
 
 import dataclasses
 from collections import Counter
@@ -35,7 +35,7 @@ def test_a_seed_always_gives_the_same_product() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_generator_draws_the_same_pixels(kind: str) -> None:
+def test_the_same_generator_renders_the_same_pixels(kind: str) -> None:
     design = design_product(ONE_OF_EACH[kind])
     first = render_product(design, 96, np.random.default_rng(5))
     again = render_product(design, 96, np.random.default_rng(5))
@@ -79,7 +79,7 @@ def test_the_ink_stands_out_from_what_it_is_written_on() -> None:
 
 @pytest.mark.parametrize("seed", [*ONE_OF_EACH.values(), 17, 44, 93])
 @pytest.mark.parametrize("size_px", [24, 96, 224])
-def test_a_cut_out_is_tight_and_as_large_as_asked(seed: int, size_px: int) -> None:
+def test_a_cut_out_is_tight_and_as_large_as_requested(seed: int, size_px: int) -> None:
     cut = render_product(design_product(seed), size_px, np.random.default_rng(seed))
     assert cut.dtype == np.uint8
     assert cut.shape[2] == 4
@@ -93,19 +93,19 @@ def test_a_cut_out_is_tight_and_as_large_as_asked(seed: int, size_px: int) -> No
 def test_a_view_turns_lights_and_tilts_the_product(kind: str) -> None:
     design = design_product(ONE_OF_EACH[kind])
 
-    def drawn(**changes: float) -> np.ndarray:
+    def rendered(**changes: float) -> np.ndarray:
         cut = render_product(design, 128, np.random.default_rng(0), view=dataclasses.replace(ViewParams(), **changes))
         grey = cut[..., :3].astype(float).mean(2)
         return np.where(cut[..., 3] > 127, grey, np.nan)
 
-    left, right = drawn(light=-0.9), drawn(light=0.9)
+    left, right = rendered(light=-0.9), rendered(light=0.9)
     if kind not in ("box", "carton"):  # whose faces are lit evenly
         third = left.shape[1] // 3
         assert np.nanmean(left[:, :third]) > np.nanmean(right[:, :third])
         assert np.nanmean(left[:, -third:]) < np.nanmean(right[:, -third:])
-    assert np.nanmean(drawn(gain=0.7)) < 0.85 * np.nanmean(drawn())
-    assert drawn(roll=0.3).shape != drawn().shape
-    turned, still = drawn(yaw=0.5), drawn()
+    assert np.nanmean(rendered(gain=0.7)) < 0.85 * np.nanmean(rendered())
+    assert rendered(roll=0.3).shape != rendered().shape
+    turned, still = rendered(yaw=0.5), rendered()
     same = turned.shape == still.shape
     assert not same or np.nanmean(np.abs(turned - still)) > 2
 
@@ -179,6 +179,6 @@ def test_texts_differ_and_their_masks_cannot_be_spoilt() -> None:
         face_texture(design_product(0), 40, 40, "front")[0, 0] = 1
 
 
-def test_a_face_seen_from_a_steep_side_leaves_no_pixel_without_a_number() -> None:
+def test_a_face_seen_from_a_steep_side_leaves_no_pixel_nan() -> None:
     # Once one pixel of this very packshot was NaN, which a cast to uint8 only warns of.
     assert packshot(design_product(1_000_236), 256).min() < 250

@@ -12,7 +12,7 @@ SIZE = (200, 260)
 
 
 def disc(colour: tuple[int, int, int], size: int = 60) -> Image:
-    """A flat disc as a cut-out: no drawing of ours has a part in its outline."""
+    """A flat disc as a cut-out: no rendered product has a part in its outline."""
     ys, xs = np.mgrid[0:size, 0:size] - (size - 1) / 2
     cut = np.zeros((size, size, 4), np.uint8)
     cut[..., :3] = colour
@@ -20,13 +20,13 @@ def disc(colour: tuple[int, int, int], size: int = 60) -> Image:
     return cut
 
 
-DRAWN = [(f"product-{seed}", design_product(seed)) for seed in range(40)]
+PRODUCTS = [(f"product-{seed}", design_product(seed)) for seed in range(40)]
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_same_seed_gives_the_same_scene(seed: int) -> None:
-    first, again = (render_scene(DRAWN, SIZE, np.random.default_rng(seed), clutter=1.0) for _ in range(2))
-    other = render_scene(DRAWN, SIZE, np.random.default_rng(seed + 100), clutter=1.0)
+    first, again = (render_scene(PRODUCTS, SIZE, np.random.default_rng(seed), clutter=1.0) for _ in range(2))
+    other = render_scene(PRODUCTS, SIZE, np.random.default_rng(seed + 100), clutter=1.0)
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.boxes, again.boxes)
     assert first.labels == again.labels
@@ -36,13 +36,13 @@ def test_the_same_seed_gives_the_same_scene(seed: int) -> None:
 def test_scenes_are_as_promised() -> None:
     counts = set()
     for seed in range(30):
-        scene = render_scene(DRAWN, SIZE, np.random.default_rng(seed))
+        scene = render_scene(PRODUCTS, SIZE, np.random.default_rng(seed))
         counts.add(len(scene.labels))
         assert scene.image.shape == (*SIZE, 3)
         assert scene.image.dtype == np.uint8
         assert scene.boxes.dtype == np.float32
         assert scene.boxes.shape == (len(scene.labels), 4)
-        assert set(scene.labels) <= {label for label, _ in DRAWN}
+        assert set(scene.labels) <= {label for label, _ in PRODUCTS}
         x1, y1, x2, y2 = scene.boxes.T
         assert (x1 >= 0).all()
         assert (y1 >= 0).all()
@@ -76,7 +76,7 @@ def test_boxes_are_those_of_the_pixels_that_show() -> None:
         for x1, y1, x2, y2 in scene.boxes.astype(int):
             rest[max(0, y1 - 3) : y2 + 3, max(0, x1 - 3) : x2 + 3] = False
         if (picture.max(2) - picture.min(2))[rest].max() > 25:
-            continue  # a drawn background, whose colours may be the discs'
+            continue  # a rendered background, whose colours may be the discs'
         for box, label in zip(scene.boxes, scene.labels, strict=True):
             channel = list(colours).index(label)
             others = [index for index in range(3) if index != channel]
@@ -125,29 +125,31 @@ def test_nothing_is_hidden_more_than_it_may_be(occlusion: float, monkeypatch: py
     monkeypatch.setattr("models.synth.scenes.Stage", Watched)
     for seed in range(12):
         render_scene(
-            DRAWN[:8], SIZE, np.random.default_rng(seed), count=8, occlusion=occlusion, scale=(0.3, 0.5), clutter=1.0
+            PRODUCTS[:8], SIZE, np.random.default_rng(seed), count=8, occlusion=occlusion, scale=(0.3, 0.5), clutter=1.0
         )
-    shares = np.concatenate([stage.visible() for stage in stages])
-    assert (shares >= LEAST_VISIBLE).all()
+    fractions = np.concatenate([stage.visible() for stage in stages])
+    assert (fractions >= LEAST_VISIBLE).all()
     if occlusion == 0.0:
-        assert (shares == 1.0).all()
+        assert (fractions == 1.0).all()
     else:
-        assert (shares < 0.95).mean() > 0.1  # hard cases happen
+        assert (fractions < 0.95).mean() > 0.1  # hard cases happen
 
 
-def test_what_is_asked_for_is_placed_in_turn() -> None:
-    scene = render_scene(DRAWN[:3], (640, 800), np.random.default_rng(0), count=3, scale=(0.3, 0.4), occlusion=0.0)
-    assert scene.labels == tuple(label for label, _ in DRAWN[:3])
+def test_what_is_requested_is_placed_in_turn() -> None:
+    scene = render_scene(PRODUCTS[:3], (640, 800), np.random.default_rng(0), count=3, scale=(0.3, 0.4), occlusion=0.0)
+    assert scene.labels == tuple(label for label, _ in PRODUCTS[:3])
     longest = (scene.boxes[:, 2:] - scene.boxes[:, :2]).max(1)
     assert ((longest > 0.28 * 640) & (longest < 0.42 * 640)).all()
 
 
 def test_photos_serve_as_backgrounds() -> None:
     stripes = np.zeros((50, 300, 3), np.uint8)
-    stripes[:, ::2] = (200, 0, 200)  # no drawn place looks so
+    stripes[:, ::2] = (200, 0, 200)  # no rendered place looks so
     purple = 0
     for seed in range(12):
-        scene = render_scene(DRAWN, SIZE, np.random.default_rng(seed), count=1, scale=(0.2, 0.2), backgrounds=[stripes])
+        scene = render_scene(
+            PRODUCTS, SIZE, np.random.default_rng(seed), count=1, scale=(0.2, 0.2), backgrounds=[stripes]
+        )
         red, green, blue = scene.image.reshape(-1, 3).mean(0)
         purple += red > green + 40 and blue > green + 40
     assert 2 <= purple <= 11
@@ -161,9 +163,9 @@ def test_a_training_scene_comes_from_its_seed_alone() -> None:
     assert (first.image != other.image).any()
 
 
-def test_what_cannot_be_drawn_is_refused() -> None:
+def test_what_cannot_be_rendered_is_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="at least one source"):
         render_scene([], SIZE, rng)
     with pytest.raises(ValueError, match="32 pixels"):
-        render_scene(DRAWN, (20, 200), rng)
+        render_scene(PRODUCTS, (20, 200), rng)

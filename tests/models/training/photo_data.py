@@ -1,4 +1,4 @@
-"""A small data folder of photos: two pictures of each of six labels, each label a colour of its own, and a list of them."""
+"""A small data folder of photos: two pictures of each of six labels, each label its own colour, and a list of them."""
 
 from pathlib import Path
 

@@ -16,19 +16,19 @@ def order(similarity: Sequence[float], right: Sequence[bool], allowed: Sequence[
 
 
 def metrics(ordered: Sequence[Sequence[bool]], ks: Sequence[int]) -> dict[str, float]:
-    """The figures of all queries, from whether each place of each is right."""
-    asked = [places for places in ordered if any(places)]
-    figures: dict[str, list[float]] = {name: [] for k in ks for name in (f"recall@{k}", f"precision@{k}")}
-    figures |= {"retrieval_mAP": [], "mINP": []}
-    for places in asked:
+    """The metrics of all queries, from whether each place of each is right."""
+    answerable = [places for places in ordered if any(places)]
+    collected: dict[str, list[float]] = {name: [] for k in ks for name in (f"recall@{k}", f"precision@{k}")}
+    collected |= {"retrieval_mAP": [], "mINP": []}
+    for places in answerable:
         for k in ks:
-            figures[f"recall@{k}"].append(float(any(places[:k])))
-            figures[f"precision@{k}"].append(sum(places[:k]) / k)
+            collected[f"recall@{k}"].append(float(any(places[:k])))
+            collected[f"precision@{k}"].append(sum(places[:k]) / k)
         precisions = [sum(places[: i + 1]) / (i + 1) for i, right in enumerate(places) if right]
-        figures["retrieval_mAP"].append(sum(precisions) / len(precisions))
+        collected["retrieval_mAP"].append(sum(precisions) / len(precisions))
         last = max(i for i, right in enumerate(places) if right)
-        figures["mINP"].append(sum(places) / (last + 1))
-    return {name: sum(values) / len(values) if values else math.nan for name, values in figures.items()}
+        collected["mINP"].append(sum(places) / (last + 1))
+    return {name: sum(values) / len(values) if values else math.nan for name, values in collected.items()}
 
 
 def reranked_distances(rows: Matrix, queries: int, k1: int, k2: int, blend: float) -> Matrix:
@@ -36,8 +36,8 @@ def reranked_distances(rows: Matrix, queries: int, k1: int, k2: int, blend: floa
     count = len(rows)
     plain = np.array([[float(((a - b) ** 2).sum()) for b in rows] for a in rows])
     plain = plain / plain.max(axis=1, keepdims=True)
-    ahead = plain - np.eye(count)  # each is its own nearest, even where others are equal to it
-    near = [np.argsort(own, kind="stable").tolist() for own in ahead]
+    ranked = plain - np.eye(count)  # each is its own nearest, even where others are equal to it
+    near = [np.argsort(own, kind="stable").tolist() for own in ranked]
 
     def reciprocal(i: int, k: int) -> set[int]:
         return {j for j in near[i][: k + 1] if i in near[j][: k + 1]}

@@ -25,13 +25,13 @@ from models.training.recipes.embedder import EmbedderLoss, EmbedderNetwork, Embe
 from models.training.tasks import embedder as train_embedder
 from models.training.tasks import precise_bn as statistics
 
-# Few of the photos have a known vector: the parts of a batch have different numbers of them. The activations are smooth
+# Few of the photos have a known vector: the parts of a batch have different counts of them. The activations are smooth
 # (hardswish), the steps small and few: a ReLU that rounding turns over, or a batch norm's amplification of it over many
 # steps, would let even two runs of one process, with the pictures in another order, end apart.
 RECIPE = EmbedderRecipe(
     "several",
     (
-        ViewSource("rendered", "drawn", products=8, views=3),
+        ViewSource("rendered", "rendered", products=8, views=3),
         ViewSource(
             "list", "shop", root="shop", file="labels.tsv", crops=4, vectors="shop/known.npz", sampling_weight=2.0
         ),

@@ -16,7 +16,7 @@ GRID = 4
 
 
 class Network(nn.Layer):
-    """(N, 3, SIDE, SIDE) -> mean colours of GRID x GRID cells -> (N, classes), after a softmax where one is asked for."""
+    """(N, 3, SIDE, SIDE) -> mean colours of GRID x GRID cells -> (N, classes), after a softmax where one is requested."""
 
     def __init__(self, classes: int, softmax: bool) -> None:
         super().__init__()
@@ -42,6 +42,6 @@ def teacher_files(folder: Path, classes: int, *, softmax: bool) -> dict[str, Pat
 
 
 def logits_of(pixels: NDArray[np.float32], classes: int) -> NDArray[np.float32]:
-    """What the network says of (N, 3, SIDE, SIDE) prepared pixels, before its softmax."""
+    """The network's output for (N, 3, SIDE, SIDE) prepared pixels, before its softmax."""
     with paddle.no_grad():
         return np.asarray(Network(classes, softmax=False)(paddle.to_tensor(pixels)).numpy(), np.float32)

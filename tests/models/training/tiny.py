@@ -18,7 +18,7 @@ QUICK = replace(
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, what it reported, and what it told of its preparation."""
+    """A finished run: its folder, what it reported, and what it printed of its preparation."""
 
     folder: Path
     lines: tuple[Progress, ...]
@@ -30,7 +30,7 @@ def trained(base: Path) -> Run:
     """The tiny recipe from its first step to its last."""
     lines: list[Progress] = []
     prepared: list[tuple[str, int, int]] = []
-    train_embedder(TINY, None, base / "tiny-run", lines.append, lambda *told: prepared.append(told))
+    train_embedder(TINY, None, base / "tiny-run", lines.append, lambda *reported: prepared.append(reported))
     return Run(base / "tiny-run", tuple(lines), tuple(prepared))
 
 

@@ -1,4 +1,4 @@
-"""Photos with boxes drawn by hand: the record that the COCO and VOC readers give."""
+"""Photos with annotated boxes: the record that the COCO and VOC readers give."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -53,7 +53,7 @@ def is_picture(name: Path) -> bool:
 
 
 def others(root: Path) -> Counter[str]:
-    """How many files below `root` are no pictures by their names, by ending; neither clutter nor texts beside them."""
+    """How many files below `root` are no pictures by their names, by ending; neither clutter nor texts next to them."""
     names = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
     endings = (name.suffix.lower() for name in names if not is_clutter(name.parts))
     return Counter(ending for ending in endings if ending not in PICTURES | BESIDE)

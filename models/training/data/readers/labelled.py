@@ -1,4 +1,4 @@
-"""Labelled photos of any format, told from what is there: the one call for trainers and eval sets."""
+"""Labelled photos of any format, detected from what is there: the one call for trainers and eval sets."""
 
 from pathlib import Path
 

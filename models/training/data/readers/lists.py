@@ -10,7 +10,7 @@ from models.training.data.readers.text import read_lines
 def read_list(root: Path, file: str, delimiter: str = "\t", *, with_id: bool = False) -> list[Photo]:
     """The photos of one list file. Raises DatasetError naming every line that is short or names no file.
 
-    `delimiter` is any string; columns after the third are passed over. A delimiter of blanks can't tell blanks in labels
+    `delimiter` is any string; columns after the third are passed over. A delimiter of blanks can't separate blanks in labels
     from the next column, so there the label is the rest of the line, or what is before the last column `with_id`.
     `with_id`: a line without the third column is an error, as where a list is its own gallery.
     """

@@ -1,4 +1,4 @@
-"""Picture files looked at before they are needed, in full or at a glance: whole, readable, and which hold the same bytes."""
+"""Picture files checked before they are needed, in full or at a glance: whole, readable, and which hold the same bytes."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ class PictureFile:
 
 def require_pictures(paths: Iterable[Path], progress: Progress | None = None, threads: int = 1) -> None:
     """Raises one DatasetError that names every file that is missing, cut short or no picture. Decodes them all."""
-    found = look_at(paths, progress, threads)
+    found = checked(paths, progress, threads)
     _refuse({path: file.fault for path, file in found.items()})
 
 
@@ -50,15 +50,15 @@ def faults_of(paths: Iterable[Path], progress: Progress | None = None, threads: 
     return {path: fault for path, fault in _each(_glance, paths, progress, threads).items() if fault}
 
 
-def look_at(paths: Iterable[Path], progress: Progress | None = None, threads: int = 1) -> dict[Path, PictureFile]:
+def checked(paths: Iterable[Path], progress: Progress | None = None, threads: int = 1) -> dict[Path, PictureFile]:
     """Decode every picture once, `threads` at a time; in sorted order."""
-    return _each(_look, paths, progress, threads)
+    return _each(_check, paths, progress, threads)
 
 
 def _each(
     look: Callable[[Path], Found], paths: Iterable[Path], progress: Progress | None, threads: int
 ) -> dict[Path, Found]:
-    """What `look` says of every file, in sorted order."""
+    """What `look` finds of every file, in sorted order."""
     wanted = sorted(set(paths))
     found: dict[Path, Found] = {}
     with ThreadPoolExecutor(threads) as pool:
@@ -67,7 +67,7 @@ def _each(
             for path, file in zip(some, pool.map(look, some), strict=True):
                 found[path] = file
                 if progress is not None:
-                    progress("pictures looked at", len(found), len(wanted))
+                    progress("pictures checked", len(found), len(wanted))
     return found
 
 
@@ -75,7 +75,7 @@ def _refuse(faults: dict[Path, str]) -> None:
     refuse_faults("data", [f"{shown(path)}: {fault}" for path, fault in faults.items() if fault], "bad picture(s)")
 
 
-def _look(path: Path) -> PictureFile:
+def _check(path: Path) -> PictureFile:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -92,9 +92,9 @@ def _glance(path: Path) -> str:
     """What is wrong with the file; empty where nothing seems to be."""
     try:
         whole = _seems_whole(path)
-    except Exception:  # broken data makes Pillow raise whatever its parser stumbled over; decoding tells what it is
+    except Exception:  # broken data makes Pillow raise whatever its parser stumbled over; decoding finds out what it is
         whole = False
-    return "" if whole else _look(path).fault
+    return "" if whole else _check(path).fault
 
 
 def _seems_whole(path: Path) -> bool:

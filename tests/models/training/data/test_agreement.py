@@ -36,7 +36,7 @@ def test_where_both_agree_the_detectors_box_is_taken() -> None:
     assert not found.unsure.any()
 
 
-def test_a_sure_box_counts_alone_and_a_likely_one_beside_it_is_unsure() -> None:
+def test_a_sure_box_counts_alone_and_a_likely_one_next_to_it_is_unsure() -> None:
     found = combine(boxes(LEFT, RIGHT), scores(0.7, 0.4), boxes(), AREA)
     assert found is not None
     assert (found.how, found.boxes.tolist(), found.unsure.tolist()) == ("detector", [LEFT, RIGHT], [False, True])
@@ -51,14 +51,14 @@ def test_saliency_counts_where_the_detector_is_unsure() -> None:
     assert (found.how, found.boxes.tolist(), found.unsure.tolist()) == ("salient", [LEFT, RIGHT], [False, True])
 
 
-def test_a_box_of_the_whole_photo_is_background_whoever_says_it() -> None:
+def test_a_box_of_the_whole_photo_is_background_whoever_finds_it() -> None:
     assert combine(boxes(EVERYTHING), scores(0.9), boxes(EVERYTHING), AREA) is None
     found = combine(boxes(LEFT, EVERYTHING), scores(0.7, 0.4), boxes(EVERYTHING), AREA)
     assert found is not None
     assert found.boxes.tolist() == [LEFT]
 
 
-def test_parts_of_a_body_and_what_encloses_it_are_background() -> None:
+def test_parts_of_an_object_and_what_encloses_it_are_background() -> None:
     part, wide = [12, 22, 38, 40], [5, 10, 95, 85]
     found = combine(boxes(LEFT, part, wide), scores(0.9, 0.5, 0.45), boxes(LEFT), AREA)
     assert found is not None
@@ -68,7 +68,7 @@ def test_parts_of_a_body_and_what_encloses_it_are_background() -> None:
 HEAP = [[x, y, x + 20, y + 18] for x in (2, 30, 58) for y in (5, 40, 75)]
 
 
-def test_many_things_alike_are_bodies_though_none_is_sure() -> None:
+def test_many_things_alike_are_objects_though_none_is_sure() -> None:
     odd = [70, 0, 74, 3]
     found = combine(boxes(EVERYTHING, *HEAP, odd), scores(0.9, *[0.25] * 9, 0.21), boxes(EVERYTHING), AREA)
     assert found is not None
@@ -77,10 +77,10 @@ def test_many_things_alike_are_bodies_though_none_is_sure() -> None:
     assert found.unsure.tolist() == [False] * 9 + [True]
 
 
-def test_what_is_held_before_a_shelf_is_the_body_and_the_shelf_is_unsure() -> None:
+def test_what_is_held_before_a_shelf_is_the_object_and_the_shelf_is_unsure() -> None:
     held = [25, 10, 75, 95]
-    beside = [box for box in HEAP if box[0] != 30]
-    found = combine(boxes(*beside), scores(*[0.25] * 6), boxes(held), AREA)
+    next_to = [box for box in HEAP if box[0] != 30]
+    found = combine(boxes(*next_to), scores(*[0.25] * 6), boxes(held), AREA)
     assert found is not None
     assert (found.how, found.boxes[0].tolist()) == ("salient", held)
     assert found.unsure.tolist() == [False] + [True] * (len(found.boxes) - 1)
@@ -88,7 +88,7 @@ def test_what_is_held_before_a_shelf_is_the_body_and_the_shelf_is_unsure() -> No
     assert few is None
 
 
-def test_prints_on_a_package_that_fills_the_photo_are_no_bodies() -> None:
+def test_prints_on_a_package_that_fills_the_photo_are_no_objects() -> None:
     assert combine(boxes(EVERYTHING, LEFT), scores(0.5, 0.9), boxes(EVERYTHING), AREA) is None
 
 
@@ -126,13 +126,15 @@ def test_photos_are_taken_evenly_and_every_fifth_can_be_left_out(tmp_path: Path)
 
 def test_the_file_is_coco_that_training_reads(tmp_path: Path) -> None:
     photo_lists(tmp_path)
-    told: list[object] = []
+    reported: list[object] = []
     teachers, out = FixedTeachers(), tmp_path / "made" / "boxes.json"
     photos = read_photos(tmp_path, "shop/labels.tsv")
-    counts = write_pseudo_boxes(photos, tmp_path, out, teachers, teachers, lambda *progress: told.append(progress[1]))
+    counts = write_pseudo_boxes(
+        photos, tmp_path, out, teachers, teachers, lambda *progress: reported.append(progress[1])
+    )
     read = read_coco(out.parent, out.name, "..")
     assert 0 < counts["agreed"] == len(read) < 10
-    assert sum(counts.values()) == 10 == len(told)
+    assert sum(counts.values()) == 10 == len(reported)
     assert read[0].boxes.tolist() == [[2, 3, 12, 13]]
     assert read[0].name.startswith("shop/")
 
@@ -148,7 +150,7 @@ def test_no_sure_photo_is_an_error(tmp_path: Path) -> None:
         write_pseudo_boxes(photos, tmp_path, tmp_path / "boxes.json", Blind(), None, lambda *_: None)
 
 
-def test_the_largest_salient_part_is_told_in_pixels_of_the_photo() -> None:
+def test_the_largest_salient_part_is_given_in_pixels_of_the_photo() -> None:
     heat = np.zeros((50, 100), np.float32)
     heat[10:30, 20:60] = 0.9
     heat[40:44, 80:84] = 1.0  # brighter, but small

@@ -1,4 +1,4 @@
-"""Random views: decided by the generator, of the size asked for, and true to what they are views of."""
+"""Random views: decided by the generator, of the size requested, and true to what they are views of."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def test_the_same_generator_gives_the_same_view(make: "type[object]", size_px: i
 
 def test_without_any_strength_and_gamma_a_view_stays_what_it_is() -> None:
     class Middle(np.random.Generator):
-        """Draws the middle of every range, so that gamma is 1 too."""
+        """Samples the middle of every range, so that gamma is 1 too."""
 
         def uniform(self, low: float = 0.0, high: float = 1.0, size: object = None) -> object:
             middle = (low + high) / 2
@@ -61,7 +61,7 @@ def test_photos_are_mirrored_over_their_edges_and_never_show_a_ground() -> None:
         assert seen.min() > 20  # nothing of the black ground, no black corners
 
 
-def test_a_cut_out_shows_the_ground_behind_it_in_a_share_of_the_views() -> None:
+def test_a_cut_out_shows_the_ground_behind_it_in_a_fraction_of_the_views() -> None:
     ground = np.zeros((1, 16, 16, 3), np.uint8)
     ground[..., 1] = 255
     half = replace(STILL, clutter=0.5)
@@ -85,10 +85,10 @@ def test_a_patch_is_covered_in_one_colour() -> None:
     view = opaque()
     plain = augment(view, 40, np.random.default_rng(4), strength=STILL)
     covered = augment(view, 40, np.random.default_rng(4), strength=replace(STILL, erase=1.0))
-    changed = (covered != plain).any(axis=2)
-    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    covered_pixels = (covered != plain).any(axis=2)
+    rows, columns = np.flatnonzero(covered_pixels.any(axis=1)), np.flatnonzero(covered_pixels.any(axis=0))
     patch = covered[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].reshape(-1, 3)
-    assert 0.005 < changed.mean() < 0.13
+    assert 0.005 < covered_pixels.mean() < 0.13
     assert len(np.unique(patch, axis=0)) == 1
 
 

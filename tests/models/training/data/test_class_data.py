@@ -1,4 +1,4 @@
-"""Classes are numbered alike in training and eval sets, and whatever is wrong with the data is told at once."""
+"""Classes are numbered alike in training and eval sets, and whatever is wrong with the data is reported at once."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_lists_give_class_ids_and_a_class_map_their_names(photos: Path) -> None:
     assert gather(recipe(source), photos, quiet).names == ("", "", "")
 
 
-def test_wrong_classes_are_told_all_at_once(photos: Path) -> None:
+def test_wrong_classes_are_reported_all_at_once(photos: Path) -> None:
     (photos / "bad.txt").write_text("train/tea/0.png 2\ntrain/tea/1.png 7\ntrain/cola/0.png cola\n")
     source = ClassSource("list", "bad", file="bad.txt")
     with pytest.raises(DatasetError, match=r"bad\.txt: 2 picture\(s\) .*tea/1\.png: no class '7'.*no class 'cola'"):
@@ -72,7 +72,7 @@ def test_wrong_classes_are_told_all_at_once(photos: Path) -> None:
         gather(recipe(val, class_map="none.txt"), photos, quiet)
 
 
-def test_broken_pictures_of_training_and_eval_sets_are_told_at_once(photos: Path) -> None:
+def test_broken_pictures_of_training_and_eval_sets_are_reported_at_once(photos: Path) -> None:
     cut_short(photos / "train" / "cola" / "1.png", photos / "train" / "tea" / "0.png")
     few = ClassSource("list", "few", file="few.txt")
     (photos / "few.txt").write_text("train/cola/0.png 0\ntrain/cola/1.png 0\ntrain/milk/0.png 2\n")
@@ -86,7 +86,7 @@ def test_broken_pictures_of_training_and_eval_sets_are_told_at_once(photos: Path
         gather(recipe(few, eval=(val,)), photos, quiet)
 
 
-def test_drawn_products_are_classes_and_eval_sets_see_other_views_of_them() -> None:
+def test_rendered_products_are_classes_and_eval_sets_see_other_views_of_them() -> None:
     source = ClassSource("rendered", "drawn", products=3, views=2, seed_step=4, rendered_px=24)
     found = gather(recipe(source, eval=(replace(source, name="other", skip_views=2, views=1),)), None, quiet)
     assert found.names == ("product 0", "product 4", "product 8")
@@ -96,7 +96,7 @@ def test_drawn_products_are_classes_and_eval_sets_see_other_views_of_them() -> N
     assert trained_on[0].shape == (24, 24, 3)
     for i in range(3):
         assert all((found.eval["other"].read(i) != view).any() for view in trained_on)
-    with pytest.raises(DatasetError, match="product 12, which no source draws"):
+    with pytest.raises(DatasetError, match="product 12, which no source renders"):
         gather(recipe(source, eval=(replace(source, products=4),)), None, quiet)
 
 
@@ -111,15 +111,15 @@ def test_bundled_recipes_are_valid(name: str) -> None:
 
 
 def test_what_a_recipe_can_t_mean_is_an_error() -> None:
-    drawn = ClassSource("rendered", "drawn", products=2)
+    rendered = ClassSource("rendered", "drawn", products=2)
     with pytest.raises(RecipeError, match="did you mean PPLCNet_x1_0"):
-        replace(recipe(drawn), network="PPLCNet_x10")
+        replace(recipe(rendered), network="PPLCNet_x10")
     with pytest.raises(RecipeError, match="of one kind"):
-        recipe(drawn, ClassSource("list", "more", file="x"))
+        recipe(rendered, ClassSource("list", "more", file="x"))
     with pytest.raises(RecipeError, match="'class_map' goes with lists"):
-        recipe(drawn, class_map="x")
+        recipe(rendered, class_map="x")
     with pytest.raises(RecipeError, match="names no eval set"):
-        recipe(drawn, select_by=("val",))
+        recipe(rendered, select_by=("val",))
     with pytest.raises(RecipeError, match="draws nothing"):
         ClassSource("rendered", "drawn")
     with pytest.raises(RecipeError, match="sizes of 32 pixels"):

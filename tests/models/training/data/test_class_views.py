@@ -8,26 +8,26 @@ from models.training.recipes.classifier import ClassAugment
 
 
 def gradient(height: int, width: int) -> np.ndarray:
-    """A picture whose red and green tell where a pixel is."""
+    """A picture whose red and green show where a pixel is."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x, y, np.zeros_like(x)], axis=2).astype(np.uint8)
 
 
 @pytest.mark.parametrize("size", [(200, 200), (120, 250), (250, 90)])
-def test_parts_have_the_area_and_ratio_asked_for(size: tuple[int, int]) -> None:
+def test_parts_have_the_area_and_ratio_requested(size: tuple[int, int]) -> None:
     image, rng = gradient(*size), np.random.default_rng(0)
     whole = size[0] * size[1]
-    shares, ratios, corners = [], [], set()
+    fractions, ratios, corners = [], [], set()
     for _ in range(400):
         part = random_part(image, rng, (0.2, 0.9), (3 / 4, 4 / 3))
         height, width = part.shape[:2]
-        shares.append(height * width / whole)
+        fractions.append(height * width / whole)
         ratios.append(width / height)
         corners.add((int(part[0, 0, 0]), int(part[0, 0, 1])))
-    assert 0.19 < min(shares) < 0.25
+    assert 0.19 < min(fractions) < 0.25
     fits = min(size) ** 2 * 4 / 3 / whole  # the largest part of an allowed ratio
-    assert max(shares) <= min(0.9, fits)
-    assert max(shares) > 0.9 * min(0.9, fits)
+    assert max(fractions) <= min(0.9, fits)
+    assert max(fractions) > 0.9 * min(0.9, fits)
     assert 0.72 < min(ratios) < 0.8
     assert 1.25 < max(ratios) < 1.38
     assert len(corners) > 100

@@ -16,17 +16,19 @@ def overlap(seed: int, size_px: int = 200) -> float:
     cut = cut_out(packshot(design, size_px))
     if cut is None:
         return 0.0
-    drawn = render_product(design, size_px, np.random.default_rng(0), view=ViewParams())[..., 3] > 127
+    rendered = render_product(design, size_px, np.random.default_rng(0), view=ViewParams())[..., 3] > 127
     found = cut[..., 3] > 127
-    height, width = max(drawn.shape[0], found.shape[0]), max(drawn.shape[1], found.shape[1])
-    first, second = (np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1]))) for mask in (drawn, found))
+    height, width = max(rendered.shape[0], found.shape[0]), max(rendered.shape[1], found.shape[1])
+    first, second = (
+        np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1]))) for mask in (rendered, found)
+    )
     return float((first & second).sum() / (first | second).sum())
 
 
 def test_packshots_are_cut_along_the_product_and_not_its_shadow() -> None:
-    shares = [overlap(seed) for seed in range(3000, 3160, 4)]
-    assert np.median(shares) > 0.95
-    assert np.mean(np.array(shares) > 0.85) >= 0.85  # what is as white as its wall may fail
+    fractions = [overlap(seed) for seed in range(3000, 3160, 4)]
+    assert np.median(fractions) > 0.95
+    assert np.mean(np.array(fractions) > 0.85) >= 0.85  # what is as white as its wall may fail
 
 
 def test_a_label_as_white_as_the_wall_stays_whole() -> None:
@@ -41,7 +43,7 @@ def test_a_label_as_white_as_the_wall_stays_whole() -> None:
     np.testing.assert_array_equal(cut[cut.shape[0] // 2, cut.shape[1] // 2, :3], (245, 245, 245))
 
 
-def test_a_deep_soft_shadow_is_left_behind() -> None:
+def test_a_deep_soft_shadow_is_left_out() -> None:
     photo = np.full((140, 160, 3), 235, np.float32)
     shadow = np.zeros((140, 160), np.float32)
     shadow[50:125, 60:140] = 60

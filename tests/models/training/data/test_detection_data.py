@@ -1,4 +1,4 @@
-"""Pictures with boxes: VOC folders, photos that a teacher annotates, the pool, and batches drawn from it."""
+"""Pictures with boxes: VOC folders, photos that a teacher annotates, the pool, and batches sampled from it."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from models.training.data.detection_data import BatchMaker, PictureSource, build
 from models.training.data.detection_sources import (
     annotated_photos,
     blurred_backgrounds,
-    largest_share,
+    largest_fraction,
     open_photo,
     rendered_pictures,
 )
@@ -59,7 +59,7 @@ def test_voc_boxes_count_from_one_and_every_second_photo_can_be_held_out(tmp_pat
 
 
 def coco_folder(folder: Path) -> Path:
-    """Three photos: two bodies of different categories, a region of many, boxes without area, and nothing."""
+    """Three photos: two objects of different categories, a region of many, boxes without area, and nothing."""
     (folder / "images").mkdir(parents=True)
     for number in range(1, 4):
         cv2.imwrite(str(folder / "images" / f"p{number}.png"), np.full((48, 64, 3), 10 * number, np.uint8))
@@ -82,7 +82,7 @@ def coco_folder(folder: Path) -> Path:
 COCO = PictureSource("coco", "shop", root="shop", file="train.json")
 
 
-def test_collages_put_the_bodies_of_a_coco_file_side_by_side(tmp_path: Path) -> None:
+def test_collages_put_the_objects_of_a_coco_file_side_by_side(tmp_path: Path) -> None:
     coco_folder(tmp_path / "shop")
     source = PictureSource("collages", "neighbours", root="shop", file="train.json", count=4)
     build_pool((source,), 96, tmp_path, tmp_path / "pool", lambda *_: None)
@@ -92,10 +92,12 @@ def test_collages_put_the_bodies_of_a_coco_file_side_by_side(tmp_path: Path) -> 
         picture = pool.picture(number)
         assert picture.image.shape == (96, 96, 3)
         assert (picture.certainty > 0).sum() >= 2
-        assert set(np.unique(picture.image)) <= set(range(8, 25))  # photos 1 and 2 in any light: the third has no body
+        assert set(np.unique(picture.image)) <= set(
+            range(8, 25)
+        )  # photos 1 and 2 in any light: the third has no object
 
 
-def test_a_photo_that_a_body_fills_is_passed_over_and_a_region_of_many_fills_none(tmp_path: Path) -> None:
+def test_a_photo_that_an_object_fills_is_passed_over_and_a_region_of_many_fills_none(tmp_path: Path) -> None:
     coco_folder(tmp_path / "shop")
     build_pool((replace(COCO, largest=0.1),), 48, tmp_path, tmp_path / "pool", lambda *_: None)
     kept = load_pool(tmp_path / "pool")
@@ -103,23 +105,23 @@ def test_a_photo_that_a_body_fills_is_passed_over_and_a_region_of_many_fills_non
 
 
 def test_photos_stand_out_of_focus_behind_cut_outs(tmp_path: Path) -> None:
-    behind = tmp_path / "shelves"
-    behind.mkdir()
+    shelves = tmp_path / "shelves"
+    shelves.mkdir()
     chequered = np.kron(np.indices((24, 24)).sum(0) % 2, np.ones((2, 2))).astype(np.uint8)[..., None] * (0, 0, 255)
-    cv2.imwrite(str(behind / "a.png"), chequered)
-    (behind / "list.txt").write_text("a.png, 0", encoding="utf-8")
+    cv2.imwrite(str(shelves / "a.png"), chequered)
+    (shelves / "list.txt").write_text("a.png, 0", encoding="utf-8")
     source = PictureSource("cutouts", "x", count=1, root="", file="", backgrounds="shelves/list.txt")
     (photo,) = blurred_backgrounds(source, tmp_path)
     assert 40 < photo[..., 0].min() <= photo[..., 0].max() < 215  # the squares run into each other
     assert blurred_backgrounds(replace(source, backgrounds=""), tmp_path) == []
 
 
-def test_every_category_of_coco_is_a_body_and_regions_of_many_are_none(tmp_path: Path) -> None:
+def test_every_category_of_coco_is_an_object_and_regions_of_many_are_none(tmp_path: Path) -> None:
     coco_folder(tmp_path / "shop")
-    told: list[tuple[str, int, int]] = []
-    build_pool((COCO,), 64, tmp_path, tmp_path / "pool", lambda *line: told.append(line))
+    reported: list[tuple[str, int, int]] = []
+    build_pool((COCO,), 64, tmp_path, tmp_path / "pool", lambda *line: reported.append(line))
     pool = load_pool(tmp_path / "pool")
-    assert ("shop: boxes without area, left out", 2, 2) in told
+    assert ("shop: boxes without area, left out", 2, 2) in reported
     first, second, third = (pool.picture(number) for number in range(3))
     np.testing.assert_allclose(first.boxes, [[4, 16 / 3, 24, 136 / 3], [40, 40 / 3, 64, 40]], atol=1e-3)  # clipped
     assert first.certainty.tolist() == [1, 1]
@@ -129,7 +131,7 @@ def test_every_category_of_coco_is_a_body_and_regions_of_many_are_none(tmp_path:
     assert [p.certainty.tolist() for p in eval_set] == [[1, 1], [0, 1], []]
 
 
-def test_photos_can_be_read_when_they_are_drawn(tmp_path: Path) -> None:
+def test_photos_can_be_read_when_they_are_sampled(tmp_path: Path) -> None:
     coco_folder(tmp_path / "shop")
     build_pool((COCO,), 64, tmp_path, tmp_path / "pool", lambda *_: None)
     files = open_files((COCO,), 64, tmp_path, lambda *_: None)
@@ -149,11 +151,13 @@ def test_missing_pictures_are_named_all_at_once(tmp_path: Path) -> None:
 
 
 PLAIN = PictureSource("cutouts", "plain", count=10**5, root="shop", file="list.txt")
-TAUGHT = PictureSource("photos", "taught", root="shop", file="list.txt", teacher="no such teacher")
+PSEUDO_LABELLED = PictureSource("photos", "pseudo-labelled", root="shop", file="list.txt", teacher="no such teacher")
 
 
-@pytest.mark.parametrize("source", [voc("shop"), COCO, PLAIN, TAUGHT], ids=lambda source: source.kind)
-def test_broken_pictures_are_named_all_at_once_before_a_scene_is_drawn(tmp_path: Path, source: PictureSource) -> None:
+@pytest.mark.parametrize("source", [voc("shop"), COCO, PLAIN, PSEUDO_LABELLED], ids=lambda source: source.kind)
+def test_broken_pictures_are_named_all_at_once_before_a_scene_is_rendered(
+    tmp_path: Path, source: PictureSource
+) -> None:
     voc_folder(tmp_path / "shop", 3)
     shutil.rmtree(tmp_path / "shop" / "images")
     coco_folder(tmp_path / "shop")
@@ -172,8 +176,8 @@ def test_broken_pictures_are_named_all_at_once_before_a_scene_is_drawn(tmp_path:
 def test_broken_pictures_of_files_and_eval_sets_are_named_all_at_once(tmp_path: Path) -> None:
     images = coco_folder(tmp_path / "shop") / "images"
     voc_folder(tmp_path / "voc", 4)
-    numbers = [1, 1, 1, 1, 2, 1, 1, 1, 1, 3]  # every fifth is measured on
-    (tmp_path / "shop" / "list.txt").write_text("".join(f"images/p{n}.png\tx\n" for n in numbers), encoding="utf-8")
+    listed = [1, 1, 1, 1, 2, 1, 1, 1, 1, 3]  # every fifth is measured on
+    (tmp_path / "shop" / "list.txt").write_text("".join(f"images/p{n}.png\tx\n" for n in listed), encoding="utf-8")
     cut_short(images / "p2.png", images / "p3.png", *(tmp_path / "voc" / "images" / f"p{n}.png" for n in (2, 4)))
     with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*p2\.png: .*p3\.png: "):
         open_files((COCO,), 64, tmp_path, lambda *_: None)
@@ -212,18 +216,18 @@ def test_the_pool_keeps_pictures_boxes_and_sources(tmp_path: Path) -> None:
         PictureSource("rendered", "scenes", count=3),
         PictureSource("voc", "photos", root="voc", holdout=True),
     )
-    told: list[tuple[str, int, int]] = []
-    build_pool(sources, 96, tmp_path / "data", tmp_path / "pool", lambda *line: told.append(line))
-    lines = len(told)
+    reported: list[tuple[str, int, int]] = []
+    build_pool(sources, 96, tmp_path / "data", tmp_path / "pool", lambda *line: reported.append(line))
+    lines = len(reported)
     pool = load_pool(tmp_path / "pool")
     assert pool.images.shape == (5, 96, 96, 3)
     assert pool.sources.tolist() == [0, 0, 0, 1, 1]
-    assert told[-1] == ("photos", 5, 5)
+    assert reported[-1] == ("photos", 5, 5)
     assert pool.boxes.min() >= 0
     assert pool.boxes.max() <= 1
     np.testing.assert_allclose(pool.picture(3).boxes, [[0, 8, 45, 80]], atol=1e-4)
-    build_pool(sources, 96, None, tmp_path / "pool", lambda *line: told.append(line))  # finished: kept
-    assert len(told) == lines
+    build_pool(sources, 96, None, tmp_path / "pool", lambda *line: reported.append(line))  # finished: kept
+    assert len(reported) == lines
 
 
 def test_some_scenes_can_be_bare_and_the_others_stay_as_they_are() -> None:
@@ -236,10 +240,10 @@ def test_some_scenes_can_be_bare_and_the_others_stay_as_they_are() -> None:
         assert empty or (own.image == other.image).all()
 
 
-def test_a_photo_that_its_body_fills_can_be_passed_over() -> None:
+def test_a_photo_that_its_object_fills_can_be_passed_over() -> None:
     image = np.zeros((10, 20, 3), np.uint8)
-    assert largest_share(Picture(image, np.array([[0, 0, 10, 10], [0, 0, 2, 2]], np.float32))) == 0.5
-    assert largest_share(Picture(image, np.zeros((0, 4), np.float32))) == 0
+    assert largest_fraction(Picture(image, np.array([[0, 0, 10, 10], [0, 0, 2, 2]], np.float32))) == 0.5
+    assert largest_fraction(Picture(image, np.zeros((0, 4), np.float32))) == 0
 
 
 def test_photos_need_a_data_folder(tmp_path: Path) -> None:
@@ -247,7 +251,7 @@ def test_photos_need_a_data_folder(tmp_path: Path) -> None:
         build_pool((PictureSource("voc", "photos", root="voc"),), 96, None, tmp_path / "pool", lambda *_: None)
 
 
-def test_a_batch_is_decided_by_its_step_and_by_the_shares(tmp_path: Path) -> None:
+def test_a_batch_is_decided_by_its_step_and_by_the_sampling_weights(tmp_path: Path) -> None:
     voc_folder(tmp_path / "data" / "voc", 3)
     sources = (PictureSource("rendered", "scenes", count=2), PictureSource("voc", "photos", root="voc"))
     build_pool(sources, 64, tmp_path / "data", tmp_path / "pool", lambda *_: None)

@@ -1,4 +1,4 @@
-"""Boxes follow their pixels through every change of a picture."""
+"""Boxes follow their pixels through every augmentation."""
 
 import numpy as np
 import pytest
@@ -40,8 +40,8 @@ def test_zoom_and_mirror_move_a_box_exactly() -> None:
     still = Variation(zoom=(1.0, 1.0), aspect=1.0, flip=0.0, mosaic=0.0, gain=0.0, grey=0.0, blur=0.0, noise=0.0)
     for flip, expected in ((0.0, [80, 60, 180, 160]), (1.0, [76, 60, 176, 160])):
         picture = marked_picture(128, 128)
-        changed = Variation(**{**vars(still), "flip": flip})
-        varied = vary(picture, 256, np.random.default_rng(1), changed)
+        flipped_only = Variation(**{**vars(still), "flip": flip})
+        varied = vary(picture, 256, np.random.default_rng(1), flipped_only)
         np.testing.assert_allclose(varied.boxes[0], expected, atol=1e-3)
         np.testing.assert_allclose(where_white(varied.image), expected, atol=1.01)
 
@@ -78,7 +78,7 @@ def test_a_close_up_shows_the_whole_object_large(seed: int) -> None:
 
 
 def test_weights_go_with_their_boxes() -> None:
-    """Of two bodies and a region, what leaves the view takes its weight with it."""
+    """Of two objects and a region, what leaves the view takes its weight with it."""
     image = np.full((64, 64, 3), GREY, np.uint8)
     boxes = np.array([[0, 0, 20, 20], [40, 40, 64, 64], [0, 44, 64, 64]], np.float32)
     picture = Picture(image, boxes, np.array([1.0, 0.5, 0.0], np.float32))

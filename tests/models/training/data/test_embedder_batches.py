@@ -1,4 +1,4 @@
-"""Batches: decided by (seed, step) alone, shared out between processes, drawn by share, and never waited for in vain."""
+"""Batches: decided by (seed, step) alone, shared out between processes, sampled by weight, and never waited for in vain."""
 
 import multiprocessing
 import os
@@ -81,8 +81,8 @@ def test_a_batch_has_some_views_of_some_classes_at_the_stages_size() -> None:
         np.testing.assert_array_equal(POOL.labels[views], batch.labels)
         np.testing.assert_array_equal(batch.vectors[:, 0], views * 2)
         np.testing.assert_array_equal(batch.has_vector, views % 2)
-        doubled = [label for label in set(batch.labels.tolist()) if len(set(views[batch.labels == label])) == 1]
-        assert set(doubled) <= {7}  # the class with a single view
+        duplicated = [label for label in set(batch.labels.tolist()) if len(set(views[batch.labels == label])) == 1]
+        assert set(duplicated) <= {7}  # the class with a single view
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
@@ -90,28 +90,28 @@ def test_processes_see_together_what_one_sees(world: int) -> None:
     recipe = replace(RECIPE, stages=(Stage(3, 16, 8), Stage(2, 24, 12)))
     for step in (0, 1, 4) if world != 4 else (0, 1):
         whole = BatchMaker(recipe, POOL)(step)
-        shares = [BatchMaker(recipe, POOL, rank, world)(step) for rank in range(world)]
+        fractions = [BatchMaker(recipe, POOL, rank, world)(step) for rank in range(world)]
         for name in ("images", "labels", "targets", "vectors", "has_vector"):
-            np.testing.assert_array_equal(np.concatenate([getattr(s, name) for s in shares]), getattr(whole, name))
-        for share in shares:
-            assert set(Counter(share.labels.tolist()).values()) == {2}
+            np.testing.assert_array_equal(np.concatenate([getattr(s, name) for s in fractions]), getattr(whole, name))
+        for fraction in fractions:
+            assert set(Counter(fraction.labels.tolist()).values()) == {2}
 
 
 def test_what_cannot_be_shared_out_evenly_is_left_out() -> None:
     recipe = replace(RECIPE, stages=(Stage(1, 16, 14),))
     whole = BatchMaker(recipe, POOL)(0)
-    shares = [BatchMaker(recipe, POOL, rank, 3)(0) for rank in range(3)]
-    np.testing.assert_array_equal(np.concatenate([share.labels for share in shares]), whole.labels[:12])
+    fractions = [BatchMaker(recipe, POOL, rank, 3)(0) for rank in range(3)]
+    np.testing.assert_array_equal(np.concatenate([fraction.labels for fraction in fractions]), whole.labels[:12])
 
 
-def test_sources_are_drawn_by_their_shares() -> None:
+def test_sources_are_sampled_by_their_sampling_weights() -> None:
     one_class = replace(RECIPE, stages=(Stage(2000, 4, 2),))
     make = BatchMaker(one_class, replace(POOL, views=POOL.views[:, :4, :4]))
-    drawn = Counter(int(make(step).labels[0]) for step in range(2000))
-    few = sum(drawn[label] for label in (6, 7))
+    sampled = Counter(int(make(step).labels[0]) for step in range(2000))
+    few = sum(sampled[label] for label in (6, 7))
     assert few / 2000 == pytest.approx(0.75, abs=0.04)
-    assert drawn[6] / few == pytest.approx(0.5, abs=0.05)
-    assert all(drawn[label] / (2000 - few) == pytest.approx(1 / 6, abs=0.06) for label in range(6))
+    assert sampled[6] / few == pytest.approx(0.5, abs=0.05)
+    assert all(sampled[label] / (2000 - few) == pytest.approx(1 / 6, abs=0.06) for label in range(6))
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,10 @@ def test_sources_are_drawn_by_their_shares() -> None:
         (replace(RECIPE, data=(SOURCES[0], replace(SOURCES[1], sampling_weight=0.0)), stages=(Stage(1, 16, 14),)), 1),
     ],
 )
-def test_a_batch_that_the_pool_cannot_fill_is_told_before_the_first_step(recipe: EmbedderRecipe, world: int) -> None:
-    with pytest.raises(TrainingError, match=r"asks for \d+ classes a step; there are [68]"):
+def test_a_batch_that_the_pool_cannot_fill_is_reported_before_the_first_step(
+    recipe: EmbedderRecipe, world: int
+) -> None:
+    with pytest.raises(TrainingError, match=r"needs \d+ classes a step; there are [68]"):
         BatchMaker(recipe, POOL, 0, world)
 
 
@@ -163,9 +165,9 @@ def test_a_process_that_cannot_start_ends_the_run_too(tmp_path: Path, capfd: pyt
     assert "FileNotFoundError" in capfd.readouterr().err  # why, in its own words
 
 
-def test_what_the_process_finds_wrong_is_told_as_it_is(tiny_run: Run) -> None:
+def test_what_the_process_finds_wrong_is_reported_as_it_is(tiny_run: Run) -> None:
     greedy = replace(TINY, stages=(Stage(1, 32, 4000),))
-    with pytest.raises(TrainingError, match="asks for 1000 classes a step; there are 24"):
+    with pytest.raises(TrainingError, match="needs 1000 classes a step; there are 24"):
         next(batches(greedy, tiny_run.folder / "pool", 0, 0, 1))
 
 

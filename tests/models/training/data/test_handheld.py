@@ -10,7 +10,7 @@ from models.training.data.augment import HANDHELD, augment
 from models.training.data.handheld import add_glare, blur_motion, darken, put_fingers
 
 Image = NDArray[np.uint8]
-Change = Callable[[Image, np.random.Generator], Image]
+Effect = Callable[[Image, np.random.Generator], Image]
 
 
 def picture() -> Image:
@@ -18,23 +18,23 @@ def picture() -> Image:
     return rng.integers(60, 190, (48, 64, 3)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("change", [put_fingers, add_glare, darken, blur_motion])
-def test_each_changes_a_copy_and_is_decided_by_its_generator(change: Change) -> None:
+@pytest.mark.parametrize("effect", [put_fingers, add_glare, darken, blur_motion])
+def test_each_augments_a_copy_and_is_decided_by_its_generator(effect: Effect) -> None:
     before = picture()
     for seed in range(8):
-        after = change(before, np.random.default_rng(seed))
+        after = effect(before, np.random.default_rng(seed))
         assert after.shape == before.shape
         assert after.dtype == np.uint8
         assert (after != before).any()
-        np.testing.assert_array_equal(after, change(before, np.random.default_rng(seed)))
+        np.testing.assert_array_equal(after, effect(before, np.random.default_rng(seed)))
     np.testing.assert_array_equal(before, picture())
 
 
 def test_fingers_reach_in_from_an_edge_and_leave_half_of_the_picture() -> None:
     for seed in range(30):
-        changed = (put_fingers(picture(), np.random.default_rng(seed)) != picture()).any(axis=2)
-        assert 0.0 < changed.mean() < 0.6
-        assert changed[0].any() or changed[-1].any() or changed[:, 0].any() or changed[:, -1].any()
+        differs = (put_fingers(picture(), np.random.default_rng(seed)) != picture()).any(axis=2)
+        assert 0.0 < differs.mean() < 0.6
+        assert differs[0].any() or differs[-1].any() or differs[:, 0].any() or differs[:, -1].any()
 
 
 def test_glare_only_brightens_and_low_light_darkens() -> None:

@@ -23,11 +23,11 @@ def shop(root: Path, lines: list[str], name: str = "labels.tsv") -> Path:
 GOOD = ["0.png\t可乐 zero", "1.png\t可乐 zero", "2.png\tb", "3.png\tb"]
 
 
-def told(report: Report, level: str) -> list[str]:
+def messages(report: Report, level: str) -> list[str]:
     return [f"{found.place}: {found.text}" for found in report.findings if found.level == level]
 
 
-def test_a_good_list_has_nothing_to_tell(tmp_path: Path) -> None:
+def test_a_good_list_has_no_findings(tmp_path: Path) -> None:
     path = shop(tmp_path, GOOD)
     assert lint([path]) == Report({str(path): "list"}, pictures=4, labels=2, boxes=0, findings=())
 
@@ -56,7 +56,7 @@ def test_every_bad_line_and_picture_is_named_at_once(tmp_path: Path) -> None:
         "whole.jpg\tone",
     ]
     report = lint([shop(tmp_path, GOOD + lines)], threads=2)
-    errors = told(report, "error")
+    errors = messages(report, "error")
     assert report.errors == len(errors) == 6
     for part in (
         "labels.tsv: line 5: no file gone.png", "labels.tsv: line 6: expected path", "labels.tsv: cut.jpg: ",
@@ -64,7 +64,7 @@ def test_every_bad_line_and_picture_is_named_at_once(tmp_path: Path) -> None:
         "labels.tsv: 0.png (可乐 zero), labels.tsv: copy.png (b): the same picture under different labels",
     ):  # fmt: skip
         assert any(error.startswith(part) for error in errors), part
-    assert told(report, "warning") == [
+    assert messages(report, "warning") == [
         "labels.tsv: 2.png (b), labels.tsv: 2.png (b): the same picture more than once",
         "label one: has one picture: nothing to be matched with",
     ]
@@ -74,17 +74,17 @@ def test_the_same_picture_in_two_files_is_seen(tmp_path: Path) -> None:
     first = shop(tmp_path, GOOD)
     second = shop(tmp_path, ["0.png\tb", "1.png\t可乐 zero"], "other.tsv")
     report = lint([first, second])
-    assert told(report, "error") == [
+    assert messages(report, "error") == [
         "labels.tsv: 0.png (可乐 zero), other.tsv: 0.png (b): the same picture under different labels"
     ]
-    assert len(told(report, "warning")) == 1
+    assert len(messages(report, "warning")) == 1
 
 
 def test_what_can_not_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"a.png\t\xe9")
     (tmp_path / "empty.txt").write_text("", encoding="utf-8")
     report = lint([tmp_path / "none.txt", tmp_path / "latin.txt", tmp_path / "empty.txt", shop(tmp_path, GOOD)])
-    errors = told(report, "error")
+    errors = messages(report, "error")
     assert len(errors) == 3
     assert "no file or folder" in errors[0]
     assert "not UTF-8" in errors[1]
@@ -102,15 +102,15 @@ def test_layout_says_what_files_do_not(tmp_path: Path) -> None:
     assert lint([tmp_path / "list.txt"], three).errors == 2  # `可乐 zero` passes for a label and an id
 
 
-def test_a_column_of_ids_taken_for_labels_is_told(tmp_path: Path) -> None:
+def test_a_column_of_ids_taken_for_labels_is_reported(tmp_path: Path) -> None:
     for number in range(4):
         write_picture(tmp_path / f"{number}.png", number)
     (tmp_path / "cars.txt").write_text("".join(f"{n}.png {'ab'[n // 2]} {n}\n" for n in range(4)), encoding="utf-8")
-    (warning, *_) = told(lint([tmp_path / "cars.txt"], Layout(delimiter=" ")), "warning")[-1:]
+    (warning, *_) = messages(lint([tmp_path / "cars.txt"], Layout(delimiter=" ")), "warning")[-1:]
     assert "--ids" in warning
-    assert told(lint([tmp_path / "cars.txt"], Layout(delimiter=" ", with_id=True)), "warning") == []
+    assert messages(lint([tmp_path / "cars.txt"], Layout(delimiter=" ", with_id=True)), "warning") == []
     (tmp_path / "colas.txt").write_text("0.png cola 1\n1.png cola 1\n2.png tea 2\n3.png tea 2\n", encoding="utf-8")
-    assert told(lint([tmp_path / "colas.txt"], Layout(delimiter=" ")), "warning") == []
+    assert messages(lint([tmp_path / "colas.txt"], Layout(delimiter=" ")), "warning") == []
 
 
 def test_folders_and_sop(tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ def test_folders_and_sop(tmp_path: Path) -> None:
         (tmp_path / "folders" / clutter).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "folders" / clutter).write_bytes(b"x")
     report = lint([tmp_path / "folders"])
-    assert told(report, "warning") == ["folders: not read, for they are no pictures by their names: 1 .pdf"]
+    assert messages(report, "warning") == ["folders: not read, for they are no pictures by their names: 1 .pdf"]
     assert (report.kinds, report.pictures, report.labels) == ({str(tmp_path / "folders"): "folders"}, 4, 2)
-    assert told(report, "error") == ["folders: stray.png: a picture in no label's folder"]
+    assert messages(report, "error") == ["folders: stray.png: a picture in no label's folder"]
     lines = "image_id class_id super_class_id path\n1 1 1 a/0.png\n2 1 1 a/1.png\n2 2 1 b/0.png\n"
     (tmp_path / "folders" / "Ebay_test.txt").write_text(lines, encoding="utf-8")
     report = lint([tmp_path / "folders" / "Ebay_test.txt"])
     assert list(report.kinds.values()) == ["sop"]
-    assert told(report, "error") == ["Ebay_test.txt: line 4: image_id 2 was that of line 3"]
+    assert messages(report, "error") == ["Ebay_test.txt: line 4: image_id 2 was that of line 3"]
 
 
 def coco(root: Path, boxes: list[list[float]], width: int = 12) -> Path:
@@ -154,12 +154,12 @@ def test_boxes_that_are_empty_or_out_of_the_picture(tmp_path: Path) -> None:
     report = lint([coco(tmp_path, boxes)])  # the pictures' folder is found by the file's name
     assert (report.pictures, report.labels, report.boxes) == (2, 1, 5)
     place = "instances_val2017.json: a.png"
-    assert told(report, "error") == [
+    assert messages(report, "error") == [
         f"{place}: the box (3, 3, 3, 7) is empty",
         f"{place}: the box (8, 2, 17, 5) is out of the 12 x 9 pixels",
         f"{place}: the box (-4, 0, 2, 6) is out of the 12 x 9 pixels",
     ]
-    assert told(report, "warning") == ["instances_val2017.json: b.png: no boxes"]
+    assert messages(report, "warning") == ["instances_val2017.json: b.png: no boxes"]
 
 
 def test_an_annotation_of_another_picture_size(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_voc(tmp_path: Path) -> None:
     (tmp_path / "annotations" / "b.xml").write_text("<a><filename>b.png</filename></a>", encoding="utf-8")
     report = lint([tmp_path])
     assert list(report.kinds.values()) == ["voc"]
-    assert sorted(error.split(": ", 1)[1] for error in told(report, "error")) == [
+    assert sorted(error.split(": ", 1)[1] for error in messages(report, "error")) == [
         "a.png: the box (0, 0, 30, 9) is out of the 12 x 9 pixels",
         "b.xml: no file b.png",
     ]
@@ -189,7 +189,7 @@ def test_voc(tmp_path: Path) -> None:
 def test_progress_counts_every_picture(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     lint([shop(tmp_path, GOOD)], progress=lambda *line: seen.append(line))
-    assert seen == [("pictures looked at", done, 4) for done in range(1, 5)]
+    assert seen == [("pictures checked", done, 4) for done in range(1, 5)]
 
 
 def test_nothing_has_no_kind(tmp_path: Path) -> None:

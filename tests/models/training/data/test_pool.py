@@ -1,4 +1,4 @@
-"""The pool: what views it holds, what is known of each, and when it is made anew, kept or refused."""
+"""The pool: what views it holds, labels and targets of each, and when it is made again, kept or refused."""
 
 import json
 from dataclasses import replace
@@ -15,9 +15,9 @@ from tests.models.training.data.readers.pictures import write_picture
 from tests.models.training.photo_data import COLOURS, write_photos
 from tests.models.training.teachers.test_features import teacher_file
 
-DRAWN = ViewSource("rendered", "drawn", products=2, views=3, first_seed=10)
+RENDERED = ViewSource("rendered", "rendered", products=2, views=3, first_seed=10)
 SHOP = ViewSource("list", "shop", root="shop", file="labels.tsv", crops=4, holdout=True, vectors="shop/known.npz")
-RECIPE = EmbedderRecipe("pool", (DRAWN, SHOP), (Stage(1, 16, 4),), pool_px=16)
+RECIPE = EmbedderRecipe("pool", (RENDERED, SHOP), (Stage(1, 16, 4),), pool_px=16)
 
 
 def quiet(_what: str, _done: int, _of: int) -> None:
@@ -44,7 +44,7 @@ def pool(pool_folder: Path) -> Pool:
     return load_pool(pool_folder)
 
 
-def test_drawn_products_come_first_each_a_class_of_its_own(pool: Pool) -> None:
+def test_rendered_products_come_first_each_its_own_class(pool: Pool) -> None:
     assert pool.views.shape == (6 + 3 * 2 * 4, 16, 16, 4)
     assert pool.labels[:6].tolist() == [0, 0, 0, 1, 1, 1]
     assert pool.sources.tolist() == [0] * 6 + [1] * 24
@@ -87,62 +87,71 @@ def test_photos_stand_behind_cut_outs(pool: Pool) -> None:
 
 
 def test_a_finished_pool_is_kept_and_an_interrupted_one_made_again(data: Path, tmp_path: Path) -> None:
-    folder, told = tmp_path / "pool", []
-    build_pool(RECIPE, data, folder, lambda *step: told.append(step))
-    assert told[-1] == ("views of shop", 30, 30)
+    folder, reported = tmp_path / "pool", []
+    build_pool(RECIPE, data, folder, lambda *step: reported.append(step))
+    assert reported[-1] == ("views of shop", 30, 30)
     before = (folder / "views.npy").stat().st_mtime_ns
-    told.clear()
-    build_pool(RECIPE, data, folder, lambda *step: told.append(step))
-    assert not told
+    reported.clear()
+    build_pool(RECIPE, data, folder, lambda *step: reported.append(step))
+    assert not reported
     assert (folder / "views.npy").stat().st_mtime_ns == before
     first = np.array(load_pool(folder).views)
     (folder / "pool.json").unlink()
-    build_pool(RECIPE, data, folder, lambda *step: told.append(step))
-    assert told
+    build_pool(RECIPE, data, folder, lambda *step: reported.append(step))
+    assert reported
     np.testing.assert_array_equal(load_pool(folder).views, first)
     assert load_pool(folder).targets.shape == (30, 0)
 
 
-def test_another_recipes_pool_is_refused_but_other_steps_and_shares_are_no_other_pool(
+def test_another_recipes_pool_is_refused_but_other_steps_and_sampling_weights_are_no_other_pool(
     data: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "pool"
-    only_drawn = replace(RECIPE, data=(DRAWN,))
-    build_pool(only_drawn, None, folder, quiet)
+    only_rendered = replace(RECIPE, data=(RENDERED,))
+    build_pool(only_rendered, None, folder, quiet)
     build_pool(
-        replace(only_drawn, stages=(Stage(9, 32, 8),), data=(replace(DRAWN, sampling_weight=0.1),)), None, folder, quiet
+        replace(only_rendered, stages=(Stage(9, 32, 8),), data=(replace(RENDERED, sampling_weight=0.1),)),
+        None,
+        folder,
+        quiet,
     )
-    for other in (RECIPE, replace(only_drawn, pool_px=24), replace(only_drawn, data=(replace(DRAWN, views=4),))):
+    for other in (
+        RECIPE,
+        replace(only_rendered, pool_px=24),
+        replace(only_rendered, data=(replace(RENDERED, views=4),)),
+    ):
         with pytest.raises(TrainingError, match="was made from another recipe"):
             build_pool(other, data, folder, quiet)
     # One of an older version does not say what it was made from.
     (folder / "pool.json").write_text(json.dumps({"views": 6, "classes": 2}), encoding="utf-8")
-    build_pool(only_drawn, None, folder, quiet)
+    build_pool(only_rendered, None, folder, quiet)
 
 
 def test_without_photos_grounds_are_made_of_the_products(tmp_path: Path) -> None:
-    build_pool(replace(RECIPE, data=(DRAWN,)), None, tmp_path / "pool", quiet)
+    build_pool(replace(RECIPE, data=(RENDERED,)), None, tmp_path / "pool", quiet)
     assert load_pool(tmp_path / "pool").backgrounds.shape == (6, 16, 16, 3)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "has_data", "told"),
+    ("recipe", "has_data", "reported"),
     [
         (RECIPE, False, "source 'shop' needs a data folder"),
-        (replace(RECIPE, data=(DRAWN,), teacher=Teacher("t.xml")), False, "teacher 't.xml' needs a data folder"),
+        (replace(RECIPE, data=(RENDERED,), teacher=Teacher("t.xml")), False, "teacher 't.xml' needs a data folder"),
         (replace(RECIPE, data=(replace(SHOP, file="none.tsv"),)), True, r"no list file .*none\.tsv"),
         (replace(RECIPE, data=(replace(SHOP, vectors="shop/labels.tsv"),)), True, "is no .npz with"),
         (replace(RECIPE, data=(replace(SHOP, vectors="shop/gone.npz"),)), True, "is no .npz with"),
     ],
 )
-def test_what_is_missing_is_told(data: Path, tmp_path: Path, recipe: EmbedderRecipe, has_data: bool, told: str) -> None:
-    with pytest.raises(DatasetError, match=told):
+def test_what_is_missing_is_reported(
+    data: Path, tmp_path: Path, recipe: EmbedderRecipe, has_data: bool, reported: str
+) -> None:
+    with pytest.raises(DatasetError, match=reported):
         build_pool(recipe, data if has_data else None, tmp_path / "pool", quiet)
     assert not (tmp_path / "pool" / "pool.json").exists()
 
 
-def test_several_processes_draw_the_same(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, data=(replace(DRAWN, views=2),))
+def test_several_processes_render_the_same(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, data=(replace(RENDERED, views=2),))
     for processes in (1, 2):
         build_pool(recipe, None, tmp_path / str(processes), quiet, processes)
     one, two = load_pool(tmp_path / "1"), load_pool(tmp_path / "2")
@@ -168,7 +177,7 @@ def test_all_broken_photos_are_named_before_a_view_is_made(tmp_path: Path) -> No
     with pytest.raises(DatasetError, match=r"2 bad picture\(s\): .*a0\.png: .*e1\.png: ") as error:
         build_pool(RECIPE, tmp_path, tmp_path / "pool", lambda what, _done, _of: seen.append(what))
     assert "b0.png" not in error.value.detail
-    assert set(seen) == {"pictures looked at"}
+    assert set(seen) == {"pictures checked"}
 
 
 def test_folders_of_labels_need_no_list(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_folder_for_each_label(folder: Path) -> None:
     assert (photo.name, photo.labels) == ("images/x.png", ("images",))
 
 
-def test_the_third_column_counts_only_when_asked_for(folder: Path) -> None:
+def test_the_third_column_counts_only_when_requested(folder: Path) -> None:
     (folder / "list.txt").write_text("images/x.png a 7\n", encoding="utf-8")
     assert [(p.label, p.id) for p in listed_photos(folder / "list.txt", with_id=True)] == [("a", "7")]
     assert [(p.label, p.id) for p in listed_photos(folder / "list.txt")] == [("a 7", "")]
@@ -73,17 +73,17 @@ def test_the_third_column_counts_only_when_asked_for(folder: Path) -> None:
         listed_photos(folder / "none.txt")
 
 
-def test_broken_photos_are_told_all_at_once(folder: Path) -> None:
+def test_broken_photos_are_reported_all_at_once(folder: Path) -> None:
     (folder / "annotations").mkdir()
     for name in ("x", "y"):
         text = VOC.replace("x.png", f"{name}.png")
         (folder / "annotations" / f"{name}.xml").write_text(text, encoding="utf-8")
     (folder / "list.txt").write_text("x.png\ttea\ny.png\ttea\n", encoding="utf-8")
     cut_short(folder / "images" / "x.png", folder / "images" / "y.png")
-    told = r"2 bad picture\(s\): .*x\.png: .*y\.png: "
-    with pytest.raises(DatasetError, match=told):
+    message = r"2 bad picture\(s\): .*x\.png: .*y\.png: "
+    with pytest.raises(DatasetError, match=message):
         read_photos(folder)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         listed_photos(folder / "list.txt", folder / "images")
     (folder / "images" / "x.png").unlink()
     with pytest.raises(DatasetError, match=r"no file x\.png"):

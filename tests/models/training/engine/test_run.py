@@ -75,7 +75,7 @@ def test_the_later_of_equal_weights_are_kept_and_worse_ones_are_not(tmp_path: Pa
 def test_only_the_first_process_writes(tmp_path: Path) -> None:
     network = nn.Linear(2, 1)
     second = run_of(tmp_path / "run", network, Group(1, 2), stop_after=4)
-    for step in range(3):  # before an eval set, where it waits for the first
+    for step in range(3):  # before an evaluation, where it waits for the first
         second.after(step, {"loss": 1.0}, 4, 0, network, lambda done: seen(done, 1.0))
     assert not second.leads
     assert not (tmp_path / "run").exists()

@@ -20,7 +20,7 @@ def dot(a: Array, b: Array) -> float:
     return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
 
 
-def told(loss: Callable[..., paddle.Tensor], *arrays: NDArray[np.generic]) -> float:
+def loss_of(loss: Callable[..., paddle.Tensor], *arrays: NDArray[np.generic]) -> float:
     """The loss of plain arrays, as a number."""
     return float(loss(*map(paddle.to_tensor, arrays)))
 
@@ -34,7 +34,7 @@ def assert_gradient(loss: Callable[[paddle.Tensor], paddle.Tensor], x: Array, st
     for seed in range(4):
         direction = np.random.default_rng(seed).normal(size=x.shape).astype(np.float32)
         direction /= np.linalg.norm(direction)
-        rise = told(loss, x + step * direction) - told(loss, x - step * direction)
+        rise = loss_of(loss, x + step * direction) - loss_of(loss, x - step * direction)
         np.testing.assert_allclose(
             rise / (2 * step), (gradient * direction).sum(), atol=0.02 * float(np.linalg.norm(gradient)) + 1e-3
         )

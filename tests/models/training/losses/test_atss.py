@@ -48,7 +48,7 @@ def test_it_is_the_slow_version(seed: int) -> None:
         assert iou == pytest.approx(overlap(predicted[cell], boxes[box]), abs=1e-5)
 
 
-def test_it_asks_nothing_of_the_predictions() -> None:
+def test_it_does_not_use_the_predictions() -> None:
     rng = np.random.default_rng(1)
     boxes = some_boxes(rng, 3)
     found = [as_dict(assign_atss(some_predictions(rng, boxes)[1], boxes, cells_of(SIDE, SIDE))) for _ in range(2)]

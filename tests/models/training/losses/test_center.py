@@ -8,7 +8,7 @@ from models.training.losses.center import CenterLoss
 from tests.models.training.losses.slow import assert_gradient
 
 
-def test_embeddings_are_drawn_to_centres_that_follow_them() -> None:
+def test_embeddings_are_pulled_to_centres_that_follow_them() -> None:
     rng = np.random.default_rng(0)
     loss = CenterLoss(classes=5, dim=3, rate=0.5)
     centers = np.zeros((5, 3))

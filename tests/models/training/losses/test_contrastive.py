@@ -41,14 +41,14 @@ def test_a_batch_against_itself_and_against_others(margin: float) -> None:
 
 def test_the_memory_keeps_the_newest() -> None:
     memory = CrossBatchMemory(10, 3)
-    assert [len(part) for part in memory.known()] == [0, 0]
+    assert [len(part) for part in memory.stored()] == [0, 0]
     seen_rows, seen_labels = np.zeros((0, 3)), np.zeros(0)
     for rows, labels in batches(4):
         memory.add(paddle.to_tensor(rows), paddle.to_tensor(labels))
         seen_rows, seen_labels = np.concatenate([seen_rows, rows]), np.concatenate([seen_labels, labels])
-        known_rows, known_labels = (part.numpy() for part in memory.known())
-        assert sorted(map(tuple, known_rows.tolist())) == sorted(map(tuple, seen_rows[-10:].astype("f4").tolist()))
-        for row, label in zip(known_rows, known_labels, strict=True):
+        stored_rows, stored_labels = (part.numpy() for part in memory.stored())
+        assert sorted(map(tuple, stored_rows.tolist())) == sorted(map(tuple, seen_rows[-10:].astype("f4").tolist()))
+        for row, label in zip(stored_rows, stored_labels, strict=True):
             place = int(np.flatnonzero((seen_rows.astype("f4") == row).all(axis=1))[0])
             assert seen_labels[place] == label
 
@@ -57,8 +57,8 @@ def test_a_batch_larger_than_the_memory_leaves_its_end() -> None:
     ((rows, labels),) = batches(1)
     memory = CrossBatchMemory(4, 3)
     memory.add(paddle.to_tensor(rows), paddle.to_tensor(labels))
-    np.testing.assert_array_equal(memory.known()[1].numpy(), labels[-4:])
-    np.testing.assert_array_equal(memory.known()[0].numpy(), rows[-4:])
+    np.testing.assert_array_equal(memory.stored()[1].numpy(), labels[-4:])
+    np.testing.assert_array_equal(memory.stored()[0].numpy(), rows[-4:])
 
 
 def test_the_memory_counts_from_its_step_on_with_its_weight_and_without_a_gradient() -> None:
@@ -70,8 +70,8 @@ def test_the_memory_counts_from_its_step_on_with_its_weight_and_without_a_gradie
         expected = slow(rows, labels, rows, labels, 0.2)
         if step >= 1:
             remembered.append((rows, labels))
-            known = [np.concatenate(parts) for parts in zip(*remembered, strict=True)]
-            expected += 0.5 * slow(rows, labels, *known, 0.2)
+            stored = [np.concatenate(parts) for parts in zip(*remembered, strict=True)]
+            expected += 0.5 * slow(rows, labels, *stored, 0.2)
         assert float(got) == pytest.approx(expected, rel=1e-4)
         got.backward()
         assert loss.memory is not None

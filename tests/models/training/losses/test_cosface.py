@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from models.training.losses.cosface import pairwise_cosface_loss
-from tests.models.training.losses.slow import assert_gradient, dot, told, unit
+from tests.models.training.losses.slow import assert_gradient, dot, loss_of, unit
 
 LABELS = np.array([0, 0, 1, 1, 2, 2, 2])
 
@@ -25,12 +25,12 @@ def test_all_positives_against_all_negatives() -> None:
                 pull += math.exp(-4.0 * similarity)
         total += math.log1p(pull * push) / 7
     loss = lambda x, y: pairwise_cosface_loss(x, y, 0.3, 4.0)  # noqa: E731  # a formula with its constants
-    assert told(loss, rows, LABELS) == pytest.approx(total, rel=1e-4)
+    assert loss_of(loss, rows, LABELS) == pytest.approx(total, rel=1e-4)
     labels = paddle.to_tensor(LABELS)
     assert_gradient(lambda x: loss(x, labels), rows)
 
 
 def test_classes_well_apart_cost_nothing_and_a_picture_alone_in_its_class_is_finite() -> None:
     rows = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
-    assert told(pairwise_cosface_loss, rows, np.repeat(np.arange(3), 2)) == pytest.approx(0, abs=1e-6)
-    assert told(pairwise_cosface_loss, rows, np.array([0, 0, 1, 1, 2, 3])) < 64
+    assert loss_of(pairwise_cosface_loss, rows, np.repeat(np.arange(3), 2)) == pytest.approx(0, abs=1e-6)
+    assert loss_of(pairwise_cosface_loss, rows, np.array([0, 0, 1, 1, 2, 3])) < 64

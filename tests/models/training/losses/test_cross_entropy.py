@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from models.training.losses.cross_entropy import cross_entropy
-from tests.models.training.losses.slow import assert_gradient, told
+from tests.models.training.losses.slow import assert_gradient, loss_of
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -20,6 +20,6 @@ def test_smoothed_labels_share_a_part_among_all_classes(smoothing: float) -> Non
         for number, logit in enumerate(row):
             wanted = smoothing / 5 + (1 - smoothing) * (number == label)
             total -= wanted * (logit - log_sum)
-    assert told(lambda x, y: cross_entropy(x, y, smoothing), logits, labels) == pytest.approx(total / 6, rel=1e-5)
+    assert loss_of(lambda x, y: cross_entropy(x, y, smoothing), logits, labels) == pytest.approx(total / 6, rel=1e-5)
     answer = paddle.to_tensor(labels)
     assert_gradient(lambda x: cross_entropy(x, answer, smoothing), logits)

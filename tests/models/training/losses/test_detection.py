@@ -34,10 +34,12 @@ def slow_varifocal(logits: Array, targets: Array) -> float:
 
 
 def slow_distribution(bins: Array, distance: float) -> float:
-    chances = [math.exp(b) for b in bins.tolist()]
-    chances = [c / sum(chances) for c in chances]
-    left = min(int(distance), len(chances) - 2)
-    return -(math.log(chances[left]) * (left + 1 - distance) + math.log(chances[left + 1]) * (distance - left))
+    probabilities = [math.exp(b) for b in bins.tolist()]
+    probabilities = [c / sum(probabilities) for c in probabilities]
+    left = min(int(distance), len(probabilities) - 2)
+    return -(
+        math.log(probabilities[left]) * (left + 1 - distance) + math.log(probabilities[left + 1]) * (distance - left)
+    )
 
 
 def slow_giou(a: list[float], b: list[float]) -> float:
@@ -81,7 +83,7 @@ def test_giou() -> None:
     assert found[1] > 1
 
 
-def test_an_empty_box_leaves_the_gradient_a_number() -> None:
+def test_an_empty_box_leaves_the_gradient_finite() -> None:
     a = paddle.to_tensor([[5.0, 5.0, 5.0, 9.0]], stop_gradient=False)
     giou_loss(a, paddle.to_tensor([[0.0, 0.0, 4.0, 4.0]])).sum().backward()
     assert np.isfinite(a.grad.numpy()).all()
@@ -94,8 +96,8 @@ def check_gradient(loss: Callable[[paddle.Tensor], paddle.Tensor], x: Array) -> 
     for index in np.ndindex(*x.shape):
         step = np.zeros_like(x)
         step[index] = 1e-2
-        ahead, behind = (float(loss(paddle.to_tensor(x + sign * step))) for sign in (1, -1))
-        assert tensor.grad.numpy()[index] == pytest.approx((ahead - behind) / 2e-2, abs=4e-3)
+        above, below = (float(loss(paddle.to_tensor(x + sign * step))) for sign in (1, -1))
+        assert tensor.grad.numpy()[index] == pytest.approx((above - below) / 2e-2, abs=4e-3)
 
 
 def test_gradients() -> None:
@@ -189,7 +191,7 @@ def test_a_box_counts_as_it_is_sure_and_a_region_of_many_is_passed_over() -> Non
         return float(found["varifocal"])
 
     both = np.concatenate([own, region])
-    plain, passed, taught = varifocal(own, [1]), varifocal(both, [1, 0]), varifocal(both, [1, 1])
+    plain, passed, trained = varifocal(own, [1]), varifocal(both, [1, 0]), varifocal(both, [1, 1])
     cells = cells_of(128, 128)
     logits = np.concatenate([scores.numpy().reshape(-1) for scores, _ in levels])
     bins = np.concatenate([b.numpy()[0].reshape(32, -1).T for _, b in levels])
@@ -197,7 +199,7 @@ def test_a_box_counts_as_it_is_sure_and_a_region_of_many_is_passed_over() -> Non
     within = (cells.centres[:, 0] > 80) & ~np.isin(np.arange(len(logits)), found.cells)
     silent = slow_varifocal(logits[within], np.zeros(within.sum(), np.float32)) / len(found.cells)
     assert passed == pytest.approx(plain - silent, rel=1e-3)
-    assert taught != pytest.approx(passed, rel=1e-3)
+    assert trained != pytest.approx(passed, rel=1e-3)
     # Half as sure: the positive cells' part of the sum is halved, the background's is not.
     background = np.ones(len(logits), np.bool_)
     background[found.cells] = False

@@ -5,8 +5,8 @@ from models.training.losses.distillation import distance_loss, dml_loss, relatio
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
-    shares = np.exp(row - row.max())
-    return shares / shares.sum()
+    probabilities = np.exp(row - row.max())
+    return probabilities / probabilities.sum()
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
@@ -39,14 +39,14 @@ def test_dml_moves_both_and_spares_what_is_detached() -> None:
 
 def test_relations_are_cosines_to_the_others() -> None:
     features = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)
-    shares = paddle.nn.functional.softmax(relation_logits(paddle.to_tensor(features), 0.2), axis=1).numpy()
+    probabilities = paddle.nn.functional.softmax(relation_logits(paddle.to_tensor(features), 0.2), axis=1).numpy()
     for i in range(4):
         others = [j for j in range(4) if j != i]
         cosines = [
             features[i] @ features[j] / np.linalg.norm(features[i]) / np.linalg.norm(features[j]) for j in others
         ]
-        np.testing.assert_allclose(shares[i, others], softmax(np.array(cosines) / 0.2), rtol=1e-4)
-        assert shares[i, i] < 1e-20
+        np.testing.assert_allclose(probabilities[i, others], softmax(np.array(cosines) / 0.2), rtol=1e-4)
+        assert probabilities[i, i] < 1e-20
 
 
 def test_relations_compare_networks_of_any_length() -> None:

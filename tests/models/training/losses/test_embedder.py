@@ -12,7 +12,7 @@ from models.training.losses.triplets import triplet_angular_margin_loss
 from tests.models.training.losses.slow import unit
 
 
-def test_cos_margin_loss_is_cross_entropy_with_a_handicap() -> None:
+def test_cos_margin_loss_is_cross_entropy_with_a_margin() -> None:
     rng = np.random.default_rng(0)
     rows, proxies, labels = unit(rng, 7, 5), rng.normal(size=(4, 5)).astype(np.float32), rng.integers(0, 4, 7)
     total = 0.0
@@ -22,11 +22,11 @@ def test_cos_margin_loss_is_cross_entropy_with_a_handicap() -> None:
             cosine = sum(a * b for a, b in zip(row, proxy, strict=True)) / math.sqrt(sum(b * b for b in proxy))
             logits.append(9.0 * (cosine - (0.3 if number == label else 0.0)))
         total += math.log(sum(math.exp(logit) for logit in logits)) - logits[label]
-    told = cos_margin_loss(paddle.to_tensor(rows), paddle.to_tensor(proxies), paddle.to_tensor(labels), 0.3, 9.0)
-    assert float(told) == pytest.approx(total / 7, rel=1e-5)
+    value = cos_margin_loss(paddle.to_tensor(rows), paddle.to_tensor(proxies), paddle.to_tensor(labels), 0.3, 9.0)
+    assert float(value) == pytest.approx(total / 7, rel=1e-5)
 
 
-def test_smoothing_spreads_a_share_of_each_label_over_all_classes() -> None:
+def test_smoothing_spreads_a_fraction_of_each_label_over_all_classes() -> None:
     rng = np.random.default_rng(3)
     rows, proxies, labels = unit(rng, 6, 5), unit(rng, 4, 5), rng.integers(0, 4, 6)
     expected = []
@@ -36,8 +36,8 @@ def test_smoothing_spreads_a_share_of_each_label_over_all_classes() -> None:
         ]
         surprise = [math.log(sum(math.exp(other) for other in logits)) - logit for logit in logits]
         expected.append(0.9 * surprise[label] + 0.1 * sum(surprise) / 4)
-    told = cos_margin_loss(*map(paddle.to_tensor, (rows, proxies, labels)), 0.2, 7.0, 0.1)
-    assert float(told) == pytest.approx(np.mean(expected), rel=1e-5)
+    value = cos_margin_loss(*map(paddle.to_tensor, (rows, proxies, labels)), 0.2, 7.0, 0.1)
+    assert float(value) == pytest.approx(np.mean(expected), rel=1e-5)
 
 
 def test_relations_are_compared_between_different_pictures_with_vectors() -> None:

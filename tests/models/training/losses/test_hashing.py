@@ -19,7 +19,7 @@ def batch() -> tuple[Array, Array, Array]:
     return codes, dice.normal(size=(7, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 1, 0])
 
 
-def numbers(parts: Parts) -> dict[str, float]:
+def values_of(parts: Parts) -> dict[str, float]:
     return {name: float(part) for name, part in parts.items()}
 
 
@@ -41,7 +41,7 @@ def test_dshsd() -> None:
             d2 = sum((float(a) - float(b)) ** 2 for a, b in zip(codes[i], codes[j], strict=True))
             pairs += (0.5 * d2 if label == other else 0.5 * max(0, 2 * 8 - d2)) / 49
     x, given, classes = (paddle.to_tensor(array) for array in (codes, logits, labels))
-    assert numbers(dshsd_loss(x, given, classes, alpha=0.2)) == pytest.approx(
+    assert values_of(dshsd_loss(x, given, classes, alpha=0.2)) == pytest.approx(
         {"class": cross, "pair": 0.2 * pairs}, rel=1e-4
     )
     assert_gradient(summed(lambda x: dshsd_loss(x, given, classes)), codes)
@@ -51,15 +51,15 @@ def test_dshsd() -> None:
 def test_lcdsh(size: float) -> None:
     codes, _, labels = batch()
     codes = codes * np.float32(size)
-    pairs = signs = 0.0
+    pairs = sign_loss = 0.0
     for i, label in enumerate(labels):
         for j, other in enumerate(labels):
             s = 1 if label == other else -1
             p = max(-50.0, min(50.0, dot(codes[i], codes[j]) / 2))
             pairs += math.log(1 + math.exp(-s * p)) / 49
-            signs += (sigmoid(p) - sigmoid(dot(np.sign(codes[i]), np.sign(codes[j])) / 2)) ** 2 / 49
+            sign_loss += (sigmoid(p) - sigmoid(dot(np.sign(codes[i]), np.sign(codes[j])) / 2)) ** 2 / 49
     found = lcdsh_loss(paddle.to_tensor(codes), paddle.to_tensor(labels))
-    assert numbers(found) == pytest.approx({"pair": pairs, "sign": 3 * signs}, rel=1e-4)
+    assert values_of(found) == pytest.approx({"pair": pairs, "sign": 3 * sign_loss}, rel=1e-4)
     if size == 1:
         assert_gradient(summed(lambda x: lcdsh_loss(x, paddle.to_tensor(labels))), codes)
 
@@ -81,7 +81,7 @@ def test_dch() -> None:
             pairs += weight * (part + (math.log(d / 20) if label == other else 0)) / 49
     kept = sum(math.log(1 + proxy(np.abs(row), np.ones(8, np.float32)) / 20) for row in codes) / 7
     found = dch_loss(paddle.to_tensor(codes), paddle.to_tensor(labels))
-    assert numbers(found) == pytest.approx({"pair": pairs, "quantisation": 0.1 * kept}, rel=1e-4)
+    assert values_of(found) == pytest.approx({"pair": pairs, "quantisation": 0.1 * kept}, rel=1e-4)
     assert_gradient(summed(lambda x: dch_loss(x, paddle.to_tensor(labels))), codes)
 
 

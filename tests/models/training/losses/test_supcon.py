@@ -7,10 +7,10 @@ import paddle
 import pytest
 
 from models.training.losses.supcon import supcon_loss
-from tests.models.training.losses.slow import assert_gradient, dot, told, unit
+from tests.models.training.losses.slow import assert_gradient, dot, loss_of, unit
 
 
-def test_each_positive_is_told_from_all_others() -> None:
+def test_each_positive_is_separated_from_all_others() -> None:
     rows, labels = unit(np.random.default_rng(0), 9, 4), np.array([0, 0, 0, 1, 1, 2, 2, 3, 2])
     total, anchors = 0.0, 0
     for anchor in range(9):
@@ -22,10 +22,10 @@ def test_each_positive_is_told_from_all_others() -> None:
         log_sum = math.log(sum(math.exp(dot(rows[anchor], rows[other]) / 0.2) for other in others))
         total -= sum(dot(rows[anchor], rows[other]) / 0.2 - log_sum for other in positives) / len(positives)
     assert anchors == 8
-    assert told(lambda x, y: supcon_loss(x, y, 0.2), rows, labels) == pytest.approx(total / anchors, rel=1e-4)
+    assert loss_of(lambda x, y: supcon_loss(x, y, 0.2), rows, labels) == pytest.approx(total / anchors, rel=1e-4)
     answer = paddle.to_tensor(labels)
     assert_gradient(lambda x: supcon_loss(x, answer, 0.2), rows)
 
 
 def test_without_any_positive_it_is_nothing() -> None:
-    assert told(supcon_loss, unit(np.random.default_rng(0), 3, 4), np.arange(3)) == 0
+    assert loss_of(supcon_loss, unit(np.random.default_rng(0), 3, 4), np.arange(3)) == 0

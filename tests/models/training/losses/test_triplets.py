@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from models.training.losses.triplets import triplet_angular_margin_loss, triplet_loss_v2
-from tests.models.training.losses.slow import assert_gradient, dot, told, unit
+from tests.models.training.losses.slow import assert_gradient, dot, loss_of, unit
 
 LABELS = np.repeat(np.arange(4), 2)
 
@@ -21,7 +21,7 @@ def test_the_hardest_by_distance(seed: int) -> None:
         farthest = max(distances[other] for other in range(8) if LABELS[other] == LABELS[anchor])
         nearest = min(distances[other] for other in range(8) if LABELS[other] != LABELS[anchor])
         total += max(0.0, farthest - nearest + 0.7) / 8
-    assert told(lambda x, y: triplet_loss_v2(x, y, 0.7), rows, LABELS) == pytest.approx(total, rel=1e-4)
+    assert loss_of(lambda x, y: triplet_loss_v2(x, y, 0.7), rows, LABELS) == pytest.approx(total, rel=1e-4)
     labels = paddle.to_tensor(LABELS)
     assert_gradient(lambda x: triplet_loss_v2(x, labels, 0.7), rows)
 
@@ -48,7 +48,7 @@ def angular(rows: np.ndarray, offset: bool) -> float:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_hardest_by_angle(seed: int) -> None:
     rows = unit(np.random.default_rng(seed), 8, 3)
-    assert told(triplet_angular_margin_loss, rows, LABELS) == pytest.approx(angular(rows, False), rel=1e-4)
+    assert loss_of(triplet_angular_margin_loss, rows, LABELS) == pytest.approx(angular(rows, False), rel=1e-4)
     labels = paddle.to_tensor(LABELS)
     assert_gradient(lambda x: triplet_angular_margin_loss(x, labels), rows)
 
@@ -70,5 +70,5 @@ def test_paddleclas_constant_moves_the_logged_loss_and_no_weight() -> None:
 
 def test_triplets_that_are_well_apart_cost_nothing() -> None:
     rows, labels = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0), np.repeat(np.arange(3), 2)
-    assert told(triplet_angular_margin_loss, rows, labels) == 0
-    assert told(triplet_loss_v2, rows, labels) == 0
+    assert loss_of(triplet_angular_margin_loss, rows, labels) == 0
+    assert loss_of(triplet_loss_v2, rows, labels) == 0

@@ -1,4 +1,4 @@
-"""The weighted sum: each part as its own function gives it, times its weight; and each of them teaches a network."""
+"""The weighted sum: each part as its own function gives it, times its weight; and each of them trains a network."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ from models.training.losses.cross_entropy import cross_entropy
 from models.training.losses.supcon import supcon_loss
 from models.training.losses.triplets import triplet_angular_margin_loss, triplet_loss_v2
 from models.training.losses.weighted import Outputs, WeightedLosses
-from models.training.networks.metric import Learner
+from models.training.networks.metric import TrainingModule
 from models.training.recipes.metric import (
     Center,
     Contrastive,
@@ -64,7 +64,7 @@ def test_the_parts_are_the_losses_times_their_weights() -> None:
     assert got == pytest.approx({name: float(value) for name, value in expected.items()}, rel=1e-5)
 
 
-def test_a_loss_that_stands_alone_keeps_its_weight_and_others_are_not_there() -> None:
+def test_a_loss_alone_keeps_its_weight_and_others_are_not_there() -> None:
     features = paddle.to_tensor(np.random.default_rng(0).normal(size=(16, 5)).astype(np.float32))
     labels = paddle.to_tensor(LABELS)
     losses = WeightedLosses(Loss(supcon=SupCon(0.25)), 4, 5, 5)
@@ -120,11 +120,11 @@ WAYS = {
 }
 
 
-def separation(learner: Learner, images: paddle.Tensor) -> float:
+def separation(module: TrainingModule, images: paddle.Tensor) -> float:
     """How much more alike pictures of a class are than pictures of two, by mean cosine."""
-    learner.train()  # a few steps settle no running statistics
+    module.train()  # a few steps recompute no running statistics
     with paddle.no_grad():
-        rows = F.normalize(learner.embedder(images), axis=1).numpy()
+        rows = F.normalize(module.embedder(images), axis=1).numpy()
     alike, same = rows @ rows.T, LABELS[:, None] == LABELS[None]
     return float(alike[same & ~np.eye(16, dtype=bool)].mean() - alike[~same].mean())
 
@@ -133,16 +133,16 @@ def separation(learner: Learner, images: paddle.Tensor) -> float:
 def test_a_few_steps_end_better_than_they_began(way: str) -> None:
     head, loss = WAYS[way]
     paddle.seed(0)
-    learner = Learner(replace(QUICK, head=head, loss=loss), 4)
-    optimizer = paddle.optimizer.Adam(0.003, parameters=[p for p in learner.parameters() if not p.stop_gradient])
+    module = TrainingModule(replace(QUICK, head=head, loss=loss), 4)
+    optimizer = paddle.optimizer.Adam(0.003, parameters=[p for p in module.parameters() if not p.stop_gradient])
     images, labels = paddle.to_tensor(normalize(pictures())), paddle.to_tensor(LABELS)
-    before, losses = separation(learner, images), []
+    before, losses = separation(module, images), []
     for step in range(7):
-        learner.train()
-        total = sum(learner(images, labels, step).values(), paddle.zeros([]))
+        module.train()
+        total = sum(module(images, labels, step).values(), paddle.zeros([]))
         losses.append(float(total))
         total.backward()
         optimizer.step()
         optimizer.clear_grad()
     assert losses[-1] < 0.9 * losses[0]
-    assert separation(learner, images) > before + 0.1
+    assert separation(module, images) > before + 0.1

@@ -14,13 +14,13 @@ from models.nets.picodet import PicoDet
 from models.training.networks import coco_weights
 from models.training.networks.coco_weights import convolution_names, load_coco_weights, merged
 from models.training.networks.exported_weights import Folded, read_convolutions
-from models.training.teachers.pseudo_boxes import NO_BODIES
+from models.training.teachers.pseudo_boxes import NOT_OBJECTS
 
 PHOTOS = np.random.default_rng(1).normal(size=(2, 3, 64, 64)).astype(np.float32)
 
 
 def detector(classes: int = 80) -> PicoDet:
-    return PicoDet(0.75, neck_channels=96, neck_kernel=5, head_convs=2, num_classes=classes, body="esnet")
+    return PicoDet(0.75, neck_channels=96, neck_kernel=5, head_convs=2, num_classes=classes, backbone="esnet")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def stored() -> list[Folded]:
 
 @pytest.fixture(scope="module")
 def export(stored: list[Folded], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ONNX file with them; every second bias is added by a node of its own, as converters do for some."""
+    """An ONNX file with them; every second bias is added by its own node, as converters do for some."""
     nodes, arrays = [], []
     for number, own in enumerate(stored):
         arrays.append(numpy_helper.from_array(own.weight, f"w{number}"))
@@ -71,19 +71,19 @@ def test_the_file_gives_each_weight_with_its_bias(export: Path, stored: list[Fol
         np.testing.assert_array_equal(read.bias, own.bias)
 
 
-def test_settling_the_norms_changes_no_answer(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settled, plain = detector(), detector()
-    load_coco_weights(settled, export, PHOTOS)
-    monkeypatch.setattr(coco_weights, "settle_norms", lambda *_: None)
+def test_recomputing_the_norms_changes_no_answer(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recomputed, plain = detector(), detector()
+    load_coco_weights(recomputed, export, PHOTOS)
+    monkeypatch.setattr(coco_weights, "recompute_norms", lambda *_: None)
     load_coco_weights(plain, export, PHOTOS)
-    for own, other in zip(answers(settled), answers(plain), strict=True):
+    for own, other in zip(answers(recomputed), answers(plain), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-3, atol=1e-3 * max(1.0, float(np.abs(other).max())))
-    means = settled.backbone.stem.bn._mean.numpy()
+    means = recomputed.backbone.stem.bn._mean.numpy()
     assert np.abs(means - plain.backbone.stem.bn._mean.numpy()).max() > 1e-3
 
 
 def test_a_plain_norm_adds_the_folded_bias(export: Path, stored: list[Folded], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coco_weights, "settle_norms", lambda *_: None)
+    monkeypatch.setattr(coco_weights, "recompute_norms", lambda *_: None)
     network = detector()
     load_coco_weights(network, export, PHOTOS)
     network.eval()
@@ -93,11 +93,11 @@ def test_a_plain_norm_adds_the_folded_bias(export: Path, stored: list[Folded], m
     np.testing.assert_allclose(stem.bn(given).numpy(), expected, atol=1e-5)
 
 
-def test_the_foreground_is_the_mean_of_the_classes_that_are_bodies(stored: list[Folded]) -> None:
+def test_the_foreground_is_the_mean_of_the_classes_that_are_objects(stored: list[Folded]) -> None:
     head = stored[-1]
     one = merged(head, 1)
-    bodies = [kind for kind in range(80) if kind not in NO_BODIES]
-    np.testing.assert_allclose(one.weight[0], head.weight[bodies].mean(axis=0), atol=1e-6)
+    objects = [kind for kind in range(80) if kind not in NOT_OBJECTS]
+    np.testing.assert_allclose(one.weight[0], head.weight[objects].mean(axis=0), atol=1e-6)
     np.testing.assert_array_equal(one.weight[1:], head.weight[80:])
     assert one.bias.shape == (33,)
 
@@ -106,7 +106,7 @@ def test_another_network_is_refused(export: Path, tmp_path: Path) -> None:
     small = PicoDet(0.5, neck_channels=64, neck_kernel=3, head_convs=2)
     with pytest.raises(ArtifactError, match="convolutions"):
         load_coco_weights(small, export, PHOTOS)
-    narrow = PicoDet(0.75, neck_channels=64, neck_kernel=5, head_convs=2, body="esnet")
+    narrow = PicoDet(0.75, neck_channels=64, neck_kernel=5, head_convs=2, backbone="esnet")
     with pytest.raises(ArtifactError, match="has"):
         load_coco_weights(narrow, export, PHOTOS)
     broken = tmp_path / "broken.onnx"

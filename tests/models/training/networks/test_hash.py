@@ -41,7 +41,7 @@ def test_the_difference_of_cosines_and_its_slope(count: int, bits: int, dim: int
         assert float(tensor.grad[place]) == pytest.approx(slope, rel=1e-4, abs=1e-8)
 
 
-def test_what_is_alike_in_other_lengths_and_other_numbers_differs_by_nothing() -> None:
+def test_what_is_alike_in_other_lengths_and_dimensions_differs_by_nothing() -> None:
     codes = paddle.to_tensor([[2.0, 0.0], [0.0, 5.0], [1.0, 1.0]])
     turned = paddle.to_tensor([[0.0, 1.0, 0.0], [-3.0, 0.0, 0.0], [-1.0, 1.0, 0.0]])
     assert float(cosine_difference(codes, turned)) == pytest.approx(0, abs=1e-6)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import paddle
 import pytest
 
-from models.training.networks.metric import Learner, MetricEmbedder
+from models.training.networks.metric import MetricEmbedder, TrainingModule
 from models.training.recipes.embedder import RecipeError
 from models.training.recipes.metric import Backbone, BackboneStopLayer, MetricOptimizer, Neck
 from models.training.tasks.metric import make_optimizer
@@ -32,24 +32,24 @@ def test_the_parts_are_put_together_as_named(
     assert ("backbone.last_conv.weight" in embedder.state_dict()) == (stop == "flatten")
 
 
-def test_a_stop_layer_without_features_is_told() -> None:
+def test_a_stop_layer_without_features_is_reported() -> None:
     with pytest.raises(RecipeError, match="stop_layer: 'stem' of PPLCNetV2 gives a map"):
         MetricEmbedder(replace(QUICK, stop_layer=BackboneStopLayer("stem")))
 
 
-def test_momentum_draws_every_weight_to_zero_and_adamw_spares_the_norms() -> None:
+def test_momentum_pulls_every_weight_to_zero_and_adamw_spares_the_norms() -> None:
     """By one step without any gradient but the decay's."""
     kept: dict[str, dict[str, float]] = {}
     for kind in ("momentum", "adamw"):
         paddle.seed(0)
-        learner = Learner(replace(QUICK, optimizer=MetricOptimizer(kind, 0.1, 0.01)), 5)
-        before = {name: value.numpy().copy() for name, value in learner.named_parameters()}
-        for parameter in learner.parameters():
+        module = TrainingModule(replace(QUICK, optimizer=MetricOptimizer(kind, 0.1, 0.01)), 5)
+        before = {name: value.numpy().copy() for name, value in module.named_parameters()}
+        for parameter in module.parameters():
             parameter.grad = paddle.zeros_like(parameter)
-        make_optimizer(learner, MetricOptimizer(kind, 0.1, 0.01)).step()
+        make_optimizer(module, MetricOptimizer(kind, 0.1, 0.01)).step()
         kept[kind] = {
             name: float((value.numpy() / before[name]).mean())
-            for name, value in learner.named_parameters()
+            for name, value in module.named_parameters()
             if before[name].all()
         }
     for name in ("embedder.backbone.last_conv.weight", "head.weight"):

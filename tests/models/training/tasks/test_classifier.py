@@ -11,7 +11,7 @@ import pytest
 
 from models.classifier import Classifier
 from models.errors import ArtifactError
-from models.evaluation.classification import grade, ranks_of
+from models.evaluation.classification import ranks_of, score
 from models.export.classifier import evaluate_classifier, export_classifier
 from models.export.network import Origin
 from models.nets.named import build
@@ -189,7 +189,7 @@ def test_ranks_count_the_classes_that_come_first() -> None:
 def test_eval_sets_grade_every_picture() -> None:
     pictures = gather(QUICK, None, quiet).training
     right = iter(np.eye(3, dtype=np.float32)[pictures.labels])
-    assert grade(lambda images: [next(right) for _ in images], pictures) == {"top1": 1.0, "top5": 1.0}
-    assert grade(lambda images: [np.array([1, 0, 0], np.float32) for _ in images], pictures)["top1"] == pytest.approx(
+    assert score(lambda images: [next(right) for _ in images], pictures) == {"top1": 1.0, "top5": 1.0}
+    assert score(lambda images: [np.array([1, 0, 0], np.float32) for _ in images], pictures)["top1"] == pytest.approx(
         1 / 3
     )

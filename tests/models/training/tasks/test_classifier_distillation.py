@@ -20,7 +20,7 @@ from models.training.recipes.classifier import ClassDistill, ClassifierRecipe
 from models.training.recipes.distill import FrozenTeacher
 from models.training.recipes.embedder import RECIPES_DIR, RecipeError, load_recipe
 from models.training.tasks.classifier import train_classifier
-from models.training.tasks.classifier_distillation import Lesson, as_pictures, with_features
+from models.training.tasks.classifier_distillation import TeacherTargets, as_pictures, with_features
 from tests.models.training.teacher_files import SIDE, teacher_files
 
 TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
@@ -90,7 +90,7 @@ def test_a_peer_goes_on_where_it_left_off(tmp_path: Path) -> None:
 
 def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
     recipe = replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(str(teacher))))
-    lesson = Lesson(recipe, 6, None)
+    lesson = TeacherTargets(recipe, 6, None)
     student = build(NETWORK, 6)
     student.eval()
     pixels = np.random.default_rng(0).normal(size=(3, 3, 48, 48)).astype(np.float32)
@@ -103,7 +103,7 @@ def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
 def test_a_teacher_of_other_classes_is_refused(teacher: Path) -> None:
     for model, numbers in ((str(teacher), 6), ("shitu-embedder", 512)):
         with pytest.raises(TrainingError, match=f"answers {numbers} numbers a picture, the data have 4 classes"):
-            Lesson(replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(model))), 4, None)
+            TeacherTargets(replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(model))), 4, None)
 
 
 def test_features_are_what_the_last_layer_sees() -> None:

@@ -28,7 +28,7 @@ from models.training.recipes.detector import DetectorEvalSource, DetectorOptimiz
 from models.training.recipes.detector_tables import Distillation
 from models.training.recipes.embedder import load_recipe
 from models.training.tasks.detector import as_input, detect_with, load_weights, train_detector
-from models.training.teachers.pseudo_boxes import BodyTeacher
+from models.training.teachers.pseudo_boxes import MainBodyTeacher
 from tests.models.training import several_detectors
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -209,7 +209,7 @@ def test_it_learns_from_a_teachers_boxes(run: tuple[Path, list[Progress]], tmp_p
     photos = sorted((data / "rectangles" / "images").glob("*.png"))
     (data / "list.txt").write_text("".join(f"{p.relative_to(data)}\tbody\n" for p in photos), encoding="utf-8")
     source = PictureSource("photos", "unmarked", file="list.txt", teacher="run/artifact")
-    teacher = BodyTeacher(folder / "artifact")
+    teacher = MainBodyTeacher(folder / "artifact")
     sure = [image for image in map(read_rgb, photos) if teacher(image) is not None]
     student = replace(RECTANGLES, data=(source,), stages=(DetectorStage(14, (64,), 8),), eval=(), seed=2)
     if not sure:  # a teacher so unsure teaches nothing

@@ -24,7 +24,7 @@ BUNDLED = EmbedderTeacher("shitu-embedder")
 
 def recipe(*teachers: EmbedderTeacher, size: int = 512) -> EmbedderRecipe:
     return EmbedderRecipe(
-        name="taught",
+        name="distilled",
         data=(ViewSource("rendered", "products", products=3, views=2),),
         stages=(Stage(steps=2, size_px=96, batch=4),),
         pool_px=96,
@@ -42,7 +42,7 @@ def test_similarities_of_all_are_the_weighted_mean_of_theirs() -> None:
     np.testing.assert_allclose(seen.together @ seen.together.T, alone @ alone.T, atol=1e-5)
 
 
-def test_a_batch_has_what_the_teachers_say_of_larger_versions_of_its_views(tmp_path: Path) -> None:
+def test_a_batch_has_the_teachers_targets_for_larger_versions_of_its_views(tmp_path: Path) -> None:
     plan = recipe(BUNDLED)
     build_pool(plan, None, tmp_path / "pool", lambda *_: None)
     pool, teachers = load_pool(tmp_path / "pool"), EmbedderTeachers(plan, None)
@@ -57,7 +57,7 @@ def test_a_batch_has_what_the_teachers_say_of_larger_versions_of_its_views(tmp_p
     assert BatchMaker(plan, pool)(0).relations.shape == (4, 0)
 
 
-def test_a_teacher_of_another_length_or_none_at_all_is_told() -> None:
+def test_a_teacher_of_another_length_or_none_at_all_is_reported() -> None:
     with pytest.raises(RecipeError, match="'embedding_size' is 64, but the first of 'teachers' has 512 dimensions"):
         EmbedderTeachers(recipe(BUNDLED, size=64), None)
     with pytest.raises(ArtifactError):

@@ -21,7 +21,7 @@ HALVES = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [0.0, 0.0,
 
 
 def teacher_file(folder: Path, layout: str) -> Teacher:
-    """A network: mean colour -> HALVES (the pooled feature, 4 numbers) -> a layer named "head" (2 numbers)."""
+    """A network: mean colour -> HALVES (the pooled feature, 4 dimensions) -> a layer named "head" (2 dimensions)."""
     axes, shape = ([1, 2], [1, SIDE, SIDE, 3]) if layout == "NHWC" else ([2, 3], [1, 3, SIDE, SIDE])
     image = ops.parameter(shape, np.uint8, name="image")
     mean = ops.reduce_mean(ops.convert(image, np.float32), ops.constant(np.array(axes)), False)
@@ -48,7 +48,7 @@ def test_features_are_taken_before_the_named_layer(tmp_path: Path, layout: str) 
     assert not np.array_equal(kept[0], kept[1])  # an answer is not overwritten by the next
 
 
-def test_a_teacher_that_is_not_as_the_recipe_says_is_told(tmp_path: Path) -> None:
+def test_a_teacher_that_is_not_as_the_recipe_says_is_reported(tmp_path: Path) -> None:
     teacher = teacher_file(tmp_path, "NHWC")
     with pytest.raises(ArtifactError, match=r"other\.xml can't be read"):
         PooledFeatures(tmp_path / "other.xml", teacher)
@@ -85,7 +85,7 @@ def test_pixels_are_prepared_as_the_recipe_says(tmp_path: Path, layout: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("odd", "normalized", "told"),
+    ("odd", "normalized", "message"),
     [
         (
             {"given": np.uint8},
@@ -98,11 +98,11 @@ def test_pixels_are_prepared_as_the_recipe_says(tmp_path: Path, layout: str) -> 
         ({"taken": np.uint8}, True, "of the type u8, which can't be 'normalized' pixels"),
     ],
 )
-def test_a_file_that_takes_no_pictures_or_gives_no_features_is_told(
-    odd: dict[str, Any], normalized: bool, told: str, tmp_path: Path
+def test_a_file_that_takes_no_pictures_or_gives_no_features_is_reported(
+    odd: dict[str, Any], normalized: bool, message: str, tmp_path: Path
 ) -> None:
     path = own_file(tmp_path, **{"layout": "NHWC"} | odd)
-    with pytest.raises(ArtifactError, match=rf"the teacher own\.xml .*{told}"):
+    with pytest.raises(ArtifactError, match=rf"the teacher own\.xml .*{message}"):
         PooledFeatures(path, Teacher("own.xml", "", 2, "NHWC"), normalized=normalized)
 
 

@@ -1,4 +1,4 @@
-"""Frozen teachers: files of both formats answer as their network does, and what can't teach is told when it is opened."""
+"""Frozen teachers: files of both formats answer as their network does, and what can't be a teacher is reported when it is opened."""
 
 import hashlib
 from dataclasses import replace
@@ -33,10 +33,10 @@ def of_file(path: str) -> FrozenTeacher:
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
-def test_a_file_teaches_its_own_output(folder: Path, suffix: str) -> None:
-    teach = open_teacher(of_file(f"logits/teacher.{suffix}"), folder, logits=True)
-    assert teach.numbers == CLASSES
-    np.testing.assert_allclose(teach(PICTURES), LOGITS, rtol=1e-3, atol=1e-3)
+def test_a_file_gives_its_own_output_as_target(folder: Path, suffix: str) -> None:
+    teacher = open_teacher(of_file(f"logits/teacher.{suffix}"), folder, logits=True)
+    assert teacher.dim == CLASSES
+    np.testing.assert_allclose(teacher(PICTURES), LOGITS, rtol=1e-3, atol=1e-3)
 
 
 def test_a_files_probabilities_become_logits_where_those_are_compared(folder: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_files_probabilities_become_logits_where_those_are_compared(folder: Pa
     assert (logits < 0).all()
 
 
-def test_another_size_or_layout_than_the_files_is_told_at_once(folder: Path) -> None:
+def test_another_size_or_layout_than_the_files_is_reported_at_once(folder: Path) -> None:
     table = of_file("logits/teacher.onnx")
     for odd in (replace(table, size_px=SIDE + 1), replace(table, layout="NHWC")):
         with pytest.raises(ArtifactError, match=r"teacher\.onnx takes \[1,3,24,24\], not .*'size_px' and 'layout'"):
@@ -68,13 +68,13 @@ def test_a_teacher_is_described_by_what_it_is(folder: Path) -> None:
         assert describe_teacher(of_file(f"logits/{name}"), folder) == {"name": name, "files": sums}
 
 
-def test_a_missing_teacher_is_told(tmp_path: Path) -> None:
+def test_a_missing_teacher_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="There is no model"):
         open_teacher(FrozenTeacher("nothing/here"), tmp_path, logits=False)
 
 
-def test_an_artifact_teaches_what_it_embeds() -> None:
-    teach = open_teacher(BUNDLED, None, logits=False)
-    vectors = teach(PICTURES)
-    assert vectors.shape == (3, teach.numbers) == (3, 512)
-    np.testing.assert_allclose(vectors[1:2], teach(PICTURES[1:2]), atol=1e-4)
+def test_an_artifact_gives_its_embeddings_as_targets() -> None:
+    teacher = open_teacher(BUNDLED, None, logits=False)
+    vectors = teacher(PICTURES)
+    assert vectors.shape == (3, teacher.dim) == (3, 512)
+    np.testing.assert_allclose(vectors[1:2], teacher(PICTURES[1:2]), atol=1e-4)

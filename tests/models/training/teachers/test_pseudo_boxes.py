@@ -1,4 +1,4 @@
-"""The teacher's rule: sure boxes are bodies, an unsure one spoils the photo, people are none. On a made-up network that sees fixed boxes."""
+"""The teacher's rule: sure boxes are objects, an unsure one spoils the photo, people are none. On a made-up network that sees fixed boxes."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from openvino import opset13 as ops
 from models.artifacts.folders import write_manifest
 from models.errors import ArtifactError
 from models.training.cells import cells_of
-from models.training.data.detection_sources import read_taught, source_pictures
+from models.training.data.detection_sources import read_pseudo_labelled, source_pictures
 from models.training.recipes.detector_tables import PictureSource
 from models.training.teachers.pseudo_boxes import BoxTeacher, open_teacher
 
@@ -40,7 +40,7 @@ def network(path: Path, *seen: Seen, outputs: int = 8) -> Path:
     return path
 
 
-def taught(tmp_path: Path, *seen: Seen) -> NDArray[np.float32] | None:
+def labelled(tmp_path: Path, *seen: Seen) -> NDArray[np.float32] | None:
     found = BoxTeacher(network(tmp_path / "teacher.xml", *seen))(PHOTO)
     if found is None:
         return None
@@ -48,32 +48,32 @@ def taught(tmp_path: Path, *seen: Seen) -> NDArray[np.float32] | None:
     return found.boxes
 
 
-def test_a_sure_box_is_a_body_in_the_pixels_of_the_photo(tmp_path: Path) -> None:
-    boxes = taught(tmp_path, ((16, 7), BOTTLE, 0.9))  # row 1, column 1 of 6: centre (24, 24)
+def test_a_sure_box_is_an_object_in_the_pixels_of_the_photo(tmp_path: Path) -> None:
+    boxes = labelled(tmp_path, ((16, 7), BOTTLE, 0.9))  # row 1, column 1 of 6: centre (24, 24)
     assert boxes is not None
     np.testing.assert_allclose(boxes, [[8, 16, 40, 80]], atol=1e-3)
 
 
 def test_a_cell_of_the_level_that_hangs_over_is_clipped(tmp_path: Path) -> None:
-    boxes = taught(tmp_path, ((64, 3), BOTTLE, 0.9))  # row 1, column 1 of 2: centre (96, 96)
+    boxes = labelled(tmp_path, ((64, 3), BOTTLE, 0.9))  # row 1, column 1 of 2: centre (96, 96)
     assert boxes is not None
     np.testing.assert_allclose(boxes, [[32, 64, 96, 192]], atol=1e-3)
 
 
 def test_an_unsure_box_elsewhere_spoils_the_photo(tmp_path: Path) -> None:
-    assert taught(tmp_path, ((16, 7), BOTTLE, 0.9), ((16, 34), BOTTLE, 0.35)) is None
-    assert taught(tmp_path, ((16, 7), BOTTLE, 0.9), ((16, 34), BOTTLE, 0.2)) is not None
+    assert labelled(tmp_path, ((16, 7), BOTTLE, 0.9), ((16, 34), BOTTLE, 0.35)) is None
+    assert labelled(tmp_path, ((16, 7), BOTTLE, 0.9), ((16, 34), BOTTLE, 0.2)) is not None
 
 
-def test_two_sure_boxes_are_two_bodies(tmp_path: Path) -> None:
-    boxes = taught(tmp_path, ((16, 7), BOTTLE, 0.9), ((16, 34), BOTTLE, 0.5))
+def test_two_sure_boxes_are_two_objects(tmp_path: Path) -> None:
+    boxes = labelled(tmp_path, ((16, 7), BOTTLE, 0.9), ((16, 34), BOTTLE, 0.5))
     assert boxes is not None
     assert len(boxes) == 2
 
 
-def test_people_and_nothing_are_no_bodies(tmp_path: Path) -> None:
-    assert taught(tmp_path, ((16, 7), PERSON, 0.9)) is None
-    assert taught(tmp_path) is None
+def test_people_and_nothing_are_no_objects(tmp_path: Path) -> None:
+    assert labelled(tmp_path, ((16, 7), PERSON, 0.9)) is None
+    assert labelled(tmp_path) is None
 
 
 def test_other_files_and_other_networks_are_refused(tmp_path: Path) -> None:
@@ -93,7 +93,8 @@ def test_every_fifth_photo_of_a_list_can_be_held_out(tmp_path: Path) -> None:
     teacher = network(tmp_path / "teacher.xml", ((16, 7), BOTTLE, 0.9))
     shades = {
         held_out: [
-            int(p.image[0, 0, 0]) // 20 for p in read_taught(tmp_path, "list.txt", "\t", teacher, held_out=held_out)
+            int(p.image[0, 0, 0]) // 20
+            for p in read_pseudo_labelled(tmp_path, "list.txt", "\t", teacher, held_out=held_out)
         ]
         for held_out in (None, True, False)
     }
@@ -127,13 +128,13 @@ def test_an_artifacts_boxes_count_by_their_confidence(tmp_path: Path) -> None:
         folder, name="made-up", task="detect", network="none", input=given, output={"heads": heads, "reg_max": 7},
         thresholds={}, recipe={}, data=[], metrics={}, licence="Apache-2.0",
     )  # fmt: skip
-    taught = open_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
-    assert taught is not None
-    np.testing.assert_allclose(taught.weights, [0.8, 0.4, 0.0], atol=1e-6)
-    np.testing.assert_allclose(taught.boxes[0], [4, 4, 20, 20], atol=1e-3)
+    labelled = open_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
+    assert labelled is not None
+    np.testing.assert_allclose(labelled.weights, [0.8, 0.4, 0.0], atol=1e-6)
+    np.testing.assert_allclose(labelled.boxes[0], [4, 4, 20, 20], atol=1e-3)
 
 
-def test_photos_that_a_body_fills_can_be_passed_over(tmp_path: Path) -> None:
+def test_photos_that_an_object_fills_can_be_passed_over(tmp_path: Path) -> None:
     """The teacher's box is a third of a side: a ninth of the photo."""
     import cv2
 

@@ -85,15 +85,15 @@ def test_all_faults_are_named_at_once(root: Path) -> None:
     ]
     with pytest.raises(DatasetError) as error:
         read_coco(root, write(root, table))
-    told = error.value.detail
-    assert told.startswith("coco.json: 11 fault(s): ")
+    message = error.value.detail
+    assert message.startswith("coco.json: 11 fault(s): ")
     for part in (
         "images[3]: no file gone.png", "images[4]: id 7 was that of another", "images[5]: no id",
         "images[6]: no file_name", "images[7]: width and height", "annotations[3]: image_id 99",
         "annotations[4]: category_id 1", "annotations[5]: bbox [0, 0, 1] is", "annotations[6]: bbox",
         "annotations[7]: iscrowd", "image c.png: an empty box [4.0, 4.0, 4.0, 5.0]",
     ):  # fmt: skip
-        assert part in told
+        assert part in message
 
 
 def test_empty_boxes_may_be_left_out(root: Path) -> None:
@@ -106,7 +106,7 @@ def test_empty_boxes_may_be_left_out(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "not JSON"),
         ("[]", "outermost is no object"),
@@ -115,9 +115,9 @@ def test_empty_boxes_may_be_left_out(root: Path) -> None:
         ('{"images": [], "annotations": []}', "names no images"),
     ],
 )
-def test_no_coco_file(root: Path, content: str, told: str) -> None:
+def test_no_coco_file(root: Path, content: str, message: str) -> None:
     (root / "bad.json").write_text(content, encoding="utf-8")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         read_coco(root, "bad.json")
     with pytest.raises(DatasetError, match="no annotation file"):
         read_coco(root, "other.json")
@@ -138,7 +138,7 @@ ENTRY = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(st.fixed_dictionaries({key: st.lists(ENTRY, max_size=3) for key in ("images", "annotations", "categories")}))
-def test_whatever_the_entries_are_faults_are_told_and_nothing_breaks(table: dict[str, Any]) -> None:
+def test_whatever_the_entries_are_faults_are_reported_and_nothing_breaks(table: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos, faults = parse_coco(Path(folder), write(Path(folder), table))
         assert photos == []  # there is no picture

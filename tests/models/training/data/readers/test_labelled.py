@@ -1,4 +1,4 @@
-"""The one call: the format is told from what is there."""
+"""The one call: the format is detected from what is there."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from models.training.recipes.embedder import EvalSource, ViewSource
 from tests.models.training.data.readers.pictures import write_picture
 
 
-def test_lists_folders_and_sop_files_are_told_apart(tmp_path: Path) -> None:
+def test_lists_folders_and_sop_files_are_reported_apart(tmp_path: Path) -> None:
     for number, name in enumerate(("a/0.png", "a/1.png", "b/0.png")):
         write_picture(tmp_path / name, number)
     (tmp_path / "list.txt").write_text("b/0.png, 可乐\n", encoding="utf-8")

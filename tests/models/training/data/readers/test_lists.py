@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.names import LabelRefused, clean_label
-from models.training.data.photos import MOST_TOLD, DatasetError, Photo
+from models.training.data.photos import MOST_LISTED, DatasetError, Photo
 from models.training.data.readers.lists import read_list, split_line
 from tests.models.training.data.readers.pictures import write_picture
 
@@ -57,29 +57,29 @@ def test_all_bad_lines_are_named_at_once(root: Path) -> None:
     (root / "list.tsv").write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(DatasetError) as error:
         read_list(root, "list.tsv")
-    told = error.value.detail
-    assert told.startswith("list.tsv: 6 bad line(s): ")
+    message = error.value.detail
+    assert message.startswith("list.tsv: 6 bad line(s): ")
     for part in (
         "line 2: expected path", "line 3: no file nowhere.png", "line 4: expected path", "line 5: no label",
         "line 6: no file ../secret", "line 8: no file",
     ):  # fmt: skip
-        assert part in told
-    assert "line 1:" not in told
-    assert "line 7:" not in told
+        assert part in message
+    assert "line 1:" not in message
+    assert "line 7:" not in message
 
 
 def test_a_list_of_nothing_but_bad_lines_is_counted_to_the_end(root: Path) -> None:
-    (root / "list.tsv").write_text("x\n" * (MOST_TOLD + 7), encoding="utf-8")
+    (root / "list.tsv").write_text("x\n" * (MOST_LISTED + 7), encoding="utf-8")
     with pytest.raises(DatasetError) as error:
         read_list(root, "list.tsv")
-    assert f"{MOST_TOLD + 7} bad line(s)" in error.value.detail
+    assert f"{MOST_LISTED + 7} bad line(s)" in error.value.detail
     assert error.value.detail.endswith("; and 7 more")
 
 
-@pytest.mark.parametrize(("content", "told"), [(b"", "names no photos"), (b"\xff\xff", "not UTF-8")])
-def test_no_list_of_photos(root: Path, content: bytes, told: str) -> None:
+@pytest.mark.parametrize(("content", "message"), [(b"", "names no photos"), (b"\xff\xff", "not UTF-8")])
+def test_no_list_of_photos(root: Path, content: bytes, message: str) -> None:
     (root / "list.tsv").write_bytes(content)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         read_list(root, "list.tsv")
     with pytest.raises(DatasetError, match=r"no list file .*other\.tsv"):
         read_list(root, "other.tsv")

@@ -1,4 +1,4 @@
-"""Picture files looked at before training: all broken ones in one error."""
+"""Picture files checked before training: all broken ones in one error."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.training.data.photos import MOST_TOLD, DatasetError
-from models.training.data.readers.pictures import look_at, require_files, require_pictures
+from models.training.data.photos import MOST_LISTED, DatasetError
+from models.training.data.readers.pictures import checked, require_files, require_pictures
 from tests.models.training.data.readers.pictures import write_picture
 
 
@@ -16,7 +16,7 @@ def test_size_and_bytes_of_each_file(tmp_path: Path) -> None:
     paths = [
         write_picture(tmp_path / f"{name}.png", seed, (5, 4 + seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
-    found = look_at([*paths, paths[0]], threads=2)
+    found = checked([*paths, paths[0]], threads=2)
     assert list(found) == paths
     assert [file.size for file in found.values()] == [(5, 5), (5, 5), (5, 6)]
     assert found[paths[0]].digest == found[paths[1]].digest != found[paths[2]].digest
@@ -30,15 +30,15 @@ def test_every_broken_file_is_in_the_one_error(tmp_path: Path, require: Callable
     require([good])
     with pytest.raises(DatasetError) as error:
         require([good, tmp_path / "cut.png", tmp_path / "text.jpg", tmp_path / "gone.png"], threads=3)
-    told = error.value.detail
-    assert "3 bad picture(s)" in told
-    assert all(f"{name}: " in told for name in ("cut.png", "text.jpg", "gone.png"))
-    assert "good.png" not in told
+    reported = error.value.detail
+    assert "3 bad picture(s)" in reported
+    assert all(f"{name}: " in reported for name in ("cut.png", "text.jpg", "gone.png"))
+    assert "good.png" not in reported
 
 
 def test_a_long_list_of_them_is_cut_and_counted(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as error:
-        require_pictures(tmp_path / f"{number}.png" for number in range(MOST_TOLD + 5))
+        require_pictures(tmp_path / f"{number}.png" for number in range(MOST_LISTED + 5))
     assert error.value.detail.endswith("; and 5 more")
 
 
@@ -46,7 +46,7 @@ FORMATS = ("jpg", "png", "gif", "webp", "bmp", "tiff")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_glance_tells_a_whole_picture_of_any_format_from_one_cut_short(tmp_path: Path, kind: str) -> None:
+def test_a_glance_separates_a_whole_picture_of_any_format_from_one_cut_short(tmp_path: Path, kind: str) -> None:
     path = write_picture(tmp_path / f"a.{kind}", size=(64, 48))
     require_files([path])
     whole = path.read_bytes()
@@ -57,7 +57,7 @@ def test_a_glance_tells_a_whole_picture_of_any_format_from_one_cut_short(tmp_pat
 
 
 def test_a_glance_decodes_what_ends_oddly_and_nothing_else(tmp_path: Path) -> None:
-    """Cameras write things behind a picture's end. A break in the middle is what a glance may overlook."""
+    """Cameras write things after a picture's end. A break in the middle is what a glance may overlook."""
     path = write_picture(tmp_path / "a.jpg", size=(64, 48))
     whole = path.read_bytes()
     path.write_bytes(whole + b"a maker's own notes")
@@ -77,6 +77,6 @@ def test_more_files_than_wait_at_once_are_all_looked_at_in_order(
     paths = [tmp_path / f"{number}.png" for number in range(8)]
     for path in paths:
         Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(path)
-    told: list[tuple[str, int, int]] = []
-    assert list(look_at(reversed(paths), lambda *line: told.append(line), threads=2)) == paths
-    assert told == [("pictures looked at", number, 8) for number in range(1, 9)]
+    reported: list[tuple[str, int, int]] = []
+    assert list(checked(reversed(paths), lambda *line: reported.append(line), threads=2)) == paths
+    assert reported == [("pictures checked", number, 8) for number in range(1, 9)]

@@ -33,15 +33,15 @@ def test_all_bad_lines_are_named_at_once(root: Path) -> None:
     (root / "Ebay_test.txt").write_text(HEADER + "\n".join(lines), encoding="utf-8")
     with pytest.raises(DatasetError) as error:
         read_sop(root, "Ebay_test.txt")
-    told = error.value.detail
-    assert told.startswith("Ebay_test.txt: 5 bad line(s): line 3: expected")
-    assert "line 5: expected" in told
-    assert "line 6: image_id 1 was that of line 2" in told
-    assert told.endswith("line 7: no file gone.png")
+    message = error.value.detail
+    assert message.startswith("Ebay_test.txt: 5 bad line(s): line 3: expected")
+    assert "line 5: expected" in message
+    assert "line 6: image_id 1 was that of line 2" in message
+    assert message.endswith("line 7: no file gone.png")
 
 
 @pytest.mark.parametrize("text", ["", "1 1 1 bicycle_final/1_0.png\n"])
-def test_another_kind_of_file_is_told(root: Path, text: str) -> None:
+def test_another_kind_of_file_is_reported(root: Path, text: str) -> None:
     (root / "Ebay_train.txt").write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match="does not begin with the line 'image_id class_id"):
         read_sop(root)

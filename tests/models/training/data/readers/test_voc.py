@@ -54,13 +54,13 @@ def test_all_bad_files_are_named_at_once(root: Path) -> None:
     write(root, "i.xml", "<filename>a.png</filename>" + thing("1 1 nan 9"))
     with pytest.raises(DatasetError) as error:
         read_voc(root)
-    told = error.value.detail
-    assert "7 bad annotation(s)" in told
+    message = error.value.detail
+    assert "7 bad annotation(s)" in message
     for part in (
         "c.xml: no file gone.png", "d.xml: xmax is 'x', no number", "e.xml: ymin is '', no number",
         "f.xml: no filename", "g.xml: is not XML", "b.png: an empty box", "i.xml: xmax is nan",
     ):  # fmt: skip
-        assert part in told
+        assert part in message
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;">]>'
