@@ -199,7 +199,7 @@ def test_a_misspelt_key_is_named(tmp_path: Path) -> None:
     assert "(recipe_invalid)" in answer.stderr
 
 
-@pytest.mark.parametrize(("saved", "told"), [(True, "goes on from the last save"), (False, "nothing is saved yet")])
+@pytest.mark.parametrize(("saved", "told"), [(True, "resumes from the last save"), (False, "nothing is saved yet")])
 def test_an_interrupted_run_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool, told: str
 ) -> None:
@@ -208,7 +208,7 @@ def test_an_interrupted_run_says_how_to_go_on(
             (tmp_path / "last.npz").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("models.training.tasks.embedder.train_embedder", interrupted)
+    monkeypatch.setattr("models.training.engine.fit.fit", interrupted)
     stopped = CliRunner().invoke(main, ["train", "embedder", "embedder-tiny", "--out", str(tmp_path)])
     assert stopped.exit_code == 1
     assert told in stopped.output

@@ -16,7 +16,7 @@ from models.training.recipes.classifier import ClassifierRecipe, ClassSampler
 
 @dataclass(frozen=True)
 class ClassBatch:
-    """B changed pictures with their classes; `others` are the classes of what shines through with weight 1 - `own`."""
+    """B augmented pictures with their classes; `others` are the classes of what shines through with weight 1 - `own`."""
 
     pixels: NDArray[np.float32]  # (B, 3, size, size) normalised
     labels: NDArray[np.int64]  # (B,)
@@ -32,8 +32,8 @@ class Shape:
     batch: int
 
 
-class Deal:
-    """Deals every picture out once an epoch, in batches of the sampler's shapes; the last one is filled from the first."""
+class EpochSampler:
+    """Every picture once an epoch, in batches of the sampler's shapes; the last one is filled from the first."""
 
     def __init__(self, sampler: ClassSampler, seed: int, count: int, world: int = 1) -> None:
         """Raises TrainingError for a batch that is too small to be shared by `world` processes."""
@@ -73,14 +73,14 @@ class ClassBatches:
 
     def __init__(self, recipe: ClassifierRecipe, pictures: ClassPictures, rank: int = 0, world: int = 1) -> None:
         self.recipe, self.pictures, self.rank, self.world = recipe, pictures, rank, world
-        self.deal = Deal(recipe.sampler, recipe.seed, len(pictures), world)
+        self.sampler = EpochSampler(recipe.sampler, recipe.seed, len(pictures), world)
 
     def __call__(self, step: int) -> ClassBatch:
-        """The batch at `step`, from 0. A picture is changed alike in whichever process it comes. Raises DatasetError."""
+        """The batch at `step`, from 0. A picture is augmented alike in whichever process it comes. Raises DatasetError."""
         recipe, pictures = self.recipe, self.pictures
-        epoch, place = divmod(step, self.deal.steps)
-        size = self.deal.shapes[place].size_px
-        chosen = self.deal(step)[self.rank :: self.world]
+        epoch, place = divmod(step, self.sampler.steps)
+        size = self.sampler.shapes[place].size_px
+        chosen = self.sampler(step)[self.rank :: self.world]
         rngs = [np.random.default_rng([recipe.seed, epoch, i]) for i in chosen]
         views = [
             random_view(pictures.read(int(i)), size, rng, recipe.augment) for i, rng in zip(chosen, rngs, strict=True)

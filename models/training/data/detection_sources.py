@@ -23,7 +23,7 @@ from models.training.data.readers.pictures import require_files
 from models.training.data.readers.text import read_lines
 from models.training.data.readers.voc import read_voc
 from models.training.recipes.detector_tables import PictureSource
-from models.training.teachers.pseudo_boxes import open_teacher
+from models.training.teachers.pseudo_boxes import open_box_teacher
 
 Array = NDArray[np.float32]
 MOST_BACKGROUNDS = 200
@@ -47,8 +47,8 @@ def source_pictures(
         root = below(data, source.name, source.root)
         teacher = below(data, source.name, source.teacher)
         held_out = False if source.holdout else None
-        taught = read_taught(root, source.file, source.delimiter, teacher, held_out=held_out)
-        yield from (picture for picture in taught if largest_share(picture) <= source.largest)
+        labelled = read_pseudo_labelled(root, source.file, source.delimiter, teacher, held_out=held_out)
+        yield from (picture for picture in labelled if largest_share(picture) <= source.largest)
     else:
         annotated = open_photos(annotated_photos(source, data, tell))
         yield from (picture for picture in annotated if largest_share(picture) <= source.largest)
@@ -99,7 +99,7 @@ def open_photo(photo: BoxedPhoto) -> Picture:
     return Picture(image, boxes[whole], np.where(photo.crowd[whole], 0, 1).astype(np.float32))
 
 
-def read_taught(
+def read_pseudo_labelled(
     root: Path, file: str, delimiter: str, teacher: Path, *, held_out: bool | None = None
 ) -> Iterator[Picture]:
     """The photos of a list of whose boxes the teacher is sure: all, those to measure on, or (False) those to train on.
@@ -108,12 +108,12 @@ def read_taught(
     """
     photos = _split(read_list(root, file, delimiter), held_out)
     require_files(photo.path for photo in photos)
-    teach = open_teacher(teacher)
+    find = open_box_teacher(teacher)
     for photo in photos:
         image = read_rgb(photo.path)
-        taught = teach(image)
-        if taught is not None:
-            yield Picture(image, taught.boxes, taught.weights)
+        found = find(image)
+        if found is not None:
+            yield Picture(image, found.boxes, found.weights)
 
 
 def largest_share(picture: Picture) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.data.class_sampling import class_draw
-from models.training.data.metric_views import changed
+from models.training.data.metric_views import augmented
 from models.training.data.photos import read_rgb
 from models.training.data.pool import Pool, training_photos
 from models.training.data.readers.pictures import Progress, require_files
@@ -62,7 +62,7 @@ def of_files(recipe: MetricRecipe, data: Path | None, progress: Progress | None 
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """B changed pictures and their classes."""
+    """B augmented pictures and their classes."""
 
     images: NDArray[np.uint8]  # (B, size, size, 3) RGB
     labels: NDArray[np.int64]  # (B,)
@@ -88,14 +88,14 @@ class MetricBatches:
         stage, pictures = self.recipe.stage_at(step), self.pictures
         chosen = self._shuffled(step) if self.recipe.sampler.kind == "shuffle" else self._by_class(stage.batch, step)
         mine = self.group.slice_of(len(chosen))
-        images = [self._changed(int(index), step, mine.start + place) for place, index in enumerate(chosen[mine])]
+        images = [self._augmented(int(index), step, mine.start + place) for place, index in enumerate(chosen[mine])]
         return LabelledBatch(np.stack(images), pictures.labels[chosen[mine]])
 
-    def _changed(self, index: int, step: int, place: int) -> NDArray[np.uint8]:
-        """A picture, changed by a generator of its own: nobody has to change those of others to know his."""
+    def _augmented(self, index: int, step: int, place: int) -> NDArray[np.uint8]:
+        """A picture, augmented by a generator of its own: no process has to augment those of the others."""
         rng = np.random.default_rng([self.recipe.seed, step, 1 + place])  # [1, 5] and [1, 5, 0] are the same seed
         size_px = self.recipe.stage_at(step).size_px
-        return changed(self.pictures.read(index), size_px, rng, self.recipe.augment, self.pictures.backgrounds)
+        return augmented(self.pictures.read(index), size_px, rng, self.recipe.augment, self.pictures.backgrounds)
 
     def _by_class(self, batch: int, step: int) -> NDArray[np.int64]:
         rng, views = np.random.default_rng([self.recipe.seed, step]), self.recipe.sampler.views_per_class

@@ -12,7 +12,7 @@ from paddle import nn
 
 
 class FC(nn.Layer):
-    """One linear layer without a bias, begun near zero. (B, D) -> (B, classes)."""
+    """One linear layer without a bias, near zero at first. (B, D) -> (B, classes)."""
 
     def __init__(self, size: int, classes: int) -> None:
         super().__init__()
@@ -26,11 +26,18 @@ class FC(nn.Layer):
 class CosineHead(nn.Layer):
     """What the margin heads share: one direction a class, and the embeddings' cosines to it."""
 
-    def __init__(self, size: int, classes: int, margin: float, scale: float) -> None:
+    def __init__(
+        self,
+        size: int,
+        classes: int,
+        margin: float,
+        scale: float,
+        initializer: nn.initializer.Initializer | None = None,
+    ) -> None:
         super().__init__()
         self.margin, self.scale = margin, scale
-        normal = paddle.ParamAttr(initializer=nn.initializer.XavierNormal())
-        self.weight = self.create_parameter([size, classes], attr=normal)
+        attr = paddle.ParamAttr(initializer=initializer or nn.initializer.XavierNormal())
+        self.weight = self.create_parameter([size, classes], attr=attr)
 
     def cosines(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, D) -> (B, classes)."""
@@ -41,9 +48,9 @@ class CosineHead(nn.Layer):
         if labels is None:
             return self.scale * cosines
         own = F.one_hot(labels, cosines.shape[1])
-        return self.scale * self.handicapped(cosines, own)
+        return self.scale * self.with_margin(cosines, own)
 
-    def handicapped(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
+    def with_margin(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
         """The cosines (B, C) made harder; `own` is 1 at each row's class, else 0."""
         return cosines - self.margin * own
 
@@ -51,8 +58,15 @@ class CosineHead(nn.Layer):
 class CosMargin(CosineHead):
     """cos(t) - margin for the own class. Wang et al., "CosFace", arXiv:1801.09414."""
 
-    def __init__(self, size: int, classes: int, margin: float = 0.35, scale: float = 64.0) -> None:
-        super().__init__(size, classes, margin, scale)
+    def __init__(
+        self,
+        size: int,
+        classes: int,
+        margin: float = 0.35,
+        scale: float = 64.0,
+        initializer: nn.initializer.Initializer | None = None,
+    ) -> None:
+        super().__init__(size, classes, margin, scale, initializer)
 
 
 class ArcMargin(CosineHead):
@@ -68,7 +82,7 @@ class ArcMargin(CosineHead):
         super().__init__(size, classes, margin, scale)
         self.easy_margin = easy_margin
 
-    def handicapped(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
+    def with_margin(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
         sines = paddle.sqrt(paddle.clip(1.0 - cosines * cosines, min=0.0) + 1e-6)  # 1e-6: a root's slope at 0 is none
         turned = cosines * math.cos(self.margin) - sines * math.sin(self.margin)
         if self.easy_margin:
@@ -89,7 +103,7 @@ class CircleMargin(CosineHead):
     def __init__(self, size: int, classes: int, margin: float = 0.35, scale: float = 64.0) -> None:
         super().__init__(size, classes, margin, scale)
 
-    def handicapped(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
+    def with_margin(self, cosines: paddle.Tensor, own: paddle.Tensor) -> paddle.Tensor:
         seen = cosines.detach()
         pull, push = F.relu(1.0 + self.margin - seen), F.relu(seen + self.margin)
         toward = pull * (cosines - (1.0 - self.margin))

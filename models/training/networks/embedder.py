@@ -1,4 +1,4 @@
-"""The recipe's embedder as a network: built, begun from known weights, and asked like the served one."""
+"""The recipe's embedder as a network: built, filled with known weights, and run like the served one."""
 
 from collections.abc import Callable
 from pathlib import Path

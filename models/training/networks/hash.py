@@ -21,7 +21,7 @@ from models.training.recipes.hash import HashLoss, HashNetwork
 
 
 class HashEmbedder(nn.Layer):
-    """A ShiTu embedder of as many numbers as bits, with PaddleClas' neck Tanh: (B, 3, H, W) -> (B, bits)."""
+    """A ShiTu embedder of as many dimensions as bits, with PaddleClas' neck Tanh: (B, 3, H, W) -> (B, bits)."""
 
     def __init__(self, network: nn.Layer) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class Projection(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return paddle.tanh(self.fc(F.normalize(x, axis=1)))
 
-    def begin_at(self, rotation: Rotation, rows: NDArray[np.float32]) -> None:
-        """Take over a rotation, stretched so that over `rows` (N, D) the numbers before tanh deviate by 1."""
+    def start_at(self, rotation: Rotation, rows: NDArray[np.float32]) -> None:
+        """Take over a rotation, stretched so that over `rows` (N, D) the values before tanh deviate by 1."""
         scale = 1.0 / max(float(rotation(rows).std()), 1e-6)
         self.fc.weight.set_value(rotation.axes * scale)
         self.fc.bias.set_value(-(rotation.mean @ rotation.axes) * scale)
@@ -71,8 +71,8 @@ class FrozenProgram(nn.Layer):
         return self  # nothing in it ever changes, and Paddle cannot copy it
 
 
-class Hasher(nn.Layer):
-    """What is trained: codes, and for DSHSD the head FC over them. Inputs are pictures or a base's embeddings."""
+class HashModule(nn.Layer):
+    """The training module: codes, and for DSHSD the head FC over them. Inputs are pictures or a base's embeddings."""
 
     def __init__(
         self, recipe: HashNetwork, loss: HashLoss, network: nn.Layer, classes: int, group: Group = ALONE
@@ -106,7 +106,7 @@ def cosine_difference(codes: paddle.Tensor, embeddings: paddle.Tensor) -> paddle
 
 
 def build_network(network: HashNetwork, dim: int = 0) -> HashEmbedder | Projection:
-    """What makes codes of pictures, or of a base's embeddings of `dim` numbers."""
+    """What makes codes of pictures, or of a base's embeddings of `dim` dimensions."""
     if network.kind == "projection":
         return Projection(dim, network.bits)
     return HashEmbedder(build_embedder(replace(network.embedder, embedding_size=network.bits)))

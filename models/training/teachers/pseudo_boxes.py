@@ -1,11 +1,10 @@
 """Boxes for photos that nobody annotated: what another detector is sure of, taken as main bodies.
 
 (Lee, "Pseudo-Label", ICML workshop 2013.) A photo of which the teacher is unsure is passed over: a body that it may have
-missed would be taught as background. A teacher that finds main bodies itself may be less strict: its guesses count by
+missed would be learnt as background. A teacher that finds main bodies itself may be less strict: its guesses count by
 their confidence, as in soft teachers (Xu et al., arXiv:2106.09018).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from models.errors import ArtifactError
 from models.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.nets.names import STRIDES
 from models.training.cells import boxes_of, cells_of, expected_distances
+from models.training.teachers.teacher import Teacher
 
 Array = NDArray[np.float32]
 SURE, UNSURE = 0.45, 0.3  # a box above the first is a body; one between the two spoils the photo
@@ -31,37 +31,37 @@ LEAST = 0.2  # a main-body detector's box below this is no guess worth a weight
 
 
 @dataclass(frozen=True)
-class Taught:
+class PseudoBoxes:
     """Boxes (G, 4) in pixels and how much each counts (G,)."""
 
     boxes: Array
     weights: Array
 
 
-Teach = Callable[[NDArray[np.uint8]], Taught | None]  # None: pass the photo over
+PseudoBoxTeacher = Teacher[PseudoBoxes | None]  # of one photo (H, W, 3); None: leave it out
 
 
-def open_teacher(path: Path, threads: int = 1) -> Teach:
+def open_box_teacher(path: Path, threads: int = 1) -> PseudoBoxTeacher:
     """A folder is a detector artifact or an official archive; a file is a raw PicoDet of COCO's classes.
 
     Raises ArtifactError, EngineError.
     """
-    return BodyTeacher(path, threads) if path.is_dir() else BoxTeacher(path, threads)
+    return DetectorTeacher(path, threads) if path.is_dir() else BoxTeacher(path, threads)
 
 
-class BodyTeacher:
-    """A main-body detector: its boxes, each by its confidence; those it is unsure of neither taught nor background."""
+class DetectorTeacher:
+    """A main-body detector: its boxes, each by its confidence; those it is unsure of neither objects nor background."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self._detector = Detector(folder, threads=threads)
 
-    def __call__(self, image: NDArray[np.uint8]) -> Taught | None:
+    def __call__(self, image: NDArray[np.uint8]) -> PseudoBoxes | None:
         """(H, W, 3) RGB -> what it guesses, or None where it is sure of nothing."""
         boxes, scores = self._detector.candidates(image)
         if not len(scores) or scores[0] < SURE:
             return None
         guessed = scores >= LEAST
-        return Taught(boxes[guessed], np.where(scores[guessed] < UNSURE, 0, scores[guessed]).astype(np.float32))
+        return PseudoBoxes(boxes[guessed], np.where(scores[guessed] < UNSURE, 0, scores[guessed]).astype(np.float32))
 
 
 class BoxTeacher:
@@ -84,7 +84,7 @@ class BoxTeacher:
             )
         self._cells = cells_of(self._size_px, self._size_px, STRIDES)
 
-    def __call__(self, image: NDArray[np.uint8]) -> Taught | None:
+    def __call__(self, image: NDArray[np.uint8]) -> PseudoBoxes | None:
         """(H, W, 3) RGB -> the main bodies, all sure, or None where the teacher finds none or is unsure."""
         boxes, scores = self.detect(image)
         sure, unsure = boxes[scores >= SURE], boxes[(scores >= UNSURE) & (scores < SURE)]
@@ -92,16 +92,16 @@ class BoxTeacher:
             return None
         if len(unsure) and (iou(unsure, sure).max(axis=1) < SAME).any():
             return None
-        return Taught(sure, np.ones(len(sure), np.float32))
+        return PseudoBoxes(sure, np.ones(len(sure), np.float32))
 
     def detect(self, image: NDArray[np.uint8], floor: float = UNSURE) -> tuple[Array, Array]:
         """Boxes (D, 4) in pixels of the photo and scores (D,) from `floor` on, best first: all classes are one, but for NO_BODIES."""
         side, (height, width) = self._size_px, image.shape[:2]
         outputs = self._run([normalize(resize(image, side, side, "cubic"), IMAGENET_MEAN, IMAGENET_STD)[None]])
         levels = len(STRIDES)
-        chances = np.concatenate([outputs[level][0] for level in range(levels)])  # (M, 80)
+        probabilities = np.concatenate([outputs[level][0] for level in range(levels)])  # (M, 80)
         bins = np.concatenate([outputs[levels + level][0] for level in range(levels)])  # (M, 4K)
-        kind, scores = chances.argmax(axis=1), chances.max(axis=1)
+        kind, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
         able = np.flatnonzero((scores >= floor) & ~np.isin(kind, NO_BODIES))
         boxes = clip(boxes_of(self._cells, expected_distances(bins))[able], side, side)
         kept = suppress(boxes, scores[able], 0.5)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.training.data.class_batches import ClassBatches, Deal
+from models.training.data.class_batches import ClassBatches, EpochSampler
 from models.training.data.class_data import ClassPictures
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassAugment, ClassifierRecipe, ClassSampler, ClassSource
@@ -19,26 +19,26 @@ PICTURES = ClassPictures(np.arange(20) % 7, lambda index: PIXELS[index])
 
 
 def test_an_epoch_deals_every_picture_out() -> None:
-    deal = Deal(ClassSampler(6, (32,)), seed=3, count=20)
-    assert deal.steps == 4
-    epochs = [np.concatenate([deal(epoch * 4 + step) for step in range(4)]) for epoch in range(2)]
+    sampler = EpochSampler(ClassSampler(6, (32,)), seed=3, count=20)
+    assert sampler.steps == 4
+    epochs = [np.concatenate([sampler(epoch * 4 + step) for step in range(4)]) for epoch in range(2)]
     for dealt in epochs:
         assert sorted(dealt[:20]) == list(range(20))
         np.testing.assert_array_equal(dealt[20:], dealt[:4])  # the last batch is filled from the first
     assert (epochs[0] != epochs[1]).any()
-    assert [deal.pictures_before(step) for step in (0, 1, 4, 6)] == [0, 6, 24, 36]
+    assert [sampler.pictures_before(step) for step in (0, 1, 4, 6)] == [0, 6, 24, 36]
 
 
 def test_scales_have_batches_of_equal_pixels() -> None:
-    deal = Deal(ClassSampler(500, (160, 192, 224, 288, 320), 32), seed=1, count=50_000)
-    batches = {shape.size_px: shape.batch for shape in deal.shapes}
+    sampler = EpochSampler(ClassSampler(500, (160, 192, 224, 288, 320), 32), seed=1, count=50_000)
+    batches = {shape.size_px: shape.batch for shape in sampler.shapes}
     assert batches == {160: 500, 192: 347, 224: 255, 288: 154, 320: 125}  # as PaddleClas computes them
-    counted = Counter(shape.size_px for shape in deal.shapes)
-    assert min(counted.values()) > 0.6 * len(deal.shapes) / 5
-    assert {len(deal(step)) for step in range(deal.steps)} == set(batches.values())
-    every = np.concatenate([deal(step) for step in range(deal.steps)])
+    counted = Counter(shape.size_px for shape in sampler.shapes)
+    assert min(counted.values()) > 0.6 * len(sampler.shapes) / 5
+    assert {len(sampler(step)) for step in range(sampler.steps)} == set(batches.values())
+    every = np.concatenate([sampler(step) for step in range(sampler.steps)])
     assert sorted(every[:50_000]) == list(range(50_000))
-    rounded = Deal(ClassSampler(10, (65, 50), 32), seed=1, count=100)
+    rounded = EpochSampler(ClassSampler(10, (65, 50), 32), seed=1, count=100)
     assert {shape.size_px for shape in rounded.shapes} == {64, 32}
 
 
@@ -64,7 +64,7 @@ def test_a_step_s_batch_is_always_the_same_and_epochs_differ() -> None:
     np.testing.assert_array_equal(first.others, again.others)
     assert first.own == again.own < 1
     plain = ClassBatches(RECIPE, PICTURES)
-    picture = int(plain.deal(0)[0])
-    later = next(step for step in range(4, 8) if picture in plain.deal(step))
-    place = list(plain.deal(later)).index(picture)
+    picture = int(plain.sampler(0)[0])
+    later = next(step for step in range(4, 8) if picture in plain.sampler(step))
+    place = list(plain.sampler(later)).index(picture)
     assert (plain(0).pixels[0] != plain(later).pixels[place]).any()

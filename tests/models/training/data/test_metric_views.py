@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.training.data.metric_views import MEAN_COLOUR, changed, erased, flipped, pad_crop, resized_crop, rotated
+from models.training.data.metric_views import MEAN_COLOUR, augmented, erased, flipped, pad_crop, rotated
 from models.training.recipes.metric import CHANGES, Augment
 
 RAMP = np.stack([*np.meshgrid(np.arange(0, 224, 7), np.arange(0, 224, 7)), np.full((32, 32), 99)], axis=2).astype(
@@ -20,7 +20,7 @@ def rngs(count: int = 40) -> list[np.random.Generator]:
 def test_every_kind_gives_rgb_of_the_size_and_the_seed_decides(kind: str, channels: int) -> None:
     view = np.concatenate([RAMP, np.full((32, 32, 1), 255, np.uint8)], axis=2)[..., :channels]
     how = Augment(kind, 0.5, 30.0, 0.5)
-    one, two, other = (changed(view, 24, np.random.default_rng(seed), how) for seed in (1, 1, 2))
+    one, two, other = (augmented(view, 24, np.random.default_rng(seed), how) for seed in (1, 1, 2))
     assert one.shape == (24, 24, 3)
     assert one.dtype == np.uint8
     np.testing.assert_array_equal(one, two)
@@ -30,9 +30,9 @@ def test_every_kind_gives_rgb_of_the_size_and_the_seed_decides(kind: str, channe
 def test_cut_outs_come_on_grey_or_on_a_background() -> None:
     view = np.zeros((32, 32, 4), np.uint8)
     behind = np.full((1, 8, 8, 3), (10, 20, 30), np.uint8)
-    plain = [changed(view, 16, rng, Augment("flip"))[0, 0].tolist() for rng in rngs(4)]
+    plain = [augmented(view, 16, rng, Augment("flip"))[0, 0].tolist() for rng in rngs(4)]
     assert plain == [[235] * 3] * 4
-    mixed = {tuple(changed(view, 16, rng, Augment("flip"), behind)[0, 0].tolist()) for rng in rngs()}
+    mixed = {tuple(augmented(view, 16, rng, Augment("flip"), behind)[0, 0].tolist()) for rng in rngs()}
     assert mixed == {(235, 235, 235), (10, 20, 30)}
 
 
@@ -57,7 +57,8 @@ def test_a_padded_crop_is_shifted_by_at_most_the_margin() -> None:
 def test_a_resized_crop_is_a_part_of_the_picture() -> None:
     widths = []
     for rng in rngs():
-        part = resized_crop(RAMP, 32, rng).astype(int)
+        part = augmented(RAMP, 32, rng, Augment("resized_crop")).astype(int)
+        part = part if part[0, 0, 0] <= part[0, -1, 0] else part[:, ::-1]  # half of them are mirrored
         assert part.shape == (32, 32, 3)
         assert (part[..., 2] == 99).all()
         assert (np.diff(part[..., 0], axis=1) >= 0).all()
@@ -93,7 +94,7 @@ def test_an_erased_patch_is_one_box_of_the_mean_colour() -> None:
 
 def test_rotation_and_erasing_come_as_often_as_asked() -> None:
     still = [
-        np.array_equal(changed(RAMP, 32, rng, Augment("flip", 0.3)), flipped(RAMP, again))
+        np.array_equal(augmented(RAMP, 32, rng, Augment("flip", 0.3)), flipped(RAMP, again))
         for rng, again in zip(rngs(100), rngs(100), strict=True)
     ]
     assert 55 < sum(still) < 85

@@ -11,9 +11,9 @@ from openvino import opset13 as ops
 from models.artifacts.folders import write_manifest
 from models.errors import ArtifactError
 from models.training.cells import cells_of
-from models.training.data.detection_sources import read_taught, source_pictures
+from models.training.data.detection_sources import read_pseudo_labelled, source_pictures
 from models.training.recipes.detector_tables import PictureSource
-from models.training.teachers.pseudo_boxes import BoxTeacher, open_teacher
+from models.training.teachers.pseudo_boxes import BoxTeacher, open_box_teacher
 
 SIDE, BOTTLE, PERSON = 96, 39, 0  # 96 is no multiple of 64: the last level has a cell that hangs over
 PHOTO = np.zeros((SIDE * 2, SIDE, 3), np.uint8)  # twice as tall as the input
@@ -93,7 +93,8 @@ def test_every_fifth_photo_of_a_list_can_be_held_out(tmp_path: Path) -> None:
     teacher = network(tmp_path / "teacher.xml", ((16, 7), BOTTLE, 0.9))
     shades = {
         held_out: [
-            int(p.image[0, 0, 0]) // 20 for p in read_taught(tmp_path, "list.txt", "\t", teacher, held_out=held_out)
+            int(p.image[0, 0, 0]) // 20
+            for p in read_pseudo_labelled(tmp_path, "list.txt", "\t", teacher, held_out=held_out)
         ]
         for held_out in (None, True, False)
     }
@@ -127,7 +128,7 @@ def test_an_artifacts_boxes_count_by_their_confidence(tmp_path: Path) -> None:
         folder, name="made-up", task="detect", network="none", input=given, output={"heads": heads, "reg_max": 7},
         thresholds={}, recipe={}, data=[], metrics={}, licence="Apache-2.0",
     )  # fmt: skip
-    taught = open_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
+    taught = open_box_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
     assert taught is not None
     np.testing.assert_allclose(taught.weights, [0.8, 0.4, 0.0], atol=1e-6)
     np.testing.assert_allclose(taught.boxes[0], [4, 4, 20, 20], atol=1e-3)
