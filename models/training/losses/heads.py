@@ -10,6 +10,8 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from paddle import nn
 
+PROXY_STD = 0.05
+
 
 class FC(nn.Layer):
     """One linear layer without a bias, near zero at first. (B, D) -> (B, classes)."""
@@ -26,18 +28,15 @@ class FC(nn.Layer):
 class CosineHead(nn.Layer):
     """What the margin heads share: one direction a class, and the embeddings' cosines to it."""
 
-    def __init__(
-        self,
-        size: int,
-        classes: int,
-        margin: float,
-        scale: float,
-        initializer: nn.initializer.Initializer | None = None,
-    ) -> None:
+    def __init__(self, size: int, classes: int, margin: float, scale: float) -> None:
         super().__init__()
         self.margin, self.scale = margin, scale
-        attr = paddle.ParamAttr(initializer=initializer or nn.initializer.XavierNormal())
-        self.weight = self.create_parameter([size, classes], attr=attr)
+        self.weight = self.new_weight(size, classes)
+
+    def new_weight(self, size: int, classes: int) -> paddle.Tensor:
+        """(D, classes), a direction a column."""
+        attr = paddle.ParamAttr(initializer=nn.initializer.XavierNormal())
+        return self.create_parameter([size, classes], attr=attr)
 
     def cosines(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, D) -> (B, classes)."""
@@ -58,15 +57,21 @@ class CosineHead(nn.Layer):
 class CosMargin(CosineHead):
     """cos(t) - margin for the own class. Wang et al., "CosFace", arXiv:1801.09414."""
 
-    def __init__(
-        self,
-        size: int,
-        classes: int,
-        margin: float = 0.35,
-        scale: float = 64.0,
-        initializer: nn.initializer.Initializer | None = None,
-    ) -> None:
-        super().__init__(size, classes, margin, scale, initializer)
+    def __init__(self, size: int, classes: int, margin: float = 0.35, scale: float = 64.0) -> None:
+        super().__init__(size, classes, margin, scale)
+
+
+class ProxyMargin(CosMargin):
+    """CosMargin over unit embeddings whose directions are proxies: a row a class, which can be put in."""
+
+    def new_weight(self, size: int, classes: int) -> paddle.Tensor:
+        """(classes, D), near zero."""
+        attr = paddle.ParamAttr(initializer=nn.initializer.Normal(std=PROXY_STD))
+        return self.create_parameter([classes, size], attr=attr)
+
+    def cosines(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, D) of length 1 -> (B, classes)."""
+        return paddle.matmul(x, F.normalize(self.weight, axis=1), transpose_y=True)
 
 
 class ArcMargin(CosineHead):

@@ -29,8 +29,9 @@ class ClassifierModule(nn.Layer):
         super().__init__()
         self.table, self.smoothing, self.teacher = recipe.distill, recipe.smoothing, teacher
         self.student = build(recipe.network, classes)
-        has_peer = self.table is not None and teacher is None
-        self.peer = build(self.table.peer or recipe.network, classes) if has_peer else None
+        self.peer = None
+        if self.table is not None and teacher is None:
+            self.peer = build(self.table.peer or recipe.network, classes)
 
     def forward(self, batch: ClassBatch) -> dict[str, paddle.Tensor]:
         student, x = self.student, paddle.to_tensor(batch.pixels)

@@ -19,9 +19,8 @@ from models.training.engine.optimizers import adamw
 from models.training.engine.processes import ALONE, Group
 from models.training.engine.run import Evaluated, score_of
 from models.training.engine.schedule import AverageRule, MovingAverage, Schedule, cosine_learning_rate, images_before
-from models.training.losses.cross_entropy import cross_entropy
 from models.training.losses.distillation import cosine_distance_loss, similarity_loss
-from models.training.losses.heads import CosMargin
+from models.training.losses.heads import ProxyMargin
 from models.training.losses.triplets import triplet_angular_margin_loss
 from models.training.networks.embedder import build_embedder, embed_with, load_weights
 from models.training.recipes.embedder import EmbedderRecipe, RecipeError
@@ -29,23 +28,19 @@ from models.training.tasks.precise_bn import recompute_bn_statistics
 from models.training.tasks.whitened_start import load_backbone, rate_ratios, start_whitened
 from models.training.tasks.whitening import whiten
 
-PROXY_STD = 0.05  # of the class directions when training begins
-
 
 class EmbedderModule(nn.Layer):
-    """The training module: the embedder, a direction a class, and a map to the known vectors."""
+    """The training module: the embedder, a proxy a class, and a map to the known vectors."""
 
     def __init__(self, recipe: EmbedderRecipe, classes: int, vector_size: int) -> None:
         super().__init__()
         size, table = recipe.network.embedding_size, recipe.loss
-        self.embedder = build_embedder(recipe.network)
-        proxies = paddle.normal(std=PROXY_STD, shape=[classes, size])
-        self.head = CosMargin(size, classes, table.margin, table.scale, nn.initializer.Assign(proxies.T))
+        embedder = build_embedder(recipe.network)
+        self.head = ProxyMargin(
+            size, classes, table.margin, table.scale
+        )  # the first of the parameters, as it always was
+        self.embedder = embedder
         self.to_vector = nn.Linear(size, vector_size) if vector_size and table.vector_weight else None
-
-    def set_proxies(self, proxies: np.ndarray) -> None:
-        """Put the direction of each class, (C, D), into the head."""
-        self.head.weight.set_value(np.ascontiguousarray(proxies.T))
 
 
 def losses_of(
@@ -53,12 +48,11 @@ def losses_of(
 ) -> dict[str, paddle.Tensor]:
     """The weighted parts of the loss at `step`; in a group, their means over its processes are those of the whole batch."""
     table = recipe.loss
-    features = module.embedder(paddle.to_tensor(normalize(batch.images)))
-    embeddings = F.normalize(features, axis=1)  # (B, D)
+    embeddings = F.normalize(module.embedder(paddle.to_tensor(normalize(batch.images))), axis=1)  # (B, D)
     labels = paddle.to_tensor(batch.labels)
     ramp = min(1.0, 0.1 + 0.9 * step / (table.class_ramp * recipe.steps)) if table.class_ramp else 1.0
-    logits = module.head(features, labels)
-    parts = {"class": ramp * table.class_weight * cross_entropy(logits, labels, table.smoothing)}
+    logits = module.head(embeddings, labels)
+    parts = {"class": ramp * table.class_weight * smoothed_loss(logits, labels, table.smoothing)}
     if batch.targets.shape[1]:
         every = paddle.ones([len(batch.labels)])
         target = paddle.to_tensor(batch.targets)
@@ -79,6 +73,15 @@ def losses_of(
         all_rows, all_labels = group.gather(embeddings), group.gather(labels)
         parts["triplet"] = table.triplet_weight * triplet_angular_margin_loss(all_rows, all_labels)
     return parts
+
+
+def smoothed_loss(logits: paddle.Tensor, labels: paddle.Tensor, smoothing: float) -> paddle.Tensor:
+    """Paddle's own cross-entropy; `smoothing` is the fraction of each label that is spread over all classes."""
+    if not smoothing:
+        return F.cross_entropy(logits, labels)
+    return F.cross_entropy(
+        logits, F.label_smooth(F.one_hot(labels, logits.shape[1]), epsilon=smoothing), soft_label=True
+    )
 
 
 class EmbedderTask:
@@ -119,21 +122,21 @@ class EmbedderTask:
         return module.embedder
 
     def start(self, module: EmbedderModule) -> None:
-        """Another run's weights, or pretrained ones with a neck and class directions that are fitted to the pool."""
+        """Another run's weights, or pretrained ones with a neck and proxies that are fitted to the pool."""
         recipe, context = self.plan, self._context
         self._load(module.embedder)
         if context.init is None and recipe.network.pretrained and recipe.whitening.sources:
             started = start_whitened(module.embedder, recipe, self._pool, context.threads, context.prepare)
-            module.set_proxies(started)
+            module.head.weight.set_value(started)
 
     def batches(self, module: EmbedderModule, steps: range) -> Generator[Batch, None, None]:
         """Augmented views, made by a process of their own."""
         recipe, context, group = self.plan, self._context, self._context.group
         near = context.out / NEIGHBOURS
         if group.rank == 0 and recipe.hard_classes and not near.exists():
-            # Once a run, by the class directions that it starts with: a resumed run sees the same neighbours.
-            directions = np.ascontiguousarray(np.asarray(module.head.weight.numpy(), np.float32).T)
-            np.save(near, nearest_classes(directions, self._pool.labels, self._pool.sources), allow_pickle=False)
+            # Once a run, by the proxies that it starts with: a resumed run sees the same neighbours.
+            proxies = np.asarray(module.head.weight.numpy(), np.float32)
+            np.save(near, nearest_classes(proxies, self._pool.labels, self._pool.sources), allow_pickle=False)
         group.wait("neighbours")
         return batches(recipe, context.out / "pool", steps.start, group.rank, group.size, context.data)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import paddle
 from paddle import nn
@@ -46,11 +46,12 @@ class HashTask:
         self._pool = pool = load_pool(out / "pool")
         self._features: Features | None = None
         if base is not None:
-            known: Any = (recipe, base, pool, self._eval_sets, data, out / "features.npz", context.prepare)
+            file, prepare, threads = out / "features.npz", context.prepare, context.threads
+            embed = partial(known_features, recipe, base, pool, self._eval_sets, data, file, prepare, threads)
             if group.rank == 0:
-                self._features = known_features(*known, context.threads)
+                self._features = embed()
             group.wait("features")
-            self._features = self._features or known_features(*known, context.threads)
+            self._features = self._features or embed()
         self.eval_model = self._network()
         table = recipe.optimizer
         self.schedule = Schedule(

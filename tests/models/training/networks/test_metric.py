@@ -5,7 +5,7 @@ from dataclasses import replace
 import paddle
 import pytest
 
-from models.training.networks.metric import MetricModule, MetricEmbedder
+from models.training.networks.metric import MetricEmbedder, MetricModule
 from models.training.recipes.embedder import RecipeError
 from models.training.recipes.metric import Backbone, BackboneStopLayer, MetricOptimizer, Neck
 from models.training.tasks.metric import make_optimizer
