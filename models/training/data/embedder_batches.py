@@ -96,7 +96,7 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Batches from `first_step` to the recipe's end. Closing the iterator ends the process behind it.
 
-    The classes most alike to each are read from NEIGHBOURS beside the pool's folder, where a recipe wants them.
+    The classes most alike to each are read from NEIGHBOURS next to the pool's folder, where a recipe wants them.
 
     Raises TrainingError if that process ends too early. It ends by itself when this one does, even by SIGKILL: each holds
     only its own end of the pipe, so neither can wait for the other in vain.
@@ -114,7 +114,7 @@ def batches(
     except (EOFError, OSError):  # OSError: in the middle of a batch
         process.join()
         raise TrainingError(
-            f"the process that makes the batches ended (exit code {process.exitcode}); call again to go on"
+            f"the process that makes the batches ended (exit code {process.exitcode}); call again to resume"
         ) from None
     finally:
         receiver.close()  # which ends the process at its next batch
@@ -139,7 +139,7 @@ def _produce(
     data: Path | None,
     sender: "Connection[Batch | TrainingError, object]",
 ) -> None:
-    """Sends the batches in order, AHEAD of them in the making while the reader is busy."""
+    """Sends the batches in order, AHEAD of them being made while the reader is busy."""
     import cv2
 
     cv2.setNumThreads(1)

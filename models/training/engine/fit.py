@@ -67,7 +67,7 @@ class Task(Protocol[Module, Batch]):
         """The weighted parts of the loss, by name; every process names the same ones."""
 
     def evaluate(self, done: int) -> Evaluated:
-        """Evaluate `eval_model` after `done` steps, and say what is kept of it. Only the group's first process is asked."""
+        """Evaluate `eval_model` after `done` steps, and say what is kept of it. Called in the group's first process only."""
 
 
 def fit(
@@ -86,7 +86,7 @@ def fit(
 
     `data` is the folder that the plan's photos are relative to. A new run starts from the weights of `init` where the
     task takes them. `stop_after` ends the run early after that many steps in all, as a kill would, but with a checkpoint.
-    Beside the weights lie `curve.jsonl`, `curve.png` and `metrics.json`. Under `paddle.distributed.launch` every process
+    Next to the weights are `curve.jsonl`, `curve.png` and `metrics.json`. Under `paddle.distributed.launch` every process
     takes its part of each batch. Raises what the task does, and TrainingError where a loss or a weight is NaN or infinite.
     """
     keep_freed_memory()
@@ -113,9 +113,7 @@ def fit(
         return job.evaluate(done)
 
     with closing(job.batches(module, run.steps)) as batches, paddle.utils.unique_name.guard():
-        for step, batch in zip(
-            run.steps, batches, strict=False
-        ):  # a process that makes batches may be ahead of the stop
+        for step, batch in zip(run.steps, batches, strict=False):
             paddle.seed(
                 (schedule.seed * group.size + group.rank) * schedule.steps + step
             )  # dropout, alike when resumed

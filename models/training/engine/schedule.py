@@ -44,7 +44,7 @@ def images_before(stages: Sequence[Stage], step: int) -> int:
 class AverageRule:
     """The moving average's decay; with a `cycle`, after so many steps it forgets what was before (PP-PicoDet, section 3).
 
-    With `adopt`, training goes on from the average at the end of each cycle.
+    With `adopt`, training continues from the average at the end of each cycle.
     """
 
     decay: float

@@ -11,7 +11,7 @@ from paddle import nn
 
 from models.nets.names import STRIDES
 from models.nets.picodet import PicoDet
-from models.training.networks.exported_weights import Folded, put_back, read_convolutions, settle_norms
+from models.training.networks.exported_weights import Folded, put_back, read_convolutions, recompute_norms
 from models.training.teachers.pseudo_boxes import NO_BODIES
 
 Array = NDArray[np.float32]
@@ -39,7 +39,7 @@ def load_coco_weights(network: PicoDet, path: Path, pictures: Array) -> None:
         heads = [number for number, name in enumerate(names) if name.startswith("head.head_cls")]
         stored = [merged(own, network.num_classes) if number in heads else own for number, own in enumerate(stored)]
     put_back(network, names, stored, path.name)
-    settle_norms(network, pictures)
+    recompute_norms(network, pictures)
 
 
 def merged(head: Folded, classes: int) -> Folded:

@@ -90,7 +90,7 @@ def detect_with(
 ) -> Callable[[NDArray[np.uint8]], Detections]:
     """A detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first.
 
-    What comes after the network is the serving code's own. Where it is told of many `pictures`, the network answers through
+    What comes after the network is the serving code's own. For many `pictures`, the network answers through
     a program: see `as_served`.
     """
     names = [f"{kind}{stride}" for stride in STRIDES for kind in ("scores", "distances")]

@@ -35,7 +35,7 @@ def load_exported(network: PicoDet, path: Path, pictures: Array) -> None:
     `pictures` (N, 3, H, W) set the norms. Raises ArtifactError for a file of another network.
     """
     put_back(network, execution_order(network), read_convolutions(path), path.name)
-    settle_norms(network, pictures)
+    recompute_norms(network, pictures)
 
 
 def put_back(network: PicoDet, names: Sequence[str], stored: Sequence[Folded], file: str) -> None:
@@ -86,7 +86,7 @@ def neutral(norm: nn.BatchNorm2D, bias: Array) -> None:
         tensor.set_value(paddle.to_tensor(value.astype(np.float32)))
 
 
-def settle_norms(network: PicoDet, photos: Array) -> None:
+def recompute_norms(network: PicoDet, photos: Array) -> None:
     """Give every norm the statistics of what it sees of `photos`, and change its scale and shift so that it answers as before."""
     seen: dict[nn.BatchNorm2D, tuple[Array, Array]] = {}
 
@@ -118,8 +118,8 @@ def settle_norms(network: PicoDet, photos: Array) -> None:
 def norm_of(name: str, layers: dict[str, nn.Layer]) -> nn.BatchNorm2D | None:
     """The batch norm after a convolution; None where the convolution has a bias of its own."""
     before, _, last = name.rpartition(".")
-    beside = {"conv": ("bn", "norm"), "dwconv": ("bn1",), "pwconv": ("bn2",)}.get(last, ())
-    found = [layers[f"{before}.{own}"] for own in beside if f"{before}.{own}" in layers]
+    neighbours = {"conv": ("bn", "norm"), "dwconv": ("bn1",), "pwconv": ("bn2",)}.get(last, ())
+    found = [layers[f"{before}.{own}"] for own in neighbours if f"{before}.{own}" in layers]
     return found[0] if found and isinstance(found[0], nn.BatchNorm2D) else None
 
 

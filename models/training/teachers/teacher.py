@@ -1,4 +1,4 @@
-"""What every teacher is: a frozen network, asked about pictures while a student learns or its pictures are prepared."""
+"""What every teacher is: a frozen network that answers while a student learns or its pictures are prepared."""
 
 from typing import Protocol, TypeVar
 

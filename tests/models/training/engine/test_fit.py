@@ -104,6 +104,7 @@ def test_a_killed_run_resumes_to_the_same_curve(uninterrupted: Path, base: Path,
     assert np.abs(module["losses.center.centers"]).sum() > 0
 
 
+@pytest.mark.slow  # the killed run above takes the same way
 def test_a_run_that_was_stopped_resumes_to_the_same_curve(uninterrupted: Path, base: Path, tmp_path: Path) -> None:
     out = with_pool(base, tmp_path / "run")
     for stop_after in (2, 4, None):

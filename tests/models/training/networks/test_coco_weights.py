@@ -74,7 +74,7 @@ def test_the_file_gives_each_weight_with_its_bias(export: Path, stored: list[Fol
 def test_settling_the_norms_changes_no_answer(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settled, plain = detector(), detector()
     load_coco_weights(settled, export, PHOTOS)
-    monkeypatch.setattr(coco_weights, "settle_norms", lambda *_: None)
+    monkeypatch.setattr(coco_weights, "recompute_norms", lambda *_: None)
     load_coco_weights(plain, export, PHOTOS)
     for own, other in zip(answers(settled), answers(plain), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-3, atol=1e-3 * max(1.0, float(np.abs(other).max())))
@@ -83,7 +83,7 @@ def test_settling_the_norms_changes_no_answer(export: Path, monkeypatch: pytest.
 
 
 def test_a_plain_norm_adds_the_folded_bias(export: Path, stored: list[Folded], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coco_weights, "settle_norms", lambda *_: None)
+    monkeypatch.setattr(coco_weights, "recompute_norms", lambda *_: None)
     network = detector()
     load_coco_weights(network, export, PHOTOS)
     network.eval()
