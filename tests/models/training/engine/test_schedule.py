@@ -71,11 +71,11 @@ def test_after_each_cycle_the_average_forgets_and_may_be_adopted() -> None:
         average.update(network, 0)  # the first of a cycle: a tenth of what was before
         network.weight.set_value(paddle.full([1, 1], 5.0))
         average.update(network, 1)
-        last = float(average.values["weight"])
-        assert float(network.weight) == (last if average.rule.adopt else 5.0)
+        last = average.values["weight"].item()
+        assert network.weight.item() == (last if average.rule.adopt else 5.0)
         network.weight.set_value(paddle.full([1, 1], 9.0))
         average.update(network, 2)
-        assert float(average.values["weight"]) == pytest.approx(0.1 * last + 0.9 * 9.0)
+        assert average.values["weight"].item() == pytest.approx(0.1 * last + 0.9 * 9.0)
 
 
 def test_images_are_counted_over_the_stages() -> None:
