@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.data.class_data import ClassPictures
-from models.training.engine.prefetch import ahead
+from models.training.engine.prefetch import prefetch
 
 BATCH = 64
 
@@ -36,5 +36,5 @@ def _batches(pictures: ClassPictures, threads: int) -> Iterator[tuple[Images, ND
         indices = range(number * BATCH, min((number + 1) * BATCH, len(pictures)))
         return [pictures.read(index) for index in indices], pictures.labels[indices.start : indices.stop]
 
-    with closing(ahead(batch, range(-(-len(pictures) // BATCH)), threads)) as made:
+    with closing(prefetch(batch, range(-(-len(pictures) // BATCH)), threads)) as made:
         yield from made

@@ -34,55 +34,61 @@ class Kind:
 
 
 def _embedder(recipe: str) -> Planned:
+    from models.training.engine.fit import fit
     from models.training.recipes.embedder import EmbedderRecipe, load_recipe
-    from models.training.tasks.embedder import train_embedder
+    from models.training.tasks.embedder import EmbedderTask
 
     plan = load_recipe(recipe, EmbedderRecipe)
-    return Planned(plan.name, partial(train_embedder, plan), ("embedder", recipe))
+    return Planned(plan.name, partial(fit, EmbedderTask, plan), ("embedder", recipe))
 
 
 def _detector(recipe: str) -> Planned:
+    from models.training.engine.fit import fit
     from models.training.recipes.detector import DetectorRecipe
     from models.training.recipes.embedder import load_recipe
-    from models.training.tasks.detector import train_detector
+    from models.training.tasks.detector import DetectorTask
 
     plan = load_recipe(recipe, DetectorRecipe)
-    return Planned(plan.name, partial(train_detector, plan), ("detector", recipe))
+    return Planned(plan.name, partial(fit, DetectorTask, plan), ("detector", recipe))
 
 
 def _metric(recipe: str) -> Planned:
+    from models.training.engine.fit import fit
     from models.training.recipes.embedder import load_recipe
     from models.training.recipes.metric import MetricRecipe
-    from models.training.tasks.metric import train_metric
+    from models.training.tasks.metric import MetricTask
 
     plan = load_recipe(recipe, MetricRecipe)
-    return Planned(plan.name, partial(train_metric, plan), ("metric", recipe))
+    return Planned(plan.name, partial(fit, MetricTask, plan), ("metric", recipe))
 
 
 def _classifier(recipe: str) -> Planned:
+    from models.training.engine.fit import fit
     from models.training.recipes.classifier import ClassifierRecipe
     from models.training.recipes.embedder import load_recipe
-    from models.training.tasks.classifier import train_classifier
+    from models.training.tasks.classifier import ClassifierTask
 
     plan = load_recipe(recipe, ClassifierRecipe)
-    return Planned(plan.name, partial(train_classifier, plan), ("classifier", recipe))
+    return Planned(plan.name, partial(fit, ClassifierTask, plan), ("classifier", recipe))
 
 
 def _distill(recipe: str) -> Planned:
+    from models.training.engine.fit import fit
     from models.training.recipes.distill import load_plan
-    from models.training.tasks.distill import train_distill
+    from models.training.tasks.distill import DistillTask
 
     plan = load_plan(recipe)
-    return Planned(plan.name, partial(train_distill, plan), ("metric", plan.recipe.student))
+    return Planned(plan.name, partial(fit, DistillTask, plan), ("metric", plan.recipe.student))
 
 
 def _hash(recipe: str) -> Planned:
+    from models.training.engine.fit import fit
     from models.training.recipes.embedder import load_recipe
     from models.training.recipes.hash import HashRecipe
-    from models.training.tasks.hash import train_hash
+    from models.training.tasks.hash import HashTask
 
     plan = load_recipe(recipe, HashRecipe)
-    return Planned(plan.name, partial(train_hash, plan), ("hash", recipe))
+    return Planned(plan.name, partial(fit, HashTask, plan), ("hash", recipe))
 
 
 KEPT = "The best weights so far are always in OUT/best.npz."

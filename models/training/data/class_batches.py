@@ -33,7 +33,7 @@ class Shape:
 
 
 class EpochSampler:
-    """Deals every picture out once an epoch, in batches of the sampler's shapes; the last one is filled from the first."""
+    """Every picture once an epoch, in batches of the sampler's shapes; the last one is filled from the first."""
 
     def __init__(self, sampler: ClassSampler, seed: int, count: int, world: int = 1) -> None:
         """Raises TrainingError for a batch that is too small to be shared by `world` processes."""

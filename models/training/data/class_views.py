@@ -1,4 +1,4 @@
-"""How a classifier sees pictures while it trains: PaddleClas' random-resized crop and flip, and mixup."""
+"""Random views: PaddleClas' random-resized crop and flip, and mixup."""
 
 from collections.abc import Sequence
 

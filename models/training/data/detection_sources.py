@@ -23,7 +23,7 @@ from models.training.data.readers.pictures import require_files
 from models.training.data.readers.text import read_lines
 from models.training.data.readers.voc import read_voc
 from models.training.recipes.detector_tables import PictureSource
-from models.training.teachers.pseudo_boxes import open_teacher
+from models.training.teachers.pseudo_boxes import open_box_teacher
 
 Array = NDArray[np.float32]
 MOST_BACKGROUNDS = 200
@@ -108,12 +108,12 @@ def read_pseudo_labelled(
     """
     photos = _split(read_list(root, file, delimiter), held_out)
     require_files(photo.path for photo in photos)
-    label = open_teacher(teacher)
+    find = open_box_teacher(teacher)
     for photo in photos:
         image = read_rgb(photo.path)
-        labelled = label(image)
-        if labelled is not None:
-            yield Picture(image, labelled.boxes, labelled.weights)
+        found = find(image)
+        if found is not None:
+            yield Picture(image, found.boxes, found.weights)
 
 
 def largest_fraction(picture: Picture) -> float:

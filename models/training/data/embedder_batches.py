@@ -139,7 +139,7 @@ def _produce(
     data: Path | None,
     sender: "Connection[Batch | TrainingError, object]",
 ) -> None:
-    """Sends the batches in order, AHEAD of them in the making while the reader is busy."""
+    """Sends the batches in order, AHEAD of them being made while the reader is busy."""
     import cv2
 
     cv2.setNumThreads(1)

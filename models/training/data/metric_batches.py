@@ -95,7 +95,7 @@ class MetricBatches:
         return LabelledBatch(np.stack(images), pictures.labels[chosen[mine]])
 
     def _augmented(self, index: int, step: int, place: int) -> NDArray[np.uint8]:
-        """A picture, augmented by its own generator, so a process needs none of the others."""
+        """A picture, augmented by a generator of its own: no process has to augment those of the others."""
         rng = np.random.default_rng([self.recipe.seed, step, 1 + place])  # [1, 5] and [1, 5, 0] are the same seed
         size_px = self.recipe.stage_at(step).size_px
         return augmented(self.pictures.read(index), size_px, rng, self.recipe.augment, self.pictures.backgrounds)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.data.augment import augment
+from models.training.data.class_views import random_part
 from models.training.data.pool import fit, on_grey
 from models.training.recipes.metric import Augment
 
@@ -26,7 +27,8 @@ def augmented(
     if how.kind == "shelf":
         rgb = augment(_with_alpha(view, size_px), size_px, rng, backgrounds)
     elif how.kind == "resized_crop":
-        rgb = flipped(resized_crop(_opaque(view, rng, backgrounds), size_px, rng), rng)
+        part = random_part(_opaque(view, rng, backgrounds), rng, CROP_AREA, CROP_ASPECT)
+        rgb = flipped(fit(np.ascontiguousarray(part), size_px), rng)
     else:
         rgb = flipped(fit(_opaque(view, rng, backgrounds), size_px), rng)
         rgb = pad_crop(rgb, rng) if how.kind == "pad_crop" else rgb
@@ -47,19 +49,6 @@ def pad_crop(image: Image, rng: np.random.Generator) -> Image:
     padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)))
     y, x = rng.integers(0, 2 * margin + 1, 2)
     return np.ascontiguousarray(padded[y : y + size, x : x + size])
-
-
-def resized_crop(image: Image, size_px: int, rng: np.random.Generator) -> Image:
-    """A part of 8 to 100 % of the area, stretched to a square (Szegedy et al., arXiv:1409.4842)."""
-    height, width = image.shape[:2]
-    area = rng.uniform(*CROP_AREA) * height * width
-    aspect = np.exp(rng.uniform(*np.log(CROP_ASPECT)))
-    h, w = (
-        max(1, min(side, round(float(wanted))))
-        for side, wanted in ((height, np.sqrt(area / aspect)), (width, np.sqrt(area * aspect)))
-    )
-    y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-    return fit(np.ascontiguousarray(image[y : y + h, x : x + w]), size_px)
 
 
 def rotated(image: Image, rng: np.random.Generator, most_deg: float) -> Image:

@@ -1,4 +1,4 @@
-"""Sends what converters print to standard error: standard output is for a command's own figures."""
+"""Sends what converters print to standard error: standard output is for a command's own output."""
 
 import contextlib
 import os

@@ -26,7 +26,7 @@ class Checkpoint:
     progress: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write beside `path`, sync, then rename over it: a killed run leaves the previous checkpoint."""
+        """Write next to `path`, sync, then rename over it: a killed run leaves the previous checkpoint."""
         flat = {f"{group}/{name}": array for group, arrays in self.groups.items() for name, array in arrays.items()}
         flat["progress"] = np.frombuffer(json.dumps(self.progress).encode(), np.uint8)
         temporary = path.with_suffix(".partial")

@@ -31,7 +31,7 @@ def accelerate(network: nn.Layer, threads: int) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep freed activations instead of returning them to the kernel at each step: page faults are dear."""
+    """Ask glibc to keep freed activations instead of returning them to the kernel at each step: page faults are expensive."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # not glibc: only slower

@@ -1,4 +1,4 @@
-"""The curve of a run as a picture: losses and eval sets over the steps."""
+"""The curve of a run as a picture: losses and eval metrics over the steps."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ def draw_curve(log: Path, picture: Path) -> None:
     for axes, title, key in ((left, "loss", "losses"), (right, "eval", "eval")):
         series: dict[str, list[tuple[int, float]]] = {}
         for line in lines:
-            for name, value in _figures(line.get(key, {})):
+            for name, value in _values(line.get(key, {})):
                 series.setdefault(name, []).append((line["step"], value))
         for name, points in series.items():
             axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 20 else None)
@@ -27,7 +27,7 @@ def draw_curve(log: Path, picture: Path) -> None:
     figure.savefig(picture)
 
 
-def _figures(table: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _values(table: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from ((f"{name} {inner}", float(number)) for inner, number in value.items())

@@ -1,4 +1,4 @@
-"""What every trainer shares: the run's log and speed, the check for numbers, and what `last.npz` holds."""
+"""A run's log and speed, the checks for NaN and infinity, and what `last.npz` holds."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from models.training.engine.curves import draw_curve
 from models.training.errors import TrainingError
 from models.training.recipes.embedder import as_table
 
-EvalMetrics = Mapping[str, Any]  # eval set -> its figure, or its figures by name
+EvalMetrics = Mapping[str, Any]  # eval set -> its metric, or its metrics by name
 
 
 @dataclass(frozen=True)
@@ -53,28 +53,30 @@ class RunLog:
         _forget_after(self._curve, first_step)
 
     def add(self, losses: Mapping[str, float], images: int) -> None:
-        """Count a step's losses, and the pictures it took."""
+        """Count a step's losses, and the images it took."""
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
         self._images += images
 
     def speed(self) -> float:
-        """Pictures a second since the last evaluation; take it before the next one begins."""
+        """Images a second since the last evaluation; take it before the next one begins."""
         return self._images / max(time.monotonic() - self._clock, 1e-9)
 
-    def tell(self, step: int, images_left: int, images_per_s: float, eval_sets: EvalMetrics | None = None) -> None:
-        """Write and report the line of `step`, counted from 1. With `eval`, what comes next is timed anew."""
+    def report(self, step: int, images_left: int, images_per_s: float, eval_metrics: EvalMetrics | None = None) -> None:
+        """Write and report the line of `step`, counted from 1. With `eval_metrics`, what comes next is timed again from 0."""
         means = {name: self._sums[name] / self._counts[name] for name in self._sums}
         self._sums, self._counts = {}, {}
-        line = Progress(step, self._steps, means, images_per_s, images_left / max(images_per_s, 1e-9), eval_sets or {})
+        line = Progress(
+            step, self._steps, means, images_per_s, images_left / max(images_per_s, 1e-9), eval_metrics or {}
+        )
         with self._curve.open("a", encoding="utf-8") as file:
             kept = {"step": step, "losses": means, "eval": line.eval, "images_per_s": images_per_s}
             file.write(json.dumps(kept) + "\n")
         self._report(line)
-        if eval_sets is not None:
+        if eval_metrics is not None:
             draw_curve(self._curve, self._folder / "curve.png")
-            metrics = {"step": step, "steps": self._steps, "losses": means, "eval": eval_sets}
+            metrics = {"step": step, "steps": self._steps, "losses": means, "eval": eval_metrics}
             (self._folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
             self._clock, self._images = time.monotonic(), 0
 
@@ -82,24 +84,24 @@ class RunLog:
 def require_finite(losses: Mapping[str, float], step: int) -> None:
     """Raises TrainingError where a loss is NaN or infinite."""
     if not np.isfinite(sum(losses.values())):
-        raise TrainingError(f"the loss is {dict(losses)} at step {step}; lower learning_rate or see the data")
+        raise TrainingError(f"the loss is {dict(losses)} at step {step}; lower learning_rate or check the data")
 
 
-def require_numbers(network: nn.Layer, step: int) -> None:
-    """Raises TrainingError for weights that are NaN, which Paddle's `relu` turns to 0 and a finite loss may hide."""
+def require_finite_parameters(network: nn.Layer, step: int) -> None:
+    """Raises TrainingError for weights that are NaN or infinite, which Paddle's `relu` turns to 0 and a finite loss may hide."""
     for name, parameter in network.named_parameters():
         if not bool(paddle.isfinite(parameter).all()):
-            raise TrainingError(f"{name} holds no numbers at step {step}; lower learning_rate or see the data")
+            raise TrainingError(f"{name} is NaN or infinite at step {step}; lower learning_rate or check the data")
 
 
-def save_run(path: Path, recipe: Any, step: int, best: float, parts: Mapping[str, Stateful]) -> None:
-    """Write `last.npz`: everything needed to go on after `step` steps."""
-    groups = {name: to_arrays(part.state_dict()) for name, part in parts.items()}
+def save_run(path: Path, recipe: Any, step: int, best: float, state: Mapping[str, Stateful]) -> None:
+    """Write `last.npz`: everything needed to resume after `step` steps."""
+    groups = {name: to_arrays(part.state_dict()) for name, part in state.items()}
     Checkpoint(groups, {"step": step, "best": best, "recipe": as_table(recipe)}).save(path)
 
 
-def resume_run(path: Path, recipe: Any, parts: Mapping[str, Stateful]) -> tuple[int, float]:
-    """Fill `parts` from `last.npz`; returns the step and the best score so far, 0 and -1 where there is no such file.
+def resume_run(path: Path, recipe: Any, state: Mapping[str, Stateful]) -> tuple[int, float]:
+    """Fill `state` from `last.npz`; returns the step and the best score so far, 0 and -1 where there is no such file.
 
     Raises TrainingError for another recipe's file, ArtifactError for a damaged one.
     """
@@ -108,7 +110,7 @@ def resume_run(path: Path, recipe: Any, parts: Mapping[str, Stateful]) -> tuple[
     checkpoint = Checkpoint.load(path)
     if checkpoint.progress.get("recipe") != json.loads(json.dumps(as_table(recipe))):
         raise TrainingError(f"{path} belongs to another recipe; choose another --out or remove it")
-    for name, part in parts.items():
+    for name, part in state.items():
         part.set_state_dict(to_tensors(checkpoint.groups.get(name, {})))
     return int(checkpoint.progress["step"]), float(checkpoint.progress["best"])
 

@@ -1,4 +1,4 @@
-"""Makes what is needed next in threads, a little ahead of its use: OpenCV and Pillow let go of Python's lock."""
+"""Makes what is needed next in threads, a little before its use: OpenCV and Pillow release Python's lock."""
 
 from collections import deque
 from collections.abc import Callable, Generator
@@ -9,12 +9,12 @@ Made = TypeVar("Made")
 AHEAD = 3
 
 
-def ahead(make: Callable[[int], Made], numbers: range, threads: int) -> Generator[Made, None, None]:
+def prefetch(make: Callable[[int], Made], numbers: range, threads: int) -> Generator[Made, None, None]:
     """`make` of each number, in order. An error in making one is raised where it would have been used.
 
-    Close the iterator to leave off early; what is in the making is then waited for.
+    Close the iterator to stop early; what is being made is then waited for.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as executor:
+    with ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as executor:
         waiting: deque[Future[Made]] = deque()
         try:
             for number in numbers:

@@ -38,7 +38,7 @@ class Group:
     def wait(self, place: str) -> None:
         """Return when every process of the group is at `place`, a name used once; however long that takes.
 
-        Gloo's own barrier gives up after 30 seconds, in which one process may still be drawing pictures or examining.
+        Gloo's own barrier gives up after 30 seconds, in which one process may still be rendering pictures or evaluating.
         """
         if self.size == 1:
             return
@@ -49,8 +49,8 @@ class Group:
 
     def slice_of(self, count: int) -> slice:
         """This process's part of `count` things; what does not divide by the group's size is left out at the end."""
-        share = count // self.size
-        return slice(self.rank * share, (self.rank + 1) * share)
+        part = count // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
 
     def gather(self, part: paddle.Tensor) -> paddle.Tensor:
         """The parts of all processes, by rank one below the other: (n, ...) -> (size * n, ...), alike in every process.
@@ -60,18 +60,18 @@ class Group:
         if self.size == 1:
             return part
         if part.stop_gradient:
-            return paddle.concat(self.everyones(part))
+            return paddle.concat(self.all_gather(part))
         return _Gather.apply(part, self)
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The mean over the group of each named number; every process names the same ones."""
+        """The mean over the group of each named value; every process names the same ones."""
         if self.size == 1:
             return dict(values)
-        numbers = self.everyones(paddle.to_tensor(list(values.values()), dtype="float32"))
+        numbers = self.all_gather(paddle.to_tensor(list(values.values()), dtype="float32"))
         return dict(zip(values, np.mean([part.numpy() for part in numbers], axis=0).tolist(), strict=True))
 
     @paddle.no_grad()
-    def everyones(self, part: paddle.Tensor) -> list[paddle.Tensor]:
+    def all_gather(self, part: paddle.Tensor) -> list[paddle.Tensor]:
         """The tensor of each process, by rank; all of one shape. For small ones: each is sent on its own.
 
         Gloo's collectives of several steps take milliseconds even for a few numbers, a broadcast a tenth of that.
@@ -112,9 +112,9 @@ class _Gather(PyLayer):
     @staticmethod
     def forward(ctx: Any, part: Any, group: Group) -> Any:
         ctx.group = group
-        return paddle.concat(group.everyones(part))
+        return paddle.concat(group.all_gather(part))
 
     @staticmethod
     def backward(ctx: Any, gradient: Any) -> Any:
         group = ctx.group
-        return sum(each[group.slice_of(len(each))] for each in group.everyones(gradient))
+        return sum(each[group.slice_of(len(each))] for each in group.all_gather(gradient))

@@ -51,7 +51,7 @@ def whole_statistics(x: paddle.Tensor, epsilon: float, group: Group) -> tuple[pa
     one, zero = paddle.ones([x.shape[1]]), paddle.zeros([x.shape[1]])
     mean, variance = zero.clone(), one.clone()
     F.batch_norm(x, mean, variance, one, zero, training=True, momentum=0.0, epsilon=epsilon)  # fills them in one pass
-    parts = paddle.stack(group.everyones(paddle.stack([mean, variance])))  # (size, 2, C)
+    parts = paddle.stack(group.all_gather(paddle.stack([mean, variance])))  # (size, 2, C)
     means, variances = parts[:, 0], parts[:, 1]
     mean = means.mean(0)
     return mean, (variances + (means - mean).square()).mean(0)
@@ -82,7 +82,7 @@ class _BatchNorm(PyLayer):
         x, weight, _ = (tensor.detach() for tensor in inputs)
         mean, inverse = ctx.statistics
         count = x.size // x.shape[1] * ctx.group.size
-        dweight_mean, dbias_mean = sum(ctx.group.everyones(paddle.stack([dweight, dbias]))) / count
+        dweight_mean, dbias_mean = sum(ctx.group.all_gather(paddle.stack([dweight, dbias]))) / count
         # dx -= weight * inverse * (mean(dy) + normalised x * mean(dy * normalised x)): an affine map of each channel
         scale = weight * inverse
         one = paddle.ones_like(mean)

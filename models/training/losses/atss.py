@@ -2,7 +2,7 @@
 
 A cell is a square anchor around its centre. On each level the anchors nearest to a box's middle are candidates;
 those that overlap it by the candidates' mean IoU and one deviation more, and have their centre in it, answer for it.
-The predictions are not used, so the assignment is steady from the first step on.
+Nothing that the network predicts is used, so the assignment is steady from the first step on.
 """
 
 import numpy as np

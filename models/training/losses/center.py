@@ -3,6 +3,8 @@
 import paddle
 from paddle import nn
 
+from models.training.recipes.metric import Center
+
 
 class CenterLoss(nn.Layer):
     """Mean squared distance to the class's centre; the centres follow their classes. (B, D), labels (B,) -> scalar.
@@ -12,12 +14,12 @@ class CenterLoss(nn.Layer):
     parameters: no optimiser touches them, and a checkpoint holds them.
     """
 
-    def __init__(self, classes: int, dim: int, rate: float = 0.5) -> None:
+    def __init__(self, table: Center, dim: int, classes: int) -> None:
         super().__init__()
-        self.rate = rate
+        self.rate = table.rate
         self.register_buffer("centers", paddle.zeros([classes, dim]))
 
-    def forward(self, embeddings: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, embeddings: paddle.Tensor, labels: paddle.Tensor, step: int = 0) -> paddle.Tensor:
         away = embeddings - paddle.gather(self.centers, labels)  # (B, D)
         loss = (away * away).sum(axis=1).mean()
         if self.training:

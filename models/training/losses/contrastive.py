@@ -9,6 +9,7 @@ import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from paddle import nn
 
 from models.training.losses.pairs import cosines, same_class
+from models.training.recipes.metric import Contrastive
 
 ITSELF = 1e-5  # a pair more alike than 1 minus this is a picture and itself
 
@@ -51,29 +52,29 @@ class CrossBatchMemory(nn.Layer):
         self.labels.set_value(paddle.scatter(self.labels, places, labels))
         self.taken.set_value(self.taken + len(labels))
 
-    def stored(self) -> tuple[paddle.Tensor, paddle.Tensor]:
+    def filled(self) -> tuple[paddle.Tensor, paddle.Tensor]:
         """The embeddings (M, D) and labels (M,) that are in."""
-        filled = min(int(self.taken), self.size)
-        return self.embeddings[:filled], self.labels[:filled]
+        count = min(int(self.taken), self.size)
+        return self.embeddings[:count], self.labels[:count]
 
 
-class ContrastiveWithMemory(nn.Layer):
+class ContrastiveLoss(nn.Layer):
     """The batch against itself; with a `memory_size`, from step `memory_from` on also against the memory.
 
     A batch is taken in before it is compared, as PaddleClas does: its own pairs count in the memory's part too.
     """
 
-    def __init__(
-        self, dim: int, margin: float = 0.5, memory_size: int = 0, memory_weight: float = 1.0, memory_from: int = 1000
-    ) -> None:
+    def __init__(self, table: Contrastive, dim: int, classes: int) -> None:
         super().__init__()
-        self.margin, self.memory_weight, self.memory_from = margin, memory_weight, memory_from
-        self.memory = CrossBatchMemory(memory_size, dim) if memory_size else None
+        self.table = table
+        self.memory = CrossBatchMemory(table.memory_size, dim) if table.memory_size else None
 
     def forward(self, embeddings: paddle.Tensor, labels: paddle.Tensor, step: int) -> paddle.Tensor:
         rows = F.normalize(embeddings, axis=1)
-        loss = contrastive_loss(rows, labels, rows, labels, self.margin)
-        if self.memory is None or step < self.memory_from:
+        loss = contrastive_loss(rows, labels, rows, labels, self.table.margin)
+        if self.memory is None or step < self.table.memory_from:
             return loss
         self.memory.add(rows, labels)
-        return loss + self.memory_weight * contrastive_loss(rows, labels, *self.memory.stored(), self.margin)
+        return loss + self.table.memory_weight * contrastive_loss(
+            rows, labels, *self.memory.filled(), self.table.margin
+        )

@@ -2,8 +2,10 @@
 
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
+from paddle import nn
 
 from models.training.losses.pairs import cosines, same_class
+from models.training.recipes.metric import PairwiseCosface
 
 NO_PAIR = 1e8  # what is masked out weighs exp of minus this
 
@@ -21,3 +23,15 @@ def pairwise_cosface_loss(
     pull = paddle.logsumexp(-gamma * similarity - NO_PAIR * (1.0 - positive), axis=1)
     push = paddle.logsumexp(gamma * (similarity + margin) - NO_PAIR * same, axis=1)
     return F.softplus(pull + push).mean()
+
+
+class PairwiseCosfaceLoss(nn.Layer):
+    """`pairwise_cosface_loss` with a recipe's table. Embeddings (B, D), labels (B,) -> scalar."""
+
+    def __init__(self, table: PairwiseCosface, dim: int, classes: int) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, embeddings: paddle.Tensor, labels: paddle.Tensor, step: int) -> paddle.Tensor:
+        rows = F.normalize(embeddings, axis=1)
+        return pairwise_cosface_loss(rows, labels, self.table.margin, self.table.gamma)

@@ -18,12 +18,12 @@ from models.training.losses.atss import assign_atss
 from models.training.recipes.detector_tables import DetectionLoss
 
 Array = NDArray[np.float32]
-Average = Callable[[Mapping[str, float]], dict[str, float]]  # the mean of each metric over the processes of a run
+Average = Callable[[Mapping[str, float]], dict[str, float]]  # the mean of each value over the processes of a run
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What a batch of N images with M cells each is trained on: its P positive cells, and how much every cell counts."""
+    """What a batch of N images with M cells each learns from: its P positive cells, and how much every cell counts."""
 
     index: NDArray[np.int64]  # (P,) into N * M
     boxes: Array  # (P, 4) pixels
@@ -102,9 +102,9 @@ def detection_losses(
         chosen = paddle.gather(bins.reshape([-1, bins.shape[2]]), paddle.to_tensor(targets.index))  # (P, 4K)
         own = targets.index % len(cells.strides)
         giou, distribution = box_losses(chosen, targets.boxes, cells.centres[own], cells.strides[own])
-        cell_weights = paddle.to_tensor(weight / np.float32(max(norms["weight"], 1e-6)))
-        parts["giou"] = weights.giou_weight * (giou * cell_weights).sum()
-        parts["distribution"] = weights.distribution_weight * (distribution * cell_weights).sum()
+        fractions = paddle.to_tensor(weight / np.float32(max(norms["weight"], 1e-6)))
+        parts["giou"] = weights.giou_weight * (giou * fractions).sum()
+        parts["distribution"] = weights.distribution_weight * (distribution * fractions).sum()
     elif norms["positives"]:  # another process has some: all name the same parts
         parts |= {"giou": paddle.zeros([]), "distribution": paddle.zeros([])}
     return parts
@@ -129,7 +129,7 @@ def box_losses(
     own = boxes / strides[:, None]
     decoded = paddle.concat([middle - distances[:, :2], middle + distances[:, 2:]], axis=1)
     middle_np = centres / strides[:, None]
-    # A side beyond the last bin, or before the cell's centre, can't be represented: the nearest that can is the target.
+    # A side beyond the last bin, or before the cell's centre, can't be said: the nearest that can is the target.
     truth = np.concatenate([middle_np - own[:, :2], own[:, 2:] - middle_np], axis=1)
     truth = np.clip(truth, 0, count - 1 - 0.01).astype(np.float32)
     distribution = distribution_focal_loss(each.reshape([-1, count]), paddle.to_tensor(truth.reshape(-1)))
@@ -147,14 +147,14 @@ def _targets(
     boxes: Sequence[Array],
     certainty: Sequence[Array],
     cells: Cells,
-    plan: DetectionLoss,
+    table: DetectionLoss,
 ) -> Targets:
     """Assigns the cells of each image to its boxes; a box of weight 0 is a region that is passed over."""
     ious, counts = np.zeros(scores.shape, np.float32), np.ones(scores.shape, np.float32)
     index, own, weights = [], [], []
     for image, (all_boxes, sure) in enumerate(zip(boxes, certainty, strict=True)):
         objects = all_boxes[sure > 0]
-        found = _assign(scores[image], predicted[image], objects, cells, plan)
+        found = _assign(scores[image], predicted[image], objects, cells, table)
         counts[image, inside(cells, all_boxes[sure == 0]).any(axis=1)] = 0
         counts[image, found.cells] = sure[sure > 0][found.boxes]
         ious[image, found.cells] = found.ious
@@ -164,15 +164,15 @@ def _targets(
     return Targets(np.concatenate(index), np.concatenate(own).astype(np.float32), np.concatenate(weights), ious, counts)
 
 
-def _assign(scores: Array, predicted: Array, boxes: Array, cells: Cells, plan: DetectionLoss) -> Assignment:
-    if plan.assigner == "atss":
-        return assign_atss(predicted, boxes, cells, candidates=plan.atss_candidates, anchor_strides=plan.atss_anchor)
+def _assign(scores: Array, predicted: Array, boxes: Array, cells: Cells, table: DetectionLoss) -> Assignment:
+    if table.assigner == "atss":
+        return assign_atss(predicted, boxes, cells, candidates=table.atss_candidates, anchor_strides=table.atss_anchor)
     return assign(
         scores,
         predicted,
         boxes,
         cells,
-        candidates=plan.candidates,
-        iou_weight=plan.assign_iou_weight,
-        centre_radius=plan.centre_radius,
+        candidates=table.candidates,
+        iou_weight=table.assign_iou_weight,
+        centre_radius=table.centre_radius,
     )

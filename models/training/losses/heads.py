@@ -10,9 +10,11 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
 from paddle import nn
 
+PROXY_STD = 0.05
+
 
 class FC(nn.Layer):
-    """One linear layer without a bias, begun near zero. (B, D) -> (B, classes)."""
+    """One linear layer without a bias, near zero at first. (B, D) -> (B, classes)."""
 
     def __init__(self, size: int, classes: int) -> None:
         super().__init__()
@@ -29,8 +31,12 @@ class CosineHead(nn.Layer):
     def __init__(self, size: int, classes: int, margin: float, scale: float) -> None:
         super().__init__()
         self.margin, self.scale = margin, scale
-        normal = paddle.ParamAttr(initializer=nn.initializer.XavierNormal())
-        self.weight = self.create_parameter([size, classes], attr=normal)
+        self.weight = self.new_weight(size, classes)
+
+    def new_weight(self, size: int, classes: int) -> paddle.Tensor:
+        """(D, classes), a direction a column."""
+        attr = paddle.ParamAttr(initializer=nn.initializer.XavierNormal())
+        return self.create_parameter([size, classes], attr=attr)
 
     def cosines(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, D) -> (B, classes)."""
@@ -53,6 +59,19 @@ class CosMargin(CosineHead):
 
     def __init__(self, size: int, classes: int, margin: float = 0.35, scale: float = 64.0) -> None:
         super().__init__(size, classes, margin, scale)
+
+
+class ProxyMargin(CosMargin):
+    """CosMargin over unit embeddings whose directions are proxies: a row a class, which can be put in."""
+
+    def new_weight(self, size: int, classes: int) -> paddle.Tensor:
+        """(classes, D), near zero."""
+        attr = paddle.ParamAttr(initializer=nn.initializer.Normal(std=PROXY_STD))
+        return self.create_parameter([classes, size], attr=attr)
+
+    def cosines(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, D) of length 1 -> (B, classes)."""
+        return paddle.matmul(x, F.normalize(self.weight, axis=1), transpose_y=True)
 
 
 class ArcMargin(CosineHead):

@@ -6,8 +6,10 @@ a picture alone in its class is its own positive, at distance 0.
 
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it
+from paddle import nn
 
 from models.training.losses.pairs import cosines, same_class, squared_distances
+from models.training.recipes.metric import Triplet, TripletAngularMargin
 
 FAR = 1e6  # beyond any distance between embeddings
 
@@ -49,3 +51,33 @@ def triplet_angular_margin_loss(
     if paddleclas_offset:
         absolute = absolute + (hardest_negative <= an_value).astype(embeddings.dtype).mean()
     return ranking + absolute_weight * absolute
+
+
+class TripletLossV2(nn.Layer):
+    """`triplet_loss_v2` with a recipe's table. Embeddings (B, D), labels (B,) -> scalar."""
+
+    def __init__(self, table: Triplet, dim: int, classes: int) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, embeddings: paddle.Tensor, labels: paddle.Tensor, step: int) -> paddle.Tensor:
+        rows = F.normalize(embeddings, axis=1) if self.table.normalize else embeddings
+        return triplet_loss_v2(rows, labels, self.table.margin)
+
+
+class TripletAngularMarginLoss(nn.Layer):
+    """`triplet_angular_margin_loss` with a recipe's table. Embeddings (B, D), labels (B,) -> scalar."""
+
+    def __init__(self, table: TripletAngularMargin, dim: int, classes: int) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, embeddings: paddle.Tensor, labels: paddle.Tensor, step: int) -> paddle.Tensor:
+        return triplet_angular_margin_loss(
+            F.normalize(embeddings, axis=1),
+            labels,
+            self.table.margin,
+            ap_value=self.table.ap_value,
+            an_value=self.table.an_value,
+            absolute_weight=self.table.absolute_weight,
+        )

@@ -1,4 +1,4 @@
-"""The recipe's detector as a network: built, begun from known weights, and run like the served one."""
+"""The recipe's detector as a network: built, filled with known weights, and run like the served one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +29,8 @@ from models.training.recipes.detector import DetectorOptimizer, DetectorRecipe
 
 # What a classifier has after the backbone that a detector takes from it.
 TAIL = ("last_conv.", "fc.")
-# Scenes on which the batch norms of an export's folded weights recompute their statistics; none of them is trained on or measured with.
-NORM_SEED, NORM_PICTURES, NORM_PX = 3_000_000, 12, 256
+# Scenes for the batch-norm statistics of an export's folded weights; none of them is trained on or measured with.
+BN_SEED, BN_SCENES, BN_PX = 3_000_000, 12, 256
 
 
 def build_detector(recipe: DetectorRecipe) -> PicoDet:
@@ -53,7 +53,7 @@ def load_weights(network: PicoDet, path: Path) -> None:
     Raises ArtifactError for any other.
     """
     if path.is_dir():
-        load_exported(network, path / f"{STEMS['fp32']}.onnx", norm_pictures())
+        load_exported(network, path / f"{STEMS['fp32']}.onnx", bn_pictures())
     else:
         fill(network, path, "detector")
 
@@ -64,7 +64,7 @@ def load_backbone(network: PicoDet, path: Path) -> None:
     Raises ArtifactError.
     """
     if path.suffix == ".onnx":
-        load_coco_weights(network, path, norm_pictures())
+        load_coco_weights(network, path, bn_pictures())
         return
     try:
         load_pdparams(network.backbone, path, TAIL)
@@ -72,17 +72,17 @@ def load_backbone(network: PicoDet, path: Path) -> None:
         raise ArtifactError(f"the backbone's weights can't be taken: {error}") from error
 
 
-def norm_pictures() -> NDArray[np.float32]:
+def bn_pictures() -> NDArray[np.float32]:
     """(N, 3, H, W) scenes, as the network takes them, for the batch norms of exported weights."""
-    pictures = rendered_pictures(NORM_SEED, NORM_PICTURES, NORM_PX)
-    return as_input(np.stack([to_square(picture, NORM_PX).image for picture in pictures])).numpy()
+    pictures = rendered_pictures(BN_SEED, BN_SCENES, BN_PX)
+    return as_input(np.stack([to_square(picture, BN_PX).image for picture in pictures])).numpy()
 
 
-def make_optimizer(network: PicoDet, plan: DetectorOptimizer) -> paddle.optimizer.Optimizer:
+def make_optimizer(network: PicoDet, table: DetectorOptimizer) -> paddle.optimizer.Optimizer:
     """AdamW, which decays neither biases nor batch norms; or SGD with momentum and L2 on all, as the official recipe."""
-    if plan.kind == "momentum":
-        return momentum(network, plan.learning_rate, plan.weight_decay, plan.clip_norm, plan.momentum)
-    return adamw(network, plan.learning_rate, plan.weight_decay, plan.clip_norm)
+    if table.kind == "momentum":
+        return momentum(network, table.learning_rate, table.weight_decay, table.clip_norm, table.momentum)
+    return adamw(network, table.learning_rate, table.weight_decay, table.clip_norm)
 
 
 def detect_with(
@@ -90,7 +90,7 @@ def detect_with(
 ) -> Callable[[NDArray[np.uint8]], Detections]:
     """A detector as a plain function: an RGB photo to boxes (D, 4) in its pixels and scores (D,), best first.
 
-    What comes after the network is the serving code's own. Where it knows of many `pictures`, the network answers through
+    What comes after the network is the serving code's own. For many `pictures`, the network answers through
     a program: see `as_served`.
     """
     names = [f"{kind}{stride}" for stride in STRIDES for kind in ("scores", "distances")]

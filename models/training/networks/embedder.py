@@ -1,4 +1,4 @@
-"""The recipe's embedder as a network: built, begun from known weights, and run like the served one."""
+"""The recipe's embedder as a network: built, filled with known weights, and run like the served one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ def embed_with(
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """A network as a plain function over RGB pictures, in evaluation mode.
 
-    Where it knows of many `pictures` of `size_px`, it answers through a program: see `as_served`.
+    For many `pictures` of `size_px`, it answers through a program: see `as_served`.
     """
     answer = as_served(network, square_input("x", size_px), pictures, threads)
     return lambda images: answer(normalize(images))[0]

@@ -118,8 +118,8 @@ def recompute_norms(network: PicoDet, photos: Array) -> None:
 def norm_of(name: str, layers: dict[str, nn.Layer]) -> nn.BatchNorm2D | None:
     """The batch norm after a convolution; None where the convolution has its own bias."""
     before, _, last = name.rpartition(".")
-    next_to = {"conv": ("bn", "norm"), "dwconv": ("bn1",), "pwconv": ("bn2",)}.get(last, ())
-    found = [layers[f"{before}.{own}"] for own in next_to if f"{before}.{own}" in layers]
+    neighbours = {"conv": ("bn", "norm"), "dwconv": ("bn1",), "pwconv": ("bn2",)}.get(last, ())
+    found = [layers[f"{before}.{own}"] for own in neighbours if f"{before}.{own}" in layers]
     return found[0] if found and isinstance(found[0], nn.BatchNorm2D) else None
 
 

@@ -41,7 +41,7 @@ class Projection(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return paddle.tanh(self.fc(F.normalize(x, axis=1)))
 
-    def begin_at(self, rotation: Rotation, rows: NDArray[np.float32]) -> None:
+    def start_at(self, rotation: Rotation, rows: NDArray[np.float32]) -> None:
         """Take over a rotation, stretched so that over `rows` (N, D) the values before tanh deviate by 1."""
         scale = 1.0 / max(float(rotation(rows).std()), 1e-6)
         self.fc.weight.set_value(rotation.axes * scale)
@@ -71,8 +71,8 @@ class FrozenProgram(nn.Layer):
         return self  # nothing in it ever changes, and Paddle cannot copy it
 
 
-class Hasher(nn.Layer):
-    """What is trained: codes, and for DSHSD the head FC over them. Inputs are pictures or a base's embeddings."""
+class HashModule(nn.Layer):
+    """The training module: codes, and for DSHSD the head FC over them. Inputs are pictures or a base's embeddings."""
 
     def __init__(
         self, recipe: HashNetwork, loss: HashLoss, network: nn.Layer, classes: int, group: Group = ALONE

@@ -42,8 +42,8 @@ class MetricEmbedder(nn.Layer):
         return self.backbone(x).flatten(start_axis=1)
 
 
-class TrainingModule(nn.Layer):
-    """The embedder with what only training needs: a head over `classes`, and the losses with their memories.
+class MetricModule(nn.Layer):
+    """The training module: the embedder with what only training needs: a head over `classes`, and the losses with their memories.
 
     Of several processes each gives its own pictures; losses over pairs, and memories, see those of all.
     """
@@ -55,10 +55,14 @@ class TrainingModule(nn.Layer):
         self.losses = WeightedLosses(recipe.loss, classes, self.embedder.backbone_size, self.embedder.size, group)
 
     def forward(self, x: paddle.Tensor, labels: paddle.Tensor, step: int) -> dict[str, paddle.Tensor]:
+        losses: dict[str, paddle.Tensor] = self.losses(self.outputs(x, labels), labels, step)
+        return losses
+
+    def outputs(self, x: paddle.Tensor, labels: paddle.Tensor) -> Outputs:
+        """What backbone, neck and head give, before the losses."""
         backbone = self.embedder.stopped(x)
         features = self.embedder.neck(backbone)
-        logits = None if self.head is None else self.head(features, labels)
-        return self.losses(Outputs(backbone, features, logits), labels, step)
+        return Outputs(backbone, features, None if self.head is None else self.head(features, labels))
 
 
 def build_backbone(table: Backbone) -> nn.Layer:

@@ -158,12 +158,3 @@ class DetectorRecipe:
         if self.evaluate_every_epochs:
             every = steps(self.evaluate_every_epochs, first)
         return replace(self, stages=stages, optimizer=optimizer, evaluate_every=every, evaluate_every_epochs=0.0)
-
-
-def learning_rate_at(step: int, steps: int, optimizer: DetectorOptimizer) -> float:
-    """A line up to the peak over the warm-up, then half a cosine down."""
-    peak, warmup, start = optimizer.learning_rate, optimizer.warmup_steps, optimizer.warmup_from
-    if step < warmup:
-        return peak * (start + (1.0 - start) * (step + 1) / warmup)
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return peak * (optimizer.final + (1.0 - optimizer.final) * 0.5 * (1.0 + math.cos(math.pi * progress)))

@@ -1,7 +1,6 @@
-"""Train a classifier by its recipe: read it in one go, from the network to the last checkpoint."""
+"""Train a classifier by its recipe: from labels, a frozen teacher's answers, or a peer's."""
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Generator
 from pathlib import Path
 
 import paddle
@@ -9,82 +8,78 @@ from paddle import nn
 
 from models.nets.named import build
 from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
-from models.training.data.class_batches import ClassBatches
+from models.training.data.class_batches import ClassBatch, ClassBatches
 from models.training.data.class_data import gather
 from models.training.engine.checkpoint import Checkpoint, fill, to_arrays
-from models.training.engine.cpu_convolution import accelerate, keep_freed_memory
-from models.training.engine.loop import Progress
-from models.training.engine.prefetch import ahead
-from models.training.engine.processes import Group
-from models.training.engine.run import Evaluated, Run, score_of, take_step
-from models.training.engine.schedule import MovingAverage, cosine_learning_rate
-from models.training.engine.synchronised_norm import synchronise_norms
+from models.training.engine.fit import Context
+from models.training.engine.prefetch import prefetch
+from models.training.engine.run import Evaluated, score_of
+from models.training.engine.schedule import AverageRule, MovingAverage, Schedule, cosine_learning_rate
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassifierRecipe, ClassOptimizer
-from models.training.tasks.classifier_distillation import TeacherTargets
+from models.training.tasks.classifier_distillation import ClassifierModule, open_class_teacher
 from models.training.tasks.classifier_evaluation import evaluate
 
 
-def train_classifier(
-    recipe: ClassifierRecipe,
-    data: Path | None,
-    out: Path,
-    report: Callable[[Progress], None],
-    prepare: Callable[[str, int, int], None],
-    *,
-    threads: int = 1,
-    init: Path | None = None,
-    stop_after: int | None = None,
-) -> Path:
-    """Run `recipe` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`.
+class ClassifierTask:
+    """See models.training.engine.fit.Task. `init` is as in `start_from`."""
 
-    A new run starts from the weights of `init` if given (see `start_from`), else from random ones. `data` is the folder
-    that photo sources are relative to. `stop_after` ends the run early after that many steps in all, as a kill would, but
-    with a checkpoint. Raises TrainingError, DatasetError, ArtifactError.
-    """
-    keep_freed_memory()
-    group = Group.from_environment()
-    pictures = gather(recipe, data, prepare, threads)
-    make = ClassBatches(recipe, pictures.training, group.rank, group.size)
-    steps, evaluate_every = recipe.epochs * make.sampler.steps, recipe.evaluate_every * make.sampler.steps
-    warmup = round(recipe.optimizer.warmup_epochs * make.sampler.steps)
-    paddle.seed(recipe.seed)
-    # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
-    with paddle.utils.unique_name.guard():
-        network = build(recipe.network, len(pictures.names))
-        lesson = TeacherTargets(recipe, len(pictures.names), data, threads)
-        learners = nn.LayerList([network, lesson])
-        optimizer = make_optimizer(learners, recipe.optimizer)
-    eval_model = build(recipe.network, len(pictures.names))
-    for each in (network, eval_model, lesson):
-        accelerate(each, threads)
-    for each in (network, lesson):
-        synchronise_norms(each, group)
-    if init is not None:
-        start_from(network, init)
-    average = MovingAverage(network, recipe.optimizer.ema_decay)
-    parts_of_run = {"classifier": network, "lesson": lesson, "optimizer": optimizer, "average": average}
-    run = Run(out, recipe, parts_of_run, group, report, steps, evaluate_every, stop_after=stop_after)
+    def __init__(self, recipe: ClassifierRecipe, context: Context) -> None:
+        self.plan, self._context = recipe, context
+        self._pictures = gather(recipe, context.data, context.prepare, context.threads)
+        classes = len(self._pictures.names)
+        self.eval_model = build(recipe.network, classes)
+        if context.init is not None:
+            start_from(self.eval_model, context.init)
+        self._teacher = open_class_teacher(recipe.distill, classes, context.data, context.threads)
+        self._make = ClassBatches(recipe, self._pictures.training, context.group.rank, context.group.size)
+        sampler, table = self._make.sampler, recipe.optimizer
+        steps, warmup = recipe.epochs * sampler.steps, round(table.warmup_epochs * sampler.steps)
+        self.schedule = Schedule(
+            recipe.seed,
+            steps,
+            recipe.evaluate_every * sampler.steps,
+            lambda step: cosine_learning_rate(step, steps, table.learning_rate, warmup),
+            sampler.pictures_before,
+            AverageRule(table.ema_decay),
+        )
 
-    def evaluated(done: int) -> Evaluated:
-        eval_model.set_state_dict(average.values)
-        metrics = evaluate(eval_model, pictures.eval, recipe.deploy_px, threads)
-        first = {name: figures["top1"] for name, figures in metrics.items()}
-        progress = {"step": done, "eval": metrics, "names": pictures.names}
-        kept = Checkpoint({"classifier": to_arrays(eval_model.state_dict())}, progress)
-        return Evaluated(metrics, score_of(first, recipe.select_by, done), kept)
+    def build(self) -> ClassifierModule:
+        """The classifier, and a peer where the recipe has one."""
+        return ClassifierModule(self.plan, len(self._pictures.names), self._teacher)
 
-    with closing(ahead(make, run.steps, threads)) as source, paddle.utils.unique_name.guard():
-        for step, batch in zip(run.steps, source, strict=True):
-            paddle.seed((recipe.seed * group.size + group.rank) * steps + step)  # a resumed run drops out the same
-            optimizer.set_lr(cosine_learning_rate(step, steps, recipe.optimizer.learning_rate, warmup))
-            network.train()
-            lesson.train()
-            values = take_step(lesson(network, batch), step, learners, optimizer, group)
-            average.update(network, step)
-            left = make.sampler.pictures_before(run.last) - make.sampler.pictures_before(step + 1)
-            run.after(step, values, len(batch.labels) * group.size, left, network, evaluated)
-    return out / "best.npz"
+    def optimizer(self, module: ClassifierModule) -> paddle.optimizer.Optimizer:
+        """The recipe's."""
+        return make_optimizer(module, self.plan.optimizer)
+
+    def served(self, module: ClassifierModule) -> nn.Layer:
+        """The classifier."""
+        return module.student
+
+    def start(self, module: ClassifierModule) -> None:
+        """See `start_from`."""
+        if self._context.init is not None:
+            start_from(module.student, self._context.init)
+
+    def batches(self, module: ClassifierModule, steps: range) -> Generator[ClassBatch, None, None]:
+        """Every picture once an epoch."""
+        return prefetch(self._make, steps, self._context.threads)
+
+    def losses(
+        self, module: ClassifierModule, batch: ClassBatch, step: int, average: MovingAverage
+    ) -> dict[str, paddle.Tensor]:
+        """See ClassifierModule."""
+        losses: dict[str, paddle.Tensor] = module(batch)
+        return losses
+
+    def evaluate(self, done: int) -> Evaluated:
+        """`top1` and `top5` of each eval set; the mean top-1 of `select_by` is the score."""
+        recipe, network = self.plan, self.eval_model
+        results = evaluate(network, self._pictures.eval, recipe.deploy_px, self._context.threads)
+        top1 = {name: metrics["top1"] for name, metrics in results.items()}
+        progress = {"step": done, "eval": results, "names": self._pictures.names}
+        kept = Checkpoint({"classifier": to_arrays(network.state_dict())}, progress)
+        return Evaluated(results, score_of(top1, recipe.select_by, done), kept)
 
 
 def make_optimizer(network: nn.Layer, table: ClassOptimizer) -> paddle.optimizer.Optimizer:
@@ -107,7 +102,7 @@ def make_optimizer(network: nn.Layer, table: ClassOptimizer) -> paddle.optimizer
 
 
 def start_from(network: nn.Layer, path: Path) -> None:
-    """Put another run's `best.npz`, or official `.pdparams`, into `network`; a last layer of other classes is passed over.
+    """Put another run's `best.npz`, or official `.pdparams`, into `network`; a last layer of other classes is left out.
 
     Raises TrainingError or ArtifactError for another network's weights.
     """

@@ -1,4 +1,4 @@
-"""What a classifier learns from: labels, a frozen teacher's answers (SSLD), or a peer that learns beside it (DML, UDML)."""
+"""What a classifier learns from: labels, a frozen teacher's answers (SSLD), or a peer that learns with it (DML, UDML)."""
 
 from pathlib import Path
 
@@ -13,59 +13,62 @@ from models.training.data.class_batches import ClassBatch
 from models.training.errors import TrainingError
 from models.training.losses.cross_entropy import cross_entropy
 from models.training.losses.distillation import distance_loss, dml_loss
-from models.training.recipes.classifier import ClassifierRecipe
-from models.training.teachers.frozen import open_teacher
+from models.training.recipes.classifier import ClassDistill, ClassifierRecipe
+from models.training.teachers.frozen import VectorTeacher, open_teacher
 
 
-class TeacherTargets(nn.Layer):
-    """The losses of a step, by name. Its parameters are the peer's, where the recipe has one.
+class ClassifierModule(nn.Layer):
+    """The training module: a batch -> the losses by name. It holds the student, and a peer where the recipe has one.
 
-    `ssld` (Cui et al., arXiv:2103.05959) asks no labels: the student is drawn towards a frozen teacher's logits. `dml`
+    `ssld` (Cui et al., arXiv:2103.05959) needs no labels: the student is drawn towards a frozen teacher's logits. `dml`
     (Zhang et al., arXiv:1706.00384): two networks learn from labels and from each other's logits; `udml`: and from each
     other's features, those before the last layer.
     """
 
-    def __init__(self, recipe: ClassifierRecipe, classes: int, data: Path | None, threads: int = 1) -> None:
-        """Raises ArtifactError, EngineError for a teacher that can't be run, TrainingError for one of other classes."""
+    def __init__(self, recipe: ClassifierRecipe, classes: int, teacher: VectorTeacher | None = None) -> None:
         super().__init__()
-        self.table, self.smoothing = recipe.distill, recipe.smoothing
-        self.teach, self.peer = None, None
-        if self.table is None:
-            return
-        if self.table.teacher is not None:
-            self.teach = open_teacher(self.table.teacher, data, logits=True, threads=threads)
-            if self.teach.dim != classes:
-                raise TrainingError(
-                    f"the teacher {self.table.teacher.model} answers {self.teach.dim} numbers a picture, the data "
-                    f"have {classes} classes: it must know the same ones"
-                )
-        else:
+        self.table, self.smoothing, self.teacher = recipe.distill, recipe.smoothing, teacher
+        self.student = build(recipe.network, classes)
+        self.peer = None
+        if self.table is not None and teacher is None:
             self.peer = build(self.table.peer or recipe.network, classes)
 
-    def forward(self, student: nn.Layer, batch: ClassBatch) -> dict[str, paddle.Tensor]:
-        x = paddle.to_tensor(batch.pixels)
+    def forward(self, batch: ClassBatch) -> dict[str, paddle.Tensor]:
+        student, x = self.student, paddle.to_tensor(batch.pixels)
         if self.table is None:
             return {"ce": labelled_loss(student(x), batch, self.smoothing)}
-        if self.teach is not None:
-            logits = student(x)
-            vectors = self.teach(as_pictures(batch.pixels))
-            if not np.isfinite(vectors).all():
-                raise TrainingError("the teacher answers NaN or infinity")
+        if self.teacher is not None:
+            logits, vectors = student(x), self.teacher(as_pictures(batch.pixels))
             return {"ssld": self.table.weight * dml_loss(logits, paddle.to_tensor(vectors))}
-        (mine, features), (theirs, others) = with_features(student, x), with_features(self.peer, x)
-        parts = {
-            "ce": labelled_loss(mine, batch, self.smoothing),
+        (own, features), (theirs, others) = with_features(student, x), with_features(self.peer, x)
+        losses = {
+            "ce": labelled_loss(own, batch, self.smoothing),
             "peer ce": labelled_loss(theirs, batch, self.smoothing),
-            "dml": self.table.weight * dml_loss(mine, theirs),
+            "dml": self.table.weight * dml_loss(own, theirs),
         }
         if self.table.method == "udml":
             if features.shape != others.shape:
                 raise TrainingError(
-                    f"udml compares features number by number: the student has {features.shape[1]}, the peer "
+                    f"udml compares features dimension by dimension: the student has {features.shape[1]}, the peer "
                     f"{others.shape[1]}"
                 )
-            parts["distance"] = self.table.distance_weight * distance_loss(features, others)
-        return parts
+            losses["distance"] = self.table.distance_weight * distance_loss(features, others)
+        return losses
+
+
+def open_class_teacher(
+    table: ClassDistill | None, classes: int, data: Path | None, threads: int = 1
+) -> VectorTeacher | None:
+    """The recipe's frozen teacher, if it has one. Raises TrainingError for one of other classes, ArtifactError, EngineError."""
+    if table is None or table.teacher is None:
+        return None
+    teacher = open_teacher(table.teacher, data, logits=True, threads=threads)
+    if teacher.dims != classes:
+        raise TrainingError(
+            f"the teacher {table.teacher.model} gives {teacher.dims} logits a picture, the data "
+            f"have {classes} classes: it must know the same ones"
+        )
+    return teacher
 
 
 def labelled_loss(logits: paddle.Tensor, batch: ClassBatch, smoothing: float) -> paddle.Tensor:

@@ -1,4 +1,4 @@
-"""What an artifact's manifest says of the distillation that made it, beside the student's recipe."""
+"""What an artifact's manifest says of the distillation that made it, next to the student's recipe."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,17 +26,17 @@ def distilled_embedder(run: Path, data: Path | None) -> dict[str, Any]:
         return {}
     recipe = plan["recipe"]
     teacher = recipe["teacher"] and FrozenTeacher(**recipe["teacher"])
-    return {KEY: recipe | {"teacher": _taught_by(teacher, data), "peer": plan["peer"]}}
+    return {KEY: recipe | {"teacher": _teacher_of(teacher, data), "peer": plan["peer"]}}
 
 
 def distilled_classifier(recipe: ClassifierRecipe, data: Path | None) -> dict[str, Any]:
     """The table KEY of a classifier's run, which its recipe tells; empty if it was no distillation."""
     if recipe.distill is None:
         return {}
-    return {KEY: as_table(recipe.distill) | {"teacher": _taught_by(recipe.distill.teacher, data)}}
+    return {KEY: as_table(recipe.distill) | {"teacher": _teacher_of(recipe.distill.teacher, data)}}
 
 
-def _taught_by(teacher: FrozenTeacher | None, data: Path | None) -> Mapping[str, Any] | None:
+def _teacher_of(teacher: FrozenTeacher | None, data: Path | None) -> Mapping[str, Any] | None:
     """The recipe's table and, if the teacher is still there, which network it is."""
     if teacher is None:
         return None

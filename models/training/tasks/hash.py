@@ -1,137 +1,117 @@
-"""Train a network for binary codes: read it in one go, from the pictures or their embeddings to the last checkpoint."""
+"""Train a network for binary codes: a whole embedder on pictures, or a projection of a frozen base's embeddings."""
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Generator
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import paddle
 from paddle import nn
 
 from models.artifacts.folders import resolve
-from models.evaluation.eval_sets import EvalSet, load_eval_sets
-from models.training.data.pool import Pool, build_pool, load_pool, require_sources
+from models.evaluation.eval_sets import load_eval_sets
+from models.training.data.pool import build_pool, load_pool, require_sources
 from models.training.engine.checkpoint import Checkpoint, to_arrays
-from models.training.engine.cpu_convolution import accelerate, keep_freed_memory
-from models.training.engine.loop import Progress
-from models.training.engine.processes import Group
-from models.training.engine.run import Evaluated, Run, score_of, take_step
-from models.training.engine.schedule import cosine_learning_rate
-from models.training.engine.synchronised_norm import synchronise_norms
+from models.training.engine.fit import Context
+from models.training.engine.run import Evaluated, score_of
+from models.training.engine.schedule import AverageRule, MovingAverage, Schedule, cosine_learning_rate, images_before
 from models.training.networks.embedder import embed_with
-from models.training.networks.hash import Hasher, Projection, build_network
+from models.training.networks.hash import HashModule, Projection, build_network
 from models.training.networks.itq import itq
 from models.training.recipes.hash import HashRecipe
-from models.training.tasks.hash_batches import changed_pictures, known_rows
-from models.training.tasks.hash_evaluation import grade_codes
+from models.training.tasks.hash_batches import Batch, augmented_batches, feature_batches
+from models.training.tasks.hash_evaluation import code_metrics
 from models.training.tasks.hash_features import EmbeddedEvalSet, Features, embedded_eval_sets, known_features
 from models.training.tasks.metric import make_optimizer
-from models.training.tasks.precise_bn import settle_statistics
+from models.training.tasks.precise_bn import recompute_bn_statistics
 
-SETTLE_PICTURES = 1024
+BN_PICTURES = 1024
 
 
-def train_hash(
-    recipe: HashRecipe,
-    data: Path | None,
-    out: Path,
-    report: Callable[[Progress], None],
-    prepare: Callable[[str, int, int], None],
-    *,
-    threads: int = 1,
-    stop_after: int | None = None,
-) -> Path:
-    """Run `recipe` to its end, or go on where `out/last.npz` stands. Returns `out/best.npz`.
+class HashTask:
+    """See models.training.engine.fit.Task. It takes no `init`.
 
-    `data` is the folder that photo sources are relative to. A projection's base is run once over all pictures and its
-    answers kept in `out/features.npz`; with another base they are made anew, and the run must be too. Several processes
-    share each batch. `stop_after` ends the run early after that many steps in all, as a kill would, but with a checkpoint.
-    Raises TrainingError, RecipeError, DatasetError, ArtifactError, EngineError.
+    A projection's base is run once over all pictures and its embeddings kept in `out/features.npz`; with another base
+    they are made again, and the run must be too.
     """
-    keep_freed_memory()
-    group = Group.from_environment()
-    out.mkdir(parents=True, exist_ok=True)
-    # First what may be wrong with the base and the eval sets: it is told before pictures are drawn.
-    projected = recipe.network.kind == "projection"
-    base = resolve(recipe.network.base) if projected else None
-    require_sources(recipe.pictures, data)
-    splits = load_eval_sets(recipe.pictures, data, recipe.deploy_px) if group.rank == 0 else []
-    if group.rank == 0:
-        build_pool(recipe.pictures, data, out / "pool", prepare, processes=threads)
-    group.wait("pool")
-    pool = load_pool(out / "pool")
-    features = None
-    if base is not None:
+
+    def __init__(self, recipe: HashRecipe, context: Context) -> None:
+        self.plan, self._context = recipe, context
+        data, group, out = context.data, context.group, context.out
+        base = resolve(recipe.network.base) if recipe.network.kind == "projection" else None
+        require_sources(recipe.pictures, data)
+        self._eval_sets = load_eval_sets(recipe.pictures, data, recipe.deploy_px) if group.rank == 0 else []
         if group.rank == 0:
-            features = known_features(recipe, base, pool, splits, data, out / "features.npz", prepare, threads)
-        group.wait("features")
-        features = features or known_features(recipe, base, pool, splits, data, out / "features.npz", prepare, threads)
-    paddle.seed(recipe.seed)
-    # The optimiser keeps its state by names: the guards give each run the same ones, whatever ran before in this process.
-    with paddle.utils.unique_name.guard():
-        network = build_network(recipe.network, 0 if features is None else features.rows.shape[1])
-        hasher = Hasher(recipe.network, recipe.loss, network, pool.classes, group)
-        optimizer = make_optimizer(hasher, recipe.optimizer)
-    accelerate(hasher, threads)
-    synchronise_norms(hasher, group)
-    parts_of_run = {"hasher": hasher, "optimizer": optimizer}
-    run = Run(out, recipe, parts_of_run, group, report, recipe.steps, recipe.evaluate_every, stop_after=stop_after)
-    if run.first == 0 and features is not None and isinstance(network, Projection) and recipe.network.rotated:
-        network.begin_at(itq(features.rows, recipe.network.bits, recipe.seed), features.rows)
-    eval_model: Judge = WholeJudge(recipe, pool, splits, threads) if features is None else RowJudge(features)
+            build_pool(recipe.pictures, data, out / "pool", context.prepare, processes=context.threads)
+        group.wait("pool")
+        self._pool = pool = load_pool(out / "pool")
+        self._features: Features | None = None
+        if base is not None:
+            file, prepare, threads = out / "features.npz", context.prepare, context.threads
+            embed = partial(known_features, recipe, base, pool, self._eval_sets, data, file, prepare, threads)
+            if group.rank == 0:
+                self._features = embed()
+            group.wait("features")
+            self._features = self._features or embed()
+        self.eval_model = self._network()
+        table = recipe.optimizer
+        self.schedule = Schedule(
+            recipe.seed,
+            recipe.steps,
+            recipe.evaluate_every,
+            lambda step: cosine_learning_rate(step, recipe.steps, table.learning_rate, table.warmup_steps),
+            lambda step: images_before(recipe.stages, step),
+            AverageRule(table.ema_decay),
+        )
 
-    def evaluated(done: int) -> Evaluated:
-        taken, kept = eval_model(network)
-        metrics = {eval_set.name: grade_codes(eval_set.rows, eval_set) for eval_set in taken}
-        recalls = {name: figures["recall@1"] for name, figures in metrics.items()}
-        checkpoint = Checkpoint({"hash": to_arrays(kept.state_dict())}, {"step": done, "eval": metrics})
-        return Evaluated(metrics, score_of(recalls, recipe.select_by, done), checkpoint)
+    def build(self) -> HashModule:
+        """The network, and a head where the loss has one."""
+        recipe, network = self.plan, self._network()
+        return HashModule(recipe.network, recipe.loss, network, self._pool.classes, self._context.group)
 
-    if features is None:
-        source = changed_pictures(recipe, out / "pool", run.first, group)
-    else:
-        source = known_rows(recipe, features, run.first, group)
-    with closing(source), paddle.utils.unique_name.guard():
-        for step, (x, labels) in zip(run.steps, source, strict=False):
-            table = recipe.optimizer
-            optimizer.set_lr(cosine_learning_rate(step, recipe.steps, table.learning_rate, table.warmup_steps))
-            hasher.train()
-            parts = hasher.losses(paddle.to_tensor(x), paddle.to_tensor(labels))
-            values = take_step(parts, step, hasher, optimizer, group)
-            left = sum(recipe.pictures.stage_at(later).batch for later in range(step + 1, run.last))
-            run.after(step, values, len(labels) * group.size, left, hasher, evaluated)
-    return out / "best.npz"
+    def optimizer(self, module: HashModule) -> paddle.optimizer.Optimizer:
+        """The recipe's."""
+        return make_optimizer(module, self.plan.optimizer)
 
+    def served(self, module: HashModule) -> nn.Layer:
+        """The network that gives codes."""
+        return module.network
 
-class RowJudge:
-    """Evaluates a projection on what its base said of the eval sets' pictures."""
+    def start(self, module: HashModule) -> None:
+        """ITQ's rotation of the base's embeddings, where the recipe wants it."""
+        recipe, network, features = self.plan, module.network, self._features
+        if features is not None and isinstance(network, Projection) and recipe.network.rotated:
+            network.start_at(itq(features.rows, recipe.network.bits, recipe.seed), features.rows)
 
-    def __init__(self, features: Features) -> None:
-        self._eval_sets = features.eval
+    def batches(self, module: HashModule, steps: range) -> Generator[Batch, None, None]:
+        """Augmented pictures, or embeddings of them that are known already."""
+        if self._features is None:
+            return augmented_batches(self.plan, self._context.out / "pool", steps.start, self._context.group)
+        return feature_batches(self.plan, self._features, steps.start, self._context.group)
 
-    def __call__(self, network: nn.Layer) -> tuple[list[EmbeddedEvalSet], nn.Layer]:
-        """Each eval set's codes before signs, and the network to keep."""
-        network.eval()
-        with paddle.no_grad():
-            return [
-                replace(eval_set, rows=network(paddle.to_tensor(eval_set.rows)).numpy()) for eval_set in self._eval_sets
-            ], network
+    def losses(self, module: HashModule, batch: Batch, step: int, average: MovingAverage) -> dict[str, paddle.Tensor]:
+        """See HashModule."""
+        x, labels = batch
+        return module.losses(paddle.to_tensor(x), paddle.to_tensor(labels))
 
+    def evaluate(self, done: int) -> Evaluated:
+        """Metrics of the codes on each eval set; the mean recall@1 of `select_by` is the score."""
+        results = {eval_set.name: code_metrics(eval_set.rows, eval_set) for eval_set in self._coded()}
+        recalls = {name: metrics["recall@1"] for name, metrics in results.items()}
+        kept = Checkpoint({"hash": to_arrays(self.eval_model.state_dict())}, {"step": done, "eval": results})
+        return Evaluated(results, score_of(recalls, self.plan.select_by, done), kept)
 
-class WholeJudge:
-    """Evaluates a network of pictures by a copy with settled batch statistics, as it is to be served."""
+    def _coded(self) -> list[EmbeddedEvalSet]:
+        """The eval sets' codes before they are binarised."""
+        recipe, network, features = self.plan, self.eval_model, self._features
+        if features is not None:
+            network.eval()
+            with paddle.no_grad():
+                return [replace(one, rows=network(paddle.to_tensor(one.rows)).numpy()) for one in features.eval]
+        recompute_bn_statistics(network, self._pool, recipe.deploy_px, recipe.seed, BN_PICTURES)
+        pictures = sum(len(eval_set.images) for eval_set in self._eval_sets)
+        return embedded_eval_sets(
+            embed_with(network, recipe.deploy_px, pictures, self._context.threads), self._eval_sets
+        )
 
-    def __init__(self, recipe: HashRecipe, pool: Pool, splits: Sequence[EvalSet], threads: int) -> None:
-        self._recipe, self._pool, self._splits, self._threads = recipe, pool, splits, threads
-        self._copy = build_network(recipe.network)
-
-    def __call__(self, network: nn.Layer) -> tuple[list[EmbeddedEvalSet], nn.Layer]:
-        """Each eval set's codes before signs, and the network to keep."""
-        self._copy.set_state_dict(network.state_dict())
-        settle_statistics(self._copy, self._pool, self._recipe.deploy_px, self._recipe.seed, SETTLE_PICTURES)
-        pictures = sum(len(split.images) for split in self._splits)
-        embed = embed_with(self._copy, self._recipe.deploy_px, pictures, self._threads)
-        return embedded_eval_sets(embed, self._splits), self._copy
-
-
-Judge = RowJudge | WholeJudge
+    def _network(self) -> nn.Layer:
+        return build_network(self.plan.network, 0 if self._features is None else self._features.rows.shape[1])

@@ -1,4 +1,4 @@
-"""Batches for binary codes: changed pictures for a whole network, rows already known for a projection of a base's embeddings."""
+"""Batches for binary codes: augmented pictures for a whole network, known rows for a projection of a base's embeddings."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -17,14 +17,14 @@ from models.training.tasks.hash_features import Features
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # what the network takes, and labels
 
 
-def changed_pictures(recipe: HashRecipe, pool: Path, first: int, group: Group = ALONE) -> Generator[Batch, None, None]:
-    """Changed views, made by a process of their own; in a group, this process's part of each batch."""
+def augmented_batches(recipe: HashRecipe, pool: Path, first: int, group: Group = ALONE) -> Generator[Batch, None, None]:
+    """Augmented views, made by a process of their own; in a group, this process's part of each batch."""
     with closing(batches(recipe.pictures, pool, first, group.rank, group.size)) as source:
         for batch in source:
             yield normalize(batch.images), batch.labels
 
 
-def known_rows(
+def feature_batches(
     recipe: HashRecipe, features: Features, first: int, group: Group = ALONE
 ) -> Generator[Batch, None, None]:
     """Some rows of each of some classes; decided by (seed, step) alone, so a resumed run sees the same ones.

@@ -17,12 +17,12 @@ from models.training.tasks.hash_features import EmbeddedEvalSet, Features, embed
 Rows = NDArray[np.float32]
 
 
-def grade_codes(rows: Rows, eval_set: EmbeddedEvalSet) -> dict[str, float]:
+def code_metrics(rows: Rows, eval_set: EmbeddedEvalSet) -> dict[str, float]:
     """`recall@1`, `recall@5` and `retrieval_mAP` of the signs of `rows` (N, bits), the eval set's pictures in turn."""
     codes, searched = binarize(rows), eval_set.gallery
     if searched.any():
-        asked = ~searched
-        metrics = binary_metrics(codes[asked], eval_set.labels[asked], codes[searched], eval_set.labels[searched])
+        queries = ~searched
+        metrics = binary_metrics(codes[queries], eval_set.labels[queries], codes[searched], eval_set.labels[searched])
     else:
         metrics = leave_one_out_binary_metrics(codes, eval_set.labels)
     return {name: round(metrics[name], 4) for name in ("recall@1", "recall@5", "retrieval_mAP")}
@@ -32,11 +32,11 @@ def evaluate_hash(artifact: Path, recipe: HashRecipe, data: Path | None, precisi
     """recall@1 and retrieval_mAP of the exported program's codes in the recipe's eval sets; those on photos need `data`."""
     embed = Embedder(artifact, threads=2, precision=precision)
     splits = load_eval_sets(recipe.pictures, data, recipe.deploy_px)
-    figures: dict[str, float] = {}
+    found: dict[str, float] = {}
     for eval_set in embedded_eval_sets(lambda images: embed(list(images)), splits):
-        graded = grade_codes(eval_set.rows, eval_set)
-        figures |= {f"{eval_set.name} {name}": graded[name] for name in ("recall@1", "retrieval_mAP")}
-    return figures
+        metrics = code_metrics(eval_set.rows, eval_set)
+        found |= {f"{eval_set.name} {name}": metrics[name] for name in ("recall@1", "retrieval_mAP")}
+    return found
 
 
 def baselines(features: Features, bits: int) -> dict[str, dict[str, float]]:
@@ -44,8 +44,8 @@ def baselines(features: Features, bits: int) -> dict[str, dict[str, float]]:
     turn = itq(features.rows, bits)
     takers: dict[str, Callable[[EmbeddedEvalSet], float]] = {
         "embeddings": lambda eval_set: round(score(eval_set.rows, _split(eval_set)), 4),
-        "signs": lambda eval_set: grade_codes(eval_set.rows, eval_set)["recall@1"],
-        "itq": lambda eval_set: grade_codes(turn(eval_set.rows), eval_set)["recall@1"],
+        "signs": lambda eval_set: code_metrics(eval_set.rows, eval_set)["recall@1"],
+        "itq": lambda eval_set: code_metrics(turn(eval_set.rows), eval_set)["recall@1"],
     }
     return {name: {eval_set.name: take(eval_set) for eval_set in features.eval} for name, take in takers.items()}
 

@@ -24,7 +24,7 @@ BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedEvalSet:
-    """An eval set whose pictures are embedded already; as in Sheet, `gallery` marks what is searched."""
+    """An eval set whose pictures are embedded already; as in EvalSet, `gallery` marks what is searched."""
 
     name: str
     rows: Rows
@@ -34,7 +34,7 @@ class EmbeddedEvalSet:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A recipe's changed views and its eval sets, as unit rows of the base."""
+    """A recipe's augmented views and its eval sets, as unit rows of the base."""
 
     rows: Rows  # (N, D)
     labels: Numbers  # (N,)
@@ -54,8 +54,8 @@ def known_features(
 ) -> Features:
     """Those in `file` if they are of this recipe's pictures and of this very base; else they are made, and kept there.
 
-    `base` is the embedder's folder, `sheets` are the recipe's eval sets, of which those on photos are of the folder `data`.
-    Each view is embedded once as it is, on grey, and otherwise changed at random, as training would. Raises ArtifactError,
+    `base` is the embedder's folder, `splits` are the recipe's eval sets, of which those on photos are of the folder `data`.
+    Each view is embedded once as it is, on grey, and otherwise augmented, as training would. Raises ArtifactError,
     EngineError, DatasetError.
     """
     embed = Embedder(base, threads=threads)

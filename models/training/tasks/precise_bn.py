@@ -1,4 +1,4 @@
-"""Settles a network's batch statistics on many pictures, so that it serves as it was trained ("precise BN").
+"""Recomputes a network's batch-norm statistics on many pictures, so that it serves as it was trained ("precise BN").
 
 In training each batch is divided by its own deviation. Served, it is divided by a running average's; where a channel
 answers to few pictures only, that average can be so small that one of them explodes through the layers: strongly
@@ -20,15 +20,15 @@ PICTURES, BATCH = 2048, 256
 QUIET = 0.01  # variance over all pictures below which a channel is silenced; most have 0.1 to 10
 
 
-def settle_statistics(network: nn.Layer, pool: Pool, size_px: int, seed: int, pictures: int = PICTURES) -> None:
-    """Replace the batch statistics of `network`, in place, by those of `pictures` changed views of the pool."""
+def recompute_bn_statistics(network: nn.Layer, pool: Pool, size_px: int, seed: int, pictures: int = PICTURES) -> None:
+    """Replace the batch statistics of `network`, in place, by those of `pictures` augmented views of the pool."""
     norms = [layer for layer in network.sublayers() if isinstance(layer, nn.BatchNorm1D | nn.BatchNorm2D)]
     if not norms:
         network.eval()
         return
-    _settle(network, norms, pool, size_px, seed, pictures)
+    _recompute(network, norms, pool, size_px, seed, pictures)
     if _silence(norms):
-        _settle(network, norms, pool, size_px, seed, pictures)  # what follows a silenced channel has changed
+        _recompute(network, norms, pool, size_px, seed, pictures)  # what follows a silenced channel has changed
     network.eval()
 
 
@@ -42,7 +42,7 @@ def _silence(norms: list[nn.Layer]) -> int:
     return silenced
 
 
-def _settle(network: nn.Layer, norms: list[nn.Layer], pool: Pool, size_px: int, seed: int, pictures: int) -> None:
+def _recompute(network: nn.Layer, norms: list[nn.Layer], pool: Pool, size_px: int, seed: int, pictures: int) -> None:
     momenta = [norm._momentum for norm in norms]
     rng = np.random.default_rng([seed, 3])
     chosen = rng.permutation(len(pool.views))[:pictures]

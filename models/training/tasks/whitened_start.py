@@ -2,7 +2,7 @@
 
 ImageNet features spread most along what differs between two photos of one thing: background, light, how near it is. A linear
 map that evens out those directions, fitted in closed form to labelled pictures, retrieves far better than the features do,
-and training goes on from there instead of unlearning a random neck. (Hariharan, Malik and Ramanan, "Discriminative
+and training continues from there instead of unlearning a random neck. (Hariharan, Malik and Ramanan, "Discriminative
 Decorrelation for Clustering and Classification", ECCV 2012; Mika et al., "Fisher discriminant analysis with kernels", 1999.)
 """
 

@@ -1,6 +1,6 @@
 """Evens out the directions of an embedding, so that what most pictures share does not outweigh what tells them apart.
 
-The embeddings of many changed views are decorrelated and their spread is halved in the log, as the teacher's are: full
+The embeddings of many augmented views are decorrelated and their spread is halved in the log, as the teacher's are: full
 whitening would lift noise. A linear map does it, so it is served as the embedder's last layer (Jegou and Chum, "Negative
 evidences and co-occurrences in image retrieval", ECCV 2012).
 """
@@ -18,7 +18,7 @@ from models.training.teachers.features import Whitening
 
 
 def whiten(network: EmbedderV2, pool: Pool, size_px: int, seed: int, pictures: int = PICTURES) -> None:
-    """Fit the last map of `network`, in place, to `pictures` changed views of the pool. Leaves it in evaluation mode."""
+    """Fit the last map of `network`, in place, to `pictures` augmented views of the pool. Leaves it in evaluation mode."""
     if network.whitening is None:
         raise TrainingError("the network has no whitening map")
     size = network.whitening.weight.shape[0]

@@ -17,8 +17,8 @@ from models.training.recipes.embedder import EmbedderRecipe, EmbedderTeacher, Re
 
 
 @dataclass(frozen=True)
-class TeacherTargets:
-    """The targets of B views."""
+class Targets:
+    """What the teachers say of B views."""
 
     targets: NDArray[np.float32]  # (B, D) unit rows of the first teacher
     together: NDArray[np.float32]  # (B, R) unit rows of all
@@ -35,12 +35,12 @@ class EmbedderTeachers:
             raise RecipeError(f"'embedding_size' is {wanted}, but the first of 'teachers' has {given} dimensions")
         self.size_px = max(embedder.manifest.input.height for embedder in self._embedders)
 
-    def __call__(self, views: Sequence[NDArray[np.uint8]]) -> TeacherTargets:
+    def __call__(self, views: Sequence[NDArray[np.uint8]]) -> Targets:
         """(B, s, s, 3) RGB views, best of `size_px` at least."""
         rows = [embedder(views) for embedder in self._embedders]
         total = sum(self._weights)
         scaled = [np.sqrt(weight / total) * some for weight, some in zip(self._weights, rows, strict=True)]
-        return TeacherTargets(rows[0], np.asarray(np.concatenate(scaled, axis=1), np.float32))
+        return Targets(rows[0], np.asarray(np.concatenate(scaled, axis=1), np.float32))
 
 
 def locate(teacher: EmbedderTeacher, data: Path | None) -> Path:

@@ -1,6 +1,5 @@
 """A frozen teacher: whatever the engine runs, from pictures to the vectors that a student learns from."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,35 @@ from models.artifacts.folders import load_manifest, resolve
 from models.artifacts.official import sha256_of
 from models.engines.loader import load_program
 from models.pictures.image import normalize, resize
+from models.training.errors import TrainingError
 from models.training.recipes.distill import FrozenTeacher
 from models.training.teachers.features import PooledFeatures
+from models.training.teachers.teacher import Teacher
 
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (B, s, s, 3) RGB -> (B, V)
+Vectors = Teacher[NDArray[np.float32]]  # (B, s, s, 3) RGB -> (B, V)
 LEAST = 1e-9  # of a probability, before its logarithm
-TRIED_PX = 32
+TRIAL_PX = 32
 
 
-class FrozenNetwork:
-    """(B, s, s, 3) RGB pictures of any size -> (B, `dim`); see `open_teacher`."""
+class VectorTeacher:
+    """A Teacher of vectors: (B, s, s, 3) RGB pictures of any size -> (B, `dims`); see `open_teacher`."""
 
-    def __init__(self, run: Run, logits: bool) -> None:
+    def __init__(self, run: Vectors, logits: bool) -> None:
         """Tries it with a grey picture. Raises ArtifactError, EngineError where it fails."""
         self._run, self._logits = run, logits
-        self.dim = run(np.full((1, TRIED_PX, TRIED_PX, 3), 128, np.uint8)).shape[1]
+        self.dims = run(np.full((1, TRIAL_PX, TRIAL_PX, 3), 128, np.uint8)).shape[1]
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Raises TrainingError for an answer that is NaN or infinite."""
         vectors = self._run(images)
+        if not np.isfinite(vectors).all():
+            raise TrainingError("the teacher answers NaN or infinity")
         if self._logits and (vectors >= 0).all() and np.allclose(vectors.sum(axis=1), 1.0, atol=1e-3):
             return np.log(np.maximum(vectors, np.float32(LEAST)))
         return vectors
 
 
-def open_teacher(table: FrozenTeacher, data: Path | None, *, logits: bool, threads: int = 1) -> FrozenNetwork:
+def open_teacher(table: FrozenTeacher, data: Path | None, *, logits: bool, threads: int = 1) -> VectorTeacher:
     """The teacher of a recipe, tried once.
 
     A folder's pictures are prepared as its manifest says and a file's as the recipe says; the first output is taken, or
@@ -43,9 +47,9 @@ def open_teacher(table: FrozenTeacher, data: Path | None, *, logits: bool, threa
     """
     path = find_teacher(table, data)
     if path.is_dir():
-        return FrozenNetwork(_of_folder(path, threads), logits)
+        return VectorTeacher(_of_folder(path, threads), logits)
     features = PooledFeatures(path, table.file, threads, normalized=table.normalized)
-    return FrozenNetwork(lambda images: np.stack([features(image) for image in images]), logits)
+    return VectorTeacher(lambda images: np.stack([features(image) for image in images]), logits)
 
 
 def find_teacher(table: FrozenTeacher, data: Path | None) -> Path:
@@ -69,7 +73,7 @@ def describe_teacher(table: FrozenTeacher, data: Path | None) -> dict[str, Any]:
     return {"name": path.name, "files": {file.name: sha256_of(file) for file in files}}
 
 
-def _of_folder(folder: Path, threads: int) -> Run:
+def _of_folder(folder: Path, threads: int) -> Vectors:
     spec = load_manifest(folder).input
     program = load_program(folder, threads=threads)
     output = program.outputs[0].name

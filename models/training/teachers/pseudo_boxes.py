@@ -1,11 +1,10 @@
 """Boxes for photos that nobody annotated: what another detector is sure of, taken as main bodies.
 
-(Lee, "Pseudo-Label", ICML workshop 2013.) A photo of which the teacher is unsure is passed over: an object that it may have
-missed would be trained as background. A teacher that finds main bodies itself may be less strict: its guesses count by
+(Lee, "Pseudo-Label", ICML workshop 2013.) A photo of which the teacher is unsure is passed over: a body that it may have
+missed would be learnt as background. A teacher that finds main bodies itself may be less strict: its guesses count by
 their confidence, as in soft teachers (Xu et al., arXiv:2106.09018).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from models.errors import ArtifactError
 from models.nets.names import STRIDES
 from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD, normalize, resize
 from models.training.cells import boxes_of, cells_of, expected_distances
+from models.training.teachers.teacher import Teacher
 
 Array = NDArray[np.float32]
 SURE, UNSURE = 0.45, 0.3  # a box above the first is an object; one between the two spoils the photo
@@ -38,19 +38,19 @@ class PseudoBoxes:
     weights: Array
 
 
-AnyTeacher = Callable[[NDArray[np.uint8]], PseudoBoxes | None]  # None: pass the photo over
+PseudoBoxTeacher = Teacher[PseudoBoxes | None]  # of one photo (H, W, 3); None: leave it out
 
 
-def open_teacher(path: Path, threads: int = 1) -> AnyTeacher:
+def open_box_teacher(path: Path, threads: int = 1) -> PseudoBoxTeacher:
     """A folder is a detector artifact or an official archive; a file is a raw PicoDet of COCO's classes.
 
     Raises ArtifactError, EngineError.
     """
-    return MainBodyTeacher(path, threads) if path.is_dir() else BoxTeacher(path, threads)
+    return DetectorTeacher(path, threads) if path.is_dir() else BoxTeacher(path, threads)
 
 
-class MainBodyTeacher:
-    """A main-body detector: its boxes, each by its confidence; those it is unsure of neither object nor background."""
+class DetectorTeacher:
+    """A main-body detector: its boxes, each by its confidence; those it is unsure of neither objects nor background."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self._detector = Detector(folder, threads=threads)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from models.training.data.pool import build_pool
+from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
 from models.training.recipes.embedder import Stage, load_recipe
 from models.training.recipes.metric import MetricRecipe
-from models.training.tasks.metric import train_metric
+from models.training.tasks.metric import MetricTask
 
 TINY = load_recipe("metric-tiny", MetricRecipe)
 # The same pool, a narrower network, few steps, and an eval set that costs little.
@@ -54,5 +55,5 @@ def tiny_metric_run(base: Path) -> MetricRun:
     """The tiny recipe from its first step to its last."""
     lines: list[Progress] = []
     out = with_pool(base, base / "metric-run")
-    train_metric(TINY, None, out, lines.append, quiet)
+    fit(MetricTask, TINY, None, out, lines.append, quiet)
     return MetricRun(out, tuple(lines))

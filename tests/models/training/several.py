@@ -18,12 +18,12 @@ from paddle import nn
 from PIL import Image
 
 from models.training.data.embedder_batches import Batch, batches
+from models.training.engine.fit import fit
 from models.training.engine.inputs import normalize
 from models.training.engine.processes import Group
 from models.training.engine.synchronised_norm import synchronise_norms
 from models.training.recipes.embedder import EmbedderLoss, EmbedderNetwork, EmbedderRecipe, Optimizer, Stage, ViewSource
-from models.training.tasks import embedder as train_embedder
-from models.training.tasks import precise_bn as statistics
+from models.training.tasks import embedder, precise_bn
 
 # Few of the photos have a known vector: the parts of a batch have different counts of them. The activations are smooth
 # (hardswish), the steps small and few: a ReLU that rounding turns over, or a batch norm's amplification of it over many
@@ -72,12 +72,12 @@ def train(data: Path, out: Path) -> None:
     paddle.set_default_dtype("float64")
     try:
         with (
-            patch.object(train_embedder, "make_optimizer", descent),
-            patch.object(train_embedder, "normalize", exact_pixels),
-            patch.object(statistics, "normalize", exact_pixels),
-            patch.object(train_embedder, "batches", exact_batches),
+            patch.object(embedder, "make_optimizer", descent),
+            patch.object(embedder, "normalize", exact_pixels),
+            patch.object(precise_bn, "normalize", exact_pixels),
+            patch.object(embedder, "batches", exact_batches),
         ):
-            train_embedder.train_embedder(RECIPE, data, out, lambda _: None, lambda *_: None)
+            fit(embedder.EmbedderTask, RECIPE, data, out, lambda _: None, lambda *_: None)
     finally:
         paddle.set_default_dtype("float32")
 
@@ -95,9 +95,9 @@ def exact_batches(*arguments: Any) -> Generator[Batch, None, None]:
             yield replace(batch, **exact)
 
 
-def descent(student: nn.Layer, recipe: EmbedderRecipe, _data: Path | None = None) -> paddle.optimizer.Optimizer:
-    """Gradient descent with momentum over all that the student learns."""
-    learnt = [parameter for parameter in student.parameters() if not parameter.stop_gradient]
+def descent(module: nn.Layer, recipe: EmbedderRecipe, _data: Path | None = None) -> paddle.optimizer.Optimizer:
+    """Gradient descent with momentum over all that learns."""
+    learnt = [parameter for parameter in module.parameters() if not parameter.stop_gradient]
     return paddle.optimizer.Momentum(recipe.optimizer.learning_rate, 0.9, parameters=learnt)
 
 

@@ -4,9 +4,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from models.training.engine.fit import fit
 from models.training.recipes.detector import DetectorOptimizer, DetectorRecipe, DetectorStage
 from models.training.recipes.embedder import load_recipe
-from models.training.tasks.detector import train_detector
+from models.training.tasks.detector import DetectorTask
 
 TINY = load_recipe("detector-tiny", DetectorRecipe)
 # Plain descent: AdamW divides each gradient by its own size, so weights whose gradient is rounding go anywhere.
@@ -23,7 +24,7 @@ RECIPE = replace(
 
 def train(out: Path) -> None:
     """The recipe, from its first step to its last."""
-    train_detector(RECIPE, None, out, lambda _: None, lambda *_: None)
+    fit(DetectorTask, RECIPE, None, out, lambda _: None, lambda *_: None)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from models.training.engine.fit import fit
 from models.training.recipes.embedder import Stage, load_recipe
 from models.training.recipes.hash import HashLoss, HashRecipe
 from models.training.recipes.metric import MetricOptimizer
-from models.training.tasks.hash import train_hash
+from models.training.tasks.hash import HashTask
 
 TINY = load_recipe("hash-tiny", HashRecipe)
 
@@ -25,7 +26,7 @@ def train(base: Path, out: Path) -> None:
         eval=(),
         optimizer=MetricOptimizer("momentum", 0.05, 1e-4, 1),
     )
-    train_hash(recipe, None, out, lambda _: None, lambda *_: None)
+    fit(HashTask, recipe, None, out, lambda _: None, lambda *_: None)
 
 
 if __name__ == "__main__":

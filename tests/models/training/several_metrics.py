@@ -7,9 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from models.training.engine.fit import fit
 from models.training.recipes.embedder import Stage
 from models.training.recipes.metric import Center, Contrastive, CrossEntropy, Loss, MetricOptimizer, SupCon, Triplet
-from models.training.tasks.metric import train_metric
+from models.training.tasks.metric import MetricTask
 from tests.models.training.metric_tiny import QUICK, quiet
 
 # Gradient descent: AdamW divides each gradient by its own size, also one that is nothing but rounding.
@@ -28,4 +29,4 @@ TOGETHER = replace(
 )
 
 if __name__ == "__main__":
-    train_metric(TOGETHER, None, Path(sys.argv[1]), quiet, quiet)
+    fit(MetricTask, TOGETHER, None, Path(sys.argv[1]), quiet, quiet)

@@ -5,9 +5,10 @@ from functools import cache
 from pathlib import Path
 
 from models.export.trained import Origin, export_embedder
+from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
 from models.training.recipes.embedder import EmbedderRecipe, Stage, load_recipe
-from models.training.tasks.embedder import train_embedder
+from models.training.tasks.embedder import EmbedderTask
 
 TINY = load_recipe("embedder-tiny", EmbedderRecipe)
 # The same pool, few steps, and an eval set that costs nothing.
@@ -30,7 +31,7 @@ def trained(base: Path) -> Run:
     """The tiny recipe from its first step to its last."""
     lines: list[Progress] = []
     prepared: list[tuple[str, int, int]] = []
-    train_embedder(TINY, None, base / "tiny-run", lines.append, lambda *reported: prepared.append(reported))
+    fit(EmbedderTask, TINY, None, base / "tiny-run", lines.append, lambda *told: prepared.append(told))
     return Run(base / "tiny-run", tuple(lines), tuple(prepared))
 
 

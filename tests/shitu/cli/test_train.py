@@ -208,7 +208,7 @@ def test_an_interrupted_run_says_how_to_go_on(
             (tmp_path / "last.npz").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("models.training.tasks.embedder.train_embedder", interrupted)
+    monkeypatch.setattr("models.training.engine.fit.fit", interrupted)
     stopped = CliRunner().invoke(main, ["train", "embedder", "embedder-tiny", "--out", str(tmp_path)])
     assert stopped.exit_code == 1
     assert told in stopped.output

@@ -22,9 +22,9 @@ def test_an_epoch_deals_every_picture_out() -> None:
     sampler = EpochSampler(ClassSampler(6, (32,)), seed=3, count=20)
     assert sampler.steps == 4
     epochs = [np.concatenate([sampler(epoch * 4 + step) for step in range(4)]) for epoch in range(2)]
-    for indices in epochs:
-        assert sorted(indices[:20]) == list(range(20))
-        np.testing.assert_array_equal(indices[20:], indices[:4])  # the last batch is filled from the first
+    for dealt in epochs:
+        assert sorted(dealt[:20]) == list(range(20))
+        np.testing.assert_array_equal(dealt[20:], dealt[:4])  # the last batch is filled from the first
     assert (epochs[0] != epochs[1]).any()
     assert [sampler.pictures_before(step) for step in (0, 1, 4, 6)] == [0, 6, 24, 36]
 

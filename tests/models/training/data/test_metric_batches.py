@@ -10,7 +10,7 @@ import pytest
 
 from models.training.data.metric_batches import MetricBatches, Pictures, of_files
 from models.training.data.photos import DatasetError
-from models.training.engine.prefetch import ahead
+from models.training.engine.prefetch import prefetch
 from models.training.errors import TrainingError
 from models.training.recipes.embedder import Stage, ViewSource
 from models.training.recipes.metric import Augment, MetricRecipe, Sampler, TripletAngularMargin
@@ -103,7 +103,7 @@ def test_seed_rank_and_step_decide(sampler: Sampler) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_batches_made_ahead_are_the_same_in_the_same_order(threads: int) -> None:
     make = MetricBatches(recipe(Sampler("class", 2)), pictures())
-    got = [batch.images[:, 0, 0, 0].tolist() for batch in ahead(make, range(3, 17), threads)]
+    got = [batch.images[:, 0, 0, 0].tolist() for batch in prefetch(make, range(3, 17), threads)]
     assert got == [sampled_at(make, step) for step in range(3, 17)]
 
 
@@ -113,7 +113,7 @@ def test_a_picture_that_fails_is_reported_where_it_is_used() -> None:
 
     make = MetricBatches(recipe(Sampler("class", 2)), replace(pictures(), read=fails))
     with pytest.raises(TrainingError, match="no picture"):
-        next(ahead(make, range(5), 2))
+        next(prefetch(make, range(5), 2))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_batch_smaller_than_the_group_is_reported() -> None:
 
 def test_stages_change_size_and_batch() -> None:
     plan = recipe(Sampler("class", 2), stages=(Stage(2, 8, 4), Stage(2, 12, 6)))
-    shapes = [batch.images.shape for batch in ahead(MetricBatches(plan, pictures()), range(4), 1)]
+    shapes = [batch.images.shape for batch in prefetch(MetricBatches(plan, pictures()), range(4), 1)]
     assert shapes == [(4, 8, 8, 3)] * 2 + [(6, 12, 12, 3)] * 2
 
 

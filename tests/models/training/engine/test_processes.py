@@ -50,7 +50,7 @@ def parts(folder: Path, name: str) -> list[Arrays]:
 
 def weights(folder: Path) -> Arrays:
     with np.load(folder / "last.npz") as stored:
-        return {key: stored[key] for key in stored.files if key.startswith("student/")}
+        return {key: stored[key] for key in stored.files if key.startswith("module/")}
 
 
 def apart(one: Arrays, other: Arrays) -> float:

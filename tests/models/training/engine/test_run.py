@@ -13,6 +13,7 @@ from paddle import nn
 from models.training.engine.checkpoint import Checkpoint
 from models.training.engine.processes import ALONE, Group
 from models.training.engine.run import Evaluated, Run, score_of, take_step
+from models.training.engine.schedule import Schedule
 from models.training.errors import TrainingError
 
 
@@ -24,15 +25,15 @@ class Recipe:
 
 
 def run_of(out: Path, network: nn.Layer, group: Group = ALONE, stop_after: int | None = None) -> Run:
-    parts = {"network": network}
-    return Run(out, Recipe(), parts, group, lambda _: None, 12, 5, stop_after=stop_after, report_every=2, save_every=3)
+    schedule = Schedule(1, 12, 5, lambda _: 0.1, lambda step: 4 * step, report_every=2, save_every=3)
+    return Run(out, Recipe(), {"network": network}, group, lambda _: None, schedule, stop_after=stop_after)
 
 
 def take(run: Run, out: Path, network: nn.Layer, scores: Mapping[int, float]) -> list[int]:
     """All steps of `run` in the folder `out`; returns after how many of them `last.npz` was written."""
     saved = []
     for step in run.steps:
-        run.after(step, {"loss": float(step)}, 4, 0, network, lambda done: seen(done, scores[done]))
+        run.after(step, {"loss": float(step)}, network, lambda done: seen(done, scores[done]))
         last = out / "last.npz"
         if last.exists() and (at := Checkpoint.load(last).progress["step"]) == step + 1:
             saved.append(at)
@@ -75,19 +76,19 @@ def test_the_later_of_equal_weights_are_kept_and_worse_ones_are_not(tmp_path: Pa
 def test_only_the_first_process_writes(tmp_path: Path) -> None:
     network = nn.Linear(2, 1)
     second = run_of(tmp_path / "run", network, Group(1, 2), stop_after=4)
-    for step in range(3):  # before an evaluation, where it waits for the first
-        second.after(step, {"loss": 1.0}, 4, 0, network, lambda done: seen(done, 1.0))
+    for step in range(3):  # before an eval set, where it waits for the first
+        second.after(step, {"loss": 1.0}, network, lambda done: seen(done, 1.0))
     assert not second.leads
     assert not (tmp_path / "run").exists()
 
 
-def test_weights_that_are_no_numbers_are_told_when_a_line_is_due(tmp_path: Path) -> None:
+def test_weights_that_are_nan_are_reported_when_a_line_is_due(tmp_path: Path) -> None:
     network = nn.Linear(2, 1)
     run = run_of(tmp_path, network)
     network.weight.set_value(paddle.full([2, 1], float("nan")))
-    run.after(0, {"loss": 1.0}, 4, 0, network, lambda done: seen(done, 1.0))
-    with pytest.raises(TrainingError, match="weight holds no numbers at step 2"):
-        run.after(1, {"loss": 1.0}, 4, 0, network, lambda done: seen(done, 1.0))
+    run.after(0, {"loss": 1.0}, network, lambda done: seen(done, 1.0))
+    with pytest.raises(TrainingError, match="weight is NaN or infinite at step 2"):
+        run.after(1, {"loss": 1.0}, network, lambda done: seen(done, 1.0))
 
 
 def test_a_step_goes_down_the_sum_of_the_losses_and_leaves_no_gradient() -> None:

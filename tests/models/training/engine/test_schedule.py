@@ -8,7 +8,8 @@ import paddle
 import pytest
 from paddle import nn
 
-from models.training.engine.schedule import MovingAverage, cosine_learning_rate
+from models.training.engine.schedule import AverageRule, MovingAverage, cosine_learning_rate, images_before
+from models.training.recipes.embedder import Stage
 
 
 def test_the_rate_warms_up_in_equal_steps_and_then_follows_half_a_cosine() -> None:
@@ -31,7 +32,7 @@ def test_a_run_may_be_without_warm_up_or_all_warm_up() -> None:
 
 def test_the_average_follows_the_weights_and_the_batch_statistics() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1D(4))
-    average = MovingAverage(network, 0.5)
+    average = MovingAverage(network, AverageRule(0.5))
     expected = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
     rng = np.random.default_rng(0)
     for step in range(6):
@@ -49,7 +50,34 @@ def test_the_average_follows_the_weights_and_the_batch_statistics() -> None:
 
 def test_the_average_is_no_alias_of_the_weights() -> None:
     network = nn.Linear(2, 2)
-    average = MovingAverage(network, 0.9)
+    average = MovingAverage(network, AverageRule(0.9))
     before = average.values["weight"].numpy().copy()
     network.weight.set_value(np.full((2, 2), 7, np.float32))
     np.testing.assert_array_equal(average.values["weight"].numpy(), before)
+
+
+def test_a_warm_up_may_start_above_zero() -> None:
+    rates = [cosine_learning_rate(step, 100, 0.5, 10, start=0.2) for step in range(11)]
+    np.testing.assert_allclose(np.diff(rates[:10]), 0.5 * 0.8 / 10)
+    assert rates[0] == pytest.approx(0.5 * (0.2 + 0.08))
+    assert rates[9] == rates[10] == pytest.approx(0.5)
+
+
+def test_after_each_cycle_the_average_forgets_and_may_be_adopted() -> None:
+    network = nn.Linear(1, 1)
+    averages = {adopt: MovingAverage(network, AverageRule(0.9, 2, adopt)) for adopt in (False, True)}
+    for value, average in ((1.0, averages[False]), (1.0, averages[True])):
+        network.weight.set_value(paddle.full([1, 1], value))
+        average.update(network, 0)  # the first of a cycle: a tenth of what was before
+        network.weight.set_value(paddle.full([1, 1], 5.0))
+        average.update(network, 1)
+        last = average.values["weight"].item()
+        assert network.weight.item() == (last if average.rule.adopt else 5.0)
+        network.weight.set_value(paddle.full([1, 1], 9.0))
+        average.update(network, 2)
+        assert average.values["weight"].item() == pytest.approx(0.1 * last + 0.9 * 9.0)
+
+
+def test_images_are_counted_over_the_stages() -> None:
+    stages = (Stage(3, 32, 4), Stage(2, 32, 10))
+    assert [images_before(stages, step) for step in range(7)] == [0, 4, 8, 12, 22, 32, 32]

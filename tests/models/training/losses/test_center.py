@@ -5,12 +5,13 @@ import paddle
 import pytest
 
 from models.training.losses.center import CenterLoss
+from models.training.recipes.metric import Center
 from tests.models.training.losses.slow import assert_gradient
 
 
 def test_embeddings_are_pulled_to_centres_that_follow_them() -> None:
     rng = np.random.default_rng(0)
-    loss = CenterLoss(classes=5, dim=3, rate=0.5)
+    loss = CenterLoss(Center(1.0, 0.5), 3, 5)
     centers = np.zeros((5, 3))
     for _ in range(3):
         rows, labels = rng.normal(size=(6, 3)).astype(np.float32), rng.integers(0, 4, 6)
@@ -27,7 +28,7 @@ def test_embeddings_are_pulled_to_centres_that_follow_them() -> None:
 
 def test_only_training_moves_centres_and_no_optimiser_does() -> None:
     rows, labels = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32), paddle.to_tensor([0, 1, 1, 0])
-    loss = CenterLoss(2, 3)
+    loss = CenterLoss(Center(1.0), 3, 2)
     loss(paddle.to_tensor(rows), labels)
     loss.eval()
     before = loss.centers.numpy().copy()

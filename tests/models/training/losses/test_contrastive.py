@@ -4,7 +4,8 @@ import numpy as np
 import paddle
 import pytest
 
-from models.training.losses.contrastive import ContrastiveWithMemory, CrossBatchMemory, contrastive_loss
+from models.training.losses.contrastive import ContrastiveLoss, CrossBatchMemory, contrastive_loss
+from models.training.recipes.metric import Contrastive
 from tests.models.training.losses.slow import assert_gradient, dot, unit
 
 Array = np.ndarray
@@ -41,14 +42,14 @@ def test_a_batch_against_itself_and_against_others(margin: float) -> None:
 
 def test_the_memory_keeps_the_newest() -> None:
     memory = CrossBatchMemory(10, 3)
-    assert [len(part) for part in memory.stored()] == [0, 0]
+    assert [len(part) for part in memory.filled()] == [0, 0]
     seen_rows, seen_labels = np.zeros((0, 3)), np.zeros(0)
     for rows, labels in batches(4):
         memory.add(paddle.to_tensor(rows), paddle.to_tensor(labels))
         seen_rows, seen_labels = np.concatenate([seen_rows, rows]), np.concatenate([seen_labels, labels])
-        stored_rows, stored_labels = (part.numpy() for part in memory.stored())
-        assert sorted(map(tuple, stored_rows.tolist())) == sorted(map(tuple, seen_rows[-10:].astype("f4").tolist()))
-        for row, label in zip(stored_rows, stored_labels, strict=True):
+        known_rows, known_labels = (part.numpy() for part in memory.filled())
+        assert sorted(map(tuple, known_rows.tolist())) == sorted(map(tuple, seen_rows[-10:].astype("f4").tolist()))
+        for row, label in zip(known_rows, known_labels, strict=True):
             place = int(np.flatnonzero((seen_rows.astype("f4") == row).all(axis=1))[0])
             assert seen_labels[place] == label
 
@@ -57,12 +58,12 @@ def test_a_batch_larger_than_the_memory_leaves_its_end() -> None:
     ((rows, labels),) = batches(1)
     memory = CrossBatchMemory(4, 3)
     memory.add(paddle.to_tensor(rows), paddle.to_tensor(labels))
-    np.testing.assert_array_equal(memory.stored()[1].numpy(), labels[-4:])
-    np.testing.assert_array_equal(memory.stored()[0].numpy(), rows[-4:])
+    np.testing.assert_array_equal(memory.filled()[1].numpy(), labels[-4:])
+    np.testing.assert_array_equal(memory.filled()[0].numpy(), rows[-4:])
 
 
 def test_the_memory_counts_from_its_step_on_with_its_weight_and_without_a_gradient() -> None:
-    loss = ContrastiveWithMemory(3, margin=0.2, memory_size=20, memory_weight=0.5, memory_from=1)
+    loss = ContrastiveLoss(Contrastive(1.0, 0.2, 20, 0.5, 1), 3, 9)
     remembered: list[tuple[Array, Array]] = []
     for step, (rows, labels) in enumerate(batches(3)):
         x = paddle.to_tensor(3.0 * rows, stop_gradient=False)
@@ -79,7 +80,7 @@ def test_the_memory_counts_from_its_step_on_with_its_weight_and_without_a_gradie
 
 
 def test_the_memory_is_in_the_state() -> None:
-    one, two = (ContrastiveWithMemory(3, memory_size=8, memory_from=0) for _ in range(2))
+    one, two = (ContrastiveLoss(Contrastive(1.0, memory_size=8, memory_from=0), 3, 9) for _ in range(2))
     for step, (rows, labels) in enumerate(batches(2)):
         one(paddle.to_tensor(rows), paddle.to_tensor(labels), step)
     two.set_state_dict({name: paddle.to_tensor(value.numpy()) for name, value in one.state_dict().items()})

@@ -1,7 +1,17 @@
+"""Losses of distillation, written out one by one."""
+
 import numpy as np
 import paddle
+import pytest
 
-from models.training.losses.distillation import distance_loss, dml_loss, relation_logits
+from models.training.losses.distillation import (
+    cosine_distance_loss,
+    distance_loss,
+    dml_loss,
+    relation_logits,
+    similarity_loss,
+)
+from tests.models.training.losses.slow import unit
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
@@ -61,3 +71,31 @@ def test_relations_compare_networks_of_any_length() -> None:
 def test_distance_is_the_mean_square() -> None:
     a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((2, 3), np.float32)
     assert np.isclose(float(distance_loss(paddle.to_tensor(a), paddle.to_tensor(b))), ((a - b) ** 2).sum() / 6)
+
+
+def test_relations_are_compared_between_different_pictures_with_vectors() -> None:
+    rng = np.random.default_rng(4)
+    rows, vectors, known = unit(rng, 5, 6), unit(rng, 5, 3), np.array([1, 1, 0, 1, 0], np.float32)
+    pairs = [(i, j) for i in (0, 1, 3) for j in (0, 1, 3) if i != j]
+    expected = np.mean([(float(rows[i] @ rows[j]) - float(vectors[i] @ vectors[j])) ** 2 for i, j in pairs])
+    assert float(similarity_loss(*map(paddle.to_tensor, (rows, vectors, known)))) == pytest.approx(expected, rel=1e-5)
+    nobody = paddle.zeros([5])
+    assert float(similarity_loss(paddle.to_tensor(rows), paddle.to_tensor(vectors), nobody)) == 0.0
+
+
+def test_cosine_distance_counts_only_rows_with_a_target() -> None:
+    rng = np.random.default_rng(1)
+    rows, targets = 3.0 * unit(rng, 5, 6), unit(rng, 5, 6)
+    known = np.array([1, 0, 1, 0, 1], np.float32)
+    expected = np.mean([1 - (rows[i] / 3.0) @ targets[i] for i in (0, 2, 4)])
+    x = paddle.to_tensor(rows, stop_gradient=False)
+    loss = cosine_distance_loss(x, paddle.to_tensor(targets), paddle.to_tensor(known))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    moved = np.abs(x.grad.numpy()).sum(axis=1) > 0
+    assert moved.tolist() == [True, False, True, False, True]
+
+
+def test_cosine_distance_without_any_target_is_nothing() -> None:
+    rows = unit(np.random.default_rng(2), 3, 4)
+    assert float(cosine_distance_loss(*map(paddle.to_tensor, (rows, rows, np.zeros(3, np.float32))))) == 0.0

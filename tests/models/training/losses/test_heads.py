@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models.training.losses.heads import FC, ArcMargin, CircleMargin, CosineHead, CosMargin
+from models.training.losses.heads import FC, ArcMargin, CircleMargin, CosineHead, CosMargin, ProxyMargin
 from tests.models.training.losses.slow import assert_gradient
 
 ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
@@ -102,3 +102,11 @@ def test_fc_is_a_product_begun_near_zero() -> None:
     rows = np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
     for labels in (None, paddle.to_tensor([0, 1, 2])):
         np.testing.assert_allclose(head(paddle.to_tensor(rows), labels).numpy(), rows @ weight, atol=1e-5)
+
+
+def test_proxies_are_cos_margin_over_unit_embeddings_a_row_a_class() -> None:
+    proxies, columns = ProxyMargin(4, 5, 0.4, 8.0), CosMargin(4, 5, 0.4, 8.0)
+    assert proxies.weight.shape == [5, 4]
+    proxies.weight.set_value(columns.weight.T)
+    rows, labels = paddle.nn.functional.normalize(paddle.to_tensor(ROWS), axis=1), paddle.to_tensor(LABELS)
+    np.testing.assert_allclose(proxies(rows, labels).numpy(), columns(rows, labels).numpy(), atol=1e-5)

@@ -16,7 +16,7 @@ from models.training.losses.cross_entropy import cross_entropy
 from models.training.losses.supcon import supcon_loss
 from models.training.losses.triplets import triplet_angular_margin_loss, triplet_loss_v2
 from models.training.losses.weighted import Outputs, WeightedLosses
-from models.training.networks.metric import TrainingModule
+from models.training.networks.metric import MetricModule
 from models.training.recipes.metric import (
     Center,
     Contrastive,
@@ -120,7 +120,7 @@ WAYS = {
 }
 
 
-def separation(module: TrainingModule, images: paddle.Tensor) -> float:
+def separation(module: MetricModule, images: paddle.Tensor) -> float:
     """How much more alike pictures of a class are than pictures of two, by mean cosine."""
     module.train()  # a few steps recompute no running statistics
     with paddle.no_grad():
@@ -133,7 +133,7 @@ def separation(module: TrainingModule, images: paddle.Tensor) -> float:
 def test_a_few_steps_end_better_than_they_began(way: str) -> None:
     head, loss = WAYS[way]
     paddle.seed(0)
-    module = TrainingModule(replace(QUICK, head=head, loss=loss), 4)
+    module = MetricModule(replace(QUICK, head=head, loss=loss), 4)
     optimizer = paddle.optimizer.Adam(0.003, parameters=[p for p in module.parameters() if not p.stop_gradient])
     images, labels = paddle.to_tensor(normalize(pictures())), paddle.to_tensor(LABELS)
     before, losses = separation(module, images), []

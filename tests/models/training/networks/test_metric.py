@@ -5,7 +5,7 @@ from dataclasses import replace
 import paddle
 import pytest
 
-from models.training.networks.metric import MetricEmbedder, TrainingModule
+from models.training.networks.metric import MetricEmbedder, MetricModule
 from models.training.recipes.embedder import RecipeError
 from models.training.recipes.metric import Backbone, BackboneStopLayer, MetricOptimizer, Neck
 from models.training.tasks.metric import make_optimizer
@@ -42,7 +42,7 @@ def test_momentum_pulls_every_weight_to_zero_and_adamw_spares_the_norms() -> Non
     kept: dict[str, dict[str, float]] = {}
     for kind in ("momentum", "adamw"):
         paddle.seed(0)
-        module = TrainingModule(replace(QUICK, optimizer=MetricOptimizer(kind, 0.1, 0.01)), 5)
+        module = MetricModule(replace(QUICK, optimizer=MetricOptimizer(kind, 0.1, 0.01)), 5)
         before = {name: value.numpy().copy() for name, value in module.named_parameters()}
         for parameter in module.parameters():
             parameter.grad = paddle.zeros_like(parameter)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.training.engine.schedule import cosine_learning_rate
 from models.training.networks.detector import build_detector
 from models.training.recipes.detector import (
     DetectorEvalSource,
@@ -14,7 +15,6 @@ from models.training.recipes.detector import (
     DetectorOptimizer,
     DetectorRecipe,
     DetectorStage,
-    learning_rate_at,
 )
 from models.training.recipes.detector_tables import PictureSource, Variation
 from models.training.recipes.embedder import RecipeError, load_recipe
@@ -43,7 +43,9 @@ def test_the_official_recipe_has_the_documented_figures() -> None:
     assert recipe.optimizer.ema_cycle_steps == 20_000
     assert recipe.evaluate_every == 10_000
     assert recipe.stages[0].sizes_px == tuple(range(576, 705, 32))
-    rates = [learning_rate_at(step, recipe.steps, recipe.optimizer) for step in range(0, 100_000, 50)]
+    table = recipe.optimizer
+    bounds = (table.learning_rate, table.warmup_steps, table.final, table.warmup_from)
+    rates = [cosine_learning_rate(step, recipe.steps, *bounds) for step in range(0, 100_000, 50)]
     assert rates[0] == pytest.approx(0.4 * (0.1 + 0.9 / 300))
     assert max(rates) == pytest.approx(0.4)
     assert int(np.argmax(rates)) * 50 in (300, 350)

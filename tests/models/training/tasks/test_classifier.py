@@ -1,9 +1,8 @@
-"""Training a classifier: it learns, goes on where it left off with the very same numbers, and is served as it was evaluated."""
+"""Training a classifier: it learns, and is served as it was evaluated."""
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
@@ -18,11 +17,12 @@ from models.nets.named import build
 from models.training.data.class_batches import ClassBatch
 from models.training.data.class_data import gather
 from models.training.engine.checkpoint import Checkpoint
+from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassAugment, ClassifierRecipe, ClassOptimizer, ClassSampler
 from models.training.recipes.embedder import load_recipe
-from models.training.tasks.classifier import load_classifier, make_optimizer, start_from, train_classifier
+from models.training.tasks.classifier import ClassifierTask, load_classifier, make_optimizer, start_from
 from models.training.tasks.classifier_distillation import labelled_loss
 
 TINY = load_recipe("classifier-tiny", ClassifierRecipe)
@@ -52,20 +52,15 @@ class Run:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Run:
     lines: list[Progress] = []
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    train_classifier(TINY, None, folder, lines.append, quiet)
+    fit(ClassifierTask, TINY, None, folder, lines.append, quiet)
     return Run(folder, lines)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    train_classifier(QUICK, None, folder, quiet, quiet)
+    fit(ClassifierTask, QUICK, None, folder, quiet, quiet, stop_after=1)
     return folder
-
-
-def curve(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{"step": line["step"], **line["losses"], **line["eval"].get("other views", {})} for line in lines]
 
 
 def test_the_tiny_recipe_learns(tiny: Run) -> None:
@@ -95,32 +90,6 @@ def test_the_artifact_takes_the_eval_sets_as_the_network_did(
     assert classifier.manifest.network == "PPLCNet_x0_25"
     row = classifier.probabilities([np.zeros((60, 50, 3), np.uint8)])[0]
     assert row.sum() == pytest.approx(1, abs=1e-5)
-
-
-def test_a_run_that_left_off_goes_on_with_the_same_numbers(whole: Path, tmp_path: Path) -> None:
-    """Also what it drops, mixes and at which sizes."""
-    out = tmp_path / "run"
-    for stop_after in (1, 4, None):
-        train_classifier(QUICK, None, out, quiet, quiet, stop_after=stop_after)
-    one, two = Checkpoint.load(whole / "last.npz"), Checkpoint.load(out / "last.npz")
-    assert one.progress["step"] == two.progress["step"] == curve(whole)[-1]["step"]
-    assert one.groups.keys() == two.groups.keys() == {"classifier", "optimizer", "average"}
-    for group, arrays in one.groups.items():
-        assert arrays.keys() == two.groups[group].keys()
-        for key, array in arrays.items():
-            np.testing.assert_allclose(two.groups[group][key], array, rtol=1e-5, atol=1e-6, err_msg=f"{group} {key}")
-    assert curve(out)[-1]["top1"] == curve(whole)[-1]["top1"]
-
-
-def test_another_recipe_s_run_is_not_gone_on_with(whole: Path) -> None:
-    with pytest.raises(TrainingError, match="belongs to another recipe"):
-        train_classifier(replace(QUICK, smoothing=0.2), None, whole, quiet, quiet)
-
-
-def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
-    wild = replace(QUICK, optimizer=ClassOptimizer(learning_rate=1e30))
-    with pytest.raises(TrainingError, match="lower learning_rate"):
-        train_classifier(wild, None, tmp_path, quiet, quiet)
 
 
 def test_weights_to_start_from(whole: Path, tmp_path: Path) -> None:

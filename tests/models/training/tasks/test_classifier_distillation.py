@@ -12,25 +12,23 @@ from models.export.classifier import export_classifier
 from models.export.network import Origin
 from models.nets.named import build
 from models.training.data.class_batches import ClassBatch
-from models.training.engine.checkpoint import Checkpoint
+from models.training.engine.fit import fit
 from models.training.engine.inputs import normalize
 from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassDistill, ClassifierRecipe
 from models.training.recipes.distill import FrozenTeacher
 from models.training.recipes.embedder import RECIPES_DIR, RecipeError, load_recipe
-from models.training.tasks.classifier import train_classifier
-from models.training.tasks.classifier_distillation import TeacherTargets, as_pictures, with_features
+from models.training.tasks.classifier import ClassifierTask
+from models.training.tasks.classifier_distillation import (
+    ClassifierModule,
+    as_pictures,
+    open_class_teacher,
+    with_features,
+)
 from tests.models.training.teacher_files import SIDE, teacher_files
 
 TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
-QUICK = replace(
-    TINY,
-    data=(replace(TINY.data[0], products=3, views=4, rendered_px=32),),
-    eval=(replace(TINY.eval[0], products=3, skip_views=4, views=1, rendered_px=32),),
-    sampler=replace(TINY.sampler, batch=4, scales=(32,)),
-    deploy_px=32,
-)
 NETWORK = "PPLCNet_x0_25"
 
 
@@ -43,14 +41,14 @@ def run(
 ) -> list[Progress]:
     lines: list[Progress] = []
     for stop_after in stops:
-        train_classifier(replace(recipe, distill=distill), None, out, lines.append, quiet, stop_after=stop_after)
+        fit(ClassifierTask, replace(recipe, distill=distill), None, out, lines.append, quiet, stop_after=stop_after)
     return lines
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teacher")
-    train_classifier(TINY, None, folder / "run", quiet, quiet)
+    fit(ClassifierTask, TINY, None, folder / "run", quiet, quiet)
     return export_classifier(TINY, folder / "run" / "best.npz", folder / "artifact", Origin(["drawn"], {}, {}))
 
 
@@ -77,33 +75,21 @@ def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> No
     assert last["peer ce"] < 0.93 * first["peer ce"]
 
 
-def test_a_peer_goes_on_where_it_left_off(tmp_path: Path) -> None:
-    whole = run(ClassDistill("udml"), tmp_path / "whole", (4,), QUICK)
-    parted = run(ClassDistill("udml"), tmp_path / "parted", (2, 4), QUICK)
-    assert whole[-1].step == parted[-1].step == 4
-    one, two = (Checkpoint.load(tmp_path / name / "last.npz") for name in ("whole", "parted"))
-    assert one.groups["lesson"]
-    for group in ("classifier", "lesson"):
-        for name, array in one.groups[group].items():
-            np.testing.assert_allclose(array, two.groups[group][name], rtol=1e-4, atol=1e-5, err_msg=f"{group}/{name}")
-
-
 def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
     recipe = replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(str(teacher))))
-    lesson = TeacherTargets(recipe, 6, None)
-    student = build(NETWORK, 6)
-    student.eval()
+    module = ClassifierModule(recipe, 6, open_class_teacher(recipe.distill, 6, None))
+    module.eval()
     pixels = np.random.default_rng(0).normal(size=(3, 3, 48, 48)).astype(np.float32)
     losses = []
     for labels in (np.array([0, 1, 2]), np.array([2, 2, 0])):
-        losses.append(float(lesson(student, ClassBatch(pixels, labels, labels, 1.0))["ssld"]))
+        losses.append(float(module(ClassBatch(pixels, labels, labels, 1.0))["ssld"]))
     assert losses[0] == losses[1]
 
 
 def test_a_teacher_of_other_classes_is_refused(teacher: Path) -> None:
     for model, numbers in ((str(teacher), 6), ("shitu-embedder", 512)):
-        with pytest.raises(TrainingError, match=f"answers {numbers} numbers a picture, the data have 4 classes"):
-            TeacherTargets(replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(model))), 4, None)
+        with pytest.raises(TrainingError, match=f"gives {numbers} logits a picture, the data have 4 classes"):
+            open_class_teacher(ClassDistill("ssld", FrozenTeacher(model)), 4, None)
 
 
 def test_features_are_what_the_last_layer_sees() -> None:

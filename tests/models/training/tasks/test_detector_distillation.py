@@ -14,18 +14,16 @@ from models.errors import ArtifactError
 from models.export.trained import Origin, export_detector
 from models.training.engine.checkpoint import Checkpoint, to_arrays
 from models.training.losses.detection import by_cell
+from models.training.losses.detector_distillation import (
+    distillation_losses,
+    localisation_distillation,
+    score_distillation,
+)
 from models.training.networks.detector import as_input, build_detector
 from models.training.recipes.detector import DetectorRecipe
 from models.training.recipes.detector_tables import Distillation
 from models.training.recipes.embedder import RecipeError, load_recipe
-from models.training.tasks.detector_distillation import (
-    Answers,
-    ProgramTeacher,
-    distillation_losses,
-    localisation_distillation,
-    open_program_teacher,
-    score_distillation,
-)
+from models.training.teachers.detector import HeadsTeacher, open_heads_teacher
 from tests.models.programs import artifact
 from tests.models.training.tasks.test_detector import QUICK
 
@@ -68,18 +66,16 @@ def test_localisation(temperature: float) -> None:
 def test_the_sum_of_a_batch() -> None:
     rng = np.random.default_rng(2)
     logits, bins = rng.normal(0, 2, (2, 6)).astype(np.float32), rng.normal(0, 2, (2, 6, 32)).astype(np.float32)
-    taught = Answers(rng.random((2, 6)).astype(np.float32), rng.normal(0, 2, (2, 6, 32)).astype(np.float32))
+    scores, teacher_bins = rng.random((2, 6)).astype(np.float32), rng.normal(0, 2, (2, 6, 32)).astype(np.float32)
     plan = Distillation("self", score_weight=2.0, distribution_weight=0.5, temperature=4.0)
-    found = distillation_losses(paddle.to_tensor(logits), paddle.to_tensor(bins), taught, plan)
-    total = float(taught.scores.sum())
+    found = distillation_losses(paddle.to_tensor(logits), paddle.to_tensor(bins), scores, teacher_bins, plan)
+    total = float(scores.sum())
     distances = sum(
-        float(taught.scores[i, j]) * slow_localisation(bins[i, j], taught.bins[i, j], 4.0)
-        for i in range(2)
-        for j in range(6)
+        float(scores[i, j]) * slow_localisation(bins[i, j], teacher_bins[i, j], 4.0) for i in range(2) for j in range(6)
     )
     slow = {
-        "taught scores": 2 * slow_scores(logits, taught.scores) / total,
-        "taught distances": 0.5 * distances / total,
+        "distilled scores": 2 * slow_scores(logits, scores) / total,
+        "distilled distances": 0.5 * distances / total,
     }
     assert {name: float(value) for name, value in found.items()} == pytest.approx(slow, rel=1e-3)
 
@@ -106,7 +102,7 @@ def test_a_program_answers_cell_by_cell_as_its_network_does(tmp_path: Path) -> N
     Checkpoint({"detector": to_arrays(network.state_dict())}, {"step": 0}).save(tmp_path / "best.npz")
     made = export_detector(leaky, tmp_path / "best.npz", tmp_path / "artifact", Origin([], {}, {}), ["paddle", "onnx"])
     assert max(load_manifest(made).recipe["made_with"]["difference_from_eager"].values()) < 1e-4
-    teacher = open_program_teacher(Distillation("teacher", "artifact"), tmp_path, (64,), 7)
+    teacher = open_heads_teacher(Distillation("teacher", "artifact"), tmp_path, (64,), 7)
     images = np.random.default_rng(4).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
     network.eval()
     logits, bins = by_cell(network(as_input(images)))
@@ -114,14 +110,14 @@ def test_a_program_answers_cell_by_cell_as_its_network_does(tmp_path: Path) -> N
     np.testing.assert_allclose(answers.scores, paddle.nn.functional.sigmoid(logits).numpy(), atol=1e-4)
     np.testing.assert_allclose(answers.bins, bins.numpy(), atol=1e-3)
     with pytest.raises(ArtifactError, match=r"cells don't match.*photos"):
-        ProgramTeacher(made, (64, 128), 7)
+        HeadsTeacher(made, (64, 128), 7)
     with pytest.raises(ArtifactError, match="reg_max"):
-        ProgramTeacher(made, (64,), 15)
+        HeadsTeacher(made, (64,), 15)
 
 
 def test_an_embedder_is_no_teacher(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no detector"):
-        ProgramTeacher(artifact(tmp_path / "embedder", "embed", paddle_too=False), (64,), 7)
+        HeadsTeacher(artifact(tmp_path / "embedder", "embed", paddle_too=False), (64,), 7)
 
 
 def test_a_plan_that_makes_no_sense_is_refused() -> None:

@@ -1,11 +1,9 @@
-"""Metric learning by recipe: it learns, it can be killed, and what is wrong is told early."""
+"""Metric learning by recipe: it learns, and what is wrong is reported before training."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from models.export.metric import evaluate_metric, export_metric
 from models.export.network import Origin
 from models.nets.lcnetv2 import PPLCNetV2, fused
 from models.training.engine.checkpoint import Checkpoint
+from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.networks.embedder import embed_with, load_weights
@@ -29,28 +28,14 @@ from models.training.networks.metric import MetricEmbedder
 from models.training.recipes.embedder import EvalSource, Stage, ViewSource
 from models.training.recipes.metric import (
     BackboneStopLayer,
-    Center,
-    Contrastive,
-    Head,
-    MetricOptimizer,
     MetricRecipe,
     Sampler,
     TripletAngularMargin,
 )
-from models.training.tasks.metric import start_from, train_metric
+from models.training.tasks.metric import MetricTask, start_from
 from tests.models.training import several_metrics
 from tests.models.training.metric_tiny import QUICK, TINY, MetricRun, quiet, tiny_metric_run, with_pool
 from tests.models.training.photo_data import write_photos
-
-REMEMBERS = replace(
-    QUICK,
-    loss=replace(
-        QUICK.loss,
-        center=Center(0.1),
-        contrastive=Contrastive(0.5, margin=0.1, memory_size=40, memory_from=1),
-    ),
-    backbone=replace(QUICK.backbone, dropout=0.3),
-)
 
 
 @pytest.fixture(scope="module")
@@ -63,32 +48,9 @@ def tiny(base: Path) -> MetricRun:
     return tiny_metric_run(base)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = with_pool(base, tmp_path_factory.mktemp("runs") / "whole")
-    train_metric(REMEMBERS, None, out, quiet, quiet)
-    return out
-
-
 def curve(out: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (out / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
     return [{"step": line["step"], **line["losses"], **line["eval"]} for line in lines]
-
-
-def assert_same_end(first: Path, second: Path) -> None:
-    for name in ("last.npz", "best.npz"):
-        one, two = Checkpoint.load(first / name), Checkpoint.load(second / name)
-        assert one.progress == two.progress
-        assert one.groups.keys() == two.groups.keys()
-        for group, arrays in one.groups.items():
-            assert arrays.keys() == two.groups[group].keys()
-            for key, array in arrays.items():
-                np.testing.assert_allclose(
-                    two.groups[group][key], array, rtol=1e-5, atol=1e-6, err_msg=f"{group} {key}"
-                )
-    assert len(curve(first)) == len(curve(second))
-    for mine, theirs in zip(curve(first), curve(second), strict=True):
-        assert mine == pytest.approx(theirs, rel=1e-5)
 
 
 def test_the_tiny_recipe_learns(tiny: MetricRun) -> None:
@@ -121,79 +83,6 @@ def test_the_artifact_takes_the_eval_sets_as_the_network_did(tiny: MetricRun, tm
     assert load_manifest(tmp_path / "artifact").network == "PPLCNetV2 x0.5, bnneck neck"
 
 
-@pytest.mark.slow  # the killed run below takes the same way
-def test_a_run_that_left_off_goes_on_with_the_same_numbers(uninterrupted: Path, base: Path, tmp_path: Path) -> None:
-    """Also its memory, its centres and what it drops: they are in the checkpoint, or decided by the step."""
-    out = with_pool(base, tmp_path / "run")
-    for stop_after in (2, 4, None):
-        train_metric(REMEMBERS, None, out, quiet, quiet, stop_after=stop_after)
-    assert_same_end(uninterrupted, out)
-    learner = Checkpoint.load(out / "last.npz").groups["learner"]
-    assert learner["losses.contrastive.memory.taken"] == 5 * 16
-    assert np.abs(learner["losses.center.centers"]).sum() > 0
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from models.training.tasks.metric import train_metric
-from tests.models.training.tasks.test_metric import REMEMBERS
-
-train_metric(REMEMBERS, None, Path(sys.argv[1]), lambda line: print(line.step, flush=True), lambda *_: None)
-"""
-
-
-def test_a_killed_run_goes_on_with_the_same_numbers(uninterrupted: Path, base: Path, tmp_path: Path) -> None:
-    out = with_pool(base, tmp_path / "run")
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED, encoding="utf-8")
-    root = Path(__file__).resolve().parents[4]
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(script), str(out)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    ) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == "2\n"
-        deadline = time.monotonic() + 30
-        while not (out / "last.npz").exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        os.kill(run.pid, signal.SIGKILL)
-    assert run.returncode == -signal.SIGKILL
-    assert Checkpoint.load(out / "last.npz").progress["step"] < REMEMBERS.steps
-    train_metric(REMEMBERS, None, out, quiet, quiet)
-    assert_same_end(uninterrupted, out)  # also its memory, its centres and what it drops
-    learner = Checkpoint.load(out / "last.npz").groups["learner"]
-    assert learner["losses.contrastive.memory.taken"] == 5 * 16
-    assert np.abs(learner["losses.center.centers"]).sum() > 0
-
-
-def test_a_finished_run_has_nothing_left_to_do_and_belongs_to_its_recipe(uninterrupted: Path) -> None:
-    before = (uninterrupted / "last.npz").read_bytes()
-    told: list[Progress] = []
-    assert train_metric(REMEMBERS, None, uninterrupted, told.append, quiet) == uninterrupted / "best.npz"
-    assert not told
-    assert (uninterrupted / "last.npz").read_bytes() == before
-    other = replace(REMEMBERS, sampler=Sampler("picture", 4))
-    with pytest.raises(TrainingError, match="belongs to another recipe"):
-        train_metric(other, None, uninterrupted, quiet, quiet)
-
-
-@pytest.mark.parametrize("cause", ["learning_rate", "scale"])
-def test_a_loss_that_is_no_number_ends_the_run(base: Path, tmp_path: Path, cause: str) -> None:
-    wild: MetricRecipe = (
-        replace(QUICK, optimizer=replace(QUICK.optimizer, learning_rate=1e38, warmup_steps=0))
-        if cause == "learning_rate"
-        else replace(QUICK, head=Head("cosmargin", 0.1, float("inf")))
-    )
-    out = with_pool(base, tmp_path / "run")
-    with pytest.raises(TrainingError, match=r"(the loss is .*(nan|inf)|holds no numbers).*at step \d"):
-        train_metric(wild, None, out, quiet, quiet)
-    assert not (out / "last.npz").exists()
-
-
 def photos(tmp_path: Path, **changes: Any) -> MetricRecipe:
     """QUICK on photos that are read from their files."""
     write_photos(tmp_path)
@@ -214,7 +103,7 @@ def test_photos_are_read_from_their_files(tmp_path: Path, sampler: Sampler) -> N
     loss = alone if sampler.kind == "shuffle" else QUICK.loss
     recipe = photos(tmp_path, sampler=sampler, loss=loss)
     lines: list[Progress] = []
-    train_metric(recipe, tmp_path, tmp_path / "run", lines.append, quiet)
+    fit(MetricTask, recipe, tmp_path, tmp_path / "run", lines.append, quiet)
     assert [line.step for line in lines] == [3]
     assert 0 <= lines[0].eval["all"] <= 1
     assert not (tmp_path / "run" / "pool").exists()
@@ -240,19 +129,19 @@ def missing(tmp_path: Path) -> tuple[MetricRecipe, Path]:
         (lambda at: (photos(at, data=(ViewSource("list", "x", root="x", file="x.txt"),)), at), r"x\.txt"),
         (
             lambda at: (photos(at, stages=(Stage(3, 32, 64),)), at),
-            "a batch of 64 .* asks for 32 classes a step",
+            "a batch of 64 .* needs 32 classes a step",
         ),
         (lambda at: (photos(at, stop_layer=BackboneStopLayer("pool5")), at), "stop_layer: .* has no layer 'pool5'"),
         (missing, r"line 4: no file b1\.png"),
         (broken, r"12 bad picture\(s\): .*a0\.png: .*f1\.png: "),
     ],
 )
-def test_what_is_missing_is_told_early(
+def test_what_is_missing_is_reported_early(
     tmp_path: Path, make: Callable[[Path], tuple[MetricRecipe, Path | None]], told: str
 ) -> None:
     recipe, data = make(tmp_path)
     with pytest.raises(ModelError, match=told):
-        train_metric(recipe, data, tmp_path / "run", quiet, quiet)
+        fit(MetricTask, recipe, data, tmp_path / "run", quiet, quiet)
     assert not (tmp_path / "run" / "last.npz").exists()
 
 
@@ -260,7 +149,7 @@ def test_what_is_missing_is_told_early(
 def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(base: Path, tmp_path: Path) -> None:
     """The memory and the centres, too."""
     alone, together = (with_pool(base, tmp_path / name) for name in ("alone", "together"))
-    train_metric(several_metrics.TOGETHER, None, alone, quiet, quiet)
+    fit(MetricTask, several_metrics.TOGETHER, None, alone, quiet, quiet)
     root = Path(__file__).resolve().parents[4]
     launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
     told = subprocess.run(
@@ -273,7 +162,7 @@ def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(base: Path,
         check=False,
     )
     assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
-    one, two = (Checkpoint.load(out / "last.npz").groups["learner"] for out in (alone, together))
+    one, two = (Checkpoint.load(out / "last.npz").groups["module"] for out in (alone, together))
     assert one.keys() == two.keys()
     assert one["losses.contrastive.memory.taken"] == two["losses.contrastive.memory.taken"] == 32
     for name, array in one.items():
@@ -329,10 +218,3 @@ def test_a_run_starts_from_an_official_embedder_without_its_head(tmp_path: Path)
     (tmp_path / "no.pdparams").write_bytes(b"nothing")
     with pytest.raises(TrainingError, match=r"no\.pdparams is not a readable weights file"):
         start_from(second, tmp_path / "no.pdparams")
-
-
-def test_without_eval_sets_the_last_weights_are_kept(base: Path, tmp_path: Path) -> None:
-    out = with_pool(base, tmp_path / "momentum")
-    recipe = replace(QUICK, optimizer=MetricOptimizer("momentum", 0.01, 1e-5, 1), eval=())
-    train_metric(recipe, None, out, quiet, quiet)
-    assert Checkpoint.load(out / "best.npz").progress == {"step": 6, "eval": {}}

@@ -1,4 +1,4 @@
-"""Settled batch statistics: those of many pictures at once, as a slow computation has them."""
+"""Recomputed batch statistics: those of many pictures at once, as a slow computation has them."""
 
 import numpy as np
 import paddle
@@ -8,7 +8,7 @@ from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
 from models.pictures.image import normalize as served
 from models.training.data.pool import Pool
 from models.training.engine.inputs import normalize
-from models.training.tasks.precise_bn import settle_statistics
+from models.training.tasks.precise_bn import recompute_bn_statistics
 
 SIZE = 16
 
@@ -31,7 +31,7 @@ def test_a_channel_that_few_pictures_move_cannot_explode() -> None:
     views = normalize(np.full((2, SIZE, SIZE, 3), 128, np.uint8))
     network.eval()
     assert float(paddle.abs(network(paddle.to_tensor(views))).max()) > 100
-    settle_statistics(network, pool_of(list(range(0, 256, 4))), SIZE, seed=1)
+    recompute_bn_statistics(network, pool_of(list(range(0, 256, 4))), SIZE, seed=1)
     assert not network.training
     assert norm._momentum == 0.9
     assert float(paddle.abs(network(paddle.to_tensor(views))).max()) < 10
@@ -42,14 +42,14 @@ def test_a_channel_that_no_picture_moves_is_silenced() -> None:
     kernel = np.zeros((2, 3, 1, 1), np.float32)
     kernel[0], kernel[1] = 1.0, 1e-4
     network[0].weight.set_value(kernel)
-    settle_statistics(network, pool_of(list(range(0, 256, 4))), SIZE, seed=1)
+    recompute_bn_statistics(network, pool_of(list(range(0, 256, 4))), SIZE, seed=1)
     assert network[1].weight.numpy().tolist() == [1.0, 0.0]
 
 
 def test_the_statistics_are_the_mean_over_the_batches() -> None:
     network = nn.Sequential(nn.BatchNorm2D(3))
     before = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
-    settle_statistics(network, pool_of([100] * 600), SIZE, seed=1, pictures=600)
+    recompute_bn_statistics(network, pool_of([100] * 600), SIZE, seed=1, pictures=600)
     mean, deviation = network[0]._mean.numpy(), np.sqrt(network[0]._variance.numpy())
     expected = normalize(np.full((1, 1, 1, 3), 100, np.uint8)).ravel()
     # Views are re-lit by chance: their mean lies near the picture's own, and they differ.

