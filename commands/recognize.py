@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from commands.annotate import annotate, legend, own_name
-from commands.options import BINARY, DETECTOR, EMBEDDER, ENGINE, JSON, RERANK, SERVER, examples, out, threads, top_k
+from commands.options import BINARY, DETECTOR, EMBEDDER, ENGINE, JSON, RERANK, SERVER, declared, examples, out, threads
 from commands.options import gallery as gallery_option
 from commands.progress import tracked, working
 from commands.recognized import Answer, print_answers
@@ -47,25 +47,11 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @EMBEDDER
 @ENGINE
 @threads()
-@click.option(
-    "--min-precision",
-    type=click.FloatRange(0.5, 0.999),
-    default=0.9,
-    show_default=True,
-    help="Of the answers given, so many are expected to be right; more answers the lower.",
-)
-@click.option("--threshold", type=click.FloatRange(-1, 1), help="Least similarity; decides instead of --min-precision.")
-@click.option(
-    "--verify",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Compare local features with the nearest items: where in doubt, always, or never.",
-)
-@top_k("Matches reported for each body.", most=100)
-@click.option(
-    "--whole-image", type=click.Choice(["always", "fallback", "never"]), default="fallback", show_default=True
-)
+@declared("min_precision", "Of the answers given, so many are expected to be right; more answers the lower.")
+@declared("similarity_threshold", "Least similarity; decides instead of --min-precision.", "--threshold")
+@declared("verify", "Compare local features with the nearest items: where in doubt, always, or never.")
+@declared("top_k", "Matches reported for each object.")
+@declared("whole_image")
 @BINARY
 @RERANK
 @JSON

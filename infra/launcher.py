@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from contracts.jobs import JobKind
 from infra.errors import ConfigurationError, NotReady, RedisMisconfigured, ServiceError
 from infra.installation import verify
 from infra.logs import json_line
@@ -66,7 +67,7 @@ def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
 
 def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
     """The process that loads the models; `worker.app` chooses its pool and how many jobs it runs at a time."""
-    return _celery(settings, "recognize,enroll", name)
+    return _celery(settings, ",".join(kind.queue for kind in JobKind), name)
 
 
 def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:

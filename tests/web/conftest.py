@@ -17,7 +17,7 @@ from infra.jobs import JobLedger
 from infra.settings import Settings
 from tests.web.pictures import picture
 from web.app import create_app
-from web.openapi import description
+from web.routes import description
 from web.services import EXTENSION, Services
 
 EMBEDDER = "a" * 64

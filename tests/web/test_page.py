@@ -336,7 +336,7 @@ def test_what_is_not_sure_enough_can_be_confirmed_and_asked_again(worker: Worker
     expect(added).to_have_js_property("naturalHeight", bottom - top)
 
     first = page.url
-    page.get_by_role("button", name="Ask again").click()
+    page.get_by_role("button", name="Look again").click()
     expect(page).not_to_have_url(first)
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     other = page.locator("#unsure-A").get_by_label("What A is, if none of these")
@@ -366,7 +366,7 @@ def test_a_photo_that_is_gone_is_not_asked_again(worker: Worker, page: Page, set
     first = page.url
     job = worker.ledger.get(first.rpartition("#")[2])
     open_store(settings.objects, settings.data_dir).delete(job.request["image"]["key"])
-    page.get_by_role("button", name="Ask again").click()
+    page.get_by_role("button", name="Look again").click()
     expect(page.locator("#photo-error")).to_contain_text("(object_not_found)")
     assert page.url == first  # nothing was sent
     expect(page.locator("#tags .tag")).to_have_count(3)  # and the answer stands

@@ -68,7 +68,7 @@ async function enrol(result, miss, label, status, added) {
       throw new api.Failure("Not added", message ?? "The picture was not added.", code ?? job.status);
     }
     status.classList.add("good");
-    status.textContent = item.status === "added" ? `Added as ${label}. Ask again to have it answered.` : `It was in the gallery as ${label} already.`;
+    status.textContent = item.status === "added" ? `Added as ${label}. Look again to have it answered.` : `It was in the gallery as ${label} already.`;
     added(result.gallery.name);
   } catch (failure) {
     for (const button of buttons) button.disabled = false;
