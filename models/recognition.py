@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]
 
-CANDIDATES = 5  # listed for each part of a photo
+CANDIDATES = 5  # listed for each object
 POINTS = 30  # pairs of points listed of a verification
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A label that a part of the photo may have. `similarity` is the label's, of all its pictures; `match` its nearest one."""
+    """A label that an object may have. `similarity` is the label's, of all its pictures; `match` its nearest one."""
 
     probability: float
     similarity: float
@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verification:
-    """How many local features agree between a part of the photo and a picture of the answer, the item `item_id`.
+    """How many local features agree between an object's crop and a picture of the answer, the item `item_id`.
 
     `points` are (x, y) in the photo and (x, y) in the item's picture, or in its `item_box` where only that part was
     enrolled, as fractions of their widths and heights.
@@ -64,7 +64,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Recognition:
-    """A recognised part of the photo: the label that wins over the others, with all of its pictures.
+    """A recognised object: the label that wins over the others, with all of its pictures.
 
     `probability` says how likely it is right, `similarity` how alike the label's pictures are; `matches` are the nearest
     items, of any label.
@@ -96,7 +96,7 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A part that is no recognition, and why; `suppressed_by` is the box of the better one that it overlaps.
+    """An object that is no recognition, and why; `suppressed_by` is the box of the better one that it overlaps.
 
     Its `candidates` are the best guesses, for a person to confirm, and `verification` is of the first of them.
     """
@@ -130,7 +130,7 @@ class Decision:
     """What an answer had to reach, and how that came about.
 
     Either `min_precision`, and the `probability_threshold` that it means by the calibration, or a `similarity_threshold`.
-    `verified` is how many parts of the photo were compared by local features.
+    `verified` is how many objects were compared by local features.
     """
 
     min_precision: float | None

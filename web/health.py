@@ -33,7 +33,7 @@ log = logging.getLogger("shitu.web")
 @blueprint.get("/healthz")
 @operation("getHealth", "The process lives.", {200: Health})
 def live() -> Response:
-    """The process answers; nothing else is asked, so that a broken Redis does not get it restarted."""
+    """The process answers; nothing else is checked, so that a broken Redis does not get it restarted."""
     return jsonify(status="ok")
 
 
@@ -62,9 +62,9 @@ def openapi() -> Response:
     return jsonify(describe(current_app))
 
 
-def _check(ask: Callable[[], tuple[bool, str]]) -> Check:
+def _check(probe: Callable[[], tuple[bool, str]]) -> Check:
     try:
-        ok, detail = ask()
+        ok, detail = probe()
     except ServiceError as error:
         ok, detail = False, error.detail
     except redis.exceptions.RedisError as error:

@@ -17,11 +17,11 @@ export const letter = (number) => (number < LETTERS.length ? "" : letter(Math.fl
 // `result` is an answer's; `added` is called with a gallery's name when it has a new picture.
 export function showUnsure(result, added) {
   const misses = (result.dropped ?? []).filter(isUnsure);
-  $("unsure-list").replaceChildren(...misses.map((miss, number) => body(result, miss, letter(number), added)));
+  $("unsure-list").replaceChildren(...misses.map((miss, number) => unsure(result, miss, letter(number), added)));
   $("unsure").hidden = misses.length === 0;
 }
 
-function body(result, miss, name, added) {
+function unsure(result, miss, name, added) {
   const status = element("p", { className: "status" });
   status.setAttribute("role", "status");
   const confirm = (label) => enrol(result, miss, label, status, added);
