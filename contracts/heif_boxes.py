@@ -49,7 +49,7 @@ def main_picture(data: bytes) -> Heif:
 
 
 def has_items(data: bytes) -> bool:
-    """Whether there are pictures beside a sequence's."""
+    """Whether there are pictures next to a sequence's."""
     return any(kind == b"meta" for kind, _ in _boxes(data))
 
 

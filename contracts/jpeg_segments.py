@@ -1,7 +1,7 @@
-"""The segments of a JPEG: those that make its pixels, without all that is only told of them, and its colour profile and EXIF.
+"""The segments of a JPEG: those that make its pixels, without all that only describes them, and its colour profile and EXIF.
 
 A picture is not refused for a profile cut short or a maker's note: such segments are left out before it is decoded. With
-them goes what says that there are more pictures behind the first (MPF). ITU-T T.81, JFIF 1.02, ICC.1 annex B.4.
+them goes what says that there are more pictures after the first (MPF). ITU-T T.81, JFIF 1.02, ICC.1 annex B.4.
 """
 
 from __future__ import annotations

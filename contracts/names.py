@@ -32,7 +32,7 @@ _CLUTTER = frozenset(
     ("__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
      "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r")
 )  # fmt: skip
-# Endings of what people keep beside pictures and nobody takes for one.
+# Endings of what people keep next to pictures and nobody takes for one.
 BESIDE = frozenset(
     (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".ini")
 )
@@ -114,7 +114,7 @@ def spellings(path: str) -> tuple[str, ...]:
 def shown(path: object) -> str:
     """A path, or a word of a file, for people and JSON, in one line that does nothing to a terminal.
 
-    Bytes that are not UTF-8, control characters, those that turn the direction and blanks without a width are told as \\xNN or \\uNNNN, so that
+    Bytes that are not UTF-8, control characters, those that turn the direction and blanks without a width are shown as \\xNN or \\uNNNN, so that
     two names stay two.
     """
     text = str(path)
@@ -127,7 +127,7 @@ def shown(path: object) -> str:
 
 
 def is_clutter(parts: Iterable[str]) -> bool:
-    """Whether a path's parts have a hidden one, or what systems leave beside pictures (`__MACOSX`, `@eaDir`, `Thumbs.db`)."""
+    """Whether a path's parts have a hidden one, or what systems leave next to pictures (`__MACOSX`, `@eaDir`, `Thumbs.db`)."""
     return any(part.startswith(".") or part.lower() in _CLUTTER for part in parts)
 
 

@@ -42,7 +42,7 @@ KNOWN_OTHERS = (
     (0, b"\xd7\xcd\xc6\x9a", "WMF"), (40, b" EMF", "EMF"), (0, b"FLIF", "FLIF"), (0, b"BPG\xfb", "BPG"), (0, b"farbfeld", "farbfeld"),
     (0, b"#?RGBE", "Radiance HDR"), (0, b"\x1f\x8b", "a gzip archive"), (0, b"Rar!", "a RAR archive"), (0, b"7z\xbc\xaf", "a 7-Zip archive"),
     (8, b"AVI ", "a video"), (8, b"WAVE", "a sound"), (0, b"ID3", "a sound"), (4, b"moov", "a video"), (4, b"mdat", "a video"),
-    (0, b"\0\5\x16\7", "what a Mac keeps beside a file (AppleDouble)"), (0, b"version https://git-lfs", "a pointer of Git LFS"),
+    (0, b"\0\5\x16\7", "what a Mac keeps next to a file (AppleDouble)"), (0, b"version https://git-lfs", "a pointer of Git LFS"),
     (4, b"ftyp", "a video"),
 )  # fmt: skip
 JPEG_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # baseline, extended and progressive; the last two with arithmetic coding

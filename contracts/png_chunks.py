@@ -1,4 +1,4 @@
-"""The chunks of a PNG: those that make its pixels, without all that is only told of them, and what it says of its colours.
+"""The chunks of a PNG: those that make its pixels, without all that only describes them, and what it says of its colours.
 
 A picture is not refused for a megabyte of text, a profile that can't be unpacked or a wrong checksum of either: they are
 left out before it is decoded. An animated PNG becomes its default picture. PNG 3rd edition.
@@ -19,7 +19,7 @@ Chunk = tuple[bytes, bytes, int, int]  # kind, body, where it begins and ends
 
 @dataclass(frozen=True)
 class PngColours:
-    """What is said beside the pixels; the first that is given counts, in this order."""
+    """What is said next to the pixels; the first that is given counts, in this order."""
 
     cicp: tuple[int, int] | None = None  # colour primaries and transfer characteristics, ITU-T H.273
     icc_profile: bytes | None = None

@@ -1,7 +1,7 @@
 """The pages of a TIFF file, and which of them is the picture: chosen by what their tags say, before a pixel is read.
 
 A page is an image file directory (IFD): of the main chain, or a sub-directory of one there (SubIFDs), where cameras and
-DNG keep the full picture behind a preview. TIFF 6.0, its Adobe supplements, BigTIFF, and DNG 1.7.
+DNG keep the full picture after a preview. TIFF 6.0, its Adobe supplements, BigTIFF, and DNG 1.7.
 """
 
 from __future__ import annotations
@@ -146,12 +146,12 @@ def picture_of(data: bytes) -> Page:
     chosen = found[0]
     if largest.width * largest.height >= PREVIEW * chosen.width * chosen.height:
         chosen = largest
-    told = {tag: pages[0].tags[tag] for tag in (ORIENTATION, ICC_PROFILE) if tag in pages[0].tags}
-    return Page(chosen.order, {**told, **chosen.tags}) if chosen is not pages[0] else chosen
+    general = {tag: pages[0].tags[tag] for tag in (ORIENTATION, ICC_PROFILE) if tag in pages[0].tags}
+    return Page(chosen.order, {**general, **chosen.tags}) if chosen is not pages[0] else chosen
 
 
 def ends_early(data: bytes) -> bool:
-    """Whether the first directory would begin behind the file's end: many writers put it there."""
+    """Whether the first directory would begin after the file's end: many writers put it there."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2], "<")
     try:
         big = struct.unpack_from(order + "H", data, 2) == (43,)

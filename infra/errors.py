@@ -45,28 +45,13 @@ and the `error` of a job in the worker, nowhere else. `detail` is written for th
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
+
+from contracts.errors import ServiceError
+
+__all__ = ["ServiceError"]  # its root, beside all classes below
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})  # of a server that may answer better later
-
-
-class ServiceError(Exception):
-    """The root. A subclass fixes `code`, `title`, `http_status` and `retryable`; an instance says what happened this time.
-
-    `retryable`: the same request may succeed later. `retry_after_s`: when to try again, in seconds, if that is known.
-    `extra`: further members of the problem document, JSON values only.
-    """
-
-    code: ClassVar[str] = "internal_error"
-    title: ClassVar[str] = "Internal error"
-    http_status: ClassVar[int] = 500
-    retryable: bool = False
-
-    def __init__(self, detail: str, *, retry_after_s: float | None = None, **extra: Any) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.retry_after_s = retry_after_s
-        self.extra: dict[str, Any] = extra
 
 
 class ConfigurationError(ServiceError):

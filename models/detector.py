@@ -17,7 +17,7 @@ from models.artifacts.manifest import DetectionOutput
 from models.boxes import clip, suppress
 from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError
-from models.options import RANGES, require_number
+from models.options import RECOGNIZE_OPTIONS, require_number
 from models.pictures.image import normalize, resize
 from models.pictures.inputs import as_image
 
@@ -97,7 +97,7 @@ class Detector:
         """
         threshold = self.confidence_threshold if threshold is None else threshold
         require_number("threshold", threshold, 0, 1, whole=False)
-        require_number("max_detections", max_detections, *RANGES["max_detections"])
+        RECOGNIZE_OPTIONS["max_detections"].require(max_detections)
         boxes, scores = self.candidates(image)
         detections = []
         for box, score in zip(boxes[:max_detections], scores[:max_detections], strict=True):

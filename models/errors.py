@@ -6,22 +6,15 @@ ModelError
  │                 image_not_found image_type_unsupported image_dtype_unsupported image_shape_unsupported
  ├ ArtifactError   artifact_missing artifact_incomplete artifact_invalid artifact_changed model_unknown
  │                 download_failed checksum_mismatch archive_unsafe
+ ├ OptionsError    options_invalid
  ├ EngineError     engine_unknown engine_not_installed program_missing program_corrupt input_invalid engine_failed
  │                 output_invalid embedding_invalid
  └ GalleryError    gallery_invalid gallery_id_taken gallery_index_damaged
 """
 
+from contracts.errors import ModelError, OptionsError
 
-class ModelError(Exception):
-    """Root of all errors of `models`. `code` is stable and part of the API, `detail` is for people."""
-
-    code = "model_error"
-
-    def __init__(self, detail: str, code: str | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        if code is not None:
-            self.code = code
+__all__ = ["ArtifactError", "EngineError", "GalleryError", "ImageError", "ModelError", "OptionsError"]
 
 
 class ImageError(ModelError):

@@ -23,7 +23,7 @@ from infra.runtime.settings import variables
 from shitu.cli.main import main
 from tests import docs_reader as source
 from tests.docs_reader import PACKAGES, ROOT, Page, read
-from web.openapi import description
+from web.routes import description
 
 RUNBOOK = ROOT / "docs" / "runbook.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from infra.version import VERSION
-from web.openapi import description
+from web.routes import description
 
 ROOT = Path(__file__).parents[1]
 COPIED = re.compile(r"^COPY (\S+) (?:\S+)$", re.MULTILINE)

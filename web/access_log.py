@@ -44,7 +44,7 @@ def client(environ: dict[str, Any]) -> str:
     return str(environ.get("REMOTE_ADDR") or "local")
 
 
-def tell(environ: dict[str, Any], status: int, ms: float, sent_bytes: int) -> None:
+def write_line(environ: dict[str, Any], status: int, ms: float, sent_bytes: int) -> None:
     """Writes the line."""
     seen: dict[str, str] = environ.get(SEEN, {})
     fields = {
@@ -77,9 +77,9 @@ class AccessLog:
         try:
             body = self._application(environ, start)
         except BaseException:
-            tell(environ, 500, 1000 * (time.perf_counter() - started), 0)
+            write_line(environ, 500, 1000 * (time.perf_counter() - started), 0)
             raise
-        return _Counted(body, lambda sent: tell(environ, status[0], 1000 * (time.perf_counter() - started), sent))
+        return _Counted(body, lambda sent: write_line(environ, status[0], 1000 * (time.perf_counter() - started), sent))
 
 
 class _Counted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from functools import partial
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, request
 
 import shitu.packages  # first: it makes sure that the packages below are ours
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
@@ -21,19 +21,15 @@ from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, errors, health, metrics, multipart, recognitions, unknown_names
-from web import galleries as gallery_views
+from web import access_log, errors, health, metrics, multipart, unknown_names
 from web.item_lookup import ItemLookup
+from web.routes import add_routes
 from web.services import EXTENSION, Services, services
 
 MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not counted
-HOLDING_SHARE = 0.75  # of the threads may wait for jobs; the others always answer, health checks first
+HOLDING_FRACTION = 0.75  # of the threads may wait for jobs; the others always answer, health checks first
 SPARE_FORM_PARTS = 1000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -61,9 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     access_log.register(app)  # first: a refused request has its line, too
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
-    for blueprint in (recognitions.blueprint, gallery_views.blueprint, gallery_views.enrollments, health.blueprint):
-        app.register_blueprint(blueprint)
-    app.add_url_rule("/", "page", page, methods=["GET"])
+    add_routes(app)
     return app
 
 
@@ -84,7 +78,7 @@ def open_services(settings: Settings) -> Services:
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),
         ownership=Ownership(partial(claim, client, objects, settings)),
-        holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_SHARE))),
+        holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_FRACTION))),
     )
 
 
@@ -95,13 +89,3 @@ def refuse_foreign_jobs() -> None:
     """
     if request.method not in SAFE_METHODS and services().ownership.foreign() is not None:
         raise RedisMisconfigured(f"{health.ANOTHER_STORE} Nothing was accepted.")
-
-
-def page() -> Response:
-    """The page for people."""
-    limits = services().settings.web
-    response = Response(render_template("index.html", max_files=limits.max_files, max_bytes=limits.max_body_bytes))
-    response.headers["Content-Security-Policy"] = PAGE_POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Cache-Control"] = "no-cache"
-    return response

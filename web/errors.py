@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 PROBLEM_TYPE = "urn:shitu:problem:"
 RESERVED = frozenset({"type", "title", "status", "detail", "code", "instance", "retryable", "request_id"})
-RETRY_AFTER_S = 2.0  # told with a retryable error that does not know better
+RETRY_AFTER_S = 2.0  # sent with a retryable error that does not know better
 DRAIN_S = 5.0
 DRAIN_PIECE_BYTES = 65536
 SENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -131,8 +131,8 @@ def _service_error(error: ServiceError) -> Response:
 
 def _redis_error(error: redis.exceptions.RedisError) -> Response:
     _log("Redis failed", error)
-    told = explained(error)
-    return problem(type(told)(f"{told.detail} Nothing was accepted."))
+    known = explained(error)
+    return problem(type(known)(f"{known.detail} Nothing was accepted."))
 
 
 def _os_error(error: OSError) -> Response:
@@ -179,6 +179,6 @@ def _unknown_error(error: Exception) -> Response:
 
 
 def _log(what: str, error: Exception) -> None:
-    """The whole of an error, under the request id that the client was told."""
+    """The whole of an error, under the request id that the client was sent."""
     fields = {"request_id": g.get("request_id", ""), "method": request.method, "path": request.path}
     log.error("request: %s", what, exc_info=error, extra=fields)

@@ -1,4 +1,4 @@
-"""Galleries: create, list, show, delete; their items, versions, and the enrolment jobs that add pictures to them."""
+"""Galleries: create, list, show, delete; their items and versions. Adding pictures makes an enrolment job."""
 
 from __future__ import annotations
 
@@ -9,28 +9,51 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
+from contracts.jobs import JobKind
 from contracts.names import readable_label
-from infra.errors import GalleryNotFound, InvalidCursor, InvalidRequest, UnsupportedMediaType
+from contracts.results import EnrollmentJob
+from infra.errors import (
+    GalleryBusy,
+    GalleryCorrupt,
+    GalleryExists,
+    GalleryNotFound,
+    InvalidCursor,
+    InvalidGalleryName,
+    InvalidRequest,
+    ItemNotFound,
+    ObjectNotFound,
+    UnsupportedMediaType,
+    VersionNotFound,
+)
 from infra.runtime import audit
+from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
 from web.images import Refusal
-from web.jobs import accept, add_job_routes
-from web.recognitions import picture, shown
-from web.schemas import GalleryRequest, ItemsQuery, parse, parse_json
+from web.jobs import accept
+from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
+from web.pictures import ANY_IMAGE, picture, shown
+from web.schemas import FILE, EnrollmentFields, GalleryRequest, ItemsQuery, LabelQuery, parse, parse_json
 from web.services import services
 from web.uploads import read_body, read_enrollment
 
 if TYPE_CHECKING:
-    from infra.galleries.store import GalleryManifest, Item
+    import infra.galleries.store
+    from contracts.results import RequestedItem
+    from infra.galleries.store import GalleryManifest
 
-KIND = "enrollment"
+MANY_IMAGES = {"images": {"type": "array", "items": FILE, "description": "The pictures, many files."}}
 CURSOR = re.compile(r"v(\d{1,12})\.(\d{1,12})")
 
 blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
-enrollments = Blueprint("enrollments", __name__, url_prefix="/v1/enrollments")
-add_job_routes(enrollments, KIND)
 
 
 @blueprint.post("")
+@operation(
+    "createGallery",
+    "Create an empty gallery.",
+    {201: Gallery},
+    (*BODY, InvalidGalleryName, GalleryExists, GalleryBusy),
+    body={"application/json": GalleryRequest},
+)
 def create() -> tuple[Response, int, dict[str, str]]:
     """An empty gallery; its first pictures decide which embedder it belongs to."""
     if request.mimetype != "application/json":
@@ -41,6 +64,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 
 @blueprint.get("")
+@operation("listGalleries", "All galleries.", {200: GalleryList}, (GalleryCorrupt,))
 def index() -> Response:
     """All galleries by name."""
     store = services().galleries
@@ -52,12 +76,14 @@ def index() -> Response:
 
 
 @blueprint.get("/<name>")
+@operation("getGallery", "One gallery.", {200: Gallery}, GALLERY)
 def show(name: str) -> Response:
     """The current version of one gallery."""
     return jsonify(describe(services().galleries.manifest(name)))
 
 
 @blueprint.delete("/<name>")
+@operation("deleteGallery", "Delete a gallery with all its versions.", {204: None}, WRITE)
 def delete(name: str) -> tuple[str, int]:
     """Removes the gallery with all its versions."""
     services().galleries.delete(name)
@@ -65,26 +91,43 @@ def delete(name: str) -> tuple[str, int]:
 
 
 @blueprint.post("/<name>/items")
+@operation(
+    "addItems",
+    "Add labelled pictures; an enrolment job.",
+    {202: EnrollmentJob, 200: EnrollmentJob},
+    UPLOAD,
+    body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES)},
+    headers=("Prefer",),
+)
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
     service = services()
     sent = read_enrollment(service.settings)
     service.galleries.manifest(name)
-    items: list[dict[str, Any]] = []
+    items: list[RequestedItem] = []
     for upload, header, label in zip(sent.uploads, sent.headers, sent.labels, strict=True):
-        told: dict[str, Any] = {"name": upload.name, "label": label}
+        item: RequestedItem = {"name": upload.name, "label": label}
         if isinstance(header, Refusal):  # the job's result repeats it in its place
-            told["error"] = {"code": header.code, "message": header.detail, "retryable": False}
+            item["error"] = {"code": header.code, "message": header.detail, "retryable": False}
         else:
-            told["image_key"] = service.objects.put_image(upload.data)
-            told["sha256"] = hashlib.sha256(upload.data).hexdigest()
-        items.append(told)
-    job = service.ledger.create(KIND, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url)
+            item["image_key"] = service.objects.put_image(upload.data)
+            item["sha256"] = hashlib.sha256(upload.data).hexdigest()
+        items.append(item)
+    job = service.ledger.create(
+        JobKind.ENROLLMENT, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url
+    )
     audit.accepted(name, job.id, len(items))
-    return accept(job, service.queue.enroll)
+    return accept(job)
 
 
 @blueprint.get("/<name>/items")
+@operation(
+    "listItems",
+    "The items, by pages.",
+    {200: ItemPage},
+    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor),
+    query=ItemsQuery,
+)
 def items(name: str) -> Response:
     """One page of a version's items. The cursor holds on to the version, so that a change between pages hides nothing."""
     query = parse(ItemsQuery, _single_values())
@@ -106,6 +149,7 @@ def items(name: str) -> Response:
 
 
 @blueprint.get("/<name>/items/<item_id>/image")
+@operation("getItemImage", "The picture of an item.", {200: ANY_IMAGE}, (*GALLERY, ItemNotFound, ObjectNotFound))
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
     service = services()
@@ -113,29 +157,44 @@ def item_image(name: str, item_id: str) -> Response:
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")
+@operation(
+    "getItemPreview",
+    "The picture as a browser can show it.",
+    {200: ANY_IMAGE},
+    (*GALLERY, ItemNotFound, ObjectNotFound),
+)
 def item_preview(name: str, item_id: str) -> Response:
     """The picture of an item as it was looked at, for browsers."""
     return shown(services().items.find(name, item_id).image_key)
 
 
 @blueprint.delete("/<name>/items/<item_id>")
+@operation("deleteItem", "Delete one item.", {200: Gallery}, (*WRITE, ItemNotFound))
 def delete_item(name: str, item_id: str) -> Response:
     """A new version without this item."""
     return jsonify(describe(services().galleries.remove(name, item_ids=(item_id,))))
 
 
 @blueprint.delete("/<name>/items")
+@operation(
+    "deleteItemsByLabel",
+    "Delete all items of a label.",
+    {200: Gallery},
+    (*WRITE, ItemNotFound, InvalidRequest),
+    query=LabelQuery,
+    repeatable=frozenset({"label"}),
+)
 def delete_label(name: str) -> Response:
     """A new version without the items of these labels; without a label nothing is deleted."""
     labels = tuple(request.args.getlist("label"))
-    unknown = [name for name in request.args if name != "label"]
-    if unknown or not labels:
-        detail = "name what to delete: ?label=… (it may be repeated); nothing else is understood here"
+    if not labels:
+        detail = "name what to delete: ?label=… (it may be repeated)"
         raise InvalidRequest(detail, errors=[{"pointer": "/label", "detail": detail}])
     return jsonify(describe(services().galleries.remove(name, labels=labels)))
 
 
 @blueprint.get("/<name>/versions")
+@operation("listVersions", "The versions that can be gone back to.", {200: VersionList}, GALLERY)
 def versions(name: str) -> Response:
     """All versions that can be gone back to, oldest first."""
     store = services().galleries
@@ -145,12 +204,13 @@ def versions(name: str) -> Response:
 
 
 @blueprint.post("/<name>/versions/<int:version>/activate")
+@operation("activateVersion", "Make a version the current one.", {200: Gallery}, (*WRITE, VersionNotFound))
 def activate(name: str, version: int) -> Response:
     """Goes back (or forth) to a version: searched from the next job on."""
     return jsonify(describe(services().galleries.activate(name, version)))
 
 
-def describe(manifest: GalleryManifest) -> dict[str, Any]:
+def describe(manifest: GalleryManifest) -> Gallery:
     """A version of a gallery as JSON."""
     link = url_for("galleries.show", name=manifest.name)
     return {
@@ -164,14 +224,14 @@ def describe(manifest: GalleryManifest) -> dict[str, Any]:
     }
 
 
-def describe_item(gallery: str, item: Item) -> dict[str, Any]:
+def describe_item(gallery: str, item: infra.galleries.store.Item) -> Item:
     """An item as JSON."""
     link = url_for("galleries.item_image", name=gallery, item_id=item.id)
     return {
         "id": item.id,
         "label": item.label,
         "sha256": item.sha256,
-        "box": item.box,
+        "box": None if item.box is None else list(item.box),
         "added_at": item.added_at,
         "links": {"image": link},
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.glogging import Logger
 
 from infra.runtime.logs import LogHandler, formatter, settings_of_environment
-from web.access_log import SEEN, tell
+from web.access_log import SEEN, write_line
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -27,4 +27,4 @@ class ServiceLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         """A request that gunicorn refused by itself reached no application: its line is written here."""
         if SEEN not in environ:
             status = int(str(resp.status).split(maxsplit=1)[0])
-            tell(environ, status, 1000 * request_time.total_seconds(), int(getattr(resp, "sent", 0) or 0))
+            write_line(environ, status, 1000 * request_time.total_seconds(), int(getattr(resp, "sent", 0) or 0))

@@ -6,11 +6,16 @@ import logging
 from typing import TYPE_CHECKING
 
 import redis.exceptions
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, current_app, jsonify
 
+from contracts.jobs import JobKind
 from infra.errors import ServiceError
+from infra.jobs.metrics import render_metrics
 from infra.redis.check import explained, unready
-from web.openapi import description
+from infra.runtime.telemetry import CONTENT_TYPE
+from web.answers import Check, Health, Readiness
+from web.openapi import describe
+from web.operations import operation
 from web.services import services
 
 if TYPE_CHECKING:
@@ -27,30 +32,40 @@ log = logging.getLogger("shitu.web")
 
 
 @blueprint.get("/healthz")
+@operation("getHealth", "The process lives.", {200: Health})
 def live() -> Response:
-    """The process answers; nothing else is asked, so that a broken Redis does not get it restarted."""
+    """The process answers; nothing else is checked, so that a broken Redis does not get it restarted."""
     return jsonify(status="ok")
 
 
 @blueprint.get("/readyz")
+@operation("getReadiness", "Whether jobs are accepted and worked on.", {200: Readiness, 503: Readiness})
 def ready() -> tuple[Response, int]:
     """Jobs are kept, pictures are kept, and a worker with loaded models takes tasks."""
     checks = {"redis": _check(_redis), "objects": _check(_objects), "workers": _check(_workers)}
-    failed = [str(check["detail"]) for check in checks.values() if not check["ok"]]
+    failed = [check["detail"] for check in checks.values() if not check["ok"]]
     status, code = ("not_ready", 503) if failed else ("ready", 200)
     detail = " ".join(failed) or "Everything that a job needs is there."
     return jsonify(status=status, detail=detail, checks=checks), code
 
 
+@blueprint.get("/metrics")
+@operation("getMetrics", "Numbers for Prometheus.", {200: "text/plain"})
+def metrics() -> Response:
+    """Numbers for Prometheus: this process's, and the ledger's as they are now."""
+    return Response(render_metrics(services().ledger), content_type=CONTENT_TYPE)
+
+
 @blueprint.get("/openapi.json")
+@operation("getDescription", "This description.", {200: "application/json"})
 def openapi() -> Response:
     """The description of this API."""
-    return jsonify(description())
+    return jsonify(describe(current_app))
 
 
-def _check(ask: Callable[[], tuple[bool, str]]) -> dict[str, bool | str]:
+def _check(probe: Callable[[], tuple[bool, str]]) -> Check:
     try:
-        ok, detail = ask()
+        ok, detail = probe()
     except ServiceError as error:
         ok, detail = False, error.detail
     except redis.exceptions.RedisError as error:
@@ -83,7 +98,7 @@ def _workers() -> tuple[bool, str]:
     if not workers:
         return False, "No worker with loaded models has been heard of."
     stale_s = max(LEAST_STALE_S, STALE_HEARTBEATS * service.settings.worker.heartbeat_s)
-    age_s = service.ledger.presence.consumed_age_s().get("recognize")
+    age_s = service.ledger.presence.consumed_age_s().get(JobKind.RECOGNITION.queue)
     if age_s is None or age_s > stale_s:
         return False, f"{len(workers)} workers say they are ready, but none has taken a task for {stale_s:g} s."
     return True, f"{len(workers)} ready; the last task was taken {age_s:.1f} s ago."

@@ -1,7 +1,7 @@
 """Looks at an uploaded picture's header only: what never can be recognised is refused before a job exists.
 
 What a header says is contracts.pictures' to read, for this check and for the worker's decoding. What only decoding can
-tell (a file cut short, broken data) is the worker's to find: the job then fails with the picture's own error. The reasons
+find (a file cut short, broken data) is the worker's to find: the job then fails with the picture's own error. The reasons
 are the image errors' codes of the worker, so that a client reads one vocabulary.
 """
 

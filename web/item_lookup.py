@@ -1,6 +1,6 @@
 """Finds one item of a gallery quickly: a page of thumbnails asks for many, and a gallery's items are one long file.
 
-A version's items never change, so what was read once is kept, for the few galleries that were asked for last.
+A version's items never change, so what was read once is kept, for the few galleries that were used last.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all kinds of jobs share over HTTP: accept, show, wait, cancel, replay, follow."""
+"""What all kinds of jobs share over HTTP: accept, show, wait, cancel, replay, follow. Each kind has its own views."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import re
 from typing import TYPE_CHECKING
 
 import redis.exceptions
-from flask import Blueprint, Response, request, stream_with_context
+from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
 from web.services import services
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from contracts.jobs import JobKind
     from infra.jobs.ledger import Job, JobEvent
 
 POLL_AFTER_S = 1
@@ -31,65 +32,65 @@ WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
 log = logging.getLogger("shitu.web")
 
 
-def add_job_routes(blueprint: Blueprint, kind: str) -> None:
-    """Gives `blueprint` the views that look the same for every kind of job."""
-
-    @blueprint.get("/<job_id>", endpoint="show")
-    def show(job_id: str) -> Response:
-        job = find(kind, job_id)
-        waited = None
-        if not job.finished:
-            job, waited = _wait(job)
-        response = answer(job, 200, waited)
-        response.headers["Cache-Control"] = "private, no-cache"
-        response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
-        response.make_conditional(request)
-        return response
-
-    @blueprint.post("/<job_id>/cancel", endpoint="cancel")
-    def cancel(job_id: str) -> Response:
-        find(kind, job_id)
-        return answer(services().ledger.cancel(job_id), 200)
-
-    @blueprint.post("/<job_id>/replay", endpoint="replay")
-    def replay(job_id: str) -> Response:
-        find(kind, job_id)
-        job = services().ledger.replay(job_id)
-        return accept(job, publisher(job))
-
-    @blueprint.post("/<job_id>/webhook/replay", endpoint="replay_webhook")
-    def replay_webhook(job_id: str) -> Response:
-        job = find(kind, job_id)
-        if job.webhook is None or job.webhook.delivery_id is None:
-            raise DeliveryNotFound(f"The job {job_id} has no webhook, or has not ended.")
-        delivery = services().ledger.deliveries.replay(job.webhook.delivery_id)
-        if not services().queue.deliver(delivery.id):
-            log.warning("delivery %s could not be published; the keeper will", delivery.id)
-        return answer(find(kind, job_id), 202)
-
-    @blueprint.get("/<job_id>/events", endpoint="events")
-    def events(job_id: str) -> Response:
-        job = find(kind, job_id)
-        last_id = request.headers.get("Last-Event-ID", "0-0")
-        history = services().ledger.events(job_id, last_id, AT_ONCE_S if job.finished else HEARTBEAT_S)
-        if job.finished and last_id != "0-0":
-            behind = list(history)  # the job is over, so this ends at once
-            if not behind:
-                return Response(status=204)  # tells an EventSource that has seen the end not to come back
-            history = iter(behind)
-        holds = services().holds
-        if holds.acquire(blocking=False):
-            response = Response(stream_with_context(_stream(kind, job_id, history)))
-            response.call_on_close(holds.release)
-        else:
-            response = Response(_glimpse(job))
-        response.content_type = "text/event-stream; charset=utf-8"
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Accel-Buffering"] = "no"
-        return response
+def show(kind: JobKind, job_id: str) -> Response:
+    """The job as it is, or after the time that the client prefers to wait; 304 if nothing changed."""
+    job = find(kind, job_id)
+    waited = None
+    if not job.finished:
+        job, waited = _wait(job)
+    response = answer(job, 200, waited)
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
+    response.make_conditional(request)
+    return response
 
 
-def find(kind: str, job_id: str) -> Job:
+def cancel(kind: JobKind, job_id: str) -> Response:
+    """Gives the job up. Raises JobFinished."""
+    find(kind, job_id)
+    return answer(services().ledger.cancel(job_id), 200)
+
+
+def replay(kind: JobKind, job_id: str) -> Response:
+    """Tries a failed job again. Raises JobFinished if it has not failed."""
+    find(kind, job_id)
+    return accept(services().ledger.replay(job_id))
+
+
+def replay_webhook(kind: JobKind, job_id: str) -> Response:
+    """Sends the webhook of a job that has ended again. Raises DeliveryNotFound."""
+    job = find(kind, job_id)
+    if job.webhook is None or job.webhook.delivery_id is None:
+        raise DeliveryNotFound(f"The job {job_id} has no webhook, or has not ended.")
+    delivery = services().ledger.deliveries.replay(job.webhook.delivery_id)
+    if not services().queue.deliver(delivery.id):
+        log.warning("delivery %s could not be published; the keeper will", delivery.id)
+    return answer(find(kind, job_id), 202)
+
+
+def follow(kind: JobKind, job_id: str) -> Response:
+    """The job's changes as server-sent events; 204 for a client that has seen the end. Raises InvalidCursor."""
+    job = find(kind, job_id)
+    last_id = request.headers.get("Last-Event-ID", "0-0")
+    history = services().ledger.events(job_id, last_id, AT_ONCE_S if job.finished else HEARTBEAT_S)
+    if job.finished and last_id != "0-0":
+        rest = list(history)  # the job is over, so this ends at once
+        if not rest:
+            return Response(status=204)  # an EventSource that has seen the end does not come back then
+        history = iter(rest)
+    holds = services().holds
+    if holds.acquire(blocking=False):
+        response = Response(stream_with_context(_stream(kind, job_id, history)))
+        response.call_on_close(holds.release)
+    else:
+        response = Response(_glimpse(job))
+    response.content_type = "text/event-stream; charset=utf-8"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def find(kind: JobKind, job_id: str) -> Job:
     """The job, if it is of this kind. Raises JobNotFound, JobExpired."""
     job = services().ledger.get(job_id)
     if job.kind != kind:
@@ -97,22 +98,20 @@ def find(kind: str, job_id: str) -> Job:
     return job
 
 
-def publisher(job: Job) -> Callable[[str], object]:
-    """What hands this job over: to those who fetch its photo, or to a worker."""
+def publish(job: Job) -> bool:
+    """Hands the job over: to those who fetch its photo, or to a worker."""
     queue = services().queue
-    if job.source_url is not None:
-        return queue.fetch
-    return {"recognition": queue.recognize, "enrollment": queue.enroll}[job.kind]
+    return queue.fetch(job.id) if job.source_url is not None else queue.publish(job.kind, job.id)
 
 
-def accept(job: Job, publish: Callable[[str], object]) -> Response:
+def accept(job: Job) -> Response:
     """Hands a kept job over and answers 202, or 200 if the client waits long enough.
 
     The ledger has the job: a publish that fails is repeated by the sweeper, and waiting that fails becomes polling.
     """
     waited = None
     try:
-        if not publish(job.id):
+        if not publish(job):
             log.warning("job %s could not be published; the sweeper will", job.id)
         job, waited = _wait(job)
     except (ServiceError, redis.exceptions.RedisError, OSError):
@@ -173,7 +172,7 @@ def _event(name: str, job: Job, event_id: str | None = None) -> str:
     return f"event: {name}\n{identified}data: {_json(job)}\n\n"
 
 
-def _stream(kind: str, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:
+def _stream(kind: JobKind, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:
     """The job's history in the format of server-sent events, each with the whole job; `completed` is the last."""
     yield f"retry: {RECONNECT_MS}\n\n"
     try:
@@ -183,7 +182,7 @@ def _stream(kind: str, job_id: str, history: Iterator[JobEvent | None]) -> Itera
                 continue
             job = find(kind, job_id)
             if job.finished and not event.status.finished:
-                continue  # what is past is not told as news
+                continue  # what is past is not sent as news
             yield _event("completed" if event.status.finished else "status", job, event.id)
     except (JobNotFound, JobExpired, redis.exceptions.RedisError):
         log.warning("the stream of %s ended early; the client may come back", job_id, exc_info=True)

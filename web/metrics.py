@@ -1,4 +1,4 @@
-"""Measures every request and answers /metrics. Routes are labelled by their rule, so that the series stay few."""
+"""Measures every request. Routes are labelled by their rule, so that the series stay few."""
 
 from __future__ import annotations
 
@@ -6,21 +6,13 @@ import time
 
 from flask import Flask, Response, g, request
 
-from infra.jobs.metrics import render_metrics
-from infra.runtime.telemetry import CONTENT_TYPE, HTTP_REQUESTS
-from web.services import services
+from infra.runtime.telemetry import HTTP_REQUESTS
 
 
 def register(app: Flask) -> None:
-    """Adds the measuring and the view to `app`."""
+    """Adds the measuring to `app`."""
     app.before_request(_start)
     app.after_request(_measure)
-    app.add_url_rule("/metrics", "metrics", show, methods=["GET"])
-
-
-def show() -> Response:
-    """Numbers for Prometheus: this process's, and the ledger's as they are now."""
-    return Response(render_metrics(services().ledger), content_type=CONTENT_TYPE)
 
 
 def _start() -> None:

@@ -1,196 +1,77 @@
-"""Builds /openapi.json (OpenAPI 3.1) from one table of operations and the pydantic models.
+"""Builds /openapi.json (OpenAPI 3.1) from the application's rules, what stands above each view, and the typed records.
 
-The table is the description, the views are the truth: tests compare its paths with the application's rules, and the
-answers of the views with its schemas.
+Tests hold the answers of the views to it.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, TypeAdapter
 
 from infra import errors as e
 from infra.errors import ServiceError
 from infra.version import VERSION
 from web import answers, schemas
+from web.operations import Form, Operation, operation_of
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from web.operations import Errors
 
 SCHEMA_PATH = "#/components/schemas/"
-FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
-Errors = tuple[type[ServiceError], ...]
-
+DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
-BODY: Errors = (e.InvalidRequest, e.BodyTooLarge, e.UnsupportedMediaType)
-WEBHOOK: Errors = (e.InvalidUrl, e.AddressForbidden)
-UPLOAD: Errors = (
-    *BODY,
-    e.UploadTooSlow,
-    e.TooManyFiles,
-    e.RejectedImage,
-    e.InvalidOptions,
-    *WEBHOOK,
-    e.GalleryNotFound,
-)
-JOB: Errors = (e.JobNotFound, e.JobExpired)
-GALLERY: Errors = (e.GalleryNotFound, e.InvalidGalleryName, e.GalleryCorrupt)
-WRITE: Errors = (*GALLERY, e.GalleryBusy)
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One method at one path. `answer`: status -> model, or media type, or None for no body."""
-
-    method: str
-    path: str  # as OpenAPI writes it: /v1/galleries/{name}
-    name: str
-    summary: str
-    answer: dict[int, type[BaseModel] | str | None]
-    errors: Errors = ()
-    body: dict[str, Any] | None = None
-    query: type[BaseModel] | None = None
-    headers: tuple[str, ...] = ()  # of the request, keys of HEADERS
-
-
 HEADERS = {
     "Prefer": (
         "string",
         "`wait=10` waits so many seconds for the job to end (RFC 7240); `respond-async` does not wait.",
     ),
     "If-None-Match": ("string", "The ETag seen last: 304 if nothing changed."),
-    "Last-Event-ID": ("string", "The id of the last event seen; the stream goes on behind it."),
+    "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
 }
 
 
-class LabelQuery(BaseModel):
-    """Which items to delete."""
+@dataclass(frozen=True)
+class Route:
+    """One method at one path, as OpenAPI writes it: /v1/galleries/{name}."""
 
-    label: list[str]
-
-
-def _multipart(fields: type[BaseModel], files: dict[str, Any]) -> dict[str, Any]:
-    return {"multipart/form-data": (fields, files)}
-
-
-ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
-MANY_IMAGES = {"images": {"type": "array", "items": FILE, "description": "The pictures, many files."}}
-
-OPERATIONS = (
-    Operation(
-        "post", "/v1/recognitions", "createRecognition", "Recognise what is in a photo.",
-        {202: answers.RecognitionJob, 200: answers.RecognitionJob}, (*UPLOAD, e.InvalidGalleryName),
-        {**_multipart(schemas.RecognitionFields, ONE_IMAGE), "application/json": schemas.RecognitionRequest},
-        headers=("Prefer",),
-    ),
-    Operation(
-        "get", "/v1/recognitions/{job_id}", "getRecognition", "How far a recognition is, and its answer.",
-        {200: answers.RecognitionJob, 304: None}, JOB, headers=("Prefer", "If-None-Match"),
-    ),
-    Operation(
-        "post", "/v1/recognitions/{job_id}/cancel", "cancelRecognition", "Give a recognition up.",
-        {200: answers.RecognitionJob}, (*JOB, e.JobFinished),
-    ),
-    Operation(
-        "post", "/v1/recognitions/{job_id}/replay", "replayRecognition", "Try a recognition that failed again, from the start.",
-        {202: answers.RecognitionJob, 200: answers.RecognitionJob}, (*JOB, e.JobFinished), headers=("Prefer",),
-    ),
-    Operation(
-        "post", "/v1/recognitions/{job_id}/webhook/replay", "replayRecognitionWebhook", "Send the webhook of a recognition that ended again.",
-        {202: answers.RecognitionJob}, (*JOB, e.DeliveryNotFound),
-    ),
-    Operation(
-        "get", "/v1/recognitions/{job_id}/events", "followRecognition", "The changes of a recognition as they happen.",
-        {200: "text/event-stream", 204: None}, (*JOB, e.InvalidCursor), headers=("Last-Event-ID",),
-    ),
-    Operation(
-        "get", "/v1/recognitions/{job_id}/image", "getRecognitionImage", "The photo as it was uploaded or fetched.",
-        {200: "image/*"}, (*JOB, e.ObjectNotFound, e.PhotoNotFetched),
-    ),
-    Operation(
-        "get", "/v1/recognitions/{job_id}/preview", "getRecognitionPreview", "The photo as a browser can show it.",
-        {200: "image/*"}, (*JOB, e.ObjectNotFound, e.PhotoNotFetched),
-    ),
-    Operation(
-        "post", "/v1/galleries", "createGallery", "Create an empty gallery.",
-        {201: answers.Gallery}, (*BODY, e.InvalidGalleryName, e.GalleryExists, e.GalleryBusy),
-        {"application/json": schemas.GalleryRequest},
-    ),
-    Operation("get", "/v1/galleries", "listGalleries", "All galleries.", {200: answers.GalleryList}, (e.GalleryCorrupt,)),
-    Operation("get", "/v1/galleries/{name}", "getGallery", "One gallery.", {200: answers.Gallery}, GALLERY),
-    Operation("delete", "/v1/galleries/{name}", "deleteGallery", "Delete a gallery with all its versions.", {204: None}, WRITE),
-    Operation(
-        "post", "/v1/galleries/{name}/items", "addItems", "Add labelled pictures; an enrolment job.",
-        {202: answers.EnrollmentJob, 200: answers.EnrollmentJob}, (*UPLOAD, e.InvalidGalleryName),
-        _multipart(schemas.EnrollmentFields, MANY_IMAGES), headers=("Prefer",),
-    ),
-    Operation(
-        "get", "/v1/galleries/{name}/items", "listItems", "The items, by pages.",
-        {200: answers.ItemPage}, (*GALLERY, e.VersionNotFound, e.InvalidRequest, e.InvalidCursor), query=schemas.ItemsQuery,
-    ),
-    Operation(
-        "delete", "/v1/galleries/{name}/items", "deleteItemsByLabel", "Delete all items of a label.",
-        {200: answers.Gallery}, (*WRITE, e.ItemNotFound, e.InvalidRequest), query=LabelQuery,
-    ),
-    Operation(
-        "delete", "/v1/galleries/{name}/items/{item_id}", "deleteItem", "Delete one item.",
-        {200: answers.Gallery}, (*WRITE, e.ItemNotFound),
-    ),
-    Operation(
-        "get", "/v1/galleries/{name}/items/{item_id}/image", "getItemImage", "The picture of an item.",
-        {200: "image/*"}, (*GALLERY, e.ItemNotFound, e.ObjectNotFound),
-    ),
-    Operation(
-        "get", "/v1/galleries/{name}/items/{item_id}/preview", "getItemPreview", "The picture as a browser can show it.",
-        {200: "image/*"}, (*GALLERY, e.ItemNotFound, e.ObjectNotFound),
-    ),
-    Operation(
-        "get", "/v1/galleries/{name}/versions", "listVersions", "The versions that can be gone back to.",
-        {200: answers.VersionList}, GALLERY,
-    ),
-    Operation(
-        "post", "/v1/galleries/{name}/versions/{version}/activate", "activateVersion", "Make a version the current one.",
-        {200: answers.Gallery}, (*WRITE, e.VersionNotFound),
-    ),
-    Operation(
-        "get", "/v1/enrollments/{job_id}", "getEnrollment", "How far an enrolment is, and what became of each picture.",
-        {200: answers.EnrollmentJob, 304: None}, JOB, headers=("Prefer", "If-None-Match"),
-    ),
-    Operation(
-        "post", "/v1/enrollments/{job_id}/cancel", "cancelEnrollment", "Give an enrolment up.",
-        {200: answers.EnrollmentJob}, (*JOB, e.JobFinished),
-    ),
-    Operation(
-        "post", "/v1/enrollments/{job_id}/replay", "replayEnrollment", "Try an enrolment that failed again, from the start.",
-        {202: answers.EnrollmentJob, 200: answers.EnrollmentJob}, (*JOB, e.JobFinished), headers=("Prefer",),
-    ),
-    Operation(
-        "post", "/v1/enrollments/{job_id}/webhook/replay", "replayEnrollmentWebhook", "Send the webhook of an enrolment that ended again.",
-        {202: answers.EnrollmentJob}, (*JOB, e.DeliveryNotFound),
-    ),
-    Operation(
-        "get", "/v1/enrollments/{job_id}/events", "followEnrollment", "The changes of an enrolment as they happen.",
-        {200: "text/event-stream", 204: None}, (*JOB, e.InvalidCursor), headers=("Last-Event-ID",),
-    ),
-    Operation("get", "/healthz", "getHealth", "The process lives.", {200: answers.Health}),
-    Operation(
-        "get", "/readyz", "getReadiness", "Whether jobs are accepted and worked on.",
-        {200: answers.Readiness, 503: answers.Readiness},
-    ),
-    Operation("get", "/metrics", "getMetrics", "Numbers for Prometheus.", {200: "text/plain"}),
-    Operation("get", "/openapi.json", "getDescription", "This description.", {200: "application/json"}),
-    Operation("get", "/", "getPage", "The page for people.", {200: "text/html"}),
-)  # fmt: skip
+    method: str
+    path: str
+    operation: Operation
 
 
-@cache
-def description() -> dict[str, Any]:
-    """The whole OpenAPI document."""
+def openapi_path(rule: str) -> str:
+    """A rule of Flask's as OpenAPI writes it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+
+
+def routes(app: Flask) -> list[Route]:
+    """All described routes of an application."""
+    found = []
+    for rule in app.url_map.iter_rules():
+        operation = operation_of(app.view_functions[rule.endpoint])
+        if operation is not None:
+            methods = sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"})
+            found += [Route(method.lower(), openapi_path(rule.rule), operation) for method in methods]
+    return found
+
+
+def describe(app: Flask) -> dict[str, Any]:
+    """The whole OpenAPI document of an application, made once."""
+    kept: dict[str, Any] | None = app.extensions.get(DOCUMENT)
+    if kept is None:
+        kept = app.extensions[DOCUMENT] = _document(routes(app))
+    return kept
+
+
+def _document(found: list[Route]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    for route in found:
+        paths.setdefault(route.path, {})[route.method] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -200,15 +81,16 @@ def description() -> dict[str, Any]:
             "description": "Every error is a problem document (RFC 9457) with a stable `code`. Every answer carries X-Request-Id.",
         },
         "paths": paths,
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas([route.operation for route in found])},
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(route: Route) -> dict[str, Any]:
+    operation = route.operation
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "parameters": _parameters(operation),
+        "parameters": _parameters(route),
         "responses": _responses(operation),
     }
     if operation.body:
@@ -217,16 +99,16 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
+def _parameters(route: Route) -> list[dict[str, Any]]:
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "integer" if name == "version" else "string"}}
-        for name in re.findall(r"{(\w+)}", operation.path)
+        for name in re.findall(r"{(\w+)}", route.path)
     ]
     in_headers = [
         {"name": name, "in": "header", "description": HEADERS[name][1], "schema": {"type": HEADERS[name][0]}}
-        for name in operation.headers
+        for name in route.operation.headers
     ]
-    return in_path + in_headers + (_query(operation.query) if operation.query else [])
+    return in_path + in_headers + (_query(route.operation.query) if route.operation.query else [])
 
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -274,41 +156,31 @@ def _meaning(status: int) -> str:
     }[status]
 
 
-def _body(body: Any) -> dict[str, Any]:
-    if isinstance(body, tuple):
-        fields, files = body
-        schema = {
-            "type": "object",
-            "properties": files,
-            "required": list(files),
-        }
-        return {"allOf": [_reference(fields), schema]}
+def _body(body: type[BaseModel] | Form) -> dict[str, Any]:
+    if isinstance(body, Form):
+        schema = {"type": "object", "properties": body.files, "required": list(body.files)}
+        return {"allOf": [_reference(body.fields), schema]}
     return _reference(body)
 
 
-def _reference(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": SCHEMA_PATH + model.__name__}
+def _reference(record: type) -> dict[str, str]:
+    return {"$ref": SCHEMA_PATH + record.__name__}
 
 
-def _schemas() -> dict[str, Any]:
-    models: set[type[BaseModel]] = {
-        schemas.RecognitionRequest,
-        schemas.RecognitionFields,
-        schemas.EnrollmentFields,
-        schemas.GalleryRequest,
-        schemas.ImageBase64,
-        schemas.ImageUrl,
-        answers.Problem,
-    }
-    models |= {answer for op in OPERATIONS for answer in op.answer.values() if isinstance(answer, type)}
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+def _schemas(operations: list[Operation]) -> dict[str, Any]:
+    bodies = [body for operation in operations for body in operation.body.values()]
+    forms = {body.fields for body in bodies if isinstance(body, Form)}
+    records: set[type] = {schemas.ImageBase64, schemas.ImageUrl, answers.Problem, *forms}
+    records |= {body for body in bodies if not isinstance(body, Form)}
+    records |= {answer for one in operations for answer in one.answer.values() if isinstance(answer, type)}
+    _, definitions = TypeAdapter.json_schemas(
+        [(one, "validation", TypeAdapter(one)) for one in sorted(records, key=lambda record: record.__name__)],
         ref_template=SCHEMA_PATH + "{model}",
     )
     found: dict[str, Any] = definitions["$defs"]
     found["RecognitionRequest"]["properties"]["image"] = {
         "oneOf": [_reference(schemas.ImageBase64), _reference(schemas.ImageUrl)]
     }
-    for form in ("RecognitionFields", "EnrollmentFields"):
-        found[form].pop("additionalProperties", None)  # a form has its files beside these fields
+    for form in forms:
+        found[form.__name__].pop("additionalProperties", None)  # a form has its files next to these fields
     return found

@@ -6,31 +6,41 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response
 
-from infra.errors import ObjectNotFound, PhotoNotFetched
-from infra.objects.store import preview_key
-from web.images import media_type
-from web.jobs import accept, add_job_routes, find, publisher
+from contracts.jobs import JobKind
+from contracts.results import RecognitionJob
+from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
+from web import jobs
+from web.operations import JOB, UPLOAD, Form, operation
+from web.pictures import ANY_IMAGE, picture, shown
+from web.schemas import FILE, RecognitionFields, RecognitionRequest
 from web.services import services
 from web.uploads import read_recognition
 
 if TYPE_CHECKING:
+    from contracts.results import KeptPhoto
     from infra.jobs.records import Job
 
-KIND = "recognition"
-IMAGE_MAX_AGE_S = 3600
+ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 
-blueprint = Blueprint("recognitions", __name__, url_prefix="/v1/recognitions")
-add_job_routes(blueprint, KIND)
+blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.path)
 
 
 @blueprint.post("")
+@operation(
+    "createRecognition",
+    "Recognise what is in a photo.",
+    {202: RecognitionJob, 200: RecognitionJob},
+    UPLOAD,
+    body={"multipart/form-data": Form(RecognitionFields, ONE_IMAGE), "application/json": RecognitionRequest},
+    headers=("Prefer",),
+)
 def create() -> Response:
     """Steps 1 to 4 of the walk: check, keep the bytes, promise, hand over."""
     service = services()
     sent = read_recognition(service.settings)
     service.galleries.manifest(sent.gallery)
-    if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no stranger
-        image: dict[str, Any] = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
+    if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no other server
+        image: KeptPhoto = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
     else:
         image = {
             "key": service.photos.keep(sent.upload.data),
@@ -39,32 +49,90 @@ def create() -> Response:
             "height": sent.header.height,
             "format": sent.header.format,
         }
-    request = {"gallery": sent.gallery, "image": image, "options": sent.options}
-    job = service.ledger.create(KIND, request, sent.webhook_url, sent.source_url)
-    return accept(job, publisher(job))
+    request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
+    return jobs.accept(service.ledger.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url))
+
+
+@blueprint.get("/<job_id>")
+@operation(
+    "getRecognition",
+    "How far a recognition is, and its answer.",
+    {200: RecognitionJob, 304: None},
+    JOB,
+    headers=("Prefer", "If-None-Match"),
+)
+def show(job_id: str) -> Response:
+    """The job as it is."""
+    return jobs.show(JobKind.RECOGNITION, job_id)
+
+
+@blueprint.post("/<job_id>/cancel")
+@operation("cancelRecognition", "Give a recognition up.", {200: RecognitionJob}, (*JOB, JobFinished))
+def cancel(job_id: str) -> Response:
+    """Gives the job up."""
+    return jobs.cancel(JobKind.RECOGNITION, job_id)
+
+
+@blueprint.post("/<job_id>/replay")
+@operation(
+    "replayRecognition",
+    "Try a recognition that failed again, from the start.",
+    {202: RecognitionJob, 200: RecognitionJob},
+    (*JOB, JobFinished),
+    headers=("Prefer",),
+)
+def replay(job_id: str) -> Response:
+    """Tries a failed job again."""
+    return jobs.replay(JobKind.RECOGNITION, job_id)
+
+
+@blueprint.post("/<job_id>/webhook/replay")
+@operation(
+    "replayRecognitionWebhook",
+    "Send the webhook of a recognition that ended again.",
+    {202: RecognitionJob},
+    (*JOB, DeliveryNotFound),
+)
+def replay_webhook(job_id: str) -> Response:
+    """Sends the job's webhook again."""
+    return jobs.replay_webhook(JobKind.RECOGNITION, job_id)
+
+
+@blueprint.get("/<job_id>/events")
+@operation(
+    "followRecognition",
+    "The changes of a recognition as they happen.",
+    {200: "text/event-stream", 204: None},
+    (*JOB, InvalidCursor),
+    headers=("Last-Event-ID",),
+)
+def events(job_id: str) -> Response:
+    """The job's changes as server-sent events."""
+    return jobs.follow(JobKind.RECOGNITION, job_id)
 
 
 @blueprint.get("/<job_id>/image")
+@operation(
+    "getRecognitionImage",
+    "The photo as it was uploaded or fetched.",
+    {200: ANY_IMAGE},
+    (*JOB, ObjectNotFound, PhotoNotFetched),
+)
 def image(job_id: str) -> Response:
     """The photo as it was uploaded or fetched. Raises PhotoNotFetched while it is not there."""
-    return picture(services().objects.get(_photo_key(find(KIND, job_id))))
+    return picture(services().objects.get(_photo_key(jobs.find(JobKind.RECOGNITION, job_id))))
 
 
 @blueprint.get("/<job_id>/preview")
+@operation(
+    "getRecognitionPreview",
+    "The photo as a browser can show it.",
+    {200: ANY_IMAGE},
+    (*JOB, ObjectNotFound, PhotoNotFetched),
+)
 def preview(job_id: str) -> Response:
     """The photo as it was looked at, for browsers. Raises PhotoNotFetched as `image` does."""
-    return shown(_photo_key(find(KIND, job_id)))
-
-
-def shown(key: str) -> Response:
-    """The worker's rendering of a stored picture, or the picture itself where browsers show that as it is."""
-    objects = services().objects
-    try:
-        return picture(objects.get(preview_key(key)))
-    except ObjectNotFound:
-        response = picture(objects.get(key))
-        response.headers["Cache-Control"] = "private, no-cache"  # the rendering may be made yet
-        return response
+    return shown(_photo_key(jobs.find(JobKind.RECOGNITION, job_id)))
 
 
 def _photo_key(job: Job) -> str:
@@ -75,12 +143,3 @@ def _photo_key(job: Job) -> str:
             else "The photo is still to be fetched from its URL."
         )
     return str(job.request["image"]["key"])
-
-
-def picture(data: bytes) -> Response:
-    """Stored bytes as a picture: never as anything that a browser would run."""
-    response = Response(data, content_type=media_type(data))
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response.headers["Cache-Control"] = f"private, max-age={IMAGE_MAX_AGE_S}"
-    return response

@@ -1,18 +1,27 @@
 """What a client may send, as pydantic models, and how their complaints become the `errors` of a problem document.
 
 Every model refuses names that it does not know: a misspelt option that is silently ignored costs its user a day. The
-names and ranges of the options are those of `RecognizeOptions` in the worker's models.
+options with their ranges are those of contracts.options.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from contracts.options import ENROLL_OPTIONS, RECOGNIZE_OPTIONS
 from infra.errors import InvalidOptions, InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from contracts.options import Option
+
+
+FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
 
 
 class Strict(BaseModel):
@@ -21,42 +30,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class RecognizeOptions(Strict):
-    """How a photo is recognised. What is left out takes the worker's own default."""
+def fields_of(options: Mapping[str, Option]) -> dict[str, Any]:
+    """Declared options as pydantic's fields."""
+    found: dict[str, Any] = {}
+    for one in options.values():
+        kind = one.annotation if one.choices else Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
+        found[one.name] = (kind | None if one.nullable else kind, Field(one.default, description=one.description))
+    return found
 
-    detection_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="Least confidence of a detected body; null takes the detector's own."
-    )
-    max_detections: int = Field(5, ge=1, le=100, description="At most so many bodies, the most confident first.")
-    min_precision: float = Field(
-        0.9,
-        ge=0.5,
-        le=0.999,
-        description="Of the answers given, this share should be right; less sure ones are candidates.",
-    )
-    similarity_threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        None, description="Least similarity of a recognition; given, it decides instead of `min_precision`."
-    )
-    verify: Literal["auto", "always", "never"] = Field(
-        "auto",
-        description="Whether local features of the crop are compared with those of the best items' pictures: "
-        "where the embeddings leave a doubt and time allows, always, or never.",
-    )
-    verify_top: int = Field(5, ge=1, le=20, description="How many of the best items are compared so.")
-    top_k: int = Field(5, ge=1, le=100, description="Matches listed for each recognition.")
-    whole_image: Literal["always", "fallback", "never"] = Field(
-        "fallback",
-        description="Whether the whole photo is looked up too: always, when no body is recognised, or never.",
-    )
-    suppression_iou: float = Field(
-        0.05,
-        ge=0,
-        le=1,
-        description="Of recognitions that overlap more, only the likeliest stays, whatever their labels (with `compat`, the most similar).",
-    )
-    compat: Literal["paddleclas"] | None = Field(
-        None, description="Reproduces PaddleClas' processing, and adds `result.paddleclas` in its format."
-    )
+
+_Declared: Any = create_model("_Declared", __base__=Strict, **fields_of(RECOGNIZE_OPTIONS))
+_DeclaredEnroll: Any = create_model("_DeclaredEnroll", __base__=Strict, **fields_of(ENROLL_OPTIONS))
+
+
+class RecognizeOptions(_Declared):  # type: ignore[misc]  # its fields are declared in contracts.options
+    """How a photo is recognised. What is left out takes the worker's own default."""
 
 
 class ImageBase64(Strict):
@@ -76,7 +64,7 @@ class ImageUrl(Strict):
 
 
 class Webhook(Strict):
-    """Where the finished job is told."""
+    """Where the finished job is sent."""
 
     url: str = Field(min_length=1, description="An http or https URL that takes a signed POST.")
 
@@ -98,14 +86,13 @@ class RecognitionFields(Strict):
     webhook_url: str | None = None
 
 
-class EnrollmentFields(Strict):
+class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     """The text fields of a multipart enrolment request; the pictures are the files `images`."""
 
     labels: list[str] = Field(
         min_length=1,
         description="Brought to Unicode NFC and trimmed; 1 to 200 characters, no control or invisible ones.",
     )
-    crop: Literal["whole", "main_body"] = Field("whole", description="Embed the whole picture, or its main body.")
     webhook_url: str | None = None
 
 
@@ -113,6 +100,12 @@ class GalleryRequest(Strict):
     """A gallery to create."""
 
     name: str = Field(description="Lower-case letters, digits, dots, dashes and underscores.")
+
+
+class LabelQuery(BaseModel):
+    """Which items to delete."""
+
+    label: list[str]
 
 
 class ItemsQuery(BaseModel):
@@ -175,7 +168,7 @@ def require_text(value: object) -> None:
 
 
 def unknown_name(name: str, allowed: list[str]) -> str:
-    """What is said of a field that does not exist."""
+    """The message for a field that does not exist."""
     close = difflib.get_close_matches(name, allowed, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     return f"there is no field {name!r} here{hint} Allowed: {', '.join(allowed)}"

@@ -81,7 +81,7 @@ class CountingSocket(socket.socket):
 
 @dataclass
 class Window:
-    """The time in which a connection must bring its share: until when, and from which count of bytes."""
+    """The time in which a connection must bring its quota: until when, and from which count of bytes."""
 
     ends_at: float
     from_bytes: int
@@ -169,7 +169,7 @@ class UploadWatch:
 
 
 class LimitedInput:
-    """The application, with a `wsgi.input` that tells a late request by UploadTooSlow instead of a body cut short."""
+    """The application, with a `wsgi.input` that ends a late request by UploadTooSlow instead of a body cut short."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]], watch: UploadWatch) -> None:
         self._application = application

@@ -25,7 +25,7 @@ EXTENSION = "shitu"
 
 @dataclass(frozen=True)
 class Services:
-    """Opened once by `web.app.create_app`; every part may be used by all threads."""
+    """Opened once by `web.app.create_app`; every member may be used by all threads."""
 
     settings: Settings
     redis: redis.Redis

@@ -7,24 +7,21 @@ page and its files are for people, whose links gather parameters on the way: the
 from __future__ import annotations
 
 import json
-import re
-from functools import cache
 from typing import TYPE_CHECKING
 
-from flask import request
+from flask import current_app, request
 
 from infra.errors import InvalidRequest
-from web.openapi import OPERATIONS
+from web.operations import operation_of
 from web.schemas import parse_json, unknown_name
 from web.uploads import read_body
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from web.openapi import Operation
+    from web.operations import Operation
 
-FOR_PEOPLE = frozenset({"page", "static"})
-REPEATABLE = frozenset({("deleteItemsByLabel", "label")})
+FOR_PEOPLE = frozenset({"page.show", "static"})
 
 
 def register(app: Flask) -> None:
@@ -34,25 +31,18 @@ def register(app: Flask) -> None:
 
 def check() -> None:
     """Raises InvalidRequest with every unknown name of the current request, RequestEntityTooLarge."""
-    method = "get" if request.method == "HEAD" else request.method.lower()
-    if request.url_rule is None or request.endpoint in FOR_PEOPLE or method == "options":
+    if request.url_rule is None or request.endpoint in FOR_PEOPLE or request.method == "OPTIONS":
         return
-    path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", request.url_rule.rule)
-    operation = _operations().get((method, path))
+    operation = operation_of(current_app.view_functions[request.url_rule.endpoint])
     if operation is None:
         return
     errors = _of_query(operation)
-    if operation.body is None:
+    if not operation.body:
         errors += _of_body()
     if errors:
         raise InvalidRequest(
             "; ".join(f"{e['pointer'].removeprefix('/') or 'body'}: {e['detail']}" for e in errors), errors=errors
         )
-
-
-@cache
-def _operations() -> dict[tuple[str, str], Operation]:
-    return {(operation.method, operation.path): operation for operation in OPERATIONS}
 
 
 def _of_query(operation: Operation) -> list[dict[str, str]]:
@@ -63,7 +53,7 @@ def _of_query(operation: Operation) -> list[dict[str, str]]:
         if name not in allowed:
             nothing = f"there is no query parameter {name!r} here; this route takes none"
             errors.append({"pointer": pointer, "detail": unknown_name(name, allowed) if allowed else nothing})
-        elif len(request.args.getlist(name)) > 1 and (operation.name, name) not in REPEATABLE:
+        elif len(request.args.getlist(name)) > 1 and name not in operation.repeatable:
             errors.append({"pointer": pointer, "detail": "this query parameter is given more than once"})
     return errors
 

@@ -95,7 +95,7 @@ def read_recognition(settings: Settings) -> Recognition:
 def read_body() -> bytes:
     """The body of the current request. Raises RequestEntityTooLarge.
 
-    werkzeug cuts a body without a Content-Length off at the limit and says nothing; whether more would come tells.
+    werkzeug cuts a body without a Content-Length off at the limit and says nothing; whether more would come shows it.
     """
     data = request.get_data(cache=False)
     limit = request.max_content_length
@@ -131,10 +131,10 @@ def _clean_labels(sent: Sequence[str]) -> list[str]:
         except LabelRefused as error:
             errors.append({"pointer": f"/labels/{position}", "detail": str(error)})
     if errors:
-        told = "; ".join(
+        message = "; ".join(
             f"{error['pointer'].removeprefix('/').replace('/', '.')}: {error['detail']}" for error in errors
         )
-        raise InvalidRequest(told, errors=errors)
+        raise InvalidRequest(message, errors=errors)
     return labels
 
 
@@ -218,6 +218,6 @@ def _from_base64(text: str) -> bytes:
 
 
 def _check_webhook(url: str | None, settings: Settings) -> None:
-    """A webhook that by its spelling could never be delivered is told now, not when the job is done."""
+    """A webhook that by its spelling could never be delivered is refused now, not when the job is done."""
     if url is not None:
         check_spelling(url, settings.webhooks.allow_private)

@@ -17,20 +17,21 @@ from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
+from contracts.errors import CodedError
+from contracts.jobs import JobKind
 from infra.errors import ServiceError
 from infra.jobs.queue import CANARY, Queue, make_celery
 from infra.runtime.logs import configure_logging, fatal, json_line
 from infra.runtime.machine import planned, pool_for
 from infra.runtime.settings import load_settings
 from infra.stack.installation import verify_or_exit
-from models.errors import ModelError
 from worker.process import Process, current, is_open, set_current
 
 if TYPE_CHECKING:
     from celery.worker import WorkController
 
 
-MODEL_QUEUES = {"recognize", "enroll"}
+MODEL_QUEUES = {kind.queue for kind in JobKind}
 FETCH_QUEUE = "fetch"
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ app.conf.update(
 
 def quiet_canary(record: logging.LogRecord) -> bool:
     """A filter that makes Celery's lines about a canary DEBUG: one comes every few seconds, and says nothing new."""
-    told = getattr(record, "data", None)
-    if isinstance(told, dict) and told.get("name") == CANARY and record.levelno == logging.INFO:
+    data = getattr(record, "data", None)
+    if isinstance(data, dict) and data.get("name") == CANARY and record.levelno == logging.INFO:
         record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
     return True
@@ -75,7 +76,7 @@ celery_worker.safe_say = say
 
 @signals.celeryd_init.connect
 def without_banner(instance: Any, **_: Any) -> None:
-    """The banner of many lines is for people; what it tells is in the log's first lines. Celery's own warnings follow."""
+    """The banner of many lines is for people; what it says is in the log's first lines. Celery's own warnings follow."""
     configure_logging(settings.log)
     instance.quiet = True
 
@@ -154,7 +155,7 @@ def open_process(concurrency: int) -> None:
                 process.fetcher = open_fetcher(process)
             set_current(process)
         log.info("opened", extra={"concurrency": concurrency, "reason": plan.reason, "queues": sorted(queues)})
-    except (ServiceError, ModelError, OSError) as error:  # what people can mend: their words are enough
+    except (CodedError, OSError) as error:  # what people can mend: their words are enough
         log.critical("this worker cannot be opened: %s", getattr(error, "detail", error))
         raise SystemExit(1) from None
     except Exception:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_S = 2.0  # doubled with every attempt
 LONGEST_RETRY_S = 60.0
-LONGEST_ASKED_S = 600.0  # a server's Retry-After is followed so far; a job's user waits meanwhile
+LONGEST_RETRY_AFTER_S = 600.0  # a server's Retry-After is followed so far; a job's user waits meanwhile
 PAUSE_S = 0.5
 # A full disk or an absent store is not the job's fault: it costs no attempt, for a day.
 OUTAGES = frozenset({StorageUnavailable.code, RedisUnavailable.code})
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False) -> None:
     """Does `work` if the job is to be had. Says nothing to the caller: the ledger knows.
 
-    `fetching`: the work only fetches the job's photo; its answer is the job's new request, for a worker to go on with.
+    `fetching`: the work only fetches the job's photo; its answer is the job's new request, for a worker to continue with.
     """
     ledger = process.ledger
     lease = ledger.start(job_id, fetching=fetching)
@@ -88,9 +88,9 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
     if not recorded:
         return
     if fetching and outcome == "succeeded":
-        process.queue.recognize(job_id)
+        process.queue.publish(job.kind, job_id)
     else:
-        tell(job_id, ledger, process.queue)
+        notify(job_id, ledger, process.queue)
 
 
 def persist(write: Callable[[], bool], patience_s: float) -> bool:
@@ -108,12 +108,12 @@ def persist(write: Callable[[], bool], patience_s: float) -> bool:
             time.sleep(PAUSE_S)
 
 
-def tell(job_id: str, ledger: JobLedger, queue: Queue) -> None:
+def notify(job_id: str, ledger: JobLedger, queue: Queue) -> None:
     """Hands the finished job's webhook to the couriers now instead of at the keeper's next round."""
     try:
         job = ledger.get(job_id)
     except Exception:  # the delivery is written in the ledger; the keeper finds it
-        log.warning("the job's end could not be told at once", extra={"job_id": job_id}, exc_info=True)
+        log.warning("the job's webhook could not be sent at once", extra={"job_id": job_id}, exc_info=True)
         return
     if job.finished and job.webhook is not None and job.webhook.delivery_id is not None:
         queue.deliver(job.webhook.delivery_id)
@@ -140,6 +140,6 @@ def _failed(ledger: JobLedger, lease: Lease, job: Job, error: Exception) -> Endi
     if known.retryable and not lease.last:
         delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (lease.attempt - 1))
         if isinstance(error, ServiceError) and error.retry_after_s is not None:
-            delay_s = max(delay_s, min(LONGEST_ASKED_S, error.retry_after_s))
+            delay_s = max(delay_s, min(LONGEST_RETRY_AFTER_S, error.retry_after_s))
         return "retried", partial(ledger.release, lease, delay_s=delay_s)
     return "failed", partial(ledger.fail, lease, known.to_dict())

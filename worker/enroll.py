@@ -9,7 +9,7 @@ known by `added_at`, which is the job's creation time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from contracts.results import EnrolledItem, EnrollmentResult
     from infra.galleries.calibration import Calibrate
     from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
@@ -50,7 +51,7 @@ class Picture:
     error: JobError | None = None
 
 
-def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]:
+def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> EnrollmentResult:
     """The `result` of `job`; `checkpoint` takes the progress, and raises when the work must stop.
 
     A picture that cannot be used is rejected with its code and holds no other up. Raises GalleryNotFound if the gallery
@@ -75,9 +76,9 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]
 
 
 def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) -> Picture:
-    """Fetches and decodes one picture; with the request's `crop` at "main_body" it is cut to its most certain body."""
+    """Fetches and decodes one picture; with the request's `crop` at "main_body" it is cut to its most certain object."""
     picture = Picture(entry.get("name", ""), readable_label(entry["label"]))
-    if "error" in entry:  # refused by its header, and kept to be told in its place
+    if "error" in entry:  # refused by its header, and kept to be reported in its place
         return replace(picture, error=JobError(**entry["error"]))
     try:
         picture = replace(picture, label=clean_label(entry["label"]))
@@ -93,9 +94,9 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
     box: tuple[int, int, int, int] | None = None
     view = image
     if job.request.get("crop") == "main_body" and programs.detector is not None:
-        bodies = programs.detector(image, max_detections=1)
-        if bodies:  # otherwise the whole picture is the body
-            box = with_margin(bodies[0].box, *image.shape[:2])  # as much of it as a photo is searched with
+        detections = programs.detector(image, max_detections=1)
+        if detections:  # otherwise the whole picture is the object
+            box = with_margin(detections[0].box, *image.shape[:2])  # as much of it as a photo is searched with
             view = crop(image, box).copy()  # lets go of the rest
     item = Item(
         id=item_id(entry["sha256"], picture.label, box),
@@ -119,8 +120,8 @@ def embed(batch: Sequence[Picture], programs: Programs) -> list[Picture]:
             raise  # the engine's trouble, not the picture's
         if len(batch) > 1:
             return [one for picture in batch for one in embed([picture], programs)]
-        told = JobError(error.code, "The embedder gives no usable answer for this picture.", retryable=False)
-        return [replace(batch[0], item=None, view=None, error=told)]
+        unusable = JobError(error.code, "The embedder gives no usable answer for this picture.", retryable=False)
+        return [replace(batch[0], item=None, view=None, error=unusable)]
     augmented = embed_views(views, [sha256 for _, sha256 in usable], programs.embedder)
     rows = iter(zip(embeddings, augmented, strict=True))
     return [picture if picture.view is None else embedded(picture, *next(rows)) for picture in batch]
@@ -131,7 +132,7 @@ def embedded(picture: Picture, embedding: NDArray[np.float32], augmented: NDArra
     return replace(picture, view=None, embedding=embedding, augmented=augmented)
 
 
-def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Calibrate) -> dict[str, Any]:
+def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Calibrate) -> EnrollmentResult:
     """Writes what is new as one version of the gallery; the job's `result`."""
     gallery = job.request["gallery"]
     wanted: dict[str, Picture] = {}
@@ -163,9 +164,9 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
     }
 
 
-def outcome(picture: Picture, added: set[str]) -> dict[str, Any]:
+def outcome(picture: Picture, added: set[str]) -> EnrolledItem:
     """What the result says about one picture. Takes its id out of `added`: the same picture again is a duplicate."""
-    status = "rejected"
+    status: Literal["added", "duplicate", "rejected"] = "rejected"
     if picture.item is not None:
         status = "added" if picture.item.id in added else "duplicate"
         added.discard(picture.item.id)

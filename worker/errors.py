@@ -6,14 +6,13 @@ reaches a user: it may name paths, keys or other people's data. It goes to the l
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import redis
 
+from contracts import jobs
 from infra.errors import RedisUnavailable, ServiceError, StorageUnavailable
-from models.errors import GalleryError, ImageError, ModelError
-from models.options import OptionsError
+from models.errors import GalleryError, ImageError, ModelError, OptionsError
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,9 @@ class JobError:
     message: str
     retryable: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> jobs.JobError:
         """The JSON of the job's `error`."""
-        return asdict(self)
+        return {"code": self.code, "message": self.message, "retryable": self.retryable}
 
 
 TROUBLE: tuple[tuple[type[Exception], JobError], ...] = (
@@ -49,4 +48,4 @@ def job_error(error: BaseException) -> JobError:
         return JobError(error.code, "The models of the worker could not answer.", retryable=True)
     if isinstance(error, ServiceError):
         return JobError(error.code, error.detail, error.retryable)
-    return next((told for kind, told in TROUBLE if isinstance(error, kind)), UNKNOWN)
+    return next((known for kind, known in TROUBLE if isinstance(error, kind)), UNKNOWN)

@@ -1,6 +1,6 @@
 """Fetches the pictures that recognitions name by URL, in threads of a courier's own.
 
-A stranger's server may be silent until the time is up. So neither a request waits for it, nor a worker that holds
+Somebody else's server may be silent until the time is up. So neither a request waits for it, nor a worker that holds
 models, nor a place of the webhooks: a task only leaves a job's id here. The message is gone then, but the ledger has the
 job: what a killed courier held is found by the keeper, what a stopped one had not begun is published again.
 """

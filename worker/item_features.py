@@ -114,7 +114,7 @@ class VersionFeatures:
     def __init__(self, shared: ItemFeatures, manifest: GalleryManifest, items: Sequence[Item]) -> None:
         self._shared, self._manifest, self._items = shared, manifest, items
         self._by_id: dict[str, Item] | None = None
-        # A gallery that cannot be held whole would be read anew for every photo.
+        # A gallery that cannot be held whole would be read again for every photo.
         stored = [segment for segment in manifest.segments if FEATURES in segment.files]
         self._segments = stored if shared.fits(sum(segment.item_count for segment in stored)) else []
 

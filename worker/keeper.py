@@ -1,6 +1,6 @@
 """`python -m worker.keeper`: repairs what the queue lost, wakes due webhooks, ends retention, proves that queues move.
 
-Photos that no job names any more are deleted beside the rounds, by worker.photo_keeper.
+Photos that no job names any more are deleted next to the rounds, by worker.photo_keeper.
 
 Any number may run: each step of a round belongs to the one that holds the leader lock (redis-py's `Lock`), which is
 checked and extended before each step. A leader that dies is replaced when its lock lapses. Each step of the ledger is
@@ -166,9 +166,9 @@ def main() -> None:
         )
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None
-    beside = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
+    cleaner = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
     if not settings.jobs.keep_photos:
-        beside.start()
+        cleaner.start()
     log.info("keeper started")
     keeper.run(stop)
     log.info("keeper stopped")

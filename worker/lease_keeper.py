@@ -1,7 +1,7 @@
-"""Keeps a job's lease alive from a thread, and tells the work when to stop.
+"""Keeps a job's lease alive from a thread, and stops the work when it must.
 
 A job may run longer than its lease. The thread renews the lease every third of it; the work asks `checkpoint` between
-its stages. Renewal is refused when another worker took the job over or when its owner asked to cancel it: either way
+its stages. Renewal is refused when another worker took the job over or when its owner wants it canceled: either way
 the work must stop and publish nothing. Work that hangs asks no more, and a lease renewed for it would hold its job for
 ever: after a while without a checkpoint the lease is left to lapse, and the job is tried again or fails as poisoned.
 """
@@ -84,7 +84,7 @@ class LeaseKeeper:
         self._thread.join()
 
     def checkpoint(self, progress: dict[str, Any] | None = None) -> None:
-        """Raises StopWork if the work must end. New `progress` is told at once, which asks the ledger at once too."""
+        """Raises StopWork if the work must end. New `progress` is written at once, which renews the lease at once too."""
         self._moved_at = time.monotonic()
         if progress is not None and progress != self._progress:
             self._progress = progress

@@ -1,4 +1,4 @@
-"""Keeps a rendering of the pictures that browsers cannot show, beside them. No job fails for want of one."""
+"""Keeps a rendering of the pictures that browsers cannot show, next to them. No job fails for want of one."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infra.runtime.telemetry import STAGES
 from models.options import RecognizeOptions
@@ -12,12 +12,13 @@ from models.recognition.paddleclas import to_paddleclas
 from worker.previews import keep_preview
 
 if TYPE_CHECKING:
+    from contracts.results import RecognitionResult
     from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Runtime
 
 
-def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, Any]:
+def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> RecognitionResult:
     """The `result` of `job`; `checkpoint` is called between the stages and raises when the work must stop.
 
     Raises ImageError for a picture that does not decode, ObjectNotFound for one that is gone, GalleryNotFound for a
@@ -43,19 +44,21 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
     with runtime.programs() as programs:
         found = programs.recognizer(image, current.gallery, options, checkpoint)
     answer = found.to_dict()
-    if options.compat == "paddleclas":
-        answer["paddleclas"] = to_paddleclas(found)
     timings = {
         "fetch": round(1000 * (fetched - started), 2),
         "decode": round(1000 * (decoded - fetched), 2),
-        **answer.pop("timings_ms"),
+        **answer["timings_ms"],
         "total": round(1000 * (time.perf_counter() - started), 2),
     }
     for stage, took_ms in timings.items():
         if stage != "total":
             STAGES.labels(stage).observe(took_ms / 1000)
-    return {
-        **answer,
+    result: RecognitionResult = {
+        "image": answer["image"],
+        "recognitions": answer["recognitions"],
+        "dropped": answer["dropped"],
+        "reason": answer["reason"],
+        "decision": answer["decision"],
         "gallery": {
             "name": current.manifest.name,
             "version": current.manifest.version,
@@ -64,3 +67,6 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> dict[str, A
         "models": runtime.models,
         "timings_ms": timings,
     }
+    if options.compat == "paddleclas":
+        result["paddleclas"] = to_paddleclas(found)
+    return result

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
 
-from infra.jobs.queue import CANARY, DELIVER, ENROLL, FETCH, RECOGNIZE
+from contracts.jobs import JobKind
+from infra.jobs.queue import CANARY, DELIVER, FETCH
 from infra.net.webhooks import deliver as deliver_once
 from infra.runtime import audit
 from infra.runtime.telemetry import DELIVERIES
@@ -18,38 +19,41 @@ from worker.attempt import attempt
 from worker.process import current
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
+    from worker.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 
-@shared_task(name=RECOGNIZE)
+@shared_task(name=JobKind.RECOGNITION.task)
 def recognize(job_id: str) -> None:
     """Recognises a job's photo."""
     from worker.recognize import recognize as answer
 
-    process = current()
-
-    def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
-        return answer(job, process.runtime, checkpoint)
-
-    with process.working("recognize"):
-        attempt(job_id, work, process)
+    run(JobKind.RECOGNITION, job_id, answer)
 
 
-@shared_task(name=ENROLL)
+@shared_task(name=JobKind.ENROLLMENT.task)
 def enroll(job_id: str) -> None:
     """Adds a job's pictures to their gallery."""
     from worker.enroll import enroll as add
 
+    run(JobKind.ENROLLMENT, job_id, add)
+
+
+def run(kind: JobKind, job_id: str, answer: Callable[[Job, Runtime, Checkpoint], Any]) -> None:
+    """One attempt at a job of this kind: `answer` makes its `result` with the models of this process."""
     process = current()
 
     def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
         audit.act_as(f"job {job.id}", job_id=job.id)
-        return add(job, process.runtime, checkpoint)
+        result: dict[str, Any] = answer(job, process.runtime, checkpoint)
+        return result
 
-    with process.working("enroll"):
+    with process.working(kind.queue):
         attempt(job_id, work, process)
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import redis
 from redis.commands.core import Script
 
+from contracts.jobs import JobError, JobKind
 from infra.errors import (
     JobExpired,
     JobFinished,
@@ -32,7 +33,6 @@ from infra.jobs.deliveries import Deliveries, Delivery
 from infra.jobs.presence import Presence
 from infra.jobs.records import (
     JOB_ID,
-    PREFIXES,
     Job,
     JobEvent,
     JobStatus,
@@ -60,11 +60,8 @@ log = logging.getLogger(__name__)
 class JobQueue(Protocol):
     """Where ids are published: infra.jobs.queue.Queue."""
 
-    def recognize(self, job_id: str) -> bool:
-        """Publishes a recognition job."""
-
-    def enroll(self, job_id: str) -> bool:
-        """Publishes an enrolment job."""
+    def publish(self, kind: JobKind, job_id: str) -> bool:
+        """Publishes a job for the workers."""
 
     def fetch(self, job_id: str) -> bool:
         """Publishes a job whose photo is still to be fetched."""
@@ -112,14 +109,14 @@ class JobLedger:
     def create(
         self, kind: str, request: dict[str, Any], webhook_url: str | None = None, source_url: str | None = None
     ) -> Job:
-        """Accepts a job: once this returns no kill loses it. `kind` is "recognition" or "enrollment".
+        """Accepts a job: once this returns no kill loses it. `kind` is a JobKind or its name.
 
         `source_url`: where the photo must be fetched before a worker can have the job; see `fetched`.
 
         The photo of a recognition is kept from now on until the job is retired (infra.jobs.photos). Raises UploadTooSlow if
         it was removed before: it was uploaded longer ago than anybody waits for.
         """
-        job_id = new_id(PREFIXES[kind], self._now() if self._now else system_time.time())
+        job_id = new_id(JobKind(kind).prefix, self._now() if self._now else system_time.time())
         deadline_s = self._settings.queued_deadline_s
         photo = str(request.get("image", {}).get("key") or "")
         args = (
@@ -186,7 +183,7 @@ class JobLedger:
             raise StorageUnavailable("The photo was removed before its job could name it.")
         return outcome == "fetched"
 
-    def fail(self, lease: Lease, error: dict[str, Any]) -> bool:
+    def fail(self, lease: Lease, error: JobError) -> bool:
         """Ends the job with an error `{"code", "message", "retryable"}`. False as in `succeed`."""
         return self._end(lease, JobStatus.FAILED, "error", json.dumps(error))
 
@@ -237,7 +234,6 @@ class JobLedger:
         """Publishes overdue jobs again, ends those that are poisoned or were to be canceled. Keepers may run side by side."""
         settings = self._settings
         done: dict[str, list[str]] = {"republished": [], "poisoned": [], "canceled": []}
-        publish = {PREFIXES["recognition"]: queue.recognize, PREFIXES["enrollment"]: queue.enroll}
         for job_id in self.overdue(now):
             args = (settings.queued_deadline_s, settings.max_attempts, self._poison())
             try:
@@ -246,7 +242,7 @@ class JobLedger:
                     outcome = "republished"
                     queue.fetch(job_id)
                 elif outcome == "republished":
-                    publish[job_id.partition("_")[0]](job_id)
+                    queue.publish(JobKind.of(job_id), job_id)
             except Exception as error:  # one broken record must not keep the keeper from all others
                 self._stumbled(job_id, scripts.OPEN, error)
                 continue

@@ -2,9 +2,10 @@
 
 Task names and queues are fixed here, so that web, keeper and workers need not import each other's code:
 
-    shitu.recognize(job_id)       queue recognize     shitu.deliver(delivery_id)   queue deliver
-    shitu.enroll(job_id)          queue enroll        shitu.fetch(job_id)          queue fetch
-    shitu.canary(queue)           any of them
+    shitu.recognize(job_id), shitu.enroll(job_id)    each its own: contracts.jobs.JobKind
+    shitu.deliver(delivery_id)                       queue deliver
+    shitu.fetch(job_id)                              queue fetch
+    shitu.canary(queue)                              any of them
 
 The settings of Celery below are what a job ledger needs of it; each comment says against which failure.
 """
@@ -18,13 +19,12 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from contracts.jobs import JobKind
 from infra.jobs.records import QUEUES
 from infra.redis.client import CONNECT_TIMEOUT_S, celery_url, is_socket
 from infra.runtime.settings import Settings
 from infra.runtime.telemetry import PUBLISH_FAILURES
 
-RECOGNIZE = "shitu.recognize"
-ENROLL = "shitu.enroll"
 DELIVER = "shitu.deliver"
 FETCH = "shitu.fetch"
 CANARY = "shitu.canary"
@@ -102,13 +102,9 @@ class Queue:
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
 
-    def recognize(self, job_id: str) -> bool:
-        """A recognition job waits in the ledger."""
-        return self._publish(RECOGNIZE, job_id, "recognize")
-
-    def enroll(self, job_id: str) -> bool:
-        """An enrolment job waits in the ledger."""
-        return self._publish(ENROLL, job_id, "enroll")
+    def publish(self, kind: JobKind, job_id: str) -> bool:
+        """A job of this kind waits in the ledger."""
+        return self._publish(kind.task, job_id, kind.queue)
 
     def fetch(self, job_id: str) -> bool:
         """A job waits in the ledger for its photo to be fetched."""
@@ -118,7 +114,7 @@ class Queue:
         """A webhook message is due."""
         return self._publish(DELIVER, delivery_id, "deliver")
 
-    def canary(self, queue: str = "recognize") -> bool:
+    def canary(self, queue: str = JobKind.RECOGNITION.queue) -> bool:
         """A task that only shows that `queue` is consumed. Send none while messages wait: without workers they pile up."""
         return self._publish(CANARY, queue, queue)
 

@@ -9,13 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
-PREFIXES = {"recognition": "rec", "enrollment": "enr"}
-PATHS = {"recognition": "/v1/recognitions", "enrollment": "/v1/enrollments"}
-QUEUES = ("recognize", "enroll", "deliver", "fetch")  # Celery's; each is the Redis list of ledger_stats.queue_key
+from contracts import jobs
+from contracts.jobs import JobKind
+
+QUEUES = (
+    *[kind.queue for kind in JobKind],
+    "deliver",
+    "fetch",
+)  # Celery's; each is the Redis list of ledger_stats.queue_key
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
-JOB_ID = re.compile(rf"(?:{'|'.join(PREFIXES.values())})_[0-7][{ALPHABET}]{{25}}")
+JOB_ID = re.compile(rf"(?:{'|'.join(kind.prefix for kind in JobKind)})_[0-7][{ALPHABET}]{{25}}")
 DELIVERY_ID = re.compile(rf"msg_[0-7][{ALPHABET}]{{25}}")
 
 
@@ -39,7 +44,7 @@ FINISHED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED}
 
 @dataclass(frozen=True)
 class WebhookState:
-    """How far the telling of a job's end has come; `status` is pending, delivered, failed or disabled."""
+    """How far the delivery of a job's end has come; `status` is pending, delivered, failed or disabled."""
 
     url: str
     status: str = "pending"
@@ -47,11 +52,11 @@ class WebhookState:
     last_status: int | None = None  # of HTTP
     delivery_id: str | None = None  # the webhook-id; None until the job ends
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> jobs.WebhookState:
         """The `webhook` of the job as JSON."""
         return {
             "url": self.url,
-            "status": self.status,
+            "status": cast("jobs.DeliveryStatus", self.status),
             "attempts": self.attempts,
             "last_status": self.last_status,
             "id": self.delivery_id,
@@ -63,7 +68,7 @@ class Job:
     """One job as the ledger holds it. Times are seconds since 1970."""
 
     id: str
-    kind: str
+    kind: JobKind
     status: JobStatus
     request: dict[str, Any]
     created_at: float
@@ -74,7 +79,7 @@ class Job:
     cancel_requested: bool = False
     progress: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
+    error: jobs.JobError | None = None
     webhook: WebhookState | None = None
     source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
@@ -84,14 +89,14 @@ class Job:
         """Whether the job succeeded, failed or was canceled."""
         return self.status.finished
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> jobs.Job:
         """The job as JSON: the same for the poll, the event stream and the webhook's `data`."""
-        link = f"{PATHS[self.kind]}/{self.id}"
+        link = f"{self.kind.path}/{self.id}"
         return {
             "id": self.id,
-            "kind": self.kind,
-            "status": str(self.status),
-            "created_at": isoformat(self.created_at),
+            "kind": self.kind.value,
+            "status": self.status.value,
+            "created_at": str(isoformat(self.created_at)),
             "started_at": isoformat(self.started_at),
             "completed_at": isoformat(self.completed_at),
             "expires_at": isoformat(self.expires_at),
@@ -180,7 +185,7 @@ def parse_job(record: Mapping[str, str]) -> Job:
     url = record.get("webhook_url")
     return Job(
         id=record["id"],
-        kind=record["kind"],
+        kind=JobKind(record["kind"]),
         status=JobStatus(record["status"]),
         request=json.loads(record["request"]),
         created_at=float(record["created_at"]),
@@ -191,7 +196,7 @@ def parse_job(record: Mapping[str, str]) -> Job:
         cancel_requested="cancel_requested" in record,
         progress=parse_json(record.get("progress")),
         result=parse_json(record.get("result")),
-        error=parse_json(record.get("error")),
+        error=cast("jobs.JobError | None", parse_json(record.get("error"))),
         webhook=_webhook(url, record) if url else None,
         source_url=record.get("source_url"),
         fetched_at=_number(record.get("fetched_at")),

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contracts.jobs import JobKind
+
 if TYPE_CHECKING:
     from infra.runtime.settings import Settings
 
@@ -35,7 +37,7 @@ def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
 
 def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
     """The process that loads the models; `worker.app` chooses its pool and how many jobs it runs at a time."""
-    return _celery(settings, "recognize,enroll", name)
+    return _celery(settings, ",".join(kind.queue for kind in JobKind), name)
 
 
 def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from contracts import results
     from models.galleries.calibration import Calibration
 
 THREADS = 1  # a photo's few queries gain nothing from more, and jobs run side by side
@@ -39,7 +40,7 @@ class Match:
     item: LabeledItem
     similarity: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> results.Match:
         """As in a job's result. `image_key` is null for an item that does not come from an object store."""
         return {
             "label": self.item.label,

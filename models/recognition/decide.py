@@ -14,10 +14,11 @@ from models.recognition.results import CANDIDATES, Candidate, Decision, Dropped,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from contracts.results import DropReason, Reason, Source
     from models.galleries.calibration import Calibration
     from models.galleries.gallery import Gallery
     from models.options import RecognizeOptions
-    from models.recognition.results import Box, DropReason, Reason, Source
+    from models.recognition.results import Box
 
 # Of a photo filled by one product, or by a heap of it, the detector finds pieces, and a piece may look like something else.
 # Chosen on every second photo of grocery/val (against packshots, and 3 photos a class) and on rendered scenes.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from contracts.results import PaddleClasObject
     from models.recognition.results import Recognitions
 
 # (group, key) of their YAML -> our option, and what their code takes where the key is missing
@@ -58,7 +59,7 @@ def options_from_config(config: Mapping[str, Any]) -> RecognizeOptions:
     return RecognizeOptions.from_dict(options)
 
 
-def to_paddleclas(found: Recognitions) -> list[dict[str, Any]]:
+def to_paddleclas(found: Recognitions) -> list[PaddleClasObject]:
     """`[{"bbox": [x1, y1, x2, y2], "rec_docs": label, "rec_scores": similarity}]`, in the order of the recognitions."""
     return [
         {"bbox": list(one.box), "rec_docs": one.label, "rec_scores": float(one.similarity)}

@@ -1,33 +1,29 @@
-"""What is said of a photo: its recognitions, what was dropped and why, and how that was decided."""
+"""The answer for a photo: its recognitions, what was dropped and why, and how that was decided.
+
+`to_dict` gives the JSON that contracts.results describes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, cast
+
+from contracts import results
+from contracts.results import Calibrated, DropReason, Reason, Source
 
 if TYPE_CHECKING:
+    from contracts.options import Verify
     from models.galleries.gallery import Match
 
 Box = tuple[int, int, int, int]
-Source = Literal["detection", "whole_image"]
-DropReason = Literal[
-    "below_min_precision",
-    "below_similarity_threshold",
-    "unlike_whole_image",
-    "suppressed",
-    "empty_gallery",
-    "no_match",
-    "invalid_embedding",
-]
-Reason = Literal["empty_gallery", "nothing_detected", "nothing_recognized"]
 
-CANDIDATES = 5  # told of each part of a photo
-POINTS = 30  # pairs of points told of a verification
+CANDIDATES = 5  # listed for each object
+POINTS = 30  # pairs of points listed of a verification
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A label that a part of the photo may bear. `similarity` is the label's, of all its pictures; `match` its nearest one."""
+    """A label that an object may have. `similarity` is the label's, of all its pictures; `match` its nearest one."""
 
     probability: float
     similarity: float
@@ -37,7 +33,7 @@ class Candidate:
     def label(self) -> str:
         return self.match.item.label
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> results.Candidate:
         return {
             "label": self.label,
             "probability": round(self.probability, 4),
@@ -49,26 +45,26 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verification:
-    """How many local features agree between a part of the photo and a picture of the answer, the item `item_id`.
+    """How many local features agree between an object's crop and a picture of the answer, the item `item_id`.
 
     `points` are (x, y) in the photo and (x, y) in the item's picture, or in its `item_box` where only that part was
-    enrolled, as shares of their widths and heights.
+    enrolled, as fractions of their widths and heights.
     """
 
     inliers: int
     item_id: str | None = None
-    points: tuple[tuple[float, float, float, float], ...] = ()
+    points: tuple[results.Point, ...] = ()
     item_box: Box | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        pairs = [[round(value, 4) for value in pair] for pair in self.points[:POINTS]]
+    def to_dict(self) -> results.Verification:
+        pairs = cast("list[results.Point]", [[round(value, 4) for value in pair] for pair in self.points[:POINTS]])
         box = None if self.item_box is None else list(self.item_box)
         return {"inliers": self.inliers, "item_id": self.item_id, "points": pairs, "item_box": box}
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """A recognised part of the photo: the label that wins over the others, with all of its pictures.
+    """A recognised object: the label that wins over the others, with all of its pictures.
 
     `probability` says how likely it is right, `similarity` how alike the label's pictures are; `matches` are the nearest
     items, of any label.
@@ -84,7 +80,7 @@ class Recognition:
     candidates: tuple[Candidate, ...] = ()
     verification: Verification | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> results.RecognizedObject:
         return {
             "box": list(self.box),
             "confidence": rounded(self.confidence),
@@ -100,7 +96,7 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A part that is no recognition, and why; `suppressed_by` is the box of the better one that it overlaps.
+    """An object that is no recognition, and why; `suppressed_by` is the box of the better one that it overlaps.
 
     Its `candidates` are the best guesses, for a person to confirm, and `verification` is of the first of them.
     """
@@ -114,8 +110,8 @@ class Dropped:
     candidates: tuple[Candidate, ...] = ()
     verification: Verification | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        told: dict[str, Any] = {
+    def to_dict(self) -> results.DroppedObject:
+        dropped: results.DroppedObject = {
             "box": list(self.box),
             "confidence": rounded(self.confidence),
             "source": self.source,
@@ -125,8 +121,8 @@ class Dropped:
             "matches": [match.to_dict() for match in self.matches],
         }
         if self.suppressed_by is not None:
-            told["suppressed_by"] = list(self.suppressed_by)
-        return told
+            dropped["suppressed_by"] = list(self.suppressed_by)
+        return dropped
 
 
 @dataclass(frozen=True)
@@ -134,18 +130,18 @@ class Decision:
     """What an answer had to reach, and how that came about.
 
     Either `min_precision`, and the `probability_threshold` that it means by the calibration, or a `similarity_threshold`.
-    `verified` is how many parts of the photo were compared by local features.
+    `verified` is how many objects were compared by local features.
     """
 
     min_precision: float | None
     probability_threshold: float | None
     similarity_threshold: float | None
-    calibration: Literal["gallery", "embedder", "uncalibrated"]
+    calibration: Calibrated
     calibration_queries: int
-    verify: str
+    verify: Verify
     verified: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> results.Decision:
         return {
             "min_precision": self.min_precision,
             "probability_threshold": rounded(self.probability_threshold),
@@ -169,7 +165,7 @@ class Recognitions:
     timings_ms: dict[str, float]
     decision: Decision | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> results.Recognized:
         """The model's part of a job's `result`."""
         return {
             "image": {"width": self.width, "height": self.height},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from contracts.options import RECOGNIZE_OPTIONS
 from infra.runtime.machine import read_limits
 from models.engines.loader import ENGINES
 
@@ -62,6 +63,22 @@ def threads(most: int = 2) -> Decorator:
 def top_k(what: str, most: int | None = None) -> Decorator:
     """`--top-k`, how many of the best are reported."""
     return click.option("--top-k", type=click.IntRange(1, most), default=5, show_default=True, help=what)
+
+
+def declared(name: str, what: str | None = None, flag: str | None = None) -> Decorator:
+    """An option of a recognition (contracts.options) with its range and default; `flag` if it has another name here."""
+    one = RECOGNIZE_OPTIONS[name]
+    kind: click.IntRange | click.FloatRange | click.Choice[str]
+    if one.choices:
+        kind = click.Choice(one.choices)
+    elif one.whole:
+        kind = click.IntRange(int(one.lowest), int(one.highest))
+    else:
+        kind = click.FloatRange(one.lowest, one.highest)
+    shows = one.default is not None
+    return click.option(
+        flag or f"--{name.replace('_', '-')}", type=kind, default=one.default, show_default=shows, help=what
+    )
 
 
 def out(what: str, kind: click.Path = FOLDER, **more: Any) -> Decorator:

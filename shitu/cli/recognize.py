@@ -25,7 +25,7 @@ from models.pictures.image import decode
 from models.recognition.paddleclas import to_paddleclas
 from models.recognition.pipeline import Recognizer
 from shitu.cli.annotate import annotate, legend, own_name
-from shitu.cli.options import BINARY, DETECTOR, EMBEDDER, ENGINE, JSON, RERANK, SERVER, examples, out, threads, top_k
+from shitu.cli.options import BINARY, DETECTOR, EMBEDDER, ENGINE, JSON, RERANK, SERVER, declared, examples, out, threads
 from shitu.cli.options import gallery as gallery_option
 from shitu.cli.progress import tracked, working
 from shitu.cli.recognized import Answer, print_answers
@@ -47,29 +47,11 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @EMBEDDER
 @ENGINE
 @threads()
-@click.option(
-    "--min-precision",
-    type=click.FloatRange(0.5, 0.999),
-    default=0.9,
-    show_default=True,
-    help="Expected precision of the answers; a lower one gives more answers.",
-)
-@click.option("--threshold", type=click.FloatRange(-1, 1), help="Least similarity; decides instead of --min-precision.")
-@click.option(
-    "--verify",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Compare local features with the nearest items: where in doubt, always, or never.",
-)
-@top_k("Matches reported for each detection.", most=100)
-@click.option(
-    "--whole-image",
-    type=click.Choice(["always", "fallback", "never"]),
-    default="fallback",
-    show_default=True,
-    help="Search the whole image too: always, where no detection is answered, or never.",
-)
+@declared("min_precision", "Expected precision of the answers; a lower one gives more answers.")
+@declared("similarity_threshold", "Least similarity; decides instead of --min-precision.", "--threshold")
+@declared("verify", "Compare local features with the nearest items: where in doubt, always, or never.")
+@declared("top_k", "Matches reported for each detection.")
+@declared("whole_image")
 @BINARY
 @RERANK
 @JSON

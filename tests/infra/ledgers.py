@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from contracts.jobs import JobKind
 from infra.jobs.ledger import Job, JobEvent, JobLedger, Lease
 from infra.runtime.settings import JobSettings
 
@@ -17,12 +18,8 @@ class RecordingQueue:
 
     published: list[tuple[str, str]] = field(default_factory=list)
 
-    def recognize(self, job_id: str) -> bool:
-        self.published.append(("recognize", job_id))
-        return True
-
-    def enroll(self, job_id: str) -> bool:
-        self.published.append(("enroll", job_id))
+    def publish(self, kind: JobKind, job_id: str) -> bool:
+        self.published.append((kind.queue, job_id))
         return True
 
     def fetch(self, job_id: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
 from infra.galleries.store import Item, item_id
-from infra.jobs.ledger import JobLedger
+from infra.jobs.ledger import JobLedger, open_ledger
 from infra.runtime.settings import Settings
 from tests.web.pictures import picture
+from tests.web.serving import UPLOAD_S, serving
 from web.app import create_app
-from web.openapi import description
+from web.routes import description
 from web.services import EXTENSION, Services
 
 EMBEDDER = "a" * 64
@@ -78,7 +80,7 @@ def fill_gallery(service: Services, name: str, labels: list[str]) -> tuple[Item,
 
 @dataclass(frozen=True)
 class Hand:
-    """Does what a worker would tell the ledger."""
+    """Does what a worker would do with the ledger."""
 
     ledger: JobLedger
 
@@ -99,7 +101,7 @@ def hand(service: Services) -> Hand:
 
 
 def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any]:
-    """A result as the worker writes it: one body recognised, one dropped."""
+    """A result as the worker writes it: one object recognised, two dropped."""
     match = {"label": "tea", "similarity": 0.91, "item_id": "itm_0", "image_key": "images/00/00"}
     other = {"label": "cola", "similarity": 0.42, "item_id": "itm_2", "image_key": "images/00/01"}
     guesses = [{**match, "probability": 0.97}, {**other, "probability": 0.31}]
@@ -170,3 +172,27 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
         },
         **changes,
     }
+
+
+@pytest.fixture
+def small(settings: Settings) -> Settings:
+    return replace(settings, web=replace(settings.web, max_body_bytes=200_000, threads=8))
+
+
+@pytest.fixture
+def base_url(small: Settings, tmp_path: Path) -> Iterator[str]:
+    with serving(small, tmp_path / "web.log") as url:
+        yield url
+
+
+@pytest.fixture
+def hasty_url(small: Settings, tmp_path: Path) -> Iterator[str]:
+    """A server that gives an upload little time."""
+    hasty = replace(small, web=replace(small.web, upload_timeout_s=UPLOAD_S))
+    with serving(hasty, tmp_path / "web.log") as url:
+        yield url
+
+
+@pytest.fixture
+def ledger(small: Settings) -> JobLedger:
+    return open_ledger(small)

@@ -22,7 +22,7 @@ const EMPTY = {
 };
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
-const exact = (share) => `${Number((100 * share).toFixed(1))} %`;
+const exact = (fraction) => `${Number((100 * fraction).toFixed(1))} %`;
 const percent = (part, whole) => `${(100 * part) / whole}%`;
 
 export function clear() {
@@ -65,7 +65,7 @@ function decided({ min_precision: wanted, probability_threshold: least, similari
   const whose = calibration === "gallery" ? "to this gallery's own pictures" : "to the embedder's evaluation, not to this gallery";
   const fitted = `Probabilities were fitted ${whose}${queries ? ` (${queries} queries)` : ""}.`;
   const rule = least === null || least === undefined ? `Answers have a similarity of at least ${similarity.toFixed(2)}.` : `Answers have a probability of at least ${exact(least)}, so that ${exact(wanted)} of them should be right.`;
-  const looked = verified ? ` ${verified} ${verified === 1 ? "part" : "parts"} of the photo compared feature by feature.` : "";
+  const looked = verified ? ` ${verified} ${verified === 1 ? "object" : "objects"} compared feature by feature.` : "";
   return `${rule} ${fitted}${looked}`;
 }
 
@@ -173,7 +173,7 @@ export function thumbnails(gallery, matches) {
 
 function dropped(result) {
   const misses = (result.dropped ?? []).filter((miss) => !isUnsure(miss)).map((miss) => {
-    const what = miss.source === "whole_image" ? "The whole photo" : `A body (detector ${miss.confidence.toFixed(2)})`;
+    const what = miss.source === "whole_image" ? "The whole photo" : `An object (detector ${miss.confidence.toFixed(2)})`;
     const nearest = miss.matches?.[0];
     const near = nearest ? `; nearest: ${nearest.label}, ${nearest.similarity.toFixed(2)}` : "";
     const item = element("li", { textContent: `${what}: ${REASONS[miss.reason] ?? miss.reason}${near}.` });

@@ -38,13 +38,13 @@ function failed(response, body) {
 const PASSING = new Set([408, 429, 502, 503, 504]);
 const STALLED_MS = 60_000;
 
-// POSTs a form; `progressed` is told the share that has been sent. `fetch` cannot tell, so this is the older way.
+// POSTs a form; `progressed` gets the fraction that has been sent. `fetch` does not know it, so this is the older way.
 function upload(path, form, progressed) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let stalled = 0;
     const moved = () => {
-      clearTimeout(stalled); // a phone that changes its network may never be told that its line is gone
+      clearTimeout(stalled); // a phone that changes its network may never learn that its line is gone
       stalled = setTimeout(() => request.abort(), STALLED_MS);
     };
     request.open("POST", path);

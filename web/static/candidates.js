@@ -17,11 +17,11 @@ export const letter = (number) => (number < LETTERS.length ? "" : letter(Math.fl
 // `result` is an answer's; `added` is called with a gallery's name when it has a new picture.
 export function showUnsure(result, added) {
   const misses = (result.dropped ?? []).filter(isUnsure);
-  $("unsure-list").replaceChildren(...misses.map((miss, number) => body(result, miss, letter(number), added)));
+  $("unsure-list").replaceChildren(...misses.map((miss, number) => unsure(result, miss, letter(number), added)));
   $("unsure").hidden = misses.length === 0;
 }
 
-function body(result, miss, name, added) {
+function unsure(result, miss, name, added) {
   const status = element("p", { className: "status" });
   status.setAttribute("role", "status");
   const confirm = (label) => enrol(result, miss, label, status, added);
@@ -68,7 +68,7 @@ async function enrol(result, miss, label, status, added) {
       throw new api.Failure("Not added", message ?? "The picture was not added.", code ?? job.status);
     }
     status.classList.add("good");
-    status.textContent = item.status === "added" ? `Added as ${label}. Ask again to have it answered.` : `It was in the gallery as ${label} already.`;
+    status.textContent = item.status === "added" ? `Added as ${label}. Look again to have it answered.` : `It was in the gallery as ${label} already.`;
     added(result.gallery.name);
   } catch (failure) {
     for (const button of buttons) button.disabled = false;

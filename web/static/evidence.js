@@ -7,7 +7,7 @@ import { cut, loaded } from "./pictures.js";
 const HEIGHT = 260; // of each of the two, in the page's pixels
 const GAP = 24;
 const MOST_WIDE = 1000;
-const HUES = 11; // lines beside each other get colours that differ
+const HUES = 11; // lines next to each other get colours that differ
 
 // The label that agrees: an answer's own, or the guess that was compared where nothing was sure enough.
 const labelOf = (found) => found.label ?? (found.candidates.find((guess) => guess.item_id === found.verification.item_id) ?? found.candidates[0])?.label;
@@ -31,7 +31,7 @@ export function agreeing(result, found) {
   return details;
 }
 
-// The box, and whatever agreeing point lies beside it: a crop is a little larger than its box.
+// The box, and whatever agreeing point lies outside it: a crop is a little larger than its box.
 function seen(box, points, { width, height }) {
   const xs = points.map(([x]) => x * width);
   const ys = points.map(([, y]) => y * height);

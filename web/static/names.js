@@ -1,6 +1,6 @@
 // Labels from files' names: shown before they are made.
 
-// `SKU-1001` stays itself: only a counter of one or two digits behind a blank, a dash or an underscore, or a number in
+// `SKU-1001` stays itself: only a counter of one or two digits after a blank, a dash or an underscore, or a number in
 // brackets, is left out, and only if that is wanted.
 export function labelOf(name, dropCounter = true) {
   const stem = name.normalize("NFC").replace(/\.[^.]*$/, "");
@@ -17,7 +17,7 @@ function words(text) {
   return left.replace(/_+/g, " ").replace(/(?<=\p{L})-+(?=\p{L})/gu, " ").replace(/\s+/g, " ").trim();
 }
 
-// What systems leave beside pictures, and a folder's choice brings along.
+// What systems leave next to pictures, and a folder's choice brings along.
 export function isClutter(name) {
   return name.startsWith(".") || /^(thumbs\.db|ehthumbs\.db|desktop\.ini)$/i.test(name);
 }

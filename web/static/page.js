@@ -98,14 +98,14 @@ async function addPictures(event) {
       }
       if (!byName) form.append("labels", typed);
       if (mainBody) form.append("crop", "main_body");
-      const tell = (text) => { $("add-status").textContent = text; };
+      const report = (text) => { $("add-status").textContent = text; };
       try {
         const job = await persistently(() => {
-          tell(`Sending ${files.length} pictures…`);
-          return api.enroll(gallery, form, (share) => showSent("add-sent", (before + share * batch.length) / files.length));
-        }, (seconds) => tell(`The line broke off. Going on in ${seconds} s with what is not sent yet…`));
+          report(`Sending ${files.length} pictures…`);
+          return api.enroll(gallery, form, (fraction) => showSent("add-sent", (before + fraction * batch.length) / files.length));
+        }, (seconds) => report(`The line broke off. Resuming in ${seconds} s with what is not sent yet…`));
         const done = await api.follow(job, ({ progress }) => {
-          tell(progress?.total ? `Looked at ${before + progress.done} of ${files.length}…` : "Waiting for a free worker…");
+          report(progress?.total ? `Looked at ${before + progress.done} of ${files.length}…` : "Waiting for a free worker…");
         });
         if (done.status !== "succeeded") throw done.error ? jobFailure(done) : new api.Failure("Not added", "The job was canceled.", "canceled");
         results.push(...done.result.items);
@@ -136,9 +136,9 @@ function allRejected(batch, { errors, detail }) {
 }
 
 // How much of the pictures has been sent, 0 to 1; null hides the bar.
-function showSent(place, share) {
-  $(place).hidden = share === null;
-  $(place).value = share ?? 0;
+function showSent(place, fraction) {
+  $(place).hidden = fraction === null;
+  $(place).value = fraction ?? 0;
 }
 
 function reportAdded(results) {
@@ -215,7 +215,7 @@ async function sendPhoto(file) {
   form.append("options", JSON.stringify(options()));
   try {
     const job = await persistently(
-      () => api.recognize(form, (share) => { if (mine === turn) showSent("photo-sent", share < 1 ? share : null); }),
+      () => api.recognize(form, (fraction) => { if (mine === turn) showSent("photo-sent", fraction < 1 ? fraction : null); }),
       (seconds) => { if (mine === turn) showState("uploading", `The line broke off. Trying again in ${seconds} s…`); },
     );
     if (mine !== turn) return;
@@ -255,7 +255,7 @@ async function showJob(job) {
 async function cancelJob() {
   try {
     const { id, status } = await api.cancel(current);
-    // The stream may have told the end already, before this answer came.
+    // The stream may have sent the end already, before this answer came.
     if (status === "processing" && current.id === id && api.isOpen(current)) showState(status, "Canceling…");
   } catch (failure) {
     complain("photo-error", failure);

@@ -3,7 +3,7 @@
 // Of a box's sides, on each side: what the models search with, models.pictures.image.BOX_MARGIN. A test compares the two.
 const BOX_MARGIN = 0.06;
 
-// What was searched with of a body's box, within the photo: its picture in the gallery should be cut like the next photo.
+// What was searched with of an object's box, within the photo: its picture in the gallery should be cut like the next photo.
 export function withMargin([left, top, right, bottom], { width, height }) {
   const [along, across] = [BOX_MARGIN * (right - left), BOX_MARGIN * (bottom - top)];
   return [Math.max(0, left - along), Math.max(0, top - across), Math.min(width, right + along), Math.min(height, bottom + across)].map(Math.trunc);

@@ -1,6 +1,6 @@
 // Sends pictures over lines that are slow or break off: few in a request, shrunk if wanted, and again what did not arrive.
 
-// The networks look at bodies of 224 pixels a side, local features at 400: a body of a fifth of the photo keeps them all.
+// The networks look at objects of 224 pixels a side, local features at 400: an object of a fifth of the photo keeps them all.
 export const LONGEST_PX = 2048;
 const SMALL_BYTES = 700_000; // not worth the loss of a second compression
 const QUALITY = 0.92;
@@ -45,7 +45,7 @@ export async function* batches(files, { maxFiles, maxBytes, shrink }) {
 }
 
 // What `send` resolves to; repeated after growing pauses, or at once when the line is back, while only the line or a busy
-// service is in the way. `waiting` is told how many seconds it waits.
+// service is in the way. `waiting` gets how many seconds it waits.
 export async function persistently(send, waiting) {
   for (let tries = 1; ; tries += 1) {
     try {

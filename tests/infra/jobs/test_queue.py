@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from contracts.jobs import JobKind
 from infra.jobs.queue import Queue, make_celery
 from infra.redis.client import connect
 from infra.redis.durability import wait_until_written
@@ -59,8 +60,8 @@ def celery_worker(settings: Settings, log: Path, *options: str) -> Iterator[subp
 
 def test_only_an_id_crosses_as_json(settings: Settings, redis_client: redis.Redis) -> None:
     queue = Queue(make_celery(settings))
-    assert queue.recognize("rec_1")
-    assert queue.enroll("enr_1")
+    assert queue.publish(JobKind.RECOGNITION, "rec_1")
+    assert queue.publish(JobKind.ENROLLMENT, "enr_1")
     assert queue.deliver("msg_1")
     assert queue.canary("enroll")
     assert [redis_client.llen(f"shitu:queue:{name}") for name in ("recognize", "enroll", "deliver")] == [1, 2, 1]
@@ -108,7 +109,7 @@ def test_a_publish_without_broker_fails_quickly_and_quietly(kind: str, tmp_path:
     queue = Queue(make_celery(load_settings({"REDIS_URL": url})))
     before = failures()
     began = time.monotonic()
-    assert not queue.recognize("rec_1")
+    assert not queue.publish(JobKind.RECOGNITION, "rec_1")
     assert time.monotonic() - began < 1.0
     assert failures() == before + 1
 
@@ -117,15 +118,15 @@ def test_a_publisher_outlives_its_broker(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     server.start()
     queue = Queue(make_celery(load_settings({"REDIS_URL": server.url})))
-    assert queue.recognize("rec_1")
+    assert queue.publish(JobKind.RECOGNITION, "rec_1")
     client = connect(server.url)
     wait_until_written(client)
     server.kill()
     began = time.monotonic()
-    assert not queue.recognize("rec_2")
+    assert not queue.publish(JobKind.RECOGNITION, "rec_2")
     assert time.monotonic() - began < 1.5
     server.start()
-    assert queue.recognize("rec_3")
+    assert queue.publish(JobKind.RECOGNITION, "rec_3")
     assert client.llen("shitu:queue:recognize") == 2  # the first one survived as well
     client.close()
     server.stop()
@@ -138,11 +139,11 @@ def test_a_worker_outlives_its_broker(tmp_path: Path) -> None:
     settings = load_settings({"REDIS_URL": server.url, "SHITU_DATA_DIR": str(tmp_path)})
     queue, client = Queue(make_celery(settings)), connect(server.url)
     with celery_worker(settings, tmp_path / "log", "-P", "threads", "-c", "2", "-Q", "recognize,deliver"):
-        assert queue.recognize("before")
+        assert queue.publish(JobKind.RECOGNITION, "before")
         until(lambda: client.llen("ran:before") == 1)
         server.kill()
         server.start()
-        assert queue.recognize("after")
+        assert queue.publish(JobKind.RECOGNITION, "after")
         assert queue.deliver("also")
         until(lambda: client.llen("ran:after") == client.llen("ran:also") == 1)
     client.close()
@@ -152,7 +153,7 @@ def test_a_worker_outlives_its_broker(tmp_path: Path) -> None:
 def test_a_killed_childs_task_runs_again(settings: Settings, redis_client: redis.Redis, tmp_path: Path) -> None:
     queue = Queue(make_celery(settings))
     with celery_worker(settings, tmp_path / "log", "-P", "prefork", "-c", "1", "-Q", "recognize"):
-        assert queue.recognize("hang")
+        assert queue.publish(JobKind.RECOGNITION, "hang")
         until(lambda: redis_client.llen("ran:hang") == 1)
         os.kill(int(str(redis_client.lindex("ran:hang", 0))), signal.SIGKILL)
         until(lambda: redis_client.llen("ran:hang") == 2)

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import redis
 
+from contracts.jobs import JobKind
 from infra.errors import RedisMisconfigured, RedisUnavailable, StorageUnavailable
 from infra.jobs.ledger import open_ledger
 from infra.jobs.queue import Queue, make_celery
@@ -253,7 +254,7 @@ def test_every_key_of_an_installation_has_its_prefix(settings: Settings, redis_c
     verify(shop)
     ledger = open_ledger(shop)
     job = ledger.create("recognition", {"image": {"key": "photos/aa/bb"}}, webhook_url="http://x/")
-    assert Queue(make_celery(shop)).recognize(job.id)
+    assert Queue(make_celery(shop)).publish(JobKind.RECOGNITION, job.id)
     assert ledger.stats().messages["recognize"] == 1
     ledger.presence.worker_ready("shitu:17", {}, ttl_s=60)
     assert [worker.name for worker in ledger.presence.workers()] == ["shitu:17"]

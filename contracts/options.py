@@ -1,0 +1,150 @@
+"""The options of a recognition and of an enrolment: names, kinds, ranges, defaults and what each means, declared once.
+
+The web's validation and its OpenAPI schema, the ranges of the command line and of the page, and what the worker's models
+check all come from here. A test holds the table of docs/api.md to it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import types
+import typing
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from contracts.errors import OptionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WholeImage = Literal["always", "fallback", "never"]
+Verify = Literal["auto", "always", "never"]
+Compat = Literal["paddleclas"]
+Crop = Literal["whole", "main_body"]
+
+
+def option(default: Any, description: str, lowest: float | None = None, highest: float | None = None) -> Any:
+    """A field of a class of options: its default, its meaning, and for a number the ends of its range, both allowed."""
+    return field(default=default, metadata={"description": description, "lowest": lowest, "highest": highest})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One declared option: a number from `lowest` to `highest` (`whole`: no fractions), or one of `choices`.
+
+    `nullable`: None is allowed, too. `annotation` is its type without None.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    description: str
+    nullable: bool
+    choices: tuple[str, ...] = ()
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+    @property
+    def whole(self) -> bool:
+        return self.annotation is int
+
+    def require(self, value: object) -> None:
+        """Raises OptionsError unless `value` is allowed."""
+        if value is None and self.nullable:
+            return
+        if not self.choices:
+            require_number(self.name, value, self.lowest, self.highest, self.whole)
+        elif value not in self.choices:
+            known = ", ".join((*["null"] * self.nullable, *self.choices))
+            raise OptionsError(self.name, f"must be one of {known}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class RecognizeOptions:
+    """How a photo is recognised. What is left out takes its default.
+
+    Raises OptionsError. `compat` "paddleclas" reproduces PaddleClas' PP-ShiTu: whole image always and suppressing too, only
+    the nearest item, whose similarity alone decides: by the threshold given, or the embedder's own. Nothing is verified.
+    """
+
+    detection_threshold: float | None = option(
+        None, "Least confidence of a detected object; null takes the detector's own.", 0, 1
+    )
+    max_detections: int = option(5, "At most so many objects, the most confident first.", 1, 100)
+    min_precision: float = option(
+        0.9, "Of the answers given, this fraction should be right; less sure ones are candidates.", 0.5, 0.999
+    )
+    similarity_threshold: float | None = option(
+        None, "Least similarity of a recognition; given, it decides instead of `min_precision`.", -1, 1
+    )
+    verify: Verify = option(
+        "auto",
+        "Whether local features of the crop are compared with those of the best items' pictures: "
+        "where the embeddings leave a doubt and time allows, always, or never.",
+    )
+    verify_top: int = option(5, "How many of the best items are compared so.", 1, 20)
+    top_k: int = option(5, "Matches listed for each recognition.", 1, 100)
+    whole_image: WholeImage = option(
+        "fallback", "Whether the whole photo is looked up too: always, when no object is recognised, or never."
+    )
+    suppression_iou: float = option(
+        0.05,
+        "Of recognitions that overlap more, only the likeliest stays, whatever their labels (with `compat`, the most similar).",
+        0,
+        1,
+    )
+    compat: Compat | None = option(
+        None, "Reproduces PaddleClas' processing, and adds `result.paddleclas` in its format."
+    )
+
+    def __post_init__(self) -> None:
+        for name, declared in RECOGNIZE_OPTIONS.items():
+            declared.require(getattr(self, name))
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> RecognizeOptions:
+        """The options in a JSON object; what is left out takes its default. Raises OptionsError, for unknown names too."""
+        for name in options:
+            if name not in RECOGNIZE_OPTIONS:
+                close = difflib.get_close_matches(str(name), RECOGNIZE_OPTIONS, n=1)
+                raise OptionsError(str(name), "no such option" + (f"; did you mean {close[0]}?" if close else ""))
+        return cls(**options)
+
+
+@dataclass(frozen=True)
+class EnrollOptions:
+    """How pictures are added to a gallery."""
+
+    crop: Crop = option("whole", "Embed the whole picture, or its main body.")
+
+
+def declared_by(owner: type) -> dict[str, Option]:
+    """The options of a class of them, by name."""
+    hints = typing.get_type_hints(owner)
+    found = {}
+    for member in fields(owner):
+        kinds = get_args(hints[member.name]) if isinstance(hints[member.name], types.UnionType) else ()
+        if get_origin(hints[member.name]) is typing.Union:
+            kinds = get_args(hints[member.name])
+        (kind,) = [one for one in kinds if one is not type(None)] or [hints[member.name]]
+        meta = member.metadata
+        ends = {} if meta["lowest"] is None else {"lowest": meta["lowest"], "highest": meta["highest"]}
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        nullable = type(None) in kinds
+        found[member.name] = Option(member.name, kind, member.default, meta["description"], nullable, choices, **ends)
+    return found
+
+
+def require_number(name: str, value: object, lowest: float, highest: float, whole: bool) -> None:
+    """Raises OptionsError unless `value` is a number from `lowest` to `highest`; numpy's are numbers too."""
+    is_number = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
+    if not is_number or not lowest <= float(value) <= highest:  # type: ignore[arg-type]  # a Real has a float
+        kind = "a whole number" if whole else "a number"
+        end = f"to {highest:g}" if math.isfinite(highest) else "on"
+        raise OptionsError(name, f"must be {kind} from {lowest:g} {end}, not {value!r}")
+
+
+RECOGNIZE_OPTIONS = declared_by(RecognizeOptions)
+ENROLL_OPTIONS = declared_by(EnrollOptions)

@@ -1,0 +1,257 @@
+"""What recognitions and enrolments ask for and answer, as JSON: the `request` and `result` of a job, member by member.
+
+One description for all: the models and the worker build these records (mypy holds them to it), /openapi.json is generated
+from it, and tests hold real answers to it. The strings below the members are their descriptions there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from contracts.jobs import JobError, JobState, described
+from contracts.options import Crop, Verify
+
+Box = list[int]  # x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive
+Source = Literal["detection", "whole_image"]
+DropReason = Literal[
+    "below_min_precision",
+    "below_similarity_threshold",
+    "unlike_whole_image",
+    "suppressed",
+    "empty_gallery",
+    "no_match",
+    "invalid_embedding",
+]
+Reason = Literal["empty_gallery", "nothing_detected", "nothing_recognized"]
+Calibrated = Literal["gallery", "embedder", "uncalibrated"]
+Point = tuple[float, float, float, float]  # x, y in the photo and x, y in the item's picture
+
+
+@described
+class Match(TypedDict):
+    """A near picture of the gallery."""
+
+    label: str
+    similarity: float
+    item_id: str
+    image_key: str | None
+    """Where the picture is kept; null for an item that does not come from an object store."""
+
+
+@described
+class Candidate(TypedDict):
+    """A label that an object may have, with the item that speaks for it most."""
+
+    label: str
+    probability: float
+    """How likely the label is right: an estimate."""
+    similarity: float
+    item_id: str
+    image_key: str | None
+
+
+@described
+class Verification(TypedDict):
+    """The local features of a crop that agree with those of an item's picture."""
+
+    inliers: int
+    """How many agree on one place, turn and size."""
+    points: list[Point]
+    """Some of the pairs: x, y as fractions of the photo's width and height, then of the item's picture's, or of its `item_box` where it has one."""
+    item_id: str | None
+    """The item whose picture agrees most; null if none does."""
+    item_box: Box | None
+    """The part of its picture that was enrolled; null: all of it."""
+
+
+@described
+class RecognizedObject(TypedDict):
+    """One recognised object: `box` is x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive."""
+
+    box: Box
+    confidence: float | None
+    """The detector's; null for the whole photo."""
+    source: Source
+    label: str
+    similarity: float
+    probability: float
+    """How likely the label is right: an estimate."""
+    matches: list[Match]
+    candidates: list[Candidate]
+    """The best guesses, each of another label, best first."""
+    verification: Verification | None
+    """With the item that answers; null if it was not compared."""
+
+
+@described
+class DroppedObject(TypedDict):
+    """An object that was seen and not recognised, and why; its `candidates` are for a person to confirm one."""
+
+    box: Box
+    confidence: float | None
+    source: Source
+    reason: DropReason
+    matches: list[Match]
+    candidates: list[Candidate]
+    """The best guesses, each of another label, best first."""
+    verification: Verification | None
+    """With an item of the first candidate; null if it was not compared."""
+    suppressed_by: NotRequired[Box]
+    """With `suppressed`: the box of the likelier one that it overlaps (with `compat`, of the more similar)."""
+
+
+@described
+class Size(TypedDict):
+    """Pixels."""
+
+    width: int
+    height: int
+
+
+@described
+class GalleryUsed(TypedDict):
+    """The version of the gallery that was searched or made."""
+
+    name: str
+    version: int
+    items: int
+
+
+@described
+class ModelUsed(TypedDict):
+    """A model by name and content, and the engine and precision that ran it."""
+
+    name: str
+    digest: str
+    engine: Literal["openvino", "paddle"]
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+
+
+class PaddleClasObject(TypedDict):
+    """A recognised object in PaddleClas' format."""
+
+    bbox: Box
+    rec_docs: str
+    rec_scores: float
+
+
+@described
+class Decision(TypedDict):
+    """How it was decided what is an answer: the threshold in force, and how it came about."""
+
+    min_precision: float | None
+    """The wanted fraction of right answers; null if a similarity decided."""
+    probability_threshold: float | None
+    """The least probability of an answer that follows from it."""
+    similarity_threshold: float | None
+    """The least similarity of an answer, where that decided."""
+    calibration: Calibrated
+    """Whose probabilities: the gallery's, fitted when pictures were last added, or the embedder's for any."""
+    calibration_queries: int
+    """On how many queries they were fitted."""
+    verify: Verify
+    verified: int
+    """How many objects had their local features compared."""
+
+
+@described
+class Recognized(TypedDict):
+    """What the models say of a photo."""
+
+    image: Size
+    recognitions: list[RecognizedObject]
+    dropped: list[DroppedObject]
+    reason: Reason | None
+    decision: Decision | None
+    timings_ms: dict[str, float]
+
+
+@described
+class RecognitionResult(Recognized):
+    """What was found."""
+
+    gallery: GalleryUsed
+    models: dict[str, ModelUsed | None]
+    paddleclas: NotRequired[list[PaddleClasObject]]
+    """With the option `compat` at `paddleclas`: `recognitions` in PaddleClas' format."""
+
+
+@described
+class EnrolledItem(TypedDict):
+    """What became of one picture."""
+
+    name: str
+    status: Literal["added", "duplicate", "rejected"]
+    item_id: str | None
+    label: str
+    error: JobError | None
+
+
+@described
+class EnrollmentResult(TypedDict):
+    """What became of all pictures."""
+
+    items: list[EnrolledItem]
+    gallery: GalleryUsed
+    models: dict[str, ModelUsed | None]
+
+
+@described
+class KeptPhoto(TypedDict):
+    """The photo of a recognition; of one that is still to be fetched from its URL all but the name is null."""
+
+    key: str | None
+    name: str
+    width: int | None
+    height: int | None
+    format: str | None
+
+
+@described
+class RecognitionJobRequest(TypedDict):
+    """What was requested; `options` has what the client named."""
+
+    gallery: str
+    image: KeptPhoto
+    options: dict[str, Any]
+
+
+@described
+class RequestedItem(TypedDict):
+    """One picture of the request: where it is kept, or why its header was refused."""
+
+    name: str
+    label: str
+    image_key: NotRequired[str]
+    """Where the picture is kept; not of a refused one."""
+    sha256: NotRequired[str]
+    """Of the picture's bytes; not of a refused one."""
+    error: NotRequired[JobError]
+    """Why it can't be used; `result.items` repeats it in its place."""
+
+
+@described
+class EnrollmentJobRequest(TypedDict):
+    """What was requested; the other pictures of the request are added though one is refused."""
+
+    gallery: str
+    items: list[RequestedItem]
+    crop: NotRequired[Crop]
+
+
+@described
+class RecognitionJob(JobState):
+    """A recognition."""
+
+    request: RecognitionJobRequest
+    result: RecognitionResult | None
+
+
+@described
+class EnrollmentJob(JobState):
+    """An enrolment."""
+
+    request: EnrollmentJobRequest
+    result: EnrollmentResult | None

@@ -1,0 +1,76 @@
+"""One declaration of the options: the web, the models, the command line, the page and docs/api.md have its ranges."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from contracts.errors import OptionsError
+from contracts.options import ENROLL_OPTIONS, RECOGNIZE_OPTIONS, Option, RecognizeOptions
+from shitu.cli.main import main
+from web.routes import description
+
+API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+SCHEMAS = description()["components"]["schemas"]
+NUMBERS = [one for one in RECOGNIZE_OPTIONS.values() if not one.choices]
+
+
+def named(one: Option) -> str:
+    return one.name
+
+
+def json_text(value: object) -> str:
+    return "null" if value is None else f"`{value}`" if isinstance(value, str) else f"{value:g}"
+
+
+@pytest.mark.parametrize("one", RECOGNIZE_OPTIONS.values(), ids=named)
+def test_the_page_has_the_range_and_default(one: Option) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", API_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    (row,) = [(allowed, default) for name, allowed, default in rows if name == one.name]
+    told = [*["null"] * one.nullable, *[f"`{choice}`" for choice in one.choices]]
+    if not one.choices:
+        told = [f"{one.lowest:g} to {one.highest:g}" + ", or null" * one.nullable]
+    assert row == (", ".join(told), json_text(one.default))
+
+
+@pytest.mark.parametrize("one", RECOGNIZE_OPTIONS.values(), ids=named)
+def test_the_openapi_schema_has_it(one: Option) -> None:
+    found = SCHEMAS["RecognizeOptions"]["properties"][one.name]
+    assert found["default"] == one.default
+    assert found["description"] == one.description
+    kinds = found.get("anyOf", [found])
+    assert (len(kinds) == 2) == one.nullable
+    if one.choices:
+        assert tuple(kinds[0].get("enum", [kinds[0].get("const")])) == one.choices
+    else:
+        assert (kinds[0]["minimum"], kinds[0]["maximum"]) == (one.lowest, one.highest)
+        assert kinds[0]["type"] == ("integer" if one.whole else "number")
+
+
+def test_an_enrolment_s_choices_are_the_schema_s() -> None:
+    assert SCHEMAS["EnrollmentFields"]["properties"]["crop"]["enum"] == list(ENROLL_OPTIONS["crop"].choices)
+
+
+@pytest.mark.parametrize("one", NUMBERS, ids=named)
+def test_both_ends_are_allowed_and_nothing_beyond(one: Option) -> None:
+    kind = int if one.whole else float
+    for end in (one.lowest, one.highest):
+        RecognizeOptions(**{one.name: kind(end)})
+    for beyond in (kind(one.lowest) - 1, kind(one.highest) + 1):
+        with pytest.raises(OptionsError):
+            RecognizeOptions(**{one.name: beyond})
+
+
+@pytest.mark.parametrize("flag", ["min-precision", "threshold", "verify", "top-k", "whole-image"])
+def test_the_command_line_has_the_range_and_default(flag: str) -> None:
+    command = main.get_command(click.Context(main), "recognize")
+    assert command is not None
+    (option,) = [one for one in command.params if f"--{flag}" in one.opts]
+    one = RECOGNIZE_OPTIONS["similarity_threshold" if flag == "threshold" else flag.replace("-", "_")]
+    kind: Any = option.type
+    assert option.default == one.default
+    assert (tuple(kind.choices) == one.choices) if one.choices else ((kind.min, kind.max) == (one.lowest, one.highest))

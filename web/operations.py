@@ -1,0 +1,87 @@
+"""What /openapi.json says of a view stands above the view: `@operation(...)`, below its `@blueprint.get(...)`.
+
+Method and path are the rule's own, so that they are written once. `web.openapi` makes the document of it, and
+`web.unknown_names` refuses what is not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from infra import errors as e
+from infra.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic import BaseModel
+
+Errors = tuple[type[ServiceError], ...]
+View = TypeVar("View", bound="Callable[..., Any]")
+
+BODY: Errors = (e.InvalidRequest, e.BodyTooLarge, e.UnsupportedMediaType)
+WEBHOOK: Errors = (e.InvalidUrl, e.AddressForbidden)
+UPLOAD: Errors = (
+    *BODY,
+    e.UploadTooSlow,
+    e.TooManyFiles,
+    e.RejectedImage,
+    e.InvalidOptions,
+    *WEBHOOK,
+    e.GalleryNotFound,
+    e.InvalidGalleryName,
+)
+JOB: Errors = (e.JobNotFound, e.JobExpired)
+GALLERY: Errors = (e.GalleryNotFound, e.InvalidGalleryName, e.GalleryCorrupt)
+WRITE: Errors = (*GALLERY, e.GalleryBusy)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A multipart body: its text fields, and its files as JSON schemas by name."""
+
+    fields: type[BaseModel]
+    files: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is said of a view. `answer`: status -> its record, or media type, or None for no body."""
+
+    name: str
+    summary: str
+    answer: Mapping[int, type | str | None]
+    errors: Errors = ()
+    body: Mapping[str, type[BaseModel] | Form] = field(default_factory=dict)  # by media type
+    query: type[BaseModel] | None = None
+    repeatable: frozenset[str] = frozenset()  # parameters of the query that may be given more than once
+    headers: tuple[str, ...] = ()  # of the request, keys of web.openapi.HEADERS
+
+
+def operation(
+    name: str,
+    summary: str,
+    answer: Mapping[int, type | str | None],
+    errors: Errors = (),
+    *,
+    body: Mapping[str, type[BaseModel] | Form] | None = None,
+    query: type[BaseModel] | None = None,
+    repeatable: frozenset[str] = frozenset(),
+    headers: tuple[str, ...] = (),
+) -> Callable[[View], View]:
+    """Describes the view below it; the view itself is left as it is."""
+
+    def describe(view: View) -> View:
+        view.operation = Operation(  # type: ignore[attr-defined]  # a function takes any attribute
+            name, summary, answer, errors, body or {}, query, repeatable, headers
+        )
+        return view
+
+    return describe
+
+
+def operation_of(view: object) -> Operation | None:
+    """What is said of a view; None: nothing is, as of the page's files."""
+    found = getattr(view, "operation", None)
+    return found if isinstance(found, Operation) else None

@@ -1,0 +1,38 @@
+"""All routes, by the blueprints that have them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from flask import Flask
+
+from web import enrollments, galleries, health, page, recognitions
+from web.openapi import describe
+
+BLUEPRINTS = (
+    recognitions.blueprint,
+    galleries.blueprint,
+    enrollments.blueprint,
+    health.blueprint,
+    page.blueprint,
+)
+
+
+def add_routes(app: Flask) -> None:
+    """Gives `app` all routes."""
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+
+
+@cache
+def bare() -> Flask:
+    """An application that knows the routes and can answer none: enough to describe them."""
+    app = Flask("web")
+    add_routes(app)
+    return app
+
+
+def description() -> dict[str, Any]:
+    """The OpenAPI document, without a running service."""
+    return describe(bare())
