@@ -51,7 +51,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @declared("similarity_threshold", "Least similarity; decides instead of --min-precision.", "--threshold")
 @declared("verify", "Compare local features with the nearest items: where in doubt, always, or never.")
 @declared("top_k", "Matches reported for each detection.")
-@declared("whole_image")
+@declared("whole_image", "Search the whole image too: always, where no detection is answered, or never.")
 @BINARY
 @RERANK
 @JSON

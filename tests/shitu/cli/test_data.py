@@ -26,7 +26,7 @@ def test_good_data_ends_with_0(path: Path) -> None:
     answer = run(str(path))
     assert answer.exit_code == 0
     assert answer.stdout.splitlines()[-2:] == ["1 x list: 2 pictures, 1 labels", "0 errors, 0 warnings"]
-    assert "pictures looked at: 2/2" in answer.stderr
+    assert "pictures checked: 2/2" in answer.stderr
 
 
 def test_bad_data_ends_with_1_and_every_fault(path: Path) -> None:
