@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from infra.jobs.queue import DELIVER, RECOGNIZE, make_celery
+from contracts.jobs import JobKind
+from infra.jobs.queue import DELIVER, make_celery
 from infra.redis.client import connect
 from infra.runtime.settings import load_settings
 
@@ -13,7 +14,7 @@ settings = load_settings()
 app = make_celery(settings)
 
 
-@app.task(name=RECOGNIZE)
+@app.task(name=JobKind.RECOGNITION.task)
 def recognize(job_id: str) -> None:
     """Notes the run; a job called `hang` blocks in its first run, so that a test can kill it there."""
     client = connect(settings.redis_url or "")
