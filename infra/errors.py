@@ -12,6 +12,12 @@
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists
+      KeyMissing                 key_missing                401
+      KeyInvalid                 key_invalid                401
+        KeyExpired               key_expired                401
+      ScopeMissing               scope_missing              403
+      KeysRequired               keys_required              403
+      KeyNotFound                key_not_found              404
       JobNotFound                job_not_found              404
       JobExpired                 job_expired                410
       JobFinished                job_finished               409
@@ -144,6 +150,53 @@ class RejectedImage(ServiceError):
     code = "image_rejected"
     title = "Image rejected"
     http_status = 422
+
+
+class KeyMissing(ServiceError):
+    """No API key was sent where one is asked for."""
+
+    code = "key_missing"
+    title = "API key missing"
+    http_status = 401
+
+
+class KeyInvalid(ServiceError):
+    """What was sent is no key of this service, or one that was revoked."""
+
+    code = "key_invalid"
+    title = "API key not valid"
+    http_status = 401
+
+
+class KeyExpired(KeyInvalid):
+    """The key was valid until a time that is past."""
+
+    code = "key_expired"
+    title = "API key expired"
+
+
+class ScopeMissing(ServiceError):
+    """The key is valid, but may not do this; `scope` in `extra` is what it would take."""
+
+    code = "scope_missing"
+    title = "Scope missing"
+    http_status = 403
+
+
+class KeysRequired(ServiceError):
+    """The request comes from another machine, and nobody said whether those need a key."""
+
+    code = "keys_required"
+    title = "Keys required"
+    http_status = 403
+
+
+class KeyNotFound(ServiceError):
+    """No API key has this id."""
+
+    code = "key_not_found"
+    title = "No such key"
+    http_status = 404
 
 
 class JobNotFound(ServiceError):

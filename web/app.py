@@ -16,12 +16,14 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.keys.store import KeyStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings
+from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, errors, health, metrics, multipart, unknown_names
+from web import access_log, auth, errors, health, metrics, multipart, unknown_names
 from web.item_lookup import ItemLookup
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -41,10 +43,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         try:
             settings = load_settings()
             configure_logging(settings.log)  # this process is the server's own, so is its logging
+            refuse_unprotected(settings, listening_on())
             verify_or_exit(settings, shitu.packages.APP_LOAD_ERROR)
             return create_app(settings)
         except ServiceError as error:
             raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
+    refuse_unprotected(settings)
     app = Flask("web")
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
@@ -55,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.register(app)
     metrics.register(app)
     access_log.register(app)  # first: a refused request has its line, too
+    auth.register(app)
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
     add_routes(app)
@@ -74,6 +79,7 @@ def open_services(settings: Settings) -> Services:
         ledger=JobLedger(client, settings.jobs, settings.webhooks),
         objects=objects,
         photos=Photos(client, objects),
+        keys=KeyStore(client),
         galleries=galleries,
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),

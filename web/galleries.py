@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from contracts.names import readable_label
 from contracts.results import EnrollmentJob
 from infra.errors import (
@@ -32,6 +33,7 @@ from web.jobs import accept
 from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import FILE, EnrollmentFields, GalleryRequest, ItemsQuery, LabelQuery, parse, parse_json
+from web.scopes import needs
 from web.services import services
 from web.uploads import read_body, read_enrollment
 
@@ -47,6 +49,7 @@ blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
 
 
 @blueprint.post("")
+@needs(Scope.MANAGE)
 @operation(
     "createGallery",
     "Create an empty gallery.",
@@ -64,6 +67,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 
 @blueprint.get("")
+@needs(Scope.READ)
 @operation("listGalleries", "All galleries.", {200: GalleryList}, (GalleryCorrupt,))
 def index() -> Response:
     """All galleries by name."""
@@ -76,6 +80,7 @@ def index() -> Response:
 
 
 @blueprint.get("/<name>")
+@needs(Scope.READ)
 @operation("getGallery", "One gallery.", {200: Gallery}, GALLERY)
 def show(name: str) -> Response:
     """The current version of one gallery."""
@@ -83,6 +88,7 @@ def show(name: str) -> Response:
 
 
 @blueprint.delete("/<name>")
+@needs(Scope.MANAGE)
 @operation("deleteGallery", "Delete a gallery with all its versions.", {204: None}, WRITE)
 def delete(name: str) -> tuple[str, int]:
     """Removes the gallery with all its versions."""
@@ -91,6 +97,7 @@ def delete(name: str) -> tuple[str, int]:
 
 
 @blueprint.post("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "addItems",
     "Add labelled pictures; an enrolment job.",
@@ -121,6 +128,7 @@ def add_items(name: str) -> Response:
 
 
 @blueprint.get("/<name>/items")
+@needs(Scope.READ)
 @operation(
     "listItems",
     "The items, by pages.",
@@ -149,6 +157,7 @@ def items(name: str) -> Response:
 
 
 @blueprint.get("/<name>/items/<item_id>/image")
+@needs(Scope.READ)
 @operation("getItemImage", "The picture of an item.", {200: ANY_IMAGE}, (*GALLERY, ItemNotFound, ObjectNotFound))
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
@@ -157,6 +166,7 @@ def item_image(name: str, item_id: str) -> Response:
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")
+@needs(Scope.READ)
 @operation(
     "getItemPreview",
     "The picture as a browser can show it.",
@@ -169,6 +179,7 @@ def item_preview(name: str, item_id: str) -> Response:
 
 
 @blueprint.delete("/<name>/items/<item_id>")
+@needs(Scope.MANAGE)
 @operation("deleteItem", "Delete one item.", {200: Gallery}, (*WRITE, ItemNotFound))
 def delete_item(name: str, item_id: str) -> Response:
     """A new version without this item."""
@@ -176,6 +187,7 @@ def delete_item(name: str, item_id: str) -> Response:
 
 
 @blueprint.delete("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "deleteItemsByLabel",
     "Delete all items of a label.",
@@ -194,6 +206,7 @@ def delete_label(name: str) -> Response:
 
 
 @blueprint.get("/<name>/versions")
+@needs(Scope.READ)
 @operation("listVersions", "The versions that can be gone back to.", {200: VersionList}, GALLERY)
 def versions(name: str) -> Response:
     """All versions that can be gone back to, oldest first."""
@@ -204,6 +217,7 @@ def versions(name: str) -> Response:
 
 
 @blueprint.post("/<name>/versions/<int:version>/activate")
+@needs(Scope.MANAGE)
 @operation("activateVersion", "Make a version the current one.", {200: Gallery}, (*WRITE, VersionNotFound))
 def activate(name: str, version: int) -> Response:
     """Goes back (or forth) to a version: searched from the next job on."""

@@ -16,15 +16,19 @@ from infra.errors import ServiceError
 from infra.version import VERSION
 from web import answers, schemas
 from web.operations import Form, Operation, operation_of
+from web.scopes import scope_of
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from contracts.keys import Scope
     from web.operations import Errors
 
 SCHEMA_PATH = "#/components/schemas/"
+KEY = "An API key, `shitu_…`; where the service asks for one. The name in each operation is the scope that it needs."
 DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
+WITH_KEY: Errors = (e.KeyMissing, e.KeyInvalid, e.KeyExpired, e.ScopeMissing, e.KeysRequired)
 HEADERS = {
     "Prefer": (
         "string",
@@ -42,6 +46,7 @@ class Route:
     method: str
     path: str
     operation: Operation
+    scope: Scope | None
 
 
 def openapi_path(rule: str) -> str:
@@ -53,10 +58,11 @@ def routes(app: Flask) -> list[Route]:
     """All described routes of an application."""
     found = []
     for rule in app.url_map.iter_rules():
-        operation = operation_of(app.view_functions[rule.endpoint])
+        view = app.view_functions[rule.endpoint]
+        operation = operation_of(view)
         if operation is not None:
             methods = sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"})
-            found += [Route(method.lower(), openapi_path(rule.rule), operation) for method in methods]
+            found += [Route(method.lower(), openapi_path(rule.rule), operation, scope_of(view)) for method in methods]
     return found
 
 
@@ -81,7 +87,10 @@ def _document(found: list[Route]) -> dict[str, Any]:
             "description": "Every error is a problem document (RFC 9457) with a stable `code`. Every answer carries X-Request-Id.",
         },
         "paths": paths,
-        "components": {"schemas": _schemas([route.operation for route in found])},
+        "components": {
+            "schemas": _schemas([route.operation for route in found]),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": KEY}},
+        },
     }
 
 
@@ -91,7 +100,8 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": _parameters(route),
-        "responses": _responses(operation),
+        "security": [{"key": [route.scope.value]}] if route.scope else [],
+        "responses": _responses(operation, WITH_KEY if route.scope else ()),
     }
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
@@ -119,7 +129,7 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
     ]
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in operation.answer.items():
         responses[str(status)] = {"description": _meaning(status)}
@@ -133,7 +143,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
                 "Retry-After": {"description": "Seconds until the next look.", "schema": {"type": "integer"}},
             }
     codes: dict[int, set[str]] = {}
-    for error in (*operation.errors, *EVERYWHERE):
+    for error in (*operation.errors, *more, *EVERYWHERE):
         codes.setdefault(error.http_status, set()).add(error.code)
     for status, names in sorted(codes.items()):
         problem = {"application/problem+json": {"schema": _reference(answers.Problem)}}

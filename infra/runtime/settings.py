@@ -24,7 +24,7 @@ from infra.errors import ConfigurationError
 from infra.runtime import redis_url
 
 PREFIX = "SHITU_"
-UNPRINTED = ("redis_url", "secret")  # may hold a password: never echoed in an error or a repr
+UNPRINTED = ("redis_url", "secret", "key")  # may hold a password: never echoed in an error or a repr
 
 
 def _object_url(url: str) -> str:
@@ -97,6 +97,14 @@ class WebSettings:
 
 
 @dataclass(frozen=True)
+class KeySettings:
+    """Who may ask. `required` None: no key on loopback, and no start on any other address."""
+
+    required: bool | None = None
+    open_metrics: bool = False
+
+
+@dataclass(frozen=True)
 class ImageSettings:
     """Which pictures are taken."""
 
@@ -161,7 +169,9 @@ class Settings:
     # Before every key in Redis, the queues' too: one for each installation.
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._:-]{0,62}[A-Za-z0-9])?$")] = "shitu"
     objects: ObjectSettings = field(default_factory=ObjectSettings)
+    key: str | None = field(default=None, repr=False)  # what this machine's commands send to a service (`--server`)
     web: WebSettings = field(default_factory=WebSettings)
+    keys: KeySettings = field(default_factory=KeySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)

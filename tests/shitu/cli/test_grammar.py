@@ -93,7 +93,8 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
                 assert option.metavar == "URL", name
                 served.append(name)
     changes = {f"gallery {name}" for name in ("add", "remove", "list", "show", "versions", "activate", "delete")}
-    assert set(served) == {"recognize", *changes}
+    keys = {f"keys {name}" for name in ("create", "list", "revoke")}
+    assert set(served) == {"recognize", *changes, *keys}
 
 
 def test_whatever_lists_does_so_for_programs_too(known: dict[str, click.Command]) -> None:
