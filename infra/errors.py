@@ -5,6 +5,7 @@
       InvalidRequest             invalid_request            400
         InvalidCursor            invalid_cursor             400
         InvalidOptions           invalid_options            422
+        InvalidBox               box_invalid                422
       UnsupportedMediaType       unsupported_media_type     415
       BodyTooLarge               body_too_large             413
       TooManyFiles               too_many_files             413
@@ -15,6 +16,7 @@
       JobNotFound                job_not_found              404
       JobExpired                 job_expired                410
       JobFinished                job_finished               409
+      JobUnfinished              job_unfinished             409, retryable
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
       DeliveryNotFound           delivery_not_found         404
       InvalidGalleryName         gallery_name_invalid       422
@@ -86,6 +88,14 @@ class InvalidOptions(InvalidRequest):
 
     code = "invalid_options"
     title = "Invalid options"
+    http_status = 422
+
+
+class InvalidBox(InvalidRequest):
+    """A box holds no pixel of the photo, or reaches out of it; `width` and `height` in `extra` are the photo's, if known."""
+
+    code = "box_invalid"
+    title = "Invalid box"
     http_status = 422
 
 
@@ -168,6 +178,15 @@ class JobFinished(ServiceError):
     code = "job_finished"
     title = "Job already finished"
     http_status = 409
+
+
+class JobUnfinished(ServiceError):
+    """What is wanted of the job needs its end, which has not come."""
+
+    code = "job_unfinished"
+    title = "Job not finished"
+    http_status = 409
+    retryable = True
 
 
 class JobPoisoned(ServiceError):

@@ -98,6 +98,25 @@ class ItemPage(TypedDict):
 
 
 @described
+class Label(TypedDict):
+    """A label of a gallery: how many items bear it, and the first of them, to show."""
+
+    label: str
+    item_count: int
+    item_id: str
+
+
+@described
+class LabelPage(TypedDict):
+    """One page of labels in alphabetical order; `next_after` is the `after` of the next page, null on the last."""
+
+    gallery: str
+    version: int
+    labels: list[Label]
+    next_after: str | None
+
+
+@described
 class VersionList(TypedDict):
     """All versions of a gallery that can be gone back to."""
 
