@@ -25,6 +25,7 @@
       GalleryBusy                gallery_busy               409, retryable
       GalleryCorrupt             gallery_corrupt            500
       VersionNotFound            gallery_version_not_found  404
+      LabelExists                label_exists               409
       ItemNotFound               item_not_found             404
       EmbedderMismatch           embedder_mismatch          409
       InvalidUrl                 url_invalid                422
@@ -250,6 +251,14 @@ class VersionNotFound(ServiceError):
     code = "gallery_version_not_found"
     title = "No such gallery version"
     http_status = 404
+
+
+class LabelExists(ServiceError):
+    """The gallery has the new label already; its items and the renamed ones become one label only if that is said."""
+
+    code = "label_exists"
+    title = "Label exists"
+    http_status = 409
 
 
 class ItemNotFound(ServiceError):

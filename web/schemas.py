@@ -130,6 +130,27 @@ class LabelQuery(BaseModel):
     label: list[str]
 
 
+class ItemCorrection(Strict):
+    """The label that an item shall bear."""
+
+    label: str
+
+
+class LabelCorrection(Strict):
+    """The name that a label shall have."""
+
+    label: str
+    merge: bool = Field(False, description="Whether labels become one where there is such a label already.")
+
+
+class MoveRequest(Strict):
+    """Which items go to which gallery: those of some ids, or all of a label."""
+
+    to: str = Field(description="The gallery that takes them; of the same embedder, or without items.")
+    item_ids: list[str] | None = Field(None, min_length=1)
+    label: str | None = None
+
+
 class LabelsQuery(BaseModel):
     """The query of a page of labels; numbers arrive as text."""
 
