@@ -5,6 +5,7 @@
       InvalidRequest             invalid_request            400
         InvalidCursor            invalid_cursor             400
         InvalidOptions           invalid_options            422
+        InvalidBox               box_invalid                422
       UnsupportedMediaType       unsupported_media_type     415
       BodyTooLarge               body_too_large             413
       TooManyFiles               too_many_files             413
@@ -15,6 +16,7 @@
       JobNotFound                job_not_found              404
       JobExpired                 job_expired                410
       JobFinished                job_finished               409
+      JobUnfinished              job_unfinished             409, retryable
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
       DeliveryNotFound           delivery_not_found         404
       InvalidGalleryName         gallery_name_invalid       422
@@ -23,6 +25,7 @@
       GalleryBusy                gallery_busy               409, retryable
       GalleryCorrupt             gallery_corrupt            500
       VersionNotFound            gallery_version_not_found  404
+      LabelExists                label_exists               409
       ItemNotFound               item_not_found             404
       EmbedderMismatch           embedder_mismatch          409
       InvalidUrl                 url_invalid                422
@@ -86,6 +89,14 @@ class InvalidOptions(InvalidRequest):
 
     code = "invalid_options"
     title = "Invalid options"
+    http_status = 422
+
+
+class InvalidBox(InvalidRequest):
+    """A box holds no pixel of the photo, or reaches out of it; `width` and `height` in `extra` are the photo's, if known."""
+
+    code = "box_invalid"
+    title = "Invalid box"
     http_status = 422
 
 
@@ -170,6 +181,15 @@ class JobFinished(ServiceError):
     http_status = 409
 
 
+class JobUnfinished(ServiceError):
+    """What is wanted of the job needs its end, which has not come."""
+
+    code = "job_unfinished"
+    title = "Job not finished"
+    http_status = 409
+    retryable = True
+
+
 class JobPoisoned(ServiceError):
     """Every attempt ended without an answer (a crash, a lapsed lease); the error of a job that is not tried again."""
 
@@ -231,6 +251,14 @@ class VersionNotFound(ServiceError):
     code = "gallery_version_not_found"
     title = "No such gallery version"
     http_status = 404
+
+
+class LabelExists(ServiceError):
+    """The gallery has the new label already; its items and the renamed ones become one label only if that is said."""
+
+    code = "label_exists"
+    title = "Label exists"
+    http_status = 409
 
 
 class ItemNotFound(ServiceError):

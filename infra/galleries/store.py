@@ -208,8 +208,8 @@ class GalleryStore(GalleryReader):
             pointer, base = self._base(name, writing)
             by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]
             present = [item for _, items in by_segment for item in items]
-            _require_present(name, item_ids, {item.id for item in present}, "item")
-            _require_present(name, labels, {item.label for item in present}, "item of the label")
+            require_present(name, item_ids, {item.id for item in present}, "item")
+            require_present(name, labels, {item.label for item in present}, "item of the label")
             ids, gone_labels = set(item_ids), set(labels)
             gone = {item.id for item in present if item.id in ids or item.label in gone_labels}
             if not gone:
@@ -341,7 +341,8 @@ class GalleryStore(GalleryReader):
                 self._objects.delete(key)
 
 
-def _require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:
+def require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:
+    """Raises ItemNotFound for the first of `asked` that is not `present`."""
     for key in asked:
         if key not in present:
             raise ItemNotFound(f"The gallery {name!r} has no {what} {key!r}.")
