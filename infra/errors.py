@@ -5,6 +5,7 @@
       InvalidRequest             invalid_request            400
         InvalidCursor            invalid_cursor             400
         InvalidOptions           invalid_options            422
+        InvalidBox               box_invalid                422
       UnsupportedMediaType       unsupported_media_type     415
       BodyTooLarge               body_too_large             413
       TooManyFiles               too_many_files             413
@@ -18,9 +19,12 @@
       ScopeMissing               scope_missing              403
       KeysRequired               keys_required              403
       KeyNotFound                key_not_found              404
+      IdempotencyKeyReused       idempotency_key_reused     422
+      IdempotencyInProgress      idempotency_in_progress    409, retryable
       JobNotFound                job_not_found              404
       JobExpired                 job_expired                410
       JobFinished                job_finished               409
+      JobUnfinished              job_unfinished             409, retryable
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
       DeliveryNotFound           delivery_not_found         404
       InvalidGalleryName         gallery_name_invalid       422
@@ -29,6 +33,7 @@
       GalleryBusy                gallery_busy               409, retryable
       GalleryCorrupt             gallery_corrupt            500
       VersionNotFound            gallery_version_not_found  404
+      LabelExists                label_exists               409
       ItemNotFound               item_not_found             404
       EmbedderMismatch           embedder_mismatch          409
       InvalidUrl                 url_invalid                422
@@ -92,6 +97,14 @@ class InvalidOptions(InvalidRequest):
 
     code = "invalid_options"
     title = "Invalid options"
+    http_status = 422
+
+
+class InvalidBox(InvalidRequest):
+    """A box holds no pixel of the photo, or reaches out of it; `width` and `height` in `extra` are the photo's, if known."""
+
+    code = "box_invalid"
+    title = "Invalid box"
     http_status = 422
 
 
@@ -199,6 +212,23 @@ class KeyNotFound(ServiceError):
     http_status = 404
 
 
+class IdempotencyKeyReused(ServiceError):
+    """The Idempotency-Key came with another payload before."""
+
+    code = "idempotency_key_reused"
+    title = "Idempotency-Key reused"
+    http_status = 422
+
+
+class IdempotencyInProgress(ServiceError):
+    """The first request with this Idempotency-Key has not been answered yet."""
+
+    code = "idempotency_in_progress"
+    title = "Request in progress"
+    http_status = 409
+    retryable = True
+
+
 class JobNotFound(ServiceError):
     """No job has this id, or it expired so long ago that even its tombstone is gone."""
 
@@ -221,6 +251,15 @@ class JobFinished(ServiceError):
     code = "job_finished"
     title = "Job already finished"
     http_status = 409
+
+
+class JobUnfinished(ServiceError):
+    """What is wanted of the job needs its end, which has not come."""
+
+    code = "job_unfinished"
+    title = "Job not finished"
+    http_status = 409
+    retryable = True
 
 
 class JobPoisoned(ServiceError):
@@ -284,6 +323,14 @@ class VersionNotFound(ServiceError):
     code = "gallery_version_not_found"
     title = "No such gallery version"
     http_status = 404
+
+
+class LabelExists(ServiceError):
+    """The gallery has the new label already; its items and the renamed ones become one label only if that is said."""
+
+    code = "label_exists"
+    title = "Label exists"
+    http_status = 409
 
 
 class ItemNotFound(ServiceError):

@@ -23,7 +23,7 @@ from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings
 from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, auth, errors, health, metrics, multipart, unknown_names
+from web import access_log, auth, errors, health, idempotency, metrics, multipart, unknown_names
 from web.item_lookup import ItemLookup
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -62,6 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     auth.register(app)
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
+    idempotency.register(app)
     add_routes(app)
     return app
 

@@ -57,6 +57,7 @@ def check() -> None:
         return
     found = _sent_key()
     g.key = found
+    g.key_id = found.id  # whose an Idempotency-Key is
     request.environ.setdefault(access_log.SEEN, {})["key"] = found.id
     audit.act_as(
         f"client {access_log.client(request.environ)}",

@@ -15,7 +15,7 @@ from infra import errors as e
 from infra.errors import ServiceError
 from infra.version import VERSION
 from web import answers, schemas
-from web.operations import Form, Operation, operation_of
+from web.operations import Form, Operation, operation_of, takes_idempotency_key
 from web.scopes import scope_of
 
 if TYPE_CHECKING:
@@ -29,10 +29,15 @@ KEY = "An API key, `shitu_…`; where the service asks for one. The name in each
 DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
 WITH_KEY: Errors = (e.KeyMissing, e.KeyInvalid, e.KeyExpired, e.ScopeMissing, e.KeysRequired)
+IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExpired)
 HEADERS = {
     "Prefer": (
         "string",
         "`wait=10` waits so many seconds for the job to end (RFC 7240); `respond-async` does not wait.",
+    ),
+    "Idempotency-Key": (
+        "string",
+        "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
     ),
     "If-None-Match": ("string", "The ETag seen last: 304 if nothing changed."),
     "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
@@ -101,12 +106,18 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": operation.summary,
         "parameters": _parameters(route),
         "security": [{"key": [route.scope.value]}] if route.scope else [],
-        "responses": _responses(operation, WITH_KEY if route.scope else ()),
+        "responses": _responses(operation, _also(route)),
     }
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
         described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _also(route: Route) -> Errors:
+    """What a route may be refused with because of what all routes of its kind have."""
+    key = WITH_KEY if route.scope else ()
+    return (*key, *(IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()))
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -116,9 +127,17 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     ]
     in_headers = [
         {"name": name, "in": "header", "description": HEADERS[name][1], "schema": {"type": HEADERS[name][0]}}
-        for name in route.operation.headers
+        for name in _headers(route)
     ]
     return in_path + in_headers + (_query(route.operation.query) if route.operation.query else [])
+
+
+def _headers(route: Route) -> tuple[str, ...]:
+    """Of the request; those that belong to every route of a kind need not stand above each view."""
+    found = dict.fromkeys(route.operation.headers)
+    if route.method == "post" and takes_idempotency_key(route.operation):
+        found["Idempotency-Key"] = None
+    return tuple(found)
 
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -141,6 +160,10 @@ def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
             responses["202"]["headers"] = {
                 "Location": {"description": "The job.", "schema": {"type": "string"}},
                 "Retry-After": {"description": "Seconds until the next look.", "schema": {"type": "integer"}},
+                "Idempotent-Replayed": {
+                    "description": "`true`: the answer to an earlier request with the same Idempotency-Key.",
+                    "schema": {"type": "string"},
+                },
             }
     codes: dict[int, set[str]] = {}
     for error in (*operation.errors, *more, *EVERYWHERE):

@@ -7,12 +7,14 @@ from typing import Any
 
 from flask import Flask
 
-from web import enrollments, galleries, health, keys, page, recognitions
+from web import corrections, enrollments, galleries, health, keys, labels, page, recognitions
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
     galleries.blueprint,
+    labels.blueprint,
+    corrections.blueprint,
     enrollments.blueprint,
     keys.blueprint,
     health.blueprint,

@@ -109,12 +109,17 @@ class GalleryStore(GalleryReader):
         self._lock = lock
         self._local = LocalLock(objects.folder / ".locks" if isinstance(objects, LocalStore) else None)
 
-    def create(self, name: str, embedder_digest: str | None = None) -> GalleryManifest:
-        """An empty gallery, version 1. Without a digest its first items decide on the embedder. Raises GalleryExists."""
+    def create(self, name: str, embedder_digest: str | None = None, generation: str | None = None) -> GalleryManifest:
+        """An empty gallery, version 1. Without a digest its first items decide on the embedder. Raises GalleryExists.
+
+        `generation`: 12 random hex digits drawn by the caller, who may come twice: what it made before is then given as it is.
+        """
         with self._writing(check_name(name)) as writing:
             if writing.pointer is not None:
+                if writing.pointer.generation == generation:
+                    return self._base(name, writing)[1]
                 raise GalleryExists(f"There is a gallery {name!r} already.")
-            generation = secrets.token_hex(6)
+            generation = generation or secrets.token_hex(6)
             manifest = GalleryManifest(
                 name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0
             )
@@ -208,8 +213,8 @@ class GalleryStore(GalleryReader):
             pointer, base = self._base(name, writing)
             by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]
             present = [item for _, items in by_segment for item in items]
-            _require_present(name, item_ids, {item.id for item in present}, "item")
-            _require_present(name, labels, {item.label for item in present}, "item of the label")
+            require_present(name, item_ids, {item.id for item in present}, "item")
+            require_present(name, labels, {item.label for item in present}, "item of the label")
             ids, gone_labels = set(item_ids), set(labels)
             gone = {item.id for item in present if item.id in ids or item.label in gone_labels}
             if not gone:
@@ -341,7 +346,8 @@ class GalleryStore(GalleryReader):
                 self._objects.delete(key)
 
 
-def _require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:
+def require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:
+    """Raises ItemNotFound for the first of `asked` that is not `present`."""
     for key in asked:
         if key not in present:
             raise ItemNotFound(f"The gallery {name!r} has no {what} {key!r}.")
