@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 from contracts.jobs import JobKind
 from contracts.results import RecognitionJob
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
+from infra.jobs.terms import Terms
 from web import jobs
 from web.operations import JOB, UPLOAD, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
@@ -50,7 +51,8 @@ def create() -> Response:
             "format": sent.header.format,
         }
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
-    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url))
+    terms = Terms(metadata=sent.metadata)
+    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
 
 
 @blueprint.get("/<job_id>")

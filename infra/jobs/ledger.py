@@ -10,6 +10,7 @@ Every method may raise redis.RedisError when the server cannot be reached.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time as system_time
@@ -45,6 +46,7 @@ from infra.jobs.records import (
 )
 from infra.jobs.scripts import PHOTOS_PREFIX
 from infra.jobs.stats import read_stats
+from infra.jobs.terms import USUAL, Terms
 from infra.jobs.watch import JobWatch
 from infra.redis.client import open_client, server_time
 from infra.redis.durability import wait_until_written
@@ -114,6 +116,7 @@ class JobLedger:
         source_url: str | None = None,
         *,
         job_id: str | None = None,
+        terms: Terms = USUAL,
     ) -> Job:
         """Accepts a job: once this returns no kill loses it. `kind` is a JobKind or its name.
 
@@ -133,6 +136,7 @@ class JobLedger:
             deadline_s,
             photo if photo.startswith(PHOTOS_PREFIX) else "",
             source_url or "",
+            *itertools.chain.from_iterable(terms.fields().items()),
         )
         flat: list[str] = self._run(self._create, job_id, *args)
         if not flat:
