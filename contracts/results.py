@@ -261,3 +261,19 @@ class EnrollmentJob(JobState):
 
     request: EnrollmentJobRequest
     result: EnrollmentResult | None
+
+
+@described
+class RecognitionPage(TypedDict):
+    """Recognitions, the newest first; `next_after` is the `after` of the next page, null on the last."""
+
+    recognitions: list[RecognitionJob]
+    next_after: str | None
+
+
+@described
+class EnrollmentPage(TypedDict):
+    """Enrolments, likewise."""
+
+    enrollments: list[EnrollmentJob]
+    next_after: str | None

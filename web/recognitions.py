@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
-from contracts.results import RecognitionJob
+from contracts.results import RecognitionJob, RecognitionPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
 from infra.jobs.terms import Terms
 from web import jobs
+from web.job_lists import JobsQuery, page
 from web.operations import JOB, UPLOAD, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import FILE, RecognitionFields, RecognitionRequest
@@ -53,6 +54,15 @@ def create() -> Response:
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
     terms = Terms(metadata=sent.metadata)
     return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
+
+
+@blueprint.get("")
+@operation(
+    "listRecognitions", "Recognitions, the newest first.", {200: RecognitionPage}, (InvalidCursor,), query=JobsQuery
+)
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.RECOGNITION, "recognitions")
 
 
 @blueprint.get("/<job_id>")

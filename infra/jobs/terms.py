@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Terms:
-    """`facets`: further things to find the job by in lists, see infra.jobs.listing."""
+    """`metadata` is the user's, by contracts.metadata."""
 
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
