@@ -125,6 +125,7 @@ class JobState(TypedDict):
     links: JobLinks
     error: JobError | None
     webhook: WebhookState | None
+    metadata: dict[str, str]
 
 
 class Job(JobState):

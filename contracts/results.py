@@ -38,6 +38,8 @@ class Match(TypedDict):
     item_id: str
     image_key: str | None
     """Where the picture is kept; null for an item that does not come from an object store."""
+    metadata: NotRequired[dict[str, str]]
+    """The item's, if it has some."""
 
 
 @described
@@ -50,6 +52,8 @@ class Candidate(TypedDict):
     similarity: float
     item_id: str
     image_key: str | None
+    metadata: NotRequired[dict[str, str]]
+    """The item's, if it has some."""
 
 
 @described
@@ -228,6 +232,8 @@ class RequestedItem(TypedDict):
     """Where the picture is kept; not of a refused one."""
     sha256: NotRequired[str]
     """Of the picture's bytes; not of a refused one."""
+    metadata: NotRequired[dict[str, str]]
+    """The item's, if it has some."""
     job: NotRequired[str]
     """The recognition whose photo it is."""
     box: NotRequired[Box | None]
@@ -259,3 +265,19 @@ class EnrollmentJob(JobState):
 
     request: EnrollmentJobRequest
     result: EnrollmentResult | None
+
+
+@described
+class RecognitionPage(TypedDict):
+    """Recognitions, the newest first; `next_after` is the `after` of the next page, null on the last."""
+
+    recognitions: list[RecognitionJob]
+    next_after: str | None
+
+
+@described
+class EnrollmentPage(TypedDict):
+    """Enrolments, likewise."""
+
+    enrollments: list[EnrollmentJob]
+    next_after: str | None

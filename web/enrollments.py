@@ -6,13 +6,22 @@ from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
 from contracts.keys import Scope
-from contracts.results import EnrollmentJob
+from contracts.results import EnrollmentJob, EnrollmentPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished
 from web import jobs
+from web.job_lists import JobsQuery, page
 from web.operations import JOB, operation
 from web.scopes import needs
 
 blueprint = Blueprint("enrollments", __name__, url_prefix=JobKind.ENROLLMENT.path)
+
+
+@blueprint.get("")
+@needs(Scope.READ)
+@operation("listEnrollments", "Enrolments, the newest first.", {200: EnrollmentPage}, (InvalidCursor,), query=JobsQuery)
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.ENROLLMENT, "enrollments")
 
 
 @blueprint.get("/<job_id>")

@@ -26,6 +26,7 @@ from infra.errors import (
     UnsupportedMediaType,
     VersionNotFound,
 )
+from infra.jobs.terms import Terms
 from infra.runtime import audit
 from web import idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
@@ -126,15 +127,20 @@ def add_items(name: str) -> Response:
     sent = read_enrollment(service.settings)
     service.galleries.manifest(name)
     items: list[RequestedItem] = []
-    for upload, header, label in zip(sent.uploads, sent.headers, sent.labels, strict=True):
+    for upload, header, label, metadata in zip(
+        sent.uploads, sent.headers, sent.labels, sent.item_metadata, strict=True
+    ):
         item: RequestedItem = {"name": upload.name, "label": label}
+        if metadata:
+            item["metadata"] = metadata
         if isinstance(header, Refusal):  # the job's result repeats it in its place
             item["error"] = {"code": header.code, "message": header.detail, "retryable": False}
         else:
             item["image_key"] = service.objects.put_image(upload.data)
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
-    job = jobs.create(JobKind.ENROLLMENT, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url)
+    asked = {"gallery": name, "items": items, "crop": sent.crop}
+    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=Terms(metadata=sent.metadata))
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)
 
@@ -259,6 +265,7 @@ def describe_item(gallery: str, item: infra.galleries.store.Item) -> Item:
         "sha256": item.sha256,
         "box": None if item.box is None else list(item.box),
         "added_at": item.added_at,
+        "metadata": dict(item.metadata),
         "links": {"image": link},
     }
 

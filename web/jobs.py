@@ -14,6 +14,7 @@ from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
+from infra.jobs.terms import USUAL, Terms
 from web import idempotency
 from web.services import services
 
@@ -100,10 +101,16 @@ def find(kind: JobKind, job_id: str) -> Job:
 
 
 def create(
-    kind: JobKind, request: dict[str, Any], webhook_url: str | None = None, source_url: str | None = None
+    kind: JobKind,
+    request: dict[str, Any],
+    webhook_url: str | None = None,
+    source_url: str | None = None,
+    *,
+    terms: Terms = USUAL,
 ) -> Job:
     """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer."""
-    return services().ledger.create(kind, request, webhook_url, source_url, job_id=idempotency.new_id_of(kind.prefix))
+    job_id = idempotency.new_id_of(kind.prefix)
+    return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
 
 
 def publish(job: Job) -> bool:

@@ -142,9 +142,13 @@ def _headers(route: Route) -> tuple[str, ...]:
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
     schema = model.model_json_schema()
+    families = getattr(model, "PREFIXES", {})  # of names that the client chooses the rest of
     return [
         {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": member}
         for name, member in schema["properties"].items()
+    ] + [
+        {"name": f"{prefix}KEY", "in": "query", "required": False, "description": told, "schema": {"type": "string"}}
+        for prefix, told in families.items()
     ]
 
 

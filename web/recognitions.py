@@ -8,9 +8,11 @@ from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
 from contracts.keys import Scope
-from contracts.results import RecognitionJob
+from contracts.results import RecognitionJob, RecognitionPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
+from infra.jobs.terms import Terms
 from web import jobs
+from web.job_lists import JobsQuery, page
 from web.job_photos import photo_key
 from web.operations import JOB, UPLOAD, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
@@ -53,7 +55,18 @@ def create() -> Response:
             "format": sent.header.format,
         }
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
-    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url))
+    terms = Terms(metadata=sent.metadata)
+    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
+
+
+@blueprint.get("")
+@needs(Scope.READ)
+@operation(
+    "listRecognitions", "Recognitions, the newest first.", {200: RecognitionPage}, (InvalidCursor,), query=JobsQuery
+)
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.RECOGNITION, "recognitions")
 
 
 @blueprint.get("/<job_id>")

@@ -10,6 +10,7 @@ Every method may raise redis.RedisError when the server cannot be reached.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time as system_time
@@ -30,6 +31,7 @@ from infra.errors import (
 )
 from infra.jobs import scripts, stumbles
 from infra.jobs.deliveries import Deliveries, Delivery
+from infra.jobs.listing import Listing, facets_of, found_facets
 from infra.jobs.presence import Presence
 from infra.jobs.records import (
     JOB_ID,
@@ -45,6 +47,7 @@ from infra.jobs.records import (
 )
 from infra.jobs.scripts import PHOTOS_PREFIX
 from infra.jobs.stats import read_stats
+from infra.jobs.terms import USUAL, Terms
 from infra.jobs.watch import JobWatch
 from infra.redis.client import open_client, server_time
 from infra.redis.durability import wait_until_written
@@ -92,6 +95,7 @@ class JobLedger:
         self._now = now
         self.deliveries = Deliveries(client, self._webhooks, self._clock)
         self.presence = Presence(client, self.time)
+        self.listing = Listing(client)
         self._watch = JobWatch(client, self.get)
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
@@ -114,6 +118,7 @@ class JobLedger:
         source_url: str | None = None,
         *,
         job_id: str | None = None,
+        terms: Terms = USUAL,
     ) -> Job:
         """Accepts a job: once this returns no kill loses it. `kind` is a JobKind or its name.
 
@@ -133,6 +138,9 @@ class JobLedger:
             deadline_s,
             photo if photo.startswith(PHOTOS_PREFIX) else "",
             source_url or "",
+            *itertools.chain.from_iterable(terms.fields().items()),
+            "facets",
+            facets_of(request, terms.metadata),
         )
         flat: list[str] = self._run(self._create, job_id, *args)
         if not flat:
@@ -176,7 +184,9 @@ class JobLedger:
 
         Raises ValueError for a result with NaN or infinity, which JSON does not have.
         """
-        return self._end(lease, JobStatus.SUCCEEDED, "result", json.dumps(result, allow_nan=False))
+        return self._end(
+            lease, JobStatus.SUCCEEDED, "result", json.dumps(result, allow_nan=False), found_facets(result)
+        )
 
     def fetched(self, lease: Lease, request: dict[str, Any]) -> bool:
         """The photo is stored and `request` names its key: the job waits for a worker, for the caller to publish.
@@ -319,8 +329,8 @@ class JobLedger:
         self._run(self._abandon, job_id, json.dumps(told))
         stumbles.given_up(self._redis, job_id)
 
-    def _end(self, lease: Lease, status: JobStatus, field: str, text: str) -> bool:
-        return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text))
+    def _end(self, lease: Lease, status: JobStatus, field: str, text: str, facets: str = "") -> bool:
+        return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text, facets))
 
     def _scripts(self, *sources: str) -> list[Script]:
         return [self._redis.register_script(source) for source in sources]

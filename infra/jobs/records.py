@@ -83,6 +83,7 @@ class Job:
     webhook: WebhookState | None = None
     source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -108,6 +109,7 @@ class Job:
             "result": self.result,
             "error": self.error,
             "webhook": self.webhook.to_dict() if self.webhook else None,
+            "metadata": self.metadata,
         }
 
 
@@ -200,6 +202,7 @@ def parse_job(record: Mapping[str, str]) -> Job:
         webhook=_webhook(url, record) if url else None,
         source_url=record.get("source_url"),
         fetched_at=_number(record.get("fetched_at")),
+        metadata=parse_json(record.get("metadata")) or {},
     )
 
 

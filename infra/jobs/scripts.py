@@ -13,6 +13,8 @@ Keys in Redis:
     shitu:tombstone:{id}       string  the job existed; expires by itself
     shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
+    shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
+    shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
     shitu:workers, :consumed   hash    who is ready, and when a queue last moved
     shitu:photo:{key} and shitu:photos:*       which jobs name a stored photo: infra.jobs.photos
@@ -73,9 +75,29 @@ end
 local function seconds(value) return string.format('%.6f', value) end
 """
 
+# In which lists a job is (infra.jobs.listing); called at each change of its status.
+INDEX = """
+local STATUSES = {'queued', 'processing', 'succeeded', 'failed', 'canceled'}
+local function list(job, id, status)
+  local known = redis.call('HMGET', job, 'kind', 'created_at', 'facets')
+  if not known[1] or not known[2] then return end
+  local index = 'shitu:jobs:list:' .. known[1]
+  local member = string.format('%017.6f', tonumber(known[2])) .. ':' .. id
+  local change = status and function(key) redis.call('ZADD', key, 0, member) end
+    or function(key) redis.call('ZREM', key, member) end
+  change(index)
+  for facet in string.gmatch(known[3] or '', '[^\\n]+') do change(index .. ':' .. facet) end
+  for _, other in ipairs(STATUSES) do
+    if other ~= status then redis.call('ZREM', index .. ':status:' .. other, member) end
+  end
+  if status then change(index .. ':status:' .. status) end
+end
+"""
+
 # KEYS and the first five ARGV are the same for every job script.
 _JOB = (
     CLOCK
+    + INDEX
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -84,7 +106,7 @@ local status = get('status')
 
 local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
-  if progress then entry[7] = 'progress'; entry[8] = progress end
+  if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
@@ -135,6 +157,7 @@ if not status then
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
   if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
+  for place = 12, #ARGV, 2 do redis.call('HSET', job, ARGV[place], ARGV[place + 1]) end  -- infra.jobs.terms
   enqueue(tonumber(ARGV[9]))
 end
 return redis.call('HGETALL', job)
@@ -193,6 +216,8 @@ local token, wanted, field, value = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 if status == wanted and get('token') == token then return 1 end
 if not holds(token) then return 0 end
 if get('cancel_requested') and wanted ~= 'canceled' then finish('canceled'); return 0 end
+local facets = ARGV[10]
+if facets and facets ~= '' then redis.call('HSET', job, 'facets', (get('facets') or '') .. '\\n' .. facets) end
 if field == '' then finish(wanted) else finish(wanted, field, value) end
 return 1
 """
@@ -321,6 +346,7 @@ if photo then
   redis.call('SREM', 'shitu:photo:' .. photo, id)
   redis.call('ZADD', 'shitu:photos:idle', 'GT', seconds(now), photo)
 end
+list(job, id, nil)
 redis.call('SET', 'shitu:tombstone:' .. id, get('kind') or '', 'PX', math.floor(tombstone_s * 1000))
 redis.call('DEL', job, events)
 redis.call('ZREM', finished, id)

@@ -63,6 +63,7 @@ def test_the_json_of_a_job(ledger: JobLedger) -> None:
             "last_status": None,
             "id": None,
         },
+        "metadata": {},
     }
     assert ledger.get(job.id) == job
     enrolment = ledger.create("enrollment", {})

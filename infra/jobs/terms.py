@@ -1,0 +1,24 @@
+"""What a job carries besides its request: what its user attached to it, and by whom and how it was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Terms:
+    """`metadata` is the user's, by contracts.metadata."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def fields(self) -> dict[str, str | float]:
+        """As fields of the job's hash; what is as usual is left out."""
+        found: dict[str, str | float] = {}
+        if self.metadata:
+            found["metadata"] = json.dumps(dict(self.metadata))
+        return found
+
+
+USUAL = Terms()
