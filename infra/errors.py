@@ -19,6 +19,9 @@
       ScopeMissing               scope_missing              403
       KeysRequired               keys_required              403
       KeyNotFound                key_not_found              404
+      RateLimited                rate_limited               429, retryable
+      BytesLimited               bytes_limited              429, retryable
+      OpenJobsLimited            open_jobs_limited          429, retryable
       IdempotencyKeyReused       idempotency_key_reused     422
       IdempotencyInProgress      idempotency_in_progress    409, retryable
       JobNotFound                job_not_found              404
@@ -202,6 +205,33 @@ class KeysRequired(ServiceError):
     code = "keys_required"
     title = "Keys required"
     http_status = 403
+
+
+class RateLimited(ServiceError):
+    """The key has made all the requests that it may make for now."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+    http_status = 429
+    retryable = True
+
+
+class BytesLimited(ServiceError):
+    """The key has sent all the bytes that it may send for now; not retryable where the body is larger than all of them."""
+
+    code = "bytes_limited"
+    title = "Too many bytes"
+    http_status = 429
+    retryable = True
+
+
+class OpenJobsLimited(ServiceError):
+    """The key has all the open jobs that it may have."""
+
+    code = "open_jobs_limited"
+    title = "Too many open jobs"
+    http_status = 429
+    retryable = True
 
 
 class KeyNotFound(ServiceError):

@@ -16,6 +16,7 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.keys.limits import KeyLimits
 from infra.keys.store import KeyStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
@@ -23,7 +24,7 @@ from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings
 from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, auth, errors, health, idempotency, metrics, multipart, unknown_names
+from web import access_log, auth, errors, health, idempotency, limits, metrics, multipart, unknown_names
 from web.item_lookup import ItemLookup
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.register(app)
     access_log.register(app)  # first: a refused request has its line, too
     auth.register(app)
+    limits.register(app)
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
     idempotency.register(app)
@@ -81,6 +83,7 @@ def open_services(settings: Settings) -> Services:
         objects=objects,
         photos=Photos(client, objects),
         keys=KeyStore(client),
+        key_limits=KeyLimits(client),
         galleries=galleries,
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
@@ -15,7 +16,7 @@ from flask import Response, request, stream_with_context
 from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
 from infra.jobs.terms import USUAL, Terms
-from web import idempotency
+from web import auth, idempotency, limits
 from web.services import services
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def create(
 ) -> Job:
     """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer."""
     job_id = idempotency.new_id_of(kind.prefix)
+    mine = limits.allowed()
+    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
     return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
 
 

@@ -28,7 +28,16 @@ SCHEMA_PATH = "#/components/schemas/"
 KEY = "An API key, `shitu_…`; where the service asks for one. The name in each operation is the scope that it needs."
 DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
-WITH_KEY: Errors = (e.KeyMissing, e.KeyInvalid, e.KeyExpired, e.ScopeMissing, e.KeysRequired)
+WITH_KEY: Errors = (
+    e.KeyMissing,
+    e.KeyInvalid,
+    e.KeyExpired,
+    e.ScopeMissing,
+    e.KeysRequired,
+    e.RateLimited,
+    e.BytesLimited,
+    e.OpenJobsLimited,
+)
 IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExpired)
 HEADERS = {
     "Prefer": (

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from infra.jobs.ledger import JobLedger
     from infra.jobs.photos import Photos
     from infra.jobs.queue import Queue
+    from infra.keys.limits import KeyLimits
     from infra.keys.store import KeyStore
     from infra.objects.store import ObjectStore
     from infra.runtime.settings import Settings
@@ -34,6 +35,7 @@ class Services:
     objects: ObjectStore
     photos: Photos
     keys: KeyStore
+    key_limits: KeyLimits
     galleries: GalleryStore
     items: ItemLookup
     queue: Queue

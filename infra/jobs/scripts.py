@@ -110,7 +110,18 @@ local function note(status, progress)
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
+-- The open jobs of the key that asked: infra.keys.limits. Those that ended in no script's sight are dropped when it is full.
+local function owned() return 'shitu:key:' .. (get('owner') or '') .. ':open' end
+local function is_full(mine, most)
+  if redis.call('ZCARD', mine) < most then return false end
+  for _, one in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
+    if not redis.call('ZSCORE', open, one) then redis.call('ZREM', mine, one) end
+  end
+  return redis.call('ZCARD', mine) >= most
+end
+
 local function enqueue(delay_s)
+  if get('owner') then redis.call('ZADD', owned(), seconds(now), id) end
   redis.call('HSET', job, 'status', 'queued')
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
@@ -126,6 +137,7 @@ local function finish(status, field, value)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZREM', open, id)
   redis.call('ZREM', queued, id)
+  if get('owner') then redis.call('ZREM', owned(), id) end
   redis.call('ZADD', finished, expires_at, id)
   redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
   local url = get('webhook_url')
@@ -147,6 +159,11 @@ CREATE = (
     _JOB
     + """
 if not status then
+  local terms = {}
+  for place = 12, #ARGV, 2 do terms[ARGV[place]] = ARGV[place + 1] end  -- infra.jobs.terms
+  if terms.owner and terms.most_open and is_full('shitu:key:' .. terms.owner .. ':open', tonumber(terms.most_open)) then
+    return {'full'}
+  end
   local photo = ARGV[10]
   if photo ~= '' then
     if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end
@@ -157,7 +174,7 @@ if not status then
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
   if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
-  for place = 12, #ARGV, 2 do redis.call('HSET', job, ARGV[place], ARGV[place + 1]) end  -- infra.jobs.terms
+  for name, value in pairs(terms) do redis.call('HSET', job, name, value) end
   enqueue(tonumber(ARGV[9]))
 end
 return redis.call('HGETALL', job)
@@ -273,6 +290,7 @@ REPLAY = (
     _JOB
     + """
 if status ~= 'failed' then return status end
+if get('owner') and get('most_open') and is_full(owned(), tonumber(get('most_open'))) then return 'full' end
 local old = get('delivery_id')
 if old then
   redis.call('ZREM', due, old)

@@ -102,6 +102,9 @@ class KeySettings:
 
     required: bool | None = None
     open_metrics: bool = False
+    requests_per_minute: Annotated[int, Field(ge=0)] = 0  # of each key that has no limit of its own; 0: no limit
+    open_jobs: Annotated[int, Field(ge=0)] = 0
+    bytes_per_day: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
