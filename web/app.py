@@ -24,8 +24,9 @@ from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings
 from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, auth, errors, health, idempotency, limits, metrics, multipart, unknown_names
+from web import access_log, auth, cors, errors, health, idempotency, limits, metrics, multipart, unknown_names
 from web.item_lookup import ItemLookup
+from web.proxy import Proxied
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
 
@@ -60,12 +61,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.register(app)
     metrics.register(app)
     access_log.register(app)  # first: a refused request has its line, too
+    cors.register(app)
     auth.register(app)
     limits.register(app)
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
     idempotency.register(app)
     add_routes(app)
+    app.wsgi_app = Proxied(app.wsgi_app, settings.web)  # type: ignore[method-assign]  # as Flask's documentation says
     return app
 
 

@@ -51,7 +51,7 @@ def check() -> None:
     keys = services().settings.keys
     if scope is None or (keys.open_metrics and request.endpoint == METRICS):
         return
-    if keys.required is None and not is_loopback(peer()):
+    if keys.required is None and not (is_loopback(peer()) and is_loopback(request.remote_addr or "")):
         raise KeysRequired(f"This service can be reached from other machines, and no keys are asked for. {REMEDY}")
     if not keys.required:
         return

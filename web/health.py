@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import redis.exceptions
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify, request
 
 from contracts.jobs import JobKind
 from contracts.keys import Scope
@@ -66,7 +66,10 @@ def metrics() -> Response:
 @operation("getDescription", "This description.", {200: "application/json"})
 def openapi() -> Response:
     """The description of this API."""
-    return jsonify(describe(current_app))
+    document = describe(current_app)
+    if request.script_root:  # the service has a path of its host, which the paths below do not name
+        document = {**document, "servers": [{"url": request.script_root}]}
+    return jsonify(document)
 
 
 def _check(probe: Callable[[], tuple[bool, str]]) -> Check:

@@ -132,7 +132,7 @@ def accepted_again(job: Job) -> Response:
     elif _wait_s() is not None:
         waited = 0.0
     response = answer(job, 200 if job.finished and waited is not None else 202, waited)
-    response.headers["Location"] = job.to_dict()["links"]["self"]
+    response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
     return response
 
 
@@ -149,7 +149,7 @@ def accept(job: Job) -> Response:
     except (ServiceError, redis.exceptions.RedisError, OSError):
         log.warning("job %s is kept, but could not be followed", job.id, exc_info=True)
     response = answer(job, 200 if job.finished else 202, waited)
-    response.headers["Location"] = job.to_dict()["links"]["self"]
+    response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
     return response
 
 
@@ -196,7 +196,7 @@ def _glimpse(job: Job) -> str:
 
 def _json(job: Job) -> str:
     """Labels of galleries from before there was a rule for them must not make an answer impossible."""
-    return without_surrogates(json.dumps(job.to_dict(), ensure_ascii=False))
+    return without_surrogates(json.dumps(job.to_dict(request.script_root), ensure_ascii=False))
 
 
 def _event(name: str, job: Job, event_id: str | None = None) -> str:

@@ -62,7 +62,7 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
         return Outcome(delivery_id, "skipped")
     try:
         keys = signing_keys(settings)
-        body = message(ledger.get(delivery.job_id))
+        body = message(ledger.get(delivery.job_id), settings.web.root_path)
         reply = post(
             delivery.url,
             body,
@@ -86,12 +86,12 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
     return _failed(ledger, delivery, _refusal(reply), reply)
 
 
-def message(job: Job) -> bytes:
+def message(job: Job, root: str = "") -> bytes:
     """The body: `{"type": "recognition.succeeded", "timestamp": <when the job ended>, "data": <the job>}`."""
     event = {
         "type": f"{job.kind}.{job.status}",
         "timestamp": isoformat(job.completed_at or job.created_at),
-        "data": job.to_dict(),
+        "data": job.to_dict(root),
     }
     return without_surrogates(json.dumps(event, ensure_ascii=False, separators=(",", ":"))).encode()
 

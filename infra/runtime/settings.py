@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -55,6 +57,31 @@ def _folder(folder: Path) -> Path:
         raise ValueError("no such home folder") from None
 
 
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", text):
+        raise ValueError(
+            "expected * or an origin as browsers send it: https://shop.example, without a slash at the end"
+        )
+    return text
+
+
+def _root_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        raise ValueError("expected a path like /shitu, of letters, digits and . _ ~ -")
+    if path.split("/")[1:2] in (["v1"], ["static"]):
+        raise ValueError("the API's own paths begin so; choose another one")
+    return path
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("expected addresses or networks, separated by commas: 127.0.0.1,10.0.0.0/8") from None
+    return text
+
+
 def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -65,6 +92,9 @@ Folder = Annotated[Path, AfterValidator(_folder)]
 RedisUrl = Annotated[str, AfterValidator(redis_url.checked)]
 ObjectUrl = Annotated[str, AfterValidator(_object_url)]
 Secret = Annotated[str, AfterValidator(checked_secret)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_list)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_list)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
 Schedule = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
 ]
@@ -94,6 +124,9 @@ class WebSettings:
     url_timeout_s: Seconds = 10.0
     url_concurrency: Count = 8  # pictures that one courier fetches at a time
     allow_private_urls: bool = False
+    root_path: RootPath = ""  # below which a proxy has the service
+    trusted_proxies: Networks = ()  # whose X-Forwarded-* headers are believed
+    cors_origins: Origins = ()  # whose pages may use the API
 
 
 @dataclass(frozen=True)
