@@ -18,6 +18,7 @@
         KeyExpired               key_expired                401
       ScopeMissing               scope_missing              403
       KeysRequired               keys_required              403
+      CrossSite                  cross_site_request         403
       KeyNotFound                key_not_found              404
       RateLimited                rate_limited               429, retryable
       BytesLimited               bytes_limited              429, retryable
@@ -232,6 +233,14 @@ class OpenJobsLimited(ServiceError):
     title = "Too many open jobs"
     http_status = 429
     retryable = True
+
+
+class CrossSite(ServiceError):
+    """Another site's page asks for a change with what the browser adds by itself: a cookie, or being on this machine."""
+
+    code = "cross_site_request"
+    title = "Request of another site"
+    http_status = 403
 
 
 class KeyNotFound(ServiceError):

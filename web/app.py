@@ -17,6 +17,7 @@ from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
 from infra.keys.limits import KeyLimits
+from infra.keys.sessions import Sessions
 from infra.keys.store import KeyStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
@@ -24,7 +25,7 @@ from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings
 from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, auth, cors, errors, health, idempotency, limits, metrics, multipart, unknown_names
+from web import access_log, auth, cors, errors, health, idempotency, limits, metrics, multipart, signin, unknown_names
 from web.item_lookup import ItemLookup
 from web.proxy import Proxied
 from web.routes import add_routes
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     cors.register(app)
     auth.register(app)
     limits.register(app)
+    signin.register(app)
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
     idempotency.register(app)
@@ -87,6 +89,7 @@ def open_services(settings: Settings) -> Services:
         photos=Photos(client, objects),
         keys=KeyStore(client),
         key_limits=KeyLimits(client),
+        sessions=Sessions(client, settings.keys.session_s),
         galleries=galleries,
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),

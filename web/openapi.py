@@ -34,6 +34,7 @@ WITH_KEY: Errors = (
     e.KeyExpired,
     e.ScopeMissing,
     e.KeysRequired,
+    e.CrossSite,
     e.RateLimited,
     e.BytesLimited,
     e.OpenJobsLimited,
@@ -117,6 +118,8 @@ def _operation(route: Route) -> dict[str, Any]:
         "security": [{"key": [route.scope.value]}] if route.scope else [],
         "responses": _responses(operation, _also(route)),
     }
+    if route.scope and operation.answer.get(200) == "text/html":
+        described["responses"]["303"] = {"description": "To the sign-in, where keys are asked for."}
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
         described["requestBody"] = {"required": True, "content": content}
@@ -195,6 +198,8 @@ def _meaning(status: int) -> str:
     return {
         200: "Done.",
         201: "Created.",
+        303: "Go there.",
+        401: "Refused, with the form again.",
         202: "Accepted: the job is kept and will be done.",
         204: "Nothing to say.",
         304: "Not changed since the ETag.",

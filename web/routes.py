@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from web import corrections, enrollments, galleries, health, keys, labels, page, recognitions
+from web import corrections, enrollments, galleries, health, keys, labels, page, recognitions, signin
 from web.openapi import describe
 
 BLUEPRINTS = (
@@ -19,6 +19,7 @@ BLUEPRINTS = (
     keys.blueprint,
     health.blueprint,
     page.blueprint,
+    signin.blueprint,
 )
 
 

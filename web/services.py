@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from infra.jobs.photos import Photos
     from infra.jobs.queue import Queue
     from infra.keys.limits import KeyLimits
+    from infra.keys.sessions import Sessions
     from infra.keys.store import KeyStore
     from infra.objects.store import ObjectStore
     from infra.runtime.settings import Settings
@@ -36,6 +37,7 @@ class Services:
     photos: Photos
     keys: KeyStore
     key_limits: KeyLimits
+    sessions: Sessions
     galleries: GalleryStore
     items: ItemLookup
     queue: Queue

@@ -138,6 +138,7 @@ class KeySettings:
     requests_per_minute: Annotated[int, Field(ge=0)] = 0  # of each key that has no limit of its own; 0: no limit
     open_jobs: Annotated[int, Field(ge=0)] = 0
     bytes_per_day: Annotated[int, Field(ge=0)] = 0
+    session_s: Seconds = 43_200.0  # the page's sign-in ends when nothing came for so long
 
 
 @dataclass(frozen=True)

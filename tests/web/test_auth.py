@@ -36,7 +36,7 @@ def test_every_view_says_its_scope() -> None:
     }
     assert [rule for rule, view in views.items() if not is_declared(view)] == []
     open_ones = {rule for rule, view in views.items() if scope_of(view) is None}
-    assert open_ones == {"/healthz", "/readyz", "/openapi.json"}
+    assert open_ones == {"/healthz", "/readyz", "/openapi.json", "/signin", "/signout"}
 
 
 def test_a_view_that_says_nothing_asks_for_the_widest_scope() -> None:
@@ -50,6 +50,9 @@ def test_without_a_key_nothing_but_the_probes_answers(app: Flask, client: FlaskC
         path = rule.rule.replace("<int:version>", "1").replace("<name>", drinks)
         for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}:
             answer = client.open(path, method=method)
+            if path == "/":
+                assert (answer.status_code, answer.headers["Location"]) == (303, "/signin?next=/")
+                continue
             assert code(answer) == (401, "key_missing"), (method, path)
             assert answer.headers["WWW-Authenticate"] == 'Bearer realm="shitu"'
     assert client.get("/healthz").status_code == 200

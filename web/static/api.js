@@ -31,6 +31,7 @@ async function call(path, options = {}) {
 }
 
 function failed(response, body) {
+  if (response.status === 401) location.assign(at(`/signin?next=${encodeURIComponent(location.pathname + location.search)}`)); // the session has ended
   return new Failure(
     body?.title ?? "Something went wrong",
     body?.detail ?? `The service answered ${response.status}.`,
