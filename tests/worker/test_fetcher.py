@@ -34,7 +34,7 @@ REQUEST = {"gallery": "drinks", "image": IMAGE, "options": {"top_k": 3}}
 def courier(process: Process) -> Iterator[Process]:
     """A courier that may ask this machine, and gives a server little time."""
     web = dataclasses.replace(
-        process.settings.web, allow_private_urls=True, url_timeout_s=0.4, url_concurrency=3, max_body_bytes=1000
+        process.settings.web, allowed_hosts=("127.0.0.1",), url_timeout_s=0.4, url_concurrency=3, max_body_bytes=1000
     )
     process.settings = dataclasses.replace(process.settings, web=web)
     process.fetcher = open_fetcher(process)
