@@ -201,7 +201,7 @@ def _json_image(image: dict[str, Any], settings: Settings) -> Upload | Link:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
     linked = parse(ImageUrl, image, "/image")
-    check_spelling(linked.url, settings.web.allow_private_urls)
+    check_spelling(linked.url, settings.web.allowed_hosts)
     return Link(linked.url, clean_name(linked.name or decode_name(unquote_to_bytes(urlsplit(linked.url).path))))
 
 
@@ -219,4 +219,4 @@ def _from_base64(text: str) -> bytes:
 def check_webhook(url: str | None, settings: Settings) -> None:
     """A webhook that by its spelling could never be delivered is refused now, not when the job is done."""
     if url is not None:
-        check_spelling(url, settings.webhooks.allow_private)
+        check_spelling(url, settings.webhooks.allowed_hosts)

@@ -68,7 +68,7 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
             body,
             {"Content-Type": "application/json", **sign(keys, delivery.id, int(time.time()), body)},
             timeout_s=settings.webhooks.timeout_s,
-            allow_private=settings.webhooks.allow_private,
+            allowed=settings.webhooks.allowed_hosts,
             max_reply_bytes=REPLY_BYTES,
         )
     except (JobNotFound, JobExpired):

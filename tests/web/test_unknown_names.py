@@ -42,7 +42,7 @@ def test_every_route_that_reads_no_body_refuses_one(client: FlaskClient, route: 
 def test_every_route_that_reads_json_refuses_unknown_and_repeated_names(
     client: FlaskClient, route: Route, body: str
 ) -> None:
-    answer = client.open(address(route), method="POST", data=body, content_type="application/json")
+    answer = client.open(address(route), method=route.method.upper(), data=body, content_type="application/json")
     assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_request")
 
 
