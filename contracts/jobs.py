@@ -126,6 +126,8 @@ class JobState(TypedDict):
     error: JobError | None
     webhook: WebhookState | None
     metadata: dict[str, str]
+    cancel_at: str | None
+    """When its Cancel-After passes; null if it has none."""
 
 
 class Job(JobState):

@@ -25,7 +25,6 @@ from infra.errors import (
     UnsupportedMediaType,
     VersionNotFound,
 )
-from infra.jobs.terms import Terms
 from infra.runtime import audit
 from web import idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
@@ -34,6 +33,7 @@ from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import FILE, EnrollmentFields, GalleryRequest, ItemsQuery, LabelQuery, parse, parse_json
 from web.services import services
+from web.terms import read_terms
 from web.uploads import read_body, read_enrollment
 
 if TYPE_CHECKING:
@@ -100,12 +100,13 @@ def delete(name: str) -> tuple[str, int]:
     {202: EnrollmentJob, 200: EnrollmentJob},
     UPLOAD,
     body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES)},
-    headers=("Prefer",),
+    headers=("Prefer", "Cancel-After"),
 )
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
     service = services()
     sent = read_enrollment(service.settings)
+    terms = read_terms(sent.metadata)
     service.galleries.manifest(name)
     items: list[RequestedItem] = []
     for upload, header, label, metadata in zip(
@@ -121,7 +122,7 @@ def add_items(name: str) -> Response:
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
     asked = {"gallery": name, "items": items, "crop": sent.crop}
-    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=Terms(metadata=sent.metadata))
+    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)
 

@@ -14,22 +14,23 @@ from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
-from infra.jobs.terms import USUAL, Terms
 from web import idempotency
 from web.services import services
+from web.terms import read_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from contracts.jobs import JobKind
     from infra.jobs.ledger import Job, JobEvent
+    from infra.jobs.terms import Terms
 
 POLL_AFTER_S = 1
 HEARTBEAT_S = 15.0
 AT_ONCE_S = 0.05  # nothing will come any more: no reason to listen long
 RECONNECT_MS = 2000
 BUSY_RECONNECT_MS = 3000
-WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
+WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
 
 log = logging.getLogger("shitu.web")
 
@@ -106,9 +107,13 @@ def create(
     webhook_url: str | None = None,
     source_url: str | None = None,
     *,
-    terms: Terms = USUAL,
+    terms: Terms | None = None,
 ) -> Job:
-    """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer."""
+    """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer.
+
+    `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
+    """
+    terms = terms or read_terms()
     job_id = idempotency.new_id_of(kind.prefix)
     return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
 
@@ -169,9 +174,10 @@ def _preferences() -> list[str]:
 
 
 def _wait_s() -> float | None:
-    """How long the client prefers to wait, at most as long as the settings allow; None if it does not."""
+    """How long the client prefers to wait, at most as long as the settings allow (a bare `wait`: so long); None: not at all."""
     found = next((match for preference in _preferences() if (match := WAIT.fullmatch(preference))), None)
-    return min(float(found[1]), services().settings.web.max_wait_s) if found else None
+    longest = services().settings.web.max_wait_s
+    return None if found is None else min(float(found[1] or longest), longest)
 
 
 def _wait(job: Job) -> tuple[Job, float | None]:

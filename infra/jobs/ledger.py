@@ -100,6 +100,7 @@ class JobLedger:
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
         self._replay, self._sweep, self._retire = self._scripts(scripts.REPLAY, scripts.SWEEP, scripts.RETIRE)
+        (self._cancel_late,) = self._scripts(scripts.CANCEL_LATE)
         self._fetched, self._abandon = self._scripts(scripts.FETCHED, scripts.ABANDON)
 
     def time(self) -> float:
@@ -266,6 +267,22 @@ class JobLedger:
             if outcome:
                 done[outcome].append(job_id)
         return Swept(**{name: tuple(ids) for name, ids in done.items()})
+
+    def cancel_late(self, now: float | None = None, limit: int = 1000) -> tuple[str, ...]:
+        """Cancels open jobs whose Cancel-After has passed. Returns those that ended so at once; running ones follow."""
+        until = self.time() if now is None else now
+        canceled = []
+        for job_id in map(str, self._redis.zrangebyscore(scripts.CANCEL_AT, "-inf", until, start=0, num=limit)):
+            try:
+                outcome: str = self._run(self._cancel_late, job_id, now=now)
+            except Exception as error:  # as in `sweep`
+                self._stumbled(job_id, scripts.CANCEL_AT, error)
+                continue
+            if outcome:
+                canceled.append(job_id)
+            elif not self._redis.exists(scripts.job_key(job_id)):
+                self._redis.zrem(scripts.CANCEL_AT, job_id)
+        return tuple(canceled)
 
     def retire(self, now: float | None = None, limit: int = 1000) -> tuple[str, ...]:
         """Removes jobs whose retention has ended, leaving a tombstone that answers 410 for a while. Returns their ids."""

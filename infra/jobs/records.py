@@ -84,6 +84,7 @@ class Job:
     source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    cancel_at: float | None = None  # by its Cancel-After
 
     @property
     def finished(self) -> bool:
@@ -110,6 +111,7 @@ class Job:
             "error": self.error,
             "webhook": self.webhook.to_dict() if self.webhook else None,
             "metadata": self.metadata,
+            "cancel_at": isoformat(self.cancel_at),
         }
 
 
@@ -203,6 +205,7 @@ def parse_job(record: Mapping[str, str]) -> Job:
         source_url=record.get("source_url"),
         fetched_at=_number(record.get("fetched_at")),
         metadata=parse_json(record.get("metadata")) or {},
+        cancel_at=_number(record.get("cancel_at")),
     )
 
 

@@ -13,6 +13,7 @@ Keys in Redis:
     shitu:tombstone:{id}       string  the job existed; expires by itself
     shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
+    shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
     shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
     shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
@@ -27,6 +28,7 @@ QUEUED = "shitu:jobs:queued"
 FINISHED = "shitu:jobs:finished"
 TOTALS = "shitu:jobs:totals"
 DUE = "shitu:deliveries:due"
+CANCEL_AT = "shitu:jobs:cancel_at"
 WORKERS = "shitu:workers"
 CONSUMED = "shitu:consumed"
 PHOTOS_IDLE = "shitu:photos:idle"
@@ -110,6 +112,23 @@ local function note(status, progress)
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
+-- Cancel-After: whether the job's time is over, and what is told then.
+local LATE = '{"code": "cancel_after_passed", "message": "The job was canceled: its Cancel-After passed before it ended.", "retryable": true}'
+local function late()
+  local at = tonumber(get('cancel_at') or '')
+  return at and at <= now
+end
+local function limit_time()
+  local after = tonumber(get('cancel_after_s') or '')
+  if not after then return end
+  redis.call('HSET', job, 'cancel_at', seconds(now + after))
+  redis.call('ZADD', 'shitu:jobs:cancel_at', seconds(now + after), id)
+end
+local function request_cancel(error)
+  redis.call('HSET', job, 'cancel_requested', 1)
+  if error then redis.call('HSET', job, 'error', error) end
+end
+
 local function enqueue(delay_s)
   redis.call('HSET', job, 'status', 'queued')
   redis.call('HDEL', job, 'lease_until', 'progress')
@@ -126,6 +145,7 @@ local function finish(status, field, value)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZREM', open, id)
   redis.call('ZREM', queued, id)
+  redis.call('ZREM', 'shitu:jobs:cancel_at', id)
   redis.call('ZADD', finished, expires_at, id)
   redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
   local url = get('webhook_url')
@@ -158,6 +178,7 @@ if not status then
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
   if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
   for place = 12, #ARGV, 2 do redis.call('HSET', job, ARGV[place], ARGV[place + 1]) end  -- infra.jobs.terms
+  limit_time()
   enqueue(tonumber(ARGV[9]))
 end
 return redis.call('HGETALL', job)
@@ -174,6 +195,7 @@ local lapsed = status == 'processing' and tonumber(get('lease_until')) <= now
 if status ~= 'queued' and not lapsed then return false end
 if (get('source_url') and '1' or '0') ~= ARGV[9] then return false end
 if get('cancel_requested') then finish('canceled'); return false end
+if late() then finish('canceled', 'error', LATE); return false end
 if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return false end
 local attempt = redis.call('HINCRBY', job, 'attempts', 1)
 local token = redis.call('HINCRBY', job, 'token', 1)
@@ -203,6 +225,7 @@ if ARGV[8] ~= '' and ARGV[8] ~= get('progress') then
   redis.call('HSET', job, 'progress', ARGV[8])
   note('processing', ARGV[8])
 end
+if late() and not get('cancel_requested') then request_cancel(LATE) end
 return get('cancel_requested') and 'cancel_requested' or 'held'
 """
 )
@@ -268,6 +291,19 @@ return status
 """
 )
 
+# A job whose Cancel-After has passed; a running one is stopped at its worker's next look.
+CANCEL_LATE = (
+    _JOB
+    + """
+if not status or not late() then return '' end
+redis.call('ZREM', 'shitu:jobs:cancel_at', id)
+if get('cancel_requested') then return '' end
+if status == 'queued' then finish('canceled', 'error', LATE); return 'canceled' end
+if status == 'processing' then request_cancel(LATE) end
+return ''
+"""
+)
+
 # A replayed job starts afresh: its history, its attempts and the message about its failure are void.
 REPLAY = (
     _JOB
@@ -283,6 +319,7 @@ redis.call('HDEL', job, 'error', 'result', 'started_at', 'completed_at', 'expire
   'webhook_status', 'webhook_attempts', 'webhook_last_status', 'republished')
 redis.call('ZREM', finished, id)
 redis.call('DEL', events)
+limit_time()
 enqueue(tonumber(ARGV[6]))
 return status
 """

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Terms:
-    """`metadata` is the user's, by contracts.metadata."""
+    """`metadata` is the user's, by contracts.metadata; `cancel_after_s`: from its creation on, the job may take so long."""
 
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    cancel_after_s: float | None = None
 
     def fields(self) -> dict[str, str | float]:
         """As fields of the job's hash; what is as usual is left out."""
         found: dict[str, str | float] = {}
         if self.metadata:
             found["metadata"] = json.dumps(dict(self.metadata))
+        if self.cancel_after_s is not None:
+            found["cancel_after_s"] = self.cancel_after_s
         return found
 
 

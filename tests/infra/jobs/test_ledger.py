@@ -64,6 +64,7 @@ def test_the_json_of_a_job(ledger: JobLedger) -> None:
             "id": None,
         },
         "metadata": {},
+        "cancel_at": None,
     }
     assert ledger.get(job.id) == job
     enrolment = ledger.create("enrollment", {})
