@@ -106,7 +106,7 @@ def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
     service = services()
     sent = read_enrollment(service.settings)
-    terms = read_terms(sent.metadata)
+    terms = read_terms(sent.metadata, sent.priority, units=len(sent.uploads))
     service.galleries.manifest(name)
     items: list[RequestedItem] = []
     for upload, header, label, metadata in zip(

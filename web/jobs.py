@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
@@ -32,6 +33,8 @@ RECONNECT_MS = 2000
 BUSY_RECONNECT_MS = 3000
 WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
 
+ETA = re.compile(rb'"eta_s": (?:null|[\d.]+)\}\}$')  # at the end of an open job's JSON, where `_json` puts it
+
 log = logging.getLogger("shitu.web")
 
 
@@ -43,7 +46,7 @@ def show(kind: JobKind, job_id: str) -> Response:
         job, waited = _wait(job)
     response = answer(job, 200, waited)
     response.headers["Cache-Control"] = "private, no-cache"
-    response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
+    response.set_etag(hashlib.sha256(_without_eta(response.get_data())).hexdigest()[:32])
     response.make_conditional(request)
     return response
 
@@ -114,6 +117,9 @@ def create(
     `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
     """
     terms = terms or read_terms()
+    if source_url is None:  # how long another server takes nobody knows
+        told = services().ledger.forecast.snapshot().of_new(kind, terms.priority, terms.units)
+        terms = replace(terms, eta_s=told["eta_s"])
     job_id = idempotency.new_id_of(kind.prefix)
     return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
 
@@ -198,8 +204,22 @@ def _glimpse(job: Job) -> str:
 
 
 def _json(job: Job) -> str:
-    """Labels of galleries from before there was a rule for them must not make an answer impossible."""
-    return without_surrogates(json.dumps(job.to_dict(), ensure_ascii=False))
+    """The job, an open one with where it stands.
+
+    Labels of galleries from before there was a rule for them must not make an answer impossible.
+    """
+    told = job.to_dict()
+    if not job.finished:
+        try:
+            told["queue"] = services().ledger.forecast.of(job)
+        except redis.exceptions.RedisError:  # the job is accepted all the same
+            log.warning("where %s stands could not be told", job.id, exc_info=True)
+    return without_surrogates(json.dumps(told, ensure_ascii=False))
+
+
+def _without_eta(body: bytes) -> bytes:
+    """What the ETag is of: seconds that merely pass are no change."""
+    return ETA.sub(b"", body)
 
 
 def _event(name: str, job: Job, event_id: str | None = None) -> str:

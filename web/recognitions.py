@@ -40,7 +40,7 @@ def create() -> Response:
     """Steps 1 to 4 of the walk: check, keep the bytes, promise, hand over."""
     service = services()
     sent = read_recognition(service.settings)
-    terms = read_terms(sent.metadata)
+    terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(sent.gallery)
     if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no other server
         image: KeptPhoto = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
+from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
 from contracts.options import ENROLL_OPTIONS, RECOGNIZE_OPTIONS
 from infra.errors import InvalidOptions, InvalidRequest
@@ -61,6 +62,7 @@ def _checked_metadata(value: Any) -> Any:
 JobMetadata = Annotated[
     dict[str, str], BeforeValidator(_checked_metadata), Field(description=f"Kept with the job and given back: {RULE}.")
 ]
+PRIORITY: Any = Field("normal", description="Which of the waiting jobs is next: `high`, `normal`, or `low`.")
 ItemMetadata = Annotated[dict[str, str], BeforeValidator(_checked_metadata)]
 
 
@@ -94,6 +96,7 @@ class RecognitionRequest(Strict):
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook: Webhook | None = None
     metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
 
 
 class RecognitionFields(Strict):
@@ -103,6 +106,7 @@ class RecognitionFields(Strict):
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
 
 
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
@@ -114,6 +118,7 @@ class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     )
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
     item_metadata: list[ItemMetadata] = Field(
         default_factory=list,
         description="The items' own: a JSON list with an object for each picture in the same order, or one object for all.",

@@ -13,6 +13,8 @@ from infra.jobs.terms import Terms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from contracts.jobs import Priority
+
 CANCEL_AFTER = "Cancel-After"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST_S = 7 * 86_400
@@ -20,9 +22,9 @@ _DURATION = re.compile(r"(?:\d{1,9}[smhd])+|\d{1,9}")
 _PART = re.compile(r"(\d+)([smhd]?)")
 
 
-def read_terms(metadata: Mapping[str, str] | None = None) -> Terms:
-    """Those of the current request. Raises InvalidRequest."""
-    return Terms(metadata=metadata or {}, cancel_after_s=cancel_after_s())
+def read_terms(metadata: Mapping[str, str] | None = None, priority: Priority = "normal", units: int = 1) -> Terms:
+    """Those of the current request. `units`: of work, as of `Terms`. Raises InvalidRequest."""
+    return Terms(metadata or {}, cancel_after_s(), priority, units)
 
 
 def cancel_after_s() -> float | None:

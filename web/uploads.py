@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import FileStorage
 
+    from contracts.jobs import Priority
     from contracts.pictures import Seen
     from infra.runtime.settings import Settings
 
@@ -53,6 +54,7 @@ class Recognition:
     source_url: str | None = None
     name: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    priority: Priority = "normal"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Enrollment:
     webhook_url: str | None
     metadata: dict[str, str] = field(default_factory=dict)  # of the job
     item_metadata: list[dict[str, str]] = field(default_factory=list)  # one for each of `uploads`
+    priority: Priority = "normal"
 
 
 def read_recognition(settings: Settings) -> Recognition:
@@ -80,8 +83,10 @@ def read_recognition(settings: Settings) -> Recognition:
         image = _json_image(sent.image, settings)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
-            return Recognition(gallery, None, None, chosen, webhook_url, image.url, image.name, sent.metadata)
-        upload, metadata = image, sent.metadata
+            return Recognition(
+                gallery, None, None, chosen, webhook_url, image.url, image.name, sent.metadata, sent.priority
+            )
+        upload, metadata, priority = image, sent.metadata, sent.priority
     else:
         files, fields = _multipart({"image": 1}, RecognitionFields.model_fields)
         _read_json(fields, "options", "metadata")
@@ -89,10 +94,10 @@ def read_recognition(settings: Settings) -> Recognition:
         webhook_url = read.webhook_url
         _check_webhook(webhook_url, settings)
         upload = files["image"][0]
-        gallery, options, metadata = read.gallery, read.options, read.metadata
+        gallery, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
-    return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata)
+    return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata, priority=priority)
 
 
 def read_body() -> bytes:
@@ -129,7 +134,7 @@ def read_enrollment(settings: Settings) -> Enrollment:
     _check_webhook(read.webhook_url, settings)
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     metadata_of = read.item_metadata or [{}] * len(uploads)
-    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of)
+    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of, read.priority)
 
 
 def _read_json(fields: dict[str, Any], *names: str) -> None:

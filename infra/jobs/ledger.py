@@ -31,6 +31,8 @@ from infra.errors import (
 )
 from infra.jobs import scripts, stumbles
 from infra.jobs.deliveries import Deliveries, Delivery
+from infra.jobs.forecast import Forecast
+from infra.jobs.lanes import Lanes
 from infra.jobs.listing import Listing, facets_of, found_facets
 from infra.jobs.presence import Presence
 from infra.jobs.records import (
@@ -96,6 +98,8 @@ class JobLedger:
         self.deliveries = Deliveries(client, self._webhooks, self._clock)
         self.presence = Presence(client, self.time)
         self.listing = Listing(client)
+        self.lanes = Lanes(client, self._clock)
+        self.forecast = Forecast(client, self.presence, self.time)
         self._watch = JobWatch(client, self.get)
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)

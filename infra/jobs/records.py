@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from contracts import jobs
-from contracts.jobs import JobKind
+from contracts.jobs import JobKind, Priority
 
 QUEUES = (
     *[kind.queue for kind in JobKind],
@@ -85,6 +85,9 @@ class Job:
     fetched_at: float | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     cancel_at: float | None = None  # by its Cancel-After
+    priority: Priority = "normal"
+    units: int = 1
+    eta_s: float | None = None  # what was told when it was created
 
     @property
     def finished(self) -> bool:
@@ -112,6 +115,7 @@ class Job:
             "webhook": self.webhook.to_dict() if self.webhook else None,
             "metadata": self.metadata,
             "cancel_at": isoformat(self.cancel_at),
+            "priority": self.priority,
         }
 
 
@@ -206,6 +210,9 @@ def parse_job(record: Mapping[str, str]) -> Job:
         fetched_at=_number(record.get("fetched_at")),
         metadata=parse_json(record.get("metadata")) or {},
         cancel_at=_number(record.get("cancel_at")),
+        priority=cast("Priority", record.get("priority", "normal")),
+        units=int(record.get("units", 1)),
+        eta_s=_number(record.get("eta_s")),
     )
 
 

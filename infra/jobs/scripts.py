@@ -14,6 +14,8 @@ Keys in Redis:
     shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
     shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
+    shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
+    shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
     shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
     shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
@@ -129,11 +131,15 @@ local function request_cancel(error)
   if error then redis.call('HSET', job, 'error', error) end
 end
 
-local function enqueue(delay_s)
+local function lane() return 'shitu:jobs:lane:' .. (get('kind') or '') .. ':' .. (get('priority') or 'normal') end
+
+-- The sweeper publishes it after `delay_s`; it may run after `pause_s`.
+local function enqueue(delay_s, pause_s)
   redis.call('HSET', job, 'status', 'queued')
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
   redis.call('ZADD', queued, seconds(now), id)
+  if not get('source_url') then redis.call('ZADD', lane(), seconds(now + (pause_s or 0)), id) end
   note('queued')
 end
 
@@ -146,6 +152,7 @@ local function finish(status, field, value)
   redis.call('ZREM', open, id)
   redis.call('ZREM', queued, id)
   redis.call('ZREM', 'shitu:jobs:cancel_at', id)
+  redis.call('ZREM', lane(), id)
   redis.call('ZADD', finished, expires_at, id)
   redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
   local url = get('webhook_url')
@@ -204,6 +211,7 @@ redis.call('HSET', job, 'status', 'processing', 'started_at', seconds(now), 'lea
 redis.call('HDEL', job, 'republished')
 redis.call('ZADD', open, lease_until, id)
 redis.call('ZREM', queued, id)
+redis.call('ZREM', lane(), id)
 note('processing')
 return {token, attempt, lease_until}
 """
@@ -235,12 +243,26 @@ FINISH = (
     _JOB
     + _HOLDS
     + """
+-- How long it took, smoothed: by the average at first, later by the last twenty or so.
+local function measure()
+  local kind, started = get('kind'), tonumber(get('started_at') or '')
+  if not kind or not started then return end
+  local took, units = math.max(0, now - started), math.max(1, tonumber(get('units') or '') or 1)
+  local count = redis.call('HINCRBY', 'shitu:jobs:service', kind .. ':n', 1)
+  for name, value in pairs({job = took, unit = took / units}) do
+    local field = kind .. ':' .. name
+    local old = tonumber(redis.call('HGET', 'shitu:jobs:service', field) or '') or value
+    redis.call('HSET', 'shitu:jobs:service', field, seconds(old + (value - old) * math.max(0.1, 1 / count)))
+  end
+end
+
 local token, wanted, field, value = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 if status == wanted and get('token') == token then return 1 end
 if not holds(token) then return 0 end
 if get('cancel_requested') and wanted ~= 'canceled' then finish('canceled'); return 0 end
 local facets = ARGV[10]
 if facets and facets ~= '' then redis.call('HSET', job, 'facets', (get('facets') or '') .. '\\n' .. facets) end
+if wanted == 'succeeded' then measure() end
 if field == '' then finish(wanted) else finish(wanted, field, value) end
 return 1
 """
@@ -273,7 +295,7 @@ if not holds(token) then return 0 end
 if counted == '0' then redis.call('HINCRBY', job, 'attempts', -1) end
 if get('cancel_requested') then finish('canceled')
 elseif tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison)
-else enqueue(delay_s) end
+else enqueue(delay_s, delay_s) end
 return 1
 """
 )
@@ -316,7 +338,7 @@ if old then
 end
 redis.call('HSET', job, 'attempts', 0)
 redis.call('HDEL', job, 'error', 'result', 'started_at', 'completed_at', 'expires_at', 'delivery_id',
-  'webhook_status', 'webhook_attempts', 'webhook_last_status', 'republished')
+  'webhook_status', 'webhook_attempts', 'webhook_last_status', 'republished', 'eta_s')
 redis.call('ZREM', finished, id)
 redis.call('DEL', events)
 limit_time()
@@ -337,7 +359,11 @@ if get('cancel_requested') then finish('canceled'); return 'canceled' end
 if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return 'poisoned' end
 local times = redis.call('HINCRBY', job, 'republished', 1)
 if status == 'processing' then enqueue(queued_deadline_s)
-else redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id) end
+else
+  redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id)
+  -- Who took it out of its lane may have died before it was started.
+  if not get('source_url') then redis.call('ZADD', lane(), 'NX', redis.call('ZSCORE', queued, id) or seconds(now), id) end
+end
 return get('source_url') and 'to_fetch' or 'republished'
 """
 )
