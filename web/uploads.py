@@ -15,6 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.net.addresses import check_spelling
+from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
     EnrollmentFields,
@@ -83,6 +84,7 @@ def read_recognition(settings: Settings) -> Recognition:
         image = _json_image(sent.image, settings)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
+            check_boxes(chosen, None)
             return Recognition(
                 gallery, None, None, chosen, webhook_url, image.url, image.name, sent.metadata, sent.priority
             )
@@ -97,6 +99,7 @@ def read_recognition(settings: Settings) -> Recognition:
         gallery, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
+    check_boxes(chosen, header)
     return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata, priority=priority)
 
 
