@@ -168,6 +168,11 @@ class Feedback(TypedDict):
     label: str | None
     """The right label, if that is known."""
     created_at: str
+    image_key: str
+    """Where the photo is kept."""
+    width: int
+    """Of the upright photo, in pixels."""
+    height: int
     links: FeedbackLinks
 
 

@@ -148,6 +148,9 @@ def describe(one: Feedback) -> answers.Feedback:
         "answer": one.answer,
         "label": one.label,
         "created_at": one.created_at,
+        "image_key": one.image_key,
+        "width": one.width,
+        "height": one.height,
         "links": {"image": url_for("feedback.image", name=one.gallery, feedback_id=one.id)},
     }
 

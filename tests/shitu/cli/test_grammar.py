@@ -94,7 +94,19 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
                 served.append(name)
     changes = {
         f"gallery {name}"
-        for name in ("add", "remove", "rename", "merge", "move", "list", "show", "versions", "activate", "delete")
+        for name in (
+            "add",
+            "remove",
+            "rename",
+            "merge",
+            "move",
+            "feedback",
+            "list",
+            "show",
+            "versions",
+            "activate",
+            "delete",
+        )
     }
     assert set(served) == {"recognize", *changes}
 
