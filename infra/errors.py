@@ -5,6 +5,7 @@
       InvalidRequest             invalid_request            400
         InvalidCursor            invalid_cursor             400
         InvalidOptions           invalid_options            422
+        InvalidFeedback          feedback_invalid           422
         InvalidBox               box_invalid                422
       UnsupportedMediaType       unsupported_media_type     415
       BodyTooLarge               body_too_large             413
@@ -19,6 +20,7 @@
       JobExpired                 job_expired                410
       JobFinished                job_finished               409
       JobUnfinished              job_unfinished             409, retryable
+      JobWithoutAnswer           job_without_answer         409
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
       CancelAfterPassed          cancel_after_passed        504  never raised to a client: the error of a canceled job
       DeliveryNotFound           delivery_not_found         404
@@ -30,6 +32,7 @@
       VersionNotFound            gallery_version_not_found  404
       LabelExists                label_exists               409
       ItemNotFound               item_not_found             404
+      FeedbackNotFound           feedback_not_found         404
       EmbedderMismatch           embedder_mismatch          409
       InvalidUrl                 url_invalid                422
       AddressForbidden           address_forbidden          422
@@ -92,6 +95,14 @@ class InvalidOptions(InvalidRequest):
 
     code = "invalid_options"
     title = "Invalid options"
+    http_status = 422
+
+
+class InvalidFeedback(InvalidRequest):
+    """What is said of an answer contradicts itself or the answer."""
+
+    code = "feedback_invalid"
+    title = "Invalid feedback"
     http_status = 422
 
 
@@ -210,6 +221,14 @@ class JobUnfinished(ServiceError):
     retryable = True
 
 
+class JobWithoutAnswer(ServiceError):
+    """The job failed or was canceled: there is no answer to be judged."""
+
+    code = "job_without_answer"
+    title = "Job without an answer"
+    http_status = 409
+
+
 class JobPoisoned(ServiceError):
     """Every attempt ended without an answer (a crash, a lapsed lease); the error of a job that is not tried again."""
 
@@ -295,6 +314,14 @@ class ItemNotFound(ServiceError):
 
     code = "item_not_found"
     title = "No such item"
+    http_status = 404
+
+
+class FeedbackNotFound(ServiceError):
+    """The gallery has no feedback of this id."""
+
+    code = "feedback_not_found"
+    title = "No such feedback"
     http_status = 404
 
 

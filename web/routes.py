@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from web import corrections, enrollments, galleries, health, labels, page, recognitions
+from web import corrections, enrollments, feedback, galleries, health, labels, page, recognitions
 from web.openapi import describe
 
 BLUEPRINTS = (
@@ -15,6 +15,7 @@ BLUEPRINTS = (
     galleries.blueprint,
     labels.blueprint,
     corrections.blueprint,
+    feedback.blueprint,
     enrollments.blueprint,
     health.blueprint,
     page.blueprint,

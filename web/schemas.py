@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
@@ -185,6 +185,30 @@ class MoveRequest(Strict):
     to: str = Field(description="The gallery that takes them; of the same embedder, or without items.")
     item_ids: list[str] | None = Field(None, min_length=1)
     label: str | None = None
+
+
+class FeedbackRequest(Strict):
+    """What somebody says of an answer."""
+
+    box: PixelBox | None = Field(None, description="Of the answer, or drawn by hand; null: the whole photo.")
+    verdict: Literal["right", "wrong", "ignore"]
+    label: str | None = Field(None, description="The right label, where the answer is wrong or there was none.")
+
+
+class FeedbackQuery(BaseModel):
+    """The query of a page of feedback, or of a list made of all; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["right", "wrong", "ignore"] | None = Field(None, description="Only judgements of this kind.")
+    limit: int = Field(100, ge=1, le=1000, description="Judgements in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+    format: Literal["train", "eval", "coco"] | None = Field(
+        None, description="A list of all judged boxes with their labels for training or evaluation, or COCO JSON."
+    )
+    holdout: bool | None = Field(
+        None, description="With `format`: every fifth photo is in `eval` alone, the others in `train`."
+    )
 
 
 class LabelsQuery(BaseModel):
