@@ -7,13 +7,16 @@ from typing import Any
 
 from flask import Flask
 
-from web import enrollments, galleries, health, page, recognitions
+from web import deliveries, enrollments, events, galleries, health, page, recognitions, webhooks
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
     galleries.blueprint,
     enrollments.blueprint,
+    webhooks.blueprint,
+    deliveries.blueprint,
+    events.blueprint,
     health.blueprint,
     page.blueprint,
 )

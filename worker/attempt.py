@@ -109,14 +109,15 @@ def persist(write: Callable[[], bool], patience_s: float) -> bool:
 
 
 def notify(job_id: str, ledger: JobLedger, queue: Queue) -> None:
-    """Hands the finished job's webhook to the couriers now instead of at the keeper's next round."""
+    """Hands the messages about a finished job to the couriers now instead of at the keeper's next round."""
     try:
         job = ledger.get(job_id)
     except Exception:  # the delivery is written in the ledger; the keeper finds it
         log.warning("the job's webhook could not be sent at once", extra={"job_id": job_id}, exc_info=True)
         return
-    if job.finished and job.webhook is not None and job.webhook.delivery_id is not None:
-        queue.deliver(job.webhook.delivery_id)
+    if job.finished:
+        for delivery_id in ledger.messages(job_id):
+            queue.deliver(delivery_id)
 
 
 def _stopped(ledger: JobLedger, lease: Lease, stop: StopWork) -> Ending:
