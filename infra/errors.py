@@ -24,6 +24,12 @@
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
       CancelAfterPassed          cancel_after_passed        504  never raised to a client: the error of a canceled job
       DeliveryNotFound           delivery_not_found         404
+      DeliveryFinished           delivery_finished          409
+      EventsExpired              events_expired             410
+      WebhookNotFound            webhook_not_found          404
+      WebhookDisabled            webhook_disabled           409
+      TooManyWebhooks            too_many_webhooks          409
+      WebhookKeysUnreadable      webhook_keys_unreadable    500
       InvalidGalleryName         gallery_name_invalid       422
       GalleryNotFound            gallery_not_found          404
       GalleryExists              gallery_exists             409
@@ -251,6 +257,53 @@ class DeliveryNotFound(ServiceError):
     code = "delivery_not_found"
     title = "No such delivery"
     http_status = 404
+
+
+class DeliveryFinished(ServiceError):
+    """The webhook delivery is not pending any more, so that it cannot be stopped."""
+
+    code = "delivery_finished"
+    title = "Delivery already finished"
+    http_status = 409
+
+
+class EventsExpired(ServiceError):
+    """The feed does not have all events after the cursor any more; `oldest` in `extra` is the cursor to go on from."""
+
+    code = "events_expired"
+    title = "Events expired"
+    http_status = 410
+
+
+class WebhookNotFound(ServiceError):
+    """No webhook endpoint has this id."""
+
+    code = "webhook_not_found"
+    title = "No such webhook"
+    http_status = 404
+
+
+class WebhookDisabled(ServiceError):
+    """The webhook endpoint is disabled, so that nothing can be sent to it again."""
+
+    code = "webhook_disabled"
+    title = "Webhook disabled"
+    http_status = 409
+
+
+class TooManyWebhooks(ServiceError):
+    """As many webhook endpoints are registered as there may be."""
+
+    code = "too_many_webhooks"
+    title = "Too many webhooks"
+    http_status = 409
+
+
+class WebhookKeysUnreadable(ServiceError):
+    """The keys of a webhook endpoint were stored under another SHITU_WEBHOOKS__SECRET."""
+
+    code = "webhook_keys_unreadable"
+    title = "Webhook keys unreadable"
 
 
 class InvalidGalleryName(ServiceError):

@@ -101,7 +101,7 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": not operation.optional_body, "content": content}
     return described
 
 

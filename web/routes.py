@@ -7,7 +7,19 @@ from typing import Any
 
 from flask import Flask
 
-from web import corrections, enrollments, feedback, galleries, health, labels, page, recognitions
+from web import (
+    corrections,
+    deliveries,
+    enrollments,
+    events,
+    feedback,
+    galleries,
+    health,
+    labels,
+    page,
+    recognitions,
+    webhooks,
+)
 from web.openapi import describe
 
 BLUEPRINTS = (
@@ -17,6 +29,9 @@ BLUEPRINTS = (
     corrections.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
+    webhooks.blueprint,
+    deliveries.blueprint,
+    events.blueprint,
     health.blueprint,
     page.blueprint,
 )

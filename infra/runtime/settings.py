@@ -145,6 +145,9 @@ class WebhookSettings:
     schedule_s: Schedule = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
     max_attempts: Count = 10
     concurrency: Count = 16
+    per_receiver: Count = 4  # of these to one receiver that answers quickly; one to any other
+    disable_after_s: Seconds = 432_000.0  # of nothing but failures: the endpoint is asked no more
+    failed_retention_s: Seconds = 259_200.0  # how long what could not be delivered can be sent again
 
 
 @dataclass(frozen=True)

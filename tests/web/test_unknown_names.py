@@ -20,7 +20,9 @@ def name_of(route: Route) -> str:
 
 
 def address(route: Route) -> str:
-    return route.path.format(name="drinks", item_id="itm_0", job_id="rec_0", version=1)
+    return route.path.format(
+        name="drinks", item_id="itm_0", job_id="rec_0", version=1, webhook_id="whk_0", delivery_id="dlv_0"
+    )
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
