@@ -26,7 +26,6 @@ from infra.errors import (
     UnsupportedMediaType,
     VersionNotFound,
 )
-from infra.jobs.terms import Terms
 from infra.runtime import audit
 from web import idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
@@ -46,6 +45,7 @@ from web.schemas import (
 )
 from web.scopes import needs
 from web.services import services
+from web.terms import read_terms
 from web.uploads import read_body, read_enrollment
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def delete(name: str) -> tuple[str, int]:
     {202: EnrollmentJob, 200: EnrollmentJob},
     (*UPLOAD, *FROM_JOB),
     body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES), "application/json": EnrollmentRequest},
-    headers=("Prefer",),
+    headers=("Prefer", "Cancel-After"),
 )
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
@@ -125,6 +125,7 @@ def add_items(name: str) -> Response:
         return enroll_from_job(name)
     service = services()
     sent = read_enrollment(service.settings)
+    terms = read_terms(sent.metadata, sent.priority, units=len(sent.uploads))
     service.galleries.manifest(name)
     items: list[RequestedItem] = []
     for upload, header, label, metadata in zip(
@@ -140,7 +141,7 @@ def add_items(name: str) -> Response:
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
     asked = {"gallery": name, "items": items, "crop": sent.crop}
-    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=Terms(metadata=sent.metadata))
+    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)
 

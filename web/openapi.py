@@ -43,8 +43,9 @@ IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExp
 HEADERS = {
     "Prefer": (
         "string",
-        "`wait=10` waits so many seconds for the job to end (RFC 7240); `respond-async` does not wait.",
+        "`wait=10` waits so many seconds for the job to end (RFC 7240), `wait` as long as is allowed; `respond-async` does not wait.",
     ),
+    "Cancel-After": ("string", "Cancels the job if it has not ended by then: `15s`, `1m`, `2h`, `1h30m`; 1s to 7d."),
     "Idempotency-Key": (
         "string",
         "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
@@ -122,7 +123,7 @@ def _operation(route: Route) -> dict[str, Any]:
         described["responses"]["303"] = {"description": "To the sign-in, where keys are asked for."}
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": not operation.optional_body, "content": content}
     return described
 
 
@@ -168,10 +169,10 @@ def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in operation.answer.items():
         responses[str(status)] = {"description": _meaning(status)}
-        if isinstance(answer, str):
-            responses[str(status)]["content"] = {answer: {"schema": {}}}
-        elif answer is not None:
-            responses[str(status)]["content"] = {"application/json": {"schema": _reference(answer)}}
+        for one in answers_of(answer):
+            media = one if isinstance(one, str) else "application/json"
+            schema = {} if isinstance(one, str) else _reference(one)
+            responses[str(status)].setdefault("content", {})[media] = {"schema": schema}
         if status == 202:
             responses["202"]["headers"] = {
                 "Location": {"description": "The job.", "schema": {"type": "string"}},
@@ -192,6 +193,13 @@ def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
         )
         response["content"].update(problem)
     return responses
+
+
+def answers_of(answer: type | str | tuple[type | str, ...] | None) -> tuple[type | str, ...]:
+    """The records and media types of one status: none, one or several."""
+    if answer is None:
+        return ()
+    return answer if isinstance(answer, tuple) else (answer,)
 
 
 def _meaning(status: int) -> str:
@@ -223,7 +231,8 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     forms = {body.fields for body in bodies if isinstance(body, Form)}
     records: set[type] = {schemas.ImageBase64, schemas.ImageUrl, answers.Problem, *forms}
     records |= {body for body in bodies if not isinstance(body, Form)}
-    records |= {answer for one in operations for answer in one.answer.values() if isinstance(answer, type)}
+    told = [answer for one in operations for several in one.answer.values() for answer in answers_of(several)]
+    records |= {answer for answer in told if isinstance(answer, type)}
     _, definitions = TypeAdapter.json_schemas(
         [(one, "validation", TypeAdapter(one)) for one in sorted(records, key=lambda record: record.__name__)],
         ref_template=SCHEMA_PATH + "{model}",

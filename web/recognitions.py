@@ -10,7 +10,6 @@ from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.results import RecognitionJob, RecognitionPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
-from infra.jobs.terms import Terms
 from web import jobs
 from web.job_lists import JobsQuery, page
 from web.job_photos import photo_key
@@ -19,6 +18,7 @@ from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import FILE, RecognitionFields, RecognitionRequest
 from web.scopes import needs
 from web.services import services
+from web.terms import read_terms
 from web.uploads import read_recognition
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.p
     {202: RecognitionJob, 200: RecognitionJob},
     UPLOAD,
     body={"multipart/form-data": Form(RecognitionFields, ONE_IMAGE), "application/json": RecognitionRequest},
-    headers=("Prefer",),
+    headers=("Prefer", "Cancel-After"),
 )
 def create() -> Response:
     """Steps 1 to 4 of the walk: check, keep the bytes, promise, hand over."""
     service = services()
     sent = read_recognition(service.settings)
+    terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(sent.gallery)
     if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no other server
         image: KeptPhoto = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
@@ -55,7 +56,6 @@ def create() -> Response:
             "format": sent.header.format,
         }
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
-    terms = Terms(metadata=sent.metadata)
     return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
 
 

@@ -7,7 +7,21 @@ from typing import Any
 
 from flask import Flask
 
-from web import corrections, enrollments, galleries, health, keys, labels, page, recognitions, signin
+from web import (
+    corrections,
+    deliveries,
+    enrollments,
+    events,
+    feedback,
+    galleries,
+    health,
+    keys,
+    labels,
+    page,
+    recognitions,
+    signin,
+    webhooks,
+)
 from web.openapi import describe
 
 BLUEPRINTS = (
@@ -15,8 +29,12 @@ BLUEPRINTS = (
     galleries.blueprint,
     labels.blueprint,
     corrections.blueprint,
+    feedback.blueprint,
     enrollments.blueprint,
     keys.blueprint,
+    webhooks.blueprint,
+    deliveries.blueprint,
+    events.blueprint,
     health.blueprint,
     page.blueprint,
     signin.blueprint,

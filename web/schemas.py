@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
+from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
-from contracts.options import ENROLL_OPTIONS, RECOGNIZE_OPTIONS
+from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
 from infra.errors import InvalidOptions, InvalidRequest
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
 
+_CORNER = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
+BOXES: Any = Annotated[
+    list[Annotated[list[_CORNER], Field(min_length=4, max_length=4)]], Field(min_length=1, max_length=MOST_BOXES)
+]
+
 
 class Strict(BaseModel):
     """Unknown names are refused; a number is not read from a string."""
@@ -38,7 +44,9 @@ def fields_of(options: Mapping[str, Option]) -> dict[str, Any]:
     """Declared options as pydantic's fields."""
     found: dict[str, Any] = {}
     for one in options.values():
-        kind = one.annotation if one.choices else Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
+        kind = BOXES if one.boxes else one.annotation
+        if not one.choices and not one.boxes:
+            kind = Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
         found[one.name] = (kind | None if one.nullable else kind, Field(one.default, description=one.description))
     return found
 
@@ -63,6 +71,7 @@ def _checked_metadata(value: Any) -> Any:
 JobMetadata = Annotated[
     dict[str, str], BeforeValidator(_checked_metadata), Field(description=f"Kept with the job and given back: {RULE}.")
 ]
+PRIORITY: Any = Field("normal", description="Which of the waiting jobs is next: `high`, `normal`, or `low`.")
 ItemMetadata = Annotated[dict[str, str], BeforeValidator(_checked_metadata)]
 
 
@@ -96,6 +105,7 @@ class RecognitionRequest(Strict):
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook: Webhook | None = None
     metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
 
 
 class RecognitionFields(Strict):
@@ -105,6 +115,7 @@ class RecognitionFields(Strict):
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
 
 
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
@@ -116,6 +127,7 @@ class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     )
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
     item_metadata: list[ItemMetadata] = Field(
         default_factory=list,
         description="The items' own: a JSON list with an object for each picture in the same order, or one object for all.",
@@ -173,6 +185,30 @@ class MoveRequest(Strict):
     to: str = Field(description="The gallery that takes them; of the same embedder, or without items.")
     item_ids: list[str] | None = Field(None, min_length=1)
     label: str | None = None
+
+
+class FeedbackRequest(Strict):
+    """What somebody says of an answer."""
+
+    box: PixelBox | None = Field(None, description="Of the answer, or drawn by hand; null: the whole photo.")
+    verdict: Literal["right", "wrong", "ignore"]
+    label: str | None = Field(None, description="The right label, where the answer is wrong or there was none.")
+
+
+class FeedbackQuery(BaseModel):
+    """The query of a page of feedback, or of a list made of all; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["right", "wrong", "ignore"] | None = Field(None, description="Only judgements of this kind.")
+    limit: int = Field(100, ge=1, le=1000, description="Judgements in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+    format: Literal["train", "eval", "coco"] | None = Field(
+        None, description="A list of all judged boxes with their labels for training or evaluation, or COCO JSON."
+    )
+    holdout: bool | None = Field(
+        None, description="With `format`: every fifth photo is in `eval` alone, the others in `train`."
+    )
 
 
 class LabelsQuery(BaseModel):

@@ -15,6 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.net.addresses import check_spelling
+from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
     EnrollmentFields,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import FileStorage
 
+    from contracts.jobs import Priority
     from contracts.pictures import Seen
     from infra.runtime.settings import Settings
 
@@ -53,6 +55,7 @@ class Recognition:
     source_url: str | None = None
     name: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    priority: Priority = "normal"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Enrollment:
     webhook_url: str | None
     metadata: dict[str, str] = field(default_factory=dict)  # of the job
     item_metadata: list[dict[str, str]] = field(default_factory=list)  # one for each of `uploads`
+    priority: Priority = "normal"
 
 
 def read_recognition(settings: Settings) -> Recognition:
@@ -80,8 +84,11 @@ def read_recognition(settings: Settings) -> Recognition:
         image = _json_image(sent.image, settings)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
-            return Recognition(gallery, None, None, chosen, webhook_url, image.url, image.name, sent.metadata)
-        upload, metadata = image, sent.metadata
+            check_boxes(chosen, None)
+            return Recognition(
+                gallery, None, None, chosen, webhook_url, image.url, image.name, sent.metadata, sent.priority
+            )
+        upload, metadata, priority = image, sent.metadata, sent.priority
     else:
         files, fields = _multipart({"image": 1}, RecognitionFields.model_fields)
         _read_json(fields, "options", "metadata")
@@ -89,10 +96,11 @@ def read_recognition(settings: Settings) -> Recognition:
         webhook_url = read.webhook_url
         check_webhook(webhook_url, settings)
         upload = files["image"][0]
-        gallery, options, metadata = read.gallery, read.options, read.metadata
+        gallery, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
-    return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata)
+    check_boxes(chosen, header)
+    return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata, priority=priority)
 
 
 def read_body() -> bytes:
@@ -129,7 +137,7 @@ def read_enrollment(settings: Settings) -> Enrollment:
     check_webhook(read.webhook_url, settings)
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     metadata_of = read.item_metadata or [{}] * len(uploads)
-    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of)
+    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of, read.priority)
 
 
 def _read_json(fields: dict[str, Any], *names: str) -> None:
@@ -218,7 +226,7 @@ def _json_image(image: dict[str, Any], settings: Settings) -> Upload | Link:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
     linked = parse(ImageUrl, image, "/image")
-    check_spelling(linked.url, settings.web.allow_private_urls)
+    check_spelling(linked.url, settings.web.allowed_hosts)
     return Link(linked.url, clean_name(linked.name or decode_name(unquote_to_bytes(urlsplit(linked.url).path))))
 
 
@@ -236,4 +244,4 @@ def _from_base64(text: str) -> bytes:
 def check_webhook(url: str | None, settings: Settings) -> None:
     """A webhook that by its spelling could never be delivered is refused now, not when the job is done."""
     if url is not None:
-        check_spelling(url, settings.webhooks.allow_private)
+        check_spelling(url, settings.webhooks.allowed_hosts)

@@ -45,6 +45,7 @@ from infra.galleries.files import (
     encode_pointer,
     encode_views,
     extra_key,
+    feedback_prefix,
     files_prefix,
     item_id,
     manifest_key,
@@ -248,13 +249,15 @@ class GalleryStore(GalleryReader):
             return manifest
 
     def delete(self, name: str) -> None:
-        """Removes the gallery with all its versions; its pictures stay, for jobs and other galleries may show them."""
+        """Removes the gallery with all its versions and its feedback; its pictures stay, for jobs and other galleries may show them."""
         with self._writing(name) as writing:
             if writing.pointer is not None:
                 # A pointer to nothing is written, not the pointers removed: removing the highest would revive the next.
                 self._point(name, writing, Pointer(writing.hold.token, DELETED, "", ()))
                 audit.gallery_changed("deleted", name, version_of(writing.pointer.current), None)
             self._sweep(name, writing.hold.token)  # also if an interrupted delete left files
+            for key in list(self._objects.list(feedback_prefix(name))):
+                self._objects.delete(key)
             if writing.pointer is None:
                 raise not_found(name)
 

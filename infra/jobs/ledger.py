@@ -31,7 +31,11 @@ from infra.errors import (
     UploadTooSlow,
 )
 from infra.jobs import scripts, stumbles
-from infra.jobs.deliveries import Deliveries, Delivery
+from infra.jobs.deliveries import UNSEEN, Deliveries, Delivery, Seen
+from infra.jobs.endpoints import Endpoints
+from infra.jobs.feed import Feed
+from infra.jobs.forecast import Forecast
+from infra.jobs.lanes import Lanes
 from infra.jobs.listing import Listing, facets_of, found_facets
 from infra.jobs.presence import Presence
 from infra.jobs.records import (
@@ -96,12 +100,17 @@ class JobLedger:
         self._webhooks = webhooks or WebhookSettings()
         self._now = now
         self.deliveries = Deliveries(client, self._webhooks, self._clock)
+        self.feed = Feed(client, self._settings.retention_s, self.time)
+        self.endpoints = Endpoints(client, self.time)
         self.presence = Presence(client, self.time)
         self.listing = Listing(client)
+        self.lanes = Lanes(client, self._clock)
+        self.forecast = Forecast(client, self.presence, self.time)
         self._watch = JobWatch(client, self.get)
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
         self._replay, self._sweep, self._retire = self._scripts(scripts.REPLAY, scripts.SWEEP, scripts.RETIRE)
+        (self._cancel_late,) = self._scripts(scripts.CANCEL_LATE)
         self._fetched, self._abandon = self._scripts(scripts.FETCHED, scripts.ABANDON)
 
     def time(self) -> float:
@@ -274,6 +283,22 @@ class JobLedger:
                 done[outcome].append(job_id)
         return Swept(**{name: tuple(ids) for name, ids in done.items()})
 
+    def cancel_late(self, now: float | None = None, limit: int = 1000) -> tuple[str, ...]:
+        """Cancels open jobs whose Cancel-After has passed. Returns those that ended so at once; running ones follow."""
+        until = self.time() if now is None else now
+        canceled = []
+        for job_id in map(str, self._redis.zrangebyscore(scripts.CANCEL_AT, "-inf", until, start=0, num=limit)):
+            try:
+                outcome: str = self._run(self._cancel_late, job_id, now=now)
+            except Exception as error:  # as in `sweep`
+                self._stumbled(job_id, scripts.CANCEL_AT, error)
+                continue
+            if outcome:
+                canceled.append(job_id)
+            elif not self._redis.exists(scripts.job_key(job_id)):
+                self._redis.zrem(scripts.CANCEL_AT, job_id)
+        return tuple(canceled)
+
     def retire(self, now: float | None = None, limit: int = 1000) -> tuple[str, ...]:
         """Removes jobs whose retention has ended, leaving a tombstone that answers 410 for a while. Returns their ids."""
         until = self.time() if now is None else now
@@ -281,7 +306,9 @@ class JobLedger:
         retired = []
         for job_id in map(str, ids):
             try:
-                if self._run(self._retire, job_id, self._settings.tombstone_s, now=now):
+                if self._run(
+                    self._retire, job_id, self._settings.tombstone_s, self._webhooks.failed_retention_s, now=now
+                ):
                     retired.append(job_id)
             except Exception as error:  # as in `sweep`
                 self._stumbled(job_id, scripts.FINISHED, error)
@@ -291,19 +318,30 @@ class JobLedger:
         """Deliveries.due: the webhook messages to hand to the queue now."""
         return self.deliveries.due(now)
 
+    def messages(self, job_id: str) -> tuple[str, ...]:
+        """The ids of the messages about the job's latest end."""
+        events = str(self._redis.hget(scripts.job_key(job_id), "event_ids") or "").split()
+        return self.feed.deliveries_of(events[-1]) if events else ()
+
     def take_delivery(self, delivery_id: str) -> Delivery | None:
         """Deliveries.take: leases one message for one attempt."""
         return self.deliveries.take(delivery_id)
 
-    def delivered(self, delivery: Delivery, status: int) -> bool:
+    def delivered(self, delivery: Delivery, status: int, seen: Seen = UNSEEN) -> bool:
         """Deliveries.delivered: the receiver took it."""
-        return self.deliveries.delivered(delivery, status)
+        return self.deliveries.delivered(delivery, status, seen)
 
     def delivery_failed(
-        self, delivery: Delivery, error: str, *, status: int | None = None, retry_after_s: float | None = None
+        self,
+        delivery: Delivery,
+        error: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        seen: Seen = UNSEEN,
     ) -> str:
         """Deliveries.failed: it did not, and what follows."""
-        return self.deliveries.failed(delivery, error, status=status, retry_after_s=retry_after_s)
+        return self.deliveries.failed(delivery, error, status=status, retry_after_s=retry_after_s, seen=seen)
 
     # Waiting and watching.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from flask.testing import FlaskClient
@@ -20,7 +21,8 @@ def name_of(route: Route) -> str:
 
 
 def address(route: Route) -> str:
-    return route.path.format(name="drinks", item_id="itm_0", job_id="rec_0", key_id="key_0", version=1)
+    ids = {name: f"{name}_0" for name in re.findall(r"{(\w+)}", route.path)}
+    return route.path.format(**{**ids, "name": "drinks", "item_id": "itm_0", "job_id": "rec_0", "version": 1})
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)

@@ -64,6 +64,8 @@ def test_the_json_of_a_job(ledger: JobLedger) -> None:
             "id": None,
         },
         "metadata": {},
+        "cancel_at": None,
+        "priority": "normal",
     }
     assert ledger.get(job.id) == job
     enrolment = ledger.create("enrollment", {})
