@@ -22,6 +22,7 @@
       JobUnfinished              job_unfinished             409, retryable
       JobWithoutAnswer           job_without_answer         409
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
+      CancelAfterPassed          cancel_after_passed        504  never raised to a client: the error of a canceled job
       DeliveryNotFound           delivery_not_found         404
       InvalidGalleryName         gallery_name_invalid       422
       GalleryNotFound            gallery_not_found          404
@@ -233,6 +234,15 @@ class JobPoisoned(ServiceError):
 
     code = "job_poisoned"
     title = "Job given up"
+
+
+class CancelAfterPassed(ServiceError):
+    """The time that a request gave its job with Cancel-After passed before the job ended."""
+
+    code = "cancel_after_passed"
+    title = "Canceled after the time given"
+    http_status = 504
+    retryable = True
 
 
 class DeliveryNotFound(ServiceError):

@@ -83,6 +83,7 @@ class Item(TypedDict):
     sha256: str
     box: Box | None
     added_at: str
+    metadata: dict[str, str]
     links: ItemLinks
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
-from contracts.results import EnrollmentJob
+from contracts.results import EnrollmentJob, EnrollmentPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished
 from web import jobs
+from web.job_lists import JobsQuery, page
 from web.operations import JOB, operation
 
 blueprint = Blueprint("enrollments", __name__, url_prefix=JobKind.ENROLLMENT.path)
+
+
+@blueprint.get("")
+@operation("listEnrollments", "Enrolments, the newest first.", {200: EnrollmentPage}, (InvalidCursor,), query=JobsQuery)
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.ENROLLMENT, "enrollments")
 
 
 @blueprint.get("/<job_id>")

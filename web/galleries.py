@@ -43,6 +43,7 @@ from web.schemas import (
     parse_json,
 )
 from web.services import services
+from web.terms import read_terms
 from web.uploads import read_body, read_enrollment
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def delete(name: str) -> tuple[str, int]:
     {202: EnrollmentJob, 200: EnrollmentJob},
     (*UPLOAD, *FROM_JOB),
     body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES), "application/json": EnrollmentRequest},
-    headers=("Prefer",),
+    headers=("Prefer", "Cancel-After"),
 )
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
@@ -117,17 +118,23 @@ def add_items(name: str) -> Response:
         return enroll_from_job(name)
     service = services()
     sent = read_enrollment(service.settings)
+    terms = read_terms(sent.metadata, sent.priority, units=len(sent.uploads))
     service.galleries.manifest(name)
     items: list[RequestedItem] = []
-    for upload, header, label in zip(sent.uploads, sent.headers, sent.labels, strict=True):
+    for upload, header, label, metadata in zip(
+        sent.uploads, sent.headers, sent.labels, sent.item_metadata, strict=True
+    ):
         item: RequestedItem = {"name": upload.name, "label": label}
+        if metadata:
+            item["metadata"] = metadata
         if isinstance(header, Refusal):  # the job's result repeats it in its place
             item["error"] = {"code": header.code, "message": header.detail, "retryable": False}
         else:
             item["image_key"] = service.objects.put_image(upload.data)
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
-    job = jobs.create(JobKind.ENROLLMENT, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url)
+    asked = {"gallery": name, "items": items, "crop": sent.crop}
+    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)
 
@@ -245,6 +252,7 @@ def describe_item(gallery: str, item: infra.galleries.store.Item) -> Item:
         "sha256": item.sha256,
         "box": None if item.box is None else list(item.box),
         "added_at": item.added_at,
+        "metadata": dict(item.metadata),
         "links": {"image": link},
     }
 

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
@@ -16,19 +17,23 @@ from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
 from web import idempotency
 from web.services import services
+from web.terms import read_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from contracts.jobs import JobKind
     from infra.jobs.ledger import Job, JobEvent
+    from infra.jobs.terms import Terms
 
 POLL_AFTER_S = 1
 HEARTBEAT_S = 15.0
 AT_ONCE_S = 0.05  # nothing will come any more: no reason to listen long
 RECONNECT_MS = 2000
 BUSY_RECONNECT_MS = 3000
-WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
+WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
+
+ETA = re.compile(rb'"eta_s": (?:null|[\d.]+)\}\}$')  # at the end of an open job's JSON, where `_json` puts it
 
 log = logging.getLogger("shitu.web")
 
@@ -41,7 +46,7 @@ def show(kind: JobKind, job_id: str) -> Response:
         job, waited = _wait(job)
     response = answer(job, 200, waited)
     response.headers["Cache-Control"] = "private, no-cache"
-    response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
+    response.set_etag(hashlib.sha256(_without_eta(response.get_data())).hexdigest()[:32])
     response.make_conditional(request)
     return response
 
@@ -100,10 +105,23 @@ def find(kind: JobKind, job_id: str) -> Job:
 
 
 def create(
-    kind: JobKind, request: dict[str, Any], webhook_url: str | None = None, source_url: str | None = None
+    kind: JobKind,
+    request: dict[str, Any],
+    webhook_url: str | None = None,
+    source_url: str | None = None,
+    *,
+    terms: Terms | None = None,
 ) -> Job:
-    """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer."""
-    return services().ledger.create(kind, request, webhook_url, source_url, job_id=idempotency.new_id_of(kind.prefix))
+    """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer.
+
+    `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
+    """
+    terms = terms or read_terms()
+    if source_url is None:  # how long another server takes nobody knows
+        told = services().ledger.forecast.snapshot().of_new(kind, terms.priority, terms.units)
+        terms = replace(terms, eta_s=told["eta_s"])
+    job_id = idempotency.new_id_of(kind.prefix)
+    return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
 
 
 def publish(job: Job) -> bool:
@@ -162,9 +180,10 @@ def _preferences() -> list[str]:
 
 
 def _wait_s() -> float | None:
-    """How long the client prefers to wait, at most as long as the settings allow; None if it does not."""
+    """How long the client prefers to wait, at most as long as the settings allow (a bare `wait`: so long); None: not at all."""
     found = next((match for preference in _preferences() if (match := WAIT.fullmatch(preference))), None)
-    return min(float(found[1]), services().settings.web.max_wait_s) if found else None
+    longest = services().settings.web.max_wait_s
+    return None if found is None else min(float(found[1] or longest), longest)
 
 
 def _wait(job: Job) -> tuple[Job, float | None]:
@@ -185,8 +204,22 @@ def _glimpse(job: Job) -> str:
 
 
 def _json(job: Job) -> str:
-    """Labels of galleries from before there was a rule for them must not make an answer impossible."""
-    return without_surrogates(json.dumps(job.to_dict(), ensure_ascii=False))
+    """The job, an open one with where it stands.
+
+    Labels of galleries from before there was a rule for them must not make an answer impossible.
+    """
+    told = job.to_dict()
+    if not job.finished:
+        try:
+            told["queue"] = services().ledger.forecast.of(job)
+        except redis.exceptions.RedisError:  # the job is accepted all the same
+            log.warning("where %s stands could not be told", job.id, exc_info=True)
+    return without_surrogates(json.dumps(told, ensure_ascii=False))
+
+
+def _without_eta(body: bytes) -> bytes:
+    """What the ETag is of: seconds that merely pass are no change."""
+    return ETA.sub(b"", body)
 
 
 def _event(name: str, job: Job, event_id: str | None = None) -> str:

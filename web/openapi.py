@@ -29,8 +29,9 @@ IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExp
 HEADERS = {
     "Prefer": (
         "string",
-        "`wait=10` waits so many seconds for the job to end (RFC 7240); `respond-async` does not wait.",
+        "`wait=10` waits so many seconds for the job to end (RFC 7240), `wait` as long as is allowed; `respond-async` does not wait.",
     ),
+    "Cancel-After": ("string", "Cancels the job if it has not ended by then: `15s`, `1m`, `2h`, `1h30m`; 1s to 7d."),
     "Idempotency-Key": (
         "string",
         "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
@@ -126,9 +127,13 @@ def _headers(route: Route) -> tuple[str, ...]:
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
     schema = model.model_json_schema()
+    families = getattr(model, "PREFIXES", {})  # of names that the client chooses the rest of
     return [
         {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": member}
         for name, member in schema["properties"].items()
+    ] + [
+        {"name": f"{prefix}KEY", "in": "query", "required": False, "description": told, "schema": {"type": "string"}}
+        for prefix, told in families.items()
     ]
 
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
-from contracts.results import RecognitionJob
+from contracts.results import RecognitionJob, RecognitionPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
 from web import jobs
+from web.job_lists import JobsQuery, page
 from web.job_photos import photo_key
 from web.operations import JOB, UPLOAD, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import FILE, RecognitionFields, RecognitionRequest
 from web.services import services
+from web.terms import read_terms
 from web.uploads import read_recognition
 
 if TYPE_CHECKING:
@@ -32,12 +34,13 @@ blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.p
     {202: RecognitionJob, 200: RecognitionJob},
     UPLOAD,
     body={"multipart/form-data": Form(RecognitionFields, ONE_IMAGE), "application/json": RecognitionRequest},
-    headers=("Prefer",),
+    headers=("Prefer", "Cancel-After"),
 )
 def create() -> Response:
     """Steps 1 to 4 of the walk: check, keep the bytes, promise, hand over."""
     service = services()
     sent = read_recognition(service.settings)
+    terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(sent.gallery)
     if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no other server
         image: KeptPhoto = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
@@ -50,7 +53,16 @@ def create() -> Response:
             "format": sent.header.format,
         }
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
-    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url))
+    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
+
+
+@blueprint.get("")
+@operation(
+    "listRecognitions", "Recognitions, the newest first.", {200: RecognitionPage}, (InvalidCursor,), query=JobsQuery
+)
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.RECOGNITION, "recognitions")
 
 
 @blueprint.get("/<job_id>")

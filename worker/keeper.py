@@ -93,7 +93,7 @@ class Keeper:
 
     def round(self) -> bool:
         """One round, if this keeper leads. Returns whether it led to the end."""
-        for step in (self._sweep, self._wake, self._prove, self._retire):
+        for step in (self._sweep, self._cancel_late, self._wake, self._prove, self._retire):
             if not self._leads():  # a step may take longer than the lock lasts
                 return False
             try:
@@ -119,6 +119,12 @@ class Keeper:
             )
         for outcome in ("republished", "poisoned", "canceled"):
             SWEPT.labels(outcome).inc(len(getattr(swept, outcome)))
+
+    def _cancel_late(self) -> None:
+        canceled = self._ledger.cancel_late()
+        if canceled:
+            log.info("canceled after the time given", extra={"canceled": canceled})
+            SWEPT.labels("canceled").inc(len(canceled))
 
     def _wake(self) -> None:
         for delivery_id in self._ledger.due_deliveries():

@@ -10,6 +10,7 @@ Every method may raise redis.RedisError when the server cannot be reached.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time as system_time
@@ -30,6 +31,9 @@ from infra.errors import (
 )
 from infra.jobs import scripts, stumbles
 from infra.jobs.deliveries import Deliveries, Delivery
+from infra.jobs.forecast import Forecast
+from infra.jobs.lanes import Lanes
+from infra.jobs.listing import Listing, facets_of, found_facets
 from infra.jobs.presence import Presence
 from infra.jobs.records import (
     JOB_ID,
@@ -45,6 +49,7 @@ from infra.jobs.records import (
 )
 from infra.jobs.scripts import PHOTOS_PREFIX
 from infra.jobs.stats import read_stats
+from infra.jobs.terms import USUAL, Terms
 from infra.jobs.watch import JobWatch
 from infra.redis.client import open_client, server_time
 from infra.redis.durability import wait_until_written
@@ -92,10 +97,14 @@ class JobLedger:
         self._now = now
         self.deliveries = Deliveries(client, self._webhooks, self._clock)
         self.presence = Presence(client, self.time)
+        self.listing = Listing(client)
+        self.lanes = Lanes(client, self._clock)
+        self.forecast = Forecast(client, self.presence, self.time)
         self._watch = JobWatch(client, self.get)
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
         self._replay, self._sweep, self._retire = self._scripts(scripts.REPLAY, scripts.SWEEP, scripts.RETIRE)
+        (self._cancel_late,) = self._scripts(scripts.CANCEL_LATE)
         self._fetched, self._abandon = self._scripts(scripts.FETCHED, scripts.ABANDON)
 
     def time(self) -> float:
@@ -114,6 +123,7 @@ class JobLedger:
         source_url: str | None = None,
         *,
         job_id: str | None = None,
+        terms: Terms = USUAL,
     ) -> Job:
         """Accepts a job: once this returns no kill loses it. `kind` is a JobKind or its name.
 
@@ -133,6 +143,9 @@ class JobLedger:
             deadline_s,
             photo if photo.startswith(PHOTOS_PREFIX) else "",
             source_url or "",
+            *itertools.chain.from_iterable(terms.fields().items()),
+            "facets",
+            facets_of(request, terms.metadata),
         )
         flat: list[str] = self._run(self._create, job_id, *args)
         if not flat:
@@ -176,7 +189,9 @@ class JobLedger:
 
         Raises ValueError for a result with NaN or infinity, which JSON does not have.
         """
-        return self._end(lease, JobStatus.SUCCEEDED, "result", json.dumps(result, allow_nan=False))
+        return self._end(
+            lease, JobStatus.SUCCEEDED, "result", json.dumps(result, allow_nan=False), found_facets(result)
+        )
 
     def fetched(self, lease: Lease, request: dict[str, Any]) -> bool:
         """The photo is stored and `request` names its key: the job waits for a worker, for the caller to publish.
@@ -257,6 +272,22 @@ class JobLedger:
                 done[outcome].append(job_id)
         return Swept(**{name: tuple(ids) for name, ids in done.items()})
 
+    def cancel_late(self, now: float | None = None, limit: int = 1000) -> tuple[str, ...]:
+        """Cancels open jobs whose Cancel-After has passed. Returns those that ended so at once; running ones follow."""
+        until = self.time() if now is None else now
+        canceled = []
+        for job_id in map(str, self._redis.zrangebyscore(scripts.CANCEL_AT, "-inf", until, start=0, num=limit)):
+            try:
+                outcome: str = self._run(self._cancel_late, job_id, now=now)
+            except Exception as error:  # as in `sweep`
+                self._stumbled(job_id, scripts.CANCEL_AT, error)
+                continue
+            if outcome:
+                canceled.append(job_id)
+            elif not self._redis.exists(scripts.job_key(job_id)):
+                self._redis.zrem(scripts.CANCEL_AT, job_id)
+        return tuple(canceled)
+
     def retire(self, now: float | None = None, limit: int = 1000) -> tuple[str, ...]:
         """Removes jobs whose retention has ended, leaving a tombstone that answers 410 for a while. Returns their ids."""
         until = self.time() if now is None else now
@@ -319,8 +350,8 @@ class JobLedger:
         self._run(self._abandon, job_id, json.dumps(told))
         stumbles.given_up(self._redis, job_id)
 
-    def _end(self, lease: Lease, status: JobStatus, field: str, text: str) -> bool:
-        return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text))
+    def _end(self, lease: Lease, status: JobStatus, field: str, text: str, facets: str = "") -> bool:
+        return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text, facets))
 
     def _scripts(self, *sources: str) -> list[Script]:
         return [self._redis.register_script(source) for source in sources]

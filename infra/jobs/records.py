@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from contracts import jobs
-from contracts.jobs import JobKind
+from contracts.jobs import JobKind, Priority
 
 QUEUES = (
     *[kind.queue for kind in JobKind],
@@ -83,6 +83,11 @@ class Job:
     webhook: WebhookState | None = None
     source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    cancel_at: float | None = None  # by its Cancel-After
+    priority: Priority = "normal"
+    units: int = 1
+    eta_s: float | None = None  # what was told when it was created
 
     @property
     def finished(self) -> bool:
@@ -108,6 +113,9 @@ class Job:
             "result": self.result,
             "error": self.error,
             "webhook": self.webhook.to_dict() if self.webhook else None,
+            "metadata": self.metadata,
+            "cancel_at": isoformat(self.cancel_at),
+            "priority": self.priority,
         }
 
 
@@ -200,6 +208,11 @@ def parse_job(record: Mapping[str, str]) -> Job:
         webhook=_webhook(url, record) if url else None,
         source_url=record.get("source_url"),
         fetched_at=_number(record.get("fetched_at")),
+        metadata=parse_json(record.get("metadata")) or {},
+        cancel_at=_number(record.get("cancel_at")),
+        priority=cast("Priority", record.get("priority", "normal")),
+        units=int(record.get("units", 1)),
+        eta_s=_number(record.get("eta_s")),
     )
 
 

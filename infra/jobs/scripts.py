@@ -13,6 +13,11 @@ Keys in Redis:
     shitu:tombstone:{id}       string  the job existed; expires by itself
     shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
+    shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
+    shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
+    shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
+    shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
+    shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
     shitu:workers, :consumed   hash    who is ready, and when a queue last moved
     shitu:photo:{key} and shitu:photos:*       which jobs name a stored photo: infra.jobs.photos
@@ -25,6 +30,7 @@ QUEUED = "shitu:jobs:queued"
 FINISHED = "shitu:jobs:finished"
 TOTALS = "shitu:jobs:totals"
 DUE = "shitu:deliveries:due"
+CANCEL_AT = "shitu:jobs:cancel_at"
 WORKERS = "shitu:workers"
 CONSUMED = "shitu:consumed"
 PHOTOS_IDLE = "shitu:photos:idle"
@@ -73,9 +79,29 @@ end
 local function seconds(value) return string.format('%.6f', value) end
 """
 
+# In which lists a job is (infra.jobs.listing); called at each change of its status.
+INDEX = """
+local STATUSES = {'queued', 'processing', 'succeeded', 'failed', 'canceled'}
+local function list(job, id, status)
+  local known = redis.call('HMGET', job, 'kind', 'created_at', 'facets')
+  if not known[1] or not known[2] then return end
+  local index = 'shitu:jobs:list:' .. known[1]
+  local member = string.format('%017.6f', tonumber(known[2])) .. ':' .. id
+  local change = status and function(key) redis.call('ZADD', key, 0, member) end
+    or function(key) redis.call('ZREM', key, member) end
+  change(index)
+  for facet in string.gmatch(known[3] or '', '[^\\n]+') do change(index .. ':' .. facet) end
+  for _, other in ipairs(STATUSES) do
+    if other ~= status then redis.call('ZREM', index .. ':status:' .. other, member) end
+  end
+  if status then change(index .. ':status:' .. status) end
+end
+"""
+
 # KEYS and the first five ARGV are the same for every job script.
 _JOB = (
     CLOCK
+    + INDEX
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -84,15 +110,36 @@ local status = get('status')
 
 local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
-  if progress then entry[7] = 'progress'; entry[8] = progress end
+  if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
-local function enqueue(delay_s)
+-- Cancel-After: whether the job's time is over, and what is told then.
+local LATE = '{"code": "cancel_after_passed", "message": "The job was canceled: its Cancel-After passed before it ended.", "retryable": true}'
+local function late()
+  local at = tonumber(get('cancel_at') or '')
+  return at and at <= now
+end
+local function limit_time()
+  local after = tonumber(get('cancel_after_s') or '')
+  if not after then return end
+  redis.call('HSET', job, 'cancel_at', seconds(now + after))
+  redis.call('ZADD', 'shitu:jobs:cancel_at', seconds(now + after), id)
+end
+local function request_cancel(error)
+  redis.call('HSET', job, 'cancel_requested', 1)
+  if error then redis.call('HSET', job, 'error', error) end
+end
+
+local function lane() return 'shitu:jobs:lane:' .. (get('kind') or '') .. ':' .. (get('priority') or 'normal') end
+
+-- The sweeper publishes it after `delay_s`; it may run after `pause_s`.
+local function enqueue(delay_s, pause_s)
   redis.call('HSET', job, 'status', 'queued')
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
   redis.call('ZADD', queued, seconds(now), id)
+  if not get('source_url') then redis.call('ZADD', lane(), seconds(now + (pause_s or 0)), id) end
   note('queued')
 end
 
@@ -104,6 +151,8 @@ local function finish(status, field, value)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZREM', open, id)
   redis.call('ZREM', queued, id)
+  redis.call('ZREM', 'shitu:jobs:cancel_at', id)
+  redis.call('ZREM', lane(), id)
   redis.call('ZADD', finished, expires_at, id)
   redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
   local url = get('webhook_url')
@@ -135,6 +184,8 @@ if not status then
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
   if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
+  for place = 12, #ARGV, 2 do redis.call('HSET', job, ARGV[place], ARGV[place + 1]) end  -- infra.jobs.terms
+  limit_time()
   enqueue(tonumber(ARGV[9]))
 end
 return redis.call('HGETALL', job)
@@ -151,6 +202,7 @@ local lapsed = status == 'processing' and tonumber(get('lease_until')) <= now
 if status ~= 'queued' and not lapsed then return false end
 if (get('source_url') and '1' or '0') ~= ARGV[9] then return false end
 if get('cancel_requested') then finish('canceled'); return false end
+if late() then finish('canceled', 'error', LATE); return false end
 if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return false end
 local attempt = redis.call('HINCRBY', job, 'attempts', 1)
 local token = redis.call('HINCRBY', job, 'token', 1)
@@ -159,6 +211,7 @@ redis.call('HSET', job, 'status', 'processing', 'started_at', seconds(now), 'lea
 redis.call('HDEL', job, 'republished')
 redis.call('ZADD', open, lease_until, id)
 redis.call('ZREM', queued, id)
+redis.call('ZREM', lane(), id)
 note('processing')
 return {token, attempt, lease_until}
 """
@@ -180,6 +233,7 @@ if ARGV[8] ~= '' and ARGV[8] ~= get('progress') then
   redis.call('HSET', job, 'progress', ARGV[8])
   note('processing', ARGV[8])
 end
+if late() and not get('cancel_requested') then request_cancel(LATE) end
 return get('cancel_requested') and 'cancel_requested' or 'held'
 """
 )
@@ -189,10 +243,26 @@ FINISH = (
     _JOB
     + _HOLDS
     + """
+-- How long it took, smoothed: by the average at first, later by the last twenty or so.
+local function measure()
+  local kind, started = get('kind'), tonumber(get('started_at') or '')
+  if not kind or not started then return end
+  local took, units = math.max(0, now - started), math.max(1, tonumber(get('units') or '') or 1)
+  local count = redis.call('HINCRBY', 'shitu:jobs:service', kind .. ':n', 1)
+  for name, value in pairs({job = took, unit = took / units}) do
+    local field = kind .. ':' .. name
+    local old = tonumber(redis.call('HGET', 'shitu:jobs:service', field) or '') or value
+    redis.call('HSET', 'shitu:jobs:service', field, seconds(old + (value - old) * math.max(0.1, 1 / count)))
+  end
+end
+
 local token, wanted, field, value = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 if status == wanted and get('token') == token then return 1 end
 if not holds(token) then return 0 end
 if get('cancel_requested') and wanted ~= 'canceled' then finish('canceled'); return 0 end
+local facets = ARGV[10]
+if facets and facets ~= '' then redis.call('HSET', job, 'facets', (get('facets') or '') .. '\\n' .. facets) end
+if wanted == 'succeeded' then measure() end
 if field == '' then finish(wanted) else finish(wanted, field, value) end
 return 1
 """
@@ -225,7 +295,7 @@ if not holds(token) then return 0 end
 if counted == '0' then redis.call('HINCRBY', job, 'attempts', -1) end
 if get('cancel_requested') then finish('canceled')
 elseif tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison)
-else enqueue(delay_s) end
+else enqueue(delay_s, delay_s) end
 return 1
 """
 )
@@ -243,6 +313,19 @@ return status
 """
 )
 
+# A job whose Cancel-After has passed; a running one is stopped at its worker's next look.
+CANCEL_LATE = (
+    _JOB
+    + """
+if not status or not late() then return '' end
+redis.call('ZREM', 'shitu:jobs:cancel_at', id)
+if get('cancel_requested') then return '' end
+if status == 'queued' then finish('canceled', 'error', LATE); return 'canceled' end
+if status == 'processing' then request_cancel(LATE) end
+return ''
+"""
+)
+
 # A replayed job starts afresh: its history, its attempts and the message about its failure are void.
 REPLAY = (
     _JOB
@@ -255,9 +338,10 @@ if old then
 end
 redis.call('HSET', job, 'attempts', 0)
 redis.call('HDEL', job, 'error', 'result', 'started_at', 'completed_at', 'expires_at', 'delivery_id',
-  'webhook_status', 'webhook_attempts', 'webhook_last_status', 'republished')
+  'webhook_status', 'webhook_attempts', 'webhook_last_status', 'republished', 'eta_s')
 redis.call('ZREM', finished, id)
 redis.call('DEL', events)
+limit_time()
 enqueue(tonumber(ARGV[6]))
 return status
 """
@@ -275,7 +359,11 @@ if get('cancel_requested') then finish('canceled'); return 'canceled' end
 if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return 'poisoned' end
 local times = redis.call('HINCRBY', job, 'republished', 1)
 if status == 'processing' then enqueue(queued_deadline_s)
-else redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id) end
+else
+  redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id)
+  -- Who took it out of its lane may have died before it was started.
+  if not get('source_url') then redis.call('ZADD', lane(), 'NX', redis.call('ZSCORE', queued, id) or seconds(now), id) end
+end
 return get('source_url') and 'to_fetch' or 'republished'
 """
 )
@@ -321,6 +409,7 @@ if photo then
   redis.call('SREM', 'shitu:photo:' .. photo, id)
   redis.call('ZADD', 'shitu:photos:idle', 'GT', seconds(now), photo)
 end
+list(job, id, nil)
 redis.call('SET', 'shitu:tombstone:' .. id, get('kind') or '', 'PX', math.floor(tombstone_s * 1000))
 redis.call('DEL', job, events)
 redis.call('ZREM', finished, id)

@@ -215,3 +215,13 @@ def test_the_lists_are_read_by_training_and_evaluation(
     rest = client.get(f"/v1/galleries/{drinks}/feedback?format=train&holdout=true").text.splitlines()
     assert (len(held), len(rest)) == (1, 5)
     assert sorted(held + rest) == sorted((tmp_path / "train").read_text("utf-8").splitlines())
+
+
+def test_a_repetition_by_its_key_is_one_judgement(client: FlaskClient, drinks: str, job: str) -> None:
+    url, headers = f"/v1/recognitions/{job}/feedback", {"Idempotency-Key": "one"}
+    first, again = (client.post(url, json={"box": TEA, "verdict": "right"}, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code, again.get_json()) == (201, 201, first.get_json())
+    refused(client.post(url, json={"box": TEA, "verdict": "wrong"}, headers=headers), 422, "idempotency_key_reused")
+    page = client.get(f"/v1/galleries/{drinks}/feedback").get_json()
+    assert page["counts"] == {"right": 1, "wrong": 0, "ignore": 0}
+    assert page["feedback"] == [kept(first)]
