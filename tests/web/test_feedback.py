@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from infra.jobs.photos import Photos
 from infra.runtime.settings import Settings
 from models.training.data import query_photos
 from models.training.data.lint import Layout, lint
@@ -88,9 +90,11 @@ def test_the_whole_photos_answer_is_judged_without_a_box(client: FlaskClient, ha
 
 def test_it_outlives_the_job_and_its_photo(client: FlaskClient, service: Services, drinks: str, job: str) -> None:
     made = kept(say(client, job, box=TEA, verdict="right"))
-    service.objects.delete(service.ledger.get(job).request["image"]["key"])
-    service.redis.delete(f"shitu:job:{job}")
-    service.redis.set(f"shitu:tombstone:{job}", "1")
+    photo_key = service.ledger.get(job).request["image"]["key"]
+    later = time.time() + 1e8
+    assert service.ledger.retire(now=later) == (job,)
+    assert Photos(service.redis, service.objects, now=lambda: later).remove_unnamed() == 1
+    assert not service.objects.exists(photo_key)
     assert client.get(f"/v1/galleries/{drinks}/feedback").get_json()["feedback"] == [made]
     photo = client.get(made["links"]["image"])
     assert (photo.status_code, photo.data, photo.mimetype) == (200, picture(seed=77), "image/jpeg")
