@@ -19,8 +19,8 @@ from infra.errors import (
     ObjectNotFound,
     PhotoNotFetched,
 )
-from infra.galleries.feedback import GalleryFeedback, coco_of, held_out, list_of
-from web import answers, jobs
+from infra.galleries.feedback import PREFIX, GalleryFeedback, coco_of, held_out, list_of
+from web import answers, idempotency, jobs
 from web.answers import FeedbackPage, JobFeedback
 from web.corrections import read_json
 from web.galleries import single_values
@@ -49,6 +49,7 @@ blueprint = Blueprint("feedback", __name__)
         PhotoNotFetched,
     ),
     body={"application/json": FeedbackRequest},
+    headers=("Idempotency-Key",),
 )  # fmt: skip
 def create(job_id: str) -> tuple[Response, int]:
     """Keeps the judgement and the photo with the gallery."""
@@ -70,8 +71,18 @@ def create(job_id: str) -> tuple[Response, int]:
     gallery = _gallery_of(photo.job, found)
     services().galleries.manifest(gallery)  # before the photo is kept
     right = answer if sent.verdict == "right" and label is None else label
+    made_id = idempotency.new_id_of(PREFIX) if idempotency.read_key() is not None else None
     made = book().add(
-        gallery, job_id, result["gallery"]["version"], box, sent.verdict, answer, right, keep(photo), photo.size
+        gallery,
+        job_id,
+        result["gallery"]["version"],
+        box,
+        sent.verdict,
+        answer,
+        right,
+        keep(photo),
+        photo.size,
+        made_id,
     )
     return jsonify(describe(made)), 201
 

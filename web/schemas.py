@@ -152,6 +152,9 @@ class EnrollmentRequest(Strict):
     from_: JobPhoto = Field(alias="from")
     label: str = Field(description="As `labels` of the form.")
     webhook: Webhook | None = None
+    metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
+    item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
 
 
 class GalleryRequest(Strict):
