@@ -42,6 +42,13 @@ redis.call('HSET', key, 'keys', ARGV[1], 'public_key', ARGV[2], 'updated_at', AR
 return 1
 """
 
+# ARGV: sealed keys as they were read, and the same ones sealed anew. What was rotated meanwhile stays.
+_RESEAL = """
+for _, name in ipairs({'keys', 'previous_keys'}) do
+  if redis.call('HGET', KEYS[1], name) == ARGV[1] then redis.call('HSET', KEYS[1], name, ARGV[2]) end
+end
+"""
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -78,6 +85,7 @@ class Endpoints:
         self._now = now
         self._change = client.register_script(_CHANGE)
         self._rotate = client.register_script(_ROTATE)
+        self._reseal = client.register_script(_RESEAL)
 
     def create(
         self,
@@ -161,6 +169,10 @@ class Endpoints:
         until = _seconds(now + overlap_s) if overlap_s > 0 else ""
         self._run(self._rotate, endpoint_id, sealed_keys, public_key, until, _seconds(now))
         return self.get(endpoint_id)
+
+    def reseal(self, endpoint_id: str, before: str, after: str) -> None:
+        """Replaces sealed keys by the same ones, sealed anew."""
+        self._reseal(keys=[_key(endpoint_id)], args=[before, after])
 
     def delete(self, endpoint_id: str) -> None:
         """Forgets it with its log; what is still to be sent to it is not. Raises WebhookNotFound.

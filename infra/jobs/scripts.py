@@ -105,7 +105,7 @@ end
 local function send(event, name, message, endpoint, url)
   local next_at = seconds(now + first_delay_s)
   local record = {'id', message, 'event_id', event, 'type', name, 'job_id', id, 'url', url, 'status', 'pending', 'attempts', 0, 'token', 0,
-    'created_at', seconds(now), 'next_at', next_at, 'receiver', endpoint or string.match(url, '^%a+://[^/?#]*') or url}
+    'created_at', seconds(now), 'next_at', next_at, 'receiver', endpoint or string.lower(string.match(url, '^%a+://[^/?#]*') or url)}
   if endpoint then
     record[#record + 1] = 'endpoint'; record[#record + 1] = endpoint
     redis.call('ZADD', 'shitu:webhook:' .. endpoint .. ':deliveries', seconds(now), message)
