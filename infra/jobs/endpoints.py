@@ -15,6 +15,7 @@ import redis
 from infra.errors import TooManyWebhooks, WebhookNotFound
 from infra.jobs import scripts
 from infra.jobs.records import ENDPOINT_ID
+from infra.redis.durability import wait_until_written
 
 ENDPOINTS = "shitu:webhooks"
 MOST = 100  # each end of a job looks at all of them
@@ -26,6 +27,13 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 for i = 1, #ARGV, 2 do
   if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
+return 1
+"""
+# KEYS: the endpoint, all of them. ARGV: the most there may be, its id, names and values.
+_CREATE = """
+if redis.call('SCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+redis.call('SADD', KEYS[2], ARGV[2])
 return 1
 """
 # ARGV: the new keys and their public half, until when the ones before are good ('': no longer), now.
@@ -83,6 +91,7 @@ class Endpoints:
     def __init__(self, client: redis.Redis, now: Callable[[], float]) -> None:
         self._redis = client
         self._now = now
+        self._create = client.register_script(_CREATE)
         self._change = client.register_script(_CHANGE)
         self._rotate = client.register_script(_ROTATE)
         self._reseal = client.register_script(_RESEAL)
@@ -99,8 +108,6 @@ class Endpoints:
         public_key: str,
     ) -> Endpoint:
         """Registers one, told of what ends from now on. Raises TooManyWebhooks."""
-        if self._redis.scard(ENDPOINTS) >= MOST:
-            raise TooManyWebhooks(f"There are {MOST} webhooks already; delete one that is not needed.")
         now = _seconds(self._now())
         record: dict[Any, Any] = {
             "id": endpoint_id,
@@ -115,10 +122,10 @@ class Endpoints:
         }
         if not enabled:
             record |= {"disabled_reason": BY_REQUEST, "disabled_at": now}
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(_key(endpoint_id), mapping=record)
-            pipe.sadd(ENDPOINTS, endpoint_id)
-            pipe.execute()
+        flat = [part for pair in record.items() for part in pair]
+        if not self._create(keys=[_key(endpoint_id), ENDPOINTS], args=[MOST, endpoint_id, *flat]):
+            raise TooManyWebhooks(f"There are {MOST} webhooks already; delete one that is not needed.")
+        wait_until_written(self._redis)
         return self.get(endpoint_id)
 
     def get(self, endpoint_id: str) -> Endpoint:

@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from contracts.events import event_filters
+from contracts.names import shown
 from shitu.cli.options import JSON, examples
 from shitu.cli.server import Server
 from shitu.cli.suggestions import Group
@@ -46,7 +47,7 @@ def list_webhooks(as_json: bool, server: str) -> None:
         return
     table = Table("id", "url", "events", "state", "description")
     for one in found:
-        table.add_row(one["id"], one["url"], " ".join(one["events"]), _state(one), one["description"])
+        table.add_row(one["id"], one["url"], " ".join(one["events"]), _state(one), shown(one["description"]))
     print_table(table)
 
 
@@ -114,7 +115,9 @@ def test(webhook_id: str, as_json: bool, server: str) -> None:
         click.echo(f"{found['status']}: {found['url']}" + (f" ({found['last_error']})" if found["last_error"] else ""))
         if attempt is not None and attempt["status"] is not None:
             took = f" in {attempt['duration_ms']:.0f} ms" if attempt["duration_ms"] is not None else ""
-            click.echo(f"status {attempt['status']}{took}" + (f": {attempt['answer']}" if attempt["answer"] else ""))
+            click.echo(
+                f"status {attempt['status']}{took}" + (f": {shown(attempt['answer'])}" if attempt["answer"] else "")
+            )
         if found["status"] == "pending":
             click.echo("No attempt was made yet; is a courier running?", err=True)
     sys.exit(0 if found["status"] == "delivered" else 1)
