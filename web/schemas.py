@@ -316,7 +316,7 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
         return {"pointer": pointer, "detail": "this field is required"}
     if found["type"] in {"model_type", "dict_type"}:  # pydantic's own words name our classes
         return {"pointer": pointer, "detail": "this must be a JSON object"}
-    message = str(found["msg"])
+    message = str(found["msg"]).removeprefix("Value error, ")
     return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
 
 
