@@ -142,7 +142,7 @@ def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
     for status, answer in operation.answer.items():
         responses[str(status)] = {"description": _meaning(status)}
         if isinstance(answer, str):
-            responses[str(status)]["content"] = {answer: {"schema": {}}}
+            responses[str(status)]["content"] = {media: {"schema": {}} for media in answer.split(", ")}
         elif answer is not None:
             responses[str(status)]["content"] = {"application/json": {"schema": _reference(answer)}}
         if status == 202:

@@ -47,7 +47,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Operation:
-    """What is said of a view. `answer`: status -> its record, or media type, or None for no body."""
+    """What is said of a view. `answer`: status -> its record, or media types after commas, or None for no body."""
 
     name: str
     summary: str

@@ -7,13 +7,14 @@ from typing import Any
 
 from flask import Flask
 
-from web import enrollments, galleries, health, page, recognitions
+from web import batches, enrollments, galleries, health, page, recognitions
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
     galleries.blueprint,
     enrollments.blueprint,
+    batches.blueprint,
     health.blueprint,
     page.blueprint,
 )

@@ -17,6 +17,7 @@ from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.net.addresses import check_spelling
 from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
+    BatchFields,
     EnrollmentFields,
     ImageBase64,
     ImageUrl,
@@ -71,6 +72,19 @@ class Enrollment:
     priority: Priority = "normal"
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Photos to recognise alike; `headers` has one for each of `uploads`."""
+
+    uploads: list[Upload]
+    headers: list[Seen | Refusal]
+    gallery: str
+    options: dict[str, Any]
+    webhook_url: str | None
+    metadata: dict[str, str]
+    priority: Priority
+
+
 def read_recognition(settings: Settings) -> Recognition:
     """The current request as a recognition. Raises InvalidRequest, InvalidOptions, TooManyFiles, RejectedImage, and the
     address errors for a webhook or image URL, as far as they show without waiting for anybody.
@@ -98,6 +112,18 @@ def read_recognition(settings: Settings) -> Recognition:
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
     return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata, priority=priority)
+
+
+def read_batch(settings: Settings) -> Batch:
+    """The current request as a batch. Raises as `read_recognition`, for photos only if none can be used."""
+    files, fields = _multipart({"images": settings.web.max_files}, BatchFields.model_fields, ways="multipart/form-data")
+    _read_json(fields, "options", "metadata")
+    read = parse(BatchFields, fields)
+    _check_webhook(read.webhook_url, settings)
+    uploads = files["images"]
+    headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
+    chosen = read.options.model_dump(exclude_unset=True)
+    return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority)
 
 
 def read_body() -> bytes:
@@ -161,11 +187,11 @@ def _clean_labels(sent: Sequence[str]) -> list[str]:
 
 
 def _multipart(
-    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = ()
+    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = (), ways: str = ""
 ) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
     """The files by field and the text fields of the current request; every name is checked first."""
     if request.mimetype != "multipart/form-data":
-        ways = "multipart/form-data" if lists else "multipart/form-data or as application/json"
+        ways = ways or "multipart/form-data" if lists or ways else "multipart/form-data or as application/json"
         raise UnsupportedMediaType(f"Send the body as {ways}.")
     files = _files()
     allowed = [*file_limits, *text_names]

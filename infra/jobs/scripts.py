@@ -16,6 +16,7 @@ Keys in Redis:
     shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
     shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
     shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
+    shitu:jobs:batch:…         hashes  batches, and the statuses of their jobs: infra.jobs.batches
     shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
     shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
@@ -98,10 +99,35 @@ local function list(job, id, status)
 end
 """
 
+# Tells a job's batch of its new status (infra.jobs.batches); the last job's end is the batch's.
+TELL = """
+local ENDED = {succeeded = true, failed = true, canceled = true}
+local function tell(batch, id, status, now, retention_s)
+  local key, stream = 'shitu:jobs:batch:' .. batch, 'shitu:events:' .. batch
+  if redis.call('EXISTS', key) == 0 then return end
+  local before = redis.call('HGET', key, 'job:' .. id)
+  redis.call('HSET', key, 'job:' .. id, status)
+  redis.call('XADD', stream, 'MAXLEN', '~', 20000, '*', 'job', id, 'status', status, 'at', seconds(now))
+  local was_open = before and not ENDED[before]
+  if ENDED[status] and was_open then
+    if redis.call('HINCRBY', key, 'open', -1) > 0 then return end
+    redis.call('HSET', key, 'completed_at', seconds(now))
+    redis.call('XADD', stream, '*', 'status', 'completed', 'at', seconds(now))
+    for _, one in ipairs({key, stream}) do redis.call('PEXPIRE', one, math.floor(retention_s * 1000)) end
+    redis.call('SET', 'shitu:tombstone:' .. batch, 'batch', 'PX', math.floor((retention_s + 604800) * 1000))
+  elseif not ENDED[status] and not was_open then
+    redis.call('HINCRBY', key, 'open', 1)
+    redis.call('HDEL', key, 'completed_at')
+    for _, one in ipairs({key, stream}) do redis.call('EXPIRE', one, 2592000) end
+  end
+end
+"""
+
 # KEYS and the first five ARGV are the same for every job script.
 _JOB = (
     CLOCK
     + INDEX
+    + TELL
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -111,6 +137,8 @@ local status = get('status')
 local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
   if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
+  local batch = get('batch')
+  if batch and not progress then tell(batch, id, status, now, retention_s) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
