@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired, TypeVar
 from typing_extensions import TypedDict
 
 Status = Literal["queued", "processing", "succeeded", "failed", "canceled"]
-DeliveryStatus = Literal["pending", "delivered", "failed", "disabled"]
+DeliveryStatus = Literal["pending", "delivered", "failed", "disabled", "stopped"]
 
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")

@@ -174,7 +174,7 @@ def events(batch_id: str) -> Response:
 
 @blueprint.get("/<batch_id>/results")
 @operation(
-    "getBatchResults", "The answers of a batch, photo by photo.", {200: f"{NDJSON}, {CSV}"}, FOUND, query=ResultsQuery
+    "getBatchResults", "The answers of a batch, photo by photo.", {200: (NDJSON, CSV)}, FOUND, query=ResultsQuery
 )
 def results(batch_id: str) -> Response:
     """The answers so far, in the order of the photos."""

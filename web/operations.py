@@ -6,6 +6,7 @@ Method and path are the rule's own, so that they are written once. `web.openapi`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,11 +14,12 @@ from infra import errors as e
 from infra.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pydantic import BaseModel
 
 Errors = tuple[type[ServiceError], ...]
+Answers = Mapping[int, type | str | tuple[type | str, ...] | None]
 View = TypeVar("View", bound="Callable[..., Any]")
 
 BODY: Errors = (e.InvalidRequest, e.BodyTooLarge, e.UnsupportedMediaType)
@@ -47,34 +49,36 @@ class Form:
 
 @dataclass(frozen=True)
 class Operation:
-    """What is said of a view. `answer`: status -> its record, or media types after commas, or None for no body."""
+    """What is said of a view. `answer`: status -> its record, or media type, several of them, or None for no body."""
 
     name: str
     summary: str
-    answer: Mapping[int, type | str | None]
+    answer: Answers
     errors: Errors = ()
     body: Mapping[str, type[BaseModel] | Form] = field(default_factory=dict)  # by media type
     query: type[BaseModel] | None = None
     repeatable: frozenset[str] = frozenset()  # parameters of the query that may be given more than once
     headers: tuple[str, ...] = ()  # of the request, keys of web.openapi.HEADERS
+    optional_body: bool = False
 
 
 def operation(
     name: str,
     summary: str,
-    answer: Mapping[int, type | str | None],
+    answer: Answers,
     errors: Errors = (),
     *,
     body: Mapping[str, type[BaseModel] | Form] | None = None,
     query: type[BaseModel] | None = None,
     repeatable: frozenset[str] = frozenset(),
     headers: tuple[str, ...] = (),
+    optional_body: bool = False,
 ) -> Callable[[View], View]:
     """Describes the view below it; the view itself is left as it is."""
 
     def describe(view: View) -> View:
         view.operation = Operation(  # type: ignore[attr-defined]  # a function takes any attribute
-            name, summary, answer, errors, body or {}, query, repeatable, headers
+            name, summary, answer, errors, body or {}, query, repeatable, headers, optional_body
         )
         return view
 

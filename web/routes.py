@@ -7,14 +7,33 @@ from typing import Any
 
 from flask import Flask
 
-from web import batches, enrollments, galleries, health, page, recognitions
+from web import (
+    batches,
+    corrections,
+    deliveries,
+    enrollments,
+    events,
+    feedback,
+    galleries,
+    health,
+    labels,
+    page,
+    recognitions,
+    webhooks,
+)
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
     galleries.blueprint,
+    labels.blueprint,
+    corrections.blueprint,
+    feedback.blueprint,
     enrollments.blueprint,
     batches.blueprint,
+    webhooks.blueprint,
+    deliveries.blueprint,
+    events.blueprint,
     health.blueprint,
     page.blueprint,
 )

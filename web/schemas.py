@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
 from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
-from contracts.options import ENROLL_OPTIONS, RECOGNIZE_OPTIONS
+from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
 from infra.errors import InvalidOptions, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic.fields import FieldInfo
+
     from contracts.options import Option
 
 
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
+
+_CORNER = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
+BOXES: Any = Annotated[
+    list[Annotated[list[_CORNER], Field(min_length=4, max_length=4)]], Field(min_length=1, max_length=MOST_BOXES)
+]
 
 
 class Strict(BaseModel):
@@ -37,7 +44,9 @@ def fields_of(options: Mapping[str, Option]) -> dict[str, Any]:
     """Declared options as pydantic's fields."""
     found: dict[str, Any] = {}
     for one in options.values():
-        kind = one.annotation if one.choices else Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
+        kind = BOXES if one.boxes else one.annotation
+        if not one.choices and not one.boxes:
+            kind = Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
         found[one.name] = (kind | None if one.nullable else kind, Field(one.default, description=one.description))
     return found
 
@@ -129,6 +138,29 @@ class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     )
 
 
+PixelBox = Annotated[
+    list[int], Field(min_length=4, max_length=4, description="x1, y1, x2, y2 in whole pixels of the upright photo.")
+]
+
+
+class JobPhoto(Strict):
+    """A recognition's photo, or a part of it."""
+
+    job: str = Field(description="The recognition's id.")
+    box: PixelBox | None = Field(None, description="The part; null: the whole photo.")
+
+
+class EnrollmentRequest(Strict):
+    """The JSON form of an enrolment: a part of a photo that was recognised."""
+
+    from_: JobPhoto = Field(alias="from")
+    label: str = Field(description="As `labels` of the form.")
+    webhook: Webhook | None = None
+    metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
+    item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
+
+
 class GalleryRequest(Strict):
     """A gallery to create."""
 
@@ -139,6 +171,61 @@ class LabelQuery(BaseModel):
     """Which items to delete."""
 
     label: list[str]
+
+
+class ItemCorrection(Strict):
+    """The label that an item shall bear."""
+
+    label: str
+
+
+class LabelCorrection(Strict):
+    """The name that a label shall have."""
+
+    label: str
+    merge: bool = Field(False, description="Whether labels become one where there is such a label already.")
+
+
+class MoveRequest(Strict):
+    """Which items go to which gallery: those of some ids, or all of a label."""
+
+    to: str = Field(description="The gallery that takes them; of the same embedder, or without items.")
+    item_ids: list[str] | None = Field(None, min_length=1)
+    label: str | None = None
+
+
+class FeedbackRequest(Strict):
+    """What somebody says of an answer."""
+
+    box: PixelBox | None = Field(None, description="Of the answer, or drawn by hand; null: the whole photo.")
+    verdict: Literal["right", "wrong", "ignore"]
+    label: str | None = Field(None, description="The right label, where the answer is wrong or there was none.")
+
+
+class FeedbackQuery(BaseModel):
+    """The query of a page of feedback, or of a list made of all; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["right", "wrong", "ignore"] | None = Field(None, description="Only judgements of this kind.")
+    limit: int = Field(100, ge=1, le=1000, description="Judgements in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+    format: Literal["train", "eval", "coco"] | None = Field(
+        None, description="A list of all judged boxes with their labels for training or evaluation, or COCO JSON."
+    )
+    holdout: bool | None = Field(
+        None, description="With `format`: every fifth photo is in `eval` alone, the others in `train`."
+    )
+
+
+class LabelsQuery(BaseModel):
+    """The query of a page of labels; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prefix: str = Field("", description="Only labels that begin so, without regard to case, accents and Unicode form.")
+    limit: int = Field(100, ge=1, le=1000, description="Labels in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
 
 
 class ItemsQuery(BaseModel):
@@ -228,7 +315,7 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
     pointer = at + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in found["loc"])
     if found["type"] == "extra_forbidden":
         owner = _model_at(model, found["loc"][:-1])
-        return {"pointer": pointer, "detail": unknown_name(str(found["loc"][-1]), list(owner.model_fields))}
+        return {"pointer": pointer, "detail": unknown_name(str(found["loc"][-1]), list(_fields(owner)))}
     if found["type"] == "missing":
         return {"pointer": pointer, "detail": "this field is required"}
     if found["type"] in {"model_type", "dict_type"}:  # pydantic's own words name our classes
@@ -237,9 +324,14 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
     return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields by the names that a client sends: `from` is no name of Python's."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
     for step in path:
-        field = model.model_fields.get(str(step))
+        field = _fields(model).get(str(step))
         inner = field.annotation if field else None
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner

@@ -15,6 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.net.addresses import check_spelling
+from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
     BatchFields,
@@ -92,11 +93,12 @@ def read_recognition(settings: Settings) -> Recognition:
     if request.mimetype == "application/json":
         sent = parse(RecognitionRequest, parse_json(read_body()))
         webhook_url = sent.webhook.url if sent.webhook else None
-        _check_webhook(webhook_url, settings)
+        check_webhook(webhook_url, settings)
         gallery, options = sent.gallery, sent.options
         image = _json_image(sent.image, settings)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
+            check_boxes(chosen, None)
             return Recognition(
                 gallery, None, None, chosen, webhook_url, image.url, image.name, sent.metadata, sent.priority
             )
@@ -106,23 +108,27 @@ def read_recognition(settings: Settings) -> Recognition:
         _read_json(fields, "options", "metadata")
         read = parse(RecognitionFields, fields)
         webhook_url = read.webhook_url
-        _check_webhook(webhook_url, settings)
+        check_webhook(webhook_url, settings)
         upload = files["image"][0]
         gallery, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
+    check_boxes(chosen, header)
     return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata, priority=priority)
 
 
 def read_batch(settings: Settings) -> Batch:
     """The current request as a batch. Raises as `read_recognition`, for photos only if none can be used."""
-    files, fields = _multipart({"images": settings.web.max_files}, BatchFields.model_fields, ways="multipart/form-data")
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("Send the body as multipart/form-data.")
+    files, fields = _multipart({"images": settings.web.max_files}, BatchFields.model_fields)
     _read_json(fields, "options", "metadata")
     read = parse(BatchFields, fields)
-    _check_webhook(read.webhook_url, settings)
+    check_webhook(read.webhook_url, settings)
     uploads = files["images"]
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     chosen = read.options.model_dump(exclude_unset=True)
+    check_boxes(chosen, None)  # a box outside of some photo fails that photo's job alone
     return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority)
 
 
@@ -157,7 +163,7 @@ def read_enrollment(settings: Settings) -> Enrollment:
     if len(labels) != len(uploads):
         detail = f"{len(labels)} labels for {len(uploads)} pictures: send one label for all, or one for each"
         raise InvalidRequest(detail + ".", errors=[{"pointer": "/labels", "detail": detail}])
-    _check_webhook(read.webhook_url, settings)
+    check_webhook(read.webhook_url, settings)
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     metadata_of = read.item_metadata or [{}] * len(uploads)
     return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of, read.priority)
@@ -187,12 +193,11 @@ def _clean_labels(sent: Sequence[str]) -> list[str]:
 
 
 def _multipart(
-    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = (), ways: str = ""
+    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = ()
 ) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
     """The files by field and the text fields of the current request; every name is checked first."""
     if request.mimetype != "multipart/form-data":
-        ways = ways or "multipart/form-data" if lists or ways else "multipart/form-data or as application/json"
-        raise UnsupportedMediaType(f"Send the body as {ways}.")
+        raise UnsupportedMediaType("Send the body as multipart/form-data or as application/json.")
     files = _files()
     allowed = [*file_limits, *text_names]
     errors = [
@@ -250,7 +255,7 @@ def _json_image(image: dict[str, Any], settings: Settings) -> Upload | Link:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
     linked = parse(ImageUrl, image, "/image")
-    check_spelling(linked.url, settings.web.allow_private_urls)
+    check_spelling(linked.url, settings.web.allowed_hosts)
     return Link(linked.url, clean_name(linked.name or decode_name(unquote_to_bytes(urlsplit(linked.url).path))))
 
 
@@ -265,7 +270,7 @@ def _from_base64(text: str) -> bytes:
         ) from None
 
 
-def _check_webhook(url: str | None, settings: Settings) -> None:
+def check_webhook(url: str | None, settings: Settings) -> None:
     """A webhook that by its spelling could never be delivered is refused now, not when the job is done."""
     if url is not None:
-        check_spelling(url, settings.webhooks.allow_private)
+        check_spelling(url, settings.webhooks.allowed_hosts)

@@ -117,14 +117,15 @@ def compare_eta(job: Job) -> None:
 
 
 def notify(job_id: str, ledger: JobLedger, queue: Queue) -> Job | None:
-    """Hands the finished job's webhook to the couriers now instead of at the keeper's next round. Gives the job."""
+    """Hands the messages about a finished job to the couriers now instead of at the keeper's next round. Gives the job."""
     try:
         job = ledger.get(job_id)
     except Exception:  # the delivery is written in the ledger; the keeper finds it
         log.warning("the job's webhook could not be sent at once", extra={"job_id": job_id}, exc_info=True)
         return None
-    if job.finished and job.webhook is not None and job.webhook.delivery_id is not None:
-        queue.deliver(job.webhook.delivery_id)
+    if job.finished:
+        for delivery_id in ledger.messages(job_id):
+            queue.deliver(delivery_id)
     return job
 
 

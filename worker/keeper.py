@@ -144,6 +144,7 @@ class Keeper:
         if now >= self._retire_at:
             self._retire_at = now + min(RETIRE_INTERVAL_S, 10 * self._interval_s)
             self._ledger.retire()
+            self._ledger.feed.trim()
 
 
 def main() -> None:

@@ -52,6 +52,7 @@ class Process:
         self.settings = settings
         self.queue = queue
         self.ledger: JobLedger = open_ledger(settings)
+        self.ledger.deliveries.call = queue.deliver
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._ownership = Ownership(partial(verify, settings))
         self._queues = sorted(queues)

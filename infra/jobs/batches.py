@@ -1,7 +1,7 @@
 """Batches: many photos in one request, one job each, to be polled, followed and canceled as one.
 
 A batch and its jobs are written in one transaction, so that there is never a part of it; the ids of its jobs follow from
-its own, so that a repetition finds what is there. From then on the scripts that change a job tell its batch (`TELL`, part
+its own, so that a repetition finds what is there. From then on the scripts that change a job tell its batch (`TELL_BATCH`, part
 of all of them). It ends with its last job, and is kept as long from then on.
 
     shitu:jobs:batch:{id}   hash    created_at, request, entries (JSON), open (jobs), completed_at, cancel_requested,

@@ -32,7 +32,9 @@ from infra.errors import (
 )
 from infra.jobs import scripts, stumbles
 from infra.jobs.batches import Batches
-from infra.jobs.deliveries import Deliveries, Delivery
+from infra.jobs.deliveries import UNSEEN, Deliveries, Delivery, Seen
+from infra.jobs.endpoints import Endpoints
+from infra.jobs.feed import Feed
 from infra.jobs.forecast import Forecast
 from infra.jobs.lanes import Lanes
 from infra.jobs.listing import Listing, facets_of, found_facets
@@ -98,6 +100,8 @@ class JobLedger:
         self._webhooks = webhooks or WebhookSettings()
         self._now = now
         self.deliveries = Deliveries(client, self._webhooks, self.clock)
+        self.feed = Feed(client, self._settings.retention_s, self.time)
+        self.endpoints = Endpoints(client, self.time)
         self.presence = Presence(client, self.time)
         self.listing = Listing(client)
         self.lanes = Lanes(client, self.clock)
@@ -297,7 +301,9 @@ class JobLedger:
         retired = []
         for job_id in map(str, ids):
             try:
-                if self._run(self._retire, job_id, self._settings.tombstone_s, now=now):
+                if self._run(
+                    self._retire, job_id, self._settings.tombstone_s, self._webhooks.failed_retention_s, now=now
+                ):
                     retired.append(job_id)
             except Exception as error:  # as in `sweep`
                 self._stumbled(job_id, scripts.FINISHED, error)
@@ -307,19 +313,30 @@ class JobLedger:
         """Deliveries.due: the webhook messages to hand to the queue now."""
         return self.deliveries.due(now)
 
+    def messages(self, job_id: str) -> tuple[str, ...]:
+        """The ids of the messages about the job's latest end."""
+        events = str(self._redis.hget(scripts.job_key(job_id), "event_ids") or "").split()
+        return self.feed.deliveries_of(events[-1]) if events else ()
+
     def take_delivery(self, delivery_id: str) -> Delivery | None:
         """Deliveries.take: leases one message for one attempt."""
         return self.deliveries.take(delivery_id)
 
-    def delivered(self, delivery: Delivery, status: int) -> bool:
+    def delivered(self, delivery: Delivery, status: int, seen: Seen = UNSEEN) -> bool:
         """Deliveries.delivered: the receiver took it."""
-        return self.deliveries.delivered(delivery, status)
+        return self.deliveries.delivered(delivery, status, seen)
 
     def delivery_failed(
-        self, delivery: Delivery, error: str, *, status: int | None = None, retry_after_s: float | None = None
+        self,
+        delivery: Delivery,
+        error: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        seen: Seen = UNSEEN,
     ) -> str:
         """Deliveries.failed: it did not, and what follows."""
-        return self.deliveries.failed(delivery, error, status=status, retry_after_s=retry_after_s)
+        return self.deliveries.failed(delivery, error, status=status, retry_after_s=retry_after_s, seen=seen)
 
     # Waiting and watching.
 

@@ -21,7 +21,11 @@ QUEUES = (
 )  # Celery's; each is the Redis list of ledger_stats.queue_key
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 JOB_ID = re.compile(rf"(?:{'|'.join(kind.prefix for kind in JobKind)})_[0-7][{ALPHABET}]{{25}}")
-DELIVERY_ID = re.compile(rf"msg_[0-7][{ALPHABET}]{{25}}")
+EVENT_ID = re.compile(rf"msg_[0-7][{ALPHABET}]{{25}}")
+DELIVERY_ID = re.compile(
+    rf"msg_[0-7][{ALPHABET}]{{25}}|dlv_(?:[0-7][{ALPHABET}]{{25}}){{2}}"
+)  # to an endpoint: both ids
+ENDPOINT_ID = re.compile(rf"whk_[0-7][{ALPHABET}]{{25}}")
 
 
 class JobStatus(StrEnum):
@@ -44,7 +48,7 @@ FINISHED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED}
 
 @dataclass(frozen=True)
 class WebhookState:
-    """How far the delivery of a job's end has come; `status` is pending, delivered, failed or disabled."""
+    """How far the delivery of a job's end has come; `status` is pending, delivered, failed, disabled or stopped."""
 
     url: str
     status: str = "pending"

@@ -11,7 +11,12 @@ Keys in Redis:
     shitu:jobs:totals          hash    kind:status -> how many ever finished so
     shitu:events:{id}          stream  the job's history, the last 64 events
     shitu:tombstone:{id}       string  the job existed; expires by itself
+    shitu:event:{id}           hash    an event (the end of a job, or a test): infra.jobs.feed
+    shitu:feed                 stream  the events' ids in their order;  :epoch, :floor  which stream, and what it lacks
+    shitu:webhooks             set     the endpoints' ids;  shitu:webhook:{id}  hash, one of them: infra.jobs.endpoints
+    shitu:webhook:{id}:deliveries  zset  its messages by time
     shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
+    shitu:receiver:{name}:*, shitu:receivers:*  which receivers are quick, and what waits: infra.jobs.delivery_scripts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
     shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
     shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
@@ -100,9 +105,9 @@ end
 """
 
 # Tells a job's batch of its new status (infra.jobs.batches); the last job's end is the batch's.
-TELL = """
+TELL_BATCH = """
 local ENDED = {succeeded = true, failed = true, canceled = true}
-local function tell(batch, id, status, now, retention_s)
+local function tell_batch(batch, id, status, now, retention_s)
   local key, stream = 'shitu:jobs:batch:' .. batch, 'shitu:events:' .. batch
   if redis.call('EXISTS', key) == 0 then return end
   local before = redis.call('HGET', key, 'job:' .. id)
@@ -127,7 +132,7 @@ end
 _JOB = (
     CLOCK
     + INDEX
-    + TELL
+    + TELL_BATCH
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -138,7 +143,7 @@ local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
   if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
   local batch = get('batch')
-  if batch and not progress then tell(batch, id, status, now, retention_s) end
+  if batch and not progress then tell_batch(batch, id, status, now, retention_s) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
@@ -171,7 +176,61 @@ local function enqueue(delay_s, pause_s)
   note('queued')
 end
 
--- The end of a job and the delivery that tells it are written together, so that neither is without the other.
+-- A message to one receiver. `receiver` is whom a slow answer delays: an endpoint, or whoever has the URL's host and port.
+local function send(event, name, message, endpoint, url)
+  local next_at = seconds(now + first_delay_s)
+  local record = {'id', message, 'event_id', event, 'type', name, 'job_id', id, 'url', url, 'status', 'pending', 'attempts', 0, 'token', 0,
+    'created_at', seconds(now), 'next_at', next_at, 'receiver', endpoint or string.match(url, '^%a+://[^/?#]*') or url}
+  if endpoint then
+    record[#record + 1] = 'endpoint'; record[#record + 1] = endpoint
+    redis.call('ZADD', 'shitu:webhook:' .. endpoint .. ':deliveries', seconds(now), message)
+  end
+  redis.call('HSET', 'shitu:delivery:' .. message, unpack(record))
+  redis.call('ZADD', due, next_at, message)
+end
+
+-- The event of a job's end, its place in the feed, and the messages to all endpoints that want it. What a replay of a failed
+-- job will overwrite is kept with the event; other jobs don't change any more.
+local function tell(status)
+  local kind = get('kind')
+  local name = kind .. '.' .. status
+  local last = 0
+  if redis.call('EXISTS', 'shitu:feed') == 1 then
+    local about = redis.call('XINFO', 'STREAM', 'shitu:feed')
+    for i = 1, #about, 2 do
+      if about[i] == 'last-generated-id' then last = tonumber(string.match(about[i + 1], '^%d+')) end
+    end
+  else
+    redis.call('SET', 'shitu:feed:epoch', string.sub(delivery_id, -8))
+    redis.call('DEL', 'shitu:feed:floor')
+  end
+  redis.call('XADD', 'shitu:feed', string.format('%d-0', last + 1), 'id', delivery_id, 'at', seconds(now))
+  local event = 'shitu:event:' .. delivery_id
+  redis.call('HSET', event, 'id', delivery_id, 'job_id', id, 'type', name, 'at', seconds(now),
+    'cursor', string.format('%d', last + 1), 'expires_at', get('expires_at'))
+  if status == 'failed' then redis.call('HSET', event, 'job', cjson.encode(redis.call('HGETALL', job))) end
+  local messages = ''
+  local url = get('webhook_url')
+  if url then
+    send(delivery_id, name, delivery_id, nil, url)
+    messages = delivery_id
+  end
+  for _, endpoint in ipairs(redis.call('SMEMBERS', 'shitu:webhooks')) do
+    local key = 'shitu:webhook:' .. endpoint
+    local wanted = ' ' .. (redis.call('HGET', key, 'events') or '') .. ' '
+    local wants = string.find(wanted, ' * ', 1, true) or string.find(wanted, ' ' .. name .. ' ', 1, true)
+      or string.find(wanted, ' ' .. kind .. '.* ', 1, true)
+    if wants and redis.call('HGET', key, 'state') == 'enabled' then
+      local message = 'dlv_' .. string.sub(delivery_id, 5) .. string.sub(endpoint, 5)
+      send(delivery_id, name, message, endpoint, redis.call('HGET', key, 'url'))
+      messages = messages .. ' ' .. message
+    end
+  end
+  redis.call('HSET', event, 'deliveries', messages)
+  redis.call('HSET', job, 'event_ids', (get('event_ids') or '') .. ' ' .. delivery_id)
+end
+
+-- The end of a job and the messages that tell it are written together, so that neither is without the other.
 local function finish(status, field, value)
   local expires_at = seconds(now + retention_s)
   redis.call('HSET', job, 'status', status, 'completed_at', seconds(now), 'expires_at', expires_at)
@@ -185,13 +244,10 @@ local function finish(status, field, value)
   redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
   local url = get('webhook_url')
   if url then
-    local next_at = seconds(now + first_delay_s)
-    redis.call('HSET', 'shitu:delivery:' .. delivery_id, 'id', delivery_id, 'job_id', id, 'url', url,
-      'status', 'pending', 'attempts', 0, 'token', 0, 'created_at', seconds(now), 'next_at', next_at)
-    redis.call('ZADD', due, next_at, delivery_id)
     redis.call('HSET', job, 'delivery_id', delivery_id, 'webhook_status', 'pending', 'webhook_attempts', 0)
     redis.call('HDEL', job, 'webhook_last_status')
   end
+  tell(status)
   note(status)
 end
 """
@@ -414,24 +470,38 @@ end
 """
 )
 
-# A job whose message is still being delivered stays: the receiver will follow its links.
+# A job stays while a message about it is still being delivered (the receiver will follow its links), and for a while after
+# one could not be: so it can be sent again.
 RETIRE = (
     _JOB
     + """
 local tombstone_s = tonumber(ARGV[6])
 local expires_at = tonumber(redis.call('ZSCORE', finished, id))
 if not expires_at or expires_at > now then return 0 end
-local delivery = get('delivery_id')
-if delivery then
-  local key = 'shitu:delivery:' .. delivery
-  if redis.call('HGET', key, 'status') == 'pending' then
+local failed_s = tonumber(ARGV[7])
+local messages = get('delivery_id') or ''
+for event in string.gmatch(get('event_ids') or '', '%S+') do
+  messages = messages .. ' ' .. (redis.call('HGET', 'shitu:event:' .. event, 'deliveries') or '')
+end
+for message in string.gmatch(messages, '%S+') do
+  local key = 'shitu:delivery:' .. message
+  local state = redis.call('HGET', key, 'status')
+  local ended_at = tonumber(redis.call('HGET', key, 'ended_at') or '')
+  local undelivered = (state == 'failed' or state == 'disabled') and ended_at and ended_at + failed_s > now
+  if state == 'pending' or undelivered then
     local later = seconds(now + 3600)
     redis.call('ZADD', finished, later, id)
     redis.call('HSET', job, 'expires_at', later)
     return 0
   end
+end
+for message in string.gmatch(messages, '%S+') do
+  local key = 'shitu:delivery:' .. message
+  local endpoint = redis.call('HGET', key, 'endpoint')
+  if endpoint then redis.call('ZREM', 'shitu:webhook:' .. endpoint .. ':deliveries', message) end
   redis.call('DEL', key, key .. ':log')
 end
+for event in string.gmatch(get('event_ids') or '', '%S+') do redis.call('DEL', 'shitu:event:' .. event) end
 local photo = get('photo')
 if photo then
   redis.call('SREM', 'shitu:photo:' .. photo, id)

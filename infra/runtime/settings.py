@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from contracts import pictures
+from contracts.hosts import clean_host
 from infra.errors import ConfigurationError
 from infra.runtime import redis_url
 
@@ -69,6 +70,8 @@ Schedule = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
 ]
 
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(clean_host)], ...], BeforeValidator(_list)]
+
 
 @dataclass(frozen=True)
 class ObjectSettings:
@@ -93,7 +96,7 @@ class WebSettings:
     max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0  # the most that `Prefer: wait=n` gets
     url_timeout_s: Seconds = 10.0
     url_concurrency: Count = 8  # pictures that one courier fetches at a time
-    allow_private_urls: bool = False
+    allowed_hosts: Hosts = ()  # of private networks, whose pictures may be fetched all the same
 
 
 @dataclass(frozen=True)
@@ -137,11 +140,14 @@ class WebhookSettings:
     """How results are told. The default schedule is the one of Standard Webhooks: 75 hours in all."""
 
     secret: Secret | None = field(default=None, repr=False)
-    allow_private: bool = False
+    allowed_hosts: Hosts = ()  # of private networks, to which messages may go all the same
     timeout_s: Seconds = 20.0
     schedule_s: Schedule = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
     max_attempts: Count = 10
     concurrency: Count = 16
+    per_receiver: Count = 4  # of these to one receiver that answers quickly; one to any other
+    disable_after_s: Seconds = 432_000.0  # of nothing but failures: the endpoint is asked no more
+    failed_retention_s: Seconds = 259_200.0  # how long what could not be delivered can be sent again
 
 
 @dataclass(frozen=True)

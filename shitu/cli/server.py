@@ -53,6 +53,23 @@ class Server:
         """What is answered to a POST; `body` as requests takes it."""
         return self._ask("POST", path, **body)
 
+    def picture(self, path: str) -> bytes:
+        """The bytes of the picture at `path`, below /v1."""
+        try:
+            answer = requests.get(
+                f"{self.url}/v1{path}", headers=self._headers(), timeout=TIMEOUT_S, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            raise ServerError(f"{self.url}: no service answers there ({_reason(error)}).") from error
+        problem = None if answer.status_code == 200 else _problem(answer, self.url)
+        if problem is not None:
+            raise problem
+        return answer.content
+
+    def patch(self, path: str, body: Json, **query: Any) -> Json:
+        """Changes what is at `path`, and gives what is answered."""
+        return self._ask("PATCH", path, params=query, json=body)
+
     def delete(self, path: str, **query: Any) -> Json:
         """Deletes what is at `path`, and gives what is answered: nothing, or the new version of a gallery."""
         return self._ask("DELETE", path, params=query)

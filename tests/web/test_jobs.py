@@ -269,4 +269,4 @@ def test_a_result_with_a_label_that_is_no_text_is_told_everywhere(
     assert answer.status_code == 200
     assert json.loads(answer.data.decode())["result"]["recognitions"][0]["label"] == "\ufffd\ufffd"
     assert "\ufffd\ufffd" in client.get(f"{URL}/{job_id}/events").data.decode()
-    assert "\ufffd\ufffd" in message(service.ledger.get(job_id)).decode()
+    assert "\ufffd\ufffd" in message(service.ledger.feed.read().events[0]).decode()

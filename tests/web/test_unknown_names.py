@@ -20,7 +20,9 @@ def name_of(route: Route) -> str:
 
 
 def address(route: Route) -> str:
-    return route.path.format(name="drinks", item_id="itm_0", job_id="rec_0", version=1)
+    return route.path.format(
+        name="drinks", item_id="itm_0", job_id="rec_0", version=1, webhook_id="whk_0", delivery_id="dlv_0"
+    )
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
@@ -42,7 +44,7 @@ def test_every_route_that_reads_no_body_refuses_one(client: FlaskClient, route: 
 def test_every_route_that_reads_json_refuses_unknown_and_repeated_names(
     client: FlaskClient, route: Route, body: str
 ) -> None:
-    answer = client.open(address(route), method="POST", data=body, content_type="application/json")
+    answer = client.open(address(route), method=route.method.upper(), data=body, content_type="application/json")
     assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_request")
 
 

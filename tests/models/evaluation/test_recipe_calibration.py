@@ -12,7 +12,8 @@ from PIL import Image
 from models.artifacts.folders import load_manifest, verify
 from models.embedder import Embedder
 from models.evaluation.recipe_calibration import add_calibration
-from models.training.recipes.embedder import EvalSource, UnknownSource
+from models.training.recipes.embedder import UnknownSource
+from models.training.recipes.pictures import EvalSource
 from tests.models.training.tiny import TINY
 
 LABELS, PICTURES, OTHERS = 16, 6, 15
@@ -55,6 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_calibration_unknowns_and_metrics_ship_and_the_digest_stays(
     tiny_artifact: Path, data: Path, tmp_path: Path
 ) -> None:

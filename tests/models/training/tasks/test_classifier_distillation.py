@@ -18,7 +18,7 @@ from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassDistill, ClassifierRecipe
 from models.training.recipes.distill import FrozenTeacher
-from models.training.recipes.embedder import RECIPES_DIR, RecipeError, load_recipe
+from models.training.recipes.reading import RECIPES_DIR, RecipeError, load_recipe
 from models.training.tasks.classifier import ClassifierTask
 from models.training.tasks.classifier_distillation import (
     ClassifierModule,
@@ -58,7 +58,8 @@ def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, tmp_path: Path)
     assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
 
 
-@pytest.mark.parametrize("suffix", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+@pytest.mark.slow  # the embedder's task learns from a file in `make test`, by the same teacher
+@pytest.mark.parametrize("suffix", ["onnx", "openvino"])
 def test_a_file_teaches_a_classifier(suffix: str, tmp_path: Path) -> None:
     file = teacher_files(tmp_path / "teacher", 6, softmax=suffix == "onnx")[suffix]
     table = FrozenTeacher(str(file), size_px=SIDE, layout="NCHW", normalized=True)
@@ -66,7 +67,8 @@ def test_a_file_teaches_a_classifier(suffix: str, tmp_path: Path) -> None:
     assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
 
 
-@pytest.mark.parametrize("method", [pytest.param("dml", marks=pytest.mark.slow), "udml"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dml", "udml"])
 def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> None:
     lines = run(ClassDistill(method, weight=0.3), tmp_path, recipe=replace(TINY, epochs=14, evaluate_every=2))
     first, last = lines[0].losses, lines[-1].losses
@@ -107,17 +109,20 @@ def test_a_teacher_sees_the_very_pictures() -> None:
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ('method = "guess"', "must be one of ssld, dml, udml"),
+        ('method = "guess"', "distill.method: must be one of 'ssld', 'dml', 'udml', not 'guess'"),
         ('method = "ssld"', "'ssld' needs a table 'teacher'"),
-        ('method = "ssld"\nteacher = "x"', "distill: teacher: expected a table, got 'x'"),
-        ('method = "ssld"\nteacher.model = ""', "distill: teacher: 'model' names no teacher"),
-        ('method = "ssld"\nteacher = { model = "x", size_px = 0 }', "teacher: size_px: must be 1 or more, not 0"),
+        ('method = "ssld"\nteacher = "x"', "distill.teacher: must be a table, not 'x'"),
+        ('method = "ssld"\nteacher.model = ""', "distill.teacher.model: must be text that is not empty"),
+        (
+            'method = "ssld"\nteacher = { model = "x", size_px = 0 }',
+            "distill.teacher.size_px: must be 1 or more, not 0",
+        ),
         ('method = "ssld"\nteacher.model = "x"\nweight = 0', "learns nothing"),
-        ('method = "ssld"\nteacher.model = "x"\npeer = "PPLCNet_x0_25"', "has no 'peer'"),
+        ('method = "ssld"\nteacher.model = "x"\npeer = "PPLCNet_x0_25"', "distill.peer: 'ssld' has none"),
         ('method = "dml"\nteacher.model = "x"', "the other methods have none"),
-        ('method = "dml"\npeer = "x"', "'peer'"),
-        ('method = "dml"\nweight = -0.5', "distill: weight: must be 0 or more, not -0.5"),
-        ('method = "udml"\ndistance_weight = -1', "distill: distance_weight: must be 0 or more, not -1.0"),
+        ('method = "dml"\npeer = "x"', "distill.peer: there is no network 'x'"),
+        ('method = "dml"\nweight = -0.5', "distill.weight: must be 0 or more, not -0.5"),
+        ('method = "udml"\ndistance_weight = -1', "distill.distance_weight: must be 0 or more, not -1"),
     ],
 )
 def test_what_does_not_fit_together_is_told(table: str, told: str, tmp_path: Path) -> None:
