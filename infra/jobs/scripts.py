@@ -31,6 +31,8 @@ Keys in Redis:
 
 from __future__ import annotations
 
+from infra.jobs.change_scripts import INDEX, TELL_BATCH
+
 OPEN = "shitu:jobs:open"
 QUEUED = "shitu:jobs:queued"
 FINISHED = "shitu:jobs:finished"
@@ -83,49 +85,6 @@ if not now then
   now = time[1] + time[2] / 1000000
 end
 local function seconds(value) return string.format('%.6f', value) end
-"""
-
-# In which lists a job is (infra.jobs.listing); called at each change of its status.
-INDEX = """
-local STATUSES = {'queued', 'processing', 'succeeded', 'failed', 'canceled'}
-local function list(job, id, status)
-  local known = redis.call('HMGET', job, 'kind', 'created_at', 'facets')
-  if not known[1] or not known[2] then return end
-  local index = 'shitu:jobs:list:' .. known[1]
-  local member = string.format('%017.6f', tonumber(known[2])) .. ':' .. id
-  local change = status and function(key) redis.call('ZADD', key, 0, member) end
-    or function(key) redis.call('ZREM', key, member) end
-  change(index)
-  for facet in string.gmatch(known[3] or '', '[^\\n]+') do change(index .. ':' .. facet) end
-  for _, other in ipairs(STATUSES) do
-    if other ~= status then redis.call('ZREM', index .. ':status:' .. other, member) end
-  end
-  if status then change(index .. ':status:' .. status) end
-end
-"""
-
-# Tells a job's batch of its new status (infra.jobs.batches); the last job's end is the batch's.
-TELL_BATCH = """
-local ENDED = {succeeded = true, failed = true, canceled = true}
-local function tell_batch(batch, id, status, now, retention_s)
-  local key, stream = 'shitu:jobs:batch:' .. batch, 'shitu:events:' .. batch
-  if redis.call('EXISTS', key) == 0 then return end
-  local before = redis.call('HGET', key, 'job:' .. id)
-  redis.call('HSET', key, 'job:' .. id, status)
-  redis.call('XADD', stream, 'MAXLEN', '~', 20000, '*', 'job', id, 'status', status, 'at', seconds(now))
-  local was_open = before and not ENDED[before]
-  if ENDED[status] and was_open then
-    if redis.call('HINCRBY', key, 'open', -1) > 0 then return end
-    redis.call('HSET', key, 'completed_at', seconds(now))
-    redis.call('XADD', stream, '*', 'status', 'completed', 'at', seconds(now))
-    for _, one in ipairs({key, stream}) do redis.call('PEXPIRE', one, math.floor(retention_s * 1000)) end
-    redis.call('SET', 'shitu:tombstone:' .. batch, 'batch', 'PX', math.floor((retention_s + 604800) * 1000))
-  elseif not ENDED[status] and not was_open then
-    redis.call('HINCRBY', key, 'open', 1)
-    redis.call('HDEL', key, 'completed_at')
-    for _, one in ipairs({key, stream}) do redis.call('EXPIRE', one, 2592000) end
-  end
-end
 """
 
 # KEYS and the first five ARGV are the same for every job script.
@@ -456,6 +415,8 @@ return get('source_url') and 'to_fetch' or 'republished'
 # can be. ARGV[6]: the error.
 ABANDON = (
     CLOCK
+    + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished = unpack(KEYS)
 local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))
@@ -464,6 +425,9 @@ redis.call('ZREM', queued, id)
 if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash' then
   redis.call('HSET', job, 'status', 'failed', 'error', ARGV[6], 'completed_at', seconds(now), 'expires_at', expires_at)
   redis.call('ZADD', finished, expires_at, id)
+  list(job, id, 'failed')
+  local batch = redis.call('HGET', job, 'batch')
+  if batch then tell_batch(batch, id, 'failed', now, tonumber(ARGV[3])) end
 else
   redis.call('DEL', job)
 end
