@@ -17,7 +17,9 @@
       IdempotencyKeyReused       idempotency_key_reused     422
       IdempotencyInProgress      idempotency_in_progress    409, retryable
       JobNotFound                job_not_found              404
+        BatchNotFound            batch_not_found            404
       JobExpired                 job_expired                410
+        BatchExpired             batch_expired              410
       JobFinished                job_finished               409
       JobUnfinished              job_unfinished             409, retryable
       JobWithoutAnswer           job_without_answer         409
@@ -208,6 +210,20 @@ class JobExpired(ServiceError):
     code = "job_expired"
     title = "Job expired"
     http_status = 410
+
+
+class BatchNotFound(JobNotFound):
+    """No batch has this id."""
+
+    code = "batch_not_found"
+    title = "No such batch"
+
+
+class BatchExpired(JobExpired):
+    """The batch existed; its record was removed when its retention ended."""
+
+    code = "batch_expired"
+    title = "Batch expired"
 
 
 class JobFinished(ServiceError):

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 
 from web import (
+    batches,
     corrections,
     deliveries,
     enrollments,
@@ -29,6 +30,7 @@ BLUEPRINTS = (
     corrections.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
+    batches.blueprint,
     webhooks.blueprint,
     deliveries.blueprint,
     events.blueprint,

@@ -118,6 +118,10 @@ class RecognitionFields(Strict):
     priority: Priority = PRIORITY
 
 
+class BatchFields(RecognitionFields):
+    """The text fields of a batch, for all its photos; these are the files `images`."""
+
+
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     """The text fields of a multipart enrolment request; the pictures are the files `images`."""
 

@@ -21,6 +21,7 @@ Keys in Redis:
     shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
     shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
     shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
+    shitu:jobs:batch:…         hashes  batches, and the statuses of their jobs: infra.jobs.batches
     shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
     shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
@@ -30,6 +31,7 @@ Keys in Redis:
 
 from __future__ import annotations
 
+from infra.jobs.change_scripts import INDEX, TELL_BATCH
 from infra.jobs.event_scripts import TELL
 
 OPEN = "shitu:jobs:open"
@@ -86,29 +88,11 @@ end
 local function seconds(value) return string.format('%.6f', value) end
 """
 
-# In which lists a job is (infra.jobs.listing); called at each change of its status.
-INDEX = """
-local STATUSES = {'queued', 'processing', 'succeeded', 'failed', 'canceled'}
-local function list(job, id, status)
-  local known = redis.call('HMGET', job, 'kind', 'created_at', 'facets')
-  if not known[1] or not known[2] then return end
-  local index = 'shitu:jobs:list:' .. known[1]
-  local member = string.format('%017.6f', tonumber(known[2])) .. ':' .. id
-  local change = status and function(key) redis.call('ZADD', key, 0, member) end
-    or function(key) redis.call('ZREM', key, member) end
-  change(index)
-  for facet in string.gmatch(known[3] or '', '[^\\n]+') do change(index .. ':' .. facet) end
-  for _, other in ipairs(STATUSES) do
-    if other ~= status then redis.call('ZREM', index .. ':status:' .. other, member) end
-  end
-  if status then change(index .. ':status:' .. status) end
-end
-"""
-
 # KEYS and the first five ARGV are the same for every job script.
 _JOB = (
     CLOCK
     + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -118,6 +102,8 @@ local status = get('status')
 local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
   if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
+  local batch = get('batch')
+  if batch and not progress then tell_batch(batch, id, status, now, retention_s) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
@@ -378,6 +364,8 @@ return get('source_url') and 'to_fetch' or 'republished'
 # can be. ARGV[6]: the error.
 ABANDON = (
     CLOCK
+    + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished = unpack(KEYS)
 local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))
@@ -386,6 +374,9 @@ redis.call('ZREM', queued, id)
 if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash' then
   redis.call('HSET', job, 'status', 'failed', 'error', ARGV[6], 'completed_at', seconds(now), 'expires_at', expires_at)
   redis.call('ZADD', finished, expires_at, id)
+  list(job, id, 'failed')
+  local batch = redis.call('HGET', job, 'batch')
+  if batch then tell_batch(batch, id, 'failed', now, tonumber(ARGV[3])) end
 else
   redis.call('DEL', job)
 end
