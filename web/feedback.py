@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, url_for
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from infra.errors import (
     FeedbackNotFound,
     InvalidBox,
@@ -28,6 +29,7 @@ from web.job_photos import keep, label_at, photo_of, require_box
 from web.operations import BODY, GALLERY, JOB, operation
 from web.pictures import ANY_IMAGE, picture
 from web.schemas import FeedbackQuery, FeedbackRequest, parse
+from web.scopes import needs
 from web.services import services
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ blueprint = Blueprint("feedback", __name__)
 
 
 @blueprint.post(f"{JobKind.RECOGNITION.path}/<job_id>/feedback")
+@needs(Scope.RECOGNIZE)
 @operation(
     "createFeedback",
     "Say that an answer is right or wrong, and what is right.",
@@ -88,6 +91,7 @@ def create(job_id: str) -> tuple[Response, int]:
 
 
 @blueprint.get(f"{JobKind.RECOGNITION.path}/<job_id>/feedback")
+@needs(Scope.READ)
 @operation("listJobFeedback", "What was said of a recognition.", {200: JobFeedback}, (*JOB, *GALLERY))
 def of_job(job_id: str) -> Response:
     """All that was said of the job's answers."""
@@ -97,6 +101,7 @@ def of_job(job_id: str) -> Response:
 
 
 @blueprint.get("/v1/galleries/<name>/feedback")
+@needs(Scope.READ)
 @operation(
     "listFeedback",
     "What was said of a gallery's answers: by pages, or as a list for training or evaluation.",
@@ -131,6 +136,7 @@ def of_gallery(name: str) -> Response:
 
 
 @blueprint.get("/v1/galleries/<name>/feedback/<feedback_id>/image")
+@needs(Scope.READ)
 @operation(
     "getFeedbackImage",
     "The photo that was judged.",

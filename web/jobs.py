@@ -15,7 +15,7 @@ from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
-from web import idempotency
+from web import auth, idempotency, limits
 from web.services import services
 from web.terms import read_terms
 
@@ -121,6 +121,8 @@ def create(
         place = services().ledger.forecast.snapshot().of_new(kind, terms.priority, terms.units)
         terms = replace(terms, eta_s=place["eta_s"])
     job_id = idempotency.new_id_of(kind.prefix)
+    mine = limits.allowed()
+    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
     return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
 
 
@@ -140,7 +142,7 @@ def accepted_again(job: Job) -> Response:
     elif wait_s() is not None:
         waited = 0.0
     response = answer(job, 200 if job.finished and waited is not None else 202, waited)
-    response.headers["Location"] = job.to_dict()["links"]["self"]
+    response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
     return response
 
 
@@ -157,7 +159,7 @@ def accept(job: Job) -> Response:
     except (ServiceError, redis.exceptions.RedisError, OSError):
         log.warning("job %s is kept, but could not be followed", job.id, exc_info=True)
     response = answer(job, 200 if job.finished else 202, waited)
-    response.headers["Location"] = job.to_dict()["links"]["self"]
+    response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
     return response
 
 
@@ -213,7 +215,7 @@ def as_json(job: Job) -> str:
 
     Labels of galleries from before there was a rule for them must not make an answer impossible.
     """
-    shown = job.to_dict()
+    shown = job.to_dict(request.script_root)
     if not job.finished:
         try:
             shown["queue"] = services().ledger.forecast.of(job)

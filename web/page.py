@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, render_template
 
+from contracts.keys import Scope
 from contracts.options import RECOGNIZE_OPTIONS
 from web.operations import operation
+from web.scopes import needs
 from web.services import services
 
 PAGE_POLICY = (
@@ -17,6 +19,7 @@ blueprint = Blueprint("page", __name__)
 
 
 @blueprint.get("/")
+@needs(Scope.READ)
 @operation("getPage", "The page for people.", {200: "text/html"})
 def show() -> Response:
     """The page, with the limits of this service and the ranges of the options."""

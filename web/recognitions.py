@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from contracts.results import RecognitionJob, RecognitionPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
 from web import jobs
@@ -15,6 +16,7 @@ from web.job_photos import photo_key
 from web.operations import JOB, UPLOAD, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import FILE, RecognitionFields, RecognitionRequest
+from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
 from web.uploads import read_recognition
@@ -28,6 +30,7 @@ blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.p
 
 
 @blueprint.post("")
+@needs(Scope.RECOGNIZE)
 @operation(
     "createRecognition",
     "Recognise what is in a photo.",
@@ -57,6 +60,7 @@ def create() -> Response:
 
 
 @blueprint.get("")
+@needs(Scope.READ)
 @operation(
     "listRecognitions", "Recognitions, the newest first.", {200: RecognitionPage}, (InvalidCursor,), query=JobsQuery
 )
@@ -66,6 +70,7 @@ def index() -> Response:
 
 
 @blueprint.get("/<job_id>")
+@needs(Scope.READ)
 @operation(
     "getRecognition",
     "How far a recognition is, and its answer.",
@@ -79,6 +84,7 @@ def show(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/cancel")
+@needs(Scope.RECOGNIZE)
 @operation("cancelRecognition", "Give a recognition up.", {200: RecognitionJob}, (*JOB, JobFinished))
 def cancel(job_id: str) -> Response:
     """Gives the job up."""
@@ -86,6 +92,7 @@ def cancel(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/replay")
+@needs(Scope.RECOGNIZE)
 @operation(
     "replayRecognition",
     "Try a recognition that failed again, from the start.",
@@ -99,6 +106,7 @@ def replay(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/webhook/replay")
+@needs(Scope.RECOGNIZE)
 @operation(
     "replayRecognitionWebhook",
     "Send the webhook of a recognition that ended again.",
@@ -111,6 +119,7 @@ def replay_webhook(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/events")
+@needs(Scope.READ)
 @operation(
     "followRecognition",
     "The changes of a recognition as they happen.",
@@ -124,6 +133,7 @@ def events(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/image")
+@needs(Scope.READ)
 @operation(
     "getRecognitionImage",
     "The photo as it was uploaded or fetched.",
@@ -136,6 +146,7 @@ def image(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/preview")
+@needs(Scope.READ)
 @operation(
     "getRecognitionPreview",
     "The photo as a browser can show it.",

@@ -16,9 +16,11 @@ from web import (
     feedback,
     galleries,
     health,
+    keys,
     labels,
     page,
     recognitions,
+    signin,
     webhooks,
 )
 from web.openapi import describe
@@ -31,11 +33,13 @@ BLUEPRINTS = (
     feedback.blueprint,
     enrollments.blueprint,
     batches.blueprint,
+    keys.blueprint,
     webhooks.blueprint,
     deliveries.blueprint,
     events.blueprint,
     health.blueprint,
     page.blueprint,
+    signin.blueprint,
 )
 
 

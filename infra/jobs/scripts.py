@@ -107,6 +107,16 @@ local function note(status, progress)
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
+-- The open jobs of the key that asked: infra.keys.limits. Those that ended in no script's sight are dropped when it is full.
+local function owned() return 'shitu:key:' .. (get('owner') or '') .. ':open' end
+local function is_full(mine, most)
+  if redis.call('ZCARD', mine) < most then return false end
+  for _, one in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
+    if not redis.call('ZSCORE', open, one) then redis.call('ZREM', mine, one) end
+  end
+  return redis.call('ZCARD', mine) >= most
+end
+
 -- Cancel-After: whether the job's time is over, and what is told then.
 local LATE = '{"code": "cancel_after_passed", "message": "The job was canceled: its Cancel-After passed before it ended.", "retryable": true}'
 local function late()
@@ -128,6 +138,7 @@ local function lane() return 'shitu:jobs:lane:' .. (get('kind') or '') .. ':' ..
 
 -- The sweeper publishes it after `delay_s`; it may run after `pause_s`.
 local function enqueue(delay_s, pause_s)
+  if get('owner') then redis.call('ZADD', owned(), seconds(now), id) end
   redis.call('HSET', job, 'status', 'queued')
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
@@ -146,6 +157,7 @@ local function finish(status, field, value)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZREM', open, id)
   redis.call('ZREM', queued, id)
+  if get('owner') then redis.call('ZREM', owned(), id) end
   redis.call('ZREM', 'shitu:jobs:cancel_at', id)
   redis.call('ZREM', lane(), id)
   redis.call('ZADD', finished, expires_at, id)
@@ -166,6 +178,11 @@ CREATE = (
     _JOB
     + """
 if not status then
+  local terms = {}
+  for place = 12, #ARGV, 2 do terms[ARGV[place]] = ARGV[place + 1] end  -- infra.jobs.terms
+  if terms.owner and terms.most_open and is_full('shitu:key:' .. terms.owner .. ':open', tonumber(terms.most_open)) then
+    return {'full'}
+  end
   local photo = ARGV[10]
   if photo ~= '' then
     if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end
@@ -176,7 +193,7 @@ if not status then
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
   if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
-  for place = 12, #ARGV, 2 do redis.call('HSET', job, ARGV[place], ARGV[place + 1]) end  -- infra.jobs.terms
+  for name, value in pairs(terms) do redis.call('HSET', job, name, value) end
   limit_time()
   enqueue(tonumber(ARGV[9]))
 end
@@ -323,6 +340,7 @@ REPLAY = (
     _JOB
     + """
 if status ~= 'failed' then return status end
+if get('owner') and get('most_open') and is_full(owned(), tonumber(get('most_open'))) then return 'full' end
 local old = get('delivery_id')
 if old then
   redis.call('ZREM', due, old)

@@ -8,9 +8,13 @@ export class Failure extends Error {
   }
 }
 
+// Below which path of its host the service is; links in its answers have it already.
+const ROOT = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+const at = (path) => (ROOT && !path.startsWith(`${ROOT}/`) ? ROOT + path : path);
+
 async function send(path, options) {
   try {
-    return await fetch(path, options);
+    return await fetch(at(path), options);
   } catch {
     throw unreachable();
   }
@@ -27,6 +31,7 @@ async function call(path, options = {}) {
 }
 
 function failed(response, body) {
+  if (response.status === 401) location.assign(at(`/signin?next=${encodeURIComponent(location.pathname + location.search)}`)); // the session has ended
   return new Failure(
     body?.title ?? "Something went wrong",
     body?.detail ?? `The service answered ${response.status}.`,
@@ -47,7 +52,7 @@ function upload(path, form, progressed) {
       clearTimeout(stalled); // a phone that changes its network may never learn that its line is gone
       stalled = setTimeout(() => request.abort(), STALLED_MS);
     };
-    request.open("POST", path);
+    request.open("POST", at(path));
     request.responseType = "json";
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       moved();
@@ -71,7 +76,7 @@ export const galleries = () => call("/v1/galleries");
 export const gallery = (name) => call(`/v1/galleries/${inPath(name)}`);
 export const createGallery = (name) => call("/v1/galleries", asJson({ name }));
 export const items = (name, limit) => call(`/v1/galleries/${inPath(name)}/items?limit=${limit}`);
-export const itemImage = (name, id) => `/v1/galleries/${inPath(name)}/items/${inPath(id)}/preview`;
+export const itemImage = (name, id) => at(`/v1/galleries/${inPath(name)}/items/${inPath(id)}/preview`);
 export const enroll = (name, form, progressed = () => {}) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed);
 export const recognize = (form, progressed = () => {}) => upload("/v1/recognitions", form, progressed);
 export async function photo(address) {
