@@ -1,5 +1,7 @@
 // Makes elements. Everything goes into the page as text, never as HTML: labels and file names are strangers' words.
 
+import { t } from "./words.js";
+
 export function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -9,6 +11,13 @@ export function element(tag, properties = {}, ...children) {
 // A small picture of the gallery; words in its place where the browser cannot show it (HEIC in most, TIFF), or it is gone.
 export function thumbnail(address, side) {
   const picture = element("img", { src: address, alt: "", loading: "lazy", width: side, height: side });
-  picture.addEventListener("error", () => picture.replaceWith(element("span", { className: "blank", textContent: "no preview", title: "This browser cannot show this picture. It is searched all the same." })));
+  picture.addEventListener("error", () => picture.replaceWith(element("span", { className: "blank", textContent: t("no_preview"), title: t("no_preview.why") })));
   return picture;
+}
+
+// A button of words that does something at a tap.
+export function button(words, act, properties = {}) {
+  const made = element("button", { type: "button", className: "plain", textContent: words, ...properties });
+  made.addEventListener("click", act);
+  return made;
 }

@@ -1,5 +1,7 @@
 // Parts of the photo on screen: cut out for thumbnails, for evidence, and to be added to the gallery.
 
+import { t } from "./words.js";
+
 // Of a box's sides, on each side: what the models search with, models.pictures.image.BOX_MARGIN. A test compares the two.
 const BOX_MARGIN = 0.06;
 
@@ -31,7 +33,7 @@ export function cut(photo, image, [left, top, right, bottom], most = Infinity) {
 
 export function asFile(canvas, name) {
   return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(new File([blob], name, { type: "image/jpeg" })) : reject(new Error("The part could not be cut out."))), "image/jpeg", 0.95);
+    canvas.toBlob((blob) => (blob ? resolve(new File([blob], name, { type: "image/jpeg" })) : reject(new Error(t("picture.not_cut")))), "image/jpeg", 0.95);
   });
 }
 
@@ -39,7 +41,7 @@ export function loaded(address) {
   return new Promise((resolve, reject) => {
     const picture = new Image();
     picture.addEventListener("load", () => resolve(picture));
-    picture.addEventListener("error", () => reject(new Error("The gallery's picture cannot be shown.")));
+    picture.addEventListener("error", () => reject(new Error(t("picture.item_not_shown"))));
     picture.src = address;
   });
 }

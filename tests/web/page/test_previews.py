@@ -26,7 +26,7 @@ def test_what_a_browser_cannot_show_is_reported_when_it_is_confirmed(worker: Wor
     worker.may_finish.set()
     data = io.BytesIO()
     Image.open(io.BytesIO(scene())).save(data, "TIFF")
-    page.get_by_label("Choose a photo").set_input_files(
+    page.get_by_label("Choose photos").set_input_files(
         {"name": "shelf.tiff", "mimeType": "image/tiff", "buffer": data.getvalue()}
     )
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
@@ -60,7 +60,7 @@ def test_what_a_browser_cannot_show_is_shown_as_the_worker_saw_it(
     with Image.open(io.BytesIO(scene())) as drawn:
         drawn.save(data, "TIFF", icc_profile=code_points_profile(12, 13))
     image = decode(data.getvalue())
-    page.get_by_label("Choose a photo").set_input_files(
+    page.get_by_label("Choose photos").set_input_files(
         {"name": "shelf.tiff", "mimeType": "image/tiff", "buffer": data.getvalue()}
     )
     expect(page.locator("#state")).to_have_text("A worker is looking at it…")
