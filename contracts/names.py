@@ -59,6 +59,17 @@ def clean_label(text: str) -> str:
     return label
 
 
+def folded(text: str) -> str:
+    """`text` as a search compares it: without regard to case, accents, width and the way it is composed.
+
+    Only to be compared with its like: `"Café"`, `"CAFE"` and `"ｃａｆé"` are one. (Unicode Standard, 3.13 and Annex 15)
+    """
+    if text.isascii():
+        return text.casefold().lstrip()
+    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", decoded(text)).casefold())
+    return "".join(one for one in parts if unicodedata.category(one) != "Mn" and not _INVISIBLE.match(one)).lstrip()
+
+
 def readable_label(text: str) -> str:
     """A label that is stored or queried, as it is shown and compared; what can't be shown is replaced. Applied twice it changes nothing more."""
     if text.isascii() and text.isprintable() and text == text.strip():

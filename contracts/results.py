@@ -228,6 +228,10 @@ class RequestedItem(TypedDict):
     """Where the picture is kept; not of a refused one."""
     sha256: NotRequired[str]
     """Of the picture's bytes; not of a refused one."""
+    job: NotRequired[str]
+    """The recognition whose photo it is."""
+    box: NotRequired[Box | None]
+    """With `job`: the part of its photo that is enrolled, with a margin as it is searched; null: all of it."""
     error: NotRequired[JobError]
     """Why it can't be used; `result.items` repeats it in its place."""
 

@@ -5,6 +5,8 @@
       InvalidRequest             invalid_request            400
         InvalidCursor            invalid_cursor             400
         InvalidOptions           invalid_options            422
+        InvalidFeedback          feedback_invalid           422
+        InvalidBox               box_invalid                422
       UnsupportedMediaType       unsupported_media_type     415
       BodyTooLarge               body_too_large             413
       TooManyFiles               too_many_files             413
@@ -15,6 +17,8 @@
       JobNotFound                job_not_found              404
       JobExpired                 job_expired                410
       JobFinished                job_finished               409
+      JobUnfinished              job_unfinished             409, retryable
+      JobWithoutAnswer           job_without_answer         409
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
       DeliveryNotFound           delivery_not_found         404
       InvalidGalleryName         gallery_name_invalid       422
@@ -23,7 +27,9 @@
       GalleryBusy                gallery_busy               409, retryable
       GalleryCorrupt             gallery_corrupt            500
       VersionNotFound            gallery_version_not_found  404
+      LabelExists                label_exists               409
       ItemNotFound               item_not_found             404
+      FeedbackNotFound           feedback_not_found         404
       EmbedderMismatch           embedder_mismatch          409
       InvalidUrl                 url_invalid                422
       AddressForbidden           address_forbidden          422
@@ -86,6 +92,22 @@ class InvalidOptions(InvalidRequest):
 
     code = "invalid_options"
     title = "Invalid options"
+    http_status = 422
+
+
+class InvalidFeedback(InvalidRequest):
+    """What is said of an answer contradicts itself or the answer."""
+
+    code = "feedback_invalid"
+    title = "Invalid feedback"
+    http_status = 422
+
+
+class InvalidBox(InvalidRequest):
+    """A box holds no pixel of the photo, or reaches out of it; `width` and `height` in `extra` are the photo's, if known."""
+
+    code = "box_invalid"
+    title = "Invalid box"
     http_status = 422
 
 
@@ -170,6 +192,23 @@ class JobFinished(ServiceError):
     http_status = 409
 
 
+class JobUnfinished(ServiceError):
+    """What is wanted of the job needs its end, which has not come."""
+
+    code = "job_unfinished"
+    title = "Job not finished"
+    http_status = 409
+    retryable = True
+
+
+class JobWithoutAnswer(ServiceError):
+    """The job failed or was canceled: there is no answer to be judged."""
+
+    code = "job_without_answer"
+    title = "Job without an answer"
+    http_status = 409
+
+
 class JobPoisoned(ServiceError):
     """Every attempt ended without an answer (a crash, a lapsed lease); the error of a job that is not tried again."""
 
@@ -233,11 +272,27 @@ class VersionNotFound(ServiceError):
     http_status = 404
 
 
+class LabelExists(ServiceError):
+    """The gallery has the new label already; its items and the renamed ones become one label only if that is said."""
+
+    code = "label_exists"
+    title = "Label exists"
+    http_status = 409
+
+
 class ItemNotFound(ServiceError):
     """The gallery has no such item."""
 
     code = "item_not_found"
     title = "No such item"
+    http_status = 404
+
+
+class FeedbackNotFound(ServiceError):
+    """The gallery has no feedback of this id."""
+
+    code = "feedback_not_found"
+    title = "No such feedback"
     http_status = 404
 
 

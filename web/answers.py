@@ -98,6 +98,106 @@ class ItemPage(TypedDict):
 
 
 @described
+class Label(TypedDict):
+    """A label of a gallery: how many items bear it, and the first of them, to show."""
+
+    label: str
+    item_count: int
+    item_id: str
+
+
+@described
+class LabelPage(TypedDict):
+    """One page of labels in alphabetical order; `next_after` is the `after` of the next page, null on the last."""
+
+    gallery: str
+    version: int
+    labels: list[Label]
+    next_after: str | None
+
+
+@described
+class RenamedGallery(Gallery):
+    """The version of a gallery that has items under another label."""
+
+    changed: int
+    """How many items bear the label now that were named."""
+    duplicates: int
+    """How many of them were there under that label already, and are one with those now."""
+
+
+@described
+class RenamedItem(RenamedGallery):
+    """The version of a gallery that has an item under another label."""
+
+    item_id: str
+    """The item's id now: it follows from the content, the label too."""
+
+
+@described
+class MovedItems(TypedDict):
+    """The versions of both galleries."""
+
+    source: Gallery
+    target: Gallery
+    moved: int
+    duplicates: int
+    """How many of `moved` the target had already."""
+
+
+class FeedbackLinks(TypedDict):
+    """Where the photo is, kept for as long as the feedback."""
+
+    image: str
+
+
+@described
+class Feedback(TypedDict):
+    """What somebody said of an answer."""
+
+    id: str
+    job_id: str
+    gallery: str
+    version: int
+    """Of the gallery, that answered."""
+    box: Box | None
+    """In pixels of the upright photo; null: the whole photo."""
+    verdict: Literal["right", "wrong", "ignore"]
+    answer: str | None
+    """The label that was answered there."""
+    label: str | None
+    """The right label, if that is known."""
+    created_at: str
+    links: FeedbackLinks
+
+
+class FeedbackCounts(TypedDict):
+    """How many judgements of each kind there are."""
+
+    right: int
+    wrong: int
+    ignore: int
+
+
+@described
+class FeedbackPage(TypedDict):
+    """Judgements in the order of their coming; `next_after` is the `after` of the next page, null on the last."""
+
+    gallery: str
+    feedback: list[Feedback]
+    counts: FeedbackCounts
+    """Of all that were made, whatever the page shows."""
+    next_after: str | None
+
+
+@described
+class JobFeedback(TypedDict):
+    """All that was said of a job's answers, in the order of its coming."""
+
+    feedback: list[Feedback]
+
+
+@described
 class VersionList(TypedDict):
     """All versions of a gallery that can be gone back to."""
 

@@ -28,10 +28,20 @@ from infra.errors import (
 from infra.runtime import audit
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
 from web.images import Refusal
+from web.job_photos import FROM_JOB, enroll_from_job
 from web.jobs import accept
 from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
-from web.schemas import FILE, EnrollmentFields, GalleryRequest, ItemsQuery, LabelQuery, parse, parse_json
+from web.schemas import (
+    FILE,
+    EnrollmentFields,
+    EnrollmentRequest,
+    GalleryRequest,
+    ItemsQuery,
+    LabelQuery,
+    parse,
+    parse_json,
+)
 from web.services import services
 from web.uploads import read_body, read_enrollment
 
@@ -93,14 +103,16 @@ def delete(name: str) -> tuple[str, int]:
 @blueprint.post("/<name>/items")
 @operation(
     "addItems",
-    "Add labelled pictures; an enrolment job.",
+    "Add labelled pictures, or a part of a recognised photo; an enrolment job.",
     {202: EnrollmentJob, 200: EnrollmentJob},
-    UPLOAD,
-    body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES)},
+    (*UPLOAD, *FROM_JOB),
+    body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES), "application/json": EnrollmentRequest},
     headers=("Prefer",),
 )
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
+    if request.mimetype == "application/json":
+        return enroll_from_job(name)
     service = services()
     sent = read_enrollment(service.settings)
     service.galleries.manifest(name)
@@ -130,8 +142,8 @@ def add_items(name: str) -> Response:
 )
 def items(name: str) -> Response:
     """One page of a version's items. The cursor holds on to the version, so that a change between pages hides nothing."""
-    query = parse(ItemsQuery, _single_values())
-    version, start = _read_cursor(query.after) if query.after is not None else (query.version, 0)
+    query = parse(ItemsQuery, single_values())
+    version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
     store = services().galleries
     manifest = store.manifest(name, version)
     found = store.items(name, manifest.version)
@@ -237,12 +249,13 @@ def describe_item(gallery: str, item: infra.galleries.store.Item) -> Item:
     }
 
 
-def _single_values() -> dict[str, Any]:
+def single_values() -> dict[str, Any]:
     """The query's values; whole numbers stay text for pydantic to read."""
     return {name: values[-1] for name, values in request.args.lists()}
 
 
-def _read_cursor(after: str) -> tuple[int, int]:
+def read_cursor(after: str) -> tuple[int, int]:
+    """The version and the place in it that a page ended with. Raises InvalidCursor."""
     found = CURSOR.fullmatch(after)
     if found is None:
         raise InvalidCursor("This is no cursor: send the `next_after` of the page before.")

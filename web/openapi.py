@@ -123,10 +123,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in operation.answer.items():
         responses[str(status)] = {"description": _meaning(status)}
-        if isinstance(answer, str):
-            responses[str(status)]["content"] = {answer: {"schema": {}}}
-        elif answer is not None:
-            responses[str(status)]["content"] = {"application/json": {"schema": _reference(answer)}}
+        for one in answers_of(answer):
+            media = one if isinstance(one, str) else "application/json"
+            schema = {} if isinstance(one, str) else _reference(one)
+            responses[str(status)].setdefault("content", {})[media] = {"schema": schema}
         if status == 202:
             responses["202"]["headers"] = {
                 "Location": {"description": "The job.", "schema": {"type": "string"}},
@@ -143,6 +143,13 @@ def _responses(operation: Operation) -> dict[str, Any]:
         )
         response["content"].update(problem)
     return responses
+
+
+def answers_of(answer: type | str | tuple[type | str, ...] | None) -> tuple[type | str, ...]:
+    """The records and media types of one status: none, one or several."""
+    if answer is None:
+        return ()
+    return answer if isinstance(answer, tuple) else (answer,)
 
 
 def _meaning(status: int) -> str:
@@ -172,7 +179,8 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     forms = {body.fields for body in bodies if isinstance(body, Form)}
     records: set[type] = {schemas.ImageBase64, schemas.ImageUrl, answers.Problem, *forms}
     records |= {body for body in bodies if not isinstance(body, Form)}
-    records |= {answer for one in operations for answer in one.answer.values() if isinstance(answer, type)}
+    told = [answer for one in operations for several in one.answer.values() for answer in answers_of(several)]
+    records |= {answer for answer in told if isinstance(answer, type)}
     _, definitions = TypeAdapter.json_schemas(
         [(one, "validation", TypeAdapter(one)) for one in sorted(records, key=lambda record: record.__name__)],
         ref_template=SCHEMA_PATH + "{model}",

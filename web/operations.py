@@ -6,6 +6,7 @@ Method and path are the rule's own, so that they are written once. `web.openapi`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,11 +14,12 @@ from infra import errors as e
 from infra.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pydantic import BaseModel
 
 Errors = tuple[type[ServiceError], ...]
+Answers = Mapping[int, type | str | tuple[type | str, ...] | None]
 View = TypeVar("View", bound="Callable[..., Any]")
 
 BODY: Errors = (e.InvalidRequest, e.BodyTooLarge, e.UnsupportedMediaType)
@@ -47,11 +49,11 @@ class Form:
 
 @dataclass(frozen=True)
 class Operation:
-    """What is said of a view. `answer`: status -> its record, or media type, or None for no body."""
+    """What is said of a view. `answer`: status -> its record, or media type, several of them, or None for no body."""
 
     name: str
     summary: str
-    answer: Mapping[int, type | str | None]
+    answer: Answers
     errors: Errors = ()
     body: Mapping[str, type[BaseModel] | Form] = field(default_factory=dict)  # by media type
     query: type[BaseModel] | None = None
@@ -62,7 +64,7 @@ class Operation:
 def operation(
     name: str,
     summary: str,
-    answer: Mapping[int, type | str | None],
+    answer: Answers,
     errors: Errors = (),
     *,
     body: Mapping[str, type[BaseModel] | Form] | None = None,

@@ -10,6 +10,7 @@ from contracts.jobs import JobKind
 from contracts.results import RecognitionJob
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
 from web import jobs
+from web.job_photos import photo_key
 from web.operations import JOB, UPLOAD, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import FILE, RecognitionFields, RecognitionRequest
@@ -18,7 +19,6 @@ from web.uploads import read_recognition
 
 if TYPE_CHECKING:
     from contracts.results import KeptPhoto
-    from infra.jobs.records import Job
 
 ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 
@@ -120,7 +120,7 @@ def events(job_id: str) -> Response:
 )
 def image(job_id: str) -> Response:
     """The photo as it was uploaded or fetched. Raises PhotoNotFetched while it is not there."""
-    return picture(services().objects.get(_photo_key(jobs.find(JobKind.RECOGNITION, job_id))))
+    return picture(services().objects.get(photo_key(jobs.find(JobKind.RECOGNITION, job_id))))
 
 
 @blueprint.get("/<job_id>/preview")
@@ -132,14 +132,4 @@ def image(job_id: str) -> Response:
 )
 def preview(job_id: str) -> Response:
     """The photo as it was looked at, for browsers. Raises PhotoNotFetched as `image` does."""
-    return shown(_photo_key(jobs.find(JobKind.RECOGNITION, job_id)))
-
-
-def _photo_key(job: Job) -> str:
-    if job.source_url is not None:
-        raise PhotoNotFetched(
-            "The photo could not be fetched from its URL; the job's error says why."
-            if job.finished
-            else "The photo is still to be fetched from its URL."
-        )
-    return str(job.request["image"]["key"])
+    return shown(photo_key(jobs.find(JobKind.RECOGNITION, job_id)))

@@ -7,12 +7,15 @@ from typing import Any
 
 from flask import Flask
 
-from web import enrollments, galleries, health, page, recognitions
+from web import corrections, enrollments, feedback, galleries, health, labels, page, recognitions
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
     galleries.blueprint,
+    labels.blueprint,
+    corrections.blueprint,
+    feedback.blueprint,
     enrollments.blueprint,
     health.blueprint,
     page.blueprint,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -17,6 +17,8 @@ from infra.errors import InvalidOptions, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
 
     from contracts.options import Option
 
@@ -96,6 +98,26 @@ class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     webhook_url: str | None = None
 
 
+PixelBox = Annotated[
+    list[int], Field(min_length=4, max_length=4, description="x1, y1, x2, y2 in whole pixels of the upright photo.")
+]
+
+
+class JobPhoto(Strict):
+    """A recognition's photo, or a part of it."""
+
+    job: str = Field(description="The recognition's id.")
+    box: PixelBox | None = Field(None, description="The part; null: the whole photo.")
+
+
+class EnrollmentRequest(Strict):
+    """The JSON form of an enrolment: a part of a photo that was recognised."""
+
+    from_: JobPhoto = Field(alias="from")
+    label: str = Field(description="As `labels` of the form.")
+    webhook: Webhook | None = None
+
+
 class GalleryRequest(Strict):
     """A gallery to create."""
 
@@ -106,6 +128,61 @@ class LabelQuery(BaseModel):
     """Which items to delete."""
 
     label: list[str]
+
+
+class ItemCorrection(Strict):
+    """The label that an item shall bear."""
+
+    label: str
+
+
+class LabelCorrection(Strict):
+    """The name that a label shall have."""
+
+    label: str
+    merge: bool = Field(False, description="Whether labels become one where there is such a label already.")
+
+
+class MoveRequest(Strict):
+    """Which items go to which gallery: those of some ids, or all of a label."""
+
+    to: str = Field(description="The gallery that takes them; of the same embedder, or without items.")
+    item_ids: list[str] | None = Field(None, min_length=1)
+    label: str | None = None
+
+
+class FeedbackRequest(Strict):
+    """What somebody says of an answer."""
+
+    box: PixelBox | None = Field(None, description="Of the answer, or drawn by hand; null: the whole photo.")
+    verdict: Literal["right", "wrong", "ignore"]
+    label: str | None = Field(None, description="The right label, where the answer is wrong or there was none.")
+
+
+class FeedbackQuery(BaseModel):
+    """The query of a page of feedback, or of a list made of all; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["right", "wrong", "ignore"] | None = Field(None, description="Only judgements of this kind.")
+    limit: int = Field(100, ge=1, le=1000, description="Judgements in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+    format: Literal["train", "eval", "coco"] | None = Field(
+        None, description="A list of all judged boxes with their labels for training or evaluation, or COCO JSON."
+    )
+    holdout: bool | None = Field(
+        None, description="With `format`: every fifth photo is in `eval` alone, the others in `train`."
+    )
+
+
+class LabelsQuery(BaseModel):
+    """The query of a page of labels; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prefix: str = Field("", description="Only labels that begin so, without regard to case, accents and Unicode form.")
+    limit: int = Field(100, ge=1, le=1000, description="Labels in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
 
 
 class ItemsQuery(BaseModel):
@@ -195,7 +272,7 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
     pointer = at + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in found["loc"])
     if found["type"] == "extra_forbidden":
         owner = _model_at(model, found["loc"][:-1])
-        return {"pointer": pointer, "detail": unknown_name(str(found["loc"][-1]), list(owner.model_fields))}
+        return {"pointer": pointer, "detail": unknown_name(str(found["loc"][-1]), list(_fields(owner)))}
     if found["type"] == "missing":
         return {"pointer": pointer, "detail": "this field is required"}
     if found["type"] in {"model_type", "dict_type"}:  # pydantic's own words name our classes
@@ -204,9 +281,14 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
     return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields by the names that a client sends: `from` is no name of Python's."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
     for step in path:
-        field = model.model_fields.get(str(step))
+        field = _fields(model).get(str(step))
         inner = field.annotation if field else None
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner

@@ -72,7 +72,7 @@ def read_recognition(settings: Settings) -> Recognition:
     if request.mimetype == "application/json":
         sent = parse(RecognitionRequest, parse_json(read_body()))
         webhook_url = sent.webhook.url if sent.webhook else None
-        _check_webhook(webhook_url, settings)
+        check_webhook(webhook_url, settings)
         gallery, options = sent.gallery, sent.options
         image = _json_image(sent.image, settings)
         if isinstance(image, Link):
@@ -85,7 +85,7 @@ def read_recognition(settings: Settings) -> Recognition:
             fields["options"] = parse_json(fields["options"], "/options")
         read = parse(RecognitionFields, fields)
         webhook_url = read.webhook_url
-        _check_webhook(webhook_url, settings)
+        check_webhook(webhook_url, settings)
         upload = files["image"][0]
         gallery, options = read.gallery, read.options
     header = check_image(upload, settings.images)
@@ -117,7 +117,7 @@ def read_enrollment(settings: Settings) -> Enrollment:
     if len(labels) != len(uploads):
         detail = f"{len(labels)} labels for {len(uploads)} pictures: send one label for all, or one for each"
         raise InvalidRequest(detail + ".", errors=[{"pointer": "/labels", "detail": detail}])
-    _check_webhook(read.webhook_url, settings)
+    check_webhook(read.webhook_url, settings)
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     return Enrollment(uploads, headers, labels, read.crop, read.webhook_url)
 
@@ -143,8 +143,7 @@ def _multipart(
 ) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
     """The files by field and the text fields of the current request; every name is checked first."""
     if request.mimetype != "multipart/form-data":
-        ways = "multipart/form-data" if lists else "multipart/form-data or as application/json"
-        raise UnsupportedMediaType(f"Send the body as {ways}.")
+        raise UnsupportedMediaType("Send the body as multipart/form-data or as application/json.")
     files = _files()
     allowed = [*file_limits, *text_names]
     errors = [
@@ -217,7 +216,7 @@ def _from_base64(text: str) -> bytes:
         ) from None
 
 
-def _check_webhook(url: str | None, settings: Settings) -> None:
+def check_webhook(url: str | None, settings: Settings) -> None:
     """A webhook that by its spelling could never be delivered is refused now, not when the job is done."""
     if url is not None:
         check_spelling(url, settings.webhooks.allow_private)

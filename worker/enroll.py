@@ -76,7 +76,7 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> EnrollmentResu
 
 
 def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) -> Picture:
-    """Fetches and decodes one picture; with the request's `crop` at "main_body" it is cut to its most certain object."""
+    """Fetches and decodes one picture; cut to the entry's `box`, or with the request's `crop` at "main_body" to its most certain object."""
     picture = Picture(entry.get("name", ""), readable_label(entry["label"]))
     if "error" in entry:  # refused by its header, and kept to be reported in its place
         return replace(picture, error=JobError(**entry["error"]))
@@ -93,7 +93,14 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
     keep_preview(runtime.objects, entry["image_key"], data, image)
     box: tuple[int, int, int, int] | None = None
     view = image
-    if job.request.get("crop") == "main_body" and programs.detector is not None:
+    if entry.get("box") is not None:
+        if not _within(entry["box"], image):
+            height, width = image.shape[:2]
+            told = f"The box {entry['box']} is not within the photo of {width} x {height} pixels."
+            return replace(picture, error=JobError("box_invalid", told, retryable=False))
+        box = with_margin(entry["box"], *image.shape[:2])  # as it was and will be searched
+        box, view = (None, image) if box == (0, 0, *image.shape[1::-1]) else (box, crop(image, box).copy())
+    elif job.request.get("crop") == "main_body" and programs.detector is not None:
         detections = programs.detector(image, max_detections=1)
         if detections:  # otherwise the whole picture is the object
             box = with_margin(detections[0].box, *image.shape[:2])  # as much of it as a photo is searched with
@@ -107,6 +114,12 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
         added_at=added_at(job),
     )
     return replace(picture, item=item, view=view, features=packed_features(view))
+
+
+def _within(box: Sequence[int], image: NDArray[np.uint8]) -> bool:
+    """Whether a box (x1, y1, x2, y2) has pixels, all of them the image's."""
+    height, width = image.shape[:2]
+    return 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height
 
 
 def embed(batch: Sequence[Picture], programs: Programs) -> list[Picture]:

@@ -35,13 +35,15 @@ def fitted(manifest: GalleryManifest, calibration: dict[str, Any] | None) -> Gal
     return replace(manifest, calibration=calibration, calibrated_items=manifest.item_count, removed_since=0)
 
 
-def carried(base: GalleryManifest, manifest: GalleryManifest, labels: int) -> GalleryManifest:
+def carried(base: GalleryManifest, manifest: GalleryManifest, labels: int, relabelled: int = 0) -> GalleryManifest:
     """`manifest`, made of `base` by removing items, so that so many `labels` are left: with its calibration, or without.
+
+    An item that went to another label counts as one removed and one added.
 
     It is dropped where too little is left, or more was removed than half of what it was fitted to: the embedder's counts.
     """
     known = base.calibrated_items or (base.item_count if base.calibration is not None else 0)
-    removed = base.removed_since + base.item_count - manifest.item_count
+    removed = base.removed_since + relabelled + base.item_count - manifest.item_count
     if manifest.item_count < FEWEST_ITEMS or labels < FEWEST_LABELS or 2 * removed > known:
         return replace(manifest, calibration=None, calibrated_items=0, removed_since=0)
     return replace(manifest, calibrated_items=known, removed_since=removed)

@@ -1,6 +1,7 @@
 """What a gallery's files hold and where they lie; bytes in, checked values out, and back.
 
     galleries/current/<name>/<token>-<generation>                     pointer: the manifest in force, the versions kept
+    galleries/feedback/<name>/<generation>/                           what people said of its answers
     galleries/files/<name>/<generation>/manifests/<version>-<token>   manifest of one version (JSON)
     galleries/files/<name>/<generation>/segments/<version>-<token>.jsonl and .npy    items and their embeddings
                                                      and, where there are any, .views.npy and .features.bin beside them
@@ -170,6 +171,11 @@ def parse_pointer_key(key: str) -> tuple[str, int, str]:
 
 def files_prefix(name: str, generation: str | None = None) -> str:
     return f"galleries/files/{name}/" + (f"{generation}/" if generation else "")
+
+
+def feedback_prefix(name: str, generation: str | None = None) -> str:
+    """Where the judgements of a gallery's answers are (infra.galleries.feedback)."""
+    return f"galleries/feedback/{name}/" + (f"{generation}/" if generation else "")
 
 
 def manifest_key(name: str, generation: str, manifest_id: str) -> str:

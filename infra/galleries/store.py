@@ -45,6 +45,7 @@ from infra.galleries.files import (
     encode_pointer,
     encode_views,
     extra_key,
+    feedback_prefix,
     files_prefix,
     item_id,
     manifest_key,
@@ -208,8 +209,8 @@ class GalleryStore(GalleryReader):
             pointer, base = self._base(name, writing)
             by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]
             present = [item for _, items in by_segment for item in items]
-            _require_present(name, item_ids, {item.id for item in present}, "item")
-            _require_present(name, labels, {item.label for item in present}, "item of the label")
+            require_present(name, item_ids, {item.id for item in present}, "item")
+            require_present(name, labels, {item.label for item in present}, "item of the label")
             ids, gone_labels = set(item_ids), set(labels)
             gone = {item.id for item in present if item.id in ids or item.label in gone_labels}
             if not gone:
@@ -243,13 +244,15 @@ class GalleryStore(GalleryReader):
             return manifest
 
     def delete(self, name: str) -> None:
-        """Removes the gallery with all its versions; its pictures stay, for jobs and other galleries may show them."""
+        """Removes the gallery with all its versions and its feedback; its pictures stay, for jobs and other galleries may show them."""
         with self._writing(name) as writing:
             if writing.pointer is not None:
                 # A pointer to nothing is written, not the pointers removed: removing the highest would revive the next.
                 self._point(name, writing, Pointer(writing.hold.token, DELETED, "", ()))
                 audit.gallery_changed("deleted", name, version_of(writing.pointer.current), None)
             self._sweep(name, writing.hold.token)  # also if an interrupted delete left files
+            for key in list(self._objects.list(feedback_prefix(name))):
+                self._objects.delete(key)
             if writing.pointer is None:
                 raise not_found(name)
 
@@ -341,7 +344,8 @@ class GalleryStore(GalleryReader):
                 self._objects.delete(key)
 
 
-def _require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:
+def require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:
+    """Raises ItemNotFound for the first of `asked` that is not `present`."""
     for key in asked:
         if key not in present:
             raise ItemNotFound(f"The gallery {name!r} has no {what} {key!r}.")

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.names import LabelRefused, clean_label, clean_name, decode_name, is_clutter, readable_label, shown
+from contracts.names import (
+    LabelRefused,
+    clean_label,
+    clean_name,
+    decode_name,
+    folded,
+    is_clutter,
+    readable_label,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +74,15 @@ def test_bytes_that_are_not_utf8() -> None:
 def test_clutter(path: str) -> None:
     assert is_clutter(path.split("/"))
     assert not is_clutter(["cola", "1.jpg"])
+
+
+@pytest.mark.parametrize("text", ["Café", "CAFE", "cafe\u0301", "ｃａｆé", " \u200bCafE", "caf\u00c9"])
+def test_a_search_knows_no_case_accents_width_nor_form(text: str) -> None:
+    assert folded(text) == "cafe"
+
+
+@given(st.text(), st.text())
+def test_what_begins_so_is_found_so(start: str, rest: str) -> None:
+    assert folded(folded(start)) == folded(start)
+    if unicodedata.category((rest + " ")[0]) not in {"Mn", "Mc"}:  # else it joins the last letter
+        assert folded(start + rest).startswith(folded(start).rstrip())

@@ -244,3 +244,26 @@ def test_what_the_header_refused_is_told_in_its_place_and_labels_are_held_to_the
     assert result["items"][1]["error"] == refused
     assert result["items"][2]["error"]["code"] == "label_invalid"
     assert [item.label for item in runtime.store.items("drinks")] == ["caf\u00e9"]
+
+
+def test_a_box_is_enrolled_with_the_margin_that_photos_are_searched_with(process: Process, runtime: Runtime) -> None:
+    data = textured(5)
+    asked = job(process, runtime, [("cola", data)] * 3)
+    for item, box in zip(asked.request["items"], ([40, 60, 140, 160], [0, 0, 200, 200], [2, 2, 199, 199]), strict=True):
+        item["box"] = box
+    assert statuses(enroll(asked, runtime, ignore)) == ["added", "added", "duplicate"]  # all but all is all
+    _, items, embeddings = runtime.store.load("drinks")
+    assert [item.box for item in items] == [with_margin([40, 60, 140, 160], 200, 200), None]
+    with runtime.programs() as programs:
+        part = programs.embedder([crop(decode(data), items[0].box or ())])
+    np.testing.assert_array_equal(embeddings[:1], part)
+    assert runtime.store.load_features("drinks")[items[0].id] == packed_features(crop(decode(data), items[0].box or ()))
+
+
+@pytest.mark.parametrize("box", [[0, 0, 33, 32], [-1, 0, 20, 20], [5, 5, 5, 20], [20, 5, 5, 20]])
+def test_a_box_out_of_the_photo_is_rejected(process: Process, runtime: Runtime, box: list[int]) -> None:
+    asked = job(process, runtime, [("cola", picture(1)), ("tea", picture(2))])
+    asked.request["items"][0]["box"] = box
+    result = enroll(asked, runtime, ignore)
+    assert statuses(result) == ["rejected", "added"]
+    assert result["items"][0]["error"]["code"] == "box_invalid"

@@ -1,0 +1,97 @@
+"""Corrections of a gallery: an item or a label under another name, labels merged, items moved to another gallery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel
+
+from infra.errors import EmbedderMismatch, InvalidRequest, ItemNotFound, LabelExists, UnsupportedMediaType
+from infra.galleries.corrections import move, rename_item, rename_labels
+from web.answers import MovedItems, RenamedGallery, RenamedItem
+from web.galleries import describe
+from web.job_photos import label_at
+from web.operations import BODY, WRITE, operation
+from web.schemas import ItemCorrection, LabelCorrection, LabelQuery, MoveRequest, parse, parse_json
+from web.services import services
+from web.uploads import read_body
+
+if TYPE_CHECKING:
+    from infra.galleries.corrections import Renamed
+
+Model = TypeVar("Model", bound=BaseModel)
+
+blueprint = Blueprint("corrections", __name__, url_prefix="/v1/galleries")
+
+
+@blueprint.patch("/<name>/items/<item_id>")
+@operation(
+    "correctItem",
+    "Give an item another label.",
+    {200: RenamedItem},
+    (*WRITE, *BODY, ItemNotFound),
+    body={"application/json": ItemCorrection},
+)
+def correct_item(name: str, item_id: str) -> Response:
+    """A new version with the item under another label."""
+    label = label_at(read_json(ItemCorrection).label, "/label")
+    done = rename_item(services().galleries, name, item_id, label)
+    return jsonify(RenamedItem(**_renamed(done), item_id=done.changed[item_id]))
+
+
+@blueprint.patch("/<name>/items")
+@operation(
+    "correctLabel",
+    "Give a label another name, or make several labels one.",
+    {200: RenamedGallery},
+    (*WRITE, *BODY, ItemNotFound, LabelExists),
+    body={"application/json": LabelCorrection},
+    query=LabelQuery,
+    repeatable=frozenset({"label"}),
+)
+def correct_label(name: str) -> Response:
+    """A new version with all items of these labels under another."""
+    labels = tuple(request.args.getlist("label"))
+    if not labels:
+        detail = "name what to rename: ?label=… (it may be repeated)"
+        raise InvalidRequest(detail, errors=[{"pointer": "/label", "detail": detail}])
+    sent = read_json(LabelCorrection)
+    label = label_at(sent.label, "/label")
+    return jsonify(_renamed(rename_labels(services().galleries, name, labels, label, merge=sent.merge)))
+
+
+@blueprint.post("/<name>/items/move")
+@operation(
+    "moveItems",
+    "Move items to another gallery.",
+    {200: MovedItems},
+    (*WRITE, *BODY, ItemNotFound, EmbedderMismatch),
+    body={"application/json": MoveRequest},
+)
+def move_items(name: str) -> Response:
+    """New versions of both galleries."""
+    sent = read_json(MoveRequest)
+    if (sent.item_ids is None) == (sent.label is None):
+        detail = "give exactly one of 'item_ids' and 'label'"
+        raise InvalidRequest(f"body: {detail}", errors=[{"pointer": "", "detail": detail}])
+    labels = () if sent.label is None else (sent.label,)
+    done = move(services().galleries, name, sent.to, sent.item_ids or (), labels)
+    told: MovedItems = {
+        "source": describe(done.source),
+        "target": describe(done.target),
+        "moved": done.moved,
+        "duplicates": done.duplicates,
+    }
+    return jsonify(told)
+
+
+def read_json(model: type[Model]) -> Model:
+    """The JSON body of the current request. Raises UnsupportedMediaType, InvalidRequest."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send the body as application/json.")
+    return parse(model, parse_json(read_body()))
+
+
+def _renamed(done: Renamed) -> RenamedGallery:
+    return {**describe(done.manifest), "changed": len(done.changed), "duplicates": done.duplicates}

@@ -1,0 +1,38 @@
+"""The labels of a gallery: listed, and searched while somebody types one."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+
+from infra.errors import InvalidCursor, InvalidRequest, VersionNotFound
+from web.answers import LabelPage
+from web.galleries import read_cursor, single_values
+from web.operations import GALLERY, operation
+from web.schemas import LabelsQuery, parse
+from web.services import services
+
+blueprint = Blueprint("labels", __name__, url_prefix="/v1/galleries")
+
+
+@blueprint.get("/<name>/labels")
+@operation(
+    "listLabels",
+    "The labels, by pages; those that begin with a prefix.",
+    {200: LabelPage},
+    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor),
+    query=LabelsQuery,
+)
+def labels(name: str) -> Response:
+    """One page of a version's labels. The cursor holds on to the version, as that of items does."""
+    query = parse(LabelsQuery, single_values())
+    version, start = read_cursor(query.after) if query.after is not None else (None, 0)
+    service = services()
+    manifest = service.galleries.manifest(name, version)
+    found = service.items.labels(manifest, query.prefix)
+    end = start + query.limit
+    return jsonify(
+        gallery=name,
+        version=manifest.version,
+        labels=[{"label": one.label, "item_count": one.item_count, "item_id": one.item_id} for one in found[start:end]],
+        next_after=f"v{manifest.version}.{end}" if end < len(found) else None,
+    )
