@@ -14,6 +14,8 @@
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists
+      IdempotencyKeyReused       idempotency_key_reused     422
+      IdempotencyInProgress      idempotency_in_progress    409, retryable
       JobNotFound                job_not_found              404
       JobExpired                 job_expired                410
       JobFinished                job_finished               409
@@ -166,6 +168,23 @@ class RejectedImage(ServiceError):
     code = "image_rejected"
     title = "Image rejected"
     http_status = 422
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The Idempotency-Key came with another payload before."""
+
+    code = "idempotency_key_reused"
+    title = "Idempotency-Key reused"
+    http_status = 422
+
+
+class IdempotencyInProgress(ServiceError):
+    """The first request with this Idempotency-Key has not been answered yet."""
+
+    code = "idempotency_in_progress"
+    title = "Request in progress"
+    http_status = 409
+    retryable = True
 
 
 class JobNotFound(ServiceError):

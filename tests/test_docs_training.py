@@ -59,6 +59,8 @@ SLOW = (
 # Left to it as well, and run one after another there: what these show, the tests of tasks, export and classifiers show
 # in small. `make test` keeps the tiny recipes and the bundled embedder's and detector's.
 NIGHTLY = (
+    "shitu export embedder embedder-s --data ../data",
+    "shitu evaluate --embedder runs/shitu-embedder-s/artifact --detector none",
     "shitu train detector shop-detector.toml --data . --init shitu-detector",
     "shitu export detector shop-detector.toml --data .",
     "shitu detect shelf.jpg --model runs/shop-detector/artifact --out boxes",

@@ -21,7 +21,7 @@ from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, errors, health, metrics, multipart, unknown_names
+from web import access_log, errors, health, idempotency, metrics, multipart, unknown_names
 from web.item_lookup import ItemLookup
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     access_log.register(app)  # first: a refused request has its line, too
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
+    idempotency.register(app)
     add_routes(app)
     return app
 

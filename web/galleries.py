@@ -26,10 +26,10 @@ from infra.errors import (
     VersionNotFound,
 )
 from infra.runtime import audit
+from web import idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
 from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
-from web.jobs import accept
 from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import (
@@ -63,13 +63,15 @@ blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
     {201: Gallery},
     (*BODY, InvalidGalleryName, GalleryExists, GalleryBusy),
     body={"application/json": GalleryRequest},
+    headers=("Idempotency-Key",),
 )
 def create() -> tuple[Response, int, dict[str, str]]:
     """An empty gallery; its first pictures decide which embedder it belongs to."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the gallery's name as application/json.")
     sent = parse(GalleryRequest, parse_json(read_body()))
-    manifest = services().galleries.create(sent.name)
+    made = idempotency.new_id_of("gal")
+    manifest = services().galleries.create(sent.name, generation=hashlib.sha256(made.encode()).hexdigest()[:12])
     return jsonify(describe(manifest)), 201, {"Location": url_for(".show", name=manifest.name)}
 
 
@@ -125,11 +127,9 @@ def add_items(name: str) -> Response:
             item["image_key"] = service.objects.put_image(upload.data)
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
-    job = service.ledger.create(
-        JobKind.ENROLLMENT, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url
-    )
+    job = jobs.create(JobKind.ENROLLMENT, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url)
     audit.accepted(name, job.id, len(items))
-    return accept(job)
+    return jobs.accept(job)
 
 
 @blueprint.get("/<name>/items")

@@ -138,7 +138,7 @@ def enroll_from_job(name: str) -> Response:
         "job": photo.job.id,
         "box": sent.from_.box,
     }
-    job = service.ledger.create(JobKind.ENROLLMENT, {"gallery": name, "items": [item], "crop": "whole"}, webhook_url)
+    job = jobs.create(JobKind.ENROLLMENT, {"gallery": name, "items": [item], "crop": "whole"}, webhook_url)
     audit.accepted(name, job.id, 1)
     return jobs.accept(job)
 

@@ -7,13 +7,14 @@ import json
 import logging
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
 from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
+from web import idempotency
 from web.services import services
 
 if TYPE_CHECKING:
@@ -98,10 +99,31 @@ def find(kind: JobKind, job_id: str) -> Job:
     return job
 
 
+def create(
+    kind: JobKind, request: dict[str, Any], webhook_url: str | None = None, source_url: str | None = None
+) -> Job:
+    """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer."""
+    return services().ledger.create(kind, request, webhook_url, source_url, job_id=idempotency.new_id_of(kind.prefix))
+
+
 def publish(job: Job) -> bool:
     """Hands the job over: to those who fetch its photo, or to a worker."""
     queue = services().queue
     return queue.fetch(job.id) if job.source_url is not None else queue.publish(job.kind, job.id)
+
+
+def accepted_again(job: Job) -> Response:
+    """The 202 of a job that was accepted before, as it is by now; 200 if it has ended and the client waits for that."""
+    waited = None
+    if job.status == "queued":
+        publish(job)  # whoever accepted it may have died before
+    if not job.finished:
+        job, waited = _wait(job)
+    elif _wait_s() is not None:
+        waited = 0.0
+    response = answer(job, 200 if job.finished and waited is not None else 202, waited)
+    response.headers["Location"] = job.to_dict()["links"]["self"]
+    return response
 
 
 def accept(job: Job) -> Response:

@@ -15,7 +15,7 @@ from infra import errors as e
 from infra.errors import ServiceError
 from infra.version import VERSION
 from web import answers, schemas
-from web.operations import Form, Operation, operation_of
+from web.operations import Form, Operation, operation_of, takes_idempotency_key
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 SCHEMA_PATH = "#/components/schemas/"
 DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
+IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExpired)
 HEADERS = {
     "Prefer": (
         "string",
         "`wait=10` waits so many seconds for the job to end (RFC 7240); `respond-async` does not wait.",
+    ),
+    "Idempotency-Key": (
+        "string",
+        "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
     ),
     "If-None-Match": ("string", "The ETag seen last: 304 if nothing changed."),
     "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
@@ -91,7 +96,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": _parameters(route),
-        "responses": _responses(operation),
+        "responses": _responses(operation, IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()),
     }
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
@@ -106,9 +111,17 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     ]
     in_headers = [
         {"name": name, "in": "header", "description": HEADERS[name][1], "schema": {"type": HEADERS[name][0]}}
-        for name in route.operation.headers
+        for name in _headers(route)
     ]
     return in_path + in_headers + (_query(route.operation.query) if route.operation.query else [])
+
+
+def _headers(route: Route) -> tuple[str, ...]:
+    """Of the request; those that belong to every route of a kind need not stand above each view."""
+    found = dict.fromkeys(route.operation.headers)
+    if route.method == "post" and takes_idempotency_key(route.operation):
+        found["Idempotency-Key"] = None
+    return tuple(found)
 
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -119,7 +132,7 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
     ]
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in operation.answer.items():
         responses[str(status)] = {"description": _meaning(status)}
@@ -131,9 +144,13 @@ def _responses(operation: Operation) -> dict[str, Any]:
             responses["202"]["headers"] = {
                 "Location": {"description": "The job.", "schema": {"type": "string"}},
                 "Retry-After": {"description": "Seconds until the next look.", "schema": {"type": "integer"}},
+                "Idempotent-Replayed": {
+                    "description": "`true`: the answer to an earlier request with the same Idempotency-Key.",
+                    "schema": {"type": "string"},
+                },
             }
     codes: dict[int, set[str]] = {}
-    for error in (*operation.errors, *EVERYWHERE):
+    for error in (*operation.errors, *more, *EVERYWHERE):
         codes.setdefault(error.http_status, set()).add(error.code)
     for status, names in sorted(codes.items()):
         problem = {"application/problem+json": {"schema": _reference(answers.Problem)}}

@@ -83,6 +83,11 @@ def operation(
     return describe
 
 
+def takes_idempotency_key(operation: Operation) -> bool:
+    """Whether a POST makes something that must not be made twice: whatever answers 202, and what says so itself."""
+    return 202 in operation.answer or "Idempotency-Key" in operation.headers
+
+
 def operation_of(view: object) -> Operation | None:
     """What is said of a view; None: nothing is, as of the page's files."""
     found = getattr(view, "operation", None)

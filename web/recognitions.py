@@ -50,7 +50,7 @@ def create() -> Response:
             "format": sent.header.format,
         }
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
-    return jobs.accept(service.ledger.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url))
+    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url))
 
 
 @blueprint.get("/<job_id>")

@@ -110,12 +110,17 @@ class GalleryStore(GalleryReader):
         self._lock = lock
         self._local = LocalLock(objects.folder / ".locks" if isinstance(objects, LocalStore) else None)
 
-    def create(self, name: str, embedder_digest: str | None = None) -> GalleryManifest:
-        """An empty gallery, version 1. Without a digest its first items decide on the embedder. Raises GalleryExists."""
+    def create(self, name: str, embedder_digest: str | None = None, generation: str | None = None) -> GalleryManifest:
+        """An empty gallery, version 1. Without a digest its first items decide on the embedder. Raises GalleryExists.
+
+        `generation`: 12 random hex digits drawn by the caller, who may come twice: what it made before is then given as it is.
+        """
         with self._writing(check_name(name)) as writing:
             if writing.pointer is not None:
+                if writing.pointer.generation == generation:
+                    return self._base(name, writing)[1]
                 raise GalleryExists(f"There is a gallery {name!r} already.")
-            generation = secrets.token_hex(6)
+            generation = generation or secrets.token_hex(6)
             manifest = GalleryManifest(
                 name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0
             )

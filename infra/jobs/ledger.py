@@ -107,16 +107,23 @@ class JobLedger:
     # A job's life.
 
     def create(
-        self, kind: str, request: dict[str, Any], webhook_url: str | None = None, source_url: str | None = None
+        self,
+        kind: str,
+        request: dict[str, Any],
+        webhook_url: str | None = None,
+        source_url: str | None = None,
+        *,
+        job_id: str | None = None,
     ) -> Job:
         """Accepts a job: once this returns no kill loses it. `kind` is a JobKind or its name.
 
-        `source_url`: where the photo must be fetched before a worker can have the job; see `fetched`.
+        `source_url`: where the photo must be fetched before a worker can have the job; see `fetched`. `job_id`: drawn by
+        the caller (`new_id`), who may come twice: the job that has it already is then given as it is.
 
         The photo of a recognition is kept from now on until the job is retired (infra.jobs.photos). Raises UploadTooSlow if
         it was removed before: it was uploaded longer ago than anybody waits for.
         """
-        job_id = new_id(JobKind(kind).prefix, self._now() if self._now else system_time.time())
+        job_id = job_id or new_id(JobKind(kind).prefix, self._now() if self._now else system_time.time())
         deadline_s = self._settings.queued_deadline_s
         photo = str(request.get("image", {}).get("key") or "")
         args = (

@@ -55,6 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_calibration_unknowns_and_metrics_ship_and_the_digest_stays(
     tiny_artifact: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_export_measures_the_programs_and_writes_it_down(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
     folder = tmp_path / "artifact"
     figures = told(

@@ -124,6 +124,7 @@ def test_a_run_that_imitates_its_average_resumes_to_the_same_curve(tmp_path: Pat
     assert [line.losses for line in parts] == [line.losses for line in whole]
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_an_artifact_that_answers_alike(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
     folder, _ = run
     made = export_detector(
@@ -154,6 +155,7 @@ def test_the_manifest_names_what_was_borrowed(tmp_path: Path) -> None:
     assert borrowed(RECTANGLES, tmp_path) == {}
 
 
+@pytest.mark.slow  # its losses are held to slow references, and its boxes teach in `make test`
 def test_it_learns_from_a_teachers_cells(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
     """A student with the teacher's artifact beside the labels comes nearer to it, step by step."""
     folder, _ = run

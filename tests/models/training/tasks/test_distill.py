@@ -69,7 +69,7 @@ def test_a_student_comes_to_compare_pictures_as_its_teacher_does(pool: Path, tmp
     assert lines[-1].losses["ssld"] < 0.85 * lines[0].losses["ssld"]
 
 
-@pytest.mark.parametrize("compare", ["relations", "logits"])
+@pytest.mark.parametrize("compare", [pytest.param("relations", marks=pytest.mark.slow), "logits"])
 def test_a_file_teaches_an_embedder(compare: str, pool: Path, tmp_path: Path) -> None:
     suffix = {"relations": "openvino", "logits": "onnx"}[compare]
     file = teacher_files(tmp_path / "teacher", STUDENT.data[0].products, softmax=compare == "logits")[suffix]
