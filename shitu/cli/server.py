@@ -53,6 +53,10 @@ class Server:
         """What is answered to a POST; `body` as requests takes it."""
         return self._ask("POST", path, **body)
 
+    def patch(self, path: str, body: Json, **query: Any) -> Json:
+        """Changes what is at `path`, and gives what is answered."""
+        return self._ask("PATCH", path, params=query, json=body)
+
     def delete(self, path: str, **query: Any) -> Json:
         """Deletes what is at `path`, and gives what is answered: nothing, or the new version of a gallery."""
         return self._ask("DELETE", path, params=query)

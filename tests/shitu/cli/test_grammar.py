@@ -92,7 +92,10 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
             if "--server" in option.opts:
                 assert option.metavar == "URL", name
                 served.append(name)
-    changes = {f"gallery {name}" for name in ("add", "remove", "list", "show", "versions", "activate", "delete")}
+    changes = {
+        f"gallery {name}"
+        for name in ("add", "remove", "rename", "merge", "move", "list", "show", "versions", "activate", "delete")
+    }
     assert set(served) == {"recognize", *changes}
 
 
