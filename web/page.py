@@ -37,6 +37,13 @@ def galleries() -> Response:
     return _page("galleries.html", "galleries")
 
 
+@blueprint.get("/galleries/<name>")
+@operation("getGalleryPage", "The page of one gallery.", {200: "text/html"})
+def gallery(name: str) -> Response:
+    """One gallery's pictures, labels and versions. The script says if there is none of this name."""
+    return _page("gallery.html", "galleries", gallery=name)
+
+
 def _page(template: str, here: str, **values: Any) -> Response:
     """A template in the reader's language, with the limits of this service. `here`: its entry in the navigation."""
     limits = services().settings.web

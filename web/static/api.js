@@ -85,6 +85,14 @@ export const deleteItem = (name, id) => call(`/v1/galleries/${inPath(name)}/item
 export const deleteLabel = (name, label) => call(`/v1/galleries/${inPath(name)}/items?${asQuery({ label })}`, { method: "DELETE" });
 export const versions = (name) => call(`/v1/galleries/${inPath(name)}/versions`);
 export const activate = (name, version) => call(`/v1/galleries/${inPath(name)}/versions/${version}/activate`, { method: "POST" });
+export const renameItem = (name, id, label) => call(`/v1/galleries/${inPath(name)}/items/${inPath(id)}`, asJson({ label }, "PATCH"));
+export const renameLabel = (name, label, to, merge) => call(`/v1/galleries/${inPath(name)}/items?${asQuery({ label })}`, asJson({ label: to, ...(merge ? { merge } : {}) }, "PATCH"));
+export const moveItems = (name, to, ids) => call(`/v1/galleries/${inPath(name)}/items/move`, asJson({ to, item_ids: ids }));
+export const enrollFrom = (name, job, box, label) => call(`/v1/galleries/${inPath(name)}/items`, asJson({ from: { job, box }, label }));
+export const say = (job, judgement) => call(`/v1/recognitions/${inPath(job)}/feedback`, asJson(judgement));
+export const saidOf = (job) => call(`/v1/recognitions/${inPath(job)}/feedback`);
+export const jobs = (kind, query) => call(`/v1/${kind}?${asQuery(query)}`);
+export const system = () => call("/v1/system");
 export const enroll = (name, form, progressed = () => {}) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed);
 export const recognize = (form, progressed = () => {}) => upload("/v1/recognitions", form, progressed);
 export async function photo(address) {
