@@ -11,6 +11,7 @@ import math
 import numbers
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -23,6 +24,9 @@ WholeImage = Literal["always", "fallback", "never"]
 Verify = Literal["auto", "always", "never"]
 Compat = Literal["paddleclas"]
 Crop = Literal["whole", "main_body"]
+Boxes = list[list[int]]  # each x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive
+MOST_BOXES = 100
+FARTHEST_PX = 1_000_000  # from the photo's corner; what lies outside of the photo is cut off
 
 
 def option(default: Any, description: str, lowest: float | None = None, highest: float | None = None) -> Any:
@@ -32,7 +36,7 @@ def option(default: Any, description: str, lowest: float | None = None, highest:
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option: a number from `lowest` to `highest` (`whole`: no fractions), or one of `choices`.
+    """One declared option: a number from `lowest` to `highest` (`whole`: no fractions), one of `choices`, or `boxes`.
 
     `nullable`: None is allowed, too. `annotation` is its type without None.
     """
@@ -50,11 +54,20 @@ class Option:
     def whole(self) -> bool:
         return self.annotation is int
 
+    @property
+    def boxes(self) -> bool:
+        return bool(self.annotation == Boxes)
+
     def require(self, value: object) -> None:
         """Raises OptionsError unless `value` is allowed."""
         if value is None and self.nullable:
             return
-        if not self.choices:
+        if self.boxes:
+            if faults := box_faults(value):
+                raise OptionsError(
+                    self.name, "; ".join(f"{place}: {told}" if place else told for place, told in faults)
+                )
+        elif not self.choices:
             require_number(self.name, value, self.lowest, self.highest, self.whole)
         elif value not in self.choices:
             known = ", ".join((*["null"] * self.nullable, *self.choices))
@@ -98,10 +111,17 @@ class RecognizeOptions:
     compat: Compat | None = option(
         None, "Reproduces PaddleClas' processing, and adds `result.paddleclas` in its format."
     )
+    boxes: Boxes | None = option(
+        None,
+        "Looks up just these parts of the photo and detects nothing: 1 to 100 boxes, each x1, y1, x2, y2 in whole pixels of "
+        "the upright photo. What lies outside of the photo is cut off. Each is answered, however much they overlap.",
+    )
 
     def __post_init__(self) -> None:
         for name, declared in RECOGNIZE_OPTIONS.items():
             declared.require(getattr(self, name))
+        for name in useless_with_boxes({name: getattr(self, name) for name in RECOGNIZE_OPTIONS}):
+            raise OptionsError(name, USELESS)
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> RecognizeOptions:
@@ -135,6 +155,41 @@ def declared_by(owner: type) -> dict[str, Option]:
         nullable = type(None) in kinds
         found[member.name] = Option(member.name, kind, member.default, meta["description"], nullable, choices, **ends)
     return found
+
+
+USELESS = "this has no effect with boxes, where nothing is detected; leave one of them out"
+
+
+def box_faults(boxes: object) -> list[tuple[str, str]]:
+    """What is wrong with boxes, each fault with its place: `1` is the second of them, `` all. None: nothing is."""
+    if not isinstance(boxes, Sequence) or isinstance(boxes, str) or not 1 <= len(boxes) <= MOST_BOXES:
+        return [("", f"must be a list of 1 to {MOST_BOXES} boxes")]
+    faults = []
+    for place, box in enumerate(boxes):
+        if not isinstance(box, Sequence) or isinstance(box, str) or len(box) != 4:
+            faults.append((str(place), f"must be the four numbers x1, y1, x2, y2, not {box!r:.60}"))
+        elif not all(isinstance(one, numbers.Integral) and not isinstance(one, bool) for one in box):
+            faults.append((str(place), f"must be of whole numbers of pixels, not {box!r:.60}"))
+        elif not all(abs(one) <= FARTHEST_PX for one in box):
+            faults.append((str(place), f"has a corner more than {FARTHEST_PX} pixels away"))
+        elif box[0] >= box[2] or box[1] >= box[3]:
+            faults.append((str(place), f"is empty: x1 < x2 and y1 < y2 must hold, and it is {list(box)}"))
+    return faults
+
+
+def useless_with_boxes(options: Mapping[str, Any]) -> list[str]:
+    """The names of options, other than at their defaults, that mean nothing where the caller gives the boxes."""
+    if options.get("boxes") is None:
+        return []
+    about = ("detection_threshold", "max_detections", "whole_image", "suppression_iou", "compat")
+    return [
+        name for name in about if options.get(name, RECOGNIZE_OPTIONS[name].default) != RECOGNIZE_OPTIONS[name].default
+    ]
+
+
+def outside(box: Sequence[int], width: int, height: int) -> bool:
+    """Whether no pixel of a photo of this size is in `box`."""
+    return box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0
 
 
 def require_number(name: str, value: object, lowest: float, highest: float, whole: bool) -> None:

@@ -14,7 +14,7 @@ from contracts.jobs import JobError, JobState, described
 from contracts.options import Crop, Verify
 
 Box = list[int]  # x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive
-Source = Literal["detection", "whole_image"]
+Source = Literal["detection", "whole_image", "given"]
 DropReason = Literal[
     "below_min_precision",
     "below_similarity_threshold",
@@ -72,8 +72,10 @@ class RecognizedObject(TypedDict):
 
     box: Box
     confidence: float | None
-    """The detector's; null for the whole photo."""
+    """The detector's; null for the whole photo, and for a box that was given."""
     source: Source
+    given: NotRequired[int]
+    """With the option `boxes`: which of them, from 0 on; `box` is what of it lies in the photo."""
     label: str
     similarity: float
     probability: float
@@ -92,6 +94,8 @@ class DroppedObject(TypedDict):
     box: Box
     confidence: float | None
     source: Source
+    given: NotRequired[int]
+    """With the option `boxes`: which of them, from 0 on."""
     reason: DropReason
     matches: list[Match]
     candidates: list[Candidate]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from contracts.options import ENROLL_OPTIONS, RECOGNIZE_OPTIONS
+from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
 from infra.errors import InvalidOptions, InvalidRequest
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
 
+_CORNER = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
+BOXES: Any = Annotated[
+    list[Annotated[list[_CORNER], Field(min_length=4, max_length=4)]], Field(min_length=1, max_length=MOST_BOXES)
+]
+
 
 class Strict(BaseModel):
     """Unknown names are refused; a number is not read from a string."""
@@ -36,7 +41,9 @@ def fields_of(options: Mapping[str, Option]) -> dict[str, Any]:
     """Declared options as pydantic's fields."""
     found: dict[str, Any] = {}
     for one in options.values():
-        kind = one.annotation if one.choices else Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
+        kind = BOXES if one.boxes else one.annotation
+        if not one.choices and not one.boxes:
+            kind = Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
         found[one.name] = (kind | None if one.nullable else kind, Field(one.default, description=one.description))
     return found
 

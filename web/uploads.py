@@ -15,6 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.net.addresses import check_spelling
+from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
     EnrollmentFields,
@@ -77,6 +78,7 @@ def read_recognition(settings: Settings) -> Recognition:
         image = _json_image(sent.image, settings)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
+            check_boxes(chosen, None)
             return Recognition(gallery, None, None, chosen, webhook_url, image.url, image.name)
         upload = image
     else:
@@ -89,7 +91,9 @@ def read_recognition(settings: Settings) -> Recognition:
         upload = files["image"][0]
         gallery, options = read.gallery, read.options
     header = check_image(upload, settings.images)
-    return Recognition(gallery, upload, header, options.model_dump(exclude_unset=True), webhook_url)
+    chosen = options.model_dump(exclude_unset=True)
+    check_boxes(chosen, header)
+    return Recognition(gallery, upload, header, chosen, webhook_url)
 
 
 def read_body() -> bytes:

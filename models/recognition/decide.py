@@ -29,9 +29,9 @@ ONE_PIXEL = 1.0  # the convention of PaddleClas' suppression: both corners belon
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the photo that may be recognised: a detection, or the whole image (`confidence` None).
+    """A part of the photo that may be recognised: a detection, or (`confidence` None) the whole image or a given box.
 
-    `found` is None where it has no embedding. Its `candidates` are best first, the answer in front. `compared` says that
+    `given` is which of the boxes that the caller gave. `found` is None where it has no embedding. Its `candidates` are best first, the answer in front. `compared` says that
     local features were looked at; `verification` is their evidence for the answer, None without evidence.
     """
 
@@ -42,6 +42,7 @@ class Part:
     candidates: tuple[Candidate, ...] = ()
     verification: Verification | None = None
     compared: bool = False
+    given: int | None = None
 
 
 def decision_of(
@@ -92,7 +93,7 @@ def split_by_decision(
         reason = _too_little(part, gallery, decision)
         if reason is not None:
             entry = Dropped(part.box, part.confidence, part.source, reason, matches, None, part.candidates)
-            dropped.append(replace(entry, verification=part.verification))
+            dropped.append(replace(entry, verification=part.verification, given=part.given))
             continue
         best = part.candidates[0]
         accepted.append(
@@ -106,6 +107,7 @@ def split_by_decision(
                 best.probability,
                 part.candidates,
                 part.verification,
+                part.given,
             )
         )
     return accepted, dropped

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from contracts.options import outside
 from models.errors import ModelError
 from models.galleries.calibration import from_threshold
 from models.options import OptionsError, RecognizeOptions
@@ -104,9 +105,12 @@ class Recognizer:
         image = as_image(image)
         height, width = image.shape[:2]
         clock = _Clock()
-        detections = self._detect(image, options)
+        if options.boxes is None:
+            detections = self._detect(image, options)
+            parts = find_parts(detections, image, options, has_detector=self.detector is not None)
+        else:
+            parts = given_parts(options.boxes, height, width)
         clock.lap("detect")
-        parts = find_parts(detections, image, options, has_detector=self.detector is not None)
         boxes = [part.box if options.compat else with_margin(part.box, height, width) for part in parts]
         crops = [crop(image, box) for box in boxes]
         clock.lap("crop")
@@ -135,11 +139,10 @@ class Recognizer:
         if decision.probability_threshold is not None:
             accepted, pieces = without_contradicted(accepted, parts)
             unlike += pieces
-        if options.whole_image == "fallback" and not options.compat:
+        if options.whole_image == "fallback" and not options.compat and options.boxes is None:
             accepted, unlike = without_idle_fallback(accepted, unlike)
-        recognitions, suppressed = suppress_overlaps(
-            accepted, options.suppression_iou, paddleclas=options.compat == "paddleclas"
-        )
+        iou = options.suppression_iou if options.boxes is None else 1.0  # who gives boxes wants each of them answered
+        recognitions, suppressed = suppress_overlaps(accepted, iou, paddleclas=options.compat == "paddleclas")
         reason = None if recognitions else why_nothing(parts, gallery)
         return Recognitions(width, height, recognitions, (*suppressed, *unlike), reason, clock.laps_ms(), decision)
 
@@ -190,6 +193,14 @@ def find_parts(
     if options.compat or options.whole_image != "never" or not has_detector:
         parts.append(Part((0, 0, width, height), None, "whole_image"))
     return parts
+
+
+def given_parts(boxes: Sequence[Sequence[int]], height: int, width: int) -> list[Part]:
+    """The boxes that the caller gave, cut to the image. Raises OptionsError that names all that lie outside."""
+    faults = [f"{at}: {list(box)} holds no pixel of it" for at, box in enumerate(boxes) if outside(box, width, height)]
+    if faults:
+        raise OptionsError("boxes", f"the photo has {width} x {height} pixels, upright; " + "; ".join(faults))
+    return [Part(whole_pixels(box, height, width), None, "given", given=at) for at, box in enumerate(boxes)]
 
 
 def ranked(

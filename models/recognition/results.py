@@ -79,9 +79,10 @@ class Recognition:
     probability: float = 0.0
     candidates: tuple[Candidate, ...] = ()
     verification: Verification | None = None
+    given: int | None = None  # which of the boxes that the caller gave
 
     def to_dict(self) -> results.RecognizedObject:
-        return {
+        recognized: results.RecognizedObject = {
             "box": list(self.box),
             "confidence": rounded(self.confidence),
             "source": self.source,
@@ -92,6 +93,9 @@ class Recognition:
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "matches": [match.to_dict() for match in self.matches],
         }
+        if self.given is not None:
+            recognized["given"] = self.given
+        return recognized
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class Dropped:
     suppressed_by: Box | None = None
     candidates: tuple[Candidate, ...] = ()
     verification: Verification | None = None
+    given: int | None = None
 
     def to_dict(self) -> results.DroppedObject:
         dropped: results.DroppedObject = {
@@ -122,6 +127,8 @@ class Dropped:
         }
         if self.suppressed_by is not None:
             dropped["suppressed_by"] = list(self.suppressed_by)
+        if self.given is not None:
+            dropped["given"] = self.given
         return dropped
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contracts.options import RECOGNIZE_OPTIONS
+from contracts.options import RECOGNIZE_OPTIONS, box_faults
 from infra.runtime.machine import read_limits
 from models.engines.loader import ENGINES
 
@@ -58,6 +58,33 @@ def threads(most: int = 2) -> Decorator:
         show_default=f"{most}, or the cores if fewer",
         help="CPU threads.",
     )
+
+
+class BoxType(click.ParamType[list[int]]):
+    """A box as `x1,y1,x2,y2`: whole pixels of the upright photo."""
+
+    name = "box"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """Four whole numbers."""
+        try:
+            box = [int(part) for part in str(value).split(",")]
+        except ValueError:
+            box = []
+        if faults := box_faults([box]):
+            told = "is not x1,y1,x2,y2 in whole pixels" if len(box) != 4 else faults[0][1]
+            self.fail(f"{value!r} {told}", param, ctx)
+        return box
+
+
+BOXES = click.option(
+    "--box",
+    "boxes",
+    type=BoxType(),
+    multiple=True,
+    metavar="X1,Y1,X2,Y2",
+    help="Look up this part of the photo and detect nothing; may be repeated.",
+)
 
 
 def top_k(what: str, most: int | None = None) -> Decorator:

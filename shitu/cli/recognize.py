@@ -25,7 +25,20 @@ from models.pictures.image import decode
 from models.recognition.paddleclas import to_paddleclas
 from models.recognition.pipeline import Recognizer
 from shitu.cli.annotate import annotate, legend, own_name
-from shitu.cli.options import BINARY, DETECTOR, EMBEDDER, ENGINE, JSON, RERANK, SERVER, declared, examples, out, threads
+from shitu.cli.options import (
+    BINARY,
+    BOXES,
+    DETECTOR,
+    EMBEDDER,
+    ENGINE,
+    JSON,
+    RERANK,
+    SERVER,
+    declared,
+    examples,
+    out,
+    threads,
+)
 from shitu.cli.options import gallery as gallery_option
 from shitu.cli.progress import tracked, working
 from shitu.cli.recognized import Answer, print_answers
@@ -52,6 +65,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @declared("verify", "Compare local features with the nearest items: where in doubt, always, or never.")
 @declared("top_k", "Matches reported for each detection.")
 @declared("whole_image", "Search the whole image too: always, where no detection is answered, or never.")
+@BOXES
 @BINARY
 @RERANK
 @JSON
@@ -77,6 +91,7 @@ def recognize(
     verify: Verify,
     top_k: int,
     whole_image: WholeImage,
+    boxes: tuple[list[int], ...],
     binary: bool,
     rerank: int,
     as_json: bool,
@@ -95,6 +110,7 @@ def recognize(
         top_k=top_k,
         whole_image=whole_image,
         compat="paddleclas" if shape == "paddleclas" else None,
+        boxes=list(boxes) or None,
     )
     console, passed = Console(stderr=True), Passed()
     with errors():
@@ -173,7 +189,8 @@ def _here(
     from models.embedder import Embedder
 
     with working("Loading the models"):
-        finder = None if detector == "none" else Detector(resolve(detector), engine, threads)
+        idle = detector == "none" or options.boxes is not None
+        finder = None if idle else Detector(resolve(detector), engine, threads)
         embed = Embedder(resolve(embedder), engine, threads)
     make = Gallery if rerank is None else partial(BinaryGallery, rerank=rerank)
     searched = open_gallery(gallery, embed, console, make, passed)
@@ -223,6 +240,13 @@ def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank
         raise click.UsageError(f"--json and --format {output} contradict each other; give one of them")
     if detector == "none" and whole_image == "never":
         raise click.UsageError("--detector none and --whole-image never leave nothing to recognise")
+    for option in ("detector", "whole_image"):
+        if given("boxes") and given(option):
+            raise click.UsageError(
+                f"--box looks up the boxes alone; --{option.replace('_', '-')} has no effect with it"
+            )
+    if output == "paddleclas" and given("boxes"):
+        raise click.UsageError("--format paddleclas detects, as PaddleClas does; --box goes with the other formats")
     if output == "paddleclas" and (given("min_precision") or given("verify")):
         raise click.UsageError("--format paddleclas decides by similarity alone, as PaddleClas does: --threshold")
     if output == "paddleclas" and given("top_k"):

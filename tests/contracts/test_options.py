@@ -16,7 +16,7 @@ from web.routes import description
 
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 SCHEMAS = description()["components"]["schemas"]
-NUMBERS = [one for one in RECOGNIZE_OPTIONS.values() if not one.choices]
+NUMBERS = [one for one in RECOGNIZE_OPTIONS.values() if not one.choices and not one.boxes]
 
 
 def named(one: Option) -> str:
@@ -32,7 +32,9 @@ def test_the_page_has_the_range_and_default(one: Option) -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", API_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     (row,) = [(allowed, default) for name, allowed, default in rows if name == one.name]
     told = [*["null"] * one.nullable, *[f"`{choice}`" for choice in one.choices]]
-    if not one.choices:
+    if one.boxes:
+        told = ["1 to 100 boxes, or null"]
+    elif not one.choices:
         told = [f"{one.lowest:g} to {one.highest:g}" + ", or null" * one.nullable]
     assert row == (", ".join(told), json_text(one.default))
 
@@ -46,6 +48,9 @@ def test_the_openapi_schema_has_it(one: Option) -> None:
     assert (len(kinds) == 2) == one.nullable
     if one.choices:
         assert tuple(kinds[0].get("enum", [kinds[0].get("const")])) == one.choices
+    elif one.boxes:
+        box = kinds[0]["items"]
+        assert (kinds[0]["minItems"], kinds[0]["maxItems"], box["minItems"], box["maxItems"]) == (1, 100, 4, 4)
     else:
         assert (kinds[0]["minimum"], kinds[0]["maximum"]) == (one.lowest, one.highest)
         assert kinds[0]["type"] == ("integer" if one.whole else "number")
@@ -74,3 +79,29 @@ def test_the_command_line_has_the_range_and_default(flag: str) -> None:
     kind: Any = option.type
     assert option.default == one.default
     assert (tuple(kind.choices) == one.choices) if one.choices else ((kind.min, kind.max) == (one.lowest, one.highest))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "told"),
+    [
+        ([], "1 to 100"),
+        ([[0, 0, 9, 9]] * 101, "1 to 100"),
+        ("0,0,9,9", "1 to 100"),
+        ([[0, 0, 9]], "0: must be the four numbers"),
+        ([[0, 0, 9, 9], [0, 0, 9.5, 9]], "1: must be of whole numbers"),
+        ([[0, 0, True, 9]], "0: must be of whole numbers"),
+        ([[9, 0, 9, 9], [0, 0, 1, 1], [0, 5, 3, 4]], "0: is empty.*; 2: is empty"),
+        ([[0, 0, 10**7, 9]], "0: has a corner"),
+    ],
+)
+def test_boxes_are_boxes(boxes: Any, told: str) -> None:
+    with pytest.raises(OptionsError, match=told):
+        RecognizeOptions(boxes=boxes)
+
+
+@pytest.mark.parametrize(
+    "other", [{"whole_image": "always"}, {"max_detections": 3}, {"compat": "paddleclas"}, {"suppression_iou": 0.5}]
+)
+def test_what_means_nothing_beside_boxes_is_refused(other: dict[str, Any]) -> None:
+    with pytest.raises(OptionsError, match="no effect with boxes"):
+        RecognizeOptions(boxes=[[0, 0, 9, 9]], **other)

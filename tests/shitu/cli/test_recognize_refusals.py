@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from shitu.cli.main import main
 from tests.models.programs import artifact
 from tests.shitu.cli.recognizing import SEEDS, gallery, photos, recognize, shots, surroundings
 
@@ -76,3 +78,25 @@ def test_a_photo_whose_name_is_not_utf8_is_answered(tmp_path: Path, gallery: Pat
     if shape == "json":
         assert len(json.loads(answer.stdout)) == 3
         assert Path(json.loads(answer.stdout)[2]["photo"]).name == r"\xbf\xc9\xc0\xd6.jpg"
+
+
+def test_boxes_are_looked_up_without_a_detector_and_wrong_ones_are_told(
+    tiny_artifact: Path, gallery: Path, photos: Path
+) -> None:
+    photo = photos / "cola.jpg"  # 64 x 64
+    answer = recognize(tiny_artifact, gallery, photo, "--json", "--box", "0,0,64,64", "--box", "-5,0,32,40")
+    assert answer.exit_code == 2  # --detector none is named by this helper, and means nothing beside boxes
+    assert "--box looks up the boxes alone; --detector has no effect with it" in answer.stderr
+    arguments = ["recognize", str(photo), "--gallery", str(gallery), "--embedder", str(tiny_artifact), "--json"]
+    found = CliRunner().invoke(main, [*arguments, "--box", "0,0,64,64", "--box", "-5,0,32,40"])
+    assert found.exit_code == 0, found.stderr
+    (one,) = json.loads(found.stdout)
+    boxes = {part["given"]: part["box"] for part in (*one["recognitions"], *one["dropped"])}
+    assert boxes == {0: [0, 0, 64, 64], 1: [0, 0, 32, 40]}
+    for box, told in (("1,2,3", "x1,y1,x2,y2"), ("9,0,9,9", "is empty"), ("a,b,c,d", "x1,y1,x2,y2")):
+        wrong = CliRunner().invoke(main, [*arguments, "--box", box])
+        assert wrong.exit_code == 2
+        assert told in wrong.stderr
+    beyond = CliRunner().invoke(main, [*arguments, "--box", "64,0,70,9"])
+    assert beyond.exit_code == 1
+    assert "64 x 64 pixels, upright; 0: [64, 0, 70, 9] holds no pixel of it (options_invalid)" in beyond.stderr
