@@ -44,7 +44,7 @@ function decided({ min_precision: wanted, probability_threshold: least, similari
 
 function dropped(result) {
   const misses = (result.dropped ?? []).filter((miss) => !isUnsure(miss)).map((miss) => {
-    const what = miss.source === "whole_image" ? t("whole_photo") : t("object", { confidence: miss.confidence.toFixed(2) });
+    const what = miss.source === "whole_image" ? t("whole_photo") : t("object", { confidence: miss.confidence?.toFixed(2) ?? t("by_hand") });
     const nearest = miss.matches?.[0];
     const near = nearest ? t("nearest", { label: nearest.label, similarity: nearest.similarity.toFixed(2) }) : "";
     const item = element("li", { textContent: `${what}${t("colon")} ${known(`reason.${miss.reason}`, miss.reason)}${near}${t("stop")}` });

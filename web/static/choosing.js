@@ -29,7 +29,7 @@ async function showGallery() {
   const [{ version, item_count: count }, page] = await Promise.all([api.gallery(name), api.items(name, { limit: GLIMPSE })]);
   if (name !== chosenGallery()) return;
   $("gallery-facts").textContent = count ? t("gallery.facts", { pictures: t("pictures", { count }), version }) : t("gallery.empty");
-  $("items").replaceChildren(...thumbnails(name, page.items.map(({ id, label }) => ({ item_id: id, label }))).children);
+  $("items").replaceChildren(...thumbnails(name, page.items.map(({ id, label, box }) => ({ item_id: id, label, box }))).children);
   $("gallery-link").href = api.at(`/galleries/${encodeURIComponent(name)}`);
   if (!count) $("add-panel").open = true;
 }

@@ -13,7 +13,7 @@ const SIDE = 96;
 const $ = (id) => document.getElementById(id);
 
 export function clearFound() {
-  $("answer").hidden = $("behind").hidden = $("unsure").hidden = $("changed").hidden = true;
+  $("answer").hidden = $("behind").hidden = $("unsure").hidden = $("changed").hidden = $("draw").hidden = true;
 }
 
 // Lists `objects` of a photo's answer; the photo has to be there, for parts of it are shown.
@@ -60,11 +60,12 @@ function sides(result, { answered, found, whole }) {
     part.setAttribute("role", "img");
     part.setAttribute("aria-label", whole ? t("whole_photo") : t("seen"));
   }
-  const what = whole ? t("whole_photo") : t("detected", { confidence: percent(found.confidence) });
+  const what = whole ? t("whole_photo") : Number.isFinite(found.confidence) ? t("detected", { confidence: percent(found.confidence) }) : t("by_hand");
   const seen = element("figure", { className: "seen" }, part, element("figcaption", { textContent: what }));
   const match = found.matches?.find((one) => one.label === found.label) ?? found.matches?.[0];
   if (!answered || !match) return element("div", { className: "sides" }, seen);
-  const picture = thumbnail(itemImage(result.gallery.name, match.item_id), SIDE);
+  const itemBox = found.verification?.item_id === match.item_id ? found.verification.item_box : null;
+  const picture = thumbnail(itemImage(result.gallery.name, match.item_id), SIDE, itemBox);
   const near = element("figure", {}, picture, element("figcaption", { textContent: t("alike", { similarity: match.similarity.toFixed(2) }) }));
   return element("div", { className: "sides" }, seen, near);
 }
@@ -73,7 +74,7 @@ function more(result, { found, whole, answered }) {
   const place = element("div", { className: "more" });
   if (found.verification) place.append(agreeing(result, found));
   if (!answered || !found.matches?.length) return place;
-  const facts = t("facts", { similarity: found.similarity.toFixed(3), detector: whole ? t("whole_photo") : found.confidence.toFixed(2) });
+  const facts = t("facts", { similarity: found.similarity.toFixed(3), detector: whole ? t("whole_photo") : found.confidence?.toFixed(2) ?? t("by_hand") });
   place.append(element("details", { className: "agreeing" }, element("summary", { textContent: t("near") }), element("p", { className: "quiet", textContent: facts }), thumbnails(result.gallery.name, found.matches.slice(0, 5))));
   return place;
 }

@@ -46,14 +46,14 @@ async function show() {
   $("grid").replaceChildren(...page.items.map(tile));
 }
 
-function tile({ id, label }) {
+function tile({ id, label, box: part }) {
   const box = element("input", { type: "checkbox" });
   box.addEventListener("change", () => {
     if (box.checked) selected.set(id, label);
     else selected.delete(id);
     count();
   });
-  return element("li", {}, element("label", { title: label }, box, thumbnail(api.itemImage(at.gallery, id), 104), label));
+  return element("li", {}, element("label", { title: label }, box, thumbnail(api.itemImage(at.gallery, id), 104, part), label));
 }
 
 function count() {

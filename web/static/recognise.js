@@ -5,15 +5,18 @@ import * as api from "./api.js";
 import { clearBoxes, drawBoxes } from "./boxes.js";
 import { choose, chosenGallery, galleryChanged, setUpChoice } from "./choosing.js";
 import { complain } from "./complaints.js";
+import { setUpDrawing, stopEditing } from "./drawing.js";
 import { button } from "./elements.js";
 import { chosen, dropAnywhere } from "./folders.js";
 import { clearFound, goTo, listFound } from "./found.js";
 import { objectsOf } from "./objects.js";
 import { newPhoto, sendAll, showStrip, watch } from "./photos.js";
 import { showState } from "./steps.js";
+import { saidBefore } from "./teaching.js";
 import { percent, t } from "./words.js";
 
 const UNSHOWN = new Set(["HEIF", "TIFF", "BMP"]); // browsers show these not at all, or each in its way
+const DETECTING = ["detection_threshold", "max_detections", "whole_image"]; // options that mean nothing where the box is given
 const $ = (id) => document.getElementById(id);
 let current = null; // the photo on screen
 
@@ -56,6 +59,7 @@ function show(photo) {
   complain($("photo-error"));
   clearBoxes();
   clearFound();
+  stopEditing();
   document.body.classList.add("has-photo");
   showPicture(photo.address, photo.name);
   changed(photo, true);
@@ -82,8 +86,10 @@ async function finish(photo) {
     if (photo === current) showPicture(api.at(`${job.links.self}/preview`), photo.name); // as the worker saw it
     await shownPhoto();
   }
+  if (job.result && !photo.said.size) photo.said = await saidBefore(photo);
   if (photo !== current || job !== photo.job) return;
   const words = writeAnswer(job);
+  $("draw").hidden = !job.result;
   if (job.result) {
     const objects = objectsOf(job.result);
     const named = new Set(objects.map(({ found }) => found));
@@ -125,16 +131,16 @@ async function cancelJob() {
 
 function taught(gallery) {
   $("changed").hidden = false;
-  $("changed").replaceChildren(t("changed"), " ", button(t("again"), askAgain));
+  $("changed").replaceChildren(t("changed"), " ", button(t("again"), () => askAgain()));
   galleryChanged(gallery);
 }
 
 // The photo on screen once more, with the options and the gallery as they are now.
-async function askAgain() {
+async function askAgain(more = {}) {
   try {
     const { job, name, address } = current;
     const data = await api.photo(job ? `${job.links.self}/image` : address);
-    send([newPhoto(new File([data], job?.request.image.name ?? name, { type: data.type }))]);
+    send([newPhoto(new File([data], job?.request.image.name ?? name, { type: data.type }))], { ...options(), ...more });
   } catch (failure) {
     complain($("photo-error"), failure);
   }
@@ -174,7 +180,8 @@ async function start() {
     if (!current?.job || api.isOpen(current.job)) return; // the worker's picture of it may come
     $("caption").textContent = t("photo.caption_not_shown", { name: current.name });
   });
-  $("again").addEventListener("click", askAgain);
+  $("again").addEventListener("click", () => askAgain());
+  setUpDrawing(() => current, (box) => askAgain({ boxes: [box], ...Object.fromEntries(DETECTING.map((name) => [name, undefined])) }));
   $("min-precision").addEventListener("input", ({ target }) => { $("min-precision-shown").textContent = percent(Number(target.value)); });
   $("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText($("raw").textContent);
