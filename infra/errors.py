@@ -62,6 +62,7 @@
       InvalidObjectKey           object_key_invalid         400
       StorageUnavailable         storage_unavailable        503, retryable
       NotReady                   not_ready                  503, retryable
+      Overloaded                 overloaded                 503, retryable
       RedisUnavailable           redis_unavailable          503, retryable
         RedisMisconfigured       redis_misconfigured        503
 
@@ -581,6 +582,15 @@ class NotReady(ServiceError):
 
     code = "not_ready"
     title = "Not ready"
+    http_status = 503
+    retryable = True
+
+
+class Overloaded(ServiceError):
+    """The backlog is so long that a new job would wait longer than is acceptable; `wait_s` in `extra` is how long."""
+
+    code = "overloaded"
+    title = "Overloaded"
     http_status = 503
     retryable = True
 

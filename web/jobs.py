@@ -15,7 +15,7 @@ from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
-from web import auth, idempotency, limits
+from web import admission, auth, idempotency, limits
 from web.services import services
 from web.terms import read_terms
 
@@ -59,7 +59,9 @@ def cancel(kind: JobKind, job_id: str) -> Response:
 
 def replay(kind: JobKind, job_id: str) -> Response:
     """Tries a failed job again. Raises JobFinished if it has not failed."""
-    find(kind, job_id)
+    job = find(kind, job_id)
+    if job.status == "failed":
+        admission.admit(kind, job.priority, services().ledger.forecast.snapshot())
     return accept(services().ledger.replay(job_id))
 
 
@@ -117,8 +119,10 @@ def create(
     `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
     """
     terms = terms or read_terms()
+    snapshot = services().ledger.forecast.snapshot()
+    admission.admit(kind, terms.priority, snapshot)
     if source_url is None:  # how long another server takes nobody knows
-        place = services().ledger.forecast.snapshot().of_new(kind, terms.priority, terms.units)
+        place = snapshot.of_new(kind, terms.priority, terms.units)
         terms = replace(terms, eta_s=place["eta_s"])
     job_id = idempotency.new_id_of(kind.prefix)
     mine = limits.allowed()

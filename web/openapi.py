@@ -39,6 +39,7 @@ WITH_KEY: Errors = (
     e.BytesLimited,
     e.OpenJobsLimited,
 )
+NEW_JOB: Errors = (e.Overloaded,)
 IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExpired)
 HEADERS = {
     "Prefer": (
@@ -130,7 +131,8 @@ def _operation(route: Route) -> dict[str, Any]:
 def _also(route: Route) -> Errors:
     """What a route may be refused with because of what all routes of its kind have."""
     key = WITH_KEY if route.scope else ()
-    return (*key, *(IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()))
+    admitted = NEW_JOB if 202 in route.operation.answer else ()
+    return (*key, *admitted, *(IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()))
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:

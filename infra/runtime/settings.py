@@ -178,6 +178,7 @@ class JobSettings:
     keep_photos: bool = False  # when their jobs' records go
     tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
     sweep_interval_s: Seconds = 2.0
+    longest_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # 0: jobs are taken however long they wait
 
 
 @dataclass(frozen=True)
