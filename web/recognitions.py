@@ -8,17 +8,16 @@ from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
 from contracts.results import RecognitionJob
-from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
+from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, PhotoNotFetched, ResultNotReady
 from web import jobs
-from web.operations import JOB, UPLOAD, Form, operation
-from web.pictures import ANY_IMAGE, picture, shown
-from web.schemas import FILE, RecognitionFields, RecognitionRequest
+from web.operations import JOB, RENDERING, UPLOAD, Form, operation
+from web.pictures import ANY_IMAGE
+from web.schemas import FILE, PhotoQuery, PictureQuery, RecognitionFields, RecognitionRequest
 from web.services import services
 from web.uploads import read_recognition
 
 if TYPE_CHECKING:
     from contracts.results import KeptPhoto
-    from infra.jobs.records import Job
 
 ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 
@@ -114,32 +113,26 @@ def events(job_id: str) -> Response:
 @blueprint.get("/<job_id>/image")
 @operation(
     "getRecognitionImage",
-    "The photo as it was uploaded or fetched.",
-    {200: ANY_IMAGE},
-    (*JOB, ObjectNotFound, PhotoNotFetched),
+    "The photo as it was uploaded or fetched, smaller, or with the answers drawn over it.",
+    {200: ANY_IMAGE, 304: None},
+    (*JOB, *RENDERING, PhotoNotFetched, ResultNotReady),
+    query=PhotoQuery,
+    headers=("If-None-Match",),
 )
 def image(job_id: str) -> Response:
     """The photo as it was uploaded or fetched. Raises PhotoNotFetched while it is not there."""
-    return picture(services().objects.get(_photo_key(jobs.find(JobKind.RECOGNITION, job_id))))
+    return jobs.photo(JobKind.RECOGNITION, job_id)
 
 
 @blueprint.get("/<job_id>/preview")
 @operation(
     "getRecognitionPreview",
     "The photo as a browser can show it.",
-    {200: ANY_IMAGE},
-    (*JOB, ObjectNotFound, PhotoNotFetched),
+    {200: ANY_IMAGE, 304: None},
+    (*JOB, *RENDERING, PhotoNotFetched),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def preview(job_id: str) -> Response:
     """The photo as it was looked at, for browsers. Raises PhotoNotFetched as `image` does."""
-    return shown(_photo_key(jobs.find(JobKind.RECOGNITION, job_id)))
-
-
-def _photo_key(job: Job) -> str:
-    if job.source_url is not None:
-        raise PhotoNotFetched(
-            "The photo could not be fetched from its URL; the job's error says why."
-            if job.finished
-            else "The photo is still to be fetched from its URL."
-        )
-    return str(job.request["image"]["key"])
+    return jobs.preview(JobKind.RECOGNITION, job_id)

@@ -126,6 +126,24 @@ class ItemsQuery(BaseModel):
     version: int | None = Field(None, ge=1, description="A version other than the current one.")
 
 
+class PictureQuery(BaseModel):
+    """The query of a picture; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int | None = Field(
+        None, ge=16, le=4096, description="A JPEG of at most so many pixels across, upright; never enlarged."
+    )
+
+
+class PhotoQuery(PictureQuery):
+    """The query of a job's photo."""
+
+    annotated: bool = Field(
+        False, description="1: with the answers drawn over it, as a JPEG of at most 2048 pixels across."
+    )
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
