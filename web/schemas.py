@@ -40,7 +40,7 @@ def fields_of(options: Mapping[str, Option]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in options.values():
         kind = BOXES if one.boxes else one.annotation
-        if not one.choices and not one.boxes:
+        if not one.choices and not one.boxes and not one.flag:
             kind = Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
         found[one.name] = (kind | None if one.nullable else kind, Field(one.default, description=one.description))
     return found

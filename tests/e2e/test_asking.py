@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.service import Service, encode, labels, pattern
+from tests.openapi_checks import check
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +45,19 @@ def test_the_photo_comes_smaller_and_with_its_answers_drawn_over_it(service: Ser
     assert changed[:, 159:162].mean() > 0.5  # where two boxes meet
     assert changed.mean() < 0.3
     assert np.abs(pictures[2] - pictures[0].reshape(80, 2, 240, 2, 3).mean(axis=(1, 3))).mean() < 6
+
+
+def test_a_trace_tells_how_the_answer_came_about(service: Service, shelf: bytes) -> None:
+    job = service.finished(
+        service.accepted(service.ask(shelf, "asking", options='{"trace": true, "verify": "always"}'))
+    )
+    check(job, "RecognitionJob", service.get("/openapi.json"))
+    trace, times = job["result"]["trace"], job["result"]["timings_ms"]
+    assert trace["parts"]
+    outcomes = [part["outcome"] for part in trace["parts"]]
+    assert outcomes.count("recognized") == len(job["result"]["recognitions"])
+    assert len(trace["detections"]) >= outcomes.count("recognized")
+    assert any("inliers" in match for part in trace["parts"] for match in part["matches"])
+    stages = {"queue", "fetch", "decode", "detect", "crop", "embed", "search", "verify", "total"}
+    assert stages == times.keys()
+    assert all(took >= 0 for took in times.values())
