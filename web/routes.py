@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from web import corrections, enrollments, feedback, galleries, health, labels, page, recognitions
+from web import corrections, enrollments, feedback, galleries, health, labels, page, recognitions, system
 from web.openapi import describe
 
 BLUEPRINTS = (
@@ -19,6 +19,7 @@ BLUEPRINTS = (
     enrollments.blueprint,
     health.blueprint,
     page.blueprint,
+    system.blueprint,
 )
 
 
