@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from flask import Blueprint, Response, render_template, request
 
+from contracts.jobs import Status
 from contracts.keys import Scope
 from contracts.options import RECOGNIZE_OPTIONS
 from web import languages
@@ -47,6 +48,22 @@ def galleries() -> Response:
 def gallery(name: str) -> Response:
     """One gallery's pictures, labels and versions. The script says if there is none of this name."""
     return _page("gallery.html", "galleries", gallery=name)
+
+
+@blueprint.get("/jobs")
+@needs(Scope.READ)
+@operation("getJobsPage", "The page of the jobs.", {200: "text/html"})
+def jobs() -> Response:
+    """What was asked, newest first."""
+    return _page("jobs.html", "jobs", statuses=get_args(Status))
+
+
+@blueprint.get("/system")
+@needs(Scope.READ)
+@operation("getSystemPage", "The page of the service itself.", {200: "text/html"})
+def system() -> Response:
+    """Workers, queue, throughput, models."""
+    return _page("system.html", "system")
 
 
 def _page(template: str, here: str, **values: Any) -> Response:

@@ -21,6 +21,7 @@ from web import (
     page,
     recognitions,
     signin,
+    system,
     webhooks,
 )
 from web.openapi import describe
@@ -40,6 +41,7 @@ BLUEPRINTS = (
     health.blueprint,
     page.blueprint,
     signin.blueprint,
+    system.blueprint,
 )
 
 

@@ -57,7 +57,7 @@ export function mark(key, on) {
 
 // A long label is cut, never the number before it or what follows it.
 function tagOf({ key, label, after, answered, colour }) {
-  const tag = element("button", { type: "button", className: answered ? "tag" : "tag open" }, `${key} `, element("span", { textContent: label }), ` ${after}`);
+  const tag = element("button", { type: "button", className: answered ? "tag" : "tag open" }, `${key} `, element("span", { textContent: label }), element("b", { textContent: ` ${after}` }));
   tag.setAttribute("aria-label", answered ? t("tag.answer", { key, label, after }) : t("tag.unsure", { key, label }));
   if (colour) tag.style.setProperty("--box", colour);
   return tag;
@@ -84,7 +84,7 @@ function arrange() {
     const spot = placed(boxes[index], others, taken, { width, height }, (most) => {
       tag.classList.toggle("small", most === 0);
       tag.style.maxWidth = most ? `${most}px` : "";
-      return [tag.offsetWidth, tag.offsetHeight];
+      return most && tag.scrollWidth > tag.clientWidth + 1 ? null : [tag.offsetWidth, tag.offsetHeight];
     });
     tag.style.left = `${(100 * spot[0]) / width}%`;
     tag.style.top = `${(100 * spot[1]) / height}%`;

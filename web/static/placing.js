@@ -5,12 +5,15 @@ const GAP = 2; // pixels between tags
 const shared = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
 
 // The rectangle (x1, y1, x2, y2) of a tag for `box`; all in pixels of the frame. `others` are the neighbours' boxes, `taken`
-// the other tags. `measure(most)` sets the tag's greatest width (0: its number alone) and gives [width, height].
+// the other tags. `measure(most)` sets the tag's greatest width (0: its number alone) and gives [width, height]; null where its words do
+// not fit in.
 export function placed(box, others, taken, frame, measure) {
   const widths = [frame.width * 0.6, Math.max(56, box[2] - box[0]), 0];
   let best = null;
   for (const most of widths) {
-    const [width, height] = measure(most);
+    const size = measure(most);
+    if (!size) continue;
+    const [width, height] = size;
     for (const [rank, spot] of spots(box, width, height, frame).entries()) {
       const covered = taken.reduce((sum, tag) => sum + shared(grown(spot), tag), 0);
       const hidden = others.reduce((sum, other) => sum + shared(spot, other), 0);

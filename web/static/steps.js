@@ -11,6 +11,7 @@ export function showState({ state, note, job, sent }, done = null) {
   $("photo-sent").hidden = sent === null;
   $("photo-sent").value = sent ?? 0;
   $("cancel").hidden = !(state === "queued" || state === "processing");
+  $("progress").classList.toggle("ended", state === "succeeded"); // the answer takes the place
   const ended = state === "failed" || state === "canceled";
   const now = ended ? Math.max(1, ORDER.indexOf(job?.started_at ? "processing" : "queued")) : ORDER.indexOf(state);
   for (const [position, step] of [...$("steps").children].entries()) {
