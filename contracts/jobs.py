@@ -142,6 +142,8 @@ class JobState(TypedDict):
     cancel_at: str | None
     """When its Cancel-After passes; null if it has none."""
     priority: Priority
+    batch: str | None
+    """The id of the batch that it belongs to."""
     queue: NotRequired[QueueState]
     """Of an open job, in the answer to its creation and to a poll, and in its events."""
 

@@ -27,7 +27,9 @@
       IdempotencyKeyReused       idempotency_key_reused     422
       IdempotencyInProgress      idempotency_in_progress    409, retryable
       JobNotFound                job_not_found              404
+        BatchNotFound            batch_not_found            404
       JobExpired                 job_expired                410
+        BatchExpired             batch_expired              410
       JobFinished                job_finished               409
       JobUnfinished              job_unfinished             409, retryable
       JobWithoutAnswer           job_without_answer         409
@@ -57,6 +59,9 @@
         FetchTooLarge            fetch_too_large            422
       ObjectNotFound             object_not_found           404
         PhotoNotFetched          photo_not_fetched          404, retryable
+        PictureNotRenderable     picture_not_renderable     404, retryable where a worker is still to look at it
+      ResultNotReady             result_not_ready           409, retryable while the job is open
+      RenderingBusy              rendering_busy             503, retryable
       InvalidObjectKey           object_key_invalid         400
       StorageUnavailable         storage_unavailable        503, retryable
       NotReady                   not_ready                  503, retryable
@@ -303,6 +308,20 @@ class JobExpired(ServiceError):
     http_status = 410
 
 
+class BatchNotFound(JobNotFound):
+    """No batch has this id."""
+
+    code = "batch_not_found"
+    title = "No such batch"
+
+
+class BatchExpired(JobExpired):
+    """The batch existed; its record was removed when its retention ended."""
+
+    code = "batch_expired"
+    title = "Batch expired"
+
+
 class JobFinished(ServiceError):
     """The job has already ended, so that it cannot be canceled (or is not failed, so that it cannot be replayed)."""
 
@@ -541,6 +560,38 @@ class PhotoNotFetched(ObjectNotFound):
 
     code = "photo_not_fetched"
     title = "Photo not fetched"
+    retryable = True
+
+
+class PictureNotRenderable(ObjectNotFound):
+    """A picture of which no smaller one can be made: broken, or (then retryable) still to be looked at by a worker."""
+
+    code = "picture_not_renderable"
+    title = "Picture cannot be rendered"
+
+    def __init__(self, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(detail)
+        self.retryable = retryable
+
+
+class ResultNotReady(ServiceError):
+    """What is asked for needs the answer of a job that is still open (then retryable), or that ended without one."""
+
+    code = "result_not_ready"
+    title = "No result yet"
+    http_status = 409
+
+    def __init__(self, detail: str, *, retryable: bool) -> None:
+        super().__init__(detail)
+        self.retryable = retryable
+
+
+class RenderingBusy(ServiceError):
+    """Too many pictures are being made smaller at once."""
+
+    code = "rendering_busy"
+    title = "Too many pictures at once"
+    http_status = 503
     retryable = True
 
 

@@ -34,6 +34,7 @@ from web.services import EXTENSION, Services, services
 MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not counted
 HOLDING_FRACTION = 0.75  # of the threads may wait for jobs; the others always answer, health checks first
 SPARE_FORM_PARTS = 1000
+RENDERINGS = 2  # pictures decoded at a time, to be shown: each may take 200 MB, if only for a moment
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -94,6 +95,7 @@ def open_services(settings: Settings) -> Services:
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),
         ownership=Ownership(partial(claim, client, objects, settings)),
+        renderings=threading.BoundedSemaphore(RENDERINGS),
         holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_FRACTION))),
     )
 

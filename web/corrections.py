@@ -73,6 +73,7 @@ def correct_label(name: str) -> Response:
     {200: MovedItems},
     (*WRITE, *BODY, ItemNotFound, EmbedderMismatch),
     body={"application/json": MoveRequest},
+    headers=("Idempotency-Key",),
 )
 def move_items(name: str) -> Response:
     """New versions of both galleries."""

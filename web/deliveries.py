@@ -5,7 +5,6 @@ A message to a job's own webhook is under /v1/deliveries; it is replayed at its 
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import Blueprint, Response, jsonify, request, url_for
@@ -111,7 +110,7 @@ def replay_range(webhook_id: str) -> Response:
     service = services()
     endpoint = service.ledger.endpoints.get(webhook_id)
     service.ledger.deliveries.require_enabled(endpoint)
-    since, until = seconds(sent.since), seconds(sent.until) if sent.until else time.time() + 1
+    since, until = seconds(sent.since), seconds(sent.until) if sent.until else service.ledger.time() + 1
     if until <= since:
         detail = "this must be after since"
         raise InvalidRequest(f"until: {detail}.", errors=[{"pointer": "/until", "detail": detail}])

@@ -20,15 +20,15 @@ from infra.errors import (
     ObjectNotFound,
     PhotoNotFetched,
 )
-from infra.galleries.feedback import GalleryFeedback, coco_of, held_out, list_of
-from web import answers, jobs
+from infra.galleries.feedback import PREFIX, GalleryFeedback, coco_of, held_out, list_of
+from web import answers, idempotency, jobs
 from web.answers import FeedbackPage, JobFeedback
 from web.corrections import read_json
 from web.galleries import single_values
 from web.job_photos import keep, label_at, photo_of, require_box
-from web.operations import BODY, GALLERY, JOB, operation
-from web.pictures import ANY_IMAGE, picture
-from web.schemas import FeedbackQuery, FeedbackRequest, parse
+from web.operations import BODY, GALLERY, JOB, RENDERING, operation
+from web.pictures import ANY_IMAGE, stored
+from web.schemas import FeedbackQuery, FeedbackRequest, PictureQuery, parse
 from web.scopes import needs
 from web.services import services
 
@@ -52,6 +52,7 @@ blueprint = Blueprint("feedback", __name__)
         PhotoNotFetched,
     ),
     body={"application/json": FeedbackRequest},
+    headers=("Idempotency-Key",),
 )  # fmt: skip
 def create(job_id: str) -> tuple[Response, int]:
     """Keeps the judgement and the photo with the gallery."""
@@ -73,8 +74,18 @@ def create(job_id: str) -> tuple[Response, int]:
     gallery = _gallery_of(photo.job, found)
     services().galleries.manifest(gallery)  # before the photo is kept
     right = answer if sent.verdict == "right" and label is None else label
+    made_id = idempotency.new_id_of(PREFIX) if idempotency.read_key() is not None else None
     made = book().add(
-        gallery, job_id, result["gallery"]["version"], box, sent.verdict, answer, right, keep(photo), photo.size
+        gallery,
+        job_id,
+        result["gallery"]["version"],
+        box,
+        sent.verdict,
+        answer,
+        right,
+        keep(photo),
+        photo.size,
+        made_id,
     )
     return jsonify(describe(made)), 201
 
@@ -128,13 +139,16 @@ def of_gallery(name: str) -> Response:
 @needs(Scope.READ)
 @operation(
     "getFeedbackImage",
-    "The photo that was judged.",
-    {200: ANY_IMAGE},
-    (*GALLERY, FeedbackNotFound, ObjectNotFound),
+    "The photo that was judged, or a smaller one of it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, FeedbackNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def image(name: str, feedback_id: str) -> Response:
     """The photo, as it was sent; it is kept for as long as the feedback."""
-    return picture(services().objects.get(book().find(name, feedback_id).image_key))
+    query = parse(PictureQuery, dict(request.args))
+    return stored(book().find(name, feedback_id).image_key, query.width)
 
 
 def book() -> GalleryFeedback:

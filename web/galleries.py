@@ -22,7 +22,6 @@ from infra.errors import (
     InvalidGalleryName,
     InvalidRequest,
     ItemNotFound,
-    ObjectNotFound,
     UnsupportedMediaType,
     VersionNotFound,
 )
@@ -31,8 +30,8 @@ from web import idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
 from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
-from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
-from web.pictures import ANY_IMAGE, picture, shown
+from web.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
+from web.pictures import ANY_IMAGE, shown, stored
 from web.schemas import (
     FILE,
     EnrollmentFields,
@@ -40,6 +39,7 @@ from web.schemas import (
     GalleryRequest,
     ItemsQuery,
     LabelQuery,
+    PictureQuery,
     parse,
     parse_json,
 )
@@ -177,11 +177,18 @@ def items(name: str) -> Response:
 
 @blueprint.get("/<name>/items/<item_id>/image")
 @needs(Scope.READ)
-@operation("getItemImage", "The picture of an item.", {200: ANY_IMAGE}, (*GALLERY, ItemNotFound, ObjectNotFound))
+@operation(
+    "getItemImage",
+    "The picture of an item, or a smaller one of it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
+)
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
-    service = services()
-    return picture(service.objects.get(service.items.find(name, item_id).image_key))
+    query = parse(PictureQuery, dict(request.args))
+    return stored(services().items.find(name, item_id).image_key, query.width)
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")
@@ -189,12 +196,15 @@ def item_image(name: str, item_id: str) -> Response:
 @operation(
     "getItemPreview",
     "The picture as a browser can show it.",
-    {200: ANY_IMAGE},
-    (*GALLERY, ItemNotFound, ObjectNotFound),
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def item_preview(name: str, item_id: str) -> Response:
     """The picture of an item as it was looked at, for browsers."""
-    return shown(services().items.find(name, item_id).image_key)
+    query = parse(PictureQuery, dict(request.args))
+    return shown(services().items.find(name, item_id).image_key, query.width)
 
 
 @blueprint.delete("/<name>/items/<item_id>")

@@ -9,13 +9,12 @@ from flask import Blueprint, Response
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.results import RecognitionJob, RecognitionPage
-from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
+from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, PhotoNotFetched, ResultNotReady
 from web import jobs
 from web.job_lists import JobsQuery, page
-from web.job_photos import photo_key
-from web.operations import JOB, UPLOAD, Form, operation
-from web.pictures import ANY_IMAGE, picture, shown
-from web.schemas import FILE, RecognitionFields, RecognitionRequest
+from web.operations import JOB, RENDERING, UPLOAD, Form, operation
+from web.pictures import ANY_IMAGE
+from web.schemas import FILE, PhotoQuery, PictureQuery, RecognitionFields, RecognitionRequest
 from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
@@ -136,13 +135,15 @@ def events(job_id: str) -> Response:
 @needs(Scope.READ)
 @operation(
     "getRecognitionImage",
-    "The photo as it was uploaded or fetched.",
-    {200: ANY_IMAGE},
-    (*JOB, ObjectNotFound, PhotoNotFetched),
+    "The photo as it was uploaded or fetched, smaller, or with the answers drawn over it.",
+    {200: ANY_IMAGE, 304: None},
+    (*JOB, *RENDERING, PhotoNotFetched, ResultNotReady),
+    query=PhotoQuery,
+    headers=("If-None-Match",),
 )
 def image(job_id: str) -> Response:
     """The photo as it was uploaded or fetched. Raises PhotoNotFetched while it is not there."""
-    return picture(services().objects.get(photo_key(jobs.find(JobKind.RECOGNITION, job_id))))
+    return jobs.photo(JobKind.RECOGNITION, job_id)
 
 
 @blueprint.get("/<job_id>/preview")
@@ -150,9 +151,11 @@ def image(job_id: str) -> Response:
 @operation(
     "getRecognitionPreview",
     "The photo as a browser can show it.",
-    {200: ANY_IMAGE},
-    (*JOB, ObjectNotFound, PhotoNotFetched),
+    {200: ANY_IMAGE, 304: None},
+    (*JOB, *RENDERING, PhotoNotFetched),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def preview(job_id: str) -> Response:
     """The photo as it was looked at, for browsers. Raises PhotoNotFetched as `image` does."""
-    return shown(photo_key(jobs.find(JobKind.RECOGNITION, job_id)))
+    return jobs.preview(JobKind.RECOGNITION, job_id)

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 
 from web import (
+    batches,
     corrections,
     deliveries,
     enrollments,
@@ -20,6 +21,7 @@ from web import (
     page,
     recognitions,
     signin,
+    system,
     webhooks,
 )
 from web.openapi import describe
@@ -31,6 +33,7 @@ BLUEPRINTS = (
     corrections.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
+    batches.blueprint,
     keys.blueprint,
     webhooks.blueprint,
     deliveries.blueprint,
@@ -38,6 +41,7 @@ BLUEPRINTS = (
     health.blueprint,
     page.blueprint,
     signin.blueprint,
+    system.blueprint,
 )
 
 

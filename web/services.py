@@ -42,6 +42,7 @@ class Services:
     items: ItemLookup
     queue: Queue
     ownership: Ownership
+    renderings: threading.Semaphore  # one for each picture that is being decoded to be shown
     holds: threading.Semaphore  # one for each request that may keep its thread while it waits for a job
 
 

@@ -18,6 +18,7 @@ from infra.net.addresses import check_spelling
 from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
+    BatchFields,
     EnrollmentFields,
     ImageBase64,
     ImageUrl,
@@ -72,6 +73,19 @@ class Enrollment:
     priority: Priority = "normal"
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Photos to recognise alike; `headers` has one for each of `uploads`."""
+
+    uploads: list[Upload]
+    headers: list[Seen | Refusal]
+    gallery: str
+    options: dict[str, Any]
+    webhook_url: str | None
+    metadata: dict[str, str]
+    priority: Priority
+
+
 def read_recognition(settings: Settings) -> Recognition:
     """The current request as a recognition. Raises InvalidRequest, InvalidOptions, TooManyFiles, RejectedImage, and the
     address errors for a webhook or image URL, as far as they show without waiting for anybody.
@@ -101,6 +115,21 @@ def read_recognition(settings: Settings) -> Recognition:
     chosen = options.model_dump(exclude_unset=True)
     check_boxes(chosen, header)
     return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata, priority=priority)
+
+
+def read_batch(settings: Settings) -> Batch:
+    """The current request as a batch. Raises as `read_recognition`, for photos only if none can be used."""
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("Send the body as multipart/form-data.")
+    files, fields = _multipart({"images": settings.web.max_files}, BatchFields.model_fields)
+    _read_json(fields, "options", "metadata")
+    read = parse(BatchFields, fields)
+    check_webhook(read.webhook_url, settings)
+    uploads = files["images"]
+    headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
+    chosen = read.options.model_dump(exclude_unset=True)
+    check_boxes(chosen, None)  # a box outside of some photo fails that photo's job alone
+    return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority)
 
 
 def read_body() -> bytes:

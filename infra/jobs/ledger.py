@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import redis
+from redis.client import Pipeline
 from redis.commands.core import Script
 
 from contracts.jobs import JobError, JobKind
@@ -31,6 +32,7 @@ from infra.errors import (
     UploadTooSlow,
 )
 from infra.jobs import scripts, stumbles
+from infra.jobs.batches import Batches
 from infra.jobs.deliveries import UNSEEN, Deliveries, Delivery, Seen
 from infra.jobs.endpoints import Endpoints
 from infra.jobs.feed import Feed
@@ -99,13 +101,14 @@ class JobLedger:
         self._settings = settings or JobSettings()
         self._webhooks = webhooks or WebhookSettings()
         self._now = now
-        self.deliveries = Deliveries(client, self._webhooks, self._clock)
+        self.deliveries = Deliveries(client, self._webhooks, self.clock)
         self.feed = Feed(client, self._settings.retention_s, self.time)
         self.endpoints = Endpoints(client, self.time)
         self.presence = Presence(client, self.time)
         self.listing = Listing(client)
-        self.lanes = Lanes(client, self._clock)
+        self.lanes = Lanes(client, self.clock)
         self.forecast = Forecast(client, self.presence, self.time)
+        self.batches = Batches(client, self)
         self._watch = JobWatch(client, self.get)
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
@@ -141,19 +144,7 @@ class JobLedger:
         open jobs that `terms` allow.
         """
         job_id = job_id or new_id(JobKind(kind).prefix, self._now() if self._now else system_time.time())
-        deadline_s = self._settings.queued_deadline_s
-        photo = str(request.get("image", {}).get("key") or "")
-        args = (
-            kind,
-            json.dumps(request),
-            webhook_url or "",
-            deadline_s,
-            photo if photo.startswith(PHOTOS_PREFIX) else "",
-            source_url or "",
-            *itertools.chain.from_iterable(terms.fields().items()),
-            "facets",
-            facets_of(request, terms.metadata),
-        )
+        args = self._creation(kind, request, webhook_url, source_url, terms)
         flat: list[str] = self._run(self._create, job_id, *args)
         if flat == ["full"]:
             raise _too_many_open(terms.most_open)
@@ -161,6 +152,17 @@ class JobLedger:
             raise UploadTooSlow("The photo took too long to arrive and is not kept any more; send it again.")
         wait_until_written(self._redis)
         return parse_job(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    def create_in(
+        self, pipe: Pipeline, kind: str, request: dict[str, Any], webhook_url: str | None, job_id: str, terms: Terms
+    ) -> None:
+        """`create` as a part of a transaction: infra.jobs.batches."""
+        args = self._creation(kind, request, webhook_url, None, terms)
+        self._run(self._create, job_id, *args, client=pipe)
+
+    def cancel_in(self, pipe: Pipeline, job_id: str) -> None:
+        """`cancel` as a part of a transaction; of a job that has ended nothing changes."""
+        self._run(self._cancel, job_id, client=pipe)
 
     def get(self, job_id: str) -> Job:
         """Raises JobNotFound (also for what is no id), or JobExpired when the record's retention has ended."""
@@ -374,13 +376,32 @@ class JobLedger:
         self._run(self._abandon, job_id, json.dumps(told))
         stumbles.given_up(self._redis, job_id)
 
+    def _creation(
+        self, kind: str, request: dict[str, Any], webhook_url: str | None, source_url: str | None, terms: Terms
+    ) -> tuple[str | float, ...]:
+        """The own arguments of CREATE."""
+        photo = str(request.get("image", {}).get("key") or "")
+        return (
+            kind,
+            json.dumps(request),
+            webhook_url or "",
+            self._settings.queued_deadline_s,
+            photo if photo.startswith(PHOTOS_PREFIX) else "",
+            source_url or "",
+            *itertools.chain.from_iterable(terms.fields().items()),
+            "facets",
+            facets_of(request, terms.metadata),
+        )
+
     def _end(self, lease: Lease, status: JobStatus, field: str, text: str, facets: str = "") -> bool:
         return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text, facets))
 
     def _scripts(self, *sources: str) -> list[Script]:
         return [self._redis.register_script(source) for source in sources]
 
-    def _run(self, script: Script, job_id: str, *args: str | float, now: float | None = None) -> Any:
+    def _run(
+        self, script: Script, job_id: str, *args: str | float, now: float | None = None, client: Pipeline | None = None
+    ) -> Any:
         """Runs a job script with the keys and the five arguments that all of them have."""
         keys = [
             scripts.job_key(job_id),
@@ -391,12 +412,13 @@ class JobLedger:
             scripts.events_key(job_id),
             scripts.DUE,
         ]
-        clock = self._clock() if now is None else repr(now)
+        clock = self.clock() if now is None else repr(now)
         delivery_id = new_id("msg", system_time.time())
         common = (clock, job_id, self._settings.retention_s, delivery_id, self._webhooks.schedule_s[0])
-        return script(keys=keys, args=[*common, *args])
+        return script(keys=keys, args=[*common, *args], client=client)
 
-    def _clock(self) -> str:
+    def clock(self) -> str:
+        """The first argument of every script: the time, or nothing for the server's own."""
         return "" if self._now is None else repr(self._now())
 
     def _poison(self) -> str:

@@ -92,6 +92,7 @@ class Job:
     cancel_at: float | None = None  # by its Cancel-After
     priority: Priority = "normal"
     units: int = 1
+    batch: str | None = None
     eta_s: float | None = None  # what was told when it was created
 
     @property
@@ -124,6 +125,7 @@ class Job:
             "metadata": self.metadata,
             "cancel_at": isoformat(self.cancel_at),
             "priority": self.priority,
+            "batch": self.batch,
         }
 
 
@@ -221,6 +223,7 @@ def parse_job(record: Mapping[str, str]) -> Job:
         cancel_at=_number(record.get("cancel_at")),
         priority=cast("Priority", record.get("priority", "normal")),
         units=int(record.get("units", 1)),
+        batch=record.get("batch"),
         eta_s=_number(record.get("eta_s")),
     )
 

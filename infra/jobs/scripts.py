@@ -21,6 +21,7 @@ Keys in Redis:
     shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
     shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
     shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
+    shitu:jobs:batch:…         hashes  batches, and the statuses of their jobs: infra.jobs.batches
     shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
     shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
@@ -29,6 +30,9 @@ Keys in Redis:
 """
 
 from __future__ import annotations
+
+from infra.jobs.change_scripts import INDEX, TELL_BATCH
+from infra.jobs.event_scripts import TELL
 
 OPEN = "shitu:jobs:open"
 QUEUED = "shitu:jobs:queued"
@@ -84,29 +88,11 @@ end
 local function seconds(value) return string.format('%.6f', value) end
 """
 
-# In which lists a job is (infra.jobs.listing); called at each change of its status.
-INDEX = """
-local STATUSES = {'queued', 'processing', 'succeeded', 'failed', 'canceled'}
-local function list(job, id, status)
-  local known = redis.call('HMGET', job, 'kind', 'created_at', 'facets')
-  if not known[1] or not known[2] then return end
-  local index = 'shitu:jobs:list:' .. known[1]
-  local member = string.format('%017.6f', tonumber(known[2])) .. ':' .. id
-  local change = status and function(key) redis.call('ZADD', key, 0, member) end
-    or function(key) redis.call('ZREM', key, member) end
-  change(index)
-  for facet in string.gmatch(known[3] or '', '[^\\n]+') do change(index .. ':' .. facet) end
-  for _, other in ipairs(STATUSES) do
-    if other ~= status then redis.call('ZREM', index .. ':status:' .. other, member) end
-  end
-  if status then change(index .. ':status:' .. status) end
-end
-"""
-
 # KEYS and the first five ARGV are the same for every job script.
 _JOB = (
     CLOCK
     + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -116,6 +102,8 @@ local status = get('status')
 local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
   if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
+  local batch = get('batch')
+  if batch and not progress then tell_batch(batch, id, status, now, retention_s) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
@@ -173,61 +161,9 @@ local function enqueue(delay_s, pause_s)
   if not get('source_url') then wait_from(seconds(now + (pause_s or 0))) end
   note('queued')
 end
-
--- A message to one receiver. `receiver` is whom a slow answer delays: an endpoint, or whoever has the URL's host and port.
-local function send(event, name, message, endpoint, url)
-  local next_at = seconds(now + first_delay_s)
-  local record = {'id', message, 'event_id', event, 'type', name, 'job_id', id, 'url', url, 'status', 'pending', 'attempts', 0, 'token', 0,
-    'created_at', seconds(now), 'next_at', next_at, 'receiver', endpoint or string.match(url, '^%a+://[^/?#]*') or url}
-  if endpoint then
-    record[#record + 1] = 'endpoint'; record[#record + 1] = endpoint
-    redis.call('ZADD', 'shitu:webhook:' .. endpoint .. ':deliveries', seconds(now), message)
-  end
-  redis.call('HSET', 'shitu:delivery:' .. message, unpack(record))
-  redis.call('ZADD', due, next_at, message)
-end
-
--- The event of a job's end, its place in the feed, and the messages to all endpoints that want it. What a replay of a failed
--- job will overwrite is kept with the event; other jobs don't change any more.
-local function tell(status)
-  local kind = get('kind')
-  local name = kind .. '.' .. status
-  local last = 0
-  if redis.call('EXISTS', 'shitu:feed') == 1 then
-    local about = redis.call('XINFO', 'STREAM', 'shitu:feed')
-    for i = 1, #about, 2 do
-      if about[i] == 'last-generated-id' then last = tonumber(string.match(about[i + 1], '^%d+')) end
-    end
-  else
-    redis.call('SET', 'shitu:feed:epoch', string.sub(delivery_id, -8))
-    redis.call('DEL', 'shitu:feed:floor')
-  end
-  redis.call('XADD', 'shitu:feed', string.format('%d-0', last + 1), 'id', delivery_id, 'at', seconds(now))
-  local event = 'shitu:event:' .. delivery_id
-  redis.call('HSET', event, 'id', delivery_id, 'job_id', id, 'type', name, 'at', seconds(now),
-    'cursor', string.format('%d', last + 1), 'expires_at', get('expires_at'))
-  if status == 'failed' then redis.call('HSET', event, 'job', cjson.encode(redis.call('HGETALL', job))) end
-  local messages = ''
-  local url = get('webhook_url')
-  if url then
-    send(delivery_id, name, delivery_id, nil, url)
-    messages = delivery_id
-  end
-  for _, endpoint in ipairs(redis.call('SMEMBERS', 'shitu:webhooks')) do
-    local key = 'shitu:webhook:' .. endpoint
-    local wanted = ' ' .. (redis.call('HGET', key, 'events') or '') .. ' '
-    local wants = string.find(wanted, ' * ', 1, true) or string.find(wanted, ' ' .. name .. ' ', 1, true)
-      or string.find(wanted, ' ' .. kind .. '.* ', 1, true)
-    if wants and redis.call('HGET', key, 'state') == 'enabled' then
-      local message = 'dlv_' .. string.sub(delivery_id, 5) .. string.sub(endpoint, 5)
-      send(delivery_id, name, message, endpoint, redis.call('HGET', key, 'url'))
-      messages = messages .. ' ' .. message
-    end
-  end
-  redis.call('HSET', event, 'deliveries', messages)
-  redis.call('HSET', job, 'event_ids', (get('event_ids') or '') .. ' ' .. delivery_id)
-end
-
+"""
+    + TELL
+    + """
 -- The end of a job and the messages that tell it are written together, so that neither is without the other.
 local function finish(status, field, value)
   local expires_at = seconds(now + retention_s)
@@ -461,6 +397,8 @@ return get('source_url') and 'to_fetch' or 'republished'
 # can be. ARGV[6]: the error.
 ABANDON = (
     CLOCK
+    + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished = unpack(KEYS)
 local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))
@@ -469,6 +407,9 @@ redis.call('ZREM', queued, id)
 if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash' then
   redis.call('HSET', job, 'status', 'failed', 'error', ARGV[6], 'completed_at', seconds(now), 'expires_at', expires_at)
   redis.call('ZADD', finished, expires_at, id)
+  list(job, id, 'failed')
+  local batch = redis.call('HGET', job, 'batch')
+  if batch then tell_batch(batch, id, 'failed', now, tonumber(ARGV[3])) end
 else
   redis.call('DEL', job)
 end

@@ -21,6 +21,7 @@ class Terms:
     cancel_after_s: float | None = None
     priority: Priority = "normal"
     units: int = 1  # of work: the pictures of an enrolment
+    batch: str | None = None  # the id of the one that it belongs to
     eta_s: float | None = None  # what the user is told at first, to be compared with what came of it
     owner: str = ""
     most_open: int = 0
@@ -42,6 +43,8 @@ class Terms:
             found["units"] = self.units
         if self.eta_s is not None:
             found["eta_s"] = self.eta_s
+        if self.batch is not None:
+            found["batch"] = self.batch
         return found
 
 
