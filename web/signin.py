@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.errors import CrossSite, KeyExpired, KeyInvalid, UnsupportedMediaType
-from web import auth
+from web import auth, languages
 from web.operations import operation
 from web.page import PAGE_POLICY
 from web.scopes import open_to_all
@@ -83,7 +84,7 @@ def sign_in() -> Response:
     try:
         key = services().keys.find(request.form.get("key", "").strip())
     except (KeyInvalid, KeyExpired) as error:
-        response = _page(signed_in=None, next=target, problem=error.detail)
+        response = _page(signed_in=None, next=target, refused=True)
         response.status_code = error.http_status
         response.headers["WWW-Authenticate"] = auth.CHALLENGE
         return response
@@ -110,9 +111,18 @@ def sign_out() -> Response:
     return response
 
 
-def _page(*, signed_in: Key | None, next: str, problem: str = "") -> Response:  # noqa: A002 - the field's name
+def _page(*, signed_in: Key | None, next: str, refused: bool = False) -> Response:  # noqa: A002 - the field's name
     required = bool(services().settings.keys.required)
-    body = render_template("signin.html", signed_in=signed_in, required=required, next=next, problem=problem)
+    language = languages.wanted(request)
+    body = render_template(
+        "signin.html",
+        signed_in=signed_in,
+        required=required,
+        next=next,
+        refused=refused,
+        t=partial(languages.said, language),
+        language=language,
+    )
     response = Response(body)
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     # A form's Origin, which shows where it comes from, is not sent under `no-referrer`.

@@ -15,12 +15,13 @@ import json
 import re
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import BatchExpired, BatchNotFound, InvalidCursor, JobFinished
+from infra.errors import BatchExpired, BatchNotFound, InvalidCursor, JobFinished, OpenJobsLimited
 from infra.jobs import scripts
 from infra.jobs.records import ALPHABET, FINISHED, isoformat, parse_job
 from infra.jobs.watch import BLOCK_S
@@ -28,6 +29,8 @@ from infra.redis.durability import wait_until_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from redis.client import Pipeline
 
     from contracts import batches
     from contracts.jobs import JobError, JobKind
@@ -40,6 +43,7 @@ BATCH_ID = re.compile(rf"{PREFIX}_[0-7][{ALPHABET}]{{25}}")
 MOST_JOBS = 1 << 20
 OPEN_S = 30 * 86_400  # a batch whose jobs never end is forgotten at last
 CHUNK = 50
+OPEN_RETRY_S = 2.0
 
 _CREATE = (
     scripts.CLOCK
@@ -167,9 +171,29 @@ class Batches:
         webhook_url: str | None,
         terms: Sequence[Terms],
     ) -> Batch:
-        """Accepts all jobs at once, with `terms` for each picture; a batch that is there already is given as it is."""
+        """Accepts all jobs at once, with `terms` for each picture; a batch that is there already is given as it is.
+
+        Raises OpenJobsLimited if not all of them may be open beside those that its owner has already: then none is accepted.
+        """
+        while True:
+            with suppress(redis.WatchError):  # the owner's open jobs changed in between: counted again
+                self._accept(batch_id, kind, request, planned, webhook_url, terms)
+                break
+        wait_until_written(self._redis)
+        return self.get(batch_id)
+
+    def _accept(
+        self,
+        batch_id: str,
+        kind: JobKind,
+        request: dict[str, Any],
+        planned: Sequence[Planned],
+        webhook_url: str | None,
+        terms: Sequence[Terms],
+    ) -> None:
         entries: list[dict[str, Any]] = []
         with self._redis.pipeline(transaction=True) as pipe:
+            self._watch_limit(pipe, batch_id, terms, sum(one.request is not None for one in planned))
             for index, one in enumerate(planned):
                 job_id = None if one.request is None else job_id_of(batch_id, kind, index)
                 entries.append({"name": one.name, "job_id": job_id, "error": one.error})
@@ -179,8 +203,22 @@ class Batches:
                 if one.request is not None:
                     self._ledger.create_in(pipe, kind, one.request, webhook_url, str(entry["job_id"]), own)
             pipe.execute()
-        wait_until_written(self._redis)
-        return self.get(batch_id)
+
+    def _watch_limit(self, pipe: Pipeline, batch_id: str, terms: Sequence[Terms], jobs: int) -> None:
+        """Makes `pipe` fail if the open jobs of the owner change before it runs. Raises OpenJobsLimited if all are too many."""
+        if not terms or not (most := terms[0].most_open):
+            return
+        opened = f"shitu:key:{terms[0].owner}:open"
+        pipe.watch(opened)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        there = {str(one) for one in pipe.zrange(opened, 0, -1)}  # a watching pipe answers at once
+        if len(there) + jobs > most and not pipe.exists(_key(batch_id)):
+            there = {one for one in there if pipe.zscore(scripts.OPEN, one) is not None}
+            if len(there) + jobs > most:
+                raise OpenJobsLimited(
+                    f"The key that asked may have {most} open jobs at a time and has {len(there)}; this batch has {jobs}.",
+                    retry_after_s=OPEN_RETRY_S,
+                )
+        pipe.multi()
 
     def get(self, batch_id: str) -> Batch:
         """Raises BatchNotFound, BatchExpired."""
