@@ -36,7 +36,7 @@ def option(default: Any, description: str, lowest: float | None = None, highest:
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option: a number from `lowest` to `highest` (`whole`: no fractions), one of `choices`, or `boxes`.
+    """One declared option: a number from `lowest` to `highest` (`whole`: no fractions), one of `choices`, `boxes`, or a `flag`.
 
     `nullable`: None is allowed, too. `annotation` is its type without None.
     """
@@ -58,9 +58,17 @@ class Option:
     def boxes(self) -> bool:
         return bool(self.annotation == Boxes)
 
+    @property
+    def flag(self) -> bool:
+        return self.annotation is bool
+
     def require(self, value: object) -> None:
         """Raises OptionsError unless `value` is allowed."""
         if value is None and self.nullable:
+            return
+        if self.flag:
+            if not isinstance(value, bool):
+                raise OptionsError(self.name, f"must be true or false, not {value!r}")
             return
         if self.boxes:
             if faults := box_faults(value):
@@ -115,6 +123,10 @@ class RecognizeOptions:
         None,
         "Looks up just these parts of the photo and detects nothing: 1 to 100 boxes, each x1, y1, x2, y2 in whole pixels of "
         "the upright photo. What lies outside of the photo is cut off. Each is answered, however much they overlap.",
+    )
+    trace: bool = option(
+        False,
+        "Adds `result.trace`: every candidate box, every match, the thresholds, and why each part became what it did.",
     )
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from contracts.jobs import JobError, JobState, described
 from contracts.options import Crop, Verify
+from contracts.traces import Trace
 
 Box = list[int]  # x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive
 Source = Literal["detection", "whole_image", "given"]
@@ -174,6 +175,8 @@ class Recognized(TypedDict):
     reason: Reason | None
     decision: Decision | None
     timings_ms: dict[str, float]
+    trace: NotRequired[Trace]
+    """With the option `trace`."""
 
 
 @described

@@ -16,13 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.batches import Batch
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from contracts.names import without_surrogates
 from infra.errors import BatchExpired, BatchNotFound, InvalidCursor, JobExpired, JobFinished, JobNotFound, ServiceError
 from infra.jobs.batches import PREFIX, Planned
-from web import idempotency, jobs
+from web import auth, idempotency, jobs
 from web.images import Refusal
 from web.operations import UPLOAD, Errors, Form, operation
 from web.schemas import FILE, BatchFields, parse
+from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
 from web.uploads import read_batch
@@ -53,6 +55,7 @@ class ResultsQuery(BaseModel):
 
 
 @blueprint.post("")
+@needs(Scope.RECOGNIZE)
 @operation(
     "createBatch",
     "Recognise what is in many photos, one job each.",
@@ -86,7 +89,7 @@ def create() -> Response:
     each, behind = [], 0
     for one in planned:
         told = snapshot.of_new(JobKind.RECOGNITION, terms.priority, behind=behind)
-        each.append(replace(terms, batch=batch_id, eta_s=told["eta_s"]))
+        each.append(replace(terms, batch=batch_id, eta_s=told["eta_s"], owner=auth.owner()))
         behind += one.request is not None
     asked = {
         "gallery": sent.gallery,
@@ -111,11 +114,12 @@ def accepted(batch: infra.jobs.batches.Batch, *, always_202: bool) -> Response:
         log.warning("batch %s is kept, but could not be followed", batch.id, exc_info=True)
     done = batch.finished and (waited is not None or not always_202)
     response = _answer(batch, 200 if done else 202, waited)
-    response.headers["Location"] = batch.to_dict()["links"]["self"]
+    response.headers["Location"] = batch.to_dict(request.script_root)["links"]["self"]
     return response
 
 
 @blueprint.get("/<batch_id>")
+@needs(Scope.READ)
 @operation(
     "getBatch",
     "How far a batch is.",
@@ -134,6 +138,7 @@ def show(batch_id: str) -> Response:
 
 
 @blueprint.post("/<batch_id>/cancel")
+@needs(Scope.RECOGNIZE)
 @operation("cancelBatch", "Give all open jobs of a batch up.", {200: Batch}, (*FOUND, JobFinished))
 def cancel(batch_id: str) -> Response:
     """Gives all its open jobs up."""
@@ -141,6 +146,7 @@ def cancel(batch_id: str) -> Response:
 
 
 @blueprint.get("/<batch_id>/events")
+@needs(Scope.READ)
 @operation(
     "followBatch",
     "The changes of all jobs of a batch as they happen.",
@@ -173,6 +179,7 @@ def events(batch_id: str) -> Response:
 
 
 @blueprint.get("/<batch_id>/results")
+@needs(Scope.READ)
 @operation(
     "getBatchResults", "The answers of a batch, photo by photo.", {200: (NDJSON, CSV)}, FOUND, query=ResultsQuery
 )
@@ -209,7 +216,7 @@ def _answer(batch: infra.jobs.batches.Batch, status: int, waited: float | None) 
 
 
 def _json(batch: infra.jobs.batches.Batch) -> str:
-    told = batch.to_dict()
+    told = batch.to_dict(request.script_root)
     last = next((one for one in reversed(batch.entries) if one.job_id and not one.finished), None)
     if not batch.finished and last is not None and last.job_id is not None:
         try:
@@ -251,7 +258,7 @@ def _stream(batch_id: str, history: Iterator[infra.jobs.batches.BatchEvent | Non
 
 
 def _result(index: int, entry: infra.jobs.batches.Entry, job: Job | None) -> BatchResult:
-    told = None if job is None else job.to_dict()
+    told = None if job is None else job.to_dict(request.script_root)
     return {
         "index": index,
         "name": entry.name,

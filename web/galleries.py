@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from contracts.names import readable_label
 from contracts.results import EnrollmentJob
 from infra.errors import (
@@ -21,7 +22,6 @@ from infra.errors import (
     InvalidGalleryName,
     InvalidRequest,
     ItemNotFound,
-    ObjectNotFound,
     UnsupportedMediaType,
     VersionNotFound,
 )
@@ -30,8 +30,8 @@ from web import idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
 from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
-from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
-from web.pictures import ANY_IMAGE, picture, shown
+from web.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
+from web.pictures import ANY_IMAGE, shown, stored
 from web.schemas import (
     FILE,
     EnrollmentFields,
@@ -39,9 +39,11 @@ from web.schemas import (
     GalleryRequest,
     ItemsQuery,
     LabelQuery,
+    PictureQuery,
     parse,
     parse_json,
 )
+from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
 from web.uploads import read_body, read_enrollment
@@ -58,6 +60,7 @@ blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
 
 
 @blueprint.post("")
+@needs(Scope.MANAGE)
 @operation(
     "createGallery",
     "Create an empty gallery.",
@@ -77,6 +80,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 
 @blueprint.get("")
+@needs(Scope.READ)
 @operation("listGalleries", "All galleries.", {200: GalleryList}, (GalleryCorrupt,))
 def index() -> Response:
     """All galleries by name."""
@@ -89,6 +93,7 @@ def index() -> Response:
 
 
 @blueprint.get("/<name>")
+@needs(Scope.READ)
 @operation("getGallery", "One gallery.", {200: Gallery}, GALLERY)
 def show(name: str) -> Response:
     """The current version of one gallery."""
@@ -96,6 +101,7 @@ def show(name: str) -> Response:
 
 
 @blueprint.delete("/<name>")
+@needs(Scope.MANAGE)
 @operation("deleteGallery", "Delete a gallery with all its versions.", {204: None}, WRITE)
 def delete(name: str) -> tuple[str, int]:
     """Removes the gallery with all its versions."""
@@ -104,6 +110,7 @@ def delete(name: str) -> tuple[str, int]:
 
 
 @blueprint.post("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "addItems",
     "Add labelled pictures, or a part of a recognised photo; an enrolment job.",
@@ -140,6 +147,7 @@ def add_items(name: str) -> Response:
 
 
 @blueprint.get("/<name>/items")
+@needs(Scope.READ)
 @operation(
     "listItems",
     "The items, by pages.",
@@ -168,26 +176,39 @@ def items(name: str) -> Response:
 
 
 @blueprint.get("/<name>/items/<item_id>/image")
-@operation("getItemImage", "The picture of an item.", {200: ANY_IMAGE}, (*GALLERY, ItemNotFound, ObjectNotFound))
+@needs(Scope.READ)
+@operation(
+    "getItemImage",
+    "The picture of an item, or a smaller one of it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
+)
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
-    service = services()
-    return picture(service.objects.get(service.items.find(name, item_id).image_key))
+    query = parse(PictureQuery, dict(request.args))
+    return stored(services().items.find(name, item_id).image_key, query.width)
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")
+@needs(Scope.READ)
 @operation(
     "getItemPreview",
     "The picture as a browser can show it.",
-    {200: ANY_IMAGE},
-    (*GALLERY, ItemNotFound, ObjectNotFound),
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def item_preview(name: str, item_id: str) -> Response:
     """The picture of an item as it was looked at, for browsers."""
-    return shown(services().items.find(name, item_id).image_key)
+    query = parse(PictureQuery, dict(request.args))
+    return shown(services().items.find(name, item_id).image_key, query.width)
 
 
 @blueprint.delete("/<name>/items/<item_id>")
+@needs(Scope.MANAGE)
 @operation("deleteItem", "Delete one item.", {200: Gallery}, (*WRITE, ItemNotFound))
 def delete_item(name: str, item_id: str) -> Response:
     """A new version without this item."""
@@ -195,6 +216,7 @@ def delete_item(name: str, item_id: str) -> Response:
 
 
 @blueprint.delete("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "deleteItemsByLabel",
     "Delete all items of a label.",
@@ -213,6 +235,7 @@ def delete_label(name: str) -> Response:
 
 
 @blueprint.get("/<name>/versions")
+@needs(Scope.READ)
 @operation("listVersions", "The versions that can be gone back to.", {200: VersionList}, GALLERY)
 def versions(name: str) -> Response:
     """All versions that can be gone back to, oldest first."""
@@ -223,6 +246,7 @@ def versions(name: str) -> Response:
 
 
 @blueprint.post("/<name>/versions/<int:version>/activate")
+@needs(Scope.MANAGE)
 @operation("activateVersion", "Make a version the current one.", {200: Gallery}, (*WRITE, VersionNotFound))
 def activate(name: str, version: int) -> Response:
     """Goes back (or forth) to a version: searched from the next job on."""

@@ -16,9 +16,12 @@ from web import (
     feedback,
     galleries,
     health,
+    keys,
     labels,
     page,
     recognitions,
+    signin,
+    system,
     webhooks,
 )
 from web.openapi import describe
@@ -31,11 +34,14 @@ BLUEPRINTS = (
     feedback.blueprint,
     enrollments.blueprint,
     batches.blueprint,
+    keys.blueprint,
     webhooks.blueprint,
     deliveries.blueprint,
     events.blueprint,
     health.blueprint,
     page.blueprint,
+    signin.blueprint,
+    system.blueprint,
 )
 
 

@@ -45,7 +45,7 @@ def fields_of(options: Mapping[str, Option]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in options.values():
         kind = BOXES if one.boxes else one.annotation
-        if not one.choices and not one.boxes:
+        if not one.choices and not one.boxes and not one.flag:
             kind = Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
         found[one.name] = (kind | None if one.nullable else kind, Field(one.default, description=one.description))
     return found
@@ -239,6 +239,24 @@ class ItemsQuery(BaseModel):
     version: int | None = Field(None, ge=1, description="A version other than the current one.")
 
 
+class PictureQuery(BaseModel):
+    """The query of a picture; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int | None = Field(
+        None, ge=16, le=4096, description="A JPEG of at most so many pixels across, upright; never enlarged."
+    )
+
+
+class PhotoQuery(PictureQuery):
+    """The query of a job's photo."""
+
+    annotated: bool = Field(
+        False, description="1: with the answers drawn over it, as a JPEG of at most 2048 pixels across."
+    )
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -320,7 +338,7 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
         return {"pointer": pointer, "detail": "this field is required"}
     if found["type"] in {"model_type", "dict_type"}:  # pydantic's own words name our classes
         return {"pointer": pointer, "detail": "this must be a JSON object"}
-    message = str(found["msg"])
+    message = str(found["msg"]).removeprefix("Value error, ")
     return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
 
 

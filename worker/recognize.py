@@ -45,13 +45,14 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
         found = programs.recognizer(image, current.gallery, options, checkpoint)
     answer = found.to_dict()
     timings = {
+        **waited_ms(job),
         "fetch": round(1000 * (fetched - started), 2),
         "decode": round(1000 * (decoded - fetched), 2),
         **answer["timings_ms"],
         "total": round(1000 * (time.perf_counter() - started), 2),
     }
     for stage, took_ms in timings.items():
-        if stage != "total":
+        if stage not in {"total", *waited_ms(job)}:  # waiting has metrics of its own
             STAGES.labels(stage).observe(took_ms / 1000)
     result: RecognitionResult = {
         "image": answer["image"],
@@ -67,6 +68,17 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
         "models": runtime.models,
         "timings_ms": timings,
     }
+    if "trace" in answer:
+        result["trace"] = answer["trace"]
     if options.compat == "paddleclas":
         result["paddleclas"] = to_paddleclas(found)
     return result
+
+
+def waited_ms(job: Job) -> dict[str, float]:
+    """What came before the work: the `queue` until this attempt began, and of a photo by URL its `download`."""
+    since = job.created_at if job.fetched_at is None else job.fetched_at
+    waited = {} if job.fetched_at is None else {"download": round(1000 * (job.fetched_at - job.created_at), 2)}
+    if job.started_at is not None:
+        waited["queue"] = round(1000 * max(0.0, job.started_at - since), 2)
+    return waited

@@ -91,9 +91,9 @@ class Batch:
             return "canceled" if self.cancel_requested else "completed"
         return "queued" if all(one.status in {"queued", "rejected"} for one in self.entries) else "processing"
 
-    def to_dict(self) -> batches.Batch:
-        """The batch as JSON."""
-        link = f"/v1/batches/{self.id}"
+    def to_dict(self, root: str = "") -> batches.Batch:
+        """The batch as JSON; `root` as of a job's."""
+        link = f"{root}/v1/batches/{self.id}"
         counts = Counter(one.status for one in self.entries)
         return {
             "id": self.id,
@@ -119,7 +119,7 @@ class Batch:
                     "id": one.job_id,
                     "status": one.status,  # type: ignore[typeddict-item]  # the ledger's
                     "error": one.error,
-                    "links": {"self": f"/v1/recognitions/{one.job_id}"} if one.job_id else None,
+                    "links": {"self": f"{root}/v1/recognitions/{one.job_id}"} if one.job_id else None,
                 }
                 for index, one in enumerate(self.entries)
             ],

@@ -34,7 +34,6 @@ PARKED_S = 60.0  # a message that finds no place is looked at again, were it not
 FEWEST_FAILURES = 5  # that disable an endpoint: one message a month that fails is no dead receiver
 ANSWER_CHARS = 1024
 PIECE = 200
-TEST_KEPT_S = 86_400
 SILENT_END = "Each attempt was counted, and the last one ended without a word."
 
 
@@ -184,8 +183,6 @@ class Deliveries:
         event_id = new_id("msg", system_time.time())
         delivery_id = to_endpoint(event_id, endpoint.id)
         self._send(delivery_id, event_id, endpoint.id, "1", json.dumps(data))
-        for key in (event_key(event_id), self._key(delivery_id)):
-            self._redis.expire(key, TEST_KEPT_S)
         return self.get(delivery_id)
 
     def add(self, endpoint: Endpoint, event_id: str) -> bool:

@@ -55,17 +55,30 @@ class Snapshot:
 
     def _of_waiting(self, kind: JobKind, priority: Priority, ahead: int, units: int) -> QueueState:
         position = place(ahead, self.waiting[kind], priority)
-        own_s, job_s, slots = self._own_s(kind, units), self.service.get(f"{kind}:job"), self.slots[kind]
-        if own_s is None or job_s is None or not slots:  # nothing was measured, or nobody works
+        own_s, wait_s = self._own_s(kind, units), self._wait_s(kind, position, self.slots[kind])
+        if own_s is None or wait_s is None:  # nothing was measured, or nobody works
             return {"position": position, "eta_s": None}
+        return {"position": position, "eta_s": round(wait_s + own_s, 2)}
+
+    def wait_s(self, kind: JobKind, priority: Priority, behind: int = 0) -> float | None:
+        """How long a job that is about to be created would wait for its turn, `behind` others; None: nothing was measured.
+
+        Where nobody works, as if one worker did.
+        """
+        position = place(self.waiting[kind][priority] + behind, self.waiting[kind], priority)
+        return self._wait_s(kind, position, max(1, self.slots[kind]))
+
+    def _wait_s(self, kind: JobKind, position: int, slots: int) -> float | None:
+        job_s = self.service.get(f"{kind}:job")
+        if job_s is None or not slots:
+            return None
         before_s = (position - 1) * job_s
         for other in JobKind:  # queues of the same workers are served by turns
             if other is not kind and self.slots[other]:
                 jobs = min(sum(self.waiting[other].values()), position)
                 before_s += jobs * self.service.get(f"{other}:job", 0.0)
         free = max(0, slots - self.processing)
-        wait_s = max(0.0, before_s + job_s - free * job_s) / slots
-        return {"position": position, "eta_s": round(wait_s + own_s, 2)}
+        return max(0.0, before_s + job_s - free * job_s) / slots
 
     def _own_s(self, kind: JobKind, units: int) -> float | None:
         unit_s = self.service.get(f"{kind}:unit")

@@ -27,6 +27,7 @@ from infra.errors import (
     JobFinished,
     JobNotFound,
     JobPoisoned,
+    OpenJobsLimited,
     StorageUnavailable,
     UploadTooSlow,
 )
@@ -61,6 +62,7 @@ from infra.runtime.settings import JobSettings, Settings, WebhookSettings
 
 __all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
 
+OPEN_RETRY_S = 2.0  # a job takes about so long, and its end is what is waited for
 STUMBLES = 5  # over one broken record, before the keeper gives it up
 
 log = logging.getLogger(__name__)
@@ -138,11 +140,14 @@ class JobLedger:
         the caller (`new_id`), who may come twice: the job that has it already is then given as it is.
 
         The photo of a recognition is kept from now on until the job is retired (infra.jobs.photos). Raises UploadTooSlow if
-        it was removed before: it was uploaded longer ago than anybody waits for.
+        it was removed before: it was uploaded longer ago than anybody waits for; OpenJobsLimited if its owner has all the
+        open jobs that `terms` allow.
         """
         job_id = job_id or new_id(JobKind(kind).prefix, self._now() if self._now else system_time.time())
         args = self._creation(kind, request, webhook_url, source_url, terms)
         flat: list[str] = self._run(self._create, job_id, *args)
+        if flat == ["full"]:
+            raise _too_many_open(terms.most_open)
         if not flat:
             raise UploadTooSlow("The photo took too long to arrive and is not kept any more; send it again.")
         wait_until_written(self._redis)
@@ -242,10 +247,12 @@ class JobLedger:
     def replay(self, job_id: str) -> Job:
         """Makes a failed job queued again with all its attempts ahead; the caller publishes it (or the sweeper does).
 
-        Raises JobNotFound, JobExpired, or JobFinished if it has not failed.
+        Raises JobNotFound, JobExpired, JobFinished if it has not failed, or OpenJobsLimited as `create`.
         """
         self.get(job_id)
         status: str | None = self._run(self._replay, job_id, 0.0)
+        if status == "full":
+            raise _too_many_open()
         if status not in {JobStatus.FAILED, None}:
             raise JobFinished(f"Only a failed job can be replayed; {job_id} is {status}.", status=str(status))
         wait_until_written(self._redis)
@@ -418,3 +425,11 @@ class JobLedger:
         cap = self._settings.max_attempts
         message = f"The job was given up: each of its {cap} attempts ended without an answer."
         return json.dumps({"code": JobPoisoned.code, "message": message, "retryable": False, "attempts": cap})
+
+
+def _too_many_open(most: int = 0) -> OpenJobsLimited:
+    told = f"{most} open jobs" if most else "no more open jobs"
+    return OpenJobsLimited(
+        f"The key that asked may have {told} at a time; wait until one has ended, or cancel one.",
+        retry_after_s=OPEN_RETRY_S,
+    )

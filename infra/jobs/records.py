@@ -99,9 +99,12 @@ class Job:
         """Whether the job succeeded, failed or was canceled."""
         return self.status.finished
 
-    def to_dict(self) -> jobs.Job:
-        """The job as JSON: the same for the poll, the event stream and the webhook's `data`."""
-        link = f"{self.kind.path}/{self.id}"
+    def to_dict(self, root: str = "") -> jobs.Job:
+        """The job as JSON: the same for the poll, the event stream and the webhook's `data`.
+
+        `root` is the path below which the service is asked, without a slash at its end.
+        """
+        link = f"{root}{self.kind.path}/{self.id}"
         return {
             "id": self.id,
             "kind": self.kind.value,

@@ -32,6 +32,7 @@ Keys in Redis:
 from __future__ import annotations
 
 from infra.jobs.change_scripts import INDEX, TELL_BATCH
+from infra.jobs.event_scripts import TELL
 
 OPEN = "shitu:jobs:open"
 QUEUED = "shitu:jobs:queued"
@@ -106,6 +107,16 @@ local function note(status, progress)
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
+-- The open jobs of the key that asked: infra.keys.limits. Those that ended in no script's sight are dropped when it is full.
+local function owned() return 'shitu:key:' .. (get('owner') or '') .. ':open' end
+local function is_full(mine, most)
+  if redis.call('ZCARD', mine) < most then return false end
+  for _, one in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
+    if not redis.call('ZSCORE', open, one) then redis.call('ZREM', mine, one) end
+  end
+  return redis.call('ZCARD', mine) >= most
+end
+
 -- Cancel-After: whether the job's time is over, and what is told then.
 local LATE = '{"code": "cancel_after_passed", "message": "The job was canceled: its Cancel-After passed before it ended.", "retryable": true}'
 local function late()
@@ -127,6 +138,7 @@ local function lane() return 'shitu:jobs:lane:' .. (get('kind') or '') .. ':' ..
 
 -- The sweeper publishes it after `delay_s`; it may run after `pause_s`.
 local function enqueue(delay_s, pause_s)
+  if get('owner') then redis.call('ZADD', owned(), seconds(now), id) end
   redis.call('HSET', job, 'status', 'queued')
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
@@ -134,61 +146,9 @@ local function enqueue(delay_s, pause_s)
   if not get('source_url') then redis.call('ZADD', lane(), seconds(now + (pause_s or 0)), id) end
   note('queued')
 end
-
--- A message to one receiver. `receiver` is whom a slow answer delays: an endpoint, or whoever has the URL's host and port.
-local function send(event, name, message, endpoint, url)
-  local next_at = seconds(now + first_delay_s)
-  local record = {'id', message, 'event_id', event, 'type', name, 'job_id', id, 'url', url, 'status', 'pending', 'attempts', 0, 'token', 0,
-    'created_at', seconds(now), 'next_at', next_at, 'receiver', endpoint or string.match(url, '^%a+://[^/?#]*') or url}
-  if endpoint then
-    record[#record + 1] = 'endpoint'; record[#record + 1] = endpoint
-    redis.call('ZADD', 'shitu:webhook:' .. endpoint .. ':deliveries', seconds(now), message)
-  end
-  redis.call('HSET', 'shitu:delivery:' .. message, unpack(record))
-  redis.call('ZADD', due, next_at, message)
-end
-
--- The event of a job's end, its place in the feed, and the messages to all endpoints that want it. What a replay of a failed
--- job will overwrite is kept with the event; other jobs don't change any more.
-local function tell(status)
-  local kind = get('kind')
-  local name = kind .. '.' .. status
-  local last = 0
-  if redis.call('EXISTS', 'shitu:feed') == 1 then
-    local about = redis.call('XINFO', 'STREAM', 'shitu:feed')
-    for i = 1, #about, 2 do
-      if about[i] == 'last-generated-id' then last = tonumber(string.match(about[i + 1], '^%d+')) end
-    end
-  else
-    redis.call('SET', 'shitu:feed:epoch', string.sub(delivery_id, -8))
-    redis.call('DEL', 'shitu:feed:floor')
-  end
-  redis.call('XADD', 'shitu:feed', string.format('%d-0', last + 1), 'id', delivery_id, 'at', seconds(now))
-  local event = 'shitu:event:' .. delivery_id
-  redis.call('HSET', event, 'id', delivery_id, 'job_id', id, 'type', name, 'at', seconds(now),
-    'cursor', string.format('%d', last + 1), 'expires_at', get('expires_at'))
-  if status == 'failed' then redis.call('HSET', event, 'job', cjson.encode(redis.call('HGETALL', job))) end
-  local messages = ''
-  local url = get('webhook_url')
-  if url then
-    send(delivery_id, name, delivery_id, nil, url)
-    messages = delivery_id
-  end
-  for _, endpoint in ipairs(redis.call('SMEMBERS', 'shitu:webhooks')) do
-    local key = 'shitu:webhook:' .. endpoint
-    local wanted = ' ' .. (redis.call('HGET', key, 'events') or '') .. ' '
-    local wants = string.find(wanted, ' * ', 1, true) or string.find(wanted, ' ' .. name .. ' ', 1, true)
-      or string.find(wanted, ' ' .. kind .. '.* ', 1, true)
-    if wants and redis.call('HGET', key, 'state') == 'enabled' then
-      local message = 'dlv_' .. string.sub(delivery_id, 5) .. string.sub(endpoint, 5)
-      send(delivery_id, name, message, endpoint, redis.call('HGET', key, 'url'))
-      messages = messages .. ' ' .. message
-    end
-  end
-  redis.call('HSET', event, 'deliveries', messages)
-  redis.call('HSET', job, 'event_ids', (get('event_ids') or '') .. ' ' .. delivery_id)
-end
-
+"""
+    + TELL
+    + """
 -- The end of a job and the messages that tell it are written together, so that neither is without the other.
 local function finish(status, field, value)
   local expires_at = seconds(now + retention_s)
@@ -197,6 +157,7 @@ local function finish(status, field, value)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZREM', open, id)
   redis.call('ZREM', queued, id)
+  if get('owner') then redis.call('ZREM', owned(), id) end
   redis.call('ZREM', 'shitu:jobs:cancel_at', id)
   redis.call('ZREM', lane(), id)
   redis.call('ZADD', finished, expires_at, id)
@@ -217,6 +178,11 @@ CREATE = (
     _JOB
     + """
 if not status then
+  local terms = {}
+  for place = 12, #ARGV, 2 do terms[ARGV[place]] = ARGV[place + 1] end  -- infra.jobs.terms
+  if terms.owner and terms.most_open and is_full('shitu:key:' .. terms.owner .. ':open', tonumber(terms.most_open)) then
+    return {'full'}
+  end
   local photo = ARGV[10]
   if photo ~= '' then
     if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end
@@ -227,7 +193,7 @@ if not status then
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
   if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
-  for place = 12, #ARGV, 2 do redis.call('HSET', job, ARGV[place], ARGV[place + 1]) end  -- infra.jobs.terms
+  for name, value in pairs(terms) do redis.call('HSET', job, name, value) end
   limit_time()
   enqueue(tonumber(ARGV[9]))
 end
@@ -374,6 +340,7 @@ REPLAY = (
     _JOB
     + """
 if status ~= 'failed' then return status end
+if get('owner') and get('most_open') and is_full(owned(), tonumber(get('most_open'))) then return 'full' end
 local old = get('delivery_id')
 if old then
   redis.call('ZREM', due, old)

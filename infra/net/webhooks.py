@@ -68,7 +68,7 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
         event = _event(ledger, delivery)
         if event is None:
             return _failed(ledger, delivery, "The job's record has expired.", Seen())
-        body = message(event)
+        body = message(event, settings.web.root_path)
         headers = _signed(ledger, delivery, settings, body)
         began = time.monotonic()
         reply = post(
@@ -95,9 +95,9 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
     return _failed(ledger, delivery, _refusal(reply), seen, reply)
 
 
-def message(event: Event) -> bytes:
+def message(event: Event, root: str = "") -> bytes:
     """The body, the same at every attempt, for every receiver and in the feed: `Event.to_dict`."""
-    return without_surrogates(json.dumps(event.to_dict(), ensure_ascii=False, separators=(",", ":"))).encode()
+    return without_surrogates(json.dumps(event.to_dict(root), ensure_ascii=False, separators=(",", ":"))).encode()
 
 
 def sign(keys: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:

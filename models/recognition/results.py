@@ -13,6 +13,7 @@ from contracts.results import Calibrated, DropReason, Reason, Source
 
 if TYPE_CHECKING:
     from contracts.options import Verify
+    from contracts.traces import Trace
     from models.galleries.gallery import Match
 
 Box = tuple[int, int, int, int]
@@ -174,10 +175,11 @@ class Recognitions:
     reason: Reason | None
     timings_ms: dict[str, float]
     decision: Decision | None = None
+    trace: Trace | None = None
 
     def to_dict(self) -> results.Recognized:
         """The model's part of a job's `result`."""
-        return {
+        found: results.Recognized = {
             "image": {"width": self.width, "height": self.height},
             "recognitions": [recognition.to_dict() for recognition in self.recognitions],
             "dropped": [dropped.to_dict() for dropped in self.dropped],
@@ -185,6 +187,9 @@ class Recognitions:
             "decision": None if self.decision is None else self.decision.to_dict(),
             "timings_ms": {stage: round(took_ms, 3) for stage, took_ms in self.timings_ms.items()},
         }
+        if self.trace is not None:
+            found["trace"] = self.trace
+        return found
 
 
 def rounded(value: float | None) -> float | None:

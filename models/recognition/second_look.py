@@ -90,8 +90,11 @@ def look_twice(
     seen = []
     for part, (box, pixels) in zip(parts, crops, strict=True):
         wanted = options.verify == "always" or in_doubt(part)
-        looks = compare(part, pixels, gallery, verifier, options.verify_top, until, checkpoint) if wanted else None
-        seen.append(part if looks is None else _ranked(part, looks, box, size, calibration))
+        compared: list[tuple[str, int]] = []
+        about = (options.verify_top, until, checkpoint, compared)
+        looks = compare(part, pixels, gallery, verifier, *about) if wanted else None
+        one = replace(part, looks=tuple(compared))
+        seen.append(one if looks is None else _ranked(one, looks, box, size, calibration))
     return seen
 
 
@@ -112,10 +115,11 @@ def compare(
     most: int,
     until: float = float("inf"),
     checkpoint: Callable[[], object] = lambda: None,
+    compared: list[tuple[str, int]] | None = None,
 ) -> dict[str, Look] | None:
     """For each label that an item was compared of, what agrees; at most so many items. None if none was.
 
-    A crop or an item without a single feature is not compared: no agreement would mean nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
+    Each item that was compared is noted in `compared`, with its inliers. A crop or an item without a single feature is not compared: no agreement would mean nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
     """
     if part.found is None:
         return None
@@ -135,6 +139,8 @@ def compare(
             if not len(query):
                 return None
         agreement = verifier.agree(query, features)
+        if compared is not None:
+            compared.append((item.id, agreement.inliers))
         known = looks.setdefault(item.label, Look())
         if agreement.inliers > known.inliers:
             looks[item.label] = Look(agreement.inliers, agreement, item)

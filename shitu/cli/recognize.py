@@ -66,6 +66,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @declared("top_k", "Matches reported for each detection.")
 @declared("whole_image", "Search the whole image too: always, where no detection is answered, or never.")
 @BOXES
+@click.option("--trace", is_flag=True, help="With --json: every candidate box and match, thresholds and reasons.")
 @BINARY
 @RERANK
 @JSON
@@ -92,6 +93,7 @@ def recognize(
     top_k: int,
     whole_image: WholeImage,
     boxes: tuple[list[int], ...],
+    trace: bool,
     binary: bool,
     rerank: int,
     as_json: bool,
@@ -103,6 +105,8 @@ def recognize(
     _check(detector, whole_image, output, binary=binary, rerank=rerank, as_json=as_json)
     _check_server(server)
     shape = "json" if as_json else output
+    if trace and shape != "json":
+        raise click.UsageError("--trace shows in JSON alone; add --json")
     options = RecognizeOptions(
         min_precision=min_precision,
         similarity_threshold=threshold,
@@ -111,6 +115,7 @@ def recognize(
         whole_image=whole_image,
         compat="paddleclas" if shape == "paddleclas" else None,
         boxes=list(boxes) or None,
+        trace=trace,
     )
     console, passed = Console(stderr=True), Passed()
     with errors():

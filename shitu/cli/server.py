@@ -6,6 +6,7 @@ Whatever goes wrong is one line: the service's own problem (RFC 9457) with its c
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -141,7 +142,12 @@ class Server:
             time.sleep(pause)
 
     def _headers(self) -> dict[str, str]:
-        return {"Prefer": f"wait={WAIT_S}", "User-Agent": "shitu"}
+        key = os.environ.get("SHITU_KEY")
+        return {
+            "Prefer": f"wait={WAIT_S}",
+            "User-Agent": "shitu",
+            **({"Authorization": f"Bearer {key}"} if key else {}),
+        }
 
 
 def _problem(answer: requests.Response, url: str) -> ServerError | None:

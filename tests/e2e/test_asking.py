@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.e2e.service import Service, encode, labels, pattern
+from tests.openapi_checks import check
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +28,36 @@ def test_given_boxes_are_looked_up_and_nothing_else(service: Service, shelf: byt
     assert [by_box[at].get("label") for at in range(3)] == ["pattern 24", "pattern 20", None]
     assert by_box[2]["box"] == [320, 0, 480, 160]
     assert set(labels(result)) == {"pattern 20", "pattern 24"}
+
+
+def test_the_photo_comes_smaller_and_with_its_answers_drawn_over_it(service: Service, shelf: bytes) -> None:
+    options = json.dumps({"boxes": [[0, 0, 160, 160], [160, 0, 320, 160]]})
+    job = service.finished(service.accepted(service.ask(shelf, "asking", options=options)))
+    link = f"{service.base_url}{job['links']['self']}/image"
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(service.http.get(link + query, timeout=10).content)).convert("RGB")).astype(
+            int
+        )
+        for query in ("", "?annotated=1", "?width=240")
+    ]
+    assert [one.shape for one in pictures] == [(160, 480, 3), (160, 480, 3), (80, 240, 3)]
+    changed = np.abs(pictures[1] - pictures[0]).max(axis=2) > 60
+    assert changed[:, 159:162].mean() > 0.5  # where two boxes meet
+    assert changed.mean() < 0.3
+    assert np.abs(pictures[2] - pictures[0].reshape(80, 2, 240, 2, 3).mean(axis=(1, 3))).mean() < 6
+
+
+def test_a_trace_tells_how_the_answer_came_about(service: Service, shelf: bytes) -> None:
+    job = service.finished(
+        service.accepted(service.ask(shelf, "asking", options='{"trace": true, "verify": "always"}'))
+    )
+    check(job, "RecognitionJob", service.get("/openapi.json"))
+    trace, times = job["result"]["trace"], job["result"]["timings_ms"]
+    assert trace["parts"]
+    outcomes = [part["outcome"] for part in trace["parts"]]
+    assert outcomes.count("recognized") == len(job["result"]["recognitions"])
+    assert len(trace["detections"]) >= outcomes.count("recognized")
+    assert any("inliers" in match for part in trace["parts"] for match in part["matches"])
+    stages = {"queue", "fetch", "decode", "detect", "crop", "embed", "search", "verify", "total"}
+    assert stages == times.keys()
+    assert all(took >= 0 for took in times.values())
