@@ -13,7 +13,10 @@ from typing import Any, Literal, NotRequired, TypeVar
 from typing_extensions import TypedDict
 
 Status = Literal["queued", "processing", "succeeded", "failed", "canceled"]
-DeliveryStatus = Literal["pending", "delivered", "failed", "disabled"]
+DeliveryStatus = Literal["pending", "delivered", "failed", "disabled", "stopped"]
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 T = TypeVar("T")
 
@@ -109,6 +112,16 @@ class WebhookState(TypedDict):
     """The webhook-id of its message; null until the job ends."""
 
 
+@described
+class QueueState(TypedDict):
+    """Where an open job stands."""
+
+    position: int
+    """Which turn it gets, from 1, by the present state of the lanes; 0 while it is worked on."""
+    eta_s: float | None
+    """Seconds until its end, estimated from what jobs took lately and the workers that live; null if neither is known."""
+
+
 class JobState(TypedDict):
     """What jobs of every kind say."""
 
@@ -125,6 +138,14 @@ class JobState(TypedDict):
     links: JobLinks
     error: JobError | None
     webhook: WebhookState | None
+    metadata: dict[str, str]
+    cancel_at: str | None
+    """When its Cancel-After passes; null if it has none."""
+    priority: Priority
+    batch: str | None
+    """The id of the batch that it belongs to."""
+    queue: NotRequired[QueueState]
+    """Of an open job, in the answer to its creation and to a poll, and in its events."""
 
 
 class Job(JobState):

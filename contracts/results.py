@@ -38,6 +38,8 @@ class Match(TypedDict):
     item_id: str
     image_key: str | None
     """Where the picture is kept; null for an item that does not come from an object store."""
+    metadata: NotRequired[dict[str, str]]
+    """The item's, if it has some."""
 
 
 @described
@@ -50,6 +52,8 @@ class Candidate(TypedDict):
     similarity: float
     item_id: str
     image_key: str | None
+    metadata: NotRequired[dict[str, str]]
+    """The item's, if it has some."""
 
 
 @described
@@ -236,6 +240,8 @@ class RequestedItem(TypedDict):
     """The recognition whose photo it is."""
     box: NotRequired[Box | None]
     """With `job`: the part of its photo that is enrolled, with a margin as it is searched; null: all of it."""
+    metadata: NotRequired[dict[str, str]]
+    """The item's, if it has some."""
     error: NotRequired[JobError]
     """Why it can't be used; `result.items` repeats it in its place."""
 
@@ -263,3 +269,19 @@ class EnrollmentJob(JobState):
 
     request: EnrollmentJobRequest
     result: EnrollmentResult | None
+
+
+@described
+class RecognitionPage(TypedDict):
+    """Recognitions, the newest first; `next_after` is the `after` of the next page, null on the last."""
+
+    recognitions: list[RecognitionJob]
+    next_after: str | None
+
+
+@described
+class EnrollmentPage(TypedDict):
+    """Enrolments, likewise."""
+
+    enrollments: list[EnrollmentJob]
+    next_after: str | None

@@ -14,15 +14,34 @@
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists
+      KeyMissing                 key_missing                401
+      KeyInvalid                 key_invalid                401
+        KeyExpired               key_expired                401
+      ScopeMissing               scope_missing              403
+      KeysRequired               keys_required              403
+      CrossSite                  cross_site_request         403
+      KeyNotFound                key_not_found              404
+      RateLimited                rate_limited               429, retryable
+      BytesLimited               bytes_limited              429, retryable
+      OpenJobsLimited            open_jobs_limited          429, retryable
       IdempotencyKeyReused       idempotency_key_reused     422
       IdempotencyInProgress      idempotency_in_progress    409, retryable
       JobNotFound                job_not_found              404
+        BatchNotFound            batch_not_found            404
       JobExpired                 job_expired                410
+        BatchExpired             batch_expired              410
       JobFinished                job_finished               409
       JobUnfinished              job_unfinished             409, retryable
       JobWithoutAnswer           job_without_answer         409
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
+      CancelAfterPassed          cancel_after_passed        504  never raised to a client: the error of a canceled job
       DeliveryNotFound           delivery_not_found         404
+      DeliveryFinished           delivery_finished          409
+      EventsExpired              events_expired             410
+      WebhookNotFound            webhook_not_found          404
+      WebhookDisabled            webhook_disabled           409
+      TooManyWebhooks            too_many_webhooks          409
+      WebhookKeysUnreadable      webhook_keys_unreadable    500
       InvalidGalleryName         gallery_name_invalid       422
       GalleryNotFound            gallery_not_found          404
       GalleryExists              gallery_exists             409
@@ -170,6 +189,88 @@ class RejectedImage(ServiceError):
     http_status = 422
 
 
+class KeyMissing(ServiceError):
+    """No API key was sent where one is asked for."""
+
+    code = "key_missing"
+    title = "API key missing"
+    http_status = 401
+
+
+class KeyInvalid(ServiceError):
+    """What was sent is no key of this service, or one that was revoked."""
+
+    code = "key_invalid"
+    title = "API key not valid"
+    http_status = 401
+
+
+class KeyExpired(KeyInvalid):
+    """The key was valid until a time that is past."""
+
+    code = "key_expired"
+    title = "API key expired"
+
+
+class ScopeMissing(ServiceError):
+    """The key is valid, but may not do this; `scope` in `extra` is what it would take."""
+
+    code = "scope_missing"
+    title = "Scope missing"
+    http_status = 403
+
+
+class KeysRequired(ServiceError):
+    """The request comes from another machine, and nobody said whether those need a key."""
+
+    code = "keys_required"
+    title = "Keys required"
+    http_status = 403
+
+
+class RateLimited(ServiceError):
+    """The key has made all the requests that it may make for now."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+    http_status = 429
+    retryable = True
+
+
+class BytesLimited(ServiceError):
+    """The key has sent all the bytes that it may send for now; not retryable where the body is larger than all of them."""
+
+    code = "bytes_limited"
+    title = "Too many bytes"
+    http_status = 429
+    retryable = True
+
+
+class OpenJobsLimited(ServiceError):
+    """The key has all the open jobs that it may have."""
+
+    code = "open_jobs_limited"
+    title = "Too many open jobs"
+    http_status = 429
+    retryable = True
+
+
+class CrossSite(ServiceError):
+    """Another site's page asks for a change with what the browser adds by itself: a cookie, or being on this machine."""
+
+    code = "cross_site_request"
+    title = "Request of another site"
+    http_status = 403
+
+
+class KeyNotFound(ServiceError):
+    """No API key has this id."""
+
+    code = "key_not_found"
+    title = "No such key"
+    http_status = 404
+
+
 class IdempotencyKeyReused(ServiceError):
     """The Idempotency-Key came with another payload before."""
 
@@ -201,6 +302,20 @@ class JobExpired(ServiceError):
     code = "job_expired"
     title = "Job expired"
     http_status = 410
+
+
+class BatchNotFound(JobNotFound):
+    """No batch has this id."""
+
+    code = "batch_not_found"
+    title = "No such batch"
+
+
+class BatchExpired(JobExpired):
+    """The batch existed; its record was removed when its retention ended."""
+
+    code = "batch_expired"
+    title = "Batch expired"
 
 
 class JobFinished(ServiceError):
@@ -235,12 +350,68 @@ class JobPoisoned(ServiceError):
     title = "Job given up"
 
 
+class CancelAfterPassed(ServiceError):
+    """The time that a request gave its job with Cancel-After passed before the job ended."""
+
+    code = "cancel_after_passed"
+    title = "Canceled after the time given"
+    http_status = 504
+    retryable = True
+
+
 class DeliveryNotFound(ServiceError):
     """No webhook delivery has this id."""
 
     code = "delivery_not_found"
     title = "No such delivery"
     http_status = 404
+
+
+class DeliveryFinished(ServiceError):
+    """The webhook delivery is not pending any more, so that it cannot be stopped."""
+
+    code = "delivery_finished"
+    title = "Delivery already finished"
+    http_status = 409
+
+
+class EventsExpired(ServiceError):
+    """The feed does not have all events after the cursor any more; `oldest` in `extra` is the cursor to go on from."""
+
+    code = "events_expired"
+    title = "Events expired"
+    http_status = 410
+
+
+class WebhookNotFound(ServiceError):
+    """No webhook endpoint has this id."""
+
+    code = "webhook_not_found"
+    title = "No such webhook"
+    http_status = 404
+
+
+class WebhookDisabled(ServiceError):
+    """The webhook endpoint is disabled, so that nothing can be sent to it again."""
+
+    code = "webhook_disabled"
+    title = "Webhook disabled"
+    http_status = 409
+
+
+class TooManyWebhooks(ServiceError):
+    """As many webhook endpoints are registered as there may be."""
+
+    code = "too_many_webhooks"
+    title = "Too many webhooks"
+    http_status = 409
+
+
+class WebhookKeysUnreadable(ServiceError):
+    """The keys of a webhook endpoint were stored under another SHITU_WEBHOOKS__SECRET."""
+
+    code = "webhook_keys_unreadable"
+    title = "Webhook keys unreadable"
 
 
 class InvalidGalleryName(ServiceError):

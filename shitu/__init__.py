@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shitu import packages as packages
 
 if TYPE_CHECKING:
+    from contracts.webhook_signatures import WebhookSignatureError, verify_webhook
     from models.artifacts.folders import resolve
     from models.classifier import Classifier
     from models.detector import Detection, Detector
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "ModelError", "RecognizeOptions",
-    "Recognizer", "resolve",
+    "Recognizer", "WebhookSignatureError", "resolve", "verify_webhook",
 ]  # fmt: skip
 
 _API = {
@@ -37,7 +38,9 @@ _API = {
     "ModelError": "models.errors",
     "RecognizeOptions": "models.recognition.pipeline",
     "Recognizer": "models.recognition.pipeline",
+    "WebhookSignatureError": "contracts.webhook_signatures",
     "resolve": "models.artifacts.folders",
+    "verify_webhook": "contracts.webhook_signatures",
 }
 
 

@@ -2,4 +2,5 @@
 
 from shitu.cli.main import main
 
-main(prog_name="shitu")
+if __name__ == "__main__":  # a process that it spawns imports this file again, and must not run it
+    main(prog_name="shitu")

@@ -186,7 +186,7 @@ def test_a_page_names_only_what_exists(path: Path, checker: Callable[[Page], Ite
 
 def test_the_recipes_on_the_pages_are_recipes(tmp_path: Path) -> None:
     from models.training.recipes.detector import DetectorRecipe
-    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.reading import load_recipe
 
     blocks = [block for path in PAGES for block in read(path).blocks("toml")]
     assert blocks

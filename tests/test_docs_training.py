@@ -19,8 +19,8 @@ from PIL import Image
 
 from models.artifacts.folders import load_manifest, verify
 from models.engines.openvino import computes_bf16
-from models.training.recipes.embedder import RECIPES_DIR, load_recipe
 from models.training.recipes.metric import MetricRecipe
+from models.training.recipes.reading import RECIPES_DIR, load_recipe
 from shitu.cli.main import main
 from tests import docs_stand_ins as stand_ins
 from tests.docs_reader import ROOT, read
@@ -70,7 +70,7 @@ NIGHTLY = (
 # In all recipes, the bundled ones and the page's own, no number is above these ...
 AT_MOST = {
     "steps": 2, "epochs": 1, "evaluate_every": 2, "warmup_steps": 1, "warmup_epochs": 0, "batch": 8,
-    "products": 4, "views": 2, "views_per_class": 2, "crops": 2, "count": 2, "settle_pictures": 8, "bits": 16,
+    "products": 4, "views": 2, "views_per_class": 2, "crops": 2, "count": 2, "precise_bn_images": 8, "bits": 16,
     "pool_px": 64, "deploy_px": 64, "size_px": 64, "sizes_px": 64,
 }  # fmt: skip
 # ... and this is changed: the bundled embedder is made shallow, else 8 bits tell little of it after so few steps, and a
@@ -350,7 +350,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
-        patch.setattr("models.training.recipes.embedder.RECIPES_DIR", here / "recipes")
+        patch.setattr("models.training.recipes.reading.RECIPES_DIR", here / "recipes")
         for name, value in WHOLE.items():
             patch.setattr(f"models.evaluation.evaluate.{name}", value)
         yield Desk(here)

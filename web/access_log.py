@@ -56,6 +56,8 @@ def write_line(environ: dict[str, Any], status: int, ms: float, sent_bytes: int)
         "request_id": seen.get("request_id", ""),
         "client": client(environ),
     }
+    if "key" in seen:
+        fields["key"] = seen["key"]
     log.info("request", extra=fields)
 
 

@@ -83,6 +83,7 @@ class Item(TypedDict):
     sha256: str
     box: Box | None
     added_at: str
+    metadata: dict[str, str]
     links: ItemLinks
 
 
@@ -168,6 +169,11 @@ class Feedback(TypedDict):
     label: str | None
     """The right label, if that is known."""
     created_at: str
+    image_key: str
+    """Where the photo is kept."""
+    width: int
+    """Of the upright photo, in pixels."""
+    height: int
     links: FeedbackLinks
 
 

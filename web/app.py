@@ -16,13 +16,18 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.keys.limits import KeyLimits
+from infra.keys.sessions import Sessions
+from infra.keys.store import KeyStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import Settings, load_settings
+from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, errors, health, idempotency, metrics, multipart, unknown_names
+from web import access_log, auth, cors, errors, health, idempotency, limits, metrics, multipart, signin, unknown_names
 from web.item_lookup import ItemLookup
+from web.proxy import Proxied
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
 
@@ -41,10 +46,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         try:
             settings = load_settings()
             configure_logging(settings.log)  # this process is the server's own, so is its logging
+            refuse_unprotected(settings, listening_on())
             verify_or_exit(settings, shitu.packages.APP_LOAD_ERROR)
             return create_app(settings)
         except ServiceError as error:
             raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
+    refuse_unprotected(settings)
     app = Flask("web")
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
@@ -55,10 +62,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.register(app)
     metrics.register(app)
     access_log.register(app)  # first: a refused request has its line, too
+    cors.register(app)
+    auth.register(app)
+    limits.register(app)
+    signin.register(app)
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
     idempotency.register(app)
     add_routes(app)
+    app.wsgi_app = Proxied(app.wsgi_app, settings.web)  # type: ignore[method-assign]  # as Flask's documentation says
     return app
 
 
@@ -75,6 +87,9 @@ def open_services(settings: Settings) -> Services:
         ledger=JobLedger(client, settings.jobs, settings.webhooks),
         objects=objects,
         photos=Photos(client, objects),
+        keys=KeyStore(client),
+        key_limits=KeyLimits(client),
+        sessions=Sessions(client, settings.keys.session_s),
         galleries=galleries,
         items=ItemLookup(galleries),
         queue=Queue(make_celery(settings)),

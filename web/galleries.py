@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from contracts.names import readable_label
 from contracts.results import EnrollmentJob
 from infra.errors import (
@@ -42,7 +43,9 @@ from web.schemas import (
     parse,
     parse_json,
 )
+from web.scopes import needs
 from web.services import services
+from web.terms import read_terms
 from web.uploads import read_body, read_enrollment
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
 
 
 @blueprint.post("")
+@needs(Scope.MANAGE)
 @operation(
     "createGallery",
     "Create an empty gallery.",
@@ -76,6 +80,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 
 @blueprint.get("")
+@needs(Scope.READ)
 @operation("listGalleries", "All galleries.", {200: GalleryList}, (GalleryCorrupt,))
 def index() -> Response:
     """All galleries by name."""
@@ -88,6 +93,7 @@ def index() -> Response:
 
 
 @blueprint.get("/<name>")
+@needs(Scope.READ)
 @operation("getGallery", "One gallery.", {200: Gallery}, GALLERY)
 def show(name: str) -> Response:
     """The current version of one gallery."""
@@ -95,6 +101,7 @@ def show(name: str) -> Response:
 
 
 @blueprint.delete("/<name>")
+@needs(Scope.MANAGE)
 @operation("deleteGallery", "Delete a gallery with all its versions.", {204: None}, WRITE)
 def delete(name: str) -> tuple[str, int]:
     """Removes the gallery with all its versions."""
@@ -103,13 +110,14 @@ def delete(name: str) -> tuple[str, int]:
 
 
 @blueprint.post("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "addItems",
     "Add labelled pictures, or a part of a recognised photo; an enrolment job.",
     {202: EnrollmentJob, 200: EnrollmentJob},
     (*UPLOAD, *FROM_JOB),
     body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES), "application/json": EnrollmentRequest},
-    headers=("Prefer",),
+    headers=("Prefer", "Cancel-After"),
 )
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
@@ -117,22 +125,29 @@ def add_items(name: str) -> Response:
         return enroll_from_job(name)
     service = services()
     sent = read_enrollment(service.settings)
+    terms = read_terms(sent.metadata, sent.priority, units=len(sent.uploads))
     service.galleries.manifest(name)
     items: list[RequestedItem] = []
-    for upload, header, label in zip(sent.uploads, sent.headers, sent.labels, strict=True):
+    for upload, header, label, metadata in zip(
+        sent.uploads, sent.headers, sent.labels, sent.item_metadata, strict=True
+    ):
         item: RequestedItem = {"name": upload.name, "label": label}
+        if metadata:
+            item["metadata"] = metadata
         if isinstance(header, Refusal):  # the job's result repeats it in its place
             item["error"] = {"code": header.code, "message": header.detail, "retryable": False}
         else:
             item["image_key"] = service.objects.put_image(upload.data)
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
-    job = jobs.create(JobKind.ENROLLMENT, {"gallery": name, "items": items, "crop": sent.crop}, sent.webhook_url)
+    asked = {"gallery": name, "items": items, "crop": sent.crop}
+    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)
 
 
 @blueprint.get("/<name>/items")
+@needs(Scope.READ)
 @operation(
     "listItems",
     "The items, by pages.",
@@ -161,6 +176,7 @@ def items(name: str) -> Response:
 
 
 @blueprint.get("/<name>/items/<item_id>/image")
+@needs(Scope.READ)
 @operation("getItemImage", "The picture of an item.", {200: ANY_IMAGE}, (*GALLERY, ItemNotFound, ObjectNotFound))
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
@@ -169,6 +185,7 @@ def item_image(name: str, item_id: str) -> Response:
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")
+@needs(Scope.READ)
 @operation(
     "getItemPreview",
     "The picture as a browser can show it.",
@@ -181,6 +198,7 @@ def item_preview(name: str, item_id: str) -> Response:
 
 
 @blueprint.delete("/<name>/items/<item_id>")
+@needs(Scope.MANAGE)
 @operation("deleteItem", "Delete one item.", {200: Gallery}, (*WRITE, ItemNotFound))
 def delete_item(name: str, item_id: str) -> Response:
     """A new version without this item."""
@@ -188,6 +206,7 @@ def delete_item(name: str, item_id: str) -> Response:
 
 
 @blueprint.delete("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "deleteItemsByLabel",
     "Delete all items of a label.",
@@ -206,6 +225,7 @@ def delete_label(name: str) -> Response:
 
 
 @blueprint.get("/<name>/versions")
+@needs(Scope.READ)
 @operation("listVersions", "The versions that can be gone back to.", {200: VersionList}, GALLERY)
 def versions(name: str) -> Response:
     """All versions that can be gone back to, oldest first."""
@@ -216,6 +236,7 @@ def versions(name: str) -> Response:
 
 
 @blueprint.post("/<name>/versions/<int:version>/activate")
+@needs(Scope.MANAGE)
 @operation("activateVersion", "Make a version the current one.", {200: Gallery}, (*WRITE, VersionNotFound))
 def activate(name: str, version: int) -> Response:
     """Goes back (or forth) to a version: searched from the next job on."""
@@ -245,6 +266,7 @@ def describe_item(gallery: str, item: infra.galleries.store.Item) -> Item:
         "sha256": item.sha256,
         "box": None if item.box is None else list(item.box),
         "added_at": item.added_at,
+        "metadata": dict(item.metadata),
         "links": {"image": link},
     }
 

@@ -28,6 +28,7 @@ from infra.runtime import audit
 from web import jobs
 from web.schemas import EnrollmentRequest, parse, parse_json
 from web.services import services
+from web.terms import read_terms
 from web.uploads import check_webhook, read_body
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def enroll_from_job(name: str) -> Response:
     label = label_at(sent.label, "/label")
     webhook_url = sent.webhook.url if sent.webhook else None
     check_webhook(webhook_url, service.settings)
+    terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(name)
     photo = photo_of(sent.from_.job)
     if sent.from_.box is not None:
@@ -138,7 +140,10 @@ def enroll_from_job(name: str) -> Response:
         "job": photo.job.id,
         "box": sent.from_.box,
     }
-    job = jobs.create(JobKind.ENROLLMENT, {"gallery": name, "items": [item], "crop": "whole"}, webhook_url)
+    if sent.item_metadata:
+        item["metadata"] = sent.item_metadata
+    asked = {"gallery": name, "items": [item], "crop": "whole"}
+    job = jobs.create(JobKind.ENROLLMENT, asked, webhook_url, terms=terms)
     audit.accepted(name, job.id, 1)
     return jobs.accept(job)
 

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
@@ -14,21 +15,25 @@ from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
 from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
-from web import idempotency
+from web import auth, idempotency, limits
 from web.services import services
+from web.terms import read_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from contracts.jobs import JobKind
     from infra.jobs.ledger import Job, JobEvent
+    from infra.jobs.terms import Terms
 
 POLL_AFTER_S = 1
 HEARTBEAT_S = 15.0
 AT_ONCE_S = 0.05  # nothing will come any more: no reason to listen long
 RECONNECT_MS = 2000
 BUSY_RECONNECT_MS = 3000
-WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
+WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
+
+ETA = re.compile(rb'"eta_s": (?:null|[\d.]+)\}\}$')  # at the end of an open job's JSON, where `as_json` puts it
 
 log = logging.getLogger("shitu.web")
 
@@ -41,7 +46,7 @@ def show(kind: JobKind, job_id: str) -> Response:
         job, waited = _wait(job)
     response = answer(job, 200, waited)
     response.headers["Cache-Control"] = "private, no-cache"
-    response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
+    response.set_etag(hashlib.sha256(_without_eta(response.get_data())).hexdigest()[:32])
     response.make_conditional(request)
     return response
 
@@ -100,10 +105,25 @@ def find(kind: JobKind, job_id: str) -> Job:
 
 
 def create(
-    kind: JobKind, request: dict[str, Any], webhook_url: str | None = None, source_url: str | None = None
+    kind: JobKind,
+    request: dict[str, Any],
+    webhook_url: str | None = None,
+    source_url: str | None = None,
+    *,
+    terms: Terms | None = None,
 ) -> Job:
-    """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer."""
-    return services().ledger.create(kind, request, webhook_url, source_url, job_id=idempotency.new_id_of(kind.prefix))
+    """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer.
+
+    `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
+    """
+    terms = terms or read_terms()
+    if source_url is None:  # how long another server takes nobody knows
+        place = services().ledger.forecast.snapshot().of_new(kind, terms.priority, terms.units)
+        terms = replace(terms, eta_s=place["eta_s"])
+    job_id = idempotency.new_id_of(kind.prefix)
+    mine = limits.allowed()
+    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
+    return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
 
 
 def publish(job: Job) -> bool:
@@ -119,10 +139,10 @@ def accepted_again(job: Job) -> Response:
         publish(job)  # whoever accepted it may have died before
     if not job.finished:
         job, waited = _wait(job)
-    elif _wait_s() is not None:
+    elif wait_s() is not None:
         waited = 0.0
     response = answer(job, 200 if job.finished and waited is not None else 202, waited)
-    response.headers["Location"] = job.to_dict()["links"]["self"]
+    response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
     return response
 
 
@@ -139,14 +159,19 @@ def accept(job: Job) -> Response:
     except (ServiceError, redis.exceptions.RedisError, OSError):
         log.warning("job %s is kept, but could not be followed", job.id, exc_info=True)
     response = answer(job, 200 if job.finished else 202, waited)
-    response.headers["Location"] = job.to_dict()["links"]["self"]
+    response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
     return response
 
 
 def answer(job: Job, status: int, waited: float | None = None) -> Response:
     """The job as JSON; while it is open, with the time after which to look again."""
-    response = Response(_json(job), status=status, content_type="application/json")
-    if not job.finished:
+    response = Response(as_json(job), status=status, content_type="application/json")
+    return told(response, finished=job.finished, waited=waited)
+
+
+def told(response: Response, *, finished: bool, waited: float | None) -> Response:
+    """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not ask."""
+    if not finished:
         response.headers["Retry-After"] = str(POLL_AFTER_S)
     response.headers["Vary"] = "Prefer"
     if waited is not None:
@@ -161,15 +186,16 @@ def _preferences() -> list[str]:
     return [preference.strip().lower() for sent in request.headers.getlist("Prefer") for preference in sent.split(",")]
 
 
-def _wait_s() -> float | None:
-    """How long the client prefers to wait, at most as long as the settings allow; None if it does not."""
+def wait_s() -> float | None:
+    """How long the client prefers to wait, at most as long as the settings allow (a bare `wait`: so long); None: not at all."""
     found = next((match for preference in _preferences() if (match := WAIT.fullmatch(preference))), None)
-    return min(float(found[1]), services().settings.web.max_wait_s) if found else None
+    longest = services().settings.web.max_wait_s
+    return None if found is None else min(float(found[1] or longest), longest)
 
 
 def _wait(job: Job) -> tuple[Job, float | None]:
     """The job after the time that the client prefers to wait, and that time; at once if too many wait already."""
-    waited = _wait_s()
+    waited = wait_s()
     holds = services().holds
     if waited is None or not holds.acquire(blocking=False):
         return job, None
@@ -184,14 +210,28 @@ def _glimpse(job: Job) -> str:
     return f"retry: {BUSY_RECONNECT_MS}\n\n{_event('completed' if job.finished else 'status', job)}"
 
 
-def _json(job: Job) -> str:
-    """Labels of galleries from before there was a rule for them must not make an answer impossible."""
-    return without_surrogates(json.dumps(job.to_dict(), ensure_ascii=False))
+def as_json(job: Job) -> str:
+    """The job, an open one with where it stands.
+
+    Labels of galleries from before there was a rule for them must not make an answer impossible.
+    """
+    shown = job.to_dict(request.script_root)
+    if not job.finished:
+        try:
+            shown["queue"] = services().ledger.forecast.of(job)
+        except redis.exceptions.RedisError:  # the job is accepted all the same
+            log.warning("where %s stands could not be told", job.id, exc_info=True)
+    return without_surrogates(json.dumps(shown, ensure_ascii=False))
+
+
+def _without_eta(body: bytes) -> bytes:
+    """What the ETag is of: seconds that merely pass are no change."""
+    return ETA.sub(b"", body)
 
 
 def _event(name: str, job: Job, event_id: str | None = None) -> str:
     identified = f"id: {event_id}\n" if event_id else ""
-    return f"event: {name}\n{identified}data: {_json(job)}\n\n"
+    return f"event: {name}\n{identified}data: {as_json(job)}\n\n"
 
 
 def _stream(kind: JobKind, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:

@@ -16,21 +16,36 @@ from infra.errors import ServiceError
 from infra.version import VERSION
 from web import answers, schemas
 from web.operations import Form, Operation, operation_of, takes_idempotency_key
+from web.scopes import scope_of
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from contracts.keys import Scope
     from web.operations import Errors
 
 SCHEMA_PATH = "#/components/schemas/"
+KEY = "An API key, `shitu_…`; where the service asks for one. The name in each operation is the scope that it needs."
 DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
+WITH_KEY: Errors = (
+    e.KeyMissing,
+    e.KeyInvalid,
+    e.KeyExpired,
+    e.ScopeMissing,
+    e.KeysRequired,
+    e.CrossSite,
+    e.RateLimited,
+    e.BytesLimited,
+    e.OpenJobsLimited,
+)
 IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExpired)
 HEADERS = {
     "Prefer": (
         "string",
-        "`wait=10` waits so many seconds for the job to end (RFC 7240); `respond-async` does not wait.",
+        "`wait=10` waits so many seconds for the job to end (RFC 7240), `wait` as long as is allowed; `respond-async` does not wait.",
     ),
+    "Cancel-After": ("string", "Cancels the job if it has not ended by then: `15s`, `1m`, `2h`, `1h30m`; 1s to 7d."),
     "Idempotency-Key": (
         "string",
         "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
@@ -47,6 +62,7 @@ class Route:
     method: str
     path: str
     operation: Operation
+    scope: Scope | None
 
 
 def openapi_path(rule: str) -> str:
@@ -58,10 +74,11 @@ def routes(app: Flask) -> list[Route]:
     """All described routes of an application."""
     found = []
     for rule in app.url_map.iter_rules():
-        operation = operation_of(app.view_functions[rule.endpoint])
+        view = app.view_functions[rule.endpoint]
+        operation = operation_of(view)
         if operation is not None:
             methods = sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"})
-            found += [Route(method.lower(), openapi_path(rule.rule), operation) for method in methods]
+            found += [Route(method.lower(), openapi_path(rule.rule), operation, scope_of(view)) for method in methods]
     return found
 
 
@@ -86,7 +103,10 @@ def _document(found: list[Route]) -> dict[str, Any]:
             "description": "Every error is a problem document (RFC 9457) with a stable `code`. Every answer carries X-Request-Id.",
         },
         "paths": paths,
-        "components": {"schemas": _schemas([route.operation for route in found])},
+        "components": {
+            "schemas": _schemas([route.operation for route in found]),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": KEY}},
+        },
     }
 
 
@@ -96,12 +116,21 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": _parameters(route),
-        "responses": _responses(operation, IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()),
+        "security": [{"key": [route.scope.value]}] if route.scope else [],
+        "responses": _responses(operation, _also(route)),
     }
+    if route.scope and operation.answer.get(200) == "text/html":
+        described["responses"]["303"] = {"description": "To the sign-in, where keys are asked for."}
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": not operation.optional_body, "content": content}
     return described
+
+
+def _also(route: Route) -> Errors:
+    """What a route may be refused with because of what all routes of its kind have."""
+    key = WITH_KEY if route.scope else ()
+    return (*key, *(IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()))
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -126,9 +155,13 @@ def _headers(route: Route) -> tuple[str, ...]:
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
     schema = model.model_json_schema()
+    families = getattr(model, "PREFIXES", {})  # of names that the client chooses the rest of
     return [
         {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": member}
         for name, member in schema["properties"].items()
+    ] + [
+        {"name": f"{prefix}KEY", "in": "query", "required": False, "description": told, "schema": {"type": "string"}}
+        for prefix, told in families.items()
     ]
 
 
@@ -173,6 +206,8 @@ def _meaning(status: int) -> str:
     return {
         200: "Done.",
         201: "Created.",
+        303: "Go there.",
+        401: "Refused, with the form again.",
         202: "Accepted: the job is kept and will be done.",
         204: "Nothing to say.",
         304: "Not changed since the ETag.",

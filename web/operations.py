@@ -59,6 +59,7 @@ class Operation:
     query: type[BaseModel] | None = None
     repeatable: frozenset[str] = frozenset()  # parameters of the query that may be given more than once
     headers: tuple[str, ...] = ()  # of the request, keys of web.openapi.HEADERS
+    optional_body: bool = False
 
 
 def operation(
@@ -71,12 +72,13 @@ def operation(
     query: type[BaseModel] | None = None,
     repeatable: frozenset[str] = frozenset(),
     headers: tuple[str, ...] = (),
+    optional_body: bool = False,
 ) -> Callable[[View], View]:
     """Describes the view below it; the view itself is left as it is."""
 
     def describe(view: View) -> View:
         view.operation = Operation(  # type: ignore[attr-defined]  # a function takes any attribute
-            name, summary, answer, errors, body or {}, query, repeatable, headers
+            name, summary, answer, errors, body or {}, query, repeatable, headers, optional_body
         )
         return view
 

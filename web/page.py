@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, get_args
 from flask import Blueprint, Response, render_template, request
 
 from contracts.jobs import Status
+from contracts.keys import Scope
 from contracts.options import RECOGNIZE_OPTIONS
 from web import languages
 from web.operations import operation
+from web.scopes import needs
 from web.services import services
 
 if TYPE_CHECKING:
@@ -25,41 +27,46 @@ blueprint = Blueprint("page", __name__)
 
 
 @blueprint.get("/")
+@needs(Scope.READ)
 @operation("getPage", "The page for people: recognise photos.", {200: "text/html"})
 def show() -> Response:
     """Photos in, answers over them, and their correction; with the ranges of the options."""
-    return _page("recognise.html", "recognise", options=RECOGNIZE_OPTIONS)
+    return page("recognise.html", "recognise", options=RECOGNIZE_OPTIONS)
 
 
 @blueprint.get("/galleries")
+@needs(Scope.READ)
 @operation("getGalleriesPage", "The page of all galleries.", {200: "text/html"})
 def galleries() -> Response:
     """All galleries: make, open, delete."""
-    return _page("galleries.html", "galleries")
+    return page("galleries.html", "galleries")
 
 
 @blueprint.get("/galleries/<name>")
+@needs(Scope.READ)
 @operation("getGalleryPage", "The page of one gallery.", {200: "text/html"})
 def gallery(name: str) -> Response:
     """One gallery's pictures, labels and versions. The script says if there is none of this name."""
-    return _page("gallery.html", "galleries", gallery=name)
+    return page("gallery.html", "galleries", gallery=name)
 
 
 @blueprint.get("/jobs")
+@needs(Scope.READ)
 @operation("getJobsPage", "The page of the jobs.", {200: "text/html"})
 def jobs() -> Response:
     """What was asked, newest first."""
-    return _page("jobs.html", "jobs", statuses=get_args(Status))
+    return page("jobs.html", "jobs", statuses=get_args(Status))
 
 
 @blueprint.get("/system")
+@needs(Scope.READ)
 @operation("getSystemPage", "The page of the service itself.", {200: "text/html"})
 def system() -> Response:
     """Workers, queue, throughput, models."""
-    return _page("system.html", "system")
+    return page("system.html", "system")
 
 
-def _page(template: str, here: str, **values: Any) -> Response:
+def page(template: str, here: str, **values: Any) -> Response:
     """A template in the reader's language, with the limits of this service. `here`: its entry in the navigation."""
     limits = services().settings.web
     language = languages.wanted(request)

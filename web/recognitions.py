@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
-from contracts.results import RecognitionJob
+from contracts.keys import Scope
+from contracts.results import RecognitionJob, RecognitionPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
 from web import jobs
+from web.job_lists import JobsQuery, page
 from web.job_photos import photo_key
 from web.operations import JOB, UPLOAD, Form, operation
 from web.pictures import ANY_IMAGE, picture, shown
 from web.schemas import FILE, RecognitionFields, RecognitionRequest
+from web.scopes import needs
 from web.services import services
+from web.terms import read_terms
 from web.uploads import read_recognition
 
 if TYPE_CHECKING:
@@ -26,18 +30,20 @@ blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.p
 
 
 @blueprint.post("")
+@needs(Scope.RECOGNIZE)
 @operation(
     "createRecognition",
     "Recognise what is in a photo.",
     {202: RecognitionJob, 200: RecognitionJob},
     UPLOAD,
     body={"multipart/form-data": Form(RecognitionFields, ONE_IMAGE), "application/json": RecognitionRequest},
-    headers=("Prefer",),
+    headers=("Prefer", "Cancel-After"),
 )
 def create() -> Response:
     """Steps 1 to 4 of the walk: check, keep the bytes, promise, hand over."""
     service = services()
     sent = read_recognition(service.settings)
+    terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(sent.gallery)
     if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no other server
         image: KeptPhoto = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
@@ -50,10 +56,21 @@ def create() -> Response:
             "format": sent.header.format,
         }
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
-    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url))
+    return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
+
+
+@blueprint.get("")
+@needs(Scope.READ)
+@operation(
+    "listRecognitions", "Recognitions, the newest first.", {200: RecognitionPage}, (InvalidCursor,), query=JobsQuery
+)
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.RECOGNITION, "recognitions")
 
 
 @blueprint.get("/<job_id>")
+@needs(Scope.READ)
 @operation(
     "getRecognition",
     "How far a recognition is, and its answer.",
@@ -67,6 +84,7 @@ def show(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/cancel")
+@needs(Scope.RECOGNIZE)
 @operation("cancelRecognition", "Give a recognition up.", {200: RecognitionJob}, (*JOB, JobFinished))
 def cancel(job_id: str) -> Response:
     """Gives the job up."""
@@ -74,6 +92,7 @@ def cancel(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/replay")
+@needs(Scope.RECOGNIZE)
 @operation(
     "replayRecognition",
     "Try a recognition that failed again, from the start.",
@@ -87,6 +106,7 @@ def replay(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/webhook/replay")
+@needs(Scope.RECOGNIZE)
 @operation(
     "replayRecognitionWebhook",
     "Send the webhook of a recognition that ended again.",
@@ -99,6 +119,7 @@ def replay_webhook(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/events")
+@needs(Scope.READ)
 @operation(
     "followRecognition",
     "The changes of a recognition as they happen.",
@@ -112,6 +133,7 @@ def events(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/image")
+@needs(Scope.READ)
 @operation(
     "getRecognitionImage",
     "The photo as it was uploaded or fetched.",
@@ -124,6 +146,7 @@ def image(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/preview")
+@needs(Scope.READ)
 @operation(
     "getRecognitionPreview",
     "The photo as a browser can show it.",

@@ -7,7 +7,23 @@ from typing import Any
 
 from flask import Flask
 
-from web import corrections, enrollments, feedback, galleries, health, labels, page, recognitions, system
+from web import (
+    batches,
+    corrections,
+    deliveries,
+    enrollments,
+    events,
+    feedback,
+    galleries,
+    health,
+    keys,
+    labels,
+    page,
+    recognitions,
+    signin,
+    system,
+    webhooks,
+)
 from web.openapi import describe
 
 BLUEPRINTS = (
@@ -17,9 +33,15 @@ BLUEPRINTS = (
     corrections.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
+    batches.blueprint,
+    keys.blueprint,
+    webhooks.blueprint,
+    deliveries.blueprint,
+    events.blueprint,
     health.blueprint,
     page.blueprint,
     system.blueprint,
+    signin.blueprint,
 )
 
 

@@ -10,8 +10,11 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
+from contracts.jobs import Priority
+from contracts.metadata import RULE, mistakes
 from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
 from infra.errors import InvalidOptions, InvalidRequest
 
@@ -56,6 +59,22 @@ class RecognizeOptions(_Declared):  # type: ignore[misc]  # its fields are decla
     """How a photo is recognised. What is left out takes the worker's own default."""
 
 
+def _checked_metadata(value: Any) -> Any:
+    """Raises one error that names every entry which breaks the rule."""
+    wrong = mistakes(value) if isinstance(value, dict) else {}  # of another type pydantic says what it should be
+    if wrong:
+        told = "; ".join(f"{name}: {why}" if name else why for name, why in wrong.items())
+        raise PydanticCustomError("metadata", "{told}", {"told": told})
+    return value
+
+
+JobMetadata = Annotated[
+    dict[str, str], BeforeValidator(_checked_metadata), Field(description=f"Kept with the job and given back: {RULE}.")
+]
+PRIORITY: Any = Field("normal", description="Which of the waiting jobs is next: `high`, `normal`, or `low`.")
+ItemMetadata = Annotated[dict[str, str], BeforeValidator(_checked_metadata)]
+
+
 class ImageBase64(Strict):
     """A picture within the JSON."""
 
@@ -85,6 +104,8 @@ class RecognitionRequest(Strict):
     image: dict[str, Any] = Field(description="Either base64 or url.")
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook: Webhook | None = None
+    metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
 
 
 class RecognitionFields(Strict):
@@ -93,6 +114,12 @@ class RecognitionFields(Strict):
     gallery: str
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
+    metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
+
+
+class BatchFields(RecognitionFields):
+    """The text fields of a batch, for all its photos; these are the files `images`."""
 
 
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
@@ -103,6 +130,12 @@ class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
         description="Brought to Unicode NFC and trimmed; 1 to 200 characters, no control or invisible ones.",
     )
     webhook_url: str | None = None
+    metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
+    item_metadata: list[ItemMetadata] = Field(
+        default_factory=list,
+        description="The items' own: a JSON list with an object for each picture in the same order, or one object for all.",
+    )
 
 
 PixelBox = Annotated[
@@ -123,6 +156,9 @@ class EnrollmentRequest(Strict):
     from_: JobPhoto = Field(alias="from")
     label: str = Field(description="As `labels` of the form.")
     webhook: Webhook | None = None
+    metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
+    item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
 
 
 class GalleryRequest(Strict):
@@ -284,7 +320,7 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
         return {"pointer": pointer, "detail": "this field is required"}
     if found["type"] in {"model_type", "dict_type"}:  # pydantic's own words name our classes
         return {"pointer": pointer, "detail": "this must be a JSON object"}
-    message = str(found["msg"])
+    message = str(found["msg"]).removeprefix("Value error, ")
     return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
 
 

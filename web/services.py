@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from infra.jobs.ledger import JobLedger
     from infra.jobs.photos import Photos
     from infra.jobs.queue import Queue
+    from infra.keys.limits import KeyLimits
+    from infra.keys.sessions import Sessions
+    from infra.keys.store import KeyStore
     from infra.objects.store import ObjectStore
     from infra.runtime.settings import Settings
     from infra.stack.installation import Ownership
@@ -32,6 +35,9 @@ class Services:
     ledger: JobLedger
     objects: ObjectStore
     photos: Photos
+    keys: KeyStore
+    key_limits: KeyLimits
+    sessions: Sessions
     galleries: GalleryStore
     items: ItemLookup
     queue: Queue

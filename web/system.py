@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from contracts.keys import Scope
 from infra.version import VERSION
 from web.answers import FinishedJobs, QueueState, System, WorkerState
 from web.operations import operation
+from web.scopes import needs
 from web.services import services
 
 blueprint = Blueprint("system", __name__)
 
 
 @blueprint.get("/v1/system")
+@needs(Scope.READ)
 @operation("getSystem", "Workers, networks, queues and jobs as they are now.", {200: System})
 def show() -> Response:
     """What the page of the service shows; asked for twice, the difference of `finished` is the throughput."""

@@ -47,10 +47,11 @@ def check() -> None:
 
 def _of_query(operation: Operation) -> list[dict[str, str]]:
     allowed = list(operation.query.model_fields) if operation.query else []
+    prefixes = tuple(getattr(operation.query, "PREFIXES", ()))
     errors = []
     for name in request.args:
         pointer = f"/{name}"
-        if name not in allowed:
+        if name not in allowed and not name.startswith(prefixes):
             nothing = f"there is no query parameter {name!r} here; this route takes none"
             errors.append({"pointer": pointer, "detail": unknown_name(name, allowed) if allowed else nothing})
         elif len(request.args.getlist(name)) > 1 and name not in operation.repeatable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -18,6 +18,7 @@ from infra.net.addresses import check_spelling
 from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images
 from web.schemas import (
+    BatchFields,
     EnrollmentFields,
     ImageBase64,
     ImageUrl,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import FileStorage
 
+    from contracts.jobs import Priority
     from contracts.pictures import Seen
     from infra.runtime.settings import Settings
 
@@ -53,6 +55,8 @@ class Recognition:
     webhook_url: str | None
     source_url: str | None = None
     name: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    priority: Priority = "normal"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,22 @@ class Enrollment:
     labels: list[str]
     crop: str
     webhook_url: str | None
+    metadata: dict[str, str] = field(default_factory=dict)  # of the job
+    item_metadata: list[dict[str, str]] = field(default_factory=list)  # one for each of `uploads`
+    priority: Priority = "normal"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos to recognise alike; `headers` has one for each of `uploads`."""
+
+    uploads: list[Upload]
+    headers: list[Seen | Refusal]
+    gallery: str
+    options: dict[str, Any]
+    webhook_url: str | None
+    metadata: dict[str, str]
+    priority: Priority
 
 
 def read_recognition(settings: Settings) -> Recognition:
@@ -79,21 +99,37 @@ def read_recognition(settings: Settings) -> Recognition:
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
             check_boxes(chosen, None)
-            return Recognition(gallery, None, None, chosen, webhook_url, image.url, image.name)
-        upload = image
+            return Recognition(
+                gallery, None, None, chosen, webhook_url, image.url, image.name, sent.metadata, sent.priority
+            )
+        upload, metadata, priority = image, sent.metadata, sent.priority
     else:
         files, fields = _multipart({"image": 1}, RecognitionFields.model_fields)
-        if "options" in fields:
-            fields["options"] = parse_json(fields["options"], "/options")
+        _read_json(fields, "options", "metadata")
         read = parse(RecognitionFields, fields)
         webhook_url = read.webhook_url
         check_webhook(webhook_url, settings)
         upload = files["image"][0]
-        gallery, options = read.gallery, read.options
+        gallery, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
     check_boxes(chosen, header)
-    return Recognition(gallery, upload, header, chosen, webhook_url)
+    return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata, priority=priority)
+
+
+def read_batch(settings: Settings) -> Batch:
+    """The current request as a batch. Raises as `read_recognition`, for photos only if none can be used."""
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("Send the body as multipart/form-data.")
+    files, fields = _multipart({"images": settings.web.max_files}, BatchFields.model_fields)
+    _read_json(fields, "options", "metadata")
+    read = parse(BatchFields, fields)
+    check_webhook(read.webhook_url, settings)
+    uploads = files["images"]
+    headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
+    chosen = read.options.model_dump(exclude_unset=True)
+    check_boxes(chosen, None)  # a box outside of some photo fails that photo's job alone
+    return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority)
 
 
 def read_body() -> bytes:
@@ -113,8 +149,14 @@ def read_enrollment(settings: Settings) -> Enrollment:
     """The current request as an enrolment. Raises as `read_recognition`, for pictures only if none can be used."""
     allowed = {"images": settings.web.max_files}
     files, fields = _multipart(allowed, EnrollmentFields.model_fields, lists=("labels",))
-    read = parse(EnrollmentFields, fields)
     uploads = files["images"]
+    _read_json(fields, "metadata", "item_metadata")
+    if isinstance(fields.get("item_metadata"), dict):
+        fields["item_metadata"] = [fields["item_metadata"]] * len(uploads)
+    read = parse(EnrollmentFields, fields)
+    if "item_metadata" in fields and len(read.item_metadata) != len(uploads):
+        detail = f"{len(read.item_metadata)} objects for {len(uploads)} pictures: send one object for all, or a list of one for each"
+        raise InvalidRequest(f"item_metadata: {detail}.", errors=[{"pointer": "/item_metadata", "detail": detail}])
     labels = _clean_labels(read.labels)
     if len(labels) == 1:
         labels *= len(uploads)
@@ -123,7 +165,15 @@ def read_enrollment(settings: Settings) -> Enrollment:
         raise InvalidRequest(detail + ".", errors=[{"pointer": "/labels", "detail": detail}])
     check_webhook(read.webhook_url, settings)
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
-    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url)
+    metadata_of = read.item_metadata or [{}] * len(uploads)
+    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of, read.priority)
+
+
+def _read_json(fields: dict[str, Any], *names: str) -> None:
+    """Text fields of a form that hold JSON. Raises InvalidRequest."""
+    for name in names:
+        if name in fields:
+            fields[name] = parse_json(fields[name], f"/{name}")
 
 
 def _clean_labels(sent: Sequence[str]) -> list[str]:
@@ -205,7 +255,7 @@ def _json_image(image: dict[str, Any], settings: Settings) -> Upload | Link:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
     linked = parse(ImageUrl, image, "/image")
-    check_spelling(linked.url, settings.web.allow_private_urls)
+    check_spelling(linked.url, settings.web.allowed_hosts)
     return Link(linked.url, clean_name(linked.name or decode_name(unquote_to_bytes(urlsplit(linked.url).path))))
 
 
@@ -223,4 +273,4 @@ def _from_base64(text: str) -> bytes:
 def check_webhook(url: str | None, settings: Settings) -> None:
     """A webhook that by its spelling could never be delivered is refused now, not when the job is done."""
     if url is not None:
-        check_spelling(url, settings.webhooks.allow_private)
+        check_spelling(url, settings.webhooks.allowed_hosts)

@@ -146,7 +146,9 @@ def open_process(concurrency: int) -> None:
         if queues & MODEL_QUEUES:
             from worker.runtime import open_runtime
 
-            set_current(Process(settings, Queue(app), queues, open_runtime(settings, concurrency)))
+            set_current(
+                Process(settings, Queue(app), queues, open_runtime(settings, concurrency), concurrency=concurrency)
+            )
         else:
             process = Process(settings, Queue(app), queues, None)
             if FETCH_QUEUE in queues:

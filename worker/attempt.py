@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from infra.errors import FetchFailed, RedisUnavailable, ServiceError, StorageUnavailable
-from infra.runtime.telemetry import JOB_DURATION, QUEUE_WAIT
+from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
 
@@ -42,15 +42,15 @@ OUTAGE_RETRY_S = 10.0
 log = logging.getLogger(__name__)
 
 
-def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False) -> None:
-    """Does `work` if the job is to be had. Says nothing to the caller: the ledger knows.
+def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False) -> bool:
+    """Does `work` if the job is to be had. Returns whether it was; how it ended only the ledger knows.
 
     `fetching`: the work only fetches the job's photo; its answer is the job's new request, for a worker to continue with.
     """
     ledger = process.ledger
     lease = ledger.start(job_id, fetching=fetching)
     if lease is None:
-        return  # finished, canceled, or in another worker's hands: messages may come twice
+        return False  # finished, canceled, or in another worker's hands: messages may come twice
     job = ledger.get(job_id)
     kind = "fetch" if fetching else job.kind
     if lease.attempt == 1 and job.started_at is not None:
@@ -85,12 +85,13 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
             "duration_ms": round(1000 * duration_s, 1),
         },
     )
-    if not recorded:
-        return
-    if fetching and outcome == "succeeded":
+    if recorded and fetching and outcome == "succeeded":
         process.queue.publish(job.kind, job_id)
-    else:
-        notify(job_id, ledger, process.queue)
+    elif recorded:
+        ended = notify(job_id, ledger, process.queue)
+        if outcome == "succeeded" and ended is not None and lease.attempt == 1:
+            compare_eta(ended)
+    return True
 
 
 def persist(write: Callable[[], bool], patience_s: float) -> bool:
@@ -108,15 +109,24 @@ def persist(write: Callable[[], bool], patience_s: float) -> bool:
             time.sleep(PAUSE_S)
 
 
-def notify(job_id: str, ledger: JobLedger, queue: Queue) -> None:
-    """Hands the finished job's webhook to the couriers now instead of at the keeper's next round."""
+def compare_eta(job: Job) -> None:
+    """Measures how far off the first estimate of a job was that has just ended."""
+    if job.eta_s is not None and job.completed_at is not None:
+        error_s = job.completed_at - job.created_at - job.eta_s
+        ETA_ERROR.labels(job.kind, "late" if error_s > 0 else "early").observe(abs(error_s))
+
+
+def notify(job_id: str, ledger: JobLedger, queue: Queue) -> Job | None:
+    """Hands the messages about a finished job to the couriers now instead of at the keeper's next round. Gives the job."""
     try:
         job = ledger.get(job_id)
     except Exception:  # the delivery is written in the ledger; the keeper finds it
         log.warning("the job's webhook could not be sent at once", extra={"job_id": job_id}, exc_info=True)
-        return
-    if job.finished and job.webhook is not None and job.webhook.delivery_id is not None:
-        queue.deliver(job.webhook.delivery_id)
+        return None
+    if job.finished:
+        for delivery_id in ledger.messages(job_id):
+            queue.deliver(delivery_id)
+    return job
 
 
 def _stopped(ledger: JobLedger, lease: Lease, stop: StopWork) -> Ending:

@@ -112,6 +112,7 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
         sha256=entry["sha256"],
         box=box,
         added_at=added_at(job),
+        metadata=entry.get("metadata", {}),
     )
     return replace(picture, item=item, view=view, features=packed_features(view))
 

@@ -100,7 +100,7 @@ class Fetcher:
                 job.source_url or "",
                 timeout_s=web.url_timeout_s,
                 max_bytes=web.max_body_bytes,
-                allow_private=web.allow_private_urls,
+                allowed=web.allowed_hosts,
             )
         except ServiceError as error:
             URL_FETCHES.labels(error.code).inc()

@@ -47,13 +47,16 @@ class Process:
         runtime: Runtime | None,
         clock: Callable[[], float] = time.monotonic,
         frozen_s: float = FROZEN_S,
+        concurrency: int = 1,
     ) -> None:
         self.settings = settings
         self.queue = queue
         self.ledger: JobLedger = open_ledger(settings)
+        self.ledger.deliveries.call = queue.deliver
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._ownership = Ownership(partial(verify, settings))
         self._queues = sorted(queues)
+        self._concurrency = concurrency
         self._runtime = runtime
         self.fetcher: Fetcher | None = None
         self._closed = threading.Event()
@@ -136,7 +139,12 @@ class Process:
             self._end_if_foreign()
             try:
                 if self._runtime is not None:
-                    info = {"models": self._runtime.models, "queues": self._queues, "pid": os.getpid()}
+                    info = {
+                        "models": self._runtime.models,
+                        "queues": self._queues,
+                        "pid": os.getpid(),
+                        "concurrency": self._concurrency,
+                    }
                     self.ledger.presence.worker_ready(self.name, info, ttl_s=3 * interval_s)
                 messages = self.ledger.stats().messages
             except redis.RedisError:

@@ -54,7 +54,10 @@ def run(kind: JobKind, job_id: str, answer: Callable[[Job, Runtime, Checkpoint],
         return result
 
     with process.working(kind.queue):
-        attempt(job_id, work, process)
+        # The message says that a job waits; which is next is the lanes' to say.
+        for candidate in process.ledger.lanes.candidates(kind, job_id):
+            if attempt(candidate, work, process):
+                break
 
 
 @shared_task(name=DELIVER)

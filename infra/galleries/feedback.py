@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from infra.errors import FeedbackNotFound, GalleryCorrupt, InvalidCursor, ObjectNotFound
 from infra.galleries.files import check_name, feedback_prefix
@@ -21,7 +22,7 @@ from infra.galleries.reader import not_found
 from infra.jobs.records import isoformat, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from infra.galleries.files import Box
     from infra.galleries.reader import GalleryReader
@@ -70,6 +71,21 @@ class _Entry:
     job_id: str
 
 
+class _Moments:
+    """Times that grow by a millisecond at least: what comes later in one process has the higher id."""
+
+    def __init__(self) -> None:
+        self._last, self._guard = 0.0, threading.Lock()
+
+    def next(self) -> float:
+        with self._guard:
+            self._last = max(time.time(), self._last + 0.001)
+            return self._last
+
+
+_moments = _Moments()
+
+
 class GalleryFeedback:
     """The judgements of all galleries of one object store; may be used by many threads.
 
@@ -90,11 +106,15 @@ class GalleryFeedback:
         label: str | None,
         image_key: str,
         size: tuple[int, int],
+        made_id: str | None = None,
     ) -> Feedback:
-        """Keeps a judgement: once this returns it is not lost. `size`: width and height of the photo."""
-        now = time.time()
+        """Keeps a judgement: once this returns it is not lost. `size`: width and height of the photo.
+
+        `made_id`: its id, where a repetition must not be a second one.
+        """
+        now = _moments.next()
         made = Feedback(
-            new_id(PREFIX, now),
+            made_id or new_id(PREFIX, now),
             job_id,
             gallery,
             version,
@@ -142,12 +162,8 @@ class GalleryFeedback:
 
     def latest(self, gallery: str) -> list[Feedback]:
         """The last judgement of each box of each photo: what people say in the end, in the order of the first."""
-        said: dict[tuple[str, Box | None], Feedback] = {}
-        for entry in self._entries(gallery):
-            one = self._read(entry)
-            if one is not None:
-                said[one.image_key, one.box] = one
-        return list(said.values())
+        found = (self._read(entry) for entry in self._entries(gallery))
+        return last_of(one for one in found if one is not None)
 
     def _generation(self, gallery: str) -> str:
         return self._galleries.manifest(check_name(gallery)).generation
@@ -164,19 +180,34 @@ class GalleryFeedback:
             return None
 
 
+def last_of(judged: Iterable[Feedback]) -> list[Feedback]:
+    """The last judgement of each box of each photo, in the order of the first; `judged` in the order of their coming."""
+    said: dict[tuple[str, Box | None], Feedback] = {}
+    for one in judged:
+        said[one.image_key, one.box] = one
+    return list(said.values())
+
+
 def decode_feedback(data: bytes) -> Feedback:
     """Raises GalleryCorrupt."""
     try:
         found = json.loads(data)
-        if found["schema"] != SCHEMA or found["verdict"] not in VERDICTS:
+        if found["schema"] != SCHEMA:
             raise ValueError("another schema")
-        members = {member.name: found[member.name] for member in fields(Feedback)}
-        if found["box"] is not None:
-            x1, y1, x2, y2 = (int(side) for side in found["box"])
-            members["box"] = (x1, y1, x2, y2)
-        return Feedback(**members)
+        return read_feedback(found)
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryCorrupt("A record of feedback cannot be read.") from error
+
+
+def read_feedback(found: Mapping[str, Any]) -> Feedback:
+    """A judgement of its JSON; further members are passed over. Raises ValueError, KeyError or TypeError for what is none."""
+    if found["verdict"] not in VERDICTS:
+        raise ValueError("no verdict")
+    members = {member.name: found[member.name] for member in fields(Feedback)}
+    if found["box"] is not None:
+        x1, y1, x2, y2 = (int(side) for side in found["box"])
+        members["box"] = (x1, y1, x2, y2)
+    return Feedback(**members)
 
 
 def held_out(judged: list[Feedback]) -> set[str]:

@@ -36,7 +36,7 @@ SCHEMA = 1
 DELETED = "deleted"
 VIEWS, FEATURES = "views", "features"
 ENDINGS = {VIEWS: ".views.npy", FEATURES: ".features.bin"}  # of a segment's optional files
-LATER = {"files", "calibration", "calibrated_items", "removed_since"}  # members that older manifests lack
+LATER = {"files", "calibration", "calibrated_items", "removed_since", "metadata"}  # members that older manifests lack
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 Box = tuple[int, int, int, int]
@@ -52,6 +52,7 @@ class Item:
     sha256: str  # of the picture's bytes
     box: Box | None
     added_at: str  # ISO 8601, UTC
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)  # the user's, by contracts.metadata
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,14 @@ def decode_manifest(name: str, data: bytes) -> GalleryManifest:
 
 def encode_items(items: Sequence[Item]) -> bytes:
     """One line of JSON an item."""
-    return b"".join(_json(asdict(item)) for item in items)
+    return b"".join(_json(_row(item)) for item in items)
+
+
+def _row(item: Item) -> dict[str, Any]:
+    row = asdict(item)
+    if not item.metadata:  # most have none, and a gallery's rows are read often
+        del row["metadata"]
+    return row
 
 
 def decode_items(name: str, segment: Segment, data: bytes) -> tuple[Item, ...]:
@@ -327,6 +335,8 @@ def _segment(entry: Mapping[str, Any]) -> Segment:
 def _item(entry: Mapping[str, Any]) -> Item:
     box = entry["box"]
     entry = {**entry, "label": readable_label(entry["label"])}  # it may be from before there was a rule
+    if "metadata" in entry:
+        entry["metadata"] = {str(name): str(value) for name, value in dict(entry["metadata"]).items()}
     if box is None:
         return Item(**_members(Item, entry))
     x1, y1, x2, y2 = (int(side) for side in box)

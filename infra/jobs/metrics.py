@@ -41,6 +41,7 @@ class LedgerCollector(Collector):
         try:
             stats = self._ledger.stats()
             workers = self._ledger.presence.workers()
+            endpoints = self._ledger.endpoints.all()
         except redis.RedisError:
             yield GaugeMetricFamily("shitu_redis_up", "Whether the ledger's Redis answers.", 0)
             return
@@ -68,4 +69,8 @@ class LedgerCollector(Collector):
         yield consumed
         yield GaugeMetricFamily("shitu_webhooks_due", "Webhook messages whose time has come.", stats.deliveries_due)
         yield GaugeMetricFamily("shitu_webhooks_pending", "Webhook messages not yet taken.", stats.deliveries_pending)
+        hooks = GaugeMetricFamily("shitu_webhook_endpoints", "Registered webhook endpoints by state.", labels=["state"])
+        hooks.add_metric(["enabled"], sum(one.enabled for one in endpoints))
+        hooks.add_metric(["disabled"], sum(not one.enabled for one in endpoints))
+        yield hooks
         yield GaugeMetricFamily("shitu_workers_ready", "Workers that said they are ready.", len(workers))

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from contracts import jobs
-from contracts.jobs import JobKind
+from contracts.jobs import JobKind, Priority
 
 QUEUES = (
     *[kind.queue for kind in JobKind],
@@ -21,7 +21,11 @@ QUEUES = (
 )  # Celery's; each is the Redis list of ledger_stats.queue_key
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 JOB_ID = re.compile(rf"(?:{'|'.join(kind.prefix for kind in JobKind)})_[0-7][{ALPHABET}]{{25}}")
-DELIVERY_ID = re.compile(rf"msg_[0-7][{ALPHABET}]{{25}}")
+EVENT_ID = re.compile(rf"msg_[0-7][{ALPHABET}]{{25}}")
+DELIVERY_ID = re.compile(
+    rf"msg_[0-7][{ALPHABET}]{{25}}|dlv_(?:[0-7][{ALPHABET}]{{25}}){{2}}"
+)  # to an endpoint: both ids
+ENDPOINT_ID = re.compile(rf"whk_[0-7][{ALPHABET}]{{25}}")
 
 
 class JobStatus(StrEnum):
@@ -44,7 +48,7 @@ FINISHED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED}
 
 @dataclass(frozen=True)
 class WebhookState:
-    """How far the delivery of a job's end has come; `status` is pending, delivered, failed or disabled."""
+    """How far the delivery of a job's end has come; `status` is pending, delivered, failed, disabled or stopped."""
 
     url: str
     status: str = "pending"
@@ -83,15 +87,24 @@ class Job:
     webhook: WebhookState | None = None
     source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    cancel_at: float | None = None  # by its Cancel-After
+    priority: Priority = "normal"
+    units: int = 1
+    batch: str | None = None
+    eta_s: float | None = None  # what was told when it was created
 
     @property
     def finished(self) -> bool:
         """Whether the job succeeded, failed or was canceled."""
         return self.status.finished
 
-    def to_dict(self) -> jobs.Job:
-        """The job as JSON: the same for the poll, the event stream and the webhook's `data`."""
-        link = f"{self.kind.path}/{self.id}"
+    def to_dict(self, root: str = "") -> jobs.Job:
+        """The job as JSON: the same for the poll, the event stream and the webhook's `data`.
+
+        `root` is the path below which the service is asked, without a slash at its end.
+        """
+        link = f"{root}{self.kind.path}/{self.id}"
         return {
             "id": self.id,
             "kind": self.kind.value,
@@ -108,6 +121,10 @@ class Job:
             "result": self.result,
             "error": self.error,
             "webhook": self.webhook.to_dict() if self.webhook else None,
+            "metadata": self.metadata,
+            "cancel_at": isoformat(self.cancel_at),
+            "priority": self.priority,
+            "batch": self.batch,
         }
 
 
@@ -200,6 +217,12 @@ def parse_job(record: Mapping[str, str]) -> Job:
         webhook=_webhook(url, record) if url else None,
         source_url=record.get("source_url"),
         fetched_at=_number(record.get("fetched_at")),
+        metadata=parse_json(record.get("metadata")) or {},
+        cancel_at=_number(record.get("cancel_at")),
+        priority=cast("Priority", record.get("priority", "normal")),
+        units=int(record.get("units", 1)),
+        batch=record.get("batch"),
+        eta_s=_number(record.get("eta_s")),
     )
 
 

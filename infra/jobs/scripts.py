@@ -11,8 +11,19 @@ Keys in Redis:
     shitu:jobs:totals          hash    kind:status -> how many ever finished so
     shitu:events:{id}          stream  the job's history, the last 64 events
     shitu:tombstone:{id}       string  the job existed; expires by itself
+    shitu:event:{id}           hash    an event (the end of a job, or a test): infra.jobs.feed
+    shitu:feed                 stream  the events' ids in their order;  :epoch, :floor  which stream, and what it lacks
+    shitu:webhooks             set     the endpoints' ids;  shitu:webhook:{id}  hash, one of them: infra.jobs.endpoints
+    shitu:webhook:{id}:deliveries  zset  its messages by time
     shitu:delivery:{id}        hash    a webhook message;  shitu:delivery:{id}:log  list, its attempts
+    shitu:receiver:{name}:*, shitu:receivers:*  which receivers are quick, and what waits: infra.jobs.delivery_scripts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
+    shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
+    shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
+    shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
+    shitu:jobs:batch:…         hashes  batches, and the statuses of their jobs: infra.jobs.batches
+    shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
+    shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
     shitu:workers, :consumed   hash    who is ready, and when a queue last moved
     shitu:photo:{key} and shitu:photos:*       which jobs name a stored photo: infra.jobs.photos
@@ -20,11 +31,15 @@ Keys in Redis:
 
 from __future__ import annotations
 
+from infra.jobs.change_scripts import INDEX, TELL_BATCH
+from infra.jobs.event_scripts import TELL
+
 OPEN = "shitu:jobs:open"
 QUEUED = "shitu:jobs:queued"
 FINISHED = "shitu:jobs:finished"
 TOTALS = "shitu:jobs:totals"
 DUE = "shitu:deliveries:due"
+CANCEL_AT = "shitu:jobs:cancel_at"
 WORKERS = "shitu:workers"
 CONSUMED = "shitu:consumed"
 PHOTOS_IDLE = "shitu:photos:idle"
@@ -76,6 +91,8 @@ local function seconds(value) return string.format('%.6f', value) end
 # KEYS and the first five ARGV are the same for every job script.
 _JOB = (
     CLOCK
+    + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -84,19 +101,55 @@ local status = get('status')
 
 local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
-  if progress then entry[7] = 'progress'; entry[8] = progress end
+  if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
+  local batch = get('batch')
+  if batch and not progress then tell_batch(batch, id, status, now, retention_s) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
-local function enqueue(delay_s)
+-- The open jobs of the key that asked: infra.keys.limits. Those that ended in no script's sight are dropped when it is full.
+local function owned() return 'shitu:key:' .. (get('owner') or '') .. ':open' end
+local function is_full(mine, most)
+  if redis.call('ZCARD', mine) < most then return false end
+  for _, one in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
+    if not redis.call('ZSCORE', open, one) then redis.call('ZREM', mine, one) end
+  end
+  return redis.call('ZCARD', mine) >= most
+end
+
+-- Cancel-After: whether the job's time is over, and what is told then.
+local LATE = '{"code": "cancel_after_passed", "message": "The job was canceled: its Cancel-After passed before it ended.", "retryable": true}'
+local function late()
+  local at = tonumber(get('cancel_at') or '')
+  return at and at <= now
+end
+local function limit_time()
+  local after = tonumber(get('cancel_after_s') or '')
+  if not after then return end
+  redis.call('HSET', job, 'cancel_at', seconds(now + after))
+  redis.call('ZADD', 'shitu:jobs:cancel_at', seconds(now + after), id)
+end
+local function request_cancel(error)
+  redis.call('HSET', job, 'cancel_requested', 1)
+  if error then redis.call('HSET', job, 'error', error) end
+end
+
+local function lane() return 'shitu:jobs:lane:' .. (get('kind') or '') .. ':' .. (get('priority') or 'normal') end
+
+-- The sweeper publishes it after `delay_s`; it may run after `pause_s`.
+local function enqueue(delay_s, pause_s)
+  if get('owner') then redis.call('ZADD', owned(), seconds(now), id) end
   redis.call('HSET', job, 'status', 'queued')
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
   redis.call('ZADD', queued, seconds(now), id)
+  if not get('source_url') then redis.call('ZADD', lane(), seconds(now + (pause_s or 0)), id) end
   note('queued')
 end
-
--- The end of a job and the delivery that tells it are written together, so that neither is without the other.
+"""
+    + TELL
+    + """
+-- The end of a job and the messages that tell it are written together, so that neither is without the other.
 local function finish(status, field, value)
   local expires_at = seconds(now + retention_s)
   redis.call('HSET', job, 'status', status, 'completed_at', seconds(now), 'expires_at', expires_at)
@@ -104,17 +157,17 @@ local function finish(status, field, value)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZREM', open, id)
   redis.call('ZREM', queued, id)
+  if get('owner') then redis.call('ZREM', owned(), id) end
+  redis.call('ZREM', 'shitu:jobs:cancel_at', id)
+  redis.call('ZREM', lane(), id)
   redis.call('ZADD', finished, expires_at, id)
   redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
   local url = get('webhook_url')
   if url then
-    local next_at = seconds(now + first_delay_s)
-    redis.call('HSET', 'shitu:delivery:' .. delivery_id, 'id', delivery_id, 'job_id', id, 'url', url,
-      'status', 'pending', 'attempts', 0, 'token', 0, 'created_at', seconds(now), 'next_at', next_at)
-    redis.call('ZADD', due, next_at, delivery_id)
     redis.call('HSET', job, 'delivery_id', delivery_id, 'webhook_status', 'pending', 'webhook_attempts', 0)
     redis.call('HDEL', job, 'webhook_last_status')
   end
+  tell(status)
   note(status)
 end
 """
@@ -125,6 +178,11 @@ CREATE = (
     _JOB
     + """
 if not status then
+  local terms = {}
+  for place = 12, #ARGV, 2 do terms[ARGV[place]] = ARGV[place + 1] end  -- infra.jobs.terms
+  if terms.owner and terms.most_open and is_full('shitu:key:' .. terms.owner .. ':open', tonumber(terms.most_open)) then
+    return {'full'}
+  end
   local photo = ARGV[10]
   if photo ~= '' then
     if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end
@@ -135,6 +193,8 @@ if not status then
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
   if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
+  for name, value in pairs(terms) do redis.call('HSET', job, name, value) end
+  limit_time()
   enqueue(tonumber(ARGV[9]))
 end
 return redis.call('HGETALL', job)
@@ -151,6 +211,7 @@ local lapsed = status == 'processing' and tonumber(get('lease_until')) <= now
 if status ~= 'queued' and not lapsed then return false end
 if (get('source_url') and '1' or '0') ~= ARGV[9] then return false end
 if get('cancel_requested') then finish('canceled'); return false end
+if late() then finish('canceled', 'error', LATE); return false end
 if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return false end
 local attempt = redis.call('HINCRBY', job, 'attempts', 1)
 local token = redis.call('HINCRBY', job, 'token', 1)
@@ -159,6 +220,7 @@ redis.call('HSET', job, 'status', 'processing', 'started_at', seconds(now), 'lea
 redis.call('HDEL', job, 'republished')
 redis.call('ZADD', open, lease_until, id)
 redis.call('ZREM', queued, id)
+redis.call('ZREM', lane(), id)
 note('processing')
 return {token, attempt, lease_until}
 """
@@ -180,6 +242,7 @@ if ARGV[8] ~= '' and ARGV[8] ~= get('progress') then
   redis.call('HSET', job, 'progress', ARGV[8])
   note('processing', ARGV[8])
 end
+if late() and not get('cancel_requested') then request_cancel(LATE) end
 return get('cancel_requested') and 'cancel_requested' or 'held'
 """
 )
@@ -189,10 +252,26 @@ FINISH = (
     _JOB
     + _HOLDS
     + """
+-- How long it took, smoothed: by the average at first, later by the last twenty or so.
+local function measure()
+  local kind, started = get('kind'), tonumber(get('started_at') or '')
+  if not kind or not started then return end
+  local took, units = math.max(0, now - started), math.max(1, tonumber(get('units') or '') or 1)
+  local count = redis.call('HINCRBY', 'shitu:jobs:service', kind .. ':n', 1)
+  for name, value in pairs({job = took, unit = took / units}) do
+    local field = kind .. ':' .. name
+    local old = tonumber(redis.call('HGET', 'shitu:jobs:service', field) or '') or value
+    redis.call('HSET', 'shitu:jobs:service', field, seconds(old + (value - old) * math.max(0.1, 1 / count)))
+  end
+end
+
 local token, wanted, field, value = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 if status == wanted and get('token') == token then return 1 end
 if not holds(token) then return 0 end
 if get('cancel_requested') and wanted ~= 'canceled' then finish('canceled'); return 0 end
+local facets = ARGV[10]
+if facets and facets ~= '' then redis.call('HSET', job, 'facets', (get('facets') or '') .. '\\n' .. facets) end
+if wanted == 'succeeded' then measure() end
 if field == '' then finish(wanted) else finish(wanted, field, value) end
 return 1
 """
@@ -225,7 +304,7 @@ if not holds(token) then return 0 end
 if counted == '0' then redis.call('HINCRBY', job, 'attempts', -1) end
 if get('cancel_requested') then finish('canceled')
 elseif tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison)
-else enqueue(delay_s) end
+else enqueue(delay_s, delay_s) end
 return 1
 """
 )
@@ -243,11 +322,25 @@ return status
 """
 )
 
+# A job whose Cancel-After has passed; a running one is stopped at its worker's next look.
+CANCEL_LATE = (
+    _JOB
+    + """
+if not status or not late() then return '' end
+redis.call('ZREM', 'shitu:jobs:cancel_at', id)
+if get('cancel_requested') then return '' end
+if status == 'queued' then finish('canceled', 'error', LATE); return 'canceled' end
+if status == 'processing' then request_cancel(LATE) end
+return ''
+"""
+)
+
 # A replayed job starts afresh: its history, its attempts and the message about its failure are void.
 REPLAY = (
     _JOB
     + """
 if status ~= 'failed' then return status end
+if get('owner') and get('most_open') and is_full(owned(), tonumber(get('most_open'))) then return 'full' end
 local old = get('delivery_id')
 if old then
   redis.call('ZREM', due, old)
@@ -255,9 +348,10 @@ if old then
 end
 redis.call('HSET', job, 'attempts', 0)
 redis.call('HDEL', job, 'error', 'result', 'started_at', 'completed_at', 'expires_at', 'delivery_id',
-  'webhook_status', 'webhook_attempts', 'webhook_last_status', 'republished')
+  'webhook_status', 'webhook_attempts', 'webhook_last_status', 'republished', 'eta_s')
 redis.call('ZREM', finished, id)
 redis.call('DEL', events)
+limit_time()
 enqueue(tonumber(ARGV[6]))
 return status
 """
@@ -275,7 +369,11 @@ if get('cancel_requested') then finish('canceled'); return 'canceled' end
 if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return 'poisoned' end
 local times = redis.call('HINCRBY', job, 'republished', 1)
 if status == 'processing' then enqueue(queued_deadline_s)
-else redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id) end
+else
+  redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id)
+  -- Who took it out of its lane may have died before it was started.
+  if not get('source_url') then redis.call('ZADD', lane(), 'NX', redis.call('ZSCORE', queued, id) or seconds(now), id) end
+end
 return get('source_url') and 'to_fetch' or 'republished'
 """
 )
@@ -284,6 +382,8 @@ return get('source_url') and 'to_fetch' or 'republished'
 # can be. ARGV[6]: the error.
 ABANDON = (
     CLOCK
+    + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished = unpack(KEYS)
 local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))
@@ -292,35 +392,53 @@ redis.call('ZREM', queued, id)
 if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash' then
   redis.call('HSET', job, 'status', 'failed', 'error', ARGV[6], 'completed_at', seconds(now), 'expires_at', expires_at)
   redis.call('ZADD', finished, expires_at, id)
+  list(job, id, 'failed')
+  local batch = redis.call('HGET', job, 'batch')
+  if batch then tell_batch(batch, id, 'failed', now, tonumber(ARGV[3])) end
 else
   redis.call('DEL', job)
 end
 """
 )
 
-# A job whose message is still being delivered stays: the receiver will follow its links.
+# A job stays while a message about it is still being delivered (the receiver will follow its links), and for a while after
+# one could not be: so it can be sent again.
 RETIRE = (
     _JOB
     + """
 local tombstone_s = tonumber(ARGV[6])
 local expires_at = tonumber(redis.call('ZSCORE', finished, id))
 if not expires_at or expires_at > now then return 0 end
-local delivery = get('delivery_id')
-if delivery then
-  local key = 'shitu:delivery:' .. delivery
-  if redis.call('HGET', key, 'status') == 'pending' then
+local failed_s = tonumber(ARGV[7])
+local messages = get('delivery_id') or ''
+for event in string.gmatch(get('event_ids') or '', '%S+') do
+  messages = messages .. ' ' .. (redis.call('HGET', 'shitu:event:' .. event, 'deliveries') or '')
+end
+for message in string.gmatch(messages, '%S+') do
+  local key = 'shitu:delivery:' .. message
+  local state = redis.call('HGET', key, 'status')
+  local ended_at = tonumber(redis.call('HGET', key, 'ended_at') or '')
+  local undelivered = (state == 'failed' or state == 'disabled') and ended_at and ended_at + failed_s > now
+  if state == 'pending' or undelivered then
     local later = seconds(now + 3600)
     redis.call('ZADD', finished, later, id)
     redis.call('HSET', job, 'expires_at', later)
     return 0
   end
+end
+for message in string.gmatch(messages, '%S+') do
+  local key = 'shitu:delivery:' .. message
+  local endpoint = redis.call('HGET', key, 'endpoint')
+  if endpoint then redis.call('ZREM', 'shitu:webhook:' .. endpoint .. ':deliveries', message) end
   redis.call('DEL', key, key .. ':log')
 end
+for event in string.gmatch(get('event_ids') or '', '%S+') do redis.call('DEL', 'shitu:event:' .. event) end
 local photo = get('photo')
 if photo then
   redis.call('SREM', 'shitu:photo:' .. photo, id)
   redis.call('ZADD', 'shitu:photos:idle', 'GT', seconds(now), photo)
 end
+list(job, id, nil)
 redis.call('SET', 'shitu:tombstone:' .. id, get('kind') or '', 'PX', math.floor(tombstone_s * 1000))
 redis.call('DEL', job, events)
 redis.call('ZREM', finished, id)

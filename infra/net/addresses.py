@@ -8,6 +8,7 @@ look-up gains nothing. The ranges are IANA's special-purpose registries (RFC 689
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import socket
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Resolver = Callable[[str, int], Sequence[str]]
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_URL_CHARS = 2048
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SAFE_LOW_PORTS = frozenset({80, 443})
 FIRST_HIGH_PORT = 1024
 
-# Never reachable: not even where private addresses are allowed. Metadata services hand out a machine's credentials.
+# Never reachable: no setting allows them. Metadata services hand out a machine's credentials.
 NEVER = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -69,11 +71,12 @@ class Target:
         return f"{self.scheme}://{self.host_header}{self.path}"
 
 
-def is_allowed(address: str, *, allow_private: bool = False) -> bool:
+def is_allowed(address: str, *, host: str = "", allowed: Sequence[str] = ()) -> bool:
     """Whether this service may connect to `address`, an IPv4 or IPv6 literal (scope ids are refused).
 
     IPv6 addresses that carry an IPv4 one (mapped, compatible, 6to4, NAT64) are judged by it too: the network would
-    unpack them. `allow_private` opens loopback, private and shared ranges, never link-local, metadata or multicast.
+    unpack them. `allowed` (contracts.hosts: names, addresses, networks) opens loopback, private and shared addresses that
+    it names, or all of those that `host` has if it names that; never link-local, metadata or multicast.
     """
     try:
         ip = ipaddress.ip_address(address)
@@ -83,11 +86,11 @@ def is_allowed(address: str, *, allow_private: bool = False) -> bool:
         if ip.scope_id is not None or ip.teredo is not None:
             return False
         if (embedded := _embedded_v4(ip)) is not None:
-            return is_allowed(str(embedded), allow_private=allow_private)
+            return is_allowed(str(embedded), host=host, allowed=allowed)
     if any(ip in network for network in NEVER):
         return False
     if any(ip in network for network in PRIVATE):
-        return allow_private
+        return _is_named(host, ip, tuple(allowed))
     # A second opinion, for ranges set aside after these lists were written.
     return ip.is_global and not ip.is_reserved and (ip.version == 4 or ip in GLOBAL_V6)
 
@@ -99,19 +102,19 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def check_url(
-    url: str, allow_private: bool = False, *, resolver: Resolver = resolve, timeout_s: float = 10.0
+    url: str, allowed: Sequence[str] = (), *, resolver: Resolver = resolve, timeout_s: float = 10.0
 ) -> Target:
-    """Parses `url`, resolves its host once and checks every address. Raises InvalidUrl, AddressForbidden, FetchFailed,
+    """Parses `url`, resolves its host once and checks every address by `is_allowed`. Raises InvalidUrl, AddressForbidden, FetchFailed,
     FetchTimeout (the look-up took longer than `timeout_s` seconds).
     """
     scheme, host, port, path = parse_url(url)
     _check_port(port)
     addresses = _resolve_in_time(resolver, host, port, timeout_s)
-    _check_addresses(host, addresses, allow_private=allow_private)
+    _check_addresses(host, addresses, allowed)
     return Target(scheme, host, port, path, addresses)
 
 
-def check_spelling(url: str, allow_private: bool = False) -> None:
+def check_spelling(url: str, allowed: Sequence[str] = ()) -> None:
     """What can be said of `url` without a look-up: its form, its port, and a host that is an address or this machine.
 
     Never waits, so that a request may do it. Every connection checks the resolved addresses with `check_url` anyway.
@@ -128,7 +131,7 @@ def check_spelling(url: str, allow_private: bool = False) -> None:
         except (OSError, UnicodeError):
             return
         addresses = [str(sockaddr[0]) for *_, sockaddr in found]
-    _check_addresses(host, addresses, allow_private=allow_private)
+    _check_addresses(host, addresses, allowed)
 
 
 def parse_url(url: str) -> tuple[str, str, int, str]:
@@ -179,9 +182,30 @@ def _check_port(port: int) -> None:
         raise AddressForbidden(f"Port {port} is not allowed: use 80, 443 or one from {FIRST_HIGH_PORT} up.")
 
 
-def _check_addresses(host: str, addresses: Sequence[str], *, allow_private: bool) -> None:
+@functools.cache
+def _named(allowed: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...], tuple[Network, ...]]:
+    """Of a list of allowed hosts: the names, the ends of names (`.internal`), the networks."""
+    names, ends, networks = set(), [], []
+    for entry in allowed:
+        try:
+            networks.append(ipaddress.ip_network(entry))
+        except ValueError:
+            if entry.startswith("*."):
+                ends.append(entry[1:])
+            else:
+                names.add(entry)
+    return frozenset(names), tuple(ends), tuple(networks)
+
+
+def _is_named(host: str, ip: ipaddress.IPv4Address | ipaddress.IPv6Address, allowed: tuple[str, ...]) -> bool:
+    names, ends, networks = _named(allowed)
+    name = host.rstrip(".")
+    return name in names or name.endswith(ends) or any(ip in network for network in networks)
+
+
+def _check_addresses(host: str, addresses: Sequence[str], allowed: Sequence[str]) -> None:
     # One bad address among good ones is enough: which one the connection would take is the name's owner's choice.
-    if not all(is_allowed(address, allow_private=allow_private) for address in addresses):
+    if not all(is_allowed(address, host=host, allowed=allowed) for address in addresses):
         raise AddressForbidden(f"The host {host!r} is at an address that is private, local or reserved.")
 
 

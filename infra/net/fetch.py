@@ -24,7 +24,7 @@ from infra.errors import FetchFailed, FetchTimeout, FetchTooLarge, InvalidUrl, S
 from infra.net.addresses import Target, check_url, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from _typeshed import WriteableBuffer
 
@@ -51,7 +51,7 @@ def fetch(
     *,
     timeout_s: float,
     max_bytes: int,
-    allow_private: bool = False,
+    allowed: Sequence[str] = (),
     resolver: Resolver = resolve,
     tls: ssl.SSLContext | None = None,
 ) -> bytes:
@@ -62,7 +62,7 @@ def fetch(
     """
     deadline = _Deadline(timeout_s)
     for _ in range(MAX_REDIRECTS + 1):
-        target = check_url(url, allow_private, resolver=resolver, timeout_s=deadline.left_s())
+        target = check_url(url, allowed, resolver=resolver, timeout_s=deadline.left_s())
         with _exchange(target, deadline, tls, method="GET", body=b"", headers={"Accept": "image/*"}) as response:
             if response.status not in REDIRECTS:
                 return _image_bytes(response, max_bytes)
@@ -82,7 +82,7 @@ def post(
     headers: Mapping[str, str],
     *,
     timeout_s: float,
-    allow_private: bool = False,
+    allowed: Sequence[str] = (),
     max_reply_bytes: int = 1024,
     resolver: Resolver = resolve,
     tls: ssl.SSLContext | None = None,
@@ -92,7 +92,7 @@ def post(
     At most `max_reply_bytes` of the answer's body are read. Raises like `fetch`, but not for the status.
     """
     deadline = _Deadline(timeout_s)
-    target = check_url(url, allow_private, resolver=resolver, timeout_s=deadline.left_s())
+    target = check_url(url, allowed, resolver=resolver, timeout_s=deadline.left_s())
     with _exchange(target, deadline, tls, method="POST", body=body, headers=headers) as response:
         beginning = _beginning(response, max_reply_bytes)
         return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, beginning)

@@ -1,4 +1,6 @@
-"""Tells a job's end to the receiver that was named for it: signed, once per attempt, never on a redirect.
+"""Tells an event to the receivers that are named for it: signed, once per attempt, never on a redirect.
+
+A job's own webhook is signed with the installation's secret, an endpoint with its own keys: infra.net.webhook_keys.
 
 The format is Standard Webhooks 1.0.0: the headers `webhook-id` (the same for every attempt), `webhook-timestamp` (of the
 attempt) and `webhook-signature` over `id.timestamp.body`. Success is 2xx alone. When to try again is the ledger's to
@@ -7,7 +9,6 @@ know; a receiver's fault never reaches the caller.
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import os
@@ -23,8 +24,10 @@ from standardwebhooks import Webhook
 
 from contracts.names import without_surrogates
 from infra.errors import ConfigurationError, JobExpired, JobNotFound, ServiceError
-from infra.jobs.records import isoformat
+from infra.jobs.deliveries import Seen
+from infra.jobs.feed import Event, told
 from infra.net.fetch import Reply, post, retry_after_s
+from infra.net.webhook_keys import new_secret, sign_with, unsealed
 from infra.runtime.settings import checked_secret
 
 if TYPE_CHECKING:
@@ -32,13 +35,13 @@ if TYPE_CHECKING:
 
     from infra.jobs.deliveries import Delivery
     from infra.jobs.ledger import JobLedger
-    from infra.jobs.records import Job
     from infra.runtime.settings import Settings
 
-KEY_PREFIX = "whsec_"
 KEPT_IN = "webhook_secret"
 REPLY_BYTES = 1024
 log = logging.getLogger(__name__)
+
+__all__ = ["Outcome", "deliver", "kept_secret", "message", "new_secret", "sign", "signing_keys"]
 
 
 @dataclass(frozen=True)
@@ -60,40 +63,41 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
     delivery = ledger.take_delivery(delivery_id)
     if delivery is None:
         return Outcome(delivery_id, "skipped")
+    began = time.monotonic()
     try:
-        keys = signing_keys(settings)
-        body = message(ledger.get(delivery.job_id))
+        event = _event(ledger, delivery)
+        if event is None:
+            return _failed(ledger, delivery, "The job's record has expired.", Seen())
+        body = message(event, settings.web.root_path)
+        headers = _signed(ledger, delivery, settings, body)
+        began = time.monotonic()
         reply = post(
             delivery.url,
             body,
-            {"Content-Type": "application/json", **sign(keys, delivery.id, int(time.time()), body)},
+            {"Content-Type": "application/json", **headers},
             timeout_s=settings.webhooks.timeout_s,
-            allow_private=settings.webhooks.allow_private,
+            allowed=settings.webhooks.allowed_hosts,
             max_reply_bytes=REPLY_BYTES,
         )
-    except (JobNotFound, JobExpired):
-        return _failed(ledger, delivery, "The job's record has expired.")
     except ServiceError as error:
-        return _failed(ledger, delivery, f"{error.code}: {error.detail}")
+        return _failed(ledger, delivery, f"{error.code}: {error.detail}", Seen("", time.monotonic() - began))
     except redis.RedisError:
         raise
     except Exception:  # a message that cannot be made must not be tried for ever
         log.exception("a webhook could not be sent", extra={"delivery_id": delivery.id})
-        return _failed(ledger, delivery, f"{ServiceError.code}: The message could not be made; the log says why.")
+        return _failed(
+            ledger, delivery, f"{ServiceError.code}: The message could not be made; the log says why.", Seen()
+        )
+    seen = Seen(reply.body.decode("utf-8", errors="replace"), time.monotonic() - began)
     if 200 <= reply.status < 300:
-        ledger.delivered(delivery, reply.status)
+        ledger.delivered(delivery, reply.status, seen)
         return Outcome(delivery.id, "delivered", reply.status)
-    return _failed(ledger, delivery, _refusal(reply), reply)
+    return _failed(ledger, delivery, _refusal(reply), seen, reply)
 
 
-def message(job: Job) -> bytes:
-    """The body: `{"type": "recognition.succeeded", "timestamp": <when the job ended>, "data": <the job>}`."""
-    event = {
-        "type": f"{job.kind}.{job.status}",
-        "timestamp": isoformat(job.completed_at or job.created_at),
-        "data": job.to_dict(),
-    }
-    return without_surrogates(json.dumps(event, ensure_ascii=False, separators=(",", ":"))).encode()
+def message(event: Event, root: str = "") -> bytes:
+    """The body, the same at every attempt, for every receiver and in the feed: `Event.to_dict`."""
+    return without_surrogates(json.dumps(event.to_dict(root), ensure_ascii=False, separators=(",", ":"))).encode()
 
 
 def sign(keys: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -136,15 +140,31 @@ def kept_secret(data_dir: Path) -> str:
         raise ConfigurationError([f"{path}: {problem}; delete the file for a new secret"]) from None
 
 
-def new_secret() -> str:
-    """A fresh signing secret of 32 random bytes."""
-    return KEY_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+def _event(ledger: JobLedger, delivery: Delivery) -> Event | None:
+    """What the message tells. One that was written before there were events tells its job."""
+    if delivery.event_id is not None:
+        return ledger.feed.event(delivery.event_id)
+    try:
+        job = ledger.get(delivery.job_id)
+    except (JobNotFound, JobExpired):
+        return None
+    at = job.completed_at or job.created_at
+    return Event(delivery.id, f"{job.kind}.{job.status}", at, told(job, delivery.id, job.expires_at), job_id=job.id)
 
 
-def _failed(ledger: JobLedger, delivery: Delivery, error: str, reply: Reply | None = None) -> Outcome:
+def _signed(ledger: JobLedger, delivery: Delivery, settings: Settings, body: bytes) -> dict[str, str]:
+    now, installation = int(time.time()), signing_keys(settings)
+    if delivery.endpoint_id is None:
+        return sign(installation, delivery.webhook_id, now, body)
+    endpoint = ledger.endpoints.get(delivery.endpoint_id)
+    keys = [unsealed(installation, endpoint.id, sealed) for sealed in endpoint.keys_at(ledger.time())]
+    return sign_with(keys, delivery.webhook_id, now, body)
+
+
+def _failed(ledger: JobLedger, delivery: Delivery, error: str, seen: Seen, reply: Reply | None = None) -> Outcome:
     http_status = reply.status if reply else None
     wait_s = retry_after_s(reply.status, reply.headers.get("retry-after")) if reply else None
-    status = ledger.delivery_failed(delivery, error, status=http_status, retry_after_s=wait_s)
+    status = ledger.delivery_failed(delivery, error, status=http_status, retry_after_s=wait_s, seen=seen)
     return Outcome(delivery.id, status, http_status, error)
 
 

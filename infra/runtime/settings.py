@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -20,11 +22,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from contracts import pictures
+from contracts.hosts import clean_host
 from infra.errors import ConfigurationError
 from infra.runtime import redis_url
 
 PREFIX = "SHITU_"
-UNPRINTED = ("redis_url", "secret")  # may hold a password: never echoed in an error or a repr
+UNPRINTED = ("redis_url", "secret", "key")  # may hold a password: never echoed in an error or a repr
 
 
 def _object_url(url: str) -> str:
@@ -55,6 +58,31 @@ def _folder(folder: Path) -> Path:
         raise ValueError("no such home folder") from None
 
 
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", text):
+        raise ValueError(
+            "expected * or an origin as browsers send it: https://shop.example, without a slash at the end"
+        )
+    return text
+
+
+def _root_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        raise ValueError("expected a path like /shitu, of letters, digits and . _ ~ -")
+    if path.split("/")[1:2] in (["v1"], ["static"]):
+        raise ValueError("the API's own paths begin so; choose another one")
+    return path
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("expected addresses or networks, separated by commas: 127.0.0.1,10.0.0.0/8") from None
+    return text
+
+
 def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -65,9 +93,14 @@ Folder = Annotated[Path, AfterValidator(_folder)]
 RedisUrl = Annotated[str, AfterValidator(redis_url.checked)]
 ObjectUrl = Annotated[str, AfterValidator(_object_url)]
 Secret = Annotated[str, AfterValidator(checked_secret)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_list)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_list)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
 Schedule = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
 ]
+
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(clean_host)], ...], BeforeValidator(_list)]
 
 
 @dataclass(frozen=True)
@@ -93,7 +126,22 @@ class WebSettings:
     max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0  # the most that `Prefer: wait=n` gets
     url_timeout_s: Seconds = 10.0
     url_concurrency: Count = 8  # pictures that one courier fetches at a time
-    allow_private_urls: bool = False
+    allowed_hosts: Hosts = ()  # of private networks, whose pictures may be fetched all the same
+    root_path: RootPath = ""  # below which a proxy has the service
+    trusted_proxies: Networks = ()  # whose X-Forwarded-* headers are believed
+    cors_origins: Origins = ()  # whose pages may use the API
+
+
+@dataclass(frozen=True)
+class KeySettings:
+    """Who may ask. `required` None: no key on loopback, and no start on any other address."""
+
+    required: bool | None = None
+    open_metrics: bool = False
+    requests_per_minute: Annotated[int, Field(ge=0)] = 0  # of each key that has no limit of its own; 0: no limit
+    open_jobs: Annotated[int, Field(ge=0)] = 0
+    bytes_per_day: Annotated[int, Field(ge=0)] = 0
+    session_s: Seconds = 43_200.0  # the page's sign-in ends when nothing came for so long
 
 
 @dataclass(frozen=True)
@@ -137,11 +185,14 @@ class WebhookSettings:
     """How results are told. The default schedule is the one of Standard Webhooks: 75 hours in all."""
 
     secret: Secret | None = field(default=None, repr=False)
-    allow_private: bool = False
+    allowed_hosts: Hosts = ()  # of private networks, to which messages may go all the same
     timeout_s: Seconds = 20.0
     schedule_s: Schedule = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
     max_attempts: Count = 10
     concurrency: Count = 16
+    per_receiver: Count = 4  # of these to one receiver that answers quickly; one to any other
+    disable_after_s: Seconds = 432_000.0  # of nothing but failures: the endpoint is asked no more
+    failed_retention_s: Seconds = 259_200.0  # how long what could not be delivered can be sent again
 
 
 @dataclass(frozen=True)
@@ -161,7 +212,9 @@ class Settings:
     # Before every key in Redis, the queues' too: one for each installation.
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._:-]{0,62}[A-Za-z0-9])?$")] = "shitu"
     objects: ObjectSettings = field(default_factory=ObjectSettings)
+    key: str | None = field(default=None, repr=False)  # what this machine's commands send to a service (`--server`)
     web: WebSettings = field(default_factory=WebSettings)
+    keys: KeySettings = field(default_factory=KeySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)

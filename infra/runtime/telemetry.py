@@ -68,6 +68,13 @@ JOB_DURATION = Histogram(
     buckets=STAGE_BUCKETS_S + WAIT_BUCKETS_S[7:],
     registry=REGISTRY,
 )
+ETA_ERROR = Histogram(
+    "shitu_job_eta_error_seconds",
+    "How far off the first estimate of a job's end was, and whether it ended late or early.",
+    ["kind", "direction"],
+    buckets=WAIT_BUCKETS_S,
+    registry=REGISTRY,
+)
 DELIVERIES = Counter(
     "shitu_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", ["outcome"], registry=REGISTRY
 )

@@ -17,6 +17,7 @@ from models.artifacts.manifest import (
     Head,
     ImageInput,
     Manifest,
+    ManifestError,
     parse_manifest,
 )
 from models.artifacts.official import is_official, official_manifest, sha256_of
@@ -45,11 +46,13 @@ def load_manifest(folder: Path | str) -> Manifest:
     file = folder / MANIFEST
     if file.is_file():
         try:
-            return parse_manifest(json.loads(file.read_bytes()))
-        except ValueError as error:
+            table = json.loads(file.read_bytes())
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{MANIFEST} is no JSON.") from error
-        except ArtifactError as error:
-            raise ArtifactError(f"{file.parent.name}/{MANIFEST}: {error.detail}") from error
+        try:
+            return parse_manifest(table)
+        except ManifestError as error:
+            raise ManifestError.of(error.faults, f"{file.parent.name}/{MANIFEST}") from None
     if is_official(folder):
         return official_manifest(folder)
     detail = f"The folder {str(folder)!r} is no model: neither {MANIFEST} nor inference.pdmodel is in it."

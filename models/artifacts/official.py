@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from models.artifacts.manifest import ClassOutput, DetectionOutput, EmbeddingOutput, Head, ImageInput, Manifest
+from models.artifacts.manifest import ClassOutput, DetectionOutput, EmbeddingOutput, Head, ImageInput, OfficialManifest
 from models.errors import ArtifactError
 from models.pdmodel.program_desc import parse_program
 from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
@@ -45,7 +45,7 @@ def is_official(folder: Path) -> bool:
     return (folder / PROGRAM).is_file()
 
 
-def official_manifest(folder: Path) -> Manifest:
+def official_manifest(folder: Path) -> OfficialManifest:
     """The manifest of an unpacked official archive; its files' SHA-256 are computed. Raises ArtifactError."""
     program = parse_program((folder / PROGRAM).read_bytes())
     detects = (folder / CONFIGURATION).is_file()
@@ -62,7 +62,7 @@ def official_manifest(folder: Path) -> Manifest:
         output = ClassOutput(program.outputs[0].name, ())
     else:
         output = _embedding(program)
-    return Manifest(
+    return OfficialManifest(
         name=folder.resolve().name,
         task=task,
         network=NETWORKS[task],
@@ -71,7 +71,6 @@ def official_manifest(folder: Path) -> Manifest:
         files={name: sha256_of(folder / name) for name in present},
         thresholds=THRESHOLDS[task],
         licence=LICENCE,
-        official=True,
     )
 
 

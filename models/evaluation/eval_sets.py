@@ -12,7 +12,7 @@ from models.evaluation.photo_sets import PhotoEvalSet, photo_eval_sets
 from models.evaluation.ranking import NO_MARK, Ranking, RowLabels, inner_products, rank
 from models.training.data.photos import read_rgb
 from models.training.data.pool import fit, on_grey, product_views
-from models.training.recipes.embedder import EmbedderRecipe, EvalSource
+from models.training.recipes.pictures import EvalSource, PictureSources
 from models.training.teachers.features import PooledFeatures, colour_histogram
 from models.vectors import unit_rows
 
@@ -31,15 +31,20 @@ class EvalSet:
     gallery: NDArray[np.bool_]  # (N,)
 
 
-def load_eval_sets(recipe: EmbedderRecipe, data: Path | None, size_px: int) -> list[EvalSet]:
+def load_eval_sets(recipe: PictureSources, data: Path | None, size_px: int) -> list[EvalSet]:
     """All eval sets of a recipe at one input size. Eval sets on photos need the `data` folder and are left out without it.
 
     Raises DatasetError as `photo_eval_sets` does, before a picture is rendered or decoded.
     """
-    listed = iter(photo_eval_sets(recipe.eval, data))
+    return read_eval_sources(recipe.eval, data, size_px)
+
+
+def read_eval_sources(sources: Sequence[EvalSource], data: Path | None, size_px: int) -> list[EvalSet]:
+    """The same for these sources alone."""
+    listed = iter(photo_eval_sets(tuple(sources), data))
     return [
         _rendered(eval_set, size_px) if eval_set.kind == "rendered" else _read(next(listed), size_px)
-        for eval_set in recipe.eval
+        for eval_set in sources
         if eval_set.kind == "rendered" or data is not None
     ]
 

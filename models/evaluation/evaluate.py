@@ -1,6 +1,5 @@
 """Measures artifacts: exported programs, on pictures that their recipes never trained on, next to the baselines."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,14 @@ from models.detector import DEFAULT_CONFIDENCE, Detector
 from models.embedder import Embedder
 from models.evaluation.detection_metrics import best_threshold, detector_metrics
 from models.evaluation.detector_sets import eval_pictures
-from models.evaluation.eval_sets import embedded, load_eval_sets, rankings_of, score, score_open_set
+from models.evaluation.eval_sets import (
+    embedded,
+    load_eval_sets,
+    rankings_of,
+    read_eval_sources,
+    score,
+    score_open_set,
+)
 from models.evaluation.metrics import open_set
 from models.evaluation.neighbours import draw_eval_set
 from models.evaluation.photo_sets import photo_eval_sets
@@ -18,7 +24,8 @@ from models.evaluation.retrieval import Progress, describe_open_set
 from models.evaluation.verified_recall import verified_recall
 from models.recognition.pipeline import Recognizer
 from models.training.recipes.detector import DetectorEvalSource, DetectorRecipe
-from models.training.recipes.embedder import EmbedderRecipe, EvalSource
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.pictures import EvalSource, PictureSources
 
 Metrics = dict[str, float]
 UNKNOWNS_RENDERED = 150  # rendered products that the similarity threshold is set by where a recipe has no eval set
@@ -137,7 +144,7 @@ def evaluate_whole(
     return evaluate_pipeline(recognize, embed, progress, scenes or SCENES, products or PRODUCTS)
 
 
-def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, data: Path | None = None, engine: str = "auto") -> float:
+def suggest_similarity(artifact: Path, recipe: PictureSources, data: Path | None = None, engine: str = "auto") -> float:
     """The threshold that separates known things from unknowns best, over the eval sets that choose the weights; to two decimals.
 
     Best is the largest mean of (known ones answered rightly - unknowns answered), Youden's J of each eval set. Without an eval set
@@ -148,7 +155,7 @@ def suggest_similarity(artifact: Path, recipe: EmbedderRecipe, data: Path | None
     chosen = [split for split in splits if split.name in recipe.select_by] or splits
     if not chosen:
         rendered = EvalSource(kind="rendered", name="unknowns", products=UNKNOWNS_RENDERED)
-        chosen = load_eval_sets(replace(recipe, eval=(rendered,), select_by=()), None, recipe.deploy_px)
+        chosen = read_eval_sources((rendered,), None, recipe.deploy_px)
     taken = [rankings_of(embedded(lambda images: embedder(list(images)), split), split) for split in chosen]
     grid = np.arange(100) / 100
     gains = [[kept.known - kept.unknowns for kept in (open_set(each, float(t)) for t in grid)] for each in taken]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.training.data.photos import DatasetError, Photo, held_out
 from models.training.data.readers.labelled import read_photos
 from models.training.data.readers.pictures import require_files
-from models.training.recipes.embedder import EvalSource
+from models.training.recipes.pictures import EvalSource
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from models.nets.named import build
 from models.training.data.class_data import gather
 from models.training.engine.checkpoint import Checkpoint
 from models.training.recipes.classifier import ClassifierRecipe
-from models.training.recipes.embedder import as_table
+from models.training.recipes.reading import as_table
 from models.training.tasks.classifier import load_classifier
 from models.training.tasks.classifier_evaluation import classifier_input
 from models.training.tasks.distilled import distilled_classifier

@@ -14,8 +14,8 @@ from models.export.network import DEFAULT_FORMATS, Origin, export_network, hashe
 from models.training.engine.checkpoint import fill
 from models.training.engine.inputs import square_input
 from models.training.networks.hash import FrozenProgram, Projection, build_network
-from models.training.recipes.embedder import as_table
 from models.training.recipes.hash import HashRecipe
+from models.training.recipes.reading import as_table
 
 
 class Projected(nn.Layer):

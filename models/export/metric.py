@@ -12,8 +12,8 @@ from models.export.network import DEFAULT_FORMATS, Origin, embeds, export_networ
 from models.training.engine.inputs import square_input
 from models.training.networks.embedder import load_weights
 from models.training.networks.metric import MetricEmbedder
-from models.training.recipes.embedder import as_table
 from models.training.recipes.metric import MetricRecipe
+from models.training.recipes.reading import as_table
 from models.training.tasks.distilled import distilled_embedder
 from models.training.tasks.metric import prepare_eval_sets
 

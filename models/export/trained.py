@@ -17,7 +17,8 @@ from models.training.engine.inputs import square_input
 from models.training.networks.detector import build_detector
 from models.training.networks.embedder import build_embedder, load_weights
 from models.training.recipes.detector import DetectorRecipe
-from models.training.recipes.embedder import LITE_KINDS, EmbedderNetwork, EmbedderRecipe, as_table
+from models.training.recipes.embedder import LITE_KINDS, EmbedderNetwork, EmbedderRecipe
+from models.training.recipes.reading import as_table
 
 BACKBONE_NAMES = {"lcnet": "LCNet", "esnet": "ESNet"}
 __all__ = ["Origin", "export_detector", "export_embedder", "export_network"]

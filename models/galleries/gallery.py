@@ -42,12 +42,15 @@ class Match:
 
     def to_dict(self) -> results.Match:
         """As in a job's result. `image_key` is null for an item that does not come from an object store."""
-        return {
+        told: results.Match = {
             "label": self.item.label,
             "similarity": round(self.similarity, 6),
             "item_id": self.item.id,
             "image_key": getattr(self.item, "image_key", None),
         }
+        if metadata := getattr(self.item, "metadata", None):
+            told["metadata"] = dict(metadata)
+        return told
 
 
 @dataclass(frozen=True)

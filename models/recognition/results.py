@@ -34,13 +34,16 @@ class Candidate:
         return self.match.item.label
 
     def to_dict(self) -> results.Candidate:
-        return {
+        told: results.Candidate = {
             "label": self.label,
             "probability": round(self.probability, 4),
             "similarity": round(self.similarity, 6),
             "item_id": self.match.item.id,
             "image_key": getattr(self.match.item, "image_key", None),
         }
+        if metadata := getattr(self.match.item, "metadata", None):
+            told["metadata"] = dict(metadata)
+        return told
 
 
 @dataclass(frozen=True)

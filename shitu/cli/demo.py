@@ -62,7 +62,7 @@ def demo(out: Path) -> None:
         settings = replace(
             settings,
             web=replace(settings.web, port=0),
-            webhooks=replace(settings.webhooks, secret=receiver.secret, allow_private=True),
+            webhooks=replace(settings.webhooks, secret=receiver.secret, allowed_hosts=("127.0.0.1",)),
         )
         console.print("[bold]1[/]  starting Redis, web, worker, courier and keeper on free loopback ports")
         try:

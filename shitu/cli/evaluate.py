@@ -67,7 +67,8 @@ def evaluate(
     from models.evaluation.evaluate import evaluate_detector, evaluate_embedder_openly, evaluate_whole
     from models.evaluation.pipeline import write_pipeline
     from models.training.recipes.detector import DetectorRecipe
-    from models.training.recipes.embedder import EmbedderRecipe, load_recipe
+    from models.training.recipes.embedder import EmbedderRecipe
+    from models.training.recipes.reading import load_recipe
 
     metrics: dict[str, object] = {}
     tell = tell_progress()

@@ -38,7 +38,8 @@ def _embedder(recipe: str, data: Path | None) -> Planned:
     from models.evaluation.evaluate import evaluate_embedder, suggest_similarity
     from models.evaluation.recipe_calibration import add_calibration
     from models.export.trained import export_embedder
-    from models.training.recipes.embedder import EmbedderRecipe, load_recipe
+    from models.training.recipes.embedder import EmbedderRecipe
+    from models.training.recipes.reading import load_recipe
     from shitu.cli.progress import tell_progress
 
     plan = load_recipe(recipe, EmbedderRecipe)
@@ -56,7 +57,7 @@ def _detector(recipe: str, data: Path | None) -> Planned:
     from models.evaluation.evaluate import evaluate_detector, suggest_confidence
     from models.export.trained import export_detector
     from models.training.recipes.detector import DetectorRecipe
-    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.reading import load_recipe
 
     plan = load_recipe(recipe, DetectorRecipe)
     return Planned(
@@ -71,8 +72,8 @@ def _detector(recipe: str, data: Path | None) -> Planned:
 def _metric(recipe: str, data: Path | None) -> Planned:
     from models.evaluation.evaluate import suggest_similarity
     from models.export.metric import evaluate_metric, export_metric
-    from models.training.recipes.embedder import load_recipe
     from models.training.recipes.metric import MetricRecipe
+    from models.training.recipes.reading import load_recipe
 
     plan = load_recipe(recipe, MetricRecipe)
     return Planned(
@@ -87,7 +88,7 @@ def _metric(recipe: str, data: Path | None) -> Planned:
 def _classifier(recipe: str, data: Path | None) -> Planned:
     from models.export.classifier import evaluate_classifier, export_classifier
     from models.training.recipes.classifier import ClassifierRecipe
-    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.reading import load_recipe
 
     plan = load_recipe(recipe, ClassifierRecipe)
     return Planned(
@@ -101,8 +102,8 @@ def _classifier(recipe: str, data: Path | None) -> Planned:
 def _hash(recipe: str, data: Path | None) -> Planned:
     from models.evaluation.evaluate import suggest_similarity
     from models.export.hash import export_hash
-    from models.training.recipes.embedder import load_recipe
     from models.training.recipes.hash import HashRecipe
+    from models.training.recipes.reading import load_recipe
     from models.training.tasks.hash_evaluation import evaluate_hash
 
     plan = load_recipe(recipe, HashRecipe)

@@ -6,6 +6,7 @@ Whatever goes wrong is one line: the service's own problem (RFC 9457) with its c
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -52,6 +53,19 @@ class Server:
     def post(self, path: str, **body: Any) -> Json:
         """What is answered to a POST; `body` as requests takes it."""
         return self._ask("POST", path, **body)
+
+    def picture(self, path: str) -> bytes:
+        """The bytes of the picture at `path`, below /v1."""
+        try:
+            answer = requests.get(
+                f"{self.url}/v1{path}", headers=self._headers(), timeout=TIMEOUT_S, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            raise ServerError(f"{self.url}: no service answers there ({_reason(error)}).") from error
+        problem = None if answer.status_code == 200 else _problem(answer, self.url)
+        if problem is not None:
+            raise problem
+        return answer.content
 
     def patch(self, path: str, body: Json, **query: Any) -> Json:
         """Changes what is at `path`, and gives what is answered."""
@@ -128,7 +142,12 @@ class Server:
             time.sleep(pause)
 
     def _headers(self) -> dict[str, str]:
-        return {"Prefer": f"wait={WAIT_S}", "User-Agent": "shitu"}
+        key = os.environ.get("SHITU_KEY")
+        return {
+            "Prefer": f"wait={WAIT_S}",
+            "User-Agent": "shitu",
+            **({"Authorization": f"Bearer {key}"} if key else {}),
+        }
 
 
 def _problem(answer: requests.Response, url: str) -> ServerError | None:

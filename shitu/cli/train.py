@@ -35,7 +35,8 @@ class Kind:
 
 def _embedder(recipe: str) -> Planned:
     from models.training.engine.fit import fit
-    from models.training.recipes.embedder import EmbedderRecipe, load_recipe
+    from models.training.recipes.embedder import EmbedderRecipe
+    from models.training.recipes.reading import load_recipe
     from models.training.tasks.embedder import EmbedderTask
 
     plan = load_recipe(recipe, EmbedderRecipe)
@@ -45,7 +46,7 @@ def _embedder(recipe: str) -> Planned:
 def _detector(recipe: str) -> Planned:
     from models.training.engine.fit import fit
     from models.training.recipes.detector import DetectorRecipe
-    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.reading import load_recipe
     from models.training.tasks.detector import DetectorTask
 
     plan = load_recipe(recipe, DetectorRecipe)
@@ -54,8 +55,8 @@ def _detector(recipe: str) -> Planned:
 
 def _metric(recipe: str) -> Planned:
     from models.training.engine.fit import fit
-    from models.training.recipes.embedder import load_recipe
     from models.training.recipes.metric import MetricRecipe
+    from models.training.recipes.reading import load_recipe
     from models.training.tasks.metric import MetricTask
 
     plan = load_recipe(recipe, MetricRecipe)
@@ -65,7 +66,7 @@ def _metric(recipe: str) -> Planned:
 def _classifier(recipe: str) -> Planned:
     from models.training.engine.fit import fit
     from models.training.recipes.classifier import ClassifierRecipe
-    from models.training.recipes.embedder import load_recipe
+    from models.training.recipes.reading import load_recipe
     from models.training.tasks.classifier import ClassifierTask
 
     plan = load_recipe(recipe, ClassifierRecipe)
@@ -83,8 +84,8 @@ def _distill(recipe: str) -> Planned:
 
 def _hash(recipe: str) -> Planned:
     from models.training.engine.fit import fit
-    from models.training.recipes.embedder import load_recipe
     from models.training.recipes.hash import HashRecipe
+    from models.training.recipes.reading import load_recipe
     from models.training.tasks.hash import HashTask
 
     plan = load_recipe(recipe, HashRecipe)

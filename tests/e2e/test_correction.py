@@ -63,3 +63,38 @@ def test_a_box_that_only_decoding_shows_to_be_wrong_is_rejected_by_the_worker(se
     assert job["error"]["code"] == "image_truncated"
     item = enrolled(service, "turned", job, [10, 10, 200, 200], "tea")
     assert (item["status"], item["error"]["code"]) == ("rejected", "image_truncated")
+
+
+def test_a_wrong_name_is_put_right_judged_and_gone_back_on(service: Service) -> None:
+    """PATCH, feedback, move and activation are searched by the next job."""
+    whole = '{"whole_image": "always", "detection_threshold": 1}'
+    service.create_gallery("misnamed")
+    service.enroll("misnamed", {"milk": encode(pattern(62)), "tea": encode(pattern(63))})
+    photo = encode(pattern(62), quality=80)
+    job = service.finished(service.accepted(service.ask(photo, "misnamed", options=whole)))
+    assert labels(job["result"]) == ["milk"]
+    url = f"{service.base_url}/v1"
+    judged = service.http.post(
+        f"{url}/recognitions/{job['id']}/feedback",
+        json={"box": job["result"]["recognitions"][0]["box"], "verdict": "wrong", "label": "cola"},
+        timeout=10,
+    )
+    assert (judged.status_code, judged.json()["answer"], judged.json()["label"]) == (201, "milk", "cola")
+
+    items = f"{url}/galleries/misnamed/items"
+    renamed = service.http.patch(f"{items}?label=milk", json={"label": "cola"}, timeout=10)
+    assert renamed.status_code == 200, renamed.text
+    assert labels(service.recognized(photo, "misnamed", options=whole)) == ["cola"]
+    back = service.http.post(f"{url}/galleries/misnamed/versions/{renamed.json()['version'] - 1}/activate", timeout=10)
+    assert back.status_code == 200
+    assert labels(service.recognized(photo, "misnamed", options=whole)) == ["milk"]
+
+    service.create_gallery("named")
+    moved = service.http.post(f"{items}/move", json={"to": "named", "label": "milk"}, timeout=10)
+    assert moved.status_code == 200, moved.text
+    assert labels(service.recognized(photo, "named", options=whole)) == ["milk"]
+    assert "milk" not in labels(service.recognized(photo, "misnamed", options=whole))
+    kept = service.get("/v1/galleries/misnamed/feedback")
+    assert kept["counts"] == {"right": 0, "wrong": 1, "ignore": 0}
+    shown = service.http.get(service.base_url + kept["feedback"][0]["links"]["image"], timeout=10)
+    assert shown.content == photo

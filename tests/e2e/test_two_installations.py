@@ -34,7 +34,7 @@ def installation(redis_url: str, folder: Path, prefix: str) -> Settings:
         chosen,
         redis_url=redis_url,
         redis_prefix=prefix,
-        web=replace(chosen.web, allow_private_urls=True, url_timeout_s=2.0),
+        web=replace(chosen.web, allowed_hosts=("127.0.0.1",), url_timeout_s=2.0),
         worker=replace(chosen.worker, concurrency=1),
         log=replace(chosen.log, format="json", level=LEVELS[prefix]),
     )

@@ -127,7 +127,7 @@ def test_the_log_is_json_and_names_what_failed(small: Settings, tmp_path: Path) 
 
 def test_urls_of_silent_hosts_hold_no_request_up(small: Settings, tmp_path: Path) -> None:
     """Neither a host that takes connections and says nothing nor one behind a name that nobody resolves is asked here."""
-    open_mind = replace(small, web=replace(small.web, allow_private_urls=True, threads=4))
+    open_mind = replace(small, web=replace(small.web, allowed_hosts=("127.0.0.1",), threads=4))
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         serving(open_mind, tmp_path / "web.log") as base_url,

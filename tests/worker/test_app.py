@@ -44,7 +44,9 @@ def ledger(settings: Settings) -> JobLedger:
 
 
 def test_a_courier_delivers_and_loads_no_network(settings: Settings, ledger: JobLedger, tmp_path: Path) -> None:
-    settings = dataclasses.replace(settings, webhooks=WebhookSettings(settings.webhooks.secret, allow_private=True))
+    settings = dataclasses.replace(
+        settings, webhooks=WebhookSettings(settings.webhooks.secret, allowed_hosts=("127.0.0.1",))
+    )
     log = tmp_path / "courier.log"
     with serving() as receiver, running(courier_command(settings), settings, log) as courier:
         receiver.paths["/hook"] = (204, {}, b"")
@@ -77,8 +79,8 @@ def test_a_courier_fetches_pictures_and_silent_hosts_hold_no_webhook_up(
 ) -> None:
     settings = dataclasses.replace(
         settings,
-        webhooks=WebhookSettings(settings.webhooks.secret, allow_private=True, concurrency=2),
-        web=dataclasses.replace(settings.web, allow_private_urls=True, url_timeout_s=60, url_concurrency=5),
+        webhooks=WebhookSettings(settings.webhooks.secret, allowed_hosts=("127.0.0.1",), concurrency=2),
+        web=dataclasses.replace(settings.web, allowed_hosts=("127.0.0.1",), url_timeout_s=60, url_concurrency=5),
     )
     log = tmp_path / "courier.log"
     with (

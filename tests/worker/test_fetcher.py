@@ -44,7 +44,7 @@ def courier(process: Process, url_timeout_s: float) -> Iterator[Process]:
     """A courier that may ask this machine, and gives a server `url_timeout_s`."""
     web = dataclasses.replace(
         process.settings.web,
-        allow_private_urls=True,
+        allowed_hosts=("127.0.0.1",),
         url_timeout_s=url_timeout_s,
         url_concurrency=3,
         max_body_bytes=1000,

@@ -33,6 +33,7 @@ async function call(path, options = {}) {
 }
 
 function failed(response, body) {
+  if (response.status === 401) location.assign(at(`/signin?next=${encodeURIComponent(location.pathname + location.search)}`)); // the session has ended
   return new Failure(
     body?.title ?? t("failure"),
     body?.detail ?? t("failure.status", { status: String(response.status) }),

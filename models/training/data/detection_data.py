@@ -25,7 +25,7 @@ from models.training.data.detection_sources import (
 from models.training.data.detection_views import Picture, mosaic, to_square, vary
 from models.training.data.readers.boxes import BoxedPhoto
 from models.training.data.readers.pictures import require_files, require_pictures
-from models.training.recipes.detector_tables import DRAWN, PictureSource, Variation
+from models.training.recipes.detector_tables import SYNTHETIC, PictureSource, Variation
 
 __all__ = ["BatchMaker", "FilePool", "PicturePool", "PictureSource", "Pool", "build_pool", "load_pool", "open_files"]
 
@@ -99,7 +99,9 @@ def build_pool(
     require_pictures((path for some in files for path in some), progress, processes)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    counts = [source.count if source.kind in DRAWN else len(some) for source, some in zip(sources, files, strict=True)]
+    counts = [
+        source.count if source.kind in SYNTHETIC else len(some) for source, some in zip(sources, files, strict=True)
+    ]
     total = sum(counts)  # at most: a teacher passes some over
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (total, size_px, size_px, 3))
     boxes, weights = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]

@@ -19,7 +19,7 @@ from models.training.data.augment import DEFAULT, HANDHELD, augment
 from models.training.data.class_sampling import pk_sampler
 from models.training.data.pool import Pool, fit, load_pool
 from models.training.errors import TrainingError
-from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.pictures import PictureSources
 from models.training.teachers.embedders import EmbedderTeachers
 
 PREFETCHED = 3  # batches kept ready
@@ -47,7 +47,7 @@ class BatchMaker:
 
     def __init__(
         self,
-        recipe: EmbedderRecipe,
+        recipe: PictureSources,
         pool: Pool,
         rank: int = 0,
         world: int = 1,
@@ -92,7 +92,7 @@ class BatchMaker:
 
 
 def batches(
-    recipe: EmbedderRecipe, pool_folder: Path, first_step: int, rank: int, world: int, data: Path | None = None
+    recipe: PictureSources, pool_folder: Path, first_step: int, rank: int, world: int, data: Path | None = None
 ) -> Generator[Batch, None, None]:
     """Batches from `first_step` to the recipe's end. Closing the iterator ends its process.
 
@@ -131,7 +131,7 @@ def _received(receiver: "Connection[object, Batch | TrainingError]") -> Batch:
 
 
 def _produce(
-    recipe: EmbedderRecipe,
+    recipe: PictureSources,
     pool_folder: Path,
     first: int,
     rank: int,

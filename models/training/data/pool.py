@@ -25,7 +25,8 @@ from models.training.data.photos import DatasetError, Photo, held_out, read_rgb
 from models.training.data.readers.labelled import read_photos
 from models.training.data.readers.pictures import require_pictures
 from models.training.errors import TrainingError
-from models.training.recipes.embedder import EmbedderRecipe, ViewSource, as_table
+from models.training.recipes.pictures import PictureSources, ViewSource
+from models.training.recipes.reading import as_table
 from models.training.teachers.features import teacher_targets
 from models.vectors import unit_rows
 
@@ -52,7 +53,7 @@ class Pool:
         return int(self.labels.max()) + 1
 
 
-def build_pool(recipe: EmbedderRecipe, data: Path | None, folder: Path, progress: Progress, processes: int = 1) -> None:
+def build_pool(recipe: PictureSources, data: Path | None, folder: Path, progress: Progress, processes: int = 1) -> None:
     """Make the pool of a recipe in `folder`. An interrupted build starts again; a finished one is kept.
 
     `data` is the folder that list sources and the teacher are relative to. Raises DatasetError, ArtifactError (the teacher),
@@ -129,7 +130,7 @@ def fit(view: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(view, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def require_sources(recipe: EmbedderRecipe, data: Path | None) -> None:
+def require_sources(recipe: PictureSources, data: Path | None) -> None:
     """Raises DatasetError for a source without its data folder, or with a bad list; renders and decodes nothing."""
     for source in recipe.data:
         if source.kind == "list":
@@ -145,11 +146,11 @@ def training_photos(source: ViewSource, data: Path | None) -> list[Photo]:
     return [photo for photo in photos if photo.label not in hidden]
 
 
-def _ingredients(recipe: EmbedderRecipe) -> dict[str, Any]:
+def _ingredients(recipe: PictureSources) -> dict[str, Any]:
     """What of a recipe decides its pool; the sampling weights do not."""
-    table = as_table(recipe)
-    sources = [{key: value for key, value in source.items() if key != "sampling_weight"} for source in table["data"]]
-    return {"data": sources, "teacher": table["teacher"], "pool_px": recipe.pool_px, "seed": recipe.seed}
+    tables = [as_table(source) for source in recipe.data]
+    sources = [{key: value for key, value in table.items() if key != "sampling_weight"} for table in tables]
+    return {"data": sources, "teacher": as_table(recipe.teacher), "pool_px": recipe.pool_px, "seed": recipe.seed}
 
 
 def _count(source: ViewSource, data: Path | None) -> int:
@@ -211,7 +212,7 @@ def _known_vectors(source: ViewSource, data: Path | None) -> dict[str, NDArray[n
         raise DatasetError(f"{data / source.vectors} is no .npz with `path` and `embedding`") from error
 
 
-def _is_photo(recipe: EmbedderRecipe, sources: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_photo(recipe: PictureSources, sources: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.array([recipe.data[index].kind == "list" for index in sources])
 
 
@@ -225,7 +226,7 @@ def _backgrounds(views: NDArray[np.uint8], photos: NDArray[np.int64], seed: int,
 
 
 def _save_targets(
-    recipe: EmbedderRecipe,
+    recipe: PictureSources,
     data: Path | None,
     folder: Path,
     views: NDArray[np.uint8],

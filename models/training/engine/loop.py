@@ -14,7 +14,7 @@ from paddle import nn
 from models.training.engine.checkpoint import Checkpoint, to_arrays, to_tensors
 from models.training.engine.curves import draw_curve
 from models.training.errors import TrainingError
-from models.training.recipes.embedder import as_table
+from models.training.recipes.reading import as_table
 
 EvalMetrics = Mapping[str, Any]  # eval set -> its metric, or its metrics by name
 

@@ -10,8 +10,8 @@ from models.nets.stop_layer import StopLayerError, stop_after
 from models.training.engine.processes import ALONE, Group
 from models.training.losses.heads import FC, ArcMargin, CircleMargin, CosMargin
 from models.training.losses.weighted import Outputs, WeightedLosses
-from models.training.recipes.embedder import RecipeError
 from models.training.recipes.metric import Backbone, Head, MetricRecipe
+from models.training.recipes.reading import RecipeError
 
 
 class MetricEmbedder(nn.Layer):

@@ -1,35 +1,38 @@
-"""What a classifier's recipe holds: network, pictures by class, how they are changed and dealt out, and the optimiser."""
+"""What a classifier's recipe holds: network, pictures by class, how they are augmented and sampled, and the optimiser."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Annotated
 
+from pydantic import Field
+
 from models.nets.names import UnknownNetworkError, require_known
-from models.training.recipes.bounds import Count, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
+from models.tables import Count, Flag, Float, Fraction, FractionBelowOne, NotNegative, Positive, Whole, known, rule
 from models.training.recipes.distill import FrozenTeacher
-from models.training.recipes.embedder import RecipeError
+from models.training.recipes.pictures import unknown_eval_sets
+from models.training.recipes.reading import SidePx, table
 
 KINDS = ("list", "folders", "rendered")
-Part = Annotated[float, Within(0, 1, above=True)]
+Part = Annotated[Float, Field(gt=0, le=1)]
 
 
-def _require_network(key: str, name: str) -> None:
+def _unknown_network(name: str) -> Iterator[str]:
     try:
         require_known(name)
     except UnknownNetworkError as error:
-        raise RecipeError(f"{key!r}: {error.detail}") from error
+        yield error.detail
 
 
-@dataclass(frozen=True)
+@table
 class ClassSource:
     """Pictures with their classes. All sources and eval sets of a recipe are of one kind, which numbers the classes.
 
     `list`: lines "path<delimiter>class id" in `file`, below `root`. `folders`: a folder of pictures for each class below
-    `root`, numbered in sorted order. `rendered`: `views` pictures of each of `products` products that the project draws,
-    each a class of its own. Four seeds in turn are flavours of one product; a `seed_step` of 4 or more tells them apart
-    easily. The first `skip_views` of a product are passed over, which makes an eval set on views never trained on.
+    `root`, numbered in sorted order. `rendered`: `views` pictures of each of `products` products that the project renders,
+    each a class of its own. Four seeds in turn are flavours of one product; with a `seed_step` of 4 or more they differ
+    clearly. The first `skip_views` of a product are skipped, which makes an eval set on views never trained on.
     """
 
-    kind: str
+    kind: Annotated[str, known(*KINDS)]
     name: str
     root: str = ""
     file: str = ""
@@ -41,18 +44,17 @@ class ClassSource:
     seed_step: Count = 1
     rendered_px: SidePx = 48
 
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise RecipeError(f"'kind' must be one of {', '.join(KINDS)}, not {self.kind!r}")
+    @rule("kind", "products")
+    def _renders_something(self) -> Iterator[str]:
         if self.kind == "rendered" and self.products < 1:
-            raise RecipeError(f"the source {self.name!r} draws nothing: it needs 'products'")
+            yield "'rendered' needs 'products'"
 
 
-@dataclass(frozen=True)
+@table
 class ClassSampler:
     """Every picture once an epoch. `batch` is over all processes, at the first of `scales` (sizes in pixels).
 
-    With several scales each batch has one by lot, and as many pictures as have the pixels of a batch at the first: the
+    With several scales each batch has a random one, and as many pictures as have the pixels of a batch at the first: the
     multi-scale sampler of PP-LCNetV2 (Mehta and Rastegari, "MobileViT", arXiv:2110.02178, section 3.2).
     """
 
@@ -60,66 +62,75 @@ class ClassSampler:
     scales: tuple[SidePx, ...] = (224,)
     divisor: Count = 32  # sizes are rounded down to multiples of it
 
-    def __post_init__(self) -> None:
+    @rule("scales", "divisor")
+    def _sizes_are_large_enough(self) -> Iterator[str]:
         if not self.scales or min(self.scales) < self.divisor:
-            raise RecipeError(f"'scales' needs sizes of {self.divisor} pixels ('divisor') or more")
+            yield f"needs sizes of {self.divisor} pixels ('divisor') or more"
 
 
-@dataclass(frozen=True)
+@table
 class ClassAugment:
     """A random part of the picture, stretched to a square and mirrored or not; `mixup_alpha` 0 mixes no pictures."""
 
     area: tuple[Part, Part] = (0.08, 1.0)  # of the picture, least and most
     aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
-    flip: Share = 0.5
+    flip: Fraction = 0.5
     mixup_alpha: NotNegative = 0.0  # Zhang et al., "mixup", arXiv:1710.09412
 
-    def __post_init__(self) -> None:
-        for key, pair in (("area", self.area), ("aspect", self.aspect)):
-            if pair[0] > pair[1]:
-                raise RecipeError(f"{key!r} must be two numbers, the lower first")
+    @rule("area")
+    def _area_is_in_order(self) -> Iterator[str]:
+        if self.area[0] > self.area[1]:
+            yield f"must have the lower number first, not {list(self.area)}"
+
+    @rule("aspect")
+    def _aspect_is_in_order(self) -> Iterator[str]:
+        if self.aspect[0] > self.aspect[1]:
+            yield f"must have the lower number first, not {list(self.aspect)}"
 
 
-@dataclass(frozen=True)
+@table
 class ClassOptimizer:
     """Momentum 0.9 with L2, or AdamW; linear warm-up and cosine decay by step; no average with `ema_decay` 0."""
 
-    kind: str = "momentum"
+    kind: Annotated[str, known("momentum", "adamw")] = "momentum"
     learning_rate: Positive = 0.1
     weight_decay: NotNegative = 3e-5
-    decay_norms: bool = False  # whether batch norms are decayed too
+    decay_norms: Flag = False  # whether batch norms are decayed too
     warmup_epochs: NotNegative = 0.0
-    ema_decay: PartOfOne = 0.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("momentum", "adamw"):
-            raise RecipeError(f"'kind' must be momentum or adamw, not {self.kind!r}")
+    ema_decay: FractionBelowOne = 0.0
 
 
-@dataclass(frozen=True)
+@table
 class ClassDistill:
     """What the classifier learns from besides labels, or instead of them; see models.training.tasks.classifier_distillation."""
 
-    method: str  # ssld, dml, udml
+    method: Annotated[str, known("ssld", "dml", "udml")]  # ssld, dml, udml
     teacher: FrozenTeacher | None = None  # ssld: of the same classes
     peer: str = ""  # dml, udml: another network's published name; empty: the student's own
     weight: NotNegative = 1.0  # of the comparison of logits
     distance_weight: NotNegative = 1.0  # udml: of the features'
 
-    def __post_init__(self) -> None:
-        if self.method not in ("ssld", "dml", "udml"):
-            raise RecipeError(f"'method' must be one of ssld, dml, udml, not {self.method!r}")
+    @rule("teacher", "method")
+    def _ssld_has_a_teacher(self) -> Iterator[str]:
         if (self.method == "ssld") != (self.teacher is not None):
-            raise RecipeError("'ssld' needs a table 'teacher', and the other methods have none")
+            yield "'ssld' needs a table 'teacher', and the other methods have none"
+
+    @rule("peer", "method")
+    def _ssld_has_no_peer(self) -> Iterator[str]:
         if self.method == "ssld" and self.peer:
-            raise RecipeError("'ssld' has no 'peer'")
+            yield "'ssld' has none"
+
+    @rule("weight", "method")
+    def _ssld_learns_something(self) -> Iterator[str]:
         if self.method == "ssld" and not self.weight:
-            raise RecipeError("'ssld' with a 'weight' of 0 learns nothing")
-        if self.peer:
-            _require_network("peer", self.peer)
+            yield "'ssld' with a weight of 0 learns nothing"
+
+    @rule("peer")
+    def _peer_is_a_network(self) -> Iterator[str]:
+        return _unknown_network(self.peer) if self.peer else iter(())
 
 
-@dataclass(frozen=True)
+@table
 class ClassifierRecipe:
     """Everything that decides what a classifier becomes, besides the pictures themselves."""
 
@@ -135,20 +146,32 @@ class ClassifierRecipe:
     augment: ClassAugment = ClassAugment()
     optimizer: ClassOptimizer = ClassOptimizer()
     distill: ClassDistill | None = None
-    smoothing: PartOfOne = 0.1
+    smoothing: FractionBelowOne = 0.1
     seed: Whole = 1
     deploy_px: SidePx = 224
     evaluate_every: Count = 1  # epochs
 
-    def __post_init__(self) -> None:
-        _require_network("network", self.network)
+    @rule("network")
+    def _network_exists(self) -> Iterator[str]:
+        return _unknown_network(self.network)
+
+    @rule("augment", "distill")
+    def _teachers_take_no_mixtures(self) -> Iterator[str]:
         if self.distill is not None and self.distill.teacher and self.augment.mixup_alpha:
-            raise RecipeError("a frozen teacher takes pictures, not mixtures: no 'mixup_alpha' with it")
+            yield "a frozen teacher takes pictures, not mixtures: no 'mixup_alpha' with it"
+
+    @rule("data", "eval")
+    def _sources_are_of_one_kind(self) -> Iterator[str]:
         if not self.data:
-            raise RecipeError("'data' has no source")
+            yield "needs a source"
         if len({source.kind for source in (*self.data, *self.eval)}) > 1:
-            raise RecipeError("'data' and 'eval' must be of one kind, which numbers the classes")
-        if self.class_map and self.data[0].kind != "list":
-            raise RecipeError("'class_map' goes with lists; other kinds name their classes themselves")
-        if unknowns := [name for name in self.select_by if name not in {eval_set.name for eval_set in self.eval}]:
-            raise RecipeError(f"'select_by' names no eval set of this recipe: {unknowns[0]!r}")
+            yield "'data' and 'eval' must be of one kind, which numbers the classes"
+
+    @rule("class_map", "data")
+    def _only_lists_have_a_class_map(self) -> Iterator[str]:
+        if self.class_map and any(source.kind != "list" for source in self.data):
+            yield "goes with lists; other kinds name their classes themselves"
+
+    @rule("select_by", "eval")
+    def _selects_by_its_own(self) -> Iterator[str]:
+        return unknown_eval_sets(self.select_by, (source.name for source in self.eval))

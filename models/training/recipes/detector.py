@@ -1,44 +1,46 @@
 """A detector's recipe: everything that decides what it becomes, besides the pictures themselves."""
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import field, replace
 from typing import Annotated
 
+from pydantic import Field
+
 from models.nets.names import DETECTOR_ACTIVATIONS, DETECTOR_BACKBONES
-from models.training.recipes.bounds import Count, NotNegative, PartOfOne, Positive, Share, SidePx, Whole, Within
-from models.training.recipes.detector_tables import DRAWN, DetectionLoss, Distillation, PictureSource, Variation
-from models.training.recipes.embedder import RecipeError
+from models.tables import Count, Flag, Fraction, FractionBelowOne, Integer, NotNegative, Positive, Whole, known, rule
+from models.training.recipes.detector_tables import DetectionLoss, Distillation, PictureSource, Variation
+from models.training.recipes.pictures import unknown_eval_sets
+from models.training.recipes.reading import SidePx, table
 
 # The grids of strides 8, 16 and 32 must fit on each other.
-InputPx = Annotated[int, Within(64, multiple=32)]
+InputPx = Annotated[Integer, Field(ge=64, multiple_of=32)]
 EVAL_KINDS = ("rendered", "voc", "coco", "photos")
 
 
-@dataclass(frozen=True)
+@table
 class DetectorNetwork:
     """PicoDet's sizes; see models.nets.picodet.PicoDet."""
 
     scale: Positive = 0.75
-    neck_channels: Annotated[int, Within(2)] = 96
+    neck_channels: Annotated[Integer, Field(ge=2)] = 96
     neck_kernel: Count = 3
     head_convs: Whole = 2
     reg_max: Count = 7
-    act: str = "hard_swish"
-    body: str = "lcnet"  # or "esnet", the body of the official detectors of COCO
+    act: Annotated[str, known(*DETECTOR_ACTIVATIONS)] = "hard_swish"
+    # or "esnet", the backbone of the official detectors of COCO
+    body: Annotated[str, known(*DETECTOR_BACKBONES)] = "lcnet"
     # To begin with, below the data folder: an official PP-LCNet of the same scale (.pdparams), or the whole official
     # PicoDet-S of COCO (.onnx), which needs the body esnet, a scale of 0.75, a neck of 96 channels and kernels of 5.
     backbone: str = ""
 
-    def __post_init__(self) -> None:
-        if self.act not in DETECTOR_ACTIVATIONS:
-            raise RecipeError(f"'act' must be one of {', '.join(DETECTOR_ACTIVATIONS)}, not {self.act!r}")
-        if self.body not in DETECTOR_BACKBONES:
-            raise RecipeError(f"'body' must be one of {', '.join(DETECTOR_BACKBONES)}, not {self.body!r}")
+    @rule("neck_kernel")
+    def _kernel_is_odd(self) -> Iterator[str]:
         if not self.neck_kernel % 2:
-            raise RecipeError(f"'neck_kernel' must be odd, not {self.neck_kernel}")
+            yield f"must be odd, not {self.neck_kernel}"
 
 
-@dataclass(frozen=True)
+@table
 class DetectorStage:
     """A stretch of training, in steps or in epochs; each step takes one of the input sizes at random."""
 
@@ -47,19 +49,23 @@ class DetectorStage:
     batch: Count = 16
     epochs: NotNegative = 0.0
 
-    def __post_init__(self) -> None:
+    @rule("steps", "epochs")
+    def _has_one_length(self) -> Iterator[str]:
         if (self.steps > 0) == (self.epochs > 0):
-            raise RecipeError("a stage has either 'steps' or 'epochs'")
+            yield "a stage has either 'steps' or 'epochs'"
+
+    @rule("sizes_px")
+    def _has_a_size(self) -> Iterator[str]:
         if not self.sizes_px:
-            raise RecipeError("'sizes_px' has no size")
+            yield "needs a size"
 
 
-@dataclass(frozen=True)
+@table
 class DetectorEvalSource:
     """Pictures never trained on: "rendered" scenes of other seeds, the held-out photos of a "voc" or "photos" source, or a
     "coco" file of their own."""
 
-    kind: str
+    kind: Annotated[str, known(*EVAL_KINDS)]
     name: str
     count: Whole = 0
     first_seed: Whole = 0
@@ -68,39 +74,34 @@ class DetectorEvalSource:
     images: str = "images"
     delimiter: str = "\t"
     teacher: str = ""
-    made: bool = False  # its file is one that `shitu data pseudo-boxes` makes: an evaluation goes without it until then
+    made: Flag = False  # its file is one that `shitu data pseudo-boxes` makes: an evaluation goes without it until then
 
-    def __post_init__(self) -> None:
-        if self.kind not in EVAL_KINDS:
-            raise RecipeError(f"'kind' must be one of {', '.join(EVAL_KINDS)}, not {self.kind!r}")
+    @rule("count", "kind")
+    def _renders_something(self) -> Iterator[str]:
         if self.kind == "rendered" and self.count < 1:
-            raise RecipeError("the kind 'rendered' needs a 'count'")
+            yield "'rendered' needs a 'count' of 1 or more"
 
 
-@dataclass(frozen=True)
+@table
 class DetectorOptimizer:
     """What changes the weights, how fast, and their moving average."""
 
-    kind: str = "adamw"  # or "momentum": SGD as the official detector is trained
+    kind: Annotated[str, known("adamw", "momentum")] = "adamw"  # or "momentum": SGD as the official detector is trained
     learning_rate: Positive = 2e-3
     weight_decay: NotNegative = 0.02
-    momentum: PartOfOne = 0.9
+    momentum: FractionBelowOne = 0.9
     warmup_steps: Whole = 500
-    warmup_from: Share = 0.0  # share of the learning rate that the warm-up begins with
-    final: Share = 0.01  # share of the learning rate that the cosine ends with
+    warmup_from: Fraction = 0.0  # fraction of the learning rate that the warm-up begins with
+    final: Fraction = 0.01  # fraction of the learning rate that the cosine ends with
     clip_norm: NotNegative = 5.0  # 0: none
-    ema_decay: PartOfOne = 0.999
+    ema_decay: FractionBelowOne = 0.999
     # Cycle-EMA (PP-PicoDet, section 3): after each cycle the average forgets what was before.
     ema_cycle_steps: Whole = 0
     ema_cycle_epochs: NotNegative = 0.0
-    ema_adopt: bool = False  # at the end of a cycle, training goes on from the average
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("adamw", "momentum"):
-            raise RecipeError(f"'kind' must be one of adamw, momentum, not {self.kind!r}")
+    ema_adopt: Flag = False  # at the end of a cycle, training continues from the average
 
 
-@dataclass(frozen=True)
+@table
 class DetectorRecipe:
     """Everything that decides what a detector becomes, besides the pictures themselves."""
 
@@ -110,7 +111,7 @@ class DetectorRecipe:
     eval: tuple[DetectorEvalSource, ...] = ()
     select_by: tuple[str, ...] = ()  # eval sets whose mean AP50 decides which weights are kept; empty: all
     seed: Whole = 1
-    pool: bool = True  # keep all pictures, stretched, on disk; False: read annotated photos whenever they are drawn
+    pool: Flag = True  # keep all pictures, stretched, on disk; False: read annotated photos whenever they are sampled
     pool_px: SidePx = 320
     deploy_px: InputPx = 256
     evaluate_every: Count = 250  # steps
@@ -121,15 +122,27 @@ class DetectorRecipe:
     distill: Distillation = field(default_factory=Distillation)
     optimizer: DetectorOptimizer = field(default_factory=DetectorOptimizer)
 
-    def __post_init__(self) -> None:
-        if not self.data or not self.stages:
-            raise RecipeError("'data' and 'stages' need an entry each")
-        if not any(source.sampling_weight for source in self.data):
-            raise RecipeError("every 'sampling_weight' is 0, so no picture would be drawn")
-        if unknowns := [name for name in self.select_by if name not in {eval_set.name for eval_set in self.eval}]:
-            raise RecipeError(f"'select_by' names no eval set of this recipe: {unknowns[0]!r}")
-        if not self.pool and any(source.kind not in ("coco", "voc") for source in self.data):
-            raise RecipeError(f"'pool = false' goes with coco and voc sources only, not with {DRAWN[0]!r}")
+    @rule("data")
+    def _sources_fit_together(self) -> Iterator[str]:
+        if not self.data:
+            yield "needs a source"
+        elif not any(source.sampling_weight for source in self.data):
+            yield "every 'sampling_weight' is 0, so no picture would be sampled"
+
+    @rule("stages")
+    def _has_a_stage(self) -> Iterator[str]:
+        if not self.stages:
+            yield "needs a stage"
+
+    @rule("select_by", "eval")
+    def _selects_by_its_own(self) -> Iterator[str]:
+        return unknown_eval_sets(self.select_by, (source.name for source in self.eval))
+
+    @rule("pool", "data")
+    def _without_a_pool_there_are_only_files(self) -> Iterator[str]:
+        for source in self.data:
+            if not self.pool and source.kind not in ("coco", "voc"):
+                yield f"false goes with coco and voc sources only, not with {source.kind!r} ({source.name!r})"
 
     @property
     def steps(self) -> int:

@@ -4,33 +4,31 @@
 from each other's logits. `udml`: from each other's features too, as PP-ShiTu's documents have it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
-from models.training.recipes.bounds import Count, NotNegative, Positive
-from models.training.recipes.embedder import RecipeError, Teacher, load_recipe
+from models.tables import Count, Flag, NotNegative, Positive, Text, known, rule
 from models.training.recipes.metric import MetricRecipe
+from models.training.recipes.pictures import Teacher
+from models.training.recipes.reading import RecipeError, load_recipe, table
 
 METHODS = ("ssld", "dml", "udml")
 COMPARED = ("relations", "logits")
 
 
-@dataclass(frozen=True)
+@table
 class FrozenTeacher:
     """A network that the engine runs: an artifact or official archive, or any file that OpenVINO reads; see `Teacher`.
 
     A folder says itself how pictures are prepared, and its own output is taken. The other keys are for a file.
     """
 
-    model: str
+    model: Text
     pooled_before: str = ""  # the layer whose input is taken; empty: the file's first output
     size_px: Count = 224
-    layout: str = "NHWC"
-    normalized: bool = False  # pixels / 255, less ImageNet's mean, over its deviation, as PaddleClas; else 0 to 255
-
-    def __post_init__(self) -> None:
-        if not self.model:
-            raise RecipeError("'model' names no teacher")
-        _ = self.file  # checks the layout
+    layout: Annotated[str, known("NHWC", "NCHW")] = "NHWC"
+    normalized: Flag = False  # pixels / 255, less ImageNet's mean, over its deviation, as PaddleClas; else 0 to 255
 
     @property
     def file(self) -> Teacher:
@@ -38,33 +36,35 @@ class FrozenTeacher:
         return Teacher(self.model, self.pooled_before, self.size_px, self.layout)
 
 
-@dataclass(frozen=True)
+@table
 class DistillRecipe:
     """What a student learns from. `student` and `peer` name metric recipes; pictures, stages and eval sets are the student's."""
 
     name: str
     student: str
-    method: str
+    method: Annotated[str, known(*METHODS)]
     peer: str = ""  # dml, udml: the other network; empty: the student's own recipe
     teacher: FrozenTeacher | None = None  # ssld
-    compare: str = (
-        "relations"  # ssld: similarities within the batch, or logits where teacher and student know the same classes
-    )
+    # ssld: similarities within the batch, or logits where teacher and student know the same classes
+    compare: Annotated[str, known(*COMPARED)] = "relations"
     temperature: Positive = 0.1  # of the relations
     weight: NotNegative = 1.0  # of the comparison
     distance_weight: NotNegative = 1.0  # udml
 
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise RecipeError(f"'method' must be one of {', '.join(METHODS)}, not {self.method!r}")
-        if self.compare not in COMPARED:
-            raise RecipeError(f"'compare' must be one of {', '.join(COMPARED)}, not {self.compare!r}")
+    @rule("teacher", "method")
+    def _ssld_has_a_teacher(self) -> Iterator[str]:
         if (self.method == "ssld") != (self.teacher is not None):
-            raise RecipeError("'ssld' needs a [teacher], and the other methods have none")
+            yield "'ssld' needs a table 'teacher', and the other methods have none"
+
+    @rule("peer", "method")
+    def _ssld_has_no_peer(self) -> Iterator[str]:
         if self.method == "ssld" and self.peer:
-            raise RecipeError("'ssld' has no 'peer'")
+            yield "'ssld' has none"
+
+    @rule("weight", "method")
+    def _ssld_learns_something(self) -> Iterator[str]:
         if self.method == "ssld" and not self.weight:
-            raise RecipeError("'ssld' with a 'weight' of 0 learns nothing")
+            yield "'ssld' with a weight of 0 learns nothing"
 
 
 @dataclass(frozen=True)

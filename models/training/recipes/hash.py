@@ -1,11 +1,24 @@
-"""Recipes of DeepHash: which network makes the codes, how many bits, and by which loss."""
+"""Recipes of DeepHash: which network makes the binary codes, how many bits, and by which loss."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import field
 from typing import Annotated
 
-from models.training.recipes.bounds import Count, NotNegative, Positive, SidePx, Whole, Within
-from models.training.recipes.embedder import EmbedderNetwork, EmbedderRecipe, EvalSource, RecipeError, Stage, ViewSource
+from pydantic import Field
+
+from models.tables import Count, Flag, Integer, NotNegative, Positive, Whole, known, rule
+from models.training.recipes.embedder import EmbedderNetwork, wrong_colour_sizes
 from models.training.recipes.metric import MetricOptimizer
+from models.training.recipes.pictures import (
+    EvalSource,
+    Pictures,
+    Stage,
+    ViewSource,
+    unknown_eval_sets,
+    wrong_sources,
+    wrong_stages,
+)
+from models.training.recipes.reading import SidePx, table
 
 NETWORKS = ("embedder", "projection")
 LOSSES = ("dshsd", "lcdsh", "dch")
@@ -15,32 +28,31 @@ LCDSH_LAMBDA = 3.0
 DCH_GAMMA, DCH_LAMBDA = 20.0, 0.1
 
 
-@dataclass(frozen=True)
+@table
 class HashNetwork:
-    """`embedder`: a ShiTu embedder of `bits` numbers, trained whole. `projection`: one linear layer behind a frozen artifact.
+    """`embedder`: a ShiTu embedder of `bits` dimensions, trained whole. `projection`: one linear layer after a frozen artifact.
 
     Both end in tanh.
     """
 
-    bits: Annotated[int, Within(8, multiple=8)]
-    kind: str = "embedder"
+    bits: Annotated[Integer, Field(ge=8, multiple_of=8)]
+    kind: Annotated[str, known(*NETWORKS)] = "embedder"
     embedder: EmbedderNetwork = field(default_factory=EmbedderNetwork)  # its embedding_size is not used
     base: str = ""  # of a projection: name or folder of an embedder
-    changes: Count = 4  # of a projection: how many random changes of each view the base embeds
-    rotated: bool = True  # a projection begins as ITQ's rotation of the base's embeddings, not at random
+    augmented_views: Count = 4  # of a projection: how many random augmentations of each view the base embeds
+    rotated: Flag = True  # a projection begins as ITQ's rotation of the base's embeddings, not at random
 
-    def __post_init__(self) -> None:
-        if self.kind not in NETWORKS:
-            raise RecipeError(f"'kind' must be one of {', '.join(NETWORKS)}, not {self.kind!r}")
+    @rule("base", "kind")
+    def _projections_have_a_base(self) -> Iterator[str]:
         if (self.kind == "projection") != bool(self.base):
-            raise RecipeError("a projection needs the embedder 'base', and nothing else does")
+            yield "a projection needs the embedder 'base', and nothing else does"
 
 
-@dataclass(frozen=True)
+@table
 class HashLoss:
     """The loss and its documented constants. `keep` weighs, for a projection, the distance from the base's cosines."""
 
-    kind: str
+    kind: Annotated[str, known(*LOSSES)]
     alpha: NotNegative = DSHSD_ALPHA  # dshsd: weight of the pairs
     lcdsh_weight: NotNegative = LCDSH_LAMBDA
     dch_gamma: Positive = DCH_GAMMA
@@ -48,14 +60,10 @@ class HashLoss:
     weight: Positive = 1.0  # of all parts of the loss
     keep: NotNegative = 0.0
 
-    def __post_init__(self) -> None:
-        if self.kind not in LOSSES:
-            raise RecipeError(f"'kind' must be one of {', '.join(LOSSES)}, not {self.kind!r}")
 
-
-@dataclass(frozen=True)
+@table
 class HashRecipe:
-    """Everything that decides what codes become, besides the pictures themselves."""
+    """Everything that decides what binary codes become, besides the pictures themselves."""
 
     name: str
     network: HashNetwork
@@ -71,10 +79,26 @@ class HashRecipe:
     deploy_px: SidePx = 128
     evaluate_every: Count = 1000
 
-    def __post_init__(self) -> None:
-        _ = self.pictures  # checks data, stages and eval sets
+    @rule("data")
+    def _sources_fit_together(self) -> Iterator[str]:
+        return wrong_sources(self.data)
+
+    @rule("stages", "views_per_class")
+    def _batches_hold_a_class(self) -> Iterator[str]:
+        return wrong_stages(self.stages, self.views_per_class)
+
+    @rule("select_by", "eval")
+    def _selects_by_its_own(self) -> Iterator[str]:
+        return unknown_eval_sets(self.select_by, (source.name for source in self.eval))
+
+    @rule("network", "stages", "deploy_px")
+    def _colours_fit_the_sizes(self) -> Iterator[str]:
+        return wrong_colour_sizes(self.network.embedder, (*(stage.size_px for stage in self.stages), self.deploy_px))
+
+    @rule("loss", "network")
+    def _only_projections_keep(self) -> Iterator[str]:
         if self.loss.keep and self.network.kind != "projection":
-            raise RecipeError("'keep' compares with the base of a projection; an embedder has none")
+            yield "'keep' compares with the base of a projection; an embedder has none"
 
     @property
     def steps(self) -> int:
@@ -82,18 +106,16 @@ class HashRecipe:
         return sum(stage.steps for stage in self.stages)
 
     @property
-    def pictures(self) -> EmbedderRecipe:
-        """What decides pool, batches and eval sets, as the code that makes those knows it."""
-        return EmbedderRecipe(
-            self.name,
-            self.data,
-            self.stages,
+    def pictures(self) -> Pictures:
+        """What pool, batches and eval sets need of it."""
+        return Pictures(
+            data=self.data,
+            stages=self.stages,
             eval=self.eval,
             select_by=self.select_by,
             seed=self.seed,
             views_per_class=self.views_per_class,
             pool_px=self.pool_px,
             deploy_px=self.deploy_px,
-            evaluate_every=self.evaluate_every,
-            network=self.network.embedder,
+            embedding_size=self.network.bits,
         )

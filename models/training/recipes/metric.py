@@ -3,110 +3,109 @@
 The parts and their constants are PaddleClas'; what decides pictures, stages and eval sets is the embedder recipe's.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Annotated
 
-from models.training.recipes.bounds import (
+from pydantic import Field
+
+from models.tables import (
     Cosine,
     Count,
-    FourCounts,
+    Flag,
+    Float,
+    Fraction,
+    FractionBelowOne,
     NotNegative,
-    PartOfOne,
     Positive,
-    Share,
-    SidePx,
     Whole,
-    Within,
+    known,
+    rule,
 )
-from models.training.recipes.embedder import EmbedderRecipe, EvalSource, RecipeError, Stage, ViewSource
+from models.training.recipes.pictures import (
+    EvalSource,
+    Pictures,
+    Stage,
+    ViewSource,
+    stage_at,
+    unknown_eval_sets,
+    wrong_sources,
+    wrong_stages,
+)
+from models.training.recipes.reading import FourCounts, SidePx, table
 
-PoolPx = Annotated[int, Within(32, or_zero=True)]
 BACKBONES = ("lcnet", "lcnetv2", "resnet50_vd")
 NECKS = ("none", "fc", "bnneck")
 HEADS = ("none", "fc", "arcmargin", "cosmargin", "circlemargin")
-CHANGES = ("shelf", "flip", "pad_crop", "resized_crop")
+AUGMENTATIONS = ("shelf", "flip", "pad_crop", "resized_crop")
+SMALLEST_POOL_PX = 32
 SAMPLERS = ("class", "picture", "shuffle")
-FEATURES = ("features", "backbone")
+Features = Annotated[str, known("features", "backbone")]  # what a loss compares
 
 
-def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise RecipeError(f"{key!r} must be one of {', '.join(known)}, not {value!r}")
-
-
-@dataclass(frozen=True)
+@table
 class Backbone:
     """Which network, how wide. `class_expand` and `shitu_last_stage` are of the LCNets."""
 
-    kind: str
+    kind: Annotated[str, known(*BACKBONES)]
     width: Positive = 1.0
     depths: FourCounts = (2, 2, 6, 2)  # lcnetv2
     class_expand: Count = 1280
-    shitu_last_stage: bool = False  # lcnetv2
-    dropout: PartOfOne = 0.2  # of the LCNets
-
-    def __post_init__(self) -> None:
-        _one_of("kind", self.kind, BACKBONES)
+    shitu_last_stage: Flag = False  # lcnetv2
+    dropout: FractionBelowOne = 0.2  # of the LCNets
 
 
-@dataclass(frozen=True)
+@table
 class BackboneStopLayer:
     """The direct sublayer of the backbone whose output is the features."""
 
     name: str = "flatten"
 
 
-@dataclass(frozen=True)
+@table
 class Neck:
     """From the backbone's features to the embedding; `bnneck` and `none` keep their number."""
 
-    kind: str = "none"
+    kind: Annotated[str, known(*NECKS)] = "none"
     size: Count = 512  # fc
 
-    def __post_init__(self) -> None:
-        _one_of("kind", self.kind, NECKS)
 
-
-@dataclass(frozen=True)
+@table
 class Head:
     """From the embedding to logits. Margin heads need `margin` and `scale`; `easy_margin` is ArcMargin's."""
 
-    kind: str = "none"
+    kind: Annotated[str, known(*HEADS)] = "none"
     margin: NotNegative = 0.0
     scale: NotNegative = 0.0
-    easy_margin: bool = False
+    easy_margin: Flag = False
 
-    def __post_init__(self) -> None:
-        _one_of("kind", self.kind, HEADS)
+    @rule("kind", "margin", "scale", "easy_margin")
+    def _margin_heads_have_a_scale(self) -> Iterator[str]:
         if self.kind in ("none", "fc"):
             if self.margin or self.scale or self.easy_margin:
-                raise RecipeError(f"the kind {self.kind!r} has no margin and no scale")
+                yield f"{self.kind!r} has no margin and no scale"
         elif self.scale <= 0:
-            raise RecipeError(f"the kind {self.kind!r} needs a 'margin', and a 'scale' above 0")
+            yield f"{self.kind!r} needs a 'margin', and a 'scale' above 0"
 
 
-@dataclass(frozen=True)
+@table
 class CrossEntropy:
     """Softmax cross-entropy over the head's logits."""
 
     weight: NotNegative
-    smoothing: PartOfOne = 0.0
+    smoothing: FractionBelowOne = 0.0
 
 
-@dataclass(frozen=True)
+@table
 class Triplet:
     """TripletLossV2: by distance."""
 
     weight: NotNegative
     margin: NotNegative = 0.5
-    normalize: bool = True
-    on: str = "features"
-
-    def __post_init__(self) -> None:
-        _one_of("on", self.on, FEATURES)
+    normalize: Flag = True
+    on: Features = "features"
 
 
-@dataclass(frozen=True)
+@table
 class TripletAngularMargin:
     """By angle, with absolute bounds."""
 
@@ -115,25 +114,19 @@ class TripletAngularMargin:
     ap_value: Cosine = 0.8
     an_value: Cosine = 0.4
     absolute_weight: NotNegative = 0.1
-    on: str = "features"
-
-    def __post_init__(self) -> None:
-        _one_of("on", self.on, FEATURES)
+    on: Features = "features"
 
 
-@dataclass(frozen=True)
+@table
 class SupCon:
     """Supervised contrastive."""
 
     weight: NotNegative
     temperature: Positive = 0.07
-    on: str = "features"
-
-    def __post_init__(self) -> None:
-        _one_of("on", self.on, FEATURES)
+    on: Features = "features"
 
 
-@dataclass(frozen=True)
+@table
 class Contrastive:
     """Contrastive; with a `memory_size`, also against that many past embeddings, from step `memory_from` on."""
 
@@ -142,38 +135,29 @@ class Contrastive:
     memory_size: Whole = 0
     memory_weight: NotNegative = 1.0
     memory_from: Whole = 1000
-    on: str = "features"
-
-    def __post_init__(self) -> None:
-        _one_of("on", self.on, FEATURES)
+    on: Features = "features"
 
 
-@dataclass(frozen=True)
+@table
 class PairwiseCosface:
     """Pairwise CosFace."""
 
     weight: NotNegative
     margin: NotNegative = 0.35
     gamma: Positive = 64.0
-    on: str = "features"
-
-    def __post_init__(self) -> None:
-        _one_of("on", self.on, FEATURES)
+    on: Features = "features"
 
 
-@dataclass(frozen=True)
+@table
 class Center:
     """Center loss; `rate` is how fast the centres follow."""
 
     weight: NotNegative
-    rate: Share = 0.5
-    on: str = "features"
-
-    def __post_init__(self) -> None:
-        _one_of("on", self.on, FEATURES)
+    rate: Fraction = 0.5
+    on: Features = "features"
 
 
-@dataclass(frozen=True)
+@table
 class Loss:
     """A weighted sum: every loss that the recipe names, times its `weight`, also where it is the only one."""
 
@@ -185,9 +169,10 @@ class Loss:
     pairwise_cosface: PairwiseCosface = PairwiseCosface(0.0)
     center: Center = Center(0.0)
 
-    def __post_init__(self) -> None:
+    @rule("ce", "triplet", "triplet_angular_margin", "supcon", "contrastive", "pairwise_cosface", "center")
+    def _learns_something(self) -> Iterator[str]:
         if not (self.ce.weight or self.compares_pictures or self.center.weight):
-            raise RecipeError("no loss has a weight")
+            yield "no loss has a 'weight' above 0"
 
     @property
     def compares_pictures(self) -> bool:
@@ -196,49 +181,40 @@ class Loss:
         return any(loss.weight for loss in pairwise)
 
 
-@dataclass(frozen=True)
+@table
 class Augment:
-    """How a picture is changed for each batch: `shelf` (models.training.data.augment), or PaddleClas' ways (metric_views)."""
+    """How a picture is augmented for each batch: `shelf` (models.training.data.augment), or PaddleClas' ways (metric_views)."""
 
-    kind: str = "shelf"
-    rotation_probability: Share = 0.0
-    rotation_deg: Annotated[float, Within(0, 180)] = 90.0  # at most, either way
-    erase_probability: Share = 0.0  # of a patch
-
-    def __post_init__(self) -> None:
-        _one_of("kind", self.kind, CHANGES)
+    kind: Annotated[str, known(*AUGMENTATIONS)] = "shelf"
+    rotation_probability: Fraction = 0.0
+    rotation_deg: Annotated[Float, Field(ge=0, le=180)] = 90.0  # at most, either way
+    erase_probability: Fraction = 0.0  # of a patch
 
 
-@dataclass(frozen=True)
+@table
 class Sampler:
-    """`class`: `views_per_class` pictures of each of as many classes as fit, classes drawn evenly within a source (PK).
+    """`class`: `views_per_class` pictures of each of as many classes as fit, classes sampled evenly within a source (PK).
 
-    `picture`: the same with classes drawn by their number of pictures. `shuffle`: every picture once an epoch.
+    `picture`: the same with classes sampled by their number of pictures. `shuffle`: every picture once an epoch.
     """
 
-    kind: str = "class"
+    kind: Annotated[str, known(*SAMPLERS)] = "class"
     views_per_class: Count = 4
 
-    def __post_init__(self) -> None:
-        _one_of("kind", self.kind, SAMPLERS)
 
-
-@dataclass(frozen=True)
+@table
 class MetricOptimizer:
     """Momentum or AdamW, warm-up and cosine decay; no average with `ema_decay` 0, no clipping with `clip_norm` 0."""
 
-    kind: str = "momentum"
+    kind: Annotated[str, known("momentum", "adamw")] = "momentum"
     learning_rate: Positive = 0.04
     weight_decay: NotNegative = 1e-5  # L2 with momentum, decoupled with adamw
     warmup_steps: Whole = 0
-    ema_decay: PartOfOne = 0.0
+    ema_decay: FractionBelowOne = 0.0
     clip_norm: NotNegative = 0.0
 
-    def __post_init__(self) -> None:
-        _one_of("kind", self.kind, ("momentum", "adamw"))
 
-
-@dataclass(frozen=True)
+@table
 class MetricRecipe:
     """Everything that decides what an embedder becomes by metric learning, besides the pictures themselves."""
 
@@ -256,21 +232,42 @@ class MetricRecipe:
     eval: tuple[EvalSource, ...] = ()
     select_by: tuple[str, ...] = ()  # eval sets whose mean recall@1 decides which weights are kept; empty: all
     seed: Whole = 1
-    pool_px: PoolPx = 128  # size that pictures are stored at; 0: photos are read from their files at every step
+    pool_px: Whole = 128  # size that pictures are stored at; 0: photos are read from their files at every step
     deploy_px: SidePx = 128
-    settle_pictures: Whole = 0  # batch statistics are recomputed on so many pictures of the pool before an evaluation
+    # batch-norm statistics are recomputed on so many pictures of the pool before an evaluation
+    precise_bn_images: Whole = 0
     evaluate_every: Count = 1000
 
-    def __post_init__(self) -> None:
-        _ = self.pictures  # checks data, stages and eval sets
+    @rule("data")
+    def _sources_fit_together(self) -> Iterator[str]:
+        return wrong_sources(self.data)
+
+    @rule("stages", "sampler")
+    def _batches_hold_a_class(self) -> Iterator[str]:
+        return wrong_stages(self.stages, 1 if self.sampler.kind == "shuffle" else self.sampler.views_per_class)
+
+    @rule("select_by", "eval")
+    def _selects_by_its_own(self) -> Iterator[str]:
+        return unknown_eval_sets(self.select_by, (source.name for source in self.eval))
+
+    @rule("loss", "head")
+    def _head_and_cross_entropy_go_together(self) -> Iterator[str]:
         if self.loss.ce.weight and self.head.kind == "none":
-            raise RecipeError("the loss 'ce' is over logits; it needs a 'head'")
+            yield "'ce' is over logits; it needs a 'head'"
         if self.head.kind != "none" and not self.loss.ce.weight:
-            raise RecipeError("the head learns nothing without the loss 'ce'")
+            yield "the head learns nothing without 'ce'"
+
+    @rule("sampler", "loss")
+    def _pairs_are_sampled(self) -> Iterator[str]:
         if self.loss.compares_pictures and (self.sampler.kind == "shuffle" or self.sampler.views_per_class < 2):
-            raise RecipeError("a loss over pairs needs a sampler with 2 or more 'views_per_class'")
-        if not self.pool_px and (self.settle_pictures or any(source.kind == "rendered" for source in self.data)):
-            raise RecipeError("without a pool ('pool_px' 0) there are only list sources, and no 'settle_pictures'")
+            yield "a loss over pairs needs a sampler with 2 or more 'views_per_class'"
+
+    @rule("pool_px", "precise_bn_images", "data")
+    def _without_a_pool_there_are_only_files(self) -> Iterator[str]:
+        if not self.pool_px and (self.precise_bn_images or any(source.kind == "rendered" for source in self.data)):
+            yield "without a pool (0) there are only list sources, and no 'precise_bn_images'"
+        if 0 < self.pool_px < SMALLEST_POOL_PX:
+            yield f"must be 0, or {SMALLEST_POOL_PX} or more, not {self.pool_px}"
 
     @property
     def steps(self) -> int:
@@ -279,7 +276,7 @@ class MetricRecipe:
 
     def stage_at(self, step: int) -> Stage:
         """The stage that `step` (from 0) falls in."""
-        return self.pictures.stage_at(step)
+        return stage_at(self.stages, step)
 
     def pictures_before(self, step: int) -> int:
         """How many pictures the batches before `step` have."""
@@ -290,17 +287,16 @@ class MetricRecipe:
         return taken
 
     @property
-    def pictures(self) -> EmbedderRecipe:
-        """What decides pool and eval sets, as the code that makes those knows it."""
-        return EmbedderRecipe(
-            self.name,
-            self.data,
-            self.stages,
+    def pictures(self) -> Pictures:
+        """What pool and eval sets need of it."""
+        return Pictures(
+            data=self.data,
+            stages=self.stages,
             eval=self.eval,
             select_by=self.select_by,
             seed=self.seed,
             views_per_class=1 if self.sampler.kind == "shuffle" else self.sampler.views_per_class,
             pool_px=self.pool_px,
             deploy_px=self.deploy_px,
-            evaluate_every=self.evaluate_every,
+            embedding_size=self.neck.size,
         )

@@ -98,7 +98,7 @@ class DetectorTask:
         boxes, certainty = [p.boxes for p in pictures], [p.certainty for p in pictures]
         levels = module(as_input(images))
         parts = detection_losses(levels, boxes, images.shape[1], recipe.loss, certainty, mean)
-        if recipe.distill.kind and step >= recipe.distill.from_share * recipe.steps:
+        if recipe.distill.kind and step >= recipe.distill.from_fraction * recipe.steps:
             heads = self._by_average(images, average) if self._teacher is None else self._teacher(images)
             logits, bins = by_cell(levels)
             parts |= distillation_losses(logits, bins, heads.scores, heads.bins, recipe.distill, mean)

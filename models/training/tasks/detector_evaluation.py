@@ -9,7 +9,7 @@ from models.training.engine.checkpoint import Checkpoint, to_arrays
 from models.training.engine.run import Evaluated, score_of
 from models.training.networks.detector import detect_with
 from models.training.recipes.detector import DetectorRecipe
-from models.training.recipes.embedder import as_table
+from models.training.recipes.reading import as_table
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from models.errors import ArtifactError
 from models.training.engine.checkpoint import Checkpoint
 from models.training.recipes.classifier import ClassifierRecipe
 from models.training.recipes.distill import FrozenTeacher
-from models.training.recipes.embedder import as_table
+from models.training.recipes.reading import as_table
 from models.training.teachers.frozen import describe_teacher
 
 KEY = "distilled"

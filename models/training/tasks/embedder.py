@@ -23,7 +23,8 @@ from models.training.losses.distillation import cosine_distance_loss, similarity
 from models.training.losses.heads import ProxyMargin
 from models.training.losses.triplets import triplet_angular_margin_loss
 from models.training.networks.embedder import build_embedder, embed_with, load_weights
-from models.training.recipes.embedder import EmbedderRecipe, RecipeError
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.reading import RecipeError
 from models.training.tasks.precise_bn import recompute_bn_statistics
 from models.training.tasks.whitened_start import load_backbone, rate_ratios, start_whitened
 from models.training.tasks.whitening import whiten

@@ -14,8 +14,8 @@ from models.evaluation.eval_sets import EvalSet
 from models.training.data.augment import augment
 from models.training.data.pool import Pool, on_grey
 from models.training.engine.checkpoint import Arrays, Checkpoint
-from models.training.recipes.embedder import as_table
 from models.training.recipes.hash import HashRecipe
+from models.training.recipes.reading import as_table
 
 Rows = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -62,7 +62,7 @@ def known_features(
     made_from = _made_from(recipe, embed.digest, data)
     if file.exists() and (kept := Checkpoint.load(file)).progress.get("made_from") == made_from:
         return _unpacked(kept)
-    changes, size = recipe.network.changes, embed.manifest.input.height
+    changes, size = recipe.network.augmented_views, embed.manifest.input.height
     total, parts = len(pool.views) * changes, []
     for start in range(0, total, BATCH):
         parts.append(embed([_view(pool, recipe, at, size) for at in range(start, min(start + BATCH, total))]))
@@ -92,8 +92,8 @@ def embedded_eval_sets(embed: Callable[[NDArray[np.uint8]], Rows], splits: Seque
 
 
 def _view(pool: Pool, recipe: HashRecipe, at: int, size_px: int) -> NDArray[np.uint8]:
-    view = pool.views[at // recipe.network.changes]
-    if at % recipe.network.changes == 0:
+    view = pool.views[at // recipe.network.augmented_views]
+    if at % recipe.network.augmented_views == 0:
         return on_grey(view)
     return augment(view, size_px, np.random.default_rng([recipe.seed, 9, at]), pool.backgrounds)
 
@@ -102,7 +102,7 @@ def _made_from(recipe: HashRecipe, digest: str, data: Path | None) -> dict[str, 
     table = json.loads(json.dumps(as_table(recipe)))
     kept = {key: table[key] for key in ("data", "eval", "seed", "pool_px", "deploy_px")}
     pictures = hashlib.sha256(json.dumps([kept, data is not None], sort_keys=True).encode()).hexdigest()
-    return {"pictures": pictures, "changes": recipe.network.changes, "base": digest}
+    return {"pictures": pictures, "augmented_views": recipe.network.augmented_views, "base": digest}
 
 
 def _unpacked(kept: Checkpoint) -> Features:

@@ -100,8 +100,8 @@ class MetricTask:
     def evaluate(self, done: int) -> Evaluated:
         """recall@1 of each eval set."""
         recipe, network = self.recipe, self.eval_model
-        if recipe.settle_pictures and self._pool is not None:
-            recompute_bn_statistics(network, self._pool, recipe.deploy_px, recipe.seed, recipe.settle_pictures)
+        if recipe.precise_bn_images and self._pool is not None:
+            recompute_bn_statistics(network, self._pool, recipe.deploy_px, recipe.seed, recipe.precise_bn_images)
         embed = embed_with(network, recipe.deploy_px, self._eval_sets.pictures, self.context.threads)
         metrics = self._eval_sets.evaluate(embed, recipe.deploy_px)
         kept = Checkpoint({"embedder": to_arrays(network.state_dict())}, {"step": done, "eval": metrics})

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from models.artifacts.folders import bundled
 from models.embedder import Embedder
-from models.training.recipes.embedder import EmbedderRecipe, EmbedderTeacher, RecipeError
+from models.training.recipes.pictures import EmbedderTeacher, PictureSources
+from models.training.recipes.reading import RecipeError
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Targets:
 class EmbedderTeachers:
     """The loaded teachers of a recipe. Raises ArtifactError, EngineError, and RecipeError where sizes differ."""
 
-    def __init__(self, recipe: EmbedderRecipe, data: Path | None) -> None:
+    def __init__(self, recipe: PictureSources, data: Path | None) -> None:
         self._weights = [teacher.weight for teacher in recipe.teachers]
         self._embedders = [Embedder(locate(teacher, data), precision="fp32") for teacher in recipe.teachers]
-        wanted, given = recipe.network.embedding_size, self._embedders[0].dim
+        wanted, given = recipe.embedding_size, self._embedders[0].dim
         if wanted != given:
             raise RecipeError(f"'embedding_size' is {wanted}, but the first of 'teachers' has {given} dimensions")
         self.size_px = max(embedder.manifest.input.height for embedder in self._embedders)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.engines.openvino import import_openvino
 from models.errors import ArtifactError
 from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD, normalize
-from models.training.recipes.embedder import Teacher
+from models.training.recipes.pictures import Teacher
 from models.vectors import unit_rows
 
 Features = NDArray[np.float32]

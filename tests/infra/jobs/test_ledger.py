@@ -63,6 +63,10 @@ def test_the_json_of_a_job(ledger: JobLedger) -> None:
             "last_status": None,
             "id": None,
         },
+        "metadata": {},
+        "cancel_at": None,
+        "priority": "normal",
+        "batch": None,
     }
     assert ledger.get(job.id) == job
     enrolment = ledger.create("enrollment", {})

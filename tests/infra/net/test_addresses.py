@@ -12,6 +12,7 @@ from infra.errors import AddressForbidden, FetchFailed, FetchTimeout, InvalidUrl
 from infra.net.addresses import Target, check_url, is_allowed, parse_url
 
 PUBLIC = "93.184.216.34"
+EVERY_PRIVATE = ("0.0.0.0/0", "::/0")
 
 
 def names(**addresses: list[str]):
@@ -171,10 +172,43 @@ def test_a_name_is_looked_up_once() -> None:
 
 def test_private_addresses_can_be_allowed_but_metadata_and_link_local_never() -> None:
     for address in ("127.0.0.1", "::1", "10.0.0.1", "192.168.0.1", "100.64.0.1", "fd12::1", "::ffff:127.0.0.1"):
-        assert is_allowed(address, allow_private=True), address
+        assert is_allowed(address, allowed=EVERY_PRIVATE), address
     for address in ("169.254.169.254", "fd00:ec2::254", "168.63.129.16", "0.0.0.0", "::", "224.0.0.1", "fe80::1",
                     "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "not an address", "fd12::1%eth0"):  # fmt: skip
-        assert not is_allowed(address, allow_private=True), address
+        assert not is_allowed(address, allowed=EVERY_PRIVATE), address
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "allowed", "open_to_it"),
+    [
+        ("hooks.internal", "10.0.0.7", ["hooks.internal"], True),
+        ("HOOKS.internal.", "10.0.0.7", ["hooks.internal"], True),
+        ("hooks.internal", "10.0.0.7", ["*.internal"], True),
+        ("internal", "10.0.0.7", ["*.internal"], False),
+        ("evilinternal", "10.0.0.7", ["*.internal"], False),
+        ("other.internal", "10.0.0.7", ["hooks.internal"], False),
+        ("anything.example", "10.0.0.7", ["10.0.0.7"], True),
+        ("anything.example", "10.0.0.8", ["10.0.0.7"], False),
+        ("anything.example", "10.9.9.9", ["192.168.0.0/16", "10.0.0.0/8"], True),
+        ("anything.example", "::ffff:10.9.9.9", ["10.0.0.0/8"], True),
+        ("anything.example", "fd12::1", ["fd00::/8"], True),
+        ("anything.example", "10.0.0.7", ["fd00::/8"], False),
+        ("localhost", "127.0.0.1", ["localhost"], True),
+        ("meta.internal", "169.254.169.254", ["meta.internal", "169.254.169.254", "169.254.0.0/16"], False),
+    ],
+)
+def test_only_the_hosts_of_the_list_may_be_private(
+    host: str, address: str, allowed: list[str], open_to_it: bool
+) -> None:
+    def resolver(_host: str, _port: int) -> list[str]:
+        return [address]
+
+    url = f"http://{host}:8080/hook"
+    if open_to_it:
+        assert check_url(url, allowed, resolver=resolver).addresses == (address,)
+    else:
+        with pytest.raises(AddressForbidden):
+            check_url(url, allowed, resolver=resolver)
 
 
 def test_public_addresses_are_allowed() -> None:

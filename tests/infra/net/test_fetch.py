@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+LOOPBACK = ("127.0.0.0/8",)
 LIMITS = {"timeout_s": 10.0, "max_bytes": 100_000}
 
 
@@ -47,7 +48,7 @@ def drip(connection: socket.socket, pieces: Iterator[bytes]) -> None:
 
 def test_fetches_the_bytes_of_a_picture(server: Server) -> None:
     server.paths["/a.jpg?size=2"] = (200, {}, b"\xff\xd8 picture")
-    assert fetch(server.url("/a.jpg?size=2"), allow_private=True, **LIMITS) == b"\xff\xd8 picture"
+    assert fetch(server.url("/a.jpg?size=2"), allowed=LOOPBACK, **LIMITS) == b"\xff\xd8 picture"
     _, _, headers, _ = server.requests[0]
     assert headers["Host"] == f"127.0.0.1:{server.port}"
     assert headers["User-Agent"].startswith("ShiTu/")
@@ -61,7 +62,7 @@ def test_loopback_is_refused_unless_allowed(server: Server) -> None:
 
 def test_connects_to_the_checked_address_under_the_original_host(server: Server) -> None:
     server.paths["/a.jpg"] = (200, {}, b"picture")
-    content = fetch(server.url("/a.jpg", "pictures.example"), allow_private=True, resolver=to_loopback, **LIMITS)
+    content = fetch(server.url("/a.jpg", "pictures.example"), allowed=LOOPBACK, resolver=to_loopback, **LIMITS)
     assert content == b"picture"
     assert server.requests[0][2]["Host"] == f"pictures.example:{server.port}"
 
@@ -90,7 +91,7 @@ def test_tries_the_next_address_when_the_first_does_not_answer(server: Server) -
     def resolver(host: str, port: int) -> list[str]:
         return ["127.0.0.2", "127.0.0.1"]  # nothing listens on the first
 
-    assert fetch(server.url("/", "two.example"), allow_private=True, resolver=resolver, **LIMITS) == b"picture"
+    assert fetch(server.url("/", "two.example"), allowed=LOOPBACK, resolver=resolver, **LIMITS) == b"picture"
 
 
 def test_follows_redirects(server: Server) -> None:
@@ -99,13 +100,13 @@ def test_follows_redirects(server: Server) -> None:
     server.paths["/3"] = (307, {"Location": "4?x=ä"}, b"")
     server.paths["/4?x=%C3%A4"] = (200, {}, b"picture")
     server.paths["/4?x=%C3%83%C2%A4"] = (200, {}, b"picture")  # header bytes are Latin-1 to http.client
-    assert fetch(server.url("/1"), allow_private=True, **LIMITS) == b"picture"
+    assert fetch(server.url("/1"), allowed=LOOPBACK, **LIMITS) == b"picture"
 
 
 def test_gives_up_after_three_redirects(server: Server) -> None:
     server.paths["/"] = (302, {"Location": "/"}, b"")
     with pytest.raises(FetchFailed, match="redirects more than 3"):
-        fetch(server.url("/"), allow_private=True, **LIMITS)
+        fetch(server.url("/"), allowed=LOOPBACK, **LIMITS)
     assert len(server.requests) == 4
 
 
@@ -138,24 +139,24 @@ def test_a_redirect_to_a_private_address_is_refused(
 def test_a_redirect_to_something_else_is_refused(server: Server, location: str) -> None:
     server.paths["/"] = (302, {"Location": location}, b"")
     with pytest.raises(InvalidUrl):
-        fetch(server.url("/"), allow_private=True, **LIMITS)
+        fetch(server.url("/"), allowed=LOOPBACK, **LIMITS)
 
 
 def test_a_status_other_than_200_is_told(server: Server) -> None:
     with pytest.raises(FetchFailed) as caught:
-        fetch(server.url("/missing.jpg"), allow_private=True, **LIMITS)
+        fetch(server.url("/missing.jpg"), allowed=LOOPBACK, **LIMITS)
     assert caught.value.extra == {"status": 404}
 
 
 def test_announced_size_over_the_cap_is_refused_before_reading(server: Server) -> None:
     server.paths["/"] = (200, {"Content-Length": "100001"}, b"")
     with pytest.raises(FetchTooLarge):
-        fetch(server.url("/"), allow_private=True, **LIMITS)
+        fetch(server.url("/"), allowed=LOOPBACK, **LIMITS)
 
 
 def test_exactly_the_cap_is_taken(server: Server) -> None:
     server.paths["/"] = (200, {}, b"x" * LIMITS["max_bytes"])
-    assert len(fetch(server.url("/"), allow_private=True, **LIMITS)) == LIMITS["max_bytes"]
+    assert len(fetch(server.url("/"), allowed=LOOPBACK, **LIMITS)) == LIMITS["max_bytes"]
 
 
 def test_an_endless_body_without_a_length_is_cut_at_the_cap() -> None:
@@ -166,7 +167,7 @@ def test_an_endless_body_without_a_length_is_cut_at_the_cap() -> None:
             connection.sendall(b"x" * 65536)
 
     with raw_server(endless) as port, pytest.raises(FetchTooLarge):
-        fetch(f"http://127.0.0.1:{port}/", allow_private=True, **LIMITS)
+        fetch(f"http://127.0.0.1:{port}/", allowed=LOOPBACK, **LIMITS)
 
 
 def test_a_chunked_body_is_read_and_capped() -> None:
@@ -181,9 +182,9 @@ def test_a_chunked_body_is_read_and_capped() -> None:
         return talk
 
     with raw_server(chunked(3)) as port:
-        assert fetch(f"http://127.0.0.1:{port}/", allow_private=True, **LIMITS) == b"x" * 3000
+        assert fetch(f"http://127.0.0.1:{port}/", allowed=LOOPBACK, **LIMITS) == b"x" * 3000
     with raw_server(chunked(101)) as port, pytest.raises(FetchTooLarge):
-        fetch(f"http://127.0.0.1:{port}/", allow_private=True, **LIMITS)
+        fetch(f"http://127.0.0.1:{port}/", allowed=LOOPBACK, **LIMITS)
 
 
 def test_a_body_that_ends_early_is_a_failure() -> None:
@@ -192,7 +193,7 @@ def test_a_body_that_ends_early_is_a_failure() -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
     with raw_server(cut) as port, pytest.raises(FetchFailed, match="ended before"):
-        fetch(f"http://127.0.0.1:{port}/", allow_private=True, **LIMITS)
+        fetch(f"http://127.0.0.1:{port}/", allowed=LOOPBACK, **LIMITS)
 
 
 DRIPPING = {
@@ -214,7 +215,7 @@ def test_a_dripping_server_is_cut_off_by_the_total_time(what: str) -> None:
     started = time.monotonic()
     with raw_server(talk) as port:
         with pytest.raises(FetchTimeout):
-            fetch(f"http://127.0.0.1:{port}/", allow_private=True, timeout_s=0.5, max_bytes=10_000)
+            fetch(f"http://127.0.0.1:{port}/", allowed=LOOPBACK, timeout_s=0.5, max_bytes=10_000)
         assert 0.4 < time.monotonic() - started < 3
 
 
@@ -224,7 +225,7 @@ def test_a_silent_server_ends_at_the_time_limit_with_tls_too() -> None:
         with raw_server(lambda _: silence.wait(3) and None) as port:
             started = time.monotonic()
             with pytest.raises(FetchTimeout):
-                fetch(f"{scheme}://127.0.0.1:{port}/", allow_private=True, timeout_s=0.3, max_bytes=10_000)
+                fetch(f"{scheme}://127.0.0.1:{port}/", allowed=LOOPBACK, timeout_s=0.3, max_bytes=10_000)
             assert time.monotonic() - started < 2
             silence.set()
         silence.clear()
@@ -234,17 +235,17 @@ def test_no_server_and_no_http_are_unreachable() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         port = unused.getsockname()[1]
     with pytest.raises(FetchFailed):
-        fetch(f"http://127.0.0.1:{port}/", allow_private=True, **LIMITS)
+        fetch(f"http://127.0.0.1:{port}/", allowed=LOOPBACK, **LIMITS)
     with (
         raw_server(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")) as port,
         pytest.raises(FetchFailed),
     ):
-        fetch(f"http://127.0.0.1:{port}/", allow_private=True, **LIMITS)
+        fetch(f"http://127.0.0.1:{port}/", allowed=LOOPBACK, **LIMITS)
 
 
 def test_posts_a_body_and_returns_the_answers_beginning(server: Server) -> None:
     server.paths["/hook"] = (202, {"Retry-After": "7"}, b"x" * 5000)
-    reply = post(server.url("/hook"), b"{}", {"Content-Type": "application/json"}, timeout_s=5, allow_private=True)
+    reply = post(server.url("/hook"), b"{}", {"Content-Type": "application/json"}, timeout_s=5, allowed=LOOPBACK)
     assert (reply.status, reply.headers["retry-after"], reply.body) == (202, "7", b"x" * 1024)
     method, path, headers, body = server.requests[0]
     assert (method, path, headers["Content-Type"], body) == ("POST", "/hook", "application/json", b"{}")
@@ -252,7 +253,7 @@ def test_posts_a_body_and_returns_the_answers_beginning(server: Server) -> None:
 
 def test_a_post_never_follows_a_redirect(server: Server) -> None:
     server.paths["/hook"] = (307, {"Location": "/elsewhere"}, b"")
-    assert post(server.url("/hook"), b"{}", {}, timeout_s=5, allow_private=True).status == 307
+    assert post(server.url("/hook"), b"{}", {}, timeout_s=5, allowed=LOOPBACK).status == 307
     assert [path for _, path, _, _ in server.requests] == ["/hook"]
 
 
@@ -270,7 +271,7 @@ def test_a_receiver_that_never_ends_its_answer_costs_its_beginning_only() -> Non
             connection.sendall(b"x" * 65536)
 
     with raw_server(endless) as port:
-        reply = post(f"http://127.0.0.1:{port}/", b"{}", {}, timeout_s=5, allow_private=True)
+        reply = post(f"http://127.0.0.1:{port}/", b"{}", {}, timeout_s=5, allowed=LOOPBACK)
     assert (reply.status, len(reply.body)) == (200, 1024)
 
 
@@ -318,7 +319,7 @@ def test_tls_is_verified_against_the_name_not_the_address(certified: Certified) 
     certified.server.sni_callback = lambda _, name, __: seen.append(name)
     with serving(certified.server) as server:
         server.paths["/"] = (200, {}, b"picture")
-        common = {"allow_private": True, "resolver": to_loopback, **LIMITS}
+        common = {"allowed": LOOPBACK, "resolver": to_loopback, **LIMITS}
         assert fetch(server.url("/", "receiver.example", "https"), tls=certified.client, **common) == b"picture"
         assert seen == ["receiver.example"]
         with pytest.raises(FetchFailed, match="certificate"):

@@ -55,7 +55,9 @@ def clock() -> Clock:
 @pytest.fixture
 def hooks(settings: Settings) -> Settings:
     """Settings that let messages go to the local receiver."""
-    return replace(settings, webhooks=replace(settings.webhooks, allow_private=True, timeout_s=5.0, max_attempts=3))
+    return replace(
+        settings, webhooks=replace(settings.webhooks, allowed_hosts=("127.0.0.1",), timeout_s=5.0, max_attempts=3)
+    )
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def test_groups_are_reached_by_two_underscores() -> None:
     settings = load_settings(
         {
             "SHITU_WEB__PORT": "9000",
-            "SHITU_WEBHOOKS__ALLOW_PRIVATE": "true",
+            "SHITU_WEBHOOKS__ALLOWED_HOSTS": " Hooks.Internal., 10.0.0.0/8 ,[fd00::7]",
             "SHITU_WEBHOOKS__SCHEDULE_S": "0, 1.5,60",
             "SHITU_OBJECTS__URL": "s3://bucket/prefix",
             "SHITU_WORKER__DETECTOR": "none",
@@ -32,7 +32,9 @@ def test_groups_are_reached_by_two_underscores() -> None:
         }
     )
     assert settings.web.port == 9000
-    assert settings.webhooks == WebhookSettings(allow_private=True, schedule_s=(0.0, 1.5, 60.0))
+    assert settings.webhooks == WebhookSettings(
+        allowed_hosts=("hooks.internal", "10.0.0.0/8", "fd00::7"), schedule_s=(0.0, 1.5, 60.0)
+    )
     assert settings.objects.url == "s3://bucket/prefix"
     assert settings.worker.detector == "none"
     assert settings.data_dir == Path.home() / "shitu"
@@ -109,13 +111,21 @@ def test_a_webhook_secret_is_24_to_64_bytes(secret: str) -> None:
         load_settings({"SHITU_WEBHOOKS__SECRET": secret})
 
 
+@pytest.mark.parametrize(
+    "host", ["http://hooks.internal", "10.0.0.1/8", "10.0.0.300", "hooks.internal:80", "a b", "*", "/"]
+)
+def test_an_allowed_host_is_a_name_an_address_or_a_network(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="SHITU_WEBHOOKS__ALLOWED_HOSTS: expected host names"):
+        load_settings({"SHITU_WEBHOOKS__ALLOWED_HOSTS": f"hooks.internal,{host}"})
+
+
 def test_a_child_process_gets_identical_settings(tmp_path: Path) -> None:
     given = load_settings(
         {
             "REDIS_URL": "unix:///run/redis.sock?db=2",
             "SHITU_DATA_DIR": str(tmp_path),
             "SHITU_JOBS__LEASE_S": "0.1",
-            "SHITU_WEB__ALLOW_PRIVATE_URLS": "1",
+            "SHITU_WEB__ALLOWED_HOSTS": "10.0.0.7,*.internal",
             "SHITU_WEBHOOKS__SCHEDULE_S": "0,0.333333333333",
             "SHITU_WEBHOOKS__SECRET": "whsec_" + "YWJj" * 8,
             "SHITU_OBJECTS__URL": "file:///data/objects",

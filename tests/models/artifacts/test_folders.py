@@ -70,7 +70,7 @@ def test_codes_and_classes_are_outputs_too(
 ) -> None:
     assert parse_manifest({**read(embedder), "task": task, "output": output}).output == read_as
     for key in output:
-        with pytest.raises(ArtifactError, match=f"output lacks '{key}'"):
+        with pytest.raises(ArtifactError, match=rf"output\.{key}: is missing"):
             parse_manifest({**read(embedder), "task": task, "output": {k: v for k, v in output.items() if k != key}})
     for wrong in ({**output, "bits": 0}, {**output, "labels": "cat"}):
         with pytest.raises(ArtifactError, match=r"output"):
@@ -92,27 +92,33 @@ def put(value: Any, *path: Any) -> Callable[[dict[str, Any]], None]:
 
 BROKEN: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     *((dropped(key), key) for key in ("schema", "name", "task", "network", "input", "output", "files")),
-    (put(1, "colour"), "unknown key 'colour'"),
+    (put(1, "colour"), "colour: is an unknown key"),
     (put(2, "schema"), "schema is 2"),
     (put("segment", "task"), "'segment'"),
-    (put("", "name"), "name must be text"),
-    (put(1, "input", "blur"), "unknown key 'blur'"),
-    (put("128", "input", "height"), "input.height must be a whole number"),
-    (put(True, "input", "height"), "input.height must be a whole number"),
-    (put(0, "input", "width"), "input.width must be a whole number"),
-    (put("nearest", "input", "interpolation"), "input.interpolation"),
-    (put([1, 2], "input", "mean"), "input.mean must be three numbers"),
-    (put([1, 0, 1], "input", "std"), "input.std must be above 0"),
-    (put(["a", 0, 1], "input", "std"), "input.std must be a number"),
-    (put("512", "output", "dim"), "output.dim"),
-    (put("x", "thresholds", "similarity"), "thresholds.similarity must be a number"),
-    (put("ABC", "files", "inference.xml"), "files"),
-    (put("0" * 64, "files", "../evil"), "files"),
-    (put("data", "data"), "data must be a list"),
-    (put([], "recipe"), "recipe must be a table"),
-    (put({"fp32": {}}, "precisions"), "precisions has an unknown key 'fp32'"),
+    (put(True, "official"), "official: is an unknown key"),
+    (put("", "name"), "name: must be text that is not empty"),
+    (put(1, "input", "blur"), "input.blur: is an unknown key"),
+    (put("128", "input", "height"), "input.height: must be a whole number"),
+    (put(True, "input", "height"), "input.height: must be a whole number, not true"),
+    (put(0, "input", "width"), "input.width: must be 1 or more, not 0"),
+    (put("nearest", "input", "interpolation"), "input.interpolation: must be one of"),
+    (put(3, "input", "resize_short"), "input.resize_short: must be 0, or no less than 'height' and 'width', not 3"),
+    (put([1, 2], "input", "mean"), r"input\.mean: has too few entries: \[1, 2\]"),
+    (put([1, 0, 1], "input", "std"), r"input\.std\[1\]: must be above 0, not 0"),
+    (put(["a", 0, 1], "input", "std"), r"input\.std\[0\]: must be a number, not 'a'"),
+    (put("512", "output", "dim"), "output.dim: must be a whole number, not '512'"),
+    (put(3, "output"), "output: must be a table, not 3"),
+    (put("x", "thresholds", "similarity"), "thresholds.similarity: must be a number"),
+    (put("ABC", "files", "inference.xml"), "files: 'inference.xml' must be a plain file name with a SHA-256"),
+    (put(7, "files", "inference.xml"), "files.inference.xml: must be text, not 7"),
+    (put("0" * 64, "files", "../evil"), "files: '../evil' must be a plain file name"),
+    (put("data", "data"), "data: must be a list"),
+    (put([], "recipe"), "recipe: must be a table"),
+    (put({"fp32": {}}, "precisions"), "precisions: has an unknown key 'fp32'"),
     (put({"int8": {}}, "precisions"), "none of the files is for int8"),
-    (put({"bf16": 1}, "precisions"), "precisions.bf16 must be a table"),
+    (put({"bf16": 1}, "precisions"), "precisions.bf16: must be a table"),
+    (put([{"source": "x"}], "credits"), "3 mistakes:\n  credits.0..kind: is missing\n"),
+    (put([3], "credits"), "credits.0.: must be a table"),
 ]
 
 
@@ -126,6 +132,29 @@ def test_whatever_is_wrong_with_a_manifest_is_named(
     with pytest.raises(ArtifactError, match=message) as caught:
         load_manifest(embedder)
     assert caught.value.code == "artifact_invalid"
+
+
+def test_all_mistakes_of_a_manifest_are_named_at_once(embedder: Path) -> None:
+    table = read(embedder)
+    table |= {"colour": 1, "licence": 3, "precisions": {"int8": {}}}
+    table["input"]["height"] = 0
+    table["output"] = {"dim": 0}
+    table["files"]["../evil"] = "0" * 64
+    (embedder / "manifest.json").write_text(json.dumps(table))
+    with pytest.raises(ArtifactError) as caught:
+        load_manifest(embedder)
+    first, *lines = caught.value.detail.split("\n")
+    assert first == "tiny/manifest.json: 7 mistakes:"
+    assert sorted(line.strip() for line in lines) == [
+        "colour: is an unknown key; known: name, task, network, input, output, files, thresholds, recipe, data, "
+        "metrics, licence, precisions, calibration, credits",
+        "files: '../evil' must be a plain file name with a SHA-256",
+        "input.height: must be 1 or more, not 0",
+        "licence: must be text, not 3",
+        "output.dim: must be 1 or more, not 0",
+        "output.name: is missing",
+        "precisions: none of the files is for int8",
+    ]
 
 
 def test_a_detectors_heads_are_read_strictly(tmp_path: Path) -> None:

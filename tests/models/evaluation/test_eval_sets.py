@@ -20,7 +20,8 @@ from models.evaluation.eval_sets import (
 )
 from models.training.data.photos import DatasetError
 from models.training.data.pool import on_grey, product_views
-from models.training.recipes.embedder import EmbedderRecipe, EvalSource
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.pictures import EvalSource
 from models.training.teachers.features import PooledFeatures
 from tests.models.training.data.readers.pictures import cut_short
 from tests.models.training.photo_data import write_photos

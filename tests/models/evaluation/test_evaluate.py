@@ -19,7 +19,7 @@ from models.evaluation.evaluate import (
 )
 from models.training.data.photos import DatasetError
 from models.training.recipes.detector import DetectorEvalSource, DetectorRecipe
-from models.training.recipes.embedder import load_recipe
+from models.training.recipes.reading import load_recipe
 from models.training.tasks.baselines import embedder_baselines
 from tests.models.programs import artifact
 from tests.models.training.tiny import TINY

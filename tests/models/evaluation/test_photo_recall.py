@@ -8,7 +8,7 @@ import pytest
 from models.evaluation.photo_recall import evaluate_photos
 from models.evaluation.photo_sets import photo_eval_sets
 from models.training.data.photos import DatasetError
-from models.training.recipes.embedder import EvalSource
+from models.training.recipes.pictures import EvalSource
 from tests.models.training.data.readers.pictures import cut_short
 from tests.models.training.photo_data import LABELS, write_photos
 

@@ -12,7 +12,8 @@ from PIL import Image
 from models.artifacts.folders import load_manifest, verify
 from models.embedder import Embedder
 from models.evaluation.recipe_calibration import add_calibration
-from models.training.recipes.embedder import EvalSource, UnknownSource
+from models.training.recipes.embedder import UnknownSource
+from models.training.recipes.pictures import EvalSource
 from tests.models.training.tiny import TINY
 
 LABELS, PICTURES, OTHERS = 16, 6, 15

@@ -178,8 +178,8 @@ def test_an_official_archive_becomes_an_artifact(tmp_path: Path, task: str) -> N
     converted = convert(archive, tmp_path / "mine")
     assert not converted.official
     assert set(verify(tmp_path / "mine")) == {"inference.xml", "inference.bin"}
-    kept = replace(load_manifest(archive), files={}, official=False)
-    assert replace(converted, files={}) == kept
+    kept = replace(load_manifest(archive), files={})
+    assert replace(converted, files={}).to_dict() == kept.to_dict()
     shown = pictures(3, seed=8)
     if task == "embed":
         np.testing.assert_allclose(Embedder(tmp_path / "mine")(shown), Embedder(archive)(shown), atol=1e-5)

@@ -8,8 +8,9 @@ from typing import Any
 from models.training.data.pool import build_pool
 from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
-from models.training.recipes.embedder import Stage, load_recipe
 from models.training.recipes.metric import MetricRecipe
+from models.training.recipes.pictures import Stage
+from models.training.recipes.reading import load_recipe
 from models.training.tasks.metric import MetricTask
 
 TINY = load_recipe("metric-tiny", MetricRecipe)
@@ -20,7 +21,7 @@ QUICK = replace(
     stages=(Stage(4, 32, 16), Stage(2, 40, 16)),
     eval=(replace(TINY.eval[0], products=3),),
     evaluate_every=2,
-    settle_pictures=0,
+    precise_bn_images=0,
 )
 
 

@@ -22,7 +22,8 @@ from models.training.engine.fit import fit
 from models.training.engine.inputs import normalize
 from models.training.engine.processes import Group
 from models.training.engine.synchronised_norm import synchronise_norms
-from models.training.recipes.embedder import EmbedderLoss, EmbedderNetwork, EmbedderRecipe, Optimizer, Stage, ViewSource
+from models.training.recipes.embedder import EmbedderLoss, EmbedderNetwork, EmbedderRecipe, Optimizer
+from models.training.recipes.pictures import Stage, ViewSource
 from models.training.tasks import embedder, precise_bn
 
 # Few of the photos have a known vector: the parts of a batch have different counts of them. The activations are smooth

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.training.engine.fit import fit
 from models.training.recipes.detector import DetectorOptimizer, DetectorRecipe, DetectorStage
-from models.training.recipes.embedder import load_recipe
+from models.training.recipes.reading import load_recipe
 from models.training.tasks.detector import DetectorTask
 
 TINY = load_recipe("detector-tiny", DetectorRecipe)
@@ -17,7 +17,7 @@ RECIPE = replace(
     eval=(),
     stages=(DetectorStage(3, (64, 128), 8),),
     loss=replace(TINY.loss, assigner="atss"),
-    distill=replace(TINY.distill, kind="self", from_share=0.3),
+    distill=replace(TINY.distill, kind="self", from_fraction=0.3),
     optimizer=DetectorOptimizer("momentum", 0.02, 1e-4, warmup_steps=1, ema_decay=0.9),
 )
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from models.training.engine.fit import fit
-from models.training.recipes.embedder import Stage
 from models.training.recipes.metric import Center, Contrastive, CrossEntropy, Loss, MetricOptimizer, SupCon, Triplet
+from models.training.recipes.pictures import Stage
 from models.training.tasks.metric import MetricTask
 from tests.models.training.metric_tiny import QUICK, quiet
 

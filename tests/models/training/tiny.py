@@ -7,7 +7,9 @@ from pathlib import Path
 from models.export.trained import Origin, export_embedder
 from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
-from models.training.recipes.embedder import EmbedderRecipe, Stage, load_recipe
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.pictures import Stage
+from models.training.recipes.reading import load_recipe
 from models.training.tasks.embedder import EmbedderTask
 
 TINY = load_recipe("embedder-tiny", EmbedderRecipe)

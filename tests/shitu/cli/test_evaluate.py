@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from models.training.recipes.embedder import RECIPES_DIR
+from models.training.recipes.reading import RECIPES_DIR
 from shitu.cli.main import main
 from tests.models.programs import artifact
 from tests.models.training.photo_data import write_photos

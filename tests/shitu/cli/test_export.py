@@ -14,7 +14,7 @@ from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 from models.artifacts.folders import load_manifest, verify
 from models.engines.openvino import computes_bf16
-from models.training.recipes.embedder import RECIPES_DIR
+from models.training.recipes.reading import RECIPES_DIR
 from shitu.cli.export_options import MOST_PICTURES, calibration_pictures
 from shitu.cli.main import main
 from tests.infra.gallery_items import add, item

@@ -10,7 +10,7 @@ from PIL import Image
 from models.training.data.class_data import gather
 from models.training.data.photos import DatasetError
 from models.training.recipes.classifier import ClassifierRecipe, ClassSampler, ClassSource
-from models.training.recipes.embedder import RecipeError, load_recipe
+from models.training.recipes.reading import RecipeError, load_recipe
 from tests.models.training.data.readers.pictures import cut_short
 
 
@@ -116,11 +116,11 @@ def test_what_a_recipe_can_t_mean_is_an_error() -> None:
         replace(recipe(rendered), network="PPLCNet_x10")
     with pytest.raises(RecipeError, match="of one kind"):
         recipe(rendered, ClassSource("list", "more", file="x"))
-    with pytest.raises(RecipeError, match="'class_map' goes with lists"):
+    with pytest.raises(RecipeError, match="class_map: goes with lists"):
         recipe(rendered, class_map="x")
     with pytest.raises(RecipeError, match="names no eval set"):
         recipe(rendered, select_by=("val",))
-    with pytest.raises(RecipeError, match="draws nothing"):
+    with pytest.raises(RecipeError, match="kind: 'rendered' needs 'products'"):
         ClassSource("rendered", "drawn")
     with pytest.raises(RecipeError, match="sizes of 32 pixels"):
         ClassSampler(scales=(224, 16))

@@ -22,7 +22,7 @@ from models.training.data.detection_views import Picture
 from models.training.data.photos import DatasetError
 from models.training.recipes.detector import DetectorEvalSource, DetectorRecipe
 from models.training.recipes.detector_tables import Variation
-from models.training.recipes.embedder import load_recipe
+from models.training.recipes.reading import load_recipe
 from tests.models.training.data.readers.pictures import cut_short
 
 TINY = load_recipe("detector-tiny", DetectorRecipe)

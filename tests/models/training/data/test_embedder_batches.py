@@ -17,7 +17,8 @@ import pytest
 from models.training.data.embedder_batches import Batch, BatchMaker, batches
 from models.training.data.pool import Pool
 from models.training.errors import TrainingError
-from models.training.recipes.embedder import EmbedderRecipe, Stage, ViewSource
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.pictures import Stage, ViewSource
 from tests.models.training.tiny import TINY, Run
 
 SOURCES = (
@@ -175,7 +176,8 @@ READER = """
 import multiprocessing, sys, time
 from pathlib import Path
 from models.training.data.embedder_batches import batches
-from models.training.recipes.embedder import EmbedderRecipe, load_recipe
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.reading import load_recipe
 
 if __name__ == "__main__":
     source = batches(load_recipe("embedder-tiny", EmbedderRecipe), Path(sys.argv[1]), 0, 0, 1)

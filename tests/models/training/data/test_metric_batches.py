@@ -12,8 +12,8 @@ from models.training.data.metric_batches import MetricBatches, Pictures, of_file
 from models.training.data.photos import DatasetError
 from models.training.engine.prefetch import prefetch
 from models.training.errors import TrainingError
-from models.training.recipes.embedder import Stage, ViewSource
 from models.training.recipes.metric import Augment, MetricRecipe, Sampler, TripletAngularMargin
+from models.training.recipes.pictures import Stage, ViewSource
 from tests.models.training.data.readers.pictures import cut_short
 from tests.models.training.metric_tiny import QUICK
 from tests.models.training.photo_data import write_photos

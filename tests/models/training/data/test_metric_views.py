@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.training.data.metric_views import MEAN_COLOUR, augmented, erased, flipped, pad_crop, rotated
-from models.training.recipes.metric import CHANGES, Augment
+from models.training.recipes.metric import AUGMENTATIONS, Augment
 
 RAMP = np.stack([*np.meshgrid(np.arange(0, 224, 7), np.arange(0, 224, 7)), np.full((32, 32), 99)], axis=2).astype(
     np.uint8
@@ -15,7 +15,7 @@ def rngs(count: int = 40) -> list[np.random.Generator]:
     return [np.random.default_rng(seed) for seed in range(count)]
 
 
-@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [3, 4])
 def test_every_kind_gives_rgb_of_the_size_and_the_seed_decides(kind: str, channels: int) -> None:
     view = np.concatenate([RAMP, np.full((32, 32, 1), 255, np.uint8)], axis=2)[..., :channels]

@@ -10,7 +10,8 @@ import pytest
 from models.training.data.photos import DatasetError
 from models.training.data.pool import Pool, build_pool, fit, load_pool, on_grey, product_views
 from models.training.errors import TrainingError
-from models.training.recipes.embedder import EmbedderRecipe, Stage, Teacher, ViewSource
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.pictures import Stage, Teacher, ViewSource
 from tests.models.training.data.readers.pictures import write_picture
 from tests.models.training.photo_data import COLOURS, write_photos
 from tests.models.training.teachers.test_features import teacher_file

@@ -9,7 +9,7 @@ import pytest
 from paddle import nn
 
 from models.training.engine.schedule import AverageRule, MovingAverage, cosine_learning_rate, images_before
-from models.training.recipes.embedder import Stage
+from models.training.recipes.pictures import Stage
 
 
 def test_the_rate_warms_up_in_equal_steps_and_then_follows_half_a_cosine() -> None:

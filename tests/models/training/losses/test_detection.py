@@ -18,7 +18,6 @@ from models.training.losses.detection import (
     varifocal_loss,
 )
 from models.training.recipes.detector_tables import DetectionLoss
-from models.training.recipes.embedder import RecipeError
 
 Array = NDArray[np.float32]
 STRIDES = (8, 16, 32, 64)
@@ -244,8 +243,3 @@ def test_halves_of_a_batch_have_its_loss_on_average(assigner: str) -> None:
     assert parts[0].keys() == parts[1].keys() == whole.keys()
     for name, value in whole.items():
         assert (float(parts[0][name]) + float(parts[1][name])) / 2 == pytest.approx(float(value), rel=1e-4)
-
-
-def test_an_unknown_assigner_is_refused() -> None:
-    with pytest.raises(RecipeError, match="simota, atss"):
-        DetectionLoss(assigner="nearest")

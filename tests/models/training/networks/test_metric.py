@@ -6,8 +6,8 @@ import paddle
 import pytest
 
 from models.training.networks.metric import MetricEmbedder, MetricModule
-from models.training.recipes.embedder import RecipeError
 from models.training.recipes.metric import Backbone, BackboneStopLayer, MetricOptimizer, Neck
+from models.training.recipes.reading import RecipeError
 from models.training.tasks.metric import make_optimizer
 from tests.models.training.metric_tiny import QUICK
 

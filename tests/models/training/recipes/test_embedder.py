@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from models.training.recipes.embedder import RECIPES_DIR, EmbedderRecipe, RecipeError, as_table, load_recipe
+from models.training.recipes.embedder import EmbedderRecipe
+from models.training.recipes.reading import RECIPES_DIR, RecipeError, as_table, load_recipe
 
 GOOD = """
 name = "x"
@@ -47,19 +48,31 @@ def test_what_is_not_said_takes_its_default_and_whole_numbers_do_for_fractions(t
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ("[loss]\nmargn = 0.1", "mine.toml: loss: unknown key 'margn'"),
-        ('[[eval]]\nkind = "rendered"\nname = "e"\nproduct = 2', "mine.toml: eval[0]: unknown key 'product'"),
-        ('[[stages]]\nsteps = "5"\nsize_px = 3', "mine.toml: stages[1]: steps: expected int, got '5'"),
-        ("[[stages]]\nsteps = true\nsize_px = 3", "mine.toml: stages[1]: steps: expected int, got True"),
-        ("[[stages]]\nsteps = 1.5\nsize_px = 3", "mine.toml: stages[1]: steps: expected int, got 1.5"),
-        ("[[stages]]\nsteps = 5", "mine.toml: stages[1]: the key 'size_px' is missing"),
-        ("[[stages]]\nsteps = 0\nsize_px = 3", "mine.toml: stages[1]: steps: must be 1 or more, not 0"),
-        ("[network]\nwidth = true", "mine.toml: network: width: expected float, got True"),
-        ("[network]\ndepths = 2", "mine.toml: network: depths: expected a list, got 2"),
-        ('[network]\ndepths = [2, "3", 2, 2]', "mine.toml: network: depths[1]: expected int, got '3'"),
-        ('[network]\nkind = "v3"', "mine.toml: network: 'kind' must be one of v1, v2, lite0, lite1, lite2, not 'v3'"),
-        ('[[data]]\nkind = "photos"\nname = "p"', "mine.toml: data[1]: 'kind' must be one of rendered, list"),
-        ('[[eval]]\nkind = "x"\nname = "e"', "mine.toml: eval[0]: 'kind' must be one of rendered, held_out, lists"),
+        ("[loss]\nmargn = 0.1", "mine.toml: loss.margn: is an unknown key; did you mean 'margin'?"),
+        (
+            '[[eval]]\nkind = "rendered"\nname = "e"\nproduct = 2',
+            "mine.toml: eval[0].product: is an unknown key; did you mean 'products'?",
+        ),
+        ('[[stages]]\nsteps = "5"\nsize_px = 32', "mine.toml: stages[1].steps: must be a whole number, not '5'"),
+        ("[[stages]]\nsteps = true\nsize_px = 32", "mine.toml: stages[1].steps: must be a whole number, not true"),
+        ("[[stages]]\nsteps = 1.5\nsize_px = 32", "mine.toml: stages[1].steps: must be a whole number, not 1.5"),
+        ("[[stages]]\nsteps = 5", "mine.toml: stages[1].size_px: is missing"),
+        ("[[stages]]\nsteps = 0\nsize_px = 32", "mine.toml: stages[1].steps: must be 1 or more, not 0"),
+        ("[network]\nwidth = true", "mine.toml: network.width: must be a number, not true"),
+        ("[network]\ndepths = 2", "mine.toml: network.depths: must be a list, not 2"),
+        ('[network]\ndepths = [2, "3", 2, 2]', "mine.toml: network.depths[1]: must be a whole number, not '3'"),
+        (
+            '[network]\nkind = "v3"',
+            "mine.toml: network.kind: must be one of 'v1', 'v2', 'lite0', 'lite1', 'lite2', not 'v3'",
+        ),
+        (
+            '[[data]]\nkind = "photos"\nname = "p"',
+            "mine.toml: data[1].kind: must be one of 'rendered', 'list', not 'photos'",
+        ),
+        (
+            '[[eval]]\nkind = "x"\nname = "e"',
+            "mine.toml: eval[0].kind: must be one of 'rendered', 'held_out', 'lists', not 'x'",
+        ),
         ("[name]\nx = 1", "mine.toml"),
     ],
 )
@@ -74,49 +87,58 @@ def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, more: str, told: str) 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("steps = 5", "steps = 0"), "stages[0]: steps: must be 1 or more, not 0"),
-        (("size_px = 32", "size_px = 0"), "stages[0]: size_px: must be 32 or more, not 0"),
-        (("size_px = 32", "size_px = 32\nbatch = 0"), "stages[0]: batch: must be 1 or more, not 0"),
+        (("steps = 5", "steps = 0"), "stages[0].steps: must be 1 or more, not 0"),
+        (("size_px = 32", "size_px = 0"), "stages[0].size_px: must be 32 or more, not 0"),
+        (("size_px = 32", "size_px = 32\nbatch = 0"), "stages[0].batch: must be 1 or more, not 0"),
         (
             ("size_px = 32", "size_px = 32\nbatch = 1"),
-            "a 'batch' of 1 has no room for a class of 2 ('views_per_class')",
+            "stages: a 'batch' of 1 has no room for a class of 2 ('views_per_class')",
         ),
-        (("products = 3", "products = 0"), "data[0]: the kind 'rendered' needs 'products'"),
-        (("products = 3", "products = -3"), "data[0]: products: must be 0 or more, not -3"),
-        (("products = 3", "products = 3\nviews = 0"), "data[0]: views: must be 1 or more, not 0"),
-        (("products = 3", "products = 3\ncrops = 0"), "data[0]: crops: must be 1 or more, not 0"),
-        (("products = 3", "products = 3\nfirst_seed = -1"), "data[0]: first_seed: must be 0 or more, not -1"),
+        (("products = 3", "products = 0"), "data[0].kind: 'rendered' needs 'products'"),
+        (("products = 3", "products = -3"), "data[0].products: must be 0 or more, not -3"),
+        (("products = 3", "products = 3\nviews = 0"), "data[0].views: must be 1 or more, not 0"),
+        (("products = 3", "products = 3\ncrops = 0"), "data[0].crops: must be 1 or more, not 0"),
+        (("products = 3", "products = 3\nfirst_seed = -1"), "data[0].first_seed: must be 0 or more, not -1"),
         (
             ("products = 3", "products = 3\nsampling_weight = -0.5"),
-            "data[0]: sampling_weight: must be 0 or more, not -0.5",
+            "data[0].sampling_weight: must be 0 or more, not -0.5",
         ),
-        (("products = 3", "products = 3\nsampling_weight = 0"), "every 'sampling_weight' is 0"),
+        (
+            ("products = 3", "products = 3\nsampling_weight = 0"),
+            "data: every 'sampling_weight' is 0, so no picture would be sampled",
+        ),
         (("name = ", "seed = -1\nname = "), "seed: must be 0 or more, not -1"),
         (("name = ", "views_per_class = 0\nname = "), "views_per_class: must be 1 or more, not 0"),
         (("name = ", "pool_px = 8\nname = "), "pool_px: must be 32 or more, not 8"),
         (("name = ", "deploy_px = -128\nname = "), "deploy_px: must be 32 or more, not -128"),
         (("name = ", "evaluate_every = 0\nname = "), "evaluate_every: must be 1 or more, not 0"),
-        (("name = ", "network.width = -1\nname = "), "network: width: must be above 0, not -1.0"),
-        (("name = ", "network.width = nan\nname = "), "network: width: must be a finite number, not nan"),
-        (("name = ", "network.depths = [1, 1]\nname = "), "network: depths: must be a list of 4, not [1, 1]"),
-        (("name = ", "network.depths = [1, 0, 1, 1]\nname = "), "network: depths[1]: must be 1 or more, not 0"),
-        (("name = ", "network.dropout = 1\nname = "), "network: dropout: must be from 0 and below 1, not 1.0"),
-        (("name = ", "network.embedding_size = 0\nname = "), "network: embedding_size: must be 1 or more, not 0"),
+        (("name = ", "network.width = -1\nname = "), "network.width: must be above 0, not -1"),
+        (("name = ", "network.width = nan\nname = "), "network.width: must be a finite number, not nan"),
+        (("name = ", "network.depths = [1, 1]\nname = "), "network.depths: has too few entries: [1, 1]"),
+        (("name = ", "network.depths = [1, 0, 1, 1]\nname = "), "network.depths[1]: must be 1 or more, not 0"),
+        (("name = ", "network.dropout = 1\nname = "), "network.dropout: must be below 1, not 1"),
+        (("name = ", "network.embedding_size = 0\nname = "), "network.embedding_size: must be 1 or more, not 0"),
         (
             ("name = ", "network.colours = true\ndeploy_px = 100\nname = "),
-            "with 'colours', 'size_px' and 'deploy_px' are multiples of 16, not 100",
+            "network: with 'colours', 'size_px' and 'deploy_px' are multiples of 16, not 100",
         ),
-        (("name = ", "loss.scale = 0\nname = "), "loss: scale: must be above 0, not 0.0"),
-        (("name = ", "loss.triplet_from = 2\nname = "), "loss: triplet_from: must be from 0 to 1, not 2.0"),
-        (("name = ", "optimizer.learning_rate = -1.0\nname = "), "optimizer: learning_rate: must be above 0, not -1.0"),
-        (("name = ", "optimizer.learning_rate = inf\nname = "), "optimizer: learning_rate: must be a finite number"),
-        (("name = ", "optimizer.weight_decay = -1\nname = "), "optimizer: weight_decay: must be 0 or more, not -1.0"),
-        (("name = ", "optimizer.ema_decay = 1\nname = "), "optimizer: ema_decay: must be from 0 and below 1, not 1.0"),
-        (("name = ", "optimizer.warmup_steps = -1\nname = "), "optimizer: warmup_steps: must be 0 or more, not -1"),
-        (("name = ", "teacher.layout = 'HWCN'\nname = "), "teacher: 'layout' must be one of NHWC, NCHW, not 'HWCN'"),
+        (("name = ", "loss.scale = 0\nname = "), "loss.scale: must be above 0, not 0"),
+        (("name = ", "loss.triplet_from = 2\nname = "), "loss.triplet_from: must be 1 or less, not 2"),
+        (("name = ", "optimizer.learning_rate = -1.0\nname = "), "optimizer.learning_rate: must be above 0, not -1.0"),
+        (
+            ("name = ", "optimizer.learning_rate = inf\nname = "),
+            "optimizer.learning_rate: must be a finite number, not inf",
+        ),
+        (("name = ", "optimizer.weight_decay = -1\nname = "), "optimizer.weight_decay: must be 0 or more, not -1"),
+        (("name = ", "optimizer.ema_decay = 1\nname = "), "optimizer.ema_decay: must be below 1, not 1"),
+        (("name = ", "optimizer.warmup_steps = -1\nname = "), "optimizer.warmup_steps: must be 0 or more, not -1"),
+        (
+            ("name = ", "teacher.layout = 'HWCN'\nname = "),
+            "teacher.layout: must be one of 'NHWC', 'NCHW', not 'HWCN'; did you mean 'NHWC'?",
+        ),
         (
             ("[[stages]]", "[[eval]]\nkind = 'rendered'\nname = 'e'\n[[stages]]"),
-            "eval[0]: the kind 'rendered' needs 'products'",
+            "eval[0].kind: 'rendered' needs 'products'",
         ),
     ],
 )
@@ -130,10 +152,10 @@ def test_numbers_that_cannot_work_are_told(tmp_path: Path, change: tuple[str, st
 @pytest.mark.parametrize(
     ("first", "told"),
     [
-        ("sed = 3", "mine.toml: unknown key 'sed'"),
-        ("loss = 3", "mine.toml: loss: expected a table, got 3"),
-        ("eval = [3]", "mine.toml: eval[0]: expected a table, got 3"),
-        ('select_by = ["nothing"]', "mine.toml: 'select_by' names no eval set of this recipe: 'nothing'"),
+        ("sed = 3", "mine.toml: sed: is an unknown key; did you mean 'seed'?"),
+        ("loss = 3", "mine.toml: loss: must be a table, not 3"),
+        ("eval = [3]", "mine.toml: eval[0]: must be a table, not 3"),
+        ('select_by = ["nothing"]', "mine.toml: select_by: names no eval set of this recipe: 'nothing'"),
         ("seed = ", "mine.toml: "),
     ],
 )
@@ -141,6 +163,40 @@ def test_top_level_keys_are_held_to_too(tmp_path: Path, first: str, told: str) -
     with pytest.raises(RecipeError) as error:
         load_recipe(written(tmp_path, f"{first}\n{GOOD}"), EmbedderRecipe)
     assert error.value.detail.startswith(told)
+
+
+def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
+    text = """
+name = "x"
+sed = 3
+select_by = ["nothing"]
+loss = { scale = 0, margin = "wide" }
+network = { kind = "v1", colours = true }
+[[data]]
+kind = "rendered"
+[[stages]]
+steps = 5
+size_px = 32
+[[stages]]
+steps = 0
+size_px = 32
+batch = "many"
+"""
+    with pytest.raises(RecipeError) as error:
+        load_recipe(written(tmp_path, text), EmbedderRecipe)
+    first, *lines = error.value.detail.split("\n")
+    assert first == f"mine.toml: {len(lines)} mistakes:"
+    assert sorted(line.strip() for line in lines) == [
+        "data[0].kind: 'rendered' needs 'products'",
+        "data[0].name: is missing",
+        "loss.margin: must be a number, not 'wide'",
+        "loss.scale: must be above 0, not 0",
+        "network.kind: 'colours' and 'whitened' go with the kind v2, not 'v1'",
+        "sed: is an unknown key; did you mean 'seed'?",
+        "select_by: names no eval set of this recipe: 'nothing'",
+        "stages[1].batch: must be a whole number, not 'many'",
+        "stages[1].steps: must be 1 or more, not 0",
+    ]
 
 
 @pytest.mark.parametrize("key", ["name", "data", "stages"])
@@ -151,7 +207,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         "stages": "[[stages]]\nsteps = 1\nsize_px = 32",
     }
     rest = "\n".join(text for name, text in table.items() if name != key)
-    with pytest.raises(RecipeError, match=f"mine.toml: the key '{key}' is missing"):
+    with pytest.raises(RecipeError, match=f"mine.toml: {key}: is missing"):
         load_recipe(written(tmp_path, rest), EmbedderRecipe)
 
 
@@ -179,10 +235,10 @@ LIST = '[[data]]\nkind = "list"\nname = "{}"\nfile = "{}.tsv"\n'
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ([("a", ""), ("a", "")], "two sources of 'data' have the name 'a'"),
-        ([("drawn", "")], "two sources of 'data' have the name 'drawn'"),
-        ([("a", ""), ("b", "a"), ("c", "b")], "'same_labels_as' of 'c' must name 'a', whose labels 'b' has"),
-        ([("a", "b"), ("b", "a")], "'same_labels_as' names no list before 'a': 'b'"),
+        ([("a", ""), ("a", "")], "data: two sources have the name 'a'"),
+        ([("drawn", "")], "data: two sources have the name 'drawn'"),
+        ([("a", ""), ("b", "a"), ("c", "b")], "data: 'same_labels_as' of 'c' must name 'a', whose labels 'b' has"),
+        ([("a", "b"), ("b", "a")], "data: 'same_labels_as' names no list before 'a': 'b'"),
     ],
 )
 def test_sources_of_one_name_and_chains_of_labels_are_refused(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from models.training.recipes.embedder import RECIPES_DIR, RecipeError, load_recipe
 from models.training.recipes.hash import HashRecipe
+from models.training.recipes.reading import RECIPES_DIR, RecipeError, load_recipe
 
 GOOD = """
 name = "x"
@@ -29,21 +29,29 @@ def test_bundled_recipes_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("bits = 48", "bits = 44", "network: bits: must be a multiple of 8, 8 or more, not 44"),
-        ("bits = 48", "bits = 0", "network: bits: must be a multiple of 8, 8 or more, not 0"),
-        ("bits = 48", "bits = 48, changes = 0", "network: changes: must be 1 or more, not 0"),
-        ("bits = 48", "bits = 48, embedder.width = 0", "network: embedder: width: must be above 0, not 0.0"),
-        ("bits = 48", "bits = 48, embedder.depths = [2]", "network: embedder: depths: must be a list of 4, not [2]"),
-        ('"dshsd"', '"dshsd", alpha = -1', "loss: alpha: must be 0 or more, not -1.0"),
-        ('"dshsd"', '"dch", dch_gamma = 0', "loss: dch_gamma: must be above 0, not 0.0"),
-        ('"dshsd"', '"dshsd", weight = 0', "loss: weight: must be above 0, not 0.0"),
-        ("name =", "optimizer.learning_rate = -1.0\nname =", "optimizer: learning_rate: must be above 0, not -1.0"),
-        ("name =", "views_per_class = 97\nname =", "a 'batch' of 96 has no room for a class of 97"),
+        ("bits = 48", "bits = 44", "network.bits: must be a multiple of 8, not 44"),
+        ("bits = 48", "bits = 0", "network.bits: must be 8 or more, not 0"),
+        ("bits = 48", "bits = 48, augmented_views = 0", "network.augmented_views: must be 1 or more, not 0"),
+        ("bits = 48", "bits = 48, embedder.width = 0", "network.embedder.width: must be above 0, not 0"),
+        ("bits = 48", "bits = 48, embedder.depths = [2]", "network.embedder.depths: has too few entries: [2]"),
+        ('"dshsd"', '"dshsd", alpha = -1', "loss.alpha: must be 0 or more, not -1"),
+        ('"dshsd"', '"dch", dch_gamma = 0', "loss.dch_gamma: must be above 0, not 0"),
+        ('"dshsd"', '"dshsd", weight = 0', "loss.weight: must be above 0, not 0"),
+        ("name =", "optimizer.learning_rate = -1.0\nname =", "optimizer.learning_rate: must be above 0, not -1.0"),
+        (
+            "name =",
+            "views_per_class = 97\nname =",
+            "stages: a 'batch' of 96 has no room for a class of 97 ('views_per_class')",
+        ),
         ("name =", "pool_px = 0\nname =", "pool_px: must be 32 or more, not 0"),
         ("name =", "deploy_px = 8\nname =", "deploy_px: must be 32 or more, not 8"),
         ("name =", "evaluate_every = 0\nname =", "evaluate_every: must be 1 or more, not 0"),
-        ("size_px = 32", "size_px = 0", "stages[0]: size_px: must be 32 or more, not 0"),
-        ("name =", "deploy_px = 72\nnetwork.embedder.colours = true\nname =", "with 'colours', 'size_px' and"),
+        ("size_px = 32", "size_px = 0", "stages[0].size_px: must be 32 or more, not 0"),
+        (
+            "name =",
+            "deploy_px = 72\nnetwork.embedder.colours = true\nname =",
+            "network: with 'colours', 'size_px' and 'deploy_px' are multiples of 16, not 72",
+        ),
     ],
 )
 def test_numbers_that_cannot_work_are_told(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from models.training.networks.metric import MetricEmbedder
-from models.training.recipes.embedder import RECIPES_DIR, RecipeError, Stage, load_recipe
 from models.training.recipes.metric import MetricRecipe
+from models.training.recipes.pictures import Stage
+from models.training.recipes.reading import RECIPES_DIR, RecipeError, load_recipe
 from tests.models.nets.checks import digest, official_digest
 
 GOOD = """
@@ -89,41 +90,53 @@ def test_the_general_recipes_build_the_official_networks(name: str, official: st
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("weight = 1.0", "smoothing = 0.1"), "mine.toml: loss: ce: the key 'weight' is missing"),
-        (("loss.ce", "loss.arcface"), "mine.toml: loss: unknown key 'arcface'; known: ce, triplet, triplet_angular"),
-        (("weight = 1.0", "weight = 0.0"), "mine.toml: loss: no loss has a weight"),
-        (('"lcnetv2"', '"vgg"'), "mine.toml: backbone: 'kind' must be one of lcnet, lcnetv2, resnet50_vd, not 'vgg'"),
-        (("backbone =", "stop_layer = { layer = 'x' }\nbackbone ="), "mine.toml: stop_layer: unknown key 'layer'"),
-        (("backbone =", "neck = { kind = 'mlp' }\nbackbone ="), "mine.toml: neck: 'kind' must be one of none, fc"),
-        (('head = { kind = "fc" }', ""), "mine.toml: the loss 'ce' is over logits; it needs a 'head'"),
-        (("loss.ce = {", "loss.triplet = {"), "mine.toml: the head learns nothing without the loss 'ce'"),
+        (("weight = 1.0", "smoothing = 0.1"), "mine.toml: loss.ce.weight: is missing"),
+        (("loss.ce", "loss.arcface"), "mine.toml: loss.arcface: is an unknown key; did you mean 'pairwise_cosface'?"),
+        (("weight = 1.0", "weight = 0.0"), "mine.toml: loss.ce: no loss has a 'weight' above 0"),
+        (
+            ('"lcnetv2"', '"vgg"'),
+            "mine.toml: backbone.kind: must be one of 'lcnet', 'lcnetv2', 'resnet50_vd', not 'vgg'",
+        ),
+        (
+            ("backbone =", "stop_layer = { layer = 'x' }\nbackbone ="),
+            "mine.toml: stop_layer.layer: is an unknown key; known: name",
+        ),
+        (
+            ("backbone =", "neck = { kind = 'mlp' }\nbackbone ="),
+            "mine.toml: neck.kind: must be one of 'none', 'fc', 'bnneck', not 'mlp'",
+        ),
+        (('head = { kind = "fc" }', ""), "mine.toml: loss: 'ce' is over logits; it needs a 'head'"),
+        (("loss.ce = {", "loss.triplet = {"), "mine.toml: loss: the head learns nothing without 'ce'"),
         (
             ('kind = "fc"', 'kind = "arcmargin"'),
-            "mine.toml: head: the kind 'arcmargin' needs a 'margin', and a 'scale'",
+            "mine.toml: head.kind: 'arcmargin' needs a 'margin', and a 'scale' above 0",
         ),
-        (('kind = "fc"', 'kind = "fc", margin = 0.1'), "mine.toml: head: the kind 'fc' has no margin and no scale"),
+        (('kind = "fc"', 'kind = "fc", margin = 0.1'), "mine.toml: head.kind: 'fc' has no margin and no scale"),
         (
             ("loss.ce", "loss.triplet = { weight = 1.0, on = 'head' }\nloss.ce"),
-            "mine.toml: loss: triplet: 'on' must be",
+            "mine.toml: loss.triplet.on: must be one of 'features', 'backbone', not 'head'",
         ),
         (
             ("loss.ce", "loss.supcon = { weight = 1.0 }\nsampler.views_per_class = 1\nloss.ce"),
-            "mine.toml: a loss over pairs needs a sampler with 2 or more 'views_per_class'",
+            "mine.toml: sampler: a loss over pairs needs a sampler with 2 or more 'views_per_class'",
         ),
         (
             ("backbone =", "pool_px = 0\nbackbone ="),
-            "mine.toml: without a pool ('pool_px' 0) there are only list sources",
+            "mine.toml: pool_px: without a pool (0) there are only list sources, and no 'precise_bn_images'",
         ),
-        (("steps = 5", "steps = 0"), "mine.toml: stages[0]: steps: must be 1 or more, not 0"),
+        (("steps = 5", "steps = 0"), "mine.toml: stages[0].steps: must be 1 or more, not 0"),
         (
             ("backbone =", "select_by = ['e']\nbackbone ="),
-            "mine.toml: 'select_by' names no eval set of this recipe: 'e'",
+            "mine.toml: select_by: names no eval set of this recipe: 'e'",
         ),
         (
             ("backbone =", "augment = { kind = 'x' }\nbackbone ="),
-            "mine.toml: augment: 'kind' must be one of shelf, flip",
+            "mine.toml: augment.kind: must be one of 'shelf', 'flip', 'pad_crop', 'resized_crop', not 'x'",
         ),
-        (("backbone =", "optimizer = { kind = 'x' }\nbackbone ="), "mine.toml: optimizer: 'kind' must be one of mome"),
+        (
+            ("backbone =", "optimizer = { kind = 'x' }\nbackbone ="),
+            "mine.toml: optimizer.kind: must be one of 'momentum', 'adamw', not 'x'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(tmp_path: Path, change: tuple[str, str], told: str) -> None:
@@ -136,33 +149,36 @@ def test_what_does_not_fit_is_told(tmp_path: Path, change: tuple[str, str], told
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("backbone = { kind = 'lcnetv2', depths = [1, 1] }", "backbone: depths: must be a list of 4, not [1, 1]"),
-        ("backbone = { kind = 'lcnetv2', depths = [1, 1, 1, 0] }", "backbone: depths[3]: must be 1 or more, not 0"),
-        ("backbone = { kind = 'lcnet', width = -1.0 }", "backbone: width: must be above 0, not -1.0"),
-        ("backbone = { kind = 'lcnet', class_expand = 0 }", "backbone: class_expand: must be 1 or more, not 0"),
-        ("backbone = { kind = 'lcnet', dropout = 1.0 }", "backbone: dropout: must be from 0 and below 1, not 1.0"),
-        ("neck = { kind = 'fc', size = 0 }", "neck: size: must be 1 or more, not 0"),
-        ("head = { kind = 'arcmargin', margin = -0.1, scale = 9 }", "head: margin: must be 0 or more, not -0.1"),
-        ("head = { kind = 'arcmargin', margin = 0.1, scale = -9 }", "head: scale: must be 0 or more, not -9.0"),
-        ("loss.ce = { weight = -1.0 }", "loss: ce: weight: must be 0 or more, not -1.0"),
-        ("loss.ce = { weight = 1.0, smoothing = 1 }", "loss: ce: smoothing: must be from 0 and below 1, not 1.0"),
-        ("loss.supcon = { weight = 1, temperature = 0 }", "loss: supcon: temperature: must be above 0, not 0.0"),
+        ("backbone = { kind = 'lcnetv2', depths = [1, 1] }", "backbone.depths: has too few entries: [1, 1]"),
+        ("backbone = { kind = 'lcnetv2', depths = [1, 1, 1, 0] }", "backbone.depths[3]: must be 1 or more, not 0"),
+        ("backbone = { kind = 'lcnet', width = -1.0 }", "backbone.width: must be above 0, not -1.0"),
+        ("backbone = { kind = 'lcnet', class_expand = 0 }", "backbone.class_expand: must be 1 or more, not 0"),
+        ("backbone = { kind = 'lcnet', dropout = 1.0 }", "backbone.dropout: must be below 1, not 1.0"),
+        ("neck = { kind = 'fc', size = 0 }", "neck.size: must be 1 or more, not 0"),
+        ("head = { kind = 'arcmargin', margin = -0.1, scale = 9 }", "head.margin: must be 0 or more, not -0.1"),
+        ("head = { kind = 'arcmargin', margin = 0.1, scale = -9 }", "head.scale: must be 0 or more, not -9"),
+        ("loss.ce = { weight = -1.0 }", "loss.ce.weight: must be 0 or more, not -1.0"),
+        ("loss.ce = { weight = 1.0, smoothing = 1 }", "loss.ce.smoothing: must be below 1, not 1"),
+        ("loss.supcon = { weight = 1, temperature = 0 }", "loss.supcon.temperature: must be above 0, not 0"),
         (
             "loss.triplet_angular_margin = { weight = 1, ap_value = 2 }",
-            "loss: triplet_angular_margin: ap_value: must be from -1 to 1, not 2.0",
+            "loss.triplet_angular_margin.ap_value: must be 1 or less, not 2",
         ),
-        ("loss.contrastive = { weight = 1, memory_size = -1 }", "loss: contrastive: memory_size: must be 0 or more"),
-        ("loss.pairwise_cosface = { weight = 1, gamma = 0 }", "loss: pairwise_cosface: gamma: must be above 0"),
-        ("loss.center = { weight = 1, rate = 3 }", "loss: center: rate: must be from 0 to 1, not 3.0"),
-        ("augment.rotation_probability = 1.5", "augment: rotation_probability: must be from 0 to 1, not 1.5"),
-        ("augment.rotation_deg = 270", "augment: rotation_deg: must be from 0 to 180, not 270.0"),
-        ("sampler.views_per_class = 0", "sampler: views_per_class: must be 1 or more, not 0"),
-        ("sampler.views_per_class = 97", "a 'batch' of 96 has no room for a class of 97 ('views_per_class')"),
-        ("optimizer.learning_rate = -1.0", "optimizer: learning_rate: must be above 0, not -1.0"),
-        ("optimizer.ema_decay = 1.0", "optimizer: ema_decay: must be from 0 and below 1, not 1.0"),
+        (
+            "loss.contrastive = { weight = 1, memory_size = -1 }",
+            "loss.contrastive.memory_size: must be 0 or more, not -1",
+        ),
+        ("loss.pairwise_cosface = { weight = 1, gamma = 0 }", "loss.pairwise_cosface.gamma: must be above 0, not 0"),
+        ("loss.center = { weight = 1, rate = 3 }", "loss.center.rate: must be 1 or less, not 3"),
+        ("augment.rotation_probability = 1.5", "augment.rotation_probability: must be 1 or less, not 1.5"),
+        ("augment.rotation_deg = 270", "augment.rotation_deg: must be 180 or less, not 270"),
+        ("sampler.views_per_class = 0", "sampler.views_per_class: must be 1 or more, not 0"),
+        ("sampler.views_per_class = 97", "stages: a 'batch' of 96 has no room for a class of 97 ('views_per_class')"),
+        ("optimizer.learning_rate = -1.0", "optimizer.learning_rate: must be above 0, not -1.0"),
+        ("optimizer.ema_decay = 1.0", "optimizer.ema_decay: must be below 1, not 1.0"),
         ("pool_px = 8", "pool_px: must be 0, or 32 or more, not 8"),
         ("deploy_px = 0", "deploy_px: must be 32 or more, not 0"),
-        ("settle_pictures = -1", "settle_pictures: must be 0 or more, not -1"),
+        ("precise_bn_images = -1", "precise_bn_images: must be 0 or more, not -1"),
         ("evaluate_every = 0", "evaluate_every: must be 1 or more, not 0"),
     ],
 )

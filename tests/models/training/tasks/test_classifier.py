@@ -21,7 +21,7 @@ from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassAugment, ClassifierRecipe, ClassOptimizer, ClassSampler
-from models.training.recipes.embedder import load_recipe
+from models.training.recipes.reading import load_recipe
 from models.training.tasks.classifier import ClassifierTask, load_classifier, make_optimizer, start_from
 from models.training.tasks.classifier_distillation import labelled_loss
 

@@ -18,7 +18,7 @@ from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.recipes.classifier import ClassDistill, ClassifierRecipe
 from models.training.recipes.distill import FrozenTeacher
-from models.training.recipes.embedder import RECIPES_DIR, RecipeError, load_recipe
+from models.training.recipes.reading import RECIPES_DIR, RecipeError, load_recipe
 from models.training.tasks.classifier import ClassifierTask
 from models.training.tasks.classifier_distillation import (
     ClassifierModule,
@@ -109,17 +109,20 @@ def test_a_teacher_sees_the_very_pictures() -> None:
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ('method = "guess"', "must be one of ssld, dml, udml"),
+        ('method = "guess"', "distill.method: must be one of 'ssld', 'dml', 'udml', not 'guess'"),
         ('method = "ssld"', "'ssld' needs a table 'teacher'"),
-        ('method = "ssld"\nteacher = "x"', "distill: teacher: expected a table, got 'x'"),
-        ('method = "ssld"\nteacher.model = ""', "distill: teacher: 'model' names no teacher"),
-        ('method = "ssld"\nteacher = { model = "x", size_px = 0 }', "teacher: size_px: must be 1 or more, not 0"),
+        ('method = "ssld"\nteacher = "x"', "distill.teacher: must be a table, not 'x'"),
+        ('method = "ssld"\nteacher.model = ""', "distill.teacher.model: must be text that is not empty"),
+        (
+            'method = "ssld"\nteacher = { model = "x", size_px = 0 }',
+            "distill.teacher.size_px: must be 1 or more, not 0",
+        ),
         ('method = "ssld"\nteacher.model = "x"\nweight = 0', "learns nothing"),
-        ('method = "ssld"\nteacher.model = "x"\npeer = "PPLCNet_x0_25"', "has no 'peer'"),
+        ('method = "ssld"\nteacher.model = "x"\npeer = "PPLCNet_x0_25"', "distill.peer: 'ssld' has none"),
         ('method = "dml"\nteacher.model = "x"', "the other methods have none"),
-        ('method = "dml"\npeer = "x"', "'peer'"),
-        ('method = "dml"\nweight = -0.5', "distill: weight: must be 0 or more, not -0.5"),
-        ('method = "udml"\ndistance_weight = -1', "distill: distance_weight: must be 0 or more, not -1.0"),
+        ('method = "dml"\npeer = "x"', "distill.peer: there is no network 'x'"),
+        ('method = "dml"\nweight = -0.5', "distill.weight: must be 0 or more, not -0.5"),
+        ('method = "udml"\ndistance_weight = -1', "distill.distance_weight: must be 0 or more, not -1"),
     ],
 )
 def test_what_does_not_fit_together_is_told(table: str, told: str, tmp_path: Path) -> None:

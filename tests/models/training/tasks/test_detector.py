@@ -26,7 +26,7 @@ from models.training.errors import TrainingError
 from models.training.networks.detector import as_input, build_detector, detect_with, load_weights
 from models.training.recipes.detector import DetectorEvalSource, DetectorOptimizer, DetectorRecipe, DetectorStage
 from models.training.recipes.detector_tables import Distillation
-from models.training.recipes.embedder import load_recipe
+from models.training.recipes.reading import load_recipe
 from models.training.tasks.detector import DetectorTask
 from models.training.teachers.pseudo_boxes import DetectorTeacher
 from tests.models.training import several_detectors
@@ -118,7 +118,7 @@ def test_it_leaves_its_curve(run: tuple[Path, list[Progress]]) -> None:
 @pytest.mark.slow
 def test_a_run_that_imitates_its_average_resumes_to_the_same_curve(tmp_path: Path) -> None:
     plan = replace(QUICK.optimizer, ema_cycle_steps=3, ema_adopt=True)
-    recipe = replace(QUICK, distill=Distillation("self", from_share=0.2), optimizer=plan, eval=())
+    recipe = replace(QUICK, distill=Distillation("self", from_fraction=0.2), optimizer=plan, eval=())
     whole = train(recipe, tmp_path / "whole")
     parts = [*train(recipe, tmp_path / "parts", stop_after=5), *train(recipe, tmp_path / "parts")]
     assert [line.losses for line in parts] == [line.losses for line in whole]
@@ -198,7 +198,7 @@ def test_it_learns_from_a_teachers_boxes(run: tuple[Path, list[Progress]], tmp_p
 def test_it_learns_from_its_own_average(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
     folder, _ = run
     (tmp_path / "pool").symlink_to(folder / "pool")
-    plan, lines = replace(RECTANGLES, distill=Distillation("self", from_share=0.5)), list[Progress]()
+    plan, lines = replace(RECTANGLES, distill=Distillation("self", from_fraction=0.5)), list[Progress]()
     fit(DetectorTask, plan, folder.parent, tmp_path, lines.append, lambda *_: None)
     assert set(lines[-1].losses) >= {"distilled scores", "distilled distances"}
     eval_sets = [line.eval["others"]["AP50"] for line in lines if line.eval]
@@ -206,7 +206,7 @@ def test_it_learns_from_its_own_average(run: tuple[Path, list[Progress]], tmp_pa
 
 
 def test_it_imitates_its_average_from_the_step_that_the_recipe_says(tmp_path: Path) -> None:
-    taught = replace(QUICK, distill=Distillation("self", from_share=0.3), eval=(), evaluate_every=3)
+    taught = replace(QUICK, distill=Distillation("self", from_fraction=0.3), eval=(), evaluate_every=3)
     lines = train(taught, tmp_path, stop_after=6)
     assert "distilled scores" not in lines[0].losses
     assert lines[1].losses["distilled distances"] > 0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.artifacts.folders import load_manifest
 from models.errors import ArtifactError
 from models.export.trained import Origin, export_detector
+from models.tables import read_table
 from models.training.engine.checkpoint import Checkpoint, to_arrays
 from models.training.losses.detection import by_cell
 from models.training.losses.detector_distillation import (
@@ -22,7 +23,7 @@ from models.training.losses.detector_distillation import (
 from models.training.networks.detector import as_input, build_detector
 from models.training.recipes.detector import DetectorRecipe
 from models.training.recipes.detector_tables import Distillation
-from models.training.recipes.embedder import RecipeError, load_recipe
+from models.training.recipes.reading import RecipeError, load_recipe
 from models.training.teachers.detector import HeadsTeacher, open_heads_teacher
 from tests.models.programs import artifact
 from tests.models.training.tasks.test_detector import QUICK
@@ -121,9 +122,9 @@ def test_an_embedder_is_no_teacher(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(RecipeError, match="'kind'"):
-        Distillation("friend")
-    with pytest.raises(RecipeError, match="'teacher'"):
+    with pytest.raises(RecipeError, match="kind: must be one of"):
+        read_table(Distillation, {"kind": "friend"})
+    with pytest.raises(RecipeError, match="teacher: goes with the kind 'teacher'"):
         Distillation("teacher")
-    with pytest.raises(RecipeError, match="'teacher'"):
+    with pytest.raises(RecipeError, match="teacher: goes with the kind 'teacher'"):
         Distillation("self", "somebody")

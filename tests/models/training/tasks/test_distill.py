@@ -1,5 +1,6 @@
 """Distillation on the tiny metric recipe: each method ends better than it began."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.recipes.distill import DistillPlan, DistillRecipe, FrozenTeacher, load_plan
-from models.training.recipes.embedder import RecipeError, Stage, load_recipe
 from models.training.recipes.metric import MetricRecipe
+from models.training.recipes.pictures import Stage
+from models.training.recipes.reading import RecipeError, load_recipe
 from models.training.tasks.distill import DistillModule, DistillTask
 from models.training.teachers.frozen import open_teacher
 from tests.models.training.teacher_files import SIDE, teacher_files
@@ -109,19 +111,22 @@ def test_logits_of_other_classes_are_refused() -> None:
         ('method = "ssld"', "needs a"),
         ('method = "guess"', "must be one of"),
         ('method = "dml"\nteacher = { model = "x" }', "needs a"),
-        ('method = "dml"\ntemperature = 0', "temperature: must be above 0, not 0.0"),
-        ('method = "dml"\nweight = -1', "weight: must be 0 or more, not -1.0"),
+        ('method = "dml"\ntemperature = 0', "temperature: must be above 0, not 0"),
+        ('method = "dml"\nweight = -1', "weight: must be 0 or more, not -1"),
         ('method = "udml"\ndistance_weight = -0.1', "distance_weight: must be 0 or more"),
         ('method = "ssld"\nweight = 0\nteacher = { model = "x" }', "learns nothing"),
-        ('method = "ssld"\nteacher = { model = "" }', "names no teacher"),
-        ('method = "ssld"\nteacher = { model = "x", size_px = 0 }', "teacher: size_px: must be 1 or more, not 0"),
-        ('method = "ssld"\nteacher = { model = "x", layout = "CHW" }', "'layout' must be one of NHWC, NCHW"),
+        ('method = "ssld"\nteacher = { model = "" }', "teacher.model: must be text that is not empty"),
+        ('method = "ssld"\nteacher = { model = "x", size_px = 0 }', "teacher.size_px: must be 1 or more, not 0"),
+        (
+            'method = "ssld"\nteacher = { model = "x", layout = "CHW" }',
+            "teacher.layout: must be one of 'NHWC', 'NCHW', not 'CHW'",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_told_early(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(f'name = "x"\nstudent = "metric-tiny"\n{text}\n', encoding="utf-8")
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(RecipeError, match=re.escape(said)):
         load_plan(str(path))
 
 

@@ -7,8 +7,8 @@ from models.artifacts.folders import load_manifest, resolve
 from models.training.engine.loop import save_run
 from models.training.recipes.classifier import ClassDistill, ClassifierRecipe
 from models.training.recipes.distill import DistillPlan, DistillRecipe, FrozenTeacher
-from models.training.recipes.embedder import as_table, load_recipe
 from models.training.recipes.metric import MetricRecipe
+from models.training.recipes.reading import as_table, load_recipe
 from models.training.tasks.distilled import distilled_classifier, distilled_embedder
 
 STUDENT = load_recipe("metric-tiny", MetricRecipe)

@@ -14,7 +14,9 @@ from models.training.data.pool import load_pool
 from models.training.engine.checkpoint import Checkpoint
 from models.training.engine.fit import fit
 from models.training.networks.embedder import build_embedder, embed_with, load_weights
-from models.training.recipes.embedder import EmbedderNetwork, RecipeError, Teacher
+from models.training.recipes.embedder import EmbedderNetwork
+from models.training.recipes.pictures import Teacher
+from models.training.recipes.reading import RecipeError
 from models.training.tasks.embedder import EmbedderModule, EmbedderTask, losses_of, normalize
 from tests.models.training.tiny import QUICK, TINY, Run
 

@@ -19,8 +19,9 @@ from models.training.data.pool import load_pool
 from models.training.engine.checkpoint import Checkpoint
 from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
-from models.training.recipes.embedder import RecipeError, Stage, load_recipe
 from models.training.recipes.hash import HashLoss, HashRecipe
+from models.training.recipes.pictures import Stage
+from models.training.recipes.reading import RecipeError, load_recipe
 from models.training.tasks.hash import HashTask
 from models.training.tasks.hash_evaluation import baselines, evaluate_hash
 from models.training.tasks.hash_features import Features, known_features
@@ -36,7 +37,7 @@ def quiet(*_: object) -> None:
 
 def projection_of(base: Path, kind: str = "dshsd", bits: int = 32) -> HashRecipe:
     """The tiny recipe behind a frozen embedder, whose picture size it takes."""
-    network = replace(TINY.network, kind="projection", base=str(base), bits=bits, changes=2)
+    network = replace(TINY.network, kind="projection", base=str(base), bits=bits, augmented_views=2)
     loss = HashLoss(kind, alpha=0.01, keep=1.0)
     return replace(TINY, network=network, loss=loss, stages=(Stage(40, 32, 32),), evaluate_every=20)
 

@@ -25,13 +25,13 @@ from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
 from models.training.networks.embedder import embed_with, load_weights
 from models.training.networks.metric import MetricEmbedder
-from models.training.recipes.embedder import EvalSource, Stage, ViewSource
 from models.training.recipes.metric import (
     BackboneStopLayer,
     MetricRecipe,
     Sampler,
     TripletAngularMargin,
 )
+from models.training.recipes.pictures import EvalSource, Stage, ViewSource
 from models.training.tasks.metric import MetricTask, start_from
 from tests.models.training import several_metrics
 from tests.models.training.metric_tiny import QUICK, TINY, MetricRun, quiet, tiny_metric_run, with_pool

@@ -19,14 +19,12 @@ from models.training.recipes.embedder import (
     EmbedderLoss,
     EmbedderNetwork,
     EmbedderRecipe,
-    EvalSource,
     Optimizer,
-    RecipeError,
-    Stage,
-    ViewSource,
     WhitenedStart,
     WithinClasses,
 )
+from models.training.recipes.pictures import EvalSource, Stage, ViewSource
+from models.training.recipes.reading import RecipeError
 from models.training.tasks.baselines import embedder_baselines, missing_weights
 from models.training.tasks.embedder import EmbedderModule, EmbedderTask, losses_of, make_optimizer
 from models.training.tasks.whitened_start import fit_whitening, load_backbone, rate_ratios, start_whitened
@@ -185,11 +183,11 @@ def test_missing_weights_are_told_before_pictures_are_read(data: Path, tmp_path:
 
 
 def test_recipes_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(RecipeError, match="'pretrained' goes with"):
+    with pytest.raises(RecipeError, match="pretrained: goes with"):
         EmbedderNetwork("v2", pretrained="weights.pth")
-    with pytest.raises(RecipeError, match="'whitening' names no source"):
+    with pytest.raises(RecipeError, match="whitening: names no source"):
         replace(RECIPE, whitening=WhitenedStart((WithinClasses("other", 1.0),)))
-    with pytest.raises(RecipeError, match="'whitening' goes with"):
+    with pytest.raises(RecipeError, match="whitening: goes with"):
         replace(RECIPE, network=EmbedderNetwork())
     with pytest.raises(RecipeError, match="names no list before"):
         replace(RECIPE, data=(replace(SHOP, same_labels_as="shop"),))

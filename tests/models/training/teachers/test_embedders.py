@@ -9,14 +9,9 @@ from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.training.data.embedder_batches import BatchMaker
 from models.training.data.pool import build_pool, load_pool
-from models.training.recipes.embedder import (
-    EmbedderNetwork,
-    EmbedderRecipe,
-    EmbedderTeacher,
-    RecipeError,
-    Stage,
-    ViewSource,
-)
+from models.training.recipes.embedder import EmbedderNetwork, EmbedderRecipe
+from models.training.recipes.pictures import EmbedderTeacher, Stage, ViewSource
+from models.training.recipes.reading import RecipeError
 from models.training.teachers.embedders import EmbedderTeachers
 
 BUNDLED = EmbedderTeacher("shitu-embedder")

@@ -12,7 +12,7 @@ from openvino import opset13 as ops
 
 from models.errors import ArtifactError
 from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
-from models.training.recipes.embedder import Teacher
+from models.training.recipes.pictures import Teacher
 from models.training.teachers.features import PooledFeatures, Whitening, colour_histogram, layer_name, teacher_targets
 from models.vectors import unit_rows
 

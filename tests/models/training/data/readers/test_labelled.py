@@ -8,7 +8,7 @@ from models.evaluation.photo_sets import photo_eval_sets
 from models.training.data.photos import DatasetError
 from models.training.data.pool import training_photos
 from models.training.data.readers.labelled import read_photos
-from models.training.recipes.embedder import EvalSource, ViewSource
+from models.training.recipes.pictures import EvalSource, ViewSource
 from tests.models.training.data.readers.pictures import write_picture
 
 

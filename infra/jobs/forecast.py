@@ -1,0 +1,115 @@
+"""Where an open job stands and when it will have ended: from what jobs took lately, and the workers that live.
+
+shitu:jobs:service   hash   {kind}:n, {kind}:job, {kind}:unit: jobs that succeeded, and the smoothed seconds that one
+                            took, and one of its units (a picture of an enrolment); written with each success
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from contracts.jobs import PRIORITIES, JobKind
+from infra.jobs import scripts
+from infra.jobs.lanes import lane_key, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis
+
+    from contracts.jobs import Priority, QueueState
+    from infra.jobs.presence import Presence
+    from infra.jobs.records import Job
+
+SERVICE = "shitu:jobs:service"
+LEAST_LEFT = 0.1  # of its usual time, for a job that has taken longer than usual
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The queues at one moment, `now`. `rank`: how many jobs stood before the one that was asked about in its lane."""
+
+    now: float
+    waiting: Mapping[JobKind, Mapping[Priority, int]]
+    rank: int | None
+    processing: int
+    slots: Mapping[JobKind, int]  # jobs at a time of the live workers that take this kind
+    service: Mapping[str, float]
+
+    def of_new(self, kind: JobKind, priority: Priority, units: int = 1, behind: int = 0) -> QueueState:
+        """Of a job that is about to be created; `behind` others that are created before it."""
+        return self._of_waiting(kind, priority, self.waiting[kind][priority] + behind, units)
+
+    def of(self, job: Job) -> QueueState:
+        """Of an open job."""
+        if job.status == "queued":
+            ahead = self.waiting[job.kind][job.priority] if self.rank is None else self.rank
+            return self._of_waiting(job.kind, job.priority, ahead, job.units)
+        usual_s = self._own_s(job.kind, job.units)
+        if usual_s is None or job.started_at is None:
+            return {"position": 0, "eta_s": None}
+        left_s = max(usual_s - (self.now - job.started_at), LEAST_LEFT * usual_s)
+        return {"position": 0, "eta_s": round(left_s, 2)}
+
+    def _of_waiting(self, kind: JobKind, priority: Priority, ahead: int, units: int) -> QueueState:
+        position = place(ahead, self.waiting[kind], priority)
+        own_s, job_s, slots = self._own_s(kind, units), self.service.get(f"{kind}:job"), self.slots[kind]
+        if own_s is None or job_s is None or not slots:  # nothing was measured, or nobody works
+            return {"position": position, "eta_s": None}
+        before_s = (position - 1) * job_s
+        for other in JobKind:  # queues of the same workers are served by turns
+            if other is not kind and self.slots[other]:
+                jobs = min(sum(self.waiting[other].values()), position)
+                before_s += jobs * self.service.get(f"{other}:job", 0.0)
+        free = max(0, slots - self.processing)
+        wait_s = max(0.0, before_s + job_s - free * job_s) / slots
+        return {"position": position, "eta_s": round(wait_s + own_s, 2)}
+
+    def _own_s(self, kind: JobKind, units: int) -> float | None:
+        unit_s = self.service.get(f"{kind}:unit")
+        return None if unit_s is None else unit_s * max(1, units)
+
+
+class Forecast:
+    """The part of the ledger that looks ahead; may be used by many threads. `time` as in Presence."""
+
+    def __init__(self, client: redis.Redis, presence: Presence, time: Callable[[], float]) -> None:
+        self._redis = client
+        self._presence = presence
+        self._time = time
+
+    def snapshot(self, job: Job | None = None) -> Snapshot:
+        """The queues now, with the place of `job` in its lane."""
+        lanes = [(kind, priority) for kind in JobKind for priority in PRIORITIES]
+        with self._redis.pipeline(transaction=True) as pipe:
+            for kind, priority in lanes:
+                pipe.zcard(lane_key(kind, priority))
+            pipe.zcard(scripts.OPEN)
+            pipe.zcard(scripts.QUEUED)
+            pipe.hgetall(SERVICE)
+            if job is not None:
+                pipe.zrank(lane_key(job.kind, job.priority), job.id)
+            answers: list[Any] = pipe.execute()
+        counts, (opened, queued, service, *rank) = answers[: len(lanes)], answers[len(lanes) :]
+        waiting: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
+        for (kind, priority), count in zip(lanes, counts, strict=True):
+            waiting[kind][priority] = int(count)
+        slots = dict.fromkeys(JobKind, 0)
+        for worker in self._presence.workers():
+            for kind in JobKind:
+                if kind.queue in worker.info.get("queues", ()):
+                    slots[kind] += int(worker.info.get("concurrency", 1))
+        return Snapshot(
+            now=self._time(),
+            waiting=waiting,
+            rank=rank[0] if rank else None,
+            processing=max(0, opened - queued),
+            slots=slots,
+            service={str(name): float(value) for name, value in service.items()},
+        )
+
+    def of(self, job: Job) -> QueueState:
+        """Snapshot.of, now."""
+        return self.snapshot(job).of(job)
