@@ -10,13 +10,13 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.errors import CrossSite, KeyExpired, KeyInvalid, UnsupportedMediaType
 from web import auth
 from web.operations import operation
-from web.page import PAGE_POLICY
+from web.page import page
 from web.scopes import open_to_all
 from web.services import services
 
@@ -112,9 +112,7 @@ def sign_out() -> Response:
 
 def _page(*, signed_in: Key | None, next: str, problem: str = "") -> Response:  # noqa: A002 - the field's name
     required = bool(services().settings.keys.required)
-    body = render_template("signin.html", signed_in=signed_in, required=required, next=next, problem=problem)
-    response = Response(body)
-    response.headers["Content-Security-Policy"] = PAGE_POLICY
+    response = page("signin.html", "", signed_in=signed_in, required=required, next=next, problem=problem)
     # A form's Origin, which shows where it comes from, is not sent under `no-referrer`.
     response.headers["Referrer-Policy"] = "same-origin"
     return response
