@@ -62,7 +62,7 @@ def replay(kind: JobKind, job_id: str) -> Response:
     """Tries a failed job again. Raises JobFinished if it has not failed."""
     job = find(kind, job_id)
     if job.status == "failed":
-        admission.admit(kind, job.priority, services().ledger.forecast.snapshot())
+        admission.admit(kind, job.priority, services().ledger.forecast.snapshot(owner=job.owner))
     return accept(services().ledger.replay(job_id))
 
 
@@ -120,7 +120,7 @@ def create(
     `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
     """
     terms = terms or read_terms()
-    snapshot = services().ledger.forecast.snapshot()
+    snapshot = services().ledger.forecast.snapshot(owner=auth.owner())
     admission.admit(kind, terms.priority, snapshot)
     if source_url is None:  # how long another server takes nobody knows
         place = snapshot.of_new(kind, terms.priority, terms.units)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.jobs import PRIORITIES, JobKind
 from infra.jobs import scripts
-from infra.jobs.lanes import lane_key, place
+from infra.jobs.lanes import AHEAD, lane_key, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,9 @@ LEAST_LEFT = 0.1  # of its usual time, for a job that has taken longer than usua
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The queues at one moment, `now`. `rank`: how many jobs stood before the one that was asked about in its lane."""
+    """The queues at one moment, `now`. `rank`: how many jobs stood before the one that was asked about in its lane;
+    `ahead`: how many would stand before a new one of the owner that was asked about.
+    """
 
     now: float
     waiting: Mapping[JobKind, Mapping[Priority, int]]
@@ -37,10 +39,11 @@ class Snapshot:
     processing: int
     slots: Mapping[JobKind, int]  # jobs at a time of the live workers that take this kind
     service: Mapping[str, float]
+    ahead: Mapping[JobKind, Mapping[Priority, int]]
 
     def of_new(self, kind: JobKind, priority: Priority, units: int = 1, behind: int = 0) -> QueueState:
         """Of a job that is about to be created; `behind` others that are created before it."""
-        return self._of_waiting(kind, priority, self.waiting[kind][priority] + behind, units)
+        return self._of_waiting(kind, priority, self.ahead[kind][priority] + behind, units)
 
     def of(self, job: Job) -> QueueState:
         """Of an open job."""
@@ -65,7 +68,7 @@ class Snapshot:
 
         Where nobody works, as if one worker did.
         """
-        position = place(self.waiting[kind][priority] + behind, self.waiting[kind], priority)
+        position = place(self.ahead[kind][priority] + behind, self.waiting[kind], priority)
         return self._wait_s(kind, position, max(1, self.slots[kind]))
 
     def _wait_s(self, kind: JobKind, position: int, slots: int) -> float | None:
@@ -92,23 +95,29 @@ class Forecast:
         self._redis = client
         self._presence = presence
         self._time = time
+        self._ahead = client.register_script(AHEAD)
 
-    def snapshot(self, job: Job | None = None) -> Snapshot:
-        """The queues now, with the place of `job` in its lane."""
+    def snapshot(self, job: Job | None = None, owner: str = "") -> Snapshot:
+        """The queues now, with the place of `job` in its lane, or with those of new ones of `owner`."""
         lanes = [(kind, priority) for kind in JobKind for priority in PRIORITIES]
         with self._redis.pipeline(transaction=True) as pipe:
             for kind, priority in lanes:
                 pipe.zcard(lane_key(kind, priority))
+            for kind, priority in lanes:
+                self._ahead(keys=[lane_key(kind, priority)], args=[owner, ""], client=pipe)
             pipe.zcard(scripts.OPEN)
             pipe.zcard(scripts.QUEUED)
             pipe.hgetall(SERVICE)
             if job is not None:
-                pipe.zrank(lane_key(job.kind, job.priority), job.id)
+                self._ahead(keys=[lane_key(job.kind, job.priority)], args=[job.owner, job.id], client=pipe)
             answers: list[Any] = pipe.execute()
-        counts, (opened, queued, service, *rank) = answers[: len(lanes)], answers[len(lanes) :]
+        counts, befores = answers[: len(lanes)], answers[len(lanes) : 2 * len(lanes)]
+        opened, queued, service, *rank = answers[2 * len(lanes) :]
         waiting: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
-        for (kind, priority), count in zip(lanes, counts, strict=True):
+        ahead: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
+        for (kind, priority), count, before in zip(lanes, counts, befores, strict=True):
             waiting[kind][priority] = int(count)
+            ahead[kind][priority] = int(before)
         slots = dict.fromkeys(JobKind, 0)
         for worker in self._presence.workers():
             for kind in JobKind:
@@ -121,6 +130,7 @@ class Forecast:
             processing=max(0, opened - queued),
             slots=slots,
             service={str(name): float(value) for name, value in service.items()},
+            ahead=ahead,
         )
 
     def of(self, job: Job) -> QueueState:

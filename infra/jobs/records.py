@@ -87,6 +87,7 @@ class Job:
     webhook: WebhookState | None = None
     source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
+    owner: str = ""  # the id of the API key that asked
     metadata: dict[str, str] = field(default_factory=dict)
     cancel_at: float | None = None  # by its Cancel-After
     priority: Priority = "normal"
@@ -217,6 +218,7 @@ def parse_job(record: Mapping[str, str]) -> Job:
         webhook=_webhook(url, record) if url else None,
         source_url=record.get("source_url"),
         fetched_at=_number(record.get("fetched_at")),
+        owner=record.get("owner", ""),
         metadata=parse_json(record.get("metadata")) or {},
         cancel_at=_number(record.get("cancel_at")),
         priority=cast("Priority", record.get("priority", "normal")),

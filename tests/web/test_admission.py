@@ -88,3 +88,14 @@ def test_by_default_nothing_is_refused(settings: Settings, redis_client: redis.R
     off.post("/v1/galleries", json={"name": "drinks"})
     measured(redis_client, 10_000.0)
     assert {recognise(off, "drinks").status_code for _ in range(3)} == {202}
+
+
+def test_a_batch_is_taken_only_if_its_last_photo_is_in_time(
+    client: FlaskClient, redis_client: redis.Redis, drinks: str
+) -> None:
+    measured(redis_client, 4.0)
+    photos = [(io.BytesIO(picture(seed=n)), f"{n}.jpg") for n in range(4)]
+    refused = client.post("/v1/batches", data={"gallery": drinks, "images": photos})
+    assert (refused.status_code, refused.get_json()["code"]) == (503, "overloaded")
+    photos = [(io.BytesIO(picture(seed=n)), f"{n}.jpg") for n in range(3)]
+    assert client.post("/v1/batches", data={"gallery": drinks, "images": photos}).status_code == 202

@@ -32,7 +32,7 @@ def test_a_visitor_signs_in_works_and_signs_out(browser: Browser, base_url: str,
     expect_accessible(page)
     page.get_by_label("API key").fill("shitu_wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("no key of this service")
+    expect(page.get_by_role("alert")).to_contain_text("no valid key of this service")
     page.get_by_label("API key").fill(token)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{base_url}/")
