@@ -70,6 +70,11 @@ def create() -> Response:
     sent = read_batch(service.settings)
     terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(sent.gallery)
+    snapshot = service.ledger.forecast.snapshot()
+    usable = sum(not isinstance(header, Refusal) for header in sent.headers)
+    admission.admit(JobKind.RECOGNITION, terms.priority, snapshot, jobs=usable)
+    mine = limits.allowed()
+    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
     planned = []
     for upload, header in zip(sent.uploads, sent.headers, strict=True):
         if isinstance(header, Refusal):
@@ -85,17 +90,10 @@ def create() -> Response:
         }
         planned.append(Planned(upload.name, {"gallery": sent.gallery, "image": image, "options": sent.options}))
     batch_id = idempotency.new_id_of(PREFIX)
-    snapshot = service.ledger.forecast.snapshot(owner=auth.owner())
-    admission.admit(JobKind.RECOGNITION, terms.priority, snapshot, sum(one.request is not None for one in planned))
-    mine = limits.allowed()
     each, behind = [], 0
     for one in planned:
         told = snapshot.of_new(JobKind.RECOGNITION, terms.priority, behind=behind)
-        each.append(
-            replace(
-                terms, batch=batch_id, eta_s=told["eta_s"], owner=auth.owner(), most_open=mine.open_jobs if mine else 0
-            )
-        )
+        each.append(replace(terms, batch=batch_id, eta_s=told["eta_s"]))
         behind += one.request is not None
     asked = {
         "gallery": sent.gallery,

@@ -31,7 +31,7 @@ blueprint = Blueprint("page", __name__)
 @operation("getPage", "The page for people: recognise photos.", {200: "text/html"})
 def show() -> Response:
     """Photos in, answers over them, and their correction; with the ranges of the options."""
-    return _page("recognise.html", "recognise", options=RECOGNIZE_OPTIONS)
+    return page("recognise.html", "recognise", options=RECOGNIZE_OPTIONS)
 
 
 @blueprint.get("/galleries")
@@ -39,7 +39,7 @@ def show() -> Response:
 @operation("getGalleriesPage", "The page of all galleries.", {200: "text/html"})
 def galleries() -> Response:
     """All galleries: make, open, delete."""
-    return _page("galleries.html", "galleries")
+    return page("galleries.html", "galleries")
 
 
 @blueprint.get("/galleries/<name>")
@@ -47,7 +47,7 @@ def galleries() -> Response:
 @operation("getGalleryPage", "The page of one gallery.", {200: "text/html"})
 def gallery(name: str) -> Response:
     """One gallery's pictures, labels and versions. The script says if there is none of this name."""
-    return _page("gallery.html", "galleries", gallery=name)
+    return page("gallery.html", "galleries", gallery=name)
 
 
 @blueprint.get("/jobs")
@@ -55,7 +55,7 @@ def gallery(name: str) -> Response:
 @operation("getJobsPage", "The page of the jobs.", {200: "text/html"})
 def jobs() -> Response:
     """What was asked, newest first."""
-    return _page("jobs.html", "jobs", statuses=get_args(Status))
+    return page("jobs.html", "jobs", statuses=get_args(Status))
 
 
 @blueprint.get("/system")
@@ -63,10 +63,10 @@ def jobs() -> Response:
 @operation("getSystemPage", "The page of the service itself.", {200: "text/html"})
 def system() -> Response:
     """Workers, queue, throughput, models."""
-    return _page("system.html", "system")
+    return page("system.html", "system")
 
 
-def _page(template: str, here: str, **values: Any) -> Response:
+def page(template: str, here: str, **values: Any) -> Response:
     """A template in the reader's language, with the limits of this service. `here`: its entry in the navigation."""
     limits = services().settings.web
     language = languages.wanted(request)

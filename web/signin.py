@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.errors import CrossSite, KeyExpired, KeyInvalid, UnsupportedMediaType
-from web import auth, languages
+from web import auth
 from web.operations import operation
-from web.page import PAGE_POLICY
+from web.page import page
 from web.scopes import open_to_all
 from web.services import services
 
@@ -113,18 +112,7 @@ def sign_out() -> Response:
 
 def _page(*, signed_in: Key | None, next: str, refused: bool = False) -> Response:  # noqa: A002 - the field's name
     required = bool(services().settings.keys.required)
-    language = languages.wanted(request)
-    body = render_template(
-        "signin.html",
-        signed_in=signed_in,
-        required=required,
-        next=next,
-        refused=refused,
-        t=partial(languages.said, language),
-        language=language,
-    )
-    response = Response(body)
-    response.headers["Content-Security-Policy"] = PAGE_POLICY
+    response = page("signin.html", "", signed_in=signed_in, required=required, next=next, refused=refused)
     # A form's Origin, which shows where it comes from, is not sent under `no-referrer`.
     response.headers["Referrer-Policy"] = "same-origin"
     return response

@@ -15,7 +15,6 @@ import json
 import re
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,6 @@ from infra.redis.durability import wait_until_written
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from redis.client import Pipeline
-
     from contracts import batches
     from contracts.jobs import JobError, JobKind
     from infra.jobs.ledger import JobLedger
@@ -43,12 +40,21 @@ BATCH_ID = re.compile(rf"{PREFIX}_[0-7][{ALPHABET}]{{25}}")
 MOST_JOBS = 1 << 20
 OPEN_S = 30 * 86_400  # a batch whose jobs never end is forgotten at last
 CHUNK = 50
-OPEN_RETRY_S = 2.0
+OPEN_RETRY_S = 5.0
 
+# ARGV: now, id, request, entries, open_s, how many jobs, and their owner's key of open ones with how many that may be (0:
+# any). What is refused here, the jobs' own scripts in the same transaction refuse as well, for they find no batch.
 _CREATE = (
     scripts.CLOCK
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local count, mine, most = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+if most > 0 and redis.call('ZCARD', mine) + count > most then
+  for _, one in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
+    if not redis.call('ZSCORE', KEYS[2], one) then redis.call('ZREM', mine, one) end
+  end
+  if redis.call('ZCARD', mine) + count > most then return -1 end
+end
 redis.call('HSET', KEYS[1], 'id', ARGV[2], 'request', ARGV[3], 'entries', ARGV[4], 'created_at', seconds(now), 'open', 0)
 redis.call('EXPIRE', KEYS[1], tonumber(ARGV[5]))
 return 1
@@ -173,52 +179,26 @@ class Batches:
     ) -> Batch:
         """Accepts all jobs at once, with `terms` for each picture; a batch that is there already is given as it is.
 
-        Raises OpenJobsLimited if not all of them may be open beside those that its owner has already: then none is accepted.
+        Raises OpenJobsLimited if their owner may not have so many more.
         """
-        while True:
-            with suppress(redis.WatchError):  # the owner's open jobs changed in between: counted again
-                self._accept(batch_id, kind, request, planned, webhook_url, terms)
-                break
-        wait_until_written(self._redis)
-        return self.get(batch_id)
-
-    def _accept(
-        self,
-        batch_id: str,
-        kind: JobKind,
-        request: dict[str, Any],
-        planned: Sequence[Planned],
-        webhook_url: str | None,
-        terms: Sequence[Terms],
-    ) -> None:
         entries: list[dict[str, Any]] = []
         with self._redis.pipeline(transaction=True) as pipe:
-            self._watch_limit(pipe, batch_id, terms, sum(one.request is not None for one in planned))
             for index, one in enumerate(planned):
                 job_id = None if one.request is None else job_id_of(batch_id, kind, index)
                 entries.append({"name": one.name, "job_id": job_id, "error": one.error})
             args: list[str | float] = [self._ledger.clock(), batch_id, json.dumps(request), json.dumps(entries), OPEN_S]
-            self._create(keys=[_key(batch_id)], args=args, client=pipe)
+            count, most = sum(one.request is not None for one in planned), terms[0].most_open
+            args += [count, f"shitu:key:{terms[0].owner}:open", most]
+            self._create(keys=[_key(batch_id), scripts.OPEN], args=args, client=pipe)
             for one, entry, own in zip(planned, entries, terms, strict=True):
                 if one.request is not None:
                     self._ledger.create_in(pipe, kind, one.request, webhook_url, str(entry["job_id"]), own)
-            pipe.execute()
-
-    def _watch_limit(self, pipe: Pipeline, batch_id: str, terms: Sequence[Terms], jobs: int) -> None:
-        """Makes `pipe` fail if the open jobs of the owner change before it runs. Raises OpenJobsLimited if all are too many."""
-        if not terms or not (most := terms[0].most_open):
-            return
-        opened = f"shitu:key:{terms[0].owner}:open"
-        pipe.watch(opened)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-        there = {str(one) for one in pipe.zrange(opened, 0, -1)}  # a watching pipe answers at once
-        if len(there) + jobs > most and not pipe.exists(_key(batch_id)):
-            there = {one for one in there if pipe.zscore(scripts.OPEN, one) is not None}
-            if len(there) + jobs > most:
-                raise OpenJobsLimited(
-                    f"The key that asked may have {most} open jobs at a time and has {len(there)}; this batch has {jobs}.",
-                    retry_after_s=OPEN_RETRY_S,
-                )
-        pipe.multi()
+            made, *_ = pipe.execute()
+        if made == -1:
+            told = f"The key that asked may have {most} open jobs at a time, and the batch has {count}."
+            raise OpenJobsLimited(told, retry_after_s=OPEN_RETRY_S)
+        wait_until_written(self._redis)
+        return self.get(batch_id)
 
     def get(self, batch_id: str) -> Batch:
         """Raises BatchNotFound, BatchExpired."""

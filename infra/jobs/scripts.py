@@ -198,6 +198,7 @@ if not status then
   if terms.owner and terms.most_open and is_full('shitu:key:' .. terms.owner .. ':open', tonumber(terms.most_open)) then
     return {'full'}
   end
+  if terms.batch and redis.call('EXISTS', 'shitu:jobs:batch:' .. terms.batch) == 0 then return {'full'} end
   local photo = ARGV[10]
   if photo ~= '' then
     if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end

@@ -30,8 +30,8 @@ async function show() {
 const seconds = (age) => t("seconds", { seconds: age < 10 ? age.toFixed(1) : String(Math.round(age)) });
 
 function numbers(now) {
-  const told = [["status.queued", t("number", { count: now.queued })], ["status.processing", t("number", { count: now.processing })], ["system.oldest", now.queued ? seconds(now.oldest_queued_age_s) : "–"], ["system.workers", t("number", { count: now.workers.length })], ["system.webhooks", t("number", { count: now.webhooks_pending })]];
-  $("numbers").replaceChildren(...told.map(([key, value]) => element("div", {}, element("dt", { textContent: t(key) }), element("dd", { textContent: value }))));
+  const told = [[t("status.queued"), t("number", { count: now.queued })], [t("status.processing"), t("number", { count: now.processing })], [t("system.oldest"), now.queued ? seconds(now.oldest_queued_age_s) : "–"], [t("system.workers"), t("number", { count: now.workers.length })], [t("system.webhooks"), t("number", { count: now.webhooks_pending })]];
+  $("numbers").replaceChildren(...told.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
 }
 
 // Jobs in a minute, over what was seen.

@@ -13,6 +13,7 @@ from infra.keys.store import KeyStore
 from infra.redis.client import open_client
 from infra.runtime.settings import Settings
 from tests.web.keyed import with_keys
+from tests.web.page.accessibility import expect_accessible
 from tests.web.serving import serving
 
 
@@ -28,6 +29,7 @@ def test_a_visitor_signs_in_works_and_signs_out(browser: Browser, base_url: str,
     page = context.new_page()
     page.goto("/")
     expect(page.get_by_role("heading", name="Sign in with a key")).to_be_visible()
+    expect_accessible(page)
     page.get_by_label("API key").fill("shitu_wrong")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("no valid key of this service")
@@ -39,7 +41,7 @@ def test_a_visitor_signs_in_works_and_signs_out(browser: Browser, base_url: str,
     assert page.evaluate(made) == 201
     assert page.evaluate("() => document.cookie") == ""
     page.goto("/signin")
-    expect(page.get_by_text("Mei")).to_be_visible()
+    expect(page.get_by_text("Mei", exact=True)).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in with a key")).to_be_visible()
     assert page.evaluate("() => fetch('/v1/galleries').then((answer) => answer.status)") == 401
