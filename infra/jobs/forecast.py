@@ -103,21 +103,18 @@ class Forecast:
         with self._redis.pipeline(transaction=True) as pipe:
             for kind, priority in lanes:
                 pipe.zcard(lane_key(kind, priority))
-            for kind, priority in lanes:
-                self._ahead(keys=[lane_key(kind, priority)], args=[owner, ""], client=pipe)
             pipe.zcard(scripts.OPEN)
             pipe.zcard(scripts.QUEUED)
             pipe.hgetall(SERVICE)
-            if job is not None:
-                self._ahead(keys=[lane_key(job.kind, job.priority)], args=[job.owner, job.id], client=pipe)
             answers: list[Any] = pipe.execute()
-        counts, befores = answers[: len(lanes)], answers[len(lanes) : 2 * len(lanes)]
-        opened, queued, service, *rank = answers[2 * len(lanes) :]
+        counts, (opened, queued, service) = answers[: len(lanes)], answers[len(lanes) :]
+        asked = (owner, "", 0) if job is None else (job.owner, job.id, 1 + lanes.index((job.kind, job.priority)))
+        befores: list[int | None] = self._ahead(keys=[lane_key(*lane) for lane in lanes], args=asked)
         waiting: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
         ahead: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
         for (kind, priority), count, before in zip(lanes, counts, befores, strict=True):
             waiting[kind][priority] = int(count)
-            ahead[kind][priority] = int(before)
+            ahead[kind][priority] = before or 0
         slots = dict.fromkeys(JobKind, 0)
         for worker in self._presence.workers():
             for kind in JobKind:
@@ -126,7 +123,7 @@ class Forecast:
         return Snapshot(
             now=self._time(),
             waiting=waiting,
-            rank=rank[0] if rank else None,
+            rank=None if job is None else befores[asked[2] - 1],
             processing=max(0, opened - queued),
             slots=slots,
             service={str(name): float(value) for name, value in service.items()},

@@ -67,19 +67,22 @@ return false
 )
 
 
-# How many jobs of its lane are before a job of ARGV[1]'s: the one with the id ARGV[2], or a new one. Of each other owner
-# at most as many as it has before it of its own, and one more.
+# For each lane of KEYS, how many of its jobs are before a new one of the owner ARGV[1]; in lane ARGV[3] (0: in none), before
+# the job with the id ARGV[2]. Of each other owner at most as many as it has before it of its own, and one more.
 AHEAD = """
-local owner, id = ARGV[1], ARGV[2]
-local mine
-if id == '' then mine = redis.call('ZCARD', KEYS[1] .. ':of:' .. owner)
-else mine = redis.call('ZRANK', KEYS[1] .. ':of:' .. owner, id) end
-if not mine then return redis.call('ZRANK', KEYS[1], id) end
-local ahead = mine
-for _, other in ipairs(redis.call('ZRANGE', KEYS[1] .. ':owners', 0, -1)) do
-  if other ~= owner then ahead = ahead + math.min(redis.call('ZCARD', KEYS[1] .. ':of:' .. other), mine + 1) end
+local owner, id, its_lane, answer = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
+for place, lane in ipairs(KEYS) do
+  local own = lane .. ':of:' .. owner
+  local ahead = place == its_lane and redis.call('ZRANK', own, id) or place ~= its_lane and redis.call('ZCARD', own)
+  if ahead then
+    local most = ahead + 1
+    for _, other in ipairs(redis.call('ZRANGE', lane .. ':owners', 0, -1)) do
+      if other ~= owner then ahead = ahead + math.min(redis.call('ZCARD', lane .. ':of:' .. other), most) end
+    end
+  end
+  answer[place] = ahead or redis.call('ZRANK', lane, id)
 end
-return ahead
+return answer
 """
 
 
