@@ -31,7 +31,15 @@ Point = tuple[float, float, float, float]  # x, y in the photo and x, y in the i
 
 
 @described
-class Match(TypedDict):
+class InGallery(TypedDict, total=False):
+    """Where several galleries are searched at once."""
+
+    gallery: str
+    """The one of them that has it; only if several are searched."""
+
+
+@described
+class Match(InGallery):
     """A near picture of the gallery."""
 
     label: str
@@ -42,7 +50,7 @@ class Match(TypedDict):
 
 
 @described
-class Candidate(TypedDict):
+class Candidate(InGallery):
     """A label that an object may have, with the item that speaks for it most."""
 
     label: str
@@ -54,7 +62,7 @@ class Candidate(TypedDict):
 
 
 @described
-class Verification(TypedDict):
+class Verification(InGallery):
     """The local features of a crop that agree with those of an item's picture."""
 
     inliers: int
@@ -68,7 +76,7 @@ class Verification(TypedDict):
 
 
 @described
-class RecognizedObject(TypedDict):
+class RecognizedObject(InGallery):
     """One recognised object: `box` is x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive."""
 
     box: Box
@@ -180,6 +188,8 @@ class RecognitionResult(Recognized):
     """What was found."""
 
     gallery: GalleryUsed
+    galleries: NotRequired[list[GalleryUsed]]
+    """All that were searched, if they were several; `gallery` is the first."""
     models: dict[str, ModelUsed | None]
     paddleclas: NotRequired[list[PaddleClasObject]]
     """With the option `compat` at `paddleclas`: `recognitions` in PaddleClas' format."""
@@ -221,6 +231,8 @@ class RecognitionJobRequest(TypedDict):
     """What was requested; `options` has what the client named."""
 
     gallery: str
+    galleries: NotRequired[list[str]]
+    """All that are searched, if they are several; `gallery` is the first."""
     image: KeptPhoto
     options: dict[str, Any]
 

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from models.embedder import Embedder
     from models.errors import ImageError, ModelError
     from models.galleries.gallery import Gallery
+    from models.galleries.joined import JoinedGallery
     from models.recognition.pipeline import RecognizeOptions, Recognizer
 
 __all__ = [
-    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "ModelError", "RecognizeOptions",
+    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "JoinedGallery", "ModelError", "RecognizeOptions",
     "Recognizer", "resolve",
 ]  # fmt: skip
 
@@ -33,6 +34,7 @@ _API = {
     "Detector": "models.detector",
     "Embedder": "models.embedder",
     "Gallery": "models.galleries.gallery",
+    "JoinedGallery": "models.galleries.joined",
     "ImageError": "models.errors",
     "ModelError": "models.errors",
     "RecognizeOptions": "models.recognition.pipeline",

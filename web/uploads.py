@@ -53,6 +53,7 @@ class Recognition:
     webhook_url: str | None
     source_url: str | None = None
     name: str = ""
+    galleries: tuple[str, ...] = ()  # all of them, if they are several
 
 
 @dataclass(frozen=True)
@@ -74,26 +75,28 @@ def read_recognition(settings: Settings) -> Recognition:
         sent = parse(RecognitionRequest, parse_json(read_body()))
         webhook_url = sent.webhook.url if sent.webhook else None
         _check_webhook(webhook_url, settings)
-        gallery, options = sent.gallery, sent.options
+        names, options = sent.galleries or [str(sent.gallery)], sent.options
         image = _json_image(sent.image, settings)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
             check_boxes(chosen, None)
-            return Recognition(gallery, None, None, chosen, webhook_url, image.url, image.name)
+            several = tuple(names) if len(names) > 1 else ()
+            return Recognition(names[0], None, None, chosen, webhook_url, image.url, image.name, several)
         upload = image
     else:
-        files, fields = _multipart({"image": 1}, RecognitionFields.model_fields)
+        files, fields = _multipart({"image": 1}, RecognitionFields.model_fields, lists=("gallery",), json_too=True)
         if "options" in fields:
             fields["options"] = parse_json(fields["options"], "/options")
         read = parse(RecognitionFields, fields)
         webhook_url = read.webhook_url
         _check_webhook(webhook_url, settings)
         upload = files["image"][0]
-        gallery, options = read.gallery, read.options
+        names, options = [read.gallery] if isinstance(read.gallery, str) else read.gallery, read.options
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
     check_boxes(chosen, header)
-    return Recognition(gallery, upload, header, chosen, webhook_url)
+    several = tuple(names) if len(names) > 1 else ()
+    return Recognition(names[0], upload, header, chosen, webhook_url, galleries=several)
 
 
 def read_body() -> bytes:
@@ -143,11 +146,11 @@ def _clean_labels(sent: Sequence[str]) -> list[str]:
 
 
 def _multipart(
-    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = ()
+    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = (), *, json_too: bool = False
 ) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
     """The files by field and the text fields of the current request; every name is checked first."""
     if request.mimetype != "multipart/form-data":
-        ways = "multipart/form-data" if lists else "multipart/form-data or as application/json"
+        ways = "multipart/form-data or as application/json" if json_too else "multipart/form-data"
         raise UnsupportedMediaType(f"Send the body as {ways}.")
     files = _files()
     allowed = [*file_limits, *text_names]

@@ -12,7 +12,8 @@ from models.recognition.paddleclas import to_paddleclas
 from worker.previews import keep_preview
 
 if TYPE_CHECKING:
-    from contracts.results import RecognitionResult
+    from contracts.results import GalleryUsed, RecognitionResult
+    from infra.galleries.store import GalleryManifest
     from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Runtime
@@ -39,8 +40,11 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     decoded = time.perf_counter()
     keep_preview(runtime.objects, request["image"]["key"], image_bytes, image)
     checkpoint()
-    current = runtime.galleries.current(request["gallery"])
-    runtime.require_same_model(current.manifest)
+    several = [runtime.galleries.current(name) for name in request.get("galleries") or [request["gallery"]]]
+    for one in several:
+        runtime.require_same_model(one.manifest)
+    current = several[0] if len(several) == 1 else runtime.galleries.joined(several)
+    used = [used_gallery(one.manifest) for one in several]
     with runtime.programs() as programs:
         found = programs.recognizer(image, current.gallery, options, checkpoint)
     answer = found.to_dict()
@@ -60,19 +64,22 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
         "dropped": answer["dropped"],
         "reason": answer["reason"],
         "decision": answer["decision"],
-        "gallery": {
-            "name": current.manifest.name,
-            "version": current.manifest.version,
-            "items": current.manifest.item_count,
-        },
+        "gallery": used[0],
         "models": runtime.models,
         "timings_ms": timings,
     }
+    if len(used) > 1:
+        result["galleries"] = used
     if "trace" in answer:
         result["trace"] = answer["trace"]
     if options.compat == "paddleclas":
         result["paddleclas"] = to_paddleclas(found)
     return result
+
+
+def used_gallery(manifest: GalleryManifest) -> GalleryUsed:
+    """Which version was searched."""
+    return {"name": manifest.name, "version": manifest.version, "items": manifest.item_count}
 
 
 def waited_ms(job: Job) -> dict[str, float]:

@@ -47,7 +47,14 @@ class Match:
             "similarity": round(self.similarity, 6),
             "item_id": self.item.id,
             "image_key": getattr(self.item, "image_key", None),
+            **gallery_of(self.item),
         }
+
+
+def gallery_of(item: LabeledItem) -> results.InGallery:
+    """Which gallery has the item, where several are searched as one (models.galleries.joined)."""
+    name: str | None = getattr(item, "gallery", None)
+    return {} if name is None else {"gallery": name}
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,16 @@ class Gallery:
     def features(self, item_id: str) -> Any:
         """The local features of an item, as `models.verification.Features`, or None where there are none."""
         return None if self._features is None else self._features(item_id)
+
+    def features_of(self, item: LabeledItem) -> Any:
+        """The same of an item of this gallery."""
+        return self.features(item.id)
+
+    def embeddings(self) -> NDArray[np.float32] | None:
+        """(N, D), a copy, row by row as the items are; None where they are not kept."""
+        if self._index is None:
+            return np.empty((0, self.dim), np.float32)
+        return np.asarray(self._index.reconstruct_n(0, len(self.items)), np.float32)
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
         """For each of the queries (N, D) its `k` nearest items, or all if there are fewer, most similar first.
