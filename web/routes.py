@@ -7,13 +7,14 @@ from typing import Any
 
 from flask import Flask
 
-from web import enrollments, galleries, health, page, recognitions
+from web import enrollments, galleries, health, page, photo_jobs, recognitions
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
     galleries.blueprint,
     enrollments.blueprint,
+    *photo_jobs.BLUEPRINTS,
     health.blueprint,
     page.blueprint,
 )

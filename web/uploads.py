@@ -99,6 +99,28 @@ def read_recognition(settings: Settings) -> Recognition:
     return Recognition(names[0], upload, header, chosen, webhook_url, galleries=several)
 
 
+def read_photo(settings: Settings, fields_model: type[Any], request_model: type[Any]) -> Recognition:
+    """The current request as one photo with options and a webhook, without a gallery. Raises as `read_recognition`."""
+    if request.mimetype == "application/json":
+        sent = parse(request_model, parse_json(read_body()))
+        webhook_url = sent.webhook.url if sent.webhook else None
+    else:
+        files, fields = _multipart({"image": 1}, fields_model.model_fields, json_too=True)
+        if "options" in fields:
+            fields["options"] = parse_json(fields["options"], "/options")
+        sent = parse(fields_model, fields)
+        webhook_url = sent.webhook_url
+    _check_webhook(webhook_url, settings)
+    image = _json_image(sent.image, settings) if request.mimetype == "application/json" else files["image"][0]
+    options = sent.options.model_dump(exclude_unset=True)
+    if isinstance(image, Link):
+        check_boxes(options, None)
+        return Recognition("", None, None, options, webhook_url, image.url, image.name)
+    header = check_image(image, settings.images)
+    check_boxes(options, header)
+    return Recognition("", image, header, options, webhook_url)
+
+
 def read_body() -> bytes:
     """The body of the current request. Raises RequestEntityTooLarge.
 
