@@ -240,9 +240,8 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
         ref_template=SCHEMA_PATH + "{model}",
     )
     found: dict[str, Any] = definitions["$defs"]
-    found["RecognitionRequest"]["properties"]["image"] = {
-        "oneOf": [_reference(schemas.ImageBase64), _reference(schemas.ImageUrl)]
-    }
+    for name in ("RecognitionRequest", "DetectionRequest", "EmbeddingRequest", "ClassificationRequest"):
+        found[name]["properties"]["image"] = {"oneOf": [_reference(schemas.ImageBase64), _reference(schemas.ImageUrl)]}
     for form in forms:
         found[form.__name__].pop("additionalProperties", None)  # a form has its files next to these fields
     return found

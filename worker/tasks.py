@@ -1,4 +1,4 @@
-"""The five Celery tasks. Each carries an id or nothing; what a process holds for them is in `worker.process`.
+"""The Celery tasks. Each carries an id or nothing; what a process holds for them is in `worker.process`.
 
 Importing this module reads no setting and loads no model: a courier never imports `worker.runtime`.
 """
@@ -42,6 +42,30 @@ def enroll(job_id: str) -> None:
     from worker.enroll import enroll as add
 
     run(JobKind.ENROLLMENT, job_id, add)
+
+
+@shared_task(name=JobKind.DETECTION.task)
+def detect(job_id: str) -> None:
+    """Detects the main objects of a job's photo."""
+    from worker.one_network import detect as answer
+
+    run(JobKind.DETECTION, job_id, answer)
+
+
+@shared_task(name=JobKind.EMBEDDING.task)
+def embed(job_id: str) -> None:
+    """Embeds a job's photo."""
+    from worker.one_network import embed as answer
+
+    run(JobKind.EMBEDDING, job_id, answer)
+
+
+@shared_task(name=JobKind.CLASSIFICATION.task)
+def classify(job_id: str) -> None:
+    """Classifies a job's photo."""
+    from worker.one_network import classify as answer
+
+    run(JobKind.CLASSIFICATION, job_id, answer)
 
 
 def run(kind: JobKind, job_id: str, answer: Callable[[Job, Runtime, Checkpoint], Any]) -> None:

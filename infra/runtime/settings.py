@@ -154,7 +154,7 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """The processes that run the models. A model is a bundled or pulled name, or a folder; `detector` may be "none"."""
+    """The processes that run the models. A model is a bundled or pulled name, or a folder; two may be "none"."""
 
     engine: Literal["auto", "openvino", "paddle"] = "auto"
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
@@ -163,6 +163,7 @@ class WorkerSettings:
     pool: Literal["auto", "threads", "solo", "prefork"] = "auto"  # auto: threads for OpenVINO, prefork for Paddle
     detector: Annotated[str, Field(min_length=1)] = "shitu-detector"
     embedder: Annotated[str, Field(min_length=1)] = "shitu-embedder"
+    classifier: Annotated[str, Field(min_length=1)] = "none"  # none is bundled
     shutdown_s: Seconds = 20.0  # how long a stopped worker may finish what it runs
     heartbeat_s: Seconds = 5.0  # how often it says that it lives and proves that it consumes
 

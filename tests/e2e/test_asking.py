@@ -61,3 +61,19 @@ def test_a_trace_tells_how_the_answer_came_about(service: Service, shelf: bytes)
     stages = {"queue", "fetch", "decode", "detect", "crop", "embed", "search", "verify", "total"}
     assert stages == times.keys()
     assert all(took >= 0 for took in times.values())
+
+
+def test_several_galleries_are_searched_as_one(service: Service, shelf: bytes) -> None:
+    service.create_gallery("asking-too")
+    service.enroll("asking-too", {"pattern 28": encode(pattern(28))})
+    options = json.dumps({"boxes": [[160 * n, 0, 160 * n + 160, 160] for n in range(3)]})
+    fields = {"gallery": ["asking-too", "asking"], "options": options}
+    answer = service.http.post(
+        f"{service.base_url}/v1/recognitions", data=fields, files={"image": ("a.jpg", shelf)}, timeout=30
+    )
+    job = service.finished(service.accepted(answer))
+    check(job, "RecognitionJob", service.get("/openapi.json"))
+    found = {one["given"]: (one["label"], one["gallery"]) for one in job["result"]["recognitions"]}
+    assert found == {0: ("pattern 20", "asking"), 1: ("pattern 24", "asking"), 2: ("pattern 28", "asking-too")}
+    assert [used["name"] for used in job["result"]["galleries"]] == ["asking-too", "asking"]
+    assert job["result"]["decision"]["calibration"] == "embedder"
