@@ -89,10 +89,10 @@ def photo_jobs(about: About) -> Blueprint:
     @operation(f"create{name}", about.does, {202: job, 200: job}, refused, body=body, headers=("Prefer",))
     def create() -> Response:
         service = services()
+        sent = read_photo(service.settings, about.fields, about.request)
         if about.model and getattr(service.settings.worker, about.model) == NO_MODEL:
             variable = f"SHITU_WORKER__{about.model.upper()}"
             raise ModelNotConfigured(f"This service runs without a {about.model}; {variable} names one.")
-        sent = read_photo(service.settings, about.fields, about.request)
         request: dict[str, Any] = {"image": kept(sent), "options": sent.options}
         return jobs.accept(service.ledger.create(kind, request, sent.webhook_url, sent.source_url))
 
