@@ -11,7 +11,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
-from contracts.results import Box
+from contracts.usage import Box
 
 
 @described

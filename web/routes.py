@@ -7,11 +7,12 @@ from typing import Any
 
 from flask import Flask
 
-from web import enrollments, galleries, health, page, photo_jobs, recognitions
+from web import comparisons, enrollments, galleries, health, page, photo_jobs, recognitions
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
+    comparisons.blueprint,
     galleries.blueprint,
     enrollments.blueprint,
     *photo_jobs.BLUEPRINTS,
