@@ -11,7 +11,8 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
-from contracts.results import Box, ModelUsed
+from contracts.results import ModelUsed
+from contracts.usage import Box
 
 
 @described

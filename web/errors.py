@@ -124,7 +124,8 @@ def _read_the_rest(response: Response) -> Response:
 
 
 def _service_error(error: ServiceError) -> Response:
-    if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+    not_offered = error.http_status == http.HTTPStatus.NOT_IMPLEMENTED  # by a setting: nothing failed
+    if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and not not_offered:
         _log(error.code, error)
     return problem(error)
 

@@ -9,6 +9,7 @@ from flask import Flask
 
 from web import (
     batches,
+    comparisons,
     corrections,
     deliveries,
     enrollments,
@@ -29,6 +30,7 @@ from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
+    comparisons.blueprint,
     galleries.blueprint,
     labels.blueprint,
     corrections.blueprint,

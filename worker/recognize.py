@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from contracts.comparisons import difference
 from infra.runtime.telemetry import STAGES
 from models.options import RecognizeOptions
 from models.recognition.paddleclas import to_paddleclas
 from worker.photo import read_photo, waited_ms
 
 if TYPE_CHECKING:
-    from contracts.results import GalleryUsed, RecognitionResult
+    from contracts.results import RecognitionResult
+    from contracts.usage import GalleryUsed
     from infra.galleries.store import GalleryManifest
     from infra.jobs.records import Job
     from worker.lease_keeper import Checkpoint
@@ -22,13 +24,14 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     """The `result` of `job`; `checkpoint` is called between the stages and raises when the work must stop.
 
     Raises ImageError for a picture that does not decode, ObjectNotFound for one that is gone, GalleryNotFound for a
-    gallery deleted meanwhile, EmbedderMismatch for one that another model made, StorageUnavailable.
+    gallery deleted meanwhile, VersionNotFound for a version, EmbedderMismatch for one that another model made, StorageUnavailable.
     """
     request = job.request
     options = RecognizeOptions.from_dict(request.get("options", {}))
     started = time.perf_counter()
     image, timings = read_photo(job, runtime, checkpoint, colour_managed=options.compat is None)
-    several = [runtime.galleries.current(name) for name in request.get("galleries") or [request["gallery"]]]
+    names, version = request.get("galleries") or [request["gallery"]], request.get("version")
+    several = [runtime.galleries.current(name, version) for name in names]
     for one in several:
         runtime.require_same_model(one.manifest)
     current = several[0] if len(several) == 1 else runtime.galleries.joined(several)
@@ -52,6 +55,8 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     }
     if len(used) > 1:
         result["galleries"] = used
+    if "compared" in request:
+        result["difference"] = difference(request["compared"], result)
     if "trace" in answer:
         result["trace"] = answer["trace"]
     if options.compat == "paddleclas":
