@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from pathlib import Path
 
 from flask import Flask, request
 
 import shitu.packages  # first: it makes sure that the packages below are ours
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
+from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
+from infra.objects.store import ObjectStore
 from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
+from infra.runtime.machine_metrics import MachineCollector
 from infra.runtime.settings import Settings, load_settings
 from infra.stack.installation import Ownership, claim, verify_or_exit
 from web import access_log, errors, health, idempotency, metrics, multipart, unknown_names
@@ -80,7 +85,16 @@ def open_services(settings: Settings) -> Services:
         queue=Queue(make_celery(settings)),
         ownership=Ownership(partial(claim, client, objects, settings)),
         holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_FRACTION))),
+        collectors=(GalleryCollector(galleries), MachineCollector(written_folders(settings, objects))),
     )
+
+
+def written_folders(settings: Settings, objects: ObjectStore) -> dict[str, Path]:
+    """The folders whose disks /metrics tells of: that of the data, and where it is another one that of the objects."""
+    folders = {"data": settings.data_dir}
+    if isinstance(objects, LocalStore) and not objects.folder.is_relative_to(settings.data_dir):
+        folders["objects"] = objects.folder
+    return folders
 
 
 def refuse_foreign_jobs() -> None:
