@@ -142,6 +142,8 @@ class JobState(TypedDict):
     cancel_at: str | None
     """When its Cancel-After passes; null if it has none."""
     priority: Priority
+    trace_id: str | None
+    """Of the W3C trace that its request belongs to; null of jobs from before they had one."""
     queue: NotRequired[QueueState]
     """Of an open job, in the answer to its creation and to a poll, and in its events."""
 

@@ -25,8 +25,9 @@ from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.machine_metrics import MachineCollector
 from infra.runtime.settings import Settings, load_settings
+from infra.runtime.tracing import open_tracing
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, errors, health, idempotency, metrics, multipart, unknown_names
+from web import access_log, errors, health, idempotency, metrics, multipart, tracing, unknown_names
 from web.item_lookup import ItemLookup
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             settings = load_settings()
             configure_logging(settings.log)  # this process is the server's own, so is its logging
             verify_or_exit(settings, shitu.packages.APP_LOAD_ERROR)
+            open_tracing(settings, "shitu-web")
             return create_app(settings)
         except ServiceError as error:
             raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
@@ -57,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions[EXTENSION] = open_services(settings)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it, the base class does not
     multipart.install()
+    tracing.register(app)  # first: whatever is said of a request names its trace
     errors.register(app)
     metrics.register(app)
     access_log.register(app)  # first: a refused request has its line, too

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from infra.runtime import tracing
 from infra.runtime.telemetry import STAGES
 from models.options import RecognizeOptions
 from models.pictures.image import decode
@@ -42,6 +43,7 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     current = runtime.galleries.current(request["gallery"])
     runtime.require_same_model(current.manifest)
     with runtime.programs() as programs:
+        begun = time.perf_counter()
         found = programs.recognizer(image, current.gallery, options, checkpoint)
     answer = found.to_dict()
     timings = {
@@ -53,6 +55,8 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     for stage, took_ms in timings.items():
         if stage != "total":
             STAGES.labels(stage).observe(took_ms / 1000)
+    tracing.record_stages({"fetch": timings["fetch"], "decode": timings["decode"]}, started)
+    tracing.record_stages({name: ms for name, ms in answer["timings_ms"].items() if name != "total"}, begun)
     result: RecognitionResult = {
         "image": answer["image"],
         "recognitions": answer["recognitions"],

@@ -55,6 +55,7 @@ from infra.jobs.terms import USUAL, Terms
 from infra.jobs.watch import JobWatch
 from infra.redis.client import open_client, server_time
 from infra.redis.durability import wait_until_written
+from infra.runtime import tracing
 from infra.runtime.settings import JobSettings, Settings, WebhookSettings
 
 __all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
@@ -147,7 +148,7 @@ class JobLedger:
             deadline_s,
             photo if photo.startswith(PHOTOS_PREFIX) else "",
             source_url or "",
-            *itertools.chain.from_iterable(terms.fields().items()),
+            *itertools.chain.from_iterable({**terms.fields(), **tracing.headers()}.items()),
             "facets",
             facets_of(request, terms.metadata),
         )

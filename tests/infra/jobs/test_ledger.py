@@ -66,6 +66,7 @@ def test_the_json_of_a_job(ledger: JobLedger) -> None:
         "metadata": {},
         "cancel_at": None,
         "priority": "normal",
+        "trace_id": None,
     }
     assert ledger.get(job.id) == job
     enrolment = ledger.create("enrollment", {})
