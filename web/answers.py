@@ -38,6 +38,8 @@ class Problem(TypedDict):
     retryable: bool
     """Whether the same request may succeed later."""
     request_id: NotRequired[str]
+    trace_id: NotRequired[str]
+    """Of the W3C trace that the request belongs to."""
     errors: NotRequired[list[FieldError]]
 
 

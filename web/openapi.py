@@ -52,6 +52,10 @@ HEADERS = {
         "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
     ),
     "If-None-Match": ("string", "The ETag seen last: 304 if nothing changed."),
+    "traceparent": (
+        "string",
+        "W3C Trace Context: the trace that the job and its webhook go on with; without it a new one.",
+    ),
     "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
 }
 
@@ -152,6 +156,7 @@ def _headers(route: Route) -> tuple[str, ...]:
     found = dict.fromkeys(route.operation.headers)
     if route.method == "post" and takes_idempotency_key(route.operation):
         found["Idempotency-Key"] = None
+        found["traceparent"] = None
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from contracts.comparisons import difference
+from infra.runtime import tracing
 from infra.runtime.telemetry import STAGES
 from models.options import RecognizeOptions
 from models.recognition.paddleclas import to_paddleclas
@@ -37,12 +38,15 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     current = several[0] if len(several) == 1 else runtime.galleries.joined(several)
     used = [used_gallery(one.manifest) for one in several]
     with runtime.programs() as programs:
+        begun = time.perf_counter()
         found = programs.recognizer(image, current.gallery, options, checkpoint)
     answer = found.to_dict()
     timings |= {**answer["timings_ms"], "total": round(1000 * (time.perf_counter() - started), 2)}
     for stage, took_ms in timings.items():
         if stage not in {"total", *waited_ms(job)}:  # waiting has metrics of its own
             STAGES.labels(stage).observe(took_ms / 1000)
+    tracing.record_stages({name: timings[name] for name in ("fetch", "decode")}, started)
+    tracing.record_stages({name: ms for name, ms in answer["timings_ms"].items() if name != "total"}, begun)
     result: RecognitionResult = {
         "image": answer["image"],
         "recognitions": answer["recognitions"],
