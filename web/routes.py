@@ -18,6 +18,7 @@ from web import (
     labels,
     page,
     recognitions,
+    undo,
     webhooks,
 )
 from web.openapi import describe
@@ -27,6 +28,7 @@ BLUEPRINTS = (
     galleries.blueprint,
     labels.blueprint,
     corrections.blueprint,
+    undo.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
     webhooks.blueprint,
