@@ -179,7 +179,8 @@ def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
         for one in answers_of(answer):
             media = one if isinstance(one, str) else "application/json"
             schema = {} if isinstance(one, str) else _reference(one)
-            responses[str(status)].setdefault("content", {})[media] = {"schema": schema}
+            content = responses[str(status)].setdefault("content", {})
+            content[media] = {"schema": {"anyOf": [content[media]["schema"], schema]} if media in content else schema}
         if status == 202:
             responses["202"]["headers"] = {
                 "Location": {"description": "The job.", "schema": {"type": "string"}},

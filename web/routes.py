@@ -24,6 +24,7 @@ from web import (
     recognitions,
     signin,
     system,
+    undo,
     webhooks,
 )
 from web.openapi import describe
@@ -34,6 +35,7 @@ BLUEPRINTS = (
     galleries.blueprint,
     labels.blueprint,
     corrections.blueprint,
+    undo.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
     *photo_jobs.BLUEPRINTS,

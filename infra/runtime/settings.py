@@ -161,6 +161,13 @@ class ImageSettings:
 
 
 @dataclass(frozen=True)
+class GallerySettings:
+    """What is kept of galleries."""
+
+    keep_deleted_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 604_800.0  # a deleted one can be restored
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """The processes that run the models. A model is a bundled or pulled name, or a folder; two may be "none"."""
 
@@ -233,6 +240,7 @@ class Settings:
     web: WebSettings = field(default_factory=WebSettings)
     keys: KeySettings = field(default_factory=KeySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
+    galleries: GallerySettings = field(default_factory=GallerySettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
