@@ -152,6 +152,33 @@ class EnrollOptions:
     crop: Crop = option("whole", "Embed the whole picture, or its main body.")
 
 
+@dataclass(frozen=True)
+class DetectOptions:
+    """How objects are detected, nothing else."""
+
+    detection_threshold: float | None = option(
+        None, "Least confidence of a detected object; null takes the detector's own.", 0, 1
+    )
+    max_detections: int = option(100, "At most so many objects, the most confident first.", 1, 100)
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What of a photo is embedded."""
+
+    boxes: Boxes | None = option(
+        None, "Embeds just these parts, pixel by pixel: 1 to 100 boxes; null: the whole photo."
+    )
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """What of a photo is classified, and how many classes are told."""
+
+    top_k: int = option(5, "Classes listed for each part, the likeliest first.", 1, 100)
+    boxes: Boxes | None = option(None, "Classifies just these parts: 1 to 100 boxes; null: the whole photo.")
+
+
 def declared_by(owner: type) -> dict[str, Option]:
     """The options of a class of them, by name."""
     hints = typing.get_type_hints(owner)
@@ -215,3 +242,6 @@ def require_number(name: str, value: object, lowest: float, highest: float, whol
 
 RECOGNIZE_OPTIONS = declared_by(RecognizeOptions)
 ENROLL_OPTIONS = declared_by(EnrollOptions)
+DETECT_OPTIONS = declared_by(DetectOptions)
+EMBED_OPTIONS = declared_by(EmbedOptions)
+CLASSIFY_OPTIONS = declared_by(ClassifyOptions)

@@ -62,6 +62,7 @@
         PictureNotRenderable     picture_not_renderable     404, retryable where a worker is still to look at it
       ResultNotReady             result_not_ready           409, retryable while the job is open
       RenderingBusy              rendering_busy             503, retryable
+      ModelNotConfigured         model_not_configured       501
       InvalidObjectKey           object_key_invalid         400
       StorageUnavailable         storage_unavailable        503, retryable
       NotReady                   not_ready                  503, retryable
@@ -593,6 +594,14 @@ class RenderingBusy(ServiceError):
     title = "Too many pictures at once"
     http_status = 503
     retryable = True
+
+
+class ModelNotConfigured(ServiceError):
+    """The service runs without the network that this needs; a setting names one."""
+
+    code = "model_not_configured"
+    title = "No such model here"
+    http_status = 501
 
 
 class InvalidObjectKey(ServiceError):

@@ -70,7 +70,7 @@ def create() -> Response:
     sent = read_batch(service.settings)
     terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(sent.gallery)
-    snapshot = service.ledger.forecast.snapshot()
+    snapshot = service.ledger.forecast.snapshot(owner=auth.owner())
     usable = sum(not isinstance(header, Refusal) for header in sent.headers)
     admission.admit(JobKind.RECOGNITION, terms.priority, snapshot, jobs=usable)
     mine = limits.allowed()

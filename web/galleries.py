@@ -25,9 +25,11 @@ from infra.errors import (
     UnsupportedMediaType,
     VersionNotFound,
 )
+from infra.galleries.deleted import all_deleted
 from infra.runtime import audit
 from web import idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
+from web.deleted import DeletedGalleryList, GalleriesQuery, describe_deleted
 from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
 from web.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
@@ -81,10 +83,18 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 @blueprint.get("")
 @needs(Scope.READ)
-@operation("listGalleries", "All galleries.", {200: GalleryList}, (GalleryCorrupt,))
+@operation(
+    "listGalleries",
+    "All galleries, or those that were deleted.",
+    {200: (GalleryList, DeletedGalleryList)},
+    (GalleryCorrupt, InvalidRequest),
+    query=GalleriesQuery,
+)
 def index() -> Response:
     """All galleries by name."""
     store = services().galleries
+    if parse(GalleriesQuery, single_values()).deleted:
+        return jsonify(galleries=[describe_deleted(one) for one in all_deleted(store)])
     found = []
     for name in store.names():
         with suppress(GalleryNotFound):  # deleted in this moment
@@ -102,9 +112,9 @@ def show(name: str) -> Response:
 
 @blueprint.delete("/<name>")
 @needs(Scope.MANAGE)
-@operation("deleteGallery", "Delete a gallery with all its versions.", {204: None}, WRITE)
+@operation("deleteGallery", "Delete a gallery; it can be restored for a while.", {204: None}, WRITE)
 def delete(name: str) -> tuple[str, int]:
-    """Removes the gallery with all its versions."""
+    """The gallery is there no more; until it is purged it can be restored."""
     services().galleries.delete(name)
     return "", 204
 

@@ -10,7 +10,17 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from contracts.jobs import Priority
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
     from contracts.options import Option
 
 
+MOST_GALLERIES = 10  # of one request
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
 
 _CORNER = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
@@ -97,21 +108,49 @@ class Webhook(Strict):
     url: str = Field(min_length=1, description="An http or https URL that takes a signed POST.")
 
 
+def _different(names: list[str]) -> list[str]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PydanticCustomError("twice", "{names} is named twice", {"names": ", ".join(twice)})
+    return names
+
+
+Names = Annotated[list[str], Field(min_length=1, max_length=MOST_GALLERIES), AfterValidator(_different)]
+
+
 class RecognitionRequest(Strict):
     """The JSON form of a recognition request."""
 
-    gallery: str
+    galleries: Names | None = Field(None, description="Instead of gallery: several, searched as one; 1 to 10.")
+    gallery: str | None = Field(None, validate_default=True)
     image: dict[str, Any] = Field(description="Either base64 or url.")
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook: Webhook | None = None
     metadata: JobMetadata = Field(default_factory=dict)
     priority: Priority = PRIORITY
 
+    @field_validator("gallery")
+    @classmethod
+    def _one_of_both(cls, gallery: str | None, info: ValidationInfo) -> str | None:
+        """Said of `gallery` beside all other mistakes: a validator of the whole would come after them."""
+        if "galleries" in info.data and (gallery is None) == (info.data["galleries"] is None):
+            detail = "this field is required" if gallery is None else "give either gallery or galleries"
+            raise PydanticCustomError("missing" if gallery is None else "both", detail)
+        return gallery
+
+
+class ComparisonRequest(Strict):
+    """What an old answer is compared with: another gallery, another version of the same one, or the one in force."""
+
+    gallery: str | None = Field(None, description="Another gallery; without it those that the old job searched.")
+    version: int | None = Field(None, ge=1, description="A version that is kept; without it the one in force.")
+    webhook: Webhook | None = None
+
 
 class RecognitionFields(Strict):
     """The text fields of a multipart recognition request; the picture is the file `image`."""
 
-    gallery: str
+    gallery: str | Names = Field(description="Repeated for several galleries, searched as one; at most 10.")
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
@@ -120,6 +159,8 @@ class RecognitionFields(Strict):
 
 class BatchFields(RecognitionFields):
     """The text fields of a batch, for all its photos; these are the files `images`."""
+
+    gallery: str
 
 
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from contracts import results
 from contracts.results import Calibrated, DropReason, Reason, Source
+from models.galleries.gallery import gallery_of, of_item
 
 if TYPE_CHECKING:
     from contracts.options import Verify
@@ -35,16 +36,14 @@ class Candidate:
         return self.match.item.label
 
     def to_dict(self) -> results.Candidate:
-        told: results.Candidate = {
+        return {
             "label": self.label,
             "probability": round(self.probability, 4),
             "similarity": round(self.similarity, 6),
             "item_id": self.match.item.id,
             "image_key": getattr(self.match.item, "image_key", None),
+            **of_item(self.match.item),
         }
-        if metadata := getattr(self.match.item, "metadata", None):
-            told["metadata"] = dict(metadata)
-        return told
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,20 @@ class Verification:
     item_id: str | None = None
     points: tuple[results.Point, ...] = ()
     item_box: Box | None = None
+    gallery: str | None = None  # of the item, where several are searched
 
     def to_dict(self) -> results.Verification:
         pairs = cast("list[results.Point]", [[round(value, 4) for value in pair] for pair in self.points[:POINTS]])
         box = None if self.item_box is None else list(self.item_box)
-        return {"inliers": self.inliers, "item_id": self.item_id, "points": pairs, "item_box": box}
+        told: results.Verification = {
+            "inliers": self.inliers,
+            "item_id": self.item_id,
+            "points": pairs,
+            "item_box": box,
+        }
+        if self.gallery is not None:
+            told["gallery"] = self.gallery
+        return told
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,8 @@ class Recognition:
         }
         if self.given is not None:
             recognized["given"] = self.given
+        if self.candidates:
+            recognized.update(gallery_of(self.candidates[0].match.item))  # type: ignore[typeddict-item]  # a part of it
         return recognized
 
 

@@ -125,13 +125,13 @@ def compare(
         return None
     # The first two labels are compared even where all of the nearest items are of one.
     order = [one.match.item for one in part.candidates[:2]] + [match.item for match in part.found.matches]
-    items = list({item.id: item for item in order}.values())[:most]
+    items = list({(getattr(item, "source", 0), item.id): item for item in order}.values())[:most]
     query, looks = None, dict[str, Look]()
     for item in items:
         if time.perf_counter() >= until:
             break
         checkpoint()
-        features = gallery.features(item.id)
+        features = gallery.features_of(item)
         if features is None or not len(features):
             continue
         if query is None:
@@ -191,4 +191,5 @@ def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
         ((x1 + float(qx) * (x2 - x1)) / width, (y1 + float(qy) * (y2 - y1)) / height, float(ix), float(iy))
         for (qx, qy), (ix, iy) in zip(look.agreement.query_points, look.agreement.item_points, strict=True)
     )
-    return Verification(look.inliers, look.item.id, points, getattr(look.item, "box", None))
+    gallery: str | None = getattr(look.item, "gallery", None)
+    return Verification(look.inliers, look.item.id, points, getattr(look.item, "box", None), gallery)
