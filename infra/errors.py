@@ -51,6 +51,7 @@
       LabelExists                label_exists               409
       ItemNotFound               item_not_found             404
       FeedbackNotFound           feedback_not_found         404
+      ErasureNotFound            erasure_not_found          404
       EmbedderMismatch           embedder_mismatch          409
       InvalidUrl                 url_invalid                422
       AddressForbidden           address_forbidden          422
@@ -480,6 +481,14 @@ class ItemNotFound(ServiceError):
 
     code = "item_not_found"
     title = "No such item"
+    http_status = 404
+
+
+class ErasureNotFound(ServiceError):
+    """No erasure has this id."""
+
+    code = "erasure_not_found"
+    title = "No such erasure"
     http_status = 404
 
 

@@ -1,4 +1,4 @@
-"""Purges, again and again, the galleries that were deleted long enough ago. A slow object store holds up nothing else.
+"""Purges galleries that were deleted long enough ago, and finishes erasures. A slow object store holds up nothing else.
 
 Any number may run: each step is safe to do twice.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from infra.erasure.eraser import Eraser
 from infra.errors import ServiceError
 from infra.galleries.deleted import purge_due
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from infra.galleries.store import GalleryStore
+    from infra.jobs.ledger import JobLedger
     from infra.runtime.settings import Settings
 
 LONGEST_INTERVAL_S = 30.0
@@ -26,22 +28,21 @@ log = logging.getLogger(__name__)
 
 
 class GalleryKeeper:
-    """The rounds. `run` returns once `stop` is set. `time` gives the ledger's seconds since 1970.
-
-    `allowed` raises ServiceError while nothing may be deleted yet.
-    """
+    """The rounds. `run` returns once `stop` is set. `allowed` raises ServiceError while nothing may be deleted yet."""
 
     def __init__(
         self,
         settings: Settings,
         store: GalleryStore,
-        time: Callable[[], float],
+        client: redis.Redis,
+        ledger: JobLedger,
         allowed: Callable[[], None] = lambda: None,
     ) -> None:
         self._interval_s = min(LONGEST_INTERVAL_S, 10 * settings.jobs.sweep_interval_s)
         self._keep_s = settings.galleries.keep_deleted_s
         self._store = store
-        self._time = time
+        self._time = ledger.time
+        self._eraser = Eraser(store, client, ledger, settings.galleries.picture_grace_s, settings.jobs.tombstone_s)
         self._allowed = allowed
 
     def run(self, stop: threading.Event) -> None:
@@ -56,8 +57,11 @@ class GalleryKeeper:
             stop.wait(self._interval_s)
 
     def round(self) -> None:
-        """Purges what is due."""
+        """Purges what is due, and erases what is left to erase, the pictures of what was purged too."""
         self._allowed()
-        purged = purge_due(self._store, self._keep_s, self._time())
+        purged = purge_due(self._store, self._keep_s, self._time(), self._eraser.before_purge)
         if purged:
             log.info("galleries purged", extra={"count": purged})
+        finished = self._eraser.finish_left()
+        if finished:
+            log.info("erasures finished", extra={"count": finished})

@@ -1,7 +1,7 @@
 """`python -m worker.keeper`: repairs what the queue lost, wakes due webhooks, ends retention, proves that queues move.
 
-Photos that no job names any more are deleted next to the rounds, by worker.photo_keeper; deleted galleries are purged by
-worker.gallery_keeper.
+Photos that no job names any more are deleted next to the rounds, by worker.photo_keeper; deleted galleries are purged,
+and erasures finished, by worker.gallery_keeper.
 
 Any number may run: each step of a round belongs to the one that holds the leader lock (redis-py's `Lock`), which is
 checked and extended before each step. A leader that dies is replaced when its lock lapses. Each step of the ledger is
@@ -190,7 +190,7 @@ def main() -> None:
         objects = open_store(settings.objects, settings.data_dir)
         photos = PhotoKeeper(settings.jobs, Photos(client, objects), ownership.require)
         galleries = GalleryKeeper(
-            settings, GalleryStore(objects, lock=GalleryLock(client)), ledger.time, ownership.require
+            settings, GalleryStore(objects, lock=GalleryLock(client)), client, ledger, ownership.require
         )
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None

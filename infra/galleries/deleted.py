@@ -55,6 +55,11 @@ class DeletedGallery:
         return f"{records_prefix(self.name)}{self.token:016d}-{self.generation}.json"
 
     @property
+    def pointer(self) -> Pointer:
+        """What was in force."""
+        return Pointer(self.token, self.generation, self.current, self.manifests)
+
+    @property
     def deleted_s(self) -> float:
         """When, in seconds since 1970."""
         return datetime.fromisoformat(self.deleted_at).timestamp()
@@ -125,12 +130,19 @@ def restore(store: GalleryStore, name: str, generation: str | None = None) -> Ga
         found = [one for one in all_deleted(store, name) if generation in (None, one.generation)]
         if not found:
             raise GalleryNotFound(f"There is no deleted gallery {name!r} to restore.")
-        pointer = Pointer(writing.hold.token, found[-1].generation, found[-1].current, found[-1].manifests)
+        pointer = replace(found[-1].pointer, token=writing.hold.token)
         manifest = store._manifest(name, pointer, None)  # before it is said to be there
         store._point(name, writing, pointer)
         audit.gallery_changed("restored", name, None, manifest.version)
         _forget(store.objects, name, pointer.generation)
         return manifest
+
+
+def rewritten(objects: ObjectStore, deleted: DeletedGallery, pointer: Pointer) -> None:
+    """The record with other files of the same versions, for whoever holds the gallery's lock."""
+    made = replace(deleted, token=pointer.token, current=pointer.current, manifests=pointer.manifests)
+    _put(objects, made)
+    objects.delete(deleted.key)
 
 
 def purge(store: GalleryStore, deleted: DeletedGallery, before: Callable[[DeletedGallery], None] | None = None) -> bool:

@@ -98,9 +98,20 @@ class S3Store:
 
     def put_image(self, image_bytes: bytes) -> str:
         key = image_key(image_bytes)
-        if not self.exists(key):
-            self.put(key, image_bytes)
+        self.put(key, image_bytes)  # also if it is there: its time counts
         return key
+
+    def delete_idle(self, key: str, since: float) -> bool:
+        # S3 knows no conditional deletion that every server has: a put between the two requests is lost.
+        try:
+            with translated():
+                found = self._client.head_object(Bucket=self._bucket, Key=self._full(key))
+        except ObjectNotFound:
+            return True
+        if found["LastModified"].timestamp() > since:
+            return False
+        self.delete(key)
+        return True
 
     def _full(self, key: str) -> str:
         return self._prefix + check_key(key)

@@ -165,6 +165,7 @@ class GallerySettings:
     """What is kept of galleries."""
 
     keep_deleted_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 604_800.0  # a deleted one can be restored
+    picture_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600.0  # from an upload to what names it
 
 
 @dataclass(frozen=True)

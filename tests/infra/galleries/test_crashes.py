@@ -62,6 +62,11 @@ class Dying:
     def put_image(self, image_bytes: bytes) -> str:
         return self._objects.put_image(image_bytes)
 
+    def delete_idle(self, key: str, since: float) -> bool:
+        gone: list[bool] = []
+        self._change(lambda: gone.append(self._objects.delete_idle(key, since)))
+        return gone == [True]
+
 
 CHANGES: dict[str, tuple[int, Callable[[GalleryStore], Any]]] = {
     "add": (3, lambda store: add(store, "g", item(100), item(101))),
