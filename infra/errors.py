@@ -11,6 +11,9 @@
       BodyTooLarge               body_too_large             413
       TooManyFiles               too_many_files             413
       UploadTooSlow              upload_too_slow            408, retryable
+      RequestLineTooLong         request_line_too_long      414
+      HeadersTooLarge            headers_too_large          431
+      UnreadableRequest          request_unreadable         400
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists
@@ -169,6 +172,30 @@ class UploadTooSlow(ServiceError):
     title = "Upload too slow"
     http_status = 408
     retryable = True
+
+
+class RequestLineTooLong(ServiceError):
+    """The path with its query is longer than the server reads."""
+
+    code = "request_line_too_long"
+    title = "Request line too long"
+    http_status = 414
+
+
+class HeadersTooLarge(ServiceError):
+    """There are too many header fields, or one is too long."""
+
+    code = "headers_too_large"
+    title = "Headers too large"
+    http_status = 431
+
+
+class UnreadableRequest(ServiceError):
+    """What came is no HTTP/1.1."""
+
+    code = "request_unreadable"
+    title = "Unreadable request"
+    http_status = 400
 
 
 class RouteNotFound(ServiceError):

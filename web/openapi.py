@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 SCHEMA_PATH = "#/components/schemas/"
 KEY = "An API key, `shitu_…`; where the service asks for one. The name in each operation is the scope that it needs."
 DOCUMENT = "openapi"  # in the application's extensions
-EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
+EVERYWHERE: Errors = (
+    ServiceError,
+    e.InvalidRequest,
+    e.BodyTooLarge,
+    e.RequestLineTooLong,
+    e.HeadersTooLarge,
+    e.UnreadableRequest,
+    e.RedisUnavailable,
+    e.StorageUnavailable,
+)
 WITH_KEY: Errors = (
     e.KeyMissing,
     e.KeyInvalid,
@@ -154,7 +163,12 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     in_headers = [
-        {"name": name, "in": "header", "description": HEADERS[name][1], "schema": {"type": HEADERS[name][0]}}
+        {
+            "name": name,
+            "in": "header",
+            "description": HEADERS[name][1],
+            "schema": {"type": HEADERS[name][0], **openapi_parts.FORMS.get(name, {})},
+        }
         for name in _headers(route)
     ]
     return in_path + in_headers + (_query(route.operation.query) if route.operation.query else [])
