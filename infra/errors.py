@@ -14,10 +14,22 @@
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists
+      KeyMissing                 key_missing                401
+      KeyInvalid                 key_invalid                401
+        KeyExpired               key_expired                401
+      ScopeMissing               scope_missing              403
+      KeysRequired               keys_required              403
+      CrossSite                  cross_site_request         403
+      KeyNotFound                key_not_found              404
+      RateLimited                rate_limited               429, retryable
+      BytesLimited               bytes_limited              429, retryable
+      OpenJobsLimited            open_jobs_limited          429, retryable
       IdempotencyKeyReused       idempotency_key_reused     422
       IdempotencyInProgress      idempotency_in_progress    409, retryable
       JobNotFound                job_not_found              404
+        BatchNotFound            batch_not_found            404
       JobExpired                 job_expired                410
+        BatchExpired             batch_expired              410
       JobFinished                job_finished               409
       JobUnfinished              job_unfinished             409, retryable
       JobWithoutAnswer           job_without_answer         409
@@ -48,9 +60,14 @@
         FetchTooLarge            fetch_too_large            422
       ObjectNotFound             object_not_found           404
         PhotoNotFetched          photo_not_fetched          404, retryable
+        PictureNotRenderable     picture_not_renderable     404, retryable where a worker is still to look at it
+      ResultNotReady             result_not_ready           409, retryable while the job is open
+      RenderingBusy              rendering_busy             503, retryable
+      ModelNotConfigured         model_not_configured       501
       InvalidObjectKey           object_key_invalid         400
       StorageUnavailable         storage_unavailable        503, retryable
       NotReady                   not_ready                  503, retryable
+      Overloaded                 overloaded                 503, retryable
       RedisUnavailable           redis_unavailable          503, retryable
         RedisMisconfigured       redis_misconfigured        503
 
@@ -178,6 +195,88 @@ class RejectedImage(ServiceError):
     http_status = 422
 
 
+class KeyMissing(ServiceError):
+    """No API key was sent where one is asked for."""
+
+    code = "key_missing"
+    title = "API key missing"
+    http_status = 401
+
+
+class KeyInvalid(ServiceError):
+    """What was sent is no key of this service, or one that was revoked."""
+
+    code = "key_invalid"
+    title = "API key not valid"
+    http_status = 401
+
+
+class KeyExpired(KeyInvalid):
+    """The key was valid until a time that is past."""
+
+    code = "key_expired"
+    title = "API key expired"
+
+
+class ScopeMissing(ServiceError):
+    """The key is valid, but may not do this; `scope` in `extra` is what it would take."""
+
+    code = "scope_missing"
+    title = "Scope missing"
+    http_status = 403
+
+
+class KeysRequired(ServiceError):
+    """The request comes from another machine, and nobody said whether those need a key."""
+
+    code = "keys_required"
+    title = "Keys required"
+    http_status = 403
+
+
+class RateLimited(ServiceError):
+    """The key has made all the requests that it may make for now."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+    http_status = 429
+    retryable = True
+
+
+class BytesLimited(ServiceError):
+    """The key has sent all the bytes that it may send for now; not retryable where the body is larger than all of them."""
+
+    code = "bytes_limited"
+    title = "Too many bytes"
+    http_status = 429
+    retryable = True
+
+
+class OpenJobsLimited(ServiceError):
+    """The key has all the open jobs that it may have."""
+
+    code = "open_jobs_limited"
+    title = "Too many open jobs"
+    http_status = 429
+    retryable = True
+
+
+class CrossSite(ServiceError):
+    """Another site's page asks for a change with what the browser adds by itself: a cookie, or being on this machine."""
+
+    code = "cross_site_request"
+    title = "Request of another site"
+    http_status = 403
+
+
+class KeyNotFound(ServiceError):
+    """No API key has this id."""
+
+    code = "key_not_found"
+    title = "No such key"
+    http_status = 404
+
+
 class IdempotencyKeyReused(ServiceError):
     """The Idempotency-Key came with another payload before."""
 
@@ -209,6 +308,20 @@ class JobExpired(ServiceError):
     code = "job_expired"
     title = "Job expired"
     http_status = 410
+
+
+class BatchNotFound(JobNotFound):
+    """No batch has this id."""
+
+    code = "batch_not_found"
+    title = "No such batch"
+
+
+class BatchExpired(JobExpired):
+    """The batch existed; its record was removed when its retention ended."""
+
+    code = "batch_expired"
+    title = "Batch expired"
 
 
 class JobFinished(ServiceError):
@@ -460,6 +573,46 @@ class PhotoNotFetched(ObjectNotFound):
     retryable = True
 
 
+class PictureNotRenderable(ObjectNotFound):
+    """A picture of which no smaller one can be made: broken, or (then retryable) still to be looked at by a worker."""
+
+    code = "picture_not_renderable"
+    title = "Picture cannot be rendered"
+
+    def __init__(self, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(detail)
+        self.retryable = retryable
+
+
+class ResultNotReady(ServiceError):
+    """What is asked for needs the answer of a job that is still open (then retryable), or that ended without one."""
+
+    code = "result_not_ready"
+    title = "No result yet"
+    http_status = 409
+
+    def __init__(self, detail: str, *, retryable: bool) -> None:
+        super().__init__(detail)
+        self.retryable = retryable
+
+
+class RenderingBusy(ServiceError):
+    """Too many pictures are being made smaller at once."""
+
+    code = "rendering_busy"
+    title = "Too many pictures at once"
+    http_status = 503
+    retryable = True
+
+
+class ModelNotConfigured(ServiceError):
+    """The service runs without the network that this needs; a setting names one."""
+
+    code = "model_not_configured"
+    title = "No such model here"
+    http_status = 501
+
+
 class InvalidObjectKey(ServiceError):
     """A key that could leave its folder, or that no store accepts."""
 
@@ -482,6 +635,15 @@ class NotReady(ServiceError):
 
     code = "not_ready"
     title = "Not ready"
+    http_status = 503
+    retryable = True
+
+
+class Overloaded(ServiceError):
+    """The backlog is so long that a new job would wait longer than is acceptable; `wait_s` in `extra` is how long."""
+
+    code = "overloaded"
+    title = "Overloaded"
     http_status = 503
     retryable = True
 

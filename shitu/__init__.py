@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 from shitu import packages as packages
 
 if TYPE_CHECKING:
+    from contracts.webhook_signatures import WebhookSignatureError, verify_webhook
     from models.artifacts.folders import resolve
     from models.classifier import Classifier
     from models.detector import Detection, Detector
     from models.embedder import Embedder
     from models.errors import ImageError, ModelError
     from models.galleries.gallery import Gallery
+    from models.galleries.joined import JoinedGallery
     from models.recognition.pipeline import RecognizeOptions, Recognizer
 
 __all__ = [
-    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "ModelError", "RecognizeOptions",
-    "Recognizer", "resolve",
+    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "JoinedGallery", "ModelError",
+    "RecognizeOptions", "Recognizer", "WebhookSignatureError", "resolve", "verify_webhook",
 ]  # fmt: skip
 
 _API = {
@@ -33,11 +35,14 @@ _API = {
     "Detector": "models.detector",
     "Embedder": "models.embedder",
     "Gallery": "models.galleries.gallery",
+    "JoinedGallery": "models.galleries.joined",
     "ImageError": "models.errors",
     "ModelError": "models.errors",
     "RecognizeOptions": "models.recognition.pipeline",
     "Recognizer": "models.recognition.pipeline",
+    "WebhookSignatureError": "contracts.webhook_signatures",
     "resolve": "models.artifacts.folders",
+    "verify_webhook": "contracts.webhook_signatures",
 }
 
 

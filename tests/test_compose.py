@@ -26,6 +26,7 @@ from moto.server import ThreadedMotoServer
 from infra.jobs.ledger import JobLedger
 from infra.runtime.settings import Settings, load_settings
 from infra.stack import health
+from infra.stack.exposure import refuse_unprotected
 from shitu.cli.main import main
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ def test_the_front_is_published_where_it_listens() -> None:
     [port] = COMPOSE["services"]["web"]["ports"]
     assert interpolated(port, {}) == f"127.0.0.1:8000:{settings.web.port}"
     assert settings.web.host == "0.0.0.0"
+    refuse_unprotected(settings)
+    assert settings.keys.required is True
+    assert load_settings(environment("web", SHITU_KEYS__REQUIRED="false")).keys.required is False
 
 
 @pytest.mark.parametrize("service", OURS)

@@ -11,7 +11,8 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
-from contracts.results import Box
+from contracts.results import ModelUsed
+from contracts.usage import Box
 
 
 @described
@@ -37,6 +38,8 @@ class Problem(TypedDict):
     retryable: bool
     """Whether the same request may succeed later."""
     request_id: NotRequired[str]
+    trace_id: NotRequired[str]
+    """Of the W3C trace that the request belongs to."""
     errors: NotRequired[list[FieldError]]
 
 
@@ -234,3 +237,41 @@ class Readiness(TypedDict):
     status: Literal["ready", "not_ready"]
     detail: str
     checks: dict[str, Check]
+
+
+class WorkerState(TypedDict):
+    """A worker that says it is ready; `models`: its networks by their part, null where there is none."""
+
+    name: str
+    queues: list[str]
+    models: dict[str, ModelUsed | None]
+
+
+class QueueState(TypedDict):
+    """A queue: messages not yet taken, and the seconds since a worker took one; null: none ever did."""
+
+    name: str
+    messages: int
+    consumed_age_s: float | None
+
+
+class FinishedJobs(TypedDict):
+    """How many jobs of a kind ever ended so."""
+
+    kind: str
+    status: str
+    count: int
+
+
+@described
+class System(TypedDict):
+    """The service as it is now."""
+
+    version: str
+    workers: list[WorkerState]
+    queues: list[QueueState]
+    queued: int
+    processing: int
+    oldest_queued_age_s: float
+    finished: list[FinishedJobs]
+    webhooks_pending: int

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel
 
+from contracts.keys import Scope
 from infra.errors import EmbedderMismatch, InvalidRequest, ItemNotFound, LabelExists, UnsupportedMediaType
 from infra.galleries.corrections import move, rename_item, rename_labels
 from web.answers import MovedItems, RenamedGallery, RenamedItem
@@ -14,6 +15,7 @@ from web.galleries import describe
 from web.job_photos import label_at
 from web.operations import BODY, WRITE, operation
 from web.schemas import ItemCorrection, LabelCorrection, LabelQuery, MoveRequest, parse, parse_json
+from web.scopes import needs
 from web.services import services
 from web.uploads import read_body
 
@@ -26,6 +28,7 @@ blueprint = Blueprint("corrections", __name__, url_prefix="/v1/galleries")
 
 
 @blueprint.patch("/<name>/items/<item_id>")
+@needs(Scope.MANAGE)
 @operation(
     "correctItem",
     "Give an item another label.",
@@ -41,6 +44,7 @@ def correct_item(name: str, item_id: str) -> Response:
 
 
 @blueprint.patch("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "correctLabel",
     "Give a label another name, or make several labels one.",
@@ -62,12 +66,14 @@ def correct_label(name: str) -> Response:
 
 
 @blueprint.post("/<name>/items/move")
+@needs(Scope.MANAGE)
 @operation(
     "moveItems",
     "Move items to another gallery.",
     {200: MovedItems},
     (*WRITE, *BODY, ItemNotFound, EmbedderMismatch),
     body={"application/json": MoveRequest},
+    headers=("Idempotency-Key",),
 )
 def move_items(name: str) -> Response:
     """New versions of both galleries."""

@@ -5,18 +5,19 @@ A message to a job's own webhook is under /v1/deliveries; it is replayed at its 
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.events import wants
+from contracts.keys import Scope
 from infra.errors import DeliveryFinished, DeliveryNotFound, InvalidRequest, WebhookDisabled, WebhookNotFound
 from infra.jobs.deliveries import to_endpoint
 from infra.jobs.records import isoformat
 from web.json_body import sent_json
 from web.operations import BODY, operation
 from web.schemas import parse
+from web.scopes import needs
 from web.services import services
 from web.webhook_records import (
     STATUSES,
@@ -43,6 +44,7 @@ blueprint = Blueprint("deliveries", __name__, url_prefix="/v1")
 
 
 @blueprint.get("/webhooks/<webhook_id>/deliveries")
+@needs(Scope.MANAGE)
 @operation(
     "listDeliveries",
     "The messages to an endpoint, the latest first.",
@@ -64,6 +66,7 @@ def index(webhook_id: str) -> Response:
 
 
 @blueprint.get("/webhooks/<webhook_id>/deliveries/<delivery_id>")
+@needs(Scope.MANAGE)
 @operation("getDelivery", "One message: what is sent, and each attempt's answer.", {200: DeliveryWithLog}, ONE)
 def show(webhook_id: str, delivery_id: str) -> Response:
     """A message to an endpoint with its log."""
@@ -71,6 +74,7 @@ def show(webhook_id: str, delivery_id: str) -> Response:
 
 
 @blueprint.post("/webhooks/<webhook_id>/deliveries/<delivery_id>/replay")
+@needs(Scope.MANAGE)
 @operation("replayDelivery", "Send a message again.", {202: Delivery}, (*ONE, WebhookDisabled))
 def replay(webhook_id: str, delivery_id: str) -> Response:
     """At once, with all attempts ahead, under the same webhook-id, whatever became of it before."""
@@ -83,6 +87,7 @@ def replay(webhook_id: str, delivery_id: str) -> Response:
 
 
 @blueprint.post("/webhooks/<webhook_id>/deliveries/<delivery_id>/stop")
+@needs(Scope.MANAGE)
 @operation("stopDelivery", "Send a pending message no more.", {200: Delivery}, (*ONE, DeliveryFinished))
 def stop(webhook_id: str, delivery_id: str) -> Response:
     """An attempt that is under way is not called back, but none follows."""
@@ -91,6 +96,7 @@ def stop(webhook_id: str, delivery_id: str) -> Response:
 
 
 @blueprint.post("/webhooks/<webhook_id>/replay")
+@needs(Scope.MANAGE)
 @operation(
     "replayDeliveries",
     "Send an endpoint's messages of a stretch of time again.",
@@ -104,7 +110,7 @@ def replay_range(webhook_id: str) -> Response:
     service = services()
     endpoint = service.ledger.endpoints.get(webhook_id)
     service.ledger.deliveries.require_enabled(endpoint)
-    since, until = seconds(sent.since), seconds(sent.until) if sent.until else time.time() + 1
+    since, until = seconds(sent.since), seconds(sent.until) if sent.until else service.ledger.time() + 1
     if until <= since:
         detail = "this must be after since"
         raise InvalidRequest(f"until: {detail}.", errors=[{"pointer": "/until", "detail": detail}])
@@ -124,6 +130,7 @@ def replay_range(webhook_id: str) -> Response:
 
 
 @blueprint.get("/deliveries/<delivery_id>")
+@needs(Scope.MANAGE)
 @operation(
     "getAnyDelivery",
     "A message to a job's own webhook or to an endpoint: what is sent, and each attempt's answer.",
@@ -136,6 +143,7 @@ def show_any(delivery_id: str) -> Response:
 
 
 @blueprint.post("/deliveries/<delivery_id>/stop")
+@needs(Scope.MANAGE)
 @operation("stopAnyDelivery", "Send a pending message no more.", {200: Delivery}, (DeliveryNotFound, DeliveryFinished))
 def stop_any(delivery_id: str) -> Response:
     """As of an endpoint's message."""
@@ -143,6 +151,7 @@ def stop_any(delivery_id: str) -> Response:
 
 
 @blueprint.post("/deliveries/<delivery_id>/replay")
+@needs(Scope.MANAGE)
 @operation("replayAnyDelivery", "Send a message again.", {202: Delivery}, (DeliveryNotFound, WebhookDisabled))
 def replay_any(delivery_id: str) -> Response:
     """As of an endpoint's message."""
@@ -180,7 +189,7 @@ def describe(delivery: infra.jobs.deliveries.Delivery) -> Delivery:
 def _with_log(delivery: infra.jobs.deliveries.Delivery) -> DeliveryWithLog:
     ledger = services().ledger
     event = ledger.feed.event(delivery.webhook_id)
-    body: dict[str, Any] | None = event.to_dict() if event is not None else None
+    body: dict[str, Any] | None = event.to_dict(services().settings.web.root_path) if event is not None else None
     return {
         **describe(delivery),
         "body": body,

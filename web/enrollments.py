@@ -5,16 +5,19 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from contracts.results import EnrollmentJob, EnrollmentPage
 from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished
 from web import jobs
 from web.job_lists import JobsQuery, page
 from web.operations import JOB, operation
+from web.scopes import needs
 
 blueprint = Blueprint("enrollments", __name__, url_prefix=JobKind.ENROLLMENT.path)
 
 
 @blueprint.get("")
+@needs(Scope.READ)
 @operation("listEnrollments", "Enrolments, the newest first.", {200: EnrollmentPage}, (InvalidCursor,), query=JobsQuery)
 def index() -> Response:
     """A page of them."""
@@ -22,6 +25,7 @@ def index() -> Response:
 
 
 @blueprint.get("/<job_id>")
+@needs(Scope.READ)
 @operation(
     "getEnrollment",
     "How far an enrolment is, and what became of each picture.",
@@ -35,6 +39,7 @@ def show(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/cancel")
+@needs(Scope.MANAGE)
 @operation("cancelEnrollment", "Give an enrolment up.", {200: EnrollmentJob}, (*JOB, JobFinished))
 def cancel(job_id: str) -> Response:
     """Gives the job up."""
@@ -42,6 +47,7 @@ def cancel(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/replay")
+@needs(Scope.MANAGE)
 @operation(
     "replayEnrollment",
     "Try an enrolment that failed again, from the start.",
@@ -55,6 +61,7 @@ def replay(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/webhook/replay")
+@needs(Scope.MANAGE)
 @operation(
     "replayEnrollmentWebhook",
     "Send the webhook of an enrolment that ended again.",
@@ -67,6 +74,7 @@ def replay_webhook(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/events")
+@needs(Scope.READ)
 @operation(
     "followEnrollment",
     "The changes of an enrolment as they happen.",

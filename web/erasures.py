@@ -10,11 +10,13 @@ from typing_extensions import TypedDict
 
 import infra.erasure.records
 from contracts.jobs import JobKind, described
+from contracts.keys import Scope
 from infra.erasure.eraser import Eraser, pending_digests
 from infra.errors import ErasureNotFound, GalleryBusy, GalleryCorrupt, InvalidRequest
 from web import jobs
 from web.operations import JOB, operation
 from web.schemas import parse
+from web.scopes import needs
 from web.services import services
 
 blueprint = Blueprint("erasures", __name__, url_prefix="/v1")
@@ -121,6 +123,7 @@ def receipt(one: infra.erasure.records.Erasure) -> Response:
 
 
 @blueprint.delete(f"{JobKind.RECOGNITION.path.removeprefix('/v1')}/<job_id>")
+@needs(Scope.MANAGE)
 @operation(
     "eraseRecognition",
     "Erase a recognition with its photo, its answer, its feedback and the messages about it.",
@@ -138,6 +141,7 @@ def erase_recognition(job_id: str) -> Response:
 
 
 @blueprint.get("/erasures/<erasure_id>")
+@needs(Scope.READ)
 @operation("getErasure", "How far an erasure has come, and its receipt.", {200: Erasure}, (ErasureNotFound,))
 def show(erasure_id: str) -> Response:
     """The receipt, kept for good."""

@@ -6,10 +6,12 @@ import json
 
 from flask import Blueprint, Response, request
 
+from contracts.keys import Scope
 from contracts.names import without_surrogates
 from infra.errors import EventsExpired, InvalidCursor, InvalidRequest
 from web.operations import operation
 from web.schemas import parse
+from web.scopes import needs
 from web.services import services
 from web.waiting import applied, held, preferred_s
 from web.webhook_records import EventPage, EventsQuery
@@ -18,6 +20,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/v1/events")
 
 
 @blueprint.get("")
+@needs(Scope.READ)
 @operation(
     "listEvents",
     "What happened after a cursor, in order.",
@@ -38,7 +41,10 @@ def index() -> Response:
                 feed.wait(page.next_after, waited_s)
                 page = feed.read(page.next_after, query.limit)
     told = {
-        "events": [{"id": one.id, "cursor": one.cursor, **one.to_dict()} for one in page.events],
+        "events": [
+            {"id": one.id, "cursor": one.cursor, **one.to_dict(services().settings.web.root_path)}
+            for one in page.events
+        ],
         "next_after": page.next_after,
         "more": page.more,
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, jsonify, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from infra.errors import (
     FeedbackNotFound,
     InvalidBox,
@@ -19,15 +20,16 @@ from infra.errors import (
     ObjectNotFound,
     PhotoNotFetched,
 )
-from infra.galleries.feedback import GalleryFeedback, coco_of, held_out, list_of
-from web import answers, jobs
+from infra.galleries.feedback import PREFIX, GalleryFeedback, coco_of, held_out, list_of
+from web import answers, idempotency, jobs
 from web.answers import FeedbackPage, JobFeedback
 from web.corrections import read_json
 from web.galleries import single_values
 from web.job_photos import keep, label_at, photo_of, require_box
-from web.operations import BODY, GALLERY, JOB, operation
-from web.pictures import ANY_IMAGE, picture
-from web.schemas import FeedbackQuery, FeedbackRequest, parse
+from web.operations import BODY, GALLERY, JOB, RENDERING, operation
+from web.pictures import ANY_IMAGE, stored
+from web.schemas import FeedbackQuery, FeedbackRequest, PictureQuery, parse
+from web.scopes import needs
 from web.services import services
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ blueprint = Blueprint("feedback", __name__)
 
 
 @blueprint.post(f"{JobKind.RECOGNITION.path}/<job_id>/feedback")
+@needs(Scope.RECOGNIZE)
 @operation(
     "createFeedback",
     "Say that an answer is right or wrong, and what is right.",
@@ -49,6 +52,7 @@ blueprint = Blueprint("feedback", __name__)
         PhotoNotFetched,
     ),
     body={"application/json": FeedbackRequest},
+    headers=("Idempotency-Key",),
 )  # fmt: skip
 def create(job_id: str) -> tuple[Response, int]:
     """Keeps the judgement and the photo with the gallery."""
@@ -70,13 +74,24 @@ def create(job_id: str) -> tuple[Response, int]:
     gallery = _gallery_of(photo.job, found)
     services().galleries.manifest(gallery)  # before the photo is kept
     right = answer if sent.verdict == "right" and label is None else label
+    made_id = idempotency.new_id_of(PREFIX) if idempotency.read_key() is not None else None
     made = book().add(
-        gallery, job_id, result["gallery"]["version"], box, sent.verdict, answer, right, keep(photo), photo.size
+        gallery,
+        job_id,
+        result["gallery"]["version"],
+        box,
+        sent.verdict,
+        answer,
+        right,
+        keep(photo),
+        photo.size,
+        made_id,
     )
     return jsonify(describe(made)), 201
 
 
 @blueprint.get(f"{JobKind.RECOGNITION.path}/<job_id>/feedback")
+@needs(Scope.READ)
 @operation("listJobFeedback", "What was said of a recognition.", {200: JobFeedback}, (*JOB, *GALLERY))
 def of_job(job_id: str) -> Response:
     """All that was said of the job's answers."""
@@ -86,6 +101,7 @@ def of_job(job_id: str) -> Response:
 
 
 @blueprint.get("/v1/galleries/<name>/feedback")
+@needs(Scope.READ)
 @operation(
     "listFeedback",
     "What was said of a gallery's answers: by pages, or as a list for training or evaluation.",
@@ -120,15 +136,19 @@ def of_gallery(name: str) -> Response:
 
 
 @blueprint.get("/v1/galleries/<name>/feedback/<feedback_id>/image")
+@needs(Scope.READ)
 @operation(
     "getFeedbackImage",
-    "The photo that was judged.",
-    {200: ANY_IMAGE},
-    (*GALLERY, FeedbackNotFound, ObjectNotFound),
+    "The photo that was judged, or a smaller one of it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, FeedbackNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def image(name: str, feedback_id: str) -> Response:
     """The photo, as it was sent; it is kept for as long as the feedback."""
-    return picture(services().objects.get(book().find(name, feedback_id).image_key))
+    query = parse(PictureQuery, dict(request.args))
+    return stored(book().find(name, feedback_id).image_key, query.width)
 
 
 def book() -> GalleryFeedback:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from contracts.names import readable_label
 from contracts.results import EnrollmentJob
 from infra.errors import (
@@ -21,7 +22,6 @@ from infra.errors import (
     InvalidGalleryName,
     InvalidRequest,
     ItemNotFound,
-    ObjectNotFound,
     UnsupportedMediaType,
     VersionNotFound,
 )
@@ -33,17 +33,19 @@ from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
 from web.deleted import DeletedGalleryList, GalleriesQuery, describe_deleted
 from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
-from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
-from web.pictures import ANY_IMAGE, picture, shown
+from web.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
+from web.pictures import ANY_IMAGE, shown, stored
 from web.schemas import (
     FILE,
     EnrollmentFields,
     EnrollmentRequest,
     GalleryRequest,
     ItemsQuery,
+    PictureQuery,
     parse,
     parse_json,
 )
+from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
 from web.uploads import read_body, read_enrollment
@@ -60,6 +62,7 @@ blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
 
 
 @blueprint.post("")
+@needs(Scope.MANAGE)
 @operation(
     "createGallery",
     "Create an empty gallery.",
@@ -79,6 +82,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 
 @blueprint.get("")
+@needs(Scope.READ)
 @operation(
     "listGalleries",
     "All galleries, or those that were deleted.",
@@ -99,6 +103,7 @@ def index() -> Response:
 
 
 @blueprint.get("/<name>")
+@needs(Scope.READ)
 @operation("getGallery", "One gallery.", {200: Gallery}, GALLERY)
 def show(name: str) -> Response:
     """The current version of one gallery."""
@@ -106,6 +111,7 @@ def show(name: str) -> Response:
 
 
 @blueprint.delete("/<name>")
+@needs(Scope.MANAGE)
 @operation(
     "deleteGallery",
     "Delete a gallery; it can be restored for a while, unless it is erased.",
@@ -122,6 +128,7 @@ def delete(name: str) -> Response | tuple[str, int]:
 
 
 @blueprint.post("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "addItems",
     "Add labelled pictures, or a part of a recognised photo; an enrolment job.",
@@ -158,6 +165,7 @@ def add_items(name: str) -> Response:
 
 
 @blueprint.get("/<name>/items")
+@needs(Scope.READ)
 @operation(
     "listItems",
     "The items, by pages.",
@@ -186,26 +194,39 @@ def items(name: str) -> Response:
 
 
 @blueprint.get("/<name>/items/<item_id>/image")
-@operation("getItemImage", "The picture of an item.", {200: ANY_IMAGE}, (*GALLERY, ItemNotFound, ObjectNotFound))
+@needs(Scope.READ)
+@operation(
+    "getItemImage",
+    "The picture of an item, or a smaller one of it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
+)
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
-    service = services()
-    return picture(service.objects.get(service.items.find(name, item_id).image_key))
+    query = parse(PictureQuery, dict(request.args))
+    return stored(services().items.find(name, item_id).image_key, query.width)
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")
+@needs(Scope.READ)
 @operation(
     "getItemPreview",
     "The picture as a browser can show it.",
-    {200: ANY_IMAGE},
-    (*GALLERY, ItemNotFound, ObjectNotFound),
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def item_preview(name: str, item_id: str) -> Response:
     """The picture of an item as it was looked at, for browsers."""
-    return shown(services().items.find(name, item_id).image_key)
+    query = parse(PictureQuery, dict(request.args))
+    return shown(services().items.find(name, item_id).image_key, query.width)
 
 
 @blueprint.delete("/<name>/items/<item_id>")
+@needs(Scope.MANAGE)
 @operation(
     "deleteItem",
     "Delete one item, or erase it for good.",
@@ -221,6 +242,7 @@ def delete_item(name: str, item_id: str) -> Response:
 
 
 @blueprint.delete("/<name>/items")
+@needs(Scope.MANAGE)
 @operation(
     "deleteItemsByLabel",
     "Delete all items of a label, or erase them for good.",
@@ -241,6 +263,7 @@ def delete_label(name: str) -> Response:
 
 
 @blueprint.get("/<name>/versions")
+@needs(Scope.READ)
 @operation("listVersions", "The versions that can be gone back to.", {200: VersionList}, GALLERY)
 def versions(name: str) -> Response:
     """All versions that can be gone back to, oldest first."""
@@ -251,6 +274,7 @@ def versions(name: str) -> Response:
 
 
 @blueprint.post("/<name>/versions/<int:version>/activate")
+@needs(Scope.MANAGE)
 @operation("activateVersion", "Make a version the current one.", {200: Gallery}, (*WRITE, VersionNotFound))
 def activate(name: str, version: int) -> Response:
     """Goes back (or forth) to a version: searched from the next job on."""

@@ -6,9 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 import redis.exceptions
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify, request
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from infra.errors import ServiceError
 from infra.jobs.metrics import render_metrics
 from infra.redis.check import explained, unready
@@ -16,6 +17,7 @@ from infra.runtime.telemetry import CONTENT_TYPE
 from web.answers import Check, Health, Readiness
 from web.openapi import describe
 from web.operations import operation
+from web.scopes import needs, open_to_all
 from web.services import services
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ log = logging.getLogger("shitu.web")
 
 
 @blueprint.get("/healthz")
+@open_to_all
 @operation("getHealth", "The process lives.", {200: Health})
 def live() -> Response:
     """The process answers; nothing else is checked, so that a broken Redis does not get it restarted."""
@@ -39,6 +42,7 @@ def live() -> Response:
 
 
 @blueprint.get("/readyz")
+@open_to_all
 @operation("getReadiness", "Whether jobs are accepted and worked on.", {200: Readiness, 503: Readiness})
 def ready() -> tuple[Response, int]:
     """Jobs are kept, pictures are kept, and a worker with loaded models takes tasks."""
@@ -50,17 +54,22 @@ def ready() -> tuple[Response, int]:
 
 
 @blueprint.get("/metrics")
+@needs(Scope.READ)
 @operation("getMetrics", "Numbers for Prometheus.", {200: "text/plain"})
 def metrics() -> Response:
     """Numbers for Prometheus: this process's, and the ledger's as they are now."""
-    return Response(render_metrics(services().ledger), content_type=CONTENT_TYPE)
+    return Response(render_metrics(services().ledger, services().collectors), content_type=CONTENT_TYPE)
 
 
 @blueprint.get("/openapi.json")
+@open_to_all
 @operation("getDescription", "This description.", {200: "application/json"})
 def openapi() -> Response:
     """The description of this API."""
-    return jsonify(describe(current_app))
+    document = describe(current_app)
+    if request.script_root:  # the service has a path of its host, which the paths below do not name
+        document = {**document, "servers": [{"url": request.script_root}]}
+    return jsonify(document)
 
 
 def _check(probe: Callable[[], tuple[bool, str]]) -> Check:

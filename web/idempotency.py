@@ -26,6 +26,7 @@ from infra.errors import (
     JobExpired,
     JobNotFound,
 )
+from infra.jobs.batches import PREFIX
 from infra.jobs.idempotency import Idempotency, Reservation, State, scope_of
 from infra.jobs.records import new_id
 from web.operations import operation_of, takes_idempotency_key
@@ -202,6 +203,8 @@ def _made(held: Reservation) -> Response | None:
 
 def _show(made: str) -> Response:
     """The first answer again, with the present state. Raises JobNotFound, JobExpired."""
-    from web import jobs  # it asks this module for ids
+    from web import batches, jobs  # they ask this module for ids
 
+    if made.startswith(f"{PREFIX}_"):
+        return batches.accepted(services().ledger.batches.get(made), always_202=True)
     return jobs.accepted_again(services().ledger.get(made))

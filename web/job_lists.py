@@ -78,5 +78,5 @@ def page(kind: JobKind, name: str) -> Response:
         before=None if query.created_before is None else _seconds(query.created_before),
     )
     found = services().ledger.listing.page(kind, wanted, query.limit, query.after)
-    answer = {name: [job.to_dict() for job in found.jobs], "next_after": found.next_after}
+    answer = {name: [job.to_dict(request.script_root) for job in found.jobs], "next_after": found.next_after}
     return Response(without_surrogates(json.dumps(answer, ensure_ascii=False)), content_type="application/json")

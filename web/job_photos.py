@@ -28,6 +28,7 @@ from infra.runtime import audit
 from web import jobs
 from web.schemas import EnrollmentRequest, parse, parse_json
 from web.services import services
+from web.terms import read_terms
 from web.uploads import check_webhook, read_body
 
 if TYPE_CHECKING:
@@ -49,24 +50,13 @@ class JobPhoto:
     size: tuple[int, int] | None
 
 
-def photo_key(job: Job) -> str:
-    """Where a recognition's photo is kept. Raises PhotoNotFetched while it is not there."""
-    if job.source_url is not None:
-        raise PhotoNotFetched(
-            "The photo could not be fetched from its URL; the job's error says why."
-            if job.finished
-            else "The photo is still to be fetched from its URL."
-        )
-    return str(job.request["image"]["key"])
-
-
 def photo_of(job_id: str) -> JobPhoto:
     """The photo of a recognition that has ended.
 
     Raises JobNotFound, JobExpired, PhotoNotFetched, JobUnfinished, ObjectNotFound.
     """
     job = jobs.find(JobKind.RECOGNITION, job_id)
-    key = photo_key(job)
+    key = jobs.photo_key(job)
     if not job.finished:
         raise JobUnfinished(
             f"The job {job_id} has not ended; it is {job.status}.", retry_after_s=RETRY_AFTER_S, status=str(job.status)
@@ -102,7 +92,7 @@ def keep(photo: JobPhoto) -> str:
     objects = services().objects
     key = objects.put_image(photo.data)
     try:
-        rendering = objects.get(preview_key(photo_key(photo.job)))
+        rendering = objects.get(preview_key(jobs.photo_key(photo.job)))
     except ObjectNotFound:
         return key
     if not objects.exists(preview_key(key)):
@@ -126,6 +116,7 @@ def enroll_from_job(name: str) -> Response:
     label = label_at(sent.label, "/label")
     webhook_url = sent.webhook.url if sent.webhook else None
     check_webhook(webhook_url, service.settings)
+    terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(name)
     photo = photo_of(sent.from_.job)
     if sent.from_.box is not None:
@@ -138,7 +129,10 @@ def enroll_from_job(name: str) -> Response:
         "job": photo.job.id,
         "box": sent.from_.box,
     }
-    job = jobs.create(JobKind.ENROLLMENT, {"gallery": name, "items": [item], "crop": "whole"}, webhook_url)
+    if sent.item_metadata:
+        item["metadata"] = sent.item_metadata
+    asked = {"gallery": name, "items": [item], "crop": "whole"}
+    job = jobs.create(JobKind.ENROLLMENT, asked, webhook_url, terms=terms)
     audit.accepted(name, job.id, 1)
     return jobs.accept(job)
 

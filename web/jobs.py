@@ -14,8 +14,9 @@ import redis.exceptions
 from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
-from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
-from web import idempotency
+from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, PhotoNotFetched, ResultNotReady, ServiceError
+from web import admission, auth, idempotency, limits, pictures
+from web.schemas import PhotoQuery, PictureQuery, parse
 from web.services import services
 from web.terms import read_terms
 
@@ -33,7 +34,7 @@ RECONNECT_MS = 2000
 BUSY_RECONNECT_MS = 3000
 WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
 
-ETA = re.compile(rb'"eta_s": (?:null|[\d.]+)\}\}$')  # at the end of an open job's JSON, where `_json` puts it
+ETA = re.compile(rb'"eta_s": (?:null|[\d.]+)\}\}$')  # at the end of an open job's JSON, where `as_json` puts it
 
 log = logging.getLogger("shitu.web")
 
@@ -59,7 +60,9 @@ def cancel(kind: JobKind, job_id: str) -> Response:
 
 def replay(kind: JobKind, job_id: str) -> Response:
     """Tries a failed job again. Raises JobFinished if it has not failed."""
-    find(kind, job_id)
+    job = find(kind, job_id)
+    if job.status == "failed":
+        admission.admit(kind, job.priority, services().ledger.forecast.snapshot(owner=job.owner))
     return accept(services().ledger.replay(job_id))
 
 
@@ -117,11 +120,45 @@ def create(
     `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
     """
     terms = terms or read_terms()
+    snapshot = services().ledger.forecast.snapshot(owner=auth.owner())
+    admission.admit(kind, terms.priority, snapshot)
     if source_url is None:  # how long another server takes nobody knows
-        told = services().ledger.forecast.snapshot().of_new(kind, terms.priority, terms.units)
-        terms = replace(terms, eta_s=told["eta_s"])
+        place = snapshot.of_new(kind, terms.priority, terms.units)
+        terms = replace(terms, eta_s=place["eta_s"])
     job_id = idempotency.new_id_of(kind.prefix)
+    mine = limits.allowed()
+    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
     return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
+
+
+def photo(kind: JobKind, job_id: str) -> Response:
+    """The job's photo as its query wants it. Raises PhotoNotFetched, ResultNotReady."""
+    query = parse(PhotoQuery, dict(request.args))
+    job = find(kind, job_id)
+    key = photo_key(job)
+    if not query.annotated:
+        return pictures.stored(key, query.width)
+    if job.result is None:
+        told = "ended without an answer" if job.finished else "has no answer yet"
+        raise ResultNotReady(f"The job {job_id} {told} to draw over its photo.", retryable=not job.finished)
+    return pictures.annotated(key, job.result, query.width)
+
+
+def preview(kind: JobKind, job_id: str) -> Response:
+    """The job's photo as a browser can show it. Raises PhotoNotFetched."""
+    query = parse(PictureQuery, dict(request.args))
+    return pictures.shown(photo_key(find(kind, job_id)), query.width)
+
+
+def photo_key(job: Job) -> str:
+    """Where a recognition's photo is kept. Raises PhotoNotFetched while it is not there."""
+    if job.source_url is not None:
+        raise PhotoNotFetched(
+            "The photo could not be fetched from its URL; the job's error says why."
+            if job.finished
+            else "The photo is still to be fetched from its URL."
+        )
+    return str(job.request["image"]["key"])
 
 
 def publish(job: Job) -> bool:
@@ -137,10 +174,10 @@ def accepted_again(job: Job) -> Response:
         publish(job)  # whoever accepted it may have died before
     if not job.finished:
         job, waited = _wait(job)
-    elif _wait_s() is not None:
+    elif wait_s() is not None:
         waited = 0.0
     response = answer(job, 200 if job.finished and waited is not None else 202, waited)
-    response.headers["Location"] = job.to_dict()["links"]["self"]
+    response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
     return response
 
 
@@ -157,14 +194,19 @@ def accept(job: Job) -> Response:
     except (ServiceError, redis.exceptions.RedisError, OSError):
         log.warning("job %s is kept, but could not be followed", job.id, exc_info=True)
     response = answer(job, 200 if job.finished else 202, waited)
-    response.headers["Location"] = job.to_dict()["links"]["self"]
+    response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
     return response
 
 
 def answer(job: Job, status: int, waited: float | None = None) -> Response:
     """The job as JSON; while it is open, with the time after which to look again."""
-    response = Response(_json(job), status=status, content_type="application/json")
-    if not job.finished:
+    response = Response(as_json(job), status=status, content_type="application/json")
+    return told(response, finished=job.finished, waited=waited)
+
+
+def told(response: Response, *, finished: bool, waited: float | None) -> Response:
+    """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not ask."""
+    if not finished:
         response.headers["Retry-After"] = str(POLL_AFTER_S)
     response.headers["Vary"] = "Prefer"
     if waited is not None:
@@ -179,7 +221,7 @@ def _preferences() -> list[str]:
     return [preference.strip().lower() for sent in request.headers.getlist("Prefer") for preference in sent.split(",")]
 
 
-def _wait_s() -> float | None:
+def wait_s() -> float | None:
     """How long the client prefers to wait, at most as long as the settings allow (a bare `wait`: so long); None: not at all."""
     found = next((match for preference in _preferences() if (match := WAIT.fullmatch(preference))), None)
     longest = services().settings.web.max_wait_s
@@ -188,7 +230,7 @@ def _wait_s() -> float | None:
 
 def _wait(job: Job) -> tuple[Job, float | None]:
     """The job after the time that the client prefers to wait, and that time; at once if too many wait already."""
-    waited = _wait_s()
+    waited = wait_s()
     holds = services().holds
     if waited is None or not holds.acquire(blocking=False):
         return job, None
@@ -203,18 +245,18 @@ def _glimpse(job: Job) -> str:
     return f"retry: {BUSY_RECONNECT_MS}\n\n{_event('completed' if job.finished else 'status', job)}"
 
 
-def _json(job: Job) -> str:
+def as_json(job: Job) -> str:
     """The job, an open one with where it stands.
 
     Labels of galleries from before there was a rule for them must not make an answer impossible.
     """
-    told = job.to_dict()
+    shown = job.to_dict(request.script_root)
     if not job.finished:
         try:
-            told["queue"] = services().ledger.forecast.of(job)
+            shown["queue"] = services().ledger.forecast.of(job)
         except redis.exceptions.RedisError:  # the job is accepted all the same
             log.warning("where %s stands could not be told", job.id, exc_info=True)
-    return without_surrogates(json.dumps(told, ensure_ascii=False))
+    return without_surrogates(json.dumps(shown, ensure_ascii=False))
 
 
 def _without_eta(body: bytes) -> bytes:
@@ -224,7 +266,7 @@ def _without_eta(body: bytes) -> bytes:
 
 def _event(name: str, job: Job, event_id: str | None = None) -> str:
     identified = f"id: {event_id}\n" if event_id else ""
-    return f"event: {name}\n{identified}data: {_json(job)}\n\n"
+    return f"event: {name}\n{identified}data: {as_json(job)}\n\n"
 
 
 def _stream(kind: JobKind, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from contracts.keys import Scope
 from infra.errors import InvalidCursor, InvalidRequest, VersionNotFound
 from web.answers import LabelPage
 from web.galleries import read_cursor, single_values
 from web.operations import GALLERY, operation
 from web.schemas import LabelsQuery, parse
+from web.scopes import needs
 from web.services import services
 
 blueprint = Blueprint("labels", __name__, url_prefix="/v1/galleries")
 
 
 @blueprint.get("/<name>/labels")
+@needs(Scope.READ)
 @operation(
     "listLabels",
     "The labels, by pages; those that begin with a prefix.",

@@ -16,15 +16,30 @@ from infra.errors import ServiceError
 from infra.version import VERSION
 from web import answers, schemas
 from web.operations import Form, Operation, operation_of, takes_idempotency_key
+from web.scopes import scope_of
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from contracts.keys import Scope
     from web.operations import Errors
 
 SCHEMA_PATH = "#/components/schemas/"
+KEY = "An API key, `shitu_…`; where the service asks for one. The name in each operation is the scope that it needs."
 DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (ServiceError, e.InvalidRequest, e.BodyTooLarge, e.RedisUnavailable, e.StorageUnavailable)
+WITH_KEY: Errors = (
+    e.KeyMissing,
+    e.KeyInvalid,
+    e.KeyExpired,
+    e.ScopeMissing,
+    e.KeysRequired,
+    e.CrossSite,
+    e.RateLimited,
+    e.BytesLimited,
+    e.OpenJobsLimited,
+)
+NEW_JOB: Errors = (e.Overloaded,)
 IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExpired)
 HEADERS = {
     "Prefer": (
@@ -37,6 +52,10 @@ HEADERS = {
         "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
     ),
     "If-None-Match": ("string", "The ETag seen last: 304 if nothing changed."),
+    "traceparent": (
+        "string",
+        "W3C Trace Context: the trace that the job and its webhook go on with; without it a new one.",
+    ),
     "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
 }
 
@@ -48,6 +67,7 @@ class Route:
     method: str
     path: str
     operation: Operation
+    scope: Scope | None
 
 
 def openapi_path(rule: str) -> str:
@@ -59,10 +79,11 @@ def routes(app: Flask) -> list[Route]:
     """All described routes of an application."""
     found = []
     for rule in app.url_map.iter_rules():
-        operation = operation_of(app.view_functions[rule.endpoint])
+        view = app.view_functions[rule.endpoint]
+        operation = operation_of(view)
         if operation is not None:
             methods = sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"})
-            found += [Route(method.lower(), openapi_path(rule.rule), operation) for method in methods]
+            found += [Route(method.lower(), openapi_path(rule.rule), operation, scope_of(view)) for method in methods]
     return found
 
 
@@ -87,7 +108,10 @@ def _document(found: list[Route]) -> dict[str, Any]:
             "description": "Every error is a problem document (RFC 9457) with a stable `code`. Every answer carries X-Request-Id.",
         },
         "paths": paths,
-        "components": {"schemas": _schemas([route.operation for route in found])},
+        "components": {
+            "schemas": _schemas([route.operation for route in found]),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": KEY}},
+        },
     }
 
 
@@ -97,12 +121,22 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": _parameters(route),
-        "responses": _responses(operation, IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()),
+        "security": [{"key": [route.scope.value]}] if route.scope else [],
+        "responses": _responses(operation, _also(route)),
     }
+    if route.scope and operation.answer.get(200) == "text/html":
+        described["responses"]["303"] = {"description": "To the sign-in, where keys are asked for."}
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
         described["requestBody"] = {"required": not operation.optional_body, "content": content}
     return described
+
+
+def _also(route: Route) -> Errors:
+    """What a route may be refused with because of what all routes of its kind have."""
+    key = WITH_KEY if route.scope else ()
+    admitted = NEW_JOB if 202 in route.operation.answer else ()
+    return (*key, *admitted, *(IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()))
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -122,6 +156,7 @@ def _headers(route: Route) -> tuple[str, ...]:
     found = dict.fromkeys(route.operation.headers)
     if route.method == "post" and takes_idempotency_key(route.operation):
         found["Idempotency-Key"] = None
+        found["traceparent"] = None
     return tuple(found)
 
 
@@ -179,6 +214,8 @@ def _meaning(status: int) -> str:
     return {
         200: "Done.",
         201: "Created.",
+        303: "Go there.",
+        401: "Refused, with the form again.",
         202: "Accepted: the job is kept and will be done.",
         204: "Nothing to say.",
         304: "Not changed since the ETag.",
@@ -209,9 +246,8 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
         ref_template=SCHEMA_PATH + "{model}",
     )
     found: dict[str, Any] = definitions["$defs"]
-    found["RecognitionRequest"]["properties"]["image"] = {
-        "oneOf": [_reference(schemas.ImageBase64), _reference(schemas.ImageUrl)]
-    }
+    for name in ("RecognitionRequest", "DetectionRequest", "EmbeddingRequest", "ClassificationRequest"):
+        found[name]["properties"]["image"] = {"oneOf": [_reference(schemas.ImageBase64), _reference(schemas.ImageUrl)]}
     for form in forms:
         found[form.__name__].pop("additionalProperties", None)  # a form has its files next to these fields
     return found

@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response
 
 from contracts.jobs import JobKind
+from contracts.keys import Scope
 from contracts.results import RecognitionJob, RecognitionPage
-from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
+from infra.errors import DeliveryNotFound, EmbedderMismatch, InvalidCursor, JobFinished, PhotoNotFetched, ResultNotReady
 from web import jobs
 from web.job_lists import JobsQuery, page
-from web.job_photos import photo_key
-from web.operations import JOB, UPLOAD, Form, operation
-from web.pictures import ANY_IMAGE, picture, shown
-from web.schemas import FILE, RecognitionFields, RecognitionRequest
+from web.operations import JOB, RENDERING, UPLOAD, Form, operation
+from web.pictures import ANY_IMAGE
+from web.schemas import FILE, PhotoQuery, PictureQuery, RecognitionFields, RecognitionRequest
+from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
 from web.uploads import read_recognition
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from contracts.results import KeptPhoto
+    from infra.galleries.store import GalleryManifest
 
 ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 
@@ -28,11 +32,12 @@ blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.p
 
 
 @blueprint.post("")
+@needs(Scope.RECOGNIZE)
 @operation(
     "createRecognition",
     "Recognise what is in a photo.",
     {202: RecognitionJob, 200: RecognitionJob},
-    UPLOAD,
+    (*UPLOAD, EmbedderMismatch),
     body={"multipart/form-data": Form(RecognitionFields, ONE_IMAGE), "application/json": RecognitionRequest},
     headers=("Prefer", "Cancel-After"),
 )
@@ -41,7 +46,7 @@ def create() -> Response:
     service = services()
     sent = read_recognition(service.settings)
     terms = read_terms(sent.metadata, sent.priority)
-    service.galleries.manifest(sent.gallery)
+    require_one_embedder([service.galleries.manifest(name) for name in sent.galleries or (sent.gallery,)])
     if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no other server
         image: KeptPhoto = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
     else:
@@ -53,10 +58,13 @@ def create() -> Response:
             "format": sent.header.format,
         }
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
+    if sent.galleries:
+        request["galleries"] = list(sent.galleries)
     return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
 
 
 @blueprint.get("")
+@needs(Scope.READ)
 @operation(
     "listRecognitions", "Recognitions, the newest first.", {200: RecognitionPage}, (InvalidCursor,), query=JobsQuery
 )
@@ -66,6 +74,7 @@ def index() -> Response:
 
 
 @blueprint.get("/<job_id>")
+@needs(Scope.READ)
 @operation(
     "getRecognition",
     "How far a recognition is, and its answer.",
@@ -79,6 +88,7 @@ def show(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/cancel")
+@needs(Scope.RECOGNIZE)
 @operation("cancelRecognition", "Give a recognition up.", {200: RecognitionJob}, (*JOB, JobFinished))
 def cancel(job_id: str) -> Response:
     """Gives the job up."""
@@ -86,6 +96,7 @@ def cancel(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/replay")
+@needs(Scope.RECOGNIZE)
 @operation(
     "replayRecognition",
     "Try a recognition that failed again, from the start.",
@@ -99,6 +110,7 @@ def replay(job_id: str) -> Response:
 
 
 @blueprint.post("/<job_id>/webhook/replay")
+@needs(Scope.RECOGNIZE)
 @operation(
     "replayRecognitionWebhook",
     "Send the webhook of a recognition that ended again.",
@@ -111,6 +123,7 @@ def replay_webhook(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/events")
+@needs(Scope.READ)
 @operation(
     "followRecognition",
     "The changes of a recognition as they happen.",
@@ -124,24 +137,43 @@ def events(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/image")
+@needs(Scope.READ)
 @operation(
     "getRecognitionImage",
-    "The photo as it was uploaded or fetched.",
-    {200: ANY_IMAGE},
-    (*JOB, ObjectNotFound, PhotoNotFetched),
+    "The photo as it was uploaded or fetched, smaller, or with the answers drawn over it.",
+    {200: ANY_IMAGE, 304: None},
+    (*JOB, *RENDERING, PhotoNotFetched, ResultNotReady),
+    query=PhotoQuery,
+    headers=("If-None-Match",),
 )
 def image(job_id: str) -> Response:
     """The photo as it was uploaded or fetched. Raises PhotoNotFetched while it is not there."""
-    return picture(services().objects.get(photo_key(jobs.find(JobKind.RECOGNITION, job_id))))
+    return jobs.photo(JobKind.RECOGNITION, job_id)
 
 
 @blueprint.get("/<job_id>/preview")
+@needs(Scope.READ)
 @operation(
     "getRecognitionPreview",
     "The photo as a browser can show it.",
-    {200: ANY_IMAGE},
-    (*JOB, ObjectNotFound, PhotoNotFetched),
+    {200: ANY_IMAGE, 304: None},
+    (*JOB, *RENDERING, PhotoNotFetched),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def preview(job_id: str) -> Response:
     """The photo as it was looked at, for browsers. Raises PhotoNotFetched as `image` does."""
-    return shown(photo_key(jobs.find(JobKind.RECOGNITION, job_id)))
+    return jobs.preview(JobKind.RECOGNITION, job_id)
+
+
+def require_one_embedder(manifests: Sequence[GalleryManifest]) -> None:
+    """Raises EmbedderMismatch where galleries that are to be searched together have pictures of several embedders."""
+    makers: dict[str, list[str]] = {}
+    for manifest in manifests:
+        if manifest.embedder_digest is not None:
+            makers.setdefault(manifest.embedder_digest, []).append(manifest.name)
+    if len(makers) > 1:
+        groups = "; ".join(f"{', '.join(names)} by {digest[:12]}" for digest, names in makers.items())
+        raise EmbedderMismatch(
+            f"These galleries can't be searched together, for different embedders made them: {groups}."
+        )

@@ -8,6 +8,8 @@ from typing import Any
 from flask import Flask
 
 from web import (
+    batches,
+    comparisons,
     corrections,
     deliveries,
     enrollments,
@@ -16,9 +18,13 @@ from web import (
     feedback,
     galleries,
     health,
+    keys,
     labels,
     page,
+    photo_jobs,
     recognitions,
+    signin,
+    system,
     undo,
     webhooks,
 )
@@ -26,6 +32,7 @@ from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
+    comparisons.blueprint,
     galleries.blueprint,
     labels.blueprint,
     corrections.blueprint,
@@ -33,11 +40,16 @@ BLUEPRINTS = (
     erasures.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
+    *photo_jobs.BLUEPRINTS,
+    batches.blueprint,
+    keys.blueprint,
     webhooks.blueprint,
     deliveries.blueprint,
     events.blueprint,
     health.blueprint,
     page.blueprint,
+    signin.blueprint,
+    system.blueprint,
 )
 
 

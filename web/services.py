@@ -10,11 +10,15 @@ from flask import current_app
 
 if TYPE_CHECKING:
     import redis
+    from prometheus_client.registry import Collector
 
     from infra.galleries.store import GalleryStore
     from infra.jobs.ledger import JobLedger
     from infra.jobs.photos import Photos
     from infra.jobs.queue import Queue
+    from infra.keys.limits import KeyLimits
+    from infra.keys.sessions import Sessions
+    from infra.keys.store import KeyStore
     from infra.objects.store import ObjectStore
     from infra.runtime.settings import Settings
     from infra.stack.installation import Ownership
@@ -32,11 +36,16 @@ class Services:
     ledger: JobLedger
     objects: ObjectStore
     photos: Photos
+    keys: KeyStore
+    key_limits: KeyLimits
+    sessions: Sessions
     galleries: GalleryStore
     items: ItemLookup
     queue: Queue
     ownership: Ownership
+    renderings: threading.Semaphore  # one for each picture that is being decoded to be shown
     holds: threading.Semaphore  # one for each request that may keep its thread while it waits for a job
+    collectors: tuple[Collector, ...] = ()  # of /metrics, beside the ledger's
 
 
 def services() -> Services:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from contracts.keys import Scope
 from infra.errors import GalleryExists, InvalidRequest, VersionNotFound
 from infra.galleries.deleted import restore
 from web.answers import Gallery
@@ -11,12 +12,14 @@ from web.deleted import RestoreQuery
 from web.galleries import describe, single_values
 from web.operations import WRITE, operation
 from web.schemas import parse
+from web.scopes import needs
 from web.services import services
 
 blueprint = Blueprint("undo", __name__, url_prefix="/v1/galleries")
 
 
 @blueprint.post("/<name>/restore")
+@needs(Scope.MANAGE)
 @operation(
     "restoreGallery",
     "Restore a deleted gallery.",
@@ -31,6 +34,7 @@ def restore_gallery(name: str) -> Response:
 
 
 @blueprint.post("/<name>/undo")
+@needs(Scope.MANAGE)
 @operation(
     "undoGallery",
     "Take the last change of a gallery's items or labels back.",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from web.operations import Operation
 
-FOR_PEOPLE = frozenset({"page.show", "static"})
+FOR_PEOPLE = frozenset({"page.show", "page.galleries", "page.gallery", "page.jobs", "page.system", "static"})
 
 
 def register(app: Flask) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, url_for
 
+from contracts.keys import Scope
 from infra.errors import (
     AddressForbidden,
     InvalidUrl,
@@ -20,6 +21,7 @@ from infra.net.webhooks import signing_keys
 from web.deliveries import describe as describe_delivery
 from web.json_body import sent_json
 from web.operations import BODY, operation
+from web.scopes import needs
 from web.services import services
 from web.waiting import applied, held, preferred_s
 from web.webhook_records import (
@@ -41,6 +43,7 @@ blueprint = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks")
 
 
 @blueprint.post("")
+@needs(Scope.MANAGE)
 @operation(
     "createWebhook",
     "Register an endpoint; its secret is shown this once.",
@@ -68,6 +71,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 
 @blueprint.get("")
+@needs(Scope.MANAGE)
 @operation("listWebhooks", "All endpoints.", {200: WebhookList})
 def index() -> Response:
     """All endpoints, the oldest first."""
@@ -75,6 +79,7 @@ def index() -> Response:
 
 
 @blueprint.get("/<webhook_id>")
+@needs(Scope.MANAGE)
 @operation("getWebhook", "One endpoint.", {200: RegisteredWebhook}, (WebhookNotFound,))
 def show(webhook_id: str) -> Response:
     """An endpoint, without its secret."""
@@ -82,6 +87,7 @@ def show(webhook_id: str) -> Response:
 
 
 @blueprint.patch("/<webhook_id>")
+@needs(Scope.MANAGE)
 @operation(
     "changeWebhook",
     "Change an endpoint, or enable it again.",
@@ -102,6 +108,7 @@ def change(webhook_id: str) -> Response:
 
 
 @blueprint.delete("/<webhook_id>")
+@needs(Scope.MANAGE)
 @operation("deleteWebhook", "Delete an endpoint with its log.", {204: None}, (WebhookNotFound,))
 def delete(webhook_id: str) -> tuple[str, int]:
     """What is pending is not sent any more."""
@@ -110,6 +117,7 @@ def delete(webhook_id: str) -> tuple[str, int]:
 
 
 @blueprint.post("/<webhook_id>/rotate")
+@needs(Scope.MANAGE)
 @operation(
     "rotateWebhook",
     "New keys; those before sign too for a while.",
@@ -131,6 +139,7 @@ def rotate(webhook_id: str) -> Response:
 
 
 @blueprint.post("/<webhook_id>/test")
+@needs(Scope.MANAGE)
 @operation(
     "testWebhook",
     "Send a message of type webhook.test.",

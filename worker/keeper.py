@@ -31,6 +31,7 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import open_ledger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.net.webhook_keys import reseal
 from infra.objects.opening import open_store
 from infra.redis.check import explained
 from infra.redis.client import open_client
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 LEADER_KEY = "shitu:keeper"
 LEADER_ROUNDS = 5  # a keeper that misses so many rounds is replaced
 RETIRE_INTERVAL_S = 30.0
+MOST_WAKING = 1000  # due messages that wait in the queue
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Keeper:
         self._lock = Lock(client, LEADER_KEY, timeout=lock_s, blocking=False, thread_local=False)
         self._canary_at = 0.0
         self._retire_at = 0.0
+        self._secret = settings.webhooks.secret  # until everything is sealed under the first of it
 
     def run(self, stop: threading.Event) -> None:
         """A round every `sweep_interval_s` seconds."""
@@ -96,7 +99,8 @@ class Keeper:
 
     def round(self) -> bool:
         """One round, if this keeper leads. Returns whether it led to the end."""
-        for step in (self._sweep, self._cancel_late, self._wake, self._prove, self._retire):
+        steps = (self._sweep, self._cancel_late, self._wake, self._prove, self._retire, self._reseal)
+        for step in steps:
             if not self._leads():  # a step may take longer than the lock lasts
                 return False
             try:
@@ -130,8 +134,19 @@ class Keeper:
             SWEPT.labels("canceled").inc(len(canceled))
 
     def _wake(self) -> None:
-        for delivery_id in self._ledger.due_deliveries():
-            self._queue.deliver(delivery_id)
+        # What waits untaken needs no more beside it: without couriers the same messages would pile up.
+        room = MOST_WAKING - self._ledger.stats().messages["deliver"]
+        while room > 0 and (due := self._ledger.due_deliveries()):
+            room -= len(due)
+            for delivery_id in due:
+                self._queue.deliver(delivery_id)
+
+    def _reseal(self) -> None:
+        if self._secret is not None:
+            done = reseal(self._ledger.endpoints, self._secret)
+            if done:
+                log.info("sealed the keys of webhooks under the newest secret", extra={"webhooks": done})
+            self._secret = None
 
     def _prove(self) -> None:
         now = time.monotonic()

@@ -226,7 +226,8 @@ def _chosen(name: str, live: Live, item_ids: Collection[str], labels: Collection
     present = {item.id: item.label for _, items in live for item in items}
     require_present(name, item_ids, set(present), "item")
     require_present(name, labels, set(present.values()), "item of the label")
-    return {one for one, label in present.items() if one in item_ids or label in labels}
+    ids, those = set(item_ids), set(labels)
+    return {one for one, label in present.items() if one in ids or label in those}
 
 
 def _taken(store: GalleryStore, manifest: GalleryManifest, live: Live, chosen: set[str]) -> tuple[list[Item], Rows]:

@@ -106,11 +106,15 @@ class GalleryFeedback:
         label: str | None,
         image_key: str,
         size: tuple[int, int],
+        made_id: str | None = None,
     ) -> Feedback:
-        """Keeps a judgement: once this returns it is not lost. `size`: width and height of the photo."""
+        """Keeps a judgement: once this returns it is not lost. `size`: width and height of the photo.
+
+        `made_id`: its id, where a repetition must not be a second one.
+        """
         now = _moments.next()
         made = Feedback(
-            new_id(PREFIX, now),
+            made_id or new_id(PREFIX, now),
             job_id,
             gallery,
             version,

@@ -12,7 +12,7 @@ import random
 import time as system_time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -21,7 +21,11 @@ from infra.jobs import delivery_scripts, scripts
 from infra.jobs.endpoints import Endpoint, deliveries_key
 from infra.jobs.feed import event_key
 from infra.jobs.records import DELIVERY_ID, new_id
+from infra.runtime import tracing
 from infra.runtime.settings import WebhookSettings
+
+if TYPE_CHECKING:
+    from infra.runtime.tracing import TraceContext
 
 HIDDEN_S = 30.0  # a due delivery that was handed to the queue is handed out again after this
 LEASE_MARGIN_S = 30.0  # a courier's lease outlives its HTTP time limit by this
@@ -34,7 +38,6 @@ PARKED_S = 60.0  # a message that finds no place is looked at again, were it not
 FEWEST_FAILURES = 5  # that disable an endpoint: one message a month that fails is no dead receiver
 ANSWER_CHARS = 1024
 PIECE = 200
-TEST_KEPT_S = 86_400
 SILENT_END = "Each attempt was counted, and the last one ended without a word."
 
 
@@ -84,6 +87,7 @@ class Delivery:
     endpoint_id: str | None = None
     test: bool = False
     ended_at: float | None = None
+    trace: TraceContext | None = None  # that its job belongs to
 
     @property
     def webhook_id(self) -> str:
@@ -184,8 +188,6 @@ class Deliveries:
         event_id = new_id("msg", system_time.time())
         delivery_id = to_endpoint(event_id, endpoint.id)
         self._send(delivery_id, event_id, endpoint.id, "1", json.dumps(data))
-        for key in (event_key(event_id), self._key(delivery_id)):
-            self._redis.expire(key, TEST_KEPT_S)
         return self.get(delivery_id)
 
     def add(self, endpoint: Endpoint, event_id: str) -> bool:
@@ -287,6 +289,7 @@ def _parse(record: dict[str, str]) -> Delivery:
         endpoint_id=record.get("endpoint"),
         test="test" in record,
         ended_at=float(record["ended_at"]) if record.get("ended_at") else None,
+        trace=tracing.parse(record.get("traceparent"), record.get("tracestate")),
     )
 
 

@@ -217,7 +217,7 @@ return 1
 )
 
 # A message to an endpoint about an event: one that the endpoint was not told of before, or a test. KEYS: the delivery, due,
-# the event. ARGV: now, id, event, endpoint, '1' for a test, its body, how long a test is kept. A test's event is no job's.
+# the event. ARGV: now, id, event, endpoint, '1' for a test, its body. A test's event is no job's, and all is kept for a day.
 ADD = (
     CLOCK
     + """
@@ -238,6 +238,10 @@ redis.call('HSET', key, 'id', id, 'event_id', event_id, 'type', redis.call('HGET
   'endpoint', endpoint)
 redis.call('ZADD', due, seconds(now), id)
 redis.call('ZADD', 'shitu:webhook:' .. endpoint .. ':deliveries', seconds(now), id)
+if test then
+  redis.call('EXPIRE', key, 86400)
+  redis.call('EXPIRE', event, 86400)
+end
 return 1
 """
 )

@@ -15,6 +15,7 @@ import redis
 from infra.errors import TooManyWebhooks, WebhookNotFound
 from infra.jobs import scripts
 from infra.jobs.records import ENDPOINT_ID
+from infra.redis.durability import wait_until_written
 
 ENDPOINTS = "shitu:webhooks"
 MOST = 100  # each end of a job looks at all of them
@@ -26,6 +27,13 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 for i = 1, #ARGV, 2 do
   if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
+return 1
+"""
+# KEYS: the endpoint, all of them. ARGV: the most there may be, its id, names and values.
+_CREATE = """
+if redis.call('SCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+redis.call('SADD', KEYS[2], ARGV[2])
 return 1
 """
 # ARGV: the new keys and their public half, until when the ones before are good ('': no longer), now.
@@ -40,6 +48,13 @@ else
 end
 redis.call('HSET', key, 'keys', ARGV[1], 'public_key', ARGV[2], 'updated_at', ARGV[4])
 return 1
+"""
+
+# ARGV: sealed keys as they were read, and the same ones sealed anew. What was rotated meanwhile stays.
+_RESEAL = """
+for _, name in ipairs({'keys', 'previous_keys'}) do
+  if redis.call('HGET', KEYS[1], name) == ARGV[1] then redis.call('HSET', KEYS[1], name, ARGV[2]) end
+end
 """
 
 
@@ -76,8 +91,10 @@ class Endpoints:
     def __init__(self, client: redis.Redis, now: Callable[[], float]) -> None:
         self._redis = client
         self._now = now
+        self._create = client.register_script(_CREATE)
         self._change = client.register_script(_CHANGE)
         self._rotate = client.register_script(_ROTATE)
+        self._reseal = client.register_script(_RESEAL)
 
     def create(
         self,
@@ -91,8 +108,6 @@ class Endpoints:
         public_key: str,
     ) -> Endpoint:
         """Registers one, told of what ends from now on. Raises TooManyWebhooks."""
-        if self._redis.scard(ENDPOINTS) >= MOST:
-            raise TooManyWebhooks(f"There are {MOST} webhooks already; delete one that is not needed.")
         now = _seconds(self._now())
         record: dict[Any, Any] = {
             "id": endpoint_id,
@@ -107,10 +122,10 @@ class Endpoints:
         }
         if not enabled:
             record |= {"disabled_reason": BY_REQUEST, "disabled_at": now}
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(_key(endpoint_id), mapping=record)
-            pipe.sadd(ENDPOINTS, endpoint_id)
-            pipe.execute()
+        flat = [part for pair in record.items() for part in pair]
+        if not self._create(keys=[_key(endpoint_id), ENDPOINTS], args=[MOST, endpoint_id, *flat]):
+            raise TooManyWebhooks(f"There are {MOST} webhooks already; delete one that is not needed.")
+        wait_until_written(self._redis)
         return self.get(endpoint_id)
 
     def get(self, endpoint_id: str) -> Endpoint:
@@ -161,6 +176,10 @@ class Endpoints:
         until = _seconds(now + overlap_s) if overlap_s > 0 else ""
         self._run(self._rotate, endpoint_id, sealed_keys, public_key, until, _seconds(now))
         return self.get(endpoint_id)
+
+    def reseal(self, endpoint_id: str, before: str, after: str) -> None:
+        """Replaces sealed keys by the same ones, sealed anew."""
+        self._reseal(keys=[_key(endpoint_id)], args=[before, after])
 
     def delete(self, endpoint_id: str) -> None:
         """Forgets it with its log; what is still to be sent to it is not. Raises WebhookNotFound.

@@ -41,9 +41,14 @@ class Event:
     cursor: str | None = None  # its place in the feed; a test has none
     job_id: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The body: `{"type": "recognition.succeeded", "timestamp": <when the job ended>, "data": <the job>}`."""
-        return {"type": self.type, "timestamp": isoformat(self.at), "data": self.data}
+    def to_dict(self, root: str = "") -> dict[str, Any]:
+        """The body: `{"type": "recognition.succeeded", "timestamp": <when the job ended>, "data": <the job>}`.
+
+        `root` as in Job.to_dict.
+        """
+        links = {name: f"{root}{link}" for name, link in self.data.get("links", {}).items()}
+        data = {**self.data, "links": links} if links else self.data
+        return {"type": self.type, "timestamp": isoformat(self.at), "data": data}
 
 
 @dataclass(frozen=True)

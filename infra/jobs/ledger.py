@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import redis
+from redis.client import Pipeline
 from redis.commands.core import Script
 
 from contracts.jobs import JobError, JobKind
@@ -26,10 +27,12 @@ from infra.errors import (
     JobFinished,
     JobNotFound,
     JobPoisoned,
+    OpenJobsLimited,
     StorageUnavailable,
     UploadTooSlow,
 )
 from infra.jobs import scripts, stumbles
+from infra.jobs.batches import Batches
 from infra.jobs.deliveries import UNSEEN, Deliveries, Delivery, Seen
 from infra.jobs.endpoints import Endpoints
 from infra.jobs.feed import Feed
@@ -55,10 +58,12 @@ from infra.jobs.terms import USUAL, Terms
 from infra.jobs.watch import JobWatch
 from infra.redis.client import open_client, server_time
 from infra.redis.durability import wait_until_written
+from infra.runtime import tracing
 from infra.runtime.settings import JobSettings, Settings, WebhookSettings
 
 __all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
 
+OPEN_RETRY_S = 2.0  # a job takes about so long, and its end is what is waited for
 STUMBLES = 5  # over one broken record, before the keeper gives it up
 
 log = logging.getLogger(__name__)
@@ -97,13 +102,14 @@ class JobLedger:
         self._settings = settings or JobSettings()
         self._webhooks = webhooks or WebhookSettings()
         self._now = now
-        self.deliveries = Deliveries(client, self._webhooks, self._clock)
+        self.deliveries = Deliveries(client, self._webhooks, self.clock)
         self.feed = Feed(client, self._settings.retention_s, self.time)
         self.endpoints = Endpoints(client, self.time)
         self.presence = Presence(client, self.time)
         self.listing = Listing(client)
-        self.lanes = Lanes(client, self._clock)
+        self.lanes = Lanes(client, self.clock)
         self.forecast = Forecast(client, self.presence, self.time)
+        self.batches = Batches(client, self)
         self._watch = JobWatch(client, self.get)
         self._create, self._start, self._renew = self._scripts(scripts.CREATE, scripts.START, scripts.RENEW)
         self._finish, self._release, self._cancel = self._scripts(scripts.FINISH, scripts.RELEASE, scripts.CANCEL)
@@ -135,27 +141,29 @@ class JobLedger:
         the caller (`new_id`), who may come twice: the job that has it already is then given as it is.
 
         The photo of a recognition is kept from now on until the job is retired (infra.jobs.photos). Raises UploadTooSlow if
-        it was removed before: it was uploaded longer ago than anybody waits for.
+        it was removed before: it was uploaded longer ago than anybody waits for; OpenJobsLimited if its owner has all the
+        open jobs that `terms` allow.
         """
         job_id = job_id or new_id(JobKind(kind).prefix, self._now() if self._now else system_time.time())
-        deadline_s = self._settings.queued_deadline_s
-        photo = str(request.get("image", {}).get("key") or "")
-        args = (
-            kind,
-            json.dumps(request),
-            webhook_url or "",
-            deadline_s,
-            photo if photo.startswith(PHOTOS_PREFIX) else "",
-            source_url or "",
-            *itertools.chain.from_iterable(terms.fields().items()),
-            "facets",
-            facets_of(request, terms.metadata),
-        )
+        args = self._creation(kind, request, webhook_url, source_url, terms)
         flat: list[str] = self._run(self._create, job_id, *args)
+        if flat == ["full"]:
+            raise _too_many_open(terms.most_open)
         if not flat:
             raise UploadTooSlow("The photo took too long to arrive and is not kept any more; send it again.")
         wait_until_written(self._redis)
         return parse_job(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    def create_in(
+        self, pipe: Pipeline, kind: str, request: dict[str, Any], webhook_url: str | None, job_id: str, terms: Terms
+    ) -> None:
+        """`create` as a part of a transaction: infra.jobs.batches."""
+        args = self._creation(kind, request, webhook_url, None, terms)
+        self._run(self._create, job_id, *args, client=pipe)
+
+    def cancel_in(self, pipe: Pipeline, job_id: str) -> None:
+        """`cancel` as a part of a transaction; of a job that has ended nothing changes."""
+        self._run(self._cancel, job_id, client=pipe)
 
     def get(self, job_id: str) -> Job:
         """Raises JobNotFound (also for what is no id), or JobExpired when the record's retention has ended."""
@@ -240,10 +248,12 @@ class JobLedger:
     def replay(self, job_id: str) -> Job:
         """Makes a failed job queued again with all its attempts ahead; the caller publishes it (or the sweeper does).
 
-        Raises JobNotFound, JobExpired, or JobFinished if it has not failed.
+        Raises JobNotFound, JobExpired, JobFinished if it has not failed, or OpenJobsLimited as `create`.
         """
         self.get(job_id)
         status: str | None = self._run(self._replay, job_id, 0.0)
+        if status == "full":
+            raise _too_many_open()
         if status not in {JobStatus.FAILED, None}:
             raise JobFinished(f"Only a failed job can be replayed; {job_id} is {status}.", status=str(status))
         wait_until_written(self._redis)
@@ -367,13 +377,32 @@ class JobLedger:
         self._run(self._abandon, job_id, json.dumps(told))
         stumbles.given_up(self._redis, job_id)
 
+    def _creation(
+        self, kind: str, request: dict[str, Any], webhook_url: str | None, source_url: str | None, terms: Terms
+    ) -> tuple[str | float, ...]:
+        """The own arguments of CREATE."""
+        photo = str(request.get("image", {}).get("key") or "")
+        return (
+            kind,
+            json.dumps(request),
+            webhook_url or "",
+            self._settings.queued_deadline_s,
+            photo if photo.startswith(PHOTOS_PREFIX) else "",
+            source_url or "",
+            *itertools.chain.from_iterable({**terms.fields(), **tracing.headers()}.items()),
+            "facets",
+            facets_of(request, terms.metadata),
+        )
+
     def _end(self, lease: Lease, status: JobStatus, field: str, text: str, facets: str = "") -> bool:
         return bool(self._run(self._finish, lease.job_id, lease.token, str(status), field, text, facets))
 
     def _scripts(self, *sources: str) -> list[Script]:
         return [self._redis.register_script(source) for source in sources]
 
-    def _run(self, script: Script, job_id: str, *args: str | float, now: float | None = None) -> Any:
+    def _run(
+        self, script: Script, job_id: str, *args: str | float, now: float | None = None, client: Pipeline | None = None
+    ) -> Any:
         """Runs a job script with the keys and the five arguments that all of them have."""
         keys = [
             scripts.job_key(job_id),
@@ -384,15 +413,24 @@ class JobLedger:
             scripts.events_key(job_id),
             scripts.DUE,
         ]
-        clock = self._clock() if now is None else repr(now)
+        clock = self.clock() if now is None else repr(now)
         delivery_id = new_id("msg", system_time.time())
         common = (clock, job_id, self._settings.retention_s, delivery_id, self._webhooks.schedule_s[0])
-        return script(keys=keys, args=[*common, *args])
+        return script(keys=keys, args=[*common, *args], client=client)
 
-    def _clock(self) -> str:
+    def clock(self) -> str:
+        """The first argument of every script: the time, or nothing for the server's own."""
         return "" if self._now is None else repr(self._now())
 
     def _poison(self) -> str:
         cap = self._settings.max_attempts
         message = f"The job was given up: each of its {cap} attempts ended without an answer."
         return json.dumps({"code": JobPoisoned.code, "message": message, "retryable": False, "attempts": cap})
+
+
+def _too_many_open(most: int = 0) -> OpenJobsLimited:
+    told = f"{most} open jobs" if most else "no more open jobs"
+    return OpenJobsLimited(
+        f"The key that asked may have {told} at a time; wait until one has ended, or cancel one.",
+        retry_after_s=OPEN_RETRY_S,
+    )

@@ -19,8 +19,9 @@ Keys in Redis:
     shitu:receiver:{name}:*, shitu:receivers:*  which receivers are quick, and what waits: infra.jobs.delivery_scripts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
     shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
-    shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
+    shitu:jobs:lane:…          zsets   queued jobs by kind (or `fetch`) and priority: infra.jobs.lanes
     shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
+    shitu:jobs:batch:…         hashes  batches, and the statuses of their jobs: infra.jobs.batches
     shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
     shitu:jobs:idempotent:…    hashes  what requests with an Idempotency-Key made: infra.jobs.idempotency
     shitu:stumbled:{id}        string  how often the keeper stumbled over an entry; expires by itself
@@ -29,6 +30,9 @@ Keys in Redis:
 """
 
 from __future__ import annotations
+
+from infra.jobs.change_scripts import INDEX, TELL_BATCH
+from infra.jobs.event_scripts import TELL
 
 OPEN = "shitu:jobs:open"
 QUEUED = "shitu:jobs:queued"
@@ -84,29 +88,11 @@ end
 local function seconds(value) return string.format('%.6f', value) end
 """
 
-# In which lists a job is (infra.jobs.listing); called at each change of its status.
-INDEX = """
-local STATUSES = {'queued', 'processing', 'succeeded', 'failed', 'canceled'}
-local function list(job, id, status)
-  local known = redis.call('HMGET', job, 'kind', 'created_at', 'facets')
-  if not known[1] or not known[2] then return end
-  local index = 'shitu:jobs:list:' .. known[1]
-  local member = string.format('%017.6f', tonumber(known[2])) .. ':' .. id
-  local change = status and function(key) redis.call('ZADD', key, 0, member) end
-    or function(key) redis.call('ZREM', key, member) end
-  change(index)
-  for facet in string.gmatch(known[3] or '', '[^\\n]+') do change(index .. ':' .. facet) end
-  for _, other in ipairs(STATUSES) do
-    if other ~= status then redis.call('ZREM', index .. ':status:' .. other, member) end
-  end
-  if status then change(index .. ':status:' .. status) end
-end
-"""
-
 # KEYS and the first five ARGV are the same for every job script.
 _JOB = (
     CLOCK
     + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -116,7 +102,19 @@ local status = get('status')
 local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
   if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
+  local batch = get('batch')
+  if batch and not progress then tell_batch(batch, id, status, now, retention_s) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
+end
+
+-- The open jobs of the key that asked: infra.keys.limits. Those that ended in no script's sight are dropped when it is full.
+local function owned() return 'shitu:key:' .. (get('owner') or '') .. ':open' end
+local function is_full(mine, most)
+  if redis.call('ZCARD', mine) < most then return false end
+  for _, one in ipairs(redis.call('ZRANGE', mine, 0, 49)) do
+    if not redis.call('ZSCORE', open, one) then redis.call('ZREM', mine, one) end
+  end
+  return redis.call('ZCARD', mine) >= most
 end
 
 -- Cancel-After: whether the job's time is over, and what is told then.
@@ -136,72 +134,39 @@ local function request_cancel(error)
   if error then redis.call('HSET', job, 'error', error) end
 end
 
-local function lane() return 'shitu:jobs:lane:' .. (get('kind') or '') .. ':' .. (get('priority') or 'normal') end
+-- Where it waits for its turn: in its lane, and there among the jobs of its owner, who takes turns with the other owners.
+local function lane()
+  local kind = get('source_url') and 'fetch' or get('kind') or ''
+  return 'shitu:jobs:lane:' .. kind .. ':' .. (get('priority') or 'normal')
+end
+local function wait_from(at)
+  local lane, owner = lane(), get('owner') or ''
+  redis.call('ZADD', lane, at, id)
+  redis.call('ZADD', lane .. ':of:' .. owner, at, id)
+  if not redis.call('ZSCORE', lane .. ':owners', owner) then
+    redis.call('ZADD', lane .. ':owners', redis.call('HINCRBY', 'shitu:jobs:turns', 'owners', 1), owner)
+  end
+end
+local function leave_lane()
+  local lane, owner = lane(), get('owner') or ''
+  redis.call('ZREM', lane, id)
+  redis.call('ZREM', lane .. ':of:' .. owner, id)
+  if redis.call('ZCARD', lane .. ':of:' .. owner) == 0 then redis.call('ZREM', lane .. ':owners', owner) end
+end
 
 -- The sweeper publishes it after `delay_s`; it may run after `pause_s`.
 local function enqueue(delay_s, pause_s)
+  if get('owner') then redis.call('ZADD', owned(), seconds(now), id) end
   redis.call('HSET', job, 'status', 'queued')
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
   redis.call('ZADD', queued, seconds(now), id)
-  if not get('source_url') then redis.call('ZADD', lane(), seconds(now + (pause_s or 0)), id) end
+  wait_from(seconds(now + (pause_s or 0)))
   note('queued')
 end
-
--- A message to one receiver. `receiver` is whom a slow answer delays: an endpoint, or whoever has the URL's host and port.
-local function send(event, name, message, endpoint, url)
-  local next_at = seconds(now + first_delay_s)
-  local record = {'id', message, 'event_id', event, 'type', name, 'job_id', id, 'url', url, 'status', 'pending', 'attempts', 0, 'token', 0,
-    'created_at', seconds(now), 'next_at', next_at, 'receiver', endpoint or string.match(url, '^%a+://[^/?#]*') or url}
-  if endpoint then
-    record[#record + 1] = 'endpoint'; record[#record + 1] = endpoint
-    redis.call('ZADD', 'shitu:webhook:' .. endpoint .. ':deliveries', seconds(now), message)
-  end
-  redis.call('HSET', 'shitu:delivery:' .. message, unpack(record))
-  redis.call('ZADD', due, next_at, message)
-end
-
--- The event of a job's end, its place in the feed, and the messages to all endpoints that want it. What a replay of a failed
--- job will overwrite is kept with the event; other jobs don't change any more.
-local function tell(status)
-  local kind = get('kind')
-  local name = kind .. '.' .. status
-  local last = 0
-  if redis.call('EXISTS', 'shitu:feed') == 1 then
-    local about = redis.call('XINFO', 'STREAM', 'shitu:feed')
-    for i = 1, #about, 2 do
-      if about[i] == 'last-generated-id' then last = tonumber(string.match(about[i + 1], '^%d+')) end
-    end
-  else
-    redis.call('SET', 'shitu:feed:epoch', string.sub(delivery_id, -8))
-    redis.call('DEL', 'shitu:feed:floor')
-  end
-  redis.call('XADD', 'shitu:feed', string.format('%d-0', last + 1), 'id', delivery_id, 'at', seconds(now))
-  local event = 'shitu:event:' .. delivery_id
-  redis.call('HSET', event, 'id', delivery_id, 'job_id', id, 'type', name, 'at', seconds(now),
-    'cursor', string.format('%d', last + 1), 'expires_at', get('expires_at'))
-  if status == 'failed' then redis.call('HSET', event, 'job', cjson.encode(redis.call('HGETALL', job))) end
-  local messages = ''
-  local url = get('webhook_url')
-  if url then
-    send(delivery_id, name, delivery_id, nil, url)
-    messages = delivery_id
-  end
-  for _, endpoint in ipairs(redis.call('SMEMBERS', 'shitu:webhooks')) do
-    local key = 'shitu:webhook:' .. endpoint
-    local wanted = ' ' .. (redis.call('HGET', key, 'events') or '') .. ' '
-    local wants = string.find(wanted, ' * ', 1, true) or string.find(wanted, ' ' .. name .. ' ', 1, true)
-      or string.find(wanted, ' ' .. kind .. '.* ', 1, true)
-    if wants and redis.call('HGET', key, 'state') == 'enabled' then
-      local message = 'dlv_' .. string.sub(delivery_id, 5) .. string.sub(endpoint, 5)
-      send(delivery_id, name, message, endpoint, redis.call('HGET', key, 'url'))
-      messages = messages .. ' ' .. message
-    end
-  end
-  redis.call('HSET', event, 'deliveries', messages)
-  redis.call('HSET', job, 'event_ids', (get('event_ids') or '') .. ' ' .. delivery_id)
-end
-
+"""
+    + TELL
+    + """
 -- The end of a job and the messages that tell it are written together, so that neither is without the other.
 local function finish(status, field, value)
   local expires_at = seconds(now + retention_s)
@@ -210,8 +175,9 @@ local function finish(status, field, value)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZREM', open, id)
   redis.call('ZREM', queued, id)
+  if get('owner') then redis.call('ZREM', owned(), id) end
   redis.call('ZREM', 'shitu:jobs:cancel_at', id)
-  redis.call('ZREM', lane(), id)
+  leave_lane()
   redis.call('ZADD', finished, expires_at, id)
   redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
   local url = get('webhook_url')
@@ -230,6 +196,12 @@ CREATE = (
     _JOB
     + """
 if not status then
+  local terms = {}
+  for place = 12, #ARGV, 2 do terms[ARGV[place]] = ARGV[place + 1] end  -- infra.jobs.terms
+  if terms.owner and terms.most_open and is_full('shitu:key:' .. terms.owner .. ':open', tonumber(terms.most_open)) then
+    return {'full'}
+  end
+  if terms.batch and redis.call('EXISTS', 'shitu:jobs:batch:' .. terms.batch) == 0 then return {'full'} end
   local photo = ARGV[10]
   if photo ~= '' then
     if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end
@@ -240,7 +212,7 @@ if not status then
     'attempts', 0, 'token', 0)
   if ARGV[8] ~= '' then redis.call('HSET', job, 'webhook_url', ARGV[8]) end
   if ARGV[11] ~= '' then redis.call('HSET', job, 'source_url', ARGV[11]) end
-  for place = 12, #ARGV, 2 do redis.call('HSET', job, ARGV[place], ARGV[place + 1]) end  -- infra.jobs.terms
+  for name, value in pairs(terms) do redis.call('HSET', job, name, value) end
   limit_time()
   enqueue(tonumber(ARGV[9]))
 end
@@ -267,7 +239,7 @@ redis.call('HSET', job, 'status', 'processing', 'started_at', seconds(now), 'lea
 redis.call('HDEL', job, 'republished')
 redis.call('ZADD', open, lease_until, id)
 redis.call('ZREM', queued, id)
-redis.call('ZREM', lane(), id)
+leave_lane()
 note('processing')
 return {token, attempt, lease_until}
 """
@@ -387,6 +359,7 @@ REPLAY = (
     _JOB
     + """
 if status ~= 'failed' then return status end
+if get('owner') and get('most_open') and is_full(owned(), tonumber(get('most_open'))) then return 'full' end
 local old = get('delivery_id')
 if old then
   redis.call('ZREM', due, old)
@@ -418,7 +391,7 @@ if status == 'processing' then enqueue(queued_deadline_s)
 else
   redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id)
   -- Who took it out of its lane may have died before it was started.
-  if not get('source_url') then redis.call('ZADD', lane(), 'NX', redis.call('ZSCORE', queued, id) or seconds(now), id) end
+  wait_from(redis.call('ZSCORE', lane(), id) or redis.call('ZSCORE', queued, id) or seconds(now))
 end
 return get('source_url') and 'to_fetch' or 'republished'
 """
@@ -428,6 +401,8 @@ return get('source_url') and 'to_fetch' or 'republished'
 # can be. ARGV[6]: the error.
 ABANDON = (
     CLOCK
+    + INDEX
+    + TELL_BATCH
     + """
 local job, open, queued, finished = unpack(KEYS)
 local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))
@@ -436,6 +411,9 @@ redis.call('ZREM', queued, id)
 if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash' then
   redis.call('HSET', job, 'status', 'failed', 'error', ARGV[6], 'completed_at', seconds(now), 'expires_at', expires_at)
   redis.call('ZADD', finished, expires_at, id)
+  list(job, id, 'failed')
+  local batch = redis.call('HGET', job, 'batch')
+  if batch then tell_batch(batch, id, 'failed', now, tonumber(ARGV[3])) end
 else
   redis.call('DEL', job)
 end

@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ from infra.errors import WebhookKeysUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from infra.jobs.endpoints import Endpoints
 
 KEY_PREFIX, PRIVATE_PREFIX, PUBLIC_PREFIX = "whsec_", "whsk_", "whpk_"
 PURPOSE = b"shitu webhook endpoint keys"
@@ -77,6 +80,32 @@ def unsealed(installation: str, endpoint_id: str, text: str) -> EndpointKeys:
         f"The keys of {endpoint_id} were kept under another SHITU_WEBHOOKS__SECRET. Set that one too, behind the new one,"
         " or rotate the webhook's secret."
     )
+
+
+def reseal(endpoints: Endpoints, installation: str) -> list[str]:
+    """Seals under the newest of the installation's secrets what an older one sealed, so that the older can be taken away.
+
+    Returns the ids of the endpoints; those whose keys no secret opens are left as they are.
+    """
+    done = []
+    newest = installation.split(maxsplit=1)[0]
+    for endpoint in endpoints.all():
+        for text in (endpoint.sealed_keys, endpoint.sealed_previous_keys):
+            if text is None or _opens(newest, endpoint.id, text):
+                continue
+            with suppress(WebhookKeysUnreadable):
+                keys = unsealed(installation, endpoint.id, text)
+                endpoints.reseal(endpoint.id, text, sealed(newest, endpoint.id, keys))
+                done.append(endpoint.id)
+    return done
+
+
+def _opens(installation: str, endpoint_id: str, text: str) -> bool:
+    try:
+        unsealed(installation, endpoint_id, text)
+    except WebhookKeysUnreadable:
+        return False
+    return True
 
 
 def sign_with(keys: Sequence[EndpointKeys], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:

@@ -25,7 +25,7 @@ REPLY_TIMEOUT_S = 5.0
 PREFIX = "shitu"
 # What keys begin with in the code. Values never do: an id, a JSON text, a worker's `host:number`.
 _KEY = re.compile(
-    r"shitu:(?=(?:jobs?|stumbled|events|tombstone|event|feed|webhooks?|receivers?|delivery|deliveries|workers|consumed|photos?|gallery|keeper|store|probe|queue)(?::|$))"
+    r"shitu:(?=(?:jobs?|stumbled|events|tombstone|event|feed|webhooks?|receivers?|delivery|deliveries|workers|consumed|photos?|gallery|keeper|keys?|store|probe|queue)(?::|$))"
 )
 
 

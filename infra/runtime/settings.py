@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ from infra.errors import ConfigurationError
 from infra.runtime import redis_url
 
 PREFIX = "SHITU_"
-UNPRINTED = ("redis_url", "secret")  # may hold a password: never echoed in an error or a repr
+UNPRINTED = ("redis_url", "secret", "key")  # may hold a password: never echoed in an error or a repr
 
 
 def _object_url(url: str) -> str:
@@ -35,6 +37,13 @@ def _object_url(url: str) -> str:
     if parts.scheme == "s3" and parts.netloc:
         return url
     raise ValueError("expected file:///absolute/folder or s3://bucket/prefix")
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("expected http://host:port or https://host:port, without a user, a query or a fragment")
+    return url
 
 
 def checked_secret(secrets: str) -> str:
@@ -56,6 +65,31 @@ def _folder(folder: Path) -> Path:
         raise ValueError("no such home folder") from None
 
 
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", text):
+        raise ValueError(
+            "expected * or an origin as browsers send it: https://shop.example, without a slash at the end"
+        )
+    return text
+
+
+def _root_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        raise ValueError("expected a path like /shitu, of letters, digits and . _ ~ -")
+    if path.split("/")[1:2] in (["v1"], ["static"]):
+        raise ValueError("the API's own paths begin so; choose another one")
+    return path
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("expected addresses or networks, separated by commas: 127.0.0.1,10.0.0.0/8") from None
+    return text
+
+
 def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -65,7 +99,11 @@ Count = Annotated[int, Field(ge=1)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 RedisUrl = Annotated[str, AfterValidator(redis_url.checked)]
 ObjectUrl = Annotated[str, AfterValidator(_object_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Secret = Annotated[str, AfterValidator(checked_secret)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_list)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_list)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
 Schedule = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
 ]
@@ -97,6 +135,21 @@ class WebSettings:
     url_timeout_s: Seconds = 10.0
     url_concurrency: Count = 8  # pictures that one courier fetches at a time
     allowed_hosts: Hosts = ()  # of private networks, whose pictures may be fetched all the same
+    root_path: RootPath = ""  # below which a proxy has the service
+    trusted_proxies: Networks = ()  # whose X-Forwarded-* headers are believed
+    cors_origins: Origins = ()  # whose pages may use the API
+
+
+@dataclass(frozen=True)
+class KeySettings:
+    """Who may ask. `required` None: no key on loopback, and no start on any other address."""
+
+    required: bool | None = None
+    open_metrics: bool = False
+    requests_per_minute: Annotated[int, Field(ge=0)] = 0  # of each key that has no limit of its own; 0: no limit
+    open_jobs: Annotated[int, Field(ge=0)] = 0
+    bytes_per_day: Annotated[int, Field(ge=0)] = 0
+    session_s: Seconds = 43_200.0  # the page's sign-in ends when nothing came for so long
 
 
 @dataclass(frozen=True)
@@ -117,7 +170,7 @@ class GallerySettings:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """The processes that run the models. A model is a bundled or pulled name, or a folder; `detector` may be "none"."""
+    """The processes that run the models. A model is a bundled or pulled name, or a folder; two may be "none"."""
 
     engine: Literal["auto", "openvino", "paddle"] = "auto"
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
@@ -126,6 +179,7 @@ class WorkerSettings:
     pool: Literal["auto", "threads", "solo", "prefork"] = "auto"  # auto: threads for OpenVINO, prefork for Paddle
     detector: Annotated[str, Field(min_length=1)] = "shitu-detector"
     embedder: Annotated[str, Field(min_length=1)] = "shitu-embedder"
+    classifier: Annotated[str, Field(min_length=1)] = "none"  # none is bundled
     shutdown_s: Seconds = 20.0  # how long a stopped worker may finish what it runs
     heartbeat_s: Seconds = 5.0  # how often it says that it lives and proves that it consumes
 
@@ -141,6 +195,7 @@ class JobSettings:
     keep_photos: bool = False  # when their jobs' records go
     tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
     sweep_interval_s: Seconds = 2.0
+    longest_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # 0: jobs are taken however long they wait
 
 
 @dataclass(frozen=True)
@@ -167,6 +222,13 @@ class LogSettings:
 
 
 @dataclass(frozen=True)
+class TracingSettings:
+    """Where spans are sent: an OTLP/HTTP collector's base URL. The SDK's own OTEL_… variables say the rest."""
+
+    otlp_endpoint: HttpUrl | None = None  # None: none are recorded
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything the service can be told. `redis_url` None: the launcher starts its own server."""
 
@@ -175,13 +237,16 @@ class Settings:
     # Before every key in Redis, the queues' too: one for each installation.
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._:-]{0,62}[A-Za-z0-9])?$")] = "shitu"
     objects: ObjectSettings = field(default_factory=ObjectSettings)
+    key: str | None = field(default=None, repr=False)  # what this machine's commands send to a service (`--server`)
     web: WebSettings = field(default_factory=WebSettings)
+    keys: KeySettings = field(default_factory=KeySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     galleries: GallerySettings = field(default_factory=GallerySettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
     def to_env(self) -> dict[str, str]:
         """The variables that make `load_settings` give these settings again: what a child process is handed."""

@@ -31,6 +31,7 @@ def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
         # class is gunicorn's gthread with a least speed of requests.
         *("--worker-class", "web.server.UploadLimitWorker", "--workers", "1", "--threads", str(settings.web.threads)),
         *("--timeout", "60", "--graceful-timeout", str(WEB_DRAIN_S), "--keep-alive", "15"),
+        *("--forwarded-allow-ips", ""),  # what proxies say is read by web.proxy alone
         *("--no-control-socket", "--log-level", "warning", "--logger-class", "web.gunicorn_log.ServiceLogger"),
     )
 
@@ -74,6 +75,7 @@ def handed_on(settings: Settings) -> dict[str, str]:
         settings.worker,
         detector=_absolute_model(settings.worker.detector),
         embedder=_absolute_model(settings.worker.embedder),
+        classifier=_absolute_model(settings.worker.classifier),
     )
     others = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     return {

@@ -34,6 +34,7 @@ from infra.stack.commands import (
     web_command,
     worker_command,
 )
+from infra.stack.exposure import refuse_unprotected
 from infra.stack.installation import verify
 from infra.stack.supervisor import ChildProcess, Supervised, Supervisor, binding
 
@@ -57,7 +58,7 @@ def listen(settings: Settings) -> socket.socket:
     host, port = settings.web.host, settings.web.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         where = f"{bracketed(host)}:{port}"
         number, words = getattr(error, "errno", None), getattr(error, "strerror", None) or "no such host name"
@@ -69,6 +70,12 @@ def listen(settings: Settings) -> socket.socket:
             else f"SHITU_WEB__PORT: cannot listen on {where} ({why}); choose another one (`shitu up --port 8001`), or 0 for any"
         )
         raise ConfigurationError([told]) from error
+    try:
+        refuse_unprotected(settings)
+    except ConfigurationError:
+        listener.close()
+        raise
+    return listener
 
 
 def make_data_folder(folder: Path) -> None:

@@ -213,7 +213,8 @@ def describe(manifest: GalleryManifest) -> Json:
 
 def describe_item(item: Item) -> Json:
     """An item as JSON."""
-    return {name: getattr(item, name) for name in ("id", "label", "sha256", "box", "added_at")}
+    told = {name: getattr(item, name) for name in ("id", "label", "sha256", "box", "added_at")}
+    return {**told, "metadata": dict(item.metadata)}
 
 
 @click.command(

@@ -33,6 +33,8 @@ _COMMANDS = {
         "gallery",
         "Show, change, export and import galleries.",
     ),
+    "webhooks": ("shitu.cli.webhooks", "webhooks", "Register and test webhook endpoints of a service."),
+    "keys": ("shitu.cli.keys", "keys", "Make, list and revoke API keys."),
     "models": ("shitu.cli.models", "models_group", "List, pull and verify models."),
     "data": ("shitu.cli.data", "data", "Validate a data set before training on it."),
     "train": ("shitu.cli.train", "train", "Train a network by a recipe."),

@@ -6,6 +6,7 @@ Whatever goes wrong is one line: the service's own problem (RFC 9457) with its c
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -74,9 +75,9 @@ class Server:
         """Deletes what is at `path`, and gives what is answered: nothing, or the new version of a gallery."""
         return self._ask("DELETE", path, params=query)
 
-    def recognized(self, photo: Path, data: bytes, gallery: str, options: Mapping[str, Any]) -> Json:
+    def recognized(self, photo: Path, data: bytes, gallery: Sequence[str], options: Mapping[str, Any]) -> Json:
         """The `result` of one photo."""
-        fields = {"gallery": gallery, "options": json.dumps(options)}
+        fields = {"gallery": list(gallery), "options": json.dumps(options)}
         return self._result(self.post("/recognitions", data=fields, files=[("image", (_file_name(photo), data))]))
 
     def enrolled(self, gallery: str, pictures: Sequence[tuple[Path, str, bytes]]) -> list[Json]:
@@ -141,7 +142,12 @@ class Server:
             time.sleep(pause)
 
     def _headers(self) -> dict[str, str]:
-        return {"Prefer": f"wait={WAIT_S}", "User-Agent": "shitu"}
+        key = os.environ.get("SHITU_KEY")
+        return {
+            "Prefer": f"wait={WAIT_S}",
+            "User-Agent": "shitu",
+            **({"Authorization": f"Bearer {key}"} if key else {}),
+        }
 
 
 def _problem(answer: requests.Response, url: str) -> ServerError | None:

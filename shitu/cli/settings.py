@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HIDDEN = "***"
 SECRET = "SHITU_WEBHOOKS__SECRET"  # noqa: S105 - the variable's name
+KEY = "SHITU_KEY"
 REDIS = "SHITU_REDIS_URL"
 SECRET_PARTS = re.compile(r"pass|secret|token|key\b|credential", re.IGNORECASE)
 
@@ -89,7 +90,7 @@ def masked(name: str, value: Any) -> Any:
     """`value` as it may be shown: secrets and what may be a password in a URL are hidden."""
     if value is None or not isinstance(value, str):
         return value
-    if name == SECRET:
+    if name in {SECRET, KEY}:
         return " ".join(HIDDEN for _ in value.split())
     return masked_url(value) if "://" in value else value
 
@@ -130,6 +131,8 @@ def _follows(name: str, chosen: Settings) -> str:  # noqa: PLR0911 - one sentenc
         return (
             "" if (chosen.data_dir / KEPT_IN).is_file() else f"made at the first start, in {chosen.data_dir / KEPT_IN}"
         )
+    if name == "SHITU_KEYS__REQUIRED":
+        return "not on loopback; on any other address the service does not start until it is said"
     if name == "SHITU_LOG__FORMAT":
         return "`shitu up` writes text unless it is set"
     if name == "SHITU_WORKER__ENGINE":

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
+from infra.keys.store import KeyStore
+from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, json_line
 from infra.runtime.machine import planned, read_limits
 from infra.runtime.settings import load_settings
@@ -238,7 +240,17 @@ def banner(stack: Stack) -> str:
   page       {click.style(f"{url}/", underline=True)}
   data       {settings.data_dir}   (logs in logs/; a restart finds everything again)
   webhooks   signed with the secret in {secret}
-  stop       Ctrl-C
+  stop       Ctrl-C{_about_keys(stack)}
 
   {calls}
 """
+
+
+def _about_keys(stack: Stack) -> str:
+    """A line for whoever needs a key, and how to make the first one."""
+    if not stack.settings.keys.required:
+        return ""
+    with closing(open_client(stack.settings)) as client:
+        there = KeyStore(client).count()
+    made = f"{there} made" if there else "none yet: `shitu keys create --scope admin` makes one"
+    return f"\n  keys       required ({made}); to each call below add -H 'Authorization: Bearer shitu_…'"

@@ -133,3 +133,11 @@ def test_only_json_is_taken(client: FlaskClient, drinks: str) -> None:
     for method, path in (("PATCH", "items?label=tea"), ("PATCH", "items/itm_0"), ("POST", "items/move")):
         answer = client.open(f"{URL}/{drinks}/{path}", method=method, data=b"label=x", content_type="text/plain")
         refused(answer, 415, "unsupported_media_type")
+
+
+def test_a_move_repeated_by_its_key_gets_the_first_answer(client: FlaskClient, service: Services, drinks: str) -> None:
+    client.post(URL, json={"name": "hot"})
+    url, body, headers = f"{URL}/{drinks}/items/move", {"to": "hot", "label": "tea"}, {"Idempotency-Key": "one"}
+    first, again = (client.post(url, json=body, headers=headers) for _ in range(2))
+    assert done(again, "MovedItems") == done(first, "MovedItems")
+    assert labels(service, "hot") == ["tea", "tea"]

@@ -159,3 +159,18 @@ def test_a_gallery_or_webhook_that_cannot_be_is_refused(
     client.delete("/v1/galleries/drinks")
     refused(enrol(client, recognized, BOX), 404, "gallery_not_found")
     assert open_jobs(service) == 0
+
+
+def test_it_carries_what_the_form_does(client: FlaskClient, service: Services, recognized: str) -> None:
+    more = {"metadata": {"order": "7"}, "priority": "high", "item_metadata": {"article": "4711"}}
+    body = {"from": {"job": recognized, "box": BOX}, "label": "tea", **more}
+    headers = {"Idempotency-Key": "one", "Cancel-After": "1m"}
+    first = client.post(URL, json=body, headers=headers)
+    assert first.status_code == 202, first.text
+    job = first.get_json()
+    assert (job["metadata"], job["request"]["items"][0]["metadata"]) == ({"order": "7"}, {"article": "4711"})
+    assert client.post(URL, json=body, headers=headers).get_json()["id"] == job["id"]
+    assert open_jobs(service) == 1
+    refused(enrol(client, recognized, BOX, metadata={"a b": "c"}), 400, "invalid_request")
+    refused(enrol(client, recognized, BOX, item_metadata={"a": 5}), 400, "invalid_request")
+    refused(enrol(client, recognized, BOX, priority="urgent"), 400, "invalid_request")

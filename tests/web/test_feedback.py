@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from infra.jobs.photos import Photos
 from infra.runtime.settings import Settings
 from models.training.data import query_photos
 from models.training.data.lint import Layout, lint
@@ -88,9 +90,11 @@ def test_the_whole_photos_answer_is_judged_without_a_box(client: FlaskClient, ha
 
 def test_it_outlives_the_job_and_its_photo(client: FlaskClient, service: Services, drinks: str, job: str) -> None:
     made = kept(say(client, job, box=TEA, verdict="right"))
-    service.objects.delete(service.ledger.get(job).request["image"]["key"])
-    service.redis.delete(f"shitu:job:{job}")
-    service.redis.set(f"shitu:tombstone:{job}", "1")
+    photo_key = service.ledger.get(job).request["image"]["key"]
+    later = time.time() + 1e8
+    assert service.ledger.retire(now=later) == (job,)
+    assert Photos(service.redis, service.objects, now=lambda: later).remove_unnamed() == 1
+    assert not service.objects.exists(photo_key)
     assert client.get(f"/v1/galleries/{drinks}/feedback").get_json()["feedback"] == [made]
     photo = client.get(made["links"]["image"])
     assert (photo.status_code, photo.data, photo.mimetype) == (200, picture(seed=77), "image/jpeg")
@@ -215,3 +219,13 @@ def test_the_lists_are_read_by_training_and_evaluation(
     rest = client.get(f"/v1/galleries/{drinks}/feedback?format=train&holdout=true").text.splitlines()
     assert (len(held), len(rest)) == (1, 5)
     assert sorted(held + rest) == sorted((tmp_path / "train").read_text("utf-8").splitlines())
+
+
+def test_a_repetition_by_its_key_is_one_judgement(client: FlaskClient, drinks: str, job: str) -> None:
+    url, headers = f"/v1/recognitions/{job}/feedback", {"Idempotency-Key": "one"}
+    first, again = (client.post(url, json={"box": TEA, "verdict": "right"}, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code, again.get_json()) == (201, 201, first.get_json())
+    refused(client.post(url, json={"box": TEA, "verdict": "wrong"}, headers=headers), 422, "idempotency_key_reused")
+    page = client.get(f"/v1/galleries/{drinks}/feedback").get_json()
+    assert page["counts"] == {"right": 1, "wrong": 0, "ignore": 0}
+    assert page["feedback"] == [kept(first)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from json import loads
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis
+from flask import Flask
 from flask.testing import FlaskClient
 
 from infra.jobs.ledger import JobLedger
@@ -294,3 +296,37 @@ def test_the_feed_has_exactly_what_a_webhook_sends(
     assert [(one["id"], {name: one[name] for name in ("type", "timestamp", "data")}) for one in told] == [
         (webhook_id, loads(body)) for webhook_id, body in sent
     ]
+
+
+def test_concurrent_requests_register_no_more_than_there_may_be(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.jobs.endpoints.MOST", 5)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: app.test_client().post(URL, json={"url": HOOK}).status_code, range(16)))
+    assert sorted(answers) == [201] * 5 + [409] * 11
+    assert len(client.get(URL).get_json()["webhooks"]) == 5
+
+
+def test_a_change_does_not_bring_a_deleted_endpoint_back(
+    app: Flask, client: FlaskClient, redis_client: redis.Redis
+) -> None:
+    link = created(client)["links"]["self"]
+
+    def both(number: int) -> None:
+        one = app.test_client()
+        one.patch(link, json={"enabled": bool(number % 2)})
+        one.post(f"{link}/rotate")
+        one.delete(link)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(both, range(8)))
+    refused(client.get(link), 404, "webhook_not_found")
+    assert list(redis_client.scan_iter("shitu:webhook*")) == []
+
+
+@pytest.mark.parametrize("name", ["..", "whk_" + "0" * 26 + "%0a", "*", "x" * 3000])
+def test_no_other_name_finds_an_endpoint(client: FlaskClient, name: str) -> None:
+    created(client)
+    for path in ("", "/deliveries", "/deliveries/x"):
+        assert client.get(f"{URL}/{name}{path}").status_code == 404

@@ -267,3 +267,15 @@ def test_a_box_out_of_the_photo_is_rejected(process: Process, runtime: Runtime, 
     result = enroll(asked, runtime, ignore)
     assert statuses(result) == ["rejected", "added"]
     assert result["items"][0]["error"]["code"] == "box_invalid"
+
+
+def test_an_items_metadata_goes_with_it_into_the_gallery_and_into_matches(process: Process, runtime: Runtime) -> None:
+    made = job(process, runtime, [("tea", picture(1)), ("cola", picture(2))])
+    made.request["items"][0]["metadata"] = {"article": "4711"}
+    enroll(made, runtime, ignore)
+    assert [item.metadata for item in runtime.store.items("drinks")] == [{"article": "4711"}, {}]
+    photo = {"gallery": "drinks", "image": {"key": made.request["items"][0]["image_key"]}, "options": {}}
+    answer = recognize(process.ledger.create("recognition", photo), runtime, ignore)
+    (found,) = answer["recognitions"]
+    assert found["matches"][0]["metadata"] == found["candidates"][0]["metadata"] == {"article": "4711"}
+    assert "metadata" not in found["matches"][1]

@@ -20,10 +20,12 @@ from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue
 from infra.jobs.records import JobStatus
+from infra.net.webhook_keys import new_secret, unsealed
 from infra.objects.opening import open_store
 from infra.redis.client import connect
 from infra.redis.server import RedisServer
 from infra.runtime.settings import JobSettings, Settings, load_settings
+from tests.infra.jobs.hooks import registered
 from worker.keeper import LEADER_KEY, LEADER_ROUNDS, Keeper
 from worker.process import Process
 
@@ -195,3 +197,27 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.01)
+
+
+def test_due_webhooks_do_not_pile_up_without_couriers(
+    process: Process, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.keeper.MOST_WAKING", 3)
+    monkeypatch.setattr("infra.jobs.deliveries.HIDDEN_S", 0.0)
+    for _ in range(5):
+        process.ledger.cancel(process.ledger.create("recognition", REQUEST, "http://127.0.0.1:9/hook").id)
+    keeper = Keeper(process.settings, redis_client, process.ledger, process.queue)
+    keeper._canary_at = float("inf")
+    for _ in range(3):
+        keeper.round()
+    assert len(messages(redis_client, "deliver")) == 5  # one claim, and no more while these wait
+
+
+def test_keys_are_sealed_under_the_newest_secret(process: Process, redis_client: redis.Redis) -> None:
+    endpoint = registered(process.ledger)
+    new = new_secret()
+    webhooks = dataclasses.replace(process.settings.webhooks, secret=f"{new} {process.settings.webhooks.secret}")
+    settings = dataclasses.replace(process.settings, webhooks=webhooks)
+    Keeper(settings, redis_client, process.ledger, process.queue).round()
+    kept = process.ledger.endpoints.get(endpoint.id).sealed_keys
+    assert unsealed(new, endpoint.id, kept).public_key == endpoint.public_key

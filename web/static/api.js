@@ -1,22 +1,28 @@
 // The service's HTTP API as functions; every failure is a Failure with words for people and the stable code.
 
+import { t } from "./words.js";
+
 export class Failure extends Error {
-  // `passing`: the same request may do later.
-  constructor(title, detail, code, { errors = [], reason, passing = false } = {}) {
+  // `passing`: the same request may do later. `ours`: the words are the page's, in the reader's language.
+  constructor(title, detail, code, { errors = [], reason, passing = false, ours = true } = {}) {
     super(detail);
-    Object.assign(this, { title, detail, code, errors, reason, passing });
+    Object.assign(this, { title, detail, code, errors, reason, passing, ours });
   }
 }
 
+// The service may be hosted below a path of its own; its links may name that already.
+const root = document.documentElement.dataset.root ?? "";
+export const at = (path) => (root && !path.startsWith(`${root}/`) && path.startsWith("/") ? root + path : path);
+
 async function send(path, options) {
   try {
-    return await fetch(path, options);
+    return await fetch(at(path), options);
   } catch {
     throw unreachable();
   }
 }
 
-const unreachable = () => new Failure("No connection", "The service did not answer. Is it still running?", "unreachable", { passing: true });
+const unreachable = () => new Failure(t("failure.connection"), t("failure.unreachable"), "unreachable", { passing: true });
 
 async function call(path, options = {}) {
   const response = await send(path, options);
@@ -27,11 +33,12 @@ async function call(path, options = {}) {
 }
 
 function failed(response, body) {
+  if (response.status === 401) location.assign(at(`/signin?next=${encodeURIComponent(location.pathname + location.search)}`)); // the session has ended
   return new Failure(
-    body?.title ?? "Something went wrong",
-    body?.detail ?? `The service answered ${response.status}.`,
+    body?.title ?? t("failure"),
+    body?.detail ?? t("failure.status", { status: String(response.status) }),
     body?.code ?? `http_${response.status}`,
-    { ...body, passing: PASSING.has(response.status) },
+    { ...body, passing: PASSING.has(response.status), ours: !body?.detail },
   );
 }
 
@@ -47,7 +54,7 @@ function upload(path, form, progressed) {
       clearTimeout(stalled); // a phone that changes its network may never learn that its line is gone
       stalled = setTimeout(() => request.abort(), STALLED_MS);
     };
-    request.open("POST", path);
+    request.open("POST", at(path));
     request.responseType = "json";
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       moved();
@@ -65,13 +72,28 @@ function upload(path, form, progressed) {
 }
 
 const inPath = encodeURIComponent;
-const asJson = (value) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
+const asQuery = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== ""));
+const asJson = (value, method = "POST") => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
 
 export const galleries = () => call("/v1/galleries");
+export const labels = (name, query) => call(`/v1/galleries/${inPath(name)}/labels?${asQuery(query)}`);
 export const gallery = (name) => call(`/v1/galleries/${inPath(name)}`);
 export const createGallery = (name) => call("/v1/galleries", asJson({ name }));
-export const items = (name, limit) => call(`/v1/galleries/${inPath(name)}/items?limit=${limit}`);
-export const itemImage = (name, id) => `/v1/galleries/${inPath(name)}/items/${inPath(id)}/preview`;
+export const deleteGallery = (name) => call(`/v1/galleries/${inPath(name)}`, { method: "DELETE" });
+export const items = (name, query) => call(`/v1/galleries/${inPath(name)}/items?${asQuery(query)}`);
+export const itemImage = (name, id) => at(`/v1/galleries/${inPath(name)}/items/${inPath(id)}/preview`);
+export const deleteItem = (name, id) => call(`/v1/galleries/${inPath(name)}/items/${inPath(id)}`, { method: "DELETE" });
+export const deleteLabel = (name, label) => call(`/v1/galleries/${inPath(name)}/items?${asQuery({ label })}`, { method: "DELETE" });
+export const versions = (name) => call(`/v1/galleries/${inPath(name)}/versions`);
+export const activate = (name, version) => call(`/v1/galleries/${inPath(name)}/versions/${version}/activate`, { method: "POST" });
+export const renameItem = (name, id, label) => call(`/v1/galleries/${inPath(name)}/items/${inPath(id)}`, asJson({ label }, "PATCH"));
+export const renameLabel = (name, label, to, merge) => call(`/v1/galleries/${inPath(name)}/items?${asQuery({ label })}`, asJson({ label: to, ...(merge ? { merge } : {}) }, "PATCH"));
+export const moveItems = (name, to, ids) => call(`/v1/galleries/${inPath(name)}/items/move`, asJson({ to, item_ids: ids }));
+export const enrollFrom = (name, job, box, label) => call(`/v1/galleries/${inPath(name)}/items`, asJson({ from: { job, box }, label }));
+export const say = (job, judgement) => call(`/v1/recognitions/${inPath(job)}/feedback`, asJson(judgement));
+export const saidOf = (job) => call(`/v1/recognitions/${inPath(job)}/feedback`);
+export const jobs = (kind, query) => call(`/v1/${kind}?${asQuery(query)}`);
+export const system = () => call("/v1/system");
 export const enroll = (name, form, progressed = () => {}) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed);
 export const recognize = (form, progressed = () => {}) => upload("/v1/recognitions", form, progressed);
 export async function photo(address) {
@@ -83,7 +105,7 @@ export const recognition = (id) => call(`/v1/recognitions/${inPath(id)}`);
 export const cancel = (job) => call(job.links.cancel, { method: "POST" });
 
 export async function isReady() {
-  const response = await fetch("/readyz").catch(() => null);
+  const response = await fetch(at("/readyz")).catch(() => null);
   return response ? { ready: response.ok, ...(await response.json().catch(() => ({}))) } : { ready: false };
 }
 
@@ -93,7 +115,7 @@ export const isOpen = (job) => job.status === "queued" || job.status === "proces
 export function follow(job, changed) {
   return new Promise((resolve, reject) => {
     if (!isOpen(job)) return resolve(job);
-    const stream = new EventSource(job.links.events);
+    const stream = new EventSource(at(job.links.events));
     stream.addEventListener("status", (event) => changed(JSON.parse(event.data)));
     stream.addEventListener("completed", (event) => {
       stream.close();
@@ -120,4 +142,11 @@ async function poll(job, changed) {
     changed(seen);
     await new Promise((wake) => setTimeout(wake, Math.min(10_000, 700 * 1.5 ** failures)));
   }
+}
+
+// Why a job did not succeed.
+export function jobFailure(job) {
+  if (job.status === "canceled") return new Failure(t("job.canceled"), t("job.canceled.detail"), "canceled");
+  const { code, message, detail, title } = job.error ?? {};
+  return new Failure(title ?? t("job.failed"), message ?? detail ?? "", code ?? "failed", { ours: false });
 }

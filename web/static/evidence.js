@@ -3,6 +3,7 @@
 import { itemImage } from "./api.js";
 import { element } from "./elements.js";
 import { cut, loaded } from "./pictures.js";
+import { t } from "./words.js";
 
 const HEIGHT = 260; // of each of the two, in the page's pixels
 const GAP = 24;
@@ -15,9 +16,8 @@ const labelOf = (found) => found.label ?? (found.candidates.find((guess) => gues
 // A button that shows which features of `found`, answered or not, agree with an item's picture, and the drawing below it.
 export function agreeing(result, found) {
   const { inliers, points, item_id: item } = found.verification;
-  const whose = found.label ? "the picture" : `the picture of ${labelOf(found) ?? "the best guess"}`;
-  const words = `${inliers} ${inliers === 1 ? "feature agrees" : "features agree"} with ${whose}`;
-  if (!points?.length || !item) return element("p", { className: "quiet", textContent: `${words}.` });
+  const words = found.label ? t("agreeing", { count: inliers }) : t("agreeing.of", { count: inliers, label: labelOf(found) ?? t("best_guess") });
+  if (!points?.length || !item) return element("p", { className: "quiet", textContent: words });
   const place = element("div", { className: "evidence" });
   const details = element("details", { className: "agreeing" }, element("summary", { textContent: words }), place);
   details.addEventListener("toggle", async () => {
@@ -48,7 +48,7 @@ async function evidence(photo, image, found, address) {
   const { points } = found.verification;
   const box = seen(found.box, points, image);
   const crop = cut(photo, image, box, 2 * MOST_WIDE);
-  if (!crop) throw new Error("This browser cannot show this kind of photo.");
+  if (!crop) throw new Error(t("photo.not_shown"));
   const picture = await loaded(address);
   const size = { width: picture.naturalWidth, height: picture.naturalHeight };
   const item = cut(picture, size, found.verification.item_box ?? [0, 0, size.width, size.height], 2 * MOST_WIDE);
@@ -83,6 +83,6 @@ async function evidence(photo, image, found, address) {
     }
   });
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `${found.verification.inliers} features agree between the photo and the gallery's picture of ${labelOf(found)}`);
+  canvas.setAttribute("aria-label", t("agreeing.drawn", { count: found.verification.inliers, label: labelOf(found) }));
   return canvas;
 }

@@ -21,13 +21,3 @@ function words(text) {
 export function isClutter(name) {
   return name.startsWith(".") || /^(thumbs\.db|ehthumbs\.db|desktop\.ini)$/i.test(name);
 }
-
-// The labels in the order of the files, each with the names of its files.
-export function grouped(names, dropCounter) {
-  const groups = new Map();
-  for (const name of names) {
-    const label = labelOf(name, dropCounter);
-    groups.set(label, [...(groups.get(label) ?? []), name]);
-  }
-  return groups;
-}

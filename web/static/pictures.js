@@ -1,13 +1,6 @@
-// Parts of the photo on screen: cut out for thumbnails, for evidence, and to be added to the gallery.
+// Parts of the photo on screen: cut out for thumbnails and for evidence.
 
-// Of a box's sides, on each side: what the models search with, models.pictures.image.BOX_MARGIN. A test compares the two.
-const BOX_MARGIN = 0.06;
-
-// What was searched with of an object's box, within the photo: its picture in the gallery should be cut like the next photo.
-export function withMargin([left, top, right, bottom], { width, height }) {
-  const [along, across] = [BOX_MARGIN * (right - left), BOX_MARGIN * (bottom - top)];
-  return [Math.max(0, left - along), Math.max(0, top - across), Math.min(width, right + along), Math.min(height, bottom + across)].map(Math.trunc);
-}
+import { t } from "./words.js";
 
 // The photo's pixels may be fewer or more than the answer's: a browser shows what it was given.
 function scaleOf(photo, image) {
@@ -29,17 +22,11 @@ export function cut(photo, image, [left, top, right, bottom], most = Infinity) {
   return canvas;
 }
 
-export function asFile(canvas, name) {
-  return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(new File([blob], name, { type: "image/jpeg" })) : reject(new Error("The part could not be cut out."))), "image/jpeg", 0.95);
-  });
-}
-
 export function loaded(address) {
   return new Promise((resolve, reject) => {
     const picture = new Image();
     picture.addEventListener("load", () => resolve(picture));
-    picture.addEventListener("error", () => reject(new Error("The gallery's picture cannot be shown.")));
+    picture.addEventListener("error", () => reject(new Error(t("picture.item_not_shown"))));
     picture.src = address;
   });
 }

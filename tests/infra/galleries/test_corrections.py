@@ -197,7 +197,7 @@ def test_death_at_any_write_of_a_move_loses_no_item_and_it_can_be_repeated(tmp_p
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
-@pytest.mark.parametrize("segments", [3, MAX_SEGMENTS])
+@pytest.mark.parametrize("segments", [3, pytest.param(MAX_SEGMENTS, marks=pytest.mark.slow)])
 def test_death_at_any_write_of_a_renaming_leaves_the_old_or_the_new(tmp_path: Path, after: bool, segments: int) -> None:
     for at in range(1, 100):
         objects, _ = prepared(tmp_path / str(at), segments)
@@ -245,3 +245,12 @@ def test_writers_side_by_side_lose_nothing(tmp_path: Path) -> None:
     assert {one.label for one in store.items("g")} == {f"new {number}" for number in range(0, 8, 2)}
     assert {one.label for one in store.items("h")} == {"added", *(f"label {number}" for number in range(1, 8, 2))}
     assert store.manifest("h").item_count == 12
+
+
+def test_an_item_keeps_its_metadata(store: GalleryStore) -> None:
+    one = replace(item(77), metadata={"article": "4711"})
+    add(store, "g", one)
+    store.create("h")
+    (new,) = rename_item(store, "g", one.id, "tea").changed.values()
+    move(store, "g", "h", item_ids=[new])
+    assert [(found.label, found.metadata) for found in store.items("h")] == [("tea", {"article": "4711"})]

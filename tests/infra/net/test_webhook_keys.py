@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import Webhook
 
 from infra.errors import WebhookKeysUnreadable
 from infra.jobs.ledger import JobLedger
-from infra.net.webhook_keys import EndpointKeys, new_keys, new_secret, sealed, sign_with, unsealed
+from infra.net.webhook_keys import EndpointKeys, new_keys, new_secret, reseal, sealed, sign_with, unsealed
 from infra.net.webhooks import deliver, message
 from tests.infra.clock import Clock
 from tests.infra.jobs.hooks import ended, latest, registered
@@ -134,6 +134,32 @@ def test_an_endpoint_of_another_secret_fails_with_what_to_do(ledger: JobLedger, 
     outcome = deliver(ledger, latest(ledger, endpoint).id, other)
     assert outcome.status == "pending"
     assert "webhook_keys_unreadable" in str(outcome.error)
+
+
+def test_a_new_secret_of_the_installation_takes_over_in_two_steps(ledger: JobLedger, hooks: Settings) -> None:
+    endpoint, foreign = registered(ledger), registered(ledger)
+    old, new = str(hooks.webhooks.secret), new_secret()
+    keys = new_keys()
+    ledger.endpoints.rotate(endpoint.id, sealed(old, endpoint.id, keys), keys.public_key, 3600)
+    ledger.endpoints.rotate(foreign.id, sealed(new_secret(), foreign.id, keys), keys.public_key, 0)
+    assert reseal(ledger.endpoints, f"{new} {old}") == [endpoint.id, endpoint.id]
+    both = ledger.endpoints.get(endpoint.id).keys_at(ledger.time())
+    assert [unsealed(new, endpoint.id, text).public_key for text in both] == [keys.public_key, endpoint.public_key]
+    assert reseal(ledger.endpoints, f"{new} {old}") == []
+
+
+def test_a_message_from_before_there_were_events_is_sent(
+    ledger: JobLedger, hooks: Settings, redis_client: redis.Redis
+) -> None:
+    with serving() as receiver:
+        receiver.paths["/hook"] = (200, {}, b"")
+        ended(ledger, url=receiver.url("/hook"))
+        [delivery_id] = ledger.due_deliveries()
+        redis_client.hdel(f"shitu:delivery:{delivery_id}", "event_id", "receiver", "type")
+        assert deliver(ledger, delivery_id, hooks).status == "delivered"
+    [(_, _, headers, body)] = receiver.requests
+    assert headers["webhook-id"] == delivery_id
+    assert json.loads(body) == ledger.feed.read().events[0].to_dict()
 
 
 def test_an_endpoint_that_answers_410_is_disabled(ledger: JobLedger, hooks: Settings) -> None:

@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 # Commands that list something.
 LISTS = [
     "recognize", "detect", "embed", "classify", "settings", "doctor", "models list", "models verify", "data lint",
-    "gallery list", "gallery show", "gallery versions",
+    "gallery list", "gallery show", "gallery versions", "webhooks list",
 ]  # fmt: skip
 EARLIER = (
     "--topk",
@@ -106,9 +106,13 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
             "versions",
             "activate",
             "delete",
+            "restore",
+            "erase",
         )
     }
-    assert set(served) == {"recognize", *changes}
+    hooks = {f"webhooks {name}" for name in ("list", "create", "rotate", "test", "delete")}
+    keys = {f"keys {name}" for name in ("create", "list", "revoke")}
+    assert set(served) == {"recognize", *changes, *hooks, *keys}
 
 
 def test_whatever_lists_does_so_for_programs_too(known: dict[str, click.Command]) -> None:

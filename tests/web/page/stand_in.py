@@ -70,11 +70,11 @@ class Worker:
         assert isinstance(entries, list)
         items = [
             Item(
-                item_id(entry["sha256"], entry["label"]),
+                item_id(entry["sha256"], entry["label"], tuple(entry["box"]) if entry.get("box") else None),
                 entry["label"],
                 entry["image_key"],
                 entry["sha256"],
-                None,
+                tuple(entry["box"]) if entry.get("box") else None,
                 "2026",
             )
             for entry in entries
@@ -118,6 +118,7 @@ class Worker:
             "verification": None,
         }
         result["recognitions"] = [first, second]
+        taught = next((item for item in stored if item.box == tuple(result["dropped"][0]["box"])), None)
         unsure = [{**guess, "probability": 0.4 - 0.25 * n} for n, guess in enumerate(guesses)]
         result["dropped"][0] = {**result["dropped"][0], "matches": matches, "candidates": unsure}
         if request["image"]["name"] == "unsure.jpg":  # type: ignore[index]
@@ -128,6 +129,15 @@ class Worker:
             covered = {**second, "source": "detection", "reason": "suppressed", "suppressed_by": first["box"]}
             del covered["label"]
             result["dropped"].append({**covered, "verification": evidence})
+        if taught is not None:  # what was corrected is recognised the next time
+            match = {"label": taught.label, "similarity": 0.99, "item_id": taught.id, "image_key": taught.image_key}
+            known = {**second, "box": list(taught.box), "label": taught.label, "probability": 0.98, "matches": [match]}
+            result["recognitions"].append({**known, "candidates": [{**match, "probability": 0.98}]})
+            del result["dropped"][0]
+        boxes = request["options"].get("boxes")  # type: ignore[attr-defined]
+        if boxes is not None:
+            result["recognitions"] = [{**first, "box": box, "confidence": None, "source": "request"} for box in boxes]
+            result["dropped"] = []
         return result
 
 

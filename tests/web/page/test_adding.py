@@ -15,6 +15,13 @@ from tests.web.page.actions import add, enrolled, keep, phone_photo, product, sc
 from tests.web.page.stand_in import Worker
 
 
+def expect_labels(page: Page, labels: list[str]) -> None:
+    fields = page.locator("#add-preview-list input")
+    expect(fields).to_have_count(len(labels))
+    for number, label in enumerate(labels):
+        expect(fields.nth(number)).to_have_value(label)
+
+
 def test_labels_from_names_are_shown_before_they_are_made(worker: Worker, page: Page) -> None:
     page.request.post("/v1/galleries", data={"name": "parts"})
     page.reload()
@@ -23,12 +30,11 @@ def test_labels_from_names_are_shown_before_they_are_made(worker: Worker, page: 
         [upload(name, product("#2f7d4f")) for name in names]
     )
     expect(page.locator("#add-preview")).to_be_hidden()
-    page.get_by_label("Take each label from the file's name").check()
-    shown = page.locator("#add-preview-list strong")
-    expect(shown).to_have_text(["SKU-1001", "SKU-1002", "tea", "caf\u00e9"])
+    page.get_by_label("Labels", exact=True).select_option("file")
+    expect_labels(page, ["SKU-1001", "SKU-1002", "tea", "caf\u00e9"])
     expect(page.locator("#add-preview-summary")).to_have_text("5 pictures will be added under 4 labels:")
     page.get_by_label("Leave out a counter at the end").uncheck()
-    expect(shown).to_have_text(["SKU-1001", "SKU-1002", "tea-1", "tea-2", "caf\u00e9 (3)"])
+    expect_labels(page, ["SKU-1001", "SKU-1002", "tea-1", "tea-2", "caf\u00e9 (3)"])
 
 
 def test_one_bad_picture_is_reported_and_the_others_are_added(worker: Worker, page: Page) -> None:
@@ -107,10 +113,9 @@ def test_labels_that_are_shown_are_made_though_the_line_breaks_off_and_some_are_
     bad = [{"name": f"bad-{number}.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"} for number in range(8)]
     last = [upload("SKU-1001\u202e.jpg", phone_photo(3)), upload("._tea.jpg", scene())]
     page.get_by_label("Pictures, one product in each").set_input_files([*good, *bad, *last])
-    page.get_by_label("Take each label from the file's name").check()
-    shown = page.locator("#add-preview-list strong")
-    expect(shown).to_have_text(["caf\u00e9", "bad", "SKU-1001"])
-    expect(page.locator("#add-preview-list li").last).to_have_text("SKU-1001 ← SKU-1001.jpg")
+    page.get_by_label("Labels", exact=True).select_option("file")
+    expect_labels(page, ["caf\u00e9", "bad", "SKU-1001"])
+    expect(page.locator("#add-preview-list .names").last).to_have_text("← SKU-1001.jpg")
     keep(page, "10-labels", tmp_path)
     page.set_viewport_size({"width": 360, "height": 740})  # a phone's
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,0 +1,1 @@
+"""API keys: kept in Redis beside the ledger, as hashes only."""

@@ -1,0 +1,204 @@
+"""The page of one gallery, in a real browser: ten thousand pictures, labels, versions, and the way back."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from infra.galleries.store import GalleryStore, Item, item_id
+from infra.objects.opening import open_store
+from infra.runtime.settings import Settings
+from tests.web.conftest import EMBEDDER
+from tests.web.page.accessibility import expect_accessible
+from tests.web.page.actions import keep, product
+from tests.web.page.stand_in import Worker
+
+COLOURS = ("#2f7d4f", "#b3202a", "#1c57a5", "#8a5200")
+MANY = 10_000
+
+
+@pytest.fixture
+def store(settings: Settings) -> GalleryStore:
+    return GalleryStore(open_store(settings.objects, settings.data_dir))
+
+
+def fill(settings: Settings, store: GalleryStore, name: str, labels: list[str]) -> None:
+    """A gallery with an item for each label, which share a few pictures."""
+    objects = open_store(settings.objects, settings.data_dir)
+    keys = [objects.put_image(product(colour)) for colour in COLOURS]
+    store.create(name)
+    digests = [f"{number:064x}" for number in range(len(labels))]
+    items = [
+        Item(item_id(digest, label), label, keys[number % len(keys)], digest, None, "2026")
+        for number, (digest, label) in enumerate(zip(digests, labels, strict=True))
+    ]
+    store.add(name, items, np.eye(len(items), 8, dtype=np.float32), EMBEDDER)
+
+
+@pytest.fixture
+def drinks(page: Page, settings: Settings, store: GalleryStore) -> Iterator[Page]:
+    fill(settings, store, "drinks", ["tea", "tea", "cola", "cola light"])
+    page.goto("/galleries/drinks")
+    expect(page.locator("#grid li")).to_have_count(4)
+    return page
+
+
+def labels_of(page: Page) -> list[str]:
+    return [found["label"] for found in page.request.get("/v1/galleries/drinks/labels").json()["labels"]]
+
+
+def test_a_gallery_of_ten_thousand_pictures(
+    page: Page, settings: Settings, store: GalleryStore, tmp_path: Path
+) -> None:
+    fill(settings, store, "all", [f"product {number // 4:04}" for number in range(MANY)])
+    page.goto("/galleries/all")
+    expect(page.locator("#facts")).to_have_text("10,000 pictures, version 2")
+    expect(page.locator("#grid li")).to_have_count(48)
+    expect(page.locator("#page-facts")).to_have_text("1 to 48 of 10,000")
+    page.get_by_role("button", name="Next page").click()
+    expect(page.locator("#page-facts")).to_have_text("49 to 96 of 10,000")
+    page.get_by_role("button", name="Previous page").click()
+    expect(page.locator("#page-facts")).to_have_text("1 to 48 of 10,000")
+    expect(page.locator("#label-list li")).to_have_count(50)
+    page.get_by_role("button", name="More labels").click()
+    expect(page.locator("#label-list li")).to_have_count(100)
+    page.get_by_label("Find labels that begin with").fill("PRODUCT 2345")
+    expect(page.locator("#label-list li")).to_have_count(1)
+    keep(page, "gallery-many", tmp_path)
+    page.locator("#label-list .pick").click()
+    expect(page.locator("#page-facts")).to_have_text("1 to 4 of 4")
+    expect(page.locator("#grid li").first).to_have_text("product 2345")
+    expect_accessible(page)
+
+
+def test_labels_are_renamed_merged_and_deleted_and_it_can_be_undone(drinks: Page, tmp_path: Path) -> None:
+    page = drinks
+    expect_accessible(page)
+    keep(page, "gallery", tmp_path)
+    page.get_by_role("button", name="Rename tea").click()
+    expect_accessible(page)
+    page.get_by_role("textbox", name="Rename tea").or_(page.get_by_role("combobox", name="Rename tea")).fill(
+        "green tea"
+    )
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#undo")).to_contain_text("tea is green tea now.")
+    assert labels_of(page) == ["cola", "cola light", "green tea"]
+    page.get_by_role("button", name="Rename cola light").click()
+    page.locator("#naming input").fill("cola")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#naming-merge")).to_contain_text("Merge both?")
+    page.get_by_role("button", name="Merge both").click()
+    expect(page.locator("#undo")).to_contain_text("cola light is cola now.")
+    assert labels_of(page) == ["cola", "green tea"]
+    page.get_by_role("button", name="Delete cola").click()
+    expect(page.locator("#undo")).to_contain_text("cola is deleted (2 pictures).")
+    expect(page.locator("#grid li")).to_have_count(2)
+    expect_accessible(page)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#undo")).to_have_text("Undone.")
+    expect(page.locator("#grid li")).to_have_count(4)
+    assert labels_of(page) == ["cola", "green tea"]
+    page.get_by_role("button", name="Activate version 2").click()
+    expect(page.locator("#undo")).to_contain_text("Version 2 is in force.")
+    assert labels_of(page) == ["cola", "cola light", "tea"]
+
+
+def test_selected_pictures_are_deleted_relabelled_and_moved(drinks: Page) -> None:
+    page = drinks
+    page.request.post("/v1/galleries", data={"name": "other"})
+    expect(page.get_by_role("button", name="Move", exact=True)).to_be_disabled()
+    page.locator("#grid input").nth(0).check()
+    page.locator("#grid input").nth(2).check()
+    expect(page.locator("#selected")).to_have_text("2 selected")
+    page.get_by_role("button", name="Change label").click()
+    page.locator("#naming input").fill("both")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#undo")).to_contain_text("2 pictures labelled both.")
+    assert labels_of(page) == ["both", "cola light", "tea"]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#undo")).to_have_text("Undone.")
+    assert labels_of(page) == ["cola", "cola light", "tea"]
+    page.locator("#grid input").nth(1).check()
+    page.locator("#move").click()
+    page.locator("#naming-do").click()
+    expect(page.locator("#undo")).to_contain_text("1 picture moved to other.")
+    count = page.request.get("/v1/galleries/other").json()["item_count"]
+    assert count == 1
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#undo")).to_have_text("Undone.")
+    assert page.request.get("/v1/galleries/other").json()["item_count"] == 0
+    expect(page.locator("#grid li")).to_have_count(4)
+    page.get_by_role("button", name="Select this page").click()
+    expect(page.locator("#selected")).to_have_text("4 selected")
+    page.locator("#delete-items").click()
+    expect(page.locator("#undo")).to_contain_text("4 pictures deleted.")
+    expect(page.locator("#facts")).to_contain_text("Still empty")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#grid li")).to_have_count(4)
+
+
+def test_what_others_changed_since_is_not_undone(drinks: Page) -> None:
+    page = drinks
+    page.get_by_role("button", name="Delete tea").click()
+    expect(page.locator("#undo")).to_contain_text("tea is deleted")
+    assert page.request.delete("/v1/galleries/drinks/items?label=cola").ok
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#error")).to_contain_text("changed by somebody else")
+    assert labels_of(page) == ["cola light"]
+
+
+def test_a_dropped_folder_names_its_pictures_and_a_wrong_label_is_mended(
+    drinks: Page, worker: Worker, tmp_path: Path
+) -> None:
+    """A folder's choice and a drop share their code from the files on; a script cannot make a folder to drop."""
+    page = drinks
+    folder = tmp_path / "stock"
+    for label, name in (("mate", "a.jpg"), ("mate", "b.jpg"), ("lemonad", "c.jpg")):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / name).write_bytes(product(COLOURS[0]) + name.encode())
+    (folder / "mate" / "Thumbs.db").write_bytes(b"clutter")
+    page.locator("#add-folder").set_input_files(folder)
+    expect(page.locator("#add-preview-summary")).to_have_text("3 pictures will be added under 2 labels:")
+    fields = page.locator("#add-preview-list input")
+    values = [field.input_value() for field in fields.all()]
+    fields.nth(values.index("lemonad")).fill("lemonade")
+    fields.nth(values.index("lemonad")).press("Tab")
+    expect_accessible(page)
+    keep(page, "gallery-adding", tmp_path)
+    page.get_by_role("button", name="Add pictures").click()
+    expect(page.locator("#add-status")).to_contain_text("3 added")
+    assert labels_of(page) == ["cola", "cola light", "lemonade", "mate", "tea"]
+
+
+def test_files_dropped_anywhere_are_offered(drinks: Page, worker: Worker) -> None:
+    page = drinks
+    data = base64.b64encode(product(COLOURS[1])).decode()
+    page.evaluate(
+        """data => {
+          const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], 'mate.jpg', { type: 'image/jpeg' }));
+          for (const kind of ['dragenter', 'dragover', 'drop']) {
+            document.querySelector('h1').dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+          }
+        }""",
+        data,
+    )
+    page.locator("#add-from").select_option("file")
+    expect(page.locator("#add-preview-list input")).to_have_value("mate")
+    page.get_by_role("button", name="Add pictures").click()
+    expect(page.locator("#add-status")).to_contain_text("1 added")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#undo")).to_have_text("Undone.")
+    assert "mate" not in labels_of(page)
+
+
+def test_a_gallery_that_is_not_there_is_told(page: Page) -> None:
+    page.goto("/galleries/nothing")
+    expect(page.locator("#error")).to_contain_text("gallery_not_found")
+    expect(page.locator("#whole")).to_be_hidden()
+    expect_accessible(page)

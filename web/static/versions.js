@@ -1,0 +1,33 @@
+// The versions of a gallery, newest first: what each holds, and which is in force.
+
+import * as api from "./api.js";
+import { button, element } from "./elements.js";
+import { t, time } from "./words.js";
+
+const FEW = 10;
+const $ = (id) => document.getElementById(id);
+let all = false;
+
+export async function showVersions(gallery, activate) {
+  const { versions, current } = await api.versions(gallery);
+  const newest = versions.toReversed();
+  const lines = newest.map((one, number) => line(one, newest[number + 1], one.version === current, activate));
+  $("versions").replaceChildren(...(all ? lines : lines.slice(0, FEW)));
+  $("more-versions").hidden = all || lines.length <= FEW;
+  $("more-versions").onclick = () => {
+    all = true;
+    showVersions(gallery, activate);
+  };
+}
+
+function line({ version, item_count: count, created_at: made }, before, current, activate) {
+  const more = before ? count - before.item_count : count;
+  const act = current ? element("span", { textContent: t("versions.current") }) : button(t("versions.activate"), () => activate(version));
+  if (!current) act.setAttribute("aria-label", t("versions.activate.one", { version: String(version) }));
+  const cells = [[t("galleries.version"), String(version)], [t("galleries.pictures"), `${t("number", { count })}${more ? ` (${more > 0 ? "+" : "−"}${Math.abs(more)})` : ""}`], [t("versions.made"), time(made)], ["", act]];
+  return element("tr", { className: current ? "now" : "" }, ...cells.map(([name, content]) => {
+    const cell = element("td", {}, content);
+    if (name) cell.dataset.name = name;
+    return cell;
+  }));
+}
