@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from infra.objects.store import ObjectStore
 
-Kind = Literal["items", "gallery", "recognition", "purge"]
+Kind = Literal["items", "gallery", "recognition", "detection", "embedding", "classification", "purge"]
 
 PREFIX = "ers"
 OPEN, DONE = "erasures/open/", "erasures/done/"
