@@ -35,6 +35,9 @@ class JobKind(StrEnum):
 
     RECOGNITION = "recognition"
     ENROLLMENT = "enrollment"
+    DETECTION = "detection"
+    EMBEDDING = "embedding"
+    CLASSIFICATION = "classification"
 
     @property
     def prefix(self) -> str:
@@ -69,6 +72,9 @@ class JobKind(StrEnum):
 TRAITS = {
     JobKind.RECOGNITION: Traits("rec", "/v1/recognitions", "recognize"),
     JobKind.ENROLLMENT: Traits("enr", "/v1/enrollments", "enroll"),
+    JobKind.DETECTION: Traits("det", "/v1/detections", "detect"),
+    JobKind.EMBEDDING: Traits("emb", "/v1/embeddings", "embed"),
+    JobKind.CLASSIFICATION: Traits("cls", "/v1/classifications", "classify"),
 }
 
 
@@ -126,7 +132,7 @@ class JobState(TypedDict):
     """What jobs of every kind say."""
 
     id: str
-    kind: Literal["recognition", "enrollment"]
+    kind: Literal["recognition", "enrollment", "detection", "embedding", "classification"]
     status: Status
     created_at: str
     started_at: str | None
@@ -144,6 +150,8 @@ class JobState(TypedDict):
     priority: Priority
     batch: str | None
     """The id of the batch that it belongs to."""
+    trace_id: str | None
+    """Of the W3C trace that its request belongs to; null of jobs from before they had one."""
     queue: NotRequired[QueueState]
     """Of an open job, in the answer to its creation and to a poll, and in its events."""
 

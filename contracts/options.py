@@ -36,7 +36,7 @@ def option(default: Any, description: str, lowest: float | None = None, highest:
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option: a number from `lowest` to `highest` (`whole`: no fractions), one of `choices`, or `boxes`.
+    """One declared option: a number from `lowest` to `highest` (`whole`: no fractions), one of `choices`, `boxes`, or a `flag`.
 
     `nullable`: None is allowed, too. `annotation` is its type without None.
     """
@@ -58,9 +58,17 @@ class Option:
     def boxes(self) -> bool:
         return bool(self.annotation == Boxes)
 
+    @property
+    def flag(self) -> bool:
+        return self.annotation is bool
+
     def require(self, value: object) -> None:
         """Raises OptionsError unless `value` is allowed."""
         if value is None and self.nullable:
+            return
+        if self.flag:
+            if not isinstance(value, bool):
+                raise OptionsError(self.name, f"must be true or false, not {value!r}")
             return
         if self.boxes:
             if faults := box_faults(value):
@@ -116,6 +124,10 @@ class RecognizeOptions:
         "Looks up just these parts of the photo and detects nothing: 1 to 100 boxes, each x1, y1, x2, y2 in whole pixels of "
         "the upright photo. What lies outside of the photo is cut off. Each is answered, however much they overlap.",
     )
+    trace: bool = option(
+        False,
+        "Adds `result.trace`: every candidate box, every match, the thresholds, and why each part became what it did.",
+    )
 
     def __post_init__(self) -> None:
         for name, declared in RECOGNIZE_OPTIONS.items():
@@ -138,6 +150,33 @@ class EnrollOptions:
     """How pictures are added to a gallery."""
 
     crop: Crop = option("whole", "Embed the whole picture, or its main body.")
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """How objects are detected, nothing else."""
+
+    detection_threshold: float | None = option(
+        None, "Least confidence of a detected object; null takes the detector's own.", 0, 1
+    )
+    max_detections: int = option(100, "At most so many objects, the most confident first.", 1, 100)
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What of a photo is embedded."""
+
+    boxes: Boxes | None = option(
+        None, "Embeds just these parts, pixel by pixel: 1 to 100 boxes; null: the whole photo."
+    )
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """What of a photo is classified, and how many classes are told."""
+
+    top_k: int = option(5, "Classes listed for each part, the likeliest first.", 1, 100)
+    boxes: Boxes | None = option(None, "Classifies just these parts: 1 to 100 boxes; null: the whole photo.")
 
 
 def declared_by(owner: type) -> dict[str, Option]:
@@ -203,3 +242,6 @@ def require_number(name: str, value: object, lowest: float, highest: float, whol
 
 RECOGNIZE_OPTIONS = declared_by(RecognizeOptions)
 ENROLL_OPTIONS = declared_by(EnrollOptions)
+DETECT_OPTIONS = declared_by(DetectOptions)
+EMBED_OPTIONS = declared_by(EmbedOptions)
+CLASSIFY_OPTIONS = declared_by(ClassifyOptions)

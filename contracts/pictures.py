@@ -26,6 +26,7 @@ ENDINGS = (
 )  # fmt: skip
 MAX_PIXELS = 64_500_000  # the phones of "64 megapixels" make 9248 x 6936
 MIN_SIDE_PX = 16
+LARGE_PIXELS = 25_000_000  # of a picture that is not a JPEG: people see the worker's rendering of larger ones
 SEND = "Send JPEG, PNG, WebP, HEIC, AVIF, BMP, GIF or TIFF."
 # Beginnings of what people send by mistake, so that the answer can say what it is: (start, bytes, name)
 KNOWN_OTHERS = (

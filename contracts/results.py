@@ -10,10 +10,12 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from contracts.comparisons import Compared, Difference
 from contracts.jobs import JobError, JobState, described
 from contracts.options import Crop, Verify
+from contracts.traces import Trace
+from contracts.usage import Box, GalleryUsed
 
-Box = list[int]  # x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive
 Source = Literal["detection", "whole_image", "given"]
 DropReason = Literal[
     "below_min_precision",
@@ -30,7 +32,23 @@ Point = tuple[float, float, float, float]  # x, y in the photo and x, y in the i
 
 
 @described
-class Match(TypedDict):
+class InGallery(TypedDict, total=False):
+    """Where several galleries are searched at once."""
+
+    gallery: str
+    """The one of them that has it; only if several are searched."""
+
+
+@described
+class OfItem(InGallery, total=False):
+    """What only some items have."""
+
+    metadata: dict[str, str]
+    """The item's, if it has some."""
+
+
+@described
+class Match(OfItem):
     """A near picture of the gallery."""
 
     label: str
@@ -38,12 +56,10 @@ class Match(TypedDict):
     item_id: str
     image_key: str | None
     """Where the picture is kept; null for an item that does not come from an object store."""
-    metadata: NotRequired[dict[str, str]]
-    """The item's, if it has some."""
 
 
 @described
-class Candidate(TypedDict):
+class Candidate(OfItem):
     """A label that an object may have, with the item that speaks for it most."""
 
     label: str
@@ -52,12 +68,10 @@ class Candidate(TypedDict):
     similarity: float
     item_id: str
     image_key: str | None
-    metadata: NotRequired[dict[str, str]]
-    """The item's, if it has some."""
 
 
 @described
-class Verification(TypedDict):
+class Verification(InGallery):
     """The local features of a crop that agree with those of an item's picture."""
 
     inliers: int
@@ -71,7 +85,7 @@ class Verification(TypedDict):
 
 
 @described
-class RecognizedObject(TypedDict):
+class RecognizedObject(InGallery):
     """One recognised object: `box` is x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive."""
 
     box: Box
@@ -116,15 +130,6 @@ class Size(TypedDict):
 
     width: int
     height: int
-
-
-@described
-class GalleryUsed(TypedDict):
-    """The version of the gallery that was searched or made."""
-
-    name: str
-    version: int
-    items: int
 
 
 @described
@@ -174,6 +179,8 @@ class Recognized(TypedDict):
     reason: Reason | None
     decision: Decision | None
     timings_ms: dict[str, float]
+    trace: NotRequired[Trace]
+    """With the option `trace`."""
 
 
 @described
@@ -181,7 +188,11 @@ class RecognitionResult(Recognized):
     """What was found."""
 
     gallery: GalleryUsed
+    galleries: NotRequired[list[GalleryUsed]]
+    """All that were searched, if they were several; `gallery` is the first."""
     models: dict[str, ModelUsed | None]
+    difference: NotRequired[Difference]
+    """Of a job that compares: what is different from the old answer."""
     paddleclas: NotRequired[list[PaddleClasObject]]
     """With the option `compat` at `paddleclas`: `recognitions` in PaddleClas' format."""
 
@@ -222,6 +233,12 @@ class RecognitionJobRequest(TypedDict):
     """What was requested; `options` has what the client named."""
 
     gallery: str
+    galleries: NotRequired[list[str]]
+    """All that are searched, if they are several; `gallery` is the first."""
+    version: NotRequired[int]
+    """Of a job that compares: the version that is searched; else the one in force."""
+    compared: NotRequired[Compared]
+    """Of a job that compares: the old answer."""
     image: KeptPhoto
     options: dict[str, Any]
 

@@ -59,9 +59,14 @@
         FetchTooLarge            fetch_too_large            422
       ObjectNotFound             object_not_found           404
         PhotoNotFetched          photo_not_fetched          404, retryable
+        PictureNotRenderable     picture_not_renderable     404, retryable where a worker is still to look at it
+      ResultNotReady             result_not_ready           409, retryable while the job is open
+      RenderingBusy              rendering_busy             503, retryable
+      ModelNotConfigured         model_not_configured       501
       InvalidObjectKey           object_key_invalid         400
       StorageUnavailable         storage_unavailable        503, retryable
       NotReady                   not_ready                  503, retryable
+      Overloaded                 overloaded                 503, retryable
       RedisUnavailable           redis_unavailable          503, retryable
         RedisMisconfigured       redis_misconfigured        503
 
@@ -559,6 +564,46 @@ class PhotoNotFetched(ObjectNotFound):
     retryable = True
 
 
+class PictureNotRenderable(ObjectNotFound):
+    """A picture of which no smaller one can be made: broken, or (then retryable) still to be looked at by a worker."""
+
+    code = "picture_not_renderable"
+    title = "Picture cannot be rendered"
+
+    def __init__(self, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(detail)
+        self.retryable = retryable
+
+
+class ResultNotReady(ServiceError):
+    """What is asked for needs the answer of a job that is still open (then retryable), or that ended without one."""
+
+    code = "result_not_ready"
+    title = "No result yet"
+    http_status = 409
+
+    def __init__(self, detail: str, *, retryable: bool) -> None:
+        super().__init__(detail)
+        self.retryable = retryable
+
+
+class RenderingBusy(ServiceError):
+    """Too many pictures are being made smaller at once."""
+
+    code = "rendering_busy"
+    title = "Too many pictures at once"
+    http_status = 503
+    retryable = True
+
+
+class ModelNotConfigured(ServiceError):
+    """The service runs without the network that this needs; a setting names one."""
+
+    code = "model_not_configured"
+    title = "No such model here"
+    http_status = 501
+
+
 class InvalidObjectKey(ServiceError):
     """A key that could leave its folder, or that no store accepts."""
 
@@ -581,6 +626,15 @@ class NotReady(ServiceError):
 
     code = "not_ready"
     title = "Not ready"
+    http_status = 503
+    retryable = True
+
+
+class Overloaded(ServiceError):
+    """The backlog is so long that a new job would wait longer than is acceptable; `wait_s` in `extra` is how long."""
+
+    code = "overloaded"
+    title = "Overloaded"
     http_status = 503
     retryable = True
 

@@ -87,9 +87,19 @@ class Classifier:
         return self.manifest.name
 
     @property
+    def digest(self) -> str:
+        """The artifact's digest."""
+        return self.manifest.digest_of(self.precision)
+
+    @property
     def engine(self) -> str:
         """What runs it: "openvino" or "paddle"."""
         return self._program.engine
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: "fp32", "fp16" (weights), "bf16" or "int8"."""
+        return self._program.precision
 
     @property
     def labels(self) -> tuple[str, ...]:

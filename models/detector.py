@@ -98,7 +98,10 @@ class Detector:
         threshold = self.confidence_threshold if threshold is None else threshold
         require_number("threshold", threshold, 0, 1, whole=False)
         RECOGNIZE_OPTIONS["max_detections"].require(max_detections)
-        boxes, scores = self.candidates(image)
+        return self.chosen(*self.candidates(image), threshold, max_detections)
+
+    def chosen(self, boxes: Array, scores: Array, threshold: float, max_detections: int) -> tuple[Detection, ...]:
+        """Of `candidates` the `max_detections` best that reach `threshold` and hold a pixel."""
         detections = []
         for box, score in zip(boxes[:max_detections], scores[:max_detections], strict=True):
             x1, y1, x2, y2 = (int(corner) for corner in box)

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from models.embedder import Embedder
     from models.errors import ImageError, ModelError
     from models.galleries.gallery import Gallery
+    from models.galleries.joined import JoinedGallery
     from models.recognition.pipeline import RecognizeOptions, Recognizer
 
 __all__ = [
-    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "ModelError", "RecognizeOptions",
-    "Recognizer", "WebhookSignatureError", "resolve", "verify_webhook",
+    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "JoinedGallery", "ModelError",
+    "RecognizeOptions", "Recognizer", "WebhookSignatureError", "resolve", "verify_webhook",
 ]  # fmt: skip
 
 _API = {
@@ -34,6 +35,7 @@ _API = {
     "Detector": "models.detector",
     "Embedder": "models.embedder",
     "Gallery": "models.galleries.gallery",
+    "JoinedGallery": "models.galleries.joined",
     "ImageError": "models.errors",
     "ModelError": "models.errors",
     "RecognizeOptions": "models.recognition.pipeline",

@@ -20,7 +20,7 @@ from contracts.keys import Scope
 from contracts.names import without_surrogates
 from infra.errors import BatchExpired, BatchNotFound, InvalidCursor, JobExpired, JobFinished, JobNotFound, ServiceError
 from infra.jobs.batches import PREFIX, Planned
-from web import auth, idempotency, jobs
+from web import admission, auth, idempotency, jobs, limits
 from web.images import Refusal
 from web.operations import UPLOAD, Errors, Form, operation
 from web.schemas import FILE, BatchFields, parse
@@ -70,6 +70,11 @@ def create() -> Response:
     sent = read_batch(service.settings)
     terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(sent.gallery)
+    snapshot = service.ledger.forecast.snapshot(owner=auth.owner())
+    usable = sum(not isinstance(header, Refusal) for header in sent.headers)
+    admission.admit(JobKind.RECOGNITION, terms.priority, snapshot, jobs=usable)
+    mine = limits.allowed()
+    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
     planned = []
     for upload, header in zip(sent.uploads, sent.headers, strict=True):
         if isinstance(header, Refusal):
@@ -85,11 +90,10 @@ def create() -> Response:
         }
         planned.append(Planned(upload.name, {"gallery": sent.gallery, "image": image, "options": sent.options}))
     batch_id = idempotency.new_id_of(PREFIX)
-    snapshot = service.ledger.forecast.snapshot()
     each, behind = [], 0
     for one in planned:
         told = snapshot.of_new(JobKind.RECOGNITION, terms.priority, behind=behind)
-        each.append(replace(terms, batch=batch_id, eta_s=told["eta_s"], owner=auth.owner()))
+        each.append(replace(terms, batch=batch_id, eta_s=told["eta_s"]))
         behind += one.request is not None
     asked = {
         "gallery": sent.gallery,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, jsonify, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.jobs import JobKind
 from contracts.keys import Scope
@@ -26,9 +26,9 @@ from web.answers import FeedbackPage, JobFeedback
 from web.corrections import read_json
 from web.galleries import single_values
 from web.job_photos import keep, label_at, photo_of, require_box
-from web.operations import BODY, GALLERY, JOB, operation
-from web.pictures import ANY_IMAGE, picture
-from web.schemas import FeedbackQuery, FeedbackRequest, parse
+from web.operations import BODY, GALLERY, JOB, RENDERING, operation
+from web.pictures import ANY_IMAGE, stored
+from web.schemas import FeedbackQuery, FeedbackRequest, PictureQuery, parse
 from web.scopes import needs
 from web.services import services
 
@@ -139,13 +139,16 @@ def of_gallery(name: str) -> Response:
 @needs(Scope.READ)
 @operation(
     "getFeedbackImage",
-    "The photo that was judged.",
-    {200: ANY_IMAGE},
-    (*GALLERY, FeedbackNotFound, ObjectNotFound),
+    "The photo that was judged, or a smaller one of it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, FeedbackNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def image(name: str, feedback_id: str) -> Response:
     """The photo, as it was sent; it is kept for as long as the feedback."""
-    return picture(services().objects.get(book().find(name, feedback_id).image_key))
+    query = parse(PictureQuery, dict(request.args))
+    return stored(book().find(name, feedback_id).image_key, query.width)
 
 
 def book() -> GalleryFeedback:

@@ -22,17 +22,18 @@ from infra.errors import (
     InvalidGalleryName,
     InvalidRequest,
     ItemNotFound,
-    ObjectNotFound,
     UnsupportedMediaType,
     VersionNotFound,
 )
+from infra.galleries.deleted import all_deleted
 from infra.runtime import audit
 from web import idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
+from web.deleted import DeletedGalleryList, GalleriesQuery, describe_deleted
 from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
-from web.operations import BODY, GALLERY, UPLOAD, WRITE, Form, operation
-from web.pictures import ANY_IMAGE, picture, shown
+from web.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
+from web.pictures import ANY_IMAGE, shown, stored
 from web.schemas import (
     FILE,
     EnrollmentFields,
@@ -40,6 +41,7 @@ from web.schemas import (
     GalleryRequest,
     ItemsQuery,
     LabelQuery,
+    PictureQuery,
     parse,
     parse_json,
 )
@@ -81,10 +83,18 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 @blueprint.get("")
 @needs(Scope.READ)
-@operation("listGalleries", "All galleries.", {200: GalleryList}, (GalleryCorrupt,))
+@operation(
+    "listGalleries",
+    "All galleries, or those that were deleted.",
+    {200: (GalleryList, DeletedGalleryList)},
+    (GalleryCorrupt, InvalidRequest),
+    query=GalleriesQuery,
+)
 def index() -> Response:
     """All galleries by name."""
     store = services().galleries
+    if parse(GalleriesQuery, single_values()).deleted:
+        return jsonify(galleries=[describe_deleted(one) for one in all_deleted(store)])
     found = []
     for name in store.names():
         with suppress(GalleryNotFound):  # deleted in this moment
@@ -102,9 +112,9 @@ def show(name: str) -> Response:
 
 @blueprint.delete("/<name>")
 @needs(Scope.MANAGE)
-@operation("deleteGallery", "Delete a gallery with all its versions.", {204: None}, WRITE)
+@operation("deleteGallery", "Delete a gallery; it can be restored for a while.", {204: None}, WRITE)
 def delete(name: str) -> tuple[str, int]:
-    """Removes the gallery with all its versions."""
+    """The gallery is there no more; until it is purged it can be restored."""
     services().galleries.delete(name)
     return "", 204
 
@@ -177,11 +187,18 @@ def items(name: str) -> Response:
 
 @blueprint.get("/<name>/items/<item_id>/image")
 @needs(Scope.READ)
-@operation("getItemImage", "The picture of an item.", {200: ANY_IMAGE}, (*GALLERY, ItemNotFound, ObjectNotFound))
+@operation(
+    "getItemImage",
+    "The picture of an item, or a smaller one of it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
+)
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
-    service = services()
-    return picture(service.objects.get(service.items.find(name, item_id).image_key))
+    query = parse(PictureQuery, dict(request.args))
+    return stored(services().items.find(name, item_id).image_key, query.width)
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")
@@ -189,12 +206,15 @@ def item_image(name: str, item_id: str) -> Response:
 @operation(
     "getItemPreview",
     "The picture as a browser can show it.",
-    {200: ANY_IMAGE},
-    (*GALLERY, ItemNotFound, ObjectNotFound),
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def item_preview(name: str, item_id: str) -> Response:
     """The picture of an item as it was looked at, for browsers."""
-    return shown(services().items.find(name, item_id).image_key)
+    query = parse(PictureQuery, dict(request.args))
+    return shown(services().items.find(name, item_id).image_key, query.width)
 
 
 @blueprint.delete("/<name>/items/<item_id>")

@@ -58,7 +58,7 @@ def ready() -> tuple[Response, int]:
 @operation("getMetrics", "Numbers for Prometheus.", {200: "text/plain"})
 def metrics() -> Response:
     """Numbers for Prometheus: this process's, and the ledger's as they are now."""
-    return Response(render_metrics(services().ledger), content_type=CONTENT_TYPE)
+    return Response(render_metrics(services().ledger, services().collectors), content_type=CONTENT_TYPE)
 
 
 @blueprint.get("/openapi.json")

@@ -50,24 +50,13 @@ class JobPhoto:
     size: tuple[int, int] | None
 
 
-def photo_key(job: Job) -> str:
-    """Where a recognition's photo is kept. Raises PhotoNotFetched while it is not there."""
-    if job.source_url is not None:
-        raise PhotoNotFetched(
-            "The photo could not be fetched from its URL; the job's error says why."
-            if job.finished
-            else "The photo is still to be fetched from its URL."
-        )
-    return str(job.request["image"]["key"])
-
-
 def photo_of(job_id: str) -> JobPhoto:
     """The photo of a recognition that has ended.
 
     Raises JobNotFound, JobExpired, PhotoNotFetched, JobUnfinished, ObjectNotFound.
     """
     job = jobs.find(JobKind.RECOGNITION, job_id)
-    key = photo_key(job)
+    key = jobs.photo_key(job)
     if not job.finished:
         raise JobUnfinished(
             f"The job {job_id} has not ended; it is {job.status}.", retry_after_s=RETRY_AFTER_S, status=str(job.status)
@@ -103,7 +92,7 @@ def keep(photo: JobPhoto) -> str:
     objects = services().objects
     key = objects.put_image(photo.data)
     try:
-        rendering = objects.get(preview_key(photo_key(photo.job)))
+        rendering = objects.get(preview_key(jobs.photo_key(photo.job)))
     except ObjectNotFound:
         return key
     if not objects.exists(preview_key(key)):

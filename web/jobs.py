@@ -14,8 +14,9 @@ import redis.exceptions
 from flask import Response, request, stream_with_context
 
 from contracts.names import without_surrogates
-from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, ServiceError
-from web import auth, idempotency, limits
+from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, PhotoNotFetched, ResultNotReady, ServiceError
+from web import admission, auth, idempotency, limits, pictures
+from web.schemas import PhotoQuery, PictureQuery, parse
 from web.services import services
 from web.terms import read_terms
 
@@ -59,7 +60,9 @@ def cancel(kind: JobKind, job_id: str) -> Response:
 
 def replay(kind: JobKind, job_id: str) -> Response:
     """Tries a failed job again. Raises JobFinished if it has not failed."""
-    find(kind, job_id)
+    job = find(kind, job_id)
+    if job.status == "failed":
+        admission.admit(kind, job.priority, services().ledger.forecast.snapshot(owner=job.owner))
     return accept(services().ledger.replay(job_id))
 
 
@@ -117,13 +120,45 @@ def create(
     `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
     """
     terms = terms or read_terms()
+    snapshot = services().ledger.forecast.snapshot(owner=auth.owner())
+    admission.admit(kind, terms.priority, snapshot)
     if source_url is None:  # how long another server takes nobody knows
-        place = services().ledger.forecast.snapshot().of_new(kind, terms.priority, terms.units)
+        place = snapshot.of_new(kind, terms.priority, terms.units)
         terms = replace(terms, eta_s=place["eta_s"])
     job_id = idempotency.new_id_of(kind.prefix)
     mine = limits.allowed()
     terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
     return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
+
+
+def photo(kind: JobKind, job_id: str) -> Response:
+    """The job's photo as its query wants it. Raises PhotoNotFetched, ResultNotReady."""
+    query = parse(PhotoQuery, dict(request.args))
+    job = find(kind, job_id)
+    key = photo_key(job)
+    if not query.annotated:
+        return pictures.stored(key, query.width)
+    if job.result is None:
+        told = "ended without an answer" if job.finished else "has no answer yet"
+        raise ResultNotReady(f"The job {job_id} {told} to draw over its photo.", retryable=not job.finished)
+    return pictures.annotated(key, job.result, query.width)
+
+
+def preview(kind: JobKind, job_id: str) -> Response:
+    """The job's photo as a browser can show it. Raises PhotoNotFetched."""
+    query = parse(PictureQuery, dict(request.args))
+    return pictures.shown(photo_key(find(kind, job_id)), query.width)
+
+
+def photo_key(job: Job) -> str:
+    """Where a recognition's photo is kept. Raises PhotoNotFetched while it is not there."""
+    if job.source_url is not None:
+        raise PhotoNotFetched(
+            "The photo could not be fetched from its URL; the job's error says why."
+            if job.finished
+            else "The photo is still to be fetched from its URL."
+        )
+    return str(job.request["image"]["key"])
 
 
 def publish(job: Job) -> bool:

@@ -39,6 +39,7 @@ WITH_KEY: Errors = (
     e.BytesLimited,
     e.OpenJobsLimited,
 )
+NEW_JOB: Errors = (e.Overloaded,)
 IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExpired)
 HEADERS = {
     "Prefer": (
@@ -51,6 +52,10 @@ HEADERS = {
         "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
     ),
     "If-None-Match": ("string", "The ETag seen last: 304 if nothing changed."),
+    "traceparent": (
+        "string",
+        "W3C Trace Context: the trace that the job and its webhook go on with; without it a new one.",
+    ),
     "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
 }
 
@@ -130,7 +135,8 @@ def _operation(route: Route) -> dict[str, Any]:
 def _also(route: Route) -> Errors:
     """What a route may be refused with because of what all routes of its kind have."""
     key = WITH_KEY if route.scope else ()
-    return (*key, *(IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()))
+    admitted = NEW_JOB if 202 in route.operation.answer else ()
+    return (*key, *admitted, *(IDEMPOTENCY if "Idempotency-Key" in _headers(route) else ()))
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -150,6 +156,7 @@ def _headers(route: Route) -> tuple[str, ...]:
     found = dict.fromkeys(route.operation.headers)
     if route.method == "post" and takes_idempotency_key(route.operation):
         found["Idempotency-Key"] = None
+        found["traceparent"] = None
     return tuple(found)
 
 
@@ -172,7 +179,8 @@ def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
         for one in answers_of(answer):
             media = one if isinstance(one, str) else "application/json"
             schema = {} if isinstance(one, str) else _reference(one)
-            responses[str(status)].setdefault("content", {})[media] = {"schema": schema}
+            content = responses[str(status)].setdefault("content", {})
+            content[media] = {"schema": {"anyOf": [content[media]["schema"], schema]} if media in content else schema}
         if status == 202:
             responses["202"]["headers"] = {
                 "Location": {"description": "The job.", "schema": {"type": "string"}},
@@ -238,9 +246,8 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
         ref_template=SCHEMA_PATH + "{model}",
     )
     found: dict[str, Any] = definitions["$defs"]
-    found["RecognitionRequest"]["properties"]["image"] = {
-        "oneOf": [_reference(schemas.ImageBase64), _reference(schemas.ImageUrl)]
-    }
+    for name in ("RecognitionRequest", "DetectionRequest", "EmbeddingRequest", "ClassificationRequest"):
+        found[name]["properties"]["image"] = {"oneOf": [_reference(schemas.ImageBase64), _reference(schemas.ImageUrl)]}
     for form in forms:
         found[form.__name__].pop("additionalProperties", None)  # a form has its files next to these fields
     return found

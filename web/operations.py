@@ -34,6 +34,7 @@ UPLOAD: Errors = (
     e.GalleryNotFound,
     e.InvalidGalleryName,
 )
+RENDERING: Errors = (e.InvalidRequest, e.ObjectNotFound, e.PictureNotRenderable, e.RenderingBusy)
 JOB: Errors = (e.JobNotFound, e.JobExpired)
 GALLERY: Errors = (e.GalleryNotFound, e.InvalidGalleryName, e.GalleryCorrupt)
 WRITE: Errors = (*GALLERY, e.GalleryBusy)

@@ -9,20 +9,22 @@ from flask import Blueprint, Response
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.results import RecognitionJob, RecognitionPage
-from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished, ObjectNotFound, PhotoNotFetched
+from infra.errors import DeliveryNotFound, EmbedderMismatch, InvalidCursor, JobFinished, PhotoNotFetched, ResultNotReady
 from web import jobs
 from web.job_lists import JobsQuery, page
-from web.job_photos import photo_key
-from web.operations import JOB, UPLOAD, Form, operation
-from web.pictures import ANY_IMAGE, picture, shown
-from web.schemas import FILE, RecognitionFields, RecognitionRequest
+from web.operations import JOB, RENDERING, UPLOAD, Form, operation
+from web.pictures import ANY_IMAGE
+from web.schemas import FILE, PhotoQuery, PictureQuery, RecognitionFields, RecognitionRequest
 from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
 from web.uploads import read_recognition
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from contracts.results import KeptPhoto
+    from infra.galleries.store import GalleryManifest
 
 ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 
@@ -35,7 +37,7 @@ blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.p
     "createRecognition",
     "Recognise what is in a photo.",
     {202: RecognitionJob, 200: RecognitionJob},
-    UPLOAD,
+    (*UPLOAD, EmbedderMismatch),
     body={"multipart/form-data": Form(RecognitionFields, ONE_IMAGE), "application/json": RecognitionRequest},
     headers=("Prefer", "Cancel-After"),
 )
@@ -44,7 +46,7 @@ def create() -> Response:
     service = services()
     sent = read_recognition(service.settings)
     terms = read_terms(sent.metadata, sent.priority)
-    service.galleries.manifest(sent.gallery)
+    require_one_embedder([service.galleries.manifest(name) for name in sent.galleries or (sent.gallery,)])
     if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no other server
         image: KeptPhoto = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
     else:
@@ -56,6 +58,8 @@ def create() -> Response:
             "format": sent.header.format,
         }
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
+    if sent.galleries:
+        request["galleries"] = list(sent.galleries)
     return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
 
 
@@ -136,13 +140,15 @@ def events(job_id: str) -> Response:
 @needs(Scope.READ)
 @operation(
     "getRecognitionImage",
-    "The photo as it was uploaded or fetched.",
-    {200: ANY_IMAGE},
-    (*JOB, ObjectNotFound, PhotoNotFetched),
+    "The photo as it was uploaded or fetched, smaller, or with the answers drawn over it.",
+    {200: ANY_IMAGE, 304: None},
+    (*JOB, *RENDERING, PhotoNotFetched, ResultNotReady),
+    query=PhotoQuery,
+    headers=("If-None-Match",),
 )
 def image(job_id: str) -> Response:
     """The photo as it was uploaded or fetched. Raises PhotoNotFetched while it is not there."""
-    return picture(services().objects.get(photo_key(jobs.find(JobKind.RECOGNITION, job_id))))
+    return jobs.photo(JobKind.RECOGNITION, job_id)
 
 
 @blueprint.get("/<job_id>/preview")
@@ -150,9 +156,24 @@ def image(job_id: str) -> Response:
 @operation(
     "getRecognitionPreview",
     "The photo as a browser can show it.",
-    {200: ANY_IMAGE},
-    (*JOB, ObjectNotFound, PhotoNotFetched),
+    {200: ANY_IMAGE, 304: None},
+    (*JOB, *RENDERING, PhotoNotFetched),
+    query=PictureQuery,
+    headers=("If-None-Match",),
 )
 def preview(job_id: str) -> Response:
     """The photo as it was looked at, for browsers. Raises PhotoNotFetched as `image` does."""
-    return shown(photo_key(jobs.find(JobKind.RECOGNITION, job_id)))
+    return jobs.preview(JobKind.RECOGNITION, job_id)
+
+
+def require_one_embedder(manifests: Sequence[GalleryManifest]) -> None:
+    """Raises EmbedderMismatch where galleries that are to be searched together have pictures of several embedders."""
+    makers: dict[str, list[str]] = {}
+    for manifest in manifests:
+        if manifest.embedder_digest is not None:
+            makers.setdefault(manifest.embedder_digest, []).append(manifest.name)
+    if len(makers) > 1:
+        groups = "; ".join(f"{', '.join(names)} by {digest[:12]}" for digest, names in makers.items())
+        raise EmbedderMismatch(
+            f"These galleries can't be searched together, for different embedders made them: {groups}."
+        )

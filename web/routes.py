@@ -9,6 +9,7 @@ from flask import Flask
 
 from web import (
     batches,
+    comparisons,
     corrections,
     deliveries,
     enrollments,
@@ -19,20 +20,25 @@ from web import (
     keys,
     labels,
     page,
+    photo_jobs,
     recognitions,
     signin,
     system,
+    undo,
     webhooks,
 )
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
+    comparisons.blueprint,
     galleries.blueprint,
     labels.blueprint,
     corrections.blueprint,
+    undo.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
+    *photo_jobs.BLUEPRINTS,
     batches.blueprint,
     keys.blueprint,
     webhooks.blueprint,
@@ -40,8 +46,8 @@ BLUEPRINTS = (
     events.blueprint,
     health.blueprint,
     page.blueprint,
-    system.blueprint,
     signin.blueprint,
+    system.blueprint,
 )
 
 

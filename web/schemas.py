@@ -10,7 +10,17 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from contracts.jobs import Priority
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
     from contracts.options import Option
 
 
+MOST_GALLERIES = 10  # of one request
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
 
 _CORNER = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
@@ -45,7 +56,7 @@ def fields_of(options: Mapping[str, Option]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in options.values():
         kind = BOXES if one.boxes else one.annotation
-        if not one.choices and not one.boxes:
+        if not one.choices and not one.boxes and not one.flag:
             kind = Annotated[one.annotation, Field(ge=one.lowest, le=one.highest)]
         found[one.name] = (kind | None if one.nullable else kind, Field(one.default, description=one.description))
     return found
@@ -97,21 +108,49 @@ class Webhook(Strict):
     url: str = Field(min_length=1, description="An http or https URL that takes a signed POST.")
 
 
+def _different(names: list[str]) -> list[str]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PydanticCustomError("twice", "{names} is named twice", {"names": ", ".join(twice)})
+    return names
+
+
+Names = Annotated[list[str], Field(min_length=1, max_length=MOST_GALLERIES), AfterValidator(_different)]
+
+
 class RecognitionRequest(Strict):
     """The JSON form of a recognition request."""
 
-    gallery: str
+    galleries: Names | None = Field(None, description="Instead of gallery: several, searched as one; 1 to 10.")
+    gallery: str | None = Field(None, validate_default=True)
     image: dict[str, Any] = Field(description="Either base64 or url.")
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook: Webhook | None = None
     metadata: JobMetadata = Field(default_factory=dict)
     priority: Priority = PRIORITY
 
+    @field_validator("gallery")
+    @classmethod
+    def _one_of_both(cls, gallery: str | None, info: ValidationInfo) -> str | None:
+        """Said of `gallery` beside all other mistakes: a validator of the whole would come after them."""
+        if "galleries" in info.data and (gallery is None) == (info.data["galleries"] is None):
+            detail = "this field is required" if gallery is None else "give either gallery or galleries"
+            raise PydanticCustomError("missing" if gallery is None else "both", detail)
+        return gallery
+
+
+class ComparisonRequest(Strict):
+    """What an old answer is compared with: another gallery, another version of the same one, or the one in force."""
+
+    gallery: str | None = Field(None, description="Another gallery; without it those that the old job searched.")
+    version: int | None = Field(None, ge=1, description="A version that is kept; without it the one in force.")
+    webhook: Webhook | None = None
+
 
 class RecognitionFields(Strict):
     """The text fields of a multipart recognition request; the picture is the file `image`."""
 
-    gallery: str
+    gallery: str | Names = Field(description="Repeated for several galleries, searched as one; at most 10.")
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
@@ -120,6 +159,8 @@ class RecognitionFields(Strict):
 
 class BatchFields(RecognitionFields):
     """The text fields of a batch, for all its photos; these are the files `images`."""
+
+    gallery: str
 
 
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
@@ -237,6 +278,24 @@ class ItemsQuery(BaseModel):
     limit: int = Field(100, ge=1, le=1000, description="Items in one page.")
     after: str | None = Field(None, description="The `next_after` of the page before.")
     version: int | None = Field(None, ge=1, description="A version other than the current one.")
+
+
+class PictureQuery(BaseModel):
+    """The query of a picture; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int | None = Field(
+        None, ge=16, le=4096, description="A JPEG of at most so many pixels across, upright; never enlarged."
+    )
+
+
+class PhotoQuery(PictureQuery):
+    """The query of a job's photo."""
+
+    annotated: bool = Field(
+        False, description="1: with the answers drawn over it, as a JPEG of at most 2048 pixels across."
+    )
 
 
 Model = TypeVar("Model", bound=BaseModel)

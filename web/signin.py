@@ -83,7 +83,7 @@ def sign_in() -> Response:
     try:
         key = services().keys.find(request.form.get("key", "").strip())
     except (KeyInvalid, KeyExpired) as error:
-        response = _page(signed_in=None, next=target, problem=error.detail)
+        response = _page(signed_in=None, next=target, refused=True)
         response.status_code = error.http_status
         response.headers["WWW-Authenticate"] = auth.CHALLENGE
         return response
@@ -110,9 +110,9 @@ def sign_out() -> Response:
     return response
 
 
-def _page(*, signed_in: Key | None, next: str, problem: str = "") -> Response:  # noqa: A002 - the field's name
+def _page(*, signed_in: Key | None, next: str, refused: bool = False) -> Response:  # noqa: A002 - the field's name
     required = bool(services().settings.keys.required)
-    response = page("signin.html", "", signed_in=signed_in, required=required, next=next, problem=problem)
+    response = page("signin.html", "", signed_in=signed_in, required=required, next=next, refused=refused)
     # A form's Origin, which shows where it comes from, is not sent under `no-referrer`.
     response.headers["Referrer-Policy"] = "same-origin"
     return response

@@ -57,6 +57,7 @@ class Recognition:
     name: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     priority: Priority = "normal"
+    galleries: tuple[str, ...] = ()  # all of them, if they are several
 
 
 @dataclass(frozen=True)
@@ -94,27 +95,72 @@ def read_recognition(settings: Settings) -> Recognition:
         sent = parse(RecognitionRequest, parse_json(read_body()))
         webhook_url = sent.webhook.url if sent.webhook else None
         check_webhook(webhook_url, settings)
-        gallery, options = sent.gallery, sent.options
+        names, options = sent.galleries or [str(sent.gallery)], sent.options
         image = _json_image(sent.image, settings)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
             check_boxes(chosen, None)
             return Recognition(
-                gallery, None, None, chosen, webhook_url, image.url, image.name, sent.metadata, sent.priority
+                names[0],
+                None,
+                None,
+                chosen,
+                webhook_url,
+                image.url,
+                image.name,
+                sent.metadata,
+                sent.priority,
+                several_of(names),
             )
         upload, metadata, priority = image, sent.metadata, sent.priority
     else:
-        files, fields = _multipart({"image": 1}, RecognitionFields.model_fields)
+        files, fields = _multipart({"image": 1}, RecognitionFields.model_fields, lists=("gallery",), json_too=True)
         _read_json(fields, "options", "metadata")
         read = parse(RecognitionFields, fields)
         webhook_url = read.webhook_url
         check_webhook(webhook_url, settings)
         upload = files["image"][0]
-        gallery, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
+        names = [read.gallery] if isinstance(read.gallery, str) else read.gallery
+        options, metadata, priority = read.options, read.metadata, read.priority
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
     check_boxes(chosen, header)
-    return Recognition(gallery, upload, header, chosen, webhook_url, metadata=metadata, priority=priority)
+    return Recognition(
+        names[0],
+        upload,
+        header,
+        chosen,
+        webhook_url,
+        metadata=metadata,
+        priority=priority,
+        galleries=several_of(names),
+    )
+
+
+def several_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The galleries that are searched as one; none if there is but one."""
+    return tuple(names) if len(names) > 1 else ()
+
+
+def read_photo(settings: Settings, fields_model: type[Any], request_model: type[Any]) -> Recognition:
+    """The current request as one photo with options and a webhook, without a gallery. Raises as `read_recognition`."""
+    if request.mimetype == "application/json":
+        sent = parse(request_model, parse_json(read_body()))
+        webhook_url = sent.webhook.url if sent.webhook else None
+    else:
+        files, fields = _multipart({"image": 1}, fields_model.model_fields, json_too=True)
+        _read_json(fields, "options", "metadata")
+        sent = parse(fields_model, fields)
+        webhook_url = sent.webhook_url
+    check_webhook(webhook_url, settings)
+    image = _json_image(sent.image, settings) if request.mimetype == "application/json" else files["image"][0]
+    options = sent.options.model_dump(exclude_unset=True)
+    if isinstance(image, Link):
+        check_boxes(options, None)
+        return Recognition("", None, None, options, webhook_url, image.url, image.name, sent.metadata, sent.priority)
+    header = check_image(image, settings.images)
+    check_boxes(options, header)
+    return Recognition("", image, header, options, webhook_url, metadata=sent.metadata, priority=sent.priority)
 
 
 def read_batch(settings: Settings) -> Batch:
@@ -193,11 +239,12 @@ def _clean_labels(sent: Sequence[str]) -> list[str]:
 
 
 def _multipart(
-    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = ()
+    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = (), *, json_too: bool = False
 ) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
     """The files by field and the text fields of the current request; every name is checked first."""
     if request.mimetype != "multipart/form-data":
-        raise UnsupportedMediaType("Send the body as multipart/form-data or as application/json.")
+        ways = "multipart/form-data or as application/json" if json_too else "multipart/form-data"
+        raise UnsupportedMediaType(f"Send the body as {ways}.")
     files = _files()
     allowed = [*file_limits, *text_names]
     errors = [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from infra.errors import FetchFailed, RedisUnavailable, ServiceError, StorageUnavailable
+from infra.runtime import tracing
 from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
@@ -52,9 +53,32 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
     if lease is None:
         return False  # finished, canceled, or in another worker's hands: messages may come twice
     job = ledger.get(job_id)
+    sent_from = tracing.current()
+    attributes: tracing.Attributes = {
+        "messaging.system": "redis",
+        "messaging.destination.name": "fetch" if fetching else job.kind.queue,
+        "messaging.operation.type": "process",
+        "messaging.message.id": job_id,
+        "shitu.attempt": lease.attempt,
+    }
+    # The job's own trace: which message made this process look is chance, and the keeper's have none.
+    links = [sent_from] if sent_from and job.trace and sent_from.trace_id == job.trace.trace_id else []
+    with tracing.span(f"process {'fetch' if fetching else job.kind}", "consumer", job.trace, attributes, links) as span:
+        outcome = _attempt(lease, job, work, process, fetching=fetching)
+        span.set({"shitu.outcome": outcome})
+        if outcome in {"failed", "retried", "lost"}:
+            span.fail(outcome)
+    return True
+
+
+def _attempt(lease: Lease, job: Job, work: Work, process: Process, *, fetching: bool) -> str:
+    """Does the work under the lease and records how it ended; gives what that is called."""
+    ledger, job_id = process.ledger, job.id
     kind = "fetch" if fetching else job.kind
     if lease.attempt == 1 and job.started_at is not None:
-        QUEUE_WAIT.labels(kind).observe(job.started_at - (job.fetched_at or job.created_at))
+        waited_since = job.fetched_at or job.created_at
+        QUEUE_WAIT.labels(kind).observe(job.started_at - waited_since)
+        tracing.record("wait in queue", waited_since, job.started_at)
     started = time.perf_counter()
     lease_s = process.settings.jobs.lease_s
     with LeaseKeeper(ledger, lease, lease_s, process.must_stop) as keeper:
@@ -91,7 +115,7 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
         ended = notify(job_id, ledger, process.queue)
         if outcome == "succeeded" and ended is not None and lease.attempt == 1:
             compare_eta(ended)
-    return True
+    return outcome
 
 
 def persist(write: Callable[[], bool], patience_s: float) -> bool:

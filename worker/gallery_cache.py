@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 from models.galleries.calibration import stored_calibration
 from models.galleries.gallery import Gallery
+from models.galleries.joined import JoinedGallery
 from worker.item_features import VersionFeatures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from infra.galleries.store import GalleryManifest, GalleryStore
     from worker.item_features import ItemFeatures
 
@@ -26,9 +29,14 @@ BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
 class CachedGallery:
     """A gallery ready to search, the manifest it was made from, and about how many bytes it holds."""
 
-    manifest: GalleryManifest
+    manifests: tuple[GalleryManifest, ...]  # several where galleries are searched as one
     gallery: Gallery
     size_bytes: int
+
+    @property
+    def manifest(self) -> GalleryManifest:
+        """Of the gallery; of several, of the first."""
+        return self.manifests[0]
 
 
 class GalleryCache:
@@ -45,20 +53,35 @@ class GalleryCache:
         self._guard = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
 
-    def current(self, name: str) -> CachedGallery:
-        """The gallery's current version. Raises the store's GalleryNotFound."""
-        manifest = self._store.manifest(name)
-        if (cached := self._hit(name, manifest)) is not None:
+    def current(self, name: str, version: int | None = None) -> CachedGallery:
+        """The gallery's current version, or another that is kept. Raises the store's GalleryNotFound, VersionNotFound."""
+        key = name if version is None else f"{name} {version}"
+        return self._get(key, (self._store.manifest(name, version),), lambda: self._load(name, version))
+
+    def joined(self, several: Sequence[CachedGallery]) -> CachedGallery:
+        """Galleries as one. Raises GalleryError where they are not of one embedder."""
+        manifests = tuple(one.manifest for one in several)
+        size_bytes = sum(one.size_bytes + BYTES_PER_ITEM * len(one.gallery) for one in several)
+        return self._get(
+            " + ".join(manifest.name for manifest in manifests),
+            manifests,
+            lambda: CachedGallery(manifests, JoinedGallery([one.gallery for one in several]), size_bytes),
+        )
+
+    def _get(
+        self, key: str, manifests: tuple[GalleryManifest, ...], load: Callable[[], CachedGallery]
+    ) -> CachedGallery:
+        if (cached := self._hit(key, manifests)) is not None:
             return cached
         with self._guard:
-            loading = self._loading.setdefault(name, threading.Lock())
+            loading = self._loading.setdefault(key, threading.Lock())
         with loading:  # one thread loads, the others of this gallery wait for it; other galleries do not
-            if (cached := self._hit(name, manifest)) is not None:
+            if (cached := self._hit(key, manifests)) is not None:
                 return cached
-            loaded = self._load(name)
+            loaded = load()
             with self._guard:
-                self._cached[name] = loaded
-                self._cached.move_to_end(name)
+                self._cached[key] = loaded
+                self._cached.move_to_end(key)
                 self._drop_oldest()
             return loaded
 
@@ -68,22 +91,22 @@ class GalleryCache:
         with self._guard:
             return sum(cached.size_bytes for cached in self._cached.values())
 
-    def _hit(self, name: str, manifest: GalleryManifest) -> CachedGallery | None:
+    def _hit(self, name: str, manifests: tuple[GalleryManifest, ...]) -> CachedGallery | None:
         # Whole manifests are compared: a gallery deleted and made again counts its versions from the start.
         with self._guard:
             cached = self._cached.get(name)
-            if cached is None or cached.manifest != manifest:
+            if cached is None or cached.manifests != manifests:
                 return None
             self._cached.move_to_end(name)
             return cached
 
-    def _load(self, name: str) -> CachedGallery:
-        manifest, items, embeddings = self._store.load(name)
+    def _load(self, name: str, version: int | None) -> CachedGallery:
+        manifest, items, embeddings = self._store.load(name, version)
         features = None if self._features is None else VersionFeatures(self._features, manifest, items)
         calibration = stored_calibration(manifest.calibration, manifest.name)
         gallery = Gallery(items, embeddings, manifest.name, manifest.version, calibration, features)
         # The index holds its own copy of the vectors.
-        return CachedGallery(manifest, gallery, 2 * embeddings.nbytes + BYTES_PER_ITEM * len(items))
+        return CachedGallery((manifest,), gallery, 2 * embeddings.nbytes + BYTES_PER_ITEM * len(items))
 
     def _drop_oldest(self) -> None:
         while len(self._cached) > 1 and sum(c.size_bytes for c in self._cached.values()) > self._limit_bytes:

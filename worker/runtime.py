@@ -17,6 +17,7 @@ from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from models import verification
 from models.artifacts.folders import resolve
+from models.classifier import Classifier
 from models.detector import Detector
 from models.embedder import Embedder
 from models.recognition.pipeline import Recognizer
@@ -32,16 +33,17 @@ if TYPE_CHECKING:
 
 GALLERY_CACHE_BYTES = 1 << 30
 FEATURE_CACHE_BYTES = 1 << 29  # of 64,000 items, 32,000 of one gallery
-NO_DETECTOR = "none"
+NO_MODEL = "none"
 
 
 @dataclass(frozen=True)
 class Programs:
-    """The networks of one thread; `detector` is None where the settings say so."""
+    """The networks of one thread; `detector` and `classifier` are None where the settings say so."""
 
     detector: Detector | None
     embedder: Embedder
     recognizer: Recognizer
+    classifier: Classifier | None = None
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,27 @@ def open_runtime(settings: Settings, concurrency: int) -> Runtime:
 def load_programs(worker: WorkerSettings) -> Programs:
     """The networks that the settings name, loaded for one thread."""
     detector = None
-    if worker.detector != NO_DETECTOR:
+    if worker.detector != NO_MODEL:
         detector = Detector(resolve(worker.detector), worker.engine, worker.threads, worker.precision)
     embedder = Embedder(resolve(worker.embedder), worker.engine, worker.threads, worker.precision)
-    return Programs(detector, embedder, Recognizer(detector, embedder, verification))
+    classifier = None
+    if worker.classifier != NO_MODEL:
+        classifier = Classifier(resolve(worker.classifier), worker.engine, worker.threads, worker.precision)
+    return Programs(detector, embedder, Recognizer(detector, embedder, verification), classifier)
 
 
 def describe(programs: Programs) -> dict[str, Any]:
     """Names, digests and engines of the networks."""
-    networks = {"detector": programs.detector, "embedder": programs.embedder}
+    return {"detector": used(programs.detector), "embedder": used(programs.embedder)}
+
+
+def used(network: Detector | Embedder | Classifier | None) -> dict[str, Any] | None:
+    """A network by name and content, and what runs it."""
+    if network is None:
+        return None
     return {
-        role: {"name": network.name, "digest": network.digest, "engine": network.engine, "precision": network.precision}
-        if network
-        else None
-        for role, network in networks.items()
+        "name": network.name,
+        "digest": network.digest,
+        "engine": network.engine,
+        "precision": network.precision,
     }

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import BatchExpired, BatchNotFound, InvalidCursor, JobFinished
+from infra.errors import BatchExpired, BatchNotFound, InvalidCursor, JobFinished, OpenJobsLimited
 from infra.jobs import scripts
 from infra.jobs.records import ALPHABET, FINISHED, isoformat, parse_job
 from infra.jobs.watch import BLOCK_S
@@ -40,11 +40,21 @@ BATCH_ID = re.compile(rf"{PREFIX}_[0-7][{ALPHABET}]{{25}}")
 MOST_JOBS = 1 << 20
 OPEN_S = 30 * 86_400  # a batch whose jobs never end is forgotten at last
 CHUNK = 50
+OPEN_RETRY_S = 5.0
 
+# ARGV: now, id, request, entries, open_s, how many jobs, and their owner's key of open ones with how many that may be (0:
+# any). What is refused here, the jobs' own scripts in the same transaction refuse as well, for they find no batch.
 _CREATE = (
     scripts.CLOCK
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local count, mine, most = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+if most > 0 and redis.call('ZCARD', mine) + count > most then
+  for _, one in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
+    if not redis.call('ZSCORE', KEYS[2], one) then redis.call('ZREM', mine, one) end
+  end
+  if redis.call('ZCARD', mine) + count > most then return -1 end
+end
 redis.call('HSET', KEYS[1], 'id', ARGV[2], 'request', ARGV[3], 'entries', ARGV[4], 'created_at', seconds(now), 'open', 0)
 redis.call('EXPIRE', KEYS[1], tonumber(ARGV[5]))
 return 1
@@ -167,18 +177,26 @@ class Batches:
         webhook_url: str | None,
         terms: Sequence[Terms],
     ) -> Batch:
-        """Accepts all jobs at once, with `terms` for each picture; a batch that is there already is given as it is."""
+        """Accepts all jobs at once, with `terms` for each picture; a batch that is there already is given as it is.
+
+        Raises OpenJobsLimited if their owner may not have so many more.
+        """
         entries: list[dict[str, Any]] = []
         with self._redis.pipeline(transaction=True) as pipe:
             for index, one in enumerate(planned):
                 job_id = None if one.request is None else job_id_of(batch_id, kind, index)
                 entries.append({"name": one.name, "job_id": job_id, "error": one.error})
             args: list[str | float] = [self._ledger.clock(), batch_id, json.dumps(request), json.dumps(entries), OPEN_S]
-            self._create(keys=[_key(batch_id)], args=args, client=pipe)
+            count, most = sum(one.request is not None for one in planned), terms[0].most_open
+            args += [count, f"shitu:key:{terms[0].owner}:open", most]
+            self._create(keys=[_key(batch_id), scripts.OPEN], args=args, client=pipe)
             for one, entry, own in zip(planned, entries, terms, strict=True):
                 if one.request is not None:
                     self._ledger.create_in(pipe, kind, one.request, webhook_url, str(entry["job_id"]), own)
-            pipe.execute()
+            made, *_ = pipe.execute()
+        if made == -1:
+            told = f"The key that asked may have {most} open jobs at a time, and the batch has {count}."
+            raise OpenJobsLimited(told, retry_after_s=OPEN_RETRY_S)
         wait_until_written(self._redis)
         return self.get(batch_id)
 

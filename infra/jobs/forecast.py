@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.jobs import PRIORITIES, JobKind
 from infra.jobs import scripts
-from infra.jobs.lanes import lane_key, place
+from infra.jobs.lanes import AHEAD, lane_key, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,9 @@ LEAST_LEFT = 0.1  # of its usual time, for a job that has taken longer than usua
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The queues at one moment, `now`. `rank`: how many jobs stood before the one that was asked about in its lane."""
+    """The queues at one moment, `now`. `rank`: how many jobs stood before the one that was asked about in its lane;
+    `ahead`: how many would stand before a new one of the owner that was asked about.
+    """
 
     now: float
     waiting: Mapping[JobKind, Mapping[Priority, int]]
@@ -37,10 +39,11 @@ class Snapshot:
     processing: int
     slots: Mapping[JobKind, int]  # jobs at a time of the live workers that take this kind
     service: Mapping[str, float]
+    ahead: Mapping[JobKind, Mapping[Priority, int]]
 
     def of_new(self, kind: JobKind, priority: Priority, units: int = 1, behind: int = 0) -> QueueState:
         """Of a job that is about to be created; `behind` others that are created before it."""
-        return self._of_waiting(kind, priority, self.waiting[kind][priority] + behind, units)
+        return self._of_waiting(kind, priority, self.ahead[kind][priority] + behind, units)
 
     def of(self, job: Job) -> QueueState:
         """Of an open job."""
@@ -55,17 +58,30 @@ class Snapshot:
 
     def _of_waiting(self, kind: JobKind, priority: Priority, ahead: int, units: int) -> QueueState:
         position = place(ahead, self.waiting[kind], priority)
-        own_s, job_s, slots = self._own_s(kind, units), self.service.get(f"{kind}:job"), self.slots[kind]
-        if own_s is None or job_s is None or not slots:  # nothing was measured, or nobody works
+        own_s, wait_s = self._own_s(kind, units), self._wait_s(kind, position, self.slots[kind])
+        if own_s is None or wait_s is None:  # nothing was measured, or nobody works
             return {"position": position, "eta_s": None}
+        return {"position": position, "eta_s": round(wait_s + own_s, 2)}
+
+    def wait_s(self, kind: JobKind, priority: Priority, behind: int = 0) -> float | None:
+        """How long a job that is about to be created would wait for its turn, `behind` others; None: nothing was measured.
+
+        Where nobody works, as if one worker did.
+        """
+        position = place(self.ahead[kind][priority] + behind, self.waiting[kind], priority)
+        return self._wait_s(kind, position, max(1, self.slots[kind]))
+
+    def _wait_s(self, kind: JobKind, position: int, slots: int) -> float | None:
+        job_s = self.service.get(f"{kind}:job")
+        if job_s is None or not slots:
+            return None
         before_s = (position - 1) * job_s
         for other in JobKind:  # queues of the same workers are served by turns
             if other is not kind and self.slots[other]:
                 jobs = min(sum(self.waiting[other].values()), position)
                 before_s += jobs * self.service.get(f"{other}:job", 0.0)
         free = max(0, slots - self.processing)
-        wait_s = max(0.0, before_s + job_s - free * job_s) / slots
-        return {"position": position, "eta_s": round(wait_s + own_s, 2)}
+        return max(0.0, before_s + job_s - free * job_s) / slots
 
     def _own_s(self, kind: JobKind, units: int) -> float | None:
         unit_s = self.service.get(f"{kind}:unit")
@@ -79,9 +95,10 @@ class Forecast:
         self._redis = client
         self._presence = presence
         self._time = time
+        self._ahead = client.register_script(AHEAD)
 
-    def snapshot(self, job: Job | None = None) -> Snapshot:
-        """The queues now, with the place of `job` in its lane."""
+    def snapshot(self, job: Job | None = None, owner: str = "") -> Snapshot:
+        """The queues now, with the place of `job` in its lane, or with those of new ones of `owner`."""
         lanes = [(kind, priority) for kind in JobKind for priority in PRIORITIES]
         with self._redis.pipeline(transaction=True) as pipe:
             for kind, priority in lanes:
@@ -89,13 +106,15 @@ class Forecast:
             pipe.zcard(scripts.OPEN)
             pipe.zcard(scripts.QUEUED)
             pipe.hgetall(SERVICE)
-            if job is not None:
-                pipe.zrank(lane_key(job.kind, job.priority), job.id)
             answers: list[Any] = pipe.execute()
-        counts, (opened, queued, service, *rank) = answers[: len(lanes)], answers[len(lanes) :]
+        counts, (opened, queued, service) = answers[: len(lanes)], answers[len(lanes) :]
+        asked = (owner, "", 0) if job is None else (job.owner, job.id, 1 + lanes.index((job.kind, job.priority)))
+        befores: list[int | None] = self._ahead(keys=[lane_key(*lane) for lane in lanes], args=asked)
         waiting: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
-        for (kind, priority), count in zip(lanes, counts, strict=True):
+        ahead: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
+        for (kind, priority), count, before in zip(lanes, counts, befores, strict=True):
             waiting[kind][priority] = int(count)
+            ahead[kind][priority] = before or 0
         slots = dict.fromkeys(JobKind, 0)
         for worker in self._presence.workers():
             for kind in JobKind:
@@ -104,10 +123,11 @@ class Forecast:
         return Snapshot(
             now=self._time(),
             waiting=waiting,
-            rank=rank[0] if rank else None,
+            rank=None if job is None else befores[asked[2] - 1],
             processing=max(0, opened - queued),
             slots=slots,
             service={str(name): float(value) for name, value in service.items()},
+            ahead=ahead,
         )
 
     def of(self, job: Job) -> QueueState:

@@ -4,8 +4,16 @@ A message in a queue says that a job of its kind waits, not which one: the worke
 the last belongs first to `low`, every fourth first to `normal`, the others to `high`; a lane that is empty leaves its
 turn to the highest that is not. So under any load `low` gets one turn in 16 and `normal` at least three.
 
-    shitu:jobs:lane:{kind}:{priority}   zset   waiting jobs by the time from which they may run (infra.jobs.scripts)
-    shitu:jobs:turns                    hash   kind -> how many turns there were
+Within a lane the owners of the jobs (the API keys that asked; one more stands for all jobs without) take turns, a job each:
+a thousand jobs of one delay another's next by one. An owner comes behind those who wait already, and goes behind them
+after each turn. Its own jobs are done as they came.
+
+    shitu:jobs:lane:{kind}:{priority}              zset   waiting jobs by the time from which they may run
+    shitu:jobs:lane:{kind}:{priority}:of:{owner}   zset   likewise of one owner
+    shitu:jobs:lane:{kind}:{priority}:owners       zset   owners with waiting jobs by their turns
+    shitu:jobs:turns                               hash   kind -> how many turns there were; owners -> the last turn given
+
+The scripts that change a job keep them (infra.jobs.scripts).
 """
 
 from __future__ import annotations
@@ -35,6 +43,19 @@ local kind, turns = ARGV[2], redis.call('HINCRBY', KEYS[4], ARGV[2], 1)
 local order = {1, 2, 3}
 if turns % 16 == 0 then order = {3, 1, 2} elseif turns % 4 == 0 then order = {2, 1, 3} end
 for _, lane in ipairs(order) do
+  local owners = KEYS[lane] .. ':owners'
+  for _, owner in ipairs(redis.call('ZRANGE', owners, 0, -1)) do
+    local own = KEYS[lane] .. ':of:' .. owner
+    local found = redis.call('ZRANGEBYSCORE', own, '-inf', seconds(now), 'LIMIT', 0, 1)
+    if found[1] then
+      redis.call('ZREM', KEYS[lane], found[1])
+      redis.call('ZREM', own, found[1])
+      if redis.call('ZCARD', own) == 0 then redis.call('ZREM', owners, owner)
+      else redis.call('ZADD', owners, redis.call('HINCRBY', KEYS[4], 'owners', 1), owner) end
+      return found[1]
+    end
+  end
+  -- Those that came before there were owners.
   local found = redis.call('ZRANGEBYSCORE', KEYS[lane], '-inf', seconds(now), 'LIMIT', 0, 1)
   if found[1] then
     redis.call('ZREM', KEYS[lane], found[1])
@@ -44,6 +65,25 @@ end
 return false
 """
 )
+
+
+# For each lane of KEYS, how many of its jobs are before a new one of the owner ARGV[1]; in lane ARGV[3] (0: in none), before
+# the job with the id ARGV[2]. Of each other owner at most as many as it has before it of its own, and one more.
+AHEAD = """
+local owner, id, its_lane, answer = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
+for place, lane in ipairs(KEYS) do
+  local own = lane .. ':of:' .. owner
+  local ahead = place == its_lane and redis.call('ZRANK', own, id) or place ~= its_lane and redis.call('ZCARD', own)
+  if ahead then
+    local most = ahead + 1
+    for _, other in ipairs(redis.call('ZRANGE', lane .. ':owners', 0, -1)) do
+      if other ~= owner then ahead = ahead + math.min(redis.call('ZCARD', lane .. ':of:' .. other), most) end
+    end
+  end
+  answer[place] = ahead or redis.call('ZRANK', lane, id)
+end
+return answer
+"""
 
 
 class Lanes:

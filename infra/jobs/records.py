@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from contracts import jobs
 from contracts.jobs import JobKind, Priority
+from infra.runtime import tracing
+
+if TYPE_CHECKING:
+    from infra.runtime.tracing import TraceContext
 
 QUEUES = (
     *[kind.queue for kind in JobKind],
@@ -87,12 +91,14 @@ class Job:
     webhook: WebhookState | None = None
     source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
+    owner: str = ""  # the id of the API key that asked
     metadata: dict[str, str] = field(default_factory=dict)
     cancel_at: float | None = None  # by its Cancel-After
     priority: Priority = "normal"
     units: int = 1
     batch: str | None = None
     eta_s: float | None = None  # what was told when it was created
+    trace: TraceContext | None = None  # of the request that made it
 
     @property
     def finished(self) -> bool:
@@ -125,6 +131,7 @@ class Job:
             "cancel_at": isoformat(self.cancel_at),
             "priority": self.priority,
             "batch": self.batch,
+            "trace_id": self.trace.trace_id if self.trace else None,
         }
 
 
@@ -217,12 +224,14 @@ def parse_job(record: Mapping[str, str]) -> Job:
         webhook=_webhook(url, record) if url else None,
         source_url=record.get("source_url"),
         fetched_at=_number(record.get("fetched_at")),
+        owner=record.get("owner", ""),
         metadata=parse_json(record.get("metadata")) or {},
         cancel_at=_number(record.get("cancel_at")),
         priority=cast("Priority", record.get("priority", "normal")),
         units=int(record.get("units", 1)),
         batch=record.get("batch"),
         eta_s=_number(record.get("eta_s")),
+        trace=tracing.parse(record.get("traceparent"), record.get("tracestate")),
     )
 
 

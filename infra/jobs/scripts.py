@@ -134,7 +134,22 @@ local function request_cancel(error)
   if error then redis.call('HSET', job, 'error', error) end
 end
 
+-- Where it waits for its turn: in its lane, and there among the jobs of its owner, who takes turns with the other owners.
 local function lane() return 'shitu:jobs:lane:' .. (get('kind') or '') .. ':' .. (get('priority') or 'normal') end
+local function wait_from(at)
+  local lane, owner = lane(), get('owner') or ''
+  redis.call('ZADD', lane, at, id)
+  redis.call('ZADD', lane .. ':of:' .. owner, at, id)
+  if not redis.call('ZSCORE', lane .. ':owners', owner) then
+    redis.call('ZADD', lane .. ':owners', redis.call('HINCRBY', 'shitu:jobs:turns', 'owners', 1), owner)
+  end
+end
+local function leave_lane()
+  local lane, owner = lane(), get('owner') or ''
+  redis.call('ZREM', lane, id)
+  redis.call('ZREM', lane .. ':of:' .. owner, id)
+  if redis.call('ZCARD', lane .. ':of:' .. owner) == 0 then redis.call('ZREM', lane .. ':owners', owner) end
+end
 
 -- The sweeper publishes it after `delay_s`; it may run after `pause_s`.
 local function enqueue(delay_s, pause_s)
@@ -143,7 +158,7 @@ local function enqueue(delay_s, pause_s)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
   redis.call('ZADD', queued, seconds(now), id)
-  if not get('source_url') then redis.call('ZADD', lane(), seconds(now + (pause_s or 0)), id) end
+  if not get('source_url') then wait_from(seconds(now + (pause_s or 0))) end
   note('queued')
 end
 """
@@ -159,7 +174,7 @@ local function finish(status, field, value)
   redis.call('ZREM', queued, id)
   if get('owner') then redis.call('ZREM', owned(), id) end
   redis.call('ZREM', 'shitu:jobs:cancel_at', id)
-  redis.call('ZREM', lane(), id)
+  leave_lane()
   redis.call('ZADD', finished, expires_at, id)
   redis.call('HINCRBY', totals, get('kind') .. ':' .. status, 1)
   local url = get('webhook_url')
@@ -183,6 +198,7 @@ if not status then
   if terms.owner and terms.most_open and is_full('shitu:key:' .. terms.owner .. ':open', tonumber(terms.most_open)) then
     return {'full'}
   end
+  if terms.batch and redis.call('EXISTS', 'shitu:jobs:batch:' .. terms.batch) == 0 then return {'full'} end
   local photo = ARGV[10]
   if photo ~= '' then
     if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return {} end
@@ -220,7 +236,7 @@ redis.call('HSET', job, 'status', 'processing', 'started_at', seconds(now), 'lea
 redis.call('HDEL', job, 'republished')
 redis.call('ZADD', open, lease_until, id)
 redis.call('ZREM', queued, id)
-redis.call('ZREM', lane(), id)
+leave_lane()
 note('processing')
 return {token, attempt, lease_until}
 """
@@ -372,7 +388,7 @@ if status == 'processing' then enqueue(queued_deadline_s)
 else
   redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id)
   -- Who took it out of its lane may have died before it was started.
-  if not get('source_url') then redis.call('ZADD', lane(), 'NX', redis.call('ZSCORE', queued, id) or seconds(now), id) end
+  if not get('source_url') then wait_from(redis.call('ZSCORE', lane(), id) or redis.call('ZSCORE', queued, id) or seconds(now)) end
 end
 return get('source_url') and 'to_fetch' or 'republished'
 """

@@ -39,6 +39,13 @@ def _object_url(url: str) -> str:
     raise ValueError("expected file:///absolute/folder or s3://bucket/prefix")
 
 
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("expected http://host:port or https://host:port, without a user, a query or a fragment")
+    return url
+
+
 def checked_secret(secrets: str) -> str:
     """`secrets`: one secret, or several separated by spaces while receivers change from one to the next. Raises ValueError."""
     for secret in secrets.split() or [""]:
@@ -92,6 +99,7 @@ Count = Annotated[int, Field(ge=1)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 RedisUrl = Annotated[str, AfterValidator(redis_url.checked)]
 ObjectUrl = Annotated[str, AfterValidator(_object_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Secret = Annotated[str, AfterValidator(checked_secret)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_list)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_list)]
@@ -153,8 +161,15 @@ class ImageSettings:
 
 
 @dataclass(frozen=True)
+class GallerySettings:
+    """What is kept of galleries."""
+
+    keep_deleted_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 604_800.0  # a deleted one can be restored
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
-    """The processes that run the models. A model is a bundled or pulled name, or a folder; `detector` may be "none"."""
+    """The processes that run the models. A model is a bundled or pulled name, or a folder; two may be "none"."""
 
     engine: Literal["auto", "openvino", "paddle"] = "auto"
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
@@ -163,6 +178,7 @@ class WorkerSettings:
     pool: Literal["auto", "threads", "solo", "prefork"] = "auto"  # auto: threads for OpenVINO, prefork for Paddle
     detector: Annotated[str, Field(min_length=1)] = "shitu-detector"
     embedder: Annotated[str, Field(min_length=1)] = "shitu-embedder"
+    classifier: Annotated[str, Field(min_length=1)] = "none"  # none is bundled
     shutdown_s: Seconds = 20.0  # how long a stopped worker may finish what it runs
     heartbeat_s: Seconds = 5.0  # how often it says that it lives and proves that it consumes
 
@@ -178,6 +194,7 @@ class JobSettings:
     keep_photos: bool = False  # when their jobs' records go
     tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
     sweep_interval_s: Seconds = 2.0
+    longest_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # 0: jobs are taken however long they wait
 
 
 @dataclass(frozen=True)
@@ -204,6 +221,13 @@ class LogSettings:
 
 
 @dataclass(frozen=True)
+class TracingSettings:
+    """Where spans are sent: an OTLP/HTTP collector's base URL. The SDK's own OTEL_… variables say the rest."""
+
+    otlp_endpoint: HttpUrl | None = None  # None: none are recorded
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything the service can be told. `redis_url` None: the launcher starts its own server."""
 
@@ -216,10 +240,12 @@ class Settings:
     web: WebSettings = field(default_factory=WebSettings)
     keys: KeySettings = field(default_factory=KeySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
+    galleries: GallerySettings = field(default_factory=GallerySettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
     def to_env(self) -> dict[str, str]:
         """The variables that make `load_settings` give these settings again: what a child process is handed."""

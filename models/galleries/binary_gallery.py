@@ -62,6 +62,10 @@ class BinaryGallery(Gallery):
             self._codes = BinaryIndex(dim, kind)
             self._codes.add(binarize(rows, method), np.arange(len(rows)))
 
+    def embeddings(self) -> NDArray[np.float32] | None:
+        """(N, D) where reranking keeps them, else None."""
+        return self._rows
+
     def _breadth(self, k: int) -> int:
         return max(k, self.rerank) if self.rerank else super()._breadth(k)
 

@@ -42,15 +42,29 @@ class Match:
 
     def to_dict(self) -> results.Match:
         """As in a job's result. `image_key` is null for an item that does not come from an object store."""
-        told: results.Match = {
+        return {
             "label": self.item.label,
             "similarity": round(self.similarity, 6),
             "item_id": self.item.id,
             "image_key": getattr(self.item, "image_key", None),
+            **of_item(self.item),
         }
-        if metadata := getattr(self.item, "metadata", None):
-            told["metadata"] = dict(metadata)
-        return told
+
+
+def of_item(item: LabeledItem) -> results.OfItem:
+    """What only some items have: the gallery where several are searched as one, and metadata."""
+    told: results.OfItem = {}
+    if (name := getattr(item, "gallery", None)) is not None:
+        told["gallery"] = name
+    if metadata := getattr(item, "metadata", None):
+        told["metadata"] = dict(metadata)
+    return told
+
+
+def gallery_of(item: LabeledItem) -> results.InGallery:
+    """Which gallery has the item, where several are searched as one (models.galleries.joined)."""
+    name: str | None = getattr(item, "gallery", None)
+    return {} if name is None else {"gallery": name}
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,16 @@ class Gallery:
     def features(self, item_id: str) -> Any:
         """The local features of an item, as `models.verification.Features`, or None where there are none."""
         return None if self._features is None else self._features(item_id)
+
+    def features_of(self, item: LabeledItem) -> Any:
+        """The same of an item of this gallery."""
+        return self.features(item.id)
+
+    def embeddings(self) -> NDArray[np.float32] | None:
+        """(N, D), a copy, row by row as the items are; None where they are not kept."""
+        if self._index is None:
+            return np.empty((0, self.dim), np.float32)
+        return np.asarray(self._index.reconstruct_n(0, len(self.items)), np.float32)
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
         """For each of the queries (N, D) its `k` nearest items, or all if there are fewer, most similar first.

@@ -43,6 +43,7 @@ class Part:
     verification: Verification | None = None
     compared: bool = False
     given: int | None = None
+    looks: tuple[tuple[str, int], ...] = ()  # the items whose pictures were compared, and how many features agree
 
 
 def decision_of(

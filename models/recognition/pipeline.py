@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from models.recognition.decide import (
 )
 from models.recognition.results import CANDIDATES, Dropped, Recognition, Recognitions
 from models.recognition.second_look import look_twice
+from models.recognition.trace import Tracer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +56,20 @@ class Detects(Protocol):
 
     def __call__(
         self, image: NDArray[np.uint8], threshold: float | None, max_detections: int
+    ) -> Sequence[Detected]: ...
+
+
+@runtime_checkable
+class ListsCandidates(Protocol):
+    """A detector that also tells what it did not choose, as models.detector.Detector does."""
+
+    @property
+    def confidence_threshold(self) -> float: ...
+
+    def candidates(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+    def chosen(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float, max_detections: int
     ) -> Sequence[Detected]: ...
 
 
@@ -105,8 +120,9 @@ class Recognizer:
         image = as_image(image)
         height, width = image.shape[:2]
         clock = _Clock()
+        tracer = Tracer() if options.trace else None
         if options.boxes is None:
-            detections = self._detect(image, options)
+            detections = self._detect(image, options, tracer)
             parts = find_parts(detections, image, options, has_detector=self.detector is not None)
         else:
             parts = given_parts(options.boxes, height, width)
@@ -127,6 +143,8 @@ class Recognizer:
             for part, is_valid in zip(parts, valid, strict=True)
         ]
         clock.lap("search")
+        if tracer is not None:
+            tracer.ranked(parts, boxes)
         checkpoint()
         if verifier is not None:
             looked = list(zip(boxes, crops, strict=True))
@@ -134,7 +152,7 @@ class Recognizer:
         clock.lap("verify")
         verified = sum(part.compared for part in parts)
         decision = decision_of(options, calibration, self.embedder.similarity_threshold, verified)
-        parts = [shown(part, options.top_k) for part in parts]
+        parts, all_parts = [shown(part, options.top_k) for part in parts], parts
         accepted, unlike = split_by_decision(parts, gallery, decision)
         if decision.probability_threshold is not None:
             accepted, pieces = without_contradicted(accepted, parts)
@@ -144,7 +162,9 @@ class Recognizer:
         iou = options.suppression_iou if options.boxes is None else 1.0  # who gives boxes wants each of them answered
         recognitions, suppressed = suppress_overlaps(accepted, iou, paddleclas=options.compat == "paddleclas")
         reason = None if recognitions else why_nothing(parts, gallery)
-        return Recognitions(width, height, recognitions, (*suppressed, *unlike), reason, clock.laps_ms(), decision)
+        dropped = (*suppressed, *unlike)
+        trace = None if tracer is None else tracer.finished(all_parts, recognitions, dropped, decision, options)
+        return Recognitions(width, height, recognitions, dropped, reason, clock.laps_ms(), decision, trace)
 
     def _calibration(self, gallery: Gallery) -> Calibration:
         """The gallery's own, else the embedder's, else what its similarity threshold says."""
@@ -153,9 +173,15 @@ class Recognizer:
         own: Calibration | None = gallery.calibration or getattr(self.embedder, "calibration", None)
         return own or from_threshold(self.embedder.similarity_threshold)
 
-    def _detect(self, image: NDArray[np.uint8], options: RecognizeOptions) -> Sequence[Detected]:
+    def _detect(self, image: NDArray[np.uint8], options: RecognizeOptions, tracer: Tracer | None) -> Sequence[Detected]:
         if self.detector is None:
             return ()
+        if tracer is not None and isinstance(self.detector, ListsCandidates):
+            least = options.detection_threshold
+            least = self.detector.confidence_threshold if least is None else least
+            boxes, scores = self.detector.candidates(image)
+            tracer.detected(boxes, scores, least, options.max_detections)
+            return self.detector.chosen(boxes, scores, least, options.max_detections)
         return self.detector(image, options.detection_threshold, options.max_detections)
 
     def _search(self, gallery: Gallery, embeddings: NDArray[np.float32], options: RecognizeOptions) -> list[Found]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, cast
 
 from contracts import results
 from contracts.results import Calibrated, DropReason, Reason, Source
+from models.galleries.gallery import gallery_of, of_item
 
 if TYPE_CHECKING:
     from contracts.options import Verify
+    from contracts.traces import Trace
     from models.galleries.gallery import Match
 
 Box = tuple[int, int, int, int]
@@ -34,16 +36,14 @@ class Candidate:
         return self.match.item.label
 
     def to_dict(self) -> results.Candidate:
-        told: results.Candidate = {
+        return {
             "label": self.label,
             "probability": round(self.probability, 4),
             "similarity": round(self.similarity, 6),
             "item_id": self.match.item.id,
             "image_key": getattr(self.match.item, "image_key", None),
+            **of_item(self.match.item),
         }
-        if metadata := getattr(self.match.item, "metadata", None):
-            told["metadata"] = dict(metadata)
-        return told
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,20 @@ class Verification:
     item_id: str | None = None
     points: tuple[results.Point, ...] = ()
     item_box: Box | None = None
+    gallery: str | None = None  # of the item, where several are searched
 
     def to_dict(self) -> results.Verification:
         pairs = cast("list[results.Point]", [[round(value, 4) for value in pair] for pair in self.points[:POINTS]])
         box = None if self.item_box is None else list(self.item_box)
-        return {"inliers": self.inliers, "item_id": self.item_id, "points": pairs, "item_box": box}
+        told: results.Verification = {
+            "inliers": self.inliers,
+            "item_id": self.item_id,
+            "points": pairs,
+            "item_box": box,
+        }
+        if self.gallery is not None:
+            told["gallery"] = self.gallery
+        return told
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,8 @@ class Recognition:
         }
         if self.given is not None:
             recognized["given"] = self.given
+        if self.candidates:
+            recognized.update(gallery_of(self.candidates[0].match.item))  # type: ignore[typeddict-item]  # a part of it
         return recognized
 
 
@@ -174,10 +185,11 @@ class Recognitions:
     reason: Reason | None
     timings_ms: dict[str, float]
     decision: Decision | None = None
+    trace: Trace | None = None
 
     def to_dict(self) -> results.Recognized:
         """The model's part of a job's `result`."""
-        return {
+        found: results.Recognized = {
             "image": {"width": self.width, "height": self.height},
             "recognitions": [recognition.to_dict() for recognition in self.recognitions],
             "dropped": [dropped.to_dict() for dropped in self.dropped],
@@ -185,6 +197,9 @@ class Recognitions:
             "decision": None if self.decision is None else self.decision.to_dict(),
             "timings_ms": {stage: round(took_ms, 3) for stage, took_ms in self.timings_ms.items()},
         }
+        if self.trace is not None:
+            found["trace"] = self.trace
+        return found
 
 
 def rounded(value: float | None) -> float | None:

@@ -90,8 +90,11 @@ def look_twice(
     seen = []
     for part, (box, pixels) in zip(parts, crops, strict=True):
         wanted = options.verify == "always" or in_doubt(part)
-        looks = compare(part, pixels, gallery, verifier, options.verify_top, until, checkpoint) if wanted else None
-        seen.append(part if looks is None else _ranked(part, looks, box, size, calibration))
+        compared: list[tuple[str, int]] = []
+        about = (options.verify_top, until, checkpoint, compared)
+        looks = compare(part, pixels, gallery, verifier, *about) if wanted else None
+        one = replace(part, looks=tuple(compared))
+        seen.append(one if looks is None else _ranked(one, looks, box, size, calibration))
     return seen
 
 
@@ -112,22 +115,23 @@ def compare(
     most: int,
     until: float = float("inf"),
     checkpoint: Callable[[], object] = lambda: None,
+    compared: list[tuple[str, int]] | None = None,
 ) -> dict[str, Look] | None:
     """For each label that an item was compared of, what agrees; at most so many items. None if none was.
 
-    A crop or an item without a single feature is not compared: no agreement would mean nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
+    Each item that was compared is noted in `compared`, with its inliers. A crop or an item without a single feature is not compared: no agreement would mean nothing. No further item is begun after `until`, by time.perf_counter: where features are still to be made, one takes long.
     """
     if part.found is None:
         return None
     # The first two labels are compared even where all of the nearest items are of one.
     order = [one.match.item for one in part.candidates[:2]] + [match.item for match in part.found.matches]
-    items = list({item.id: item for item in order}.values())[:most]
+    items = list({(getattr(item, "source", 0), item.id): item for item in order}.values())[:most]
     query, looks = None, dict[str, Look]()
     for item in items:
         if time.perf_counter() >= until:
             break
         checkpoint()
-        features = gallery.features(item.id)
+        features = gallery.features_of(item)
         if features is None or not len(features):
             continue
         if query is None:
@@ -135,6 +139,8 @@ def compare(
             if not len(query):
                 return None
         agreement = verifier.agree(query, features)
+        if compared is not None:
+            compared.append((item.id, agreement.inliers))
         known = looks.setdefault(item.label, Look())
         if agreement.inliers > known.inliers:
             looks[item.label] = Look(agreement.inliers, agreement, item)
@@ -185,4 +191,5 @@ def _evidence(look: Look, box: Box, size: tuple[int, int]) -> Verification:
         ((x1 + float(qx) * (x2 - x1)) / width, (y1 + float(qy) * (y2 - y1)) / height, float(ix), float(iy))
         for (qx, qy), (ix, iy) in zip(look.agreement.query_points, look.agreement.item_points, strict=True)
     )
-    return Verification(look.inliers, look.item.id, points, getattr(look.item, "box", None))
+    gallery: str | None = getattr(look.item, "gallery", None)
+    return Verification(look.inliers, look.item.id, points, getattr(look.item, "box", None), gallery)

@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from rich.table import Table
 
+from infra.pictures.drawing import SMALLEST_PX, WHITE
+from infra.pictures.fonts import font_for
 from models.synth.scenes import Scene
-from shitu.cli.annotate import SMALLEST_PX, WHITE, annotate, font_for
+from shitu.cli.annotate import annotate
 from shitu.cli.tables import print_table
 
 LEAST_RIGHT = 11  # of the 12 products

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from infra.errors import ConfigurationError
 from infra.runtime.machine import BASE_BYTES, JOB_BYTES, MIB, PHOTO_BYTES_A_PIXEL, planned, read_limits
+from infra.stack.exposure import REMEDY, is_public, refuse_unprotected, told
 from infra.stack.launcher import EVERYWHERE
 from models.artifacts.folders import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
 from models.engines.loader import load_program
@@ -175,6 +177,22 @@ def check_port(settings: Settings) -> Iterator[Finding]:
             told,
             "another SHITU_WEB__PORT" if taken else "an address of this machine in SHITU_WEB__HOST",
         )
+
+
+def check_keys(settings: Settings) -> Iterator[Finding]:
+    """Whether others can reach the service, and whether they need a key."""
+    required = settings.keys.required
+    try:
+        refuse_unprotected(settings)
+    except ConfigurationError:
+        yield Finding("keys", "fail", told(settings.web.host), REMEDY)
+        return
+    if required is False and is_public(settings.web.host):
+        yield Finding(
+            "keys", "warn", "everybody who reaches the service may do everything", "SHITU_KEYS__REQUIRED=true"
+        )
+        return
+    yield Finding("keys", "ok", "required" if required else "not asked for; only this machine reaches the service")
 
 
 def _is_installed(package: str) -> bool:

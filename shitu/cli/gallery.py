@@ -188,6 +188,7 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
 
 for command in (
     galleries.list_galleries, galleries.show, galleries.versions, galleries.activate, galleries.delete,
+    galleries.restore,
     gallery_bundle.export, gallery_bundle.import_bundle,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
     gallery_feedback.feedback,

@@ -20,6 +20,7 @@ from models import verification
 from models.errors import ModelError
 from models.galleries.binary_gallery import BinaryGallery
 from models.galleries.gallery import Gallery
+from models.galleries.joined import JoinedGallery
 from models.options import RecognizeOptions, Verify, WholeImage
 from models.pictures.image import decode
 from models.recognition.paddleclas import to_paddleclas
@@ -53,8 +54,10 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @click.command(epilog=examples("recognize shelf.jpg --gallery my-pictures", "recognize photos/ --gallery drinks --json", "recognize shelf.jpg --gallery drinks --server http://127.0.0.1:8000"))  # fmt: skip
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @gallery_option(
-    "A stored gallery's name, or a folder: a sub-folder of pictures for each label. With --server: a name.",
+    "A stored gallery's name, or a folder: a sub-folder of pictures for each label. With --server: a name. "
+    "Several are searched as one.",
     required=True,
+    multiple=True,
 )
 @DETECTOR
 @EMBEDDER
@@ -66,6 +69,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @declared("top_k", "Matches reported for each detection.")
 @declared("whole_image", "Search the whole image too: always, where no detection is answered, or never.")
 @BOXES
+@click.option("--trace", is_flag=True, help="With --json: every candidate box and match, thresholds and reasons.")
 @BINARY
 @RERANK
 @JSON
@@ -81,7 +85,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @SERVER
 def recognize(
     photos: Sequence[Path],
-    gallery: str,
+    gallery: tuple[str, ...],
     detector: str,
     embedder: str,
     engine: str,
@@ -92,6 +96,7 @@ def recognize(
     top_k: int,
     whole_image: WholeImage,
     boxes: tuple[list[int], ...],
+    trace: bool,
     binary: bool,
     rerank: int,
     as_json: bool,
@@ -102,7 +107,11 @@ def recognize(
     """Recognise PHOTOS (files or folders) against a gallery. What can't be read is reported and skipped; exit status 1."""
     _check(detector, whole_image, output, binary=binary, rerank=rerank, as_json=as_json)
     _check_server(server)
+    if twice := sorted({name for name in gallery if gallery.count(name) > 1}):
+        raise click.UsageError(f"--gallery {twice[0]} is named twice")
     shape = "json" if as_json else output
+    if trace and shape != "json":
+        raise click.UsageError("--trace shows in JSON alone; add --json")
     options = RecognizeOptions(
         min_precision=min_precision,
         similarity_threshold=threshold,
@@ -111,6 +120,7 @@ def recognize(
         whole_image=whole_image,
         compat="paddleclas" if shape == "paddleclas" else None,
         boxes=list(boxes) or None,
+        trace=trace,
     )
     console, passed = Console(stderr=True), Passed()
     with errors():
@@ -180,7 +190,7 @@ def _asked(
 
 
 def _here(
-    gallery: str, detector: str, embedder: str, engine: str, threads: int, rerank: int | None,
+    galleries: Sequence[str], detector: str, embedder: str, engine: str, threads: int, rerank: int | None,
     options: RecognizeOptions, console: Console, passed: Passed,
 ) -> Ask:  # fmt: skip
     """Recognises with the models of this machine; `rerank` None: by float embeddings. Raises ModelError, ServiceError."""
@@ -193,7 +203,8 @@ def _here(
         finder = None if idle else Detector(resolve(detector), engine, threads)
         embed = Embedder(resolve(embedder), engine, threads)
     make = Gallery if rerank is None else partial(BinaryGallery, rerank=rerank)
-    searched = open_gallery(gallery, embed, console, make, passed)
+    opened = [open_gallery(gallery, embed, console, make, passed) for gallery in galleries]
+    searched = opened[0] if len(opened) == 1 else JoinedGallery(opened)
     recognizer = Recognizer(finder, embed, verification)
 
     def ask(path: Path) -> dict[str, Any]:
@@ -204,7 +215,7 @@ def _here(
     return ask
 
 
-def _there(server: Server, gallery: str, options: dict[str, Any], path: Path) -> dict[str, Any]:
+def _there(server: Server, gallery: Sequence[str], options: dict[str, Any], path: Path) -> dict[str, Any]:
     """Has the service recognise it."""
     return server.recognized(path, read_bytes(path), gallery, options)
 

@@ -63,7 +63,8 @@ def print_answers(answers: Sequence[Answer], shape: str) -> None:
             table.add_row(name, "", f"— ({answer.found['reason']})", *[""] * most)
         for one in answer.found["recognitions"]:
             numbers = (likely(one["probability"]), f"{one['similarity']:.2f}", _confidence(one["confidence"]))
-            table.add_row(name, _box(one["box"]), Text(one["label"]), *numbers[:most], *[_inliers(one)] * compared)
+            label = Text(one["label"] + (f" ({shown(one['gallery'])})" if "gallery" in one else ""))
+            table.add_row(name, _box(one["box"]), label, *numbers[:most], *[_inliers(one)] * compared)
         for part in answer.found["dropped"]:
             if part["reason"].startswith("below_") or part["reason"] == "unlike_whole_image":
                 guesses = Text("? " + ", ".join(_guess(one) for one in part["candidates"][:GUESSES]))

@@ -75,9 +75,9 @@ class Server:
         """Deletes what is at `path`, and gives what is answered: nothing, or the new version of a gallery."""
         return self._ask("DELETE", path, params=query)
 
-    def recognized(self, photo: Path, data: bytes, gallery: str, options: Mapping[str, Any]) -> Json:
+    def recognized(self, photo: Path, data: bytes, gallery: Sequence[str], options: Mapping[str, Any]) -> Json:
         """The `result` of one photo."""
-        fields = {"gallery": gallery, "options": json.dumps(options)}
+        fields = {"gallery": list(gallery), "options": json.dumps(options)}
         return self._result(self.post("/recognitions", data=fields, files=[("image", (_file_name(photo), data))]))
 
     def enrolled(self, gallery: str, pictures: Sequence[tuple[Path, str, bytes]]) -> list[Json]:

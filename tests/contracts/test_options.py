@@ -16,7 +16,7 @@ from web.routes import description
 
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 SCHEMAS = description()["components"]["schemas"]
-NUMBERS = [one for one in RECOGNIZE_OPTIONS.values() if not one.choices and not one.boxes]
+NUMBERS = [one for one in RECOGNIZE_OPTIONS.values() if not (one.choices or one.boxes or one.flag)]
 
 
 def named(one: Option) -> str:
@@ -24,6 +24,8 @@ def named(one: Option) -> str:
 
 
 def json_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "null" if value is None else f"`{value}`" if isinstance(value, str) else f"{value:g}"
 
 
@@ -32,7 +34,9 @@ def test_the_page_has_the_range_and_default(one: Option) -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", API_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     (row,) = [(allowed, default) for name, allowed, default in rows if name == one.name]
     told = [*["null"] * one.nullable, *[f"`{choice}`" for choice in one.choices]]
-    if one.boxes:
+    if one.flag:
+        told = ["true, false"]
+    elif one.boxes:
         told = ["1 to 100 boxes, or null"]
     elif not one.choices:
         told = [f"{one.lowest:g} to {one.highest:g}" + ", or null" * one.nullable]
@@ -48,6 +52,8 @@ def test_the_openapi_schema_has_it(one: Option) -> None:
     assert (len(kinds) == 2) == one.nullable
     if one.choices:
         assert tuple(kinds[0].get("enum", [kinds[0].get("const")])) == one.choices
+    elif one.flag:
+        assert kinds[0]["type"] == "boolean"
     elif one.boxes:
         box = kinds[0]["items"]
         assert (kinds[0]["minItems"], kinds[0]["maxItems"], box["minItems"], box["maxItems"]) == (1, 100, 4, 4)

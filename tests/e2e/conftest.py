@@ -14,6 +14,7 @@ import pytest
 from infra.runtime.settings import Settings, load_settings
 from infra.stack.launcher import Stack
 from tests.e2e.service import Service
+from tests.models.programs import artifact
 
 IMPATIENT = {
     "SHITU_WEB__PORT": "0",
@@ -38,7 +39,9 @@ def stack_settings(data_dir: Path, **changes: str) -> Settings:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The running processes. A test that kills some starts its own."""
-    with Stack(stack_settings(tmp_path_factory.mktemp("stack"))) as running:
+    classifier = artifact(tmp_path_factory.mktemp("classifier"), "classify")  # none is bundled
+    changes = {"SHITU_WORKER__CLASSIFIER": str(classifier)}
+    with Stack(stack_settings(tmp_path_factory.mktemp("stack"), **changes)) as running:
         yield running
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,12 +18,15 @@ from flask.testing import FlaskClient
 from contracts.jobs import JobKind
 from infra.jobs.batches import Batches, job_id_of
 from infra.jobs.ledger import JobLedger
+from infra.keys.store import Limits
+from infra.runtime.settings import Settings
 from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
+from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
 from tests.web.test_recognitions import refused
 from web.routes import description
-from web.services import Services
+from web.services import EXTENSION, Services
 
 URL = "/v1/batches"
 KEY = {"Idempotency-Key": '"8e03978e-40d5-43e8-bc93-6894a57f9324"'}
@@ -269,3 +273,36 @@ def test_a_crash_in_the_midst_of_the_jobs_creation_creates_none(
 def test_the_ids_of_its_jobs_follow_from_its_own_and_sort() -> None:
     ids = [job_id_of("bat_01kb0000000000000000000zzz", JobKind.RECOGNITION, index) for index in range(40)]
     assert ids == sorted(set(ids))
+
+
+def test_a_key_may_not_have_more_open_jobs_by_a_batch(
+    app: Flask, settings: Settings, drinks: str, hand: Hand, redis_client: redis.Redis
+) -> None:
+    service: Services = app.extensions[EXTENSION]
+    app.extensions[EXTENSION] = replace(service, settings=with_keys(settings))
+    client = app.test_client()
+    mine = bearer(app, "recognize", Limits(requests_per_minute=0, open_jobs=3))
+    problem = refused(client.post(URL, data=form(4), headers=mine), 429, "open_jobs_limited")
+    assert "4" in problem["detail"]
+    assert (open_jobs(redis_client), list(redis_client.scan_iter("shitu:jobs:batch:*"))) == (0, [])
+    batch = client.post(URL, data=form(3), headers=mine | KEY)
+    assert batch.status_code == 202
+    refused(client.post(URL, data=form(1), headers=mine), 429, "open_jobs_limited")
+    assert client.post(URL, data=form(3), headers=mine | KEY).headers["Location"] == batch.headers["Location"]
+    assert open_jobs(redis_client) == 3
+    finish_all(hand, batch.get_json())
+    assert client.post(URL, data=form(1), headers=mine).status_code == 202
+
+
+def test_a_batch_that_cannot_be_served_in_time_is_refused_whole(
+    app: Flask, drinks: str, redis_client: redis.Redis
+) -> None:
+    service: Services = app.extensions[EXTENSION]
+    jobs = replace(service.settings.jobs, longest_wait_s=10)
+    app.extensions[EXTENSION] = replace(service, settings=replace(service.settings, jobs=jobs))
+    service.ledger.presence.worker_ready("one", {"queues": ["recognize"], "concurrency": 1}, ttl_s=60)
+    times = {"recognition:n": 50, "recognition:job": 4.0, "recognition:unit": 4.0}
+    redis_client.hset("shitu:jobs:service", mapping=times)
+    refused(app.test_client().post(URL, data=form(6)), 503, "overloaded")
+    assert open_jobs(redis_client) == 0
+    assert app.test_client().post(URL, data=form(2)).status_code == 202

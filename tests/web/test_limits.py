@@ -78,3 +78,23 @@ def test_bytes_of_a_day(app: Flask, client: FlaskClient, drinks: str) -> None:
     assert (refused.status_code, refused.get_json()["code"]) == (429, "bytes_limited")
     assert int(refused.headers["Retry-After"]) > 60_000
     assert client.get("/v1/galleries", headers=mine).status_code == 200
+
+
+def batch(client: FlaskClient, headers: dict[str, str], gallery: str, photos: int) -> TestResponse:
+    form = {"gallery": gallery, "images": [(io.BytesIO(picture(seed=n)), f"{n}.jpg") for n in range(photos)]}
+    return client.post("/v1/batches", data=form, headers=headers)
+
+
+def test_a_batch_is_within_the_open_jobs_whole_or_not_at_all(
+    app: Flask, client: FlaskClient, drinks: str, hand: Hand
+) -> None:
+    mine = bearer(app, "recognize", Limits(requests_per_minute=0, open_jobs=3))
+    job = recognise(client, mine, drinks).get_json()
+    before = hand.ledger.stats().queued
+    refused = batch(client, mine, drinks, 3)
+    assert (refused.status_code, refused.get_json()["code"]) == (429, "open_jobs_limited")
+    assert hand.ledger.stats().queued == before
+    assert batch(client, mine, drinks, 2).status_code == 202
+    assert batch(client, mine, drinks, 1).status_code == 429
+    hand.finish(job["id"], recognition_result())
+    assert batch(client, mine, drinks, 1).status_code == 202

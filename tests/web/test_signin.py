@@ -48,6 +48,12 @@ def test_a_person_is_led_to_the_form_and_back(app: Flask) -> None:
     assert "Signed in" in client.get("/signin").get_data(as_text=True)
 
 
+def test_the_form_speaks_the_readers_language(app: Flask) -> None:
+    text = app.test_client().get("/signin", headers={"Accept-Language": "zh-CN"}).get_data(as_text=True)
+    assert '<html lang="zh"' in text
+    assert "使用密钥登录" in text
+
+
 def test_the_cookie_is_kept_from_scripts_and_other_sites(app: Flask) -> None:
     _, answer = sign_in(app)
     kept = answer.headers["Set-Cookie"]

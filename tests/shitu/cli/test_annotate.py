@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shitu.cli import annotate as module
-from shitu.cli.annotate import COLOURS, annotate, font_for, legend
+from infra.pictures import fonts
+from infra.pictures.drawing import COLOURS
+from infra.pictures.fonts import font_for
+from shitu.cli.annotate import annotate, legend
 
 DEJAVU = str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")  # Greek and Cyrillic, no Chinese
 
@@ -62,16 +64,16 @@ def found(*labels: str) -> list[dict[str, object]]:
 
 
 def test_what_no_font_writes_is_a_number_with_a_legend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FONTS", (DEJAVU, "no-such-font.ttf"))
+    monkeypatch.setattr(fonts, "faces", lambda: (DEJAVU, "no-such-font.ttf", ""))
     assert legend(found("可乐", "cola", "чай", "녹차", "可乐")) == {"可乐": 1, "녹차": 2}
     np.testing.assert_array_equal(drawn("可乐"), drawn("#1"))
     np.testing.assert_array_equal(drawn("녹차", "可乐"), drawn("#2", "#1"))
 
 
 def test_what_a_font_of_the_system_writes_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FONTS", ())
+    monkeypatch.setattr(fonts, "faces", lambda: ("",))
     assert legend(found("Rosé", "чай", "tea")) == {"Rosé": 1, "чай": 2}
-    monkeypatch.setattr(module, "FONTS", (DEJAVU,))
+    monkeypatch.setattr(fonts, "faces", lambda: ("", DEJAVU))
     assert legend(found("Rosé", "чай", "tea")) == {}
     assert font_for("чай", 12) is not font_for("tea", 12)
     assert (drawn("чай") != drawn("#1")).any()

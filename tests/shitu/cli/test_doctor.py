@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from infra.runtime.settings import Settings, variables
-from shitu.cli.doctor_checks import check_instructions, check_memory
+from shitu.cli.doctor_checks import check_instructions, check_keys, check_memory
 from shitu.cli.main import main
 from tests.models.programs import artifact
 
@@ -128,3 +129,22 @@ def test_too_little_memory_for_the_largest_photo_fails() -> None:
     plain = Settings()
     (found,) = check_memory(replace(plain, images=replace(plain.images, max_pixels=10**12)))
     assert (found.status, "SHITU_IMAGES__MAX_PIXELS" in found.remedy) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    ("host", "required", "status"),
+    [
+        ("127.0.0.1", None, "ok"),
+        ("127.0.0.1", True, "ok"),
+        ("0.0.0.0", None, "fail"),
+        ("0.0.0.0", False, "warn"),
+        ("0.0.0.0", True, "ok"),
+    ],
+)
+def test_a_public_address_without_keys_is_told(
+    settings: Settings, host: str, required: bool | None, status: str
+) -> None:
+    web, keys = replace(settings.web, host=host), replace(settings.keys, required=required)
+    (finding,) = check_keys(replace(settings, web=web, keys=keys))
+    assert finding.status == status
+    assert (finding.remedy != "") is (status != "ok")

@@ -138,6 +138,25 @@ def test_a_gallery_is_deleted_when_it_is_meant(
     assert (answer.exit_code, "gallery_not_found" in answer.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("through_service", [False, True], ids=["store", "service"])
+def test_a_deleted_gallery_is_restored(
+    drinks: str, store: GalleryStore, served: tuple[str, str], through_service: bool
+) -> None:
+    way = served if through_service else ()
+    version = store.manifest(drinks).version
+    run("delete", drinks, "--yes", *way)
+    (told,) = json.loads(run("list", "--deleted", "--json", *way).stdout)
+    assert (told["name"], told["item_count"]) == (drinks, 4)
+    assert told["purge_at"] > told["deleted_at"]
+    assert told["generation"] in run("list", "--deleted", *way).stdout
+    answer = run("restore", drinks, "--generation", told["generation"], *way)
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout == f"'drinks' is restored; version {version} has 4\n"
+    assert store.manifest(drinks).version == version
+    answer = run("restore", "others", *way)
+    assert (answer.exit_code, "gallery_not_found" in answer.stderr) == (1, True)
+
+
 def audited(*words: object) -> list[dict[str, Any]]:
     """The audit's lines of a command."""
     answer = run(*words)

@@ -106,7 +106,7 @@ def test_pictures_are_saved_each_under_a_name_of_its_own(tiny_artifact: Path, ga
 def test_labels_that_no_font_writes_are_told(
     tiny_artifact: Path, gallery: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shitu.cli.annotate.FONTS", ())
+    monkeypatch.setattr("infra.pictures.fonts.faces", lambda: ("",))
     (gallery / "cola").rename(gallery / "可乐")
     answer = recognize(tiny_artifact, gallery, photos, "--out", "out", "--json")
     assert answer.exit_code == 0, answer.output

@@ -1,0 +1,92 @@
+"""Several galleries searched as one: a photo is embedded once, and each answer names the gallery that it comes from.
+
+All must be of one embedder, so that their similarities mean the same and are merged by them. A label that several
+galleries have is one label, with the pictures of all: what a shop has twice does not compete with itself. The fit of one
+gallery's probabilities does not hold for all of them together: the embedder's own does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.errors import GalleryError
+from models.galleries.gallery import Gallery
+from models.galleries.label_scores import LabelScores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.galleries.gallery import LabeledItem
+
+
+@dataclass(frozen=True)
+class JoinedItem:
+    """An item and the name of its gallery; `source` counts galleries, for two may have one name."""
+
+    id: str
+    label: str
+    gallery: str
+    source: int
+    image_key: str | None = None
+    box: tuple[int, int, int, int] | None = None
+
+
+class JoinedGallery(Gallery):
+    """Galleries as one. Immutable; it holds on to them and copies no embedding. Raises GalleryError.
+
+    Without an item in any of them it is empty. Binary ones can be joined among themselves alone.
+    """
+
+    def __init__(self, galleries: Sequence[Gallery]) -> None:
+        filled = [one for one in galleries if len(one)]
+        dims = {one.dim for one in filled}
+        if len(dims) > 1:
+            raise GalleryError(f"Galleries of {', '.join(map(str, sorted(dims)))} dimensions are not of one embedder.")
+        if len({(type(one), one.calibratable) for one in filled}) > 1:
+            raise GalleryError("Galleries of binary codes and of floats can't be searched as one.")
+        dim = dims.pop() if dims else 0
+        super().__init__((), np.empty((0, dim), np.float32), "+".join(one.name for one in galleries))
+        self.galleries = tuple(galleries)
+        self.calibratable = all(one.calibratable for one in filled)
+        self.items = tuple(_named(item, one.name, at) for at, one in enumerate(galleries) for item in one.items)
+        self._starts = np.cumsum([0, *(len(one) for one in galleries)])
+        parts = [one.embeddings() for one in filled]
+        rows = [part for part in parts if part is not None]
+        known = np.concatenate(rows) if rows and len(rows) == len(parts) else None
+        self._labels = LabelScores([item.label for item in self.items], known)
+
+    def embeddings(self) -> NDArray[np.float32] | None:
+        """(N, D) of all galleries; None where one has none."""
+        parts = [one.embeddings() for one in self.galleries if len(one)]
+        rows = [part for part in parts if part is not None]
+        return np.concatenate(rows) if rows and len(rows) == len(parts) else None
+
+    def features_of(self, item: LabeledItem) -> Any:
+        """The local features of an item, by the gallery that has it."""
+        source = item.source if isinstance(item, JoinedItem) else 0
+        return self.galleries[source].features(item.id)
+
+    def _breadth(self, k: int) -> int:
+        return max((one._breadth(k) for one in self.galleries), default=k)
+
+    def _nearest(self, rows: NDArray[np.float32], k: int) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """The nearest of each gallery, merged by similarity; of equal ones those of the gallery named first."""
+        found = [one._nearest(rows, k) for one in self.galleries]
+        if not found:
+            return super()._nearest(rows, k)
+        merged = []
+        for at in range(len(rows)):
+            places = np.concatenate([each[at][0] + start for each, start in zip(found, self._starts, strict=False)])
+            values = np.concatenate([each[at][1] for each in found])
+            order = np.argsort(-values, kind="stable")[:k]
+            merged.append((places[order].astype(np.int64), values[order]))
+        return merged
+
+
+def _named(item: LabeledItem, gallery: str, source: int) -> JoinedItem:
+    box, key = getattr(item, "box", None), getattr(item, "image_key", None)
+    return JoinedItem(item.id, item.label, gallery, source, key, box)

@@ -1,0 +1,85 @@
+"""Detections, embeddings and classifications through the running service: as the networks themselves answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from standardwebhooks import Webhook
+
+from infra.stack.launcher import Stack
+from models.artifacts.folders import resolve
+from models.classifier import Classifier
+from models.detector import Detector
+from models.embedder import Embedder
+from models.pictures.image import decode
+from tests.e2e.service import Service, encode, pattern, wait_for
+from tests.infra.local_servers import serving
+from tests.openapi_checks import check
+
+PHOTO = encode(np.hstack([pattern(20), pattern(24)]), quality=95)
+BOXES = [[0, 0, 160, 160], [160, 0, 900, 160]]
+CLIPPED = [(0, 0, 160, 160), (160, 0, 320, 160)]
+
+
+def answered(service: Service, path: str, options: dict[str, Any], **more: str) -> dict[str, Any]:
+    """The ended job."""
+    answer = service.http.post(
+        f"{service.base_url}{path}",
+        data={"options": json.dumps(options), **more},
+        files={"image": ("a.jpg", PHOTO)},
+        timeout=30,
+    )
+    return service.finished(service.accepted(answer))
+
+
+def test_a_detection_is_the_detector_s(service: Service) -> None:
+    job = answered(service, "/v1/detections", {"detection_threshold": 0.05, "max_detections": 7})
+    check(job, "DetectionJob", service.get("/openapi.json"))
+    assert job["id"].startswith("det_")
+    expected = Detector(resolve("shitu-detector"))(decode(PHOTO), 0.05, 7)
+    assert [tuple(one["box"]) for one in job["result"]["detections"]] == [one.box for one in expected]
+    assert {"queue", "fetch", "decode", "detect", "total"} == job["result"]["timings_ms"].keys()
+    drawn = service.http.get(f"{service.base_url}{job['links']['self']}/image?annotated=1", timeout=10)
+    assert (drawn.status_code, drawn.headers["Content-Type"]) == (200, "image/jpeg")
+
+
+def test_an_embedding_is_the_embedder_s_of_the_whole_and_of_parts(service: Service) -> None:
+    embedder, image = Embedder(resolve("shitu-embedder")), decode(PHOTO)
+    for options, crops in (({}, [image]), ({"boxes": BOXES}, [image[:, :160], image[:, 160:]])):
+        job = answered(service, "/v1/embeddings", options)
+        check(job, "EmbeddingJob", service.get("/openapi.json"))
+        rows = np.array([one["embedding"] for one in job["result"]["embeddings"]])
+        assert rows.shape == (len(crops), job["result"]["dim"])
+        assert (np.sum(rows * embedder(crops), axis=1) > 0.9999).all()
+    assert [tuple(one["box"]) for one in job["result"]["embeddings"]] == CLIPPED
+    assert job["result"]["models"]["embedder"]["digest"] == embedder.digest
+
+
+def test_a_classification_is_the_classifier_s_and_its_webhook_tells_it(service: Service, stack: Stack) -> None:
+    with serving() as receiver:
+        receiver.paths["/hook"] = (204, {}, b"")
+        options = {"boxes": BOXES, "top_k": 2}
+        job = answered(service, "/v1/classifications", options, webhook_url=receiver.url("/hook"))
+        wait_for(lambda: len(receiver.requests) > 0)
+        _, _, headers, body = receiver.requests[0]
+    check(job, "ClassificationJob", service.get("/openapi.json"))
+    message = Webhook(str(stack.settings.webhooks.secret)).verify(body, {k.lower(): v for k, v in headers.items()})
+    assert (message["type"], message["data"]["result"]) == ("classification.succeeded", job["result"])
+    image = decode(PHOTO)
+    expected = Classifier(Path(stack.settings.worker.classifier))([image[:, :160], image[:, 160:]], 2)
+    for told, one in zip(job["result"]["classifications"], expected, strict=True):
+        assert [found["label"] for found in told["classes"]] == list(one.label_names)
+        assert [found["score"] for found in told["classes"]] == pytest.approx(one.scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/classifications"])
+def test_a_box_that_turns_out_to_be_outside_fails_the_job(service: Service, path: str) -> None:
+    job = answered(service, path, {"boxes": [[0, 200, 50, 300]]})  # it might lie in the photo, were that turned
+    assert (job["status"], job["error"]["code"], job["error"]["retryable"]) == ("failed", "options_invalid", False)
+    again = service.http.post(f"{service.base_url}{job['links']['self']}/replay", timeout=10)
+    assert again.status_code == 202
+    assert service.finished(job)["status"] == "failed"
