@@ -23,10 +23,13 @@ blueprint = Blueprint("erasures", __name__, url_prefix="/v1")
 
 
 class KeptPicture(TypedDict):
-    """A picture that stays, for items or feedback of these galleries show the same bytes."""
+    """A picture whose bytes stay."""
 
     sha256: str
     galleries: list[str]
+    """Those whose items or feedback show them."""
+    photo: bool
+    """A recognition's photo has them, until its record goes."""
 
 
 class ErasurePictures(TypedDict):
@@ -109,7 +112,9 @@ def receipt(one: infra.erasure.records.Erasure) -> Response:
         "messages": one.messages,
         "pictures": {
             "erased": list(one.erased),
-            "kept": [{"sha256": kept.sha256, "galleries": list(kept.galleries)} for kept in one.kept],
+            "kept": [
+                {"sha256": kept.sha256, "galleries": list(kept.galleries), "photo": kept.photo} for kept in one.kept
+            ],
             "pending": pending_digests(one),
         },
         "links": {"self": url_for("erasures.show", erasure_id=one.id)},

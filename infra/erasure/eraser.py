@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from contracts.names import readable_label
 from infra.erasure.jobs import erase_job, erase_photo
 from infra.erasure.pictures import delete_unused, digest_of, manifests_of, pictures_of, pointers
-from infra.erasure.records import PREFIX, Erasure, Erasures
+from infra.erasure.records import PREFIX, Erasure, Erasures, Kept
 from infra.erasure.rows import erase_rows
 from infra.errors import GalleryCorrupt, GalleryNotFound, ItemNotFound, ObjectNotFound, ServiceError
 from infra.galleries.deleted import DeletedGallery, all_deleted, purge
 from infra.galleries.feedback import decode_feedback
 from infra.galleries.files import feedback_prefix
 from infra.jobs.records import isoformat, new_id
+from infra.jobs.scripts import photo_key
 from infra.objects.store import image_key_of
 from infra.runtime import audit
 
@@ -229,6 +230,8 @@ class Eraser:
     def _pictures(self, erasure: Erasure) -> Erasure:
         since = self._ledger.time() - self._grace_s
         gone, kept, later = delete_unused(self._store, self._redis, erasure.pictures, since)
+        if erasure.kind == "items":
+            kept += [Kept(one, (), photo=True) for one in gone if any(self._store.objects.list(photo_key(one)))]
         return replace(
             erasure,
             erased=tuple(dict.fromkeys([*erasure.erased, *gone])),

@@ -32,10 +32,11 @@ _ID = re.compile(rf"{PREFIX}_[{ALPHABET}]{{26}}")
 
 @dataclass(frozen=True)
 class Kept:
-    """A picture that stays, for items or feedback of these galleries show the same bytes."""
+    """A picture whose bytes stay: items or feedback of these galleries show them, or the photo of a recognition has them."""
 
     sha256: str
     galleries: tuple[str, ...]
+    photo: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def _decoded(data: bytes) -> Erasure:
         members = {one.name: found[one.name] for one in fields(Erasure) if one.name in found}
         for name in ("generations", "item_ids", "pictures", "erased", "feedback"):
             members[name] = tuple(map(str, members[name]))
-        members["kept"] = tuple(Kept(one["sha256"], tuple(one["galleries"])) for one in members["kept"])
+        members["kept"] = tuple(
+            Kept(one["sha256"], tuple(one["galleries"]), bool(one.get("photo"))) for one in members["kept"]
+        )
         members["steps"] = frozenset(members["steps"])
         return Erasure(**members)
     except (ValueError, KeyError, TypeError) as error:
