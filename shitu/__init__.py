@@ -23,14 +23,20 @@ if TYPE_CHECKING:
     from models.galleries.gallery import Gallery
     from models.galleries.joined import JoinedGallery
     from models.recognition.pipeline import RecognizeOptions, Recognizer
+    from shitu.client.awaiting import AsyncClient
+    from shitu.client.blocking import Client
+    from shitu.client.errors import ClientError
 
 __all__ = [
-    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "JoinedGallery", "ModelError",
-    "RecognizeOptions", "Recognizer", "WebhookSignatureError", "resolve", "verify_webhook",
+    "AsyncClient", "Classifier", "Client", "ClientError", "Detection", "Detector", "Embedder", "Gallery", "ImageError",
+    "JoinedGallery", "ModelError", "RecognizeOptions", "Recognizer", "WebhookSignatureError", "resolve", "verify_webhook",
 ]  # fmt: skip
 
 _API = {
+    "AsyncClient": "shitu.client.awaiting",
     "Classifier": "models.classifier",
+    "Client": "shitu.client.blocking",
+    "ClientError": "shitu.client.errors",
     "Detection": "models.detector",
     "Detector": "models.detector",
     "Embedder": "models.embedder",
