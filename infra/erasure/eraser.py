@@ -76,6 +76,7 @@ class Eraser:
         ids: set[str] = set()
         keys: set[str] = set()
         generations = []
+        until = ""
         seen: set[str] = set()
         for pointer in pointers(self._store, name):
             items = self._all_items(name, pointer)
@@ -88,10 +89,12 @@ class Eraser:
                 generations.append(pointer.generation)
                 ids |= {item.id for item in meant}
                 keys |= {item.image_key for item in meant}
+                until = max(until, *(item.added_at for item in meant))  # clocks differ, and these are meant
         for one in (*item_ids, *sorted(wanted)):
             if one not in seen:
                 raise ItemNotFound(f"No version of the gallery {name!r} has an item or label {one!r}.")
         made = self._made("items", gallery=name, generations=tuple(generations), item_ids=tuple(sorted(ids)))
+        made = replace(made, until=max(until, made.requested_at))
         return self.finish(self.records.note(made.seeking(keys)))
 
     def erase_gallery(self, name: str) -> Erasure:
@@ -162,7 +165,7 @@ class Eraser:
         name = str(erasure.gallery)
         if "rows" not in erasure.steps:
             rows = sum(
-                erase_rows(self._store, name, generation, erasure.item_ids, erasure.requested_at)
+                erase_rows(self._store, name, generation, erasure.item_ids, erasure.until or erasure.requested_at)
                 for generation in erasure.generations
             )
             erasure = self.records.note(replace(erasure, vectors=rows).after("rows"))
