@@ -53,7 +53,7 @@ class Erasure(TypedDict):
     """What was erased; digests and ids alone are kept."""
 
     id: str
-    kind: Literal["items", "gallery", "recognition"]
+    kind: Literal["items", "gallery", "recognition", "detection", "embedding", "classification"]
     status: Literal["done", "pending"]
     requested_at: str
     completed_at: str | None
@@ -122,22 +122,28 @@ def receipt(one: infra.erasure.records.Erasure) -> Response:
     return jsonify(told)
 
 
-@blueprint.delete(f"{JobKind.RECOGNITION.path.removeprefix('/v1')}/<job_id>")
-@needs(Scope.MANAGE)
-@operation(
-    "eraseRecognition",
-    "Erase a recognition with its photo, its answer, its feedback and the messages about it.",
-    {200: Erasure},
-    (*JOB, InvalidRequest, GalleryBusy, GalleryCorrupt),
-    query=EraseQuery,
-)
-def erase_recognition(job_id: str) -> Response:
-    """Only for good: without that, a job's record goes by itself in time."""
-    job = jobs.find(JobKind.RECOGNITION, job_id)
-    if not wanted():
-        detail = "a job goes by itself when its retention ends; to erase it now, say ?erase=true"
-        raise InvalidRequest(detail, errors=[{"pointer": "/erase", "detail": detail}])
-    return receipt(eraser().erase_recognition(job.id))
+def _job_route(kind: JobKind) -> None:
+    """The deletion of a job of this kind: only for good, for without that its record goes by itself in time."""
+
+    @blueprint.delete(f"{kind.path.removeprefix('/v1')}/<job_id>", endpoint=f"erase_{kind.value}")
+    @needs(Scope.MANAGE)
+    @operation(
+        f"erase{kind.value.capitalize()}",
+        "Erase the job with its photo, its answer, its feedback and the messages about it.",
+        {200: Erasure},
+        (*JOB, InvalidRequest, GalleryBusy, GalleryCorrupt),
+        query=EraseQuery,
+    )
+    def erase(job_id: str) -> Response:
+        job = jobs.find(kind, job_id)
+        if not wanted():
+            detail = "a job goes by itself when its retention ends; to erase it now, say ?erase=true"
+            raise InvalidRequest(detail, errors=[{"pointer": "/erase", "detail": detail}])
+        return receipt(eraser().erase_job(job.id))
+
+
+for _kind in (JobKind.RECOGNITION, JobKind.DETECTION, JobKind.EMBEDDING, JobKind.CLASSIFICATION):
+    _job_route(_kind)
 
 
 @blueprint.get("/erasures/<erasure_id>")

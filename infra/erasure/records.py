@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from infra.objects.store import ObjectStore
 
-Kind = Literal["items", "gallery", "recognition", "purge"]
+Kind = Literal["items", "gallery", "recognition", "detection", "embedding", "classification", "purge"]
 
 PREFIX = "ers"
 OPEN, DONE = "erasures/open/", "erasures/done/"
@@ -50,6 +50,7 @@ class Erasure:
     gallery: str | None = None
     generations: tuple[str, ...] = ()  # of the gallery
     item_ids: tuple[str, ...] = ()
+    until: str = ""  # ISO 8601: items that were added later are not meant
     job_id: str | None = None
     photo: str | None = None  # of the job: its key
     pictures: tuple[str, ...] = ()

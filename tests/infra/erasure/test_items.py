@@ -228,6 +228,14 @@ def test_what_comes_again_after_the_request_is_not_erased_by_it(tmp_path: Path, 
         check(GalleryStore(objects), "g", {one.id for one in items[:5]}, version=2)
 
 
+def test_an_item_of_a_clock_that_goes_ahead_is_erased(tmp_path: Path, opened: Open) -> None:
+    objects, store, _ = filled(tmp_path)
+    ahead = replace(pictured(objects, 9), added_at="9999-01-01T00:00:00Z")
+    add(store, "g", ahead)
+    assert opened(objects).erase_items("g", [ahead.id]).vectors == 1
+    assert traces(tmp_path, ahead, 9) == []
+
+
 def test_the_pictures_of_a_purged_gallery_go_and_others_stay(tmp_path: Path, opened: Open) -> None:
     objects, store, items = filled(tmp_path)
     store.create("other")
