@@ -8,7 +8,7 @@ ClientError
 │   ├── KeyRefused           401, 403: no key, no valid key, or not its scope
 │   ├── NotFound             404, 410: no such thing, or not any more
 │   ├── Conflict             409: not in the state that it is in
-│   ├── LimitReached          429
+│   ├── LimitReached         429
 │   └── ServiceFault         5xx
 ├── JobFailed                the job ended, and not well: code, job
 └── WaitTimeout              the job has not ended in the time given; it goes on
