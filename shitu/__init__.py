@@ -1,6 +1,8 @@
-"""ShiTu's public Python API; docs/python.md has examples.
+"""ShiTu's public Python API; docs/python.md and docs/client.md have examples.
 
     from shitu import Recognizer, Detector, Embedder, Gallery, RecognizeOptions, resolve
+
+    from shitu import Client, AsyncClient  # of a running service: docs/client.md
 
 A name is loaded when it is first used: `import shitu` alone takes milliseconds and loads no engine.
 Before anything else, `shitu.packages` makes sure that `models`, `web` and the like are ours.
@@ -55,7 +57,14 @@ _API = {
 def __getattr__(name: str) -> Any:
     if name not in _API:
         raise AttributeError(f"module 'shitu' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_API[name]), name)
+    try:
+        module = importlib.import_module(_API[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in {*packages.OWN, "shitu"}:
+            raise
+        told = f"shitu.{name} needs {error.name!r}, which the client does without: pip install 'shitu[serve]'"
+        raise ModuleNotFoundError(told, name=error.name) from error
+    value = globals()[name] = getattr(module, name)
     return value
 
 

@@ -8,7 +8,7 @@ ClientError
 │   ├── KeyRefused           401, 403: no key, no valid key, or not its scope
 │   ├── NotFound             404, 410: no such thing, or not any more
 │   ├── Conflict             409: not in the state that it is in
-│   ├── RateLimited          429
+│   ├── LimitReached         429
 │   └── ServiceFault         5xx
 ├── JobFailed                the job ended, and not well: code, job
 └── WaitTimeout              the job has not ended in the time given; it goes on
@@ -81,7 +81,7 @@ class Conflict(ProblemError):
     """It can't be done in the state that things are in."""
 
 
-class RateLimited(ProblemError):
+class LimitReached(ProblemError):
     """The key has used up what it may use for now."""
 
 
@@ -116,6 +116,6 @@ class WaitTimeout(ClientError, TimeoutError):
 
 def problem_of(problem: Mapping[str, Any], status: int, retry_after_s: float | None) -> ProblemError:
     """The error of the tree for a problem document."""
-    kinds = {401: KeyRefused, 403: KeyRefused, 404: NotFound, 410: NotFound, 409: Conflict, 429: RateLimited}
+    kinds = {401: KeyRefused, 403: KeyRefused, 404: NotFound, 410: NotFound, 409: Conflict, 429: LimitReached}
     usual = ServiceFault if status >= 500 else RequestRefused
     return kinds.get(status, usual)(problem, status, retry_after_s)

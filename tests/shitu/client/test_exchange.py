@@ -22,9 +22,9 @@ from shitu.client.errors import (
     ConnectionFailed,
     JobFailed,
     KeyRefused,
+    LimitReached,
     NotFound,
     ProblemError,
-    RateLimited,
     ServiceFault,
     UnexpectedAnswer,
     WaitTimeout,
@@ -141,7 +141,7 @@ def test_retry_after_is_honoured_and_a_long_one_is_the_callers(script: Script, u
     script.answers = [refusal(429, "rate_limited", Retry_After="0"), told(200, {"version": "1"})]
     assert use(lambda client: client.system()) == {"version": "1"}
     script.answers, script.seen = [refusal(429, "rate_limited", Retry_After="3600")], []
-    with pytest.raises(RateLimited) as refused:
+    with pytest.raises(LimitReached) as refused:
         use(lambda client: client.system())
     assert (refused.value.retry_after_s, refused.value.request_id, len(script.seen)) == (3600, "r1", 1)
     script.answers, script.seen = [refusal(503, "overloaded")], []
