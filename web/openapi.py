@@ -14,7 +14,8 @@ from pydantic import BaseModel, TypeAdapter
 from infra import errors as e
 from infra.errors import ServiceError
 from infra.version import VERSION
-from web import answers, schemas
+from web import answers, openapi_parts, schemas
+from web.openapi_examples import add_examples
 from web.operations import Form, Operation, operation_of, takes_idempotency_key
 from web.scopes import scope_of
 
@@ -99,7 +100,7 @@ def _document(found: list[Route]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in found:
         paths.setdefault(route.path, {})[route.method] = _operation(route)
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "ShiTu",
@@ -107,12 +108,17 @@ def _document(found: list[Route]) -> dict[str, Any]:
             "summary": "Visual recognition as an asynchronous service",
             "description": "Every error is a problem document (RFC 9457) with a stable `code`. Every answer carries X-Request-Id.",
         },
+        "servers": openapi_parts.SERVERS,
+        "tags": openapi_parts.tags({openapi_parts.tag_of(route.path) for route in found}),
         "paths": paths,
+        "webhooks": openapi_parts.webhooks(),
         "components": {
-            "schemas": _schemas([route.operation for route in found]),
+            "schemas": {**_schemas([route.operation for route in found]), **openapi_parts.events()},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": KEY}},
         },
     }
+    add_examples(document)
+    return document
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -120,6 +126,7 @@ def _operation(route: Route) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
+        "tags": [openapi_parts.tag_of(route.path)],
         "parameters": _parameters(route),
         "security": [{"key": [route.scope.value]}] if route.scope else [],
         "responses": _responses(operation, _also(route)),
@@ -129,6 +136,8 @@ def _operation(route: Route) -> dict[str, Any]:
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
         described["requestBody"] = {"required": not operation.optional_body, "content": content}
+    if called := openapi_parts.callbacks(operation):
+        described["callbacks"] = called
     return described
 
 
