@@ -1,6 +1,8 @@
-"""ShiTu's public Python API; docs/python.md has examples.
+"""ShiTu's public Python API; docs/python.md and docs/client.md have examples.
 
     from shitu import Recognizer, Detector, Embedder, Gallery, RecognizeOptions, resolve
+
+    from shitu import Client, AsyncClient  # of a running service: docs/client.md
 
 A name is loaded when it is first used: `import shitu` alone takes milliseconds and loads no engine.
 Before anything else, `shitu.packages` makes sure that `models`, `web` and the like are ours.
@@ -23,14 +25,20 @@ if TYPE_CHECKING:
     from models.galleries.gallery import Gallery
     from models.galleries.joined import JoinedGallery
     from models.recognition.pipeline import RecognizeOptions, Recognizer
+    from shitu.client.awaiting import AsyncClient
+    from shitu.client.blocking import Client
+    from shitu.client.errors import ClientError
 
 __all__ = [
-    "Classifier", "Detection", "Detector", "Embedder", "Gallery", "ImageError", "JoinedGallery", "ModelError",
-    "RecognizeOptions", "Recognizer", "WebhookSignatureError", "resolve", "verify_webhook",
+    "AsyncClient", "Classifier", "Client", "ClientError", "Detection", "Detector", "Embedder", "Gallery", "ImageError",
+    "JoinedGallery", "ModelError", "RecognizeOptions", "Recognizer", "WebhookSignatureError", "resolve", "verify_webhook",
 ]  # fmt: skip
 
 _API = {
+    "AsyncClient": "shitu.client.awaiting",
     "Classifier": "models.classifier",
+    "Client": "shitu.client.blocking",
+    "ClientError": "shitu.client.errors",
     "Detection": "models.detector",
     "Detector": "models.detector",
     "Embedder": "models.embedder",
@@ -49,7 +57,14 @@ _API = {
 def __getattr__(name: str) -> Any:
     if name not in _API:
         raise AttributeError(f"module 'shitu' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_API[name]), name)
+    try:
+        module = importlib.import_module(_API[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in {*packages.OWN, "shitu"}:
+            raise
+        told = f"shitu.{name} needs {error.name!r}, which the client does without: pip install 'shitu[serve]'"
+        raise ModuleNotFoundError(told, name=error.name) from error
+    value = globals()[name] = getattr(module, name)
     return value
 
 

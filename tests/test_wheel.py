@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import shitu.packages
+from tests.shitu.client.core import core
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEEL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
@@ -25,8 +28,8 @@ def test_every_package_of_the_wheel_is_looked_for() -> None:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the wheel, and behind it the packages of this one; its path has spaces."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel; its path has spaces."""
     place = tmp_path_factory.mktemp("a path with spaces")
     build = ("pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--wheel-dir", str(place))
     sources = place / "sources"
@@ -36,9 +39,22 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, sources)
     subprocess.run([sys.executable, "-m", *build, str(sources)], check=True, timeout=110, env=bare())
-    (wheel,) = place.glob("*.whl")
-    venv.create(place / "env", with_pip=False, symlinks=True)
-    env = place / "env/bin/python"
+    (built,) = place.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path) -> Path:
+    """An interpreter with the wheel, and behind it the packages of this one."""
+    env, site = with_wheel(wheel, wheel.parent / "env")
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # only the folder: no .pth of it is read
+    return env
+
+
+def with_wheel(wheel: Path, place: Path) -> tuple[Path, Path]:
+    """A new environment with the wheel and nothing else: its interpreter, and where its packages are."""
+    venv.create(place, with_pip=False, symlinks=True)
+    env = place / "bin/python"
     site = Path(
         subprocess.run(
             [env, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
@@ -49,8 +65,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     install = ("pip", "install", "--no-deps", "--no-index", "--quiet", "--target", str(site), str(wheel))
     subprocess.run([sys.executable, "-m", *install], check=True, timeout=60, env=bare())
-    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # only the folder: no .pth of it is read
-    return env
+    return env, site
 
 
 def bare(**more: str) -> dict[str, str]:
@@ -125,3 +140,36 @@ def test_the_stack_starts_beside_such_folders_and_relative_paths_are_the_users(p
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"logs", "objects", "redis", "webhook_secret"} <= {path.name for path in (folder / "my data").iterdir()}
     assert "wrong package" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_with_its_core_dependencies_alone_the_wheel_is_a_client(wheel: Path, tmp_path: Path) -> None:
+    env, site = with_wheel(wheel, tmp_path / "env")
+    for name in core():
+        for file in importlib.metadata.distribution(name).files or ():
+            top = site / file.parts[0]
+            if file.parts[0] != ".." and not top.exists():
+                top.symlink_to(Path(str(importlib.metadata.distribution(name).locate_file(file.parts[0]))))
+    program = """
+import importlib.util, json, shitu
+from shitu import AsyncClient, Client, ClientError, verify_webhook
+here = [name for name in ("openvino", "faiss", "redis", "flask", "paddle", "numpy", "click") if importlib.util.find_spec(name)]
+try:
+    Client("127.0.0.1:1").recognize(b"", "drinks")
+except ClientError as error:
+    told = str(error)
+try:
+    shitu.Recognizer
+except ModuleNotFoundError as error:
+    missing = str(error)
+print(json.dumps([here, told, missing]))
+"""
+    done = run(env, tmp_path, "-c", program)
+    assert done.stderr == ""
+    here, told, missing = json.loads(done.stdout)
+    assert here == []
+    assert "nothing listens" in told
+    assert "pip install 'shitu[serve]'" in missing
+    done = run(env, tmp_path, "-m", "shitu", "--help")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Only ShiTu's client is installed here; the commands need more: pip install 'shitu[serve]'\n"

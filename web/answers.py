@@ -228,6 +228,8 @@ class Check(TypedDict):
 
     ok: bool
     detail: str
+    code: NotRequired[str]
+    """Of the error, where a request would get one."""
 
 
 @described

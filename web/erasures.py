@@ -23,10 +23,13 @@ blueprint = Blueprint("erasures", __name__, url_prefix="/v1")
 
 
 class KeptPicture(TypedDict):
-    """A picture that stays, for items or feedback of these galleries show the same bytes."""
+    """A picture whose bytes stay."""
 
     sha256: str
     galleries: list[str]
+    """Those whose items or feedback show them."""
+    photo: bool
+    """A recognition's photo has them, until its record goes."""
 
 
 class ErasurePictures(TypedDict):
@@ -50,7 +53,7 @@ class Erasure(TypedDict):
     """What was erased; digests and ids alone are kept."""
 
     id: str
-    kind: Literal["items", "gallery", "recognition"]
+    kind: Literal["items", "gallery", "recognition", "detection", "embedding", "classification"]
     status: Literal["done", "pending"]
     requested_at: str
     completed_at: str | None
@@ -109,7 +112,9 @@ def receipt(one: infra.erasure.records.Erasure) -> Response:
         "messages": one.messages,
         "pictures": {
             "erased": list(one.erased),
-            "kept": [{"sha256": kept.sha256, "galleries": list(kept.galleries)} for kept in one.kept],
+            "kept": [
+                {"sha256": kept.sha256, "galleries": list(kept.galleries), "photo": kept.photo} for kept in one.kept
+            ],
             "pending": pending_digests(one),
         },
         "links": {"self": url_for("erasures.show", erasure_id=one.id)},
@@ -117,22 +122,28 @@ def receipt(one: infra.erasure.records.Erasure) -> Response:
     return jsonify(told)
 
 
-@blueprint.delete(f"{JobKind.RECOGNITION.path.removeprefix('/v1')}/<job_id>")
-@needs(Scope.MANAGE)
-@operation(
-    "eraseRecognition",
-    "Erase a recognition with its photo, its answer, its feedback and the messages about it.",
-    {200: Erasure},
-    (*JOB, InvalidRequest, GalleryBusy, GalleryCorrupt),
-    query=EraseQuery,
-)
-def erase_recognition(job_id: str) -> Response:
-    """Only for good: without that, a job's record goes by itself in time."""
-    job = jobs.find(JobKind.RECOGNITION, job_id)
-    if not wanted():
-        detail = "a job goes by itself when its retention ends; to erase it now, say ?erase=true"
-        raise InvalidRequest(detail, errors=[{"pointer": "/erase", "detail": detail}])
-    return receipt(eraser().erase_recognition(job.id))
+def _job_route(kind: JobKind) -> None:
+    """The deletion of a job of this kind: only for good, for without that its record goes by itself in time."""
+
+    @blueprint.delete(f"{kind.path.removeprefix('/v1')}/<job_id>", endpoint=f"erase_{kind.value}")
+    @needs(Scope.MANAGE)
+    @operation(
+        f"erase{kind.value.capitalize()}",
+        "Erase the job with its photo, its answer, its feedback and the messages about it.",
+        {200: Erasure},
+        (*JOB, InvalidRequest, GalleryBusy, GalleryCorrupt),
+        query=EraseQuery,
+    )
+    def erase(job_id: str) -> Response:
+        job = jobs.find(kind, job_id)
+        if not wanted():
+            detail = "a job goes by itself when its retention ends; to erase it now, say ?erase=true"
+            raise InvalidRequest(detail, errors=[{"pointer": "/erase", "detail": detail}])
+        return receipt(eraser().erase_job(job.id))
+
+
+for _kind in (JobKind.RECOGNITION, JobKind.DETECTION, JobKind.EMBEDDING, JobKind.CLASSIFICATION):
+    _job_route(_kind)
 
 
 @blueprint.get("/erasures/<erasure_id>")

@@ -76,9 +76,10 @@ def _check(probe: Callable[[], tuple[bool, str]]) -> Check:
     try:
         ok, detail = probe()
     except ServiceError as error:
-        ok, detail = False, error.detail
+        return {"ok": False, "detail": error.detail, "code": error.code}
     except redis.exceptions.RedisError as error:
-        ok, detail = False, explained(error).detail
+        known = explained(error)
+        return {"ok": False, "detail": known.detail, "code": known.code}
     except OSError:
         log.warning("readiness check failed", exc_info=True)
         ok, detail = False, "A store does not answer."

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import FetchFailed, RedisUnavailable, ServiceError, StorageUnavailable
+from infra.errors import (
+    BucketMissing,
+    FetchFailed,
+    RedisUnavailable,
+    ServiceError,
+    StorageRefused,
+    StorageUnavailable,
+    StorageUnreachable,
+)
 from infra.runtime import tracing
 from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
@@ -35,8 +43,10 @@ FIRST_RETRY_S = 2.0  # doubled with every attempt
 LONGEST_RETRY_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0  # a server's Retry-After is followed so far; a job's user waits meanwhile
 PAUSE_S = 0.5
-# A full disk or an absent store is not the job's fault: it costs no attempt, for a day.
-OUTAGES = frozenset({StorageUnavailable.code, RedisUnavailable.code})
+# A full disk, an absent store or expired credentials are not the job's fault: they cost no attempt, for a day.
+OUTAGES = frozenset(
+    {StorageUnavailable.code, StorageUnreachable.code, StorageRefused.code, BucketMissing.code, RedisUnavailable.code}
+)
 OUTAGE_S = 86_400.0
 OUTAGE_RETRY_S = 10.0
 
@@ -164,12 +174,12 @@ def _stopped(ledger: JobLedger, lease: Lease, stop: StopWork) -> Ending:
 def _failed(ledger: JobLedger, lease: Lease, job: Job, error: Exception) -> Ending:
     known = job_error(error)
     fields = {"job_id": lease.job_id, "attempt": lease.attempt, "code": known.code}
-    if known.retryable:
+    if known.retryable or known.code in OUTAGES:
         # What http.client says of a failed exchange may quote the URL with its secrets.
         log.error("attempt failed", extra=fields, exc_info=None if isinstance(error, FetchFailed) else error)
     else:
         log.info("job refused", extra=fields)
-    if known.retryable and known.code in OUTAGES and job.created_at + OUTAGE_S > time.time():
+    if known.code in OUTAGES and job.created_at + OUTAGE_S > time.time():
         return "retried", partial(ledger.release, lease, delay_s=OUTAGE_RETRY_S, counted=False)
     if known.retryable and not lease.last:
         delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (lease.attempt - 1))

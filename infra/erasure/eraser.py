@@ -1,4 +1,4 @@
-"""Erases items, galleries and recognitions: noted first, then done step by step, finished by whoever finds it unfinished.
+"""Erases items, galleries and jobs: noted first, then done step by step, finished by whoever finds it unfinished.
 
 Rows, feedback, answers and messages go at once. A picture goes at once as well, unless it was uploaded within the last
 `grace_s` seconds (infra.erasure.pictures), a job that is open or failed names it, or the job itself is still running:
@@ -12,18 +12,27 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from contracts.names import readable_label
 from infra.erasure.jobs import erase_job, erase_photo
 from infra.erasure.pictures import delete_unused, digest_of, manifests_of, pictures_of, pointers
-from infra.erasure.records import PREFIX, Erasure, Erasures
+from infra.erasure.records import PREFIX, Erasure, Erasures, Kept
 from infra.erasure.rows import erase_rows
-from infra.errors import GalleryCorrupt, GalleryNotFound, ItemNotFound, ObjectNotFound, ServiceError
+from infra.errors import (
+    GalleryCorrupt,
+    GalleryNotFound,
+    ItemNotFound,
+    JobExpired,
+    JobNotFound,
+    ObjectNotFound,
+    ServiceError,
+)
 from infra.galleries.deleted import DeletedGallery, all_deleted, purge
 from infra.galleries.feedback import decode_feedback
 from infra.galleries.files import feedback_prefix
 from infra.jobs.records import isoformat, new_id
+from infra.jobs.scripts import photo_key
 from infra.objects.store import image_key_of
 from infra.runtime import audit
 
@@ -67,6 +76,7 @@ class Eraser:
         ids: set[str] = set()
         keys: set[str] = set()
         generations = []
+        until = ""
         seen: set[str] = set()
         for pointer in pointers(self._store, name):
             items = self._all_items(name, pointer)
@@ -79,10 +89,12 @@ class Eraser:
                 generations.append(pointer.generation)
                 ids |= {item.id for item in meant}
                 keys |= {item.image_key for item in meant}
+                until = max(until, *(item.added_at for item in meant))  # clocks differ, and these are meant
         for one in (*item_ids, *sorted(wanted)):
             if one not in seen:
                 raise ItemNotFound(f"No version of the gallery {name!r} has an item or label {one!r}.")
         made = self._made("items", gallery=name, generations=tuple(generations), item_ids=tuple(sorted(ids)))
+        made = replace(made, until=max(until, made.requested_at))
         return self.finish(self.records.note(made.seeking(keys)))
 
     def erase_gallery(self, name: str) -> Erasure:
@@ -93,13 +105,13 @@ class Eraser:
         made = self._made("gallery", gallery=name, generations=tuple(one.generation for one in found))
         return self.finish(self.records.note(made))
 
-    def erase_recognition(self, job_id: str) -> Erasure:
-        """The job, canceled if it is open, with photo, answer, feedback and messages. Raises JobNotFound, JobExpired."""
-        photo = str(self._ledger.get(job_id).request.get("image", {}).get("key") or "") or None
-        made = self._made("recognition", job_id=job_id)
-        if photo is not None:
-            made = replace(made, photo=photo).seeking({image_key_of(_digest(photo))})
-        return self.finish(self.records.note(made))
+    def erase_job(self, job_id: str) -> Erasure:
+        """A job about one photo, canceled if it is open, with photo, answer, feedback and messages.
+
+        Raises JobNotFound, JobExpired.
+        """
+        made = self._made(cast("Kind", self._ledger.get(job_id).kind.value), job_id=job_id)
+        return self.finish(self.records.note(self._with_photo(made)))
 
     def before_purge(self, deleted: DeletedGallery) -> None:
         """Notes the pictures of a gallery that is about to be purged, to be deleted after that."""
@@ -114,8 +126,8 @@ class Eraser:
             erasure = self._items(erasure)
         elif erasure.kind == "gallery":
             erasure = self._gallery(erasure)
-        elif erasure.kind == "recognition":
-            erasure = self._recognition(erasure)
+        elif erasure.job_id is not None:
+            erasure = self._job(erasure)
             if "job" not in erasure.steps:
                 return erasure
         elif self._still_there(erasure):
@@ -153,7 +165,7 @@ class Eraser:
         name = str(erasure.gallery)
         if "rows" not in erasure.steps:
             rows = sum(
-                erase_rows(self._store, name, generation, erasure.item_ids, erasure.requested_at)
+                erase_rows(self._store, name, generation, erasure.item_ids, erasure.until or erasure.requested_at)
                 for generation in erasure.generations
             )
             erasure = self.records.note(replace(erasure, vectors=rows).after("rows"))
@@ -181,9 +193,18 @@ class Eraser:
                 purge(self._store, one, note)
         return noted[0]
 
-    def _recognition(self, erasure: Erasure) -> Erasure:
+    def _with_photo(self, erasure: Erasure) -> Erasure:
+        """With the job's photo, if it is there: it may still have to be fetched."""
+        photo = ""
+        with suppress(JobNotFound, JobExpired):
+            photo = str(self._ledger.get(str(erasure.job_id)).request.get("image", {}).get("key") or "")
+        return replace(erasure, photo=photo).seeking({image_key_of(_digest(photo))}) if photo else erasure
+
+    def _job(self, erasure: Erasure) -> Erasure:
         job_id = str(erasure.job_id)
         if "job" not in erasure.steps:
+            if erasure.photo is None:
+                erasure = self.records.note(self._with_photo(erasure))
             gone = erase_job(self._redis, self._ledger, job_id, self._tombstone_s)
             if gone is None:
                 return erasure
@@ -229,6 +250,8 @@ class Eraser:
     def _pictures(self, erasure: Erasure) -> Erasure:
         since = self._ledger.time() - self._grace_s
         gone, kept, later = delete_unused(self._store, self._redis, erasure.pictures, since)
+        if erasure.kind == "items":
+            kept += [Kept(one, (), photo=True) for one in gone if any(self._store.objects.list(photo_key(one)))]
         return replace(
             erasure,
             erased=tuple(dict.fromkeys([*erasure.erased, *gone])),

@@ -6,8 +6,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra.errors import DeliveryFinished, DeliveryNotFound, JobExpired, JobFinished, JobNotFound
+from infra.jobs.change_scripts import INDEX
 from infra.jobs.photos import UNUSED_S
-from infra.jobs.scripts import CLOCK, INDEX, PHOTOS_IDLE, PHOTOS_LEAVING, PHOTOS_LEFT, events_key, job_key
+from infra.jobs.scripts import CLOCK, PHOTOS_IDLE, PHOTOS_LEAVING, PHOTOS_LEFT, events_key, job_key
 from infra.objects.store import preview_key
 
 if TYPE_CHECKING:

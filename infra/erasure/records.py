@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from infra.objects.store import ObjectStore
 
-Kind = Literal["items", "gallery", "recognition", "purge"]
+Kind = Literal["items", "gallery", "recognition", "detection", "embedding", "classification", "purge"]
 
 PREFIX = "ers"
 OPEN, DONE = "erasures/open/", "erasures/done/"
@@ -32,10 +32,11 @@ _ID = re.compile(rf"{PREFIX}_[{ALPHABET}]{{26}}")
 
 @dataclass(frozen=True)
 class Kept:
-    """A picture that stays, for items or feedback of these galleries show the same bytes."""
+    """A picture whose bytes stay: items or feedback of these galleries show them, or the photo of a recognition has them."""
 
     sha256: str
     galleries: tuple[str, ...]
+    photo: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Erasure:
     gallery: str | None = None
     generations: tuple[str, ...] = ()  # of the gallery
     item_ids: tuple[str, ...] = ()
+    until: str = ""  # ISO 8601: items that were added later are not meant
     job_id: str | None = None
     photo: str | None = None  # of the job: its key
     pictures: tuple[str, ...] = ()
@@ -118,7 +120,9 @@ def _decoded(data: bytes) -> Erasure:
         members = {one.name: found[one.name] for one in fields(Erasure) if one.name in found}
         for name in ("generations", "item_ids", "pictures", "erased", "feedback"):
             members[name] = tuple(map(str, members[name]))
-        members["kept"] = tuple(Kept(one["sha256"], tuple(one["galleries"])) for one in members["kept"])
+        members["kept"] = tuple(
+            Kept(one["sha256"], tuple(one["galleries"]), bool(one.get("photo"))) for one in members["kept"]
+        )
         members["steps"] = frozenset(members["steps"])
         return Erasure(**members)
     except (ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,5 @@
-"""`shitu demo`: the whole service at work. Renders products, enrols them over HTTP, has them recognised in photos, and checks every answer."""
+"""`shitu demo`: the whole service at work. Renders products, enrols them over HTTP, has them recognised in photos, corrects one answer, and checks all."""
 
-import io
-import json
 import secrets
 import shutil
 import sys
@@ -17,8 +15,6 @@ from typing import Any
 
 import click
 import numpy as np
-import requests
-from PIL import Image
 from rich.console import Console
 from standardwebhooks import Webhook
 
@@ -28,6 +24,8 @@ from infra.stack.launcher import Stack
 from models.synth.designs import ProductDesign, design_product
 from models.synth.products import packshot
 from models.synth.scenes import Scene, render_scene
+from shitu import Client, ClientError
+from shitu.cli.demo_correction import Correction, corrected, succeeded, told
 from shitu.cli.demo_report import Answer, machinery_faults, outcomes, picture, shortfall, show, summary
 from shitu.cli.first_calls import BASE_URL, first_calls
 from shitu.cli.options import examples, out
@@ -70,11 +68,14 @@ def demo(out: Path) -> None:
                 settings, say=_to_nowhere, progress=lambda line: console.print(f"   {line}", style="dim")
             ) as stack:
                 answers = _walk(stack.base_url, receiver, console, out)
+                correction = _correct(stack.base_url, console)
+        except ClientError as error:
+            raise DemoFailed(f"{error}; the logs are in {out / DATA / 'logs'}") from error
         except ServiceError as error:
             raise DemoFailed(f"{error.detail} ({error.code}); the logs are in {out / DATA / 'logs'}") from error
     show(answers)
     found = [outcome for answer in answers for outcome in outcomes(answer)]
-    failures = shortfall(found, machinery_faults(answers, receiver.refused))
+    failures = shortfall(found, [*machinery_faults(answers, receiver.refused), *correction.faults])
     console.print(
         f"\n[bold {'red' if failures else 'green'}]{summary(found)}[/], in {len(answers)} photos; "
         f"{len(receiver.verified)} signed webhooks verified, {time.monotonic() - started:.0f} s in all."
@@ -143,29 +144,49 @@ class Receiver:
 
 
 def _walk(base_url: str, receiver: Receiver, console: Console, out: Path) -> list[Answer]:
-    designs = list(islice(_legible_products(), PRODUCTS))
-    names = [f"{design.brand} {design.flavour} {design.kind}" for design in designs]
+    products = _products()[:PRODUCTS]
     console.print(f"[bold]2[/]  enrolling {PRODUCTS} products in the gallery '{GALLERY}' through {base_url}")
-    _post(base_url, "/v1/galleries", json={"name": GALLERY})
-    shots = [("images", (f"{n}.png", _png(packshot(d, 256)), "image/png")) for n, d in enumerate(designs)]
-    job = _post(base_url, f"/v1/galleries/{GALLERY}/items", files=shots, data={"labels": names})
-    enrolled = _finished(base_url, job)
-    added = sum(item["status"] == "added" for item in enrolled["result"]["items"])
-    if added != PRODUCTS:
-        raise DemoFailed(f"{added} of {PRODUCTS} products were enrolled")
-    console.print(f"[bold]3[/]  uploading {PHOTOS} photos, polling, and waiting for their webhooks at {receiver.url}")
-    jobs = []
-    for number, scene in enumerate(draw_scenes(list(zip(names, designs, strict=True)))):
-        upload = {"image": (f"photo-{number}.png", _png(scene.image), "image/png")}
-        form = {"gallery": GALLERY, "webhook_url": receiver.url}
-        jobs.append((scene, _post(base_url, "/v1/recognitions", files=upload, data=form)))
     answers = []
-    for number, (scene, accepted) in enumerate(jobs):
-        job = _finished(base_url, accepted)
-        answer = Answer(scene, job, receiver.wait_for(job["id"]))
-        picture(answer).save(out / f"photo-{number}.png")
-        answers.append(answer)
+    with Client(base_url, key="") as client:
+        client.galleries.create(GALLERY)
+        shots = [packshot(design, 256) for _, design in products]
+        job = client.galleries.add(GALLERY, shots, [name for name, _ in products])
+        enrolled = succeeded(client.enrollments.wait(job, timeout_s=WAIT_S))
+        added = sum(item["status"] == "added" for item in enrolled["result"]["items"])
+        if added != PRODUCTS:
+            raise DemoFailed(f"{added} of {PRODUCTS} products were enrolled")
+        console.print(
+            f"[bold]3[/]  uploading {PHOTOS} photos, and waiting for answers, and for webhooks at {receiver.url}"
+        )
+        jobs = []
+        for number, scene in enumerate(draw_scenes(products)):
+            name = f"photo-{number}.png"
+            jobs.append((scene, client.recognitions.create(scene.image, GALLERY, name=name, webhook_url=receiver.url)))
+        for number, (scene, accepted) in enumerate(jobs):
+            ended = succeeded(client.recognitions.wait(accepted, timeout_s=WAIT_S))
+            answer = Answer(scene, ended, receiver.wait_for(ended["id"]))
+            picture(answer).save(out / f"photo-{number}.png")
+            answers.append(answer)
     return answers
+
+
+def _correct(base_url: str, console: Console) -> Correction:
+    """A product that is not in the gallery, with two that are."""
+    *known, new = _products()
+    console.print(f"[bold]4[/]  photographing a product that the gallery lacks, {new[0]}, and correcting the answer")
+    with Client(base_url, key="") as client:
+        correction = corrected(client, GALLERY, new, known[: PRODUCTS_OF_A_PHOTO - 1], PHOTO_SIZE)
+    console.print(f"   before: {told(correction.before)}", markup=False)
+    console.print(
+        f"   after one box of that photo was enrolled, on another photo: {told(correction.after)}", markup=False
+    )
+    return correction
+
+
+def _products() -> list[tuple[str, ProductDesign]]:
+    """The PRODUCTS that are enrolled, and one more."""
+    designs = islice(_legible_products(), PRODUCTS + 1)
+    return [(f"{design.brand} {design.flavour} {design.kind}", design) for design in designs]
 
 
 def draw_scenes(products: Sequence[tuple[str, ProductDesign]]) -> list[Scene]:
@@ -186,33 +207,6 @@ def _legible_products() -> Iterator[ProductDesign]:
         design = design_product(seed)
         if design.lettering.script == "latin":
             yield design
-
-
-def _post(base_url: str, path: str, **body: Any) -> Mapping[str, Any]:
-    response = requests.post(base_url + path, timeout=30, **body)
-    if not response.ok:
-        raise DemoFailed(f"POST {path} answered {response.status_code}: {response.text[:300]}")
-    answer: Mapping[str, Any] = response.json()
-    return answer
-
-
-def _finished(base_url: str, job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Polls a job to its end, as the answer's links and Retry-After say."""
-    deadline = time.monotonic() + WAIT_S
-    while job["status"] in ("queued", "processing"):
-        if time.monotonic() > deadline:
-            raise DemoFailed(f"{job['id']} is still {job['status']} after {WAIT_S:.0f} s")
-        time.sleep(0.1)
-        job = requests.get(base_url + job["links"]["self"], timeout=30).json()
-    if job["status"] != "succeeded":
-        raise DemoFailed(f"{job['id']} {job['status']}: {json.dumps(job['error'])}")
-    return job
-
-
-def _png(image: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _to_nowhere(_name: str, _line: str) -> None:

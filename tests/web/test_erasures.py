@@ -108,6 +108,20 @@ def test_a_recognition_is_erased(
     assert (done["status"], done["pictures"]["erased"]) == ("done", told["pictures"]["pending"])
 
 
+@pytest.mark.parametrize("kind", ["detections", "embeddings"])
+def test_the_other_jobs_of_a_photo_are_erased_likewise(client: FlaskClient, settings: Settings, kind: str) -> None:
+    photo = picture(seed=78)
+    job = client.post(f"/v1/{kind}", data={"image": (io.BytesIO(photo), "a.jpg")}).get_json()
+    url = job["links"]["self"]
+    refused(client.delete(f"/v1/recognitions/{job['id']}?erase=true"), 404, "job_not_found")
+    refused(client.delete(url), 400, "invalid_request")
+    told = erased(client, url)
+    assert (f"{told['kind']}s", told["job_id"], told["status"]) == (kind, job["id"], "pending")
+    refused(client.get(url), 410, "job_expired")
+    assert stored(settings, photo)  # for an hour from its upload
+    assert not client.application.extensions["shitu"].ledger.overdue(1e12)
+
+
 def test_an_unknown_erasure_is_404(client: FlaskClient) -> None:
     refused(client.get("/v1/erasures/ers_0"), 404, "erasure_not_found")
     refused(client.get("/v1/erasures/ers_01h00000000000000000000000"), 404, "erasure_not_found")

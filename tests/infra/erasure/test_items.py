@@ -18,6 +18,7 @@ from infra.galleries.deleted import all_deleted, purge_due, restore
 from infra.galleries.feedback import GalleryFeedback
 from infra.galleries.store import GalleryStore, Item, item_id
 from infra.jobs.ledger import JobLedger
+from infra.jobs.photos import Photos
 from infra.objects.local import LocalStore
 from infra.objects.store import ObjectStore, preview_key
 from tests.infra.galleries.test_crashes import Death, Dying
@@ -135,6 +136,16 @@ def test_what_a_deleted_gallery_of_the_name_has_goes_too(tmp_path: Path, opened:
     check(GalleryStore(objects), "g", {items[0].id, *(one.id for one in items[2:5])})
 
 
+def test_a_photo_of_the_same_bytes_stays_and_the_receipt_says_so(
+    tmp_path: Path, opened: Open, redis_client: redis.Redis
+) -> None:
+    objects, _, items = filled(tmp_path)
+    key = Photos(redis_client, objects).keep(objects.get(items[0].image_key))
+    done = opened(objects).erase_items("g", [items[0].id])
+    assert [(kept.sha256, kept.photo) for kept in done.kept] == [(items[0].sha256, True)]
+    assert (objects.exists(key), objects.exists(items[0].image_key)) == (True, False)
+
+
 def test_feedback_on_the_picture_goes(tmp_path: Path, opened: Open) -> None:
     objects, store, items = filled(tmp_path)
     feedback = GalleryFeedback(objects, store)
@@ -215,6 +226,14 @@ def test_what_comes_again_after_the_request_is_not_erased_by_it(tmp_path: Path, 
     check(GalleryStore(objects), "g", {one.id for one in items[:5]})
     with pytest.raises(AssertionError):
         check(GalleryStore(objects), "g", {one.id for one in items[:5]}, version=2)
+
+
+def test_an_item_of_a_clock_that_goes_ahead_is_erased(tmp_path: Path, opened: Open) -> None:
+    objects, store, _ = filled(tmp_path)
+    ahead = replace(pictured(objects, 9), added_at="9999-01-01T00:00:00Z")
+    add(store, "g", ahead)
+    assert opened(objects).erase_items("g", [ahead.id]).vectors == 1
+    assert traces(tmp_path, ahead, 9) == []
 
 
 def test_the_pictures_of_a_purged_gallery_go_and_others_stay(tmp_path: Path, opened: Open) -> None:

@@ -84,7 +84,7 @@ def test_nothing_is_left_of_an_erased_recognition(
         "drinks", job_id, 2, None, "wrong", "a", SECRET, image, (4, 4)
     )
     assert SECRET in dump(redis_client)
-    done = world.eraser.erase_recognition(job_id)
+    done = world.eraser.erase_job(job_id)
     assert done.completed_at is not None
     assert (done.feedback, done.messages) == ((made.id,), 3)
     assert done.erased == (key.rpartition("/")[2],)
@@ -102,21 +102,21 @@ def test_nothing_is_left_of_an_erased_recognition(
     assert endpoint.id
     assert other
     with pytest.raises(JobExpired):
-        world.eraser.erase_recognition(job_id)
+        world.eraser.erase_job(job_id)
     with pytest.raises(JobNotFound):
-        world.eraser.erase_recognition("rec_01h00000000000000000000000")
+        world.eraser.erase_job("rec_01h00000000000000000000000")
 
 
 def test_a_queued_one_is_canceled_and_a_running_one_ends_first(
     world: World, redis_client: redis.Redis, tmp_path: Path
 ) -> None:
     queued, _ = world.ask()
-    assert world.eraser.erase_recognition(queued).completed_at is not None
+    assert world.eraser.erase_job(queued).completed_at is not None
     assert files(tmp_path, SECRET.encode()) == []
     running, _ = world.ask()
     lease = world.ledger.start(running)
     assert lease is not None
-    waiting = world.eraser.erase_recognition(running)
+    waiting = world.eraser.erase_job(running)
     assert waiting.completed_at is None
     assert world.eraser.finish_left(after_s=-1) == 0
     assert not world.ledger.succeed(lease, {"recognitions": [{"label": SECRET}], "dropped": []})
@@ -132,9 +132,9 @@ def test_a_photo_that_another_job_shows_stays_until_that_goes(world: World, redi
     assert key == same
     for job_id in (first, second):
         world.end(job_id)
-    waiting = world.eraser.erase_recognition(first)
+    waiting = world.eraser.erase_job(first)
     assert (waiting.completed_at, world.objects.exists(key)) == (None, True)
-    world.eraser.erase_recognition(second)
+    world.eraser.erase_job(second)
     assert not world.objects.exists(key)
     assert Eraser(world.galleries, redis_client, world.ledger, -9, 1000).finish_left(after_s=-1) == 1
     assert world.eraser.records.get(waiting.id).erased
@@ -144,7 +144,7 @@ def test_a_photo_uploaded_just_now_waits_even_where_photos_are_kept(world: World
     world.photos = Photos(redis_client, world.objects, grace_s=3600)
     job_id, key = world.ask()
     world.end(job_id)
-    waiting = world.eraser.erase_recognition(job_id)
+    waiting = world.eraser.erase_job(job_id)
     assert (waiting.completed_at, world.objects.exists(key)) == (None, True)
     redis_client.zadd("shitu:photos:idle", {key: 1})  # an hour passes
     assert Eraser(world.galleries, redis_client, world.ledger, -9, 1000).finish_left(after_s=-1) == 1

@@ -16,6 +16,7 @@ from models.synth.designs import design_product
 from models.synth.scenes import Scene
 from shitu.cli import demo as demo_module
 from shitu.cli.demo import DATA, PHOTOS, PRODUCTS_OF_A_PHOTO, Receiver, draw_scenes, make_room
+from shitu.cli.demo_correction import Correction, told
 from shitu.cli.demo_report import (
     LEAST_RIGHT,
     MISSED_COLOUR,
@@ -142,6 +143,25 @@ def test_the_picture_shows_what_was_missed() -> None:
     assert (wrong == grey).all(2).any()
 
 
+def correction(before: Kind, after: Kind) -> Correction:
+    one, other = (Outcome("photo-0.png", "milk", (0, 0, 9, 9), kind, None) for kind in (before, after))
+    return Correction("milk", one, other)
+
+
+def test_a_correction_must_help_where_it_was_needed() -> None:
+    for before in ("wrong", "unsure", "missed"):
+        assert correction(before, "right").faults == []
+    assert correction("unsure", "missed").faults == ["milk is not recognised also after its correction"]
+    assert correction("right", "right").faults == ["milk was recognised before it was enrolled"]
+    body = {
+        "label": "tea",
+        "probability": 0.97,
+        "candidates": [{"label": "tea", "probability": 0.4, "similarity": 0.5}],
+    }
+    said = [told(Outcome("", "milk", (0, 0, 9, 9), kind, body)) for kind in ("right", "wrong", "unsure")]
+    assert said == ["recognised, 0.97 sure", "taken for tea", "not recognised (best guess: tea 0.40)"]
+
+
 class NoStack:
     """In the place of the service."""
 
@@ -169,6 +189,8 @@ def test_the_exit_status_is_the_rule(wrong: int, status: int, monkeypatch: pytes
     ]
     monkeypatch.setattr(demo_module, "Stack", NoStack)
     monkeypatch.setattr(demo_module, "_walk", lambda *_: answers)
+    helped = correction("unsure", "right")
+    monkeypatch.setattr(demo_module, "_correct", lambda *_: helped)
     result = CliRunner().invoke(demo_module.demo, ["--out", str(tmp_path)])
     assert result.exit_code == status, result.output
     assert f"{12 - wrong} of 12 products right" in result.output

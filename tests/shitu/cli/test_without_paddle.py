@@ -1,4 +1,4 @@
-"""Help, evaluation and further precisions of finished artifacts need no PaddlePaddle, which only `.[paddle]` installs."""
+"""Help, evaluation and further precisions of finished artifacts need no PaddlePaddle, which only `.[train]` installs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,262 @@
+"""`Client`: asks a service and waits for each answer."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import httpx
+
+from shitu.client import batches, galleries, jobs, keys, webhooks
+from shitu.client.connection import Connection, failed, head_of, timeout
+from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Resource:
+    """A group of calls; `run` does the steps of one."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+
+def _call(steps: Callable[P, Steps[T]]) -> Callable[Concatenate[Resource, P], T]:
+    @functools.wraps(steps)
+    def call(self: Resource, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._client.run(steps(*args, **kwargs))
+
+    return call
+
+
+def _pages(pages: Callable[P, Pages[T]]) -> Callable[Concatenate[Resource, P], Iterator[T]]:
+    @functools.wraps(pages)
+    def call(self: Resource, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self._client.iterate(pages(*args, **kwargs))
+
+    return call
+
+
+class Recognitions(Resource):
+    """Recognitions, and what was said of their answers."""
+
+    create = _call(jobs.create_recognition)
+    get = _call(jobs.RECOGNITIONS.get)
+    wait = _call(jobs.RECOGNITIONS.wait)
+    list = _pages(jobs.RECOGNITIONS.list)
+    cancel = _call(jobs.RECOGNITIONS.cancel)
+    replay = _call(jobs.RECOGNITIONS.replay)
+    photo = _call(jobs.RECOGNITIONS.photo)
+    give_feedback = _call(jobs.give_feedback)
+    feedback = _call(jobs.feedback_of)
+
+
+class Enrollments(Resource):
+    """Enrolments; `galleries.add` and `galleries.enroll_box` make them."""
+
+    get = _call(jobs.ENROLLMENTS.get)
+    wait = _call(jobs.ENROLLMENTS.wait)
+    list = _pages(jobs.ENROLLMENTS.list)
+    cancel = _call(jobs.ENROLLMENTS.cancel)
+    replay = _call(jobs.ENROLLMENTS.replay)
+
+
+class Detections(Resource):
+    """Detections alone."""
+
+    create = _call(jobs.create_detection)
+    get = _call(jobs.DETECTIONS.get)
+    wait = _call(jobs.DETECTIONS.wait)
+    cancel = _call(jobs.DETECTIONS.cancel)
+    replay = _call(jobs.DETECTIONS.replay)
+    photo = _call(jobs.DETECTIONS.photo)
+
+
+class Embeddings(Resource):
+    """Embeddings alone."""
+
+    create = _call(jobs.create_embedding)
+    get = _call(jobs.EMBEDDINGS.get)
+    wait = _call(jobs.EMBEDDINGS.wait)
+    cancel = _call(jobs.EMBEDDINGS.cancel)
+    replay = _call(jobs.EMBEDDINGS.replay)
+    photo = _call(jobs.EMBEDDINGS.photo)
+
+
+class Classifications(Resource):
+    """Classifications alone."""
+
+    create = _call(jobs.create_classification)
+    get = _call(jobs.CLASSIFICATIONS.get)
+    wait = _call(jobs.CLASSIFICATIONS.wait)
+    cancel = _call(jobs.CLASSIFICATIONS.cancel)
+    replay = _call(jobs.CLASSIFICATIONS.replay)
+    photo = _call(jobs.CLASSIFICATIONS.photo)
+
+
+class Galleries(Resource):
+    """Galleries: made, filled, listed, corrected."""
+
+    create = _call(galleries.create_gallery)
+    list = _call(galleries.list_galleries)
+    get = _call(galleries.get_gallery)
+    delete = _call(galleries.delete_gallery)
+    add = _call(galleries.add_pictures)
+    enroll_box = _call(galleries.enroll_box)
+    items = _pages(galleries.list_items)
+    item_picture = _call(galleries.item_picture)
+    labels = _pages(galleries.list_labels)
+    versions = _call(galleries.list_versions)
+    activate = _call(galleries.activate)
+    rename_item = _call(galleries.rename_item)
+    rename_label = _call(galleries.rename_label)
+    move_items = _call(galleries.move_items)
+    delete_item = _call(galleries.delete_item)
+    delete_labels = _call(galleries.delete_labels)
+    feedback = _pages(galleries.list_feedback)
+    feedback_list = _call(galleries.feedback_list)
+
+
+class Batches(Resource):
+    """Many photos in one request."""
+
+    create = _call(batches.create_batch)
+    get = _call(batches.get_batch)
+    wait = _call(batches.wait_for_batch)
+    cancel = _call(batches.cancel_batch)
+    results = _pages(batches.batch_results)
+    csv = _call(batches.batch_csv)
+
+
+class Webhooks(Resource):
+    """Webhook endpoints and their deliveries."""
+
+    create = _call(webhooks.create_webhook)
+    list = _call(webhooks.list_webhooks)
+    get = _call(webhooks.get_webhook)
+    change = _call(webhooks.change_webhook)
+    delete = _call(webhooks.delete_webhook)
+    rotate = _call(webhooks.rotate_secret)
+    test = _call(webhooks.send_test)
+    deliveries = _pages(webhooks.list_deliveries)
+    delivery = _call(webhooks.get_delivery)
+    replay_delivery = _call(webhooks.replay_delivery)
+    replay = _call(webhooks.replay_deliveries)
+
+
+class Events(Resource):
+    """The feed of events."""
+
+    list = _pages(webhooks.list_events)
+    follow = _pages(webhooks.follow_events)
+
+
+class Keys(Resource):
+    """API keys; for a key with the scope admin."""
+
+    create = _call(keys.create_key)
+    list = _call(keys.list_keys)
+    revoke = _call(keys.revoke_key)
+
+
+class Client(Resource):
+    """A service at `server`, asked by threads; every call waits for its answer. Raises ClientError, each of its kinds.
+
+    `key`: what opens it, where it asks for keys; None: the environment's SHITU_KEY. `retries`: how requests are repeated.
+    `http`: an httpx.Client of the caller's own, for proxies, certificates or tests; it is not closed here. May be used by
+    several threads; as a context manager it closes its connections.
+    """
+
+    recognize = _call(jobs.recognize)
+    system = _call(keys.system)
+
+    def __init__(
+        self, server: str, key: str | None = None, *, retries: Retries = USUAL_RETRIES, http: httpx.Client | None = None
+    ) -> None:
+        super().__init__(self)
+        self._connection, self._retries = Connection.to(server, key), retries
+        self._own = http is None
+        self._http = http or httpx.Client(timeout=timeout())
+        self.recognitions = Recognitions(self)
+        self.enrollments = Enrollments(self)
+        self.detections = Detections(self)
+        self.embeddings = Embeddings(self)
+        self.classifications = Classifications(self)
+        self.galleries = Galleries(self)
+        self.batches = Batches(self)
+        self.webhooks = Webhooks(self)
+        self.events = Events(self)
+        self.keys = Keys(self)
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return self._connection.url
+
+    def run(self, steps: Steps[T]) -> T:
+        """Does what the steps of a call ask for, and gives what they return."""
+        steps = retried(steps, self._retries)
+        stream: httpx.Response | None = None
+        chunks: Iterator[bytes] | None = None
+        reply: Any = None
+        error: Exception | None = None
+        try:
+            while True:
+                effect = steps.send(reply) if error is None else steps.throw(error)
+                reply = error = None
+                try:
+                    if isinstance(effect, Sleep):
+                        time.sleep(effect.seconds)
+                    elif isinstance(effect, Request):
+                        reply = self._sent(effect)
+                    elif isinstance(effect, Open):
+                        if stream is not None:
+                            stream.close()
+                        stream = self._opened(effect.request)
+                        reply = head_of(stream)
+                        if reply.streaming:
+                            chunks = stream.iter_bytes()
+                        else:
+                            reply = Answer(reply.status, reply.headers, stream.read())
+                    else:
+                        reply = None if chunks is None else next(chunks, None)
+                except httpx.TransportError as lost:
+                    error = failed(lost, self.url)
+        except StopIteration as ended:
+            found: T = ended.value
+            return found
+        finally:
+            steps.close()
+            if stream is not None:
+                stream.close()
+
+    def iterate(self, pages: Pages[T]) -> Iterator[T]:
+        """The entries of all pages, each page asked for when it is reached."""
+        after: str | None = None
+        while True:
+            entries, after = self.run(pages.page(after))
+            yield from entries
+            if after is None:
+                return
+
+    def close(self) -> None:
+        """Closes the connections."""
+        if self._own:
+            self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _sent(self, request: Request) -> Answer:
+        response = self._http.send(self._http.build_request(**self._connection.request(request)))
+        head = head_of(response)
+        return Answer(head.status, head.headers, response.content)
+
+    def _opened(self, request: Request) -> httpx.Response:
+        return self._http.send(self._http.build_request(**self._connection.request(request)), stream=True)

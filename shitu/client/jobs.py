@@ -1,0 +1,283 @@
+"""Jobs of every kind: made, asked for, waited for, listed, given up, tried again. Steps without I/O."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from shitu.client.errors import JobFailed
+from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, once, read
+from shitu.client.pictures import upload_of, url_of
+from shitu.client.waiting import Event, Watch
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from contracts.jobs import Priority, Status
+    from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
+    from contracts.results import EnrollmentJob, RecognitionJob, RecognitionResult
+    from contracts.usage import Box
+    from shitu.client.options import RecognitionOptions
+    from shitu.client.pictures import Picture
+    from web.answers import Feedback
+
+J = TypeVar("J")  # a job's TypedDict
+
+Verdict = Literal["right", "wrong", "ignore"]
+
+
+class Kind(Generic[J]):
+    """What jobs of one kind can be asked; `path` is that of their routes."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def get(self, job: Ref) -> Steps[J]:
+        """The job as it is now. Raises NotFound."""
+        found: J = yield from ask("GET", f"{self.path}/{id_of(job)}")
+        return found
+
+    def wait(
+        self, job: Ref, *, timeout_s: float | None = None, progress: Callable[[J], object] | None = None
+    ) -> Steps[J]:
+        """The job when it has ended, however it ended; `progress` is called with each state that is seen on the way.
+
+        Raises WaitTimeout after `timeout_s` seconds; None: never.
+        """
+        told: Any = job
+        seen: J = (yield from self.get(job)) if isinstance(job, str) else told
+        watch = Watch(f"{self.path}/{id_of(job)}", seen, _as_told, progress)
+        return (yield from watch.wait(timeout_s))
+
+    def cancel(self, job: Ref) -> Steps[J]:
+        """Gives the job up. Raises Conflict if it has ended otherwise."""
+        found: J = yield from ask("POST", f"{self.path}/{id_of(job)}/cancel")
+        return found
+
+    def replay(self, job: Ref, *, idempotency_key: str | None = None) -> Steps[J]:
+        """Tries a failed job again, under the same id. Raises Conflict if it has not failed."""
+        found: J = yield from ask("POST", f"{self.path}/{id_of(job)}/replay", headers=once(idempotency_key))
+        return found
+
+    def list(
+        self,
+        *,
+        status: Status | None = None,
+        gallery: str | None = None,
+        label: str | None = None,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        page_size: int = 50,
+    ) -> Pages[J]:
+        """The jobs that are kept and fit, the newest first."""
+        query = {
+            "status": status,
+            "gallery": gallery,
+            "label": label,
+            "created_after": moment(created_after),
+            "created_before": moment(created_before),
+            "limit": page_size,
+            **{f"metadata.{name}": value for name, value in (metadata or {}).items()},
+        }
+        return by_pages(self.path, self.path.removeprefix("/"), query)
+
+    def photo(self, job: Ref, *, annotated: bool = False, width: int | None = None) -> Steps[bytes]:
+        """The job's photo; `annotated`: with the answer drawn over it; `width`: a JPEG of at most so many pixels across."""
+        return (
+            yield from read(f"{self.path}/{id_of(job)}/image", {"annotated": int(annotated) or None, "width": width})
+        )
+
+
+RECOGNITIONS: Kind[RecognitionJob] = Kind("/recognitions")
+ENROLLMENTS: Kind[EnrollmentJob] = Kind("/enrollments")
+DETECTIONS: Kind[DetectionJob] = Kind("/detections")
+EMBEDDINGS: Kind[EmbeddingJob] = Kind("/embeddings")
+CLASSIFICATIONS: Kind[ClassificationJob] = Kind("/classifications")
+
+
+def create_recognition(
+    photo: Picture,
+    gallery: str | Sequence[str],
+    options: RecognitionOptions | None = None,
+    *,
+    name: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    priority: Priority | None = None,
+    webhook_url: str | None = None,
+    cancel_after_s: float | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[RecognitionJob]:
+    """Has a photo recognised: the job as it was accepted. `photo` may be a URL, which the service fetches.
+
+    `gallery`: several are searched as one. `cancel_after_s`: when it is given up if it has not ended. Raises ProblemError.
+    """
+    terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
+    galleries = [gallery] if isinstance(gallery, str) else list(gallery)
+    found: RecognitionJob = yield from _create("/recognitions", photo, name, options, galleries, terms)
+    return found
+
+
+def recognize(
+    photo: Picture,
+    gallery: str | Sequence[str],
+    options: RecognitionOptions | None = None,
+    *,
+    name: str | None = None,
+    timeout_s: float | None = None,
+    progress: Callable[[RecognitionJob], object] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    priority: Priority | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[RecognitionResult]:
+    """What is in a photo: makes a job and waits for it. Raises JobFailed, WaitTimeout, ProblemError."""
+    job = yield from create_recognition(
+        photo, gallery, options, name=name, metadata=metadata, priority=priority, idempotency_key=idempotency_key
+    )
+    ended = yield from RECOGNITIONS.wait(job, timeout_s=timeout_s, progress=progress)
+    if ended["result"] is None:
+        raise JobFailed(ended)
+    return ended["result"]
+
+
+def create_detection(
+    photo: Picture,
+    *,
+    detection_threshold: float | None = None,
+    max_detections: int = 100,
+    metadata: Mapping[str, str] | None = None,
+    webhook_url: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[DetectionJob]:
+    """Has the main objects of a photo detected, nothing else."""
+    terms = Terms(metadata, None, webhook_url, None, idempotency_key)
+    options = {"detection_threshold": detection_threshold, "max_detections": max_detections}
+    found: DetectionJob = yield from _create("/detections", photo, None, options, [], terms)
+    return found
+
+
+def create_embedding(
+    photo: Picture,
+    *,
+    boxes: Sequence[Box] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    webhook_url: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[EmbeddingJob]:
+    """Has a photo, or each of its boxes, turned into a unit vector."""
+    terms = Terms(metadata, None, webhook_url, None, idempotency_key)
+    found: EmbeddingJob = yield from _create("/embeddings", photo, None, {"boxes": _boxes(boxes)}, [], terms)
+    return found
+
+
+def create_classification(
+    photo: Picture,
+    *,
+    boxes: Sequence[Box] | None = None,
+    top_k: int = 5,
+    metadata: Mapping[str, str] | None = None,
+    webhook_url: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[ClassificationJob]:
+    """Has a photo, or each of its boxes, classified."""
+    terms = Terms(metadata, None, webhook_url, None, idempotency_key)
+    options = {"boxes": _boxes(boxes), "top_k": top_k}
+    found: ClassificationJob = yield from _create("/classifications", photo, None, options, [], terms)
+    return found
+
+
+def give_feedback(
+    job: Ref,
+    verdict: Verdict,
+    *,
+    box: Box | None = None,
+    label: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[Feedback]:
+    """Says what an answer is worth: that of `box`, None for the whole photo; `label` is the right one, if it is known."""
+    body = {"box": box, "verdict": verdict, **({} if label is None else {"label": label})}
+    path = f"/recognitions/{id_of(job)}/feedback"
+    found: Feedback = yield from ask("POST", path, json=body, headers=once(idempotency_key))
+    return found
+
+
+def feedback_of(job: Ref) -> Steps[Sequence[Feedback]]:
+    """What was said of a recognition's answers."""
+    found = yield from ask("GET", f"/recognitions/{id_of(job)}/feedback")
+    said: Sequence[Feedback] = found["feedback"]
+    return said
+
+
+class Terms:
+    """What a request says of the job that it makes."""
+
+    def __init__(
+        self,
+        metadata: Mapping[str, str] | None,
+        priority: str | None,
+        webhook_url: str | None,
+        cancel_after_s: float | None,
+        idempotency_key: str | None,
+    ) -> None:
+        self.metadata, self.priority, self.webhook_url = metadata, priority, webhook_url
+        self.headers = once(idempotency_key)
+        if cancel_after_s is not None:
+            self.headers["Cancel-After"] = f"{math.ceil(cancel_after_s)}s"
+
+    def fields(self) -> dict[str, Any]:
+        """For a form."""
+        found = {
+            "metadata": None if self.metadata is None else json.dumps(dict(self.metadata), ensure_ascii=False),
+            "priority": self.priority,
+            "webhook_url": self.webhook_url,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def members(self) -> dict[str, Any]:
+        """For JSON."""
+        found = {
+            "metadata": None if self.metadata is None else dict(self.metadata),
+            "priority": self.priority,
+            "webhook": None if self.webhook_url is None else {"url": self.webhook_url},
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _create(
+    path: str,
+    photo: Picture,
+    name: str | None,
+    options: Mapping[str, Any] | None,
+    galleries: Sequence[str],
+    terms: Terms,
+) -> Steps[Any]:
+    sent = dict(options or {})
+    url = url_of(photo)
+    if url is not None:
+        image = {"url": url, **({} if name is None else {"name": name})}
+        where = {} if not galleries else {"gallery": galleries[0]} if len(galleries) == 1 else {"galleries": galleries}
+        body = {"image": image, "options": sent, **where, **terms.members()}
+        return (yield from ask("POST", path, json=body, headers=terms.headers))
+    fields = {
+        **terms.fields(),
+        **({"options": json.dumps(sent)} if sent else {}),
+        **({"gallery": galleries} if galleries else {}),
+    }
+    files = [("image", upload_of(photo, name))]
+    return (yield from ask("POST", path, fields=fields, files=files, headers=terms.headers))
+
+
+def _as_told(_seen: J, event: Event) -> J | None:
+    told: J = event.data
+    return told
+
+
+def _boxes(boxes: Sequence[Box] | None) -> list[list[int]] | None:
+    return None if boxes is None else [list(box) for box in boxes]
+
+
+def moment(told: datetime | str | None) -> str | None:
+    """A time as it is sent."""
+    return told if told is None or isinstance(told, str) else told.isoformat()

@@ -1,0 +1,91 @@
+"""Galleries and batches through both clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shitu.client.errors import Conflict, NotFound
+from tests.shitu.cli.test_server import Hand
+from tests.shitu.client.conftest import Ask, Served
+from tests.web.conftest import fill_gallery
+from tests.web.pictures import picture
+from web.services import EXTENSION
+
+
+@pytest.fixture
+def drinks(served: Served) -> str:
+    fill_gallery(served.app.extensions[EXTENSION], "drinks", ["tea", "tea", "cola", "cola"])
+    return "drinks"
+
+
+def test_a_gallery_is_made_listed_and_deleted(ask: Ask) -> None:
+    assert ask("galleries.create", "snacks")["item_count"] == 0
+    assert [one["name"] for one in ask("galleries.list")] == ["snacks"]
+    ask("galleries.delete", "snacks")
+    with pytest.raises(NotFound, match="gallery_not_found"):
+        ask("galleries.get", "snacks")
+
+
+def test_pictures_are_added_and_the_job_waited_for(ask: Ask, drinks: str, hand: Hand) -> None:
+    job = ask("galleries.add", drinks, [picture(seed=7), picture(seed=8)], ["milk", "tea"], item_metadata={"shop": "1"})
+    ended = ask("enrollments.wait", job, timeout_s=20)
+    assert [(one["label"], one["status"]) for one in ended["result"]["items"]] == [("milk", "added"), ("tea", "added")]
+    assert [one["metadata"] for one in hand.requests[-1]["items"]] == [{"shop": "1"}] * 2
+    assert [one["id"] for one in ask("enrollments.list", label="milk")] == [job["id"]]
+
+
+def test_a_box_of_a_job_is_enrolled(ask: Ask, drinks: str, hand: Hand) -> None:
+    job = ask("recognitions.wait", ask("recognitions.create", picture("JPEG", 640, 480, 3), drinks), timeout_s=20)
+    made = ask("galleries.enroll_box", drinks, job, "milk", box=[60, 90, 260, 420])
+    (item,) = made["request"]["items"]
+    assert (item["job"], item["box"], item["label"]) == (job["id"], [60, 90, 260, 420], "milk")
+
+
+def test_items_and_labels_are_listed_page_by_page(ask: Ask, drinks: str) -> None:
+    assert [one["label"] for one in ask("galleries.items", drinks, page_size=3)] == ["tea", "tea", "cola", "cola"]
+    version = ask("galleries.get", drinks)["version"]
+    assert len(ask("galleries.items", drinks, version=version, label="tea", page_size=1)) == 2
+    assert [one["label"] for one in ask("galleries.labels", drinks, page_size=1)] == ["cola", "tea"]
+    assert [one["item_count"] for one in ask("galleries.labels", drinks, prefix="TE")] == [2]
+    item = ask("galleries.items", drinks)[0]
+    assert ask("galleries.item_picture", drinks, item) == picture(seed=0)
+
+
+def test_corrections_are_versions_that_can_be_gone_back_from(ask: Ask, drinks: str) -> None:
+    before = ask("galleries.get", drinks)["version"]
+    item = ask("galleries.items", drinks)[0]
+    assert ask("galleries.rename_item", drinks, item, "oolong & 茶")["changed"] == 1
+    with pytest.raises(Conflict, match="label_exists"):
+        ask("galleries.rename_label", drinks, "oolong & 茶", "cola")
+    assert ask("galleries.rename_label", drinks, ["oolong & 茶", "tea"], "cola", merge=True)["changed"] == 2
+    assert {one["label"] for one in ask("galleries.items", drinks)} == {"cola"}
+    assert ask("galleries.activate", drinks, before)["item_count"] == 4
+    assert ask("galleries.versions", drinks)["current"] == before
+    ask("galleries.create", "snacks")
+    assert ask("galleries.move_items", drinks, "snacks", label="tea")["moved"] == 2
+    first = ask("galleries.items", drinks)[0]
+    assert ask("galleries.delete_item", drinks, first)["item_count"] == 1
+    assert ask("galleries.delete_labels", drinks, ["cola"])["item_count"] == 0
+
+
+def test_a_batch_is_waited_for_with_its_progress(ask: Ask, drinks: str, hand: Hand) -> None:
+    seen: list[Any] = []
+    photos = [picture(seed=n) for n in range(3)]
+    batch = ask("batches.create", photos, drinks, {"top_k": 2}, metadata={"shelf": "7"})
+    ended = ask("batches.wait", batch, timeout_s=20, progress=lambda state: seen.append(state["counts"]))
+    assert (ended["status"], ended["counts"]["succeeded"]) == ("completed", 3)
+    assert seen[-1] == ended["counts"]
+    results = ask("batches.results", batch)
+    assert [one["index"] for one in results] == [0, 1, 2]
+    assert {one["result"]["recognitions"][0]["label"] for one in results} == {"tea"}
+    assert ask("batches.csv", batch).startswith(b"index,name,job_id")
+    with pytest.raises(Conflict, match="job_finished"):
+        ask("batches.cancel", batch)
+
+
+def test_a_batch_of_no_worker_is_given_up(ask: Ask, drinks: str) -> None:
+    batch = ask("batches.create", [picture(seed=1)], drinks)
+    assert ask("batches.cancel", batch["id"])["status"] == "canceled"
+    assert ask("batches.wait", batch, timeout_s=5)["status"] == "canceled"

@@ -1,0 +1,180 @@
+"""Photos recognised through both clients, on a front end that listens and the tests' Redis."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contracts.options import RECOGNIZE_OPTIONS
+from infra.jobs.ledger import JobLedger
+from shitu import AsyncClient, Client
+from shitu.client.errors import Conflict, JobFailed, NotFound, RequestRefused, WaitTimeout
+from shitu.client.options import RecognitionOptions
+from shitu.client.pictures import upload_of
+from tests.shitu.cli.test_server import Hand
+from tests.shitu.client.conftest import Ask, Served
+from tests.web.conftest import recognition_result
+from tests.web.pictures import picture
+from web.services import EXTENSION
+
+PHOTO = picture(seed=1)
+
+
+@pytest.fixture
+def ledger(served: Served) -> JobLedger:
+    found: JobLedger = served.app.extensions[EXTENSION].ledger
+    return found
+
+
+@pytest.fixture
+def gallery(ask: Ask) -> str:
+    found: str = ask("galleries.create", "drinks")["name"]
+    return found
+
+
+def test_a_photo_is_recognised_in_one_call_whatever_it_is_given_as(
+    ask: Ask, gallery: str, hand: Hand, tmp_path: Path
+) -> None:
+    path = tmp_path / "полка 架.jpg"
+    path.write_bytes(PHOTO)
+    array = np.asarray(Image.open(path).convert("RGB"))
+    for photo, name in (
+        (path, "полка 架.jpg"), (str(path), "полка 架.jpg"), (PHOTO, "image"), (io.BytesIO(PHOTO), "image"),
+        (Image.open(path), "image.png"), (array, "image.png"),
+    ):  # fmt: skip
+        result = ask("recognize", photo, gallery, {"min_precision": 0.8}, timeout_s=20, metadata={"till": "3"})
+        assert result["recognitions"][0]["label"] == "tea"
+        assert hand.requests[-1]["image"]["name"] == name
+        assert hand.requests[-1]["options"] == {"min_precision": 0.8}
+    assert len({one["image"]["key"] for one in hand.requests[:4]}) == 1  # the bytes as they are
+    with path.open("rb") as file:
+        assert upload_of(file).name == "полка 架.jpg"
+    with pytest.raises(TypeError, match="binary mode"), path.open(encoding="latin-1") as text:
+        upload_of(text)  # type: ignore[arg-type]
+
+
+def test_an_array_and_a_turned_pillow_picture_arrive_upright_and_exact() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+    assert (np.asarray(Image.open(io.BytesIO(upload_of(array[:, ::-1]).data))) == array[:, ::-1]).all()
+    turned = Image.fromarray(array)
+    turned.getexif()[0x0112] = 6
+    saved = io.BytesIO()
+    turned.save(saved, "PNG", exif=turned.getexif())
+    sent = Image.open(io.BytesIO(upload_of(Image.open(saved)).data))
+    assert (np.asarray(sent) == np.rot90(array, -1)).all()
+    for wrong in (array.astype(np.float32), array[..., 0], array[:0]):
+        with pytest.raises(ValueError, match="RGB uint8"):
+            upload_of(wrong)
+    with pytest.raises(TypeError, match="a picture is a path"):
+        upload_of(3)  # type: ignore[arg-type]
+
+
+def test_a_wait_tells_each_state_and_ends_by_the_stream(ask: Ask, gallery: str, ledger: JobLedger) -> None:
+    job = ask("recognitions.create", PHOTO, gallery)
+    seen: list[str] = []
+    taken = threading.Event()
+
+    def progress(state: Any) -> None:
+        seen.append(state["status"])
+        if state["status"] == "processing":
+            taken.set()
+
+    def work() -> None:
+        lease = ledger.start(job["id"])
+        assert lease is not None
+        taken.wait(10)
+        ledger.succeed(lease, recognition_result())
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    ended = ask("recognitions.wait", job, timeout_s=20, progress=progress)
+    worker.join(10)
+    assert ended["status"] == "succeeded"
+    assert seen[-2:] == ["processing", "succeeded"]
+    assert ask("recognitions.wait", job["id"], timeout_s=5)["result"] == ended["result"]
+
+
+def test_a_deadline_ends_the_wait_and_not_the_job(ask: Ask, gallery: str) -> None:
+    job = ask("recognitions.create", PHOTO, gallery)
+    for timeout_s in (0.0, 0.7):
+        began = time.monotonic()
+        with pytest.raises(WaitTimeout, match="is still queued after") as told:
+            ask("recognitions.wait", job, timeout_s=timeout_s)
+        assert timeout_s <= time.monotonic() - began < timeout_s + 1
+        assert told.value.job["id"] == job["id"]
+    assert ask("recognitions.get", job)["status"] == "queued"
+    assert ask("recognitions.cancel", job)["status"] == "canceled"
+    assert ask("recognitions.cancel", job)["status"] == "canceled"
+
+
+def test_a_failed_job_is_an_error_with_its_code_and_can_be_replayed(ask: Ask, gallery: str, hand: Hand) -> None:
+    with pytest.raises(JobFailed, match="cut short") as told:
+        ask("recognize", PHOTO, gallery, name="bad.jpg", timeout_s=20)
+    assert (told.value.code, told.value.retryable) == ("image_truncated", False)
+    again = ask("recognitions.replay", told.value.job)
+    assert again["id"] == told.value.job["id"]
+    assert ask("recognitions.wait", again, timeout_s=20)["status"] == "failed"
+
+
+def test_jobs_are_listed_page_by_page(ask: Ask, gallery: str, hand: Hand) -> None:
+    ids = [ask("recognitions.create", PHOTO, gallery, metadata={"till": str(n % 2)})["id"] for n in range(5)]
+    for job in ids:
+        ask("recognitions.wait", job, timeout_s=20)
+    assert [one["id"] for one in ask("recognitions.list", page_size=2)] == ids[::-1]
+    assert [one["id"] for one in ask("recognitions.list", metadata={"till": "1"}, status="succeeded")] == [
+        ids[3],
+        ids[1],
+    ]
+
+
+def test_a_key_makes_a_repetition_the_same_job(ask: Ask, gallery: str) -> None:
+    first, second = (ask("recognitions.create", PHOTO, gallery, idempotency_key='till "3"') for _ in range(2))
+    assert first["id"] == second["id"]
+    assert ask("recognitions.create", PHOTO, gallery)["id"] != first["id"]
+
+
+def test_a_url_is_left_to_the_service_and_refusals_say_what_is_wrong(ask: Ask, gallery: str) -> None:
+    job = ask("recognitions.create", "https://shop.example/a.jpg", gallery, priority="low", cancel_after_s=60)
+    assert (job["request"]["image"]["key"], job["priority"]) == (None, "low")
+    assert job["cancel_at"] is not None
+    with pytest.raises(RequestRefused) as refused:
+        ask("recognitions.create", PHOTO, gallery, {"top_k": 1000, "min_precision": 7})
+    told = refused.value
+    assert (told.code, told.status, len(told.errors)) == ("invalid_options", 422, 2)
+    assert told.request_id
+    with pytest.raises(NotFound, match="gallery_not_found"):
+        ask("recognitions.create", PHOTO, "none")
+    with pytest.raises(NotFound):
+        ask("recognitions.wait", "rec_00000000000000000000000000", timeout_s=5)
+    with pytest.raises(Conflict):
+        ask("galleries.create", gallery)
+
+
+def test_feedback_is_kept_and_listed(ask: Ask, gallery: str, hand: Hand) -> None:
+    job = ask("recognitions.wait", ask("recognitions.create", PHOTO, gallery), timeout_s=20)
+    given = ask("recognitions.give_feedback", job, "wrong", label="cola")
+    assert ask("recognitions.feedback", job) == [given]
+    assert ask("galleries.feedback", gallery, verdict="wrong") == [given]
+    assert b"\tcola" in ask("galleries.feedback_list", gallery, "train")
+    assert ask("recognitions.photo", job) == PHOTO
+
+
+def test_the_options_are_those_of_the_service() -> None:
+    assert set(RecognitionOptions.__annotations__) == set(RECOGNIZE_OPTIONS)
+
+
+def test_both_clients_have_the_same_calls() -> None:
+    def calls(client: object) -> set[str]:
+        groups = {name: value for name, value in vars(client).items() if not name.startswith("_")}
+        return {f"{name}.{call}" for name, group in groups.items() for call in dir(group) if not call.startswith("_")}
+
+    with Client("127.0.0.1:1") as client:
+        assert calls(client) == calls(AsyncClient("127.0.0.1:1"))
+        assert len(calls(client)) > 60
