@@ -23,6 +23,7 @@ from web import (
     page,
     photo_jobs,
     recognitions,
+    reference,
     signin,
     system,
     undo,
@@ -49,6 +50,7 @@ BLUEPRINTS = (
     health.blueprint,
     page.blueprint,
     signin.blueprint,
+    reference.blueprint,
     system.blueprint,
 )
 
