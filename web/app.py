@@ -12,7 +12,8 @@ from pathlib import Path
 from flask import Flask, request
 
 import shitu.packages  # first: it makes sure that the packages below are ours
-from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
+from contracts.errors import ServiceError
+from infra.errors.service import ConfigurationError, RedisMisconfigured
 from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger

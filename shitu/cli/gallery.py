@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from contracts.names import LabelRefused, clean_label, spellings
-from infra.errors import GalleryExists
+from infra.errors.galleries import GalleryExists
 from infra.galleries.files import check_name
 from infra.galleries.store import Item, item_id
 from infra.objects.opening import open_store
