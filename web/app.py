@@ -23,6 +23,7 @@ from infra.runtime.settings import Settings, load_settings
 from infra.stack.installation import Ownership, claim, verify_or_exit
 from web import access_log, errors, health, idempotency, metrics, multipart, unknown_names
 from web.item_lookup import ItemLookup
+from web.linter import Linter
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
 
@@ -77,6 +78,7 @@ def open_services(settings: Settings) -> Services:
         photos=Photos(client, objects),
         galleries=galleries,
         items=ItemLookup(galleries),
+        linter=Linter(galleries),
         queue=Queue(make_celery(settings)),
         ownership=Ownership(partial(claim, client, objects, settings)),
         holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_FRACTION))),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from contracts.jobs import Priority
+from contracts.lint import Kind, Level
 from contracts.metadata import RULE, mistakes
 from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
 from infra.errors import InvalidOptions, InvalidRequest
@@ -228,6 +229,18 @@ class ItemsQuery(BaseModel):
 
     label: str | None = Field(None, description="Only items of this label.")
     limit: int = Field(100, ge=1, le=1000, description="Items in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+    version: int | None = Field(None, ge=1, description="A version other than the current one.")
+
+
+class LintQuery(BaseModel):
+    """The query of a page of findings; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level: Level = Field("info", description="Only findings of this level and of worse ones.")
+    kind: Kind | None = Field(None, description="Only findings of this kind.")
+    limit: int = Field(100, ge=1, le=1000, description="Findings in one page.")
     after: str | None = Field(None, description="The `next_after` of the page before.")
     version: int | None = Field(None, ge=1, description="A version other than the current one.")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from infra.runtime.settings import Settings
     from infra.stack.installation import Ownership
     from web.item_lookup import ItemLookup
+    from web.linter import Linter
 
 EXTENSION = "shitu"
 
@@ -34,6 +35,7 @@ class Services:
     photos: Photos
     galleries: GalleryStore
     items: ItemLookup
+    linter: Linter
     queue: Queue
     ownership: Ownership
     holds: threading.Semaphore  # one for each request that may keep its thread while it waits for a job

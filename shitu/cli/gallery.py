@@ -30,7 +30,7 @@ from infra.runtime.settings import load_settings
 from models.errors import ImageError
 from models.pictures.image import decode
 from models.recognition.paddleclas import read_gallery
-from shitu.cli import galleries, gallery_bundle, gallery_corrections, gallery_feedback, gallery_served
+from shitu.cli import galleries, gallery_bundle, gallery_corrections, gallery_feedback, gallery_lint, gallery_served
 from shitu.cli.galleries import calibrate_with, tell_added, writing_store
 from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
 from shitu.cli.options import gallery as gallery_option
@@ -190,7 +190,7 @@ for command in (
     galleries.list_galleries, galleries.show, galleries.versions, galleries.activate, galleries.delete,
     gallery_bundle.export, gallery_bundle.import_bundle,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
-    gallery_feedback.feedback,
+    gallery_feedback.feedback, gallery_lint.lint,
 ):  # fmt: skip
     gallery.add_command(command)
 
