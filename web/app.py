@@ -47,6 +47,7 @@ from web import (
     unknown_names,
 )
 from web.item_lookup import ItemLookup
+from web.linter import Linter
 from web.proxy import Proxied
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -115,6 +116,7 @@ def open_services(settings: Settings) -> Services:
         sessions=Sessions(client, settings.keys.session_s),
         galleries=galleries,
         items=ItemLookup(galleries),
+        linter=Linter(galleries),
         queue=Queue(make_celery(settings)),
         ownership=Ownership(partial(claim, client, objects, settings)),
         renderings=threading.BoundedSemaphore(RENDERINGS),
