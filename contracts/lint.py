@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
-from contracts.results import Box
+from contracts.usage import Box
 
 Kind = Literal[
     "same_picture",
