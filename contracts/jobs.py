@@ -150,6 +150,8 @@ class JobState(TypedDict):
     priority: Priority
     batch: str | None
     """The id of the batch that it belongs to."""
+    trace_id: str | None
+    """Of the W3C trace that its request belongs to; null of jobs from before they had one."""
     queue: NotRequired[QueueState]
     """Of an open job, in the answer to its creation and to a poll, and in its events."""
 

@@ -7,7 +7,8 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from contracts.jobs import JobState, described
-from contracts.results import Box, KeptPhoto, ModelUsed, Size
+from contracts.results import KeptPhoto, ModelUsed, Size
+from contracts.usage import Box
 
 
 @described

@@ -10,11 +10,12 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from contracts.comparisons import Compared, Difference
 from contracts.jobs import JobError, JobState, described
 from contracts.options import Crop, Verify
 from contracts.traces import Trace
+from contracts.usage import Box, GalleryUsed
 
-Box = list[int]  # x1, y1, x2, y2 in pixels of the upright photo, x2 and y2 exclusive
 Source = Literal["detection", "whole_image", "given"]
 DropReason = Literal[
     "below_min_precision",
@@ -132,15 +133,6 @@ class Size(TypedDict):
 
 
 @described
-class GalleryUsed(TypedDict):
-    """The version of the gallery that was searched or made."""
-
-    name: str
-    version: int
-    items: int
-
-
-@described
 class ModelUsed(TypedDict):
     """A model by name and content, and the engine and precision that ran it."""
 
@@ -199,6 +191,8 @@ class RecognitionResult(Recognized):
     galleries: NotRequired[list[GalleryUsed]]
     """All that were searched, if they were several; `gallery` is the first."""
     models: dict[str, ModelUsed | None]
+    difference: NotRequired[Difference]
+    """Of a job that compares: what is different from the old answer."""
     paddleclas: NotRequired[list[PaddleClasObject]]
     """With the option `compat` at `paddleclas`: `recognitions` in PaddleClas' format."""
 
@@ -241,6 +235,10 @@ class RecognitionJobRequest(TypedDict):
     gallery: str
     galleries: NotRequired[list[str]]
     """All that are searched, if they are several; `gallery` is the first."""
+    version: NotRequired[int]
+    """Of a job that compares: the version that is searched; else the one in force."""
+    compared: NotRequired[Compared]
+    """Of a job that compares: the old answer."""
     image: KeptPhoto
     options: dict[str, Any]
 

@@ -51,6 +51,7 @@
       LabelExists                label_exists               409
       ItemNotFound               item_not_found             404
       FeedbackNotFound           feedback_not_found         404
+      ErasureNotFound            erasure_not_found          404
       EmbedderMismatch           embedder_mismatch          409
       InvalidUrl                 url_invalid                422
       AddressForbidden           address_forbidden          422
@@ -65,6 +66,9 @@
       ModelNotConfigured         model_not_configured       501
       InvalidObjectKey           object_key_invalid         400
       StorageUnavailable         storage_unavailable        503, retryable
+        StorageUnreachable       storage_unreachable        503, retryable
+        StorageRefused           storage_refused            503
+          BucketMissing          bucket_missing             503
       NotReady                   not_ready                  503, retryable
       Overloaded                 overloaded                 503, retryable
       RedisUnavailable           redis_unavailable          503, retryable
@@ -483,6 +487,14 @@ class ItemNotFound(ServiceError):
     http_status = 404
 
 
+class ErasureNotFound(ServiceError):
+    """No erasure has this id."""
+
+    code = "erasure_not_found"
+    title = "No such erasure"
+    http_status = 404
+
+
 class FeedbackNotFound(ServiceError):
     """The gallery has no feedback of this id."""
 
@@ -619,6 +631,28 @@ class StorageUnavailable(ServiceError):
     title = "Storage unavailable"
     http_status = 503
     retryable = True
+
+
+class StorageUnreachable(StorageUnavailable):
+    """Nothing answers where the object store should be: a name that does not resolve, no connection, no answer in time."""
+
+    code = "storage_unreachable"
+    title = "Storage unreachable"
+
+
+class StorageRefused(StorageUnavailable):
+    """The object store answers, but not to us: the credentials are missing, wrong, expired, or may not do this."""
+
+    code = "storage_refused"
+    title = "Storage refused"
+    retryable = False
+
+
+class BucketMissing(StorageRefused):
+    """The object store has no bucket of the name that the settings give, or has it in another region."""
+
+    code = "bucket_missing"
+    title = "No such bucket"
 
 
 class NotReady(ServiceError):

@@ -17,8 +17,12 @@ import pytest
 import redis
 
 import shitu
+from infra.galleries.metrics import GalleryCollector
+from infra.galleries.store import GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.metrics import render_metrics
+from infra.objects.local import LocalStore
+from infra.runtime.machine_metrics import MachineCollector
 from infra.runtime.settings import variables
 from shitu.cli.main import main
 from tests import docs_reader as source
@@ -198,7 +202,9 @@ def test_the_recipes_on_the_pages_are_recipes(tmp_path: Path) -> None:
 
 def real_metrics(redis_client: redis.Redis) -> set[str]:
     """What /metrics tells, without the times of creation that the client library adds."""
-    text = render_metrics(JobLedger(redis_client)).decode()
+    galleries = GalleryCollector(GalleryStore(LocalStore(Path("nowhere"))))
+    collectors = (galleries, MachineCollector({"data": ROOT}))
+    text = render_metrics(JobLedger(redis_client), collectors).decode()
     return {name for name in re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE) if not name.endswith("_created")}
 
 

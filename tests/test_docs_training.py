@@ -162,7 +162,7 @@ EVAL_KINDS = ("rendered", "drinks_held_out", "grocery_val")
 
 def check_precisions(told: str) -> None:
     """A copy of the bundled embedder with one precision more, and what it loses in each eval set."""
-    exports("models-int8", "embed", *EVAL_KINDS, precisions="int8")(told)
+    exports("models-int8", "embed", *EVAL_KINDS, "packshot_val", precisions="int8")(told)
     int8 = load_manifest("models-int8").precisions["int8"]
     assert int8["lost"].keys() == int8["metrics"].keys() == set(EVAL_KINDS)
     assert load_manifest("models-int8").digest == load_manifest(ROOT / "models/bundled/shitu-embedder").digest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import g, request
 
-from infra.runtime import audit
+from infra.runtime import audit, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +35,7 @@ def _note() -> None:
     request.environ[SEEN] = {
         "route": request.url_rule.rule if request.url_rule else "unknown",
         "request_id": request_id,
+        "trace_id": where.trace_id if (where := tracing.current()) else "",
     }
     audit.act_as(f"client {client(request.environ)}", request_id=request_id)
 
@@ -55,6 +56,7 @@ def write_line(environ: dict[str, Any], status: int, ms: float, sent_bytes: int)
         "bytes": sent_bytes,
         "request_id": seen.get("request_id", ""),
         "client": client(environ),
+        "trace_id": seen.get("trace_id", ""),
     }
     if "key" in seen:
         fields["key"] = seen["key"]

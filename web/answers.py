@@ -11,7 +11,8 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
-from contracts.results import Box, ModelUsed
+from contracts.results import ModelUsed
+from contracts.usage import Box
 
 
 @described
@@ -37,6 +38,8 @@ class Problem(TypedDict):
     retryable: bool
     """Whether the same request may succeed later."""
     request_id: NotRequired[str]
+    trace_id: NotRequired[str]
+    """Of the W3C trace that the request belongs to."""
     errors: NotRequired[list[FieldError]]
 
 
@@ -225,6 +228,8 @@ class Check(TypedDict):
 
     ok: bool
     detail: str
+    code: NotRequired[str]
+    """Of the error, where a request would get one."""
 
 
 @described

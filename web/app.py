@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from pathlib import Path
 
 from flask import Flask, request
 
 import shitu.packages  # first: it makes sure that the packages below are ours
 from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
+from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
@@ -19,13 +21,30 @@ from infra.jobs.queue import Queue, make_celery
 from infra.keys.limits import KeyLimits
 from infra.keys.sessions import Sessions
 from infra.keys.store import KeyStore
+from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
+from infra.objects.store import ObjectStore
 from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
+from infra.runtime.machine_metrics import MachineCollector
 from infra.runtime.settings import Settings, load_settings
+from infra.runtime.tracing import open_tracing
 from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, auth, cors, errors, health, idempotency, limits, metrics, multipart, signin, unknown_names
+from web import (
+    access_log,
+    auth,
+    cors,
+    errors,
+    health,
+    idempotency,
+    limits,
+    metrics,
+    multipart,
+    signin,
+    tracing,
+    unknown_names,
+)
 from web.item_lookup import ItemLookup
 from web.proxy import Proxied
 from web.routes import add_routes
@@ -49,6 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             configure_logging(settings.log)  # this process is the server's own, so is its logging
             refuse_unprotected(settings, listening_on())
             verify_or_exit(settings, shitu.packages.APP_LOAD_ERROR)
+            open_tracing(settings, "shitu-web")
             return create_app(settings)
         except ServiceError as error:
             raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
@@ -60,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions[EXTENSION] = open_services(settings)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it, the base class does not
     multipart.install()
+    tracing.register(app)  # first: whatever is said of a request names its trace
     errors.register(app)
     metrics.register(app)
     access_log.register(app)  # first: a refused request has its line, too
@@ -97,7 +118,16 @@ def open_services(settings: Settings) -> Services:
         ownership=Ownership(partial(claim, client, objects, settings)),
         renderings=threading.BoundedSemaphore(RENDERINGS),
         holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_FRACTION))),
+        collectors=(GalleryCollector(galleries), MachineCollector(written_folders(settings, objects))),
     )
+
+
+def written_folders(settings: Settings, objects: ObjectStore) -> dict[str, Path]:
+    """The folders whose disks /metrics tells of: that of the data, and where it is another one that of the objects."""
+    folders = {"data": settings.data_dir}
+    if isinstance(objects, LocalStore) and not objects.folder.is_relative_to(settings.data_dir):
+        folders["objects"] = objects.folder
+    return folders
 
 
 def refuse_foreign_jobs() -> None:

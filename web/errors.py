@@ -35,6 +35,7 @@ from infra.errors import (
 )
 from infra.objects.local import DISK_ERRORS
 from infra.redis.check import explained
+from infra.runtime import tracing
 
 if TYPE_CHECKING:
     import socket
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 PROBLEM_TYPE = "urn:shitu:problem:"
-RESERVED = frozenset({"type", "title", "status", "detail", "code", "instance", "retryable", "request_id"})
+RESERVED = frozenset({"type", "title", "status", "detail", "code", "instance", "retryable", "request_id", "trace_id"})
 RETRY_AFTER_S = 2.0  # sent with a retryable error that does not know better
 DRAIN_S = 5.0
 DRAIN_PIECE_BYTES = 65536
@@ -79,6 +80,8 @@ def problem(error: ServiceError) -> Response:
     }
     if "request_id" in g:
         members["request_id"] = g.request_id
+    if (where := tracing.current()) is not None:
+        members["trace_id"] = where.trace_id
     response = Response(
         without_surrogates(json.dumps(members, ensure_ascii=False, allow_nan=False)),
         status=error.http_status,
@@ -124,7 +127,8 @@ def _read_the_rest(response: Response) -> Response:
 
 
 def _service_error(error: ServiceError) -> Response:
-    if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+    not_offered = error.http_status == http.HTTPStatus.NOT_IMPLEMENTED  # by a setting: nothing failed
+    if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and not not_offered:
         _log(error.code, error)
     return problem(error)
 

@@ -25,9 +25,12 @@ from infra.errors import (
     UnsupportedMediaType,
     VersionNotFound,
 )
+from infra.galleries.deleted import all_deleted
+from infra.galleries.files import check_name
 from infra.runtime import audit
-from web import idempotency, jobs
+from web import erasures, idempotency, jobs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
+from web.deleted import DeletedGalleryList, GalleriesQuery, describe_deleted
 from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
 from web.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
@@ -38,7 +41,6 @@ from web.schemas import (
     EnrollmentRequest,
     GalleryRequest,
     ItemsQuery,
-    LabelQuery,
     PictureQuery,
     parse,
     parse_json,
@@ -81,10 +83,18 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 @blueprint.get("")
 @needs(Scope.READ)
-@operation("listGalleries", "All galleries.", {200: GalleryList}, (GalleryCorrupt,))
+@operation(
+    "listGalleries",
+    "All galleries, or those that were deleted.",
+    {200: (GalleryList, DeletedGalleryList)},
+    (GalleryCorrupt, InvalidRequest),
+    query=GalleriesQuery,
+)
 def index() -> Response:
     """All galleries by name."""
     store = services().galleries
+    if parse(GalleriesQuery, single_values()).deleted:
+        return jsonify(galleries=[describe_deleted(one) for one in all_deleted(store)])
     found = []
     for name in store.names():
         with suppress(GalleryNotFound):  # deleted in this moment
@@ -102,9 +112,17 @@ def show(name: str) -> Response:
 
 @blueprint.delete("/<name>")
 @needs(Scope.MANAGE)
-@operation("deleteGallery", "Delete a gallery with all its versions.", {204: None}, WRITE)
-def delete(name: str) -> tuple[str, int]:
-    """Removes the gallery with all its versions."""
+@operation(
+    "deleteGallery",
+    "Delete a gallery; it can be restored for a while, unless it is erased.",
+    {204: None, 200: erasures.Erasure},
+    (*WRITE, InvalidRequest),
+    query=erasures.EraseQuery,
+)
+def delete(name: str) -> Response | tuple[str, int]:
+    """The gallery is there no more; until it is purged it can be restored."""
+    if erasures.wanted():
+        return erasures.receipt(erasures.eraser().erase_gallery(check_name(name)))
     services().galleries.delete(name)
     return "", 204
 
@@ -209,9 +227,17 @@ def item_preview(name: str, item_id: str) -> Response:
 
 @blueprint.delete("/<name>/items/<item_id>")
 @needs(Scope.MANAGE)
-@operation("deleteItem", "Delete one item.", {200: Gallery}, (*WRITE, ItemNotFound))
+@operation(
+    "deleteItem",
+    "Delete one item, or erase it for good.",
+    {200: (Gallery, erasures.Erasure)},
+    (*WRITE, ItemNotFound, InvalidRequest),
+    query=erasures.EraseQuery,
+)
 def delete_item(name: str, item_id: str) -> Response:
     """A new version without this item."""
+    if erasures.wanted():
+        return erasures.receipt(erasures.eraser().erase_items(name, item_ids=(item_id,)))
     return jsonify(describe(services().galleries.remove(name, item_ids=(item_id,))))
 
 
@@ -219,10 +245,10 @@ def delete_item(name: str, item_id: str) -> Response:
 @needs(Scope.MANAGE)
 @operation(
     "deleteItemsByLabel",
-    "Delete all items of a label.",
-    {200: Gallery},
+    "Delete all items of a label, or erase them for good.",
+    {200: (Gallery, erasures.Erasure)},
     (*WRITE, ItemNotFound, InvalidRequest),
-    query=LabelQuery,
+    query=erasures.EraseLabelQuery,
     repeatable=frozenset({"label"}),
 )
 def delete_label(name: str) -> Response:
@@ -231,6 +257,8 @@ def delete_label(name: str) -> Response:
     if not labels:
         detail = "name what to delete: ?label=… (it may be repeated)"
         raise InvalidRequest(detail, errors=[{"pointer": "/label", "detail": detail}])
+    if erasures.wanted():
+        return erasures.receipt(erasures.eraser().erase_items(name, labels=labels))
     return jsonify(describe(services().galleries.remove(name, labels=labels)))
 
 

@@ -58,7 +58,7 @@ def ready() -> tuple[Response, int]:
 @operation("getMetrics", "Numbers for Prometheus.", {200: "text/plain"})
 def metrics() -> Response:
     """Numbers for Prometheus: this process's, and the ledger's as they are now."""
-    return Response(render_metrics(services().ledger), content_type=CONTENT_TYPE)
+    return Response(render_metrics(services().ledger, services().collectors), content_type=CONTENT_TYPE)
 
 
 @blueprint.get("/openapi.json")
@@ -76,9 +76,10 @@ def _check(probe: Callable[[], tuple[bool, str]]) -> Check:
     try:
         ok, detail = probe()
     except ServiceError as error:
-        ok, detail = False, error.detail
+        return {"ok": False, "detail": error.detail, "code": error.code}
     except redis.exceptions.RedisError as error:
-        ok, detail = False, explained(error).detail
+        known = explained(error)
+        return {"ok": False, "detail": known.detail, "code": known.code}
     except OSError:
         log.warning("readiness check failed", exc_info=True)
         ok, detail = False, "A store does not answer."

@@ -14,7 +14,8 @@ from pydantic import BaseModel, TypeAdapter
 from infra import errors as e
 from infra.errors import ServiceError
 from infra.version import VERSION
-from web import answers, schemas
+from web import answers, openapi_parts, schemas
+from web.openapi_examples import add_examples
 from web.operations import Form, Operation, operation_of, takes_idempotency_key
 from web.scopes import scope_of
 
@@ -52,6 +53,10 @@ HEADERS = {
         "A quoted string, best a UUID, that names this request: its repetition within a day gets the same answer and makes nothing new.",
     ),
     "If-None-Match": ("string", "The ETag seen last: 304 if nothing changed."),
+    "traceparent": (
+        "string",
+        "W3C Trace Context: the trace that the job and its webhook go on with; without it a new one.",
+    ),
     "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
 }
 
@@ -95,7 +100,7 @@ def _document(found: list[Route]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in found:
         paths.setdefault(route.path, {})[route.method] = _operation(route)
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "ShiTu",
@@ -103,12 +108,17 @@ def _document(found: list[Route]) -> dict[str, Any]:
             "summary": "Visual recognition as an asynchronous service",
             "description": "Every error is a problem document (RFC 9457) with a stable `code`. Every answer carries X-Request-Id.",
         },
+        "servers": openapi_parts.SERVERS,
+        "tags": openapi_parts.tags({openapi_parts.tag_of(route.path) for route in found}),
         "paths": paths,
+        "webhooks": openapi_parts.webhooks(),
         "components": {
-            "schemas": _schemas([route.operation for route in found]),
+            "schemas": {**_schemas([route.operation for route in found]), **openapi_parts.events()},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": KEY}},
         },
     }
+    add_examples(document)
+    return document
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -116,6 +126,7 @@ def _operation(route: Route) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
+        "tags": [openapi_parts.tag_of(route.path)],
         "parameters": _parameters(route),
         "security": [{"key": [route.scope.value]}] if route.scope else [],
         "responses": _responses(operation, _also(route)),
@@ -125,6 +136,8 @@ def _operation(route: Route) -> dict[str, Any]:
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
         described["requestBody"] = {"required": not operation.optional_body, "content": content}
+    if called := openapi_parts.callbacks(operation):
+        described["callbacks"] = called
     return described
 
 
@@ -152,6 +165,7 @@ def _headers(route: Route) -> tuple[str, ...]:
     found = dict.fromkeys(route.operation.headers)
     if route.method == "post" and takes_idempotency_key(route.operation):
         found["Idempotency-Key"] = None
+        found["traceparent"] = None
     return tuple(found)
 
 
@@ -174,7 +188,8 @@ def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
         for one in answers_of(answer):
             media = one if isinstance(one, str) else "application/json"
             schema = {} if isinstance(one, str) else _reference(one)
-            responses[str(status)].setdefault("content", {})[media] = {"schema": schema}
+            content = responses[str(status)].setdefault("content", {})
+            content[media] = {"schema": {"anyOf": [content[media]["schema"], schema]} if media in content else schema}
         if status == 202:
             responses["202"]["headers"] = {
                 "Location": {"description": "The job.", "schema": {"type": "string"}},

@@ -95,10 +95,10 @@ def photo_jobs(about: About) -> Blueprint:
     )
     def create() -> Response:
         service = services()
+        sent = read_photo(service.settings, about.fields, about.request)
         if about.model and getattr(service.settings.worker, about.model) == NO_MODEL:
             variable = f"SHITU_WORKER__{about.model.upper()}"
             raise ModelNotConfigured(f"This service runs without a {about.model}; {variable} names one.")
-        sent = read_photo(service.settings, about.fields, about.request)
         request: dict[str, Any] = {"image": kept(sent), "options": sent.options}
         terms = read_terms(sent.metadata, sent.priority)
         return jobs.accept(jobs.create(kind, request, sent.webhook_url, sent.source_url, terms=terms))

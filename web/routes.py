@@ -9,9 +9,11 @@ from flask import Flask
 
 from web import (
     batches,
+    comparisons,
     corrections,
     deliveries,
     enrollments,
+    erasures,
     events,
     feedback,
     galleries,
@@ -23,15 +25,19 @@ from web import (
     recognitions,
     signin,
     system,
+    undo,
     webhooks,
 )
 from web.openapi import describe
 
 BLUEPRINTS = (
     recognitions.blueprint,
+    comparisons.blueprint,
     galleries.blueprint,
     labels.blueprint,
     corrections.blueprint,
+    undo.blueprint,
+    erasures.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
     *photo_jobs.BLUEPRINTS,

@@ -139,6 +139,14 @@ class RecognitionRequest(Strict):
         return gallery
 
 
+class ComparisonRequest(Strict):
+    """What an old answer is compared with: another gallery, another version of the same one, or the one in force."""
+
+    gallery: str | None = Field(None, description="Another gallery; without it those that the old job searched.")
+    version: int | None = Field(None, ge=1, description="A version that is kept; without it the one in force.")
+    webhook: Webhook | None = None
+
+
 class RecognitionFields(Strict):
     """The text fields of a multipart recognition request; the picture is the file `image`."""
 

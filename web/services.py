@@ -10,6 +10,7 @@ from flask import current_app
 
 if TYPE_CHECKING:
     import redis
+    from prometheus_client.registry import Collector
 
     from infra.galleries.store import GalleryStore
     from infra.jobs.ledger import JobLedger
@@ -44,6 +45,7 @@ class Services:
     ownership: Ownership
     renderings: threading.Semaphore  # one for each picture that is being decoded to be shown
     holds: threading.Semaphore  # one for each request that may keep its thread while it waits for a job
+    collectors: tuple[Collector, ...] = ()  # of /metrics, beside the ledger's
 
 
 def services() -> Services:

@@ -24,6 +24,7 @@ from infra.jobs.queue import CANARY, Queue, make_celery
 from infra.runtime.logs import configure_logging, fatal, json_line
 from infra.runtime.machine import planned, pool_for
 from infra.runtime.settings import load_settings
+from infra.runtime.tracing import close_tracing, open_tracing
 from infra.stack.installation import verify_or_exit
 from worker.process import Process, current, is_open, set_current
 
@@ -131,6 +132,7 @@ def close(**_: Any) -> None:
     """The process ends."""
     if is_open():
         current().close()
+    close_tracing()
 
 
 def forks(worker: WorkController) -> bool:
@@ -143,6 +145,7 @@ def open_process(concurrency: int) -> None:
     configure_logging(settings.log)  # Celery asks for it only later
     queues = set(app.amqp.queues.consume_from)
     try:
+        open_tracing(settings, "shitu-worker" if queues & MODEL_QUEUES else "shitu-courier")
         if queues & MODEL_QUEUES:
             from worker.runtime import open_runtime
 

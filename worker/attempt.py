@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import FetchFailed, RedisUnavailable, ServiceError, StorageUnavailable
+from infra.errors import (
+    BucketMissing,
+    FetchFailed,
+    RedisUnavailable,
+    ServiceError,
+    StorageRefused,
+    StorageUnavailable,
+    StorageUnreachable,
+)
+from infra.runtime import tracing
 from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
@@ -34,8 +43,10 @@ FIRST_RETRY_S = 2.0  # doubled with every attempt
 LONGEST_RETRY_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0  # a server's Retry-After is followed so far; a job's user waits meanwhile
 PAUSE_S = 0.5
-# A full disk or an absent store is not the job's fault: it costs no attempt, for a day.
-OUTAGES = frozenset({StorageUnavailable.code, RedisUnavailable.code})
+# A full disk, an absent store or expired credentials are not the job's fault: they cost no attempt, for a day.
+OUTAGES = frozenset(
+    {StorageUnavailable.code, StorageUnreachable.code, StorageRefused.code, BucketMissing.code, RedisUnavailable.code}
+)
 OUTAGE_S = 86_400.0
 OUTAGE_RETRY_S = 10.0
 
@@ -52,9 +63,32 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
     if lease is None:
         return False  # finished, canceled, or in another worker's hands: messages may come twice
     job = ledger.get(job_id)
+    sent_from = tracing.current()
+    attributes: tracing.Attributes = {
+        "messaging.system": "redis",
+        "messaging.destination.name": "fetch" if fetching else job.kind.queue,
+        "messaging.operation.type": "process",
+        "messaging.message.id": job_id,
+        "shitu.attempt": lease.attempt,
+    }
+    # The job's own trace: which message made this process look is chance, and the keeper's have none.
+    links = [sent_from] if sent_from and job.trace and sent_from.trace_id == job.trace.trace_id else []
+    with tracing.span(f"process {'fetch' if fetching else job.kind}", "consumer", job.trace, attributes, links) as span:
+        outcome = _attempt(lease, job, work, process, fetching=fetching)
+        span.set({"shitu.outcome": outcome})
+        if outcome in {"failed", "retried", "lost"}:
+            span.fail(outcome)
+    return True
+
+
+def _attempt(lease: Lease, job: Job, work: Work, process: Process, *, fetching: bool) -> str:
+    """Does the work under the lease and records how it ended; gives what that is called."""
+    ledger, job_id = process.ledger, job.id
     kind = "fetch" if fetching else job.kind
     if lease.attempt == 1 and job.started_at is not None:
-        QUEUE_WAIT.labels(kind).observe(job.started_at - (job.fetched_at or job.created_at))
+        waited_since = job.fetched_at or job.created_at
+        QUEUE_WAIT.labels(kind).observe(job.started_at - waited_since)
+        tracing.record("wait in queue", waited_since, job.started_at)
     started = time.perf_counter()
     lease_s = process.settings.jobs.lease_s
     with LeaseKeeper(ledger, lease, lease_s, process.must_stop) as keeper:
@@ -91,7 +125,7 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
         ended = notify(job_id, ledger, process.queue)
         if outcome == "succeeded" and ended is not None and lease.attempt == 1:
             compare_eta(ended)
-    return True
+    return outcome
 
 
 def persist(write: Callable[[], bool], patience_s: float) -> bool:
@@ -140,12 +174,12 @@ def _stopped(ledger: JobLedger, lease: Lease, stop: StopWork) -> Ending:
 def _failed(ledger: JobLedger, lease: Lease, job: Job, error: Exception) -> Ending:
     known = job_error(error)
     fields = {"job_id": lease.job_id, "attempt": lease.attempt, "code": known.code}
-    if known.retryable:
+    if known.retryable or known.code in OUTAGES:
         # What http.client says of a failed exchange may quote the URL with its secrets.
         log.error("attempt failed", extra=fields, exc_info=None if isinstance(error, FetchFailed) else error)
     else:
         log.info("job refused", extra=fields)
-    if known.retryable and known.code in OUTAGES and job.created_at + OUTAGE_S > time.time():
+    if known.code in OUTAGES and job.created_at + OUTAGE_S > time.time():
         return "retried", partial(ledger.release, lease, delay_s=OUTAGE_RETRY_S, counted=False)
     if known.retryable and not lease.last:
         delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (lease.attempt - 1))

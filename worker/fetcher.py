@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import FetchFailed, ServiceError
+from infra.jobs.lanes import FETCH
 from infra.jobs.photos import Photos
 from infra.net.fetch import fetch
 from infra.objects.opening import open_store
@@ -85,7 +86,9 @@ class Fetcher:
                     return
                 job_id = self._waiting.popleft()
             try:
-                attempt(job_id, self._fetch, self._process, fetching=True)
+                for candidate in self._process.ledger.lanes.candidates(FETCH, job_id):  # as with workers
+                    if attempt(candidate, self._fetch, self._process, fetching=True):
+                        break
             except Exception:  # the job's lease lapses, which counts as an attempt; the thread goes on
                 log.exception("a picture could not be looked after", extra={"job_id": job_id})
             finally:

@@ -61,7 +61,7 @@ class GalleryCache:
     def joined(self, several: Sequence[CachedGallery]) -> CachedGallery:
         """Galleries as one. Raises GalleryError where they are not of one embedder."""
         manifests = tuple(one.manifest for one in several)
-        size_bytes = sum(one.size_bytes // 2 + BYTES_PER_ITEM * len(one.gallery) for one in several)
+        size_bytes = sum(one.size_bytes + BYTES_PER_ITEM * len(one.gallery) for one in several)
         return self._get(
             " + ".join(manifest.name for manifest in manifests),
             manifests,

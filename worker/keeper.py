@@ -1,6 +1,7 @@
 """`python -m worker.keeper`: repairs what the queue lost, wakes due webhooks, ends retention, proves that queues move.
 
-Photos that no job names any more are deleted next to the rounds, by worker.photo_keeper.
+Photos that no job names any more are deleted next to the rounds, by worker.photo_keeper; deleted galleries are purged,
+and erasures finished, by worker.gallery_keeper.
 
 Any number may run: each step of a round belongs to the one that holds the leader lock (redis-py's `Lock`), which is
 checked and extended before each step. A leader that dies is replaced when its lock lapses. Each step of the ledger is
@@ -26,6 +27,7 @@ from redis.lock import Lock
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from infra.errors import ServiceError
+from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import open_ledger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
@@ -37,6 +39,7 @@ from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import load_settings
 from infra.runtime.telemetry import SWEPT
 from infra.stack.installation import Ownership, verify, verify_or_exit
+from worker.gallery_keeper import GalleryKeeper
 from worker.photo_keeper import PhotoKeeper
 
 if TYPE_CHECKING:
@@ -181,16 +184,20 @@ def main() -> None:
     verify_or_exit(settings)
     client = open_client(settings)
     ownership = Ownership(partial(verify, settings))
-    keeper = Keeper(settings, client, open_ledger(settings), Queue(make_celery(settings)), ownership)
+    ledger = open_ledger(settings)
+    keeper = Keeper(settings, client, ledger, Queue(make_celery(settings)), ownership)
     try:
-        photos = PhotoKeeper(
-            settings.jobs, Photos(client, open_store(settings.objects, settings.data_dir)), ownership.require
+        objects = open_store(settings.objects, settings.data_dir)
+        photos = PhotoKeeper(settings.jobs, Photos(client, objects), ownership.require)
+        galleries = GalleryKeeper(
+            settings, GalleryStore(objects, lock=GalleryLock(client)), client, ledger, ownership.require
         )
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None
     cleaner = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
     if not settings.jobs.keep_photos:
         cleaner.start()
+    threading.Thread(target=galleries.run, args=(stop,), name="galleries", daemon=True).start()
     log.info("keeper started")
     keeper.run(stop)
     log.info("keeper stopped")

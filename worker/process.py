@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from infra.jobs.ledger import open_ledger
+from infra.runtime.machine import read_limits, resident_bytes
 from infra.stack.installation import Ownership, verify
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Process:
         self._clock = clock
         self._frozen_s = frozen_s
         self._running = 0
+        self._busy_s, self._changed_at, self._beat_at = 0.0, self._clock(), self._clock()
+        self._memory_limit_bytes = read_limits().memory_bytes
         self._guard = threading.Lock()
         self._moved_at = self._clock()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -88,11 +91,13 @@ class Process:
         except Exception:  # a stamp for health checks; the work itself finds out whether Redis is there
             log.warning("could not stamp a queue as moving", extra={"queue": queue}, exc_info=True)
         with self._guard:
+            self._count_busy()
             self._running += 1
         try:
             yield
         finally:
             with self._guard:
+                self._count_busy()
                 self._running -= 1
                 self._moved_at = self._clock()
 
@@ -108,6 +113,19 @@ class Process:
             if waiting == 0 or self._running:
                 self._moved_at = self._clock()
             return self._clock() - self._moved_at > STALLED_S
+
+    def busy_ratio(self) -> float:
+        """Which share of this process's places was busy since this was asked last, 0 to 1."""
+        with self._guard:
+            self._count_busy()
+            passed_s = self._changed_at - self._beat_at
+            busy_s, self._busy_s, self._beat_at = self._busy_s, 0.0, self._changed_at
+        return min(1.0, busy_s / (passed_s * self._concurrency)) if passed_s > 0 else 0.0
+
+    def _count_busy(self) -> None:
+        now = self._clock()
+        self._busy_s += self._running * (now - self._changed_at)
+        self._changed_at = now
 
     def drain(self, within_s: float) -> None:
         """The process is told to stop: what runs may finish within `within_s` seconds, then it is given back."""
@@ -144,6 +162,9 @@ class Process:
                         "queues": self._queues,
                         "pid": os.getpid(),
                         "concurrency": self._concurrency,
+                        "busy_ratio": self.busy_ratio(),
+                        "rss_bytes": resident_bytes(),
+                        "memory_limit_bytes": self._memory_limit_bytes,
                     }
                     self.ledger.presence.worker_ready(self.name, info, ttl_s=3 * interval_s)
                 messages = self.ledger.stats().messages

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery import shared_task
+from celery import current_task, shared_task
 
 from contracts.jobs import JobKind
 from infra.jobs.queue import CANARY, DELIVER, FETCH
 from infra.net.webhooks import deliver as deliver_once
-from infra.runtime import audit
+from infra.runtime import audit, tracing
 from infra.runtime.telemetry import DELIVERIES
 from worker.attempt import attempt
 from worker.process import current
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from infra.jobs.records import Job
+    from infra.runtime.tracing import TraceContext
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Runtime
 
@@ -77,23 +78,34 @@ def run(kind: JobKind, job_id: str, answer: Callable[[Job, Runtime, Checkpoint],
         result: dict[str, Any] = answer(job, process.runtime, checkpoint)
         return result
 
-    with process.working(kind.queue):
+    with process.working(kind.queue), tracing.use(sent_from()):
         # The message says that a job waits; which is next is the lanes' to say.
         for candidate in process.ledger.lanes.candidates(kind, job_id):
             if attempt(candidate, work, process):
                 break
 
 
+def sent_from() -> TraceContext | None:
+    """Where the message was sent that this task is run for; None if it does not say, or outside a worker."""
+    headers = (current_task.request.headers if current_task else None) or {}
+    return tracing.parse(headers.get("traceparent"), headers.get("tracestate"))
+
+
 @shared_task(name=DELIVER)
 def deliver(delivery_id: str) -> None:
     """Tries one webhook once; the ledger knows when to try again."""
     process = current()
-    with process.working("deliver"):
+    with process.working("deliver"), tracing.use(sent_from()):
         outcome = deliver_once(process.ledger, delivery_id, process.settings)
     DELIVERIES.labels(outcome.status).inc()
     log.info(
         "delivery attempted",
-        extra={"delivery_id": delivery_id, "status": outcome.status, "http_status": outcome.http_status},
+        extra={
+            "delivery_id": delivery_id,
+            "status": outcome.status,
+            "http_status": outcome.http_status,
+            **({"trace_id": outcome.trace_id} if outcome.trace_id else {}),
+        },
     )
 
 

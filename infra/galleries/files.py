@@ -8,7 +8,8 @@
 
 Views are embeddings of one augmented view of each item's picture, features its packed local features: both are opaque here.
 No file is ever changed. A gallery's generation is drawn when it is created, so that what a deleted gallery left behind
-can never be taken for a part of the next one of its name. A pointer that ends in `deleted` says that there is none.
+can never be taken for a part of the next one of its name. A pointer that ends in `deleted` says that there is none;
+what can be restored then is in infra.galleries.deleted.
 """
 
 from __future__ import annotations

@@ -60,6 +60,11 @@ class GalleryReader:
         self._pointers: dict[str, Pointer] = {}  # the last one seen of each gallery
         self._manifests: dict[str, GalleryManifest] = {}  # by key; they never change
 
+    @property
+    def objects(self) -> ObjectStore:
+        """Where all of it is."""
+        return self._objects
+
     def names(self) -> tuple[str, ...]:
         """All galleries, in ascending order."""
         newest = {name: generation for name, _, generation in map(parse_pointer_key, self._objects.list(POINTERS))}

@@ -26,8 +26,10 @@ from infra.errors import (
     ObjectNotFound,
     ServiceError,
     StorageUnavailable,
+    VersionNotFound,
 )
 from infra.galleries.calibration import carried, fitted, is_due
+from infra.galleries.deleted import another_generation, generations, write_record
 from infra.galleries.files import (
     DELETED,
     FEATURES,
@@ -45,7 +47,6 @@ from infra.galleries.files import (
     encode_pointer,
     encode_views,
     extra_key,
-    feedback_prefix,
     files_prefix,
     item_id,
     manifest_key,
@@ -116,11 +117,14 @@ class GalleryStore(GalleryReader):
         `generation`: 12 random hex digits drawn by the caller, who may come twice: what it made before is then given as it is.
         """
         with self._writing(check_name(name)) as writing:
+            generation = generation or secrets.token_hex(6)
+            deleted = generations(self._objects, name)
+            while generation in deleted and (writing.pointer is None or writing.pointer.generation != generation):
+                generation = another_generation(generation)
             if writing.pointer is not None:
                 if writing.pointer.generation == generation:
                     return self._base(name, writing)[1]
                 raise GalleryExists(f"There is a gallery {name!r} already.")
-            generation = generation or secrets.token_hex(6)
             manifest = GalleryManifest(
                 name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0
             )
@@ -248,18 +252,32 @@ class GalleryStore(GalleryReader):
                 audit.gallery_changed("activated", name, base.version, manifest.version)
             return manifest
 
-    def delete(self, name: str) -> None:
-        """Removes the gallery with all its versions and its feedback; its pictures stay, for jobs and other galleries may show them."""
+    def undo(self, name: str) -> GalleryManifest:
+        """Puts the version that the one in force was made from in force again. Raises VersionNotFound if it is not kept."""
         with self._writing(name) as writing:
-            if writing.pointer is not None:
-                # A pointer to nothing is written, not the pointers removed: removing the highest would revive the next.
-                self._point(name, writing, Pointer(writing.hold.token, DELETED, "", ()))
-                audit.gallery_changed("deleted", name, version_of(writing.pointer.current), None)
-            self._sweep(name, writing.hold.token)  # also if an interrupted delete left files
-            for key in list(self._objects.list(feedback_prefix(name))):
-                self._objects.delete(key)
+            pointer, base = self._base(name, writing)
+            if base.parent is None or pointer.manifest_id(base.parent) is None:
+                raise VersionNotFound(f"The gallery {name!r} has no kept version before {base.version}.")
+            manifest = self._manifest(name, pointer, base.parent)
+            self._point(name, writing, replace(pointer, token=writing.hold.token, current=manifest.id))
+            audit.gallery_changed("activated", name, base.version, manifest.version)
+            return manifest
+
+    def delete(self, name: str) -> None:
+        """The gallery is there no more; it can be restored until it is purged (infra.galleries.deleted)."""
+        with self._writing(name) as writing:
+            token = writing.hold.token
             if writing.pointer is None:
+                self._sweep(name, token)  # what deletions of earlier releases left
                 raise not_found(name)
+            manifest = None
+            with contextlib.suppress(GalleryCorrupt):  # a damaged gallery can be deleted, too
+                manifest = self._base(name, writing)[1]
+            version = version_of(writing.pointer.current)
+            write_record(self._objects, name, writing.pointer, manifest, version, token)
+            # A pointer to nothing is written, not the pointers removed: removing the highest would revive the next.
+            self._point(name, writing, Pointer(token, DELETED, "", ()))
+            audit.gallery_changed("deleted", name, version, None)
 
     # The steps of a change, in their order
 
@@ -344,8 +362,10 @@ class GalleryStore(GalleryReader):
 
     def _sweep(self, name: str, token: int, needed: Collection[str] = ()) -> None:
         # Files of a higher token belong to a later writer, who may have come while this one was paused.
+        in_force = {key.split("/")[3] for key in needed}
+        others = generations(self._objects, name) - in_force  # deleted, and to be restored, perhaps
         for key in list(self._objects.list(files_prefix(name))):
-            if key not in needed and token_of(key) <= token:
+            if key not in needed and key.split("/")[3] not in others and token_of(key) <= token:
                 self._objects.delete(key)
 
 

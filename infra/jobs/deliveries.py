@@ -12,7 +12,7 @@ import random
 import time as system_time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -21,7 +21,11 @@ from infra.jobs import delivery_scripts, scripts
 from infra.jobs.endpoints import Endpoint, deliveries_key
 from infra.jobs.feed import event_key
 from infra.jobs.records import DELIVERY_ID, new_id
+from infra.runtime import tracing
 from infra.runtime.settings import WebhookSettings
+
+if TYPE_CHECKING:
+    from infra.runtime.tracing import TraceContext
 
 HIDDEN_S = 30.0  # a due delivery that was handed to the queue is handed out again after this
 LEASE_MARGIN_S = 30.0  # a courier's lease outlives its HTTP time limit by this
@@ -83,6 +87,7 @@ class Delivery:
     endpoint_id: str | None = None
     test: bool = False
     ended_at: float | None = None
+    trace: TraceContext | None = None  # that its job belongs to
 
     @property
     def webhook_id(self) -> str:
@@ -284,6 +289,7 @@ def _parse(record: dict[str, str]) -> Delivery:
         endpoint_id=record.get("endpoint"),
         test="test" in record,
         ended_at=float(record["ended_at"]) if record.get("ended_at") else None,
+        trace=tracing.parse(record.get("traceparent"), record.get("tracestate")),
     )
 
 

@@ -12,6 +12,9 @@ local function send(event, name, message, endpoint, url)
   local next_at = seconds(now + first_delay_s)
   local record = {'id', message, 'event_id', event, 'type', name, 'job_id', id, 'url', url, 'status', 'pending', 'attempts', 0, 'token', 0,
     'created_at', seconds(now), 'next_at', next_at, 'receiver', endpoint or string.lower(string.match(url, '^%a+://[^/?#]*') or url)}
+  for _, name in ipairs({'traceparent', 'tracestate'}) do
+    if get(name) then record[#record + 1] = name; record[#record + 1] = get(name) end
+  end
   if endpoint then
     record[#record + 1] = 'endpoint'; record[#record + 1] = endpoint
     redis.call('ZADD', 'shitu:webhook:' .. endpoint .. ':deliveries', seconds(now), message)

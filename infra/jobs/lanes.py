@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contracts.jobs import JobKind, Priority
 
 TURNS = "shitu:jobs:turns"
+FETCH = "fetch"  # in place of a kind: jobs whose photo is still to be fetched
 SHARES = 16
 MOST_TRIES = 100  # jobs that were given up meanwhile, or started by others, before a message is left alone
 
@@ -93,13 +94,13 @@ class Lanes:
         self._clock = clock
         self._next = client.register_script(_NEXT)
 
-    def next(self, kind: JobKind) -> str | None:
-        """Takes the next job of this kind out of its lane; None: none waits."""
+    def next(self, kind: JobKind | str) -> str | None:
+        """Takes the next job of this kind (or FETCH) out of its lane; None: none waits."""
         keys = [*(lane_key(kind, priority) for priority in PRIORITIES), TURNS]
         found = self._next(keys=keys, args=[self._clock(), str(kind)])
         return None if found is None else str(found)
 
-    def candidates(self, kind: JobKind, job_id: str) -> Iterator[str]:
+    def candidates(self, kind: JobKind | str, job_id: str) -> Iterator[str]:
         """What a worker should try to start, one after another until it holds one: the next jobs, then the message's own."""
         for _ in range(MOST_TRIES):
             found = self.next(kind)
@@ -109,7 +110,7 @@ class Lanes:
         yield job_id
 
 
-def lane_key(kind: JobKind, priority: Priority) -> str:
+def lane_key(kind: JobKind | str, priority: Priority) -> str:
     """The key of a lane."""
     return f"shitu:jobs:lane:{kind}:{priority}"
 

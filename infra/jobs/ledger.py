@@ -58,6 +58,7 @@ from infra.jobs.terms import USUAL, Terms
 from infra.jobs.watch import JobWatch
 from infra.redis.client import open_client, server_time
 from infra.redis.durability import wait_until_written
+from infra.runtime import tracing
 from infra.runtime.settings import JobSettings, Settings, WebhookSettings
 
 __all__ = ["Job", "JobEvent", "JobLedger", "JobStatus", "Lease", "LedgerStats", "Renewal", "Swept", "open_ledger"]
@@ -388,7 +389,7 @@ class JobLedger:
             self._settings.queued_deadline_s,
             photo if photo.startswith(PHOTOS_PREFIX) else "",
             source_url or "",
-            *itertools.chain.from_iterable(terms.fields().items()),
+            *itertools.chain.from_iterable({**terms.fields(), **tracing.headers()}.items()),
             "facets",
             facets_of(request, terms.metadata),
         )

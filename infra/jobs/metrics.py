@@ -12,22 +12,24 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from infra.jobs.worker_metrics import worker_metrics
 from infra.runtime.telemetry import render_measurements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from infra.jobs.ledger import JobLedger
 
 
-def render_metrics(ledger: JobLedger | None = None) -> bytes:
-    """The text that Prometheus reads: this machine's measurements, and with a `ledger` its state."""
+def render_metrics(ledger: JobLedger | None = None, collectors: Iterable[Collector] = ()) -> bytes:
+    """The text that Prometheus reads: this machine's measurements, with a `ledger` its state, and what `collectors` tell."""
     text = render_measurements()
+    state = CollectorRegistry()
     if ledger is not None:
-        state = CollectorRegistry()
         state.register(LedgerCollector(ledger))
-        text += generate_latest(state)
-    return text
+    for collector in collectors:
+        state.register(collector)
+    return text + generate_latest(state)
 
 
 class LedgerCollector(Collector):
@@ -74,3 +76,4 @@ class LedgerCollector(Collector):
         hooks.add_metric(["disabled"], sum(not one.enabled for one in endpoints))
         yield hooks
         yield GaugeMetricFamily("shitu_workers_ready", "Workers that said they are ready.", len(workers))
+        yield from worker_metrics(workers)

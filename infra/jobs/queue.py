@@ -13,6 +13,8 @@ The settings of Celery below are what a job ledger needs of it; each comment say
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import kombu
 import redis
@@ -22,6 +24,7 @@ from kombu.exceptions import OperationalError
 from contracts.jobs import JobKind
 from infra.jobs.records import QUEUES
 from infra.redis.client import CONNECT_TIMEOUT_S, celery_url, is_socket
+from infra.runtime import tracing
 from infra.runtime.settings import Settings
 from infra.runtime.telemetry import PUBLISH_FAILURES
 
@@ -96,6 +99,23 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
+@contextmanager
+def published(queue: str, task: str, argument: str) -> Iterator[dict[str, str]]:
+    """The headers of a message: what is published on behalf of a request or a job says so."""
+    if tracing.current() is None:  # the keeper's: the job's record has its trace
+        yield {}
+        return
+    attributes = {
+        "messaging.system": "redis",
+        "messaging.destination.name": queue,
+        "messaging.operation.type": "send",
+        "messaging.operation.name": task,
+        "messaging.message.id": argument,
+    }
+    with tracing.span(f"send {queue}", "producer", attributes=attributes):
+        yield tracing.headers()
+
+
 class Queue:
     """Publishes ids. No method raises when the broker is away: it logs, counts and answers False within a second."""
 
@@ -120,7 +140,10 @@ class Queue:
 
     def _publish(self, task: str, argument: str, queue: str) -> bool:
         try:
-            self._celery.send_task(task, args=[argument], queue=queue, ignore_result=True, retry=False)
+            with published(queue, task, argument) as headers:
+                self._celery.send_task(
+                    task, args=[argument], queue=queue, ignore_result=True, retry=False, headers=headers
+                )
         except (OperationalError, redis.RedisError, OSError) as error:
             PUBLISH_FAILURES.labels(queue).inc()
             log.warning("could not publish", extra={"task": task, "subject": argument, "error": type(error).__name__})

@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from contracts import jobs
 from contracts.jobs import JobKind, Priority
+from infra.runtime import tracing
+
+if TYPE_CHECKING:
+    from infra.runtime.tracing import TraceContext
 
 QUEUES = (
     *[kind.queue for kind in JobKind],
@@ -94,6 +98,7 @@ class Job:
     units: int = 1
     batch: str | None = None
     eta_s: float | None = None  # what was told when it was created
+    trace: TraceContext | None = None  # of the request that made it
 
     @property
     def finished(self) -> bool:
@@ -126,6 +131,7 @@ class Job:
             "cancel_at": isoformat(self.cancel_at),
             "priority": self.priority,
             "batch": self.batch,
+            "trace_id": self.trace.trace_id if self.trace else None,
         }
 
 
@@ -225,6 +231,7 @@ def parse_job(record: Mapping[str, str]) -> Job:
         units=int(record.get("units", 1)),
         batch=record.get("batch"),
         eta_s=_number(record.get("eta_s")),
+        trace=tracing.parse(record.get("traceparent"), record.get("tracestate")),
     )
 
 

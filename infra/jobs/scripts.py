@@ -19,7 +19,7 @@ Keys in Redis:
     shitu:receiver:{name}:*, shitu:receivers:*  which receivers are quick, and what waits: infra.jobs.delivery_scripts
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
     shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
-    shitu:jobs:lane:…          zsets   queued jobs whose photo is there, by kind and priority: infra.jobs.lanes
+    shitu:jobs:lane:…          zsets   queued jobs by kind (or `fetch`) and priority: infra.jobs.lanes
     shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
     shitu:jobs:batch:…         hashes  batches, and the statuses of their jobs: infra.jobs.batches
     shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
@@ -111,7 +111,7 @@ end
 local function owned() return 'shitu:key:' .. (get('owner') or '') .. ':open' end
 local function is_full(mine, most)
   if redis.call('ZCARD', mine) < most then return false end
-  for _, one in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
+  for _, one in ipairs(redis.call('ZRANGE', mine, 0, 49)) do
     if not redis.call('ZSCORE', open, one) then redis.call('ZREM', mine, one) end
   end
   return redis.call('ZCARD', mine) >= most
@@ -135,7 +135,10 @@ local function request_cancel(error)
 end
 
 -- Where it waits for its turn: in its lane, and there among the jobs of its owner, who takes turns with the other owners.
-local function lane() return 'shitu:jobs:lane:' .. (get('kind') or '') .. ':' .. (get('priority') or 'normal') end
+local function lane()
+  local kind = get('source_url') and 'fetch' or get('kind') or ''
+  return 'shitu:jobs:lane:' .. kind .. ':' .. (get('priority') or 'normal')
+end
 local function wait_from(at)
   local lane, owner = lane(), get('owner') or ''
   redis.call('ZADD', lane, at, id)
@@ -158,7 +161,7 @@ local function enqueue(delay_s, pause_s)
   redis.call('HDEL', job, 'lease_until', 'progress')
   redis.call('ZADD', open, seconds(now + delay_s), id)
   redis.call('ZADD', queued, seconds(now), id)
-  if not get('source_url') then wait_from(seconds(now + (pause_s or 0))) end
+  wait_from(seconds(now + (pause_s or 0)))
   note('queued')
 end
 """
@@ -388,7 +391,7 @@ if status == 'processing' then enqueue(queued_deadline_s)
 else
   redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id)
   -- Who took it out of its lane may have died before it was started.
-  if not get('source_url') then wait_from(redis.call('ZSCORE', lane(), id) or redis.call('ZSCORE', queued, id) or seconds(now)) end
+  wait_from(redis.call('ZSCORE', lane(), id) or redis.call('ZSCORE', queued, id) or seconds(now))
 end
 return get('source_url') and 'to_fetch' or 'republished'
 """

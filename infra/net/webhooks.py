@@ -15,7 +15,7 @@ import os
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from infra.jobs.deliveries import Seen
 from infra.jobs.feed import Event, told
 from infra.net.fetch import Reply, post, retry_after_s
 from infra.net.webhook_keys import new_secret, sign_with, unsealed
+from infra.runtime import tracing
 from infra.runtime.settings import checked_secret
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Outcome:
     status: str
     http_status: int | None = None
     error: str | None = None
+    trace_id: str | None = None  # None: nothing was tried
 
 
 def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
@@ -63,6 +65,24 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
     delivery = ledger.take_delivery(delivery_id)
     if delivery is None:
         return Outcome(delivery_id, "skipped")
+    sent_from = tracing.current()
+    parent = delivery.trace or sent_from
+    links = [sent_from] if sent_from and sent_from is not parent else []
+    attributes: tracing.Attributes = {
+        "http.request.method": "POST",
+        "shitu.delivery": delivery.id,
+        "shitu.attempt": delivery.attempts,
+    }
+    with tracing.span("POST webhook", "client", parent, attributes, links) as span:
+        outcome = _attempt(ledger, delivery, settings)
+        if outcome.http_status is not None:
+            span.set({"http.response.status_code": outcome.http_status})
+        if outcome.status != "delivered":
+            span.fail(outcome.status)
+    return replace(outcome, trace_id=span.context.trace_id)
+
+
+def _attempt(ledger: JobLedger, delivery: Delivery, settings: Settings) -> Outcome:
     began = time.monotonic()
     try:
         event = _event(ledger, delivery)
@@ -74,7 +94,7 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
         reply = post(
             delivery.url,
             body,
-            {"Content-Type": "application/json", **headers},
+            {"Content-Type": "application/json", **headers, **tracing.headers()},
             timeout_s=settings.webhooks.timeout_s,
             allowed=settings.webhooks.allowed_hosts,
             max_reply_bytes=REPLY_BYTES,

@@ -87,9 +87,35 @@ class LocalStore:
 
     def put_image(self, image_bytes: bytes) -> str:
         key = image_key(image_bytes)
-        if not self.exists(key):
+        try:
+            os.utime(self.folder / key)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             self.put(key, image_bytes)
+        except OSError as error:
+            raise _unavailable(error) from error
         return key
+
+    def delete_idle(self, key: str, since: float) -> bool:
+        path = self.folder / check_key(key)
+        aside = path.with_name(f".{path.name}.leaving")  # a put that comes now finds nothing, and writes its own
+        try:
+            for found in (aside, path):  # the first is there if a process died here
+                if not found.exists():
+                    continue
+                if found is path:
+                    if path.stat().st_mtime > since:
+                        return False
+                    path.rename(aside)
+                if aside.stat().st_mtime > since and not path.exists():
+                    aside.rename(path)
+                    return False
+                aside.unlink()
+                _sync_folder(path.parent)
+            return not path.exists()
+        except (FileNotFoundError, NotADirectoryError):
+            return not path.exists()
+        except OSError as error:
+            raise _unavailable(error) from error
 
 
 def _keys_below(folder: Path, base: str, prefix: str) -> Iterator[str]:

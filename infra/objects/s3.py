@@ -7,9 +7,27 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+    TokenRetrievalError,
+)
 
-from infra.errors import ConfigurationError, ObjectNotFound, StorageUnavailable
+from infra.errors import (
+    BucketMissing,
+    ConfigurationError,
+    ObjectNotFound,
+    StorageRefused,
+    StorageUnavailable,
+    StorageUnreachable,
+)
 from infra.objects.store import check_key, check_prefix, image_key
 
 if TYPE_CHECKING:
@@ -22,19 +40,24 @@ PAGE_KEYS = 1000
 DEFAULT_REGION = "us-east-1"  # what servers other than Amazon's expect when none is set
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
-# Trying again changes nothing about these: someone has to change the settings.
+# Trying again changes nothing about these: someone has to change the settings. What is told, by S3's code.
+NO_BUCKET = {
+    "NoSuchBucket": "The object store has no such bucket.",
+    "InvalidBucketName": "The name of the bucket is none that an object store takes.",
+    "PermanentRedirect": "The bucket is in another region, or at another endpoint.",
+    "AuthorizationHeaderMalformed": "The bucket is in another region.",
+}
 REFUSED = {
-    "AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket",
-    "InvalidBucketName", "AuthorizationHeaderMalformed", "PermanentRedirect", "ExpiredToken", "InvalidToken",
-}  # fmt: skip
-
-
-class StorageRefused(StorageUnavailable):
-    """The store answers, but not to us: the bucket does not exist, or the credentials are missing or refused."""
-
-    code = "storage_refused"
-    title = "Storage refused"
-    retryable = False
+    "AccessDenied": "The object store's credentials may not do this.",
+    "403": "The object store's credentials are wrong, or may not do this.",
+    "Forbidden": "The object store's credentials are wrong, or may not do this.",
+    "InvalidAccessKeyId": "The object store does not know the access key.",
+    "SignatureDoesNotMatch": "The secret key does not belong to the access key.",
+    "ExpiredToken": "The object store's credentials have expired.",
+    "InvalidToken": "The session token of the object store's credentials is not valid.",
+    "RequestTimeTooSkewed": "This machine's clock differs too much from the object store's.",
+}
+UNREACHABLE = (HTTPClientError, EndpointConnectionError)  # no name, no connection, a broken one, no answer in time
 
 
 class S3Store:
@@ -98,9 +121,20 @@ class S3Store:
 
     def put_image(self, image_bytes: bytes) -> str:
         key = image_key(image_bytes)
-        if not self.exists(key):
-            self.put(key, image_bytes)
+        self.put(key, image_bytes)  # also if it is there: its time counts
         return key
+
+    def delete_idle(self, key: str, since: float) -> bool:
+        # S3 knows no conditional deletion that every server has: a put between the two requests is lost.
+        try:
+            with translated():
+                found = self._client.head_object(Bucket=self._bucket, Key=self._full(key))
+        except ObjectNotFound:
+            return True
+        if found["LastModified"].timestamp() > since:
+            return False
+        self.delete(key)
+        return True
 
     def _full(self, key: str) -> str:
         return self._prefix + check_key(key)
@@ -115,10 +149,18 @@ def translated() -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in MISSING:
             raise ObjectNotFound("The object store has no such object.") from error
+        if code in NO_BUCKET:
+            raise BucketMissing(NO_BUCKET[code]) from error
         if code in REFUSED:
-            raise StorageRefused(f"The object store refuses access ({code}).") from error
+            raise StorageRefused(REFUSED[code]) from error
         raise StorageUnavailable(f"The object store answered with an error ({code or 'no code'}).") from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise StorageRefused("There are no credentials for the object store.") from error
+    except (TokenRetrievalError, CredentialRetrievalError) as error:
+        raise StorageRefused("The credentials for the object store cannot be had.") from error
+    except UNREACHABLE as error:
+        slow = isinstance(error, ConnectTimeoutError | ReadTimeoutError)
+        why = "it does not answer in time" if slow else "there is no connection to it"
+        raise StorageUnreachable(f"The object store cannot be reached: {why}.") from error
     except BotoCoreError as error:
-        raise StorageUnavailable("The object store cannot be reached.") from error
+        raise StorageUnavailable("The object store could not be asked.") from error

@@ -44,7 +44,10 @@ class ObjectStore(Protocol):
         """The keys that start with `prefix`, in ascending order."""
 
     def put_image(self, image_bytes: bytes) -> str:
-        """Keeps a picture under the hash of its content, once, and gives its key."""
+        """Keeps a picture under the hash of its content, once, and gives its key. It counts as put now, were it there or not."""
+
+    def delete_idle(self, key: str, since: float) -> bool:
+        """Deletes the object unless it was put after `since` (seconds since 1970). True: it is not there any more."""
 
 
 def check_key(key: str) -> str:

@@ -39,3 +39,9 @@ def accepted(gallery: str, job_id: str, items: int) -> None:
     """An enrolment was promised: its change comes later, by a worker, and names the job."""
     line = {"gallery": gallery, "job_id": job_id, "items": items}
     log.info("enrolment accepted", extra={**(_actor.get() or {"who": "unknown"}), **line})
+
+
+def erased(kind: str, erasure_id: str, gallery: str | None, job_id: str | None) -> None:
+    """An erasure is finished: its receipt has what went."""
+    line = {"kind": kind, "erasure_id": erasure_id, "gallery": gallery, "job_id": job_id}
+    log.info("erased", extra={**(_actor.get() or {"who": "unknown"}), **line})

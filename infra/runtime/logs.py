@@ -14,6 +14,7 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from infra.runtime import tracing
 from infra.runtime.settings import LogSettings
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class JsonFormatter(logging.Formatter):
             "message": redacted(_message(record))[:MAX_MESSAGE_CHARS],
             "process": record.process,
         }
+        if (where := tracing.current()) is not None:
+            entry |= {"trace_id": where.trace_id, "span_id": where.span_id}
         entry = {**entry, **{name: value for name, value in _extra(record).items() if name not in entry}}
         trace = _trace(self, record)
         if trace:

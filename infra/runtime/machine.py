@@ -114,6 +114,14 @@ def limit_math_threads() -> None:
             os.environ.setdefault(variable, str(cores))
 
 
+def resident_bytes() -> int | None:
+    """How much memory this process has now; None where the system does not tell it as Linux does."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _physical_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

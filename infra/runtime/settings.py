@@ -39,6 +39,13 @@ def _object_url(url: str) -> str:
     raise ValueError("expected file:///absolute/folder or s3://bucket/prefix")
 
 
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("expected http://host:port or https://host:port, without a user, a query or a fragment")
+    return url
+
+
 def checked_secret(secrets: str) -> str:
     """`secrets`: one secret, or several separated by spaces while receivers change from one to the next. Raises ValueError."""
     for secret in secrets.split() or [""]:
@@ -92,6 +99,7 @@ Count = Annotated[int, Field(ge=1)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 RedisUrl = Annotated[str, AfterValidator(redis_url.checked)]
 ObjectUrl = Annotated[str, AfterValidator(_object_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Secret = Annotated[str, AfterValidator(checked_secret)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_list)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_list)]
@@ -153,6 +161,14 @@ class ImageSettings:
 
 
 @dataclass(frozen=True)
+class GallerySettings:
+    """What is kept of galleries."""
+
+    keep_deleted_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 604_800.0  # a deleted one can be restored
+    picture_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600.0  # from an upload to what names it
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """The processes that run the models. A model is a bundled or pulled name, or a folder; two may be "none"."""
 
@@ -206,6 +222,13 @@ class LogSettings:
 
 
 @dataclass(frozen=True)
+class TracingSettings:
+    """Where spans are sent: an OTLP/HTTP collector's base URL. The SDK's own OTEL_… variables say the rest."""
+
+    otlp_endpoint: HttpUrl | None = None  # None: none are recorded
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything the service can be told. `redis_url` None: the launcher starts its own server."""
 
@@ -218,10 +241,12 @@ class Settings:
     web: WebSettings = field(default_factory=WebSettings)
     keys: KeySettings = field(default_factory=KeySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
+    galleries: GallerySettings = field(default_factory=GallerySettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
     def to_env(self) -> dict[str, str]:
         """The variables that make `load_settings` give these settings again: what a child process is handed."""

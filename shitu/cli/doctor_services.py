@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     from infra.objects.store import ObjectStore
     from infra.runtime.settings import Settings
 
+OBJECT_REMEDY = (
+    "see SHITU_OBJECTS__* and the AWS_* variables in docs/settings.md; the folder or bucket must take writes"
+)
+OBJECT_REMEDIES = {
+    "bucket_missing": "make the bucket, or correct its name in SHITU_OBJECTS__URL and SHITU_OBJECTS__REGION",
+    "storage_refused": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) of a user that may read, write, list and delete there",
+    "storage_unreachable": "correct SHITU_OBJECTS__ENDPOINT_URL, or see whether that server runs and can be reached from here",
+}
+
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
     """Whether the Redis of the settings can serve and keeps what it is given; without one, whether there is one to start."""
@@ -80,10 +89,9 @@ def check_objects(settings: Settings) -> Iterator[Finding]:
             yield Finding("objects", "ok", f"{where}: takes and gives")
         yield from _galleries(objects, settings)
     except ServiceError as error:
-        remedy = (
-            "see SHITU_OBJECTS__* and the AWS_* variables in docs/settings.md; the folder or bucket must take writes"
+        yield Finding(
+            "objects", "fail", f"{error.detail} ({error.code})", OBJECT_REMEDIES.get(error.code, OBJECT_REMEDY)
         )
-        yield Finding("objects", "fail", f"{error.detail} ({error.code})", remedy)
 
 
 def _told(client: redis.Redis, section: str) -> dict[str, Any]:

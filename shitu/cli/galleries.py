@@ -15,7 +15,10 @@ from rich.text import Text
 
 from contracts.names import readable_label
 from infra.errors import GalleryNotFound
+from infra.galleries.deleted import all_deleted
+from infra.galleries.deleted import restore as restore_gallery
 from infra.galleries.store import GalleryLock, GalleryStore
+from infra.jobs.records import isoformat
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
@@ -56,7 +59,13 @@ class Galleries(Protocol):
         """Puts a version in force."""
 
     def delete(self, name: str) -> None:
-        """Removes the gallery with all its versions."""
+        """Deletes the gallery; it can be restored for a while."""
+
+    def deleted(self) -> list[Json]:
+        """Those that can be restored, in the order of their deletion."""
+
+    def restore(self, name: str, generation: str | None) -> Json:
+        """Puts a deleted gallery in force again."""
 
 
 class Stored:
@@ -93,6 +102,17 @@ class Stored:
     def delete(self, name: str) -> None:
         with self._known(name):
             writing_store(self._settings, self.objects).delete(name)
+
+    def deleted(self) -> list[Json]:
+        names = ("name", "generation", "version", "item_count", "embedder_digest", "deleted_at")
+        keep_s = self._settings.galleries.keep_deleted_s
+        return [
+            {**{name: getattr(one, name) for name in names}, "purge_at": isoformat(one.deleted_s + keep_s)}
+            for one in all_deleted(self.store)
+        ]
+
+    def restore(self, name: str, generation: str | None) -> Json:
+        return describe(restore_gallery(writing_store(self._settings, self.objects), name, generation))
 
     @contextmanager
     def _known(self, name: str) -> Iterator[None]:
@@ -133,6 +153,13 @@ class Served:
 
     def delete(self, name: str) -> None:
         self.server.delete(f"/galleries/{quote(name)}")
+
+    def deleted(self) -> list[Json]:
+        return [_without_links(one) for one in self.server.get("/galleries", deleted="true")["galleries"]]
+
+    def restore(self, name: str, generation: str | None) -> Json:
+        asked = {} if generation is None else {"params": {"generation": generation}}
+        return _without_links(self.server.post(f"/galleries/{quote(name)}/restore", **asked))
 
 
 def opened(server: str | None) -> Galleries:
@@ -193,14 +220,29 @@ def describe_item(item: Item) -> Json:
 @click.command(
     "list", epilog=examples("gallery list", "gallery list --json", "gallery list --server http://127.0.0.1:8000")
 )
+@click.option("--deleted", is_flag=True, help="Those that were deleted and can be restored.")
 @JSON
 @SERVER
-def list_galleries(as_json: bool, server: str | None) -> None:
+def list_galleries(deleted: bool, as_json: bool, server: str | None) -> None:
     """List all galleries: version in force, items, and the embedder that made them."""
     with errors(), working("Reading the galleries"):
-        found = opened(server).all()
+        galleries = opened(server)
+        found = galleries.deleted() if deleted else galleries.all()
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    elif deleted:
+        table = Table(
+            Column("gallery", no_wrap=True),
+            Column("items", justify="right"),
+            "deleted",
+            "purged from",
+            Column("generation", no_wrap=True),
+        )
+        for one in found:
+            table.add_row(
+                one["name"], str(one["item_count"]), one["deleted_at"], one["purge_at"] or "", one["generation"]
+            )
+        print_table(table)
     elif found:
         _print_versions(found, "name")
     else:
@@ -270,7 +312,7 @@ def activate(name: str, version: int, server: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Delete without confirmation.")
 @SERVER
 def delete(name: str, yes: bool, server: str | None) -> None:
-    """Delete the gallery NAME with all its versions; its pictures stay in the store. This cannot be undone."""
+    """Delete the gallery NAME with all its versions. `shitu gallery restore` brings it back until it is purged."""
     with errors():
         galleries = opened(server)
         if not yes:
@@ -281,6 +323,17 @@ def delete(name: str, yes: bool, server: str | None) -> None:
         with working(f"Deleting {name!r}"):
             galleries.delete(name)
     click.echo(f"{name!r} is deleted")
+
+
+@click.command(epilog=examples("gallery restore drinks", "gallery restore drinks --generation 0123456789ab"))
+@GALLERY_NAME
+@click.option("--generation", help="Which of several deleted galleries of this name; the one deleted last without it.")
+@SERVER
+def restore(name: str, generation: str | None, server: str | None) -> None:
+    """Restore the deleted gallery NAME with all its versions; `shitu gallery list --deleted` names those there are."""
+    with errors(), working(f"Restoring {name!r}"):
+        done = opened(server).restore(name, generation)
+    click.echo(f"{name!r} is restored; version {done['version']} has {done['item_count']}")
 
 
 def _print_versions(found: Sequence[Json], first: str) -> None:

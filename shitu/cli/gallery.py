@@ -30,7 +30,14 @@ from infra.runtime.settings import load_settings
 from models.errors import ImageError
 from models.pictures.image import decode
 from models.recognition.paddleclas import read_gallery
-from shitu.cli import galleries, gallery_bundle, gallery_corrections, gallery_feedback, gallery_served
+from shitu.cli import (
+    galleries,
+    gallery_bundle,
+    gallery_corrections,
+    gallery_erase,
+    gallery_feedback,
+    gallery_served,
+)
 from shitu.cli.galleries import calibrate_with, tell_added, writing_store
 from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
 from shitu.cli.options import gallery as gallery_option
@@ -188,6 +195,7 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
 
 for command in (
     galleries.list_galleries, galleries.show, galleries.versions, galleries.activate, galleries.delete,
+    galleries.restore, gallery_erase.erase,
     gallery_bundle.export, gallery_bundle.import_bundle,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
     gallery_feedback.feedback,

@@ -13,7 +13,8 @@ from shitu.client.pictures import upload_of
 if TYPE_CHECKING:
     from contracts.jobs import Priority
     from contracts.options import Crop
-    from contracts.results import Box, EnrollmentJob
+    from contracts.results import EnrollmentJob
+    from contracts.usage import Box
     from shitu.client.jobs import Verdict
     from shitu.client.pictures import Picture
     from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from contracts.jobs import Priority, Status
     from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
-    from contracts.results import Box, EnrollmentJob, RecognitionJob, RecognitionResult
+    from contracts.results import EnrollmentJob, RecognitionJob, RecognitionResult
+    from contracts.usage import Box
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
     from web.answers import Feedback

@@ -17,7 +17,9 @@ NOW = int(time.time())
 HEADERS = sign_with([KEYS, OLD], "msg_1", NOW, BODY)
 
 
-@pytest.mark.parametrize("key", [KEYS.secret, KEYS.public_key, OLD.secret, OLD.public_key])
+@pytest.mark.parametrize(
+    "key", [KEYS.secret, KEYS.public_key, OLD.secret, OLD.public_key], ids=["v1", "v1a", "old v1", "old v1a"]
+)
 def test_each_key_verifies(key: str) -> None:
     assert verify_webhook(BODY, HEADERS, key)["type"] == "x"
     capital = {name.title(): value for name, value in HEADERS.items()}
@@ -30,7 +32,7 @@ def test_what_the_installation_signs_verifies_too() -> None:
     assert verify_webhook(BODY, headers, secret) == Webhook(secret).verify(BODY, headers)
 
 
-@pytest.mark.parametrize("key", [KEYS.secret, KEYS.public_key])
+@pytest.mark.parametrize("key", [KEYS.secret, KEYS.public_key], ids=["v1", "v1a"])
 @pytest.mark.parametrize(
     ("body", "changed"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +78,33 @@ def test_several_galleries_are_searched_as_one(service: Service, shelf: bytes) -
     assert found == {0: ("pattern 20", "asking"), 1: ("pattern 24", "asking"), 2: ("pattern 28", "asking-too")}
     assert [used["name"] for used in job["result"]["galleries"]] == ["asking-too", "asking"]
     assert job["result"]["decision"]["calibration"] == "embedder"
+
+
+def test_an_old_photo_is_compared_in_another_version(service: Service) -> None:
+    service.create_gallery("versions")
+    service.enroll("versions", {"old name": encode(pattern(30)), "kept": encode(pattern(34))})
+    before = service.get("/v1/galleries/versions")["version"]
+    photo = encode(np.hstack([pattern(30), pattern(34)]), quality=95)
+    options = json.dumps({"boxes": [[0, 0, 160, 160], [160, 0, 320, 160]], "similarity_threshold": 0.6})
+    old = service.finished(service.accepted(service.ask(photo, "versions", options=options)))
+    service.http.delete(f"{service.base_url}/v1/galleries/versions/items", params={"label": "old name"}, timeout=10)
+    service.enroll("versions", {"new name": encode(pattern(30))})
+
+    def compared(job: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+        link = f"{service.base_url}{job['links']['self']}/compare"
+        new = service.finished(service.accepted(service.http.post(link, json=body, timeout=10)))
+        check(new, "RecognitionJob", service.get("/openapi.json"))
+        assert new["status"] == "succeeded", new["error"]
+        return new
+
+    now = compared(old, {})
+    difference = now["result"]["difference"]
+    assert (difference["counts"]["relabeled"], difference["counts"]["same"]) == (1, 1)
+    assert [difference["parts"][0][side]["label"] for side in ("before", "after")] == ["old name", "new name"]
+    assert difference["parts"][0]["before"]["similarity"] > 0.8
+    assert difference["before"][0]["version"] == before < difference["after"][0]["version"]
+
+    back = compared(now, {"version": before})  # and what was then is found as it was
+    assert back["result"]["gallery"]["version"] == before
+    assert back["result"]["recognitions"] == old["result"]["recognitions"]
+    assert back["result"]["difference"]["parts"][0]["after"]["label"] == "old name"

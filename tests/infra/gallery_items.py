@@ -87,7 +87,7 @@ class Remote:
     def __init__(self, store: LocalStore) -> None:
         self._store = store
         self.get, self.exists, self.delete = store.get, store.exists, store.delete
-        self.put_image = store.put_image
+        self.put_image, self.delete_idle = store.put_image, store.delete_idle
 
     def list(self, prefix: str = "") -> Iterator[str]:
         return self._store.list(prefix)

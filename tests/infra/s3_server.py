@@ -59,6 +59,23 @@ def new_bucket(endpoint: str) -> str:
     return bucket
 
 
+@contextmanager
+def checking_credentials(endpoint: str) -> Iterator[None]:
+    """Within, the server knows no credentials at all; usually it takes any."""
+    _reset_auth(endpoint, "0")
+    try:
+        yield
+    finally:
+        _reset_auth(endpoint, "inf")
+
+
+def _reset_auth(endpoint: str, requests_without: str) -> None:
+    request = urllib.request.Request(f"{endpoint}/moto-api/reset-auth", data=requests_without.encode(), method="POST")
+    request.add_header("Content-Type", "text/plain")
+    with urllib.request.urlopen(request, timeout=5):
+        pass
+
+
 def _answers(endpoint: str) -> bool:
     try:
         with urllib.request.urlopen(f"{endpoint}/moto-api/", timeout=5):

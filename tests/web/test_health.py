@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.errors import BucketMissing, ServiceError, StorageRefused, StorageUnreachable
 from infra.redis.client import connect
 from tests.web.conftest import Hand, recognition_result
 from web.services import Services
@@ -44,6 +45,24 @@ def test_a_broken_store_is_told(client: FlaskClient, service: Services) -> None:
     check = response.get_json()["checks"]["objects"]
     assert not check["ok"]
     assert str(service.settings.data_dir) not in check["detail"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StorageUnreachable, "storage_unreachable"),
+        (StorageRefused, "storage_refused"),
+        (BucketMissing, "bucket_missing"),
+    ],
+)
+def test_readiness_tells_the_code_of_what_is_wrong_with_the_store(
+    client: FlaskClient, service: Services, monkeypatch: pytest.MonkeyPatch, error: type[ServiceError], code: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("Not now.")
+
+    monkeypatch.setattr(service.objects, "put", fail)
+    assert client.get("/readyz").get_json()["checks"]["objects"] == {"ok": False, "detail": "Not now.", "code": code}
 
 
 def test_without_redis_the_process_lives_and_is_not_ready(client: FlaskClient, service: Services) -> None:

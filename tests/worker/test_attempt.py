@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from infra.errors import StorageUnavailable
+from infra.errors import BucketMissing, StorageRefused, StorageUnavailable, StorageUnreachable
 from infra.jobs.ledger import JobLedger
 from infra.jobs.records import Job, JobStatus
 from models.errors import EngineError, ImageError
@@ -60,6 +60,9 @@ def new_job(process: Process, webhook_url: str | None = None) -> str:
     "trouble",
     [
         StorageUnavailable("The store does not answer."),
+        StorageUnreachable("No connection."),
+        StorageRefused("The credentials have expired."),
+        BucketMissing("No such bucket."),
         *(OSError(number, "x") for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)),
     ],
 )

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contracts.jobs import JobKind
+from infra.jobs.records import Job, JobStatus
 from infra.runtime.settings import Settings
 from models.pictures.colour import code_points_profile
 from worker import recognize as module
@@ -37,11 +39,16 @@ def test_compat_leaves_profiles_out(options: dict[str, Any], managed: bool) -> N
     runtime = SimpleNamespace(
         objects=SimpleNamespace(get=lambda _: file.getvalue()),
         settings=Settings(),
-        galleries=SimpleNamespace(current=lambda _: SimpleNamespace(manifest=None, gallery=None)),
+        galleries=SimpleNamespace(
+            current=lambda *_: SimpleNamespace(
+                manifest=SimpleNamespace(name="g", version=1, item_count=0), gallery=None
+            )
+        ),
         require_same_model=lambda _: None,
         programs=Programs,
     )
-    job: Any = SimpleNamespace(request={"image": {"key": "k"}, "gallery": "g", "options": options})
+    request = {"image": {"key": "k"}, "gallery": "g", "options": options}
+    job = Job("rec_0", JobKind.RECOGNITION, JobStatus.PROCESSING, request, created_at=0.0)
     with pytest.raises(StoppedError):
         module.recognize(job, runtime, lambda: None)  # type: ignore[arg-type]
     assert (seen != [200, 100, 100]) is managed

@@ -30,6 +30,19 @@ def test_a_process_that_takes_nothing_while_messages_wait_is_stalled(settings: S
     assert not process.stalled(waiting=5)  # and from now on it has its time again
 
 
+def test_a_process_says_how_busy_it_was_since_its_last_heartbeat(settings: Settings) -> None:
+    clock = [0.0]
+    queue = Queue(make_celery(settings))
+    process = Process(settings, queue, {"recognize"}, None, clock=lambda: clock[0], concurrency=2)
+    with process.working("recognize"):
+        clock[0] = 4.0
+        assert process.busy_ratio() == 0.5  # of two places one, all the time: also of a job that has not ended
+        clock[0] = 6.0
+    clock[0] = 8.0
+    assert process.busy_ratio() == 0.25
+    assert process.busy_ratio() == 0.0
+
+
 FROZEN = """
 import ctypes, time
 from infra.jobs.queue import Queue, make_celery

@@ -75,10 +75,11 @@ async function addPictures(gallery, added, button) {
         form.append("labels", labelOf.get(file));
       }
       if (mainBody) form.append("crop", "main_body");
+      const once = api.onceKey();
       try {
         const job = await persistently(() => {
           report(t("add.sending", { count: wanted.length }));
-          return api.enroll(gallery, form, (fraction) => showSent((before + fraction * batch.length) / wanted.length));
+          return api.enroll(gallery, form, (fraction) => showSent((before + fraction * batch.length) / wanted.length), once);
         }, (seconds) => report(t("add.resuming", { seconds })));
         const done = await api.follow(job, ({ progress }) => {
           report(progress?.total ? t("add.looked", { done: before + progress.done, total: wanted.length }) : t("waiting"));

@@ -38,15 +38,18 @@ function failed(response, body) {
     body?.title ?? t("failure"),
     body?.detail ?? t("failure.status", { status: String(response.status) }),
     body?.code ?? `http_${response.status}`,
-    { ...body, passing: PASSING.has(response.status), ours: !body?.detail },
+    { ...body, passing: PASSING.has(response.status) || body?.code === "idempotency_in_progress", ours: !body?.detail },
   );
 }
 
 const PASSING = new Set([408, 429, 502, 503, 504]);
 const STALLED_MS = 60_000;
 
+// A name for what is to be made once, however often it is sent: over a line that broke off nobody knows whether it arrived.
+export const onceKey = () => `"${[...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("")}"`;
+
 // POSTs a form; `progressed` gets the fraction that has been sent. `fetch` does not know it, so this is the older way.
-function upload(path, form, progressed) {
+function upload(path, form, progressed, once) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let stalled = 0;
@@ -56,6 +59,7 @@ function upload(path, form, progressed) {
     };
     request.open("POST", at(path));
     request.responseType = "json";
+    if (once) request.setRequestHeader("Idempotency-Key", once);
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       moved();
       progressed(total ? loaded / total : 0);
@@ -80,6 +84,7 @@ export const labels = (name, query) => call(`/v1/galleries/${inPath(name)}/label
 export const gallery = (name) => call(`/v1/galleries/${inPath(name)}`);
 export const createGallery = (name) => call("/v1/galleries", asJson({ name }));
 export const deleteGallery = (name) => call(`/v1/galleries/${inPath(name)}`, { method: "DELETE" });
+export const restoreGallery = (name) => call(`/v1/galleries/${inPath(name)}/restore`, { method: "POST" });
 export const items = (name, query) => call(`/v1/galleries/${inPath(name)}/items?${asQuery(query)}`);
 export const itemImage = (name, id) => at(`/v1/galleries/${inPath(name)}/items/${inPath(id)}/preview`);
 export const deleteItem = (name, id) => call(`/v1/galleries/${inPath(name)}/items/${inPath(id)}`, { method: "DELETE" });
@@ -94,8 +99,8 @@ export const say = (job, judgement) => call(`/v1/recognitions/${inPath(job)}/fee
 export const saidOf = (job) => call(`/v1/recognitions/${inPath(job)}/feedback`);
 export const jobs = (kind, query) => call(`/v1/${kind}?${asQuery(query)}`);
 export const system = () => call("/v1/system");
-export const enroll = (name, form, progressed = () => {}) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed);
-export const recognize = (form, progressed = () => {}) => upload("/v1/recognitions", form, progressed);
+export const enroll = (name, form, progressed, once) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed, once);
+export const recognize = (form, progressed, once) => upload("/v1/recognitions", form, progressed, once);
 export async function photo(address) {
   const response = await send(address);
   if (response.ok) return response.blob();

@@ -41,7 +41,7 @@ export function choices(photo, object) {
 }
 
 function candidate(gallery, guess, say) {
-  const picture = thumbnail(api.itemImage(gallery, guess.item_id), 72);
+  const picture = thumbnail(api.itemImage(guess.gallery ?? gallery, guess.item_id), 72);
   const chosen = button(t("this"), () => say(guess.label));
   chosen.setAttribute("aria-label", t("this.label", { label: guess.label }));
   const words = element("span", { className: "guess", title: guess.label }, element("b", { textContent: percent(guess.probability) }), ` ${guess.label}`);

@@ -23,7 +23,7 @@ export function agreeing(result, found) {
   details.addEventListener("toggle", async () => {
     if (!details.open || place.childElementCount) return;
     try {
-      place.replaceChildren(await evidence(document.getElementById("shown"), result.image, found, itemImage(result.gallery.name, item)));
+      place.replaceChildren(await evidence(document.getElementById("shown"), result.image, found, itemImage((found.matches ?? []).find((match) => match.item_id === item)?.gallery ?? result.gallery.name, item)));
     } catch (failure) {
       place.replaceChildren(element("p", { className: "quiet", textContent: failure.message }));
     }

@@ -65,7 +65,7 @@ function sides(result, { answered, found, whole }) {
   const match = found.matches?.find((one) => one.label === found.label) ?? found.matches?.[0];
   if (!answered || !match) return element("div", { className: "sides" }, seen);
   const itemBox = found.verification?.item_id === match.item_id ? found.verification.item_box : null;
-  const picture = thumbnail(itemImage(result.gallery.name, match.item_id), SIDE, itemBox);
+  const picture = thumbnail(itemImage(match.gallery ?? result.gallery.name, match.item_id), SIDE, itemBox);
   const near = element("figure", {}, picture, element("figcaption", { textContent: t("alike", { similarity: match.similarity.toFixed(2) }) }));
   return element("div", { className: "sides" }, seen, near);
 }

@@ -31,9 +31,16 @@ async function remove(name, count) {
   if (!(await agreed(t("delete.gallery.ask", { name, pictures: t("pictures", { count }) })))) return;
   await tried(async () => {
     await api.deleteGallery(name);
-    $("status").replaceChildren(element("p", { className: "notice good", textContent: t("deleted.gallery", { name }) }));
+    const back = button(t("undo"), () => tried(() => restore(name)));
+    $("status").replaceChildren(element("div", { className: "notice good row" }, t("deleted.gallery", { name }), back));
     await show();
   });
+}
+
+async function restore(name) {
+  await api.restoreGallery(name);
+  $("status").replaceChildren(element("p", { className: "notice good", textContent: t("undone") }));
+  await show();
 }
 
 async function create(event) {

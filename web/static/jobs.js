@@ -58,7 +58,7 @@ function enrolment(job) {
 
 function row(job, link, answer) {
   const state = element("span", { className: `state ${job.status}`, textContent: t(`status.${job.status}`) });
-  const took = job.finished_at ? `${((new Date(job.finished_at) - new Date(job.created_at)) / 1000).toFixed(1)} s` : "–";
+  const took = job.completed_at ? `${((new Date(job.completed_at) - new Date(job.created_at)) / 1000).toFixed(1)} s` : "–";
   const cells = [["name", "", link], ["", t("jobs.status"), state], ["", t("gallery"), String(job.request.gallery)], ["", t("jobs.answer"), answer], ["", t("jobs.created"), time(job.created_at)], ["", t("jobs.took"), took]];
   return element("tr", {}, ...cells.map(([className, name, content]) => {
     const cell = element("td", { className }, content);

@@ -32,8 +32,9 @@ async function next() {
 async function deliver(photo, { shrink, form, changed }) {
   try {
     const data = shrink ? await shrunk(photo.file) : photo.file;
+    const once = api.onceKey();
     const job = await persistently(
-      () => api.recognize(form(data), (fraction) => { photo.sent = fraction < 1 ? fraction : null; changed(photo); }),
+      () => api.recognize(form(data), (fraction) => { photo.sent = fraction < 1 ? fraction : null; changed(photo); }, once),
       (seconds) => { photo.note = t("resuming", { seconds }); changed(photo); },
     );
     await watch(photo, job, changed);

@@ -42,6 +42,7 @@ function throughput(finished) {
   const [first, last] = [counts[0], counts.at(-1)];
   const mean = counts.length > 1 ? (60_000 * (last[1] - first[1])) / (last[0] - first[0]) : 0;
   $("rate").textContent = counts.length > 1 ? t("system.rate", { rate: mean.toFixed(1) }) : t("system.rate.soon");
+  if (rates.length === 1) rates.push(rates[0]); // a line needs two ends
   const top = Math.max(1, ...rates);
   $("curve").firstElementChild.setAttribute("points", rates.map((rate, number) => `${(300 * number) / Math.max(1, rates.length - 1)},${57 - (54 * rate) / top}`).join(" "));
 }

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.errors import (
-    GalleryNotFound,
-)
+from infra.galleries.deleted import purge_due
 from infra.galleries.store import MAX_SEGMENTS, GalleryStore
 from infra.objects.local import LocalStore
 from infra.objects.store import ObjectStore
@@ -63,6 +62,11 @@ class Dying:
     def put_image(self, image_bytes: bytes) -> str:
         return self._objects.put_image(image_bytes)
 
+    def delete_idle(self, key: str, since: float) -> bool:
+        gone: list[bool] = []
+        self._change(lambda: gone.append(self._objects.delete_idle(key, since)))
+        return gone == [True]
+
 
 CHANGES: dict[str, tuple[int, Callable[[GalleryStore], Any]]] = {
     "add": (3, lambda store: add(store, "g", item(100), item(101))),
@@ -103,6 +107,7 @@ def test_death_at_any_write_leaves_the_old_or_the_new(tmp_path: Path, change: st
                 reader.load("g", version)
         else:
             reader.create("g")  # what the dead writer left hinders nobody
+            purge_due(reader, 0, time.time() + 1)
             assert len(list(objects.list("galleries/files/g/"))) == 1
         last = item(555)
         add(reader, "g", last)
@@ -118,15 +123,3 @@ def test_a_creation_that_died_can_be_repeated(tmp_path: Path) -> None:
         assert GalleryStore(objects).names() == ()
         GalleryStore(objects).create("g")
         check(GalleryStore(objects), "g", set())
-
-
-def test_a_delete_that_died_is_finished_by_the_next(tmp_path: Path) -> None:
-    objects, _ = prepared(tmp_path, 3)
-    with pytest.raises(Death):
-        GalleryStore(Dying(objects, 4, after=True)).delete("g")
-    store = GalleryStore(objects)
-    assert store.names() == ()
-    assert list(objects.list("galleries/files/g/"))
-    with pytest.raises(GalleryNotFound):
-        store.delete("g")
-    assert not list(objects.list("galleries/files/g/"))

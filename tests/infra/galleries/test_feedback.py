@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
 
 from infra.errors import FeedbackNotFound, GalleryCorrupt, GalleryNotFound, InvalidCursor
+from infra.galleries.deleted import purge_due
 from infra.galleries.feedback import Feedback, GalleryFeedback, Verdict, coco_of, held_out, list_of
 from infra.galleries.files import Box
 from infra.galleries.store import GalleryStore
@@ -73,6 +75,7 @@ def test_they_belong_to_one_gallery_and_go_with_it(book: GalleryFeedback, tmp_pa
     say(book)
     assert book.page("drinks-2").feedback == []
     galleries.delete("drinks")
+    purge_due(galleries, 0, time.time() + 1)
     assert list(objects.list("galleries/feedback/")) == []
     for ask in (lambda: book.page("drinks"), lambda: say(book), lambda: book.latest("drinks")):
         with pytest.raises(GalleryNotFound):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from infra.errors import (
     ItemNotFound,
     VersionNotFound,
 )
+from infra.galleries.deleted import purge_due
 from infra.galleries.store import KEPT_VERSIONS, MAX_SEGMENTS, GalleryStore, Item, item_id
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
@@ -91,9 +93,10 @@ def test_the_life_of_a_gallery(objects: ObjectStore) -> None:
             gone.manifest("drinks")
         with pytest.raises(GalleryNotFound):
             gone.load("drinks")
-    assert not list(objects.list("galleries/files/drinks/"))
     with pytest.raises(GalleryNotFound):
         store.delete("drinks")
+    assert purge_due(store, 0, time.time() + 1) == 1
+    assert not list(objects.list("galleries/files/drinks/"))
 
     again = store.create("drinks")
     assert again.version == 1

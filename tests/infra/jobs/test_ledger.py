@@ -67,6 +67,7 @@ def test_the_json_of_a_job(ledger: JobLedger) -> None:
         "cancel_at": None,
         "priority": "normal",
         "batch": None,
+        "trace_id": None,
     }
     assert ledger.get(job.id) == job
     enrolment = ledger.create("enrollment", {})

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import redis
 
 from contracts.jobs import JobKind, Priority
+from infra.jobs.lanes import FETCH
 from infra.jobs.ledger import JobLedger
 from infra.jobs.terms import Terms
 from infra.redis.client import connect
@@ -114,3 +115,18 @@ def test_many_workers_take_each_job_once_and_still_by_turns(redis_url: str) -> N
     assert len(set(taken)) == 70
     owners = [ledgers[0].get(job_id).owner for job_id in taken[:28] if job_id is not None]
     assert owners.count("few") >= 8
+
+
+def test_photos_to_be_fetched_take_turns_too(ledger: JobLedger, redis_client: redis.Redis) -> None:
+    for owner, count in (("many", 20), ("one", 1)):
+        for _ in range(count):
+            request = {**REQUEST, "image": {"key": None}}
+            ledger.create(KIND, request, source_url="http://93.184.216.34/", terms=Terms(owner=owner))
+    assert ledger.lanes.next(KIND) is None
+    taken = [ledger.lanes.next(FETCH) for _ in range(2)]
+    assert {ledger.get(str(job_id)).owner for job_id in taken} == {"many", "one"}
+    lease = ledger.start(str(taken[0]), fetching=True)
+    assert lease is not None
+    assert ledger.fetched(lease, REQUEST)
+    assert ledger.lanes.next(KIND) == taken[0]
+    assert redis_client.zcard("shitu:jobs:lane:fetch:normal") == 19

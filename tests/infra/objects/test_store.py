@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.errors import ConfigurationError, InvalidObjectKey, ObjectNotFound, StorageUnavailable
+from infra.errors import (
+    BucketMissing,
+    ConfigurationError,
+    InvalidObjectKey,
+    ObjectNotFound,
+    StorageRefused,
+    StorageUnavailable,
+    StorageUnreachable,
+)
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
-from infra.objects.s3 import S3Store, StorageRefused
+from infra.objects.s3 import S3Store
 from infra.objects.store import ObjectStore, image_key
 from infra.runtime.settings import ObjectSettings
-from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
+from tests.infra.s3_server import CREDENTIALS, checking_credentials, new_bucket, s3_server
 
 BAD_KEYS = ["", "/a", "a/", "../a", "a/../b", "a//b", ".hidden", "a/.b", "a\\b", "a b", "ä", "a\n", "x" * 600, "a\0b"]
 
@@ -138,9 +148,20 @@ def test_a_picture_present_is_not_written_again(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     path = tmp_path / store.put_image(b"picture")
     written = path.stat()
+    os.utime(path, (1, 1))
     store.put_image(b"picture")
-    assert path.stat().st_mtime_ns == written.st_mtime_ns
+    assert path.stat().st_mtime > 1  # but counts as put now
     assert path.stat().st_ino == written.st_ino
+
+
+def test_only_an_idle_object_is_deleted(store: ObjectStore) -> None:
+    key = store.put_image(b"picture")
+    assert not store.delete_idle(key, time.time() - 60)
+    assert store.get(key) == b"picture"
+    assert store.delete_idle(key, time.time() + 60)
+    assert not store.exists(key)
+    assert store.delete_idle(key, time.time() + 60)
+    assert store.delete_idle("nothing/here", 0)
 
 
 def test_a_failed_write_leaves_the_old_object_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,18 +202,58 @@ def test_the_prefix_keeps_stores_of_one_bucket_apart(s3_settings: ObjectSettings
 
 def test_a_missing_bucket_is_refused_for_good(s3_settings: ObjectSettings, s3_endpoint: str) -> None:
     store = S3Store("no-such-bucket-here", "", s3_endpoint)
-    with pytest.raises(StorageRefused) as refused:
+    with pytest.raises(BucketMissing, match="no such bucket") as refused:
         store.get("key")
     assert not refused.value.retryable
-    with pytest.raises(StorageRefused):
+    with pytest.raises(BucketMissing):
         list(store.list())
+    with pytest.raises(BucketMissing):
+        store.put_image(b"picture")
+
+
+def test_wrong_credentials_are_refused_for_good(s3_settings: ObjectSettings, tmp_path: Path) -> None:
+    store = open_store(s3_settings, tmp_path)
+    with checking_credentials(str(s3_settings.endpoint_url)):
+        for ask in (lambda: store.get("key"), lambda: store.put("key", b""), lambda: store.exists("key")):
+            with pytest.raises(StorageRefused, match=r"access key|credentials") as refused:
+                ask()
+            assert (refused.value.code, refused.value.retryable) == ("storage_refused", False)
+    store.put("key", b"")
+
+
+def test_a_request_that_failed_once_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    answers = iter([(500, b""), (503, b""), (200, b"whole")])
+
+    class Stumbling(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = next(answers)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stumbling) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            store = S3Store("bucket", "", f"http://127.0.0.1:{server.server_address[1]}")
+            assert store.get("key") == b"whole"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_an_unreachable_server_may_come_back(s3_settings: ObjectSettings, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         store = S3Store("bucket", "", f"http://127.0.0.1:{free.getsockname()[1]}")
-        with pytest.raises(StorageUnavailable) as failed:
+        with pytest.raises(StorageUnreachable, match="no connection") as failed:
             store.get("key")
     assert failed.value.retryable
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from dataclasses import replace
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from infra.runtime.settings import Settings, variables
 from shitu.cli.doctor_checks import check_instructions, check_keys, check_memory
 from shitu.cli.main import main
+from tests.infra.s3_server import CREDENTIALS, s3_server
 from tests.models.programs import artifact
 
 
@@ -102,6 +104,29 @@ def test_a_store_that_is_there_takes_and_gives_and_keeps_nothing_of_it(tmp_path:
     (tmp_path / "data" / "objects").mkdir(parents=True)
     assert any("takes and gives" in one["detail"] for one in told(0))
     assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("wrong", ["no bucket", "no server"])
+def test_a_bucket_that_cannot_be_used_fails_with_its_code_and_remedy(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
+    monkeypatch.setenv("SHITU_OBJECTS__URL", "s3://no-such-bucket-here")
+    with socket.socket() as unused, contextlib.ExitStack() as running:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        if wrong == "no bucket":
+            endpoint = running.enter_context(s3_server())
+        monkeypatch.setenv("SHITU_OBJECTS__ENDPOINT_URL", endpoint)
+        (objects,) = (one for one in told(1) if one["check"] == "objects")
+    code, remedy = {
+        "no bucket": ("bucket_missing", "make the bucket"),
+        "no server": ("storage_unreachable", "SHITU_OBJECTS__ENDPOINT_URL"),
+    }[wrong]
+    assert f"({code})" in objects["detail"]
+    assert remedy in objects["remedy"]
 
 
 def test_a_taken_port_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,55 @@ def test_a_gallery_is_deleted_when_it_is_meant(
     assert (answer.exit_code, "gallery_not_found" in answer.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("through_service", [False, True], ids=["store", "service"])
+def test_a_deleted_gallery_is_restored(
+    drinks: str, store: GalleryStore, served: tuple[str, str], through_service: bool
+) -> None:
+    way = served if through_service else ()
+    version = store.manifest(drinks).version
+    run("delete", drinks, "--yes", *way)
+    (told,) = json.loads(run("list", "--deleted", "--json", *way).stdout)
+    assert (told["name"], told["item_count"]) == (drinks, 4)
+    assert told["purge_at"] > told["deleted_at"]
+    assert told["generation"] in run("list", "--deleted", *way).stdout
+    answer = run("restore", drinks, "--generation", told["generation"], *way)
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout == f"'drinks' is restored; version {version} has 4\n"
+    assert store.manifest(drinks).version == version
+    answer = run("restore", "others", *way)
+    assert (answer.exit_code, "gallery_not_found" in answer.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("through_service", [False, True], ids=["store", "service"])
+def test_items_and_a_gallery_are_erased(
+    drinks: str, store: GalleryStore, served: tuple[str, str], through_service: bool
+) -> None:
+    way = served if through_service else ()
+    items = store.items(drinks)
+    for words in ((), ("--whole", "--label", "x")):
+        answer = run("erase", drinks, *words, "--yes", *way)
+        assert (answer.exit_code, "name what to erase" in answer.stderr) == (2, True)
+    answer = run("erase", drinks, "--whole", *way)  # nobody is there to be asked
+    assert (answer.exit_code, "--yes" in answer.stderr, store.names()) == (2, True, (drinks,))
+    answer = run("erase", drinks, "--item", items[0].id, "--yes", "--json", *way)
+    assert answer.exit_code == 0, answer.output
+    (told,) = json.loads(answer.stdout)
+    assert (told["item_ids"], told["vectors"], told["status"]) == (
+        [items[0].id],
+        1,
+        "pending",
+    )  # it was stored just now
+    assert told["pictures"]["pending"] == [items[0].sha256]
+    answer = run("erase", drinks, "--label", items[1].label, "--yes", *way)
+    assert "vectors erased; pictures: 0 erased" in answer.stdout, answer.output
+    answer = run("erase", drinks, "--item", items[0].id, "--yes", *way)
+    assert (answer.exit_code, "item_not_found" in answer.stderr) == (1, True)
+    answer = run("erase", drinks, "--whole", "--yes", *way)
+    assert (answer.exit_code, store.names()) == (0, ())
+    answer = run("restore", drinks, *way)
+    assert (answer.exit_code, "gallery_not_found" in answer.stderr) == (1, True)
+
+
 def audited(*words: object) -> list[dict[str, Any]]:
     """The audit's lines of a command."""
     answer = run(*words)

@@ -106,6 +106,8 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
             "versions",
             "activate",
             "delete",
+            "restore",
+            "erase",
         )
     }
     hooks = {f"webhooks {name}" for name in ("list", "create", "rotate", "test", "delete")}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from infra.runtime.settings import Settings
+from infra.redis.client import connect
+from infra.redis.server import RedisServer
+from infra.runtime.settings import Settings, load_settings
+from tests.conftest import WEBHOOK_SECRET
 from tests.web.page.stand_in import Worker
 from tests.web.serving import serving
 
@@ -35,10 +37,41 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+@dataclass(frozen=True)
+class House:
+    """A server for all tests of a module: starting one takes longer than most of them."""
+
+    settings: Settings
+    url: str
+
+
+@pytest.fixture(scope="module")
+def house(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    client = connect(redis_server.url)
+    client.flushall()  # a Redis belongs to one installation
+    client.close()
+    folder = tmp_path_factory.mktemp("house")
+    values = {
+        "REDIS_URL": redis_server.url,
+        "SHITU_DATA_DIR": str(folder / "data"),
+        "SHITU_WEBHOOKS__SECRET": WEBHOOK_SECRET,
+    }
+    settings = load_settings(values)
+    with serving(replace(settings, web=replace(settings.web, threads=16)), folder / "web.log") as url:
+        yield House(settings, url)
+
+
 @pytest.fixture
-def base_url(settings: Settings, tmp_path: Path) -> Iterator[str]:
-    with serving(replace(settings, web=replace(settings.web, threads=16)), tmp_path / "web.log") as url:
-        yield url
+def settings(house: House, redis_url: str) -> Settings:
+    """The house, emptied: `redis_url` empties Redis."""
+    for path in house.settings.data_dir.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return house.settings
+
+
+@pytest.fixture
+def base_url(house: House, settings: Settings) -> str:
+    return house.url
 
 
 @pytest.fixture

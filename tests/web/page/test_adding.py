@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 from infra.galleries.store import GalleryStore
 from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
-from tests.web.page.actions import add, enrolled, keep, phone_photo, product, scene, upload
+from tests.web.page.actions import add, enrolled, enrolled_drinks, keep, phone_photo, product, scene, upload
 from tests.web.page.stand_in import Worker
 
 
@@ -139,3 +139,28 @@ def test_labels_that_are_shown_are_made_though_the_line_breaks_off_and_some_are_
     found = [item.label for item in GalleryStore(open_store(settings.objects, settings.data_dir)).items("parts")]
     assert sorted(found) == sorted(["caf\u00e9"] * 8 + ["SKU-1001"])
     expect(page.locator("#add-preview")).to_be_hidden()
+
+
+def test_a_photo_whose_answer_was_lost_is_sent_again_and_made_once(worker: Worker, page: Page) -> None:
+    """The service takes it, the line breaks off before its answer: the repetition gets the same job."""
+    enrolled_drinks(page)
+    worker.may_finish.set()
+    tries = []
+
+    def lose(route: Route) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        tries.append(route.request.headers["idempotency-key"])
+        answer = route.fetch()
+        if len(tries) == 1:
+            route.abort("connectionreset")
+        else:
+            route.fulfill(response=answer)
+
+    page.route("**/v1/recognitions", lose)
+    page.get_by_label("Choose photos").set_input_files(upload("shelf.jpg", scene()))
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+    assert len(tries) == 2
+    assert len(set(tries)) == 1
+    assert len(page.request.get("/v1/recognitions").json()["recognitions"]) == 1

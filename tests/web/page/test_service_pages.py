@@ -31,6 +31,7 @@ def test_jobs_are_listed_filtered_and_opened(worker: Worker, page: Page, tmp_pat
     rows = page.locator("#rows tr")
     expect(rows.locator("a")).to_have_text(["three.jpg", "broken.jpg", "one.jpg"])
     expect(rows.nth(0)).to_contain_text("green tea, cola")
+    expect(rows.nth(0).locator("td").last).to_have_text(re.compile(r"^\d+\.\d s$"))
     expect(rows.nth(1)).to_contain_text("image_truncated")
     keep(page, "jobs", tmp_path)
     expect_accessible(page)

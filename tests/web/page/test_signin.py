@@ -16,6 +16,25 @@ from tests.web.keyed import with_keys
 from tests.web.page.accessibility import expect_accessible
 from tests.web.serving import serving
 
+# A photo sent, followed by an event stream, and shown: neither of the last two can send a header.
+FOLLOW = """async () => {
+  const photo = new OffscreenCanvas(64, 64);
+  photo.getContext("2d").fillRect(0, 0, 32, 32);
+  const form = new FormData();
+  form.set("gallery", "drinks");
+  form.set("image", await photo.convertToBlob({type: "image/png"}), "a.png");
+  const job = await (await fetch("/v1/recognitions", {method: "POST", body: form})).json();
+  const status = await new Promise((done) => {
+    const stream = new EventSource(job.links.events);
+    stream.addEventListener("status", (event) => { stream.close(); done(JSON.parse(event.data).status); });
+    stream.onerror = () => { stream.close(); done("refused"); };
+  });
+  const shown = new Image();
+  shown.src = `${job.links.self}/image`;
+  await shown.decode();
+  return [status, shown.naturalWidth];
+}"""
+
 
 @pytest.fixture
 def base_url(settings: Settings, tmp_path: Path) -> Iterator[str]:
@@ -40,8 +59,9 @@ def test_a_visitor_signs_in_works_and_signs_out(browser: Browser, base_url: str,
         body: JSON.stringify({name: "drinks"})}).then((answer) => answer.status)"""
     assert page.evaluate(made) == 201
     assert page.evaluate("() => document.cookie") == ""
+    assert page.evaluate(FOLLOW) == ["queued", 64]
     page.goto("/signin")
-    expect(page.get_by_text("Mei", exact=True)).to_be_visible()
+    expect(page.get_by_text("With the key Mei")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in with a key")).to_be_visible()
     assert page.evaluate("() => fetch('/v1/galleries').then((answer) => answer.status)") == 401

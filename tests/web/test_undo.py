@@ -1,0 +1,56 @@
+"""Deletions and changes taken back over HTTP."""
+
+from __future__ import annotations
+
+from flask.testing import FlaskClient
+
+from infra.galleries.deleted import purge_due
+from tests.web.test_recognitions import refused
+from web.services import Services
+
+URL = "/v1/galleries"
+
+
+def test_a_deleted_gallery_is_listed_and_restored(client: FlaskClient, drinks: str, service: Services) -> None:
+    before = client.get(f"{URL}/{drinks}").get_json()
+    items = client.get(f"{URL}/{drinks}/items").get_json()["items"]
+    assert client.get(f"{URL}?deleted=true").get_json() == {"galleries": []}
+    assert client.delete(f"{URL}/{drinks}").status_code == 204
+    refused(client.delete(f"{URL}/{drinks}"), 404, "gallery_not_found")
+    (told,) = client.get(f"{URL}?deleted=true").get_json()["galleries"]
+    assert (told["name"], told["item_count"], told["version"]) == (drinks, 4, before["version"])
+    assert told["purge_at"] > told["deleted_at"]
+    assert client.get(URL).get_json() == {"galleries": []}
+    assert client.post(told["links"]["restore"]).get_json() == before
+    assert client.get(f"{URL}/{drinks}/items").get_json()["items"] == items
+    assert client.get(items[0]["links"]["image"]).status_code == 200
+    assert client.post(told["links"]["restore"]).status_code == 200  # once more
+    refused(client.post(f"{URL}/{drinks}/restore"), 409, "gallery_exists")
+    client.delete(f"{URL}/{drinks}")
+    assert client.post(URL, json={"name": drinks}).status_code == 201
+    problem = refused(client.post(f"{URL}/{drinks}/restore"), 409, "gallery_exists")
+    assert "Delete it first" in problem["detail"]
+    client.delete(f"{URL}/{drinks}")
+    assert [one["item_count"] for one in client.get(f"{URL}?deleted=true").get_json()["galleries"]] == [4, 0]
+    purge_due(service.galleries, 0, service.ledger.time() + 1)
+    assert client.get(f"{URL}?deleted=true").get_json() == {"galleries": []}
+    refused(client.post(f"{URL}/{drinks}/restore"), 404, "gallery_not_found")
+
+
+def test_bad_questions_are_refused(client: FlaskClient, drinks: str) -> None:
+    refused(client.get(f"{URL}?deleted=perhaps"), 400, "invalid_request")
+    refused(client.get(f"{URL}?removed=true"), 400, "invalid_request")
+    refused(client.post(f"{URL}/none/restore"), 404, "gallery_not_found")
+    refused(client.post(f"{URL}/NONE/restore"), 422, "gallery_name_invalid")
+    client.delete(f"{URL}/{drinks}")
+    refused(client.post(f"{URL}/{drinks}/restore?generation=0"), 404, "gallery_not_found")
+    refused(client.post(f"{URL}/{drinks}/undo"), 404, "gallery_not_found")
+
+
+def test_a_change_is_undone(client: FlaskClient, drinks: str) -> None:
+    client.delete(f"{URL}/{drinks}/items?label=tea")
+    assert client.get(f"{URL}/{drinks}").get_json()["item_count"] == 2
+    undone = client.post(f"{URL}/{drinks}/undo").get_json()
+    assert (undone["version"], undone["item_count"]) == (2, 4)
+    client.post(f"{URL}/{drinks}/undo")
+    refused(client.post(f"{URL}/{drinks}/undo"), 404, "gallery_version_not_found")

@@ -1,0 +1,88 @@
+"""Asks an old photo again, of another gallery or version, and compares: `POST /v1/recognitions/{job_id}/compare`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, request
+
+from contracts.comparisons import galleries_of, standings_of
+from contracts.jobs import JobKind
+from contracts.keys import Scope
+from contracts.results import RecognitionJob
+from infra.errors import (
+    EmbedderMismatch,
+    InvalidRequest,
+    JobExpired,
+    ObjectNotFound,
+    ResultNotReady,
+    UnsupportedMediaType,
+    UploadTooSlow,
+    VersionNotFound,
+)
+from web import jobs
+from web.operations import BODY, GALLERY, JOB, WEBHOOK, operation
+from web.recognitions import require_one_embedder
+from web.schemas import ComparisonRequest, parse, parse_json
+from web.scopes import needs
+from web.services import services
+from web.uploads import check_webhook, read_body
+
+if TYPE_CHECKING:
+    from contracts.comparisons import Compared
+
+blueprint = Blueprint("comparisons", __name__, url_prefix=JobKind.RECOGNITION.path)
+
+
+@blueprint.post("/<job_id>/compare")
+@needs(Scope.RECOGNIZE)
+@operation(
+    "compareRecognition",
+    "Look the photo of a recognition up again, in another gallery or version, and tell what is different.",
+    {202: RecognitionJob, 200: RecognitionJob},
+    (*JOB, *BODY, *WEBHOOK, *GALLERY, VersionNotFound, EmbedderMismatch, ResultNotReady, ObjectNotFound),
+    body={"application/json": ComparisonRequest},
+    headers=("Prefer", "Cancel-After"),
+)
+def compare(job_id: str) -> Response:
+    """A new job with the photo and options of the old one. The old answer is kept in it, for the old job may expire."""
+    service = services()
+    sent = _sent()
+    old = jobs.find(JobKind.RECOGNITION, job_id)
+    if old.result is None:
+        told = "ended without an answer" if old.finished else "has no answer yet"
+        raise ResultNotReady(f"The job {job_id} {told} to compare with.", retryable=not old.finished)
+    names = [sent.gallery] if sent.gallery else old.request.get("galleries") or [old.request["gallery"]]
+    if sent.version is not None and len(names) > 1:
+        detail = "the old job searched several galleries; name the one that this is a version of"
+        raise InvalidRequest(f"version: {detail}.", errors=[{"pointer": "/version", "detail": detail}])
+    require_one_embedder([service.galleries.manifest(name, sent.version) for name in names])
+    image = old.request["image"]
+    if not service.objects.exists(image["key"]):
+        raise ObjectNotFound("The photo of the old job is gone.")
+    compared: Compared = {"job": old.id, "galleries": galleries_of(old.result), "parts": standings_of(old.result)}
+    asked: dict[str, Any] = {
+        "gallery": names[0],
+        "image": image,
+        "options": old.request.get("options", {}),
+        "compared": compared,
+    }
+    if len(names) > 1:
+        asked["galleries"] = names
+    if sent.version is not None:
+        asked["version"] = sent.version
+    url = sent.webhook.url if sent.webhook else None
+    try:
+        return jobs.accept(jobs.create(JobKind.RECOGNITION, asked, url))
+    except UploadTooSlow:  # of this photo: it is on its way out with the old job
+        raise JobExpired(f"The job {job_id} has just expired, and its photo with it.") from None
+
+
+def _sent() -> ComparisonRequest:
+    """The body; none is the comparison with the version in force. Raises InvalidRequest, and the address errors."""
+    data = read_body()
+    if data and request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send the body as application/json, or none.")
+    sent = parse(ComparisonRequest, parse_json(data) if data.strip() else {})
+    check_webhook(sent.webhook.url if sent.webhook else None, services().settings)
+    return sent
