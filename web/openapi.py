@@ -24,7 +24,15 @@ from infra.errors.keys import (
     RateLimited,
     ScopeMissing,
 )
-from infra.errors.requests import BodyTooLarge, IdempotencyInProgress, IdempotencyKeyReused, InvalidRequest
+from infra.errors.requests import (
+    BodyTooLarge,
+    HeadersTooLarge,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    RequestLineTooLong,
+    UnreadableRequest,
+)
 from infra.errors.service import Overloaded, RedisUnavailable, StorageUnavailable
 from infra.version import VERSION
 from web import answers, openapi_parts, schemas
@@ -41,7 +49,16 @@ if TYPE_CHECKING:
 SCHEMA_PATH = "#/components/schemas/"
 KEY = "An API key, `shitu_…`; where the service asks for one. The name in each operation is the scope that it needs."
 DOCUMENT = "openapi"  # in the application's extensions
-EVERYWHERE: Errors = (ServiceError, InvalidRequest, BodyTooLarge, RedisUnavailable, StorageUnavailable)
+EVERYWHERE: Errors = (
+    ServiceError,
+    InvalidRequest,
+    BodyTooLarge,
+    RequestLineTooLong,
+    HeadersTooLarge,
+    UnreadableRequest,
+    RedisUnavailable,
+    StorageUnavailable,
+)
 WITH_KEY: Errors = (
     KeyMissing,
     KeyInvalid,
@@ -167,7 +184,12 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     in_headers = [
-        {"name": name, "in": "header", "description": HEADERS[name][1], "schema": {"type": HEADERS[name][0]}}
+        {
+            "name": name,
+            "in": "header",
+            "description": HEADERS[name][1],
+            "schema": {"type": HEADERS[name][0], **openapi_parts.FORMS.get(name, {})},
+        }
         for name in _headers(route)
     ]
     return in_path + in_headers + (_query(route.operation.query) if route.operation.query else [])

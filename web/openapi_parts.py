@@ -34,6 +34,15 @@ OTHER_TAGS = {
     SERVICE: "Probes, numbers, and this description.",
     PAGES: "For people, in a browser.",
 }
+# of headers, what is refused by its form; of the others what is not understood is ignored, as their RFCs ask
+FORMS: dict[str, dict[str, Any]] = {
+    "Idempotency-Key": {
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": r"""^("([ !#-\[\]-~]|\\["\\])+"|[!#-+\--:<-\[\]-~]+)$""",
+    },
+    "Cancel-After": {"pattern": "^(([0-9]{1,9}[smhd])+|[0-9]{1,9})$"},
+}
 SIGNED = {
     "webhook-id": "The same for every attempt: keep it, to ignore what comes twice.",
     "webhook-timestamp": "Of the attempt, in Unix seconds.",

@@ -108,6 +108,11 @@ class Webhook(Strict):
     url: str = Field(min_length=1, description="An http or https URL that takes a signed POST.")
 
 
+def _given(name: str, kind: str) -> dict[str, Any]:
+    """One of several members of which exactly one is given; null counts as left out."""
+    return {"required": [name], "properties": {name: {"type": kind}}}
+
+
 def _different(names: list[str]) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -120,6 +125,8 @@ Names = Annotated[list[str], Field(min_length=1, max_length=MOST_GALLERIES), Aft
 
 class RecognitionRequest(Strict):
     """The JSON form of a recognition request."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_given("gallery", "string"), _given("galleries", "array")]})
 
     galleries: Names | None = Field(None, description="Instead of gallery: several, searched as one; 1 to 10.")
     gallery: str | None = Field(None, validate_default=True)
@@ -229,6 +236,8 @@ class LabelCorrection(Strict):
 
 class MoveRequest(Strict):
     """Which items go to which gallery: those of some ids, or all of a label."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_given("label", "string"), _given("item_ids", "array")]})
 
     to: str = Field(description="The gallery that takes them; of the same embedder, or without items.")
     item_ids: list[str] | None = Field(None, min_length=1)

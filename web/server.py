@@ -25,6 +25,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from infra.errors.requests import UploadTooSlow
 from web.services import EXTENSION, Services
+from web.unreadable import answer, refusal_of
 
 if TYPE_CHECKING:
     from gunicorn.workers.gthread import TConn
@@ -41,6 +42,7 @@ class UploadLimitWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships n
     """
 
     wsgi: Any
+    application: Any  # the same without its limits
     watch: UploadWatch
 
     def load_wsgi(self) -> None:
@@ -49,6 +51,7 @@ class UploadLimitWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships n
         services = cast("Services", self.wsgi.extensions[EXTENSION])
         web = services.settings.web
         self.watch = UploadWatch(web.upload_timeout_s, web.upload_min_bytes_per_s, self.cfg.threads)
+        self.application = self.wsgi
         self.wsgi = LimitedInput(self.wsgi, self.watch)
 
     def handle(self, conn: TConn) -> Any:
@@ -57,6 +60,15 @@ class UploadLimitWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships n
             conn.sock = CountingSocket.of(conn.sock)
         with self.watch.over(conn.sock):
             return super().handle(conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """What gunicorn can't read never reaches the application: it is refused here, in the application's words."""
+        refusal = refusal_of(exc)
+        if refusal is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        log.warning("refused before it was read: %s", refusal.code)
+        answer(self.application, refusal, client)
 
 
 class CountingSocket(socket.socket):

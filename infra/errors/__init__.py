@@ -11,6 +11,9 @@
       BodyTooLarge               body_too_large             413
       TooManyFiles               too_many_files             413
       UploadTooSlow              upload_too_slow            408, retryable
+      RequestLineTooLong         request_line_too_long      414
+      HeadersTooLarge            headers_too_large          431
+      UnreadableRequest          request_unreadable         400
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists

@@ -78,6 +78,30 @@ class UploadTooSlow(ServiceError):
     retryable = True
 
 
+class RequestLineTooLong(ServiceError):
+    """The path with its query is longer than the server reads."""
+
+    code = "request_line_too_long"
+    title = "Request line too long"
+    http_status = 414
+
+
+class HeadersTooLarge(ServiceError):
+    """There are too many header fields, or one is too long."""
+
+    code = "headers_too_large"
+    title = "Headers too large"
+    http_status = 431
+
+
+class UnreadableRequest(ServiceError):
+    """What came is no HTTP/1.1."""
+
+    code = "request_unreadable"
+    title = "Unreadable request"
+    http_status = 400
+
+
 class RouteNotFound(ServiceError):
     """No such path."""
 

@@ -150,3 +150,26 @@ def test_urls_of_silent_hosts_hold_no_request_up(small: Settings, tmp_path: Path
         assert time.monotonic() - started < small.web.url_timeout_s / 2
         with pytest.raises(BlockingIOError):
             silent.accept()
+
+
+UNREADABLE = [
+    (b"GET /v1/galleries?x=" + b"x" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "request_line_too_long"),
+    (b"GET /healthz HTTP/1.1\r\nHost: x\r\nCookie: " + b"c" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
+    (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n", 431, "headers_too_large"),
+    (b"what is this\r\n\r\n", 400, "request_unreadable"),
+    (b"GET /healthz HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", 400, "request_unreadable"),
+]
+
+
+def test_what_the_server_cannot_read_is_refused_as_a_problem_too(base_url: str) -> None:
+    host, port = urlsplit(base_url).netloc.split(":")
+    for head, status, code in UNREADABLE:
+        with socket.create_connection((host, int(port)), timeout=15) as connection:
+            connection.sendall(head)
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            told = json.loads(response.read())
+        assert (response.status, told["code"], told["status"]) == (status, code, status), head[:40]
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.headers["X-Request-Id"] == told["request_id"]
+    assert ask(base_url, "GET", "/healthz")[0] == 200

@@ -1,0 +1,89 @@
+"""The running service against its own description: thousands of requests made of /openapi.json, right and wrong ones.
+
+None may fail it; each is answered by a status, headers and JSON that the description has for it; what breaks a schema, or
+has no key, is refused; and what fits is taken. What no schema can say is named below, a line each.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.runtime.settings import Settings
+from tests.web.conftest import fill_gallery, recognition_result
+from tests.web.keyed import bearer, with_keys
+from tests.web.pictures import picture
+from tests.web.serving import serving
+from web.app import create_app
+from web.openapi_parts import PAGES
+from web.services import EXTENSION, Services
+
+WAIT_S = 0.2  # at most, for `Prefer: wait`: nobody does the jobs here
+REFUSED = [400, 401, 403, 404, 405, 406, 409, 410, 411, 413, 415, 422, 428, 429]
+TAKEN = ["2xx", "3xx", 401, 403, 404, 409, 410, 413, 422, 429, 501, 503]  # 422: not by its form, but by what it says
+# Of these 400 is said of more than a schema has words for.
+CURSORS = ["listRecognitions", "listEnrollments", "listItems", "listLabels", "listFeedback", "listEvents"]  # opaque
+NAMES = ["addItems", "correctItem", "correctLabel", "createKey"]  # of labels and keys: no invisible characters
+SENSE = ["moveItems", "replayDeliveries", "eraseRecognition"]  # into itself, backwards in time, with erase=false
+DEADLINES = ["createRecognition", "createDetection", "createEmbedding", "createClassification", "createBatch", "addItems", "compareRecognition"]  # from 1 s to 7 d, as Cancel-After has it  # fmt: skip
+STREAMS = ["followRecognition", "followEnrollment", "followDetection", "followEmbedding", "followClassification", "followBatch"]  # they last as long as their jobs  # fmt: skip
+
+
+def config(service: Services, auth: str) -> str:
+    """schemathesis.toml, with what is there to be asked for."""
+    client_photo = service.photos.keep(picture())
+    about = {"key": client_photo, "name": "a.jpg", "width": 64, "height": 48, "format": "JPEG"}
+    ended = service.ledger.create("recognition", {"gallery": "drinks", "image": about, "options": {}})
+    lease = service.ledger.start(ended.id)
+    assert lease is not None
+    assert service.ledger.succeed(lease, recognition_result())
+    lines = [
+        f'headers = {{ Authorization = "{auth}" }}',
+        f"checks.negative_data_rejection.expected-statuses = {json.dumps([*REFUSED, '5xx'])}",
+        f"checks.positive_data_acceptance.expected-statuses = {json.dumps(TAKEN)}",
+        *operations([*CURSORS, *NAMES, *SENSE, *DEADLINES], f"checks.positive_data_acceptance.expected-statuses = {json.dumps([*TAKEN, 400])}"),
+        *operations(STREAMS, "enabled = false"),
+        # Not ready is what a service without a worker rightly says; a classifier is not configured here.
+        *operations(["getReadiness", "createClassification"], "checks.not_a_server_error.enabled = false"),
+        # OPTIONS of .../items/move tells what an item of the id `move` allows, too.
+        *operations(["moveItems"], "checks.allow_header_conformance.enabled = false"),
+        # A browser without a key is sent to the sign-in.
+        "[[operations]]", f'include-tag = "{PAGES}"', "checks.missing_required_header.enabled = false", "checks.ignored_auth.enabled = false",
+        *operations(["getGallery", "listItems", "listVersions", "listLabels", "listFeedback", "addItems"], 'parameters = { "path.name" = "drinks" }'),
+        *operations(["getRecognition", "getRecognitionImage", "getRecognitionPreview", "createFeedback", "listJobFeedback", "compareRecognition"], f'parameters = {{ "path.job_id" = "{ended.id}" }}'),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def operations(names: list[str], *lines: str) -> list[str]:
+    return ["[[operations]]", f"include-operation-id = {json.dumps(names)}", *lines]
+
+
+@pytest.fixture
+def live(settings: Settings, tmp_path: Path) -> Iterator[str]:
+    """A server that asks for keys, and in `tmp_path` the configuration with one."""
+    chosen = with_keys(replace(settings, web=replace(settings.web, max_wait_s=WAIT_S)))
+    app = create_app(chosen)
+    service: Services = app.extensions[EXTENSION]
+    fill_gallery(service, "drinks", ["tea", "tea", "cola", "cola"])
+    (tmp_path / "schemathesis.toml").write_text(config(service, bearer(app, "admin")["Authorization"]))
+    with serving(chosen, tmp_path / "web.log") as url:
+        yield url
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_running_service_is_as_it_is_described(live: str, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("schemathesis")
+    words = ("run", f"{live}/openapi.json", "--no-color", "--generation-deterministic",
+             "--phases", "examples,coverage,fuzzing", "-n", "10", "--warnings", "off")  # fmt: skip
+    done = subprocess.run([program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    assert "No issues found" in done.stdout or "passed" in done.stdout
+    assert "Traceback" not in (tmp_path / "web.log").read_text()
