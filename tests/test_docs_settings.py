@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.runtime.settings import Settings, load_settings, variables
 
 PAGE = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra.errors import Overloaded
+from infra.errors.service import Overloaded
 from web.services import services
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pathlib import Path
 from flask import Flask, request
 
 import shitu.packages  # first: it makes sure that the packages below are ours
-from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
+from contracts.errors import ServiceError
+from infra.errors.service import ConfigurationError, RedisMisconfigured
 from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
@@ -46,6 +47,7 @@ from web import (
     unknown_names,
 )
 from web.item_lookup import ItemLookup
+from web.linter import Linter
 from web.proxy import Proxied
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -114,6 +116,7 @@ def open_services(settings: Settings) -> Services:
         sessions=Sessions(client, settings.keys.session_s),
         galleries=galleries,
         items=ItemLookup(galleries),
+        linter=Linter(galleries),
         queue=Queue(make_celery(settings)),
         ownership=Ownership(partial(claim, client, objects, settings)),
         renderings=threading.BoundedSemaphore(RENDERINGS),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from flask import Response, current_app, g, request, url_for
 
 from contracts.keys import Scope, allows
-from infra.errors import CrossSite, KeyExpired, KeyInvalid, KeyMissing, KeysRequired, ScopeMissing
+from infra.errors.keys import CrossSite, KeyExpired, KeyInvalid, KeyMissing, KeysRequired, ScopeMissing
 from infra.runtime import audit
 from infra.stack.exposure import REMEDY, is_loopback
 from web import access_log, cors

@@ -15,10 +15,12 @@ from flask import Blueprint, Response, request, stream_with_context
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.batches import Batch
+from contracts.errors import ServiceError
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.names import without_surrogates
-from infra.errors import BatchExpired, BatchNotFound, InvalidCursor, JobExpired, JobFinished, JobNotFound, ServiceError
+from infra.errors.jobs import BatchExpired, BatchNotFound, JobExpired, JobFinished, JobNotFound
+from infra.errors.requests import InvalidCursor
 from infra.jobs.batches import PREFIX, Planned
 from web import admission, auth, idempotency, jobs, limits
 from web.images import Refusal

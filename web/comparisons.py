@@ -10,16 +10,10 @@ from contracts.comparisons import galleries_of, standings_of
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.results import RecognitionJob
-from infra.errors import (
-    EmbedderMismatch,
-    InvalidRequest,
-    JobExpired,
-    ObjectNotFound,
-    ResultNotReady,
-    UnsupportedMediaType,
-    UploadTooSlow,
-    VersionNotFound,
-)
+from infra.errors.galleries import EmbedderMismatch, VersionNotFound
+from infra.errors.jobs import JobExpired, ResultNotReady
+from infra.errors.photos import ObjectNotFound
+from infra.errors.requests import InvalidRequest, UnsupportedMediaType, UploadTooSlow
 from web import jobs
 from web.operations import BODY, GALLERY, JOB, WEBHOOK, operation
 from web.recognitions import require_one_embedder

@@ -8,7 +8,8 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel
 
 from contracts.keys import Scope
-from infra.errors import EmbedderMismatch, InvalidRequest, ItemNotFound, LabelExists, UnsupportedMediaType
+from infra.errors.galleries import EmbedderMismatch, ItemNotFound, LabelExists
+from infra.errors.requests import InvalidRequest, UnsupportedMediaType
 from infra.galleries.corrections import move, rename_item, rename_labels
 from web.answers import MovedItems, RenamedGallery, RenamedItem
 from web.galleries import describe

@@ -11,7 +11,8 @@ from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.events import wants
 from contracts.keys import Scope
-from infra.errors import DeliveryFinished, DeliveryNotFound, InvalidRequest, WebhookDisabled, WebhookNotFound
+from infra.errors.requests import InvalidRequest
+from infra.errors.webhooks import DeliveryFinished, DeliveryNotFound, WebhookDisabled, WebhookNotFound
 from infra.jobs.deliveries import to_endpoint
 from infra.jobs.records import isoformat
 from web.json_body import sent_json

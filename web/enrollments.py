@@ -7,7 +7,9 @@ from flask import Blueprint, Response
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.results import EnrollmentJob, EnrollmentPage
-from infra.errors import DeliveryNotFound, InvalidCursor, JobFinished
+from infra.errors.jobs import JobFinished
+from infra.errors.requests import InvalidCursor
+from infra.errors.webhooks import DeliveryNotFound
 from web import jobs
 from web.job_lists import JobsQuery, page
 from web.operations import JOB, operation

@@ -12,7 +12,8 @@ import infra.erasure.records
 from contracts.jobs import JobKind, described
 from contracts.keys import Scope
 from infra.erasure.eraser import Eraser, pending_digests
-from infra.errors import ErasureNotFound, GalleryBusy, GalleryCorrupt, InvalidRequest
+from infra.errors.galleries import ErasureNotFound, GalleryBusy, GalleryCorrupt
+from infra.errors.requests import InvalidRequest
 from web import jobs
 from web.operations import JOB, operation
 from web.schemas import parse

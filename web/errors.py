@@ -22,17 +22,17 @@ import redis.exceptions
 from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from contracts.errors import ServiceError
 from contracts.names import without_surrogates
-from infra.errors import (
+from infra.errors.requests import (
     BodyTooLarge,
     InvalidRequest,
     MethodNotAllowed,
     RouteNotFound,
-    ServiceError,
-    StorageUnavailable,
     UnsupportedMediaType,
     UploadTooSlow,
 )
+from infra.errors.service import StorageUnavailable
 from infra.objects.local import DISK_ERRORS
 from infra.redis.check import explained
 from infra.runtime import tracing

@@ -8,7 +8,8 @@ from flask import Blueprint, Response, request
 
 from contracts.keys import Scope
 from contracts.names import without_surrogates
-from infra.errors import EventsExpired, InvalidCursor, InvalidRequest
+from infra.errors.requests import InvalidCursor, InvalidRequest
+from infra.errors.webhooks import EventsExpired
 from web.operations import operation
 from web.schemas import parse
 from web.scopes import needs

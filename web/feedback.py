@@ -9,17 +9,10 @@ from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.jobs import JobKind
 from contracts.keys import Scope
-from infra.errors import (
-    FeedbackNotFound,
-    InvalidBox,
-    InvalidCursor,
-    InvalidFeedback,
-    InvalidRequest,
-    JobUnfinished,
-    JobWithoutAnswer,
-    ObjectNotFound,
-    PhotoNotFetched,
-)
+from infra.errors.galleries import FeedbackNotFound
+from infra.errors.jobs import JobUnfinished, JobWithoutAnswer
+from infra.errors.photos import ObjectNotFound, PhotoNotFetched
+from infra.errors.requests import InvalidBox, InvalidCursor, InvalidFeedback, InvalidRequest
 from infra.galleries.feedback import PREFIX, GalleryFeedback, coco_of, held_out, list_of
 from web import answers, idempotency, jobs
 from web.answers import FeedbackPage, JobFeedback

@@ -13,18 +13,16 @@ from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.names import readable_label
 from contracts.results import EnrollmentJob
-from infra.errors import (
+from infra.errors.galleries import (
     GalleryBusy,
     GalleryCorrupt,
     GalleryExists,
     GalleryNotFound,
-    InvalidCursor,
     InvalidGalleryName,
-    InvalidRequest,
     ItemNotFound,
-    UnsupportedMediaType,
     VersionNotFound,
 )
+from infra.errors.requests import InvalidCursor, InvalidRequest, UnsupportedMediaType
 from infra.galleries.deleted import all_deleted
 from infra.galleries.files import check_name
 from infra.runtime import audit

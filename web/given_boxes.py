@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from contracts.options import USELESS, box_faults, outside, useless_with_boxes
-from infra.errors import InvalidOptions
+from infra.errors.requests import InvalidOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import redis.exceptions
 from flask import Blueprint, Response, current_app, jsonify, request
 
+from contracts.errors import ServiceError
 from contracts.jobs import JobKind
 from contracts.keys import Scope
-from infra.errors import ServiceError
 from infra.jobs.metrics import render_metrics
 from infra.redis.check import explained, unready
 from infra.runtime.telemetry import CONTENT_TYPE

@@ -19,13 +19,8 @@ from typing import TYPE_CHECKING
 import redis.exceptions
 from flask import Response, current_app, g, request
 
-from infra.errors import (
-    IdempotencyInProgress,
-    IdempotencyKeyReused,
-    InvalidRequest,
-    JobExpired,
-    JobNotFound,
-)
+from infra.errors.jobs import JobExpired, JobNotFound
+from infra.errors.requests import IdempotencyInProgress, IdempotencyKeyReused, InvalidRequest
 from infra.jobs.batches import PREFIX
 from infra.jobs.idempotency import Idempotency, Reservation, State, scope_of
 from infra.jobs.records import new_id

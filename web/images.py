@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from contracts.pictures import MEDIA_TYPES, PictureRefusedError, Seen, format_of, look
-from infra.errors import RejectedImage
+from infra.errors.requests import RejectedImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from contracts.names import folded
-from infra.errors import ItemNotFound
+from infra.errors.galleries import ItemNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from contracts.jobs import Status
 from contracts.names import readable_label, without_surrogates
-from infra.errors import InvalidRequest
+from infra.errors.requests import InvalidRequest
 from infra.jobs.listing import Wanted
 from web.schemas import parse
 from web.services import services

@@ -14,15 +14,9 @@ from flask import Response
 from contracts.jobs import JobKind
 from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
-from infra.errors import (
-    InvalidBox,
-    InvalidRequest,
-    JobExpired,
-    JobNotFound,
-    JobUnfinished,
-    ObjectNotFound,
-    PhotoNotFetched,
-)
+from infra.errors.jobs import JobExpired, JobNotFound, JobUnfinished
+from infra.errors.photos import ObjectNotFound, PhotoNotFetched
+from infra.errors.requests import InvalidBox, InvalidRequest
 from infra.objects.store import image_digest, preview_key
 from infra.runtime import audit
 from web import jobs

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import redis.exceptions
 from flask import Response, request, stream_with_context
 
+from contracts.errors import ServiceError
 from contracts.names import without_surrogates
-from infra.errors import DeliveryNotFound, JobExpired, JobNotFound, PhotoNotFetched, ResultNotReady, ServiceError
+from infra.errors.jobs import JobExpired, JobNotFound, ResultNotReady
+from infra.errors.photos import PhotoNotFetched
+from infra.errors.webhooks import DeliveryNotFound
 from web import admission, auth, idempotency, limits, pictures
 from web.schemas import PhotoQuery, PictureQuery, parse
 from web.services import services

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import request
 
-from infra.errors import UnsupportedMediaType
+from infra.errors.requests import UnsupportedMediaType
 from web.schemas import Model, parse, parse_json
 from web.uploads import read_body
 

@@ -12,7 +12,8 @@ from typing_extensions import TypedDict
 
 from contracts.jobs import described
 from contracts.keys import Scope, clean_key_name
-from infra.errors import KeyNotFound, UnsupportedMediaType
+from infra.errors.keys import KeyNotFound
+from infra.errors.requests import UnsupportedMediaType
 from infra.jobs.records import isoformat
 from infra.keys.store import Key, Limits
 from web import auth

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from contracts.keys import Scope
-from infra.errors import InvalidCursor, InvalidRequest, VersionNotFound
+from infra.errors.galleries import VersionNotFound
+from infra.errors.requests import InvalidCursor, InvalidRequest
 from web.answers import LabelPage
 from web.galleries import read_cursor, single_values
 from web.operations import GALLERY, operation

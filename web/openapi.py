@@ -11,8 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from infra import errors as e
-from infra.errors import ServiceError
+from contracts.errors import ServiceError
+from infra.errors.jobs import JobExpired
+from infra.errors.keys import (
+    BytesLimited,
+    CrossSite,
+    KeyExpired,
+    KeyInvalid,
+    KeyMissing,
+    KeysRequired,
+    OpenJobsLimited,
+    RateLimited,
+    ScopeMissing,
+)
+from infra.errors.requests import (
+    BodyTooLarge,
+    HeadersTooLarge,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    RequestLineTooLong,
+    UnreadableRequest,
+)
+from infra.errors.service import Overloaded, RedisUnavailable, StorageUnavailable
 from infra.version import VERSION
 from web import answers, openapi_parts, schemas
 from web.openapi_examples import add_examples
@@ -30,27 +51,27 @@ KEY = "An API key, `shitu_…`; where the service asks for one. The name in each
 DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (
     ServiceError,
-    e.InvalidRequest,
-    e.BodyTooLarge,
-    e.RequestLineTooLong,
-    e.HeadersTooLarge,
-    e.UnreadableRequest,
-    e.RedisUnavailable,
-    e.StorageUnavailable,
+    InvalidRequest,
+    BodyTooLarge,
+    RequestLineTooLong,
+    HeadersTooLarge,
+    UnreadableRequest,
+    RedisUnavailable,
+    StorageUnavailable,
 )
 WITH_KEY: Errors = (
-    e.KeyMissing,
-    e.KeyInvalid,
-    e.KeyExpired,
-    e.ScopeMissing,
-    e.KeysRequired,
-    e.CrossSite,
-    e.RateLimited,
-    e.BytesLimited,
-    e.OpenJobsLimited,
+    KeyMissing,
+    KeyInvalid,
+    KeyExpired,
+    ScopeMissing,
+    KeysRequired,
+    CrossSite,
+    RateLimited,
+    BytesLimited,
+    OpenJobsLimited,
 )
-NEW_JOB: Errors = (e.Overloaded,)
-IDEMPOTENCY: Errors = (e.IdempotencyKeyReused, e.IdempotencyInProgress, e.JobExpired)
+NEW_JOB: Errors = (Overloaded,)
+IDEMPOTENCY: Errors = (IdempotencyKeyReused, IdempotencyInProgress, JobExpired)
 HEADERS = {
     "Prefer": (
         "string",

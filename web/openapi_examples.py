@@ -193,6 +193,28 @@ EXAMPLES: dict[str, Any] = {
     "Feedback": FEEDBACK,
     "FeedbackPage": {"gallery": "drinks", "feedback": [FEEDBACK], "counts": {"right": 8, "wrong": 1, "ignore": 0}, "next_after": None},
     "JobFeedback": {"feedback": [FEEDBACK]},
+    "Lint": {
+        "gallery": "drinks", "version": 3, "item_count": 24, "checked_items": 24, "complete": True,
+        "levels": {"error": 1, "warning": 0, "info": 0}, "kinds": {"two_labels": 1},
+        "findings": [
+            {
+                "kind": "two_labels", "level": "error", "message": "Two pictures of one thing have the labels cola and Coca-Cola.",
+                "labels": ["cola", "Coca-Cola"],
+                "items": [
+                    {"id": ITEM, "label": label, "box": None, "links": {"image": f"/v1/galleries/drinks/items/{ITEM}/image"}}
+                    for label in ("cola", "Coca-Cola")
+                ],
+                "similarity": 0.99, "count": None, "of": None,
+                "fix": {
+                    "method": "PATCH", "path": "/v1/galleries/drinks/items?label=cola", "content_type": "application/json",
+                    "body": {"label": "Coca-Cola", "merge": True},
+                    "command": "shitu gallery merge drinks --label cola --into Coca-Cola",
+                },
+            }
+        ],
+        "skipped": [{"kind": "several_objects", "reason": "Only the command looks for it, with --objects."}],
+        "next_after": None,
+    },
     "Erasure": {
         "id": "era_01jdmz4k8t9v2w3x4y5z6a7b8c", "kind": "items", "status": "done", "requested_at": AT, "completed_at": LATER,
         "gallery": "drinks", "item_ids": [ITEM], "job_id": None, "vectors": 1, "feedback": [], "messages": 0,

@@ -10,8 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from infra import errors as e
-from infra.errors import ServiceError
+from contracts.errors import ServiceError
+from infra.errors.galleries import GalleryBusy, GalleryCorrupt, GalleryNotFound, InvalidGalleryName
+from infra.errors.jobs import JobExpired, JobNotFound
+from infra.errors.photos import AddressForbidden, InvalidUrl, ObjectNotFound, PictureNotRenderable, RenderingBusy
+from infra.errors.requests import (
+    BodyTooLarge,
+    InvalidOptions,
+    InvalidRequest,
+    RejectedImage,
+    TooManyFiles,
+    UnsupportedMediaType,
+    UploadTooSlow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,22 +33,22 @@ Errors = tuple[type[ServiceError], ...]
 Answers = Mapping[int, type | str | tuple[type | str, ...] | None]
 View = TypeVar("View", bound="Callable[..., Any]")
 
-BODY: Errors = (e.InvalidRequest, e.BodyTooLarge, e.UnsupportedMediaType)
-WEBHOOK: Errors = (e.InvalidUrl, e.AddressForbidden)
+BODY: Errors = (InvalidRequest, BodyTooLarge, UnsupportedMediaType)
+WEBHOOK: Errors = (InvalidUrl, AddressForbidden)
 UPLOAD: Errors = (
     *BODY,
-    e.UploadTooSlow,
-    e.TooManyFiles,
-    e.RejectedImage,
-    e.InvalidOptions,
+    UploadTooSlow,
+    TooManyFiles,
+    RejectedImage,
+    InvalidOptions,
     *WEBHOOK,
-    e.GalleryNotFound,
-    e.InvalidGalleryName,
+    GalleryNotFound,
+    InvalidGalleryName,
 )
-RENDERING: Errors = (e.InvalidRequest, e.ObjectNotFound, e.PictureNotRenderable, e.RenderingBusy)
-JOB: Errors = (e.JobNotFound, e.JobExpired)
-GALLERY: Errors = (e.GalleryNotFound, e.InvalidGalleryName, e.GalleryCorrupt)
-WRITE: Errors = (*GALLERY, e.GalleryBusy)
+RENDERING: Errors = (InvalidRequest, ObjectNotFound, PictureNotRenderable, RenderingBusy)
+JOB: Errors = (JobNotFound, JobExpired)
+GALLERY: Errors = (GalleryNotFound, InvalidGalleryName, GalleryCorrupt)
+WRITE: Errors = (*GALLERY, GalleryBusy)
 
 
 @dataclass(frozen=True)

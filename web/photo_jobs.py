@@ -10,16 +10,11 @@ from flask import Blueprint, Response
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
-from infra.errors import (
-    DeliveryNotFound,
-    GalleryNotFound,
-    InvalidCursor,
-    InvalidGalleryName,
-    JobFinished,
-    ModelNotConfigured,
-    PhotoNotFetched,
-    ResultNotReady,
-)
+from infra.errors.galleries import GalleryNotFound, InvalidGalleryName
+from infra.errors.jobs import JobFinished, ModelNotConfigured, ResultNotReady
+from infra.errors.photos import PhotoNotFetched
+from infra.errors.requests import InvalidCursor
+from infra.errors.webhooks import DeliveryNotFound
 from web import jobs
 from web.operations import JOB, RENDERING, UPLOAD, Form, operation
 from web.photo_schemas import (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
-from infra.errors import ObjectNotFound, RenderingBusy
+from infra.errors.photos import ObjectNotFound, RenderingBusy
 from infra.objects.store import preview_key
 from infra.pictures import fonts
 from infra.pictures.drawing import Mark, drawn

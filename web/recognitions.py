@@ -9,7 +9,11 @@ from flask import Blueprint, Response
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.results import RecognitionJob, RecognitionPage
-from infra.errors import DeliveryNotFound, EmbedderMismatch, InvalidCursor, JobFinished, PhotoNotFetched, ResultNotReady
+from infra.errors.galleries import EmbedderMismatch
+from infra.errors.jobs import JobFinished, ResultNotReady
+from infra.errors.photos import PhotoNotFetched
+from infra.errors.requests import InvalidCursor
+from infra.errors.webhooks import DeliveryNotFound
 from web import jobs
 from web.job_lists import JobsQuery, page
 from web.operations import JOB, RENDERING, UPLOAD, Form, operation

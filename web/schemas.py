@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
 from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
-from infra.errors import InvalidOptions, InvalidRequest
+from infra.errors.requests import InvalidOptions, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-from infra.errors import UploadTooSlow
+from infra.errors.requests import UploadTooSlow
 from web.services import EXTENSION, Services
 from web.unreadable import answer, refusal_of
 

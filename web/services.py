@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from infra.runtime.settings import Settings
     from infra.stack.installation import Ownership
     from web.item_lookup import ItemLookup
+    from web.linter import Linter
 
 EXTENSION = "shitu"
 
@@ -41,6 +42,7 @@ class Services:
     sessions: Sessions
     galleries: GalleryStore
     items: ItemLookup
+    linter: Linter
     queue: Queue
     ownership: Ownership
     renderings: threading.Semaphore  # one for each picture that is being decoded to be shown

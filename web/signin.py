@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.errors import CrossSite, KeyExpired, KeyInvalid, UnsupportedMediaType
+from infra.errors.keys import CrossSite, KeyExpired, KeyInvalid
+from infra.errors.requests import UnsupportedMediaType
 from web import auth
 from web.operations import operation
 from web.page import page

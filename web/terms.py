@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from infra.errors import InvalidRequest
+from infra.errors.requests import InvalidRequest
 from infra.jobs.terms import Terms
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from contracts.keys import Scope
-from infra.errors import GalleryExists, InvalidRequest, VersionNotFound
+from infra.errors.galleries import GalleryExists, VersionNotFound
+from infra.errors.requests import InvalidRequest
 from infra.galleries.deleted import restore
 from web.answers import Gallery
 from web.deleted import RestoreQuery

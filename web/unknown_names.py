@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flask import current_app, request
 
-from infra.errors import InvalidRequest
+from infra.errors.requests import InvalidRequest
 from web.operations import operation_of
 from web.schemas import parse_json, unknown_name
 from web.uploads import read_body

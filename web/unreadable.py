@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from flask import g
 from gunicorn.http import errors as http
 
-from infra.errors import HeadersTooLarge, RequestLineTooLong, ServiceError, UnreadableRequest
+from contracts.errors import ServiceError
+from infra.errors.requests import HeadersTooLarge, RequestLineTooLong, UnreadableRequest
 from web.errors import problem
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
-from infra.errors import InvalidRequest, TooManyFiles, UnsupportedMediaType
+from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.net.addresses import check_spelling
 from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images

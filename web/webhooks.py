@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, url_for
 
 from contracts.keys import Scope
-from infra.errors import (
-    AddressForbidden,
-    InvalidUrl,
-    TooManyWebhooks,
-    WebhookNotFound,
-)
+from infra.errors.photos import AddressForbidden, InvalidUrl
+from infra.errors.webhooks import TooManyWebhooks, WebhookNotFound
 from infra.jobs.records import isoformat, new_id
 from infra.net.addresses import check_spelling
 from infra.net.webhook_keys import new_keys, sealed

@@ -17,9 +17,8 @@ from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
-from contracts.errors import CodedError
+from contracts.errors import CodedError, ServiceError
 from contracts.jobs import JobKind
-from infra.errors import ServiceError
 from infra.jobs.queue import CANARY, Queue, make_celery
 from infra.runtime.logs import configure_logging, fatal, json_line
 from infra.runtime.machine import planned, pool_for

@@ -13,15 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import (
-    BucketMissing,
-    FetchFailed,
-    RedisUnavailable,
-    ServiceError,
-    StorageRefused,
-    StorageUnavailable,
-    StorageUnreachable,
-)
+from contracts.errors import ServiceError
+from infra.errors.photos import FetchFailed
+from infra.errors.service import BucketMissing, RedisUnavailable, StorageRefused, StorageUnavailable, StorageUnreachable
 from infra.runtime import tracing
 from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import redis
 
 from contracts import jobs
-from infra.errors import RedisUnavailable, ServiceError, StorageUnavailable
+from contracts.errors import ServiceError
+from infra.errors.service import RedisUnavailable, StorageUnavailable
 from models.errors import GalleryError, ImageError, ModelError, OptionsError
 
 

@@ -13,7 +13,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from infra.errors import FetchFailed, ServiceError
+from contracts.errors import ServiceError
+from infra.errors.photos import FetchFailed
 from infra.jobs.lanes import FETCH
 from infra.jobs.photos import Photos
 from infra.net.fetch import fetch

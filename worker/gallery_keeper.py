@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from contracts.errors import ServiceError
 from infra.erasure.eraser import Eraser
-from infra.errors import ServiceError
 from infra.galleries.deleted import purge_due
 
 if TYPE_CHECKING:

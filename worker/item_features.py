@@ -11,7 +11,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from infra.errors import GalleryCorrupt, ObjectNotFound
+from infra.errors.galleries import GalleryCorrupt
+from infra.errors.photos import ObjectNotFound
 from infra.galleries.files import FEATURES
 from models.enrolment import packed_features
 from models.errors import ModelError

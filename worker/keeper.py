@@ -26,7 +26,7 @@ from redis.exceptions import LockError
 from redis.lock import Lock
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
-from infra.errors import ServiceError
+from contracts.errors import ServiceError
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import open_ledger
 from infra.jobs.photos import Photos

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from contracts.options import CLASSIFY_OPTIONS, DETECT_OPTIONS, EMBED_OPTIONS
-from infra.errors import ModelNotConfigured
+from infra.errors.jobs import ModelNotConfigured
 from infra.runtime.telemetry import STAGES
 from models.errors import ModelError
 from models.pictures.image import crop

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from infra.errors import ServiceError
+from contracts.errors import ServiceError
 
 if TYPE_CHECKING:
     import threading

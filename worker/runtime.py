@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from infra.errors import EmbedderMismatch
+from infra.errors.galleries import EmbedderMismatch
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client

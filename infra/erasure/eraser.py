@@ -14,20 +14,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
+from contracts.errors import ServiceError
 from contracts.names import readable_label
 from infra.erasure.jobs import erase_job, erase_photo
 from infra.erasure.pictures import delete_unused, digest_of, manifests_of, pictures_of, pointers
 from infra.erasure.records import PREFIX, Erasure, Erasures, Kept
 from infra.erasure.rows import erase_rows
-from infra.errors import (
-    GalleryCorrupt,
-    GalleryNotFound,
-    ItemNotFound,
-    JobExpired,
-    JobNotFound,
-    ObjectNotFound,
-    ServiceError,
-)
+from infra.errors.galleries import GalleryCorrupt, GalleryNotFound, ItemNotFound
+from infra.errors.jobs import JobExpired, JobNotFound
+from infra.errors.photos import ObjectNotFound
 from infra.galleries.deleted import DeletedGallery, all_deleted, purge
 from infra.galleries.feedback import decode_feedback
 from infra.galleries.files import feedback_prefix

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from infra.errors import DeliveryFinished, DeliveryNotFound, JobExpired, JobFinished, JobNotFound
+from infra.errors.jobs import JobExpired, JobFinished, JobNotFound
+from infra.errors.webhooks import DeliveryFinished, DeliveryNotFound
 from infra.jobs.change_scripts import INDEX
 from infra.jobs.photos import UNUSED_S
 from infra.jobs.scripts import CLOCK, PHOTOS_IDLE, PHOTOS_LEAVING, PHOTOS_LEFT, events_key, job_key

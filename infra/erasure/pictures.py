@@ -11,7 +11,8 @@ import re
 from typing import TYPE_CHECKING
 
 from infra.erasure.records import Kept
-from infra.errors import GalleryNotFound, ObjectNotFound
+from infra.errors.galleries import GalleryNotFound
+from infra.errors.photos import ObjectNotFound
 from infra.galleries.deleted import all_deleted
 from infra.galleries.feedback import decode_feedback
 from infra.galleries.files import Pointer, feedback_prefix, version_of

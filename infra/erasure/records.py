@@ -14,7 +14,9 @@ import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal
 
-from infra.errors import ErasureNotFound, ObjectNotFound, StorageUnavailable
+from infra.errors.galleries import ErasureNotFound
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import StorageUnavailable
 from infra.jobs.records import ALPHABET, isoformat
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from infra.erasure.pictures import manifests_of
-from infra.errors import ItemNotFound
+from infra.errors.galleries import ItemNotFound
 from infra.galleries.deleted import all_deleted, rewritten
 from infra.galleries.files import (
     all_segment_keys,

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from contracts.names import readable_label
-from infra.errors import EmbedderMismatch, InvalidRequest, ItemNotFound, LabelExists, StorageUnavailable
+from infra.errors.galleries import EmbedderMismatch, ItemNotFound, LabelExists
+from infra.errors.requests import InvalidRequest
+from infra.errors.service import StorageUnavailable
 from infra.galleries.calibration import carried, fitted, is_due
 from infra.galleries.files import Item, check_name, item_id
 from infra.galleries.merges import split_for_merge

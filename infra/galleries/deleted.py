@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from infra.errors import GalleryCorrupt, GalleryExists, GalleryNotFound, ObjectNotFound, StorageUnavailable
+from infra.errors.galleries import GalleryCorrupt, GalleryExists, GalleryNotFound
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import StorageUnavailable
 from infra.galleries.files import DELETED, Pointer, check_name, feedback_prefix, files_prefix
 from infra.runtime import audit
 

@@ -16,7 +16,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from infra.errors import FeedbackNotFound, GalleryCorrupt, InvalidCursor, ObjectNotFound
+from infra.errors.galleries import FeedbackNotFound, GalleryCorrupt
+from infra.errors.photos import ObjectNotFound
+from infra.errors.requests import InvalidCursor
 from infra.galleries.files import check_name, feedback_prefix
 from infra.galleries.reader import not_found
 from infra.jobs.records import isoformat, new_id

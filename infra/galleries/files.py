@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contracts.names import readable_label
-from infra.errors import GalleryCorrupt, InvalidGalleryName
+from infra.errors.galleries import GalleryCorrupt, InvalidGalleryName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import redis
 
-from infra.errors import GalleryBusy
+from infra.errors.galleries import GalleryBusy
 from infra.redis.check import explained
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from infra.errors import GalleryNotFound
+from infra.errors.galleries import GalleryNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

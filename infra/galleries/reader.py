@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from infra.errors import GalleryCorrupt, GalleryNotFound, ObjectNotFound, StorageUnavailable, VersionNotFound
+from infra.errors.galleries import GalleryCorrupt, GalleryNotFound, VersionNotFound
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import StorageUnavailable
 from infra.galleries.files import (
     DELETED,
     FEATURES,

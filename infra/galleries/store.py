@@ -17,17 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from contracts.errors import ServiceError
 from contracts.names import readable_label
-from infra.errors import (
-    EmbedderMismatch,
-    GalleryCorrupt,
-    GalleryExists,
-    ItemNotFound,
-    ObjectNotFound,
-    ServiceError,
-    StorageUnavailable,
-    VersionNotFound,
-)
+from infra.errors.galleries import EmbedderMismatch, GalleryCorrupt, GalleryExists, ItemNotFound, VersionNotFound
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import StorageUnavailable
 from infra.galleries.calibration import carried, fitted, is_due
 from infra.galleries.deleted import another_generation, generations, write_record
 from infra.galleries.files import (

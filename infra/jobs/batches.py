@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import BatchExpired, BatchNotFound, InvalidCursor, JobFinished, OpenJobsLimited
+from infra.errors.jobs import BatchExpired, BatchNotFound, JobFinished
+from infra.errors.keys import OpenJobsLimited
+from infra.errors.requests import InvalidCursor
 from infra.jobs import scripts
 from infra.jobs.records import ALPHABET, FINISHED, isoformat, parse_job
 from infra.jobs.watch import BLOCK_S

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import DeliveryFinished, DeliveryNotFound, WebhookDisabled
+from infra.errors.webhooks import DeliveryFinished, DeliveryNotFound, WebhookDisabled
 from infra.jobs import delivery_scripts, scripts
 from infra.jobs.endpoints import Endpoint, deliveries_key
 from infra.jobs.feed import event_key

@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from infra.errors import TooManyWebhooks, WebhookNotFound
+from infra.errors.webhooks import TooManyWebhooks, WebhookNotFound
 from infra.jobs import scripts
 from infra.jobs.records import ENDPOINT_ID
 from infra.redis.durability import wait_until_written

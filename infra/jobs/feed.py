@@ -16,7 +16,8 @@ from typing import Any
 
 import redis
 
-from infra.errors import EventsExpired, InvalidCursor
+from infra.errors.requests import InvalidCursor
+from infra.errors.webhooks import EventsExpired
 from infra.jobs import scripts
 from infra.jobs.records import EVENT_ID, Job, WebhookState, isoformat, parse_job
 

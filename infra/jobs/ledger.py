@@ -22,15 +22,10 @@ from redis.client import Pipeline
 from redis.commands.core import Script
 
 from contracts.jobs import JobError, JobKind
-from infra.errors import (
-    JobExpired,
-    JobFinished,
-    JobNotFound,
-    JobPoisoned,
-    OpenJobsLimited,
-    StorageUnavailable,
-    UploadTooSlow,
-)
+from infra.errors.jobs import JobExpired, JobFinished, JobNotFound, JobPoisoned
+from infra.errors.keys import OpenJobsLimited
+from infra.errors.requests import UploadTooSlow
+from infra.errors.service import StorageUnavailable
 from infra.jobs import scripts, stumbles
 from infra.jobs.batches import Batches
 from infra.jobs.deliveries import UNSEEN, Deliveries, Delivery, Seen

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import InvalidCursor
+from infra.errors.requests import InvalidCursor
 from infra.jobs import scripts
 from infra.jobs.records import parse_job
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import redis
 
-from infra.errors import InvalidCursor, JobExpired, JobNotFound
+from infra.errors.jobs import JobExpired, JobNotFound
+from infra.errors.requests import InvalidCursor
 from infra.jobs import scripts
 from infra.jobs.records import Job, JobEvent, parse_event
 

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra.errors import BytesLimited, RateLimited
+from infra.errors.keys import BytesLimited, RateLimited
 
 if TYPE_CHECKING:
     import redis

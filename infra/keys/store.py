@@ -25,7 +25,7 @@ from typing import Any
 import redis
 
 from contracts.keys import ALPHABET, FINDER_CHARS, KEY_ID, PROOF_CHARS, TOKEN, Scope, clean_key_name
-from infra.errors import KeyExpired, KeyInvalid, KeyNotFound
+from infra.errors.keys import KeyExpired, KeyInvalid, KeyNotFound
 from infra.redis.client import server_time
 from infra.redis.durability import wait_until_written
 

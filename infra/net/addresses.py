@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urlsplit
 
-from infra.errors import AddressForbidden, FetchFailed, FetchTimeout, InvalidUrl
+from infra.errors.photos import AddressForbidden, FetchFailed, FetchTimeout, InvalidUrl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urljoin
 
-from infra.errors import FetchFailed, FetchTimeout, FetchTooLarge, InvalidUrl, ServiceError
+from contracts.errors import ServiceError
+from infra.errors.photos import FetchFailed, FetchTimeout, FetchTooLarge, InvalidUrl
 from infra.net.addresses import Target, check_url, resolve
 
 if TYPE_CHECKING:

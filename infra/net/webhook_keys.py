@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from standardwebhooks import Webhook
 
-from infra.errors import WebhookKeysUnreadable
+from infra.errors.webhooks import WebhookKeysUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING
 import redis
 from standardwebhooks import Webhook
 
+from contracts.errors import ServiceError
 from contracts.names import without_surrogates
-from infra.errors import ConfigurationError, JobExpired, JobNotFound, ServiceError
+from infra.errors.jobs import JobExpired, JobNotFound
+from infra.errors.service import ConfigurationError
 from infra.jobs.deliveries import Seen
 from infra.jobs.feed import Event, told
 from infra.net.fetch import Reply, post, retry_after_s

@@ -8,7 +8,8 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from infra.errors import ObjectNotFound, StorageUnavailable
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import StorageUnavailable
 from infra.objects.store import check_key, check_prefix, image_key
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.objects.local import LocalStore
 
 if TYPE_CHECKING:

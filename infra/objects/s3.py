@@ -20,10 +20,10 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from infra.errors import (
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import (
     BucketMissing,
     ConfigurationError,
-    ObjectNotFound,
     StorageRefused,
     StorageUnavailable,
     StorageUnreachable,

@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from infra.errors import InvalidObjectKey
+from infra.errors.service import InvalidObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

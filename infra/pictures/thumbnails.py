@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageOps
 
 from contracts.pictures import LARGE_PIXELS, PictureRefusedError, look
-from infra.errors import ObjectNotFound, PictureNotRenderable
+from infra.errors.photos import ObjectNotFound, PictureNotRenderable
 from infra.objects.store import preview_key
 
 if TYPE_CHECKING:

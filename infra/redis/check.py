@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import redis
 
-from infra.errors import RedisMisconfigured, RedisUnavailable, ServiceError, StorageUnavailable
+from contracts.errors import ServiceError
+from infra.errors.service import RedisMisconfigured, RedisUnavailable, StorageUnavailable
 from infra.redis.client import connect
 
 OLDEST = (6, 2)

@@ -32,7 +32,7 @@ from typing import IO, Self
 
 import redis
 
-from infra.errors import RedisMisconfigured, RedisUnavailable
+from infra.errors.service import RedisMisconfigured, RedisUnavailable
 from infra.redis.check import OLDEST, check
 from infra.redis.client import connect
 

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 
 from contracts import pictures
 from contracts.hosts import clean_host
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.runtime import redis_url
 
 PREFIX = "SHITU_"

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 
 if TYPE_CHECKING:
     from infra.runtime.settings import Settings

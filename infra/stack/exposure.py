@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 
 if TYPE_CHECKING:
     from infra.runtime.settings import Settings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import redis
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
-from infra.errors import ServiceError
+from contracts.errors import ServiceError
 from infra.jobs.ledger import open_ledger
 from infra.runtime.settings import load_settings
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from infra.errors import ConfigurationError, ObjectNotFound, RedisMisconfigured, ServiceError, StorageUnavailable
+from contracts.errors import ServiceError
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import ConfigurationError, RedisMisconfigured, StorageUnavailable
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
 from infra.redis.check import check, explained

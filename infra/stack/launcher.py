@@ -19,7 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from infra.errors import ConfigurationError, NotReady, RedisMisconfigured, ServiceError
+from contracts.errors import ServiceError
+from infra.errors.service import ConfigurationError, NotReady, RedisMisconfigured
 from infra.net.webhooks import signing_keys
 from infra.redis.server import RedisServer, wait_until_ready
 from infra.runtime.logs import json_line

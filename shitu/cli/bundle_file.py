@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from infra.errors import GalleryCorrupt
+from infra.errors.galleries import GalleryCorrupt
 from infra.galleries.files import (
     FEATURES,
     VIEWS,

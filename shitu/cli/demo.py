@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from standardwebhooks import Webhook
 
-from infra.errors import ServiceError
+from contracts.errors import ServiceError
 from infra.runtime.settings import Settings
 from infra.stack.launcher import Stack
 from models.synth.designs import ProductDesign, design_product

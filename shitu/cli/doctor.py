@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.runtime.settings import Settings, load_settings
 from shitu.cli import doctor_checks as checks
 from shitu.cli import doctor_services as services

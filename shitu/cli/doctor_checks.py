@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.runtime.machine import BASE_BYTES, JOB_BYTES, MIB, PHOTO_BYTES_A_PIXEL, planned, read_limits
 from infra.stack.exposure import REMEDY, is_public, refuse_unprotected, told
 from infra.stack.launcher import EVERYWHERE

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from infra.errors import ObjectNotFound, RedisMisconfigured, ServiceError
+from contracts.errors import ServiceError
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import RedisMisconfigured
 from infra.galleries.store import GalleryStore
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from infra.errors import ServiceError
+from contracts.errors import ServiceError
 from shitu.cli.progress import working
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from contracts.names import readable_label
-from infra.errors import GalleryNotFound
+from infra.errors.galleries import GalleryNotFound
 from infra.galleries.deleted import all_deleted
 from infra.galleries.deleted import restore as restore_gallery
 from infra.galleries.store import GalleryLock, GalleryStore

@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from contracts.names import LabelRefused, clean_label, spellings
-from infra.errors import GalleryExists
+from infra.errors.galleries import GalleryExists
 from infra.galleries.files import check_name
 from infra.galleries.store import Item, item_id
 from infra.objects.opening import open_store
@@ -36,6 +36,7 @@ from shitu.cli import (
     gallery_corrections,
     gallery_erase,
     gallery_feedback,
+    gallery_lint,
     gallery_served,
 )
 from shitu.cli.galleries import calibrate_with, tell_added, writing_store
@@ -198,7 +199,7 @@ for command in (
     galleries.restore, gallery_erase.erase,
     gallery_bundle.export, gallery_bundle.import_bundle,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
-    gallery_feedback.feedback,
+    gallery_feedback.feedback, gallery_lint.lint,
 ):  # fmt: skip
     gallery.add_command(command)
 

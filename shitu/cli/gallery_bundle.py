@@ -12,7 +12,8 @@ import click
 
 from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
-from infra.errors import GalleryExists, GalleryNotFound, ObjectNotFound
+from infra.errors.galleries import GalleryExists, GalleryNotFound
+from infra.errors.photos import ObjectNotFound
 from infra.galleries.store import Item, item_id
 from infra.objects.opening import open_store
 from infra.objects.store import image_key_of

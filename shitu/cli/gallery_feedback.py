@@ -15,7 +15,7 @@ from urllib.parse import quote
 import click
 
 from contracts.pictures import ENDINGS, format_of
-from infra.errors import ObjectNotFound
+from infra.errors.photos import ObjectNotFound
 from infra.galleries.feedback import VERDICTS, GalleryFeedback, coco_of, held_out, last_of, read_feedback
 from infra.galleries.reader import GalleryReader
 from infra.objects.opening import open_store

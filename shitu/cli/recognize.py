@@ -14,8 +14,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from contracts.errors import ServiceError
 from contracts.names import shown
-from infra.errors import ServiceError
 from models import verification
 from models.errors import ModelError
 from models.galleries.binary_gallery import BinaryGallery

@@ -138,7 +138,8 @@ def open_gallery(
 
 
 def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery]) -> Gallery:
-    from infra.errors import GalleryCorrupt, GalleryNotFound, ObjectNotFound
+    from infra.errors.galleries import GalleryCorrupt, GalleryNotFound
+    from infra.errors.photos import ObjectNotFound
     from infra.galleries.store import GalleryStore
     from infra.objects.opening import open_store
     from infra.runtime.settings import load_settings

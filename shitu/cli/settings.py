@@ -14,7 +14,7 @@ import click
 from rich.table import Column, Table
 from rich.text import Text
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.net.webhooks import KEPT_IN
 from infra.runtime.machine import planned
 from infra.runtime.settings import Settings, load_settings, variables

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from infra.errors import ConfigurationError, RedisMisconfigured, ServiceError
+from contracts.errors import ServiceError
+from infra.errors.service import ConfigurationError, RedisMisconfigured
 from infra.keys.store import KeyStore
 from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, json_line

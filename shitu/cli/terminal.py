@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from infra.errors import ServiceError
+from contracts.errors import ServiceError
 from models.errors import ModelError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`AsyncClient`: the same calls as `Client`, to be awaited; lists are asynchronous iterators. For asyncio and trio."""
+"""`AsyncClient`: the same calls as `Client`, to be awaited; lists are asynchronous iterators."""
 
 from __future__ import annotations
 

@@ -102,12 +102,14 @@ class Retries:
 
     At most `attempts` in all and no more than `within_s` seconds of pauses: `Retry-After` where that was said, else pauses
     that double from `first_pause_s` to `longest_pause_s`; each a little off, so that many clients don't come back at once.
+    `unreached`: also where nothing listens.
     """
 
     attempts: int = 5
     first_pause_s: float = 0.5
     longest_pause_s: float = 10.0
     within_s: float = 60.0
+    unreached: bool = True
 
     def pause_s(self, attempt: int, retry_after_s: float | None) -> float:
         """Before the next attempt, after the `attempt`th (from 1)."""
@@ -147,7 +149,7 @@ def _tried(request: Request, retries: Retries) -> Steps[Answer]:
             answer = yield request
         except ConnectionFailed as error:
             failure = error
-            again = not error.final and (request.repeatable or not error.sent)
+            again = not error.final and (request.repeatable if error.sent else retries.unreached)
         else:
             again = _not_now(answer, request)
         pause_s = retries.pause_s(attempt, None if answer is None else answer.retry_after_s)
@@ -193,7 +195,7 @@ def checked(answer: Answer) -> Answer:
 def json_of(answer: Answer) -> Any:
     """The JSON of an answer, None where there is none."""
     checked(answer)
-    if not answer.body:
+    if answer.status in {204, 304}:
         return None
     try:
         if answer.media == "application/json":

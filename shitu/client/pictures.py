@@ -10,15 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
-
-    Picture: TypeAlias = (
-        str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
-    )
-
 
 @dataclass(frozen=True)
 class Upload:
@@ -26,6 +17,16 @@ class Upload:
 
     name: str
     data: bytes
+
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Picture: TypeAlias = (
+        str | os.PathLike[str] | Upload | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
+    )
 
 
 def url_of(picture: Picture) -> str | None:
@@ -37,8 +38,10 @@ def upload_of(picture: Picture, name: str | None = None) -> Upload:
     """The bytes of `picture`. Raises OSError for a file that can't be read, ValueError and TypeError for what is no picture.
 
     A file's bytes are sent as they are. A Pillow picture is turned upright by its EXIF and sent as PNG; so is an array,
-    RGB uint8 of shape (H, W, 3).
+    RGB uint8 of shape (H, W, 3). An Upload stays what it is: bytes with a name of their own.
     """
+    if isinstance(picture, Upload):
+        return picture
     if url_of(picture) is not None:
         raise ValueError("a photo by URL can be recognised alone; download it first to send it here")
     if isinstance(picture, str | os.PathLike):

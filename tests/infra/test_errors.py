@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import http
+import importlib
+import pkgutil
 import re
 
+from contracts.errors import ServiceError
 from infra import errors
-from infra.errors import ConfigurationError, GalleryBusy, JobNotFound, ServiceError
+from infra.errors.galleries import GalleryBusy
+from infra.errors.jobs import JobNotFound
+from infra.errors.service import ConfigurationError
+
+for module in pkgutil.iter_modules(errors.__path__):
+    importlib.import_module(f"{errors.__name__}.{module.name}")
 
 
 def tree(root: type[ServiceError]) -> list[type[ServiceError]]:
-    own = [found for found in root.__subclasses__() if found.__module__ == errors.__name__]
+    own = [found for found in root.__subclasses__() if found.__module__.startswith(f"{errors.__name__}.")]
     return [root] + [below for found in own for below in tree(found)]
 
 

@@ -12,7 +12,7 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from infra.errors import CancelAfterPassed
+from infra.errors.jobs import CancelAfterPassed
 from infra.jobs.ledger import JobLedger, JobStatus, Renewal
 from infra.jobs.terms import Terms
 from tests.infra.clock import Clock

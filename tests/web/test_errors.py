@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from infra.errors import GalleryBusy
+from infra.errors.galleries import GalleryBusy
 from tests.web.test_recognitions import refused
 
 

@@ -8,7 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.errors import BucketMissing, ServiceError, StorageRefused, StorageUnreachable
+from contracts.errors import ServiceError
+from infra.errors.service import BucketMissing, StorageRefused, StorageUnreachable
 from infra.redis.client import connect
 from tests.web.conftest import Hand, recognition_result
 from web.services import Services

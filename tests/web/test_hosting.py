@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.net.webhooks import message
 from infra.runtime.settings import Settings, load_settings
 from tests.web.keyed import bearer, with_keys

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from contracts.names import clean_name
 from contracts.pictures import Seen
-from infra.errors import RejectedImage
+from infra.errors.requests import RejectedImage
 from infra.runtime.settings import ImageSettings
 from tests.web.pictures import picture, png_header
 from web.images import Refusal, Upload, check_images, media_type, read_header

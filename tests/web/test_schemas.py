@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.errors import InvalidOptions, InvalidRequest
+from infra.errors.requests import InvalidOptions, InvalidRequest
 from web.schemas import ItemsQuery, RecognitionFields, RecognitionRequest, parse, parse_json
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from infra.errors import BucketMissing, StorageRefused, StorageUnavailable, StorageUnreachable
+from infra.errors.service import BucketMissing, StorageRefused, StorageUnavailable, StorageUnreachable
 from infra.jobs.ledger import JobLedger
 from infra.jobs.records import Job, JobStatus
 from models.errors import EngineError, ImageError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 
-from infra.errors import EmbedderMismatch, GalleryBusy, GalleryNotFound, StorageUnavailable
+from infra.errors.galleries import EmbedderMismatch, GalleryBusy, GalleryNotFound
+from infra.errors.service import StorageUnavailable
 from models.errors import ArtifactError, EngineError, GalleryError, ImageError
 from worker.errors import job_error
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infra.errors import GalleryNotFound
+from infra.errors.galleries import GalleryNotFound
 from infra.galleries.store import GalleryStore, Item, item_id
 from infra.objects.opening import open_store
 from infra.runtime.settings import ObjectSettings

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from infra.erasure.records import Erasure, Erasures
-from infra.errors import RedisMisconfigured
+from infra.errors.service import RedisMisconfigured
 from infra.galleries.deleted import all_deleted
 from infra.galleries.store import GalleryLock, GalleryStore, item_id
 from infra.objects.opening import open_store

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from infra.erasure.eraser import Eraser
-from infra.errors import ErasureNotFound, ItemNotFound
+from infra.errors.galleries import ErasureNotFound, ItemNotFound
 from infra.galleries.corrections import rename_item
 from infra.galleries.deleted import all_deleted, purge_due, restore
 from infra.galleries.feedback import GalleryFeedback

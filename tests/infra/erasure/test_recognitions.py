@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from infra.erasure.eraser import Eraser
-from infra.errors import JobExpired, JobNotFound
+from infra.errors.jobs import JobExpired, JobNotFound
 from infra.galleries.feedback import GalleryFeedback
 from infra.galleries.store import GalleryStore
 from infra.jobs.ledger import JobLedger

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.errors import EmbedderMismatch, GalleryNotFound, InvalidRequest, ItemNotFound, LabelExists
+from infra.errors.galleries import EmbedderMismatch, GalleryNotFound, ItemNotFound, LabelExists
+from infra.errors.requests import InvalidRequest
 from infra.galleries.corrections import move, rename_item, rename_labels
 from infra.galleries.store import MAX_SEGMENTS, GalleryStore, Item, item_id
 from infra.objects.local import LocalStore

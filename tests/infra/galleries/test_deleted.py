@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import GalleryExists, GalleryNotFound, VersionNotFound
+from infra.errors.galleries import GalleryExists, GalleryNotFound, VersionNotFound
 from infra.galleries.deleted import all_deleted, purge_due, restore
 from infra.galleries.feedback import GalleryFeedback
 from infra.galleries.store import MAX_SEGMENTS, GalleryStore

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import FeedbackNotFound, GalleryCorrupt, GalleryNotFound, InvalidCursor
+from infra.errors.galleries import FeedbackNotFound, GalleryCorrupt, GalleryNotFound
+from infra.errors.requests import InvalidCursor
 from infra.galleries.deleted import purge_due
 from infra.galleries.feedback import Feedback, GalleryFeedback, Verdict, coco_of, held_out, list_of
 from infra.galleries.files import Box

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infra.errors import (
-    GalleryCorrupt,
-)
+from infra.errors.galleries import GalleryCorrupt
 from infra.galleries.files import Segment, decode_embeddings, decode_features, segment_keys
 from infra.galleries.store import GalleryStore
 from infra.objects.local import LocalStore

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from infra.errors import GalleryBusy, RedisUnavailable
+from infra.errors.galleries import GalleryBusy
+from infra.errors.service import RedisUnavailable
 from infra.galleries.locks import LocalLock, Lock
 from infra.galleries.merges import MAX_SEGMENTS
 from infra.galleries.store import GalleryLock, GalleryStore
@@ -28,7 +29,7 @@ from tests.infra.gallery_items import DIGEST, Remote, add, check, item
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from infra.errors import GalleryBusy
+from infra.errors.galleries import GalleryBusy
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.objects.local import LocalStore
 from infra.redis.client import connect

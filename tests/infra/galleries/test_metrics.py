@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from prometheus_client.core import Metric
 
-from infra.errors import StorageUnavailable
+from infra.errors.service import StorageUnavailable
 from infra.galleries import metrics
 from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryStore, Item, item_id

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.errors import (
+from infra.errors.galleries import (
     EmbedderMismatch,
     GalleryExists,
     GalleryNotFound,

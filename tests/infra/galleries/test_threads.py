@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.errors import (
-    GalleryBusy,
-)
+from infra.errors.galleries import GalleryBusy
 from infra.galleries.store import GalleryStore
 from infra.objects.local import LocalStore
 from tests.infra.gallery_items import add, check, embedding, item

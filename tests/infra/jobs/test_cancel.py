@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from infra.errors import JobFinished
+from infra.errors.jobs import JobFinished
 from infra.jobs.ledger import JobLedger, JobStatus, Lease, Renewal
 from tests.infra.clock import Clock
 from tests.infra.ledgers import REQUEST, RecordingQueue, started

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from infra.errors import DeliveryNotFound, JobExpired
+from infra.errors.jobs import JobExpired
+from infra.errors.webhooks import DeliveryNotFound
 from infra.jobs.deliveries import Delivery
 from infra.jobs.ledger import Job, JobLedger
 from infra.jobs.records import DELIVERY_ID

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
-from infra.errors import DeliveryFinished, DeliveryNotFound, TooManyWebhooks, WebhookDisabled, WebhookNotFound
+from infra.errors.webhooks import DeliveryFinished, DeliveryNotFound, TooManyWebhooks, WebhookDisabled, WebhookNotFound
 from infra.jobs import endpoints
 from infra.jobs.endpoints import Endpoint
 from infra.jobs.ledger import JobLedger

@@ -8,7 +8,8 @@ from threading import Thread
 import pytest
 import redis
 
-from infra.errors import EventsExpired, InvalidCursor
+from infra.errors.requests import InvalidCursor
+from infra.errors.webhooks import EventsExpired
 from infra.jobs.ledger import JobLedger
 from infra.redis.client import connect
 from infra.runtime.settings import WebhookSettings

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from infra.errors import JobExpired, JobNotFound
+from infra.errors.jobs import JobExpired, JobNotFound
 from infra.jobs.ledger import JobLedger, JobStatus, Lease, Renewal, open_ledger
 from infra.jobs.records import JOB_ID, new_id
 from infra.runtime.settings import Settings

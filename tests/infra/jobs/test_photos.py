@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from infra.errors import JobExpired, StorageUnavailable, UploadTooSlow
+from infra.errors.jobs import JobExpired
+from infra.errors.requests import UploadTooSlow
+from infra.errors.service import StorageUnavailable
 from infra.jobs.ledger import Job, JobLedger
 from infra.jobs.photos import UNUSED_S, UPLOAD_GRACE_S, Photos
 from infra.objects.local import LocalStore

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from infra.errors import JobFinished
+from infra.errors.jobs import JobFinished
 from infra.jobs.ledger import JobLedger, JobStatus, Renewal
 from infra.redis.client import connect
 from infra.redis.durability import wait_until_written

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from contracts.jobs import JobKind
-from infra.errors import InvalidCursor
+from infra.errors.requests import InvalidCursor
 from infra.jobs.ledger import JobLedger, JobStatus
 from infra.redis.client import connect
 from tests.infra.clock import Clock

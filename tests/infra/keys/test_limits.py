@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from infra.errors import BytesLimited, OpenJobsLimited, RateLimited
+from infra.errors.keys import BytesLimited, OpenJobsLimited, RateLimited
 from infra.jobs.ledger import JobLedger
 from infra.jobs.terms import Terms
 from infra.keys.limits import Allowance, KeyLimits, Quota, allowance

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from contracts.keys import KEY_ID, TOKEN, Scope
-from infra.errors import KeyExpired, KeyInvalid, KeyNotFound
+from infra.errors.keys import KeyExpired, KeyInvalid, KeyNotFound
 from infra.keys.store import USED_EVERY_S, KeyStore, Limits, record_key
 from infra.redis.client import connect
 from infra.redis.server import RedisServer

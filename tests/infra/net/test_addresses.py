@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from infra.errors import AddressForbidden, FetchFailed, FetchTimeout, InvalidUrl
+from infra.errors.photos import AddressForbidden, FetchFailed, FetchTimeout, InvalidUrl
 from infra.net.addresses import Target, check_url, is_allowed, parse_url
 
 PUBLIC = "93.184.216.34"

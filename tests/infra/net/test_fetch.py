@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from infra.errors import AddressForbidden, FetchFailed, FetchTimeout, FetchTooLarge, InvalidUrl
+from infra.errors.photos import AddressForbidden, FetchFailed, FetchTimeout, FetchTooLarge, InvalidUrl
 from infra.net.fetch import fetch, post
 from tests.infra.local_servers import Server, raw_server, serving
 

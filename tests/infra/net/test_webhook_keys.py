@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks.webhooks import Webhook
 
-from infra.errors import WebhookKeysUnreadable
+from infra.errors.webhooks import WebhookKeysUnreadable
 from infra.jobs.ledger import JobLedger
 from infra.net.webhook_keys import EndpointKeys, new_keys, new_secret, reseal, sealed, sign_with, unsealed
 from infra.net.webhooks import deliver, message

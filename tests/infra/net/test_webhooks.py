@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.jobs.ledger import Job, JobLedger
 from infra.net.fetch import retry_after_s
 from infra.net.webhooks import deliver, kept_secret, new_secret, sign, signing_keys

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import (
+from infra.errors.photos import ObjectNotFound
+from infra.errors.service import (
     BucketMissing,
     ConfigurationError,
     InvalidObjectKey,
-    ObjectNotFound,
     StorageRefused,
     StorageUnavailable,
     StorageUnreachable,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from contracts.pictures import LARGE_PIXELS
-from infra.errors import ObjectNotFound, PictureNotRenderable
+from infra.errors.photos import ObjectNotFound, PictureNotRenderable
 from infra.objects.local import LocalStore
 from infra.objects.store import preview_key
 from infra.pictures.thumbnails import decoded, thumbnail

@@ -23,7 +23,7 @@ import pytest
 import redis
 
 from contracts.jobs import JobKind
-from infra.errors import RedisMisconfigured, RedisUnavailable, StorageUnavailable
+from infra.errors.service import RedisMisconfigured, RedisUnavailable, StorageUnavailable
 from infra.jobs.ledger import open_ledger
 from infra.jobs.queue import Queue, make_celery
 from infra.objects.opening import open_store

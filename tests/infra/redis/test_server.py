@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import RedisUnavailable
+from infra.errors.service import RedisUnavailable
 from infra.redis.client import celery_url, connect
 from infra.redis.durability import wait_until_written
 from infra.redis.server import RedisServer, find_binary, wait_until_ready

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.runtime.settings import Settings, WebhookSettings, load_settings, variables
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from infra.errors import StorageUnavailable
+from infra.errors.service import StorageUnavailable
 from infra.objects.local import LocalStore
 from infra.runtime.shared_metrics import MetricsFiles, value_class
 from tests.e2e.full_disk import small_disk

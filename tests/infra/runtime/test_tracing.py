@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.runtime import tracing
 from infra.runtime.logs import JsonFormatter
 from infra.runtime.settings import Settings, TracingSettings, load_settings

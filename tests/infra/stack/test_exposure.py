@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from infra.errors import ConfigurationError
+from infra.errors.service import ConfigurationError
 from infra.runtime.settings import KeySettings, Settings
 from infra.stack.exposure import is_loopback, is_public, listening_on, refuse_unprotected
 from infra.stack.launcher import Stack, listen

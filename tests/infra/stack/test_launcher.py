@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.errors import ConfigurationError, NotReady
+from infra.errors.service import ConfigurationError, NotReady
 from infra.jobs.ledger import open_ledger
 from infra.runtime.settings import load_settings
 from infra.stack.commands import ROOT, courier_command, keeper_command, web_command, worker_command

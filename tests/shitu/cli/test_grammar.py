@@ -101,6 +101,7 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
             "merge",
             "move",
             "feedback",
+            "lint",
             "list",
             "show",
             "versions",

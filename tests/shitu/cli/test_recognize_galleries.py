@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.errors import StorageUnavailable
+from infra.errors.service import StorageUnavailable
 from infra.galleries.files import Item, item_id
 from infra.galleries.store import GalleryStore
 from infra.objects.opening import open_store

@@ -166,6 +166,7 @@ def test_what_is_no_shitu_is_said(script: Script, use: Use) -> None:
     page = (200, {"Content-Type": "text/html"}, b"<html>")
     for answer, reason in (
         (page, "is no ShiTu"),
+        ((200, {"Content-Type": "text/html"}, b""), "is no ShiTu"),
         ((308, {"Location": "https://shop.example/"}, b""), "https://shop.example/"),
         ((404, {"Content-Type": "text/html"}, b"no"), "status 404"),
         ((404, {"Content-Type": "application/problem+json"}, b"{"), "status 404"),

@@ -1,0 +1,94 @@
+"""Galleries, their items and versions. The tree of all: infra/errors/__init__.py."""
+# ruff: noqa: N818 - the names say what happened, as callers read it: `raise JobNotFound(...)`, `except GalleryBusy`.
+
+from __future__ import annotations
+
+from contracts.errors import ServiceError
+
+
+class InvalidGalleryName(ServiceError):
+    """A gallery's name has other characters or another length than allowed."""
+
+    code = "gallery_name_invalid"
+    title = "Invalid gallery name"
+    http_status = 422
+
+
+class GalleryNotFound(ServiceError):
+    """No gallery has this name."""
+
+    code = "gallery_not_found"
+    title = "No such gallery"
+    http_status = 404
+
+
+class GalleryExists(ServiceError):
+    """A gallery of this name exists already."""
+
+    code = "gallery_exists"
+    title = "Gallery exists"
+    http_status = 409
+
+
+class GalleryBusy(ServiceError):
+    """Another writer holds the gallery; one at a time."""
+
+    code = "gallery_busy"
+    title = "Gallery busy"
+    http_status = 409
+    retryable = True
+
+
+class GalleryCorrupt(ServiceError):
+    """A stored file of the gallery does not match its manifest."""
+
+    code = "gallery_corrupt"
+    title = "Gallery corrupt"
+
+
+class VersionNotFound(ServiceError):
+    """The gallery has no such version."""
+
+    code = "gallery_version_not_found"
+    title = "No such gallery version"
+    http_status = 404
+
+
+class LabelExists(ServiceError):
+    """The gallery has the new label already; its items and the renamed ones become one label only if that is said."""
+
+    code = "label_exists"
+    title = "Label exists"
+    http_status = 409
+
+
+class ItemNotFound(ServiceError):
+    """The gallery has no such item."""
+
+    code = "item_not_found"
+    title = "No such item"
+    http_status = 404
+
+
+class ErasureNotFound(ServiceError):
+    """No erasure has this id."""
+
+    code = "erasure_not_found"
+    title = "No such erasure"
+    http_status = 404
+
+
+class FeedbackNotFound(ServiceError):
+    """The gallery has no feedback of this id."""
+
+    code = "feedback_not_found"
+    title = "No such feedback"
+    http_status = 404
+
+
+class EmbedderMismatch(ServiceError):
+    """The gallery was made with another embedder; embeddings of different models never mix."""
+
+    code = "embedder_mismatch"
+    title = "Gallery made with another embedder"
+    http_status = 409

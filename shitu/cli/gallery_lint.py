@@ -1,0 +1,224 @@
+"""`shitu gallery lint`: what a gallery has in it that is better mended, in the store or through a service.
+
+Pictures with several objects are found here alone, by the detector, if that is asked for: a service's web process has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+from rich.text import Text
+
+from contracts.errors import ServiceError
+from contracts.lint import KINDS, LEVELS, Lint
+from infra.galleries.findings import WITHOUT_DETECTOR, Finding, counted, delete_item
+from infra.galleries.lint import lint as lint_items
+from infra.galleries.neighbours import Found, search
+from infra.galleries.store import Item
+from models.errors import ImageError
+from models.pictures.image import crop, decode
+from shitu.cli.galleries import Stored
+from shitu.cli.options import DETECTOR, GALLERY_NAME, JSON, SERVER, VERSION, examples
+from shitu.cli.progress import counted as telling
+from shitu.cli.progress import tracked, working
+from shitu.cli.searched import Passed
+from shitu.cli.server import PAGE, Server, ServerError
+from shitu.cli.terminal import errors, given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from contracts.lint import Finding as Told
+    from models.detector import Detection, Detector
+
+TURN_S = 5.0  # of searching between two lines of progress
+CONFIDENT, SIZABLE = 0.6, 0.1  # a body that counts: how certain, and its share of the picture
+APART = 0.2  # the share of the smaller one that two bodies may have in common
+COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+
+@click.command(
+    epilog=examples(
+        "gallery lint drinks",
+        "gallery lint drinks --objects --level warning",
+        "gallery lint drinks --json --server http://127.0.0.1:8000",
+    )
+)
+@GALLERY_NAME
+@VERSION
+@click.option("--level", type=click.Choice(LEVELS), default="info", show_default=True, help="Show findings of this level and of worse ones.")  # fmt: skip
+@click.option("--objects", is_flag=True, help="Look for pictures with several objects too, with --detector.")
+@DETECTOR
+@JSON
+@SERVER
+def lint(
+    name: str, version: int | None, level: str, objects: bool, detector: str, as_json: bool, server: str | None
+) -> None:
+    """Find what makes the gallery NAME answer worse: wrong labels, duplicates, outliers, confusions; each with its fix.
+
+    Exit status 1 if there is a finding of the level error, whatever --level shows.
+    """
+    if not objects and given("detector"):
+        raise click.UsageError("--detector goes with --objects")
+    if objects and detector == "none":
+        raise click.UsageError("--objects needs a detector")
+    passed = Passed()
+    with errors():
+        told = _of_store(name, version) if server is None else _of_service(Server(server), name, version)
+        if objects:
+            _add_objects(told, _items(name, told, server), _detector(detector), passed)
+    shown = LEVELS[: LEVELS.index(level) + 1]
+    told["findings"] = [one for one in told["findings"] if one["level"] in shown]
+    if as_json:
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        _print(told, server)
+    passed.tell()
+    if told["levels"]["error"] or passed.bad:
+        raise click.exceptions.Exit(1)
+
+
+def _of_store(name: str, version: int | None) -> Lint:
+    galleries = Stored()
+    galleries.one(name, version)  # a wrong name is told with its like
+    with working(f"Reading {name!r}"):
+        manifest, items, embeddings = galleries.store.load(name, version)
+    found, tell = Found.nothing(len(items)), telling("Comparing")
+    labels = [item.label for item in items]
+    while not found.complete:
+        search(labels, embeddings, found, TURN_S)
+        tell(int(found.done.sum()), len(items))
+    findings = lint_items(name, items, embeddings, found)
+    levels, kinds = counted(findings)
+    return {
+        "gallery": name,
+        "version": manifest.version,
+        "item_count": len(items),
+        "checked_items": len(items),
+        "complete": True,
+        "levels": levels,
+        "kinds": kinds,
+        "findings": [one.to_dict(name) for one in findings],
+        "skipped": [{"kind": "several_objects", "reason": WITHOUT_DETECTOR}],
+    }
+
+
+def _of_service(server: Server, name: str, version: int | None) -> Lint:
+    """All pages of one version, once it has been searched whole."""
+    path, tell = f"/galleries/{quote(name, safe='')}/lint", telling("Comparing")
+    told: Any = server.get(path, limit=PAGE, version=version)
+    while not told["complete"]:
+        tell(told["checked_items"], told["item_count"])
+        told = server.get(path, limit=PAGE, version=told["version"])
+    page = told
+    while page["next_after"] is not None:
+        page = server.get(path, limit=PAGE, after=page["next_after"])
+        told["findings"] += page["findings"]
+    found: Lint = {key: value for key, value in told.items() if key != "next_after"}  # type: ignore[assignment]
+    return found
+
+
+def _items(name: str, told: Lint, server: str | None) -> Sequence[tuple[Item, Callable[[], bytes]]]:
+    """The items of the version, and what reads the picture of each."""
+    if server is None:
+        stored = Stored()
+        items = stored.store.items(name, told["version"])
+        return [(item, partial(stored.objects.get, item.image_key)) for item in items]
+    service, found = Server(server), []
+    for one in service.items(name, told["version"], None):
+        box = None if one["box"] is None else tuple(one["box"])
+        item = Item(one["id"], one["label"], "", one["sha256"], box, one["added_at"])
+        path = f"/galleries/{quote(name, safe='')}/items/{quote(item.id, safe='')}/image"
+        found.append((item, partial(service.picture, path)))
+    return found
+
+
+def _detector(name: str) -> Detector:
+    from models.artifacts.folders import resolve
+    from models.detector import Detector
+
+    return Detector(resolve(name))
+
+
+def _add_objects(
+    told: Lint, items: Sequence[tuple[Item, Callable[[], bytes]]], detect: Detector, passed: Passed
+) -> None:
+    """Puts the items whose picture shows several bodies into `told`; pictures that can't be read are told of."""
+    found = []
+    for item, read in tracked(items, "Detecting"):
+        place = Path(f"item {item.id}")
+        try:
+            picture = decode(read())
+        except ImageError as error:
+            passed.refuse(place, f"{error.detail} ({error.code})", error.code)
+            continue
+        except (ServiceError, ServerError) as error:
+            if error.code not in {"object_not_found", "item_not_found"}:
+                raise
+            passed.refuse(place, f"its picture is not there ({error.code})", error.code)
+            continue
+        part = picture if item.box is None else crop(picture, item.box)
+        bodies = several_bodies(detect(part), part.shape[0] * part.shape[1])
+        if len(bodies) > 1:
+            found.append(_several(told["gallery"], item, len(bodies)))
+    findings = [*told["findings"], *found]
+    levels = Counter(one["level"] for one in findings)
+    kinds = Counter(one["kind"] for one in findings)
+    told["findings"] = sorted(findings, key=lambda one: (LEVELS.index(one["level"]), KINDS.index(one["kind"])))
+    told["levels"] = {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]}
+    told["kinds"] = {kind: kinds[kind] for kind in KINDS if kinds[kind]}
+    told["skipped"] = []
+
+
+def several_bodies(detections: Sequence[Detection], pixels: int) -> list[Detection]:
+    """The certain and large ones of a picture of so many pixels that stand apart from each other, the most certain first."""
+    kept: list[Detection] = []
+    for one in sorted(detections, key=lambda body: -body.confidence):
+        apart = all(_shared(one.box, other.box) <= APART * min(_area(one.box), _area(other.box)) for other in kept)
+        if apart and one.confidence >= CONFIDENT and _area(one.box) >= SIZABLE * pixels:
+            kept.append(one)
+    return kept
+
+
+def _several(gallery: str, item: Item, count: int) -> Told:
+    return Finding(
+        "several_objects",
+        "warning",
+        f"A picture of {item.label!r} shows {count} objects; enrol the one that is meant alone.",
+        (item.label,),
+        (item,),
+        delete_item(gallery, item),
+        count=count,
+    ).to_dict(gallery)
+
+
+def _area(box: Sequence[int]) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _shared(one: Sequence[int], two: Sequence[int]) -> int:
+    width = min(one[2], two[2]) - max(one[0], two[0])
+    height = min(one[3], two[3]) - max(one[1], two[1])
+    return max(0, width) * max(0, height)
+
+
+def _print(told: Lint, server: str | None) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    where = "" if server is None else f" --server {server}"
+    for one in told["findings"]:
+        alike = "" if one["similarity"] is None else f", similarity {one['similarity']:.2f}"
+        console.print(Text.assemble((one["level"], COLOURS[one["level"]]), f" {one['kind']}: {one['message']}"))
+        console.print(Text(f"    {' '.join(item['id'] for item in one['items'])}{alike}"))
+        console.print(Text(f"    {one['fix']['command']}{where}"))
+    for skipped in told["skipped"]:
+        console.print(Text(f"not looked for: {skipped['kind']} (--objects)"))
+    counts = ", ".join(f"{told['levels'][level]} {level}" for level in LEVELS)
+    console.print(Text(f"{counts}; version {told['version']} of {told['gallery']!r} has {told['item_count']}"))
