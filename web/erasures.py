@@ -78,6 +78,12 @@ class EraseQuery(BaseModel):
     erase: bool = Field(False, description="Erase it for good, wherever it lies, and answer with the receipt.")
 
 
+class EraseJobQuery(EraseQuery):
+    """Of a job: it goes by itself when its retention ends, so there is no other deletion."""
+
+    erase: bool = Field(description="Always `true`.", json_schema_extra={"const": True})
+
+
 class EraseLabelQuery(EraseQuery):
     """Which items to delete, and whether for good."""
 
@@ -133,7 +139,7 @@ def _job_route(kind: JobKind) -> None:
         "Erase the job with its photo, its answer, its feedback and the messages about it.",
         {200: Erasure},
         (*JOB, InvalidRequest, GalleryBusy, GalleryCorrupt),
-        query=EraseQuery,
+        query=EraseJobQuery,
     )
     def erase(job_id: str) -> Response:
         job = jobs.find(kind, job_id)

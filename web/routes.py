@@ -24,6 +24,7 @@ from web import (
     page,
     photo_jobs,
     recognitions,
+    reference,
     signin,
     system,
     undo,
@@ -51,6 +52,7 @@ BLUEPRINTS = (
     health.blueprint,
     page.blueprint,
     signin.blueprint,
+    reference.blueprint,
     system.blueprint,
 )
 

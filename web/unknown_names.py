@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from web.operations import Operation
 
-FOR_PEOPLE = frozenset({"page.show", "page.galleries", "page.gallery", "page.jobs", "page.system", "static"})
+FOR_PEOPLE = frozenset(
+    {"page.show", "page.galleries", "page.gallery", "page.jobs", "page.system", "reference.show", "static"}
+)
 
 
 def register(app: Flask) -> None:

@@ -30,7 +30,7 @@ TAKEN = ["2xx", "3xx", 401, 403, 404, 409, 410, 413, 422, 429, 501, 503]  # 422:
 # Of these 400 is said of more than a schema has words for.
 CURSORS = ["listRecognitions", "listEnrollments", "listItems", "listLabels", "listFeedback", "listEvents"]  # opaque
 NAMES = ["addItems", "correctItem", "correctLabel", "createKey"]  # of labels and keys: no invisible characters
-SENSE = ["moveItems", "replayDeliveries", "eraseRecognition"]  # into itself, backwards in time, with erase=false
+SENSE = ["moveItems", "replayDeliveries"]  # into itself, backwards in time
 DEADLINES = ["createRecognition", "createDetection", "createEmbedding", "createClassification", "createBatch", "addItems", "compareRecognition"]  # from 1 s to 7 d, as Cancel-After has it  # fmt: skip
 STREAMS = ["followRecognition", "followEnrollment", "followDetection", "followEmbedding", "followClassification", "followBatch"]  # they last as long as their jobs  # fmt: skip
 

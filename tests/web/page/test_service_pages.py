@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.conftest import EMBEDDER
@@ -90,3 +91,19 @@ def test_a_page_without_a_service_says_so(page: Page) -> None:
         page.goto(path)
         expect(page.locator("#error")).to_contain_text("The service did not answer.")
         expect_accessible(page)
+
+
+@pytest.mark.slow  # axe looks at thousands of elements
+def test_the_reference_opens_at_every_route_without_a_script_of_its_own(page: Page, tmp_path: Path) -> None:
+    page.goto("/docs")
+    expect(page.get_by_role("heading", level=1)).to_have_text("API reference")
+    call = page.locator("#createRecognition")
+    call.locator("summary").click()
+    expect(call).to_contain_text("Idempotency-Key")
+    call.get_by_role("link", name="RecognitionJob").first.click()
+    record = page.locator("#RecognitionJob")
+    expect(record).to_be_in_viewport()
+    record.locator("summary").click()
+    expect(record.locator("pre")).to_contain_text('"status": "succeeded"')
+    keep(page, "reference", tmp_path)
+    expect_accessible(page)
