@@ -36,11 +36,27 @@ if TYPE_CHECKING:
 
     import infra.jobs.batches
     from contracts.batches import BatchResult
+    from contracts.results import RecognitionResult
     from infra.jobs.records import Job
 
 MANY = {"images": {"type": "array", "items": FILE, "description": "The photos, many files."}}
 NDJSON, CSV = "application/x-ndjson", "text/csv"
-COLUMNS = ("index", "name", "job_id", "status", "label", "probability", "similarity", "x1", "y1", "x2", "y2", "error")
+COLUMNS = (
+    "index",
+    "name",
+    "job_id",
+    "status",
+    "label",
+    "probability",
+    "similarity",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "error",
+    "reason",
+    "candidate",
+)
 FOUND: Errors = (BatchNotFound, BatchExpired)
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
@@ -195,7 +211,7 @@ def results(batch_id: str) -> Response:
     ledger = services().ledger
     batch = ledger.batches.get(batch_id)
     rows = (_result(index, *one) for index, one in enumerate(ledger.batches.jobs(batch)))
-    lines = _csv(rows) if query.format == "csv" else _ndjson(rows)
+    lines = csv_of(rows) if query.format == "csv" else _ndjson(rows)
     media = CSV if query.format == "csv" else NDJSON
     response = Response(stream_with_context(lines), content_type=f"{media}; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{batch_id}.{query.format}"'
@@ -280,19 +296,36 @@ def _ndjson(rows: Iterable[BatchResult]) -> Iterator[str]:
         yield without_surrogates(json.dumps(row, ensure_ascii=False)) + "\n"
 
 
-def _csv(rows: Iterable[BatchResult]) -> Iterator[str]:
+def csv_of(rows: Iterable[BatchResult]) -> Iterator[str]:
     """A row for each object recognised, and one for a photo without any."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
     for row in rows:
-        head = [row["index"], row["name"], row["id"] or "", row["status"]]
+        head = [row["index"], _cell(row["name"]), row["id"] or "", row["status"]]
         code = row["error"]["code"] if row["error"] else ""
         found = row["result"]["recognitions"] if row["result"] else []
         for one in found:
-            writer.writerow([*head, one["label"], one["probability"], one["similarity"], *one["box"], code])
+            place = [_cell(one["label"]), one["probability"], one["similarity"], *one["box"]]
+            writer.writerow([*head, *place, code, "", ""])
         if not found:
-            writer.writerow([*head, *[""] * 7, code])
+            writer.writerow([*head, *[""] * 7, code, *_nearest(row["result"])])
         yield without_surrogates(buffer.getvalue())
         buffer.seek(0)
         buffer.truncate()
+
+
+def _nearest(result: RecognitionResult | None) -> tuple[str, str]:
+    """Why nothing was recognised, and the likeliest guess."""
+    if result is None:
+        return "", ""
+    guessed = [one for one in result["dropped"] if one["candidates"]]
+    best = max(guessed, key=lambda one: one["candidates"][0]["probability"], default=None)
+    if best is None:
+        return result["reason"] or next((str(one["reason"]) for one in result["dropped"]), ""), ""
+    return result["reason"] or best["reason"], _cell(best["candidates"][0]["label"])
+
+
+def _cell(text: str) -> str:
+    """As text also in a spreadsheet, which would reckon a cell that begins with `=`, `+`, `-` or `@`."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -158,7 +158,7 @@ class Served:
         return [_without_links(one) for one in self.server.get("/galleries", deleted="true")["galleries"]]
 
     def restore(self, name: str, generation: str | None) -> Json:
-        asked = {} if generation is None else {"params": {"generation": generation}}
+        asked = {} if generation is None else {"generation": generation}
         return _without_links(self.server.post(f"/galleries/{quote(name)}/restore", **asked))
 
 

@@ -59,10 +59,10 @@ class Server:
         """The JSON at `path`, below /v1."""
         return self._asked("GET", path, query, headers=PREFER)
 
-    def post(self, path: str, json: Any = None) -> Json:
+    def post(self, path: str, json: Any = None, **query: Any) -> Json:
         """What is answered to a POST of JSON."""
         made_anew = path in {"/keys", "/webhooks"} or path.endswith("/rotate")  # what takes no Idempotency-Key
-        return self._asked("POST", path, {}, json=json, headers={**PREFER, **once(None)}, repeatable=not made_anew)
+        return self._asked("POST", path, query, json=json, headers={**PREFER, **once(None)}, repeatable=not made_anew)
 
     def picture(self, path: str) -> bytes:
         """The bytes of the picture at `path`, below /v1."""

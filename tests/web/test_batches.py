@@ -25,6 +25,7 @@ from tests.web.conftest import Hand, recognition_result
 from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
 from tests.web.test_recognitions import refused
+from web.batches import csv_of
 from web.routes import description
 from web.services import EXTENSION, Services
 
@@ -306,3 +307,14 @@ def test_a_batch_that_cannot_be_served_in_time_is_refused_whole(
     refused(app.test_client().post(URL, data=form(6)), 503, "overloaded")
     assert open_jobs(redis_client) == 0
     assert app.test_client().post(URL, data=form(2)).status_code == 202
+
+
+def test_csv_says_why_nothing_was_recognised_and_holds_no_formula() -> None:
+    result = {**recognition_result(), "recognitions": [], "reason": None}
+    result["dropped"] = [
+        {"reason": "below_min_precision", "candidates": [{"label": "=HYPERLINK(1)", "probability": 0.4}]},
+        {"reason": "below_min_precision", "candidates": [{"label": "tea", "probability": 0.1}]},
+    ]
+    row: Any = {"index": 0, "name": "=1+1.jpg", "id": "rec_0", "status": "succeeded", "result": result, "error": None}
+    (told,) = csv.DictReader(io.StringIO("".join(csv_of([row]))))
+    assert (told["name"], told["reason"], told["candidate"]) == ("'=1+1.jpg", "below_min_precision", "'=HYPERLINK(1)")
