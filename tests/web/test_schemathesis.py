@@ -22,17 +22,27 @@ from tests.web.pictures import picture
 from tests.web.serving import serving
 from web.app import create_app
 from web.openapi_parts import PAGES
+from web.routes import description
 from web.services import EXTENSION, Services
 
+OPERATIONS = [one for methods in description()["paths"].values() for one in methods.values()]
 WAIT_S = 0.2  # at most, for `Prefer: wait`: nobody does the jobs here
 REFUSED = [400, 401, 403, 404, 405, 406, 409, 410, 411, 413, 415, 422, 428, 429]
 TAKEN = ["2xx", "3xx", 401, 403, 404, 409, 410, 413, 422, 429, 501, 503]  # 422: not by its form, but by what it says
-# Of these 400 is said of more than a schema has words for.
-CURSORS = ["listRecognitions", "listEnrollments", "listItems", "listLabels", "listFeedback", "listEvents"]  # opaque
+# Of these 400 is said of more than a schema has words for; of cursors, which are opaque, and of deadlines below.
 NAMES = ["addItems", "correctItem", "correctLabel", "createKey"]  # of labels and keys: no invisible characters
 SENSE = ["moveItems", "replayDeliveries"]  # into itself, backwards in time
-DEADLINES = ["createRecognition", "createDetection", "createEmbedding", "createClassification", "createBatch", "addItems", "compareRecognition"]  # from 1 s to 7 d, as Cancel-After has it  # fmt: skip
-STREAMS = ["followRecognition", "followEnrollment", "followDetection", "followEmbedding", "followClassification", "followBatch"]  # they last as long as their jobs  # fmt: skip
+
+
+def taking(parameter: str) -> list[str]:
+    """The operations that have a parameter of this name."""
+    return [one["operationId"] for one in OPERATIONS if parameter in {each["name"] for each in one["parameters"]}]
+
+
+def streaming() -> list[str]:
+    """Those that answer as long as their jobs are open."""
+    answers = [(one["operationId"], one["responses"].get("200", {}).get("content", {})) for one in OPERATIONS]
+    return [name for name, content in answers if "text/event-stream" in content]
 
 
 def config(service: Services, auth: str) -> str:
@@ -47,8 +57,8 @@ def config(service: Services, auth: str) -> str:
         f'headers = {{ Authorization = "{auth}" }}',
         f"checks.negative_data_rejection.expected-statuses = {json.dumps([*REFUSED, '5xx'])}",
         f"checks.positive_data_acceptance.expected-statuses = {json.dumps(TAKEN)}",
-        *operations([*CURSORS, *NAMES, *SENSE, *DEADLINES], f"checks.positive_data_acceptance.expected-statuses = {json.dumps([*TAKEN, 400])}"),
-        *operations(STREAMS, "enabled = false"),
+        *operations([*taking("after"), *taking("Cancel-After"), *NAMES, *SENSE], f"checks.positive_data_acceptance.expected-statuses = {json.dumps([*TAKEN, 400])}"),
+        *operations(streaming(), "enabled = false"),
         # Not ready is what a service without a worker rightly says; a classifier is not configured here.
         *operations(["getReadiness", "createClassification"], "checks.not_a_server_error.enabled = false"),
         # OPTIONS of .../items/move tells what an item of the id `move` allows, too.
