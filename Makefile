@@ -41,7 +41,7 @@ bench: install         ## speed of the service and of each stage on this machine
 install: $(VENV)/installed
 
 $(VENV)/installed: requirements/all.txt pyproject.toml
-	@echo "Installing the locked packages into $(VENV) (about a gigabyte the first time; a minute or two) ..."
+	@echo "Installing the locked packages into $(VENV) (about two gigabytes the first time; some minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --no-input -r requirements/all.txt
 	@$(BIN)/python -m pip install --quiet --no-input --no-deps --no-build-isolation --config-settings editable_mode=compat \
