@@ -49,7 +49,11 @@ class Recognitions(Resource):
     list = _pages(jobs.RECOGNITIONS.list)
     cancel = _call(jobs.RECOGNITIONS.cancel)
     replay = _call(jobs.RECOGNITIONS.replay)
+    replay_webhook = _call(jobs.RECOGNITIONS.replay_webhook)
+    erase = _call(jobs.RECOGNITIONS.erase)
     photo = _call(jobs.RECOGNITIONS.photo)
+    preview = _call(jobs.RECOGNITIONS.preview)
+    compare = _call(jobs.compare)
     give_feedback = _call(jobs.give_feedback)
     feedback = _call(jobs.feedback_of)
 
@@ -62,6 +66,8 @@ class Enrollments(Resource):
     list = _pages(jobs.ENROLLMENTS.list)
     cancel = _call(jobs.ENROLLMENTS.cancel)
     replay = _call(jobs.ENROLLMENTS.replay)
+    replay_webhook = _call(jobs.ENROLLMENTS.replay_webhook)
+    erase = _call(jobs.ENROLLMENTS.erase)
 
 
 class Detections(Resource):
@@ -72,7 +78,10 @@ class Detections(Resource):
     wait = _call(jobs.DETECTIONS.wait)
     cancel = _call(jobs.DETECTIONS.cancel)
     replay = _call(jobs.DETECTIONS.replay)
+    replay_webhook = _call(jobs.DETECTIONS.replay_webhook)
+    erase = _call(jobs.DETECTIONS.erase)
     photo = _call(jobs.DETECTIONS.photo)
+    preview = _call(jobs.DETECTIONS.preview)
 
 
 class Embeddings(Resource):
@@ -83,7 +92,10 @@ class Embeddings(Resource):
     wait = _call(jobs.EMBEDDINGS.wait)
     cancel = _call(jobs.EMBEDDINGS.cancel)
     replay = _call(jobs.EMBEDDINGS.replay)
+    replay_webhook = _call(jobs.EMBEDDINGS.replay_webhook)
+    erase = _call(jobs.EMBEDDINGS.erase)
     photo = _call(jobs.EMBEDDINGS.photo)
+    preview = _call(jobs.EMBEDDINGS.preview)
 
 
 class Classifications(Resource):
@@ -94,7 +106,10 @@ class Classifications(Resource):
     wait = _call(jobs.CLASSIFICATIONS.wait)
     cancel = _call(jobs.CLASSIFICATIONS.cancel)
     replay = _call(jobs.CLASSIFICATIONS.replay)
+    replay_webhook = _call(jobs.CLASSIFICATIONS.replay_webhook)
+    erase = _call(jobs.CLASSIFICATIONS.erase)
     photo = _call(jobs.CLASSIFICATIONS.photo)
+    preview = _call(jobs.CLASSIFICATIONS.preview)
 
 
 class Galleries(Resource):
@@ -104,10 +119,16 @@ class Galleries(Resource):
     list = _call(galleries.list_galleries)
     get = _call(galleries.get_gallery)
     delete = _call(galleries.delete_gallery)
+    erase = _call(galleries.erase_gallery)
+    deleted = _call(galleries.list_deleted)
+    restore = _call(galleries.restore_gallery)
+    undo = _call(galleries.undo)
+    lint = _call(galleries.lint)
     add = _call(galleries.add_pictures)
     enroll_box = _call(galleries.enroll_box)
     items = _pages(galleries.list_items)
     item_picture = _call(galleries.item_picture)
+    item_preview = _call(galleries.item_preview)
     labels = _pages(galleries.list_labels)
     versions = _call(galleries.list_versions)
     activate = _call(galleries.activate)
@@ -116,8 +137,12 @@ class Galleries(Resource):
     move_items = _call(galleries.move_items)
     delete_item = _call(galleries.delete_item)
     delete_labels = _call(galleries.delete_labels)
+    erase_item = _call(galleries.erase_item)
+    erase_labels = _call(galleries.erase_labels)
+    erasure = _call(galleries.get_erasure)
     feedback = _pages(galleries.list_feedback)
     feedback_list = _call(galleries.feedback_list)
+    feedback_photo = _call(galleries.feedback_photo)
 
 
 class Batches(Resource):
@@ -144,6 +169,7 @@ class Webhooks(Resource):
     deliveries = _pages(webhooks.list_deliveries)
     delivery = _call(webhooks.get_delivery)
     replay_delivery = _call(webhooks.replay_delivery)
+    stop_delivery = _call(webhooks.stop_delivery)
     replay = _call(webhooks.replay_deliveries)
 
 

@@ -6,7 +6,9 @@ what the user gets. `shitu.client.blocking` and `shitu.client.awaiting` do the I
 
 from __future__ import annotations
 
+import email.utils
 import json
+import math
 import random
 import time
 import uuid
@@ -33,7 +35,8 @@ Ref: TypeAlias = "str | Mapping[str, Any]"  # something by its id, or as the ser
 class Request:
     """One request below /v1. `repeatable`: sending it twice does no more than sending it once.
 
-    `read_s`: for an event stream, the seconds without a byte after which it counts as lost.
+    `read_s`: for an event stream, the seconds without a byte after which it counts as lost. `patient_s`: a service that is
+    away is waited for so long, or as long as the client's Retries allow, however many attempts that takes.
     """
 
     method: str
@@ -45,6 +48,7 @@ class Request:
     files: Sequence[tuple[str, Upload]] = ()
     repeatable: bool = True
     read_s: float | None = None
+    patient_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,14 @@ class Answer:
 
     @property
     def retry_after_s(self) -> float | None:
-        told = self.headers.get("retry-after", "")
-        return float(told) if told.isascii() and told.isdigit() else None
+        """Of the header, which has seconds or, by some proxies, a date; None: neither."""
+        told = self.headers.get("retry-after", "").strip()
+        if told.isascii() and told.isdigit():
+            return float(told)
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,8 @@ def retried(steps: Steps[T], retries: Retries) -> Steps[T]:
 
 
 def _tried(request: Request, retries: Retries) -> Steps[Answer]:
-    left_s = retries.within_s
+    patient = request.patient_s is not None
+    left_s = min(retries.within_s, math.inf if request.patient_s is None else request.patient_s)
     for attempt in count(1):
         failure: ConnectionFailed | None = None
         answer: Answer | None = None
@@ -149,11 +160,11 @@ def _tried(request: Request, retries: Retries) -> Steps[Answer]:
             answer = yield request
         except ConnectionFailed as error:
             failure = error
-            again = not error.final and (request.repeatable if error.sent else retries.unreached)
+            again = not error.final and (request.repeatable if error.sent else retries.unreached or patient)
         else:
             again = _not_now(answer, request)
         pause_s = retries.pause_s(attempt, None if answer is None else answer.retry_after_s)
-        if not again or attempt >= retries.attempts or pause_s > left_s:
+        if not again or (attempt >= retries.attempts and not patient) or pause_s > left_s:
             break
         left_s -= pause_s
         yield Sleep(pause_s)

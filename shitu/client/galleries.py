@@ -12,12 +12,15 @@ from shitu.client.pictures import upload_of
 
 if TYPE_CHECKING:
     from contracts.jobs import Priority
+    from contracts.lint import Lint
     from contracts.options import Crop
     from contracts.results import EnrollmentJob
     from contracts.usage import Box
     from shitu.client.jobs import Verdict
     from shitu.client.pictures import Picture
     from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList
+    from web.deleted import DeletedGallery
+    from web.erasures import Erasure
 
 
 def create_gallery(name: str, *, idempotency_key: str | None = None) -> Steps[Gallery]:
@@ -42,6 +45,50 @@ def get_gallery(name: str) -> Steps[Gallery]:
 def delete_gallery(name: str) -> Steps[None]:
     """Deletes a gallery with all its versions. Raises NotFound."""
     yield from ask("DELETE", named(name), repeatable=False)
+
+
+def erase_gallery(name: str) -> Steps[Erasure]:
+    """Erases a gallery with its pictures and feedback, for good: the receipt."""
+    found: Erasure = yield from ask("DELETE", named(name), {"erase": True}, repeatable=False)
+    return found
+
+
+def list_deleted() -> Steps[Sequence[DeletedGallery]]:
+    """The galleries that were deleted and can be restored."""
+    found = yield from ask("GET", "/galleries", {"deleted": True})
+    galleries: Sequence[DeletedGallery] = found["galleries"]
+    return galleries
+
+
+def restore_gallery(name: str, generation: str | None = None) -> Steps[Gallery]:
+    """Restores the gallery of this name that was deleted last, or another `generation`. Raises Conflict, NotFound."""
+    query = {"generation": generation}
+    found: Gallery = yield from ask("POST", f"{named(name)}/restore", query, repeatable=False)
+    return found
+
+
+def undo(gallery: str) -> Steps[Gallery]:
+    """Takes the last change of items or labels back: the version that is in force again."""
+    found: Gallery = yield from ask("POST", f"{named(gallery)}/undo", repeatable=False)
+    return found
+
+
+def lint(
+    gallery: str,
+    *,
+    level: str | None = None,
+    kind: str | None = None,
+    version: int | None = None,
+    limit: int = 1000,
+    after: str | None = None,
+) -> Steps[Lint]:
+    """What makes the gallery answer worse, the worst first, each with the one request that mends it.
+
+    Of a large gallery `complete` may be False: ask again, and the search goes on where it stopped.
+    """
+    query = {"level": level, "kind": kind, "version": version, "limit": limit, "after": after}
+    found: Lint = yield from ask("GET", f"{named(gallery)}/lint", query)
+    return found
 
 
 def add_pictures(
@@ -180,6 +227,36 @@ def delete_labels(gallery: str, labels: str | Sequence[str]) -> Steps[Gallery]:
     query = {"label": labels if isinstance(labels, str) else list(labels)}
     found: Gallery = yield from ask("DELETE", f"{named(gallery)}/items", query, repeatable=False)
     return found
+
+
+def erase_item(gallery: str, item: Ref) -> Steps[Erasure]:
+    """Erases one item with its picture, for good: the receipt."""
+    path = f"{named(gallery)}/items/{id_of(item)}"
+    found: Erasure = yield from ask("DELETE", path, {"erase": True}, repeatable=False)
+    return found
+
+
+def erase_labels(gallery: str, labels: str | Sequence[str]) -> Steps[Erasure]:
+    """Erases all items of these labels with their pictures, for good: the receipt."""
+    query = {"label": labels if isinstance(labels, str) else list(labels), "erase": True}
+    found: Erasure = yield from ask("DELETE", f"{named(gallery)}/items", query, repeatable=False)
+    return found
+
+
+def get_erasure(erasure: Ref) -> Steps[Erasure]:
+    """How far an erasure has come."""
+    found: Erasure = yield from ask("GET", f"/erasures/{id_of(erasure)}")
+    return found
+
+
+def item_preview(gallery: str, item: Ref, *, width: int | None = None) -> Steps[bytes]:
+    """An item's picture as a browser can show it."""
+    return (yield from read(f"{named(gallery)}/items/{id_of(item)}/preview", {"width": width}))
+
+
+def feedback_photo(gallery: str, feedback: Ref, *, width: int | None = None) -> Steps[bytes]:
+    """The photo that was judged."""
+    return (yield from read(f"{named(gallery)}/feedback/{id_of(feedback)}/image", {"width": width}))
 
 
 def list_feedback(gallery: str, *, verdict: Verdict | None = None, page_size: int = 1000) -> Pages[Feedback]:

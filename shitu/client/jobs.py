@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
     from web.answers import Feedback
+    from web.erasures import Erasure
 
 J = TypeVar("J")  # a job's TypedDict
 
@@ -61,6 +62,16 @@ class Kind(Generic[J]):
         found: J = yield from ask("POST", f"{self.path}/{id_of(job)}/replay", headers=once(idempotency_key))
         return found
 
+    def replay_webhook(self, job: Ref) -> Steps[J]:
+        """Sends the webhook of a job that has ended again. Raises NotFound if it has none."""
+        found: J = yield from ask("POST", f"{self.path}/{id_of(job)}/webhook/replay", headers=once(None))
+        return found
+
+    def erase(self, job: Ref) -> Steps[Erasure]:
+        """Erases the job with its photo, its answer and the messages about it, for good: the receipt."""
+        found: Erasure = yield from ask("DELETE", f"{self.path}/{id_of(job)}", {"erase": True}, repeatable=False)
+        return found
+
     def list(
         self,
         *,
@@ -89,6 +100,10 @@ class Kind(Generic[J]):
         return (
             yield from read(f"{self.path}/{id_of(job)}/image", {"annotated": int(annotated) or None, "width": width})
         )
+
+    def preview(self, job: Ref, *, width: int | None = None) -> Steps[bytes]:
+        """The job's photo as a browser can show it."""
+        return (yield from read(f"{self.path}/{id_of(job)}/preview", {"width": width}))
 
 
 RECOGNITIONS: Kind[RecognitionJob] = Kind("/recognitions")
@@ -140,6 +155,27 @@ def recognize(
     if ended["result"] is None:
         raise JobFailed(ended)
     return ended["result"]
+
+
+def compare(
+    job: Ref,
+    *,
+    gallery: str | None = None,
+    version: int | None = None,
+    webhook_url: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[RecognitionJob]:
+    """Has the photo of a succeeded job looked up again, in another gallery or version: `result["difference"]` of the new job.
+
+    Neither named: in the version in force. Raises Conflict if the old job has not succeeded.
+    """
+    hook = None if webhook_url is None else {"url": webhook_url}
+    told = {"gallery": gallery, "version": version, "webhook": hook}
+    body = {name: value for name, value in told.items() if value is not None}
+    found: RecognitionJob = yield from ask(
+        "POST", f"/recognitions/{id_of(job)}/compare", json=body, headers=once(idempotency_key)
+    )
+    return found
 
 
 def create_detection(

@@ -37,8 +37,8 @@ def url_of(picture: Picture) -> str | None:
 def upload_of(picture: Picture, name: str | None = None) -> Upload:
     """The bytes of `picture`. Raises OSError for a file that can't be read, ValueError and TypeError for what is no picture.
 
-    A file's bytes are sent as they are. A Pillow picture is turned upright by its EXIF and sent as PNG; so is an array,
-    RGB uint8 of shape (H, W, 3). An Upload stays what it is: bytes with a name of their own.
+    A file's bytes are sent as they are. A Pillow picture is turned upright by its EXIF and sent as PNG (CMYK as TIFF); so is an
+    array, RGB uint8 of shape (H, W, 3). An Upload stays what it is: bytes with a name of their own.
     """
     if isinstance(picture, Upload):
         return picture
@@ -57,7 +57,8 @@ def upload_of(picture: Picture, name: str | None = None) -> Upload:
         own = getattr(told, "name", None)
         return Upload(name or (_sendable(Path(own).name) if isinstance(own, str) else "image"), data)
     if hasattr(told, "getexif"):
-        return Upload(name or "image.png", _png_of_pillow(told))
+        data, ending = _of_pillow(told)
+        return Upload(name or f"image{ending}", data)
     if hasattr(told, "__array_interface__"):
         return Upload(name or "image.png", _png_of_array(told))
     raise TypeError(
@@ -65,15 +66,20 @@ def upload_of(picture: Picture, name: str | None = None) -> Upload:
     )
 
 
-def _png_of_pillow(image: Image.Image) -> bytes:
+def _of_pillow(image: Image.Image) -> tuple[bytes, str]:
+    """A file with the same pixels and colours, and the ending of its name. Raises ValueError for what has no one meaning."""
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)
-    if upright.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
-        upright = upright.convert("RGB")
+    if upright.mode == "F":
+        raise ValueError("a Pillow picture of mode F has no one meaning: scale it to 0..255 and convert it to L or RGB")
+    profile = image.info.get("icc_profile")
+    kind, ending = ("TIFF", ".tif") if upright.mode == "CMYK" else ("PNG", ".png")  # PNG has no CMYK
+    if kind == "PNG" and upright.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"}:
+        upright, profile = upright.convert("RGB"), None  # it speaks of the colours before
     out = io.BytesIO()
-    upright.save(out, "PNG", compress_level=3, icc_profile=upright.info.get("icc_profile"))
-    return out.getvalue()
+    upright.save(out, kind, icc_profile=profile, **({"compress_level": 3} if kind == "PNG" else {}))
+    return out.getvalue(), ending
 
 
 def _png_of_array(array: Any) -> bytes:

@@ -122,7 +122,7 @@ class Watch(Generic[State]):
         headers = {"If-None-Match": self._etag} if self._etag else {}
         if left_s >= 1:
             headers["Prefer"] = f"wait={int(min(POLL_S, left_s))}"
-        answer: Answer = yield Request("GET", self._path, headers=headers)
+        answer: Answer = yield Request("GET", self._path, headers=headers, patient_s=max(0.0, left_s))
         if answer.status != 304:
             state: State = json_of(answer)
             self._etag = answer.headers.get("etag", "")

@@ -92,6 +92,12 @@ def replay_delivery(delivery: Ref) -> Steps[Delivery]:
     return found
 
 
+def stop_delivery(delivery: Ref) -> Steps[Delivery]:
+    """Sends a pending message no more. Raises Conflict if it is not pending."""
+    found: Delivery = yield from ask("POST", f"/deliveries/{id_of(delivery)}/stop", repeatable=False)
+    return found
+
+
 def replay_deliveries(
     webhook: Ref,
     since: datetime | str,

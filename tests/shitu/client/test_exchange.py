@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import json
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -152,6 +155,32 @@ def test_retry_after_is_honoured_and_a_long_one_is_the_callers(script: Script, u
     with pytest.raises(ServiceFault):
         use(lambda client: client.system())
     assert len(script.seen) == 1
+
+
+def test_a_proxys_retry_after_may_be_a_date(script: Script, use: Use) -> None:
+    soon = email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=3600), usegmt=True)
+    script.answers = [refusal(503, "overloaded", Retry_After=soon)]
+    with pytest.raises(ServiceFault) as refused:
+        use(lambda client: client.system())
+    assert refused.value.retry_after_s == pytest.approx(3600, abs=60)
+    assert len(script.seen) == 1
+    past = email.utils.format_datetime(datetime.now(UTC) - timedelta(seconds=3600), usegmt=True)
+    script.answers = [refusal(503, "overloaded", Retry_After=past), told(200, {"version": "1"})]
+    assert use(lambda client: client.system()) == {"version": "1"}
+    script.answers = [refusal(503, "overloaded", Retry_After="soon"), told(200, {"version": "1"})]
+    assert use(lambda client: client.system()) == {"version": "1"}
+
+
+def test_a_job_is_waited_for_while_the_service_is_started_again(script: Script, use: Use) -> None:
+    """Longer than any other request is tried, and no longer than the deadline."""
+    away = [None, *[refusal(503, "redis_unavailable")] * (2 * QUICK.attempts), None]
+    script.answers = [*away, told(200, {**JOB, "status": "succeeded"})]
+    assert use(lambda client: client.recognitions.wait(JOB, timeout_s=30))["status"] == "succeeded"
+    script.answers = [refusal(503, "redis_unavailable")]
+    began = time.monotonic()
+    with pytest.raises(ServiceFault):
+        use(lambda client: client.recognitions.wait(JOB, timeout_s=0.5))
+    assert time.monotonic() - began < 5
 
 
 def test_pauses_grow_are_capped_and_differ() -> None:

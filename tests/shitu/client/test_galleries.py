@@ -89,3 +89,29 @@ def test_a_batch_of_no_worker_is_given_up(ask: Ask, drinks: str) -> None:
     batch = ask("batches.create", [picture(seed=1)], drinks)
     assert ask("batches.cancel", batch["id"])["status"] == "canceled"
     assert ask("batches.wait", batch, timeout_s=5)["status"] == "canceled"
+
+
+def test_a_change_is_undone_and_a_deleted_gallery_restored(ask: Ask, drinks: str) -> None:
+    before = ask("galleries.get", drinks)["version"]
+    ask("galleries.delete_labels", drinks, "tea")
+    assert ask("galleries.undo", drinks)["version"] == before
+    ask("galleries.delete", drinks)
+    (gone,) = ask("galleries.deleted")
+    assert gone["name"] == drinks
+    assert ask("galleries.restore", drinks, gone["generation"])["item_count"] == 4
+
+
+def test_what_is_erased_leaves_a_receipt(ask: Ask, drinks: str) -> None:
+    item, other = ask("galleries.items", drinks, label="tea")
+    receipt = ask("galleries.erase_item", drinks, item)
+    assert receipt["item_ids"] == [item["id"]]
+    assert ask("galleries.erasure", receipt)["id"] == receipt["id"]
+    assert ask("galleries.erase_labels", drinks, ["tea"])["item_ids"] == [other["id"]]
+    assert ask("galleries.erase", drinks)["gallery"] == drinks
+
+
+def test_a_gallery_is_linted(ask: Ask, drinks: str) -> None:
+    told = ask("galleries.lint", drinks)
+    assert (told["gallery"], told["item_count"]) == (drinks, 4)
+    assert {one["kind"] for one in told["findings"]} <= set(told["kinds"])
+    assert ask("galleries.lint", drinks, level="error", limit=1)["item_count"] == 4

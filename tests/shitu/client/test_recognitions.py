@@ -166,6 +166,37 @@ def test_feedback_is_kept_and_listed(ask: Ask, gallery: str, hand: Hand) -> None
     assert ask("recognitions.photo", job) == PHOTO
 
 
+def test_an_old_answer_is_compared_and_a_job_erased(ask: Ask, gallery: str, hand: Hand) -> None:
+    job = ask("recognitions.wait", ask("recognitions.create", PHOTO, gallery), timeout_s=20)
+    again = ask("recognitions.compare", job, version=1)
+    assert again["request"]["compared"]["job"] == job["id"]
+    with pytest.raises(NotFound, match="delivery_not_found"):
+        ask("recognitions.replay_webhook", job)
+    assert ask("recognitions.preview", job, width=64)[:2] == b"\xff\xd8"
+    ask("recognitions.wait", again, timeout_s=20)
+    assert ask("recognitions.erase", job)["job_id"] == job["id"]
+    with pytest.raises(NotFound, match="job_"):
+        ask("recognitions.get", job)
+
+
+def test_a_pillow_picture_of_printing_colours_keeps_them_and_their_profile() -> None:
+    """In a PNG they would be RGB under a profile of CMYK."""
+    profile = b"a profile of CMYK"
+    image = Image.new("CMYK", (20, 16), (10, 20, 30, 40))
+    image.info["icc_profile"] = profile
+    sent = upload_of(image)
+    with Image.open(io.BytesIO(sent.data)) as arrived:
+        assert (arrived.format, arrived.mode, arrived.getpixel((3, 3))) == ("TIFF", "CMYK", (10, 20, 30, 40))
+        assert arrived.info["icc_profile"] == profile
+    assert sent.name == "image.tif"
+    image = Image.new("HSV", (20, 16), (10, 200, 200))
+    image.info["icc_profile"] = profile
+    with Image.open(io.BytesIO(upload_of(image).data)) as arrived:
+        assert (arrived.mode, arrived.info.get("icc_profile")) == ("RGB", None)
+    with pytest.raises(ValueError, match="mode F"):
+        upload_of(Image.new("F", (20, 16), 0.5))
+
+
 def test_the_options_are_those_of_the_service() -> None:
     assert set(RecognitionOptions.__annotations__) == set(RECOGNIZE_OPTIONS)
 
