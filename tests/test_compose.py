@@ -104,6 +104,8 @@ def test_the_front_is_published_where_it_listens() -> None:
     refuse_unprotected(settings)
     assert settings.keys.required is True
     assert load_settings(environment("web", SHITU_KEYS__REQUIRED="false")).keys.required is False
+    assert settings.web.hosts == ("web",)  # as the containers beside it ask
+    assert load_settings(environment("web", SHITU_WEB__HOSTS="web,till-3.lan")).web.hosts == ("web", "till-3.lan")
 
 
 @pytest.mark.parametrize("service", OURS)

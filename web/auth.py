@@ -14,8 +14,9 @@ from contracts.keys import Scope, allows
 from infra.errors.keys import CrossSite, KeyExpired, KeyInvalid, KeyMissing, KeysRequired, ScopeMissing
 from infra.runtime import audit
 from infra.stack.exposure import REMEDY, is_loopback
-from web import access_log, cors
+from web import access_log, own_pages
 from web.operations import operation_of
+from web.own_pages import SAFE_METHODS
 from web.scopes import scope_of
 from web.services import services
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from infra.keys.store import Key
 
 PEER = "shitu.peer"  # in the environ: the address of the connection, where REMOTE_ADDR was told by a proxy
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE = "shitu_session"
 CHALLENGE = 'Bearer realm="shitu"'
 METRICS = "health.metrics"
@@ -51,16 +51,18 @@ def owner() -> str:
 def check() -> Response | None:
     """Lets a request in; a person who is not signed in is sent to the sign-in.
 
-    Raises KeyMissing, KeyInvalid, KeyExpired, ScopeMissing, KeysRequired, CrossSite.
+    Raises KeyMissing, KeyInvalid, KeyExpired, ScopeMissing, KeysRequired, HostUnknown, CrossSite.
     """
     scope = _wanted()
     keys = services().settings.keys
-    if scope is None or (keys.open_metrics and request.endpoint == METRICS):
-        return None
-    if keys.required is None and not (is_loopback(peer()) and is_loopback(request.remote_addr or "")):
+    is_open = scope is None or (keys.open_metrics and request.endpoint == METRICS)
+    local = is_loopback(peer()) and is_loopback(request.remote_addr or "")
+    if keys.required is None and not is_open and not local:
         raise KeysRequired(f"This service can be reached from other machines, and no keys are asked for. {REMEDY}")
     if not keys.required:
-        _refuse_other_sites()
+        own_pages.require()
+        return None
+    if scope is None or is_open:
         return None
     try:
         found = _sent_key()
@@ -111,13 +113,6 @@ def require_same_origin() -> None:
             "This can only be asked by a page of this service itself. Programs send `Authorization: Bearer shitu_…`; "
             "behind a proxy, Host (or X-Forwarded-Host) must be what the browser asked for."
         )
-
-
-def _refuse_other_sites() -> None:
-    """Without keys, being on this machine is all that is asked for; a browser is there, and so is every site in it."""
-    elsewhere = request.method not in SAFE_METHODS and request.headers.get("Sec-Fetch-Site") == "cross-site"
-    if elsewhere and not cors.is_allowed(request.headers.get("Origin", "")):
-        raise CrossSite("Another site's page asks for this; SHITU_WEB__CORS_ORIGINS would allow it.")
 
 
 def _for_people() -> bool:

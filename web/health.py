@@ -11,6 +11,7 @@ from flask import Blueprint, Response, current_app, jsonify, request
 from contracts.errors import ServiceError
 from contracts.jobs import JobKind
 from contracts.keys import Scope
+from infra.errors.keys import HostUnknown
 from infra.jobs.metrics import render_metrics
 from infra.redis.check import explained, unready
 from infra.runtime.telemetry import CONTENT_TYPE
@@ -63,7 +64,7 @@ def metrics() -> Response:
 
 @blueprint.get("/openapi.json")
 @open_to_all
-@operation("getDescription", "This description.", {200: "application/json"})
+@operation("getDescription", "This description.", {200: "application/json"}, (HostUnknown,))
 def openapi() -> Response:
     """The description of this API."""
     document = describe(current_app)

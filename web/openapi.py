@@ -16,6 +16,7 @@ from infra.errors.jobs import JobExpired
 from infra.errors.keys import (
     BytesLimited,
     CrossSite,
+    HostUnknown,
     KeyExpired,
     KeyInvalid,
     KeyMissing,
@@ -65,6 +66,7 @@ WITH_KEY: Errors = (
     KeyExpired,
     ScopeMissing,
     KeysRequired,
+    HostUnknown,
     CrossSite,
     RateLimited,
     BytesLimited,

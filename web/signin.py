@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.errors.keys import CrossSite, KeyExpired, KeyInvalid
+from infra.errors.keys import CrossSite, HostUnknown, KeyExpired, KeyInvalid
 from infra.errors.requests import UnsupportedMediaType
 from web import auth
 from web.operations import operation
@@ -56,7 +56,9 @@ def register(app: Flask) -> None:
 
 @blueprint.get("/signin")
 @open_to_all
-@operation("getSignIn", "The page's sign-in, or who is signed in.", {200: "text/html"}, query=SignInQuery)
+@operation(
+    "getSignIn", "The page's sign-in, or who is signed in.", {200: "text/html"}, (HostUnknown,), query=SignInQuery
+)
 def show() -> Response:
     """The form; for who is signed in, their key and the way out."""
     try:
@@ -72,7 +74,7 @@ def show() -> Response:
     "signIn",
     "Sign the page in with a key.",
     {303: None, 401: "text/html"},
-    (KeyInvalid, KeyExpired, CrossSite, UnsupportedMediaType),
+    (KeyInvalid, KeyExpired, CrossSite, HostUnknown, UnsupportedMediaType),
     body={FORM: SignInFields},
 )
 def sign_in() -> Response:
@@ -101,7 +103,7 @@ def sign_in() -> Response:
 
 @blueprint.post("/signout")
 @open_to_all
-@operation("signOut", "End the page's session.", {303: None}, (CrossSite,))
+@operation("signOut", "End the page's session.", {303: None}, (CrossSite, HostUnknown))
 def sign_out() -> Response:
     """Ends the session here and in Redis."""
     auth.require_same_origin()

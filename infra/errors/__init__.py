@@ -23,6 +23,7 @@
       ScopeMissing               scope_missing              403
       KeysRequired               keys_required              403
       CrossSite                  cross_site_request         403
+      HostUnknown                host_unknown               421
       KeyNotFound                key_not_found              404
       RateLimited                rate_limited               429, retryable
       BytesLimited               bytes_limited              429, retryable

@@ -80,6 +80,14 @@ class CrossSite(ServiceError):
     http_status = 403
 
 
+class HostUnknown(ServiceError):
+    """Without keys, the request names a host that is not known as the service's own: any site could have that name lead here."""
+
+    code = "host_unknown"
+    title = "Not a name of this service"
+    http_status = 421
+
+
 class KeyNotFound(ServiceError):
     """No API key has this id."""
 

@@ -138,6 +138,7 @@ class WebSettings:
     root_path: RootPath = ""  # below which a proxy has the service
     trusted_proxies: Networks = ()  # whose X-Forwarded-* headers are believed
     cors_origins: Origins = ()  # whose pages may use the API
+    hosts: Hosts = ()  # names by which it is asked where no keys are, besides localhost, addresses and `host`
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def ask(base_url: str, method: str, path: str, body: Any = None, **headers: str)
 
 
 def upload_head(content_type: str, framing: str) -> bytes:
-    head = f"POST /v1/recognitions HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{framing}\r\n\r\n"
+    head = f"POST /v1/recognitions HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n{framing}\r\n\r\n"
     return head.encode()
 
 

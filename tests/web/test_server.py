@@ -58,7 +58,7 @@ def test_a_refusal_before_the_body_was_read_arrives(base_url: str) -> None:
 def test_a_refused_client_that_stops_sending_holds_no_thread(base_url: str) -> None:
     host, port = urlsplit(base_url).netloc.split(":")
     with socket.create_connection((host, int(port)), timeout=15) as connection:
-        head = "POST /v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n"
+        head = "POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n"
         connection.sendall(head.encode() + b"[" * 100)
         assert connection.recv(64).startswith(b"HTTP/1.1 404")
 
@@ -66,7 +66,7 @@ def test_a_refused_client_that_stops_sending_holds_no_thread(base_url: str) -> N
 def test_a_client_that_goes_away_mid_upload_hurts_nobody(base_url: str, tmp_path: Path) -> None:
     host, port = urlsplit(base_url).netloc.split(":")
     with socket.create_connection((host, int(port))) as connection:
-        head = "POST /v1/recognitions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n"
+        head = "POST /v1/recognitions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n"
         connection.sendall(head.encode() + b"[" * 100)
     assert ask(base_url, "GET", "/healthz")[0] == 200
     assert "Traceback" not in (tmp_path / "web.log").read_text()

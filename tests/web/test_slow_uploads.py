@@ -118,7 +118,7 @@ def test_fourteen_pictures_over_a_slow_line_are_taken(hasty_url: str) -> None:
     assert rate > 8192
     host, port = urlsplit(hasty_url).netloc.split(":")
     with socket.create_connection((host, int(port)), timeout=15) as connection:
-        head = f"POST /v1/galleries/drinks/items HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/galleries/drinks/items HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode())
         for start in range(0, len(body), piece):
             connection.sendall(body[start : start + piece])
