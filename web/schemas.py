@@ -121,6 +121,10 @@ def _different(names: list[str]) -> list[str]:
 
 
 Names = Annotated[list[str], Field(min_length=1, max_length=MOST_GALLERIES), AfterValidator(_different)]
+# No union: where none of its branches fits, pydantic complains of each, and names it within the place of the mistake.
+NamesOfForm = Annotated[
+    Names, BeforeValidator(lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=str | Names)
+]
 
 
 class RecognitionRequest(Strict):
@@ -157,7 +161,7 @@ class ComparisonRequest(Strict):
 class RecognitionFields(Strict):
     """The text fields of a multipart recognition request; the picture is the file `image`."""
 
-    gallery: str | Names = Field(description="Repeated for several galleries, searched as one; at most 10.")
+    gallery: NamesOfForm = Field(description="Repeated for several galleries, searched as one; at most 10.")
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)

@@ -120,8 +120,7 @@ def read_recognition(settings: Settings) -> Recognition:
         webhook_url = read.webhook_url
         check_webhook(webhook_url, settings)
         upload = files["image"][0]
-        names = [read.gallery] if isinstance(read.gallery, str) else read.gallery
-        options, metadata, priority = read.options, read.metadata, read.priority
+        names, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
     check_boxes(chosen, header)

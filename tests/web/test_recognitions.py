@@ -126,6 +126,24 @@ def test_bad_fields_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("names", "words"), [(["drinks", "drinks"], "named twice"), ([f"gallery{n}" for n in range(11)], "at most 10")]
+)
+def test_too_many_or_equal_galleries_are_told_alike_of_a_form_and_of_json(
+    client: FlaskClient, drinks: str, names: list[str], words: str
+) -> None:
+    image = {"base64": base64.b64encode(picture()).decode()}
+    for place, response in (
+        ("gallery", send(client, gallery=names)),
+        ("galleries", client.post(URL, json={"galleries": names, "image": image})),
+    ):
+        problem = refused(response, 400, "invalid_request")
+        (error,) = problem["errors"]
+        assert error["pointer"] == f"/{place}"
+        assert words in error["detail"]
+        assert problem["detail"] == f"{place}: {error['detail']}"
+
+
+@pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "image_empty"),
