@@ -27,6 +27,7 @@ from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
 from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
 from infra.errors.requests import InvalidOptions, InvalidRequest
+from web.wording import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +40,20 @@ if TYPE_CHECKING:
 MOST_GALLERIES = 10  # of one request
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
 
+
+def _four(box: Any) -> Any:
+    """Raises an error that says what a box is: neither the length of a list nor its type tells that."""
+    if not isinstance(box, list) or len(box) != 4:
+        given = f"this list has {len(box)}" if isinstance(box, list) else "this is not a list"
+        told = f"a box is [x1, y1, x2, y2], four whole numbers of pixels; {given}"
+        raise PydanticCustomError("box", "{told}", {"told": told})
+    return box
+
+
 _CORNER = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
 BOXES: Any = Annotated[
-    list[Annotated[list[_CORNER], Field(min_length=4, max_length=4)]], Field(min_length=1, max_length=MOST_BOXES)
+    list[Annotated[list[_CORNER], Field(min_length=4, max_length=4), BeforeValidator(_four)]],
+    Field(min_length=1, max_length=MOST_BOXES),
 ]
 
 
@@ -191,7 +203,9 @@ class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
 
 
 PixelBox = Annotated[
-    list[int], Field(min_length=4, max_length=4, description="x1, y1, x2, y2 in whole pixels of the upright photo.")
+    list[int],
+    Field(min_length=4, max_length=4, description="x1, y1, x2, y2 in whole pixels of the upright photo."),
+    BeforeValidator(_four),
 ]
 
 
@@ -388,12 +402,7 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
     if found["type"] == "extra_forbidden":
         owner = _model_at(model, found["loc"][:-1])
         return {"pointer": pointer, "detail": unknown_name(str(found["loc"][-1]), list(_fields(owner)))}
-    if found["type"] == "missing":
-        return {"pointer": pointer, "detail": "this field is required"}
-    if found["type"] in {"model_type", "dict_type"}:  # pydantic's own words name our classes
-        return {"pointer": pointer, "detail": "this must be a JSON object"}
-    message = str(found["msg"]).removeprefix("Value error, ")
-    return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
+    return {"pointer": pointer, "detail": in_words(found)}
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
