@@ -15,12 +15,13 @@ from infra.errors.jobs import JobExpired, ResultNotReady
 from infra.errors.photos import ObjectNotFound
 from infra.errors.requests import InvalidRequest, UnsupportedMediaType, UploadTooSlow
 from web import jobs
+from web.named_urls import parse_with_urls
 from web.operations import BODY, GALLERY, JOB, WEBHOOK, operation
 from web.recognitions import require_one_embedder
-from web.schemas import ComparisonRequest, parse, parse_json
+from web.schemas import ComparisonRequest, parse_json
 from web.scopes import needs
 from web.services import services
-from web.uploads import check_webhook, read_body
+from web.uploads import read_body
 
 if TYPE_CHECKING:
     from contracts.comparisons import Compared
@@ -77,6 +78,4 @@ def _sent() -> ComparisonRequest:
     data = read_body()
     if data and request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as application/json, or none.")
-    sent = parse(ComparisonRequest, parse_json(data) if data.strip() else {})
-    check_webhook(sent.webhook.url if sent.webhook else None, services().settings)
-    return sent
+    return parse_with_urls(ComparisonRequest, parse_json(data) if data.strip() else {}, services().settings)

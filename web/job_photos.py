@@ -20,10 +20,11 @@ from infra.errors.requests import InvalidBox, InvalidRequest
 from infra.objects.store import image_digest, preview_key
 from infra.runtime import audit
 from web import jobs
-from web.schemas import EnrollmentRequest, parse, parse_json
+from web.named_urls import parse_with_urls
+from web.schemas import EnrollmentRequest, parse_json
 from web.services import services
 from web.terms import read_terms
-from web.uploads import check_webhook, read_body
+from web.uploads import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,10 +107,9 @@ def label_at(text: str, pointer: str) -> str:
 def enroll_from_job(name: str) -> Response:
     """The current request as an enrolment of a part of a recognition's photo. Raises what FROM_JOB names."""
     service = services()
-    sent = parse(EnrollmentRequest, parse_json(read_body()))
+    sent = parse_with_urls(EnrollmentRequest, parse_json(read_body()), service.settings)
     label = label_at(sent.label, "/label")
     webhook_url = sent.webhook.url if sent.webhook else None
-    check_webhook(webhook_url, service.settings)
     terms = read_terms(sent.metadata, sent.priority)
     service.galleries.manifest(name)
     photo = photo_of(sent.from_.job)

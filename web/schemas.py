@@ -27,6 +27,7 @@ from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
 from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
 from infra.errors.requests import InvalidOptions, InvalidRequest
+from web.wording import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +40,20 @@ if TYPE_CHECKING:
 MOST_GALLERIES = 10  # of one request
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
 
+
+def _four(box: Any) -> Any:
+    """Raises an error that says what a box is: neither the length of a list nor its type tells that."""
+    if not isinstance(box, list) or len(box) != 4:
+        given = f"this list has {len(box)}" if isinstance(box, list) else "this is not a list"
+        told = f"a box is [x1, y1, x2, y2], four whole numbers of pixels; {given}"
+        raise PydanticCustomError("box", "{told}", {"told": told})
+    return box
+
+
 _CORNER = Annotated[int, Field(ge=-FARTHEST_PX, le=FARTHEST_PX)]
 BOXES: Any = Annotated[
-    list[Annotated[list[_CORNER], Field(min_length=4, max_length=4)]], Field(min_length=1, max_length=MOST_BOXES)
+    list[Annotated[list[_CORNER], Field(min_length=4, max_length=4), BeforeValidator(_four)]],
+    Field(min_length=1, max_length=MOST_BOXES),
 ]
 
 
@@ -121,6 +133,10 @@ def _different(names: list[str]) -> list[str]:
 
 
 Names = Annotated[list[str], Field(min_length=1, max_length=MOST_GALLERIES), AfterValidator(_different)]
+# No union: where none of its branches fits, pydantic complains of each, and names it within the place of the mistake.
+NamesOfForm = Annotated[
+    Names, BeforeValidator(lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=str | Names)
+]
 
 
 class RecognitionRequest(Strict):
@@ -157,7 +173,7 @@ class ComparisonRequest(Strict):
 class RecognitionFields(Strict):
     """The text fields of a multipart recognition request; the picture is the file `image`."""
 
-    gallery: str | Names = Field(description="Repeated for several galleries, searched as one; at most 10.")
+    gallery: NamesOfForm = Field(description="Repeated for several galleries, searched as one; at most 10.")
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
@@ -167,7 +183,7 @@ class RecognitionFields(Strict):
 class BatchFields(RecognitionFields):
     """The text fields of a batch, for all its photos; these are the files `images`."""
 
-    gallery: str
+    gallery: str  # type: ignore[assignment]  # one alone
 
 
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
@@ -187,7 +203,9 @@ class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
 
 
 PixelBox = Annotated[
-    list[int], Field(min_length=4, max_length=4, description="x1, y1, x2, y2 in whole pixels of the upright photo.")
+    list[int],
+    Field(min_length=4, max_length=4, description="x1, y1, x2, y2 in whole pixels of the upright photo."),
+    BeforeValidator(_four),
 ]
 
 
@@ -384,12 +402,7 @@ def _flat(found: Any, model: type[BaseModel], at: str) -> dict[str, str]:
     if found["type"] == "extra_forbidden":
         owner = _model_at(model, found["loc"][:-1])
         return {"pointer": pointer, "detail": unknown_name(str(found["loc"][-1]), list(_fields(owner)))}
-    if found["type"] == "missing":
-        return {"pointer": pointer, "detail": "this field is required"}
-    if found["type"] in {"model_type", "dict_type"}:  # pydantic's own words name our classes
-        return {"pointer": pointer, "detail": "this must be a JSON object"}
-    message = str(found["msg"]).removeprefix("Value error, ")
-    return {"pointer": pointer, "detail": message[0].lower() + message[1:]}
+    return {"pointer": pointer, "detail": in_words(found)}
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:

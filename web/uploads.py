@@ -14,9 +14,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMediaType
-from infra.net.addresses import check_spelling
 from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images
+from web.named_urls import parse_with_urls
 from web.schemas import (
     BatchFields,
     EnrollmentFields,
@@ -92,11 +92,10 @@ def read_recognition(settings: Settings) -> Recognition:
     address errors for a webhook or image URL, as far as they show without waiting for anybody.
     """
     if request.mimetype == "application/json":
-        sent = parse(RecognitionRequest, parse_json(read_body()))
+        sent = parse_with_urls(RecognitionRequest, parse_json(read_body()), settings)
         webhook_url = sent.webhook.url if sent.webhook else None
-        check_webhook(webhook_url, settings)
         names, options = sent.galleries or [str(sent.gallery)], sent.options
-        image = _json_image(sent.image, settings)
+        image = _json_image(sent.image)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
             check_boxes(chosen, None)
@@ -116,12 +115,10 @@ def read_recognition(settings: Settings) -> Recognition:
     else:
         files, fields = _multipart({"image": 1}, RecognitionFields.model_fields, lists=("gallery",), json_too=True)
         _read_json(fields, "options", "metadata")
-        read = parse(RecognitionFields, fields)
+        read = parse_with_urls(RecognitionFields, fields, settings)
         webhook_url = read.webhook_url
-        check_webhook(webhook_url, settings)
         upload = files["image"][0]
-        names = [read.gallery] if isinstance(read.gallery, str) else read.gallery
-        options, metadata, priority = read.options, read.metadata, read.priority
+        names, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
     check_boxes(chosen, header)
@@ -145,15 +142,14 @@ def several_of(names: Sequence[str]) -> tuple[str, ...]:
 def read_photo(settings: Settings, fields_model: type[Any], request_model: type[Any]) -> Recognition:
     """The current request as one photo with options and a webhook, without a gallery. Raises as `read_recognition`."""
     if request.mimetype == "application/json":
-        sent = parse(request_model, parse_json(read_body()))
+        sent = parse_with_urls(request_model, parse_json(read_body()), settings)
         webhook_url = sent.webhook.url if sent.webhook else None
     else:
         files, fields = _multipart({"image": 1}, fields_model.model_fields, json_too=True)
         _read_json(fields, "options", "metadata")
-        sent = parse(fields_model, fields)
+        sent = parse_with_urls(fields_model, fields, settings)
         webhook_url = sent.webhook_url
-    check_webhook(webhook_url, settings)
-    image = _json_image(sent.image, settings) if request.mimetype == "application/json" else files["image"][0]
+    image = _json_image(sent.image) if request.mimetype == "application/json" else files["image"][0]
     options = sent.options.model_dump(exclude_unset=True)
     if isinstance(image, Link):
         check_boxes(options, None)
@@ -169,8 +165,7 @@ def read_batch(settings: Settings) -> Batch:
         raise UnsupportedMediaType("Send the body as multipart/form-data.")
     files, fields = _multipart({"images": settings.web.max_files}, BatchFields.model_fields)
     _read_json(fields, "options", "metadata")
-    read = parse(BatchFields, fields)
-    check_webhook(read.webhook_url, settings)
+    read = parse_with_urls(BatchFields, fields, settings)
     uploads = files["images"]
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     chosen = read.options.model_dump(exclude_unset=True)
@@ -199,7 +194,7 @@ def read_enrollment(settings: Settings) -> Enrollment:
     _read_json(fields, "metadata", "item_metadata")
     if isinstance(fields.get("item_metadata"), dict):
         fields["item_metadata"] = [fields["item_metadata"]] * len(uploads)
-    read = parse(EnrollmentFields, fields)
+    read = parse_with_urls(EnrollmentFields, fields, settings)
     if "item_metadata" in fields and len(read.item_metadata) != len(uploads):
         detail = f"{len(read.item_metadata)} objects for {len(uploads)} pictures: send one object for all, or a list of one for each"
         raise InvalidRequest(f"item_metadata: {detail}.", errors=[{"pointer": "/item_metadata", "detail": detail}])
@@ -209,7 +204,6 @@ def read_enrollment(settings: Settings) -> Enrollment:
     if len(labels) != len(uploads):
         detail = f"{len(labels)} labels for {len(uploads)} pictures: send one label for all, or one for each"
         raise InvalidRequest(detail + ".", errors=[{"pointer": "/labels", "detail": detail}])
-    check_webhook(read.webhook_url, settings)
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     metadata_of = read.item_metadata or [{}] * len(uploads)
     return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of, read.priority)
@@ -294,7 +288,8 @@ class Link:
     name: str
 
 
-def _json_image(image: dict[str, Any], settings: Settings) -> Upload | Link:
+def _json_image(image: dict[str, Any]) -> Upload | Link:
+    """A URL has been checked by `parse_with_urls`."""
     if len({"base64", "url"} & image.keys()) != 1:
         detail = "give exactly one of 'base64' and 'url'"
         raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
@@ -302,7 +297,6 @@ def _json_image(image: dict[str, Any], settings: Settings) -> Upload | Link:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
     linked = parse(ImageUrl, image, "/image")
-    check_spelling(linked.url, settings.web.allowed_hosts)
     return Link(linked.url, clean_name(linked.name or decode_name(unquote_to_bytes(urlsplit(linked.url).path))))
 
 
@@ -315,9 +309,3 @@ def _from_base64(text: str) -> bytes:
         raise InvalidRequest(
             f"image.base64 is {detail}.", errors=[{"pointer": "/image/base64", "detail": detail}]
         ) from None
-
-
-def check_webhook(url: str | None, settings: Settings) -> None:
-    """A webhook that by its spelling could never be delivered is refused now, not when the job is done."""
-    if url is not None:
-        check_spelling(url, settings.webhooks.allowed_hosts)

@@ -11,7 +11,6 @@ from contracts.keys import Scope
 from infra.errors.photos import AddressForbidden, InvalidUrl
 from infra.errors.webhooks import TooManyWebhooks, WebhookNotFound
 from infra.jobs.records import isoformat, new_id
-from infra.net.addresses import check_spelling
 from infra.net.webhook_keys import new_keys, sealed
 from infra.net.webhooks import signing_keys
 from web.deliveries import describe as describe_delivery
@@ -49,9 +48,8 @@ blueprint = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks")
 )
 def create() -> tuple[Response, int, dict[str, str]]:
     """An endpoint that is told of what ends from now on."""
-    sent = sent_json(WebhookRequest)
     service = services()
-    check_spelling(sent.url, service.settings.webhooks.allowed_hosts)
+    sent = sent_json(WebhookRequest, urls_by=service.settings)
     endpoint_id, keys = new_id("whk", time.time()), new_keys()
     endpoint = service.ledger.endpoints.create(
         endpoint_id,
@@ -93,11 +91,9 @@ def show(webhook_id: str) -> Response:
 )
 def change(webhook_id: str) -> Response:
     """What is named is changed. What is pending then goes to the new URL."""
-    sent = sent_json(WebhookChanges)
     service = services()
+    sent = sent_json(WebhookChanges, urls_by=service.settings)
     given: dict[str, Any] = {name: getattr(sent, name) for name in sent.model_fields_set}
-    if "url" in given:
-        check_spelling(given["url"], service.settings.webhooks.allowed_hosts)
     if "events" in given:
         given["events"] = tuple(dict.fromkeys(given["events"]))
     return jsonify(describe(service.ledger.endpoints.update(webhook_id, **given)))

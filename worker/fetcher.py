@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import ServiceError
-from infra.errors.photos import FetchFailed
+from infra.errors.photos import AddressForbidden, FetchFailed
 from infra.jobs.lanes import FETCH
 from infra.jobs.photos import Photos
 from infra.net.fetch import fetch
@@ -110,6 +110,8 @@ class Fetcher:
             URL_FETCHES.labels(error.code).inc()
             if isinstance(error, FetchFailed):  # whose server it was, never the URL: it may hold secrets
                 log.info("a picture was not fetched", extra={"job_id": job.id, "code": error.code})
+            if isinstance(error, AddressForbidden):
+                raise error.with_remedy("SHITU_WEB__ALLOWED_HOSTS") from None
             raise
         URL_FETCHES.labels("fetched").inc()
         checkpoint()

@@ -25,6 +25,16 @@ class AddressForbidden(ServiceError):
     title = "Address not allowed"
     http_status = 422
 
+    def __init__(self, detail: str, *, by_setting: bool = False, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.by_setting = by_setting  # a list of allowed hosts could name it
+
+    def with_remedy(self, setting: str) -> AddressForbidden:
+        """The same, naming the setting that allows such hosts, if one can."""
+        if not self.by_setting:
+            return self
+        return AddressForbidden(f"{self.detail.removesuffix('.')}; the setting {setting} can allow it.", **self.extra)
+
 
 class FetchFailed(ServiceError):
     """The other server could not be reached, redirected, or did not answer 2xx.

@@ -46,6 +46,7 @@ PRIVATE = tuple(
 )  # fmt: skip
 GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 NAT64 = tuple(ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48"))
+ALL = ("0.0.0.0/0", "::/0")  # allows all that a setting can
 COMPATIBLE_V6 = ipaddress.ip_network("::/96")
 
 
@@ -206,7 +207,10 @@ def _is_named(host: str, ip: ipaddress.IPv4Address | ipaddress.IPv6Address, allo
 def _check_addresses(host: str, addresses: Sequence[str], allowed: Sequence[str]) -> None:
     # One bad address among good ones is enough: which one the connection would take is the name's owner's choice.
     if not all(is_allowed(address, host=host, allowed=allowed) for address in addresses):
-        raise AddressForbidden(f"The host {host!r} is at an address that is private, local or reserved.")
+        by_setting = all(is_allowed(address, host=host, allowed=ALL) for address in addresses)
+        raise AddressForbidden(
+            f"The host {host!r} is at an address that is private, local or reserved.", by_setting=by_setting
+        )
 
 
 def _embedded_v4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

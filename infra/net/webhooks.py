@@ -25,6 +25,7 @@ from standardwebhooks import Webhook
 from contracts.errors import ServiceError
 from contracts.names import without_surrogates
 from infra.errors.jobs import JobExpired, JobNotFound
+from infra.errors.photos import AddressForbidden
 from infra.errors.service import ConfigurationError
 from infra.jobs.deliveries import Seen
 from infra.jobs.feed import Event, told
@@ -102,6 +103,8 @@ def _attempt(ledger: JobLedger, delivery: Delivery, settings: Settings) -> Outco
             max_reply_bytes=REPLY_BYTES,
         )
     except ServiceError as error:
+        if isinstance(error, AddressForbidden):
+            error = error.with_remedy("SHITU_WEBHOOKS__ALLOWED_HOSTS")
         return _failed(ledger, delivery, f"{error.code}: {error.detail}", Seen("", time.monotonic() - began))
     except redis.RedisError:
         raise

@@ -126,6 +126,24 @@ def test_bad_fields_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("names", "words"), [(["drinks", "drinks"], "named twice"), ([f"gallery{n}" for n in range(11)], "at most 10")]
+)
+def test_too_many_or_equal_galleries_are_told_alike_of_a_form_and_of_json(
+    client: FlaskClient, drinks: str, names: list[str], words: str
+) -> None:
+    image = {"base64": base64.b64encode(picture()).decode()}
+    for place, response in (
+        ("gallery", send(client, gallery=names)),
+        ("galleries", client.post(URL, json={"galleries": names, "image": image})),
+    ):
+        problem = refused(response, 400, "invalid_request")
+        (error,) = problem["errors"]
+        assert error["pointer"] == f"/{place}"
+        assert words in error["detail"]
+        assert problem["detail"] == f"{place}: {error['detail']}"
+
+
+@pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "image_empty"),
@@ -231,6 +249,28 @@ def test_urls_that_show_what_they_are_are_refused_at_once(
 ) -> None:
     refused(send_json(client, image={"url": url}), 422, code)
     assert open_jobs(service) == 0
+
+
+@pytest.mark.parametrize("path", [URL, "/v1/detections"])
+def test_all_that_is_wrong_with_urls_is_told_with_its_place_and_remedy(
+    client: FlaskClient, drinks: str, path: str
+) -> None:
+    body = {"image": {"url": "http://127.0.0.1/a.jpg"}, "webhook": {"url": "http://10.0.0.7/"}}
+    gallery = {"gallery": drinks} if path == URL else {}
+    problem = refused(client.post(path, json=body | gallery), 422, "address_forbidden")
+    photo, webhook = problem["errors"]
+    assert (photo["pointer"], webhook["pointer"]) == ("/image/url", "/webhook/url")
+    assert photo["detail"].endswith("; the setting SHITU_WEB__ALLOWED_HOSTS can allow it")
+    assert webhook["detail"].endswith("; the setting SHITU_WEBHOOKS__ALLOWED_HOSTS can allow it")
+    assert problem["detail"] == f"image.url: {photo['detail']}; webhook.url: {webhook['detail']}"
+    problem = refused(client.post(path, json=body | gallery | {"priority": "x"}), 400, "invalid_request")
+    assert [one["pointer"] for one in problem["errors"]] == ["/priority", "/image/url", "/webhook/url"]
+    never = {"url": "http://169.254.169.254/"}  # no setting allows that
+    (error,) = refused(client.post(path, json=gallery | {"image": never}), 422, "address_forbidden")["errors"]
+    assert "SHITU" not in error["detail"]
+    form = gallery | {"image": file(), "webhook_url": "ftp://x/"}
+    (error,) = refused(client.post(path, data=form), 422, "url_invalid")["errors"]
+    assert error == {"pointer": "/webhook_url", "detail": "the URL must start with http:// or https://"}
 
 
 def test_a_replayed_job_is_fetched_again(client: FlaskClient, service: Services, drinks: str) -> None:

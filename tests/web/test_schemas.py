@@ -5,9 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from infra.errors.requests import InvalidOptions, InvalidRequest
-from web.schemas import ItemsQuery, RecognitionFields, RecognitionRequest, parse, parse_json
+from web.erasures import EraseQuery
+from web.job_lists import JobsQuery
+from web.keys import KeyRequest
+from web.operations import Form, operation_of
+from web.photo_schemas import DetectionRequest, EmbeddingRequest
+from web.routes import bare
+from web.schemas import (
+    EnrollmentRequest,
+    FeedbackRequest,
+    GalleryRequest,
+    ItemsQuery,
+    MoveRequest,
+    PhotoQuery,
+    RecognitionFields,
+    RecognitionRequest,
+    parse,
+    parse_json,
+)
+from web.webhook_records import ReplayRequest, RotateRequest, WebhookRequest
+from web.wording import TIME
 
 
 def fields(**options: Any) -> dict[str, Any]:
@@ -100,3 +120,65 @@ def test_a_body_that_is_no_object_is_told_in_the_words_of_json(body: object) -> 
     with pytest.raises(InvalidRequest) as caught:
         parse(RecognitionRequest, {"gallery": "drinks", "image": {}, "webhook": body or 7})
     assert caught.value.extra["errors"] == [{"pointer": "/webhook", "detail": "this must be a JSON object"}]
+
+
+BOX = "a box is [x1, y1, x2, y2], four whole numbers of pixels; "
+
+
+@pytest.mark.parametrize(
+    ("model", "sent", "pointer", "words"),
+    [
+        (RecognitionFields, fields(boxes=[[1, 2, 3]]), "/options/boxes/0", BOX + "this list has 3"),
+        (RecognitionFields, fields(boxes=[1]), "/options/boxes/0", BOX + "this is not a list"),
+        (RecognitionFields, fields(boxes=[]), "/options/boxes", "this list must have at least 1 entry, not 0"),
+        (RecognitionFields, fields(boxes=[[1, 2, 3.5, 4]]), "/options/boxes/0/2", "this must be a whole number"),
+        (EmbeddingRequest, {"image": {}, "options": {"boxes": [{}]}}, "/options/boxes/0", BOX + "this is not a list"),
+        (FeedbackRequest, {"verdict": "right", "box": [1] * 5}, "/box", BOX + "this list has 5"),
+        (FeedbackRequest, {"verdict": "good"}, "/verdict", "this must be 'right', 'wrong' or 'ignore'"),
+        (EnrollmentRequest, {"from": {"job": "x", "box": "1"}, "label": "x"}, "/from/box", BOX + "this is not a list"),
+        (DetectionRequest, {"image": {}, "options": {"max_detections": 0}}, "/options/max_detections", "this must be at least 1"),
+        (RecognitionFields, fields(top_k="3"), "/options/top_k", "this must be a whole number"),
+        (RecognitionFields, fields(detection_threshold=2), "/options/detection_threshold", "this must be at most 1.0"),
+        (RecognitionFields, fields(detection_threshold="x"), "/options/detection_threshold", "this must be a number"),
+        (RecognitionFields, fields() | {"gallery": [1]}, "/gallery/0", "this must be a text (a JSON string)"),
+        (KeyRequest, {"name": "x", "scopes": []}, "/scopes", "this list must have at least 1 entry, not 0"),
+        (KeyRequest, {"name": "x", "scopes": ["read"], "expires_in_s": 0}, "/expires_in_s", "this must be more than 0.0"),
+        (MoveRequest, {"to": "x", "item_ids": "a"}, "/item_ids", "this must be a list (a JSON array)"),
+        (GalleryRequest, {"name": 1}, "/name", "this must be a text (a JSON string)"),
+        (WebhookRequest, {"url": ""}, "/url", "this must not be empty"),
+        (WebhookRequest, {"url": "x", "enabled": "yes"}, "/enabled", "this must be true or false"),
+        (WebhookRequest, {"url": "x", "description": "x" * 201}, "/description", "this may have at most 200 characters"),
+        (WebhookRequest, {"url": "x", "events": ["*"] * 51}, "/events", "this list must have at most 50 entries, not 51"),
+        (RotateRequest, {"overlap_s": float("nan")}, "/overlap_s", "this must be a number"),
+        (ReplayRequest, {"since": "now"}, "/since", TIME),
+        (ReplayRequest, {"since": "2026-01-31T12:00:00"}, "/since", TIME),
+        (ReplayRequest, {"since": "2026-13-31T12:00:00Z"}, "/since", TIME),
+        (ReplayRequest, {"since": "2026-01-31T12:00:00Z", "until": []}, "/until", TIME),
+        (EraseQuery, {"erase": "maybe"}, "/erase", "this must be true or false"),
+        (PhotoQuery, {"annotated": "2"}, "/annotated", "this must be true or false"),
+        (PhotoQuery, {"width": "wide"}, "/width", "this must be a whole number"),
+        (JobsQuery, {"limit": "9" * 5000}, "/limit", "this must be a whole number"),
+    ],
+)  # fmt: skip
+def test_what_is_expected_is_told_in_plain_words(model: type[BaseModel], sent: Any, pointer: str, words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(model, sent)
+    assert caught.value.extra["errors"] == [{"pointer": pointer, "detail": words}]
+
+
+def test_no_model_of_a_request_has_a_union_whose_branches_would_be_told() -> None:
+    """Of a union pydantic names the branch within the place of the mistake: `/gallery/str`."""
+    operations = [found for view in bare().view_functions.values() if (found := operation_of(view)) is not None]
+    sent = {one.fields if isinstance(one, Form) else one for found in operations for one in (found.body or {}).values()}
+    models = [one for one in {*sent, *(found.query for found in operations)} if one is not None]
+    assert len(models) > 20
+    assert [one.__name__ for one in models if _has_union(one.__pydantic_core_schema__)] == []
+
+
+def _has_union(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        if schema.get("type") == "union":
+            return True
+        inner = [value for name, value in schema.items() if name != "json_schema_input_schema"]  # tells, checks nothing
+        return any(_has_union(value) for value in inner)
+    return isinstance(schema, list | tuple) and any(_has_union(one) for one in schema)

@@ -89,8 +89,9 @@ def test_an_endpoint_is_registered_shown_changed_and_deleted(client: FlaskClient
         ({"url": 1, "enabled": "yes"}, 400, "invalid_request", ["/url", "/enabled"]),
         ({"url": HOOK, "description": "x" * 201}, 400, "invalid_request", ["/description"]),
         ({"url": HOOK, "secret": "whsec_x"}, 400, "invalid_request", ["/secret"]),
-        ({"url": "ftp://hooks.example"}, 422, "url_invalid", []),
-        ({"url": "http://127.0.0.1/"}, 422, "address_forbidden", []),
+        ({"url": "ftp://hooks.example"}, 422, "url_invalid", ["/url"]),
+        ({"url": "http://127.0.0.1/"}, 422, "address_forbidden", ["/url"]),
+        ({"url": "http://10.0.0.1/", "description": 7}, 400, "invalid_request", ["/description", "/url"]),
     ],
 )
 def test_a_wrong_endpoint_is_refused(

@@ -255,6 +255,7 @@ def test_private_receivers_are_refused_by_default(ledger: JobLedger, settings: S
     outcome = deliver(ledger, delivery_id, settings)
     assert outcome.status == "pending"
     assert (outcome.error or "").startswith("address_forbidden")
+    assert (outcome.error or "").endswith("the setting SHITU_WEBHOOKS__ALLOWED_HOSTS can allow it.")
     assert receiver.requests == []
 
 
