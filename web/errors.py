@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 from contracts.errors import ServiceError
 from contracts.names import without_surrogates
+from infra.errors.galleries import GalleryNotFound
 from infra.errors.requests import (
     BodyTooLarge,
     InvalidRequest,
@@ -127,6 +128,8 @@ def _read_the_rest(response: Response) -> Response:
 
 
 def _service_error(error: ServiceError) -> Response:
+    if isinstance(error, GalleryNotFound):
+        error.detail += " GET /v1/galleries lists those there are, POST /v1/galleries creates one."
     not_offered = error.http_status == http.HTTPStatus.NOT_IMPLEMENTED  # by a setting: nothing failed
     if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and not not_offered:
         _log(error.code, error)

@@ -249,7 +249,8 @@ EXAMPLES: dict[str, Any] = {
     },
     "Problem": {
         "type": "urn:shitu:problem:gallery_not_found", "title": "No such gallery", "status": 404,
-        "detail": "There is no gallery 'drinks'.", "code": "gallery_not_found", "retryable": False,
+        "detail": "There is no gallery 'drinks'. GET /v1/galleries lists those there are, POST /v1/galleries creates one.",
+        "code": "gallery_not_found", "retryable": False,
         "request_id": "6b1f0c1e4b8f4b0f9d8f0f4b6e1c2a3d",
     },
     "RecognitionEvent": SENT,

@@ -183,7 +183,7 @@ class RecognitionFields(Strict):
 class BatchFields(RecognitionFields):
     """The text fields of a batch, for all its photos; these are the files `images`."""
 
-    gallery: str  # type: ignore[assignment]  # one alone
+    gallery: str = Field(description="One alone.")  # type: ignore[assignment]
 
 
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above

@@ -55,7 +55,8 @@ def _of_query(operation: Operation) -> list[dict[str, str]]:
         pointer = f"/{name}"
         if name not in allowed and not name.startswith(prefixes):
             nothing = f"there is no query parameter {name!r} here; this route takes none"
-            errors.append({"pointer": pointer, "detail": unknown_name(name, allowed) if allowed else nothing})
+            takes = [*allowed, *(f"{prefix}KEY" for prefix in prefixes)]
+            errors.append({"pointer": pointer, "detail": unknown_name(name, takes) if takes else nothing})
         elif len(request.args.getlist(name)) > 1 and name not in operation.repeatable:
             errors.append({"pointer": pointer, "detail": "this query parameter is given more than once"})
     return errors

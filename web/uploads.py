@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from contracts.pictures import Seen
     from infra.runtime.settings import Settings
 
+ONE_GALLERY = "a batch takes one gallery; a request to /v1/recognitions takes several"
 DATA_URL = re.compile(r"data:[\w/+.-]*;base64,")
 
 
@@ -163,7 +164,9 @@ def read_batch(settings: Settings) -> Batch:
     """The current request as a batch. Raises as `read_recognition`, for photos only if none can be used."""
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("Send the body as multipart/form-data.")
-    files, fields = _multipart({"images": settings.web.max_files}, BatchFields.model_fields)
+    files, fields = _multipart(
+        {"images": settings.web.max_files}, BatchFields.model_fields, once={"gallery": ONE_GALLERY}
+    )
     _read_json(fields, "options", "metadata")
     read = parse_with_urls(BatchFields, fields, settings)
     uploads = files["images"]
@@ -233,9 +236,17 @@ def _clean_labels(sent: Sequence[str]) -> list[str]:
 
 
 def _multipart(
-    file_limits: dict[str, int], text_names: Collection[str], lists: tuple[str, ...] = (), *, json_too: bool = False
+    file_limits: dict[str, int],
+    text_names: Collection[str],
+    lists: tuple[str, ...] = (),
+    *,
+    json_too: bool = False,
+    once: dict[str, str] | None = None,
 ) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
-    """The files by field and the text fields of the current request; every name is checked first."""
+    """The files by field and the text fields of the current request; every name is checked first.
+
+    `once`: what is said of a field that is given more than once, where there is more to say.
+    """
     if request.mimetype != "multipart/form-data":
         ways = "multipart/form-data or as application/json" if json_too else "multipart/form-data"
         raise UnsupportedMediaType(f"Send the body as {ways}.")
@@ -256,7 +267,9 @@ def _multipart(
             errors.append({"pointer": f"/{name}", "detail": "this file is required"})
     for name in request.form:
         if name not in lists and len(request.form.getlist(name)) > 1:
-            errors.append({"pointer": f"/{name}", "detail": "this field is given more than once"})
+            errors.append(
+                {"pointer": f"/{name}", "detail": (once or {}).get(name, "this field is given more than once")}
+            )
     if errors:
         raise InvalidRequest(
             "; ".join(f"{e['pointer'].removeprefix('/')}: {e['detail']}" for e in errors), errors=errors

@@ -146,7 +146,8 @@ def _rename(
         joins = any(item.label == label for item in others)
         if not merge and (joins or len(set(labels)) > 1):
             told = (
-                f"In the gallery {name!r} several labels would become one, {label!r}: say that they are to be merged."
+                f"In the gallery {name!r} several labels would become one, {label!r}. If that is meant, send"
+                ' "merge": true; on the command line use `shitu gallery merge`.'
             )
             raise LabelExists(told)
         gone = {item.id for item in present if item.id in chosen and item.label != label}

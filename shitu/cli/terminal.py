@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from contracts.errors import ServiceError
+from infra.errors.galleries import GalleryNotFound
 from models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def errors() -> "Iterator[None]":
     """Shows what models and stores raise, and a file or folder that can't be read or made, as one line, not as a traceback."""
     try:
         yield
+    except GalleryNotFound as error:
+        remedy = "`shitu gallery list` tells those there are, `shitu gallery add` makes one."
+        raise click.ClickException(f"{error.detail} {remedy} ({error.code})") from error
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error
     except OSError as error:

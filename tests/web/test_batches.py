@@ -95,6 +95,12 @@ def test_what_is_wrong_is_refused_whole(
     refused(client.post(URL, json={"gallery": "drinks"}), 415, "unsupported_media_type")
 
 
+def test_several_galleries_are_refused_with_where_they_are_taken(client: FlaskClient, drinks: str) -> None:
+    problem = refused(client.post(URL, data=form() | {"gallery": [drinks, "snacks"]}), 400, "invalid_request")
+    detail = "a batch takes one gallery; a request to /v1/recognitions takes several"
+    assert problem["errors"] == [{"pointer": "/gallery", "detail": detail}]
+
+
 def finish_all(hand: Hand, batch: dict[str, Any]) -> None:
     for one in batch["jobs"]:
         if one["id"]:

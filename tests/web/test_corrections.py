@@ -47,7 +47,8 @@ def test_a_label_gets_another_name_and_merging_must_be_said(
     told = done(client.patch(f"{URL}/{drinks}/items?label=tea", json={"label": "Green tea"}), "RenamedGallery")
     assert (told["version"], told["changed"], told["item_count"]) == (3, 2, 4)
     url = f"{URL}/{drinks}/items?label=Green%20tea"
-    refused(client.patch(url, json={"label": "cola"}), 409, "label_exists")
+    problem = refused(client.patch(url, json={"label": "cola"}), 409, "label_exists")
+    assert '"merge": true' in problem["detail"]
     refused(client.patch(url, json={"label": "cola", "merge": False}), 409, "label_exists")
     refused(client.patch(f"{url}&label=cola", json={"label": "drink"}), 409, "label_exists")
     assert service.galleries.manifest(drinks).version == 3

@@ -35,7 +35,8 @@ def test_a_gallery_is_made_listed_shown_and_deleted(client: FlaskClient) -> None
     refused(client.post(URL, json={"name": "drinks"}), 409, "gallery_exists")
     deleted = client.delete(f"{URL}/drinks")
     assert (deleted.status_code, deleted.data) == (204, b"")
-    refused(client.get(f"{URL}/drinks"), 404, "gallery_not_found")
+    problem = refused(client.get(f"{URL}/drinks"), 404, "gallery_not_found")
+    assert problem["detail"].endswith("GET /v1/galleries lists those there are, POST /v1/galleries creates one.")
     assert client.get(URL).get_json() == {"galleries": []}
 
 

@@ -70,6 +70,13 @@ def test_what_is_close_is_named(client: FlaskClient, drinks: str) -> None:
     assert "did you mean 'limit'?" in json.dumps(answer.get_json(), ensure_ascii=False)
 
 
+@pytest.mark.parametrize("path", ["/v1/recognitions", "/v1/enrollments"])
+def test_filters_by_metadata_are_among_those_allowed(client: FlaskClient, path: str) -> None:
+    (error,) = client.get(f"{path}?metadata=x").get_json()["errors"]
+    assert "did you mean 'metadata.KEY'?" in error["detail"]
+    assert error["detail"].endswith("limit, after, metadata.KEY")
+
+
 @pytest.mark.parametrize("path", ["/?gallery=drinks", "/static/api.js?v=2"])
 def test_the_page_is_for_people_and_ignores_them(client: FlaskClient, path: str) -> None:
     with client.get(path) as answer:

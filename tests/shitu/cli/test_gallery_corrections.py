@@ -40,6 +40,7 @@ def test_one_item_gets_another_label(drinks: str, store: GalleryStore, way: Way)
 def test_labels_are_merged_in_one_version(drinks: str, store: GalleryStore, way: Way) -> None:
     refused = run("rename", drinks, "--label", "cola", "--new-label", "milk", *way)
     assert (refused.exit_code, "several labels would become one" in refused.stderr) == (1, True), refused.output
+    assert "`shitu gallery merge`" in refused.stderr
     answer = run("merge", drinks, "--label", "cola", "--label", "green tea", "--into", "milk", *way)
     assert answer.exit_code == 0, answer.output
     assert (labels(store, drinks), store.manifest(drinks).version) == (["milk"] * 4, 4)
