@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import redis
 
 from infra.redis.client import connect
 from infra.redis.server import RedisServer
+from infra.runtime.logs import LogHandler
 from infra.runtime.settings import Settings, load_settings
 
 WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
@@ -24,6 +28,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         end_to_end = item.path.parent.name == "e2e"
         item.add_marker(pytest.mark.xdist_group(str(item.path.parent if end_to_end else item.path)))
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What a test makes of its process's logging ends with it: else lines stand between those of a later test's command."""
+    root = logging.getLogger()
+    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
+    yield
+    for handler in root.handlers[:]:
+        if isinstance(handler, LogHandler) and handler not in handlers:
+            root.removeHandler(handler)
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_CHARS = 8_000
 MAX_TRACE_CHARS = 32_000
-NOISY = ("botocore", "boto3", "urllib3", "s3transfer", "PIL")
+NOISY = ("httpx", "httpcore", "botocore", "boto3", "urllib3", "s3transfer", "PIL")
 # What every log record has by itself; whatever else it has came by `extra`.
 _BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _URL = re.compile(r"\b(https?|rediss?)://([^\s/?#'\"@]*@)?([^\s/?#'\"]*)([^\s'\"]*)")
