@@ -94,6 +94,7 @@ def test_findings_change_the_manifest_and_nothing_else(tiny_artifact: Path, tmp_
     assert Embedder(copy).similarity_threshold == 0.61
 
 
+@pytest.mark.slow
 def test_the_first_version_of_the_embedder_exports_too(tmp_path: Path, pictures: list[np.ndarray]) -> None:
     recipe = replace(TINY, name="v1", network=EmbedderNetwork("v1", 0.25, embedding_size=16))
     paddle.seed(3)

@@ -53,6 +53,7 @@ def test_an_evaluation_of_lists(tmp_path: Path) -> None:
     assert '"recall@1"' in without_paddle(PROGRAM, "evaluate", "retrieval", "--query", str(photos))
 
 
+@pytest.mark.slow
 def test_a_finished_artifact_in_a_lower_precision(tmp_path: Path) -> None:
     told = without_paddle(
         PROGRAM, "export", "precisions", "shitu-embedder", "--out", str(tmp_path / "lower"), "--formats", "fp16"

@@ -46,7 +46,8 @@ def folder_with(pool: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("method", [pytest.param("dml", marks=pytest.mark.slow), "udml"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dml", "udml"])
 def test_two_peers_end_better_and_nearer_than_they_began(method: str, pool: Path, tmp_path: Path) -> None:
     lines: list[Progress] = []
     fit(
