@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, current_app
 from markupsafe import Markup, escape
 
+from infra.errors.keys import HostUnknown
 from web.openapi import SCHEMA_PATH, describe
 from web.operations import operation
 from web.page import page
@@ -93,7 +94,7 @@ class Record:
 
 @blueprint.get("/docs")
 @open_to_all
-@operation("getReference", "The API for people to read, made of this description.", {200: "text/html"})
+@operation("getReference", "The API for people to read, made of this description.", {200: "text/html"}, (HostUnknown,))
 def show() -> Response:
     """Every route with its parameters, bodies and answers, and every record with its members and an example."""
     document = describe(current_app)

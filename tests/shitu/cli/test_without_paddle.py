@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.docs_reader import ROOT
 from tests.models.training.photo_data import write_photos
 
