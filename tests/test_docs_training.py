@@ -59,6 +59,9 @@ SLOW = (
 # Left to it as well, and run one after another there: what these show, the tests of tasks, export and classifiers show
 # in small. `make test` keeps the tiny recipes and the bundled embedder's and detector's.
 NIGHTLY = (
+    "shitu train distill distill-tiny",
+    "shitu export metric metric-tiny --run runs/distill-tiny",
+    "shitu evaluate open-set --query query.txt --gallery gallery.txt --unknown shop --root photos",
     "shitu export embedder embedder-s --data ../data",
     "shitu evaluate --embedder runs/shitu-embedder-s/artifact --detector none",
     "shitu train detector shop-detector.toml --data . --init shitu-detector",
