@@ -190,6 +190,7 @@ def describe(delivery: infra.jobs.deliveries.Delivery) -> Delivery:
 def _with_log(delivery: infra.jobs.deliveries.Delivery) -> DeliveryWithLog:
     ledger = services().ledger
     event = ledger.feed.event(delivery.webhook_id)
+    # As the messages have it, whatever path this request came by.
     body: dict[str, Any] | None = event.to_dict(services().settings.web.root_path) if event is not None else None
     return {
         **describe(delivery),

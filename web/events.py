@@ -42,10 +42,7 @@ def index() -> Response:
                 feed.wait(page.next_after, waited_s)
                 page = feed.read(page.next_after, query.limit)
     told = {
-        "events": [
-            {"id": one.id, "cursor": one.cursor, **one.to_dict(services().settings.web.root_path)}
-            for one in page.events
-        ],
+        "events": [{"id": one.id, "cursor": one.cursor, **one.to_dict(request.script_root)} for one in page.events],
         "next_after": page.next_after,
         "more": page.more,
     }
