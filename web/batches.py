@@ -30,6 +30,7 @@ from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
 from web.uploads import read_batch
+from web.waiting import held, preferred_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -220,16 +221,11 @@ def results(batch_id: str) -> Response:
 
 def _wait(batch: infra.jobs.batches.Batch) -> tuple[infra.jobs.batches.Batch, float | None]:
     """The batch after the time that the client prefers to wait, and that time."""
-    waited = jobs.wait_s()
+    wanted = preferred_s()
     if batch.finished:
-        return batch, None if waited is None else 0.0
-    holds = services().holds
-    if waited is None or not holds.acquire(blocking=False):
-        return batch, None
-    try:
-        return services().ledger.batches.wait(batch.id, waited), waited
-    finally:
-        holds.release()
+        return batch, None if wanted is None else 0.0
+    with held(wanted) as waited:
+        return (batch, None) if waited is None else (services().ledger.batches.wait(batch.id, waited), waited)
 
 
 def _answer(batch: infra.jobs.batches.Batch, status: int, waited: float | None) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from web import admission, auth, idempotency, limits, pictures
 from web.schemas import PhotoQuery, PictureQuery, parse
 from web.services import services
 from web.terms import read_terms
+from web.waiting import applied, held, preferred_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,6 @@ HEARTBEAT_S = 15.0
 AT_ONCE_S = 0.05  # nothing will come any more: no reason to listen long
 RECONNECT_MS = 2000
 BUSY_RECONNECT_MS = 3000
-WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
-
 ETA = re.compile(rb'"eta_s": (?:null|[\d.]+)\}\}$')  # at the end of an open job's JSON, where `as_json` puts it
 
 log = logging.getLogger("shitu.web")
@@ -177,7 +175,7 @@ def accepted_again(job: Job) -> Response:
         publish(job)  # whoever accepted it may have died before
     if not job.finished:
         job, waited = _wait(job)
-    elif wait_s() is not None:
+    elif preferred_s() is not None:
         waited = 0.0
     response = answer(job, 200 if job.finished and waited is not None else 202, waited)
     response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
@@ -211,36 +209,13 @@ def told(response: Response, *, finished: bool, waited: float | None) -> Respons
     """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not ask."""
     if not finished:
         response.headers["Retry-After"] = str(POLL_AFTER_S)
-    response.headers["Vary"] = "Prefer"
-    if waited is not None:
-        response.headers["Preference-Applied"] = f"wait={math.floor(waited)}"
-    elif "respond-async" in _preferences():
-        response.headers["Preference-Applied"] = "respond-async"
-    return response
-
-
-def _preferences() -> list[str]:
-    """The preferences of RFC 7240 as sent; what is not known is ignored, as the RFC asks."""
-    return [preference.strip().lower() for sent in request.headers.getlist("Prefer") for preference in sent.split(",")]
-
-
-def wait_s() -> float | None:
-    """How long the client prefers to wait, at most as long as the settings allow (a bare `wait`: so long); None: not at all."""
-    found = next((match for preference in _preferences() if (match := WAIT.fullmatch(preference))), None)
-    longest = services().settings.web.max_wait_s
-    return None if found is None else min(float(found[1] or longest), longest)
+    return applied(response, waited)
 
 
 def _wait(job: Job) -> tuple[Job, float | None]:
     """The job after the time that the client prefers to wait, and that time; at once if too many wait already."""
-    waited = wait_s()
-    holds = services().holds
-    if waited is None or not holds.acquire(blocking=False):
-        return job, None
-    try:
-        return services().ledger.wait(job.id, waited), waited
-    finally:
-        holds.release()
+    with held(preferred_s()) as waited:
+        return (job, None) if waited is None else (services().ledger.wait(job.id, waited), waited)
 
 
 def _glimpse(job: Job) -> str:
