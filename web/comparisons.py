@@ -44,10 +44,8 @@ def compare(job_id: str) -> Response:
     service = services()
     sent = _sent()
     old = jobs.find(JobKind.RECOGNITION, job_id)
-    if old.result is None:
-        told = "ended without an answer" if old.finished else "has no answer yet"
-        raise ResultNotReady(f"The job {job_id} {told} to compare with.", retryable=not old.finished)
-    names = [sent.gallery] if sent.gallery else old.request.get("galleries") or [old.request["gallery"]]
+    result = jobs.result_of(old, "to compare with")
+    names = [sent.gallery] if sent.gallery else jobs.galleries_of(old)
     if sent.version is not None and len(names) > 1:
         detail = "the old job searched several galleries; name the one that this is a version of"
         raise InvalidRequest(f"version: {detail}.", errors=[{"pointer": "/version", "detail": detail}])
@@ -55,7 +53,7 @@ def compare(job_id: str) -> Response:
     image = old.request["image"]
     if not service.objects.exists(image["key"]):
         raise ObjectNotFound("The photo of the old job is gone.")
-    compared: Compared = {"job": old.id, "galleries": galleries_of(old.result), "parts": standings_of(old.result)}
+    compared: Compared = {"job": old.id, "galleries": galleries_of(result), "parts": standings_of(result)}
     asked: dict[str, Any] = {
         "gallery": names[0],
         "image": image,

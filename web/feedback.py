@@ -89,7 +89,7 @@ def create(job_id: str) -> tuple[Response, int]:
 def of_job(job_id: str) -> Response:
     """All that was said of the job's answers."""
     job = jobs.find(JobKind.RECOGNITION, job_id)
-    found = [one for name in _galleries_of(job) for one in book().of_job(name, job_id)]
+    found = [one for name in jobs.galleries_of(job) for one in book().of_job(name, job_id)]
     return jsonify(feedback=[describe(one) for one in sorted(found, key=lambda one: one.id)])
 
 
@@ -189,13 +189,9 @@ def _require_sense(sent: FeedbackRequest, label: str | None, answer: str | None)
         raise InvalidFeedback(f"label: {detail}", errors=[{"pointer": "/label", "detail": detail}])
 
 
-def _galleries_of(job: Job) -> list[str]:
-    return list(job.request.get("galleries") or [job.request["gallery"]])
-
-
 def _gallery_of(job: Job, found: dict[str, Any] | None) -> str:
     """The gallery whose answer is judged: of several, the one that the nearest item is in, else the first."""
-    names = _galleries_of(job)
+    names = jobs.galleries_of(job)
     nearest = (found or {}).get("matches") or [{}]
     return str(nearest[0].get("gallery") or names[0])
 

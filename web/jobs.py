@@ -24,11 +24,14 @@ from web.terms import read_terms
 from web.waiting import applied, held, preferred_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from contracts.jobs import JobKind
+    from contracts.pictures import Seen
+    from contracts.results import KeptPhoto
     from infra.jobs.ledger import Job, JobEvent
     from infra.jobs.terms import Terms
+    from web.images import Upload
 
 POLL_AFTER_S = 1
 HEARTBEAT_S = 15.0
@@ -88,16 +91,28 @@ def follow(kind: JobKind, job_id: str) -> Response:
         if not rest:
             return Response(status=204)  # an EventSource that has seen the end does not come back then
         history = iter(rest)
+    name = "completed" if job.finished else "status"
+    return streamed(_stream(kind, job_id, history), lambda: event_text(name, as_json(job)))
+
+
+def streamed(pieces: Iterator[str], glimpse: Callable[[], str]) -> Response:
+    """Server-sent events; where too many are followed, only how things stand: an EventSource comes back for more by itself."""
     holds = services().holds
     if holds.acquire(blocking=False):
-        response = Response(stream_with_context(_stream(kind, job_id, history)))
+        response = Response(stream_with_context(pieces))
         response.call_on_close(holds.release)
     else:
-        response = Response(_glimpse(job))
+        response = Response(f"retry: {BUSY_RECONNECT_MS}\n\n{glimpse()}")
     response.content_type = "text/event-stream; charset=utf-8"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+def event_text(name: str, data: str, event_id: str | None = None) -> str:
+    """One server-sent event."""
+    identified = f"id: {event_id}\n" if event_id else ""
+    return f"event: {name}\n{identified}data: {data}\n\n"
 
 
 def find(kind: JobKind, job_id: str) -> Job:
@@ -127,9 +142,33 @@ def create(
         place = snapshot.of_new(kind, terms.priority, terms.units)
         terms = replace(terms, eta_s=place["eta_s"])
     job_id = idempotency.new_id_of(kind.prefix)
-    mine = limits.allowed()
-    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
-    return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
+    return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=limits.owned(terms))
+
+
+def kept_photo(upload: Upload | None, header: Seen | None, name: str = "") -> KeptPhoto:
+    """An uploaded photo, kept; of one that the couriers are still to fetch (a request waits for no other server), its name."""
+    if upload is None or header is None:
+        return {"key": None, "name": name, "width": None, "height": None, "format": None}
+    return {
+        "key": services().photos.keep(upload.data),
+        "name": upload.name,
+        "width": header.width,
+        "height": header.height,
+        "format": header.format,
+    }
+
+
+def galleries_of(job: Job) -> list[str]:
+    """The galleries that a recognition searches."""
+    return list(job.request.get("galleries") or [job.request["gallery"]])
+
+
+def result_of(job: Job, purpose: str) -> dict[str, Any]:
+    """The job's answer. Raises ResultNotReady, which says what it was wanted for."""
+    if job.result is None:
+        told = "ended without an answer" if job.finished else "has no answer yet"
+        raise ResultNotReady(f"The job {job.id} {told} {purpose}.", retryable=not job.finished)
+    return job.result
 
 
 def photo(kind: JobKind, job_id: str) -> Response:
@@ -139,10 +178,7 @@ def photo(kind: JobKind, job_id: str) -> Response:
     key = photo_key(job)
     if not query.annotated:
         return pictures.stored(key, query.width)
-    if job.result is None:
-        told = "ended without an answer" if job.finished else "has no answer yet"
-        raise ResultNotReady(f"The job {job_id} {told} to draw over its photo.", retryable=not job.finished)
-    return pictures.annotated(key, job.result, query.width)
+    return pictures.annotated(key, result_of(job, "to draw over its photo"), query.width)
 
 
 def preview(kind: JobKind, job_id: str) -> Response:
@@ -218,11 +254,6 @@ def _wait(job: Job) -> tuple[Job, float | None]:
         return (job, None) if waited is None else (services().ledger.wait(job.id, waited), waited)
 
 
-def _glimpse(job: Job) -> str:
-    """A stream for when too many are open: the job as it is, and the end. An EventSource comes back for more by itself."""
-    return f"retry: {BUSY_RECONNECT_MS}\n\n{_event('completed' if job.finished else 'status', job)}"
-
-
 def as_json(job: Job) -> str:
     """The job, an open one with where it stands.
 
@@ -242,11 +273,6 @@ def _without_eta(body: bytes) -> bytes:
     return ETA.sub(b"", body)
 
 
-def _event(name: str, job: Job, event_id: str | None = None) -> str:
-    identified = f"id: {event_id}\n" if event_id else ""
-    return f"event: {name}\n{identified}data: {as_json(job)}\n\n"
-
-
 def _stream(kind: JobKind, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:
     """The job's history in the format of server-sent events, each with the whole job; `completed` is the last."""
     yield f"retry: {RECONNECT_MS}\n\n"
@@ -258,6 +284,6 @@ def _stream(kind: JobKind, job_id: str, history: Iterator[JobEvent | None]) -> I
             job = find(kind, job_id)
             if job.finished and not event.status.finished:
                 continue  # what is past is not sent as news
-            yield _event("completed" if event.status.finished else "status", job, event.id)
+            yield event_text("completed" if event.status.finished else "status", as_json(job), event.id)
     except (JobNotFound, JobExpired, redis.exceptions.RedisError):
         log.warning("the stream of %s ended early; the client may come back", job_id, exc_info=True)
