@@ -32,7 +32,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/v1/events")
 )
 def index() -> Response:
     """A page of events; with `Prefer: wait` an empty one is answered only after that time."""
-    query = parse(EventsQuery, dict(request.args.items()))
+    query = parse(EventsQuery, request.args.to_dict())
     feed = services().ledger.feed
     page = feed.read(query.after, query.limit)
     waited_s = None

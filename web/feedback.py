@@ -16,9 +16,8 @@ from infra.errors.requests import InvalidBox, InvalidCursor, InvalidFeedback, In
 from infra.galleries.feedback import PREFIX, GalleryFeedback, coco_of, held_out, list_of
 from web import answers, idempotency, jobs
 from web.answers import FeedbackPage, JobFeedback
-from web.corrections import read_json
-from web.galleries import single_values
 from web.job_photos import keep, label_at, photo_of, require_box
+from web.json_body import sent_json
 from web.operations import BODY, GALLERY, JOB, RENDERING, operation
 from web.pictures import ANY_IMAGE, stored
 from web.schemas import FeedbackQuery, FeedbackRequest, PictureQuery, parse
@@ -49,7 +48,7 @@ blueprint = Blueprint("feedback", __name__)
 )  # fmt: skip
 def create(job_id: str) -> tuple[Response, int]:
     """Keeps the judgement and the photo with the gallery."""
-    sent = read_json(FeedbackRequest)
+    sent = sent_json(FeedbackRequest)
     label = None if sent.label is None else label_at(sent.label, "/label")
     photo = photo_of(job_id)
     result = photo.job.result
@@ -104,7 +103,7 @@ def of_job(job_id: str) -> Response:
 )
 def of_gallery(name: str) -> Response:
     """A page of judgements, or with `format` all that they teach."""
-    sent = single_values()
+    sent = request.args.to_dict()
     query = parse(FeedbackQuery, sent)
     if query.format is None:
         if query.holdout is not None:
@@ -140,7 +139,7 @@ def of_gallery(name: str) -> Response:
 )
 def image(name: str, feedback_id: str) -> Response:
     """The photo, as it was sent; it is kept for as long as the feedback."""
-    query = parse(PictureQuery, dict(request.args))
+    query = parse(PictureQuery, request.args.to_dict())
     return stored(book().find(name, feedback_id).image_key, query.width)
 
 

@@ -173,7 +173,7 @@ def result_of(job: Job, purpose: str) -> dict[str, Any]:
 
 def photo(kind: JobKind, job_id: str) -> Response:
     """The job's photo as its query wants it. Raises PhotoNotFetched, ResultNotReady."""
-    query = parse(PhotoQuery, dict(request.args))
+    query = parse(PhotoQuery, request.args.to_dict())
     job = find(kind, job_id)
     key = photo_key(job)
     if not query.annotated:
@@ -183,7 +183,7 @@ def photo(kind: JobKind, job_id: str) -> Response:
 
 def preview(kind: JobKind, job_id: str) -> Response:
     """The job's photo as a browser can show it. Raises PhotoNotFetched."""
-    query = parse(PictureQuery, dict(request.args))
+    query = parse(PictureQuery, request.args.to_dict())
     return pictures.shown(photo_key(find(kind, job_id)), query.width)
 
 
