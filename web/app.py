@@ -48,6 +48,7 @@ from web import (
 )
 from web.item_lookup import ItemLookup
 from web.linter import Linter
+from web.own_pages import SAFE_METHODS
 from web.proxy import Proxied
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -56,7 +57,6 @@ MAX_FORM_TEXT_BYTES = 1024 * 1024  # all text fields of a form; pictures are not
 HOLDING_FRACTION = 0.75  # of the threads may wait for jobs; the others always answer, health checks first
 SPARE_FORM_PARTS = 1000
 RENDERINGS = 2  # pictures decoded at a time, to be shown: each may take 200 MB, if only for a moment
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -73,7 +73,6 @@ def check() -> Response | None:
         back = f"{request.script_root}{request.full_path.rstrip('?')}"
         return Response(status=303, headers={"Location": url_for("signin.show", next=back)})
     g.key = found
-    g.key_id = found.id  # whose an Idempotency-Key is
     request.environ.setdefault(access_log.SEEN, {})["key"] = found.id
     audit.act_as(
         f"client {access_log.client(request.environ)}",

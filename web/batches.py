@@ -30,6 +30,7 @@ from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
 from web.uploads import read_batch
+from web.waiting import held, preferred_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,21 +92,14 @@ def create() -> Response:
     snapshot = service.ledger.forecast.snapshot(owner=auth.owner())
     usable = sum(not isinstance(header, Refusal) for header in sent.headers)
     admission.admit(JobKind.RECOGNITION, terms.priority, snapshot, jobs=usable)
-    mine = limits.allowed()
-    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
+    terms = limits.owned(terms)
     planned = []
     for upload, header in zip(sent.uploads, sent.headers, strict=True):
         if isinstance(header, Refusal):
             error: Any = {"code": header.code, "message": header.detail, "retryable": False}
             planned.append(Planned(upload.name, error=error))
             continue
-        image = {
-            "key": service.photos.keep(upload.data),
-            "name": upload.name,
-            "width": header.width,
-            "height": header.height,
-            "format": header.format,
-        }
+        image = jobs.kept_photo(upload, header)
         planned.append(Planned(upload.name, {"gallery": sent.gallery, "image": image, "options": sent.options}))
     batch_id = idempotency.new_id_of(PREFIX)
     each, behind = [], 0
@@ -188,16 +182,8 @@ def events(batch_id: str) -> Response:
         if not rest:
             return Response(status=204)
         history = iter(rest)
-    if service.holds.acquire(blocking=False):
-        response = Response(stream_with_context(_stream(batch_id, history)))
-        response.call_on_close(service.holds.release)
-    else:
-        name = "completed" if batch.finished else "status"
-        response = Response(f"retry: {jobs.BUSY_RECONNECT_MS}\n\n{_event(name, _json(batch))}")
-    response.content_type = "text/event-stream; charset=utf-8"
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
+    name = "completed" if batch.finished else "status"
+    return jobs.streamed(_stream(batch_id, history), lambda: jobs.event_text(name, _json(batch)))
 
 
 @blueprint.get("/<batch_id>/results")
@@ -220,16 +206,11 @@ def results(batch_id: str) -> Response:
 
 def _wait(batch: infra.jobs.batches.Batch) -> tuple[infra.jobs.batches.Batch, float | None]:
     """The batch after the time that the client prefers to wait, and that time."""
-    waited = jobs.wait_s()
+    wanted = preferred_s()
     if batch.finished:
-        return batch, None if waited is None else 0.0
-    holds = services().holds
-    if waited is None or not holds.acquire(blocking=False):
-        return batch, None
-    try:
-        return services().ledger.batches.wait(batch.id, waited), waited
-    finally:
-        holds.release()
+        return batch, None if wanted is None else 0.0
+    with held(wanted) as waited:
+        return (batch, None) if waited is None else (services().ledger.batches.wait(batch.id, waited), waited)
 
 
 def _answer(batch: infra.jobs.batches.Batch, status: int, waited: float | None) -> Response:
@@ -251,11 +232,6 @@ def _json(batch: infra.jobs.batches.Batch) -> str:
     return without_surrogates(json.dumps(told, ensure_ascii=False))
 
 
-def _event(name: str, data: str, event_id: str | None = None) -> str:
-    identified = f"id: {event_id}\n" if event_id else ""
-    return f"event: {name}\n{identified}data: {data}\n\n"
-
-
 def _stream(batch_id: str, history: Iterator[infra.jobs.batches.BatchEvent | None]) -> Iterator[str]:
     """`job` events, each with the whole job, and `completed` with the batch as the last."""
     ledger = services().ledger
@@ -267,14 +243,14 @@ def _stream(batch_id: str, history: Iterator[infra.jobs.batches.BatchEvent | Non
             elif event.job_id is None:
                 batch = ledger.batches.get(batch_id)
                 if batch.finished:  # else a job was replayed meanwhile
-                    yield _event("completed", _json(batch), event.id)
+                    yield jobs.event_text("completed", _json(batch), event.id)
             else:
                 try:
                     job = ledger.get(event.job_id)
                 except (JobNotFound, JobExpired):
                     continue
                 if job.status == event.status:  # what is past is not sent as news
-                    yield _event("job", jobs.as_json(job), event.id)
+                    yield jobs.event_text("job", jobs.as_json(job), event.id)
     except (BatchNotFound, BatchExpired, redis.exceptions.RedisError):
         log.warning("the stream of %s ended early; the client may come back", batch_id, exc_info=True)
 

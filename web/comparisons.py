@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from contracts.comparisons import galleries_of, standings_of
 from contracts.jobs import JobKind
@@ -13,15 +13,14 @@ from contracts.results import RecognitionJob
 from infra.errors.galleries import EmbedderMismatch, VersionNotFound
 from infra.errors.jobs import JobExpired, ResultNotReady
 from infra.errors.photos import ObjectNotFound
-from infra.errors.requests import InvalidRequest, UnsupportedMediaType, UploadTooSlow
+from infra.errors.requests import InvalidRequest, UploadTooSlow
 from web import jobs
-from web.named_urls import parse_with_urls
+from web.json_body import sent_json
 from web.operations import BODY, GALLERY, JOB, WEBHOOK, operation
 from web.recognitions import require_one_embedder
-from web.schemas import ComparisonRequest, parse_json
+from web.schemas import ComparisonRequest
 from web.scopes import needs
 from web.services import services
-from web.uploads import read_body
 
 if TYPE_CHECKING:
     from contracts.comparisons import Compared
@@ -42,12 +41,10 @@ blueprint = Blueprint("comparisons", __name__, url_prefix=JobKind.RECOGNITION.pa
 def compare(job_id: str) -> Response:
     """A new job with the photo and options of the old one. The old answer is kept in it, for the old job may expire."""
     service = services()
-    sent = _sent()
+    sent = sent_json(ComparisonRequest, optional=True, urls_by=service.settings)
     old = jobs.find(JobKind.RECOGNITION, job_id)
-    if old.result is None:
-        told = "ended without an answer" if old.finished else "has no answer yet"
-        raise ResultNotReady(f"The job {job_id} {told} to compare with.", retryable=not old.finished)
-    names = [sent.gallery] if sent.gallery else old.request.get("galleries") or [old.request["gallery"]]
+    result = jobs.result_of(old, "to compare with")
+    names = [sent.gallery] if sent.gallery else jobs.galleries_of(old)
     if sent.version is not None and len(names) > 1:
         detail = "the old job searched several galleries; name the one that this is a version of"
         raise InvalidRequest(f"version: {detail}.", errors=[{"pointer": "/version", "detail": detail}])
@@ -55,7 +52,7 @@ def compare(job_id: str) -> Response:
     image = old.request["image"]
     if not service.objects.exists(image["key"]):
         raise ObjectNotFound("The photo of the old job is gone.")
-    compared: Compared = {"job": old.id, "galleries": galleries_of(old.result), "parts": standings_of(old.result)}
+    compared: Compared = {"job": old.id, "galleries": galleries_of(result), "parts": standings_of(result)}
     asked: dict[str, Any] = {
         "gallery": names[0],
         "image": image,
@@ -71,11 +68,3 @@ def compare(job_id: str) -> Response:
         return jobs.accept(jobs.create(JobKind.RECOGNITION, asked, url))
     except UploadTooSlow:  # of this photo: it is on its way out with the old job
         raise JobExpired(f"The job {job_id} has just expired, and its photo with it.") from None
-
-
-def _sent() -> ComparisonRequest:
-    """The body; none is the comparison with the version in force. Raises InvalidRequest, and the address errors."""
-    data = read_body()
-    if data and request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send the body as application/json, or none.")
-    return parse_with_urls(ComparisonRequest, parse_json(data) if data.strip() else {}, services().settings)

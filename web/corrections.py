@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, jsonify, request
-from pydantic import BaseModel
+from flask import Blueprint, Response, jsonify
 
 from contracts.keys import Scope
 from infra.errors.galleries import EmbedderMismatch, ItemNotFound, LabelExists
-from infra.errors.requests import InvalidRequest, UnsupportedMediaType
+from infra.errors.requests import InvalidRequest
 from infra.galleries.corrections import move, rename_item, rename_labels
 from web.answers import MovedItems, RenamedGallery, RenamedItem
-from web.galleries import describe
+from web.galleries import describe, sent_labels
 from web.job_photos import label_at
+from web.json_body import sent_json
 from web.operations import BODY, WRITE, operation
-from web.schemas import ItemCorrection, LabelCorrection, LabelQuery, MoveRequest, parse, parse_json
+from web.schemas import ItemCorrection, LabelCorrection, LabelQuery, MoveRequest
 from web.scopes import needs
 from web.services import services
-from web.uploads import read_body
 
 if TYPE_CHECKING:
     from infra.galleries.corrections import Renamed
-
-Model = TypeVar("Model", bound=BaseModel)
 
 blueprint = Blueprint("corrections", __name__, url_prefix="/v1/galleries")
 
@@ -39,7 +36,7 @@ blueprint = Blueprint("corrections", __name__, url_prefix="/v1/galleries")
 )
 def correct_item(name: str, item_id: str) -> Response:
     """A new version with the item under another label."""
-    label = label_at(read_json(ItemCorrection).label, "/label")
+    label = label_at(sent_json(ItemCorrection).label, "/label")
     done = rename_item(services().galleries, name, item_id, label)
     return jsonify(RenamedItem(**_renamed(done), item_id=done.changed[item_id]))
 
@@ -57,11 +54,8 @@ def correct_item(name: str, item_id: str) -> Response:
 )
 def correct_label(name: str) -> Response:
     """A new version with all items of these labels under another."""
-    labels = tuple(request.args.getlist("label"))
-    if not labels:
-        detail = "name what to rename: ?label=… (it may be repeated)"
-        raise InvalidRequest(detail, errors=[{"pointer": "/label", "detail": detail}])
-    sent = read_json(LabelCorrection)
+    labels = sent_labels("rename")
+    sent = sent_json(LabelCorrection)
     label = label_at(sent.label, "/label")
     return jsonify(_renamed(rename_labels(services().galleries, name, labels, label, merge=sent.merge)))
 
@@ -78,7 +72,7 @@ def correct_label(name: str) -> Response:
 )
 def move_items(name: str) -> Response:
     """New versions of both galleries."""
-    sent = read_json(MoveRequest)
+    sent = sent_json(MoveRequest)
     if (sent.item_ids is None) == (sent.label is None):
         detail = "give exactly one of 'item_ids' and 'label'"
         raise InvalidRequest(f"body: {detail}", errors=[{"pointer": "", "detail": detail}])
@@ -91,13 +85,6 @@ def move_items(name: str) -> Response:
         "duplicates": done.duplicates,
     }
     return jsonify(told)
-
-
-def read_json(model: type[Model]) -> Model:
-    """The JSON body of the current request. Raises UnsupportedMediaType, InvalidRequest."""
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send the body as application/json.")
-    return parse(model, parse_json(read_body()))
 
 
 def _renamed(done: Renamed) -> RenamedGallery:

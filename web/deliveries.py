@@ -28,7 +28,6 @@ from web.webhook_records import (
     DeliveryWithLog,
     Replayed,
     ReplayRequest,
-    seconds,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ blueprint = Blueprint("deliveries", __name__, url_prefix="/v1")
 )
 def index(webhook_id: str) -> Response:
     """A page of the log."""
-    query = parse(DeliveriesQuery, dict(request.args.items()))
+    query = parse(DeliveriesQuery, request.args.to_dict())
     service = services()
     service.ledger.endpoints.get(webhook_id)
     statuses = STATUSES if query.status is None else (query.status,)
@@ -111,7 +110,7 @@ def replay_range(webhook_id: str) -> Response:
     service = services()
     endpoint = service.ledger.endpoints.get(webhook_id)
     service.ledger.deliveries.require_enabled(endpoint)
-    since, until = seconds(sent.since), seconds(sent.until) if sent.until else service.ledger.time() + 1
+    since, until = sent.since.timestamp(), sent.until.timestamp() if sent.until else service.ledger.time() + 1
     if until <= since:
         detail = "this must be after since"
         raise InvalidRequest(f"until: {detail}.", errors=[{"pointer": "/until", "detail": detail}])
@@ -190,6 +189,7 @@ def describe(delivery: infra.jobs.deliveries.Delivery) -> Delivery:
 def _with_log(delivery: infra.jobs.deliveries.Delivery) -> DeliveryWithLog:
     ledger = services().ledger
     event = ledger.feed.event(delivery.webhook_id)
+    # As the messages have it, whatever path this request came by.
     body: dict[str, Any] | None = event.to_dict(services().settings.web.root_path) if event is not None else None
     return {
         **describe(delivery),

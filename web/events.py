@@ -32,7 +32,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/v1/events")
 )
 def index() -> Response:
     """A page of events; with `Prefer: wait` an empty one is answered only after that time."""
-    query = parse(EventsQuery, dict(request.args.items()))
+    query = parse(EventsQuery, request.args.to_dict())
     feed = services().ledger.feed
     page = feed.read(query.after, query.limit)
     waited_s = None
@@ -42,10 +42,7 @@ def index() -> Response:
                 feed.wait(page.next_after, waited_s)
                 page = feed.read(page.next_after, query.limit)
     told = {
-        "events": [
-            {"id": one.id, "cursor": one.cursor, **one.to_dict(services().settings.web.root_path)}
-            for one in page.events
-        ],
+        "events": [{"id": one.id, "cursor": one.cursor, **one.to_dict(request.script_root)} for one in page.events],
         "next_after": page.next_after,
         "more": page.more,
     }

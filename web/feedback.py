@@ -16,9 +16,8 @@ from infra.errors.requests import InvalidBox, InvalidCursor, InvalidFeedback, In
 from infra.galleries.feedback import PREFIX, GalleryFeedback, coco_of, held_out, list_of
 from web import answers, idempotency, jobs
 from web.answers import FeedbackPage, JobFeedback
-from web.corrections import read_json
-from web.galleries import single_values
 from web.job_photos import keep, label_at, photo_of, require_box
+from web.json_body import sent_json
 from web.operations import BODY, GALLERY, JOB, RENDERING, operation
 from web.pictures import ANY_IMAGE, stored
 from web.schemas import FeedbackQuery, FeedbackRequest, PictureQuery, parse
@@ -49,7 +48,7 @@ blueprint = Blueprint("feedback", __name__)
 )  # fmt: skip
 def create(job_id: str) -> tuple[Response, int]:
     """Keeps the judgement and the photo with the gallery."""
-    sent = read_json(FeedbackRequest)
+    sent = sent_json(FeedbackRequest)
     label = None if sent.label is None else label_at(sent.label, "/label")
     photo = photo_of(job_id)
     result = photo.job.result
@@ -89,7 +88,7 @@ def create(job_id: str) -> tuple[Response, int]:
 def of_job(job_id: str) -> Response:
     """All that was said of the job's answers."""
     job = jobs.find(JobKind.RECOGNITION, job_id)
-    found = [one for name in _galleries_of(job) for one in book().of_job(name, job_id)]
+    found = [one for name in jobs.galleries_of(job) for one in book().of_job(name, job_id)]
     return jsonify(feedback=[describe(one) for one in sorted(found, key=lambda one: one.id)])
 
 
@@ -104,7 +103,7 @@ def of_job(job_id: str) -> Response:
 )
 def of_gallery(name: str) -> Response:
     """A page of judgements, or with `format` all that they teach."""
-    sent = single_values()
+    sent = request.args.to_dict()
     query = parse(FeedbackQuery, sent)
     if query.format is None:
         if query.holdout is not None:
@@ -140,7 +139,7 @@ def of_gallery(name: str) -> Response:
 )
 def image(name: str, feedback_id: str) -> Response:
     """The photo, as it was sent; it is kept for as long as the feedback."""
-    query = parse(PictureQuery, dict(request.args))
+    query = parse(PictureQuery, request.args.to_dict())
     return stored(book().find(name, feedback_id).image_key, query.width)
 
 
@@ -189,13 +188,9 @@ def _require_sense(sent: FeedbackRequest, label: str | None, answer: str | None)
         raise InvalidFeedback(f"label: {detail}", errors=[{"pointer": "/label", "detail": detail}])
 
 
-def _galleries_of(job: Job) -> list[str]:
-    return list(job.request.get("galleries") or [job.request["gallery"]])
-
-
 def _gallery_of(job: Job, found: dict[str, Any] | None) -> str:
     """The gallery whose answer is judged: of several, the one that the nearest item is in, else the first."""
-    names = _galleries_of(job)
+    names = jobs.galleries_of(job)
     nearest = (found or {}).get("matches") or [{}]
     return str(nearest[0].get("gallery") or names[0])
 

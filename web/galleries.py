@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
@@ -22,7 +22,7 @@ from infra.errors.galleries import (
     ItemNotFound,
     VersionNotFound,
 )
-from infra.errors.requests import InvalidCursor, InvalidRequest, UnsupportedMediaType
+from infra.errors.requests import InvalidCursor, InvalidRequest
 from infra.galleries.deleted import all_deleted
 from infra.galleries.files import check_name
 from infra.runtime import audit
@@ -31,6 +31,7 @@ from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
 from web.deleted import DeletedGalleryList, GalleriesQuery, describe_deleted
 from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
+from web.json_body import sent_json
 from web.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
 from web.pictures import ANY_IMAGE, shown, stored
 from web.schemas import (
@@ -41,12 +42,11 @@ from web.schemas import (
     ItemsQuery,
     PictureQuery,
     parse,
-    parse_json,
 )
 from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
-from web.uploads import read_body, read_enrollment
+from web.uploads import read_enrollment
 
 if TYPE_CHECKING:
     import infra.galleries.store
@@ -71,9 +71,7 @@ blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
 )
 def create() -> tuple[Response, int, dict[str, str]]:
     """An empty gallery; its first pictures decide which embedder it belongs to."""
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send the gallery's name as application/json.")
-    sent = parse(GalleryRequest, parse_json(read_body()))
+    sent = sent_json(GalleryRequest)
     made = idempotency.new_id_of("gal")
     manifest = services().galleries.create(sent.name, generation=hashlib.sha256(made.encode()).hexdigest()[:12])
     return jsonify(describe(manifest)), 201, {"Location": url_for(".show", name=manifest.name)}
@@ -91,7 +89,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 def index() -> Response:
     """All galleries by name."""
     store = services().galleries
-    if parse(GalleriesQuery, single_values()).deleted:
+    if parse(GalleriesQuery, request.args.to_dict()).deleted:
         return jsonify(galleries=[describe_deleted(one) for one in all_deleted(store)])
     found = []
     for name in store.names():
@@ -173,7 +171,7 @@ def add_items(name: str) -> Response:
 )
 def items(name: str) -> Response:
     """One page of a version's items. The cursor holds on to the version, so that a change between pages hides nothing."""
-    query = parse(ItemsQuery, single_values())
+    query = parse(ItemsQuery, request.args.to_dict())
     version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
     store = services().galleries
     manifest = store.manifest(name, version)
@@ -203,7 +201,7 @@ def items(name: str) -> Response:
 )
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
-    query = parse(PictureQuery, dict(request.args))
+    query = parse(PictureQuery, request.args.to_dict())
     return stored(services().items.find(name, item_id).image_key, query.width)
 
 
@@ -219,7 +217,7 @@ def item_image(name: str, item_id: str) -> Response:
 )
 def item_preview(name: str, item_id: str) -> Response:
     """The picture of an item as it was looked at, for browsers."""
-    query = parse(PictureQuery, dict(request.args))
+    query = parse(PictureQuery, request.args.to_dict())
     return shown(services().items.find(name, item_id).image_key, query.width)
 
 
@@ -251,10 +249,7 @@ def delete_item(name: str, item_id: str) -> Response:
 )
 def delete_label(name: str) -> Response:
     """A new version without the items of these labels; without a label nothing is deleted."""
-    labels = tuple(request.args.getlist("label"))
-    if not labels:
-        detail = "name what to delete: ?label=… (it may be repeated)"
-        raise InvalidRequest(detail, errors=[{"pointer": "/label", "detail": detail}])
+    labels = sent_labels("delete")
     if erasures.wanted():
         return erasures.receipt(erasures.eraser().erase_items(name, labels=labels))
     return jsonify(describe(services().galleries.remove(name, labels=labels)))
@@ -307,9 +302,13 @@ def describe_item(gallery: str, item: infra.galleries.store.Item) -> Item:
     }
 
 
-def single_values() -> dict[str, Any]:
-    """The query's values; whole numbers stay text for pydantic to read."""
-    return {name: values[-1] for name, values in request.args.lists()}
+def sent_labels(verb: str) -> tuple[str, ...]:
+    """The labels that the query names. Raises InvalidRequest if it names none, with what they are wanted for."""
+    labels = tuple(request.args.getlist("label"))
+    if not labels:
+        detail = f"name what to {verb}: ?label=… (it may be repeated)"
+        raise InvalidRequest(detail, errors=[{"pointer": "/label", "detail": detail}])
+    return labels
 
 
 def read_cursor(after: str) -> tuple[int, int]:

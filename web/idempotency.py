@@ -24,6 +24,7 @@ from infra.errors.requests import IdempotencyInProgress, IdempotencyKeyReused, I
 from infra.jobs.batches import PREFIX
 from infra.jobs.idempotency import Idempotency, Reservation, State, scope_of
 from infra.jobs.records import new_id
+from web import auth
 from web.operations import operation_of, takes_idempotency_key
 from web.services import services
 
@@ -123,7 +124,7 @@ def _reserve() -> Response | None:
     key = read_key()
     if key is None:
         return None
-    held = _keys().reserve(scope_of(str(g.get("key_id", "")), request.method, request.path, key), fingerprint())
+    held = _keys().reserve(scope_of(auth.owner(), request.method, request.path, key), fingerprint())
     if held.state is State.REUSED:
         raise IdempotencyKeyReused(
             "This Idempotency-Key was sent with another request within the last day; draw a new one."

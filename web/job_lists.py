@@ -63,7 +63,7 @@ class JobsQuery(BaseModel):
 
 def page(kind: JobKind, name: str) -> Response:
     """The current request's page of jobs of a kind, as the member `name`. Raises InvalidRequest, InvalidCursor."""
-    sent = {key: values[-1] for key, values in request.args.lists()}
+    sent = request.args.to_dict()
     metadata = {key.removeprefix(METADATA): sent.pop(key) for key in list(sent) if key.startswith(METADATA)}
     if "" in metadata:
         detail = "name what to look for: metadata.KEY=VALUE"

@@ -20,11 +20,10 @@ from infra.errors.requests import InvalidBox, InvalidRequest
 from infra.objects.store import image_digest, preview_key
 from infra.runtime import audit
 from web import jobs
-from web.named_urls import parse_with_urls
-from web.schemas import EnrollmentRequest, parse_json
+from web.json_body import sent_json
+from web.schemas import EnrollmentRequest
 from web.services import services
 from web.terms import read_terms
-from web.uploads import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +106,7 @@ def label_at(text: str, pointer: str) -> str:
 def enroll_from_job(name: str) -> Response:
     """The current request as an enrolment of a part of a recognition's photo. Raises what FROM_JOB names."""
     service = services()
-    sent = parse_with_urls(EnrollmentRequest, parse_json(read_body()), service.settings)
+    sent = sent_json(EnrollmentRequest, urls_by=service.settings)
     label = label_at(sent.label, "/label")
     webhook_url = sent.webhook.url if sent.webhook else None
     terms = read_terms(sent.metadata, sent.priority)

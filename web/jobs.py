@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,21 +21,23 @@ from web import admission, auth, idempotency, limits, pictures
 from web.schemas import PhotoQuery, PictureQuery, parse
 from web.services import services
 from web.terms import read_terms
+from web.waiting import applied, held, preferred_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from contracts.jobs import JobKind
+    from contracts.pictures import Seen
+    from contracts.results import KeptPhoto
     from infra.jobs.ledger import Job, JobEvent
     from infra.jobs.terms import Terms
+    from web.images import Upload
 
 POLL_AFTER_S = 1
 HEARTBEAT_S = 15.0
 AT_ONCE_S = 0.05  # nothing will come any more: no reason to listen long
 RECONNECT_MS = 2000
 BUSY_RECONNECT_MS = 3000
-WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
-
 ETA = re.compile(rb'"eta_s": (?:null|[\d.]+)\}\}$')  # at the end of an open job's JSON, where `as_json` puts it
 
 log = logging.getLogger("shitu.web")
@@ -90,16 +91,28 @@ def follow(kind: JobKind, job_id: str) -> Response:
         if not rest:
             return Response(status=204)  # an EventSource that has seen the end does not come back then
         history = iter(rest)
+    name = "completed" if job.finished else "status"
+    return streamed(_stream(kind, job_id, history), lambda: event_text(name, as_json(job)))
+
+
+def streamed(pieces: Iterator[str], glimpse: Callable[[], str]) -> Response:
+    """Server-sent events; where too many are followed, only how things stand: an EventSource comes back for more by itself."""
     holds = services().holds
     if holds.acquire(blocking=False):
-        response = Response(stream_with_context(_stream(kind, job_id, history)))
+        response = Response(stream_with_context(pieces))
         response.call_on_close(holds.release)
     else:
-        response = Response(_glimpse(job))
+        response = Response(f"retry: {BUSY_RECONNECT_MS}\n\n{glimpse()}")
     response.content_type = "text/event-stream; charset=utf-8"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+def event_text(name: str, data: str, event_id: str | None = None) -> str:
+    """One server-sent event."""
+    identified = f"id: {event_id}\n" if event_id else ""
+    return f"event: {name}\n{identified}data: {data}\n\n"
 
 
 def find(kind: JobKind, job_id: str) -> Job:
@@ -129,27 +142,48 @@ def create(
         place = snapshot.of_new(kind, terms.priority, terms.units)
         terms = replace(terms, eta_s=place["eta_s"])
     job_id = idempotency.new_id_of(kind.prefix)
-    mine = limits.allowed()
-    terms = replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
-    return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=terms)
+    return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=limits.owned(terms))
+
+
+def kept_photo(upload: Upload | None, header: Seen | None, name: str = "") -> KeptPhoto:
+    """An uploaded photo, kept; of one that the couriers are still to fetch (a request waits for no other server), its name."""
+    if upload is None or header is None:
+        return {"key": None, "name": name, "width": None, "height": None, "format": None}
+    return {
+        "key": services().photos.keep(upload.data),
+        "name": upload.name,
+        "width": header.width,
+        "height": header.height,
+        "format": header.format,
+    }
+
+
+def galleries_of(job: Job) -> list[str]:
+    """The galleries that a recognition searches."""
+    return list(job.request.get("galleries") or [job.request["gallery"]])
+
+
+def result_of(job: Job, purpose: str) -> dict[str, Any]:
+    """The job's answer. Raises ResultNotReady, which says what it was wanted for."""
+    if job.result is None:
+        told = "ended without an answer" if job.finished else "has no answer yet"
+        raise ResultNotReady(f"The job {job.id} {told} {purpose}.", retryable=not job.finished)
+    return job.result
 
 
 def photo(kind: JobKind, job_id: str) -> Response:
     """The job's photo as its query wants it. Raises PhotoNotFetched, ResultNotReady."""
-    query = parse(PhotoQuery, dict(request.args))
+    query = parse(PhotoQuery, request.args.to_dict())
     job = find(kind, job_id)
     key = photo_key(job)
     if not query.annotated:
         return pictures.stored(key, query.width)
-    if job.result is None:
-        told = "ended without an answer" if job.finished else "has no answer yet"
-        raise ResultNotReady(f"The job {job_id} {told} to draw over its photo.", retryable=not job.finished)
-    return pictures.annotated(key, job.result, query.width)
+    return pictures.annotated(key, result_of(job, "to draw over its photo"), query.width)
 
 
 def preview(kind: JobKind, job_id: str) -> Response:
     """The job's photo as a browser can show it. Raises PhotoNotFetched."""
-    query = parse(PictureQuery, dict(request.args))
+    query = parse(PictureQuery, request.args.to_dict())
     return pictures.shown(photo_key(find(kind, job_id)), query.width)
 
 
@@ -177,7 +211,7 @@ def accepted_again(job: Job) -> Response:
         publish(job)  # whoever accepted it may have died before
     if not job.finished:
         job, waited = _wait(job)
-    elif wait_s() is not None:
+    elif preferred_s() is not None:
         waited = 0.0
     response = answer(job, 200 if job.finished and waited is not None else 202, waited)
     response.headers["Location"] = job.to_dict(request.script_root)["links"]["self"]
@@ -211,41 +245,13 @@ def told(response: Response, *, finished: bool, waited: float | None) -> Respons
     """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not ask."""
     if not finished:
         response.headers["Retry-After"] = str(POLL_AFTER_S)
-    response.headers["Vary"] = "Prefer"
-    if waited is not None:
-        response.headers["Preference-Applied"] = f"wait={math.floor(waited)}"
-    elif "respond-async" in _preferences():
-        response.headers["Preference-Applied"] = "respond-async"
-    return response
-
-
-def _preferences() -> list[str]:
-    """The preferences of RFC 7240 as sent; what is not known is ignored, as the RFC asks."""
-    return [preference.strip().lower() for sent in request.headers.getlist("Prefer") for preference in sent.split(",")]
-
-
-def wait_s() -> float | None:
-    """How long the client prefers to wait, at most as long as the settings allow (a bare `wait`: so long); None: not at all."""
-    found = next((match for preference in _preferences() if (match := WAIT.fullmatch(preference))), None)
-    longest = services().settings.web.max_wait_s
-    return None if found is None else min(float(found[1] or longest), longest)
+    return applied(response, waited)
 
 
 def _wait(job: Job) -> tuple[Job, float | None]:
     """The job after the time that the client prefers to wait, and that time; at once if too many wait already."""
-    waited = wait_s()
-    holds = services().holds
-    if waited is None or not holds.acquire(blocking=False):
-        return job, None
-    try:
-        return services().ledger.wait(job.id, waited), waited
-    finally:
-        holds.release()
-
-
-def _glimpse(job: Job) -> str:
-    """A stream for when too many are open: the job as it is, and the end. An EventSource comes back for more by itself."""
-    return f"retry: {BUSY_RECONNECT_MS}\n\n{_event('completed' if job.finished else 'status', job)}"
+    with held(preferred_s()) as waited:
+        return (job, None) if waited is None else (services().ledger.wait(job.id, waited), waited)
 
 
 def as_json(job: Job) -> str:
@@ -267,11 +273,6 @@ def _without_eta(body: bytes) -> bytes:
     return ETA.sub(b"", body)
 
 
-def _event(name: str, job: Job, event_id: str | None = None) -> str:
-    identified = f"id: {event_id}\n" if event_id else ""
-    return f"event: {name}\n{identified}data: {as_json(job)}\n\n"
-
-
 def _stream(kind: JobKind, job_id: str, history: Iterator[JobEvent | None]) -> Iterator[str]:
     """The job's history in the format of server-sent events, each with the whole job; `completed` is the last."""
     yield f"retry: {RECONNECT_MS}\n\n"
@@ -283,6 +284,6 @@ def _stream(kind: JobKind, job_id: str, history: Iterator[JobEvent | None]) -> I
             job = find(kind, job_id)
             if job.finished and not event.status.finished:
                 continue  # what is past is not sent as news
-            yield _event("completed" if event.status.finished else "status", job, event.id)
+            yield event_text("completed" if event.status.finished else "status", as_json(job), event.id)
     except (JobNotFound, JobExpired, redis.exceptions.RedisError):
         log.warning("the stream of %s ended early; the client may come back", job_id, exc_info=True)

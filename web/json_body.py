@@ -20,10 +20,10 @@ def sent_json(model: type[Model], *, optional: bool = False, urls_by: Settings |
 
     With `urls_by` also the address errors, by these settings, for URLs that it names.
     """
-    data = read_body()
-    if optional and not data.strip():
-        return parse(model, {})
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send the body as application/json.")
-    sent = parse_json(data)
+    is_json = request.mimetype == "application/json"
+    data = read_body() if is_json or optional else b""
+    nothing = optional and not data.strip()
+    if not is_json and not nothing:
+        raise UnsupportedMediaType(f"Send the body as application/json{', or none' if optional else ''}.")
+    sent = {} if nothing else parse_json(data)
     return parse(model, sent) if urls_by is None else parse_with_urls(model, sent, urls_by)

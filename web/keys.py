@@ -6,22 +6,21 @@ import logging
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
 from contracts.keys import Scope, clean_key_name
 from infra.errors.keys import KeyNotFound
-from infra.errors.requests import UnsupportedMediaType
 from infra.jobs.records import isoformat
 from infra.keys.store import Key, Limits
 from web import auth
+from web.json_body import sent_json
 from web.operations import BODY, operation
-from web.schemas import Strict, parse, parse_json
+from web.schemas import Strict
 from web.scopes import needs
 from web.services import services
-from web.uploads import read_body
 
 LONGEST_S = 10 * 366 * 86_400.0
 
@@ -101,9 +100,7 @@ def index() -> Response:
 @operation("createKey", "Make an API key.", {201: KeyMade}, BODY, body={"application/json": KeyRequest})
 def create() -> tuple[Response, int, dict[str, str]]:
     """A new key, shown this once."""
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send the key's name and scopes as application/json.")
-    sent = parse(KeyRequest, parse_json(read_body()))
+    sent = sent_json(KeyRequest)
     limits = Limits(**sent.limits.model_dump())
     key, token = services().keys.create(sent.name, [Scope(one) for one in sent.scopes], sent.expires_in_s, limits)
     log.info("key made", extra={"key_id": key.id, "key_name": key.name, "scopes": list(key.scopes), "by": auth.owner()})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 
 from contracts.keys import Scope
 from infra.errors.galleries import VersionNotFound
 from infra.errors.requests import InvalidCursor, InvalidRequest
 from web.answers import LabelPage
-from web.galleries import read_cursor, single_values
+from web.galleries import read_cursor
 from web.operations import GALLERY, operation
 from web.schemas import LabelsQuery, parse
 from web.scopes import needs
@@ -28,7 +28,7 @@ blueprint = Blueprint("labels", __name__, url_prefix="/v1/galleries")
 )
 def labels(name: str) -> Response:
     """One page of a version's labels. The cursor holds on to the version, as that of items does."""
-    query = parse(LabelsQuery, single_values())
+    query = parse(LabelsQuery, request.args.to_dict())
     version, start = read_cursor(query.after) if query.after is not None else (None, 0)
     service = services()
     manifest = service.galleries.manifest(name, version)

@@ -8,6 +8,7 @@ is over the limit is owed.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
@@ -20,6 +21,7 @@ from web.services import services
 if TYPE_CHECKING:
     from flask import Flask, Response
 
+    from infra.jobs.terms import Terms
     from infra.keys.limits import Allowance
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -36,6 +38,12 @@ def allowed() -> Allowance | None:
     key = auth.key()
     found = None if key is None else allowance(key.limits, services().settings.keys)
     return found or None
+
+
+def owned(terms: Terms) -> Terms:
+    """`terms` with whose the job is, and how many that key may have open."""
+    mine = allowed()
+    return replace(terms, owner=auth.owner(), most_open=mine.open_jobs if mine else 0)
 
 
 def take() -> None:

@@ -12,7 +12,7 @@ from contracts.lint import KINDS, LEVELS, Kind, Level, Lint
 from infra.errors.galleries import GalleryBusy, VersionNotFound
 from infra.errors.requests import InvalidCursor, InvalidRequest
 from infra.galleries.findings import WITHOUT_DETECTOR, counted
-from web.galleries import read_cursor, single_values
+from web.galleries import read_cursor
 from web.operations import GALLERY, operation
 from web.schemas import parse
 from web.scopes import needs
@@ -45,7 +45,7 @@ class LintQuery(BaseModel):
 )
 def lint(name: str) -> Response:
     """One page of a version's findings. The cursor holds on to the version, as that of items does."""
-    query = parse(LintQuery, single_values())
+    query = parse(LintQuery, request.args.to_dict())
     version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
     service = services()
     manifest = service.galleries.manifest(name, version)

@@ -26,7 +26,8 @@ from web.photo_schemas import (
     EmbeddingRequest,
 )
 from web.pictures import ANY_IMAGE
-from web.schemas import FILE, PhotoQuery, PictureQuery
+from web.recognitions import ONE_IMAGE
+from web.schemas import PhotoQuery, PictureQuery
 from web.scopes import needs
 from web.services import services
 from web.terms import read_terms
@@ -35,10 +36,6 @@ from web.uploads import read_photo
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from contracts.results import KeptPhoto
-    from web.uploads import Recognition
-
-ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 NO_MODEL = "none"
 SEND = tuple(error for error in UPLOAD if error not in (GalleryNotFound, InvalidGalleryName))
 
@@ -94,7 +91,10 @@ def photo_jobs(about: About) -> Blueprint:
         if about.model and getattr(service.settings.worker, about.model) == NO_MODEL:
             variable = f"SHITU_WORKER__{about.model.upper()}"
             raise ModelNotConfigured(f"This service runs without a {about.model}; {variable} names one.")
-        request: dict[str, Any] = {"image": kept(sent), "options": sent.options}
+        request: dict[str, Any] = {
+            "image": jobs.kept_photo(sent.upload, sent.header, sent.name),
+            "options": sent.options,
+        }
         terms = read_terms(sent.metadata, sent.priority)
         return jobs.accept(jobs.create(kind, request, sent.webhook_url, sent.source_url, terms=terms))
 
@@ -175,19 +175,6 @@ def photo_jobs(about: About) -> Blueprint:
         return jobs.preview(kind, job_id)
 
     return blueprint
-
-
-def kept(sent: Recognition) -> KeptPhoto:
-    """The photo, kept; of one that the couriers are still to fetch its name alone."""
-    if sent.upload is None or sent.header is None:
-        return {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
-    return {
-        "key": services().photos.keep(sent.upload.data),
-        "name": sent.upload.name,
-        "width": sent.header.width,
-        "height": sent.header.height,
-        "format": sent.header.format,
-    }
 
 
 BLUEPRINTS = (photo_jobs(DETECTIONS), photo_jobs(EMBEDDINGS), photo_jobs(CLASSIFICATIONS))

@@ -27,7 +27,6 @@ from web.uploads import read_recognition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contracts.results import KeptPhoto
     from infra.galleries.store import GalleryManifest
 
 ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
@@ -51,16 +50,7 @@ def create() -> Response:
     sent = read_recognition(service.settings)
     terms = read_terms(sent.metadata, sent.priority)
     require_one_embedder([service.galleries.manifest(name) for name in sent.galleries or (sent.gallery,)])
-    if sent.upload is None or sent.header is None:  # the couriers fetch it: a request waits for no other server
-        image: KeptPhoto = {"key": None, "name": sent.name, "width": None, "height": None, "format": None}
-    else:
-        image = {
-            "key": service.photos.keep(sent.upload.data),
-            "name": sent.upload.name,
-            "width": sent.header.width,
-            "height": sent.header.height,
-            "format": sent.header.format,
-        }
+    image = jobs.kept_photo(sent.upload, sent.header, sent.name)
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
     if sent.galleries:
         request["galleries"] = list(sent.galleries)

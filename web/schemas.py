@@ -234,7 +234,7 @@ class GalleryRequest(Strict):
 
 
 class LabelQuery(BaseModel):
-    """Which items to delete."""
+    """Which labels to rename."""
 
     label: list[str]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 
 from contracts.keys import Scope
 from infra.errors.galleries import GalleryExists, VersionNotFound
@@ -10,7 +10,7 @@ from infra.errors.requests import InvalidRequest
 from infra.galleries.deleted import restore
 from web.answers import Gallery
 from web.deleted import RestoreQuery
-from web.galleries import describe, single_values
+from web.galleries import describe
 from web.operations import WRITE, operation
 from web.schemas import parse
 from web.scopes import needs
@@ -30,7 +30,7 @@ blueprint = Blueprint("undo", __name__, url_prefix="/v1/galleries")
 )
 def restore_gallery(name: str) -> Response:
     """The gallery is there again, as it was."""
-    query = parse(RestoreQuery, single_values())
+    query = parse(RestoreQuery, request.args.to_dict())
     return jsonify(describe(restore(services().galleries, name, query.generation)))
 
 

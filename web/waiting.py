@@ -1,4 +1,4 @@
-"""`Prefer: wait` (RFC 7240) of requests that are not about one job."""
+"""`Prefer` (RFC 7240): how long a request may wait for what it asks about, and what it is told of that."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
 def preferred_s() -> float | None:
     """How long the client prefers to wait, at most as long as the settings allow, which a bare `wait` asks for; None: not."""
     most = services().settings.web.max_wait_s
-    sent = (one.strip().lower() for line in request.headers.getlist("Prefer") for one in line.split(","))
-    found = next((match for one in sent if (match := WAIT.fullmatch(one))), None)
+    found = next((match for one in _preferences() if (match := WAIT.fullmatch(one))), None)
     return None if found is None else min(float(found[1]), most) if found[1] else most
 
 
@@ -41,8 +40,15 @@ def held(wait_s: float | None) -> Iterator[float | None]:
 
 
 def applied(response: Response, waited_s: float | None) -> Response:
-    """`response` with what was made of the preference."""
+    """`response` with what was made of the preference: `waited_s` seconds were granted, None: none were."""
     response.headers["Vary"] = "Prefer"
     if waited_s is not None:
         response.headers["Preference-Applied"] = f"wait={math.floor(waited_s)}"
+    elif "respond-async" in _preferences():
+        response.headers["Preference-Applied"] = "respond-async"
     return response
+
+
+def _preferences() -> list[str]:
+    """As sent; what is not known is ignored, as the RFC asks."""
+    return [one.strip().lower() for sent in request.headers.getlist("Prefer") for one in sent.split(",")]

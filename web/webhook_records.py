@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -243,8 +242,3 @@ class EventPage(TypedDict):
     next_after: str
     more: bool
     """Whether others follow already."""
-
-
-def seconds(moment: datetime) -> float:
-    """Since 1970."""
-    return moment.timestamp()

@@ -53,8 +53,9 @@ def test_request_ids_of_another_make_are_replaced(client: FlaskClient, sent: str
 
 
 def test_every_answer_has_its_request_id_and_is_not_sniffed(client: FlaskClient) -> None:
-    for path in ("/healthz", "/", "/static/page.js", "/v1/galleries", "/nothing"):
+    for path in ("/healthz", "/", "/static/recognise.js", "/v1/galleries", "/nothing"):
         response = client.get(path)
+        assert response.status_code == (404 if path == "/nothing" else 200)
         assert response.headers["X-Request-Id"]
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         response.close()

@@ -129,6 +129,16 @@ def test_event_streams_and_webhooks_have_the_path_too(settings: Settings, redis_
     )
 
 
+def test_the_feed_answers_below_the_path_that_its_request_came_by(settings: Settings) -> None:
+    client = made(settings, trusted_proxies=("127.0.0.1",)).test_client()
+    client.post("/v1/galleries", json={"name": "drinks"})
+    form = {"gallery": "drinks", "image": (io.BytesIO(picture()), "a.jpg")}
+    job = client.post("/v1/recognitions", data=form).get_json()
+    client.post(f"/v1/recognitions/{job['id']}/cancel")
+    (event,) = client.get("/v1/events", headers={"X-Forwarded-Prefix": "/shop"}).get_json()["events"]
+    assert event["data"]["links"]["self"] == f"/shop/v1/recognitions/{job['id']}"
+
+
 def test_the_real_server_believes_no_header_either(settings: Settings, tmp_path: Path) -> None:
     with serving(settings, tmp_path / "web.log") as url:
         status, body = ask(

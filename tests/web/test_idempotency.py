@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 import redis
-from flask import Flask, g
+from flask import Flask
 from flask.testing import FlaskClient
 
 from infra.jobs.idempotency import KEPT_S, Idempotency, State
 from infra.jobs.ledger import JobLedger
+from infra.runtime.settings import Settings
 from tests.infra.clock import Clock
 from tests.web.conftest import Hand, recognition_result
+from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
 from tests.web.test_recognitions import refused
+from web.app import create_app
 from web.services import EXTENSION, Services
 
 URL = "/v1/recognitions"
@@ -79,15 +82,13 @@ def test_json_is_compared_by_what_it_says(client: FlaskClient, drinks: str, redi
     assert jobs_in(redis_client) == 1
 
 
-def test_a_key_belongs_to_its_owner_and_path(app: Flask, drinks: str) -> None:
-    client, owner = app.test_client(), {"id": "a"}
-    app.before_request_funcs[None].insert(0, lambda: setattr(g, "key_id", owner["id"]))
-    first = client.post(URL, data=form(), headers=KEY).get_json()["id"]
-    owner["id"] = "b"
-    assert client.post(URL, data=form(), headers=KEY).get_json()["id"] != first
-    assert client.post("/v1/galleries", json={"name": "other"}, headers=KEY).status_code == 201
-    owner["id"] = "a"
-    assert client.post(URL, data=form(), headers=KEY).get_json()["id"] == first
+def test_a_key_belongs_to_its_owner_and_path(settings: Settings, drinks: str) -> None:
+    app = create_app(with_keys(settings))
+    client, (mine, other) = app.test_client(), (KEY | bearer(app, "manage", name=name) for name in ("a", "b"))
+    first = client.post(URL, data=form(), headers=mine).get_json()["id"]
+    assert client.post(URL, data=form(), headers=other).get_json()["id"] != first
+    assert client.post("/v1/galleries", json={"name": "other"}, headers=mine).status_code == 201
+    assert client.post(URL, data=form(), headers=mine).get_json()["id"] == first
 
 
 @pytest.mark.parametrize("key", ["", '""', '"open', '"a", "b"', "two words", "é", "k" * 256, '"' + "k" * 256 + '"'])

@@ -13,7 +13,7 @@ let counts = new Map(); // gallery -> pictures
 
 export const chosenGallery = () => $("gallery").value;
 
-export async function showGalleries(wanted = chosenGallery()) {
+async function showGalleries(wanted = chosenGallery()) {
   const { galleries } = await api.galleries();
   counts = new Map(galleries.map(({ name, item_count: count }) => [name, count]));
   $("gallery").replaceChildren(...galleries.map(({ name, item_count: count }) => element("option", { value: name, textContent: `${name} (${count})` })));

@@ -36,7 +36,7 @@ export function choices(photo, object) {
   );
   place.append(row, other, status);
   other.hidden = true;
-  if (photo.said.has(keyOf(box))) tell(status, photo.said.get(keyOf(box)));
+  if (photo.said.has(keyOf(box))) showSaid(status, photo.said.get(keyOf(box)));
   return place;
 }
 
@@ -68,7 +68,7 @@ async function settle(said, place, status) {
   const buttons = [...place.querySelectorAll("button")];
   for (const one of buttons) one.disabled = true;
   try {
-    await saying(said, (words, good) => tell(status, { words, good }));
+    await saying(said, (words, good) => showSaid(status, { words, good }));
   } finally {
     for (const one of buttons) one.disabled = false; // who erred may say it again
   }
@@ -92,7 +92,8 @@ export async function saying({ photo, box, verdict, label, add }, report) {
   }
 }
 
-function tell(status, { words, good }) {
+// How it goes with what was said; `good`: whether it went well, undefined while it goes on.
+export function showSaid(status, { words, good }) {
   status.className = good === undefined ? "status" : `status ${good ? "good" : "bad"}`;
   status.textContent = words;
 }

@@ -1,7 +1,7 @@
 // A box drawn or corrected by hand: by finger or mouse over the photo, by arrow keys, or as four numbers. What is in it is
 // added to the gallery, or asked about.
 
-import { saying } from "./corrections.js";
+import { saying, showSaid } from "./corrections.js";
 import { labelInput } from "./labels.js";
 import { t } from "./words.js";
 
@@ -110,9 +110,6 @@ async function add(event) {
   const label = input.value.trim();
   if (!label) return;
   $("box-add").disabled = true;
-  await saying({ photo, box, verdict: "right", label, add: true }, (words, good) => {
-    $("box-status").className = good === undefined ? "status" : `status ${good ? "good" : "bad"}`;
-    $("box-status").textContent = words;
-  });
+  await saying({ photo, box, verdict: "right", label, add: true }, (words, good) => showSaid($("box-status"), { words, good }));
   $("box-add").disabled = false;
 }

@@ -1,7 +1,7 @@
 // Sends pictures over lines that are slow or break off: few in a request, shrunk if wanted, and again what did not arrive.
 
 // The networks look at objects of 224 pixels a side, local features at 400: an object of a fifth of the photo keeps them all.
-export const LONGEST_PX = 2048;
+const LONGEST_PX = 2048;
 const SMALL_BYTES = 700_000; // not worth the loss of a second compression
 const QUALITY = 0.92;
 const REQUEST_BYTES = 3_000_000; // some seconds of a phone's line: what breaks off is soon sent again

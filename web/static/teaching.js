@@ -18,10 +18,10 @@ export async function teach({ job }, box, label) {
 
 export const keepSaid = ({ job }, box, verdict, label) => api.say(job.id, { box: whole(box), verdict, ...(label ? { label } : {}) });
 
-// What was said of a job's boxes before: the box as JSON -> words, the last of each.
+// What was said of a job's boxes before: `keyOf` the box -> words, the last of each.
 export async function saidBefore({ job }) {
   const { feedback } = await api.saidOf(job.id).catch(() => ({ feedback: [] })); // the answer does without
-  return new Map(feedback.map(({ box, verdict, label, answer }) => [JSON.stringify(box), { words: label && label !== answer ? t("said.label", { label }) : t(`said.${verdict}`), good: true }]));
+  return new Map(feedback.map(({ box, verdict, label, answer }) => [keyOf(box), { words: label && label !== answer ? t("said.label", { label }) : t(`said.${verdict}`), good: true }]));
 }
 
 export const keyOf = (box) => JSON.stringify(whole(box));
