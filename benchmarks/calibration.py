@@ -9,7 +9,6 @@ similarity alone. 30 % of the queries are taken to be unknown: half of them unre
 the gallery but with a label that is not in it.
 """
 
-import argparse
 import csv
 import os
 from collections.abc import Iterator
@@ -21,9 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.photo_data import has_photos, options
 from models.artifacts.folders import resolve
 from models.embedder import Embedder
 from models.evaluation.calibrate_embedder import PhotoSet, labelled_rows, of_labels
+from models.evaluation.evaluate import silent
 from models.evaluation.fit_calibration import LabelledRows, fit_embedder, query_gallery
 from models.evaluation.open_set_rates import calibration_error
 from models.evaluation.retrieval import embed_photos
@@ -48,13 +49,10 @@ class Trial:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--embedder", default="shitu-embedder")
+    parser = options(__doc__)
     parser.add_argument("--min-precision", type=float, default=0.9)
     arguments = parser.parse_args()
-    if arguments.data is None or not (arguments.data / "drinks").is_dir():
-        print("skipped: no data folder with drinks/ and grocery/ (--data)")
+    if not has_photos(arguments.data):
         return
     embed = Embedder(resolve(arguments.embedder), threads=1)
     unknowns = unknown_rows(arguments.data, embed)
@@ -177,10 +175,6 @@ def unknown_rows(data: Path, embed: Embedder) -> NDArray[np.float32]:
 def line(name: str, by: str, found: list[float]) -> str:
     error, precision, right, of, unrelated, like = found
     return f"{name:<34}{by:<11}{error:>7.3f}{precision:>11.3f}{right:>8.3f}{of:>7.3f}{unrelated:>11.3f}{like:>7.3f}"
-
-
-def silent(what: str, done: int, of: int) -> None:
-    """Reports no progress."""
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the profile; a label's first picture is enrolled, and others are queries. `chang
 than their sRGB original has, `right` that of right ones, `similarity` that of a photo's two embeddings.
 """
 
-import argparse
 import io
 import os
 import time
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from benchmarks.photo_data import has_photos, options
 from models.artifacts.folders import resolve
 from models.embedder import Embedder
 from models.pictures.image import decode
@@ -29,14 +29,11 @@ Labelled = tuple[str, NDArray[np.uint8]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
+    parser = options(__doc__)
     parser.add_argument("--profiles", type=Path, nargs="+", default=[])
     parser.add_argument("--photos", type=int, default=100)
-    parser.add_argument("--embedder", default="shitu-embedder")
     arguments = parser.parse_args()
-    if arguments.data is None or not (arguments.data / "drinks").is_dir():
-        print("skipped: no data folder with drinks/ and grocery/ (--data)")
+    if not has_photos(arguments.data):
         return
     embed = Embedder(resolve(arguments.embedder), threads=1)
     enrolled, queries = some_photos(arguments.data, arguments.photos)

@@ -6,19 +6,16 @@ Without the data folder there is nothing to measure, and the exit status is 0. T
 right: drinks query each other, each without itself; grocery/val queries so many pictures of each class of grocery/train.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.photo_data import Rows, embedded, has_photos, options
 from models.artifacts.folders import resolve
 from models.embedder import Embedder
-from models.evaluation.retrieval import embed_photos
 from models.galleries.label_scores import LabelScores
 from models.training.data.photos import Photo
 from models.training.data.readers.lists import read_list
@@ -26,21 +23,15 @@ from models.training.data.readers.lists import read_list
 VOTES, WARMTH = 10, 0.05  # a vote weighs exp(similarity / WARMTH)
 PICTURES = (1, 2, 3, 5, 8, 15, 1000)
 
-Rows = NDArray[np.float32]
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--embedder", default="shitu-embedder")
-    arguments = parser.parse_args()
-    if arguments.data is None or not (arguments.data / "drinks").is_dir():
-        print("skipped: no data folder with drinks/ and grocery/ (--data)")
+    arguments = options(__doc__).parse_args()
+    if not has_photos(arguments.data):
         return
     embed = Embedder(resolve(arguments.embedder), threads=1)
     drinks = read_list(arguments.data / "drinks", "labels.tsv", "\t")
     train, val = (read_list(arguments.data / "grocery", f"{name}.txt", ", ") for name in ("train", "val"))
-    drinks_rows, gallery, queries = (embed_photos(embed, photos, "photos", silent) for photos in (drinks, train, val))
+    drinks_rows, gallery, queries = (embedded(embed, photos) for photos in (drinks, train, val))
     print(f"{'gallery':<32}{'nearest':>9}{'mean':>9}{'served':>9}{'vote':>9}")
     alone = right_labels(drinks_rows, labels_of(drinks), drinks_rows, labels_of(drinks), own=True)
     print(line("drinks query each other", alone))
@@ -82,10 +73,6 @@ def labels_of(photos: Sequence[Photo]) -> list[str]:
 
 def line(name: str, found: Sequence[float]) -> str:
     return f"{name:<32}" + "".join(f"{fraction:>9.3f}" for fraction in found)
-
-
-def silent(what: str, done: int, of: int) -> None:
-    """Reports no progress."""
 
 
 if __name__ == "__main__":

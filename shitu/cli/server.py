@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import quote
 
 import click
 import httpx
@@ -15,7 +14,7 @@ import httpx
 from shitu.client.blocking import Client
 from shitu.client.connection import timeout
 from shitu.client.errors import ClientError, JobFailed, ProblemError, WaitTimeout
-from shitu.client.exchange import USUAL_RETRIES, Answer, Request, Steps, ask, checked, once, pairs
+from shitu.client.exchange import USUAL_RETRIES, ask, once, read
 from shitu.client.pictures import Upload
 
 if TYPE_CHECKING:
@@ -61,17 +60,12 @@ class Server:
 
     def post(self, path: str, json: Any = None, **query: Any) -> Json:
         """What is answered to a POST of JSON."""
-        made_anew = path in {"/keys", "/webhooks"} or path.endswith("/rotate")  # what takes no Idempotency-Key
-        return self._asked("POST", path, query, json=json, headers={**PREFER, **once(None)}, repeatable=not made_anew)
+        unkeyed = path in {"/keys", "/webhooks"} or path.endswith("/rotate")  # what takes no Idempotency-Key
+        return self._asked("POST", path, query, json=json, headers={**PREFER, **once(None)}, repeatable=not unkeyed)
 
     def picture(self, path: str) -> bytes:
         """The bytes of the picture at `path`, below /v1."""
-
-        def steps() -> Steps[bytes]:
-            answer: Answer = yield Request("GET", path, query=pairs({}))
-            return checked(answer).body
-
-        return self._told(lambda: self._client.run(steps()))
+        return self._told(lambda: self._client.run(read(path)))
 
     def patch(self, path: str, body: Json, **query: Any) -> Json:
         """Changes what is at `path`, and gives what is answered."""
@@ -98,13 +92,9 @@ class Server:
 
     def items(self, gallery: str, version: int | None, label: str | None) -> Iterator[Json]:
         """The items of a gallery, page by page, all of one version."""
-        query: Json = {"version": version, "label": label, "limit": PAGE}
-        while True:
-            page = self.get(f"/galleries/{quote(gallery)}/items", **query)
-            yield from page["items"]
-            if page["next_after"] is None:
-                return
-            query = {"label": label, "limit": PAGE, "after": page["next_after"]}
+        items = self._client.galleries.items(gallery, label=label, version=version, page_size=PAGE)
+        while (item := self._told(lambda: next(items, None))) is not None:
+            yield dict(item)
 
     def _result(self, wait: Callable[[], Any]) -> Json:
         """Of the job once it has ended; a service that is started again meanwhile goes on with it."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import anyio
 import httpx
 
+from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
+from contracts.results import EnrollmentJob, RecognitionJob
 from shitu.client import batches, galleries, jobs, keys, webhooks
-from shitu.client.connection import Connection, failed, head_of, timeout
+from shitu.client.connection import Connection, failed, head_of, shown_as, timeout
 from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
 
+J = TypeVar("J")  # a job's TypedDict
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -25,7 +27,7 @@ class Resource:
 
 
 def _call(steps: Callable[P, Steps[T]]) -> Callable[Concatenate[Resource, P], Awaitable[T]]:
-    @functools.wraps(steps)
+    @shown_as(steps)
     def call(self: Resource, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         return self._client.run(steps(*args, **kwargs))
 
@@ -33,83 +35,75 @@ def _call(steps: Callable[P, Steps[T]]) -> Callable[Concatenate[Resource, P], Aw
 
 
 def _pages(pages: Callable[P, Pages[T]]) -> Callable[Concatenate[Resource, P], AsyncIterator[T]]:
-    @functools.wraps(pages)
+    @shown_as(pages)
     def call(self: Resource, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         return self._client.iterate(pages(*args, **kwargs))
 
     return call
 
 
-class Recognitions(Resource):
+def _asked(steps: Callable[Concatenate[jobs.Kind[J], P], Steps[T]]) -> Callable[Concatenate[Jobs[J], P], Awaitable[T]]:
+    @shown_as(steps)
+    def call(self: Jobs[J], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        return self._client.run(steps(self._kind, *args, **kwargs))
+
+    return call
+
+
+class Jobs(Resource, Generic[J]):
+    """What the jobs of every kind can be asked."""
+
+    def __init__(self, client: AsyncClient, kind: jobs.Kind[J]) -> None:
+        super().__init__(client)
+        self._kind = kind
+
+    get = _asked(jobs.Kind.get)
+    wait = _asked(jobs.Kind.wait)
+    cancel = _asked(jobs.Kind.cancel)
+    replay = _asked(jobs.Kind.replay)
+    replay_webhook = _asked(jobs.Kind.replay_webhook)
+    erase = _asked(jobs.Kind.erase)
+
+
+class PhotoJobs(Jobs[J]):
+    """The same, of a photo."""
+
+    photo = _asked(jobs.Kind.photo)
+    preview = _asked(jobs.Kind.preview)
+
+
+class Recognitions(PhotoJobs[RecognitionJob]):
     """Recognitions, and what was said of their answers."""
 
     create = _call(jobs.create_recognition)
-    get = _call(jobs.RECOGNITIONS.get)
-    wait = _call(jobs.RECOGNITIONS.wait)
     list = _pages(jobs.RECOGNITIONS.list)
-    cancel = _call(jobs.RECOGNITIONS.cancel)
-    replay = _call(jobs.RECOGNITIONS.replay)
-    replay_webhook = _call(jobs.RECOGNITIONS.replay_webhook)
-    erase = _call(jobs.RECOGNITIONS.erase)
-    photo = _call(jobs.RECOGNITIONS.photo)
-    preview = _call(jobs.RECOGNITIONS.preview)
     compare = _call(jobs.compare)
     give_feedback = _call(jobs.give_feedback)
     feedback = _call(jobs.feedback_of)
 
 
-class Enrollments(Resource):
+class Enrollments(Jobs[EnrollmentJob]):
     """Enrolments; `galleries.add` and `galleries.enroll_box` make them."""
 
-    get = _call(jobs.ENROLLMENTS.get)
-    wait = _call(jobs.ENROLLMENTS.wait)
     list = _pages(jobs.ENROLLMENTS.list)
-    cancel = _call(jobs.ENROLLMENTS.cancel)
-    replay = _call(jobs.ENROLLMENTS.replay)
-    replay_webhook = _call(jobs.ENROLLMENTS.replay_webhook)
-    erase = _call(jobs.ENROLLMENTS.erase)
 
 
-class Detections(Resource):
+class Detections(PhotoJobs[DetectionJob]):
     """Detections alone."""
 
     create = _call(jobs.create_detection)
-    get = _call(jobs.DETECTIONS.get)
-    wait = _call(jobs.DETECTIONS.wait)
-    cancel = _call(jobs.DETECTIONS.cancel)
-    replay = _call(jobs.DETECTIONS.replay)
-    replay_webhook = _call(jobs.DETECTIONS.replay_webhook)
-    erase = _call(jobs.DETECTIONS.erase)
-    photo = _call(jobs.DETECTIONS.photo)
-    preview = _call(jobs.DETECTIONS.preview)
 
 
-class Embeddings(Resource):
+class Embeddings(PhotoJobs[EmbeddingJob]):
     """Embeddings alone."""
 
     create = _call(jobs.create_embedding)
-    get = _call(jobs.EMBEDDINGS.get)
-    wait = _call(jobs.EMBEDDINGS.wait)
-    cancel = _call(jobs.EMBEDDINGS.cancel)
-    replay = _call(jobs.EMBEDDINGS.replay)
-    replay_webhook = _call(jobs.EMBEDDINGS.replay_webhook)
-    erase = _call(jobs.EMBEDDINGS.erase)
-    photo = _call(jobs.EMBEDDINGS.photo)
-    preview = _call(jobs.EMBEDDINGS.preview)
 
 
-class Classifications(Resource):
+class Classifications(PhotoJobs[ClassificationJob]):
     """Classifications alone."""
 
     create = _call(jobs.create_classification)
-    get = _call(jobs.CLASSIFICATIONS.get)
-    wait = _call(jobs.CLASSIFICATIONS.wait)
-    cancel = _call(jobs.CLASSIFICATIONS.cancel)
-    replay = _call(jobs.CLASSIFICATIONS.replay)
-    replay_webhook = _call(jobs.CLASSIFICATIONS.replay_webhook)
-    erase = _call(jobs.CLASSIFICATIONS.erase)
-    photo = _call(jobs.CLASSIFICATIONS.photo)
-    preview = _call(jobs.CLASSIFICATIONS.preview)
 
 
 class Galleries(Resource):
@@ -211,11 +205,11 @@ class AsyncClient(Resource):
         self._connection, self._retries = Connection.to(server, key), retries
         self._own = http is None
         self._http = http or httpx.AsyncClient(timeout=timeout())
-        self.recognitions = Recognitions(self)
-        self.enrollments = Enrollments(self)
-        self.detections = Detections(self)
-        self.embeddings = Embeddings(self)
-        self.classifications = Classifications(self)
+        self.recognitions = Recognitions(self, jobs.RECOGNITIONS)
+        self.enrollments = Enrollments(self, jobs.ENROLLMENTS)
+        self.detections = Detections(self, jobs.DETECTIONS)
+        self.embeddings = Embeddings(self, jobs.EMBEDDINGS)
+        self.classifications = Classifications(self, jobs.CLASSIFICATIONS)
         self.galleries = Galleries(self)
         self.batches = Batches(self)
         self.webhooks = Webhooks(self)

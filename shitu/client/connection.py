@@ -1,10 +1,13 @@
-"""What both clients share: where the service is, who asks, and how httpx is asked and understood."""
+"""What both clients share: where the service is, who asks, how httpx is asked and understood, and what a call shows of itself."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,6 +17,7 @@ from shitu.client.errors import ConnectionFailed
 from shitu.client.exchange import Answer, Request
 
 CONNECT_S, ANSWER_S = 5.0, 90.0
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,16 @@ def failed(error: httpx.TransportError, url: str) -> ConnectionFailed:
     unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError)
     final = isinstance(error, httpx.UnsupportedProtocol) or "CERTIFICATE_VERIFY_FAILED" in text
     return ConnectionFailed(f"{url}: no service answers there ({why}).", sent=not unsent, final=final)
+
+
+def shown_as(steps: Callable[..., object]) -> Callable[[C], C]:
+    """Gives a method the name, docstring and parameters of the steps that it runs; `wraps` alone has one parameter too few."""
+    own = [one for one in inspect.signature(steps).parameters.values() if one.name != "self"]
+
+    def mark(call: C) -> C:
+        functools.update_wrapper(call, steps)
+        itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        call.__dict__["__signature__"] = inspect.Signature([itself, *own])
+        return call
+
+    return mark

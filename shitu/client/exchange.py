@@ -199,8 +199,7 @@ def checked(answer: Answer) -> Answer:
         raise problem_of(problem, answer.status, answer.retry_after_s)
     if 300 <= answer.status < 400:
         raise UnexpectedAnswer(f"The server sends on to {answer.headers.get('location')}: use that.", answer.status)
-    told = answer.media or "no content type"
-    raise UnexpectedAnswer(f"What answers there is no ShiTu: status {answer.status}, {told}.", answer.status)
+    raise _not_ours(answer)
 
 
 def json_of(answer: Answer) -> Any:
@@ -213,8 +212,12 @@ def json_of(answer: Answer) -> Any:
             return json.loads(answer.body)
     except ValueError:
         pass
+    raise _not_ours(answer)
+
+
+def _not_ours(answer: Answer) -> UnexpectedAnswer:
     told = answer.media or "no content type"
-    raise UnexpectedAnswer(f"What answers there is no ShiTu: status {answer.status}, {told}.", answer.status)
+    return UnexpectedAnswer(f"What answers there is no ShiTu: status {answer.status}, {told}.", answer.status)
 
 
 def ask(method: str, path: str, query: Mapping[str, Any] | None = None, **how: Any) -> Steps[Any]:

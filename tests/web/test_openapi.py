@@ -19,6 +19,9 @@ from web.openapi import routes
 from web.routes import bare, description
 
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+ARCHITECTURE_PAGE = API_PAGE.with_name("architecture.md")
+# What the page of the architecture names as a whole, by its first route.
+GROUPS = ("/v1/detections/", "/v1/embeddings/", "/v1/classifications/", "/v1/webhooks", "/v1/deliveries/")
 DOCUMENT = description()
 
 
@@ -43,6 +46,12 @@ def test_the_page_has_exactly_the_applications_routes(app: Flask) -> None:
     )
     assert len(headings) == len(set(headings))
     assert set(headings) == routes_of(app)
+
+
+def test_the_architecture_has_the_whole_surface(app: Flask) -> None:
+    section = ARCHITECTURE_PAGE.read_text(encoding="utf-8").partition("\n## HTTP\n")[2]
+    named = set(re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^\s`]*)`", section))
+    assert {(method, path) for method, path in routes_of(app) if not path.startswith(GROUPS)} == named
 
 
 def test_the_page_names_every_option_and_image_reason() -> None:

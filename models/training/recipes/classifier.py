@@ -7,8 +7,8 @@ from pydantic import Field
 
 from models.nets.names import UnknownNetworkError, require_known
 from models.tables import Count, Flag, Float, Fraction, FractionBelowOne, NotNegative, Positive, Whole, known, rule
-from models.training.recipes.distill import FrozenTeacher
-from models.training.recipes.pictures import unknown_eval_sets
+from models.training.recipes.distill import FrozenTeacher, ssld_has_a_teacher, ssld_has_no_peer, ssld_learns_something
+from models.training.recipes.pictures import selects_by_its_own
 from models.training.recipes.reading import SidePx, table
 
 KINDS = ("list", "folders", "rendered")
@@ -110,20 +110,9 @@ class ClassDistill:
     weight: NotNegative = 1.0  # of the comparison of logits
     distance_weight: NotNegative = 1.0  # udml: of the features'
 
-    @rule("teacher", "method")
-    def _ssld_has_a_teacher(self) -> Iterator[str]:
-        if (self.method == "ssld") != (self.teacher is not None):
-            yield "'ssld' needs a table 'teacher', and the other methods have none"
-
-    @rule("peer", "method")
-    def _ssld_has_no_peer(self) -> Iterator[str]:
-        if self.method == "ssld" and self.peer:
-            yield "'ssld' has none"
-
-    @rule("weight", "method")
-    def _ssld_learns_something(self) -> Iterator[str]:
-        if self.method == "ssld" and not self.weight:
-            yield "'ssld' with a weight of 0 learns nothing"
+    _ssld_has_a_teacher = ssld_has_a_teacher
+    _ssld_has_no_peer = ssld_has_no_peer
+    _ssld_learns_something = ssld_learns_something
 
     @rule("peer")
     def _peer_is_a_network(self) -> Iterator[str]:
@@ -172,6 +161,4 @@ class ClassifierRecipe:
         if self.class_map and any(source.kind != "list" for source in self.data):
             yield "goes with lists; other kinds name their classes themselves"
 
-    @rule("select_by", "eval")
-    def _selects_by_its_own(self) -> Iterator[str]:
-        return unknown_eval_sets(self.select_by, (source.name for source in self.eval))
+    _selects_by_its_own = selects_by_its_own

@@ -10,7 +10,7 @@ from pydantic import Field
 from models.nets.names import DETECTOR_ACTIVATIONS, DETECTOR_BACKBONES
 from models.tables import Count, Flag, Fraction, FractionBelowOne, Integer, NotNegative, Positive, Whole, known, rule
 from models.training.recipes.detector_tables import DetectionLoss, Distillation, PictureSource, Variation
-from models.training.recipes.pictures import unknown_eval_sets
+from models.training.recipes.pictures import selects_by_its_own
 from models.training.recipes.reading import SidePx, table
 
 # The grids of strides 8, 16 and 32 must fit on each other.
@@ -134,9 +134,7 @@ class DetectorRecipe:
         if not self.stages:
             yield "needs a stage"
 
-    @rule("select_by", "eval")
-    def _selects_by_its_own(self) -> Iterator[str]:
-        return unknown_eval_sets(self.select_by, (source.name for source in self.eval))
+    _selects_by_its_own = selects_by_its_own
 
     @rule("pool", "data")
     def _without_a_pool_there_are_only_files(self) -> Iterator[str]:

@@ -6,7 +6,7 @@ from each other's logits. `udml`: from each other's features too, as PP-ShiTu's 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from models.tables import Count, Flag, NotNegative, Positive, Text, known, rule
 from models.training.recipes.metric import MetricRecipe
@@ -36,6 +36,27 @@ class FrozenTeacher:
         return Teacher(self.model, self.pooled_before, self.size_px, self.layout)
 
 
+@rule("teacher", "method")
+def ssld_has_a_teacher(recipe: Any) -> Iterator[str]:
+    """The rule of every table with `method` and `teacher`."""
+    if (recipe.method == "ssld") != (recipe.teacher is not None):
+        yield "'ssld' needs a table 'teacher', and the other methods have none"
+
+
+@rule("peer", "method")
+def ssld_has_no_peer(recipe: Any) -> Iterator[str]:
+    """And of one with `peer`."""
+    if recipe.method == "ssld" and recipe.peer:
+        yield "'ssld' has none"
+
+
+@rule("weight", "method")
+def ssld_learns_something(recipe: Any) -> Iterator[str]:
+    """And of one with `weight`."""
+    if recipe.method == "ssld" and not recipe.weight:
+        yield "'ssld' with a weight of 0 learns nothing"
+
+
 @table
 class DistillRecipe:
     """What a student learns from. `student` and `peer` name metric recipes; pictures, stages and eval sets are the student's."""
@@ -51,20 +72,9 @@ class DistillRecipe:
     weight: NotNegative = 1.0  # of the comparison
     distance_weight: NotNegative = 1.0  # udml
 
-    @rule("teacher", "method")
-    def _ssld_has_a_teacher(self) -> Iterator[str]:
-        if (self.method == "ssld") != (self.teacher is not None):
-            yield "'ssld' needs a table 'teacher', and the other methods have none"
-
-    @rule("peer", "method")
-    def _ssld_has_no_peer(self) -> Iterator[str]:
-        if self.method == "ssld" and self.peer:
-            yield "'ssld' has none"
-
-    @rule("weight", "method")
-    def _ssld_learns_something(self) -> Iterator[str]:
-        if self.method == "ssld" and not self.weight:
-            yield "'ssld' with a weight of 0 learns nothing"
+    _ssld_has_a_teacher = ssld_has_a_teacher
+    _ssld_has_no_peer = ssld_has_no_peer
+    _ssld_learns_something = ssld_learns_something
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from models.training.recipes.pictures import (
     Pictures,
     Stage,
     ViewSource,
-    unknown_eval_sets,
-    wrong_sources,
-    wrong_stages,
+    batches_hold_a_class,
+    selects_by_its_own,
+    sources_fit_together,
 )
 from models.training.recipes.reading import SidePx, table
 
@@ -79,17 +79,9 @@ class HashRecipe:
     deploy_px: SidePx = 128
     evaluate_every: Count = 1000
 
-    @rule("data")
-    def _sources_fit_together(self) -> Iterator[str]:
-        return wrong_sources(self.data)
-
-    @rule("stages", "views_per_class")
-    def _batches_hold_a_class(self) -> Iterator[str]:
-        return wrong_stages(self.stages, self.views_per_class)
-
-    @rule("select_by", "eval")
-    def _selects_by_its_own(self) -> Iterator[str]:
-        return unknown_eval_sets(self.select_by, (source.name for source in self.eval))
+    _sources_fit_together = sources_fit_together
+    _batches_hold_a_class = batches_hold_a_class
+    _selects_by_its_own = selects_by_its_own
 
     @rule("network", "stages", "deploy_px")
     def _colours_fit_the_sizes(self) -> Iterator[str]:

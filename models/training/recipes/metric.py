@@ -26,9 +26,9 @@ from models.training.recipes.pictures import (
     Pictures,
     Stage,
     ViewSource,
+    selects_by_its_own,
+    sources_fit_together,
     stage_at,
-    unknown_eval_sets,
-    wrong_sources,
     wrong_stages,
 )
 from models.training.recipes.reading import FourCounts, SidePx, table
@@ -238,17 +238,12 @@ class MetricRecipe:
     precise_bn_images: Whole = 0
     evaluate_every: Count = 1000
 
-    @rule("data")
-    def _sources_fit_together(self) -> Iterator[str]:
-        return wrong_sources(self.data)
+    _sources_fit_together = sources_fit_together
+    _selects_by_its_own = selects_by_its_own
 
     @rule("stages", "sampler")
     def _batches_hold_a_class(self) -> Iterator[str]:
         return wrong_stages(self.stages, 1 if self.sampler.kind == "shuffle" else self.sampler.views_per_class)
-
-    @rule("select_by", "eval")
-    def _selects_by_its_own(self) -> Iterator[str]:
-        return unknown_eval_sets(self.select_by, (source.name for source in self.eval))
 
     @rule("loss", "head")
     def _head_and_cross_entropy_go_together(self) -> Iterator[str]:

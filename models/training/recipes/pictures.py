@@ -1,7 +1,7 @@
 """What recipes of embedders, metric learning and binary codes share: sources of pictures, stages, eval sets and teachers."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from models.tables import Count, Flag, Fraction, NotNegative, Positive, Whole, known, rule
 from models.training.recipes.reading import SidePx, table
@@ -157,15 +157,16 @@ def stage_at(stages: Sequence[Stage], step: int) -> Stage:
     return stages[-1]
 
 
-def wrong_sources(data: Sequence[ViewSource]) -> Iterator[str]:
-    """What is wrong with sources together."""
-    if not data:
+@rule("data")
+def sources_fit_together(recipe: Any) -> Iterator[str]:
+    """The rule of every recipe whose `data` are ViewSources."""
+    if not recipe.data:
         yield "needs a source"
-    elif not any(source.sampling_weight for source in data):
+    elif not any(source.sampling_weight for source in recipe.data):
         yield "every 'sampling_weight' is 0, so no picture would be sampled"
     before: dict[str, str] = {}  # lists, and whose labels they have
     names: set[str] = set()
-    for source in data:
+    for source in recipe.data:
         if source.name in names:
             yield f"two sources have the name {source.name!r}"
         names.add(source.name)
@@ -178,6 +179,12 @@ def wrong_sources(data: Sequence[ViewSource]) -> Iterator[str]:
             before[source.name] = other if other in before else ""
 
 
+@rule("stages", "views_per_class")
+def batches_hold_a_class(recipe: Any) -> Iterator[str]:
+    """The rule of recipes with `views_per_class`."""
+    return wrong_stages(recipe.stages, recipe.views_per_class)
+
+
 def wrong_stages(stages: Sequence[Stage], views_per_class: int) -> Iterator[str]:
     """What is wrong with stages whose batches have so many pictures of a class."""
     if not stages:
@@ -187,7 +194,8 @@ def wrong_stages(stages: Sequence[Stage], views_per_class: int) -> Iterator[str]
             yield f"a 'batch' of {stage.batch} has no room for a class of {views_per_class} ('views_per_class')"
 
 
-def unknown_eval_sets(select_by: Sequence[str], names: Iterator[str]) -> Iterator[str]:
-    """For each of `select_by` that is not among the `names` of a recipe's eval sets."""
-    existing = set(names)
-    yield from (f"names no eval set of this recipe: {name!r}" for name in select_by if name not in existing)
+@rule("select_by", "eval")
+def selects_by_its_own(recipe: Any) -> Iterator[str]:
+    """The rule of every recipe with `select_by`: it names eval sets of the recipe."""
+    names = {source.name for source in recipe.eval}
+    yield from (f"names no eval set of this recipe: {name!r}" for name in recipe.select_by if name not in names)
