@@ -25,7 +25,8 @@ from infra.jobs.batches import PREFIX, Planned
 from web import admission, auth, idempotency, jobs, limits
 from web.images import Refusal
 from web.operations import UPLOAD, Errors, Form, operation
-from web.schemas import FILE, BatchFields, parse
+from web.parsing import parse
+from web.schemas import FILE, BatchFields
 from web.scopes import needs
 from web.services import services
 from web.terms import read_terms

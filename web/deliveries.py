@@ -17,7 +17,7 @@ from infra.jobs.deliveries import to_endpoint
 from infra.jobs.records import isoformat
 from web.json_body import sent_json
 from web.operations import BODY, operation
-from web.schemas import parse
+from web.parsing import parse
 from web.scopes import needs
 from web.services import services
 from web.webhook_records import (

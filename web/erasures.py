@@ -16,7 +16,7 @@ from infra.errors.galleries import ErasureNotFound, GalleryBusy, GalleryCorrupt
 from infra.errors.requests import InvalidRequest
 from web import jobs
 from web.operations import JOB, operation
-from web.schemas import parse
+from web.parsing import parse
 from web.scopes import needs
 from web.services import services
 

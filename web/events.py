@@ -11,7 +11,7 @@ from contracts.names import without_surrogates
 from infra.errors.requests import InvalidCursor, InvalidRequest
 from infra.errors.webhooks import EventsExpired
 from web.operations import operation
-from web.schemas import parse
+from web.parsing import parse
 from web.scopes import needs
 from web.services import services
 from web.waiting import applied, held, preferred_s

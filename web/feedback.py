@@ -19,8 +19,9 @@ from web.answers import FeedbackPage, JobFeedback
 from web.job_photos import keep, label_at, photo_of, require_box
 from web.json_body import sent_json
 from web.operations import BODY, GALLERY, JOB, RENDERING, operation
+from web.parsing import parse
 from web.pictures import ANY_IMAGE, stored
-from web.schemas import FeedbackQuery, FeedbackRequest, PictureQuery, parse
+from web.schemas import FeedbackQuery, FeedbackRequest, PictureQuery
 from web.scopes import needs
 from web.services import services
 

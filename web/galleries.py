@@ -33,16 +33,9 @@ from web.images import Refusal
 from web.job_photos import FROM_JOB, enroll_from_job
 from web.json_body import sent_json
 from web.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
+from web.parsing import parse
 from web.pictures import ANY_IMAGE, shown, stored
-from web.schemas import (
-    FILE,
-    EnrollmentFields,
-    EnrollmentRequest,
-    GalleryRequest,
-    ItemsQuery,
-    PictureQuery,
-    parse,
-)
+from web.schemas import FILE, EnrollmentFields, EnrollmentRequest, GalleryRequest, ItemsQuery, PictureQuery
 from web.scopes import needs
 from web.services import services
 from web.terms import read_terms

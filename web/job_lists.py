@@ -14,7 +14,7 @@ from contracts.jobs import Status
 from contracts.names import readable_label, without_surrogates
 from infra.errors.requests import InvalidRequest
 from infra.jobs.listing import Wanted
-from web.schemas import parse
+from web.parsing import parse
 from web.services import services
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from infra.errors.jobs import JobExpired, JobNotFound, ResultNotReady
 from infra.errors.photos import PhotoNotFetched
 from infra.errors.webhooks import DeliveryNotFound
 from web import admission, auth, idempotency, limits, pictures
-from web.schemas import PhotoQuery, PictureQuery, parse
+from web.parsing import parse
+from web.schemas import PhotoQuery, PictureQuery
 from web.services import services
 from web.terms import read_terms
 from web.waiting import applied, held, preferred_s

@@ -8,7 +8,7 @@ from flask import request
 
 from infra.errors.requests import UnsupportedMediaType
 from web.named_urls import parse_with_urls
-from web.schemas import Model, parse, parse_json
+from web.parsing import Model, parse, parse_json
 from web.uploads import read_body
 
 if TYPE_CHECKING:

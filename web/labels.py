@@ -10,7 +10,8 @@ from infra.errors.requests import InvalidCursor, InvalidRequest
 from web.answers import LabelPage
 from web.galleries import read_cursor
 from web.operations import GALLERY, operation
-from web.schemas import LabelsQuery, parse
+from web.parsing import parse
+from web.schemas import LabelsQuery
 from web.scopes import needs
 from web.services import services
 

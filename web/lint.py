@@ -14,7 +14,7 @@ from infra.errors.requests import InvalidCursor, InvalidRequest
 from infra.galleries.findings import WITHOUT_DETECTOR, counted
 from web.galleries import read_cursor
 from web.operations import GALLERY, operation
-from web.schemas import parse
+from web.parsing import parse
 from web.scopes import needs
 from web.services import services
 

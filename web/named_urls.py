@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from infra.errors.photos import AddressForbidden, InvalidUrl
 from infra.errors.requests import InvalidRequest
 from infra.net.addresses import check_spelling
-from web.schemas import Model, parse
+from web.parsing import Model, parse
 
 if TYPE_CHECKING:
     from infra.runtime.settings import Settings
@@ -20,7 +20,7 @@ PLACES = (("image", "url"), ("webhook", "url"), ("webhook_url",), ("url",))
 
 
 def parse_with_urls(model: type[Model], data: object, settings: Settings) -> Model:
-    """As `web.schemas.parse`; also raises InvalidUrl or AddressForbidden, with `errors`, for what is wrong with URLs alone.
+    """As `web.parsing.parse`; also raises InvalidUrl or AddressForbidden, with `errors`, for what is wrong with URLs alone.
 
     A URL that could never be fetched or delivered is refused now, not when its job is done.
     """

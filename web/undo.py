@@ -12,7 +12,7 @@ from web.answers import Gallery
 from web.deleted import RestoreQuery
 from web.galleries import describe
 from web.operations import WRITE, operation
-from web.schemas import parse
+from web.parsing import parse
 from web.scopes import needs
 from web.services import services
 

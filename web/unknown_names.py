@@ -13,7 +13,7 @@ from flask import current_app, request
 
 from infra.errors.requests import InvalidRequest
 from web.operations import operation_of
-from web.schemas import parse_json, unknown_name
+from web.parsing import parse_json, unknown_name
 from web.uploads import read_body
 
 if TYPE_CHECKING:

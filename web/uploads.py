@@ -17,17 +17,8 @@ from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMedia
 from web.given_boxes import check_boxes
 from web.images import Refusal, Upload, check_image, check_images
 from web.named_urls import parse_with_urls
-from web.schemas import (
-    BatchFields,
-    EnrollmentFields,
-    ImageBase64,
-    ImageUrl,
-    RecognitionFields,
-    RecognitionRequest,
-    parse,
-    parse_json,
-    unknown_name,
-)
+from web.parsing import parse, parse_json, unknown_name
+from web.schemas import BatchFields, EnrollmentFields, ImageBase64, ImageUrl, RecognitionFields, RecognitionRequest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

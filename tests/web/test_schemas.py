@@ -12,6 +12,7 @@ from web.erasures import EraseQuery
 from web.job_lists import JobsQuery
 from web.keys import KeyRequest
 from web.operations import Form, operation_of
+from web.parsing import parse, parse_json
 from web.photo_schemas import DetectionRequest, EmbeddingRequest
 from web.routes import bare
 from web.schemas import (
@@ -23,8 +24,6 @@ from web.schemas import (
     PhotoQuery,
     RecognitionFields,
     RecognitionRequest,
-    parse,
-    parse_json,
 )
 from web.webhook_records import ReplayRequest, RotateRequest, WebhookRequest
 from web.wording import TIME
