@@ -118,7 +118,7 @@ class Keeper:
         return bool(self._lock.acquire(token=self._name))
 
     def _sweep(self) -> None:
-        swept = self._ledger.sweep(self._queue)
+        swept = self._ledger.sweeper.sweep(self._queue)
         if swept.republished or swept.poisoned or swept.canceled:
             log.info(
                 "swept",
@@ -128,7 +128,7 @@ class Keeper:
             SWEPT.labels(outcome).inc(len(getattr(swept, outcome)))
 
     def _cancel_late(self) -> None:
-        canceled = self._ledger.cancel_late()
+        canceled = self._ledger.sweeper.cancel_late()
         if canceled:
             log.info("canceled after the time given", extra={"canceled": canceled})
             SWEPT.labels("canceled").inc(len(canceled))
@@ -136,7 +136,7 @@ class Keeper:
     def _wake(self) -> None:
         # What waits untaken needs no more beside it: without couriers the same messages would pile up.
         room = MOST_WAKING - self._ledger.stats().messages["deliver"]
-        while room > 0 and (due := self._ledger.due_deliveries()):
+        while room > 0 and (due := self._ledger.deliveries.due()):
             room -= len(due)
             for delivery_id in due:
                 self._queue.deliver(delivery_id)
@@ -161,7 +161,7 @@ class Keeper:
         now = time.monotonic()
         if now >= self._retire_at:
             self._retire_at = now + min(RETIRE_INTERVAL_S, 10 * self._interval_s)
-            self._ledger.retire()
+            self._ledger.sweeper.retire()
             self._ledger.feed.trim()
 
 

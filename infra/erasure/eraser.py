@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from contracts.errors import ServiceError
 from contracts.names import readable_label
-from infra.erasure.jobs import erase_job, erase_photo
+from infra.erasure.jobs import erase_job
 from infra.erasure.pictures import delete_unused, digest_of, manifests_of, pictures_of, pointers
 from infra.erasure.records import PREFIX, Erasure, Erasures, Kept
 from infra.erasure.rows import erase_rows
@@ -26,6 +26,7 @@ from infra.errors.photos import ObjectNotFound
 from infra.galleries.deleted import DeletedGallery, all_deleted, purge
 from infra.galleries.feedback import decode_feedback
 from infra.galleries.files import feedback_prefix
+from infra.jobs.photos import Photos
 from infra.jobs.records import isoformat, new_id
 from infra.jobs.scripts import photo_key
 from infra.objects.store import image_key_of
@@ -208,7 +209,7 @@ class Eraser:
             end = f".{job_id}.json"
             erasure = self._without_feedback(erasure, [ALL_FEEDBACK], lambda key, _image: key.endswith(end))
         if erasure.photo is not None and "photo" not in erasure.steps:
-            state = erase_photo(self._redis, self._store.objects, erasure.photo)
+            state = Photos(self._redis, self._store.objects).erase(erasure.photo)
             if state == "gone":
                 erased = (*erasure.erased, _digest(erasure.photo))
                 erasure = self.records.note(replace(erasure, erased=tuple(dict.fromkeys(erased))).after("photo"))

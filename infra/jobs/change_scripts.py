@@ -45,3 +45,39 @@ local function tell_batch(batch, id, status, now, retention_s)
   end
 end
 """
+
+# The job with all that Redis has of it, once it is past its retention or erased; after INDEX.
+REMOVE = """
+local function events_of(job) return string.gmatch(redis.call('HGET', job, 'event_ids') or '', '%S+') end
+local function messages_of(job)
+  local messages = redis.call('HGET', job, 'delivery_id') or ''
+  for event in events_of(job) do
+    messages = messages .. ' ' .. (redis.call('HGET', 'shitu:event:' .. event, 'deliveries') or '')
+  end
+  return string.gmatch(messages, '%S+')
+end
+
+-- Its tombstone stays. Returns how many messages and events went.
+local function remove(job, stream, id, now, tombstone_s)
+  local gone = 0
+  for message in messages_of(job) do
+    local key = 'shitu:delivery:' .. message
+    local endpoint = redis.call('HGET', key, 'endpoint')
+    if endpoint then redis.call('ZREM', 'shitu:webhook:' .. endpoint .. ':deliveries', message) end
+    redis.call('ZREM', 'shitu:deliveries:due', message)
+    gone = gone + redis.call('DEL', key)
+    redis.call('DEL', key .. ':log')
+  end
+  for event in events_of(job) do gone = gone + redis.call('DEL', 'shitu:event:' .. event) end
+  local photo = redis.call('HGET', job, 'photo')
+  if photo then
+    redis.call('SREM', 'shitu:photo:' .. photo, id)
+    redis.call('ZADD', 'shitu:photos:idle', 'GT', seconds(now), photo)
+  end
+  list(job, id, nil)
+  redis.call('SET', 'shitu:tombstone:' .. id, redis.call('HGET', job, 'kind') or '', 'PX', math.floor(tombstone_s * 1000))
+  redis.call('DEL', job, stream)
+  redis.call('ZREM', 'shitu:jobs:finished', id)
+  return gone
+end
+"""

@@ -85,6 +85,22 @@ return marked
 """
 )
 
+# ARGV: now, key. One of them, likewise.
+_MARK_ONE = (
+    CLOCK
+    + _KEYS
+    + """
+local key = ARGV[2]
+if redis.call('ZSCORE', left, key) then return 'gone' end
+if redis.call('EXISTS', 'shitu:photo:' .. key) == 1 then return 'named' end
+local at = tonumber(redis.call('ZSCORE', idle, key) or '')
+if at and at > now then return 'held' end
+redis.call('ZREM', idle, key)
+redis.call('ZADD', leaving, seconds(now), key)
+return 'marked'
+"""
+)
+
 # ARGV: now, key, unused_s.
 _GONE = (
     CLOCK
@@ -129,6 +145,7 @@ class Photos:
         self._now = now
         self._grace_s = grace_s
         self._hold, self._mark = client.register_script(_HOLD), client.register_script(_MARK)
+        self._mark_one = client.register_script(_MARK_ONE)
         self._gone, self._adopt = client.register_script(_GONE), client.register_script(_ADOPT)
 
     def keep(self, image_bytes: bytes) -> str:
@@ -150,17 +167,32 @@ class Photos:
         removed, failure = 0, None
         for key in dict.fromkeys(str(key) for key in (*unfinished, *marked)):
             try:
-                self._objects.delete(preview_key(key))
-                self._objects.delete(key)
+                self._delete(key)
             except Exception as error:  # one photo that cannot be deleted must not keep all others
                 failure = error
                 if not self._stumbled(key, error):
                     continue
-            self._gone(keys=self._keys(), args=[self._clock(), key, UNUSED_S])
+            self._note_gone(key)
             removed += 1
         if failure is not None and not removed:
             raise failure  # the store's trouble, rather than a photo's
         return removed
+
+    def erase(self, key: str) -> str:
+        """Deletes one photo that no job names: `gone`. `named`: another job shows the same; `held`: it was uploaded just now."""
+        state = str(self._mark_one(keys=self._keys(), args=[self._clock(), key]))
+        if state != "marked":
+            return state
+        self._delete(key)
+        self._note_gone(key)
+        return "gone"
+
+    def _delete(self, key: str) -> None:
+        self._objects.delete(preview_key(key))
+        self._objects.delete(key)
+
+    def _note_gone(self, key: str) -> None:
+        self._gone(keys=self._keys(), args=[self._clock(), key, UNUSED_S])
 
     def _stumbled(self, key: str, error: Exception) -> bool:
         """Tries the deletion again at growing intervals. True after the last: the daily search finds what is left."""

@@ -1,5 +1,8 @@
 """The ledger's transitions as Lua, each one atomic: Redis runs a script as a whole or not at all.
 
+Here is what all of them share, and what users ask of a job; what a worker does under its lease is in
+infra.jobs.lease_scripts, what the keeper does in infra.jobs.keeper_scripts.
+
 Redis 6.2 commands only. One server, no cluster: a delivery's key is built inside. Every script may be repeated after a
 lost reply without harm, except that a repeated `START` or `TAKE` finds the lease taken, which lapses and is swept.
 
@@ -89,7 +92,7 @@ local function seconds(value) return string.format('%.6f', value) end
 """
 
 # KEYS and the first five ARGV are the same for every job script.
-_JOB = (
+JOB = (
     CLOCK
     + INDEX
     + TELL_BATCH
@@ -193,7 +196,7 @@ end
 
 # A photo on its way out is not to be had any more: infra.jobs.photos.
 CREATE = (
-    _JOB
+    JOB
     + """
 if not status then
   local terms = {}
@@ -220,116 +223,8 @@ return redis.call('HGETALL', job)
 """
 )
 
-# A lease is given to one at a time; its token grows, so that what an older one writes later is refused. A job whose photo
-# is still to be fetched is only for who fetches, and no other job is.
-START = (
-    _JOB
-    + """
-local lease_s, max_attempts, poison = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local lapsed = status == 'processing' and tonumber(get('lease_until')) <= now
-if status ~= 'queued' and not lapsed then return false end
-if (get('source_url') and '1' or '0') ~= ARGV[9] then return false end
-if get('cancel_requested') then finish('canceled'); return false end
-if late() then finish('canceled', 'error', LATE); return false end
-if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return false end
-local attempt = redis.call('HINCRBY', job, 'attempts', 1)
-local token = redis.call('HINCRBY', job, 'token', 1)
-local lease_until = seconds(now + lease_s)
-redis.call('HSET', job, 'status', 'processing', 'started_at', seconds(now), 'lease_until', lease_until)
-redis.call('HDEL', job, 'republished')
-redis.call('ZADD', open, lease_until, id)
-redis.call('ZREM', queued, id)
-leave_lane()
-note('processing')
-return {token, attempt, lease_until}
-"""
-)
-
-_HOLDS = """
-local function holds(token) return status == 'processing' and get('token') == token end
-"""
-
-RENEW = (
-    _JOB
-    + _HOLDS
-    + """
-if not holds(ARGV[6]) then return 'lost' end
-local lease_until = seconds(now + tonumber(ARGV[7]))
-redis.call('HSET', job, 'lease_until', lease_until)
-redis.call('ZADD', open, lease_until, id)
-if ARGV[8] ~= '' and ARGV[8] ~= get('progress') then
-  redis.call('HSET', job, 'progress', ARGV[8])
-  note('processing', ARGV[8])
-end
-if late() and not get('cancel_requested') then request_cancel(LATE) end
-return get('cancel_requested') and 'cancel_requested' or 'held'
-"""
-)
-
-# Whoever asked to cancel was told so: a result that comes after that is dropped.
-FINISH = (
-    _JOB
-    + _HOLDS
-    + """
--- How long it took, smoothed: by the average at first, later by the last twenty or so.
-local function measure()
-  local kind, started = get('kind'), tonumber(get('started_at') or '')
-  if not kind or not started then return end
-  local took, units = math.max(0, now - started), math.max(1, tonumber(get('units') or '') or 1)
-  local count = redis.call('HINCRBY', 'shitu:jobs:service', kind .. ':n', 1)
-  for name, value in pairs({job = took, unit = took / units}) do
-    local field = kind .. ':' .. name
-    local old = tonumber(redis.call('HGET', 'shitu:jobs:service', field) or '') or value
-    redis.call('HSET', 'shitu:jobs:service', field, seconds(old + (value - old) * math.max(0.1, 1 / count)))
-  end
-end
-
-local token, wanted, field, value = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-if status == wanted and get('token') == token then return 1 end
-if not holds(token) then return 0 end
-if get('cancel_requested') and wanted ~= 'canceled' then finish('canceled'); return 0 end
-local facets = ARGV[10]
-if facets and facets ~= '' then redis.call('HSET', job, 'facets', (get('facets') or '') .. '\\n' .. facets) end
-if wanted == 'succeeded' then measure() end
-if field == '' then finish(wanted) else finish(wanted, field, value) end
-return 1
-"""
-)
-
-# The photo is there: its URL, which may hold secrets, is forgotten, and the job waits for a worker, with all its attempts.
-# 'gone': the photo was removed since it was stored.
-FETCHED = (
-    _JOB
-    + _HOLDS
-    + """
-local token, request, photo, delay_s = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
-if not holds(token) then return 'lost' end
-if get('cancel_requested') then finish('canceled'); return 'canceled' end
-if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return 'gone' end
-redis.call('SADD', 'shitu:photo:' .. photo, id)
-redis.call('HSET', job, 'photo', photo, 'request', request, 'attempts', 0, 'fetched_at', seconds(now))
-redis.call('HDEL', job, 'source_url', 'started_at')
-enqueue(delay_s)
-return 'fetched'
-"""
-)
-
-RELEASE = (
-    _JOB
-    + _HOLDS
-    + """
-local token, delay_s, counted, max_attempts, poison = ARGV[6], tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9]), ARGV[10]
-if not holds(token) then return 0 end
-if counted == '0' then redis.call('HINCRBY', job, 'attempts', -1) end
-if get('cancel_requested') then finish('canceled')
-elseif tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison)
-else enqueue(delay_s, delay_s) end
-return 1
-"""
-)
-
 CANCEL = (
-    _JOB
+    JOB
     + """
 if status == 'queued' then
   redis.call('HSET', job, 'cancel_requested', 1)
@@ -341,22 +236,9 @@ return status
 """
 )
 
-# A job whose Cancel-After has passed; a running one is stopped at its worker's next look.
-CANCEL_LATE = (
-    _JOB
-    + """
-if not status or not late() then return '' end
-redis.call('ZREM', 'shitu:jobs:cancel_at', id)
-if get('cancel_requested') then return '' end
-if status == 'queued' then finish('canceled', 'error', LATE); return 'canceled' end
-if status == 'processing' then request_cancel(LATE) end
-return ''
-"""
-)
-
 # A replayed job starts afresh: its history, its attempts and the message about its failure are void.
 REPLAY = (
-    _JOB
+    JOB
     + """
 if status ~= 'failed' then return status end
 if get('owner') and get('most_open') and is_full(owned(), tonumber(get('most_open'))) then return 'full' end
@@ -373,94 +255,5 @@ redis.call('DEL', events)
 limit_time()
 enqueue(tonumber(ARGV[6]))
 return status
-"""
-)
-
-# A job that waits long is published again at growing intervals: under load it waits rightly, and copies must not pile up.
-SWEEP = (
-    _JOB
-    + """
-local queued_deadline_s, max_attempts, poison = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local deadline = tonumber(redis.call('ZSCORE', open, id))
-if not deadline or deadline > now then return '' end
-if not status then redis.call('ZREM', open, id); redis.call('ZREM', queued, id); return '' end
-if get('cancel_requested') then finish('canceled'); return 'canceled' end
-if tonumber(get('attempts')) >= max_attempts then finish('failed', 'error', poison); return 'poisoned' end
-local times = redis.call('HINCRBY', job, 'republished', 1)
-if status == 'processing' then enqueue(queued_deadline_s)
-else
-  redis.call('ZADD', open, seconds(now + queued_deadline_s * (times + 1)), id)
-  -- Who took it out of its lane may have died before it was started.
-  wait_from(redis.call('ZSCORE', lane(), id) or redis.call('ZSCORE', queued, id) or seconds(now))
-end
-return get('source_url') and 'to_fetch' or 'republished'
-"""
-)
-
-# What made the scripts above stumble (a record that something else wrote): out of their way, its end written as well as it
-# can be. ARGV[6]: the error.
-ABANDON = (
-    CLOCK
-    + INDEX
-    + TELL_BATCH
-    + """
-local job, open, queued, finished = unpack(KEYS)
-local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))
-redis.call('ZREM', open, id)
-redis.call('ZREM', queued, id)
-if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash' then
-  redis.call('HSET', job, 'status', 'failed', 'error', ARGV[6], 'completed_at', seconds(now), 'expires_at', expires_at)
-  redis.call('ZADD', finished, expires_at, id)
-  list(job, id, 'failed')
-  local batch = redis.call('HGET', job, 'batch')
-  if batch then tell_batch(batch, id, 'failed', now, tonumber(ARGV[3])) end
-else
-  redis.call('DEL', job)
-end
-"""
-)
-
-# A job stays while a message about it is still being delivered (the receiver will follow its links), and for a while after
-# one could not be: so it can be sent again.
-RETIRE = (
-    _JOB
-    + """
-local tombstone_s = tonumber(ARGV[6])
-local expires_at = tonumber(redis.call('ZSCORE', finished, id))
-if not expires_at or expires_at > now then return 0 end
-local failed_s = tonumber(ARGV[7])
-local messages = get('delivery_id') or ''
-for event in string.gmatch(get('event_ids') or '', '%S+') do
-  messages = messages .. ' ' .. (redis.call('HGET', 'shitu:event:' .. event, 'deliveries') or '')
-end
-for message in string.gmatch(messages, '%S+') do
-  local key = 'shitu:delivery:' .. message
-  local state = redis.call('HGET', key, 'status')
-  local ended_at = tonumber(redis.call('HGET', key, 'ended_at') or '')
-  local undelivered = (state == 'failed' or state == 'disabled') and ended_at and ended_at + failed_s > now
-  if state == 'pending' or undelivered then
-    local later = seconds(now + 3600)
-    redis.call('ZADD', finished, later, id)
-    redis.call('HSET', job, 'expires_at', later)
-    return 0
-  end
-end
-for message in string.gmatch(messages, '%S+') do
-  local key = 'shitu:delivery:' .. message
-  local endpoint = redis.call('HGET', key, 'endpoint')
-  if endpoint then redis.call('ZREM', 'shitu:webhook:' .. endpoint .. ':deliveries', message) end
-  redis.call('DEL', key, key .. ':log')
-end
-for event in string.gmatch(get('event_ids') or '', '%S+') do redis.call('DEL', 'shitu:event:' .. event) end
-local photo = get('photo')
-if photo then
-  redis.call('SREM', 'shitu:photo:' .. photo, id)
-  redis.call('ZADD', 'shitu:photos:idle', 'GT', seconds(now), photo)
-end
-list(job, id, nil)
-redis.call('SET', 'shitu:tombstone:' .. id, get('kind') or '', 'PX', math.floor(tombstone_s * 1000))
-redis.call('DEL', job, events)
-redis.call('ZREM', finished, id)
-return 1
 """
 )

@@ -65,7 +65,7 @@ def deliver(ledger: JobLedger, delivery_id: str, settings: Settings) -> Outcome:
     `skipped`: the delivery is not due, finished, or another courier's. Whatever else goes wrong on this side counts as
     an attempt too. Raises redis.RedisError alone: the lease then lapses, and the attempt is repeated until all are used.
     """
-    delivery = ledger.take_delivery(delivery_id)
+    delivery = ledger.deliveries.take(delivery_id)
     if delivery is None:
         return Outcome(delivery_id, "skipped")
     sent_from = tracing.current()
@@ -115,7 +115,7 @@ def _attempt(ledger: JobLedger, delivery: Delivery, settings: Settings) -> Outco
         )
     seen = Seen(reply.body.decode("utf-8", errors="replace"), time.monotonic() - began)
     if 200 <= reply.status < 300:
-        ledger.delivered(delivery, reply.status, seen)
+        ledger.deliveries.delivered(delivery, reply.status, seen)
         return Outcome(delivery.id, "delivered", reply.status)
     return _failed(ledger, delivery, _refusal(reply), seen, reply)
 
@@ -189,7 +189,7 @@ def _signed(ledger: JobLedger, delivery: Delivery, settings: Settings, body: byt
 def _failed(ledger: JobLedger, delivery: Delivery, error: str, seen: Seen, reply: Reply | None = None) -> Outcome:
     http_status = reply.status if reply else None
     wait_s = retry_after_s(reply.status, reply.headers.get("retry-after")) if reply else None
-    status = ledger.delivery_failed(delivery, error, status=http_status, retry_after_s=wait_s, seen=seen)
+    status = ledger.deliveries.failed(delivery, error, status=http_status, retry_after_s=wait_s, seen=seen)
     return Outcome(delivery.id, status, http_status, error)
 
 

@@ -251,7 +251,7 @@ def test_unknown_and_expired_jobs_are_told_apart(service: Service, gallery: str,
     assert (unknown.status_code, unknown.json()["code"]) == (404, "job_not_found")
     job = service.finished(service.accepted(service.ask(encode(pattern(9)), gallery)))
     ledger = open_ledger(stack.settings)
-    ledger.retire(now=ledger.time() + stack.settings.jobs.retention_s + 1)
+    ledger.sweeper.retire(now=ledger.time() + stack.settings.jobs.retention_s + 1)
     expired = service.http.get(service.base_url + job["links"]["self"], timeout=10)
     assert (expired.status_code, expired.json()["code"]) == (410, "job_expired")
 

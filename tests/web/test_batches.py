@@ -177,7 +177,7 @@ def test_waiting_for_all(client: FlaskClient, hand: Hand, service: Services, dri
         deadline = time.monotonic() + 10
         left = 2
         while left and time.monotonic() < deadline:
-            for job_id in service.ledger.overdue(now=time.time() + 1e6):
+            for job_id in service.ledger.sweeper.overdue(now=time.time() + 1e6):
                 hand.finish(job_id, recognition_result())
                 left -= 1
 

@@ -66,15 +66,15 @@ def test_a_waiting_job_is_canceled_when_its_time_is_over(ledger: JobLedger, cloc
     job = ledger.create("recognition", REQUEST, "https://example.com/hook", terms=Terms(cancel_after_s=10))
     other = ledger.create("recognition", REQUEST)
     clock.pass_s(9)
-    assert ledger.cancel_late() == ()
+    assert ledger.sweeper.cancel_late() == ()
     clock.pass_s(1)
-    assert ledger.cancel_late() == (job.id,)
-    assert ledger.cancel_late() == ()
+    assert ledger.sweeper.cancel_late() == (job.id,)
+    assert ledger.sweeper.cancel_late() == ()
     ended = ledger.get(job.id)
     assert ended.status is JobStatus.CANCELED
     assert ended.error is not None
     assert (ended.error["code"], ended.error["retryable"]) == (CancelAfterPassed.code, CancelAfterPassed.retryable)
-    assert len(ledger.due_deliveries()) == 1
+    assert len(ledger.deliveries.due()) == 1
     assert ledger.get(other.id).status is JobStatus.QUEUED
 
 
@@ -91,7 +91,7 @@ def test_a_running_job_is_told_to_stop(ledger: JobLedger, clock: Clock, keeper: 
     lease = started(ledger, job)
     clock.pass_s(10)
     if keeper:
-        assert ledger.cancel_late() == ()
+        assert ledger.sweeper.cancel_late() == ()
     assert ledger.renew(lease) is Renewal.CANCEL_REQUESTED
     assert ledger.finish_canceled(lease)
     ended = ledger.get(job.id)
@@ -106,7 +106,7 @@ def test_an_answer_in_time_is_kept_and_a_replay_has_the_time_again(
     lease = started(ledger, job)
     assert ledger.fail(lease, {"code": "x", "message": "y", "retryable": True})
     clock.pass_s(100)
-    assert ledger.cancel_late() == ()
+    assert ledger.sweeper.cancel_late() == ()
     ledger.replay(job.id)
     lease = started(ledger, job)
     assert ledger.succeed(lease, {})

@@ -119,7 +119,7 @@ def test_the_other_jobs_of_a_photo_are_erased_likewise(client: FlaskClient, sett
     assert (f"{told['kind']}s", told["job_id"], told["status"]) == (kind, job["id"], "pending")
     refused(client.get(url), 410, "job_expired")
     assert stored(settings, photo)  # for an hour from its upload
-    assert not client.application.extensions["shitu"].ledger.overdue(1e12)
+    assert not client.application.extensions["shitu"].ledger.sweeper.overdue(1e12)
 
 
 def test_an_unknown_erasure_is_404(client: FlaskClient) -> None:

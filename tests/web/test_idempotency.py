@@ -211,7 +211,7 @@ def test_a_job_that_has_expired_is_not_made_again(
     client = app.test_client()
     job_id = client.post(URL, data=form(), headers=KEY).get_json()["id"]
     hand.finish(job_id, recognition_result())
-    service.ledger.retire(now=time.time() + 1e6)
+    service.ledger.sweeper.retire(now=time.time() + 1e6)
     refused(client.post(URL, data=form(), headers=KEY), 410, "job_expired")
     redis_client.delete(f"shitu:tombstone:{job_id}")
     refused(client.post(URL, data=form(), headers=KEY), 410, "job_expired")

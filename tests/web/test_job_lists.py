@@ -126,7 +126,7 @@ def test_retention_takes_a_job_out_of_every_list(
     job_id = made(ledger, order="1")
     hand.finish(job_id, recognition_result())
     assert listed(client, label="tea") == [job_id]
-    ledger.retire(now=time.time() + 1e6)
+    ledger.sweeper.retire(now=time.time() + 1e6)
     assert listed(client) == []
     assert list(redis_client.scan_iter("shitu:jobs:list:*")) == []
 

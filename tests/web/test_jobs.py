@@ -79,7 +79,7 @@ def test_a_job_of_another_kind_is_not_found(client: FlaskClient, job_id: str) ->
 
 def test_an_expired_job_is_gone(client: FlaskClient, service: Services, hand: Hand, job_id: str) -> None:
     hand.finish(job_id, recognition_result())
-    assert service.ledger.retire(now=time.time() + service.settings.jobs.retention_s + 60) == (job_id,)
+    assert service.ledger.sweeper.retire(now=time.time() + service.settings.jobs.retention_s + 60) == (job_id,)
     for path in ("", "/events", "/image"):
         refused(client.get(f"{URL}/{job_id}{path}"), 410, "job_expired")
 
@@ -141,15 +141,15 @@ def test_a_webhook_can_be_replayed(
     refused(client.post(f"{URL}/{job_id}/webhook/replay"), 404, "delivery_not_found")  # it has not ended
     hand.finish(job_id, recognition_result())
     webhook = client.get(f"{URL}/{job_id}").get_json()["webhook"]
-    delivery = service.ledger.take_delivery(webhook["id"])
+    delivery = service.ledger.deliveries.take(webhook["id"])
     assert delivery is not None
-    service.ledger.delivery_failed(delivery, "gone", status=410)
+    service.ledger.deliveries.failed(delivery, "gone", status=410)
     response = client.post(f"{URL}/{job_id}/webhook/replay")
     assert response.status_code == 202
     told = response.get_json()["webhook"]
     assert (told["id"], told["status"]) == (webhook["id"], "pending")
     assert webhook["id"] in str(redis_client.lrange("shitu:queue:deliver", 0, -1))
-    again = service.ledger.take_delivery(webhook["id"])
+    again = service.ledger.deliveries.take(webhook["id"])
     assert again is not None
     assert again.attempts == 1
 
@@ -165,7 +165,7 @@ def finish_later(hand: Hand, ledger: JobLedger) -> threading.Thread:
     def work() -> None:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            queued = ledger.overdue(now=time.time() + 1e6)
+            queued = ledger.sweeper.overdue(now=time.time() + 1e6)
             if queued:
                 hand.finish(queued[0], recognition_result())
                 return

@@ -51,12 +51,12 @@ def end(service: Services, hand: Hand) -> Callable[..., str]:
 
 
 def attempt(ledger: JobLedger, delivery_id: str, status: int) -> None:
-    delivery = ledger.take_delivery(delivery_id)
+    delivery = ledger.deliveries.take(delivery_id)
     assert delivery is not None
     if status < 300:
-        ledger.delivered(delivery, status)
+        ledger.deliveries.delivered(delivery, status)
     else:
-        ledger.delivery_failed(delivery, f"HTTP {status}", status=status)
+        ledger.deliveries.failed(delivery, f"HTTP {status}", status=status)
 
 
 def test_an_endpoint_is_registered_shown_changed_and_deleted(client: FlaskClient, redis_client: redis.Redis) -> None:
@@ -229,7 +229,7 @@ def test_a_test_waits_for_its_answer(client: FlaskClient, service: Services) -> 
 
     def courier() -> None:
         while not hanging.wait(0.02):
-            for delivery_id in service.ledger.due_deliveries():
+            for delivery_id in service.ledger.deliveries.due():
                 attempt(service.ledger, delivery_id, 204)
 
     thread = threading.Thread(target=courier)
@@ -290,7 +290,7 @@ def test_the_feed_has_exactly_what_a_webhook_sends(
         service.ledger.endpoints.update(made["id"], url=receiver.url("/hook"))
         for how in ("succeeded", "failed", "succeeded"):
             end(how)
-            for delivery_id in service.ledger.due_deliveries():
+            for delivery_id in service.ledger.deliveries.due():
                 deliver(service.ledger, delivery_id, replace(service.settings, webhooks=webhooks))
     sent = [(headers["webhook-id"], body) for _, _, headers, body in receiver.requests]
     told = client.get("/v1/events").get_json()["events"]

@@ -75,7 +75,7 @@ def test_a_trouble_of_the_storage_costs_a_job_nothing(
         attempt(job_id, raising(trouble), process)
         job = process.ledger.get(job_id)
         assert (job.status, job.attempts, job.error) == (JobStatus.QUEUED, 0, None)
-        assert job_id not in process.ledger.overdue()  # not at once again
+        assert job_id not in process.ledger.sweeper.overdue()  # not at once again
     attempt(job_id, answer, process)
     assert process.ledger.get(job_id).status is JobStatus.SUCCEEDED
 
@@ -118,8 +118,8 @@ def test_the_workers_trouble_is_tried_again_later_and_then_told_without_its_text
         attempt(job_id, raising(RuntimeError("/srv/secret/path")), process)
         assert process.ledger.get(job_id).attempts == number
         if number < cap:
-            assert job_id not in process.ledger.overdue()  # not at once
-            assert job_id in process.ledger.overdue(process.ledger.time() + 61)
+            assert job_id not in process.ledger.sweeper.overdue()  # not at once
+            assert job_id in process.ledger.sweeper.overdue(process.ledger.time() + 61)
     job = process.ledger.get(job_id)
     assert job.status is JobStatus.FAILED
     assert job.error is not None

@@ -77,7 +77,7 @@ def test_a_killed_couriers_messages_are_sent_by_the_next(
         ledger.endpoints.update(endpoint.id, url=receiver.url("/hook"))
         # The next courier, when the lease of the one that died has lapsed.
         later = JobLedger(redis_client, settings.jobs, settings.webhooks, now=lambda: time.time() + 100)
-        due = later.due_deliveries()
+        due = later.deliveries.due()
         assert len(due) == 3
         later.deliveries.call = due.append
         for delivery_id in due:

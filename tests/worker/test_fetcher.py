@@ -76,7 +76,7 @@ def ended(courier: Process, job_id: str) -> Job:
     def look() -> bool:
         if courier.ledger.get(job_id).status is JobStatus.QUEUED:
             courier.ledger._redis.zadd("shitu:jobs:open", {job_id: 0}, xx=True)
-            courier.ledger.sweep(courier.queue)
+            courier.ledger.sweeper.sweep(courier.queue)
             fetcher(courier).take(job_id)
         return courier.ledger.get(job_id).finished
 
@@ -138,10 +138,10 @@ def test_a_trouble_that_passes_is_over_with_the_next_attempt(
     job_id = create(courier, server.url("/a.jpg"))
     fetcher(courier).take(job_id)
     eventually(lambda: courier.ledger.get(job_id).attempts == 1 and job_id in queued(redis_client))
-    assert job_id not in courier.ledger.overdue()  # not at once
+    assert job_id not in courier.ledger.sweeper.overdue()  # not at once
     server.paths["/a.jpg"] = (200, {}, b"picture")
     redis_client.zadd("shitu:jobs:open", {job_id: 0}, xx=True)
-    courier.ledger.sweep(courier.queue)
+    courier.ledger.sweeper.sweep(courier.queue)
     assert redis_client.llen("shitu:queue:fetch") == 1  # published to those who fetch, not to the workers
     assert redis_client.llen("shitu:queue:recognize") == 0
 
@@ -218,8 +218,8 @@ def test_a_courier_that_dies_in_mid_fetch_loses_nothing(
     server.paths["/a.jpg"] = (200, {}, b"picture")
     job_id = create(courier, server.url("/a.jpg"))
     assert courier.ledger.start(job_id, fetching=True) is not None  # and nothing more is heard of it
-    eventually(lambda: job_id in courier.ledger.overdue())
-    assert courier.ledger.sweep(courier.queue).republished == (job_id,)
+    eventually(lambda: job_id in courier.ledger.sweeper.overdue())
+    assert courier.ledger.sweeper.sweep(courier.queue).republished == (job_id,)
     assert redis_client.llen("shitu:queue:fetch") == 1
     fetcher(courier).take(job_id)
     eventually(lambda: redis_client.llen("shitu:queue:recognize") == 1)

@@ -51,7 +51,7 @@ def test_a_job_whose_message_was_lost_is_published_again(
     assert not [name for name in messages(redis_client, "recognize") if job_id in name]  # not overdue yet
     lease = process.ledger.start(job_id)
     assert lease is not None
-    wait_for(lambda: job_id in process.ledger.overdue())  # its worker died: the lease lapses
+    wait_for(lambda: job_id in process.ledger.sweeper.overdue())  # its worker died: the lease lapses
     keeper.round()
     assert f"shitu.recognize['{job_id}']" in messages(redis_client, "recognize")
 
@@ -121,16 +121,16 @@ def test_a_leader_that_lost_its_lock_in_mid_round_takes_no_further_step(
     lease = process.ledger.start(job.id)
     assert lease is not None
     process.ledger.succeed(lease, {})
-    wait_for(lambda: bool(process.ledger.due_deliveries()))
+    wait_for(lambda: bool(process.ledger.deliveries.due()))
     keeper = Keeper(process.settings, redis_client, process.ledger, process.queue)
-    sweep = process.ledger.sweep
+    sweep = process.ledger.sweeper.sweep
 
     def slow_sweep(queue: Queue) -> object:
         swept = sweep(queue)
         redis_client.set(LEADER_KEY, "another", px=60_000)  # it lapsed meanwhile
         return swept
 
-    monkeypatch.setattr(process.ledger, "sweep", slow_sweep)
+    monkeypatch.setattr(process.ledger.sweeper, "sweep", slow_sweep)
     assert not keeper.round()
     assert messages(redis_client, "deliver") == []
     assert redis_client.get(LEADER_KEY) == "another"
@@ -139,7 +139,7 @@ def test_a_leader_that_lost_its_lock_in_mid_round_takes_no_further_step(
 def test_many_keepers_publish_a_lost_job_once(process: Process, redis_client: redis.Redis) -> None:
     job_id = process.ledger.create("recognition", REQUEST).id
     assert process.ledger.start(job_id) is not None
-    wait_for(lambda: job_id in process.ledger.overdue())
+    wait_for(lambda: job_id in process.ledger.sweeper.overdue())
     keepers = [Keeper(process.settings, redis_client, process.ledger, process.queue) for _ in range(4)]
     threads = [threading.Thread(target=keeper.round) for keeper in keepers]
     for thread in threads:

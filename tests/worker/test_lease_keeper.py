@@ -27,7 +27,7 @@ def lapses(process: Process, lease: Lease, within_s: float) -> bool:
     """Whether the job becomes overdue within this time."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if lease.job_id in process.ledger.overdue():
+        if lease.job_id in process.ledger.sweeper.overdue():
             return True
         time.sleep(0.02)
     return False
@@ -47,5 +47,5 @@ def test_work_that_moves_keeps_its_lease(process: Process) -> None:
         until = time.monotonic() + LEASE_S + 0.5 + 0.3  # stuck, and lapsed by now
         while time.monotonic() < until:
             keeper.checkpoint()
-            assert lease.job_id not in process.ledger.overdue()
+            assert lease.job_id not in process.ledger.sweeper.overdue()
             time.sleep(0.05)

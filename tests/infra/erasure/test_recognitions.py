@@ -95,9 +95,11 @@ def test_nothing_is_left_of_an_erased_recognition(
     assert files(tmp_path, SECRET.encode()) == []
     with pytest.raises(JobExpired):
         world.ledger.get(job_id)
-    assert not world.ledger.delivered(under_way, 200)  # a courier that is just sending it brings nothing back
+    assert not world.ledger.deliveries.delivered(
+        under_way, 200
+    )  # a courier that is just sending it brings nothing back
     assert job_id not in "".join(line for line in dump(redis_client).splitlines() if "tombstone" not in line)
-    assert world.ledger.due_deliveries() == []
+    assert world.ledger.deliveries.due() == []
     assert world.ledger.feed.read().events == ()
     assert endpoint.id
     assert other

@@ -45,6 +45,6 @@ def latest(ledger: JobLedger, endpoint: Endpoint) -> Delivery:
 
 def taken(ledger: JobLedger, delivery_id: str) -> Delivery:
     """The message, leased."""
-    delivery = ledger.take_delivery(delivery_id)
+    delivery = ledger.deliveries.take(delivery_id)
     assert delivery is not None
     return delivery

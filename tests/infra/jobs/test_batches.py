@@ -28,7 +28,7 @@ def test_creating_it_again_gives_what_is_there(ledger: JobLedger, clock: Clock) 
     terms = [Terms(batch=first.id)] * 3
     again = ledger.batches.create(first.id, JobKind.RECOGNITION, {"gallery": "drinks"}, planned, None, terms)
     assert [one.status for one in again.entries] == ["processing", "queued", "queued"]
-    assert len(ledger.overdue(clock.at + 1e6)) == 3
+    assert len(ledger.sweeper.overdue(clock.at + 1e6)) == 3
 
 
 def test_poisoned_and_late_jobs_end_it(ledger: JobLedger, clock: Clock) -> None:
@@ -37,7 +37,7 @@ def test_poisoned_and_late_jobs_end_it(ledger: JobLedger, clock: Clock) -> None:
     for _ in range(3):
         assert ledger.start(job_id) is not None
         clock.pass_s(31)
-    assert ledger.sweep(RecordingQueue()).poisoned == (job_id,)
+    assert ledger.sweeper.sweep(RecordingQueue()).poisoned == (job_id,)
     ended = ledger.batches.get(batch.id)
     assert (ended.status, ended.entries[0].status) == ("completed", "failed")
     assert [event.status for event in ledger.batches.events(batch.id) if event][-2:] == ["failed", "completed"]
@@ -52,6 +52,6 @@ def test_a_broken_record_ends_it_too(ledger: JobLedger, clock: Clock, redis_clie
     assert ledger.succeed(lease, {})
     for _ in range(6):
         clock.pass_s(1000)
-        ledger.sweep(RecordingQueue())
+        ledger.sweeper.sweep(RecordingQueue())
     ended = ledger.batches.get(batch.id)
     assert (ended.status, [one.status for one in ended.entries]) == ("completed", ["failed", "succeeded"])

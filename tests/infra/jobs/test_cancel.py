@@ -19,8 +19,8 @@ def test_cancel_a_queued_job(ledger: JobLedger) -> None:
     assert canceled.status is JobStatus.CANCELED
     assert ledger.cancel(job.id) == canceled
     assert ledger.start(job.id) is None
-    assert len(ledger.due_deliveries()) == 1
-    assert (ledger.stats().queued, ledger.overdue(10**11)) == (0, [])
+    assert len(ledger.deliveries.due()) == 1
+    assert (ledger.stats().queued, ledger.sweeper.overdue(10**11)) == (0, [])
 
 
 def test_cancel_a_running_job(ledger: JobLedger) -> None:
@@ -53,7 +53,7 @@ def test_a_canceled_job_whose_worker_stops_is_not_run_again(ledger: JobLedger, c
         assert ledger.release(lease)
     clock.pass_s(31)
     if how == "sweep":
-        assert ledger.sweep(RecordingQueue()).canceled == (job.id,)
+        assert ledger.sweeper.sweep(RecordingQueue()).canceled == (job.id,)
     if how == "start":
         assert ledger.start(job.id) is None
     assert ledger.get(job.id).status is JobStatus.CANCELED

@@ -28,7 +28,7 @@ def failing(ledger: JobLedger, endpoint: Endpoint, clock: Clock) -> None:
     ended(ledger)
     delivery = latest(ledger, endpoint)
     for _ in range(WEBHOOKS.max_attempts):
-        ledger.delivery_failed(taken(ledger, delivery.id), "HTTP 500", status=500)
+        ledger.deliveries.failed(taken(ledger, delivery.id), "HTTP 500", status=500)
         clock.pass_s(6)
     assert ledger.deliveries.get(delivery.id).status == "failed"
 
@@ -39,10 +39,10 @@ def test_410_disables_the_endpoint_and_what_is_pending(ledger: JobLedger, clock:
     first = latest(ledger, endpoint)
     ended(ledger)
     second = latest(ledger, endpoint)
-    assert ledger.delivery_failed(taken(ledger, first.id), "HTTP 410", status=410) == "disabled"
+    assert ledger.deliveries.failed(taken(ledger, first.id), "HTTP 410", status=410) == "disabled"
     now = ledger.endpoints.get(endpoint.id)
     assert (now.enabled, now.disabled_reason, now.disabled_at) == (False, "gone", clock.at)
-    assert ledger.take_delivery(second.id) is None
+    assert ledger.deliveries.take(second.id) is None
     assert ledger.deliveries.get(second.id).status == "disabled"
     assert ledger.stats().deliveries_pending == 0
     ended(ledger)
@@ -52,7 +52,7 @@ def test_410_disables_the_endpoint_and_what_is_pending(ledger: JobLedger, clock:
     again = ledger.endpoints.update(endpoint.id, enabled=True)
     assert (again.enabled, again.disabled_reason, again.failures, again.failing_since) == (True, None, 0, None)
     assert ledger.deliveries.replay(second.id).status == "pending"
-    assert ledger.delivered(taken(ledger, second.id), 200)
+    assert ledger.deliveries.delivered(taken(ledger, second.id), 200)
 
 
 def test_days_of_nothing_but_failures_disable(ledger: JobLedger, clock: Clock) -> None:
@@ -65,7 +65,7 @@ def test_days_of_nothing_but_failures_disable(ledger: JobLedger, clock: Clock) -
     assert (found.enabled, found.failures, found.failing_since) == (True, 8, began)
     clock.pass_s(DAY)
     ended(ledger)
-    ledger.delivery_failed(taken(ledger, latest(ledger, endpoint).id), "HTTP 500", status=500)
+    ledger.deliveries.failed(taken(ledger, latest(ledger, endpoint).id), "HTTP 500", status=500)
     found = ledger.endpoints.get(endpoint.id)
     assert (found.enabled, found.disabled_reason) == (False, "failing")
 
@@ -76,7 +76,7 @@ def test_one_success_begins_anew(ledger: JobLedger, clock: Clock) -> None:
         failing(ledger, endpoint, clock)
     clock.pass_s(3 * DAY)
     ended(ledger)
-    ledger.delivered(taken(ledger, latest(ledger, endpoint).id), 200)
+    ledger.deliveries.delivered(taken(ledger, latest(ledger, endpoint).id), 200)
     assert ledger.endpoints.get(endpoint.id).failing_since is None
     clock.pass_s(4 * DAY)
     failing(ledger, endpoint, clock)
@@ -99,7 +99,7 @@ def test_what_is_pending_goes_to_a_changed_url(ledger: JobLedger) -> None:
     found = ledger.endpoints.get(endpoint.id)
     assert (found.events, found.description) == (("enrollment.*",), "x")
     ended(ledger)
-    assert len(ledger.due_deliveries()) == 0  # the first is under way, and nobody wants the second
+    assert len(ledger.deliveries.due()) == 0  # the first is under way, and nobody wants the second
 
 
 def test_deleting_forgets_its_messages(ledger: JobLedger, redis_client: redis.Redis) -> None:
@@ -108,7 +108,7 @@ def test_deleting_forgets_its_messages(ledger: JobLedger, redis_client: redis.Re
         ended(ledger)
     flying = taken(ledger, latest(ledger, endpoint).id)
     ledger.endpoints.delete(endpoint.id)
-    assert not ledger.delivered(flying, 200)
+    assert not ledger.deliveries.delivered(flying, 200)
     assert ledger.stats().deliveries_pending == 3  # the other's
     assert list(redis_client.scan_iter(f"*{endpoint.id}*")) == []
     assert list(redis_client.scan_iter(f"shitu:delivery:*{endpoint.id[4:]}*")) == []
@@ -126,7 +126,7 @@ def test_a_message_whose_endpoint_vanished_is_dropped(ledger: JobLedger, redis_c
     ended(ledger)
     delivery = latest(ledger, endpoint)
     redis_client.delete(f"shitu:webhook:{endpoint.id}")
-    assert ledger.take_delivery(delivery.id) is None
+    assert ledger.deliveries.take(delivery.id) is None
     assert ledger.stats().deliveries_pending == 0
 
 
@@ -144,9 +144,9 @@ def test_a_pending_message_can_be_stopped_even_while_it_is_sent(ledger: JobLedge
     delivery_id = str(job.webhook.delivery_id)
     flying = taken(ledger, delivery_id)
     assert ledger.deliveries.stop(delivery_id).status == "stopped"
-    assert ledger.delivery_failed(flying, "late", status=500) == "lost"
+    assert ledger.deliveries.failed(flying, "late", status=500) == "lost"
     clock.pass_s(10**6)
-    assert ledger.due_deliveries() == []
+    assert ledger.deliveries.due() == []
     assert ledger.get(job.id).to_dict()["webhook"]["status"] == "stopped"
     with pytest.raises(DeliveryFinished):
         ledger.deliveries.stop(delivery_id)
@@ -159,11 +159,11 @@ def test_what_failed_can_be_sent_again_for_days(ledger: JobLedger, clock: Clock,
     endpoint = registered(ledger)
     failing(ledger, endpoint, clock)
     clock.pass_s(JOBS.retention_s + 3600)
-    assert ledger.retire() == ()
+    assert ledger.sweeper.retire() == ()
     [failed] = ledger.deliveries.of_endpoint(endpoint.id, {"failed"}, 10, None)
     assert ledger.feed.event(failed.webhook_id) is not None
     clock.pass_s(3 * DAY)
-    assert ledger.retire() == (failed.job_id,)
+    assert ledger.sweeper.retire() == (failed.job_id,)
     assert ledger.deliveries.of_endpoint(endpoint.id, {"failed"}, 10, None) == []
     for kind in ("event", "delivery", "job"):
         assert list(redis_client.scan_iter(f"shitu:{kind}:*")) == []
@@ -175,11 +175,11 @@ def test_a_test_is_one_attempt_and_says_nothing_of_the_endpoint(ledger: JobLedge
     event = ledger.feed.event(delivery.webhook_id)
     assert event is not None
     assert event.to_dict()["type"] == "webhook.test"
-    assert ledger.delivery_failed(taken(ledger, delivery.id), "HTTP 410", status=410) == "disabled"
+    assert ledger.deliveries.failed(taken(ledger, delivery.id), "HTTP 410", status=410) == "disabled"
     found = ledger.endpoints.get(endpoint.id)
     assert (found.failures, found.disabled_reason) == (0, "by_request")
     second = ledger.deliveries.test(endpoint, {})
-    assert ledger.delivery_failed(taken(ledger, second.id), "HTTP 500", status=500) == "failed"
+    assert ledger.deliveries.failed(taken(ledger, second.id), "HTTP 500", status=500) == "failed"
     assert ledger.feed.read().events == ()
     assert redis_client.zcard("shitu:deliveries:due") == 0
     for key in redis_client.scan_iter("shitu:delivery:*"):

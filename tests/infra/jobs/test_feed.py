@@ -69,8 +69,8 @@ def test_an_event_stays_as_it_was(ledger: JobLedger) -> None:
     assert lease is not None
     ledger.succeed(lease, {"recognitions": []})
     succeeded = ledger.get(job.id)
-    [delivery_id] = ledger.due_deliveries()
-    ledger.delivered(taken(ledger, delivery_id), 200)
+    [delivery_id] = ledger.deliveries.due()
+    ledger.deliveries.delivered(taken(ledger, delivery_id), 200)
     assert ledger.get(job.id).to_dict()["webhook"] != succeeded.to_dict()["webhook"]
     again = ledger.feed.read().events
     assert [event.type for event in again] == ["recognition.failed", "recognition.succeeded"]
@@ -85,7 +85,7 @@ def test_an_event_lasts_as_long_as_its_jobs_record(ledger: JobLedger, clock: Clo
     clock.pass_s(JOBS.retention_s / 2)
     ended(ledger)
     clock.pass_s(JOBS.retention_s / 2 + 1)
-    ledger.retire()
+    ledger.sweeper.retire()
     assert len(types(ledger)) == 1
     assert types(ledger, old) == ["recognition.succeeded"]
     clock.pass_s(JOBS.retention_s)
@@ -93,7 +93,7 @@ def test_an_event_lasts_as_long_as_its_jobs_record(ledger: JobLedger, clock: Clo
     with pytest.raises(EventsExpired) as expired:
         ledger.feed.read(old)
     assert types(ledger, expired.value.extra["oldest"]) == ["recognition.canceled"]
-    ledger.retire()
+    ledger.sweeper.retire()
     assert len(list(redis_client.scan_iter("shitu:event:*"))) == 1
     assert types(ledger) == ["recognition.canceled"]
 
@@ -142,7 +142,7 @@ def test_every_endpoint_that_wants_it_is_told_with_the_job(ledger: JobLedger, cl
     assert told(every.id) == ["enrollment.canceled", "recognition.failed", "recognition.succeeded"]
     assert told(failures.id) == ["enrollment.canceled", "recognition.failed"]
     assert told(off.id) == []
-    assert len(ledger.due_deliveries()) == 6
+    assert len(ledger.deliveries.due()) == 6
     assert job.webhook is not None
     messages = ledger.messages(job.id)
     assert messages[0] == job.webhook.delivery_id
@@ -156,10 +156,10 @@ def test_a_prefix_of_its_own_has_a_feed_of_its_own(redis_url: str, clock: Clock)
     endpoint = registered(ledger)
     ended(ledger)
     delivery = taken(ledger, latest(ledger, endpoint).id)
-    assert ledger.delivered(delivery, 200)
+    assert ledger.deliveries.delivered(delivery, 200)
     ledger.deliveries.test(endpoint, {})
     clock.pass_s(JOBS.retention_s + 1)
-    ledger.retire()
+    ledger.sweeper.retire()
     ledger.feed.trim()
     ledger.endpoints.delete(endpoint.id)
     plain = connect(redis_url)

@@ -102,7 +102,7 @@ def test_a_worker_that_dies_with_a_turn_costs_the_job_only_time(ledger: JobLedge
     assert ledger.lanes.next(KIND) == job.id  # and nothing more is heard of it
     clock.pass_s(121)
     queue = RecordingQueue()
-    assert ledger.sweep(queue).republished == (job.id,)
+    assert ledger.sweeper.sweep(queue).republished == (job.id,)
     assert list(ledger.lanes.candidates(KIND, job.id)) == [job.id, job.id]
     assert ledger.get(job.id).status is JobStatus.QUEUED
 

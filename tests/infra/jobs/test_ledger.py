@@ -32,7 +32,7 @@ def test_the_whole_life_of_a_job(ledger: JobLedger, clock: Clock) -> None:
     assert (done.started_at, done.completed_at, done.expires_at) == (clock.at - 1, clock.at, clock.at + 1000)
     assert done.result == {"recognitions": []}
     assert ledger.start(job.id) is None
-    assert ledger.overdue(clock.at + 10**6) == []
+    assert ledger.sweeper.overdue(clock.at + 10**6) == []
 
 
 def test_the_json_of_a_job(ledger: JobLedger) -> None:
@@ -128,7 +128,7 @@ def test_ending_twice_with_the_same_lease_is_one_end(ledger: JobLedger, clock: C
     assert ledger.succeed(lease, {"n": 2})  # a repeated write after a lost reply
     assert ledger.get(job.id).result == {"n": 1}
     assert not ledger.fail(lease, {"code": "x"})
-    assert len(ledger.due_deliveries()) == 1
+    assert len(ledger.deliveries.due()) == 1
     assert ledger.stats().finished == {("recognition", "succeeded"): 1}
 
 
@@ -139,7 +139,7 @@ def test_a_renewed_lease_does_not_lapse(ledger: JobLedger, clock: Clock) -> None
         clock.pass_s(20)
         assert ledger.renew(lease)
         assert ledger.start(job.id) is None
-        assert ledger.overdue() == []
+        assert ledger.sweeper.overdue() == []
     assert ledger.succeed(lease, {})
 
 
@@ -157,9 +157,9 @@ def test_a_record_expires_to_a_tombstone_and_then_to_nothing(
     job, open_job = ledger.create("recognition", REQUEST), ledger.create("recognition", REQUEST)
     ledger.succeed(started(ledger, job), {})
     clock.pass_s(999)
-    assert ledger.retire() == ()
+    assert ledger.sweeper.retire() == ()
     clock.pass_s(1)
-    assert ledger.retire() == (job.id,)
+    assert ledger.sweeper.retire() == (job.id,)
     for ask in (ledger.get, ledger.cancel, ledger.replay):
         with pytest.raises(JobExpired):
             ask(job.id)

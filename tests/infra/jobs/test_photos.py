@@ -69,7 +69,7 @@ class World:
     def later(self, seconds: float) -> int:
         """How many photos are deleted once this time has passed."""
         self.clock.pass_s(seconds)
-        self.ledger.retire()
+        self.ledger.sweeper.retire()
         return self.photos.remove_unnamed()
 
     def stored(self) -> list[str]:
@@ -138,9 +138,9 @@ def test_a_job_whose_webhook_is_pending_keeps_its_photo(local: World) -> None:
     webhook = local.ledger.get(job.id).webhook
     assert webhook is not None
     assert webhook.delivery_id is not None
-    delivery = local.ledger.take_delivery(webhook.delivery_id)
+    delivery = local.ledger.deliveries.take(webhook.delivery_id)
     assert delivery is not None
-    local.ledger.delivered(delivery, 200)
+    local.ledger.deliveries.delivered(delivery, 200)
     assert local.later(3601) == 1
 
 
@@ -167,7 +167,7 @@ def test_a_photo_that_comes_while_it_is_deleted_gets_another_key(world: World) -
     old = world.upload(b"photo")
     world.finish(old)
     world.clock.pass_s(UPLOAD_GRACE_S + RETENTION_S)
-    world.ledger.retire()
+    world.ledger.sweeper.retire()
     doomed = Photos(world.client, Broken(), now=world.clock)
     with pytest.raises(StorageUnavailable):
         doomed.remove_unnamed()

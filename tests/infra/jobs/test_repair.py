@@ -21,17 +21,17 @@ from tests.infra.ledgers import JOBS, REQUEST, RecordingQueue, events, started
 def test_sweeping_brings_back_what_was_swallowed(ledger: JobLedger, clock: Clock) -> None:
     queue = RecordingQueue()
     recognition, enrolment = ledger.create("recognition", REQUEST), ledger.create("enrollment", {})
-    assert ledger.sweep(queue).republished == ()
+    assert ledger.sweeper.sweep(queue).republished == ()
     clock.pass_s(120)
-    assert set(ledger.sweep(queue).republished) == {recognition.id, enrolment.id}
+    assert set(ledger.sweeper.sweep(queue).republished) == {recognition.id, enrolment.id}
     assert sorted(queue.published) == [("enroll", enrolment.id), ("recognize", recognition.id)]
     # The same moment, another keeper: nothing twice.
-    assert ledger.sweep(queue).republished == ()
+    assert ledger.sweeper.sweep(queue).republished == ()
     # A job that waits rightly is published at growing intervals: after 240 s more, not after 120.
     clock.pass_s(121)
-    assert ledger.sweep(queue).republished == ()
+    assert ledger.sweeper.sweep(queue).republished == ()
     clock.pass_s(120)
-    assert len(ledger.sweep(queue).republished) == 2
+    assert len(ledger.sweeper.sweep(queue).republished) == 2
 
 
 def test_keepers_side_by_side_publish_once(ledger: JobLedger, clock: Clock) -> None:
@@ -39,7 +39,7 @@ def test_keepers_side_by_side_publish_once(ledger: JobLedger, clock: Clock) -> N
     clock.pass_s(200)
     queue = RecordingQueue()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: ledger.sweep(queue), range(4)))
+        list(pool.map(lambda _: ledger.sweeper.sweep(queue), range(4)))
     assert sorted(job_id for _, job_id in queue.published) == sorted(job.id for job in jobs)
 
 
@@ -48,7 +48,7 @@ def test_a_dead_workers_job_is_queued_again(ledger: JobLedger, clock: Clock) -> 
     dead = started(ledger, job)
     clock.pass_s(30)
     queue = RecordingQueue()
-    assert ledger.sweep(queue).republished == (job.id,)
+    assert ledger.sweeper.sweep(queue).republished == (job.id,)
     assert ledger.get(job.id).status is JobStatus.QUEUED
     assert ledger.renew(dead) is Renewal.LOST
     assert not ledger.succeed(dead, {})
@@ -62,7 +62,7 @@ def test_a_job_that_kills_its_workers_fails_and_can_be_replayed(ledger: JobLedge
         lease = started(ledger, job)
         assert (lease.attempt, lease.last) == (attempt, attempt == 3)
         clock.pass_s(31)
-        swept = ledger.sweep(queue)
+        swept = ledger.sweeper.sweep(queue)
     assert swept.poisoned == (job.id,)
     failed = ledger.get(job.id)
     assert failed.status is JobStatus.FAILED
@@ -72,7 +72,7 @@ def test_a_job_that_kills_its_workers_fails_and_can_be_replayed(ledger: JobLedge
 
     again = ledger.replay(job.id)
     assert (again.status, again.attempts, again.error, again.completed_at) == (JobStatus.QUEUED, 0, None, None)
-    assert ledger.sweep(queue, clock.at).republished == (job.id,)  # even if its publisher died
+    assert ledger.sweeper.sweep(queue, clock.at).republished == (job.id,)  # even if its publisher died
     lease = started(ledger, job)
     assert lease.token == 4  # tokens go on growing
     assert ledger.succeed(lease, {"ok": True})
@@ -86,7 +86,7 @@ def test_an_open_entry_without_a_record_is_dropped(ledger: JobLedger, clock: Clo
     redis_client.delete(f"shitu:job:{job.id}")
     clock.pass_s(500)
     queue = RecordingQueue()
-    assert ledger.sweep(queue).republished == ()
+    assert ledger.sweeper.sweep(queue).republished == ()
     assert queue.published == []
     assert ledger.stats().queued == 0
 
@@ -105,11 +105,11 @@ def test_release_gives_back_now_or_later(ledger: JobLedger, clock: Clock) -> Non
     queue = RecordingQueue()
     assert ledger.release(started(ledger, job), counted=False)  # told to stop: not the job's fault
     assert ledger.get(job.id).attempts == 0
-    assert ledger.overdue() == [job.id]
+    assert ledger.sweeper.overdue() == [job.id]
     assert ledger.release(started(ledger, job), delay_s=60)
-    assert ledger.overdue() == []
+    assert ledger.sweeper.overdue() == []
     clock.pass_s(60)
-    assert ledger.sweep(queue).republished == (job.id,)
+    assert ledger.sweeper.sweep(queue).republished == (job.id,)
     assert ledger.release(started(ledger, job))
     assert ledger.release(started(ledger, job))  # the third and last attempt
     assert ledger.get(job.id).status is JobStatus.FAILED
@@ -147,16 +147,16 @@ def test_a_broken_record_keeps_the_keeper_from_no_other_and_has_an_end(
     redis_client.set(f"shitu:job:{broken[2]}", "no hash at all")
     sound = ledger.create("recognition", REQUEST).id
     clock.pass_s(200)
-    assert ledger.sweep(queue).republished == (sound,)
-    assert ledger.sweep(queue).republished == ()
+    assert ledger.sweeper.sweep(queue).republished == (sound,)
+    assert ledger.sweeper.sweep(queue).republished == ()
     for _ in range(10):
         clock.pass_s(100)
-        ledger.sweep(queue)
+        ledger.sweeper.sweep(queue)
     assert set(redis_client.zrange("shitu:jobs:open", 0, -1)) == {sound}
     assert {redis_client.hget(f"shitu:job:{job_id}", "status") for job_id in broken[:2]} == {"failed"}
     redis_client.hdel(f"shitu:job:{broken[0]}", "id")
     clock.pass_s(2000)
-    assert set(ledger.retire()) >= set(broken[:2])
+    assert set(ledger.sweeper.retire()) >= set(broken[:2])
 
 
 def test_a_broken_finished_record_does_not_keep_others_from_being_retired(
@@ -168,9 +168,9 @@ def test_a_broken_finished_record_does_not_keep_others_from_being_retired(
     redis_client.delete(f"shitu:job:{ids[0]}")
     redis_client.set(f"shitu:job:{ids[0]}", "no hash at all")
     clock.pass_s(2000)
-    assert ledger.retire() == (ids[1],)
+    assert ledger.sweeper.retire() == (ids[1],)
     for _ in range(10):
         clock.pass_s(100)
-        ledger.retire()
+        ledger.sweeper.retire()
     assert redis_client.zcard("shitu:jobs:finished") == 0
     assert not redis_client.exists(f"shitu:job:{ids[0]}")

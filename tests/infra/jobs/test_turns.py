@@ -89,7 +89,7 @@ def test_what_a_dead_worker_took_is_put_back_in_its_owners_turn(
     assert ledger.lanes.next(KIND) == lost  # and the worker dies before it starts it
     assert redis_client.keys(f"{LANE}*") == []
     clock.pass_s(200)
-    assert ledger.sweep(RecordingQueue()).republished == (lost,)
+    assert ledger.sweeper.sweep(RecordingQueue()).republished == (lost,)
     assert turns(ledger, 2) == ["a"]
 
 

@@ -92,7 +92,7 @@ def test_an_endpoint_gets_what_the_feed_has_signed_with_its_own_keys(ledger: Job
         receiver.paths["/hook"] = (200, {}, "好".encode() * 2000)
         endpoint, other = registered(ledger, receiver.url("/hook")), registered(ledger, receiver.url("/hook"))
         ended(ledger, url=receiver.url("/hook"))
-        for delivery_id in ledger.due_deliveries():
+        for delivery_id in ledger.deliveries.due():
             assert deliver(ledger, delivery_id, hooks).status == "delivered"
     [event] = ledger.feed.read().events
     bodies = [body for _, _, _, body in receiver.requests]
@@ -154,7 +154,7 @@ def test_a_message_from_before_there_were_events_is_sent(
     with serving() as receiver:
         receiver.paths["/hook"] = (200, {}, b"")
         ended(ledger, url=receiver.url("/hook"))
-        [delivery_id] = ledger.due_deliveries()
+        [delivery_id] = ledger.deliveries.due()
         redis_client.hdel(f"shitu:delivery:{delivery_id}", "event_id", "receiver", "type")
         assert deliver(ledger, delivery_id, hooks).status == "delivered"
     [(_, _, headers, body)] = receiver.requests

@@ -84,7 +84,7 @@ def finished(ledger: JobLedger, url: str, kind: str = "recognition", how: str = 
             assert ledger.succeed(lease, RESULT)
         else:
             assert ledger.fail(lease, {"code": "image_truncated", "message": "It ends early.", "retryable": False})
-    [delivery_id] = ledger.due_deliveries()
+    [delivery_id] = ledger.deliveries.due()
     return ledger.get(job.id), delivery_id
 
 

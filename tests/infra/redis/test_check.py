@@ -261,8 +261,8 @@ def test_every_key_of_an_installation_has_its_prefix(settings: Settings, redis_c
     lease = ledger.start(job.id)
     assert lease is not None
     assert ledger.succeed(lease, {})
-    (delivery,) = ledger.due_deliveries()
-    assert ledger.take_delivery(delivery)
+    (delivery,) = ledger.deliveries.due()
+    assert ledger.deliveries.take(delivery)
     assert ledger.get(job.id).finished
     keys = [str(key) for key in redis_client.scan_iter()]
     assert len(keys) > 8

@@ -33,7 +33,7 @@ def url(near: Settings) -> Iterator[str]:
 
     def courier() -> None:
         while not ended.wait(0.02):
-            for delivery_id in ledger.due_deliveries():
+            for delivery_id in ledger.deliveries.due():
                 deliver(ledger, delivery_id, near)
 
     threads = [threading.Thread(target=server.serve_forever, args=(0.05,)), threading.Thread(target=courier)]

@@ -55,7 +55,7 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stop.wait(0.02):
-            for job_id in self.ledger.overdue(now=time.time() + 1e6):
+            for job_id in self.ledger.sweeper.overdue(now=time.time() + 1e6):
                 lease = self.ledger.start(job_id)
                 if lease is None:
                     continue
