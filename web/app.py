@@ -32,24 +32,13 @@ from infra.runtime.settings import Settings, load_settings
 from infra.runtime.tracing import open_tracing
 from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import (
-    access_log,
-    auth,
-    cors,
-    errors,
-    health,
-    idempotency,
-    limits,
-    metrics,
-    multipart,
-    signin,
-    tracing,
-    unknown_names,
-)
-from web.item_lookup import ItemLookup
-from web.linter import Linter
-from web.own_pages import SAFE_METHODS
-from web.proxy import Proxied
+from web import access_log, errors, health, metrics, tracing
+from web.access import auth, cors, limits, signin
+from web.access.own_pages import SAFE_METHODS
+from web.access.proxy import Proxied
+from web.galleries.item_lookup import ItemLookup
+from web.galleries.linter import Linter
+from web.requests import idempotency, multipart, unknown_names
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
 

@@ -15,10 +15,10 @@ from infra.errors.keys import HostUnknown
 from infra.jobs.metrics import render_metrics
 from infra.redis.check import explained, unready
 from infra.runtime.telemetry import CONTENT_TYPE
+from web.access.scopes import needs, open_to_all
 from web.answers import Check, Health, Readiness
-from web.openapi import describe
-from web.operations import operation
-from web.scopes import needs, open_to_all
+from web.openapi.description import describe
+from web.openapi.operations import operation
 from web.services import services
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from infra.objects.store import preview_key
 from infra.pictures import fonts
 from infra.pictures.drawing import Mark, drawn
 from infra.pictures.thumbnails import as_jpeg, small, thumbnail
-from web.images import media_type
+from web.requests.images import media_type
 from web.services import services
 
 if TYPE_CHECKING:

@@ -7,30 +7,14 @@ from typing import Any
 
 from flask import Flask
 
-from web import (
-    batches,
-    comparisons,
-    corrections,
-    deliveries,
-    enrollments,
-    erasures,
-    events,
-    feedback,
-    galleries,
-    health,
-    keys,
-    labels,
-    lint,
-    page,
-    photo_jobs,
-    recognitions,
-    reference,
-    signin,
-    system,
-    undo,
-    webhooks,
-)
-from web.openapi import describe
+from web import health, system
+from web.access import keys, signin
+from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo
+from web.jobs import batches, comparisons, enrollments, photo_jobs, recognitions
+from web.openapi import reference
+from web.openapi.description import describe
+from web.pages import page
+from web.webhooks import deliveries, endpoints, events
 
 BLUEPRINTS = (
     recognitions.blueprint,
@@ -46,7 +30,7 @@ BLUEPRINTS = (
     *photo_jobs.BLUEPRINTS,
     batches.blueprint,
     keys.blueprint,
-    webhooks.blueprint,
+    endpoints.blueprint,
     deliveries.blueprint,
     events.blueprint,
     health.blueprint,

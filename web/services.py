@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from infra.objects.store import ObjectStore
     from infra.runtime.settings import Settings
     from infra.stack.installation import Ownership
-    from web.item_lookup import ItemLookup
-    from web.linter import Linter
+    from web.galleries.item_lookup import ItemLookup
+    from web.galleries.linter import Linter
 
 EXTENSION = "shitu"
 

@@ -6,9 +6,9 @@ from flask import Blueprint, Response, jsonify
 
 from contracts.keys import Scope
 from infra.version import VERSION
+from web.access.scopes import needs
 from web.answers import FinishedJobs, QueueState, System, WorkerState
-from web.operations import operation
-from web.scopes import needs
+from web.openapi.operations import operation
 from web.services import services
 
 blueprint = Blueprint("system", __name__)

@@ -114,7 +114,7 @@ class Batch:
             "completed_at": isoformat(self.completed_at),
             "expires_at": isoformat(self.expires_at),
             "cancel_requested": self.cancel_requested,
-            "request": self.request,  # type: ignore[typeddict-item]  # as web.batches wrote it
+            "request": self.request,  # type: ignore[typeddict-item]  # as web.jobs.batches wrote it
             "counts": {
                 "total": len(self.entries),
                 "queued": counts["queued"],

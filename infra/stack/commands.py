@@ -31,7 +31,7 @@ def web_command(settings: Settings, bind: str | None = None) -> tuple[str, ...]:
         # class is gunicorn's gthread with a least speed of requests.
         *("--worker-class", "web.server.UploadLimitWorker", "--workers", "1", "--threads", str(settings.web.threads)),
         *("--timeout", "60", "--graceful-timeout", str(WEB_DRAIN_S), "--keep-alive", "15"),
-        *("--forwarded-allow-ips", ""),  # what proxies say is read by web.proxy alone
+        *("--forwarded-allow-ips", ""),  # what proxies say is read by web.access.proxy alone
         *("--no-control-socket", "--log-level", "warning", "--logger-class", "web.gunicorn_log.ServiceLogger"),
     )
 

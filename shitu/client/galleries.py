@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shitu.client.jobs import Verdict
     from shitu.client.pictures import Picture
     from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList
-    from web.deleted import DeletedGallery
-    from web.erasures import Erasure
+    from web.galleries.deleted import DeletedGallery
+    from web.galleries.erasures import Erasure
 
 
 def create_gallery(name: str, *, idempotency_key: str | None = None) -> Steps[Gallery]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
     from web.answers import Feedback
-    from web.erasures import Erasure
+    from web.galleries.erasures import Erasure
 
 J = TypeVar("J")  # a job's TypedDict
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from shitu.client.exchange import Ref, Steps, ask, id_of
 
 if TYPE_CHECKING:
+    from web.access.keys import KeyMade, KeyShown
     from web.answers import System
-    from web.keys import KeyMade, KeyShown
 
 
 def create_key(

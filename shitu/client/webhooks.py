@@ -11,7 +11,14 @@ from shitu.client.jobs import moment
 
 if TYPE_CHECKING:
     from contracts.jobs import DeliveryStatus
-    from web.webhook_records import Delivery, DeliveryWithLog, FeedEvent, RegisteredWebhook, Replayed, WebhookWithSecret
+    from web.webhooks.records import (
+        Delivery,
+        DeliveryWithLog,
+        FeedEvent,
+        RegisteredWebhook,
+        Replayed,
+        WebhookWithSecret,
+    )
 
 WAIT_S = 20  # that the service may keep an empty page of the feed
 

@@ -17,7 +17,7 @@ from infra.runtime.settings import ImageSettings
 from models.errors import ImageError
 from models.pictures import colour
 from models.pictures.image import decode
-from web.images import read_header
+from web.requests.images import read_header
 
 Picture = NDArray[np.uint8]
 P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)

@@ -22,7 +22,7 @@ from models.training.data.readers.voc import parse_voc
 from shitu.cli.main import main
 from shitu.cli.searched import Passed, found_photos, labelled_photos
 from tests.web.pictures import picture
-from web.multipart import LenientDecoder
+from web.requests.multipart import LenientDecoder
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 GBK = "可乐".encode("gbk")

@@ -9,7 +9,7 @@ from celery import Celery
 
 from contracts.jobs import JobKind, JobState
 from infra.jobs.records import JOB_ID, QUEUES, new_id
-from web.openapi import routes
+from web.openapi.description import routes
 from web.routes import bare
 from worker import tasks
 

@@ -15,10 +15,10 @@ from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
 from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
+from web.access.scopes import is_declared, scope_of
 from web.app import create_app
-from web.operations import operation_of
+from web.openapi.operations import operation_of
 from web.routes import bare, description
-from web.scopes import is_declared, scope_of
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.web.conftest import Hand, recognition_result
 from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
 from tests.web.test_recognitions import refused
-from web.batches import csv_of
+from web.jobs.batches import csv_of
 from web.routes import description
 from web.services import EXTENSION, Services
 

@@ -15,7 +15,7 @@ from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
 from tests.web.test_recognitions import refused
-from web.erasures import eraser
+from web.galleries.erasures import eraser
 from web.routes import description
 from web.services import Services
 

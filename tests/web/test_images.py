@@ -12,7 +12,7 @@ from contracts.pictures import Seen
 from infra.errors.requests import RejectedImage
 from infra.runtime.settings import ImageSettings
 from tests.web.pictures import picture, png_header
-from web.images import Refusal, Upload, check_images, media_type, read_header
+from web.requests.images import Refusal, Upload, check_images, media_type, read_header
 
 LIMITS = ImageSettings(max_pixels=1_000_000, min_side_px=16)
 

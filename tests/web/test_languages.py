@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from contracts.jobs import Status
 from contracts.options import RECOGNIZE_OPTIONS
-from web import languages
+from web.pages import languages
 
 WEB = Path(languages.__file__).parent
 SOURCES = [*sorted((WEB / "templates").glob("*.html")), *sorted((WEB / "static").glob("*.js"))]

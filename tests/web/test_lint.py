@@ -13,7 +13,7 @@ from tests.infra.galleries.lint_cases import Pictures, clean, near, view
 from tests.openapi_checks import check
 from tests.web.conftest import EMBEDDER
 from tests.web.test_recognitions import refused
-from web.linter import Linter
+from web.galleries.linter import Linter
 from web.routes import description
 from web.services import EXTENSION, Services
 
@@ -122,7 +122,7 @@ def test_a_request_searches_for_a_while_and_the_next_one_goes_on(
 def test_while_another_gallery_is_searched_one_asks_again(
     client: FlaskClient, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.linter.PATIENCE_S", 0.01)
+    monkeypatch.setattr("web.galleries.linter.PATIENCE_S", 0.01)
     name = fill(service, clean())
     with service.linter._searching:
         refused(client.get(f"/v1/galleries/{name}/lint"), 409, "gallery_busy")

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
-from web.openapi import routes
+from web.openapi.description import routes
 from web.routes import bare, description
 
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"

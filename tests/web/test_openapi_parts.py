@@ -12,7 +12,7 @@ from contracts.events import TEST, event_types
 from contracts.pictures import look
 from infra.runtime.settings import Settings
 from tests.openapi_checks import check
-from web.openapi_examples import EXAMPLES, IMAGE, SCHEMA_PATH
+from web.openapi.examples import EXAMPLES, IMAGE, SCHEMA_PATH
 from web.routes import description
 
 DOCUMENT = description()
@@ -36,7 +36,7 @@ def test_every_record_that_is_sent_or_answered_has_an_example() -> None:
         wanted |= records_of({media: one for media, one in bodies.items() if media == "application/json"})
         for response in operation["responses"].values():
             wanted |= records_of(response.get("content", {}))
-    assert wanted - set(EXAMPLES) == set(), "write it in web/openapi_examples.py"
+    assert wanted - set(EXAMPLES) == set(), "write it in web/openapi/examples.py"
     assert set(EXAMPLES) - set(DOCUMENT["components"]["schemas"]) == set()
 
 

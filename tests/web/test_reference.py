@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from infra.runtime.settings import Settings
 from tests.web.keyed import with_keys
 from web.app import create_app
-from web.reference import coded, kind_of
+from web.openapi.reference import coded, kind_of
 from web.routes import description
 
 DOCUMENT = description()

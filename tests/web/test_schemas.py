@@ -8,14 +8,13 @@ import pytest
 from pydantic import BaseModel
 
 from infra.errors.requests import InvalidOptions, InvalidRequest
-from web.erasures import EraseQuery
-from web.job_lists import JobsQuery
-from web.keys import KeyRequest
-from web.operations import Form, operation_of
-from web.parsing import parse, parse_json
-from web.photo_schemas import DetectionRequest, EmbeddingRequest
-from web.routes import bare
-from web.schemas import (
+from web.access.keys import KeyRequest
+from web.galleries.erasures import EraseQuery
+from web.jobs.lists import JobsQuery
+from web.openapi.operations import Form, operation_of
+from web.requests.parsing import parse, parse_json
+from web.requests.photo_schemas import DetectionRequest, EmbeddingRequest
+from web.requests.schemas import (
     EnrollmentRequest,
     FeedbackRequest,
     GalleryRequest,
@@ -25,8 +24,9 @@ from web.schemas import (
     RecognitionFields,
     RecognitionRequest,
 )
-from web.webhook_records import ReplayRequest, RotateRequest, WebhookRequest
-from web.wording import TIME
+from web.requests.wording import TIME
+from web.routes import bare
+from web.webhooks.records import ReplayRequest, RotateRequest, WebhookRequest
 
 
 def fields(**options: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
 from tests.web.serving import serving
 from web.app import create_app
-from web.openapi_parts import PAGES
+from web.openapi.parts import PAGES
 from web.routes import description
 from web.services import EXTENSION, Services
 

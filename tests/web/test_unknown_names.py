@@ -8,7 +8,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from web.openapi import Route, routes
+from web.openapi.description import Route, routes
 from web.routes import bare
 
 ROUTES = [route for route in routes(bare()) if "text/html" not in route.operation.answer.values()]

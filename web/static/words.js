@@ -1,4 +1,4 @@
-// The page's words in the reader's language: the same table as the templates' (web/languages.py), and numbers and times.
+// The page's words in the reader's language: the same table as the templates' (web/pages/languages.py), and numbers and times.
 
 const table = JSON.parse(document.getElementById("messages").textContent);
 export const language = document.documentElement.lang;

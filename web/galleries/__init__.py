@@ -1,0 +1,1 @@
+"""Galleries over HTTP: items, labels, versions, corrections, feedback, lint, deletion."""

@@ -1,0 +1,314 @@
+"""Galleries: create, list, show, delete; their items and versions. Adding pictures makes an enrolment job."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, jsonify, request, url_for
+
+from contracts.jobs import JobKind
+from contracts.keys import Scope
+from contracts.names import readable_label
+from contracts.results import EnrollmentJob
+from infra.errors.galleries import (
+    GalleryBusy,
+    GalleryCorrupt,
+    GalleryExists,
+    GalleryNotFound,
+    InvalidGalleryName,
+    ItemNotFound,
+    VersionNotFound,
+)
+from infra.errors.requests import InvalidCursor, InvalidRequest
+from infra.galleries.deleted import all_deleted
+from infra.galleries.files import check_name
+from infra.runtime import audit
+from web.access.scopes import needs
+from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
+from web.galleries import erasures
+from web.galleries.deleted import DeletedGalleryList, GalleriesQuery, describe_deleted
+from web.jobs import jobs
+from web.jobs.photos import FROM_JOB, enroll_from_job
+from web.openapi.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
+from web.pictures import ANY_IMAGE, shown, stored
+from web.requests import idempotency
+from web.requests.images import Refusal
+from web.requests.json_body import sent_json
+from web.requests.parsing import parse
+from web.requests.schemas import FILE, EnrollmentFields, EnrollmentRequest, GalleryRequest, ItemsQuery, PictureQuery
+from web.requests.terms import read_terms
+from web.requests.uploads import read_enrollment
+from web.services import services
+
+if TYPE_CHECKING:
+    import infra.galleries.store
+    from contracts.results import RequestedItem
+    from infra.galleries.store import GalleryManifest
+
+MANY_IMAGES = {"images": {"type": "array", "items": FILE, "description": "The pictures, many files."}}
+CURSOR = re.compile(r"v(\d{1,12})\.(\d{1,12})")
+
+blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
+
+
+@blueprint.post("")
+@needs(Scope.MANAGE)
+@operation(
+    "createGallery",
+    "Create an empty gallery.",
+    {201: Gallery},
+    (*BODY, InvalidGalleryName, GalleryExists, GalleryBusy),
+    body={"application/json": GalleryRequest},
+    headers=("Idempotency-Key",),
+)
+def create() -> tuple[Response, int, dict[str, str]]:
+    """An empty gallery; its first pictures decide which embedder it belongs to."""
+    sent = sent_json(GalleryRequest)
+    made = idempotency.new_id_of("gal")
+    manifest = services().galleries.create(sent.name, generation=hashlib.sha256(made.encode()).hexdigest()[:12])
+    return jsonify(describe(manifest)), 201, {"Location": url_for(".show", name=manifest.name)}
+
+
+@blueprint.get("")
+@needs(Scope.READ)
+@operation(
+    "listGalleries",
+    "All galleries, or those that were deleted.",
+    {200: (GalleryList, DeletedGalleryList)},
+    (GalleryCorrupt, InvalidRequest),
+    query=GalleriesQuery,
+)
+def index() -> Response:
+    """All galleries by name."""
+    store = services().galleries
+    if parse(GalleriesQuery, request.args.to_dict()).deleted:
+        return jsonify(galleries=[describe_deleted(one) for one in all_deleted(store)])
+    found = []
+    for name in store.names():
+        with suppress(GalleryNotFound):  # deleted in this moment
+            found.append(describe(store.manifest(name)))
+    return jsonify(galleries=found)
+
+
+@blueprint.get("/<name>")
+@needs(Scope.READ)
+@operation("getGallery", "One gallery.", {200: Gallery}, GALLERY)
+def show(name: str) -> Response:
+    """The current version of one gallery."""
+    return jsonify(describe(services().galleries.manifest(name)))
+
+
+@blueprint.delete("/<name>")
+@needs(Scope.MANAGE)
+@operation(
+    "deleteGallery",
+    "Delete a gallery; it can be restored for a while, unless it is erased.",
+    {204: None, 200: erasures.Erasure},
+    (*WRITE, InvalidRequest),
+    query=erasures.EraseQuery,
+)
+def delete(name: str) -> Response | tuple[str, int]:
+    """The gallery is there no more; until it is purged it can be restored."""
+    if erasures.wanted():
+        return erasures.receipt(erasures.eraser().erase_gallery(check_name(name)))
+    services().galleries.delete(name)
+    return "", 204
+
+
+@blueprint.post("/<name>/items")
+@needs(Scope.MANAGE)
+@operation(
+    "addItems",
+    "Add labelled pictures, or a part of a recognised photo; an enrolment job.",
+    {202: EnrollmentJob, 200: EnrollmentJob},
+    (*UPLOAD, *FROM_JOB),
+    body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES), "application/json": EnrollmentRequest},
+    headers=("Prefer", "Cancel-After"),
+)
+def add_items(name: str) -> Response:
+    """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
+    if request.mimetype == "application/json":
+        return enroll_from_job(name)
+    service = services()
+    sent = read_enrollment(service.settings)
+    terms = read_terms(sent.metadata, sent.priority, units=len(sent.uploads))
+    service.galleries.manifest(name)
+    items: list[RequestedItem] = []
+    for upload, header, label, metadata in zip(
+        sent.uploads, sent.headers, sent.labels, sent.item_metadata, strict=True
+    ):
+        item: RequestedItem = {"name": upload.name, "label": label}
+        if metadata:
+            item["metadata"] = metadata
+        if isinstance(header, Refusal):  # the job's result repeats it in its place
+            item["error"] = {"code": header.code, "message": header.detail, "retryable": False}
+        else:
+            item["image_key"] = service.objects.put_image(upload.data)
+            item["sha256"] = hashlib.sha256(upload.data).hexdigest()
+        items.append(item)
+    asked = {"gallery": name, "items": items, "crop": sent.crop}
+    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
+    audit.accepted(name, job.id, len(items))
+    return jobs.accept(job)
+
+
+@blueprint.get("/<name>/items")
+@needs(Scope.READ)
+@operation(
+    "listItems",
+    "The items, by pages.",
+    {200: ItemPage},
+    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor),
+    query=ItemsQuery,
+)
+def items(name: str) -> Response:
+    """One page of a version's items. The cursor holds on to the version, so that a change between pages hides nothing."""
+    query = parse(ItemsQuery, request.args.to_dict())
+    version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
+    store = services().galleries
+    manifest = store.manifest(name, version)
+    found = store.items(name, manifest.version)
+    if query.label is not None:
+        wanted = readable_label(query.label)
+        found = tuple(item for item in found if item.label == wanted)
+    end = start + query.limit
+    return jsonify(
+        gallery=name,
+        version=manifest.version,
+        total=len(found),
+        items=[describe_item(name, item) for item in found[start:end]],
+        next_after=f"v{manifest.version}.{end}" if end < len(found) else None,
+    )
+
+
+@blueprint.get("/<name>/items/<item_id>/image")
+@needs(Scope.READ)
+@operation(
+    "getItemImage",
+    "The picture of an item, or a smaller one of it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
+)
+def item_image(name: str, item_id: str) -> Response:
+    """The picture of an item, as it was enrolled."""
+    query = parse(PictureQuery, request.args.to_dict())
+    return stored(services().items.find(name, item_id).image_key, query.width)
+
+
+@blueprint.get("/<name>/items/<item_id>/preview")
+@needs(Scope.READ)
+@operation(
+    "getItemPreview",
+    "The picture as a browser can show it.",
+    {200: ANY_IMAGE, 304: None},
+    (*GALLERY, *RENDERING, ItemNotFound),
+    query=PictureQuery,
+    headers=("If-None-Match",),
+)
+def item_preview(name: str, item_id: str) -> Response:
+    """The picture of an item as it was looked at, for browsers."""
+    query = parse(PictureQuery, request.args.to_dict())
+    return shown(services().items.find(name, item_id).image_key, query.width)
+
+
+@blueprint.delete("/<name>/items/<item_id>")
+@needs(Scope.MANAGE)
+@operation(
+    "deleteItem",
+    "Delete one item, or erase it for good.",
+    {200: (Gallery, erasures.Erasure)},
+    (*WRITE, ItemNotFound, InvalidRequest),
+    query=erasures.EraseQuery,
+)
+def delete_item(name: str, item_id: str) -> Response:
+    """A new version without this item."""
+    if erasures.wanted():
+        return erasures.receipt(erasures.eraser().erase_items(name, item_ids=(item_id,)))
+    return jsonify(describe(services().galleries.remove(name, item_ids=(item_id,))))
+
+
+@blueprint.delete("/<name>/items")
+@needs(Scope.MANAGE)
+@operation(
+    "deleteItemsByLabel",
+    "Delete all items of a label, or erase them for good.",
+    {200: (Gallery, erasures.Erasure)},
+    (*WRITE, ItemNotFound, InvalidRequest),
+    query=erasures.EraseLabelQuery,
+    repeatable=frozenset({"label"}),
+)
+def delete_label(name: str) -> Response:
+    """A new version without the items of these labels; without a label nothing is deleted."""
+    labels = sent_labels("delete")
+    if erasures.wanted():
+        return erasures.receipt(erasures.eraser().erase_items(name, labels=labels))
+    return jsonify(describe(services().galleries.remove(name, labels=labels)))
+
+
+@blueprint.get("/<name>/versions")
+@needs(Scope.READ)
+@operation("listVersions", "The versions that can be gone back to.", {200: VersionList}, GALLERY)
+def versions(name: str) -> Response:
+    """All versions that can be gone back to, oldest first."""
+    store = services().galleries
+    current = store.manifest(name).version
+    known = [describe(store.manifest(name, version)) for version in sorted(store.versions(name))]
+    return jsonify(gallery=name, current=current, versions=known)
+
+
+@blueprint.post("/<name>/versions/<int:version>/activate")
+@needs(Scope.MANAGE)
+@operation("activateVersion", "Make a version the current one.", {200: Gallery}, (*WRITE, VersionNotFound))
+def activate(name: str, version: int) -> Response:
+    """Goes back (or forth) to a version: searched from the next job on."""
+    return jsonify(describe(services().galleries.activate(name, version)))
+
+
+def describe(manifest: GalleryManifest) -> Gallery:
+    """A version of a gallery as JSON."""
+    link = url_for("galleries.show", name=manifest.name)
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "item_count": manifest.item_count,
+        "created_at": manifest.created_at,
+        "embedder_digest": manifest.embedder_digest,
+        "dim": manifest.dim,
+        "links": {"self": link, "items": f"{link}/items", "versions": f"{link}/versions"},
+    }
+
+
+def describe_item(gallery: str, item: infra.galleries.store.Item) -> Item:
+    """An item as JSON."""
+    link = url_for("galleries.item_image", name=gallery, item_id=item.id)
+    return {
+        "id": item.id,
+        "label": item.label,
+        "sha256": item.sha256,
+        "box": None if item.box is None else list(item.box),
+        "added_at": item.added_at,
+        "metadata": dict(item.metadata),
+        "links": {"image": link},
+    }
+
+
+def sent_labels(verb: str) -> tuple[str, ...]:
+    """The labels that the query names. Raises InvalidRequest if it names none, with what they are wanted for."""
+    labels = tuple(request.args.getlist("label"))
+    if not labels:
+        detail = f"name what to {verb}: ?label=… (it may be repeated)"
+        raise InvalidRequest(detail, errors=[{"pointer": "/label", "detail": detail}])
+    return labels
+
+
+def read_cursor(after: str) -> tuple[int, int]:
+    """The version and the place in it that a page ended with. Raises InvalidCursor."""
+    found = CURSOR.fullmatch(after)
+    if found is None:
+        raise InvalidCursor("This is no cursor: send the `next_after` of the page before.")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,1 @@
+"""Jobs over HTTP: made, listed, waited for, cancelled; a module for each kind."""

@@ -1,0 +1,1 @@
+"""/openapi.json and the reference page made of it; what stands above each view."""

@@ -1,0 +1,92 @@
+"""The pages for people. Each is a shell of words and places in the reader's language; its script fills it over the API."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, get_args
+
+from flask import Blueprint, Response, render_template, request
+
+from contracts.jobs import Status
+from contracts.keys import Scope
+from contracts.options import RECOGNIZE_OPTIONS
+from web.access.scopes import needs
+from web.openapi.operations import operation
+from web.pages import languages
+from web.services import services
+
+if TYPE_CHECKING:
+    from typing import Any
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+blueprint = Blueprint("page", __name__)
+
+
+@blueprint.get("/")
+@needs(Scope.READ)
+@operation("getPage", "The page for people: recognise photos.", {200: "text/html"})
+def show() -> Response:
+    """Photos in, answers over them, and their correction; with the ranges of the options."""
+    return page("recognise.html", "recognise", options=RECOGNIZE_OPTIONS)
+
+
+@blueprint.get("/galleries")
+@needs(Scope.READ)
+@operation("getGalleriesPage", "The page of all galleries.", {200: "text/html"})
+def galleries() -> Response:
+    """All galleries: make, open, delete."""
+    return page("galleries.html", "galleries")
+
+
+@blueprint.get("/galleries/<name>")
+@needs(Scope.READ)
+@operation("getGalleryPage", "The page of one gallery.", {200: "text/html"})
+def gallery(name: str) -> Response:
+    """One gallery's pictures, labels and versions. The script says if there is none of this name."""
+    return page("gallery.html", "galleries", gallery=name)
+
+
+@blueprint.get("/jobs")
+@needs(Scope.READ)
+@operation("getJobsPage", "The page of the jobs.", {200: "text/html"})
+def jobs() -> Response:
+    """What was asked, newest first."""
+    return page("jobs.html", "jobs", statuses=get_args(Status))
+
+
+@blueprint.get("/system")
+@needs(Scope.READ)
+@operation("getSystemPage", "The page of the service itself.", {200: "text/html"})
+def system() -> Response:
+    """Workers, queue, throughput, models."""
+    return page("system.html", "system")
+
+
+def page(template: str, here: str, **values: Any) -> Response:
+    """A template in the reader's language, with the limits of this service. `here`: its entry in the navigation."""
+    limits = services().settings.web
+    language = languages.wanted(request)
+    response = Response(
+        render_template(
+            template,
+            here=here,
+            t=partial(languages.said, language),
+            language=language,
+            languages=languages.NAMES,
+            messages=languages.messages(language),
+            cookie=languages.COOKIE,
+            max_files=limits.max_files,
+            max_bytes=limits.max_body_bytes,
+            **values,
+        )
+    )
+    response.headers["Content-Security-Policy"] = PAGE_POLICY
+    response.headers["Content-Language"] = language
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Vary"] = "Accept-Language, Cookie"
+    return response

@@ -1,0 +1,1 @@
+"""What a client sent, read and checked: uploads, JSON, options, headers."""
