@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from werkzeug.routing import Rule
 
 from infra.redis.client import connect
 from infra.redis.server import RedisServer
@@ -28,6 +30,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         end_to_end = item.path.parent.name == "e2e"
         item.add_marker(pytest.mark.xdist_group(str(item.path.parent if end_to_end else item.path)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def routes_are_compiled_once() -> Iterator[None]:
+    """Most tests of the front end have an application of their own, and werkzeug compiles a function or two for each route.
+
+    They depend on nothing but the route, and took four fifths of the time that an application took to be made.
+    """
+    compiled: dict[tuple[object, ...], Callable[..., tuple[str, str]]] = {}
+    compile_builder = Rule._compile_builder
+
+    def once(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        key = (rule.rule, *rule._trace, *(rule.defaults or {}).items(), append_unknown)
+        if key not in compiled:
+            compiled[key] = compile_builder(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", once)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_disk_is_waited_for() -> Iterator[None]:
+    """Only a power cut loses what was written and not synced, and no test cuts the power; a gallery's pictures take 30 syncs.
+
+    Processes that tests start sync as ever, and so does their Redis.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
