@@ -18,18 +18,26 @@ from infra.redis.server import RedisServer
 from infra.runtime.logs import LogHandler
 from infra.runtime.settings import Settings, load_settings
 
+ROOT = Path(__file__).parents[1]
 WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
+
+
+# Folders whose tests share what takes seconds to start: a running service, a browser.
+FOLDERS = ("tests/e2e", "tests/web/page")
+# Session fixtures that train a network: the tests of all files that ask for one go to one process, so that it is trained once.
+TRAINED = {"tiny_run", "tiny_artifact"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several test processes (`pytest -n 2 --dist loadgroup`), the tests of one file go to one, for they share fixtures.
 
-    The end-to-end tests share a whole running service, hence a folder goes to one. Each process has its own temporary
-    folders and its own Redis.
+    Each process has its own temporary folders and its own Redis.
     """
+    trained = {item.path for item in items if TRAINED.intersection(getattr(item, "fixturenames", ()))}
     for item in items:
-        end_to_end = item.path.parent.name == "e2e"
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if end_to_end else item.path)))
+        folder = item.path.parent.relative_to(ROOT).as_posix()
+        group = folder if folder in FOLDERS else "trained" if item.path in trained else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True, scope="session")
