@@ -13,7 +13,7 @@ from contracts.jobs import Status
 from contracts.options import RECOGNIZE_OPTIONS
 from web.pages import languages
 
-WEB = Path(languages.__file__).parent
+WEB = Path(languages.__file__).parents[1]
 SOURCES = [*sorted((WEB / "templates").glob("*.html")), *sorted((WEB / "static").glob("*.js"))]
 CODE = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
 TABLES = {code: languages.messages(code) for code in languages.NAMES}
