@@ -40,6 +40,7 @@ _COMMANDS = {
     "train": ("shitu.cli.train", "train", "Train a network by a recipe."),
     "evaluate": ("shitu.cli.evaluate", "evaluate", "Evaluate artifacts on pictures never trained on."),
     "export": ("shitu.cli.export", "export", "Turn a training run into an artifact."),
+    "paddleclas": ("shitu.paddleclas.command", "paddleclas", "Run PaddleClas' own commands and configurations."),
     "completion": ("shitu.cli.completion", "completion", "Complete commands and options in your shell."),
 }
 _EPILOG = """\b

@@ -6,7 +6,7 @@ Whatever goes wrong is one line: the service's own problem (RFC 9457) with its c
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 import httpx
@@ -29,6 +29,7 @@ PAGE = 1000  # items
 
 Json = dict[str, Any]
 T = TypeVar("T")
+PhotoKind = Literal["detections", "embeddings", "classifications"]
 
 
 class ServerError(click.ClickException):
@@ -81,6 +82,21 @@ class Server:
         upload = Upload(_file_name(photo), data)
         job = self._told(lambda: self._client.recognitions.create(upload, gallery, chosen))
         return self._result(lambda: self._patient.recognitions.wait(job, timeout_s=JOB_WITHIN_S))
+
+    def photo_result(self, kind: PhotoKind, photo: Path, data: bytes, **options: Any) -> Json:
+        """The `result` of a detection, an embedding or a classification of one photo."""
+        upload = Upload(_file_name(photo), data)
+        made: dict[PhotoKind, tuple[Callable[[], Any], Any]] = {
+            "detections": (lambda: self._client.detections.create(upload, **options), self._patient.detections),
+            "embeddings": (lambda: self._client.embeddings.create(upload, **options), self._patient.embeddings),
+            "classifications": (
+                lambda: self._client.classifications.create(upload, **options),
+                self._patient.classifications,
+            ),
+        }
+        create, jobs = made[kind]
+        job = self._told(create)
+        return self._result(lambda: jobs.wait(job, timeout_s=JOB_WITHIN_S))
 
     def enrolled(self, gallery: str, pictures: Sequence[tuple[Path, str, bytes]]) -> list[Json]:
         """What became of each of the pictures (file, label, bytes), in their order: `status`, and an `error` or none."""
