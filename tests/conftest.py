@@ -3,31 +3,72 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from werkzeug.routing import Rule
 
 from infra.redis.client import connect
 from infra.redis.server import RedisServer
 from infra.runtime.logs import LogHandler
 from infra.runtime.settings import Settings, load_settings
 
+ROOT = Path(__file__).parents[1]
 WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
+
+
+# Folders whose tests share what takes seconds to start: a running service, a browser.
+FOLDERS = ("tests/e2e", "tests/web/page")
+# Session fixtures that train a network: the tests of all files that ask for one go to one process, so that it is trained once.
+TRAINED = {"tiny_run", "tiny_artifact"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several test processes (`pytest -n 2 --dist loadgroup`), the tests of one file go to one, for they share fixtures.
 
-    The end-to-end tests share a whole running service, hence a folder goes to one. Each process has its own temporary
-    folders and its own Redis.
+    Each process has its own temporary folders and its own Redis.
     """
+    trained = {item.path for item in items if TRAINED.intersection(getattr(item, "fixturenames", ()))}
     for item in items:
-        end_to_end = item.path.parent.name == "e2e"
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if end_to_end else item.path)))
+        folder = item.path.parent.relative_to(ROOT).as_posix()
+        group = folder if folder in FOLDERS else "trained" if item.path in trained else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def routes_are_compiled_once() -> Iterator[None]:
+    """Most tests of the front end have an application of their own, and werkzeug compiles a function or two for each route.
+
+    They depend on nothing but the route, and took four fifths of the time that an application took to be made.
+    """
+    compiled: dict[tuple[object, ...], Callable[..., tuple[str, str]]] = {}
+    compile_builder = Rule._compile_builder
+
+    def once(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        key = (rule.rule, *rule._trace, *(rule.defaults or {}).items(), append_unknown)
+        if key not in compiled:
+            compiled[key] = compile_builder(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", once)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_disk_is_waited_for() -> Iterator[None]:
+    """Only a power cut loses what was written and not synced, and no test cuts the power; a gallery's pictures take 30 syncs.
+
+    Processes that tests start sync as ever, and so does their Redis.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

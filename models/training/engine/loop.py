@@ -16,6 +16,7 @@ from models.training.engine.curves import draw_curve
 from models.training.errors import TrainingError
 from models.training.recipes.reading import as_table
 
+DRAW_EVERY_S = 15.0  # a drawing takes as long as a step of a small network, and nobody looks more often
 EvalMetrics = Mapping[str, Any]  # eval set -> its metric, or its metrics by name
 
 
@@ -40,7 +41,10 @@ class Stateful(Protocol):
 
 
 class RunLog:
-    """The lines of `curve.jsonl`, one every so many steps, and `curve.png` and `metrics.json` with each evaluation."""
+    """The lines of `curve.jsonl`, one every so many steps, and with each evaluation `metrics.json`.
+
+    `curve.png` is drawn with an evaluation too, at most every DRAW_EVERY_S seconds and with the last.
+    """
 
     def __init__(self, folder: Path, steps: int, first_step: int, report: Callable[[Progress], None]) -> None:
         """Lines after `first_step`, which a killed run wrote after its last checkpoint, are taken back."""
@@ -49,6 +53,7 @@ class RunLog:
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
         self._clock, self._images = time.monotonic(), 0
+        self._drawn = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         _forget_after(self._curve, first_step)
 
@@ -75,7 +80,9 @@ class RunLog:
             file.write(json.dumps(kept) + "\n")
         self._report(line)
         if eval_metrics is not None:
-            draw_curve(self._curve, self._folder / "curve.png")
+            if images_left <= 0 or time.monotonic() - self._drawn > DRAW_EVERY_S:
+                draw_curve(self._curve, self._folder / "curve.png")
+                self._drawn = time.monotonic()
             metrics = {"step": step, "steps": self._steps, "losses": means, "eval": eval_metrics}
             (self._folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
             self._clock, self._images = time.monotonic(), 0

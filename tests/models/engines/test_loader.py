@@ -1,27 +1,16 @@
 """Both engines give what numpy gives, for every format; whatever is wrong with a folder or an input is one clear error."""
 
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.engines import openvino as openvino_engine
 from models.engines.loader import load_program
-from models.engines.openvino import computes_bf16
 from models.errors import ArtifactError, EngineError
 from tests.models import programs
 from tests.models.programs import DIM, SIDE, Array
 
-MAKERS = {
-    "onnx": programs.save_onnx,
-    "json": programs.save_json,
-    "xml": programs.save_ir,
-    "pdmodel": programs.official_archive,
-}
 READERS = [
     ("openvino", "onnx"),
     ("openvino", "xml"),
@@ -29,17 +18,6 @@ READERS = [
     ("paddle", "json"),
     ("paddle", "pdmodel"),
 ]
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
-    """Folders by format and task, each with one program."""
-    folders = {}
-    for ending, make in MAKERS.items():
-        for task in ("embed", "detect"):
-            folders[ending, task] = tmp_path_factory.mktemp(f"{ending}-{task}")
-            make(folders[ending, task], task)
-    return folders
 
 
 def pixels(count: int, seed: int = 0) -> Array:
@@ -195,158 +173,3 @@ def test_inputs_of_other_names_are_refused(tiny: dict[tuple[str, str], Path]) ->
     program = load_program(tiny["xml", "embed"])
     with pytest.raises(EngineError, match=r"takes \['x'\], not \['image'\]"):
         program.run({"image": pixels(1)})
-
-
-@pytest.mark.parametrize(
-    ("missing", "ending", "package"), [("paddle", "json", "paddlepaddle"), ("openvino", "xml", "openvino")]
-)
-def test_an_engine_that_is_not_installed_is_named(
-    tiny: dict[tuple[str, str], Path], missing: str, ending: str, package: str
-) -> None:
-    script = (
-        "import importlib.util, sys\n"
-        "found = importlib.util.find_spec\n"
-        f"importlib.util.find_spec = lambda name, *rest: None if name == {missing!r} else found(name, *rest)\n"
-        "from models.engines.loader import load_program\n"
-        "from models.errors import EngineError\n"
-        "try:\n    load_program(sys.argv[1])\n"
-        "except EngineError as error:\n    print(error.code, error.detail)\n"
-    )
-    answer = run_python(script, str(tiny[ending, "embed"]))
-    assert answer == f"engine_not_installed To run this program, install {package}.\n"
-
-
-def test_importing_the_module_loads_no_engine() -> None:
-    script = "import sys, models.engines.loader, models.detector, models.embedder\nprint({'openvino', 'paddle'} & set(sys.modules))"
-    assert run_python(script) == "set()\n"
-
-
-def test_serving_with_openvino_never_imports_paddle(tiny: dict[tuple[str, str], Path]) -> None:
-    script = (
-        "import sys\nfrom models.engines.loader import load_program\n"
-        "load_program(sys.argv[1], outputs=['scores', 'bins'])\nprint('paddle' in sys.modules)"
-    )
-    assert run_python(script, str(tiny["pdmodel", "detect"])) == "False\n"
-
-
-def test_threads_may_run_their_first_programs_at_the_same_time(tiny: dict[tuple[str, str], Path]) -> None:
-    """OpenVINO fills its tables of element types at the first use. Here that takes long enough for the others to come.
-
-    In a separate process: these tables are filled once, and a thread that waits for them wrongly stops all.
-    """
-    script = """
-import faulthandler, sys, threading, time
-import numpy as np
-from models.engines.loader import load_program
-
-class Slow(np.lib.NumpyVersion):  # requested while the tables are filled
-    def __init__(self, version):
-        time.sleep(0.3)
-        super().__init__(version)
-
-np.lib.NumpyVersion = Slow
-faulthandler.dump_traceback_later(20, exit=True)
-loaded = [load_program(sys.argv[1]) for _ in range(3)]
-pixels = np.zeros((1, 3, 32, 32), np.float32)
-threads = [threading.Thread(target=program.run, args=({"x": pixels},)) for program in loaded]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-print("answered")
-"""
-    assert run_python(script, str(tiny["xml", "embed"])) == "answered\n"
-
-
-def run_python(script: str, *arguments: str) -> str:
-    """What a fresh interpreter prints."""
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout
-
-
-@pytest.fixture
-def several(tiny: dict[tuple[str, str], Path], tmp_path: Path) -> Path:
-    """A folder with the embedder's program in fp32, and the detector's where fp16's and int8's would be."""
-    for stem, task in (("inference", "embed"), ("inference_fp16", "detect"), ("inference_int8", "detect")):
-        for ending in ("xml", "bin"):
-            (tmp_path / f"{stem}.{ending}").write_bytes((tiny["xml", task] / f"inference.{ending}").read_bytes())
-    return tmp_path
-
-
-def test_the_precision_picks_the_program(several: Path) -> None:
-    assert load_program(several).precision == "fp32"
-    for precision, outputs in (("auto", 1), ("fp32", 1), ("fp16", 2), ("int8", 2)):
-        program = load_program(several, precision=precision)
-        assert len(program.outputs) == outputs, precision
-        assert program.precision == ("fp32" if precision == "auto" else precision)
-
-
-def test_auto_takes_the_most_exact_program_there_is(several: Path) -> None:
-    for ending in ("xml", "bin"):
-        (several / f"inference.{ending}").unlink()
-    assert load_program(several).precision == "fp16"
-    (several / "inference_fp16.xml").unlink()
-    assert load_program(several).precision == "int8"
-    with pytest.raises(EngineError, match=r"holds no program \(for fp32\)") as caught:
-        load_program(several, precision="fp32")
-    assert caught.value.code == "program_missing"
-
-
-def test_a_precision_that_is_not_there_is_reported(several: Path, tiny: dict[tuple[str, str], Path]) -> None:
-    with pytest.raises(EngineError, match="no precision 'int4'; take one of auto, fp32, fp16, bf16, int8") as caught:
-        load_program(several, precision="int4")
-    assert caught.value.code == "precision_unknown"
-    for precision in ("fp16", "int8"):
-        with pytest.raises(EngineError) as caught:
-            load_program(tiny["json", "embed"], precision=precision)
-        assert caught.value.code == "program_missing"
-    with pytest.raises(
-        EngineError,
-        match=r"paddle reads none of the programs .* take the engine openvino or auto, or export .* --formats paddle",
-    ):
-        load_program(several, engine="paddle", precision="int8")
-    with pytest.raises(EngineError, match=r"holds no program \(for bf16\)"):
-        load_program(tiny["json", "embed"], precision="bf16")
-
-
-@pytest.mark.parametrize("ending", ["xml", "onnx", "pdmodel"])
-@pytest.mark.parametrize("has_it", [True, False])
-def test_bf16_is_computed_only_where_the_processor_does(
-    tiny: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch, ending: str, has_it: bool
-) -> None:
-    if has_it and not computes_bf16():
-        pytest.skip("this processor computes no bf16")
-    monkeypatch.setattr(openvino_engine, "computes_bf16", lambda: has_it)
-    program = load_program(tiny[ending, "embed"], precision="bf16")
-    assert program.precision == ("bf16" if has_it else "fp32")
-    (answer,) = program.run({program.inputs[0].name: pixels(2)}).values()
-    difference = np.abs(answer - programs.embedded(pixels(2))).max()
-    if has_it:
-        assert 1e-5 < difference < 0.02
-    else:
-        assert difference < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("text", "has_it"),
-    [
-        ("processor : 0\nflags\t\t: fpu avx512f avx512_bf16 sse\n", True),
-        ("flags : amx_bf16\n", True),
-        ("flags : avx512f avx512_bf16x\n", False),
-        ("Features : bf16\n", False),
-    ],
-)
-def test_the_processors_flags_are_read(tmp_path: Path, text: str, has_it: bool) -> None:
-    (tmp_path / "cpuinfo").write_text(text)
-    assert computes_bf16(tmp_path / "cpuinfo") is has_it
-    assert computes_bf16(tmp_path / "nothing") is False
-
-
-def test_running_a_program_loads_no_telemetry(tiny: dict[tuple[str, str], Path]) -> None:
-    script = (
-        "import sys\nfrom models.engines.loader import load_program\nload_program(sys.argv[1])\n"
-        "print([name for name in sys.modules if 'openvino_telemetry' in name and sys.modules[name] is not None])"
-    )
-    assert run_python(script, str(tiny["xml", "embed"])) == "[]\n"

@@ -1,20 +1,15 @@
-"""The walk from a photo to its recognitions, with a detector and an embedder that are plain functions of the pixels.
-
-What `compat` promises is compared with a transcription of PP-ShiTu's rules from their description.
-"""
+"""The walk from a photo to its recognitions, with a detector and an embedder that are plain functions of the pixels."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from infra.galleries.store import GalleryStore, Item, item_id
 from infra.objects.local import LocalStore
@@ -27,87 +22,22 @@ from models.galleries.gallery import Gallery
 from models.options import RecognizeOptions
 from models.pictures.image import crop, whole_pixels, with_margin
 from models.recognition.pipeline import Dropped, Recognition, Recognizer
-from tests.models.overlaps import overlap
 from tests.models.programs import artifact
-
-COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
-GREY = 128
-Picture = NDArray[np.uint8]
-Rows = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Detected:
-    box: tuple[float, float, float, float]
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Named:
-    id: str
-    label: str
-    image_key: str = "images/ab/abc"
-
-
-class ColorDetector:
-    """Finds the rectangle of each pure colour; the larger, the surer. With `given`, just those boxes."""
-
-    def __init__(self, given: Sequence[Detected] | None = None) -> None:
-        self._given = given
-
-    def __call__(self, image: Picture, threshold: float | None, max_detections: int) -> Sequence[Detected]:
-        detections = self._given
-        if detections is None:
-            detections = []
-            for color in COLORS.values():
-                rows, columns = np.nonzero((image == color).all(axis=2))
-                if rows.size:
-                    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-                    fraction = rows.size / (image.shape[0] * image.shape[1])
-                    detections.append(
-                        Detected((box[0] + 0.4, box[1] + 0.9, box[2] + 0.6, box[3] + 0.1), min(0.5 + fraction, 1.0))
-                    )
-        best = sorted(detections, key=lambda detection: -detection.confidence)[:max_detections]
-        return [detection for detection in best if detection.confidence >= (0.2 if threshold is None else threshold)]
-
-
-class ColorEmbedder:
-    """The mean colour, apart from grey, as a unit vector; plain grey has none, as a dead network's zeros have none."""
-
-    name, digest, dim, similarity_threshold = "colors", "c" * 64, 3, 0.9
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def __call__(self, crops: Sequence[Picture]) -> Rows:
-        self.batches.append(len(crops))
-        rows = np.stack([crop.reshape(-1, 3).mean(axis=0) - GREY for crop in crops])
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        if (norms < 1e-9).any():
-            raise EngineError("not finite", "embedding_invalid")
-        return np.asarray(rows / norms, np.float32)
-
-
-def color_row(name: str) -> Rows:
-    row = np.array(COLORS[name], float) - GREY
-    return np.asarray(row / np.linalg.norm(row), np.float32)
-
-
-def gallery(*names: str) -> Gallery:
-    items = [Named(f"itm_{position}", name) for position, name in enumerate(names)]
-    rows = np.stack([color_row(name) for name in names]) if names else np.empty((0, 0), np.float32)
-    return Gallery(items, rows, "colors", 3)
-
-
-def picture(**rectangles: tuple[int, int, int, int]) -> Picture:
-    image = np.full((100, 200, 3), GREY, np.uint8)
-    for name, (x1, y1, x2, y2) in rectangles.items():
-        image[y1:y2, x1:x2] = COLORS[name]
-    return image
-
-
-RED_BOX, BLUE_BOX = (10, 20, 60, 80), (100, 10, 120, 50)
-SCENE = picture(red=RED_BOX, blue=BLUE_BOX)
+from tests.models.recognition.colors import (
+    BLUE_BOX,
+    FULL,
+    RED_BOX,
+    SCENE,
+    ColorDetector,
+    ColorEmbedder,
+    Detected,
+    Named,
+    Picture,
+    Rows,
+    color_row,
+    gallery,
+    picture,
+)
 
 
 def test_every_known_object_is_recognised_and_every_other_has_its_reason() -> None:
@@ -273,142 +203,6 @@ def test_a_gallery_of_another_dimension_is_refused() -> None:
         Recognizer(ColorDetector(), ColorEmbedder())(SCENE, other)
 
 
-# The whole image
-
-FULL = picture(red=(0, 0, 200, 100))
-MOSTLY_RED = picture(red=(0, 0, 200, 95))  # the whole image is nearly as red as its object
-
-
-@pytest.mark.parametrize(("policy", "sources"), [("always", 2), ("fallback", 1), ("never", 1)])
-def test_the_policy_with_a_recognised_detection(policy: str, sources: int) -> None:
-    small = Detected((0, 0, 20, 10), 0.9)  # its fraction of the picture, 1 %, is its overlap with the whole
-    options = RecognizeOptions.from_dict({"whole_image": policy})
-    found = Recognizer(ColorDetector([small]), ColorEmbedder())(FULL, gallery("red"), options)
-    assert [one.source for one in found.recognitions] == ["detection", "whole_image"][:sources]
-    assert not found.dropped
-
-
-@pytest.mark.parametrize(("policy", "recognised"), [("always", True), ("fallback", True), ("never", False)])
-def test_the_policy_without_a_recognised_detection(policy: str, recognised: bool) -> None:
-    options = RecognizeOptions.from_dict({"whole_image": policy})
-    for detections in ([], [Detected(BLUE_BOX, 0.9)]):
-        image = picture(red=(0, 0, 200, 100), blue=BLUE_BOX)
-        found = Recognizer(ColorDetector(detections), ColorEmbedder())(image, gallery("red"), options)
-        assert [one.source for one in found.recognitions] == (["whole_image"] if recognised else [])
-        if recognised:
-            assert found.recognitions[0].box == (0, 0, 200, 100)
-            assert found.recognitions[0].confidence is None
-
-
-def test_without_a_detector_the_whole_image_is_the_region() -> None:
-    for policy in ("always", "fallback", "never"):
-        found = Recognizer(None, ColorEmbedder())(
-            FULL, gallery("red"), RecognizeOptions.from_dict({"whole_image": policy})
-        )
-        assert [one.box for one in found.recognitions] == [(0, 0, 200, 100)]
-
-
-def test_the_whole_image_never_removes_a_detection() -> None:
-    # Users of PaddleClas lose the right detection to the whole image: here it scores better, and there it does.
-    detection = Detected(
-        (0, 0, 200, 88), 0.9
-    )  # even with its margin a little less red than the whole, which it overlaps nearly whole
-    image = FULL.copy()
-    image[80:88, :] = (255, 30, 30)
-    recognizer = Recognizer(ColorDetector([detection]), ColorEmbedder())
-    ours = recognizer(image, gallery("red"), RecognizeOptions(whole_image="always"))
-    assert [one.source for one in ours.recognitions] == ["whole_image", "detection"]
-    theirs = recognizer(image, gallery("red"), RecognizeOptions(compat="paddleclas"))
-    assert [one.source for one in theirs.recognitions] == ["whole_image"]
-    (lost,) = theirs.dropped
-    assert (lost.reason, lost.suppressed_by) == ("suppressed", (0, 0, 200, 100))
-    assert lost.to_dict()["suppressed_by"] == [0, 0, 200, 100]
-
-
-def test_a_better_detection_removes_the_whole_image() -> None:
-    recognizer = Recognizer(ColorDetector([Detected((0, 0, 200, 95), 0.9)]), ColorEmbedder())
-    found = recognizer(MOSTLY_RED, gallery("red"), RecognizeOptions(whole_image="always"))
-    assert [one.source for one in found.recognitions] == ["detection"]
-    assert [(one.source, one.reason) for one in found.dropped] == [("whole_image", "suppressed")]
-
-
-def test_a_piece_is_no_answer_where_the_whole_photo_looks_like_another_label() -> None:
-    class Heap(ColorEmbedder):
-        """Whole photos are blue, however red their pieces are."""
-
-        def __call__(self, crops: Sequence[Picture]) -> Rows:
-            rows = super().__call__(crops)
-            for row, pixels in zip(rows, crops, strict=True):
-                if pixels.shape[:2] == (100, 200):
-                    row[:] = color_row("blue")
-            return rows
-
-    pieces = [Detected((10, 10, 40, 40), 0.9), Detected((100, 10, 130, 40), 0.8)]
-    heap, known = Recognizer(ColorDetector(pieces), Heap()), gallery("red", "blue")
-    found = heap(FULL, known)
-    assert [(one.label, one.source) for one in found.recognitions] == [("blue", "whole_image")]
-    assert [(one.reason, one.candidates[0].label) for one in found.dropped] == [("unlike_whole_image", "red")] * 2
-    # One detection alone is what the photo is of; a large one is no piece; and the label of the whole may be that of a detection.
-    for detections in (pieces[:1], [Detected((0, 0, 90, 100), 0.9), Detected((110, 0, 200, 100), 0.8)]):
-        found = Recognizer(ColorDetector(detections), Heap())(FULL, known)
-        assert [(one.label, one.source) for one in found.recognitions] == [("red", "detection")] * len(detections)
-    scene = picture(red=(0, 0, 200, 100), blue=(100, 10, 130, 40))
-    assert sorted(one.label for one in heap(scene, known).recognitions) == ["blue", "red"]
-    # Who sets a similarity alone, or never for the whole photo, gets that.
-    for options in (RecognizeOptions(similarity_threshold=0.5), RecognizeOptions(whole_image="never")):
-        assert {one.label for one in heap(FULL, known, options).recognitions} == {"red"}
-
-
-# PaddleClas
-
-
-def pp_shitu(
-    image: Picture, detections: Sequence[Detected], embedder: ColorEmbedder, known: Gallery, rec: float, nms: float
-) -> list[tuple[list[int], str, float]]:
-    """PP-ShiTu's steps one by one, as they are described: whole image always, top-1, threshold, suppression by score."""
-    height, width = image.shape[:2]
-    results: list[tuple[list[int], str, float]] = []
-    for box in [*(detection.box for detection in detections), (0, 0, width, height)]:
-        x1, y1, x2, y2 = (int(side) for side in box)
-        (row,) = embedder([image[y1:y2, x1:x2]])
-        match = known.search(row[None], 5)[0][0]
-        if match.similarity >= rec:
-            results.append(([x1, y1, x2, y2], match.item.label, match.similarity))
-    results.sort(key=lambda result: -result[2])
-    kept: list[tuple[list[int], str, float]] = []
-    while results:
-        first, *results = results
-        kept.append(first)
-        results = [result for result in results if overlap(first[0], result[0]) <= nms]
-    return kept
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.data(), seed=st.integers(0, 1000))
-def test_compat_gives_what_pp_shitu_gives(data: st.DataObject, seed: int) -> None:
-    image = np.random.default_rng(seed).integers(0, 255, (40, 50, 3)).astype(np.uint8)
-    for name in data.draw(st.lists(st.sampled_from(sorted(COLORS)), max_size=4)):
-        x1, y1 = data.draw(st.integers(0, 40)), data.draw(st.integers(0, 30))
-        image[y1 : y1 + data.draw(st.integers(3, 30)), x1 : x1 + data.draw(st.integers(3, 30))] = COLORS[name]
-    side = st.floats(0.5, 20, allow_nan=False)
-    detections = [
-        Detected((x, y, min(x + w + 1, 50), min(y + h + 1, 40)), 0.9 - position / 100)
-        for position, (x, y, w, h) in enumerate(data.draw(st.lists(st.tuples(side, side, side, side), max_size=5)))
-    ]
-    rec, nms = data.draw(st.sampled_from([0.3, 0.7, 0.9])), data.draw(st.sampled_from([0.05, 0.4]))
-    known = gallery(*sorted(COLORS))
-    options = RecognizeOptions(similarity_threshold=rec, suppression_iou=nms, compat="paddleclas", whole_image="never")
-    found = Recognizer(ColorDetector(detections), ColorEmbedder())(image, known, options)
-    expected = pp_shitu(image, detections, ColorEmbedder(), known, rec, nms)
-    got = [(list(one.box), one.label, one.similarity) for one in found.recognitions]
-    assert [result[:2] for result in got] == [result[:2] for result in expected]
-    np.testing.assert_allclose([result[2] for result in got], [result[2] for result in expected], rtol=1e-6)
-    assert all(len(one.matches) == 1 for one in found.recognitions)
-
-
-# Boxes
-
-
 @given(st.tuples(*[st.floats(-50, 300, allow_nan=False)] * 4), st.integers(1, 100), st.integers(1, 200))
 def test_boxes_become_whole_pixels_of_the_image(box: tuple[float, ...], height: int, width: int) -> None:
     x1, y1, x2, y2 = whole_pixels(box, height, width)
@@ -434,9 +228,6 @@ def test_what_is_embedded_of_a_box_has_a_margin_within_the_image() -> None:
     assert found.recognitions[0].box == RED_BOX  # what is reported is the detector's
     recognizer(SCENE, gallery("red"), RecognizeOptions(compat="paddleclas"))
     assert seen == [(67, 56), (60, 50), (100, 200)]  # PaddleClas has no margin
-
-
-# The real parts
 
 
 def test_the_walk_with_a_real_detector_embedder_and_stored_gallery(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no chromium on PATH: apt-get install chromium")
@@ -39,13 +39,13 @@ def browser() -> Iterator[Browser]:
 
 @dataclass(frozen=True)
 class House:
-    """A server for all tests of a module: starting one takes longer than most of them."""
+    """A server for all tests of this folder: starting one takes longer than most of them."""
 
     settings: Settings
     url: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def house(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     client = connect(redis_server.url)
     client.flushall()  # a Redis belongs to one installation

@@ -48,7 +48,7 @@ def run(
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teacher")
-    fit(ClassifierTask, TINY, None, folder / "run", quiet, quiet)
+    fit(ClassifierTask, replace(TINY, evaluate_every=TINY.epochs), None, folder / "run", quiet, quiet)
     return export_classifier(TINY, folder / "run" / "best.npz", folder / "artifact", Origin(["drawn"], {}, {}))
 
 
