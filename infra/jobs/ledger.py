@@ -26,6 +26,7 @@ from infra.errors.keys import OpenJobsLimited
 from infra.errors.requests import UploadTooSlow
 from infra.errors.service import StorageUnavailable
 from infra.jobs import lease_scripts, scripts
+from infra.jobs.batch_list import BatchListing
 from infra.jobs.batches import Batches
 from infra.jobs.deliveries import Deliveries
 from infra.jobs.endpoints import Endpoints
@@ -92,6 +93,7 @@ class JobLedger:
         self.lanes = Lanes(client, self.clock)
         self.forecast = Forecast(client, self.presence, self.time)
         self.batches = Batches(client, self)
+        self.batch_listing = BatchListing(client, self.time)
         self._watch = JobWatch(client, self.get)
         transition = partial(Transition, client, self._settings, self._webhooks, self.clock)
         self.sweeper = Sweeper(client, self._settings, self._webhooks, self.time, transition)

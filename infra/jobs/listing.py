@@ -104,13 +104,13 @@ class Listing:
         indexes = [_key(kind), *(_key(kind, facet) for facet in wanted.facets())]
         found: list[tuple[str, Job]] = []
         looked_at = 0
-        for members in self._chunks(indexes, wanted, _cursor(after), min(CHUNK, limit + 1)):
+        for members in self._chunks(indexes, wanted, read_cursor(after), min(CHUNK, limit + 1)):
             looked_at += len(members)
             found += self._jobs(indexes, self._in_all(indexes, members), wanted)
             if len(found) > limit:
-                return JobPage(tuple(job for _, job in found[:limit]), _packed(found[limit - 1][0]))
+                return JobPage(tuple(job for _, job in found[:limit]), packed(found[limit - 1][0]))
             if looked_at >= MOST_LOOKED_AT:
-                return JobPage(tuple(job for _, job in found), _packed(members[-1]))
+                return JobPage(tuple(job for _, job in found), packed(members[-1]))
         return JobPage(tuple(job for _, job in found), None)
 
     def _chunks(self, indexes: list[str], wanted: Wanted, cursor: str | None, first: int) -> Iterator[list[str]]:
@@ -120,8 +120,8 @@ class Listing:
                 pipe.zcard(index)
             sizes = pipe.execute()
         _, shortest = min(zip(sizes, indexes, strict=True))
-        highest = "+" if wanted.before is None else f"({_stamp(wanted.before)}"
-        lowest = "-" if wanted.after is None else f"[{_stamp(wanted.after)}"
+        highest = "+" if wanted.before is None else f"({stamp(wanted.before)}"
+        lowest = "-" if wanted.after is None else f"[{stamp(wanted.after)}"
         if cursor is not None and (highest == "+" or cursor < highest[1:]):
             highest = f"({cursor}"
         count = first
@@ -180,15 +180,18 @@ def _hash(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _stamp(at: float) -> str:
+def stamp(at: float) -> str:
+    """A time as members of an index begin with it."""
     return f"{min(max(at, 0.0), 9_999_999_999.0):017.6f}"
 
 
-def _packed(member: str) -> str:
+def packed(member: str) -> str:
+    """A member as a cursor."""
     return base64.urlsafe_b64encode(member.encode()).decode().rstrip("=")
 
 
-def _cursor(after: str | None) -> str | None:
+def read_cursor(after: str | None) -> str | None:
+    """The member of a cursor. Raises InvalidCursor."""
     if after is None:
         return None
     try:

@@ -143,6 +143,7 @@ class Batches(Resource):
     """Many photos in one request."""
 
     create = _call(batches.create_batch)
+    list = _pages(batches.list_batches)
     get = _call(batches.get_batch)
     wait = _call(batches.wait_for_batch)
     cancel = _call(batches.cancel_batch)

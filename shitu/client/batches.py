@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shitu.client.exchange import Pages, Ref, Steps, ask, id_of, read
-from shitu.client.jobs import Terms
+from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
+from shitu.client.jobs import Terms, moment
 from shitu.client.pictures import upload_of
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
-    from contracts.batches import Batch, BatchResult
+    from datetime import datetime
+
+    from contracts.batches import Batch, BatchResult, BatchStatus, BatchSummary
     from contracts.jobs import Priority
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
@@ -38,6 +40,25 @@ def create_batch(
     files = [("images", upload_of(photo)) for photo in photos]
     found: Batch = yield from ask("POST", "/batches", fields=fields, files=files, headers=terms.headers)
     return found
+
+
+def list_batches(
+    *,
+    status: BatchStatus | None = None,
+    gallery: str | None = None,
+    created_after: datetime | str | None = None,
+    created_before: datetime | str | None = None,
+    page_size: int = 50,
+) -> Pages[BatchSummary]:
+    """The batches that are kept and fit, the newest first, without their jobs."""
+    query = {
+        "status": status,
+        "gallery": gallery,
+        "created_after": moment(created_after),
+        "created_before": moment(created_before),
+        "limit": page_size,
+    }
+    return by_pages("/batches", "batches", query)
 
 
 def get_batch(batch: Ref) -> Steps[Batch]:

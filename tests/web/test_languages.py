@@ -72,7 +72,9 @@ def test_the_switch_decides_and_without_it_the_browser(
     assert str(languages.messages(language)["photo.choose"]) in answer.text
 
 
-@pytest.mark.parametrize("path", ["/", "/galleries", "/galleries/drinks", "/jobs", "/system", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/", "/galleries", "/galleries/drinks", "/jobs", "/batches", "/batches/bat_0", "/system", "/docs"]
+)
 def test_every_page_has_its_words_in_every_language(client: FlaskClient, path: str) -> None:
     for code in languages.NAMES:
         client.set_cookie(languages.COOKIE, code)

@@ -125,6 +125,16 @@ KEY = {
 IMAGE = {"base64": "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAF0lEQVR4nGNoaGggCTGMahjVMIJVAwB8ioABCKB7XQAAAABJRU5ErkJggg==", "name": "grey.png"}  # fmt: skip
 PHOTO_REQUEST = {"image": IMAGE, "options": {}}
 
+BATCH_SUMMARY = {
+    "id": BATCH, "status": "completed", "created_at": AT, "completed_at": LATER, "expires_at": EXPIRES,
+    "cancel_requested": False,
+    "request": {"gallery": "drinks", "options": {}, "metadata": {}, "priority": "low"},
+    "counts": {"total": 2, "queued": 0, "processing": 0, "succeeded": 1, "failed": 0, "canceled": 0, "rejected": 1},
+    "links": {
+        "self": f"/v1/batches/{BATCH}", "cancel": f"/v1/batches/{BATCH}/cancel", "events": f"/v1/batches/{BATCH}/events",
+        "results": f"/v1/batches/{BATCH}/results",
+    },
+}  # fmt: skip
 # by the names of the schemas
 EXAMPLES: dict[str, Any] = {
     "RecognitionRequest": {"gallery": "drinks", "image": IMAGE, "options": {"min_precision": 0.8}, "metadata": {"shelf": "3"}},
@@ -155,10 +165,7 @@ EXAMPLES: dict[str, Any] = {
         {"classifications": [{"box": BOX, "classes": [{"class_id": 7, "label": "drink", "score": 0.91}]}]},
     ),
     "Batch": {
-        "id": BATCH, "status": "completed", "created_at": AT, "completed_at": LATER, "expires_at": EXPIRES,
-        "cancel_requested": False,
-        "request": {"gallery": "drinks", "options": {}, "metadata": {}, "priority": "low"},
-        "counts": {"total": 2, "queued": 0, "processing": 0, "succeeded": 1, "failed": 0, "canceled": 0, "rejected": 1},
+        **BATCH_SUMMARY,
         "jobs": [
             {"index": 0, "name": "shelf.jpg", "id": JOB, "status": "succeeded", "error": None, "links": {"self": f"/v1/recognitions/{JOB}"}},
             {
@@ -166,11 +173,8 @@ EXAMPLES: dict[str, Any] = {
                 "error": {"code": "image_not_an_image", "message": "The file is no picture.", "retryable": False},
             },
         ],
-        "links": {
-            "self": f"/v1/batches/{BATCH}", "cancel": f"/v1/batches/{BATCH}/cancel", "events": f"/v1/batches/{BATCH}/events",
-            "results": f"/v1/batches/{BATCH}/results",
-        },
     },
+    "BatchPage": {"batches": [BATCH_SUMMARY], "next_after": None},
     "Gallery": GALLERY,
     "GalleryList": {"galleries": [GALLERY]},
     "DeletedGalleryList": {

@@ -58,6 +58,22 @@ def jobs() -> Response:
     return page("jobs.html", "jobs", statuses=get_args(Status))
 
 
+@blueprint.get("/batches")
+@needs(Scope.READ)
+@operation("getBatchesPage", "The page of the batches.", {200: "text/html"})
+def batches() -> Response:
+    """Many photos at once: send them, and what became of those sent before."""
+    return page("batches.html", "batches")
+
+
+@blueprint.get("/batches/<batch_id>")
+@needs(Scope.READ)
+@operation("getBatchPage", "The page of one batch.", {200: "text/html"})
+def batch(batch_id: str) -> Response:
+    """Progress, answers, and the answers as files. The script says if there is none of this id."""
+    return page("batch.html", "batches", batch=batch_id)
+
+
 @blueprint.get("/system")
 @needs(Scope.READ)
 @operation("getSystemPage", "The page of the service itself.", {200: "text/html"})

@@ -98,6 +98,11 @@ export const enrollFrom = (name, job, box, label) => call(`/v1/galleries/${inPat
 export const say = (job, judgement) => call(`/v1/recognitions/${inPath(job)}/feedback`, asJson(judgement));
 export const saidOf = (job) => call(`/v1/recognitions/${inPath(job)}/feedback`);
 export const jobs = (kind, query) => call(`/v1/${kind}?${asQuery(query)}`);
+export const batches = (query) => call(`/v1/batches?${asQuery(query)}`);
+export const batch = (id) => call(`/v1/batches/${inPath(id)}`);
+export const createBatch = (form, progressed, once) => upload("/v1/batches", form, progressed, once);
+export const cancelBatch = (id) => call(`/v1/batches/${inPath(id)}/cancel`, { method: "POST" });
+export const batchResults = ({ links }, format) => at(`${links.results}?format=${format}`);
 export const system = () => call("/v1/system");
 export const enroll = (name, form, progressed, once) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed, once);
 export const recognize = (form, progressed, once) => upload("/v1/recognitions", form, progressed, once);

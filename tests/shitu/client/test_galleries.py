@@ -80,6 +80,8 @@ def test_a_batch_is_waited_for_with_its_progress(ask: Ask, drinks: str, hand: Ha
     results = ask("batches.results", batch)
     assert [one["index"] for one in results] == [0, 1, 2]
     assert {one["result"]["recognitions"][0]["label"] for one in results} == {"tea"}
+    assert [one["id"] for one in ask("batches.list", status="completed", page_size=1)] == [batch["id"]]
+    assert ask("batches.list", gallery="snacks") == []
     assert ask("batches.csv", batch).startswith(b"index,name,job_id")
     with pytest.raises(Conflict, match="job_finished"):
         ask("batches.cancel", batch)
