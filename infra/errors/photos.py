@@ -79,7 +79,7 @@ class FetchTooLarge(FetchFailed):
 class S3AccessDenied(FetchFailed):
     """The service's own credentials may not read that object."""
 
-    code = "s3_access_denied"
+    code = "bucket_access_denied"
     title = "Access to the object denied"
     retryable = False
 
@@ -87,7 +87,7 @@ class S3AccessDenied(FetchFailed):
 class S3KeyMissing(FetchFailed):
     """The bucket has no such object."""
 
-    code = "s3_key_missing"
+    code = "bucket_key_missing"
     title = "No such object in the bucket"
     retryable = False
 
@@ -95,7 +95,7 @@ class S3KeyMissing(FetchFailed):
 class S3BucketMissing(FetchFailed):
     """There is no such bucket, or it is in another region."""
 
-    code = "s3_bucket_missing"
+    code = "bucket_not_found"
     title = "No such bucket"
     retryable = False
 

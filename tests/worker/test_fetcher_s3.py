@@ -63,9 +63,9 @@ def test_an_object_becomes_the_photo_of_its_job(courier: Process, bucket: str, r
 @pytest.mark.parametrize(
     ("place", "code"),
     [
-        ("{bucket}/open/nothing.jpg", "s3_key_missing"),
+        ("{bucket}/open/nothing.jpg", "bucket_key_missing"),
         ("{bucket}/open/large.jpg", "fetch_too_large"),
-        ("never-made/a.jpg", "s3_bucket_missing"),
+        ("never-made/a.jpg", "bucket_not_found"),
         ("{bucket}/closed/a.jpg", "bucket_forbidden"),  # of a job from before the setting changed
     ],
 )
