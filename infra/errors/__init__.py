@@ -59,9 +59,13 @@
       EmbedderMismatch           embedder_mismatch          409
       InvalidUrl                 url_invalid                422
       AddressForbidden           address_forbidden          422
+        BucketForbidden          bucket_forbidden           422
       FetchFailed                fetch_failed               422, retryable
         FetchTimeout             fetch_timeout              422, retryable
         FetchTooLarge            fetch_too_large            422
+        S3AccessDenied           bucket_access_denied       422
+        S3KeyMissing             bucket_key_missing         422
+        S3BucketMissing          bucket_not_found           422
       ObjectNotFound             object_not_found           404
         PhotoNotFetched          photo_not_fetched          404, retryable
         PictureNotRenderable     picture_not_renderable     404, retryable where a worker is still to look at it

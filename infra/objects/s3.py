@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -60,6 +60,36 @@ REFUSED = {
 UNREACHABLE = (HTTPClientError, EndpointConnectionError)  # no name, no connection, a broken one, no answer in time
 
 
+def s3_client(
+    endpoint_url: str | None, region: str | None, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS
+) -> Any:
+    """boto3's client for a server and region; credentials by its own chain. Asks nobody.
+
+    Raises ConfigurationError for an endpoint, region, profile or AWS file that cannot be used.
+    """
+    try:
+        session = boto3.session.Session()
+        return session.client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name=region or session.region_name or DEFAULT_REGION,
+            config=Config(
+                signature_version="s3v4",
+                connect_timeout=min(CONNECT_TIMEOUT_S, read_timeout_s),
+                read_timeout=read_timeout_s,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                max_pool_connections=50,
+                # Other S3 servers know neither host names made of bucket names nor the newer checksum trailers.
+                s3={"addressing_style": "path" if endpoint_url else "auto"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+    except (ValueError, BotoCoreError) as error:  # nothing was sent yet: it is what the environment says
+        told = " ".join(str(error).split())
+        raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {told}"]) from error
+
+
 class S3Store:
     """Objects of `bucket` whose keys begin with `prefix`. Credentials come by boto3's own chain (AWS_*)."""
 
@@ -69,26 +99,7 @@ class S3Store:
         """Asks nobody. Raises ConfigurationError for an endpoint, region, profile or AWS file that cannot be used."""
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        try:
-            session = boto3.session.Session()
-            self._client = session.client(
-                "s3",
-                endpoint_url=endpoint_url,
-                region_name=region or session.region_name or DEFAULT_REGION,
-                config=Config(
-                    connect_timeout=CONNECT_TIMEOUT_S,
-                    read_timeout=READ_TIMEOUT_S,
-                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                    max_pool_connections=50,
-                    # Other S3 servers know neither host names made of bucket names nor the newer checksum trailers.
-                    s3={"addressing_style": "path" if endpoint_url else "auto"},
-                    request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required",
-                ),
-            )
-        except (ValueError, BotoCoreError) as error:  # nothing was sent yet: it is what the environment says
-            told = " ".join(str(error).split())
-            raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {told}"]) from error
+        self._client = s3_client(endpoint_url, region)
 
     def put(self, key: str, data: bytes) -> None:
         with translated():
@@ -96,7 +107,8 @@ class S3Store:
 
     def get(self, key: str) -> bytes:
         with translated():
-            return self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"].read()
+            data: bytes = self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"].read()
+            return data
 
     def exists(self, key: str) -> bool:
         try:

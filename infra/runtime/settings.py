@@ -91,6 +91,12 @@ def _network(text: str) -> str:
     return text
 
 
+def _bucket(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/[^\s,/]+)*/?", text):
+        raise ValueError("expected names of buckets, or of parts of them, separated by commas: photos,archive/shop-1")
+    return text.rstrip("/")
+
+
 def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -109,6 +115,7 @@ Schedule = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
 ]
 
+Buckets = Annotated[tuple[Annotated[str, AfterValidator(_bucket)], ...], BeforeValidator(_list)]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(clean_host)], ...], BeforeValidator(_list)]
 
 
@@ -119,6 +126,13 @@ class ObjectSettings:
     url: ObjectUrl | None = None  # None: the folder `objects` in the data folder
     endpoint_url: str | None = None  # an S3 server other than Amazon's
     region: str | None = None
+    input_buckets: Buckets = ()  # whose pictures requests may name as s3://bucket/key; never the service's own
+
+    @property
+    def own_bucket(self) -> str | None:
+        """The bucket of the store itself; None: it is a folder."""
+        parts = urlsplit(self.url or "")
+        return parts.netloc if parts.scheme == "s3" else None
 
 
 @dataclass(frozen=True)
@@ -285,6 +299,10 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         problems += _problems(error, known)
         raise ConfigurationError(problems) from None
+    own = settings.objects.own_bucket
+    if own is not None and own in {entry.partition("/")[0] for entry in settings.objects.input_buckets}:
+        told = f"{own} is the service's own bucket, which no request may read"
+        problems.append(f"{PREFIX}OBJECTS__INPUT_BUCKETS: {told}")
     if problems:
         raise ConfigurationError(problems)
     return settings

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from contracts.errors import ServiceError
 from infra.errors.galleries import GalleryBusy, GalleryCorrupt, GalleryNotFound, InvalidGalleryName
 from infra.errors.jobs import JobExpired, JobNotFound
-from infra.errors.photos import AddressForbidden, InvalidUrl, ObjectNotFound, PictureNotRenderable, RenderingBusy
+from infra.errors.photos import (
+    AddressForbidden,
+    BucketForbidden,
+    InvalidUrl,
+    ObjectNotFound,
+    PictureNotRenderable,
+    RenderingBusy,
+)
 from infra.errors.requests import (
     BodyTooLarge,
     InvalidOptions,
@@ -42,6 +49,7 @@ UPLOAD: Errors = (
     RejectedImage,
     InvalidOptions,
     *WEBHOOK,
+    BucketForbidden,
     GalleryNotFound,
     InvalidGalleryName,
 )

@@ -102,7 +102,9 @@ class ImageUrl(Strict):
     """A picture that the service fetches after it has answered."""
 
     url: str = Field(
-        min_length=1, description="An http or https URL; never a private address unless allowed by setting."
+        min_length=1,
+        description="An http or https URL, never of a private address unless allowed by setting; or s3://bucket/key, of a bucket "
+        "that a setting opens to requests.",
     )
     name: str = Field("", description="A name to show with it.")
 

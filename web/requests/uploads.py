@@ -14,6 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMediaType
+from infra.objects.inputs import is_s3, parse_location
 from web.requests.given_boxes import check_boxes
 from web.requests.images import Refusal, Upload, check_image, check_images
 from web.requests.named_urls import parse_with_urls
@@ -308,7 +309,12 @@ def _json_image(image: dict[str, Any]) -> Upload | Link:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
     linked = parse(ImageUrl, image, "/image")
-    return Link(linked.url, clean_name(linked.name or decode_name(unquote_to_bytes(urlsplit(linked.url).path))))
+    return Link(linked.url, clean_name(linked.name or _name_in(linked.url)))
+
+
+def _name_in(url: str) -> str:
+    """The name that a URL gives its picture."""
+    return parse_location(url).name if is_s3(url) else decode_name(unquote_to_bytes(urlsplit(url).path))
 
 
 def _from_base64(text: str) -> bytes:
