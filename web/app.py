@@ -17,6 +17,7 @@ from infra.errors.service import ConfigurationError, RedisMisconfigured
 from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
+from infra.jobs.load import ScalingCollector
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
 from infra.keys.limits import KeyLimits
@@ -94,10 +95,11 @@ def open_services(settings: Settings) -> Services:
     client = open_client(settings)
     objects = open_store(settings.objects, settings.data_dir)
     galleries = GalleryStore(objects, lock=GalleryLock(client))
+    ledger = JobLedger(client, settings.jobs, settings.webhooks)
     return Services(
         settings=settings,
         redis=client,
-        ledger=JobLedger(client, settings.jobs, settings.webhooks),
+        ledger=ledger,
         objects=objects,
         photos=Photos(client, objects),
         keys=KeyStore(client),
@@ -110,7 +112,11 @@ def open_services(settings: Settings) -> Services:
         ownership=Ownership(partial(claim, client, objects, settings)),
         renderings=threading.BoundedSemaphore(RENDERINGS),
         holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_FRACTION))),
-        collectors=(GalleryCollector(galleries), MachineCollector(written_folders(settings, objects))),
+        collectors=(
+            ScalingCollector(ledger, settings.scaling),
+            GalleryCollector(galleries),
+            MachineCollector(written_folders(settings, objects)),
+        ),
     )
 
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import redis
 
 from infra.jobs.ledger import open_ledger
-from infra.runtime.machine import read_limits, resident_bytes
+from infra.jobs.load import SLOTS, STARTUP
+from infra.runtime.machine import process_age_s, read_limits, resident_bytes
 from infra.stack.installation import Ownership, verify
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Process:
         self._memory_limit_bytes = read_limits().memory_bytes
         self._guard = threading.Lock()
         self._moved_at = self._clock()
+        self._started_in_s: float | None = None  # until it is noted
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     @property
@@ -80,6 +82,8 @@ class Process:
 
     def announce(self) -> None:
         """The process consumes from now on: says so while it holds models, and watches that it is true, until `close`."""
+        if self._runtime is not None:
+            self._started_in_s = process_age_s()
         self._heart.start()
 
     @contextmanager
@@ -167,6 +171,7 @@ class Process:
                         "memory_limit_bytes": self._memory_limit_bytes,
                     }
                     self.ledger.presence.worker_ready(self.name, info, ttl_s=3 * interval_s)
+                    self._note_start()
                 messages = self.ledger.stats().messages
             except redis.RedisError:
                 log.warning("could not reach the ledger for a heartbeat")
@@ -179,6 +184,13 @@ class Process:
                     os._exit(1)
             self._closed.wait(interval_s)
         faulthandler.cancel_dump_traceback_later()
+
+    def _note_start(self) -> None:
+        """What starting one more worker costs: the scaling policy counts with it."""
+        if self._started_in_s is not None:
+            self.ledger.forecast.note(STARTUP, self._started_in_s)
+            self.ledger.forecast.note(SLOTS, self._concurrency)
+            self._started_in_s = None
 
 
 _current: Process | None = None

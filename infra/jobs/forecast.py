@@ -1,7 +1,8 @@
 """Where an open job stands and when it will have ended: from what jobs took lately, and the workers that live.
 
 shitu:jobs:service   hash   {kind}:n, {kind}:job, {kind}:unit: jobs that succeeded, and the smoothed seconds that one
-                            took, and one of its units (a picture of an enrolment); written with each success
+                            took, and one of its units (a picture of an enrolment); written with each success.
+                            worker:startup, worker:slots: a worker's start in seconds, and its jobs at a time
 """
 
 from __future__ import annotations
@@ -129,6 +130,12 @@ class Forecast:
             service={str(name): float(value) for name, value in service.items()},
             ahead=ahead,
         )
+
+    def note(self, name: str, value: float) -> None:
+        """Smooths a measured `value` into the others of its name, as the jobs' times are."""
+        old = self._redis.hget(SERVICE, name)
+        smoothed = value if old is None else 0.7 * float(str(old)) + 0.3 * value
+        self._redis.hset(SERVICE, name, f"{smoothed:.3f}")
 
     def of(self, job: Job) -> QueueState:
         """Snapshot.of, now."""

@@ -215,6 +215,16 @@ class JobSettings:
 
 
 @dataclass(frozen=True)
+class ScalingSettings:
+    """How many workers are wanted: infra.jobs.scaling. `least` 0: none while there is nothing to do."""
+
+    least: Annotated[int, Field(ge=0)] = 1
+    target_wait_s: Seconds = 10.0  # within which a job should begin
+    idle_s: Seconds = 60.0  # how long fewer must have been enough
+    startup_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # of a worker; 0: as measured
+
+
+@dataclass(frozen=True)
 class WebhookSettings:
     """How results are told. The default schedule is the one of Standard Webhooks: 75 hours in all."""
 
@@ -260,6 +270,7 @@ class Settings:
     galleries: GallerySettings = field(default_factory=GallerySettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     log: LogSettings = field(default_factory=LogSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
