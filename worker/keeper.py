@@ -1,7 +1,7 @@
 """`python -m worker.keeper`: repairs what the queue lost, wakes due webhooks, ends retention, proves that queues move.
 
 Photos that no job names any more are deleted next to the rounds, by worker.photo_keeper; deleted galleries are purged,
-and erasures finished, by worker.gallery_keeper.
+and erasures finished, by worker.gallery_keeper; indexes of large galleries are built by worker.index_keeper.
 
 Any number may run: each step of a round belongs to the one that holds the leader lock (redis-py's `Lock`), which is
 checked and extended before each step. A leader that dies is replaced when its lock lapses. Each step of the ledger is
@@ -40,6 +40,7 @@ from infra.runtime.settings import load_settings
 from infra.runtime.telemetry import SWEPT
 from infra.stack.installation import Ownership, verify, verify_or_exit
 from worker.gallery_keeper import GalleryKeeper
+from worker.index_keeper import IndexKeeper
 from worker.photo_keeper import PhotoKeeper
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 LEADER_KEY = "shitu:keeper"
 LEADER_ROUNDS = 5  # a keeper that misses so many rounds is replaced
 RETIRE_INTERVAL_S = 30.0
+STOP_WITHIN_S = 6.0
 MOST_WAKING = 1000  # due messages that wait in the queue
 
 log = logging.getLogger(__name__)
@@ -189,17 +191,20 @@ def main() -> None:
     try:
         objects = open_store(settings.objects, settings.data_dir)
         photos = PhotoKeeper(settings.jobs, Photos(client, objects), ownership.require)
-        galleries = GalleryKeeper(
-            settings, GalleryStore(objects, lock=GalleryLock(client)), client, ledger, ownership.require
-        )
+        store = GalleryStore(objects, lock=GalleryLock(client))
+        galleries = GalleryKeeper(settings, store, client, ledger, ownership.require)
+        indexes = IndexKeeper(settings, store, ownership.require)
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None
     cleaner = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
     if not settings.jobs.keep_photos:
         cleaner.start()
     threading.Thread(target=galleries.run, args=(stop,), name="galleries", daemon=True).start()
+    building = threading.Thread(target=indexes.run, args=(stop,), name="indexes", daemon=True)
+    building.start()
     log.info("keeper started")
     keeper.run(stop)
+    building.join(STOP_WITHIN_S)  # it ends its builder
     log.info("keeper stopped")
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 GALLERY_CACHE_BYTES = 1 << 30
 FEATURE_CACHE_BYTES = 1 << 29  # of 64,000 items, 32,000 of one gallery
+MAPPED = "cache/galleries"  # below the data folder: what is mapped from a bucket
 NO_MODEL = "none"
 
 
@@ -84,7 +85,7 @@ def open_runtime(settings: Settings, concurrency: int) -> Runtime:
     for programs in loaded:
         idle.put(programs)
     features = ItemFeatures(store, objects, settings.images, FEATURE_CACHE_BYTES)
-    cache = GalleryCache(store, GALLERY_CACHE_BYTES, features)
+    cache = GalleryCache(store, GALLERY_CACHE_BYTES, features, settings.data_dir / MAPPED)
     return Runtime(settings, objects, store, cache, describe(loaded[0]), idle)
 
 

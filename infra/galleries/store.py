@@ -13,7 +13,7 @@ import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -105,10 +105,17 @@ class GalleryStore(GalleryReader):
         self._lock = lock
         self._local = LocalLock(objects.folder / ".locks" if isinstance(objects, LocalStore) else None)
 
-    def create(self, name: str, embedder_digest: str | None = None, generation: str | None = None) -> GalleryManifest:
+    def create(
+        self,
+        name: str,
+        embedder_digest: str | None = None,
+        generation: str | None = None,
+        index: dict[str, Any] | None = None,
+    ) -> GalleryManifest:
         """An empty gallery, version 1. Without a digest its first items decide on the embedder. Raises GalleryExists.
 
         `generation`: 12 random hex digits drawn by the caller, who may come twice: what it made before is then given as it is.
+        `index`: how it is searched, by contracts.indexes.
         """
         with self._writing(check_name(name)) as writing:
             generation = generation or secrets.token_hex(6)
@@ -120,7 +127,7 @@ class GalleryStore(GalleryReader):
                     return self._base(name, writing)[1]
                 raise GalleryExists(f"There is a gallery {name!r} already.")
             manifest = GalleryManifest(
-                name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0
+                name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0, index=index
             )
             self._publish(name, writing, manifest)
             with contextlib.suppress(ServiceError):  # what an interrupted delete left hurts nobody
@@ -255,6 +262,17 @@ class GalleryStore(GalleryReader):
             manifest = self._manifest(name, pointer, base.parent)
             self._point(name, writing, replace(pointer, token=writing.hold.token, current=manifest.id))
             audit.gallery_changed("activated", name, base.version, manifest.version)
+            return manifest
+
+    def choose_index(self, name: str, index: dict[str, Any]) -> GalleryManifest:
+        """A new version that is searched as `index` says (contracts.indexes); none if it says what is in force."""
+        with self._writing(name) as writing:
+            pointer, base = self._base(name, writing)
+            if base.index == index:
+                return base
+            manifest = replace(self._next(pointer, base, writing.hold), index=index)
+            self._publish(name, writing, manifest)
+            audit.gallery_changed("index chosen", name, base.version, manifest.version)
             return manifest
 
     def delete(self, name: str) -> None:

@@ -97,7 +97,7 @@ class Gallery:
         rows = _matrix(embeddings, "embeddings")
         if len(rows) != len(items):
             raise GalleryError(f"A gallery of {len(items)} items cannot have {len(rows)} embeddings.")
-        self.items = tuple(items)
+        self.items: Sequence[LabeledItem] = tuple(items)
         self.name = name
         self.version = version
         self.calibration = calibration
@@ -122,6 +122,12 @@ class Gallery:
         if self._index is None:
             return np.empty((0, self.dim), np.float32)
         return np.asarray(self._index.reconstruct_n(0, len(self.items)), np.float32)
+
+    def rows_at(self, places: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """(M, D): the embeddings of the items at these places; None where they are not kept."""
+        if self._index is None:
+            return np.empty((len(places), self.dim), np.float32)
+        return np.asarray(self._index.reconstruct_batch(places), np.float32)
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
         """For each of the queries (N, D) its `k` nearest items, or all if there are fewer, most similar first.

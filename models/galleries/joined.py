@@ -38,7 +38,7 @@ class JoinedItem:
 class JoinedGallery(Gallery):
     """Galleries as one. Immutable; it holds on to them and copies no embedding. Raises GalleryError.
 
-    Without an item in any of them it is empty. Binary ones can be joined among themselves alone.
+    Without an item in any of them it is empty. Binary ones that are not re-ranked can be joined among themselves alone.
     """
 
     def __init__(self, galleries: Sequence[Gallery]) -> None:
@@ -46,8 +46,10 @@ class JoinedGallery(Gallery):
         dims = {one.dim for one in filled}
         if len(dims) > 1:
             raise GalleryError(f"Galleries of {', '.join(map(str, sorted(dims)))} dimensions are not of one embedder.")
-        if len({(type(one), one.calibratable) for one in filled}) > 1:
-            raise GalleryError("Galleries of binary codes and of floats can't be searched as one.")
+        if len({one.calibratable for one in filled}) > 1:
+            raise GalleryError(
+                "Galleries of binary codes and of floats can't be searched as one, unless the codes are re-ranked."
+            )
         dim = dims.pop() if dims else 0
         super().__init__((), np.empty((0, dim), np.float32), "+".join(one.name for one in galleries))
         self.galleries = tuple(galleries)
