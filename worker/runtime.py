@@ -16,13 +16,13 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from models import verification
-from models.artifacts.folders import resolve
 from models.classifier import Classifier
 from models.detector import Detector
 from models.embedder import Embedder
 from models.recognition.pipeline import Recognizer
 from worker.gallery_cache import GalleryCache
 from worker.item_features import ItemFeatures
+from worker.model_folders import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,11 +93,11 @@ def load_programs(worker: WorkerSettings) -> Programs:
     """The networks that the settings name, loaded for one thread."""
     detector = None
     if worker.detector != NO_MODEL:
-        detector = Detector(resolve(worker.detector), worker.engine, worker.threads, worker.precision)
-    embedder = Embedder(resolve(worker.embedder), worker.engine, worker.threads, worker.precision)
+        detector = Detector(folder_of(worker.detector), worker.engine, worker.threads, worker.precision)
+    embedder = Embedder(folder_of(worker.embedder), worker.engine, worker.threads, worker.precision)
     classifier = None
     if worker.classifier != NO_MODEL:
-        classifier = Classifier(resolve(worker.classifier), worker.engine, worker.threads, worker.precision)
+        classifier = Classifier(folder_of(worker.classifier), worker.engine, worker.threads, worker.precision)
     return Programs(detector, embedder, Recognizer(detector, embedder, verification), classifier)
 
 

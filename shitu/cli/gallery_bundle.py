@@ -18,7 +18,8 @@ from infra.galleries.store import Item, item_id
 from infra.objects.opening import open_store
 from infra.objects.store import image_key_of
 from infra.runtime.settings import load_settings
-from shitu.cli import bundle_file
+from models.recognition.paddleclas_index import METHODS
+from shitu.cli import bundle_file, gallery_theirs
 from shitu.cli.bundle_file import Bundle
 from shitu.cli.galleries import Stored, calibrate_with, tell_added, writing_store
 from shitu.cli.options import EMBEDDER, FILE, GALLERY_NAME, VERSION, examples, out
@@ -30,18 +31,42 @@ from shitu.cli.terminal import errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from infra.galleries.calibration import Calibrate
-    from infra.galleries.store import GalleryStore
+    from infra.galleries.store import GalleryManifest, GalleryStore
     from infra.objects.store import ObjectStore
 
 ENDING = ".shitu.zip"
 
 
-@click.command(epilog=examples("gallery export drinks --out drinks.shitu.zip", "gallery export drinks --version 3"))
+@click.command(
+    epilog=examples(
+        "gallery export drinks --out drinks.shitu.zip",
+        "gallery export drinks --version 3",
+        "gallery export drinks --format paddleclas --out theirs",
+    )
+)
 @GALLERY_NAME
 @VERSION
-@out(f"The file to write; default: NAME{ENDING}.", FILE)
-def export(name: str, version: int | None, out: Path | None) -> None:
+@out(f"The file to write; default: NAME{ENDING}, or the folder NAME-paddleclas.", FILE)
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["bundle", "paddleclas"]),
+    default="bundle",
+    show_default=True,
+    help="One file, or a folder that PaddleClas loads.",
+)
+@click.option(
+    "--index-method",
+    type=click.Choice(METHODS),
+    default="HNSW32",
+    show_default=True,
+    help="Of PaddleClas' index.",
+)
+def export(name: str, version: int | None, out: Path | None, shape: str, index_method: str) -> None:
     """Write the gallery NAME into one file: pictures, labels, embeddings, and a manifest with their checksums.
 
     The file is a zip of JSON, .npy and pictures; nothing in it is code. `shitu gallery import` reads it, and refuses it
@@ -52,6 +77,10 @@ def export(name: str, version: int | None, out: Path | None) -> None:
         stored.one(name, version)  # a mistyped name is told with what is like it
         with working(f"Reading {name!r}"):
             manifest, items, embeddings = stored.store.load(name, version)
+        if shape == "paddleclas":
+            _to_paddleclas(out or Path(f"{name}-paddleclas"), manifest, (items, embeddings), stored, index_method)
+            return
+        with working(f"Reading the features of {name!r}"):
             views = stored.store.load_views(name, manifest.version)
             features = stored.store.load_features(name, manifest.version)
         target = out or Path(f"{name}{ENDING}")
@@ -67,6 +96,24 @@ def export(name: str, version: int | None, out: Path | None) -> None:
             part.unlink(missing_ok=True)
     lacking = f"; {missing} of them have no picture in the store" if missing else ""
     click.echo(f"{len(items)} items of version {manifest.version} of {name!r} are in {target}{lacking}")
+
+
+def _to_paddleclas(
+    folder: Path,
+    manifest: GalleryManifest,
+    content: tuple[Sequence[Item], NDArray[np.float32]],
+    stored: Stored,
+    method: str,
+) -> None:
+    """Writes the gallery as PaddleClas has it, and prints what its users must know. Raises ModelError, OSError."""
+    items, embeddings = content
+    if not items:
+        raise click.ClickException(f"{manifest.name!r} has no items: PaddleClas has no empty index")
+    missing, with_blanks = gallery_theirs.export(folder, items, embeddings, stored.objects, method)
+    lacking = f"; {missing} of them have no picture in the store" if missing else ""
+    click.echo(f"{len(items)} items of version {manifest.version} of {manifest.name!r} are in {folder}{lacking}")
+    if with_blanks:
+        click.echo(f"{with_blanks} labels have blanks; PaddleClas shows such a label up to its first blank", err=True)
 
 
 @click.command("import", epilog=examples("gallery import drinks.shitu.zip", "gallery import drinks.shitu.zip --gallery drinks-2"))  # fmt: skip
