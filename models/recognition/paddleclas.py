@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from models.errors import GalleryError
 from models.galleries.gallery import faiss_module
@@ -93,6 +94,28 @@ def read_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.f
             f"vector.index has {len(ids)} entries and id_map.pkl {len(lines)}; they do not belong together."
         )
     return tuple(_item(number, lines[number]) for number in ids), embeddings
+
+
+def read_paddlex(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.float32]]:
+    """The same of PaddleX: `vector.index` and `id_map.yaml`, whose `id_map` has a label, and no path, for each id.
+
+    Raises GalleryError.
+    """
+    try:
+        found = yaml.load((folder / "id_map.yaml").read_bytes(), Loader=yaml.CSafeLoader)
+        ids, embeddings = _read_index((folder / "vector.index").read_bytes())
+    except OSError as error:
+        raise GalleryError("A PaddleX index is a folder with vector.index and id_map.yaml.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise GalleryError("id_map.yaml is no YAML.") from error
+    known = found.get("id_map") if isinstance(found, dict) else None
+    if not isinstance(known, dict) or not all(isinstance(number, int) for number in known):
+        raise GalleryError("id_map.yaml has no id_map of whole numbers to labels.")
+    if sorted(ids) != sorted(known):
+        raise GalleryError(
+            f"vector.index has {len(ids)} entries and id_map.yaml {len(known)}; they do not belong together."
+        )
+    return tuple(PaddleClasItem(str(one), str(known[one]), "", f"{one}\t{known[one]}") for one in ids), embeddings
 
 
 def read_id_map(data: bytes) -> dict[int, str]:
