@@ -39,7 +39,7 @@ from web.access.own_pages import SAFE_METHODS
 from web.access.proxy import Proxied
 from web.galleries.item_lookup import ItemLookup
 from web.galleries.linter import Linter
-from web.requests import idempotency, multipart, unknown_names
+from web.requests import idempotency, import_uploads, multipart, unknown_names
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
 
@@ -82,6 +82,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     signin.register(app)
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
+    import_uploads.register(app)  # before anything reads a body: an import's may be larger
     idempotency.register(app)
     add_routes(app)
     app.wsgi_app = Proxied(app.wsgi_app, settings.web)  # type: ignore[method-assign]  # as Flask's documentation says

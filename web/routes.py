@@ -10,7 +10,7 @@ from flask import Flask
 from web import health, system
 from web.access import keys, signin
 from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo
-from web.jobs import batch_lists, comparisons, enrollments, photo_jobs, recognitions
+from web.jobs import batch_lists, comparisons, enrollments, imports, photo_jobs, recognitions
 from web.openapi import reference
 from web.openapi.description import describe
 from web.pages import page
@@ -27,6 +27,8 @@ BLUEPRINTS = (
     erasures.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
+    imports.of_gallery,
+    imports.blueprint,
     *photo_jobs.BLUEPRINTS,
     batch_lists.blueprint,
     keys.blueprint,

@@ -19,7 +19,7 @@ from infra.errors.service import BucketMissing, RedisUnavailable, StorageRefused
 from infra.runtime import tracing
 from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
-from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
+from worker.lease_keeper import CANCEL_REQUESTED, GIVES_WAY, SHUTTING_DOWN, LeaseKeeper, StopWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ def _attempt(lease: Lease, job: Job, work: Work, process: Process, *, fetching: 
             "duration_ms": round(1000 * duration_s, 1),
         },
     )
-    if recorded and fetching and outcome == "succeeded":
+    if recorded and ((fetching and outcome == "succeeded") or (outcome == "released" and not process.must_stop())):
         process.queue.publish(job.kind, job_id)
     elif recorded:
         ended = notify(job_id, ledger, process.queue)
@@ -160,7 +160,7 @@ def notify(job_id: str, ledger: JobLedger, queue: Queue) -> Job | None:
 def _stopped(ledger: JobLedger, lease: Lease, stop: StopWork) -> Ending:
     if stop.reason == CANCEL_REQUESTED:
         return "canceled", partial(ledger.finish_canceled, lease)
-    if stop.reason == SHUTTING_DOWN:
+    if stop.reason in {SHUTTING_DOWN, GIVES_WAY}:
         return "released", partial(ledger.release, lease, counted=False)  # not the job's fault: another worker takes it
     return "lost", lambda: False
 

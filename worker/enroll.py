@@ -100,11 +100,8 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
             return replace(picture, error=JobError("box_invalid", told, retryable=False))
         box = with_margin(entry["box"], *image.shape[:2])  # as it was and will be searched
         box, view = (None, image) if box == (0, 0, *image.shape[1::-1]) else (box, crop(image, box).copy())
-    elif job.request.get("crop") == "main_body" and programs.detector is not None:
-        detections = programs.detector(image, max_detections=1)
-        if detections:  # otherwise the whole picture is the object
-            box = with_margin(detections[0].box, *image.shape[:2])  # as much of it as a photo is searched with
-            view = crop(image, box).copy()  # lets go of the rest
+    elif job.request.get("crop") == "main_body":
+        box, view = main_body(image, programs)
     item = Item(
         id=item_id(entry["sha256"], picture.label, box),
         label=picture.label,
@@ -115,6 +112,17 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
         metadata=entry.get("metadata", {}),
     )
     return replace(picture, item=item, view=view, features=packed_features(view))
+
+
+def main_body(
+    image: NDArray[np.uint8], programs: Programs
+) -> tuple[tuple[int, int, int, int] | None, NDArray[np.uint8]]:
+    """The box of a picture's most certain object and its pixels; without one, or a detector, the whole picture."""
+    detections = [] if programs.detector is None else programs.detector(image, max_detections=1)
+    if not detections:
+        return None, image
+    box = with_margin(detections[0].box, *image.shape[:2])  # as much of it as a photo is searched with
+    return box, crop(image, box).copy()  # lets go of the rest
 
 
 def _within(box: Sequence[int], image: NDArray[np.uint8]) -> bool:

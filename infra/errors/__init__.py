@@ -57,6 +57,8 @@
       FeedbackNotFound           feedback_not_found         404
       ErasureNotFound            erasure_not_found          404
       EmbedderMismatch           embedder_mismatch          409
+      ImportRefused              import_invalid             422
+      ImportForbidden            import_forbidden           403
       InvalidUrl                 url_invalid                422
       AddressForbidden           address_forbidden          422
         BucketForbidden          bucket_forbidden           422

@@ -48,6 +48,7 @@ LATER = {
     "removed_since",
     "metadata",
     "index",
+    "made_by",
 }  # members that older manifests lack
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -93,6 +94,7 @@ class GalleryManifest:
 
     `calibration` is JSON that whoever searches the gallery understands; None if nothing was fitted to its items.
     `calibrated_items` is to how many (0: unknown), `removed_since` how many items were removed after that.
+    `made_by` is the id of the import that made it: what died between this version and the job's end finds it again.
     """
 
     name: str
@@ -109,6 +111,7 @@ class GalleryManifest:
     calibrated_items: int = 0
     removed_since: int = 0
     index: dict[str, Any] | None = field(default=None, hash=False)  # the user's choice, by contracts.indexes
+    made_by: str | None = None
 
     @property
     def id(self) -> str:
@@ -277,12 +280,17 @@ def decode_items(name: str, segment: Segment, data: bytes) -> tuple[Item, ...]:
     if hashlib.sha256(data).hexdigest() != segment.items_sha256:
         raise GalleryCorrupt(f"The items of the gallery {name!r} are not what its manifest says.")
     try:
-        found = tuple(_item(json.loads(line)) for line in data.splitlines())
+        found = read_items(data)
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryCorrupt(f"The items of the gallery {name!r} cannot be read.") from error
     if len(found) != segment.item_count:
         raise GalleryCorrupt(f"The gallery {name!r} has another number of items than its manifest says.")
     return found
+
+
+def read_items(data: bytes) -> tuple[Item, ...]:
+    """What `encode_items` wrote. Raises ValueError, KeyError, TypeError."""
+    return tuple(_item(json.loads(line)) for line in data.splitlines())
 
 
 def encode_embeddings(embeddings: NDArray[np.float32]) -> bytes:

@@ -97,6 +97,13 @@ def _bucket(text: str) -> str:
     return text.rstrip("/")
 
 
+def _root(text: str) -> str:
+    parts = urlsplit(text)
+    if (parts.scheme == "s3" and parts.netloc) or text.startswith("/"):
+        return text.rstrip("/") or "/"
+    raise ValueError("expected absolute folders or s3://bucket/prefix, separated by commas")
+
+
 def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -116,6 +123,7 @@ Schedule = Annotated[
 ]
 
 Buckets = Annotated[tuple[Annotated[str, AfterValidator(_bucket)], ...], BeforeValidator(_list)]
+Roots = Annotated[tuple[Annotated[str, AfterValidator(_root)], ...], BeforeValidator(_list)]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(clean_host)], ...], BeforeValidator(_list)]
 
 
@@ -182,6 +190,8 @@ class GallerySettings:
 
     keep_deleted_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 604_800.0  # a deleted one can be restored
     picture_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600.0  # from an upload to what names it
+    import_roots: Roots = ()  # folders of the workers' machines and s3:// places that may be imported from
+    import_max_bytes: Count = 2 * 1024 * 1024 * 1024  # of the files of one import
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from models.errors import GalleryError
 from models.options import OptionsError, RecognizeOptions
 from models.recognition.paddleclas_index import ID_MAP, INDEX, TheirIndex, read_index, recover
@@ -100,6 +102,30 @@ def items_of(index: TheirIndex, lines: Mapping[int, str]) -> tuple[PaddleClasIte
             f"vector.index has {len(index.ids)} entries and id_map.pkl {len(lines)}; they do not belong together."
         )
     return tuple(_item(number, lines[number]) for number in index.ids)
+
+
+def read_paddlex(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.float32]]:
+    """The same of PaddleX: `vector.index` and `id_map.yaml`, whose `id_map` has a label, and no path, for each id.
+
+    Raises GalleryError.
+    """
+    try:
+        found = yaml.load((folder / "id_map.yaml").read_bytes(), Loader=yaml.CSafeLoader)
+        index = read_index((folder / INDEX).read_bytes())
+    except OSError as error:
+        raise GalleryError("A PaddleX index is a folder with vector.index and id_map.yaml.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise GalleryError("id_map.yaml is no YAML.") from error
+    known = found.get("id_map") if isinstance(found, dict) else None
+    if not isinstance(known, dict) or not all(isinstance(number, int) for number in known):
+        raise GalleryError("id_map.yaml has no id_map of whole numbers to labels.")
+    if index.distance == "hamming":
+        raise GalleryError("vector.index holds binary codes (hamming); their embeddings can't be had back.")
+    if sorted(index.ids) != sorted(known):
+        raise GalleryError(
+            f"vector.index has {len(index.ids)} entries and id_map.yaml {len(known)}; they do not belong together."
+        )
+    return tuple(PaddleClasItem(str(one), str(known[one]), "", f"{one}\t{known[one]}") for one in index.ids), index.rows
 
 
 def read_id_map(data: bytes) -> dict[int, str]:

@@ -36,6 +36,7 @@ from shitu.cli import (
     gallery_corrections,
     gallery_erase,
     gallery_feedback,
+    gallery_import,
     gallery_lint,
     gallery_served,
 )
@@ -197,7 +198,7 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
 for command in (
     galleries.list_galleries, galleries.show, galleries.versions, galleries.activate, galleries.delete,
     galleries.restore, gallery_erase.erase,
-    gallery_bundle.export, gallery_bundle.import_bundle,
+    gallery_bundle.export, gallery_import.import_command,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
     gallery_feedback.feedback, gallery_lint.lint,
 ):  # fmt: skip

@@ -106,6 +106,26 @@ class Server:
         items: list[Json] = self._result(lambda: self._patient.enrollments.wait(job, timeout_s=JOB_WITHIN_S))["items"]
         return items
 
+    def made_gallery(self, name: str) -> None:
+        """Makes the gallery, if there is none."""
+        try:
+            self.post("/galleries", json={"name": name})
+        except ServerError as error:
+            if error.code != "gallery_exists":
+                raise
+
+    def imported(
+        self, begin: Callable[[Client], Any], progress: Callable[[Any], object], within_s: float
+    ) -> tuple[Any, list[Any]]:
+        """The `result` of the import that `begin` makes, and all its rejected lines."""
+        job = self._told(lambda: begin(self._client))
+        result = self._result(lambda: self._patient.imports.wait(job, timeout_s=within_s, progress=progress))
+        lines = self._patient.imports.report(job, status="rejected")
+        rejected = []
+        while (line := self._told(lambda: next(lines, None))) is not None:
+            rejected.append(dict(line))
+        return result, rejected
+
     def items(self, gallery: str, version: int | None, label: str | None) -> Iterator[Json]:
         """The items of a gallery, page by page, all of one version."""
         items = self._client.galleries.items(gallery, label=label, version=version, page_size=PAGE)

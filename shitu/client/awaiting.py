@@ -8,9 +8,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import anyio
 import httpx
 
+from contracts.imports import ImportJob
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
 from contracts.results import EnrollmentJob, RecognitionJob
-from shitu.client import batches, galleries, jobs, keys, webhooks
+from shitu.client import batches, galleries, imports, jobs, keys, webhooks
 from shitu.client.connection import Connection, failed, head_of, shown_as, timeout
 from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
 
@@ -88,6 +89,13 @@ class Enrollments(Jobs[EnrollmentJob]):
     list = _pages(jobs.ENROLLMENTS.list)
 
 
+class Imports(Jobs[ImportJob]):
+    """Imports; `galleries.import_files` and `galleries.import_from` make them."""
+
+    list = _pages(jobs.IMPORTS.list)
+    report = _pages(imports.report)
+
+
 class Detections(PhotoJobs[DetectionJob]):
     """Detections alone."""
 
@@ -120,6 +128,8 @@ class Galleries(Resource):
     lint = _call(galleries.lint)
     add = _call(galleries.add_pictures)
     enroll_box = _call(galleries.enroll_box)
+    import_files = _call(imports.import_files)
+    import_from = _call(imports.import_from)
     items = _pages(galleries.list_items)
     item_picture = _call(galleries.item_picture)
     item_preview = _call(galleries.item_preview)
@@ -208,6 +218,7 @@ class AsyncClient(Resource):
         self._http = http or httpx.AsyncClient(timeout=timeout())
         self.recognitions = Recognitions(self, jobs.RECOGNITIONS)
         self.enrollments = Enrollments(self, jobs.ENROLLMENTS)
+        self.imports = Imports(self, jobs.IMPORTS)
         self.detections = Detections(self, jobs.DETECTIONS)
         self.embeddings = Embeddings(self, jobs.EMBEDDINGS)
         self.classifications = Classifications(self, jobs.CLASSIFICATIONS)

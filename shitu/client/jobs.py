@@ -15,6 +15,7 @@ from shitu.client.waiting import Event, Watch
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from contracts.imports import ImportJob
     from contracts.jobs import Priority, Status
     from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
     from contracts.results import EnrollmentJob, RecognitionJob, RecognitionResult
@@ -108,6 +109,7 @@ class Kind(Generic[J]):
 
 RECOGNITIONS: Kind[RecognitionJob] = Kind("/recognitions")
 ENROLLMENTS: Kind[EnrollmentJob] = Kind("/enrollments")
+IMPORTS: Kind[ImportJob] = Kind("/imports")
 DETECTIONS: Kind[DetectionJob] = Kind("/detections")
 EMBEDDINGS: Kind[EmbeddingJob] = Kind("/embeddings")
 CLASSIFICATIONS: Kind[ClassificationJob] = Kind("/classifications")

@@ -133,10 +133,11 @@ def create(
     source_url: str | None = None,
     *,
     terms: Terms | None = None,
+    job_id: str | None = None,
 ) -> Job:
     """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer.
 
-    `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
+    `job_id`: what `idempotency.new_id_of` gave, where it was needed before. `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
     """
     terms = terms or read_terms()
     snapshot = services().ledger.forecast.snapshot(owner=auth.owner())
@@ -144,7 +145,7 @@ def create(
     if source_url is None:  # how long another server takes nobody knows
         place = snapshot.of_new(kind, terms.priority, terms.units)
         terms = replace(terms, eta_s=place["eta_s"])
-    job_id = idempotency.new_id_of(kind.prefix)
+    job_id = job_id or idempotency.new_id_of(kind.prefix)
     return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=limits.owned(terms))
 
 

@@ -85,6 +85,34 @@ ENROLLMENT_JOB = _job(
         "models": MODELS,
     },
 )
+IMPORT = "imp_01jdmz4k8t9v2w3x4y5z6a7b8c"
+REFUSED_LINE = {
+    "line": 3, "source": "gallery/7.jpg", "label": "milk", "status": "rejected", "item_id": None,
+    "error": {"code": "image_truncated", "message": "The picture ends too early.", "retryable": False},
+}  # fmt: skip
+IMPORT_LINE = {"line": 1, "source": "gallery/1.jpg", "label": "cola", "status": "added", "item_id": ITEM, "error": None}
+IMPORT_JOB = _job(
+    IMPORT,
+    "import",
+    "imports",
+    {
+        "gallery": "drinks",
+        "files": [{"name": "drinks.zip", "bytes": 1048576, "sha256": SHA256}],
+        "source": None,
+        "list": None,
+        "delimiter": None,
+        "crop": "whole",
+        "activate": True,
+    },
+    {
+        "gallery": USED,
+        "activated": True,
+        "counts": {"total": 3, "added": 1, "duplicate": 1, "rejected": 1},
+        "reasons": {"image_truncated": 1},
+        "rejected": [REFUSED_LINE],
+        "models": {"embedder": MODELS["embedder"]},
+    },
+)
 GALLERY = {
     "name": "drinks", "version": 3, "item_count": 24, "created_at": AT, "embedder_digest": DIGEST, "dim": 512,
     "links": {"self": "/v1/galleries/drinks", "items": "/v1/galleries/drinks/items", "versions": "/v1/galleries/drinks/versions"},
@@ -156,6 +184,11 @@ EXAMPLES: dict[str, Any] = {
     "RecognitionJob": RECOGNITION_JOB,
     "RecognitionPage": {"recognitions": [RECOGNITION_JOB], "next_after": None},
     "EnrollmentJob": ENROLLMENT_JOB,
+    "ImportJob": IMPORT_JOB,
+    "ImportPage": {"imports": [IMPORT_JOB], "next_after": None},
+    "ImportReport": {"lines": [IMPORT_LINE, REFUSED_LINE], "total": 2, "next_after": None},
+    "ImportRequest": {"source": "s3://shop-pictures/drinks", "activate": False},
+    "ImportEvent": {"type": "import.succeeded", "timestamp": LATER, "data": IMPORT_JOB},
     "EnrollmentPage": {"enrollments": [ENROLLMENT_JOB], "next_after": None},
     "DetectionJob": _photo("det", "detection", {"detections": [{"box": BOX, "confidence": 0.93}]}),
     "EmbeddingJob": _photo("emb", "embedding", {"dim": 3, "embeddings": [{"box": BOX, "embedding": [0.6, 0.0, 0.8]}]}),

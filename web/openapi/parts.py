@@ -20,6 +20,7 @@ TAGS = {
     "recognitions": ("Recognitions", "A photo and a gallery in, a job out; its answer, its photo, and what people say of it."),
     "galleries": ("Galleries", "Named sets of labelled pictures. Every change makes a version that can be gone back to."),
     "enrollments": ("Enrolments", "The jobs that add pictures to galleries."),
+    "imports": ("Imports", "The jobs that bring many pictures at once into galleries, and their reports."),
     "batches": ("Batches", "Many photos in one request, one recognition each."),
     "detections": ("Detections", "A detector alone."),
     "embeddings": ("Embeddings", "An embedder alone."),

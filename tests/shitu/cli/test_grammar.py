@@ -96,6 +96,7 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
         f"gallery {name}"
         for name in (
             "add",
+            "import",
             "remove",
             "rename",
             "merge",
