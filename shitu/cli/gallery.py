@@ -36,6 +36,7 @@ from shitu.cli import (
     gallery_corrections,
     gallery_erase,
     gallery_feedback,
+    gallery_index,
     gallery_lint,
     gallery_served,
 )
@@ -200,6 +201,7 @@ for command in (
     gallery_bundle.export, gallery_bundle.import_bundle,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
     gallery_feedback.feedback, gallery_lint.lint,
+    gallery_index.create, gallery_index.index,
 ):  # fmt: skip
     gallery.add_command(command)
 
