@@ -61,6 +61,7 @@ class Bundle:
     embeddings: NDArray[np.float32]  # (N, D)
     views: NDArray[np.float32] | None  # (N, D)
     features: tuple[bytes, ...] | None
+    index: dict[str, Any] | None = None  # how it is searched, by contracts.indexes
 
 
 def write(
@@ -80,7 +81,7 @@ def write(
     about = {
         "kind": KIND, "schema": SCHEMA, "name": manifest.name, "version": manifest.version,
         "created_at": manifest.created_at, "embedder_digest": manifest.embedder_digest, "dim": manifest.dim,
-        "item_count": len(items), "calibration": manifest.calibration,
+        "item_count": len(items), "calibration": manifest.calibration, "index": manifest.index,
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }  # fmt: skip
     file.writestr(MANIFEST, json.dumps(about, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
@@ -121,22 +122,25 @@ def read(file: zipfile.ZipFile) -> Bundle:
         digest, calibration = about["embedder_digest"], about["calibration"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ImportRefused("The bundle's manifest lacks something, or has it in another form.") from error
-    if not isinstance(calibration, dict | None) or (
-        digest is not None and not (isinstance(digest, str) and SHA256.fullmatch(digest))
+    index = about.get("index")
+    if (
+        not isinstance(calibration, dict | None)
+        or not isinstance(index, dict | None)
+        or (digest is not None and not (isinstance(digest, str) and SHA256.fullmatch(digest)))
     ):
-        raise ImportRefused("The bundle's manifest has a calibration or an embedder in another form.")
+        raise ImportRefused("The bundle's manifest has a calibration, an embedder or an index in another form.")
     items = decode_items(name, whole, member(file, ITEMS))
     if not all(SHA256.fullmatch(item.sha256) for item in items):
         raise ImportRefused("An item of the bundle has no SHA-256 of its picture.")
     if not items:
-        return Bundle(name, version, digest, None, (), np.zeros((0, 0), np.float32), None, None)
+        return Bundle(name, version, digest, None, (), np.zeros((0, 0), np.float32), None, None, index)
     embeddings = decode_embeddings(name, whole, dim, member(file, EMBEDDINGS))
     lengths = np.linalg.norm(embeddings, axis=1)
     if digest is None or not np.isfinite(lengths).all() or np.abs(lengths - 1).max() > UNIT_TOLERANCE:
         raise ImportRefused("The bundle's embeddings are not unit vectors of a named embedder.")
     views = decode_views(name, whole, dim, member(file, MEMBERS[VIEWS])) if VIEWS in extra else None
     features = decode_features(name, whole, member(file, MEMBERS[FEATURES])) if FEATURES in extra else None
-    return Bundle(name, version, digest, calibration, items, embeddings, views, features)
+    return Bundle(name, version, digest, calibration, items, embeddings, views, features, index)
 
 
 def picture(file: zipfile.ZipFile, item: Item) -> bytes | None:

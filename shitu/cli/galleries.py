@@ -17,6 +17,7 @@ from contracts.names import readable_label
 from infra.errors.galleries import GalleryNotFound
 from infra.galleries.deleted import all_deleted
 from infra.galleries.deleted import restore as restore_gallery
+from infra.galleries.indexes import described
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.records import isoformat
 from infra.objects.local import LocalStore
@@ -31,7 +32,9 @@ from shitu.cli.terminal import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from contracts.indexes import IndexChoice
     from infra.galleries.calibration import Calibrate
+    from infra.galleries.reader import GalleryReader
     from infra.galleries.store import Added, GalleryManifest, Item
     from infra.objects.store import ObjectStore
     from infra.runtime.settings import Settings
@@ -51,6 +54,12 @@ class Galleries(Protocol):
 
     def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
         """Its items, of one label or all."""
+
+    def create(self, name: str, index: IndexChoice | None) -> Json:
+        """Makes an empty gallery."""
+
+    def choose_index(self, name: str, index: IndexChoice) -> Json:
+        """A version that is searched so."""
 
     def versions(self, name: str) -> list[Json]:
         """The versions that are kept, oldest first, each with `current`."""
@@ -73,15 +82,16 @@ class Stored:
 
     def __init__(self) -> None:
         self._settings = load_settings()
+        self.folder = self._settings.data_dir
         self.objects = open_store(self._settings.objects, self._settings.data_dir)
         self.store = GalleryStore(self.objects)  # to read; changes take the lock
 
     def all(self) -> list[Json]:
-        return [describe(self.store.manifest(name)) for name in self.store.names()]
+        return [describe(self.store.manifest(name), self.store) for name in self.store.names()]
 
     def one(self, name: str, version: int | None = None) -> Json:
         with self._known(name):
-            return describe(self.store.manifest(name, version))
+            return describe(self.store.manifest(name, version), self.store)
 
     def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
         with self._known(name):
@@ -89,15 +99,24 @@ class Stored:
         wanted = None if label is None else readable_label(label)
         return [describe_item(item) for item in items if wanted in (None, item.label)]
 
+    def create(self, name: str, index: IndexChoice | None) -> Json:
+        kept = None if index is None else index.to_dict()
+        return describe(writing_store(self._settings, self.objects).create(name, index=kept), self.store)
+
+    def choose_index(self, name: str, index: IndexChoice) -> Json:
+        with self._known(name):
+            done = writing_store(self._settings, self.objects).choose_index(name, index.to_dict())
+        return describe(done, self.store)
+
     def versions(self, name: str) -> list[Json]:
         with self._known(name):
             current = self.store.manifest(name).version
             known = [self.store.manifest(name, version) for version in self.store.versions(name)]
-        return [{**describe(one), "current": one.version == current} for one in known]
+        return [{**describe(one, self.store), "current": one.version == current} for one in known]
 
     def activate(self, name: str, version: int) -> Json:
         with self._known(name):
-            return describe(writing_store(self._settings, self.objects).activate(name, version))
+            return describe(writing_store(self._settings, self.objects).activate(name, version), self.store)
 
     def delete(self, name: str) -> None:
         with self._known(name):
@@ -112,7 +131,7 @@ class Stored:
         ]
 
     def restore(self, name: str, generation: str | None) -> Json:
-        return describe(restore_gallery(writing_store(self._settings, self.objects), name, generation))
+        return describe(restore_gallery(writing_store(self._settings, self.objects), name, generation), self.store)
 
     @contextmanager
     def _known(self, name: str) -> Iterator[None]:
@@ -143,6 +162,13 @@ class Served:
 
     def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
         return [_without_links(one) for one in self.server.items(name, version, label)]
+
+    def create(self, name: str, index: IndexChoice | None) -> Json:
+        sent = {"name": name} if index is None else {"name": name, "index": _sent(index)}
+        return _without_links(self.server.post("/galleries", json=sent))
+
+    def choose_index(self, name: str, index: IndexChoice) -> Json:
+        return _without_links(self.server.patch(f"/galleries/{quote(name)}", {"index": _sent(index)}))
 
     def versions(self, name: str) -> list[Json]:
         told = self.server.get(f"/galleries/{quote(name)}/versions")
@@ -205,10 +231,10 @@ def calibrate_with(manifest: GalleryManifest, embedder: str) -> Calibrate | None
     return calibrator(network) if network.digest == manifest.embedder_digest else None
 
 
-def describe(manifest: GalleryManifest) -> Json:
+def describe(manifest: GalleryManifest, store: GalleryReader) -> Json:
     """A version of a gallery as JSON."""
     names = ("name", "version", "item_count", "created_at", "embedder_digest", "dim")
-    return {name: getattr(manifest, name) for name in names}
+    return {**{name: getattr(manifest, name) for name in names}, "index": described(store, manifest)}
 
 
 def describe_item(item: Item) -> Json:
@@ -270,6 +296,7 @@ def show(
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
     _print_versions([about], "name")
+    click.echo(index_line(about))
     table = Table(Column("label", overflow="fold"), Column("items", justify="right"))
     for one, count in labels.items():
         table.add_row(Text(one), str(count))
@@ -334,6 +361,23 @@ def restore(name: str, generation: str | None, server: str | None) -> None:
     with errors(), working(f"Restoring {name!r}"):
         done = opened(server).restore(name, generation)
     click.echo(f"{name!r} is restored; version {done['version']} has {done['item_count']}")
+
+
+def index_line(about: Json) -> str:
+    """How a gallery is searched, in one line."""
+    index = about["index"]
+    chosen = f"{index['index_method']}, {index['dist_type']}"
+    if index["state"] == "building":
+        return f"index: {index['in_use']} ({chosen}); another is being built"
+    recall = "" if index["recall_at_1"] is None else f", recall@1 {index['recall_at_1']:.3f}"
+    some = f", {index['indexed_items']} of {about['item_count']} items indexed" if index["indexed_items"] else ""
+    return f"index: {index['in_use']} ({chosen}){recall}{some}"
+
+
+def _sent(index: IndexChoice) -> Json:
+    """As a request says it."""
+    told = index.to_dict()
+    return told if index.binary else {name: value for name, value in told.items() if name != "rerank"}
 
 
 def _print_versions(found: Sequence[Json], first: str) -> None:

@@ -37,6 +37,7 @@ from shitu.cli import (
     gallery_erase,
     gallery_feedback,
     gallery_import,
+    gallery_index,
     gallery_lint,
     gallery_served,
 )
@@ -201,6 +202,7 @@ for command in (
     gallery_bundle.export, gallery_import.import_command,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
     gallery_feedback.feedback, gallery_lint.lint,
+    gallery_index.create, gallery_index.index,
 ):  # fmt: skip
     gallery.add_command(command)
 

@@ -177,7 +177,7 @@ def _usable(file: zipfile.ZipFile, bundle: Bundle, passed: Passed) -> Bundle:
 def _add(store: GalleryStore, name: str, bundle: Bundle, embedder: str) -> None:
     """Adds the items and prints what was done. Raises EmbedderMismatch."""
     with suppress(GalleryExists):
-        store.create(name, bundle.embedder_digest)
+        store.create(name, bundle.embedder_digest, index=bundle.index)
     if not bundle.items:
         click.echo(f"{name!r} is there; the file has no items")
         return

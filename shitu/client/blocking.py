@@ -118,6 +118,7 @@ class Galleries(Resource):
     """Galleries: made, filled, listed, corrected."""
 
     create = _call(galleries.create_gallery)
+    choose_index = _call(galleries.choose_index)
     list = _call(galleries.list_galleries)
     get = _call(galleries.get_gallery)
     delete = _call(galleries.delete_gallery)

@@ -11,6 +11,7 @@ from shitu.client.jobs import Terms
 from shitu.client.pictures import upload_of
 
 if TYPE_CHECKING:
+    from contracts.indexes import DistType, IndexMethod
     from contracts.jobs import Priority
     from contracts.lint import Lint
     from contracts.options import Crop
@@ -23,10 +24,40 @@ if TYPE_CHECKING:
     from web.galleries.erasures import Erasure
 
 
-def create_gallery(name: str, *, idempotency_key: str | None = None) -> Steps[Gallery]:
-    """Makes an empty gallery. Raises Conflict if there is one of that name."""
-    found: Gallery = yield from ask("POST", "/galleries", json={"name": name}, headers=once(idempotency_key))
+def create_gallery(
+    name: str,
+    *,
+    index_method: IndexMethod | None = None,
+    dist_type: DistType | None = None,
+    rerank: int | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[Gallery]:
+    """Makes an empty gallery, searched as `choose_index` says. Raises Conflict if there is one of that name."""
+    index = _index(index_method, dist_type, rerank)
+    body = {"name": name, **({"index": index} if index else {})}
+    found: Gallery = yield from ask("POST", "/galleries", json=body, headers=once(idempotency_key))
     return found
+
+
+def choose_index(
+    gallery: str,
+    *,
+    index_method: IndexMethod | None = None,
+    dist_type: DistType | None = None,
+    rerank: int | None = None,
+) -> Steps[Gallery]:
+    """Chooses how a gallery is searched: the new version. What is left out takes its default ("auto", "IP").
+
+    `rerank` goes with the `dist_type` "hamming" alone.
+    """
+    body = {"index": _index(index_method, dist_type, rerank)}
+    found: Gallery = yield from ask("PATCH", named(gallery), json=body, repeatable=False)
+    return found
+
+
+def _index(index_method: IndexMethod | None, dist_type: DistType | None, rerank: int | None) -> dict[str, Any]:
+    told = {"index_method": index_method, "dist_type": dist_type, "rerank": rerank}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def list_galleries() -> Steps[Sequence[Gallery]]:

@@ -25,6 +25,7 @@ from infra.errors.galleries import (
 from infra.errors.requests import InvalidCursor, InvalidRequest
 from infra.galleries.deleted import all_deleted
 from infra.galleries.files import check_name
+from infra.galleries.indexes import described
 from infra.runtime import audit
 from web.access.scopes import needs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
@@ -38,7 +39,15 @@ from web.requests import idempotency
 from web.requests.images import Refusal
 from web.requests.json_body import sent_json
 from web.requests.parsing import parse
-from web.requests.schemas import FILE, EnrollmentFields, EnrollmentRequest, GalleryRequest, ItemsQuery, PictureQuery
+from web.requests.schemas import (
+    FILE,
+    EnrollmentFields,
+    EnrollmentRequest,
+    GalleryChange,
+    GalleryRequest,
+    ItemsQuery,
+    PictureQuery,
+)
 from web.requests.terms import read_terms
 from web.requests.uploads import read_enrollment
 from web.services import services
@@ -68,7 +77,9 @@ def create() -> tuple[Response, int, dict[str, str]]:
     """An empty gallery; its first pictures decide which embedder it belongs to."""
     sent = sent_json(GalleryRequest)
     made = idempotency.new_id_of("gal")
-    manifest = services().galleries.create(sent.name, generation=hashlib.sha256(made.encode()).hexdigest()[:12])
+    generation = hashlib.sha256(made.encode()).hexdigest()[:12]
+    index = None if sent.index is None else sent.index.choice().to_dict()
+    manifest = services().galleries.create(sent.name, generation=generation, index=index)
     return jsonify(describe(manifest)), 201, {"Location": url_for(".show", name=manifest.name)}
 
 
@@ -99,6 +110,21 @@ def index() -> Response:
 def show(name: str) -> Response:
     """The current version of one gallery."""
     return jsonify(describe(services().galleries.manifest(name)))
+
+
+@blueprint.patch("/<name>")
+@needs(Scope.MANAGE)
+@operation(
+    "changeGallery",
+    "Choose how a gallery is searched.",
+    {200: Gallery},
+    (*WRITE, *BODY),
+    body={"application/json": GalleryChange},
+)
+def change(name: str) -> Response:
+    """A new version with the choice; until its index is built, the search is exact."""
+    sent = sent_json(GalleryChange)
+    return jsonify(describe(services().galleries.choose_index(name, sent.index.choice().to_dict())))
 
 
 @blueprint.delete("/<name>")
@@ -279,6 +305,7 @@ def describe(manifest: GalleryManifest) -> Gallery:
         "created_at": manifest.created_at,
         "embedder_digest": manifest.embedder_digest,
         "dim": manifest.dim,
+        "index": described(services().galleries, manifest),
         "links": {"self": link, "items": f"{link}/items", "versions": f"{link}/versions"},
     }
 

@@ -113,9 +113,13 @@ IMPORT_JOB = _job(
         "models": {"embedder": MODELS["embedder"]},
     },
 )
+INDEX = {
+    "index_method": "auto", "dist_type": "IP", "in_use": "Flat", "state": "exact", "indexed_items": 0, "recall_at_1": 1.0,
+    "build_s": 0.0, "size_bytes": 0,
+}  # fmt: skip
 GALLERY = {
     "name": "drinks", "version": 3, "item_count": 24, "created_at": AT, "embedder_digest": DIGEST, "dim": 512,
-    "links": {"self": "/v1/galleries/drinks", "items": "/v1/galleries/drinks/items", "versions": "/v1/galleries/drinks/versions"},
+    "index": INDEX, "links": {"self": "/v1/galleries/drinks", "items": "/v1/galleries/drinks/items", "versions": "/v1/galleries/drinks/versions"},
 }  # fmt: skip
 ITEM_RECORD = {
     "id": ITEM, "label": "cola", "sha256": SHA256, "box": None, "added_at": AT, "metadata": {"brand": "x"},
@@ -173,6 +177,9 @@ EXAMPLES: dict[str, Any] = {
     "EnrollmentRequest": {"from": {"job": JOB, "box": BOX}, "label": "cola"},
     "FeedbackRequest": {"box": BOX, "verdict": "wrong", "label": "cola zero"},
     "GalleryRequest": {"name": "drinks"},
+    "GalleryChange": {"index": {"index_method": "HNSW32"}},
+    "IndexRequest": {"index_method": "auto", "dist_type": "hamming", "rerank": 100},
+    "GalleryIndex": INDEX,
     "ItemCorrection": {"label": "cola zero"},
     "LabelCorrection": {"label": "Coca-Cola", "merge": True},
     "MoveRequest": {"to": "snacks", "label": "crisps"},

@@ -110,6 +110,8 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
             "delete",
             "restore",
             "erase",
+            "create",
+            "index",
         )
     }
     hooks = {f"webhooks {name}" for name in ("list", "create", "rotate", "test", "delete")}

@@ -28,6 +28,14 @@ def test_a_gallery_is_made_listed_and_deleted(ask: Ask) -> None:
         ask("galleries.get", "snacks")
 
 
+def test_how_a_gallery_is_searched_is_chosen(ask: Ask) -> None:
+    made = ask("galleries.create", "snacks", dist_type="hamming", rerank=5)
+    assert made["index"]["in_use"] == "BFlat,R5"
+    changed = ask("galleries.choose_index", "snacks", index_method="IVF")
+    assert (changed["version"], changed["index"]["index_method"], changed["index"]["dist_type"]) == (2, "IVF", "IP")
+    assert ask("galleries.choose_index", "snacks")["index"]["index_method"] == "auto"
+
+
 def test_pictures_are_added_and_the_job_waited_for(ask: Ask, drinks: str, hand: Hand) -> None:
     job = ask("galleries.add", drinks, [picture(seed=7), picture(seed=8)], ["milk", "tea"], item_metadata={"shop": "1"})
     ended = ask("enrollments.wait", job, timeout_s=20)
