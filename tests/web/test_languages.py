@@ -73,7 +73,20 @@ def test_the_switch_decides_and_without_it_the_browser(
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/galleries", "/galleries/drinks", "/jobs", "/batches", "/batches/bat_0", "/system", "/docs"]
+    "path",
+    [
+        "/",
+        "/galleries",
+        "/galleries/drinks",
+        "/jobs",
+        "/batches",
+        "/batches/bat_0",
+        "/webhooks",
+        "/webhooks/whk_0",
+        "/keys",
+        "/system",
+        "/docs",
+    ],
 )
 def test_every_page_has_its_words_in_every_language(client: FlaskClient, path: str) -> None:
     for code in languages.NAMES:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, get_args
 
 from flask import Blueprint, Response, render_template, request
 
-from contracts.jobs import Status
-from contracts.keys import Scope
+from contracts.events import ENDS
+from contracts.jobs import DeliveryStatus, JobKind, Status
+from contracts.keys import Scope, allows
 from contracts.options import RECOGNIZE_OPTIONS
+from web.access import auth
 from web.access.scopes import needs
 from web.openapi.operations import operation
 from web.pages import languages
@@ -74,6 +76,31 @@ def batch(batch_id: str) -> Response:
     return page("batch.html", "batches", batch=batch_id)
 
 
+@blueprint.get("/webhooks")
+@needs(Scope.READ)
+@operation("getWebhooksPage", "The page of the webhook endpoints.", {200: "text/html"})
+def webhooks() -> Response:
+    """Endpoints: register, and see which of them take their messages."""
+    return page("webhooks.html", "webhooks", scope=Scope.MANAGE.value, kinds=list(JobKind), ends=ENDS)
+
+
+@blueprint.get("/webhooks/<webhook_id>")
+@needs(Scope.READ)
+@operation("getWebhookPage", "The page of one webhook endpoint.", {200: "text/html"})
+def webhook(webhook_id: str) -> Response:
+    """Test, secret, settings, and the log of messages. The script says if there is none of this id."""
+    told = {"kinds": list(JobKind), "ends": ENDS, "delivery_statuses": get_args(DeliveryStatus)}
+    return page("webhook.html", "webhooks", scope=Scope.MANAGE.value, webhook=webhook_id, **told)
+
+
+@blueprint.get("/keys")
+@needs(Scope.READ)
+@operation("getKeysPage", "The page of the API keys.", {200: "text/html"})
+def keys() -> Response:
+    """Keys: list, make, revoke; for who may not, or where none are asked for, that this is so."""
+    return page("keys.html", "keys", scope=Scope.ADMIN.value, scopes=[scope.value for scope in Scope])
+
+
 @blueprint.get("/system")
 @needs(Scope.READ)
 @operation("getSystemPage", "The page of the service itself.", {200: "text/html"})
@@ -84,7 +111,9 @@ def system() -> Response:
 
 def page(template: str, here: str, **values: Any) -> Response:
     """A template in the reader's language, with the limits of this service. `here`: its entry in the navigation."""
-    limits = services().settings.web
+    settings = services().settings
+    limits, required, key = settings.web, bool(settings.keys.required), auth.key()
+    held = list(Scope) if not required else [] if key is None else key.scopes
     language = languages.wanted(request)
     response = Response(
         render_template(
@@ -97,7 +126,7 @@ def page(template: str, here: str, **values: Any) -> Response:
             cookie=languages.COOKIE,
             max_files=limits.max_files,
             max_bytes=limits.max_body_bytes,
-            **values,
+            **{"required": required, "may": [scope.value for scope in Scope if allows(held, scope)], **values},
         )
     )
     response.headers["Content-Security-Policy"] = PAGE_POLICY
