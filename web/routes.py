@@ -13,6 +13,7 @@ from web.galleries import corrections, erasures, feedback, galleries, labels, li
 from web.jobs import batch_lists, comparisons, enrollments, imports, photo_jobs, recognitions
 from web.openapi import reference
 from web.openapi.description import describe
+from web.paddlex import routes as paddlex
 from web.pages import page
 from web.webhooks import deliveries, endpoints, events
 
@@ -35,6 +36,7 @@ BLUEPRINTS = (
     endpoints.blueprint,
     deliveries.blueprint,
     events.blueprint,
+    paddlex.blueprint,
     health.blueprint,
     page.blueprint,
     signin.blueprint,

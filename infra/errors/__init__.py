@@ -37,6 +37,7 @@
       JobFinished                job_finished               409
       JobUnfinished              job_unfinished             409, retryable
       JobWithoutAnswer           job_without_answer         409
+      AnswerLate                 answer_late                504
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
       CancelAfterPassed          cancel_after_passed        504  never raised to a client: the error of a canceled job
       DeliveryNotFound           delivery_not_found         404

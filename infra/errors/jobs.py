@@ -61,6 +61,14 @@ class JobWithoutAnswer(ServiceError):
     http_status = 409
 
 
+class AnswerLate(ServiceError):
+    """A route that answers for another service's clients has waited as long as a request may; the job goes on."""
+
+    code = "answer_late"
+    title = "Answer not there yet"
+    http_status = 504
+
+
 class JobPoisoned(ServiceError):
     """Every attempt ended without an answer (a crash, a lapsed lease); the error of a job that is not tried again."""
 

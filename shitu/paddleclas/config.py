@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ConfigError(ModelError):
     """A configuration that can't be taken as it is; says every reason, a line each."""
 
-    code = "config_invalid"
+    code = "options_invalid"
 
 
 @dataclass(frozen=True)

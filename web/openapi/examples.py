@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from web.paddlex import examples as paddlex
+
 SCHEMA_PATH = "#/components/schemas/"
 NAME = "example"
 
@@ -300,6 +302,7 @@ EXAMPLES: dict[str, Any] = {
     "RecognitionEvent": SENT,
     "EnrollmentEvent": {"type": "enrollment.succeeded", "timestamp": LATER, "data": ENROLLMENT_JOB},
     "TestEvent": {"type": "webhook.test", "timestamp": AT, "data": {"webhook_id": HOOK, "message": "This is a test: nothing has happened."}},
+    **paddlex.EXAMPLES,
 }  # fmt: skip
 
 

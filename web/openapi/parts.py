@@ -31,7 +31,9 @@ TAGS = {
     "erasures": ("Erasures", "What was erased for good, and its receipt."),
     "keys": ("Keys", "API keys; for keys with the scope admin."),
 }  # fmt: skip
+PADDLEX = "PaddleX serving"
 OTHER_TAGS = {
+    PADDLEX: "The routes of PaddleX serving, for its clients.",
     SERVICE: "Probes, numbers, and this description.",
     PAGES: "For people, in a browser.",
 }
@@ -59,6 +61,8 @@ TAKEN = {
 def tag_of(path: str) -> str:
     """The one tag of a route."""
     below, _, rest = path.removeprefix("/").partition("/")
+    if below.startswith("shitu-") or below == "image-classification":
+        return PADDLEX
     name = rest.partition("/")[0]
     if below == "v1" and name in TAGS:
         return TAGS[name][0]
