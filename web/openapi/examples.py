@@ -113,6 +113,18 @@ IMPORT_JOB = _job(
         "models": {"embedder": MODELS["embedder"]},
     },
 )
+VERSION_DIFF = {
+    "gallery": "drinks", "version": 2, "to": 3,
+    "counts": {"removed": 0, "relabelled": 1, "moved": 0, "added": 0, "unchanged": 23},
+    "labels": [{"label": "cola", "before": 1, "after": 0}, {"label": "cola zero", "before": 0, "after": 1}],
+    "changes": [
+        {
+            "kind": "relabelled", "sha256": SHA256, "before": {"id": ITEM, "label": "cola", "box": None},
+            "after": {"id": "itm_0a8b9c0d1e2f3a4b5c6d7e8f", "label": "cola zero", "box": None},
+        }
+    ],
+    "next_after": None,
+}  # fmt: skip
 GALLERY = {
     "name": "drinks", "version": 3, "item_count": 24, "created_at": AT, "embedder_digest": DIGEST, "dim": 512,
     "links": {"self": "/v1/galleries/drinks", "items": "/v1/galleries/drinks/items", "versions": "/v1/galleries/drinks/versions"},
@@ -175,6 +187,7 @@ EXAMPLES: dict[str, Any] = {
     "RecognitionPage": {"recognitions": [RECOGNITION_JOB], "next_after": None},
     "EnrollmentJob": ENROLLMENT_JOB,
     "ImportJob": IMPORT_JOB,
+    "VersionDiff": VERSION_DIFF,
     "ImportPage": {"imports": [IMPORT_JOB], "next_after": None},
     "ImportReport": {"lines": [IMPORT_LINE, REFUSED_LINE], "total": 2, "next_after": None},
     "ImportRequest": {"source": "s3://shop-pictures/drinks", "activate": False},
