@@ -34,6 +34,7 @@ from shitu.cli import (
     galleries,
     gallery_bundle,
     gallery_corrections,
+    gallery_diff,
     gallery_erase,
     gallery_feedback,
     gallery_import,
@@ -201,7 +202,7 @@ for command in (
     galleries.restore, gallery_erase.erase,
     gallery_bundle.export, gallery_import.import_command,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
-    gallery_feedback.feedback, gallery_lint.lint,
+    gallery_feedback.feedback, gallery_lint.lint, gallery_diff.diff,
     gallery_index.create, gallery_index.index,
 ):  # fmt: skip
     gallery.add_command(command)

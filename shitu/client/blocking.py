@@ -136,6 +136,7 @@ class Galleries(Resource):
     item_preview = _call(galleries.item_preview)
     labels = _pages(galleries.list_labels)
     versions = _call(galleries.list_versions)
+    diff = _pages(galleries.diff)
     activate = _call(galleries.activate)
     rename_item = _call(galleries.rename_item)
     rename_label = _call(galleries.rename_label)

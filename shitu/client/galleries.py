@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contracts.options import Crop
     from contracts.results import EnrollmentJob
     from contracts.usage import Box
+    from contracts.versions import ChangeKind, VersionChange
     from shitu.client.jobs import Verdict
     from shitu.client.pictures import Picture
     from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList
@@ -206,6 +207,15 @@ def list_versions(gallery: str) -> Steps[VersionList]:
     """The versions that can be gone back to, and the current one."""
     found: VersionList = yield from ask("GET", f"{named(gallery)}/versions")
     return found
+
+
+def diff(
+    gallery: str, version: int, to: int | None = None, *, kind: ChangeKind | None = None, page_size: int = 1000
+) -> Pages[VersionChange]:
+    """What is different in version `to`, None: in the current one."""
+    path = f"{named(gallery)}/versions/{version}/diff"
+    query = {"to": to, "kind": kind, "limit": page_size}
+    return by_pages(path, "changes", query)
 
 
 def activate(gallery: str, version: int) -> Steps[Gallery]:

@@ -119,6 +119,18 @@ INDEX = {
     "index_method": "auto", "dist_type": "IP", "in_use": "Flat", "state": "exact", "indexed_items": 0, "recall_at_1": 1.0,
     "build_s": 0.0, "size_bytes": 0,
 }  # fmt: skip
+VERSION_DIFF = {
+    "gallery": "drinks", "version": 2, "to": 3,
+    "counts": {"removed": 0, "relabelled": 1, "moved": 0, "added": 0, "unchanged": 23},
+    "labels": [{"label": "cola", "before": 1, "after": 0}, {"label": "cola zero", "before": 0, "after": 1}],
+    "changes": [
+        {
+            "kind": "relabelled", "sha256": SHA256, "before": {"id": ITEM, "label": "cola", "box": None},
+            "after": {"id": "itm_0a8b9c0d1e2f3a4b5c6d7e8f", "label": "cola zero", "box": None},
+        }
+    ],
+    "next_after": None,
+}  # fmt: skip
 GALLERY = {
     "name": "drinks", "version": 3, "item_count": 24, "created_at": AT, "embedder_digest": DIGEST, "dim": 512,
     "index": INDEX, "links": {"self": "/v1/galleries/drinks", "items": "/v1/galleries/drinks/items", "versions": "/v1/galleries/drinks/versions"},
@@ -194,6 +206,7 @@ EXAMPLES: dict[str, Any] = {
     "RecognitionPage": {"recognitions": [RECOGNITION_JOB], "next_after": None},
     "EnrollmentJob": ENROLLMENT_JOB,
     "ImportJob": IMPORT_JOB,
+    "VersionDiff": VERSION_DIFF,
     "ImportPage": {"imports": [IMPORT_JOB], "next_after": None},
     "ImportReport": {"lines": [IMPORT_LINE, REFUSED_LINE], "total": 2, "next_after": None},
     "ImportRequest": {"source": "s3://shop-pictures/drinks", "activate": False},

@@ -97,6 +97,7 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
         for name in (
             "add",
             "import",
+            "diff",
             "remove",
             "rename",
             "merge",
