@@ -10,7 +10,7 @@ from flask import Flask
 from web import health, system
 from web.access import keys, signin
 from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo
-from web.jobs import batches, comparisons, enrollments, photo_jobs, recognitions
+from web.jobs import batches, comparisons, direct_uploads, enrollments, photo_jobs, recognitions
 from web.openapi import reference
 from web.openapi.description import describe
 from web.pages import page
@@ -29,6 +29,8 @@ BLUEPRINTS = (
     enrollments.blueprint,
     *photo_jobs.BLUEPRINTS,
     batches.blueprint,
+    direct_uploads.blueprint,
+    direct_uploads.links,
     keys.blueprint,
     endpoints.blueprint,
     deliveries.blueprint,

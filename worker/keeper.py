@@ -31,6 +31,7 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import open_ledger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.jobs.uploads import Uploads
 from infra.net.webhook_keys import reseal
 from infra.objects.opening import open_store
 from infra.redis.check import explained
@@ -41,6 +42,7 @@ from infra.runtime.telemetry import SWEPT
 from infra.stack.installation import Ownership, verify, verify_or_exit
 from worker.gallery_keeper import GalleryKeeper
 from worker.photo_keeper import PhotoKeeper
+from worker.upload_keeper import UploadKeeper
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -189,6 +191,8 @@ def main() -> None:
     try:
         objects = open_store(settings.objects, settings.data_dir)
         photos = PhotoKeeper(settings.jobs, Photos(client, objects), ownership.require)
+        kept = settings.objects
+        uploads = UploadKeeper(Uploads(client, objects, kept.link_s, kept.upload_s), ownership.require)
         galleries = GalleryKeeper(
             settings, GalleryStore(objects, lock=GalleryLock(client)), client, ledger, ownership.require
         )
@@ -197,6 +201,7 @@ def main() -> None:
     cleaner = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
     if not settings.jobs.keep_photos:
         cleaner.start()
+    threading.Thread(target=uploads.run, args=(stop,), name="uploads", daemon=True).start()
     threading.Thread(target=galleries.run, args=(stop,), name="galleries", daemon=True).start()
     log.info("keeper started")
     keeper.run(stop)
