@@ -20,6 +20,7 @@ from infra.jobs.ledger import JobLedger
 from infra.jobs.load import ScalingCollector
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.jobs.uploads import Uploads
 from infra.keys.limits import KeyLimits
 from infra.keys.sessions import Sessions
 from infra.keys.store import KeyStore
@@ -103,6 +104,7 @@ def open_services(settings: Settings) -> Services:
         ledger=ledger,
         objects=objects,
         photos=Photos(client, objects),
+        uploads=Uploads(client, objects, settings.objects.link_s, settings.objects.upload_s),
         keys=KeyStore(client),
         key_limits=KeyLimits(client),
         sessions=Sessions(client, settings.keys.session_s),

@@ -10,7 +10,7 @@ from flask import Flask
 from web import health, system
 from web.access import keys, signin
 from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo, version_diff
-from web.jobs import batch_lists, comparisons, enrollments, imports, photo_jobs, recognitions
+from web.jobs import batch_lists, comparisons, direct_uploads, enrollments, imports, photo_jobs, recognitions
 from web.openapi import reference
 from web.openapi.description import describe
 from web.paddlex import routes as paddlex
@@ -33,6 +33,8 @@ BLUEPRINTS = (
     imports.blueprint,
     *photo_jobs.BLUEPRINTS,
     batch_lists.blueprint,
+    direct_uploads.blueprint,
+    direct_uploads.links,
     keys.blueprint,
     endpoints.blueprint,
     deliveries.blueprint,

@@ -31,6 +31,7 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import open_ledger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.jobs.uploads import Uploads
 from infra.net.webhook_keys import reseal
 from infra.objects.opening import open_store
 from infra.redis.check import explained
@@ -42,6 +43,7 @@ from infra.stack.installation import Ownership, verify, verify_or_exit
 from worker.gallery_keeper import GalleryKeeper
 from worker.index_keeper import IndexKeeper
 from worker.photo_keeper import PhotoKeeper
+from worker.upload_keeper import UploadKeeper
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -194,11 +196,14 @@ def main() -> None:
         store = GalleryStore(objects, lock=GalleryLock(client))
         galleries = GalleryKeeper(settings, store, client, ledger, ownership.require)
         indexes = IndexKeeper(settings, store, ownership.require)
+        kept = settings.objects
+        uploads = UploadKeeper(Uploads(client, objects, kept.link_s, kept.upload_s), ownership.require)
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None
     cleaner = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
     if not settings.jobs.keep_photos:
         cleaner.start()
+    threading.Thread(target=uploads.run, args=(stop,), name="uploads", daemon=True).start()
     threading.Thread(target=galleries.run, args=(stop,), name="galleries", daemon=True).start()
     building = threading.Thread(target=indexes.run, args=(stop,), name="indexes", daemon=True)
     building.start()

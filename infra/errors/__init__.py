@@ -17,6 +17,11 @@
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists
+      UploadNotFound             upload_not_found           404
+      UploadExpired              upload_expired             410
+      UploadIncomplete           upload_incomplete          409, retryable
+      UploadFinished             upload_finished            409
+      UploadMismatch             upload_mismatch            422
       KeyMissing                 key_missing                401
       KeyInvalid                 key_invalid                401
         KeyExpired               key_expired                401

@@ -94,12 +94,19 @@ class S3Store:
     """Objects of `bucket` whose keys begin with `prefix`. Credentials come by boto3's own chain (AWS_*)."""
 
     def __init__(
-        self, bucket: str, prefix: str = "", endpoint_url: str | None = None, region: str | None = None
+        self,
+        bucket: str,
+        prefix: str = "",
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        public_endpoint_url: str | None = None,
     ) -> None:
         """Asks nobody. Raises ConfigurationError for an endpoint, region, profile or AWS file that cannot be used."""
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._client = s3_client(endpoint_url, region)
+        # A signature is for one host: links are signed for the one that clients ask.
+        self._signer = s3_client(public_endpoint_url, region) if public_endpoint_url else self._client
 
     def put(self, key: str, data: bytes) -> None:
         with translated():
@@ -123,6 +130,24 @@ class S3Store:
         except ObjectNotFound:
             return False
         return True
+
+    def size(self, key: str) -> int:
+        with translated():
+            return int(self._client.head_object(Bucket=self._bucket, Key=self._full(key))["ContentLength"])
+
+    def link_to_put(self, key: str, size: int, media_type: str, valid_s: float) -> str:
+        """As LinkingStore. Both are signed: the server refuses a body of another length or type."""
+        return self._link("put_object", key, valid_s, ContentLength=size, ContentType=media_type)
+
+    def link_to_get(self, key: str, media_type: str | None, valid_s: float) -> str:
+        """As LinkingStore."""
+        return self._link("get_object", key, valid_s, **({"ResponseContentType": media_type} if media_type else {}))
+
+    def _link(self, method: str, key: str, valid_s: float, **signed: Any) -> str:
+        place = {"Bucket": self._bucket, "Key": self._full(key)}
+        with translated():
+            link = self._signer.generate_presigned_url(method, Params={**place, **signed}, ExpiresIn=int(valid_s))
+        return str(link)
 
     def delete(self, key: str) -> None:
         with translated():

@@ -136,6 +136,11 @@ class ObjectSettings:
     region: str | None = None
     input_buckets: Buckets = ()  # whose pictures requests may name as s3://bucket/key; never the service's own
 
+    public_endpoint_url: HttpUrl | None = None  # the S3 server as clients reach it; None: as the service does
+    direct_links: bool = True  # whether links lead to the S3 server; else to the service itself
+    link_s: Annotated[float, Field(ge=1, le=604_800)] = 900.0  # a link is valid; S3 signs for a week at most
+    upload_s: Seconds = 86_400.0  # what was uploaded by a link can be named
+
     @property
     def own_bucket(self) -> str | None:
         """The bucket of the store itself; None: it is a folder."""

@@ -34,7 +34,7 @@ from web.galleries.deleted import DeletedGalleryList, GalleriesQuery, describe_d
 from web.jobs import jobs
 from web.jobs.photos import FROM_JOB, enroll_from_job
 from web.openapi.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
-from web.pictures import ANY_IMAGE, shown, stored
+from web.pictures import ANY_IMAGE, PictureLink, by_link, shown, stored
 from web.requests import idempotency
 from web.requests.images import Refusal
 from web.requests.json_body import sent_json
@@ -47,6 +47,7 @@ from web.requests.schemas import (
     GalleryRequest,
     ItemsQuery,
     PictureQuery,
+    StoredQuery,
 )
 from web.requests.terms import read_terms
 from web.requests.uploads import read_enrollment
@@ -215,15 +216,16 @@ def items(name: str) -> Response:
 @operation(
     "getItemImage",
     "The picture of an item, or a smaller one of it.",
-    {200: ANY_IMAGE, 304: None},
+    {200: (ANY_IMAGE, PictureLink), 304: None},
     (*GALLERY, *RENDERING, ItemNotFound),
-    query=PictureQuery,
+    query=StoredQuery,
     headers=("If-None-Match",),
 )
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
-    query = parse(PictureQuery, request.args.to_dict())
-    return stored(services().items.find(name, item_id).image_key, query.width)
+    query = parse(StoredQuery, request.args.to_dict())
+    key = services().items.find(name, item_id).image_key
+    return by_link(key, query) if query.link else stored(key, query.width)
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")

@@ -153,8 +153,11 @@ def kept_photo(upload: Upload | None, header: Seen | None, name: str = "") -> Ke
     """An uploaded photo, kept; of one that the couriers are still to fetch (a request waits for no other server), its name."""
     if upload is None or header is None:
         return {"key": None, "name": name, "width": None, "height": None, "format": None}
+    key = services().photos.keep(upload.data)
+    if upload.upload_id:  # held for long enough: who dies from here on finds it under this key
+        services().uploads.used(upload.upload_id, key)
     return {
-        "key": services().photos.keep(upload.data),
+        "key": key,
         "name": upload.name,
         "width": header.width,
         "height": header.height,
@@ -180,6 +183,8 @@ def photo(kind: JobKind, job_id: str) -> Response:
     query = parse(PhotoQuery, request.args.to_dict())
     job = find(kind, job_id)
     key = photo_key(job)
+    if query.link:
+        return pictures.by_link(key, query, job.request["image"].get("format"))
     if not query.annotated:
         return pictures.stored(key, query.width)
     return pictures.annotated(key, result_of(job, "to draw over its photo"), query.width)

@@ -18,7 +18,7 @@ from web.access.scopes import needs
 from web.jobs import jobs
 from web.jobs.lists import JobsQuery, page
 from web.openapi.operations import JOB, RENDERING, UPLOAD, Form, operation
-from web.pictures import ANY_IMAGE
+from web.pictures import ANY_IMAGE, PictureLink
 from web.requests.schemas import FILE, PhotoQuery, PictureQuery, RecognitionFields, RecognitionRequest
 from web.requests.terms import read_terms
 from web.requests.uploads import read_recognition
@@ -135,7 +135,7 @@ def events(job_id: str) -> Response:
 @operation(
     "getRecognitionImage",
     "The photo as it was uploaded or fetched, smaller, or with the answers drawn over it.",
-    {200: ANY_IMAGE, 304: None},
+    {200: (ANY_IMAGE, PictureLink), 304: None},
     (*JOB, *RENDERING, PhotoNotFetched, ResultNotReady),
     query=PhotoQuery,
     headers=("If-None-Match",),

@@ -168,6 +168,18 @@ KEY = {
     "id": "key_0123456789ab", "name": "till 3", "scopes": ["recognize"], "created_at": AT, "expires_at": None,
     "last_used_at": None, "limits": {"requests_per_minute": 60, "open_jobs": None, "bytes_per_day": None},
 }  # fmt: skip
+UPLOADED = {
+    "id": "upl_01jdmz4k8t9v2w3x4y5z6a7b8c", "status": "open", "size": 184_320, "media_type": "image/jpeg",
+    "name": "shelf.jpg", "created_at": AT, "expires_at": EXPIRES,
+    "links": {"self": "/v1/uploads/upl_01jdmz4k8t9v2w3x4y5z6a7b8c"},
+}  # fmt: skip
+MADE_UPLOAD = {
+    **UPLOADED,
+    "send": {
+        "method": "PUT", "url": "https://s3.shop.example/shitu/uploads/upl_01jdmz4k8t9v2w3x4y5z6a7b8c?X-Amz-Signature=…",
+        "headers": {"Content-Type": "image/jpeg"}, "expires_at": LATER,
+    },
+}  # fmt: skip
 IMAGE = {"base64": "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAF0lEQVR4nGNoaGggCTGMahjVMIJVAwB8ioABCKB7XQAAAABJRU5ErkJggg==", "name": "grey.png"}  # fmt: skip
 PHOTO_REQUEST = {"image": IMAGE, "options": {}}
 
@@ -185,6 +197,11 @@ BATCH_SUMMARY = {
 EXAMPLES: dict[str, Any] = {
     "RecognitionRequest": {"gallery": "drinks", "image": IMAGE, "options": {"min_precision": 0.8}, "metadata": {"shelf": "3"}},
     "ComparisonRequest": {"version": 3},
+    "ImageUpload": {"upload": UPLOADED["id"], "name": "shelf.jpg"},
+    "UploadRequest": {"size": 184_320, "media_type": "image/jpeg", "name": "shelf.jpg"},
+    "UploadShown": UPLOADED,
+    "UploadMade": MADE_UPLOAD,
+    "PictureLink": {"url": f"https://s3.shop.example/shitu/images/9f/{SHA256}?X-Amz-Signature=…", "expires_at": LATER},
     "DetectionRequest": PHOTO_REQUEST,
     "EmbeddingRequest": PHOTO_REQUEST,
     "ClassificationRequest": PHOTO_REQUEST,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.events import ENDS, TEST
 from contracts.jobs import JobKind
+from web.openapi.operations import Form
 
 if TYPE_CHECKING:
     from web.openapi.operations import Operation
@@ -25,6 +26,8 @@ TAGS = {
     "detections": ("Detections", "A detector alone."),
     "embeddings": ("Embeddings", "An embedder alone."),
     "classifications": ("Classifications", "A classifier alone."),
+    "uploads": ("Uploads", "Pictures that are sent by a link, past the request that names them."),
+    "links": ("Links", "Pictures by links that need no key."),
     "webhooks": ("Webhooks", "Registered endpoints, and the messages to them."),
     "deliveries": ("Deliveries", "Messages to whichever receiver."),
     "events": ("Events", "The feed of what happens, in order."),
@@ -96,7 +99,7 @@ def callbacks(operation: Operation) -> dict[str, Any]:
     for body in operation.body.values():
         if isinstance(body, type):
             places += ["{$request.body#/webhook/url}"] * ("webhook" in body.model_fields)
-        else:
+        elif isinstance(body, Form):
             places += ["{$request.body#/webhook_url}"] * ("webhook_url" in body.fields.model_fields)
     if not places or not (kinds or batch):
         return {}

@@ -110,6 +110,13 @@ class ImageUrl(Strict):
     name: str = Field("", description="A name to show with it.")
 
 
+class ImageUpload(Strict):
+    """A picture that was sent by the link of an upload."""
+
+    upload: str = Field(min_length=1, description="The `id` of the upload, of the same key.")
+    name: str = Field("", description="A name to show with it; without one the upload's.")
+
+
 class Webhook(Strict):
     """Where the finished job is sent."""
 
@@ -142,7 +149,7 @@ class RecognitionRequest(Strict):
 
     galleries: Names | None = Field(None, description="Instead of gallery: several, searched as one; 1 to 10.")
     gallery: str | None = Field(None, validate_default=True)
-    image: dict[str, Any] = Field(description="Either base64 or url.")
+    image: dict[str, Any] = Field(description="One of base64, url and upload.")
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook: Webhook | None = None
     metadata: JobMetadata = Field(default_factory=dict)
@@ -344,7 +351,15 @@ class PictureQuery(BaseModel):
     )
 
 
-class PhotoQuery(PictureQuery):
+class StoredQuery(PictureQuery):
+    """The query of a picture as it is stored."""
+
+    link: bool = Field(
+        False, description="1: instead of the picture a link to it that needs no key, `url` and `expires_at`."
+    )
+
+
+class PhotoQuery(StoredQuery):
     """The query of a job's photo."""
 
     annotated: bool = Field(

@@ -15,6 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.objects.inputs import is_s3, parse_location
+from web.access import auth
 from web.requests.given_boxes import check_boxes
 from web.requests.images import Refusal, Upload, check_image, check_images
 from web.requests.named_urls import parse_with_urls
@@ -23,10 +24,12 @@ from web.requests.schemas import (
     BatchFields,
     EnrollmentFields,
     ImageBase64,
+    ImageUpload,
     ImageUrl,
     RecognitionFields,
     RecognitionRequest,
 )
+from web.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -302,14 +305,25 @@ class Link:
 
 def _json_image(image: dict[str, Any]) -> Upload | Link:
     """A URL has been checked by `parse_with_urls`."""
-    if len({"base64", "url"} & image.keys()) != 1:
-        detail = "give exactly one of 'base64' and 'url'"
+    if len({"base64", "url", "upload"} & image.keys()) != 1:
+        detail = "give exactly one of 'base64', 'url' and 'upload'"
         raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
     if "base64" in image:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
+    if "upload" in image:
+        named = parse(ImageUpload, image, "/image")
+        return uploaded(named.upload, named.name)
     linked = parse(ImageUrl, image, "/image")
     return Link(linked.url, clean_name(linked.name or _name_in(linked.url)))
+
+
+def uploaded(upload_id: str, name: str) -> Upload:
+    """What the current request's key uploaded by a link. Raises the errors of NAMED_UPLOAD."""
+    service = services()
+    found = service.uploads.find(upload_id, auth.owner())
+    data = service.uploads.read(found, service.settings.web.max_body_bytes)
+    return Upload(data, clean_name(name or found.name), found.id)
 
 
 def _name_in(url: str) -> str:
