@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, request, url_for
+from pydantic import Field
 
 from contracts.jobs import JobKind
 from contracts.keys import Scope
@@ -62,6 +63,22 @@ MANY_IMAGES = {"images": {"type": "array", "items": FILE, "description": "The pi
 CURSOR = re.compile(r"v(\d{1,12})\.(\d{1,12})")
 
 blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
+
+
+class ItemPictureQuery(PictureQuery):
+    """Which picture of an item, of which version; numbers arrive as text."""
+
+    version: int | None = Field(
+        None, ge=1, description="A version other than the current one: what was removed is there."
+    )
+
+
+class ItemImageQuery(StoredQuery):
+    """The query of an item's picture as it is stored."""
+
+    version: int | None = Field(
+        None, ge=1, description="A version other than the current one: what was removed is there."
+    )
 
 
 @blueprint.post("")
@@ -217,14 +234,14 @@ def items(name: str) -> Response:
     "getItemImage",
     "The picture of an item, or a smaller one of it.",
     {200: (ANY_IMAGE, PictureLink), 304: None},
-    (*GALLERY, *RENDERING, ItemNotFound),
-    query=StoredQuery,
+    (*GALLERY, *RENDERING, VersionNotFound, ItemNotFound),
+    query=ItemImageQuery,
     headers=("If-None-Match",),
 )
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
-    query = parse(StoredQuery, request.args.to_dict())
-    key = services().items.find(name, item_id).image_key
+    query = parse(ItemImageQuery, request.args.to_dict())
+    key = services().items.find(name, item_id, query.version).image_key
     return by_link(key, query) if query.link else stored(key, query.width)
 
 
@@ -234,14 +251,14 @@ def item_image(name: str, item_id: str) -> Response:
     "getItemPreview",
     "The picture as a browser can show it.",
     {200: ANY_IMAGE, 304: None},
-    (*GALLERY, *RENDERING, ItemNotFound),
-    query=PictureQuery,
+    (*GALLERY, *RENDERING, VersionNotFound, ItemNotFound),
+    query=ItemPictureQuery,
     headers=("If-None-Match",),
 )
 def item_preview(name: str, item_id: str) -> Response:
     """The picture of an item as it was looked at, for browsers."""
-    query = parse(PictureQuery, request.args.to_dict())
-    return shown(services().items.find(name, item_id).image_key, query.width)
+    query = parse(ItemPictureQuery, request.args.to_dict())
+    return shown(services().items.find(name, item_id, query.version).image_key, query.width)
 
 
 @blueprint.delete("/<name>/items/<item_id>")

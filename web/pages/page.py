@@ -10,6 +10,7 @@ from flask import Blueprint, Response, render_template, request
 from contracts.events import ENDS
 from contracts.jobs import DeliveryStatus, JobKind, Status
 from contracts.keys import Scope, allows
+from contracts.lint import LEVELS
 from contracts.options import RECOGNIZE_OPTIONS
 from web.access import auth
 from web.access.scopes import needs
@@ -50,6 +51,22 @@ def galleries() -> Response:
 def gallery(name: str) -> Response:
     """One gallery's pictures, labels and versions. The script says if there is none of this name."""
     return page("gallery.html", "galleries", gallery=name)
+
+
+@blueprint.get("/galleries/<name>/lint")
+@needs(Scope.READ)
+@operation("getLintPage", "The page of what is better mended in a gallery.", {200: "text/html"})
+def lint(name: str) -> Response:
+    """Findings with their pictures side by side, each mended by one tap."""
+    return page("lint.html", "galleries", gallery=name, levels=LEVELS)
+
+
+@blueprint.get("/galleries/<name>/versions")
+@needs(Scope.READ)
+@operation("getVersionsPage", "The page of a gallery's versions side by side.", {200: "text/html"})
+def versions(name: str) -> Response:
+    """What was added, removed and relabelled between two versions; `from` and `to` are the script's to read."""
+    return page("versions.html", "galleries", gallery=name)
 
 
 @blueprint.get("/jobs")
