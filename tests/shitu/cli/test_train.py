@@ -106,6 +106,7 @@ def test_train_stops_goes_on_and_says_what_is_next(tiny_run: Run, quick: Path, t
     assert second.output.endswith(f"{out / 'best.npz'}\nnext: shitu export embedder {quick} --run {out}\n")
 
 
+@pytest.mark.slow  # every kind of training stops and resumes in `fit`; docs/training.md's tiny recipes are run
 def test_metric_learning_stops_goes_on_and_is_exported(quick_metric: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = shitu("train", "metric", quick_metric, "--out", out, "--threads", 1, "--stop-after", 3)
@@ -126,6 +127,7 @@ def test_metric_learning_stops_goes_on_and_is_exported(quick_metric: Path, tmp_p
     assert set(manifest.metrics) == {"rendered"}
 
 
+@pytest.mark.slow  # every kind of training stops and resumes in `fit`; docs/training.md's tiny recipes are run
 def test_a_classifier_stops_goes_on_is_exported_and_classifies(photos: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "mine.toml", tmp_path / "run"
     recipe.write_text(CLASSIFIER, encoding="utf-8")
@@ -151,6 +153,7 @@ def test_a_classifier_stops_goes_on_is_exported_and_classifies(photos: Path, tmp
         assert sum(told["scores"]) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow  # every kind of training stops and resumes in `fit`; docs/training.md's tiny recipes are run
 def test_what_distillation_made_is_exported_by_the_command_that_it_tells(quick_metric: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "pair.toml", tmp_path / "a run"
     recipe.write_text(f"name = 'pair'\nstudent = '{quick_metric}'\nmethod = 'dml'\n", encoding="utf-8")

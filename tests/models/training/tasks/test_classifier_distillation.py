@@ -28,7 +28,7 @@ from models.training.tasks.classifier_distillation import (
 )
 from tests.models.training.teacher_files import SIDE, teacher_files
 
-TINY = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
+SHORT = replace(load_recipe("classifier-tiny", ClassifierRecipe), epochs=6, evaluate_every=1)
 NETWORK = "PPLCNet_x0_25"
 
 
@@ -37,7 +37,7 @@ def quiet(*_: object) -> None:
 
 
 def run(
-    distill: ClassDistill, out: Path, stops: tuple[int | None, ...] = (None,), recipe: ClassifierRecipe = TINY
+    distill: ClassDistill, out: Path, stops: tuple[int | None, ...] = (None,), recipe: ClassifierRecipe = SHORT
 ) -> list[Progress]:
     lines: list[Progress] = []
     for stop_after in stops:
@@ -47,13 +47,25 @@ def run(
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of six classes that has learnt for a step."""
     folder = tmp_path_factory.mktemp("teacher")
-    fit(ClassifierTask, replace(TINY, evaluate_every=TINY.epochs), None, folder / "run", quiet, quiet)
-    return export_classifier(TINY, folder / "run" / "best.npz", folder / "artifact", Origin(["drawn"], {}, {}))
+    fit(ClassifierTask, replace(SHORT, eval=()), None, folder / "run", quiet, quiet, stop_after=1)
+    return export_classifier(SHORT, folder / "run" / "best.npz", folder / "artifact", Origin(["rendered"], {}, {}))
 
 
-def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, tmp_path: Path) -> None:
-    lines = run(ClassDistill("ssld", FrozenTeacher(str(teacher))), tmp_path)
+def test_an_artifact_teaches_without_labels(teacher: Path, tmp_path: Path) -> None:
+    recipe = replace(SHORT, eval=(), evaluate_every=1)
+    lines = run(ClassDistill("ssld", FrozenTeacher(str(teacher))), tmp_path, (2,), recipe)
+    assert [line.losses.keys() for line in lines] == [{"ssld"}]
+
+
+@pytest.mark.slow  # the embedder's student learns in `make test`, by the same `fit` and the same kind of loss
+def test_a_student_comes_to_answer_as_its_teacher(tmp_path: Path) -> None:
+    fit(ClassifierTask, SHORT, None, tmp_path / "teacher", quiet, quiet)
+    teacher = export_classifier(
+        SHORT, tmp_path / "teacher" / "best.npz", tmp_path / "artifact", Origin(["rendered"], {}, {})
+    )
+    lines = run(ClassDistill("ssld", FrozenTeacher(str(teacher))), tmp_path / "student")
     assert lines[0].losses.keys() == {"ssld"}
     assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
 
@@ -70,7 +82,7 @@ def test_a_file_teaches_a_classifier(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["dml", "udml"])
 def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> None:
-    lines = run(ClassDistill(method, weight=0.3), tmp_path, recipe=replace(TINY, epochs=14, evaluate_every=2))
+    lines = run(ClassDistill(method, weight=0.3), tmp_path, recipe=replace(SHORT, epochs=14, evaluate_every=2))
     first, last = lines[0].losses, lines[-1].losses
     assert ("distance" in first) == (method == "udml")
     assert last["ce"] < 0.93 * first["ce"]
@@ -78,7 +90,7 @@ def test_two_peers_end_better_than_they_began(method: str, tmp_path: Path) -> No
 
 
 def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
-    recipe = replace(TINY, distill=ClassDistill("ssld", FrozenTeacher(str(teacher))))
+    recipe = replace(SHORT, distill=ClassDistill("ssld", FrozenTeacher(str(teacher))))
     module = ClassifierModule(recipe, 6, open_class_teacher(recipe.distill, 6, None))
     module.eval()
     pixels = np.random.default_rng(0).normal(size=(3, 3, 48, 48)).astype(np.float32)
