@@ -56,6 +56,7 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
     lease = ledger.start(job_id, fetching=fetching)
     if lease is None:
         return False  # finished, canceled, or in another worker's hands: messages may come twice
+    process.notice_erasures(lease.erasures)
     job = ledger.get(job_id)
     sent_from = tracing.current()
     attributes: tracing.Attributes = {

@@ -111,6 +111,12 @@ class Process:
             log.critical("this worker ends: %s", why)
             os._exit(1)  # a Celery task cannot end its worker, and what waits here is for others
 
+    def notice_erasures(self, count: int) -> None:
+        """So many erasures were made so far: the models' side forgets what it kept before the last one."""
+        answers = getattr(self._runtime, "answers", None)
+        if answers is not None:
+            answers.notice(count)
+
     def stalled(self, waiting: int) -> bool:
         """Whether `waiting` messages wait, and have for STALLED_S seconds, while this process does nothing."""
         with self._guard:
@@ -172,6 +178,7 @@ class Process:
                     }
                     self.ledger.presence.worker_ready(self.name, info, ttl_s=3 * interval_s)
                     self._note_start()
+                    self.notice_erasures(self.ledger.erasures())
                 messages = self.ledger.stats().messages
             except redis.RedisError:
                 log.warning("could not reach the ledger for a heartbeat")

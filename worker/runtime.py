@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from infra.errors.galleries import EmbedderMismatch
@@ -20,6 +20,7 @@ from models.classifier import Classifier
 from models.detector import Detector
 from models.embedder import Embedder
 from models.recognition.pipeline import Recognizer
+from worker.answer_cache import AnswerCache
 from worker.gallery_cache import GalleryCache
 from worker.item_features import ItemFeatures
 from worker.model_folders import folder_of
@@ -57,6 +58,7 @@ class Runtime:
     galleries: GalleryCache
     models: dict[str, Any]
     idle: queue.LifoQueue[Programs]
+    answers: AnswerCache = field(default_factory=lambda: AnswerCache(0, 1.0))
 
     @contextmanager
     def programs(self) -> Iterator[Programs]:
@@ -86,7 +88,8 @@ def open_runtime(settings: Settings, concurrency: int) -> Runtime:
         idle.put(programs)
     features = ItemFeatures(store, objects, settings.images, FEATURE_CACHE_BYTES)
     cache = GalleryCache(store, GALLERY_CACHE_BYTES, features, settings.data_dir / MAPPED)
-    return Runtime(settings, objects, store, cache, describe(loaded[0]), idle)
+    answers = AnswerCache(settings.worker.cache_bytes, settings.jobs.retention_s)
+    return Runtime(settings, objects, store, cache, describe(loaded[0]), idle, answers)
 
 
 def load_programs(worker: WorkerSettings) -> Programs:

@@ -128,6 +128,7 @@ class Eraser:
                 return erasure
         elif self._still_there(erasure):
             return erasure  # the purge goes first
+        self._ledger.note_erasure()  # before the receipt: what answers are kept of it goes too
         erasure = self._pictures(erasure)
         if erasure.pictures or (erasure.photo is not None and "photo" not in erasure.steps):
             return self.records.note(erasure)

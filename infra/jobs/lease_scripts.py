@@ -25,7 +25,7 @@ redis.call('ZADD', open, lease_until, id)
 redis.call('ZREM', queued, id)
 leave_lane()
 note('processing')
-return {token, attempt, lease_until}
+return {token, attempt, lease_until, tonumber(redis.call('GET', 'shitu:jobs:erasures') or 0)}
 """
 )
 

@@ -173,8 +173,9 @@ class JobLedger:
         answer: list[Any] | None = self._start(job_id, *args)
         if not answer:
             return None
-        token, attempt, expires_at = answer
-        return Lease(job_id, int(token), int(attempt), float(expires_at), last=int(attempt) >= cap)
+        token, attempt, expires_at, erasures = answer
+        last = int(attempt) >= cap
+        return Lease(job_id, int(token), int(attempt), float(expires_at), last, int(erasures))
 
     def renew(self, lease: Lease, progress: dict[str, Any] | None = None) -> Renewal:
         """Holds the job for another lease, and tells `progress` to whoever waits. The answer is true only if held."""
@@ -258,6 +259,14 @@ class JobLedger:
         """The ids of the messages about the job's latest end."""
         events = str(self._redis.hget(scripts.job_key(job_id), "event_ids") or "").split()
         return self.feed.deliveries_of(events[-1]) if events else ()
+
+    def erasures(self) -> int:
+        """How many erasures got as far as deleting."""
+        return int(self._redis.get(scripts.ERASURES) or 0)
+
+    def note_erasure(self) -> None:
+        """What was kept of jobs and galleries is to be forgotten; once too often does no harm."""
+        self._redis.incr(scripts.ERASURES)
 
     def stats(self) -> LedgerStats:
         """How many jobs wait and run, how long the oldest has waited, what is to be delivered."""

@@ -144,6 +144,7 @@ class Lease:
     attempt: int
     expires_at: float
     last: bool  # no attempt follows this one
+    erasures: int = 0  # that were made before it was given
 
 
 class Renewal(StrEnum):

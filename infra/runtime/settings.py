@@ -211,6 +211,7 @@ class WorkerSettings:
     detector: Annotated[str, Field(min_length=1)] = "shitu-detector"
     embedder: Annotated[str, Field(min_length=1)] = "shitu-embedder"
     classifier: Annotated[str, Field(min_length=1)] = "none"  # none is bundled
+    cache_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024  # answers to photos that come again; 0: none are kept
     shutdown_s: Seconds = 20.0  # how long a stopped worker may finish what it runs
     heartbeat_s: Seconds = 5.0  # how often it says that it lives and proves that it consumes
 

@@ -94,6 +94,13 @@ SWEPT = Counter(
     registry=REGISTRY,
 )
 
+CACHE_LOOKUPS = Counter(
+    "shitu_cache_lookups_total",
+    "Photos looked for among those that came before, in `answers` and in `sights`: hit or miss.",
+    ["cache", "outcome"],
+    registry=REGISTRY,
+)
+
 
 def render_measurements() -> bytes:
     """The text that Prometheus reads of what this machine's processes have measured."""
