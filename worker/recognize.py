@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.comparisons import difference
 from contracts.errors import ServiceError
 from infra.runtime import tracing
-from infra.runtime.telemetry import STAGES
+from infra.runtime.telemetry import BATCH_SIZE, STAGES
 from models.options import RecognizeOptions
 from models.recognition.paddleclas import to_paddleclas
 from worker.answer_cache import answer_key, sight_key
@@ -115,6 +115,7 @@ def computed(
             found = recognizer(image, gallery, options, checkpoint)
         elif sight is None:
             sight = recognizer.look(image, options, checkpoint)
+            BATCH_SIZE.observe(len(sight.parts))
             runtime.answers.keep_sight(key, sight, begun_at)
             found = recognizer.answer(sight, lambda: image, gallery, options, checkpoint)
         else:
