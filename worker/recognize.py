@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from contracts.comparisons import difference
+from contracts.filters import filters_of
 from infra.runtime import tracing
 from infra.runtime.telemetry import STAGES
 from models.options import RecognizeOptions
@@ -36,10 +37,11 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     for one in several:
         runtime.require_same_model(one.manifest)
     current = several[0] if len(several) == 1 else runtime.galleries.joined(several)
+    searched = current.gallery.filtered(filters_of(request.get("filter", ())))
     used = [used_gallery(one.manifest) for one in several]
     with runtime.programs() as programs:
         begun = time.perf_counter()
-        found = programs.recognizer(image, current.gallery, options, checkpoint)
+        found = programs.recognizer(image, searched, options, checkpoint)
     answer = found.to_dict()
     timings |= {**answer["timings_ms"], "total": round(1000 * (time.perf_counter() - started), 2)}
     for stage, took_ms in timings.items():

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, id_of, read
-from shitu.client.jobs import Terms
+from shitu.client.jobs import Terms, filters_told
 from shitu.client.pictures import upload_of
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
     from contracts.batches import Batch, BatchResult
     from contracts.jobs import Priority
+    from shitu.client.jobs import Filters
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
 
@@ -26,6 +27,7 @@ def create_batch(
     gallery: str,
     options: RecognitionOptions | None = None,
     *,
+    filters: Filters | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
     webhook_url: str | None = None,
@@ -34,7 +36,13 @@ def create_batch(
 ) -> Steps[Batch]:
     """Has many photos recognised, all accepted or none: the batch as it was accepted."""
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
-    fields = {**terms.fields(), "gallery": gallery, **({"options": json.dumps(dict(options))} if options else {})}
+    fields: dict[str, Any] = {
+        **terms.fields(),
+        "gallery": gallery,
+        **({"options": json.dumps(dict(options))} if options else {}),
+    }
+    if told := filters_told(filters):
+        fields["filter"] = told
     files = [("images", upload_of(photo)) for photo in photos]
     found: Batch = yield from ask("POST", "/batches", fields=fields, files=files, headers=terms.headers)
     return found
