@@ -60,6 +60,8 @@ class BatchRequest(TypedDict):
     """What was requested for all pictures."""
 
     gallery: str
+    filter: NotRequired[list[str]]
+    """Only items whose metadata meets all of these are searched."""
     options: dict[str, Any]
     metadata: dict[str, str]
     priority: str

@@ -239,6 +239,8 @@ class RecognitionJobRequest(TypedDict):
     """Of a job that compares: the version that is searched; else the one in force."""
     compared: NotRequired[Compared]
     """Of a job that compares: the old answer."""
+    filter: NotRequired[list[str]]
+    """Only items whose metadata meets all of these are searched."""
     image: KeptPhoto
     options: dict[str, Any]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.comparisons import difference
 from contracts.errors import ServiceError
+from contracts.filters import filters_of
 from infra.runtime import tracing
 from infra.runtime.telemetry import BATCH_SIZE, STAGES
 from models.options import RecognizeOptions
@@ -106,7 +107,8 @@ def computed(
         checkpoint()
     if failure is not None:
         raise failure
-    gallery = (several[0] if len(several) == 1 else runtime.galleries.joined(several)).gallery
+    whole = (several[0] if len(several) == 1 else runtime.galleries.joined(several)).gallery
+    gallery = whole.filtered(filters_of(job.request.get("filter", ())))
     with runtime.programs() as programs:
         tracing.record_stages(read, began)
         began = time.perf_counter()

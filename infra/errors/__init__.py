@@ -6,6 +6,7 @@
         InvalidCursor            invalid_cursor             400
         InvalidOptions           invalid_options            422
         InvalidFeedback          feedback_invalid           422
+        InvalidFilter            filter_invalid             400
         InvalidBox               box_invalid                422
       UnsupportedMediaType       unsupported_media_type     415
       BodyTooLarge               body_too_large             413

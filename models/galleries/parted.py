@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from models.errors import GalleryError
-from models.galleries.gallery import Gallery
+from models.galleries.gallery import MOST_HELD, Gallery
 from models.galleries.label_scores import EPSILON, LabelScores
 from models.galleries.parts import best
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from contracts.filters import Filter
     from models.galleries.calibration import Calibration
     from models.galleries.gallery import LabeledItem
     from models.galleries.parts import LabelTable, Part
@@ -52,7 +53,17 @@ class PartedGallery(Gallery):
         super().__init__((), np.empty((0, dim), np.float32), name, version, calibration, features)
         self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
         self.items = PartedItems(self.parts, self._starts)
+        self._table = table
         self._labels = PartedLabelScores(self.parts, table)
+
+    def _filtered(self, filters: Sequence[Filter]) -> Gallery:
+        parts = [part.meeting(filters) for part in self.parts]
+        about = (self.name, self.version, self.calibration, self._features)
+        if sum(map(len, parts)) > MOST_HELD:
+            return PartedGallery(parts, self._table, *about)
+        items = [part.item(at) for part in parts for at in range(len(part))]
+        rows = [np.empty((0, self.dim), np.float32), *(part.rows(np.arange(len(part))) for part in parts)]
+        return Gallery(items, np.concatenate(rows), *about)
 
     def embeddings(self) -> NDArray[np.float32]:
         """(N, D), a copy, row by row as the items are."""

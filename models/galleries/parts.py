@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +17,14 @@ from models.galleries.gallery import THREADS, faiss_module
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from contracts.filters import Filter
     from models.galleries.built_index import BuiltIndex
     from models.galleries.gallery import LabeledItem
 
     Near = tuple[NDArray[np.int64], NDArray[np.float32]]  # places and similarities, best first
     Alive = NDArray[np.bool_]
 
-SPARE = 32  # rows looked at beyond those wanted, for those of them that were removed
+SPARE = 32  # rows looked at beyond those wanted, for those of them that are passed over
 WIDER = 8  # times as many, where that did not suffice
 MOST_WIDENED = 4096  # beyond it every row is compared
 
@@ -53,11 +55,23 @@ class Labelled:
         self.codes = table.codes_of([item.label for item in items])
         self.order = np.argsort(self.codes, kind="stable")
         self._sorted = self.codes[self.order]
+        self._by_metadata: dict[Filter, NDArray[np.int64]] | None = None
 
     def ranges(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each label where in `order` its rows begin and end."""
         starts = np.searchsorted(self._sorted, codes, "left")
         return starts.astype(np.int64), np.searchsorted(self._sorted, codes, "right").astype(np.int64)
+
+    def meeting(self, filters: Sequence[Filter]) -> NDArray[np.int64]:
+        """The places of the items whose metadata meets all filters, ascending."""
+        if self._by_metadata is None:
+            found: dict[Filter, list[int]] = {}
+            for place, item in enumerate(self.items):
+                for pair in (getattr(item, "metadata", None) or {}).items():
+                    found.setdefault(pair, []).append(place)
+            self._by_metadata = {pair: np.array(places, np.int64) for pair, places in found.items()}
+        each = [self._by_metadata.get(one, np.zeros(0, np.int64)) for one in filters]
+        return reduce(lambda one, other: np.intersect1d(one, other, assume_unique=True), each)
 
 
 class Part:
@@ -77,6 +91,12 @@ class Part:
     def codes(self) -> NDArray[np.int64]:
         """The label of each living row."""
         return self.labelled.codes if self.live is None else self.labelled.codes[self.live]
+
+    def meeting(self, filters: Sequence[Filter]) -> Part:
+        """The part of the living items alone that meet all filters, to be searched exactly."""
+        alive = np.zeros(len(self.labelled.items), bool)
+        alive[self.labelled.meeting(filters)] = True
+        return Part(self.labelled, None, alive if self.alive is None else alive & self.alive)
 
     def item(self, place: int) -> LabeledItem:
         """The item at a place among the living."""
@@ -141,9 +161,10 @@ def exact(queries: NDArray[np.float32], rows: NDArray[np.float32], k: int, alive
     wanted = min(k, living)
     if not wanted:
         return [(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in queries]
-    spare = 0 if alive is None else SPARE
-    while alive is None or wanted + spare <= MOST_WIDENED:
-        values, places = faiss.knn(queries, rows, min(wanted + spare, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+    # As many rows as, by their share, hold enough that are alive; more where these do not suffice, in the end all.
+    depth = wanted if alive is None else wanted * len(rows) * 3 // (2 * living) + SPARE
+    while alive is None or depth <= MOST_WIDENED:
+        values, places = faiss.knn(queries, rows, min(depth, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
         if alive is None:
             return list(zip(places, values, strict=True))
         kept = [alive[near] for near in places]
@@ -151,9 +172,8 @@ def exact(queries: NDArray[np.float32], rows: NDArray[np.float32], k: int, alive
             return [
                 (near[one][:wanted], like[one][:wanted]) for near, like, one in zip(places, values, kept, strict=True)
             ]
-        spare = WIDER * (wanted + spare)
-    chosen = np.flatnonzero(alive)
-    return among(queries, rows, chosen, k)
+        depth *= WIDER
+    return among(queries, rows, np.flatnonzero(alive), k)
 
 
 def among(queries: NDArray[np.float32], rows: NDArray[np.float32], chosen: NDArray[np.int64], k: int) -> list[Near]:

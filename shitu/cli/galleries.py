@@ -13,6 +13,7 @@ import click
 from rich.table import Column, Table
 from rich.text import Text
 
+from contracts.filters import filters_of, meets
 from contracts.names import readable_label
 from infra.errors.galleries import GalleryNotFound
 from infra.galleries.deleted import all_deleted
@@ -23,7 +24,7 @@ from infra.jobs.records import isoformat
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
-from shitu.cli.options import GALLERY_NAME, JSON, SERVER, VERSION, examples
+from shitu.cli.options import FILTER, GALLERY_NAME, JSON, SERVER, VERSION, examples
 from shitu.cli.progress import working
 from shitu.cli.suggestions import did_you_mean
 from shitu.cli.tables import print_table
@@ -52,8 +53,8 @@ class Galleries(Protocol):
     def one(self, name: str, version: int | None = None) -> Json:
         """A version of one."""
 
-    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
-        """Its items, of one label or all."""
+    def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
+        """Its items, of one label or all, with this metadata or any."""
 
     def create(self, name: str, index: IndexChoice | None) -> Json:
         """Makes an empty gallery."""
@@ -93,11 +94,12 @@ class Stored:
         with self._known(name):
             return describe(self.store.manifest(name, version), self.store)
 
-    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
+    def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
         with self._known(name):
             items = self.store.items(name, version)
         wanted = None if label is None else readable_label(label)
-        return [describe_item(item) for item in items if wanted in (None, item.label)]
+        met = filters_of(filters)
+        return [describe_item(item) for item in items if wanted in (None, item.label) and meets(item.metadata, met)]
 
     def create(self, name: str, index: IndexChoice | None) -> Json:
         kept = None if index is None else index.to_dict()
@@ -160,8 +162,8 @@ class Served:
             raise click.ClickException(f"The gallery {name!r} has no version {version}. (gallery_version_not_found)")
         return {key: value for key, value in found[0].items() if key != "current"}
 
-    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
-        return [_without_links(one) for one in self.server.items(name, version, label)]
+    def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
+        return [_without_links(one) for one in self.server.items(name, version, label, filters)]
 
     def create(self, name: str, index: IndexChoice | None) -> Json:
         sent = {"name": name} if index is None else {"name": name, "index": _sent(index)}
@@ -280,16 +282,23 @@ def list_galleries(deleted: bool, as_json: bool, server: str | None) -> None:
 @VERSION
 @click.option("--items", "with_items", is_flag=True, help="List the items too, with their ids.")
 @click.option("--label", help="Only the items of this label.")
+@FILTER
 @JSON
 @SERVER
 def show(
-    name: str, version: int | None, with_items: bool, label: str | None, as_json: bool, server: str | None
+    name: str,
+    version: int | None,
+    with_items: bool,
+    label: str | None,
+    filters: tuple[str, ...],
+    as_json: bool,
+    server: str | None,
 ) -> None:
     """Show the gallery NAME: what is in it, by label."""
     with errors(), working(f"Reading {name!r}"):
         galleries = opened(server)
         about = galleries.one(name, version)
-        items = galleries.items(name, about["version"], label)
+        items = galleries.items(name, about["version"], label, filters)
     labels = dict(sorted(Counter(item["label"] for item in items).items()))
     if as_json:
         told = {**about, "labels": labels, **({"items": items} if with_items else {})}

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 
 from contracts.errors import ServiceError
+from contracts.filters import filters_of
 from contracts.names import shown
 from models import verification
 from models.errors import ModelError
@@ -32,6 +33,7 @@ from shitu.cli.options import (
     DETECTOR,
     EMBEDDER,
     ENGINE,
+    FILTER,
     JSON,
     RERANK,
     SERVER,
@@ -69,6 +71,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @declared("top_k", "Matches reported for each detection.")
 @declared("whole_image", "Search the whole image too: always, where no detection is answered, or never.")
 @BOXES
+@FILTER
 @click.option("--trace", is_flag=True, help="With --json: every candidate box and match, thresholds and reasons.")
 @BINARY
 @RERANK
@@ -96,6 +99,7 @@ def recognize(
     top_k: int,
     whole_image: WholeImage,
     boxes: tuple[list[int], ...],
+    filters: tuple[str, ...],
     trace: bool,
     binary: bool,
     rerank: int,
@@ -126,10 +130,19 @@ def recognize(
     with errors():
         if server is None:
             ask = _here(
-                gallery, detector, embedder, engine, threads, rerank if binary else None, options, console, passed
+                gallery,
+                detector,
+                embedder,
+                engine,
+                threads,
+                rerank if binary else None,
+                filters,
+                options,
+                console,
+                passed,
             )
         else:
-            ask = partial(_there, Server(server), gallery, _sent(options))
+            ask = partial(_there, Server(server), gallery, _sent(options), filters)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
     answers: list[Answer] = []
@@ -191,7 +204,7 @@ def _asked(
 
 def _here(
     galleries: Sequence[str], detector: str, embedder: str, engine: str, threads: int, rerank: int | None,
-    options: RecognizeOptions, console: Console, passed: Passed,
+    filters: Sequence[str], options: RecognizeOptions, console: Console, passed: Passed,
 ) -> Ask:  # fmt: skip
     """Recognises with the models of this machine; `rerank` None: by float embeddings. Raises ModelError, ServiceError."""
     from models.artifacts.folders import resolve
@@ -204,7 +217,8 @@ def _here(
         embed = Embedder(resolve(embedder), engine, threads)
     make = Gallery if rerank is None else partial(BinaryGallery, rerank=rerank)
     opened = [open_gallery(gallery, embed, console, make, passed) for gallery in galleries]
-    searched = opened[0] if len(opened) == 1 else JoinedGallery(opened)
+    joined = opened[0] if len(opened) == 1 else JoinedGallery(opened)
+    searched = joined.filtered(filters_of(filters))
     recognizer = Recognizer(finder, embed, verification)
 
     def ask(path: Path) -> dict[str, Any]:
@@ -215,9 +229,11 @@ def _here(
     return ask
 
 
-def _there(server: Server, gallery: Sequence[str], options: dict[str, Any], path: Path) -> dict[str, Any]:
+def _there(
+    server: Server, gallery: Sequence[str], options: dict[str, Any], filters: Sequence[str], path: Path
+) -> dict[str, Any]:
     """Has the service recognise it."""
-    return server.recognized(path, read_bytes(path), gallery, options)
+    return server.recognized(path, read_bytes(path), gallery, options, filters)
 
 
 def _sent(options: RecognizeOptions) -> dict[str, Any]:

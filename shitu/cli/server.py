@@ -76,11 +76,18 @@ class Server:
         """Deletes what is at `path`, and gives what is answered: nothing, or the new version of a gallery."""
         return self._asked("DELETE", path, query, repeatable=False)
 
-    def recognized(self, photo: Path, data: bytes, gallery: Sequence[str], options: Mapping[str, Any]) -> Json:
+    def recognized(
+        self,
+        photo: Path,
+        data: bytes,
+        gallery: Sequence[str],
+        options: Mapping[str, Any],
+        filters: Sequence[str] = (),
+    ) -> Json:
         """The `result` of one photo."""
         chosen = cast("RecognitionOptions", options)
         upload = Upload(_file_name(photo), data)
-        job = self._told(lambda: self._client.recognitions.create(upload, gallery, chosen))
+        job = self._told(lambda: self._client.recognitions.create(upload, gallery, chosen, filters=filters))
         return self._result(lambda: self._patient.recognitions.wait(job, timeout_s=JOB_WITHIN_S))
 
     def photo_result(self, kind: PhotoKind, photo: Path, data: bytes, **options: Any) -> Json:
@@ -126,9 +133,11 @@ class Server:
             rejected.append(dict(line))
         return result, rejected
 
-    def items(self, gallery: str, version: int | None, label: str | None) -> Iterator[Json]:
+    def items(
+        self, gallery: str, version: int | None, label: str | None, filters: Sequence[str] = ()
+    ) -> Iterator[Json]:
         """The items of a gallery, page by page, all of one version."""
-        items = self._client.galleries.items(gallery, label=label, version=version, page_size=PAGE)
+        items = self._client.galleries.items(gallery, label=label, filters=filters, version=version, page_size=PAGE)
         while (item := self._told(lambda: next(items, None))) is not None:
             yield dict(item)
 

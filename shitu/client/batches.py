@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
-from shitu.client.jobs import Terms, moment
+from shitu.client.jobs import Terms, filters_told, moment
 from shitu.client.pictures import upload_of
 from shitu.client.waiting import Event, Watch
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from contracts.batches import Batch, BatchResult, BatchStatus, BatchSummary
     from contracts.jobs import Priority
+    from shitu.client.jobs import Filters
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
 
@@ -28,6 +29,7 @@ def create_batch(
     gallery: str,
     options: RecognitionOptions | None = None,
     *,
+    filters: Filters | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
     webhook_url: str | None = None,
@@ -36,7 +38,13 @@ def create_batch(
 ) -> Steps[Batch]:
     """Has many photos recognised, all accepted or none: the batch as it was accepted."""
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
-    fields = {**terms.fields(), "gallery": gallery, **({"options": json.dumps(dict(options))} if options else {})}
+    fields: dict[str, Any] = {
+        **terms.fields(),
+        "gallery": gallery,
+        **({"options": json.dumps(dict(options))} if options else {}),
+    }
+    if told := filters_told(filters):
+        fields["filter"] = told
     files = [("images", upload_of(photo)) for photo in photos]
     found: Batch = yield from ask("POST", "/batches", fields=fields, files=files, headers=terms.headers)
     return found

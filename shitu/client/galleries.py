@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
-from shitu.client.jobs import Terms
+from shitu.client.jobs import Terms, filters_told
 from shitu.client.pictures import upload_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contracts.results import EnrollmentJob
     from contracts.usage import Box
     from contracts.versions import ChangeKind, VersionChange
-    from shitu.client.jobs import Verdict
+    from shitu.client.jobs import Filters, Verdict
     from shitu.client.pictures import Picture
     from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList
     from web.galleries.deleted import DeletedGallery
@@ -178,10 +178,17 @@ def enroll_box(
 
 
 def list_items(
-    gallery: str, *, label: str | None = None, version: int | None = None, page_size: int = 1000
+    gallery: str,
+    *,
+    label: str | None = None,
+    filters: Filters | None = None,
+    version: int | None = None,
+    page_size: int = 1000,
 ) -> Pages[Item]:
-    """The items, all of one version."""
-    query = {"label": label, "version": version, "limit": page_size}
+    """The items, all of one version; `filters`: only those with this metadata."""
+    query: dict[str, Any] = {"label": label, "version": version, "limit": page_size}
+    if told := filters_told(filters):
+        query["filter"] = told
     pages = by_pages(f"{named(gallery)}/items", "items", query)
 
     def page(after: str | None) -> Steps[tuple[Sequence[Item], str | None]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 J = TypeVar("J")  # a job's TypedDict
 
 Verdict = Literal["right", "wrong", "ignore"]
+Filters = Mapping[str, str] | Sequence[str]  # {"brand": "x"}, or ["brand:x"]
 
 
 class Kind(Generic[J]):
@@ -121,6 +122,7 @@ def create_recognition(
     options: RecognitionOptions | None = None,
     *,
     name: str | None = None,
+    filters: Filters | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
     webhook_url: str | None = None,
@@ -129,11 +131,13 @@ def create_recognition(
 ) -> Steps[RecognitionJob]:
     """Has a photo recognised: the job as it was accepted. `photo` may be a URL, which the service fetches.
 
-    `gallery`: several are searched as one. `cancel_after_s`: when it is given up if it has not ended. Raises ProblemError.
+    `gallery`: several are searched as one. `filters`: only items with this metadata are searched. `cancel_after_s`: when it is given up if it has not ended. Raises ProblemError.
     """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
     galleries = [gallery] if isinstance(gallery, str) else list(gallery)
-    found: RecognitionJob = yield from _create("/recognitions", photo, name, options, galleries, terms)
+    found: RecognitionJob = yield from _create(
+        "/recognitions", photo, name, options, galleries, terms, filters_told(filters)
+    )
     return found
 
 
@@ -145,13 +149,21 @@ def recognize(
     name: str | None = None,
     timeout_s: float | None = None,
     progress: Callable[[RecognitionJob], object] | None = None,
+    filters: Filters | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[RecognitionResult]:
     """What is in a photo: makes a job and waits for it. Raises JobFailed, WaitTimeout, ProblemError."""
     job = yield from create_recognition(
-        photo, gallery, options, name=name, metadata=metadata, priority=priority, idempotency_key=idempotency_key
+        photo,
+        gallery,
+        options,
+        name=name,
+        filters=filters,
+        metadata=metadata,
+        priority=priority,
+        idempotency_key=idempotency_key,
     )
     ended = yield from RECOGNITIONS.wait(job, timeout_s=timeout_s, progress=progress)
     if ended["result"] is None:
@@ -164,15 +176,17 @@ def compare(
     *,
     gallery: str | None = None,
     version: int | None = None,
+    filters: Filters | None = None,
     webhook_url: str | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[RecognitionJob]:
     """Has the photo of a succeeded job looked up again, in another gallery or version: `result["difference"]` of the new job.
 
-    Neither named: in the version in force. Raises Conflict if the old job has not succeeded.
+    Neither named: in the version in force. `filters`: instead of the old job's; empty: all items. Raises Conflict if the old job has not succeeded.
     """
     hook = None if webhook_url is None else {"url": webhook_url}
-    told = {"gallery": gallery, "version": version, "webhook": hook}
+    only = None if filters is None else filters_told(filters)
+    told = {"gallery": gallery, "version": version, "filter": only, "webhook": hook}
     body = {name: value for name, value in told.items() if value is not None}
     found: RecognitionJob = yield from ask(
         "POST", f"/recognitions/{id_of(job)}/compare", json=body, headers=once(idempotency_key)
@@ -248,6 +262,13 @@ def feedback_of(job: Ref) -> Steps[Sequence[Feedback]]:
     return said
 
 
+def filters_told(filters: Filters | None) -> list[str]:
+    """As requests name them."""
+    if isinstance(filters, Mapping):
+        return [f"{name}:{value}" for name, value in filters.items()]
+    return [filters] if isinstance(filters, str) else list(filters or ())
+
+
 class Terms:
     """What a request says of the job that it makes."""
 
@@ -290,18 +311,21 @@ def _create(
     options: Mapping[str, Any] | None,
     galleries: Sequence[str],
     terms: Terms,
+    filters: Sequence[str] = (),
 ) -> Steps[Any]:
     sent = dict(options or {})
+    only = {"filter": list(filters)} if filters else {}
     url = url_of(photo)
     if url is not None:
         image = {"url": url, **({} if name is None else {"name": name})}
         where = {} if not galleries else {"gallery": galleries[0]} if len(galleries) == 1 else {"galleries": galleries}
-        body = {"image": image, "options": sent, **where, **terms.members()}
+        body = {"image": image, "options": sent, **where, **only, **terms.members()}
         return (yield from ask("POST", path, json=body, headers=terms.headers))
     fields = {
         **terms.fields(),
         **({"options": json.dumps(sent)} if sent else {}),
         **({"gallery": galleries} if galleries else {}),
+        **only,
     }
     files = [("image", upload_of(photo, name))]
     return (yield from ask("POST", path, fields=fields, files=files, headers=terms.headers))

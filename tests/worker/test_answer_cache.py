@@ -85,6 +85,14 @@ def test_whatever_an_answer_depends_on_makes_another_question(
     assert len(embedder.batches) == looked + 1
 
 
+def test_a_filter_makes_another_question(process: Process, caching: Runtime) -> None:
+    whole = recognize(asked(process, caching), caching, ignore)
+    again = asked(process, caching)
+    filtered = recognize(replace(again, request={**again.request, "filter": ["brand:none"]}), caching, ignore)
+    assert whole["recognitions"]
+    assert (filtered["recognitions"], filtered["reason"]) == ([], "empty_gallery")
+
+
 def test_an_option_that_the_networks_do_not_see_costs_a_search_only(
     process: Process,
     caching: Runtime,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
+from contracts.filters import filters_of, meets
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.names import readable_label
@@ -23,7 +24,7 @@ from infra.errors.galleries import (
     ItemNotFound,
     VersionNotFound,
 )
-from infra.errors.requests import InvalidCursor, InvalidRequest
+from infra.errors.requests import InvalidCursor, InvalidFilter, InvalidRequest
 from infra.galleries.deleted import all_deleted
 from infra.galleries.files import check_name
 from infra.galleries.indexes import described
@@ -37,6 +38,7 @@ from web.jobs.photos import FROM_JOB, enroll_from_job
 from web.openapi.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
 from web.pictures import ANY_IMAGE, PictureLink, by_link, shown, stored
 from web.requests import idempotency
+from web.requests.filters import checked_filters
 from web.requests.images import Refusal
 from web.requests.json_body import sent_json
 from web.requests.parsing import parse
@@ -205,12 +207,14 @@ def add_items(name: str) -> Response:
     "listItems",
     "The items, by pages.",
     {200: ItemPage},
-    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor),
+    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor, InvalidFilter),
     query=ItemsQuery,
+    repeatable=frozenset({"filter"}),
 )
 def items(name: str) -> Response:
     """One page of a version's items. The cursor holds on to the version, so that a change between pages hides nothing."""
-    query = parse(ItemsQuery, request.args.to_dict())
+    query = parse(ItemsQuery, {**request.args.to_dict(), "filter": request.args.getlist("filter")})
+    filters = filters_of(checked_filters(query.filter))
     version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
     store = services().galleries
     manifest = store.manifest(name, version)
@@ -218,6 +222,8 @@ def items(name: str) -> Response:
     if query.label is not None:
         wanted = readable_label(query.label)
         found = tuple(item for item in found if item.label == wanted)
+    if filters:
+        found = tuple(item for item in found if meets(item.metadata, filters))
     end = start + query.limit
     return jsonify(
         gallery=name,

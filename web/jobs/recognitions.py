@@ -12,7 +12,7 @@ from contracts.results import RecognitionJob, RecognitionPage
 from infra.errors.galleries import EmbedderMismatch
 from infra.errors.jobs import JobFinished, ResultNotReady
 from infra.errors.photos import PhotoNotFetched
-from infra.errors.requests import InvalidCursor
+from infra.errors.requests import InvalidCursor, InvalidFilter
 from infra.errors.webhooks import DeliveryNotFound
 from web.access.scopes import needs
 from web.jobs import jobs
@@ -40,7 +40,7 @@ blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.p
     "createRecognition",
     "Recognise what is in a photo.",
     {202: RecognitionJob, 200: RecognitionJob},
-    (*UPLOAD, EmbedderMismatch),
+    (*UPLOAD, InvalidFilter, EmbedderMismatch),
     body={"multipart/form-data": Form(RecognitionFields, ONE_IMAGE), "application/json": RecognitionRequest},
     headers=("Prefer", "Cancel-After"),
 )
@@ -54,6 +54,8 @@ def create() -> Response:
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
     if sent.galleries:
         request["galleries"] = list(sent.galleries)
+    if sent.filter:
+        request["filter"] = list(sent.filter)
     return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
 
 

@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from contracts.filters import MOST_FILTERS
+from contracts.filters import RULE as FILTER_RULE
 from contracts.indexes import MOST_RERANK, RERANK, DistType, IndexChoice, IndexMethod
 from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
@@ -142,6 +144,16 @@ NamesOfForm = Annotated[
 ]
 
 
+Filters = Annotated[
+    list[str],
+    Field(
+        max_length=MOST_FILTERS,
+        description=f"Only items whose metadata meets all of these are searched: {FILTER_RULE}.",
+    ),
+    BeforeValidator(lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=str | list[str]),
+]
+
+
 class RecognitionRequest(Strict):
     """The JSON form of a recognition request."""
 
@@ -150,6 +162,7 @@ class RecognitionRequest(Strict):
     galleries: Names | None = Field(None, description="Instead of gallery: several, searched as one; 1 to 10.")
     gallery: str | None = Field(None, validate_default=True)
     image: dict[str, Any] = Field(description="One of base64, url and upload.")
+    filter: Filters = Field(default_factory=list)
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook: Webhook | None = None
     metadata: JobMetadata = Field(default_factory=dict)
@@ -170,6 +183,7 @@ class ComparisonRequest(Strict):
 
     gallery: str | None = Field(None, description="Another gallery; without it those that the old job searched.")
     version: int | None = Field(None, ge=1, description="A version that is kept; without it the one in force.")
+    filter: Filters | None = Field(None, description="Instead of the old job's filter; an empty list: all items.")
     webhook: Webhook | None = None
 
 
@@ -177,6 +191,7 @@ class RecognitionFields(Strict):
     """The text fields of a multipart recognition request; the picture is the file `image`."""
 
     gallery: NamesOfForm = Field(description="Repeated for several galleries, searched as one; at most 10.")
+    filter: Filters = Field(default_factory=list)
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
@@ -336,6 +351,9 @@ class ItemsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str | None = Field(None, description="Only items of this label.")
+    filter: list[str] = Field(
+        default_factory=list, max_length=MOST_FILTERS, description=f"Only items that meet all of these: {FILTER_RULE}."
+    )
     limit: int = Field(100, ge=1, le=1000, description="Items in one page.")
     after: str | None = Field(None, description="The `next_after` of the page before.")
     version: int | None = Field(None, ge=1, description="A version other than the current one.")

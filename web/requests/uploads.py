@@ -16,6 +16,7 @@ from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from infra.objects.inputs import is_s3, parse_location
 from web.access import auth
+from web.requests.filters import checked_filters
 from web.requests.given_boxes import check_boxes
 from web.requests.images import Refusal, Upload, check_image, check_images
 from web.requests.named_urls import parse_with_urls
@@ -61,6 +62,7 @@ class Recognition:
     metadata: dict[str, str] = field(default_factory=dict)
     priority: Priority = "normal"
     galleries: tuple[str, ...] = ()  # all of them, if they are several
+    filter: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Batch:
     webhook_url: str | None
     metadata: dict[str, str]
     priority: Priority
+    filter: tuple[str, ...] = ()
 
 
 def read_recognition(settings: Settings) -> Recognition:
@@ -98,6 +101,7 @@ def read_recognition(settings: Settings) -> Recognition:
         sent = parse_with_urls(RecognitionRequest, parse_json(read_body()), settings)
         webhook_url = sent.webhook.url if sent.webhook else None
         names, options = sent.galleries or [str(sent.gallery)], sent.options
+        filters = tuple(checked_filters(sent.filter))
         image = _json_image(sent.image)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
@@ -113,15 +117,19 @@ def read_recognition(settings: Settings) -> Recognition:
                 sent.metadata,
                 sent.priority,
                 several_of(names),
+                filters,
             )
         upload, metadata, priority = image, sent.metadata, sent.priority
     else:
-        files, fields = _multipart({"image": 1}, RecognitionFields.model_fields, lists=("gallery",), json_too=True)
+        files, fields = _multipart(
+            {"image": 1}, RecognitionFields.model_fields, lists=("gallery", "filter"), json_too=True
+        )
         _read_json(fields, "options", "metadata")
         read = parse_with_urls(RecognitionFields, fields, settings)
         webhook_url = read.webhook_url
         upload = files["image"][0]
         names, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
+        filters = tuple(checked_filters(read.filter))
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
     check_boxes(chosen, header)
@@ -134,6 +142,7 @@ def read_recognition(settings: Settings) -> Recognition:
         metadata=metadata,
         priority=priority,
         galleries=several_of(names),
+        filter=filters,
     )
 
 
@@ -167,15 +176,16 @@ def read_batch(settings: Settings) -> Batch:
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("Send the body as multipart/form-data.")
     files, fields = _multipart(
-        {"images": settings.web.max_files}, BatchFields.model_fields, once={"gallery": ONE_GALLERY}
+        {"images": settings.web.max_files}, BatchFields.model_fields, ("filter",), once={"gallery": ONE_GALLERY}
     )
     _read_json(fields, "options", "metadata")
     read = parse_with_urls(BatchFields, fields, settings)
+    filters = tuple(checked_filters(read.filter))
     uploads = files["images"]
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     chosen = read.options.model_dump(exclude_unset=True)
     check_boxes(chosen, None)  # a box outside of some photo fails that photo's job alone
-    return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority)
+    return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority, filters)
 
 
 def read_body() -> bytes:

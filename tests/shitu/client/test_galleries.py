@@ -125,3 +125,13 @@ def test_a_gallery_is_linted(ask: Ask, drinks: str) -> None:
     assert (told["gallery"], told["item_count"]) == (drinks, 4)
     assert {one["kind"] for one in told["findings"]} <= set(told["kinds"])
     assert ask("galleries.lint", drinks, level="error", limit=1)["item_count"] == 4
+
+
+def test_items_are_listed_and_photos_searched_by_metadata(ask: Ask, drinks: str, hand: Hand) -> None:
+    assert list(ask("galleries.items", drinks, filters={"brand": "x"})) == []
+    job = ask("recognitions.create", picture("JPEG", 640, 480, 3), drinks, filters={"brand": "x"})
+    assert job["request"]["filter"] == ["brand:x"]
+    batch = ask("batches.create", [picture(seed=1)], drinks, filters=["brand:x", "size:1"])
+    assert batch["request"]["filter"] == ["brand:x", "size:1"]
+    done = ask("recognitions.wait", job, timeout_s=20)
+    assert ask("recognitions.compare", done, filters="brand:y")["request"]["filter"] == ["brand:y"]
