@@ -10,7 +10,7 @@ from flask import Flask
 from web import health, system
 from web.access import keys, signin
 from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo, version_diff
-from web.jobs import batches, comparisons, enrollments, imports, photo_jobs, recognitions
+from web.jobs import batches, comparisons, enrollments, evaluations, imports, photo_jobs, recognitions
 from web.openapi import reference
 from web.openapi.description import describe
 from web.pages import page
@@ -30,6 +30,8 @@ BLUEPRINTS = (
     enrollments.blueprint,
     imports.of_gallery,
     imports.blueprint,
+    evaluations.of_version,
+    evaluations.blueprint,
     *photo_jobs.BLUEPRINTS,
     batches.blueprint,
     keys.blueprint,

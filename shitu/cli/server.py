@@ -110,6 +110,11 @@ class Server:
             rejected.append(dict(line))
         return result, rejected
 
+    def evaluated(self, gallery: str, version: int, against: int | None) -> Json:
+        """The `result` of an evaluation."""
+        job = self._told(lambda: self._client.galleries.evaluate(gallery, version, against))
+        return self._result(lambda: self._patient.evaluations.wait(job, timeout_s=JOB_WITHIN_S))
+
     def items(self, gallery: str, version: int | None, label: str | None) -> Iterator[Json]:
         """The items of a gallery, page by page, all of one version."""
         items = self._client.galleries.items(gallery, label=label, version=version, page_size=PAGE)
