@@ -39,6 +39,7 @@ class JobKind(StrEnum):
     EMBEDDING = "embedding"
     CLASSIFICATION = "classification"
     IMPORT = "import"
+    EVALUATION = "evaluation"
 
     @property
     def prefix(self) -> str:
@@ -77,6 +78,7 @@ TRAITS = {
     JobKind.EMBEDDING: Traits("emb", "/v1/embeddings", "embed"),
     JobKind.CLASSIFICATION: Traits("cls", "/v1/classifications", "classify"),
     JobKind.IMPORT: Traits("imp", "/v1/imports", "import"),
+    JobKind.EVALUATION: Traits("evl", "/v1/evaluations", "evaluate"),
 }
 
 
@@ -134,7 +136,7 @@ class JobState(TypedDict):
     """What jobs of every kind say."""
 
     id: str
-    kind: Literal["recognition", "enrollment", "detection", "embedding", "classification", "import"]
+    kind: Literal["recognition", "enrollment", "detection", "embedding", "classification", "import", "evaluation"]
     status: Status
     created_at: str
     started_at: str | None

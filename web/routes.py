@@ -10,7 +10,16 @@ from flask import Flask
 from web import health, system
 from web.access import keys, signin
 from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo, version_diff
-from web.jobs import batch_lists, comparisons, direct_uploads, enrollments, imports, photo_jobs, recognitions
+from web.jobs import (
+    batch_lists,
+    comparisons,
+    direct_uploads,
+    enrollments,
+    evaluations,
+    imports,
+    photo_jobs,
+    recognitions,
+)
 from web.openapi import reference
 from web.openapi.description import describe
 from web.paddlex import routes as paddlex
@@ -31,6 +40,8 @@ BLUEPRINTS = (
     enrollments.blueprint,
     imports.of_gallery,
     imports.blueprint,
+    evaluations.of_version,
+    evaluations.blueprint,
     *photo_jobs.BLUEPRINTS,
     batch_lists.blueprint,
     direct_uploads.blueprint,

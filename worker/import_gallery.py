@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 TURN_S = 20.0  # of work, after which other jobs that wait come first: an import may take hours
-LONG = {JobKind.IMPORT.queue}
+QUICK = set(JobKind) - {JobKind.IMPORT, JobKind.EVALUATION}
 
 
 def import_gallery(
@@ -47,6 +47,6 @@ def import_gallery(
 
 
 def others_wait(ledger: JobLedger) -> bool:
-    """Whether messages of quicker jobs wait that no worker has taken."""
-    messages = ledger.stats().messages
-    return any(messages[kind.queue] for kind in JobKind if kind.queue not in LONG)
+    """Whether quicker jobs wait for a worker."""
+    waiting = ledger.forecast.snapshot().waiting
+    return any(count for kind in QUICK for count in waiting[kind].values())

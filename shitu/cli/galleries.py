@@ -82,9 +82,9 @@ class Stored:
     """The galleries of the store that the settings name."""
 
     def __init__(self) -> None:
-        self._settings = load_settings()
-        self.folder = self._settings.data_dir
-        self.objects = open_store(self._settings.objects, self._settings.data_dir)
+        self.settings = load_settings()
+        self.folder = self.settings.data_dir
+        self.objects = open_store(self.settings.objects, self.settings.data_dir)
         self.store = GalleryStore(self.objects)  # to read; changes take the lock
 
     def all(self) -> list[Json]:
@@ -103,11 +103,11 @@ class Stored:
 
     def create(self, name: str, index: IndexChoice | None) -> Json:
         kept = None if index is None else index.to_dict()
-        return describe(writing_store(self._settings, self.objects).create(name, index=kept), self.store)
+        return describe(writing_store(self.settings, self.objects).create(name, index=kept), self.store)
 
     def choose_index(self, name: str, index: IndexChoice) -> Json:
         with self._known(name):
-            done = writing_store(self._settings, self.objects).choose_index(name, index.to_dict())
+            done = writing_store(self.settings, self.objects).choose_index(name, index.to_dict())
         return describe(done, self.store)
 
     def versions(self, name: str) -> list[Json]:
@@ -118,22 +118,22 @@ class Stored:
 
     def activate(self, name: str, version: int) -> Json:
         with self._known(name):
-            return describe(writing_store(self._settings, self.objects).activate(name, version), self.store)
+            return describe(writing_store(self.settings, self.objects).activate(name, version), self.store)
 
     def delete(self, name: str) -> None:
         with self._known(name):
-            writing_store(self._settings, self.objects).delete(name)
+            writing_store(self.settings, self.objects).delete(name)
 
     def deleted(self) -> list[Json]:
         names = ("name", "generation", "version", "item_count", "embedder_digest", "deleted_at")
-        keep_s = self._settings.galleries.keep_deleted_s
+        keep_s = self.settings.galleries.keep_deleted_s
         return [
             {**{name: getattr(one, name) for name in names}, "purge_at": isoformat(one.deleted_s + keep_s)}
             for one in all_deleted(self.store)
         ]
 
     def restore(self, name: str, generation: str | None) -> Json:
-        return describe(restore_gallery(writing_store(self._settings, self.objects), name, generation), self.store)
+        return describe(restore_gallery(writing_store(self.settings, self.objects), name, generation), self.store)
 
     @contextmanager
     def _known(self, name: str) -> Iterator[None]:

@@ -36,6 +36,7 @@ from shitu.cli import (
     gallery_corrections,
     gallery_diff,
     gallery_erase,
+    gallery_evaluate,
     gallery_feedback,
     gallery_import,
     gallery_index,
@@ -202,7 +203,7 @@ for command in (
     galleries.restore, gallery_erase.erase,
     gallery_bundle.export, gallery_import.import_command,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
-    gallery_feedback.feedback, gallery_lint.lint, gallery_diff.diff,
+    gallery_feedback.feedback, gallery_lint.lint, gallery_diff.diff, gallery_evaluate.evaluate,
     gallery_index.create, gallery_index.index,
 ):  # fmt: skip
     gallery.add_command(command)

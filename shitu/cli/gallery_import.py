@@ -193,7 +193,7 @@ def _imported(
     with _opened(places, asked["delimiter"], settings) as source, tempfile.TemporaryDirectory() as folder:
         with working("Reading what there is"):
             source.lines()  # what can't be imported at all makes no gallery
-        runtime = _runtime(settings, objects, store, embedder, with_detector=asked["crop"] != "whole")
+        runtime = open_runtime(settings, objects, store, embedder, with_detector=asked["crop"] != "whole")
         with suppress(GalleryExists):
             store.create(name)
         now = datetime.now(UTC)
@@ -219,7 +219,7 @@ def _opened(places: _Places, delimiter: str | None, settings: Settings) -> Itera
         yield source
 
 
-def _runtime(
+def open_runtime(
     settings: Settings, objects: ObjectStore, store: GalleryStore, embedder: str, *, with_detector: bool
 ) -> Runtime:
     """What a worker has, with one set of networks."""

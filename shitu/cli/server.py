@@ -133,6 +133,11 @@ class Server:
             rejected.append(dict(line))
         return result, rejected
 
+    def evaluated(self, gallery: str, version: int, against: int | None) -> Json:
+        """The `result` of an evaluation."""
+        job = self._told(lambda: self._client.galleries.evaluate(gallery, version, against))
+        return self._result(lambda: self._patient.evaluations.wait(job, timeout_s=JOB_WITHIN_S))
+
     def items(
         self, gallery: str, version: int | None, label: str | None, filters: Sequence[str] = ()
     ) -> Iterator[Json]:

@@ -11,6 +11,7 @@ import httpx
 from contracts.imports import ImportJob
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
 from contracts.results import EnrollmentJob, RecognitionJob
+from contracts.versions import EvaluationJob
 from shitu.client import batches, galleries, imports, jobs, keys, webhooks
 from shitu.client.connection import Connection, failed, head_of, shown_as, timeout
 from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
@@ -96,6 +97,12 @@ class Imports(Jobs[ImportJob]):
     report = _pages(imports.report)
 
 
+class Evaluations(Jobs[EvaluationJob]):
+    """Evaluations of versions; `galleries.evaluate` makes them."""
+
+    list = _pages(jobs.EVALUATIONS.list)
+
+
 class Detections(PhotoJobs[DetectionJob]):
     """Detections alone."""
 
@@ -137,6 +144,7 @@ class Galleries(Resource):
     labels = _pages(galleries.list_labels)
     versions = _call(galleries.list_versions)
     diff = _pages(galleries.diff)
+    evaluate = _call(galleries.evaluate)
     activate = _call(galleries.activate)
     rename_item = _call(galleries.rename_item)
     rename_label = _call(galleries.rename_label)
@@ -216,6 +224,7 @@ class Client(Resource):
         self.recognitions = Recognitions(self, jobs.RECOGNITIONS)
         self.enrollments = Enrollments(self, jobs.ENROLLMENTS)
         self.imports = Imports(self, jobs.IMPORTS)
+        self.evaluations = Evaluations(self, jobs.EVALUATIONS)
         self.detections = Detections(self, jobs.DETECTIONS)
         self.embeddings = Embeddings(self, jobs.EMBEDDINGS)
         self.classifications = Classifications(self, jobs.CLASSIFICATIONS)

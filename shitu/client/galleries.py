@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contracts.options import Crop
     from contracts.results import EnrollmentJob
     from contracts.usage import Box
-    from contracts.versions import ChangeKind, VersionChange
+    from contracts.versions import ChangeKind, EvaluationJob, VersionChange
     from shitu.client.jobs import Filters, Verdict
     from shitu.client.pictures import Picture
     from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList
@@ -223,6 +223,22 @@ def diff(
     path = f"{named(gallery)}/versions/{version}/diff"
     query = {"to": to, "kind": kind, "limit": page_size}
     return by_pages(path, "changes", query)
+
+
+def evaluate(
+    gallery: str,
+    version: int,
+    against: int | None = None,
+    *,
+    webhook_url: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[EvaluationJob]:
+    """Has a version's answers compared with those of another, None: of the current one. The job as it was accepted."""
+    hook = None if webhook_url is None else {"url": webhook_url}
+    body = {name: value for name, value in (("against", against), ("webhook", hook)) if value is not None}
+    path = f"{named(gallery)}/versions/{version}/evaluate"
+    found: EvaluationJob = yield from ask("POST", path, json=body, headers=once(idempotency_key))
+    return found
 
 
 def activate(gallery: str, version: int) -> Steps[Gallery]:

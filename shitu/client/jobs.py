@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
     from contracts.results import EnrollmentJob, RecognitionJob, RecognitionResult
     from contracts.usage import Box
+    from contracts.versions import EvaluationJob
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
     from web.answers import Feedback
@@ -111,6 +112,7 @@ class Kind(Generic[J]):
 RECOGNITIONS: Kind[RecognitionJob] = Kind("/recognitions")
 ENROLLMENTS: Kind[EnrollmentJob] = Kind("/enrollments")
 IMPORTS: Kind[ImportJob] = Kind("/imports")
+EVALUATIONS: Kind[EvaluationJob] = Kind("/evaluations")
 DETECTIONS: Kind[DetectionJob] = Kind("/detections")
 EMBEDDINGS: Kind[EmbeddingJob] = Kind("/embeddings")
 CLASSIFICATIONS: Kind[ClassificationJob] = Kind("/classifications")

@@ -136,3 +136,30 @@ def test_the_command_sends_a_list_with_its_pictures_a_folder_and_a_bundle(
     assert CliRunner().invoke(main, ["gallery", "export", "folder", "--out", "f.zip"]).exit_code == 0
     code, told = run("f.zip", "--gallery", "copy", "--stage")
     assert (code, "3 items added" in told, "staged" in told) == (0, True, True), told
+
+
+def test_a_version_is_staged_evaluated_activated_and_gone_back_on(own: Stack, tmp_path: Path) -> None:
+    with Client(own.base_url) as client:
+        client.galleries.create("tried")
+        (tmp_path / "one.zip").write_bytes(archive(16))
+        done = client.imports.wait(client.galleries.import_files("tried", [tmp_path / "one.zip"]), timeout_s=60)
+        (tmp_path / "two.zip").write_bytes(archive(24))
+        staged = client.galleries.import_files("tried", [tmp_path / "two.zip"], activate=False)
+        more = client.imports.wait(staged, timeout_s=60)
+        assert done["result"] is not None
+        assert more["result"] is not None
+        assert more["result"]["counts"] == {"total": 25, "added": 8, "duplicate": 16, "rejected": 1}
+        first, second = (one["result"]["gallery"]["version"] for one in (done, more) if one["result"])
+        assert client.galleries.get("tried")["version"] == first
+        judged = client.evaluations.wait(client.galleries.evaluate("tried", second), timeout_s=60)
+        assert judged["result"] is not None, judged["error"]
+        assert judged["result"]["leave_one_out"]["version"]["queries"] == 16
+        assert judged["result"]["against"]["version"] == first
+        assert sum(one["kind"] == "added" for one in client.galleries.diff("tried", first, second)) == 8
+        client.galleries.activate("tried", second)
+        assert client.galleries.get("tried")["item_count"] == 24
+        client.galleries.activate("tried", first)
+        assert client.galleries.get("tried")["item_count"] == 16
+    done_here = CliRunner().invoke(main, ["gallery", "evaluate", "tried", str(second), "--server", own.base_url])
+    assert done_here.exit_code == 0, done_here.output
+    assert "items, each without itself" in done_here.output

@@ -119,6 +119,27 @@ INDEX = {
     "index_method": "auto", "dist_type": "IP", "in_use": "Flat", "state": "exact", "indexed_items": 0, "recall_at_1": 1.0,
     "build_s": 0.0, "size_bytes": 0,
 }  # fmt: skip
+SCORES = {
+    "version": {"queries": 20, "right": 19, "recall_at_1": 0.95}, "against": {"queries": 20, "right": 18, "recall_at_1": 0.9},
+    "gained": 1, "lost": 0,
+}  # fmt: skip
+EVALUATION_JOB = _job(
+    "evl_01jdmz4k8t9v2w3x4y5z6a7b8c",
+    "evaluation",
+    "evaluations",
+    {"gallery": "drinks", "version": 4},
+    {
+        "version": {"name": "drinks", "version": 4, "items": 30},
+        "against": USED,
+        "leave_one_out": SCORES,
+        "feedback": SCORES,
+        "unusable_feedback": 0,
+        "models": {"embedder": MODELS["embedder"]},
+        "changes": [
+            {"query": "item", "id": ITEM, "label": "cola", "effect": "gained", "before": "tea", "after": "cola"}
+        ],
+    },
+)  # fmt: skip
 VERSION_DIFF = {
     "gallery": "drinks", "version": 2, "to": 3,
     "counts": {"removed": 0, "relabelled": 1, "moved": 0, "added": 0, "unchanged": 23},
@@ -224,6 +245,10 @@ EXAMPLES: dict[str, Any] = {
     "EnrollmentJob": ENROLLMENT_JOB,
     "ImportJob": IMPORT_JOB,
     "VersionDiff": VERSION_DIFF,
+    "EvaluationJob": EVALUATION_JOB,
+    "EvaluationPage": {"evaluations": [EVALUATION_JOB], "next_after": None},
+    "EvaluationRequest": {"against": 3},
+    "EvaluationEvent": {"type": "evaluation.succeeded", "timestamp": LATER, "data": EVALUATION_JOB},
     "ImportPage": {"imports": [IMPORT_JOB], "next_after": None},
     "ImportReport": {"lines": [IMPORT_LINE, REFUSED_LINE], "total": 2, "next_after": None},
     "ImportRequest": {"source": "s3://shop-pictures/drinks", "activate": False},

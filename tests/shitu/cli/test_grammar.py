@@ -98,6 +98,7 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
             "add",
             "import",
             "diff",
+            "evaluate",
             "remove",
             "rename",
             "merge",
