@@ -6,6 +6,7 @@ moto's server, and s3rver of npm where `S3RVER_COMMAND` names its command.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import socket
@@ -17,8 +18,11 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 import requests
+from click.testing import CliRunner
 
 from infra.stack.launcher import Stack
+from shitu import Client
+from shitu.cli.main import main
 from tests.e2e.conftest import stack_settings
 from tests.e2e.service import Service, encode, labels, pattern, wait_for
 from tests.infra.local_servers import serving
@@ -117,6 +121,13 @@ def test_everything_works_on_an_s3_server_and_leaves_what_it_should(bucket: Any,
             )
 
         assert labels(by({"url": f"s3://{INPUTS}/till 3/shelf.jpg"})["result"]) == ["pattern 41"]
+        address = f"s3://{INPUTS}/till 3/shelf.jpg"
+        with Client(stack.base_url) as client:
+            assert labels(dict(client.recognize(address, "drinks", timeout_s=60))) == ["pattern 41"]
+        told = CliRunner().invoke(
+            main, ["recognize", address, "--gallery", "drinks", "--server", stack.base_url, "--json"]
+        )
+        assert labels(json.loads(told.stdout)[0]) == ["pattern 41"], told.output
         missing = by({"url": f"s3://{INPUTS}/nothing.jpg"})
         assert (missing["status"], missing["error"]["code"]) == ("failed", "bucket_key_missing")
         own = {"gallery": "drinks", "image": {"url": f"s3://{OWN}/some/prefix/{asked['request']['image']['key']}"}}
