@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -17,6 +19,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
     ReadTimeoutError,
+    ResponseStreamingError,
     TokenRetrievalError,
 )
 
@@ -37,6 +40,8 @@ CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 20
 ATTEMPTS = 4
 PAGE_KEYS = 1000
+MULTIPART_BYTES, PART_BYTES = 64 << 20, 16 << 20  # from what size on an object is sent in parts, and theirs
+PARTS_AT_ONCE = 4
 DEFAULT_REGION = "us-east-1"  # what servers other than Amazon's expect when none is set
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
@@ -90,6 +95,10 @@ def s3_client(
         raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {told}"]) from error
 
 
+class _BrokenOffError(Exception):
+    """An answer whose head came, and not all of its body."""
+
+
 class S3Store:
     """Objects of `bucket` whose keys begin with `prefix`. Credentials come by boto3's own chain (AWS_*)."""
 
@@ -110,11 +119,34 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> None:
         with translated():
-            self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=data)
+            if len(data) < MULTIPART_BYTES:
+                self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=data)
+                return
+            # In parts, each with attempts of its own; the object appears whole when the last has come, or not at all.
+            self._client.upload_fileobj(
+                io.BytesIO(data),
+                self._bucket,
+                self._full(key),
+                Config=TransferConfig(MULTIPART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PARTS_AT_ONCE),
+            )
 
     def get(self, key: str) -> bytes:
+        try:
+            return self._get(key)
+        except _BrokenOffError:  # boto3 repeats a request that got no answer, but not one whose bytes break off
+            pass
+        try:
+            return self._get(key)
+        except _BrokenOffError as error:
+            raise StorageUnreachable("The object store cannot be reached: its answer broke off.") from error
+
+    def _get(self, key: str) -> bytes:
         with translated():
-            data: bytes = self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"].read()
+            body = self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"]
+            try:
+                data: bytes = body.read()
+            except (ResponseStreamingError, ReadTimeoutError) as error:
+                raise _BrokenOffError from error
             return data
 
     def read(self, name: str, most: int) -> bytes:

@@ -105,6 +105,14 @@ class Server:
         job = self._told(create)
         return self._result(lambda: jobs.wait(job, timeout_s=JOB_WITHIN_S))
 
+    def recognized_at(
+        self, url: str, gallery: Sequence[str], options: Mapping[str, Any], filters: Sequence[str] = ()
+    ) -> Json:
+        """The `result` of a photo that the service fetches itself."""
+        chosen = cast("RecognitionOptions", options)
+        job = self._told(lambda: self._client.recognitions.create(url, gallery, chosen, filters=filters))
+        return self._result(lambda: self._patient.recognitions.wait(job, timeout_s=JOB_WITHIN_S))
+
     def enrolled(self, gallery: str, pictures: Sequence[tuple[Path, str, bytes]]) -> list[Json]:
         """What became of each of the pictures (file, label, bytes), in their order: `status`, and an `error` or none."""
         files = [Upload(_file_name(path), data) for path, _, data in pictures]

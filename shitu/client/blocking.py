@@ -12,7 +12,7 @@ from contracts.imports import ImportJob
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
 from contracts.results import EnrollmentJob, RecognitionJob
 from contracts.versions import EvaluationJob
-from shitu.client import batches, galleries, imports, jobs, keys, webhooks
+from shitu.client import batches, galleries, imports, jobs, keys, uploads, webhooks
 from shitu.client.connection import Connection, failed, head_of, shown_as, timeout
 from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
 
@@ -171,6 +171,13 @@ class Batches(Resource):
     csv = _call(batches.batch_csv)
 
 
+class Uploads(Resource):
+    """Pictures sent by a link, before the request that names them."""
+
+    create = _call(uploads.create_upload)
+    get = _call(uploads.get_upload)
+
+
 class Webhooks(Resource):
     """Webhook endpoints and their deliveries."""
 
@@ -230,6 +237,7 @@ class Client(Resource):
         self.classifications = Classifications(self, jobs.CLASSIFICATIONS)
         self.galleries = Galleries(self)
         self.batches = Batches(self)
+        self.uploads = Uploads(self)
         self.webhooks = Webhooks(self)
         self.events = Events(self)
         self.keys = Keys(self)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from shitu.client.errors import JobFailed
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, once, read
 from shitu.client.pictures import upload_of, url_of
+from shitu.client.uploads import by_link_if_big
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ CLASSIFICATIONS: Kind[ClassificationJob] = Kind("/classifications")
 
 
 def create_recognition(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     gallery: str | Sequence[str],
     options: RecognitionOptions | None = None,
     *,
@@ -131,7 +132,8 @@ def create_recognition(
     cancel_after_s: float | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[RecognitionJob]:
-    """Has a photo recognised: the job as it was accepted. `photo` may be a URL, which the service fetches.
+    """Has a photo recognised: the job as it was accepted. `photo` may be a URL (http, https, s3), which the
+    service fetches, or an upload of `uploads.create`.
 
     `gallery`: several are searched as one. `filters`: only items with this metadata are searched. `cancel_after_s`: when it is given up if it has not ended. Raises ProblemError.
     """
@@ -144,7 +146,7 @@ def create_recognition(
 
 
 def recognize(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     gallery: str | Sequence[str],
     options: RecognitionOptions | None = None,
     *,
@@ -197,7 +199,7 @@ def compare(
 
 
 def create_detection(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     *,
     detection_threshold: float | None = None,
     max_detections: int = 100,
@@ -213,7 +215,7 @@ def create_detection(
 
 
 def create_embedding(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     *,
     boxes: Sequence[Box] | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -227,7 +229,7 @@ def create_embedding(
 
 
 def create_classification(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     *,
     boxes: Sequence[Box] | None = None,
     top_k: int = 5,
@@ -308,7 +310,7 @@ class Terms:
 
 def _create(
     path: str,
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     name: str | None,
     options: Mapping[str, Any] | None,
     galleries: Sequence[str],
@@ -318,8 +320,14 @@ def _create(
     sent = dict(options or {})
     only = {"filter": list(filters)} if filters else {}
     url = url_of(photo)
-    if url is not None:
-        image = {"url": url, **({} if name is None else {"name": name})}
+    named, files = _named(photo, url), []
+    if named is None:
+        upload = upload_of(photo, name)  # type: ignore[arg-type]  # an upload was named
+        sent_by_link = yield from by_link_if_big(upload)
+        named = None if sent_by_link is None else {"upload": sent_by_link}
+        files = [("image", upload)]
+    if named is not None:
+        image = {**named, **({} if name is None else {"name": name})}
         where = {} if not galleries else {"gallery": galleries[0]} if len(galleries) == 1 else {"galleries": galleries}
         body = {"image": image, "options": sent, **where, **only, **terms.members()}
         return (yield from ask("POST", path, json=body, headers=terms.headers))
@@ -329,8 +337,14 @@ def _create(
         **({"gallery": galleries} if galleries else {}),
         **only,
     }
-    files = [("image", upload_of(photo, name))]
     return (yield from ask("POST", path, fields=fields, files=files, headers=terms.headers))
+
+
+def _named(photo: Picture | Mapping[str, Any], url: str | None) -> dict[str, str] | None:
+    """How JSON names a picture that is not sent with it."""
+    if url is not None:
+        return {"url": url}
+    return {"upload": str(photo["id"])} if isinstance(photo, Mapping) else None
 
 
 def _as_told(_seen: J, event: Event) -> J | None:

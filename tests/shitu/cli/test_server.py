@@ -249,3 +249,18 @@ def test_nothing_that_listens_and_no_address_are_said_at_once(folder: Path) -> N
         assert answer.stderr.count("\n") == 1
     answer = run("gallery", "list", "--server", "ftp://x")
     assert (answer.exit_code, "is no address" in answer.stderr) == (2, True)
+
+
+def test_an_object_s_address_reaches_the_service_as_it_is_written(url: str, folder: Path) -> None:
+    run("gallery", "add", folder, "--gallery", "drinks", "--server", url)
+    answer = run("recognize", "s3://photos//deep/a.jpg", "--gallery", "drinks", "--server", url)
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("s3://photos//deep/a.jpg: ")
+    assert "SHITU_OBJECTS__INPUT_BUCKETS" in answer.stderr
+    assert "(bucket_forbidden)" in answer.stderr
+    drawn = run("recognize", "s3://photos/a.jpg", "--gallery", "drinks", "--server", url, "--out", folder / "out")
+    assert drawn.exit_code == 2
+    assert "--out draws on files of this machine alone, not on s3://photos/a.jpg" in drawn.stderr
+    alone = run("recognize", "https://example.com/a.jpg", "--gallery", "drinks")
+    assert alone.exit_code == 2
+    assert "https://example.com/a.jpg is fetched by a service alone; add --server" in alone.stderr
