@@ -34,7 +34,7 @@ from infra.runtime.settings import Settings, load_settings
 from infra.runtime.tracing import open_tracing
 from infra.stack.exposure import listening_on, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, errors, health, metrics, tracing
+from web import access_log, empty, errors, health, metrics, tracing
 from web.access import auth, cors, limits, signin
 from web.access.own_pages import SAFE_METHODS
 from web.access.proxy import Proxied
@@ -67,12 +67,14 @@ def create_app(settings: Settings | None = None) -> Flask:
             raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
     refuse_unprotected(settings)
     app = Flask("web")
+    app.url_map.merge_slashes = False  # `/v1/batches//results` leads nowhere, and is told so as problem+json
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
     app.config["MAX_FORM_PARTS"] = 2 * settings.web.max_files + SPARE_FORM_PARTS
     app.extensions[EXTENSION] = open_services(settings)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it, the base class does not
     multipart.install()
+    empty.register(app)
     tracing.register(app)  # first: whatever is said of a request names its trace
     errors.register(app)
     metrics.register(app)

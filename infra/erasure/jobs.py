@@ -25,7 +25,9 @@ _ERASE = (
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 0 end
 if status == 'queued' or status == 'processing' then return -1 end
-return remove(KEYS[1], KEYS[2], ARGV[2], now, tonumber(ARGV[3]))
+local gone = remove(KEYS[1], KEYS[2], ARGV[2], now, tonumber(ARGV[3]))
+redis.call('SET', 'shitu:tombstone:' .. ARGV[2], 'erased', 'KEEPTTL')  -- infra.jobs.scripts.ERASED
+return gone
 """
 )
 

@@ -39,6 +39,7 @@
       JobNotFound                job_not_found              404
         BatchNotFound            batch_not_found            404
       JobExpired                 job_expired                410
+        JobErased                job_erased                 410
         BatchExpired             batch_expired              410
       JobFinished                job_finished               409
       JobUnfinished              job_unfinished             409, retryable

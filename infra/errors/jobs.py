@@ -22,6 +22,13 @@ class JobExpired(ServiceError):
     http_status = 410
 
 
+class JobErased(JobExpired):
+    """The job existed; it was erased for good before its retention ended."""
+
+    code = "job_erased"
+    title = "Job erased"
+
+
 class BatchNotFound(JobNotFound):
     """No batch has this id."""
 

@@ -21,7 +21,7 @@ import redis
 from redis.client import Pipeline
 
 from contracts.jobs import JobError, JobKind
-from infra.errors.jobs import JobExpired, JobFinished, JobNotFound
+from infra.errors.jobs import JobErased, JobExpired, JobFinished, JobNotFound
 from infra.errors.keys import OpenJobsLimited
 from infra.errors.requests import UploadTooSlow
 from infra.errors.service import StorageUnavailable
@@ -151,13 +151,16 @@ class JobLedger:
         self._cancel(job_id, client=pipe)
 
     def get(self, job_id: str) -> Job:
-        """Raises JobNotFound (also for what is no id), or JobExpired when the record's retention has ended."""
+        """Raises JobNotFound (also for what is no id), JobExpired when the record's retention has ended, or JobErased."""
         if not JOB_ID.fullmatch(job_id):
             raise JobNotFound("There is no job with this id.")
         record = self._redis.hgetall(scripts.job_key(job_id))
         if record:
             return parse_job({str(name): str(value) for name, value in record.items()})
-        if self._redis.exists(scripts.tombstone_key(job_id)):
+        tombstone = self._redis.get(scripts.tombstone_key(job_id))
+        if tombstone == scripts.ERASED:
+            raise JobErased(f"The job {job_id} was erased for good.")
+        if tombstone is not None:
             raise JobExpired(f"The job {job_id} ended and its record has expired.")
         raise JobNotFound(f"There is no job {job_id}.")
 

@@ -50,6 +50,7 @@ CONSUMED = "shitu:consumed"
 PHOTOS_IDLE = "shitu:photos:idle"
 PHOTOS_LEAVING = "shitu:photos:leaving"
 PHOTOS_LEFT = "shitu:photos:left"
+ERASED = "erased"  # the tombstone of a job that was erased
 PHOTOS_PREFIX = "photos/"  # in the object store
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shitu.client.errors import UnexpectedAnswer
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
 from shitu.client.jobs import Terms, filters_told, moment
 from shitu.client.pictures import upload_of
@@ -99,7 +101,10 @@ def batch_results(batch: Ref) -> Pages[BatchResult]:
 
     def page(_after: str | None) -> Steps[tuple[Sequence[BatchResult], str | None]]:
         lines = yield from read(f"/batches/{id_of(batch)}/results", {"format": "ndjson"})
-        return [json.loads(line) for line in lines.split(b"\n") if line], None
+        try:
+            return [json.loads(line) for line in lines.split(b"\n") if line], None
+        except ValueError:
+            raise UnexpectedAnswer("The results are broken: a line is no JSON.", http.HTTPStatus.OK) from None
 
     return Pages(page)
 

@@ -14,7 +14,7 @@ from flask import Response
 from contracts.jobs import JobKind
 from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
-from infra.errors.jobs import JobExpired, JobNotFound, JobUnfinished
+from infra.errors.jobs import JobErased, JobExpired, JobNotFound, JobUnfinished
 from infra.errors.photos import ObjectNotFound, PhotoNotFetched
 from infra.errors.requests import InvalidBox, InvalidRequest
 from infra.objects.store import image_digest, preview_key
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from contracts.results import RequestedItem
     from infra.jobs.records import Job
 
-FROM_JOB = (JobNotFound, JobExpired, JobUnfinished, ObjectNotFound, PhotoNotFetched, InvalidBox)
+FROM_JOB = (JobNotFound, JobExpired, JobErased, JobUnfinished, ObjectNotFound, PhotoNotFetched, InvalidBox)
 RETRY_AFTER_S = 1.0
 
 

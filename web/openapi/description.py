@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, TypeAdapter
 
 from contracts.errors import ServiceError
-from infra.errors.jobs import JobExpired
+from infra.errors.jobs import JobErased, JobExpired
 from infra.errors.keys import (
     BytesLimited,
     CrossSite,
@@ -75,7 +75,7 @@ WITH_KEY: Errors = (
     OpenJobsLimited,
 )
 NEW_JOB: Errors = (Overloaded,)
-IDEMPOTENCY: Errors = (IdempotencyKeyReused, IdempotencyInProgress, JobExpired)
+IDEMPOTENCY: Errors = (IdempotencyKeyReused, IdempotencyInProgress, JobExpired, JobErased)
 HEADERS = {
     "Prefer": (
         "string",

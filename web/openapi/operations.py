@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from contracts.errors import ServiceError
 from infra.errors.galleries import GalleryBusy, GalleryCorrupt, GalleryNotFound, InvalidGalleryName
-from infra.errors.jobs import JobExpired, JobNotFound
+from infra.errors.jobs import JobErased, JobExpired, JobNotFound
 from infra.errors.photos import (
     AddressForbidden,
     BucketForbidden,
@@ -57,7 +57,7 @@ UPLOAD: Errors = (
     InvalidGalleryName,
 )
 RENDERING: Errors = (InvalidRequest, ObjectNotFound, PictureNotRenderable, RenderingBusy)
-JOB: Errors = (JobNotFound, JobExpired)
+JOB: Errors = (JobNotFound, JobExpired, JobErased)
 GALLERY: Errors = (GalleryNotFound, InvalidGalleryName, GalleryCorrupt)
 WRITE: Errors = (*GALLERY, GalleryBusy)
 
