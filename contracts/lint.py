@@ -101,7 +101,7 @@ class Lint(TypedDict):
     checked_items: int
     """How many were compared with all others so far; the others are in no finding about similarity yet."""
     complete: bool
-    """Whether all were. If not, ask again: the search goes on where it stopped."""
+    """Whether all were. If not, ask again: the search continues where it stopped."""
     levels: LevelCounts
     kinds: dict[str, int]
     """How many findings of each kind there are, whatever the page shows."""

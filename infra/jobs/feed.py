@@ -54,7 +54,7 @@ class Event:
 
 @dataclass(frozen=True)
 class FeedPage:
-    """Events in their order; `next_after` is the cursor behind them, `more` whether others follow already."""
+    """Events in their order; `next_after` is the cursor after them, `more` whether others follow already."""
 
     events: tuple[Event, ...]
     next_after: str
@@ -144,7 +144,7 @@ class Feed:
         if matched[1] != epoch or not floor <= number <= last:
             oldest = f"{epoch}.{floor}"
             raise EventsExpired(
-                f"Events after this cursor are not kept any more; go on from {oldest!r} and look for what is missing.",
+                f"Events after this cursor are not kept any more; continue from {oldest!r} and look for what is missing.",
                 oldest=oldest,
             )
         return epoch, number

@@ -1,7 +1,7 @@
-"""Talks HTTP to servers that strangers named: checked address, one deadline for the whole exchange, a cap on bytes.
+"""Talks HTTP to servers that users named: checked address, one deadline for the whole exchange, a cap on bytes.
 
 `fetch` reads a user's image, `post` delivers a webhook. Both connect to the address that `infra.net.addresses` checked, under
-the original Host and TLS server name. http.client alone waits anew for every byte; here every wait is bounded by what is
+the original Host and TLS server name. http.client alone waits again for every byte; here every wait is bounded by what is
 left of one deadline, so that a server that drips cannot hold a thread. Environment proxies are not used: they would look
 the name up again.
 """

@@ -42,7 +42,7 @@ def worker_command(settings: Settings, name: str = "worker") -> tuple[str, ...]:
 
 
 def courier_command(settings: Settings, name: str = "courier") -> tuple[str, ...]:
-    """The process that delivers webhooks and fetches pictures: it waits on strangers, so that no other process has to."""
+    """The process that delivers webhooks and fetches pictures: it waits for other servers, so that no other process has to."""
     pool = ("--pool", "threads", "--concurrency", str(settings.webhooks.concurrency))
     return (*_celery(settings, "deliver,fetch", name), *pool)
 

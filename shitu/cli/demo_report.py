@@ -77,7 +77,7 @@ def strays(answer: Answer) -> list[Mapping[str, Any]]:
 def machinery_faults(answers: Sequence[Answer], refused: Sequence[str] = ()) -> list[str]:
     """What is wrong with the machinery, whatever the networks say: webhooks that tell another result, or are not to be believed."""
     lines = [
-        f"{answer.name}: the webhook tells another result than the poll"
+        f"{answer.name}: the webhook has another result than the poll"
         for answer in answers
         if answer.webhook["data"]["result"] != answer.job["result"]
     ]

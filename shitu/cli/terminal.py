@@ -43,7 +43,7 @@ def errors() -> "Iterator[None]":
     try:
         yield
     except GalleryNotFound as error:
-        remedy = "`shitu gallery list` tells those there are, `shitu gallery add` makes one."
+        remedy = "`shitu gallery list` lists those there are, `shitu gallery add` makes one."
         raise click.ClickException(f"{error.detail} {remedy} ({error.code})") from error
     except (ModelError, ServiceError) as error:
         raise click.ClickException(f"{error.detail} ({error.code})") from error

@@ -116,7 +116,7 @@ def lint(
 ) -> Steps[Lint]:
     """What makes the gallery answer worse, the worst first, each with the one request that mends it.
 
-    Of a large gallery `complete` may be False: ask again, and the search goes on where it stopped.
+    Of a large gallery `complete` may be False: ask again, and the search continues where it stopped.
     """
     query = {"level": level, "kind": kind, "version": version, "limit": limit, "after": after}
     found: Lint = yield from ask("GET", f"{named(gallery)}/lint", query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ from flask.testing import FlaskClient
 
 from infra.galleries.store import Item, item_id
 from infra.jobs.ledger import JobLedger, open_ledger
-from infra.runtime.settings import Settings
+from infra.redis.client import connect
+from infra.redis.server import RedisServer
+from infra.runtime.settings import Settings, load_settings
 from tests.web.pictures import picture
 from tests.web.serving import UPLOAD_S, serving
 from web.app import create_app
@@ -23,6 +26,7 @@ from web.routes import description
 from web.services import EXTENSION, Services
 
 EMBEDDER = "a" * 64
+SMALL: dict[str, Any] = {"max_body_bytes": 200_000, "threads": 8}
 
 
 @pytest.fixture
@@ -176,20 +180,61 @@ def recognition_result(gallery: str = "drinks", **changes: Any) -> dict[str, Any
 
 @pytest.fixture
 def small(settings: Settings) -> Settings:
-    return replace(settings, web=replace(settings.web, max_body_bytes=200_000, threads=8))
+    return replace(settings, web=replace(settings.web, **SMALL))
 
 
-@pytest.fixture
-def base_url(small: Settings, tmp_path: Path) -> Iterator[str]:
-    with serving(small, tmp_path / "web.log") as url:
-        yield url
+@dataclass(frozen=True)
+class Served:
+    """A web process for all tests of a file: starting one takes longer than most of them."""
+
+    url: str
+    log: Path
 
 
-@pytest.fixture
-def hasty_url(small: Settings, tmp_path: Path) -> Iterator[str]:
+@contextlib.contextmanager
+def served_to_all(server: RedisServer, folder: Path, **web: Any) -> Iterator[Served]:
+    """A web process with the limits of `small` and a data folder of its own, on the tests' Redis."""
+    client = connect(server.url)
+    client.flushall()  # a Redis belongs to one installation
+    client.close()
+    settings = load_settings({"REDIS_URL": server.url, "SHITU_DATA_DIR": str(folder / "data")})
+    changed = replace(settings, web=replace(settings.web, **SMALL, **web))
+    with serving(changed, folder / "web.log") as url:
+        yield Served(url, folder / "web.log")
+
+
+@pytest.fixture(scope="module")
+def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_to_all(redis_server, tmp_path_factory.mktemp("served")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def hasty(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server that gives an upload little time."""
-    hasty = replace(small, web=replace(small.web, upload_timeout_s=UPLOAD_S))
-    with serving(hasty, tmp_path / "web.log") as url:
+    folder = tmp_path_factory.mktemp("hasty")
+    with served_to_all(redis_server, folder, upload_timeout_s=UPLOAD_S) as served:
+        yield served
+
+
+@pytest.fixture
+def base_url(shared: Served, redis_url: str) -> str:
+    """The file's server, its Redis emptied."""
+    assert redis_url
+    return shared.url
+
+
+@pytest.fixture
+def hasty_url(hasty: Served, redis_url: str) -> str:
+    """The file's hasty server, its Redis emptied."""
+    assert redis_url
+    return hasty.url
+
+
+@pytest.fixture
+def own_url(small: Settings, tmp_path: Path) -> Iterator[str]:
+    """A server of the test's own, for one that counts its threads."""
+    with serving(small, tmp_path / "web.log") as url:
         yield url
 
 

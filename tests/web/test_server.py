@@ -16,7 +16,7 @@ import pytest
 
 from infra.jobs.ledger import JobLedger
 from infra.runtime.settings import Settings
-from tests.web.conftest import recognition_result
+from tests.web.conftest import Served, recognition_result
 from tests.web.serving import ask, create, serving
 
 
@@ -63,13 +63,13 @@ def test_a_refused_client_that_stops_sending_holds_no_thread(base_url: str) -> N
         assert connection.recv(64).startswith(b"HTTP/1.1 404")
 
 
-def test_a_client_that_goes_away_mid_upload_hurts_nobody(base_url: str, tmp_path: Path) -> None:
+def test_a_client_that_goes_away_mid_upload_hurts_nobody(base_url: str, shared: Served) -> None:
     host, port = urlsplit(base_url).netloc.split(":")
     with socket.create_connection((host, int(port))) as connection:
         head = "POST /v1/recognitions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n"
         connection.sendall(head.encode() + b"[" * 100)
     assert ask(base_url, "GET", "/healthz")[0] == 200
-    assert "Traceback" not in (tmp_path / "web.log").read_text()
+    assert "Traceback" not in shared.log.read_text()
 
 
 def test_open_streams_leave_room_for_others_and_end_with_their_job(base_url: str, ledger: JobLedger) -> None:
@@ -91,17 +91,17 @@ def test_open_streams_leave_room_for_others_and_end_with_their_job(base_url: str
         connection.close()
 
 
-def test_the_last_threads_are_kept_for_short_answers(base_url: str, ledger: JobLedger) -> None:
+def test_the_last_threads_are_kept_for_short_answers(own_url: str, ledger: JobLedger) -> None:
     job_id = create(ledger)
-    connections = [http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=20) for _ in range(6)]
+    connections = [http.client.HTTPConnection(urlsplit(own_url).netloc, timeout=20) for _ in range(6)]
     for connection in connections:
         connection.request("GET", f"/v1/recognitions/{job_id}/events")
         assert connection.getresponse().status == 200
     started = time.monotonic()
-    _, stream = ask(base_url, "GET", f"/v1/recognitions/{job_id}/events")  # it tells what is, and ends
+    _, stream = ask(own_url, "GET", f"/v1/recognitions/{job_id}/events")  # it tells what is, and ends
     assert b"event: status\ndata:" in stream
-    assert ask(base_url, "GET", f"/v1/recognitions/{job_id}", Prefer="wait=20")[0] == 200  # without the wait
-    assert ask(base_url, "GET", "/healthz")[0] == 200
+    assert ask(own_url, "GET", f"/v1/recognitions/{job_id}", Prefer="wait=20")[0] == 200  # without the wait
+    assert ask(own_url, "GET", "/healthz")[0] == 200
     assert time.monotonic() - started < 5
     for connection in connections:
         connection.close()
@@ -109,7 +109,7 @@ def test_the_last_threads_are_kept_for_short_answers(base_url: str, ledger: JobL
     assert lease is not None
     assert ledger.succeed(lease, recognition_result())
     deadline = time.monotonic() + 10
-    while b"id: " not in ask(base_url, "GET", f"/v1/recognitions/{job_id}/events")[1]:  # the places are given back
+    while b"id: " not in ask(own_url, "GET", f"/v1/recognitions/{job_id}/events")[1]:  # the places are given back
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +22,9 @@ import pytest
 from PIL import Image
 
 from infra.jobs.ledger import JobLedger
-from tests.web.serving import UPLOAD_S, ask, create, upload_head
+from infra.runtime.settings import Settings
+from tests.web.conftest import Served
+from tests.web.serving import UPLOAD_S, ask, create, serving, upload_head
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
 
@@ -61,7 +64,7 @@ def trickling(base_url: str, head: bytes, count: int) -> Iterator[list[socket.so
 
 
 @pytest.mark.parametrize("kind", SLOW)
-def test_a_client_that_trickles_its_upload_is_cut_off(hasty_url: str, kind: str, tmp_path: Path) -> None:
+def test_a_client_that_trickles_its_upload_is_cut_off(hasty_url: str, hasty: Served, kind: str) -> None:
     started = time.monotonic()
     with trickling(hasty_url, SLOW[kind], 1) as (connection,):
         answer = b""
@@ -74,7 +77,7 @@ def test_a_client_that_trickles_its_upload_is_cut_off(hasty_url: str, kind: str,
     assert head.startswith(f"HTTP/1.1 {expected[0]}".encode()), answer
     assert json.loads(body)["code"] == expected[1]
     assert UPLOAD_S - 0.5 <= took_s < UPLOAD_S + 6
-    assert "Traceback" not in (tmp_path / "web.log").read_text()
+    assert "Traceback" not in hasty.log.read_text()
 
 
 def send_slowly(base_url: str, piece_bytes: int, pieces: int) -> tuple[int, str]:
@@ -130,13 +133,14 @@ def test_fourteen_pictures_over_a_slow_line_are_taken(hasty_url: str) -> None:
     assert len(answer["request"]["items"]) == 14
 
 
-def test_when_all_threads_are_busy_the_slowest_uploads_make_room(hasty_url: str) -> None:
+def test_when_all_threads_are_busy_the_slowest_uploads_make_room(small: Settings, tmp_path: Path) -> None:
     """Eight clients at three times the least speed hold the eight threads, and could for as long as they like."""
-    with ThreadPoolExecutor(8) as clients:
+    hasty = replace(small, web=replace(small.web, upload_timeout_s=UPLOAD_S))
+    with serving(hasty, tmp_path / "web.log") as own_url, ThreadPoolExecutor(8) as clients:
         started = time.monotonic()
-        slow = [clients.submit(send_slowly, hasty_url, 2500, int(50 * UPLOAD_S)) for _ in range(8)]
+        slow = [clients.submit(send_slowly, own_url, 2500, int(50 * UPLOAD_S)) for _ in range(8)]
         time.sleep(UPLOAD_S / 4)  # until all are under way
-        assert ask(hasty_url, "GET", "/healthz")[0] == 200
+        assert ask(own_url, "GET", "/healthz")[0] == 200
         assert time.monotonic() - started < 2.5 * UPLOAD_S  # they take five windows of time
         codes = sorted(client.result()[1] for client in slow)
     assert codes.count("upload_too_slow") == 2

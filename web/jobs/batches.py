@@ -235,7 +235,7 @@ def _json(batch: infra.jobs.batches.Batch) -> str:
             if not job.finished:
                 told["queue"] = ledger.forecast.of(job)
         except (JobNotFound, JobExpired, redis.exceptions.RedisError):
-            log.warning("where %s stands could not be told", batch.id, exc_info=True)
+            log.warning("the position of %s could not be read", batch.id, exc_info=True)
     return without_surrogates(json.dumps(told, ensure_ascii=False))
 
 

@@ -33,7 +33,7 @@ blueprint = Blueprint("comparisons", __name__, url_prefix=JobKind.RECOGNITION.pa
 @needs(Scope.RECOGNIZE)
 @operation(
     "compareRecognition",
-    "Look the photo of a recognition up again, in another gallery or version, and tell what is different.",
+    "Look the photo of a recognition up again, in another gallery or version, and list what is different.",
     {202: RecognitionJob, 200: RecognitionJob},
     (*JOB, *BODY, *WEBHOOK, *GALLERY, VersionNotFound, EmbedderMismatch, ResultNotReady, ObjectNotFound, InvalidFilter),
     body={"application/json": ComparisonRequest},

@@ -273,7 +273,7 @@ def as_json(job: Job) -> str:
         try:
             shown["queue"] = services().ledger.forecast.of(job)
         except redis.exceptions.RedisError:  # the job is accepted all the same
-            log.warning("where %s stands could not be told", job.id, exc_info=True)
+            log.warning("the position of %s could not be read", job.id, exc_info=True)
     return without_surrogates(json.dumps(shown, ensure_ascii=False))
 
 

@@ -89,7 +89,7 @@ HEADERS = {
     "If-None-Match": ("string", "The ETag seen last: 304 if nothing changed."),
     "traceparent": (
         "string",
-        "W3C Trace Context: the trace that the job and its webhook go on with; without it a new one.",
+        "W3C Trace Context: the trace that the job and its webhook continue; without it a new one.",
     ),
     "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
 }

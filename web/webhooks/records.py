@@ -65,7 +65,7 @@ class ReplayRequest(Strict):
     until: Moment | None = Field(None, description="The time before which they are; default: now.")
     only: Literal["failed", "all", "missing"] = Field(
         "failed",
-        description="`failed`: given up or disabled; `all`: whatever was sent; `missing`: events that it was never told of.",
+        description="`failed`: given up or disabled; `all`: whatever was sent; `missing`: events that were never sent to it.",
     )
 
 
@@ -101,7 +101,7 @@ class WebhookLinks(TypedDict):
 
 @described
 class Disabled(TypedDict):
-    """Why an endpoint is told nothing, and since when."""
+    """Why an endpoint gets no messages, and since when."""
 
     reason: Literal["by_request", "gone", "failing"]
     """`gone`: it answered 410; `failing`: for days it took nothing."""
@@ -236,7 +236,7 @@ class FeedEvent(TypedDict):
 
 @described
 class EventPage(TypedDict):
-    """Events in their order; `next_after` is the cursor behind them."""
+    """Events in their order; `next_after` is the cursor after them."""
 
     events: list[FeedEvent]
     next_after: str

@@ -83,7 +83,7 @@ def test_a_webhook_must_tell_what_the_poll_tells() -> None:
     assert machinery_faults([answer()]) == []
     otherwise = Answer(SCENE, JOB, {"data": {**JOB, "result": {"recognitions": []}}})
     assert machinery_faults([answer(), otherwise], ["bad signature"]) == [
-        "photo-0.png: the webhook tells another result than the poll",
+        "photo-0.png: the webhook has another result than the poll",
         "a webhook was refused: bad signature",
     ]
 
