@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.machine_metrics import MachineCollector
 from infra.runtime.settings import Settings, load_settings
 from infra.runtime.tracing import open_tracing
-from infra.stack.exposure import listening_on, refuse_unprotected
+from infra.stack.exposure import listening_on, refuse_default_secrets, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
 from web import access_log, errors, health, metrics, tracing
 from web.access import auth, cors, limits, signin
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         except ServiceError as error:
             raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
     refuse_unprotected(settings)
+    refuse_default_secrets(settings, os.environ)
     app = Flask("web")
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
