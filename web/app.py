@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.machine_metrics import MachineCollector
 from infra.runtime.settings import Settings, load_settings
 from infra.runtime.tracing import open_tracing
-from infra.stack.exposure import listening_on, refuse_unprotected
+from infra.stack.exposure import listening_on, refuse_default_secrets, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
 from web import access_log, empty, errors, health, metrics, tracing
 from web.access import auth, cors, limits, signin
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         except ServiceError as error:
             raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
     refuse_unprotected(settings)
+    refuse_default_secrets(settings, os.environ)
     app = Flask("web")
     app.url_map.merge_slashes = False  # `/v1/batches//results` leads nowhere, and is told so as problem+json
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes

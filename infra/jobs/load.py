@@ -58,6 +58,17 @@ def policy_of(settings: ScalingSettings) -> Policy:
     return Policy(settings.target_wait_s, settings.startup_s or None)
 
 
+def described(load: Load, settings: ScalingSettings) -> dict[str, float]:
+    """The load and what the policy makes of it, as the fields of a log line."""
+    return {
+        "workers_wanted": max(settings.least, wanted_workers(load, policy_of(settings))),
+        "workers_ready": load.workers,
+        "jobs_waiting": load.waiting,
+        "jobs_open": load.opened,
+        "oldest_age_s": round(load.oldest_age_s, 1),
+    }
+
+
 class ScalingCollector(Collector):
     """The policy's answer for the ledger as it is at each scrape; nothing while Redis cannot be reached."""
 

@@ -166,6 +166,7 @@ class WebSettings:
     root_path: RootPath = ""  # below which a proxy has the service
     trusted_proxies: Networks = ()  # whose X-Forwarded-* headers are believed
     cors_origins: Origins = ()  # whose pages may use the API
+    published_on: str = ""  # the address at which a container engine publishes `port`; "": `host` is what others reach
     hosts: Hosts = ()  # names by which it is asked where no keys are, besides localhost, addresses and `host`
 
 
@@ -238,6 +239,7 @@ class ScalingSettings:
     target_wait_s: Seconds = 10.0  # within which a job should begin
     idle_s: Seconds = 60.0  # how long fewer must have been enough
     startup_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # of a worker; 0: as measured
+    log_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # how often the keeper logs the load; 0: never
 
 
 @dataclass(frozen=True)

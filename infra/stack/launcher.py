@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import os
 import shutil
 import signal
 import socket
@@ -38,7 +39,7 @@ from infra.stack.commands import (
     web_command,
     worker_command,
 )
-from infra.stack.exposure import refuse_unprotected
+from infra.stack.exposure import refuse_default_secrets, refuse_unprotected
 from infra.stack.installation import verify
 from infra.stack.pool import WorkerPool
 from infra.stack.supervisor import ChildProcess, Supervised, Supervisor, binding
@@ -77,6 +78,7 @@ def listen(settings: Settings) -> socket.socket:
         raise ConfigurationError([told]) from error
     try:
         refuse_unprotected(settings)
+        refuse_default_secrets(settings, os.environ)
     except ConfigurationError:
         listener.close()
         raise
