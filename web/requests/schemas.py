@@ -195,9 +195,17 @@ class BatchFields(RecognitionFields):
     gallery: str = Field(description="One alone.")  # type: ignore[assignment]
 
 
+def _flag(sent: Any) -> Any:
+    """A form has texts alone."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(sent, sent) if isinstance(sent, str) else sent
+
+
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     """The text fields of a multipart enrolment request; the pictures are the files `images`."""
 
+    skip_near_duplicates: Annotated[bool, BeforeValidator(_flag)] = Field(
+        False, description=ENROLL_OPTIONS["skip_near_duplicates"].description
+    )
     labels: list[str] = Field(
         min_length=1,
         description="Brought to Unicode NFC and trimmed; 1 to 200 characters, no control or invisible ones.",
@@ -234,6 +242,7 @@ class EnrollmentRequest(Strict):
     metadata: JobMetadata = Field(default_factory=dict)
     priority: Priority = PRIORITY
     item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
+    skip_near_duplicates: bool = Field(False, description=ENROLL_OPTIONS["skip_near_duplicates"].description)
 
 
 class IndexRequest(Strict):
