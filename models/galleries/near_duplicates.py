@@ -45,20 +45,21 @@ def near_duplicates(
     """
     passed = {item.id for item in items} | set(own)
     found: list[Near | None] = []
-    kept: list[int] = []
-    near = gallery.search(rows, NEAREST + len(passed)) if len(gallery) and len(items) else [[] for _ in items]
+    kept = np.zeros(len(items), bool)
+    spare = sum(item.id in passed for item in gallery.items)
+    near = gallery.search(rows, NEAREST + spare) if len(gallery) and len(items) else [[] for _ in items]
     for at, (item, matches) in enumerate(zip(items, near, strict=True)):
         there = [(one.similarity, one.item) for one in matches if one.item.id not in passed]
-        there += [(float(rows[at] @ rows[before]), items[before]) for before in kept]
+        before = rows[:at] @ rows[at]
+        there += [(float(before[one]), items[one]) for one in np.flatnonzero(kept[:at] & (before >= SAME)).tolist()]
         same = [one for one in there if one[0] >= SAME]
         # Of its own label where there is one: that is what makes it superfluous.
         like, other = max(same, key=lambda one: (one[1].label == item.label, one[0]), default=(0.0, None))
         if other is None:
             found.append(None)
-            kept.append(at)
+            kept[at] = True
             continue
         skipped = skip and other.label == item.label
         found.append(Near(other.id, other.label, round(min(1.0, like), 6), skipped))
-        if not skipped:
-            kept.append(at)
+        kept[at] = not skipped
     return found

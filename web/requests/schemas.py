@@ -15,12 +15,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     create_model,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from contracts.filters import MOST_FILTERS
+from contracts.filters import PATTERN as FILTER_PATTERN
 from contracts.filters import RULE as FILTER_RULE
 from contracts.indexes import MOST_RERANK, RERANK, DistType, IndexChoice, IndexMethod
 from contracts.jobs import Priority
@@ -135,13 +137,17 @@ NamesOfForm = Annotated[
 ]
 
 
+# The pattern is told alone: what breaks it has a code of its own (web.requests.filters).
+OneFilter = Annotated[str, WithJsonSchema({"type": "string", "pattern": FILTER_PATTERN})]
 Filters = Annotated[
-    list[str],
+    list[OneFilter],
     Field(
         max_length=MOST_FILTERS,
         description=f"Only items whose metadata meets all of these are searched: {FILTER_RULE}.",
     ),
-    BeforeValidator(lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=str | list[str]),
+    BeforeValidator(
+        lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=OneFilter | list[OneFilter]
+    ),
 ]
 
 
@@ -351,7 +357,7 @@ class ItemsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str | None = Field(None, description="Only items of this label.")
-    filter: list[str] = Field(
+    filter: list[OneFilter] = Field(
         default_factory=list, max_length=MOST_FILTERS, description=f"Only items that meet all of these: {FILTER_RULE}."
     )
     limit: int = Field(100, ge=1, le=1000, description="Items in one page.")
