@@ -9,6 +9,8 @@ from contracts.metadata import KEY, MAX_KEY_CHARS, MAX_VALUE_CHARS
 MOST_FILTERS = 32
 RULE = "a filter is name:value: the name of items' metadata, a colon, and the whole value that it must have"
 
+PATTERN = rf"^[A-Za-z0-9_.\-]{{1,{MAX_KEY_CHARS}}}:[^\u0000]{{0,{MAX_VALUE_CHARS}}}$"  # the same, for schemas
+
 Filter = tuple[str, str]  # name and value
 
 

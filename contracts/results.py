@@ -198,14 +198,26 @@ class RecognitionResult(Recognized):
 
 
 @described
+class NearDuplicate(TypedDict):
+    """The item that a new picture is nearly the same as, by their embeddings."""
+
+    item_id: str
+    label: str
+    similarity: float
+
+
+@described
 class EnrolledItem(TypedDict):
     """What became of one picture."""
 
     name: str
     status: Literal["added", "duplicate", "rejected"]
     item_id: str | None
+    """The item; of a picture left out as a near duplicate the one that it nearly is."""
     label: str
     error: JobError | None
+    near_duplicate_of: NotRequired[NearDuplicate]
+    """If it is nearly another item, of this or another label."""
 
 
 @described
@@ -272,6 +284,7 @@ class EnrollmentJobRequest(TypedDict):
     gallery: str
     items: list[RequestedItem]
     crop: NotRequired[Crop]
+    skip_near_duplicates: NotRequired[bool]
 
 
 @described

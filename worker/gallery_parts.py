@@ -59,7 +59,7 @@ class GalleryParts:
     ) -> Loaded:
         """A version as a gallery. Raises ObjectNotFound if it has gone, GalleryCorrupt, StorageUnavailable."""
         stored = [self._files.segment(manifest, segment) for segment in manifest.segments]
-        living = [_alive(segment, one.items) for segment, one in zip(manifest.segments, stored, strict=True)]
+        living = [one.alive(segment.removed) for segment, one in zip(manifest.segments, stored, strict=True)]
         choice = choice_of(manifest.index)
         wanted = dict(due(manifest))
         if choice.binary or not (wanted or any(one.mapped for one in stored)):
@@ -138,13 +138,6 @@ class GalleryParts:
             discard(self._store, manifest, segment, kind)
             return None, True
         return index, False
-
-
-def _alive(segment: Segment, items: tuple[Item, ...]) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-    if not segment.removed:
-        return None
-    removed = frozenset(segment.removed)
-    return np.fromiter((item.id not in removed for item in items), bool, len(items))
 
 
 def _joined(several: list[tuple[StoredSegment, Any]], dim: int) -> tuple[tuple[Item, ...], Any]:

@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -27,6 +28,8 @@ from infra.galleries.indexes import read_record
 from infra.objects.local import LocalStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from contracts.indexes import BuiltKind
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from infra.galleries.reader import GalleryReader
 
 MAPPED_FROM = 2_500  # items: smaller files are read
-KEPT_S = 7 * 86_400.0
+KEPT_S = 86_400.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,19 @@ class StoredSegment:
     items: tuple[Item, ...]
     embeddings: NDArray[np.float32]
     mapped: bool
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The rows of the items by their ids; made when something was removed, and kept for what will be."""
+        return {item.id: place for place, item in enumerate(self.items)}
+
+    def alive(self, removed: Sequence[str]) -> NDArray[np.bool_] | None:
+        """Which rows (N,) are those of items that were not removed; None if all are."""
+        if not removed:
+            return None
+        alive = np.ones(len(self.items), bool)
+        alive[[self.places[one] for one in removed if one in self.places]] = False
+        return alive
 
 
 class SegmentFiles:
@@ -92,6 +108,8 @@ class SegmentFiles:
                 path = objects.folder / key
                 _check(path, sha256, what)
                 return path
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._remove_old()
             path = self._folder / sha256
             if not path.is_file():
                 self._fetch(key, sha256, what, path)
@@ -106,8 +124,6 @@ class SegmentFiles:
         data = self._store.objects.get(key)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise GalleryCorrupt(f"{what} are not what its manifest says.")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._remove_old()
         part = self._folder / f".{secrets.token_hex(8)}.part"
         try:
             part.write_bytes(data)

@@ -17,7 +17,7 @@ from models.galleries.label_scores import EPSILON, LabelScores
 from models.galleries.parts import best
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -103,6 +103,10 @@ class PartedItems(Sequence["LabeledItem"]):
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def __iter__(self) -> Iterator[LabeledItem]:
+        for part in self._parts:
+            yield from part.items()
 
     @overload
     def __getitem__(self, place: int) -> LabeledItem: ...

@@ -6,7 +6,7 @@ A part never changes: what was removed of it in a version is masked, what was ad
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -101,6 +101,11 @@ class Part:
     def item(self, place: int) -> LabeledItem:
         """The item at a place among the living."""
         return self.labelled.items[place if self.live is None else int(self.live[place])]
+
+    def items(self) -> Iterable[LabeledItem]:
+        """The living items."""
+        items = self.labelled.items
+        return items if self.live is None else (items[at] for at in self.live.tolist())
 
     def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """(M, D): the rows at places among the living."""

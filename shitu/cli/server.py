@@ -113,11 +113,15 @@ class Server:
         job = self._told(lambda: self._client.recognitions.create(url, gallery, chosen, filters=filters))
         return self._result(lambda: self._patient.recognitions.wait(job, timeout_s=JOB_WITHIN_S))
 
-    def enrolled(self, gallery: str, pictures: Sequence[tuple[Path, str, bytes]]) -> list[Json]:
+    def enrolled(
+        self, gallery: str, pictures: Sequence[tuple[Path, str, bytes]], *, skip_near_duplicates: bool = False
+    ) -> list[Json]:
         """What became of each of the pictures (file, label, bytes), in their order: `status`, and an `error` or none."""
         files = [Upload(_file_name(path), data) for path, _, data in pictures]
         labels = [label for _, label, _ in pictures]
-        job = self._told(lambda: self._client.galleries.add(gallery, files, labels))
+        job = self._told(
+            lambda: self._client.galleries.add(gallery, files, labels, skip_near_duplicates=skip_near_duplicates)
+        )
         items: list[Json] = self._result(lambda: self._patient.enrollments.wait(job, timeout_s=JOB_WITHIN_S))["items"]
         return items
 

@@ -129,6 +129,7 @@ def add_pictures(
     labels: str | Sequence[str],
     *,
     crop: Crop | None = None,
+    skip_near_duplicates: bool = False,
     item_metadata: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
@@ -138,13 +139,15 @@ def add_pictures(
 ) -> Steps[EnrollmentJob]:
     """Adds pictures, each under its label of `labels`, or all under one: the job as it was accepted.
 
-    They are searched once it has succeeded. `crop` "main_body": the detector finds the product first. `item_metadata`: of
-    all items, or of each.
+    They are searched once it has succeeded. `crop` "main_body": the detector finds the product first.
+    `skip_near_duplicates`: a picture that is nearly one of its label is left out. `item_metadata`: of all items, or of each.
     """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
     fields: dict[str, Any] = {**terms.fields(), "labels": labels if isinstance(labels, str) else list(labels)}
     if crop is not None:
         fields["crop"] = crop
+    if skip_near_duplicates:
+        fields["skip_near_duplicates"] = "true"
     if item_metadata is not None:
         told = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
         fields["item_metadata"] = json.dumps(told, ensure_ascii=False)

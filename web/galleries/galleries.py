@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
@@ -195,7 +195,9 @@ def add_items(name: str) -> Response:
             item["image_key"] = service.objects.put_image(upload.data)
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
-    asked = {"gallery": name, "items": items, "crop": sent.crop}
+    asked: dict[str, Any] = {"gallery": name, "items": items, "crop": sent.crop}
+    if sent.skip_near_duplicates:
+        asked["skip_near_duplicates"] = True
     job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)

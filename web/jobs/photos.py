@@ -7,7 +7,7 @@ below `images/`, where nothing is removed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
@@ -124,7 +124,9 @@ def enroll_from_job(name: str) -> Response:
     }
     if sent.item_metadata:
         item["metadata"] = sent.item_metadata
-    asked = {"gallery": name, "items": [item], "crop": "whole"}
+    asked: dict[str, Any] = {"gallery": name, "items": [item], "crop": "whole"}
+    if sent.skip_near_duplicates:
+        asked["skip_near_duplicates"] = True
     job = jobs.create(JobKind.ENROLLMENT, asked, webhook_url, terms=terms)
     audit.accepted(name, job.id, 1)
     return jobs.accept(job)

@@ -15,12 +15,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     create_model,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from contracts.filters import MOST_FILTERS
+from contracts.filters import PATTERN as FILTER_PATTERN
 from contracts.filters import RULE as FILTER_RULE
 from contracts.indexes import MOST_RERANK, RERANK, DistType, IndexChoice, IndexMethod
 from contracts.jobs import Priority
@@ -144,13 +146,17 @@ NamesOfForm = Annotated[
 ]
 
 
+# The pattern is told alone: what breaks it has a code of its own (web.requests.filters).
+OneFilter = Annotated[str, WithJsonSchema({"type": "string", "pattern": FILTER_PATTERN})]
 Filters = Annotated[
-    list[str],
+    list[OneFilter],
     Field(
         max_length=MOST_FILTERS,
         description=f"Only items whose metadata meets all of these are searched: {FILTER_RULE}.",
     ),
-    BeforeValidator(lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=str | list[str]),
+    BeforeValidator(
+        lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=OneFilter | list[OneFilter]
+    ),
 ]
 
 
@@ -204,9 +210,17 @@ class BatchFields(RecognitionFields):
     gallery: str = Field(description="One alone.")  # type: ignore[assignment]
 
 
+def _flag(sent: Any) -> Any:
+    """A form has texts alone."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(sent, sent) if isinstance(sent, str) else sent
+
+
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     """The text fields of a multipart enrolment request; the pictures are the files `images`."""
 
+    skip_near_duplicates: Annotated[bool, BeforeValidator(_flag)] = Field(
+        False, description=ENROLL_OPTIONS["skip_near_duplicates"].description
+    )
     labels: list[str] = Field(
         min_length=1,
         description="Brought to Unicode NFC and trimmed; 1 to 200 characters, no control or invisible ones.",
@@ -243,6 +257,7 @@ class EnrollmentRequest(Strict):
     metadata: JobMetadata = Field(default_factory=dict)
     priority: Priority = PRIORITY
     item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
+    skip_near_duplicates: bool = Field(False, description=ENROLL_OPTIONS["skip_near_duplicates"].description)
 
 
 class IndexRequest(Strict):
@@ -351,7 +366,7 @@ class ItemsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str | None = Field(None, description="Only items of this label.")
-    filter: list[str] = Field(
+    filter: list[OneFilter] = Field(
         default_factory=list, max_length=MOST_FILTERS, description=f"Only items that meet all of these: {FILTER_RULE}."
     )
     limit: int = Field(100, ge=1, le=1000, description="Items in one page.")

@@ -77,6 +77,7 @@ class Enrollment:
     metadata: dict[str, str] = field(default_factory=dict)  # of the job
     item_metadata: list[dict[str, str]] = field(default_factory=list)  # one for each of `uploads`
     priority: Priority = "normal"
+    skip_near_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,17 @@ def read_enrollment(settings: Settings) -> Enrollment:
         raise InvalidRequest(detail + ".", errors=[{"pointer": "/labels", "detail": detail}])
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     metadata_of = read.item_metadata or [{}] * len(uploads)
-    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of, read.priority)
+    return Enrollment(
+        uploads,
+        headers,
+        labels,
+        read.crop,
+        read.webhook_url,
+        read.metadata,
+        metadata_of,
+        read.priority,
+        read.skip_near_duplicates,
+    )
 
 
 def _read_json(fields: dict[str, Any], *names: str) -> None:
