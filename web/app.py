@@ -19,6 +19,7 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.jobs.results import Results
 from infra.jobs.uploads import Uploads
 from infra.keys.limits import KeyLimits
 from infra.keys.sessions import Sessions
@@ -98,7 +99,9 @@ def open_services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         redis=client,
-        ledger=JobLedger(client, settings.jobs, settings.webhooks),
+        ledger=JobLedger(
+            client, settings.jobs, settings.webhooks, results=Results(client, objects, settings.jobs.result_bytes)
+        ),
         objects=objects,
         photos=Photos(client, objects),
         uploads=Uploads(client, objects, settings.objects.link_s, settings.objects.upload_s),

@@ -193,6 +193,7 @@ def main() -> None:
         photos = PhotoKeeper(settings.jobs, Photos(client, objects), ownership.require)
         kept = settings.objects
         uploads = UploadKeeper(Uploads(client, objects, kept.link_s, kept.upload_s), ownership.require)
+        results = UploadKeeper(ledger.results, ownership.require, "results")
         galleries = GalleryKeeper(
             settings, GalleryStore(objects, lock=GalleryLock(client)), client, ledger, ownership.require
         )
@@ -202,6 +203,7 @@ def main() -> None:
     if not settings.jobs.keep_photos:
         cleaner.start()
     threading.Thread(target=uploads.run, args=(stop,), name="uploads", daemon=True).start()
+    threading.Thread(target=results.run, args=(stop,), name="results", daemon=True).start()
     threading.Thread(target=galleries.run, args=(stop,), name="galleries", daemon=True).start()
     log.info("keeper started")
     keeper.run(stop)
