@@ -21,6 +21,7 @@ from infra.jobs.ledger import JobLedger
 from infra.jobs.load import ScalingCollector
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.jobs.results import Results
 from infra.jobs.uploads import Uploads
 from infra.keys.limits import KeyLimits
 from infra.keys.sessions import Sessions
@@ -101,7 +102,8 @@ def open_services(settings: Settings) -> Services:
     client = open_client(settings)
     objects = open_store(settings.objects, settings.data_dir)
     galleries = GalleryStore(objects, lock=GalleryLock(client))
-    ledger = JobLedger(client, settings.jobs, settings.webhooks)
+    results = Results(client, objects, settings.jobs.result_bytes)
+    ledger = JobLedger(client, settings.jobs, settings.webhooks, results=results)
     return Services(
         settings=settings,
         redis=client,

@@ -207,12 +207,14 @@ def main() -> None:
         indexes = IndexKeeper(settings, store, ownership.require)
         kept = settings.objects
         uploads = UploadKeeper(Uploads(client, objects, kept.link_s, kept.upload_s), ownership.require)
+        results = UploadKeeper(ledger.results, ownership.require, "results")
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None
     cleaner = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
     if not settings.jobs.keep_photos:
         cleaner.start()
     threading.Thread(target=uploads.run, args=(stop,), name="uploads", daemon=True).start()
+    threading.Thread(target=results.run, args=(stop,), name="results", daemon=True).start()
     threading.Thread(target=galleries.run, args=(stop,), name="galleries", daemon=True).start()
     building = threading.Thread(target=indexes.run, args=(stop,), name="indexes", daemon=True)
     building.start()

@@ -47,4 +47,7 @@ def erase_job(client: redis.Redis, ledger: JobLedger, job_id: str, tombstone_s: 
     gone = int(
         client.register_script(_ERASE)(keys=[job_key(job_id), events_key(job_id)], args=["", job_id, tombstone_s])
     )
-    return None if gone < 0 else gone
+    if gone < 0:
+        return None
+    ledger.results.remove_expired()  # its result among them; where the store fails the keeper goes on
+    return gone

@@ -251,7 +251,7 @@ class Batches:
                     pipe.hgetall(scripts.job_key(one.job_id or ""))
                 records = pipe.execute()
             for one, record in zip(part, records, strict=True):
-                yield one, parse_job(record) if record else None
+                yield one, parse_job(self._ledger.results.whole(record)) if record else None
 
     def wait(self, batch_id: str, timeout_s: float) -> Batch:
         """The batch once it has ended, or as it is after `timeout_s` seconds. Sleeps in Redis meanwhile."""

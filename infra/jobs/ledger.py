@@ -46,12 +46,14 @@ from infra.jobs.records import (
     new_id,
     parse_job,
 )
+from infra.jobs.results import Results
 from infra.jobs.scripts import PHOTOS_PREFIX
 from infra.jobs.stats import read_stats
 from infra.jobs.sweeper import Sweeper
 from infra.jobs.terms import USUAL, Terms
 from infra.jobs.transition import Transition, poison
 from infra.jobs.watch import JobWatch
+from infra.objects.opening import open_store
 from infra.redis.client import open_client, server_time
 from infra.redis.durability import wait_until_written
 from infra.runtime import tracing
@@ -64,7 +66,11 @@ OPEN_RETRY_S = 2.0  # a job takes about so long, and its end is what is waited f
 
 def open_ledger(settings: Settings) -> JobLedger:
     """The ledger on the Redis of `settings`, which must name one."""
-    return JobLedger(open_client(settings), settings.jobs, settings.webhooks)
+    client = open_client(settings)
+    objects = open_store(settings.objects, settings.data_dir)
+    return JobLedger(
+        client, settings.jobs, settings.webhooks, results=Results(client, objects, settings.jobs.result_bytes)
+    )
 
 
 class JobLedger:
@@ -80,16 +86,18 @@ class JobLedger:
         settings: JobSettings | None = None,
         webhooks: WebhookSettings | None = None,
         now: Callable[[], float] | None = None,
+        results: Results | None = None,
     ) -> None:
         self._redis = client
+        self.results = results or Results(client)
         self._settings = settings or JobSettings()
         self._webhooks = webhooks or WebhookSettings()
         self._now = now
         self.deliveries = Deliveries(client, self._webhooks, self.clock)
-        self.feed = Feed(client, self._settings.retention_s, self.time)
+        self.feed = Feed(client, self._settings.retention_s, self.time, self.results)
         self.endpoints = Endpoints(client, self.time)
         self.presence = Presence(client, self.time)
-        self.listing = Listing(client)
+        self.listing = Listing(client, self.results)
         self.lanes = Lanes(client, self.clock)
         self.forecast = Forecast(client, self.presence, self.time)
         self.batches = Batches(client, self)
@@ -156,7 +164,7 @@ class JobLedger:
             raise JobNotFound("There is no job with this id.")
         record = self._redis.hgetall(scripts.job_key(job_id))
         if record:
-            return parse_job({str(name): str(value) for name, value in record.items()})
+            return parse_job(self.results.whole({str(name): str(value) for name, value in record.items()}))
         tombstone = self._redis.get(scripts.tombstone_key(job_id))
         if tombstone == scripts.ERASED:
             raise JobErased(f"The job {job_id} was erased for good.")
@@ -188,11 +196,11 @@ class JobLedger:
     def succeed(self, lease: Lease, result: dict[str, Any]) -> bool:
         """Ends the job with its result. False: nothing written, for the lease was lost or the job canceled.
 
-        Raises ValueError for a result with NaN or infinity, which JSON does not have.
+        Raises ValueError for a result with NaN or infinity, which JSON does not have; StorageUnavailable where it is so
+        large that it belongs in the object store, and that fails.
         """
-        return self._end(
-            lease, JobStatus.SUCCEEDED, "result", json.dumps(result, allow_nan=False), found_facets(result)
-        )
+        text = self.results.kept(lease.job_id, lease.token, json.dumps(result, allow_nan=False))
+        return self._end(lease, JobStatus.SUCCEEDED, "result", text, found_facets(result))
 
     def fetched(self, lease: Lease, request: dict[str, Any]) -> bool:
         """The photo is stored and `request` names its key: the job waits for a worker, for the caller to publish.

@@ -23,6 +23,7 @@ import redis
 from infra.errors.requests import InvalidCursor
 from infra.jobs import scripts
 from infra.jobs.records import parse_job
+from infra.jobs.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,8 +97,9 @@ def found_facets(result: Mapping[str, Any]) -> str:
 class Listing:
     """The part of the ledger that lists; may be used by many threads."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, results: Results | None = None) -> None:
         self._redis = client
+        self._results = results or Results(client)
 
     def page(self, kind: JobKind, wanted: Wanted, limit: int, after: str | None = None) -> JobPage:
         """At most `limit` jobs behind `after`, a page's `next_after`. Raises InvalidCursor."""
@@ -154,7 +156,8 @@ class Listing:
                 gone.append(member)
             if isinstance(record, dict) and record:
                 try:
-                    job = parse_job({str(name): str(value) for name, value in record.items()})
+                    whole = self._results.whole({str(name): str(value) for name, value in record.items()})
+                    job = parse_job(whole)
                 except (KeyError, ValueError):  # a record that something else wrote is the keeper's to find
                     continue
                 if wanted.status is None or job.status == wanted.status:

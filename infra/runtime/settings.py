@@ -226,6 +226,7 @@ class JobSettings:
     max_attempts: Count = 3
     retention_s: Seconds = 86_400.0
     keep_photos: bool = False  # when their jobs' records go
+    result_bytes: Annotated[int, Field(ge=0)] = 262_144  # larger results go to the object store; 0: none does
     tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
     sweep_interval_s: Seconds = 2.0
     longest_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # 0: jobs are taken however long they wait

@@ -99,6 +99,7 @@ def test_everything_works_on_an_s3_server_and_leaves_what_it_should(bucket: Any,
         "SHITU_OBJECTS__ENDPOINT_URL": endpoint,
         "SHITU_OBJECTS__INPUT_BUCKETS": INPUTS,
         "SHITU_GALLERIES__PICTURE_GRACE_S": "0",
+        "SHITU_JOBS__RESULT_BYTES": "500",  # so that every answer goes by the bucket, to polls and webhooks
     }
     with serving() as receiver, Stack(stack_settings(tmp_path / "data", **changes)) as stack:
         receiver.paths["/hook"] = (204, {}, b"")
@@ -112,6 +113,8 @@ def test_everything_works_on_an_s3_server_and_leaves_what_it_should(bucket: Any,
         asked = service.accepted(service.ask(photo, "drinks", webhook_url=receiver.url("/hook")))
         assert labels(service.finished(asked)["result"]) == ["pattern 41"]
         wait_for(lambda: len(receiver.requests) == 1)
+        assert labels(json.loads(receiver.requests[0][3])["data"]["result"]) == ["pattern 41"]
+        assert bucket.list_objects_v2(Bucket=OWN, Prefix=f"some/prefix/results/{asked['id']}/")["KeyCount"] == 1
 
         # by the address of an object, and one that is not there
         def by(image: dict[str, str]) -> dict[str, Any]:
