@@ -13,7 +13,7 @@ from web.galleries import corrections, erasures, feedback, galleries, labels, li
 from web.jobs import batch_lists, comparisons, enrollments, photo_jobs, recognitions
 from web.openapi import reference
 from web.openapi.description import describe
-from web.pages import page
+from web.pages import app_shell, page
 from web.webhooks import deliveries, endpoints, events
 
 BLUEPRINTS = (
@@ -35,6 +35,7 @@ BLUEPRINTS = (
     events.blueprint,
     health.blueprint,
     page.blueprint,
+    app_shell.blueprint,
     signin.blueprint,
     reference.blueprint,
     system.blueprint,
