@@ -23,7 +23,7 @@ from web.jobs import (
 from web.openapi import reference
 from web.openapi.description import describe
 from web.paddlex import routes as paddlex
-from web.pages import page
+from web.pages import app_shell, page
 from web.webhooks import deliveries, endpoints, events
 
 BLUEPRINTS = (
@@ -53,6 +53,7 @@ BLUEPRINTS = (
     paddlex.blueprint,
     health.blueprint,
     page.blueprint,
+    app_shell.blueprint,
     signin.blueprint,
     reference.blueprint,
     system.blueprint,
