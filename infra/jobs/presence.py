@@ -29,7 +29,7 @@ class WorkerInfo:
 _CONSUMED = CLOCK + "redis.call('HSET', KEYS[1], ARGV[2], seconds(now))"
 
 
-def ready(told: Mapping[str, str], now: float) -> tuple[WorkerInfo, ...]:
+def ready(told: Mapping[Any, str | bytes], now: float) -> tuple[WorkerInfo, ...]:
     """Who of the WORKERS is to be believed at `now`, by name."""
     records = [(str(name), json.loads(text)) for name, text in told.items()]
     alive = [WorkerInfo(name, one["info"], one["expires_at"]) for name, one in records if one["expires_at"] > now]
