@@ -57,7 +57,7 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
     if lease is None:
         return False  # finished, canceled, or in another worker's hands: messages may come twice
     process.notice_erasures(lease.erasures)
-    job = ledger.get(job_id)
+    job = lease.job or ledger.get(job_id)
     sent_from = tracing.current()
     attributes: tracing.Attributes = {
         "messaging.system": "redis",
@@ -148,12 +148,15 @@ def compare_eta(job: Job) -> None:
 def notify(job_id: str, ledger: JobLedger, queue: Queue) -> Job | None:
     """Hands the messages about a finished job to the couriers now instead of at the keeper's next round. Gives the job."""
     try:
-        job = ledger.get(job_id)
+        found = ledger.ended(job_id)
     except Exception:  # the delivery is written in the ledger; the keeper finds it
         log.warning("the job's webhook could not be sent at once", extra={"job_id": job_id}, exc_info=True)
         return None
+    if found is None:
+        return None
+    job, messages = found
     if job.finished:
-        for delivery_id in ledger.messages(job_id):
+        for delivery_id in messages:
             queue.deliver(delivery_id)
     return job
 

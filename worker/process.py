@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 STALLED_S = 60.0
+STAMP_S = 1.0
 FROZEN_S = 120.0  # no call into a library keeps the GIL so long, not even where several processes share a core
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Process:
         self._runtime = runtime
         self.fetcher: Fetcher | None = None
         self._closed = threading.Event()
+        self._stamped: dict[str, float] = {}
         self._stop_at: float | None = None
         self._clock = clock
         self._frozen_s = frozen_s
@@ -91,7 +93,7 @@ class Process:
         """Around every task: stamps its queue as moving, and this process as one that takes tasks."""
         self._end_if_foreign()
         try:
-            self.ledger.presence.consumed(queue)
+            self._stamp(queue)
         except Exception:  # a stamp for health checks; the work itself finds out whether Redis is there
             log.warning("could not stamp a queue as moving", extra={"queue": queue}, exc_info=True)
         with self._guard:
@@ -104,6 +106,13 @@ class Process:
                 self._count_busy()
                 self._running -= 1
                 self._moved_at = self._clock()
+
+    def _stamp(self, queue: str) -> None:
+        """At most once a second: whoever reads the stamps worries after many."""
+        now = time.monotonic()
+        if now - self._stamped.get(queue, float("-inf")) >= STAMP_S:
+            self.ledger.presence.consumed(queue)
+            self._stamped[queue] = now
 
     def _end_if_foreign(self) -> None:
         """Started while Redis was away, only now can it be seen that its jobs are another installation's."""

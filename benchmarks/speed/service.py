@@ -19,7 +19,7 @@ import redis
 import requests
 
 from benchmarks.speed.bare import SCENES
-from benchmarks.speed.photos import distinct, scene
+from benchmarks.speed.photos import distinct, item, scene
 from benchmarks.speed.rows import Context, Row, median
 from benchmarks.speed.stack import GALLERY, Measured, bare, receiver, running, until
 
@@ -78,6 +78,7 @@ def run(context: Context) -> list[Row]:
             ),
         ]
         rows += idle_rows(service, 20 if context.quick else 60)
+        rows += again_rows(service, 4 if context.quick else 12)
         rows += loaded_rows(service, median(plain), 6.0 if context.quick else 30.0)
         return rows
 
@@ -100,6 +101,33 @@ def idle_rows(service: Measured, photos: int) -> list[Row]:
             5,
             "at most",
             note="submit to result, minus the pipeline of the same photo",
+        ),
+    ]
+
+
+def again_rows(service: Measured, rounds: int) -> list[Row]:
+    """The same bytes again, on the same version of the gallery and on a new one: what the worker takes for it."""
+    again, searched, first = [], [], []
+    for number in range(rounds):
+        photo = distinct(scene(0), next(_numbers))
+        first.append(submit(service, photo)["result"]["timings_ms"]["total"])
+        again.append(submit(service, photo)["result"]["timings_ms"]["total"])
+        service.enroll(GALLERY, [("another", distinct(item(0, 0), 10**9 + number))])
+        searched.append(submit(service, photo)["result"]["timings_ms"]["total"])
+    return [
+        Row(
+            "the same photo again: in the worker, p50",
+            median(again),
+            "ms",
+            5,
+            "at most",
+            note=f"the first time {median(first):.0f} ms",
+        ),
+        Row(
+            "the same photo on a changed gallery: in the worker, p50",
+            median(searched),
+            "ms",
+            note="with loading the gallery's new version",
         ),
     ]
 

@@ -96,10 +96,10 @@ class JobLedger:
         self.deliveries = Deliveries(client, self._webhooks, self.clock)
         self.feed = Feed(client, self._settings.retention_s, self.time, self.results)
         self.endpoints = Endpoints(client, self.time)
-        self.presence = Presence(client, self.time)
+        self.presence = Presence(client, self.time, now)
         self.listing = Listing(client, self.results)
         self.lanes = Lanes(client, self.clock)
-        self.forecast = Forecast(client, self.presence, self.time)
+        self.forecast = Forecast(client, now)
         self.batches = Batches(client, self)
         self.batch_listing = BatchListing(client, self.time)
         self._watch = JobWatch(client, self.get)
@@ -109,6 +109,7 @@ class JobLedger:
         self._start, self._renew = transition(lease_scripts.START), transition(lease_scripts.RENEW)
         self._fetched, self._release = transition(lease_scripts.FETCHED), transition(lease_scripts.RELEASE)
         self._finish = transition(lease_scripts.FINISH)
+        self._ended = client.register_script(lease_scripts.ENDED)
 
     def time(self) -> float:
         """The ledger's time: seconds since 1970."""
@@ -184,9 +185,10 @@ class JobLedger:
         answer: list[Any] | None = self._start(job_id, *args)
         if not answer:
             return None
-        token, attempt, expires_at, erasures = answer
+        token, attempt, expires_at, erasures, flat = answer
+        job = parse_job(dict(zip(flat[::2], flat[1::2], strict=True)))
         last = int(attempt) >= cap
-        return Lease(job_id, int(token), int(attempt), float(expires_at), last, int(erasures))
+        return Lease(job_id, int(token), int(attempt), float(expires_at), last, int(erasures), job)
 
     def renew(self, lease: Lease, progress: dict[str, Any] | None = None) -> Renewal:
         """Holds the job for another lease, and tells `progress` to whoever waits. The answer is true only if held."""
@@ -278,6 +280,13 @@ class JobLedger:
     def note_erasure(self) -> None:
         """What was kept of jobs and galleries is to be forgotten; once too often does no harm."""
         self._redis.incr(scripts.ERASURES)
+
+    def ended(self, job_id: str) -> tuple[Job, tuple[str, ...]] | None:
+        """The job as it is, and the ids of the messages about its latest end, in one round trip; None: it is gone."""
+        flat, told = self._ended(keys=[scripts.job_key(job_id)])
+        if not flat:
+            return None
+        return parse_job(dict(zip(flat[::2], flat[1::2], strict=True))), tuple(str(told or "").split())
 
     def stats(self) -> LedgerStats:
         """How many jobs wait and run, how long the oldest has waited, what is to be delivered."""

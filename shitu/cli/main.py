@@ -24,6 +24,7 @@ _COMMANDS = {
     "demo": ("shitu.cli.demo", "demo", "Show the whole service at work on rendered products."),
     "doctor": ("shitu.cli.doctor", "doctor", "Check what the service needs on this machine."),
     "settings": ("shitu.cli.settings", "settings", "Show the settings in force, and why."),
+    "tune": ("shitu.cli.tune", "tune", "Measure this machine and write the fastest settings."),
     "recognize": ("shitu.cli.recognize", "recognize", "Recognise photos, here or through a service."),
     "detect": ("shitu.cli.run", "detect", "Run a detector on photos."),
     "embed": ("shitu.cli.run", "embed", "Run an embedder on photos."),
