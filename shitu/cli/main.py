@@ -26,6 +26,7 @@ _COMMANDS = {
     "settings": ("shitu.cli.settings", "settings", "Show the settings in force, and why."),
     "tune": ("shitu.cli.tune", "tune", "Measure this machine and write the fastest settings."),
     "recognize": ("shitu.cli.recognize", "recognize", "Recognise photos, here or through a service."),
+    "batch": ("shitu.cli.batch", "batch", "Recognise a folder or an S3 prefix by a service."),
     "detect": ("shitu.cli.run", "detect", "Run a detector on photos."),
     "embed": ("shitu.cli.run", "embed", "Run an embedder on photos."),
     "classify": ("shitu.cli.classify", "classify", "Classify photos."),

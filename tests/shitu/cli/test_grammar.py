@@ -118,7 +118,7 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
     }
     hooks = {f"webhooks {name}" for name in ("list", "create", "rotate", "test", "delete")}
     keys = {f"keys {name}" for name in ("create", "list", "revoke")}
-    assert set(served) == {"recognize", "detect", "embed", "classify", *changes, *hooks, *keys}
+    assert set(served) == {"recognize", "batch", "detect", "embed", "classify", *changes, *hooks, *keys}
 
 
 def test_whatever_lists_does_so_for_programs_too(known: dict[str, click.Command]) -> None:
