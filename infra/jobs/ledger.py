@@ -282,11 +282,13 @@ class JobLedger:
         self._redis.incr(scripts.ERASURES)
 
     def ended(self, job_id: str) -> tuple[Job, tuple[str, ...]] | None:
-        """The job as it is, and the ids of the messages about its latest end, in one round trip; None: it is gone."""
+        """The job as it is, without its result, and the ids of the messages about its latest end, in one round trip; None: it is gone."""
         flat, told = self._ended(keys=[scripts.job_key(job_id)])
         if not flat:
             return None
-        return parse_job(dict(zip(flat[::2], flat[1::2], strict=True))), tuple(str(told or "").split())
+        record = dict(zip(flat[::2], flat[1::2], strict=True))
+        record.pop("result", None)  # which may lie in the object store
+        return parse_job(record), tuple(str(told or "").split())
 
     def stats(self) -> LedgerStats:
         """How many jobs wait and run, how long the oldest has waited, what is to be delivered."""
