@@ -35,8 +35,9 @@ fmt: install           ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: install         ## speed of the service and of each stage on this machine
+bench: install         ## speed on this machine, beside peers, floors and targets; BENCH="--quick" takes a few minutes
 	@$(BIN)/python -m benchmarks.stages
+	@$(BIN)/python -m benchmarks.speed $(BENCH)
 
 install: $(VENV)/installed
 

@@ -60,14 +60,16 @@ class BatchRequest(TypedDict):
     """What was requested for all pictures."""
 
     gallery: str
+    filter: NotRequired[list[str]]
+    """Only items whose metadata meets all of these are searched."""
     options: dict[str, Any]
     metadata: dict[str, str]
     priority: str
 
 
 @described
-class Batch(TypedDict):
-    """Many photos, one job each. `completed`: all jobs have ended, whatever came of them."""
+class BatchSummary(TypedDict):
+    """A batch without its jobs. `completed`: all of them have ended, whatever came of them."""
 
     id: str
     status: BatchStatus
@@ -77,10 +79,24 @@ class Batch(TypedDict):
     cancel_requested: bool
     request: BatchRequest
     counts: BatchCounts
-    jobs: list[BatchEntry]
     links: BatchLinks
+
+
+@described
+class Batch(BatchSummary):
+    """Many photos, one job each."""
+
+    jobs: list[BatchEntry]
     queue: NotRequired[QueueState]
     """Of its last open job, while there is one."""
+
+
+@described
+class BatchPage(TypedDict):
+    """Batches, the newest first; `next_after` is the `after` of the next page, null on the last."""
+
+    batches: list[BatchSummary]
+    next_after: str | None
 
 
 @described

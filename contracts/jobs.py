@@ -38,6 +38,8 @@ class JobKind(StrEnum):
     DETECTION = "detection"
     EMBEDDING = "embedding"
     CLASSIFICATION = "classification"
+    IMPORT = "import"
+    EVALUATION = "evaluation"
 
     @property
     def prefix(self) -> str:
@@ -75,6 +77,8 @@ TRAITS = {
     JobKind.DETECTION: Traits("det", "/v1/detections", "detect"),
     JobKind.EMBEDDING: Traits("emb", "/v1/embeddings", "embed"),
     JobKind.CLASSIFICATION: Traits("cls", "/v1/classifications", "classify"),
+    JobKind.IMPORT: Traits("imp", "/v1/imports", "import"),
+    JobKind.EVALUATION: Traits("evl", "/v1/evaluations", "evaluate"),
 }
 
 
@@ -132,7 +136,7 @@ class JobState(TypedDict):
     """What jobs of every kind say."""
 
     id: str
-    kind: Literal["recognition", "enrollment", "detection", "embedding", "classification"]
+    kind: Literal["recognition", "enrollment", "detection", "embedding", "classification", "import", "evaluation"]
     status: Status
     created_at: str
     started_at: str | None

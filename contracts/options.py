@@ -150,6 +150,9 @@ class EnrollOptions:
     """How pictures are added to a gallery."""
 
     crop: Crop = option("whole", "Embed the whole picture, or its main body.")
+    skip_near_duplicates: bool = option(
+        False, "Leave a picture out that is nearly one of the same label, by their embeddings; told either way."
+    )
 
 
 @dataclass(frozen=True)

@@ -198,14 +198,26 @@ class RecognitionResult(Recognized):
 
 
 @described
+class NearDuplicate(TypedDict):
+    """The item that a new picture is nearly the same as, by their embeddings."""
+
+    item_id: str
+    label: str
+    similarity: float
+
+
+@described
 class EnrolledItem(TypedDict):
     """What became of one picture."""
 
     name: str
     status: Literal["added", "duplicate", "rejected"]
     item_id: str | None
+    """The item; of a picture left out as a near duplicate the one that it nearly is."""
     label: str
     error: JobError | None
+    near_duplicate_of: NotRequired[NearDuplicate]
+    """If it is nearly another item, of this or another label."""
 
 
 @described
@@ -239,6 +251,8 @@ class RecognitionJobRequest(TypedDict):
     """Of a job that compares: the version that is searched; else the one in force."""
     compared: NotRequired[Compared]
     """Of a job that compares: the old answer."""
+    filter: NotRequired[list[str]]
+    """Only items whose metadata meets all of these are searched."""
     image: KeptPhoto
     options: dict[str, Any]
 
@@ -270,6 +284,7 @@ class EnrollmentJobRequest(TypedDict):
     gallery: str
     items: list[RequestedItem]
     crop: NotRequired[Crop]
+    skip_near_duplicates: NotRequired[bool]
 
 
 @described

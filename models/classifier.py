@@ -12,10 +12,10 @@ from contracts.names import LabelRefused, clean_label, shown
 from models.artifacts.folders import load_manifest
 from models.artifacts.manifest import ClassOutput, EmbeddingOutput
 from models.artifacts.official import centred
-from models.engines.loader import load_program
+from models.engines.pixels import BATCH, load_pixel_program
 from models.errors import ArtifactError, EngineError
 from models.options import require_number
-from models.pictures.image import normalize, resize, resize_and_centre
+from models.pictures.image import resize, resize_and_centre
 from models.pictures.inputs import as_image, as_images
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from models.engines.program import Array
     from models.pictures.inputs import Picture
 
-BATCH = 32  # bounds the memory of a run; larger batches are no faster
 DECIMALS = 5  # of a score, as PaddleClas gives them
 
 
@@ -71,15 +70,15 @@ class Classifier:
         if not isinstance(output, ClassOutput):
             raise ArtifactError(f"{self.manifest.name} is made to {self.manifest.task}, not to classify.")
         self.manifest.require(precision)
-        self._program = load_program(folder, engine=engine, threads=threads, precision=precision)
+        self._program = load_pixel_program(
+            folder, self.manifest.input, engine=engine, threads=threads, precision=precision
+        )
         spec = next((spec for spec in self._program.outputs if spec.name == output.name), None)
         if spec is None:
             raise ArtifactError(f"{self.manifest.name}: the program has no output {output.name!r}.")
         classes = spec.shape[-1] if spec.shape else None
         self._output = output
         self._labels = _labels(self.manifest.name, classes, output, class_map)
-        fixed = next((given.shape[0] for given in self._program.inputs if given.name == self.manifest.input.name), None)
-        self._batch = min(fixed or BATCH, BATCH)
 
     @property
     def name(self) -> str:
@@ -119,14 +118,13 @@ class Classifier:
         """The probability of every class, (C,) for each picture. Raises ImageError, EngineError."""
         rows: list[Array] = []
         pictures = as_images(images)
-        for start in range(0, len(pictures), self._batch):
-            batch = enumerate(pictures[start : start + self._batch], start)
+        for start in range(0, len(pictures), BATCH):
+            batch = enumerate(pictures[start : start + BATCH], start)
             rows.extend(self._run([as_image(picture, f"Picture {at} of the list") for at, picture in batch]))
         return rows
 
     def _run(self, images: Sequence[NDArray[np.uint8]]) -> Array:
-        pixels = np.stack([_pixels(image, self.manifest.input) for image in images])
-        answer = self._program.run({self.manifest.input.name: pixels})[self._output.name]
+        answer = self._program.run([_pixels(image, self.manifest.input) for image in images])[self._output.name]
         if answer.ndim < 2 or len(answer) != len(images) or not np.isfinite(answer).all():
             raise EngineError("The classifier's answer is not one finite value for each class.", "output_invalid")
         rows = answer.reshape(len(images), -1)
@@ -196,9 +194,7 @@ def _labels(
     return tuple(class_map[i] for i in range(count))
 
 
-def _pixels(image: NDArray[np.uint8], spec: ImageInput) -> Array:
+def _pixels(image: NDArray[np.uint8], spec: ImageInput) -> NDArray[np.uint8]:
     if spec.resize_short:
-        sized = resize_and_centre(image, spec.resize_short, spec.height, spec.width, spec.interpolation)
-    else:
-        sized = resize(image, spec.height, spec.width, spec.interpolation)
-    return normalize(sized, spec.mean, spec.std)
+        return resize_and_centre(image, spec.resize_short, spec.height, spec.width, spec.interpolation)
+    return resize(image, spec.height, spec.width, spec.interpolation)

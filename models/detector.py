@@ -15,10 +15,10 @@ import numpy as np
 from models.artifacts.folders import load_manifest
 from models.artifacts.manifest import DetectionOutput
 from models.boxes import clip, suppress
-from models.engines.loader import load_program
+from models.engines.pixels import load_pixel_program
 from models.errors import ArtifactError, EngineError
 from models.options import RECOGNIZE_OPTIONS, require_number
-from models.pictures.image import normalize, resize
+from models.pictures.image import resize
 from models.pictures.inputs import as_image
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ class Detector:
             raise ArtifactError(f"{self.manifest.name} is no detector but made to {self.manifest.task}.")
         names = [name for head in output.heads for name in (head.scores, head.distances)]
         self.manifest.require(precision)
-        self._program = load_program(
+        self._program = load_pixel_program(
             folder,
+            self.manifest.input,
             engine=engine,
             threads=threads,
             outputs=names if self.manifest.official else (),
@@ -114,8 +115,7 @@ class Detector:
         image = as_image(image)
         height, width = image.shape[:2]
         spec = self.manifest.input
-        pixels = normalize(resize(image, spec.height, spec.width, spec.interpolation), spec.mean, spec.std)
-        outputs = self._program.run({spec.name: pixels[None]})
+        outputs = self._program.run([resize(image, spec.height, spec.width, spec.interpolation)])
         boxes, scores = decode_heads(outputs, self._output, spec.height, spec.width)
         kept = suppress(boxes, scores, SUPPRESSION_IOU)[:KEPT]
         scale = np.asarray([width / spec.width, height / spec.height] * 2, np.float32)

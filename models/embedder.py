@@ -9,10 +9,10 @@ import numpy as np
 
 from models.artifacts.folders import load_manifest
 from models.artifacts.manifest import UNKNOWNS, EmbeddingOutput, HashOutput
-from models.engines.loader import load_program
+from models.engines.pixels import BATCH, load_pixel_program
 from models.errors import ArtifactError, EngineError, GalleryError
 from models.galleries.calibration import Calibration, from_threshold
-from models.pictures.image import normalize, resize
+from models.pictures.image import resize
 from models.pictures.inputs import as_image, as_images
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from models.pictures.inputs import Picture
 
 DEFAULT_SIMILARITY = 0.5  # `score_thres` of the PP-ShiTuV1 configuration
-BATCH = 32  # bounds the memory of a run; larger batches are no faster
 EPSILON = 1e-12
 
 
@@ -43,14 +42,14 @@ class Embedder:
         if not isinstance(output, EmbeddingOutput | HashOutput):
             raise ArtifactError(f"{self.manifest.name} is no embedder but made to {self.manifest.task}.")
         self.manifest.require(precision)
-        self._program = load_program(folder, engine=engine, threads=threads, precision=precision)
+        self._program = load_pixel_program(
+            folder, self.manifest.input, engine=engine, threads=threads, precision=precision
+        )
         if output.name not in {spec.name for spec in self._program.outputs}:
             raise ArtifactError(f"{self.manifest.name}: the program has no output {output.name!r}.")
         self._output = output
         self.calibration: Calibration = self._calibration()
         self.unknowns: Array = self._unknowns(Path(folder))
-        fixed = next((spec.shape[0] for spec in self._program.inputs if spec.name == self.manifest.input.name), None)
-        self._batch = min(fixed or BATCH, BATCH)
 
     @property
     def name(self) -> str:
@@ -89,8 +88,8 @@ class Embedder:
         """
         rows = [np.zeros((0, self.dim), np.float32)]
         pictures = as_images(crops)
-        for start in range(0, len(pictures), self._batch):
-            batch = enumerate(pictures[start : start + self._batch], start)
+        for start in range(0, len(pictures), BATCH):
+            batch = enumerate(pictures[start : start + BATCH], start)
             rows.append(self._embed([as_image(picture, f"Picture {at} of the list") for at, picture in batch]))
         return np.concatenate(rows)
 
@@ -117,13 +116,8 @@ class Embedder:
 
     def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
         spec = self.manifest.input
-        pixels = np.stack(
-            [
-                normalize(resize(crop, spec.height, spec.width, spec.interpolation), spec.mean, spec.std)
-                for crop in crops
-            ]
-        )
-        features = self._program.run({spec.name: pixels})[self._output.name].reshape(len(crops), -1).astype(np.float64)
+        pixels = [resize(crop, spec.height, spec.width, spec.interpolation) for crop in crops]
+        features = self._program.run(pixels)[self._output.name].reshape(len(crops), -1).astype(np.float64)
         if features.shape[1] != self.dim or not np.isfinite(features).all():
             raise EngineError(
                 "The embedder's answer is NaN or infinite, or of another length than expected.", "embedding_invalid"

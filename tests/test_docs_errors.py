@@ -15,7 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("contracts", "infra", "models", "shitu", "web", "worker")
 ROOTS = {"ServiceError", "ModelError"}
-RECORDS = {"JobError", "Refusal", "PictureRefusedError"}  # plain records that carry a code as their first field
+RECORDS = {
+    "JobError",
+    "Refusal",
+    "PictureRefusedError",
+    "LineRefused",
+    "refused",
+}  # plain records that carry a code as their first field
 CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")
 ROW = re.compile(r"^\| `([a-z0-9_]+)` \|(?: (\d{3}|–) \|)?", re.MULTILINE)
 

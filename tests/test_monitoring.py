@@ -17,9 +17,11 @@ import yaml
 from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryStore
 from infra.jobs.ledger import JobLedger
+from infra.jobs.load import ScalingCollector
 from infra.jobs.metrics import LedgerCollector
 from infra.objects.local import LocalStore
 from infra.runtime.machine_metrics import MachineCollector
+from infra.runtime.settings import ScalingSettings
 from infra.runtime.telemetry import REGISTRY
 from tests.docs_reader import ROOT
 
@@ -34,6 +36,7 @@ def told(redis_client: redis.Redis, tmp_path: Path) -> dict[str, set[str]]:
     """Each series of /metrics with its labels."""
     collectors = (
         LedgerCollector(JobLedger(redis_client)),
+        ScalingCollector(JobLedger(redis_client), ScalingSettings()),
         GalleryCollector(GalleryStore(LocalStore(tmp_path))),
         MachineCollector({"data": tmp_path}),
     )

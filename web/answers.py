@@ -10,6 +10,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from contracts.indexes import GalleryIndex
 from contracts.jobs import described
 from contracts.results import ModelUsed
 from contracts.usage import Box
@@ -61,6 +62,7 @@ class Gallery(TypedDict):
     created_at: str
     embedder_digest: str | None
     dim: int | None
+    index: GalleryIndex
     links: GalleryLinks
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,11 @@ from infra.errors.service import ConfigurationError, RedisMisconfigured
 from infra.galleries.metrics import GalleryCollector
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
+from infra.jobs.load import ScalingCollector
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.jobs.results import Results
+from infra.jobs.uploads import Uploads
 from infra.keys.limits import KeyLimits
 from infra.keys.sessions import Sessions
 from infra.keys.store import KeyStore
@@ -30,15 +34,15 @@ from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.machine_metrics import MachineCollector
 from infra.runtime.settings import Settings, load_settings
 from infra.runtime.tracing import open_tracing
-from infra.stack.exposure import listening_on, refuse_unprotected
+from infra.stack.exposure import listening_on, refuse_default_secrets, refuse_unprotected
 from infra.stack.installation import Ownership, claim, verify_or_exit
-from web import access_log, errors, health, metrics, tracing
+from web import access_log, empty, errors, health, metrics, tracing
 from web.access import auth, cors, limits, signin
 from web.access.own_pages import SAFE_METHODS
 from web.access.proxy import Proxied
 from web.galleries.item_lookup import ItemLookup
 from web.galleries.linter import Linter
-from web.requests import idempotency, multipart, unknown_names
+from web.requests import idempotency, import_uploads, multipart, unknown_names
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
 
@@ -64,13 +68,16 @@ def create_app(settings: Settings | None = None) -> Flask:
         except ServiceError as error:
             raise fatal(error.detail, shitu.packages.APP_LOAD_ERROR) from None
     refuse_unprotected(settings)
+    refuse_default_secrets(settings, os.environ)
     app = Flask("web")
+    app.url_map.merge_slashes = False  # `/v1/batches//results` leads nowhere, and is told so as problem+json
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
     app.config["MAX_FORM_PARTS"] = 2 * settings.web.max_files + SPARE_FORM_PARTS
     app.extensions[EXTENSION] = open_services(settings)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it, the base class does not
     multipart.install()
+    empty.register(app)
     tracing.register(app)  # first: whatever is said of a request names its trace
     errors.register(app)
     metrics.register(app)
@@ -81,6 +88,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     signin.register(app)
     unknown_names.register(app)
     app.before_request(refuse_foreign_jobs)
+    import_uploads.register(app)  # before anything reads a body: an import's may be larger
     idempotency.register(app)
     add_routes(app)
     app.wsgi_app = Proxied(app.wsgi_app, settings.web)  # type: ignore[method-assign]  # as Flask's documentation says
@@ -94,12 +102,15 @@ def open_services(settings: Settings) -> Services:
     client = open_client(settings)
     objects = open_store(settings.objects, settings.data_dir)
     galleries = GalleryStore(objects, lock=GalleryLock(client))
+    results = Results(client, objects, settings.jobs.result_bytes)
+    ledger = JobLedger(client, settings.jobs, settings.webhooks, results=results)
     return Services(
         settings=settings,
         redis=client,
-        ledger=JobLedger(client, settings.jobs, settings.webhooks),
+        ledger=ledger,
         objects=objects,
         photos=Photos(client, objects),
+        uploads=Uploads(client, objects, settings.objects.link_s, settings.objects.upload_s),
         keys=KeyStore(client),
         key_limits=KeyLimits(client),
         sessions=Sessions(client, settings.keys.session_s),
@@ -110,7 +121,11 @@ def open_services(settings: Settings) -> Services:
         ownership=Ownership(partial(claim, client, objects, settings)),
         renderings=threading.BoundedSemaphore(RENDERINGS),
         holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_FRACTION))),
-        collectors=(GalleryCollector(galleries), MachineCollector(written_folders(settings, objects))),
+        collectors=(
+            ScalingCollector(ledger, settings.scaling),
+            GalleryCollector(galleries),
+            MachineCollector(written_folders(settings, objects)),
+        ),
     )
 
 

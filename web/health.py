@@ -12,7 +12,9 @@ from contracts.errors import ServiceError
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from infra.errors.keys import HostUnknown
+from infra.jobs.load import policy_of, read_load
 from infra.jobs.metrics import render_metrics
+from infra.jobs.scaling import UNMEASURED_STARTUP_S, wanted_workers
 from infra.redis.check import explained, unready
 from infra.runtime.telemetry import CONTENT_TYPE
 from web.access.scopes import needs, open_to_all
@@ -28,6 +30,7 @@ PROBE_KEY = "health/probe"
 PROBE = b"written and read by the readiness check\n"
 STALE_HEARTBEATS = 6
 LEAST_STALE_S = 30.0
+STARTS_PATIENTLY = 3.0  # times the usual start-up
 ANOTHER_STORE = "Redis belongs, under this prefix, to another object store; the log at the start names both."
 
 blueprint = Blueprint("health", __name__)
@@ -102,10 +105,24 @@ def _objects() -> tuple[bool, str]:
     return True, "The object store takes and gives."
 
 
+def _scaled_to_zero() -> tuple[bool, str]:
+    """No worker is no fault while there is nothing to do, nor while the first one starts."""
+    scaling = services().settings.scaling
+    load = read_load(services().ledger)
+    if not wanted_workers(load, policy_of(scaling)):
+        return True, "No worker runs, for no job is open; the next job starts one."
+    patience_s = LEAST_STALE_S + STARTS_PATIENTLY * (scaling.startup_s or load.startup_s or UNMEASURED_STARTUP_S)
+    if load.oldest_age_s <= patience_s:
+        return True, "A worker is being started."
+    return False, f"Jobs have waited for {load.oldest_age_s:.0f} s, and no worker was started."
+
+
 def _workers() -> tuple[bool, str]:
     """A heartbeat alone does not count: a worker can live and take nothing. A canary proves that tasks are taken."""
     service = services()
     workers = service.ledger.presence.workers()
+    if not workers and service.settings.scaling.least == 0:
+        return _scaled_to_zero()
     if not workers:
         return False, "No worker with loaded models has been heard of."
     stale_s = max(LEAST_STALE_S, STALE_HEARTBEATS * service.settings.worker.heartbeat_s)

@@ -11,10 +11,15 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, request
+from flask import Response, jsonify, request, url_for
+from typing_extensions import TypedDict
 
+from contracts.jobs import described
+from contracts.pictures import MEDIA_TYPES
 from infra.errors.photos import ObjectNotFound, RenderingBusy
-from infra.objects.store import preview_key
+from infra.errors.requests import InvalidRequest
+from infra.jobs.records import isoformat
+from infra.objects.store import LinkingStore, preview_key
 from infra.pictures import fonts
 from infra.pictures.drawing import Mark, drawn
 from infra.pictures.thumbnails import as_jpeg, small, thumbnail
@@ -23,6 +28,8 @@ from web.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from web.requests.schemas import StoredQuery
 
 IMAGE_MAX_AGE_S = 3600
 ANY_IMAGE = "image/*"
@@ -38,6 +45,37 @@ def stored(key: str, width: int | None = None) -> Response:
         return _smaller(key, width)
     objects = services().objects
     return _conditional(key, "whole", lambda: objects.get(key))
+
+
+@described
+class PictureLink(TypedDict):
+    """A link to one picture."""
+
+    url: str
+    """It needs no key: whoever has it sees the picture until it expires."""
+    expires_at: str
+
+
+def by_link(key: str, query: StoredQuery, picture_format: str | None = None) -> Response:
+    """A link to the stored picture itself. Raises ObjectNotFound; InvalidRequest where another rendering is asked for too."""
+    service = services()
+    for name in ("width", "annotated"):
+        if getattr(query, name, None):
+            detail = "a link leads to the picture as it is stored; leave this out"
+            raise InvalidRequest(f"{name}: {detail}.", errors=[{"pointer": f"/{name}", "detail": detail}])
+    if not service.objects.exists(key):
+        raise ObjectNotFound("The picture is gone.")
+    if service.settings.objects.direct_links and isinstance(service.objects, LinkingStore):
+        valid_s = int(service.settings.objects.link_s)
+        until = service.ledger.time() + valid_s
+        url = service.objects.link_to_get(key, MEDIA_TYPES.get(picture_format or ""), valid_s)
+    else:
+        token, until = service.uploads.link(key)
+        url = url_for("links.linked", token=token, _external=True)
+    told: PictureLink = {"url": url, "expires_at": str(isoformat(until))}
+    response = jsonify(told)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def shown(key: str, width: int | None = None) -> Response:

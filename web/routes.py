@@ -9,11 +9,21 @@ from flask import Flask
 
 from web import health, system
 from web.access import keys, signin
-from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo
-from web.jobs import batches, comparisons, enrollments, photo_jobs, recognitions
+from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo, version_diff
+from web.jobs import (
+    batch_lists,
+    comparisons,
+    direct_uploads,
+    enrollments,
+    evaluations,
+    imports,
+    photo_jobs,
+    recognitions,
+)
 from web.openapi import reference
 from web.openapi.description import describe
-from web.pages import page
+from web.paddlex import routes as paddlex
+from web.pages import app_shell, page
 from web.webhooks import deliveries, endpoints, events
 
 BLUEPRINTS = (
@@ -24,17 +34,26 @@ BLUEPRINTS = (
     lint.blueprint,
     corrections.blueprint,
     undo.blueprint,
+    version_diff.blueprint,
     erasures.blueprint,
     feedback.blueprint,
     enrollments.blueprint,
+    imports.of_gallery,
+    imports.blueprint,
+    evaluations.of_version,
+    evaluations.blueprint,
     *photo_jobs.BLUEPRINTS,
-    batches.blueprint,
+    batch_lists.blueprint,
+    direct_uploads.blueprint,
+    direct_uploads.links,
     keys.blueprint,
     endpoints.blueprint,
     deliveries.blueprint,
     events.blueprint,
+    paddlex.blueprint,
     health.blueprint,
     page.blueprint,
+    app_shell.blueprint,
     signin.blueprint,
     reference.blueprint,
     system.blueprint,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from infra.jobs.ledger import JobLedger
     from infra.jobs.photos import Photos
     from infra.jobs.queue import Queue
+    from infra.jobs.uploads import Uploads
     from infra.keys.limits import KeyLimits
     from infra.keys.sessions import Sessions
     from infra.keys.store import KeyStore
@@ -37,6 +38,7 @@ class Services:
     ledger: JobLedger
     objects: ObjectStore
     photos: Photos
+    uploads: Uploads
     keys: KeyStore
     key_limits: KeyLimits
     sessions: Sessions

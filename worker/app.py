@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from celery.worker import WorkController
 
 
+_retired: list[bool] = []  # whether the shutdown that begins next is a retirement
 MODEL_QUEUES = {kind.queue for kind in JobKind}
 FETCH_QUEUE = "fetch"
 
@@ -97,6 +100,18 @@ def check_installation(**_: Any) -> None:
 
 
 @signals.worker_init.connect
+def hear_of_retirement(**_: Any) -> None:
+    """SIGUSR2 retires this worker: a warm shutdown in which what runs may last as long as it does."""
+    signal.signal(signal.SIGUSR2, retire)
+
+
+def retire(_number: int, _frame: object) -> None:
+    """The pool has more workers than it needs (infra.stack.pool)."""
+    _retired.append(True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@signals.worker_init.connect
 def open_single(sender: WorkController, **_: Any) -> None:
     """Pools that run tasks in this very process open it before the first message is taken."""
     if not forks(sender):
@@ -120,9 +135,14 @@ def announce(**_: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def drain(**_: Any) -> None:
-    """No new tasks; those that run have the settings' `shutdown_s` left."""
+    """No new tasks; those that run have the settings' `shutdown_s` left, or all the time of a retirement.
+
+    A SIGTERM after that is the stop of the whole service, with its own limit again.
+    """
+    within_s = math.inf if _retired else settings.worker.shutdown_s
+    _retired.clear()
     if is_open():
-        current().drain(settings.worker.shutdown_s)
+        current().drain(within_s)
 
 
 @signals.worker_shutdown.connect

@@ -19,7 +19,7 @@ from infra.errors.service import BucketMissing, RedisUnavailable, StorageRefused
 from infra.runtime import tracing
 from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
-from worker.lease_keeper import CANCEL_REQUESTED, SHUTTING_DOWN, LeaseKeeper, StopWork
+from worker.lease_keeper import CANCEL_REQUESTED, GIVES_WAY, SHUTTING_DOWN, LeaseKeeper, StopWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,8 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
     lease = ledger.start(job_id, fetching=fetching)
     if lease is None:
         return False  # finished, canceled, or in another worker's hands: messages may come twice
-    job = ledger.get(job_id)
+    process.notice_erasures(lease.erasures)
+    job = lease.job or ledger.get(job_id)
     sent_from = tracing.current()
     attributes: tracing.Attributes = {
         "messaging.system": "redis",
@@ -113,7 +114,7 @@ def _attempt(lease: Lease, job: Job, work: Work, process: Process, *, fetching: 
             "duration_ms": round(1000 * duration_s, 1),
         },
     )
-    if recorded and fetching and outcome == "succeeded":
+    if recorded and ((fetching and outcome == "succeeded") or (outcome == "released" and not process.must_stop())):
         process.queue.publish(job.kind, job_id)
     elif recorded:
         ended = notify(job_id, ledger, process.queue)
@@ -147,12 +148,15 @@ def compare_eta(job: Job) -> None:
 def notify(job_id: str, ledger: JobLedger, queue: Queue) -> Job | None:
     """Hands the messages about a finished job to the couriers now instead of at the keeper's next round. Gives the job."""
     try:
-        job = ledger.get(job_id)
+        found = ledger.ended(job_id)
     except Exception:  # the delivery is written in the ledger; the keeper finds it
         log.warning("the job's webhook could not be sent at once", extra={"job_id": job_id}, exc_info=True)
         return None
+    if found is None:
+        return None
+    job, messages = found
     if job.finished:
-        for delivery_id in ledger.messages(job_id):
+        for delivery_id in messages:
             queue.deliver(delivery_id)
     return job
 
@@ -160,7 +164,7 @@ def notify(job_id: str, ledger: JobLedger, queue: Queue) -> Job | None:
 def _stopped(ledger: JobLedger, lease: Lease, stop: StopWork) -> Ending:
     if stop.reason == CANCEL_REQUESTED:
         return "canceled", partial(ledger.finish_canceled, lease)
-    if stop.reason == SHUTTING_DOWN:
+    if stop.reason in {SHUTTING_DOWN, GIVES_WAY}:
         return "released", partial(ledger.release, lease, counted=False)  # not the job's fault: another worker takes it
     return "lost", lambda: False
 

@@ -18,12 +18,13 @@ from infra.galleries.store import Item, item_id
 from infra.jobs.records import isoformat
 from models.enrolment import calibrator, embed_views, packed_features
 from models.errors import ImageError, ModelError
+from models.galleries.near_duplicates import Near, near_duplicates
 from models.pictures.image import crop, decode, with_margin
 from worker.errors import JobError, job_error
 from worker.previews import keep_preview
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -48,6 +49,7 @@ class Picture:
     features: bytes = b""  # packed local features of what is embedded
     embedding: NDArray[np.float32] | None = None  # (D,)
     augmented: NDArray[np.float32] | None = None  # (D,), of an augmented view; zeros if it has none
+    near: Near | None = None
     error: JobError | None = None
 
 
@@ -100,11 +102,8 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
             return replace(picture, error=JobError("box_invalid", told, retryable=False))
         box = with_margin(entry["box"], *image.shape[:2])  # as it was and will be searched
         box, view = (None, image) if box == (0, 0, *image.shape[1::-1]) else (box, crop(image, box).copy())
-    elif job.request.get("crop") == "main_body" and programs.detector is not None:
-        detections = programs.detector(image, max_detections=1)
-        if detections:  # otherwise the whole picture is the object
-            box = with_margin(detections[0].box, *image.shape[:2])  # as much of it as a photo is searched with
-            view = crop(image, box).copy()  # lets go of the rest
+    elif job.request.get("crop") == "main_body":
+        box, view = main_body(image, programs)
     item = Item(
         id=item_id(entry["sha256"], picture.label, box),
         label=picture.label,
@@ -115,6 +114,17 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
         metadata=entry.get("metadata", {}),
     )
     return replace(picture, item=item, view=view, features=packed_features(view))
+
+
+def main_body(
+    image: NDArray[np.uint8], programs: Programs
+) -> tuple[tuple[int, int, int, int] | None, NDArray[np.uint8]]:
+    """The box of a picture's most certain object and its pixels; without one, or a detector, the whole picture."""
+    detections = [] if programs.detector is None else programs.detector(image, max_detections=1)
+    if not detections:
+        return None, image
+    box = with_margin(detections[0].box, *image.shape[:2])  # as much of it as a photo is searched with
+    return box, crop(image, box).copy()  # lets go of the rest
 
 
 def _within(box: Sequence[int], image: NDArray[np.uint8]) -> bool:
@@ -153,6 +163,12 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
     for picture in pictures:
         if picture.item is not None:
             wanted.setdefault(picture.item.id, picture)
+    near = nearly_there(job, runtime, wanted)
+    pictures = [
+        replace(picture, near=near.get(picture.item.id)) if picture.item is not None else picture
+        for picture in pictures
+    ]
+    wanted = {key: picture for key, picture in wanted.items() if key not in near or not near[key].skipped}
     added: set[str] = set()
     if wanted:
         done = runtime.store.add(
@@ -178,19 +194,42 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
     }
 
 
+def nearly_there(job: Job, runtime: Runtime, wanted: Mapping[str, Picture]) -> dict[str, Near]:
+    """Of the pictures, by the ids of their items, those that are nearly another item; not of what is there already.
+
+    What this job itself added, in an attempt that died afterwards, counts as new: the second answer is the first.
+    """
+    current = runtime.galleries.current(job.request["gallery"])
+    there = {item.id: item for item in current.gallery.items if item.id in wanted}
+    own = [key for key, item in there.items() if getattr(item, "added_at", None) == added_at(job)]
+    fresh = [picture for key, picture in wanted.items() if key not in there or key in own]
+    items = [picture.item for picture in fresh if picture.item is not None]
+    if not items:
+        return {}
+    rows = np.stack([picture.embedding for picture in fresh if picture.embedding is not None])
+    skip = bool(job.request.get("skip_near_duplicates"))
+    found = near_duplicates(current.gallery, items, rows, own, skip=skip)
+    return {item.id: one for item, one in zip(items, found, strict=True) if one is not None}
+
+
 def outcome(picture: Picture, added: set[str]) -> EnrolledItem:
     """What the result says about one picture. Takes its id out of `added`: the same picture again is a duplicate."""
     status: Literal["added", "duplicate", "rejected"] = "rejected"
     if picture.item is not None:
         status = "added" if picture.item.id in added else "duplicate"
         added.discard(picture.item.id)
-    return {
+    told: EnrolledItem = {
         "name": picture.name,
         "label": picture.label,
         "status": status,
         "item_id": picture.item.id if picture.item else None,
         "error": picture.error.to_dict() if picture.error else None,
     }
+    if (near := picture.near) is not None:
+        told["near_duplicate_of"] = {"item_id": near.item_id, "label": near.label, "similarity": near.similarity}
+        if near.skipped:
+            told["item_id"] = near.item_id
+    return told
 
 
 def added_at(job: Job) -> str:

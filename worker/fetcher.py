@@ -1,4 +1,4 @@
-"""Fetches the pictures that recognitions name by URL, in threads of a courier's own.
+"""Fetches the pictures that recognitions name by URL, http(s) or s3, in threads of a courier's own.
 
 Somebody else's server may be silent until the time is up. So neither a request waits for it, nor a worker that holds
 models, nor a place of the webhooks: a task only leaves a job's id here. The message is gone then, but the ledger has the
@@ -18,6 +18,7 @@ from infra.errors.photos import AddressForbidden, FetchFailed
 from infra.jobs.lanes import FETCH
 from infra.jobs.photos import Photos
 from infra.net.fetch import fetch
+from infra.objects.inputs import Inputs, is_s3
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from infra.runtime.telemetry import URL_FETCHES
@@ -40,6 +41,7 @@ class Fetcher:
     def __init__(self, process: Process, photos: Photos) -> None:
         self._process = process
         self._photos = photos
+        self._inputs = Inputs(process.settings.objects, process.settings.web.url_timeout_s)
         self._waiting: deque[str] = deque()
         self._known: set[str] = set()  # waiting or under way: the keeper may publish a job again meanwhile
         self._threads: list[threading.Thread] = []
@@ -100,12 +102,11 @@ class Fetcher:
         """The job's request with the key of its stored photo. Raises the address and fetch errors, StorageUnavailable."""
         web = self._process.settings.web
         try:
-            data = fetch(
-                job.source_url or "",
-                timeout_s=web.url_timeout_s,
-                max_bytes=web.max_body_bytes,
-                allowed=web.allowed_hosts,
-            )
+            url = job.source_url or ""
+            if is_s3(url):
+                data = self._inputs.read(url, web.max_body_bytes)
+            else:
+                data = fetch(url, timeout_s=web.url_timeout_s, max_bytes=web.max_body_bytes, allowed=web.allowed_hosts)
         except ServiceError as error:
             URL_FETCHES.labels(error.code).inc()
             if isinstance(error, FetchFailed):  # whose server it was, never the URL: it may hold secrets

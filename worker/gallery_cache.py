@@ -6,23 +6,30 @@ in bytes: the gallery used longest ago goes first.
 
 from __future__ import annotations
 
+import tempfile
 import threading
+import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.galleries.calibration import stored_calibration
-from models.galleries.gallery import Gallery
+from infra.galleries.segments import SegmentFiles
 from models.galleries.joined import JoinedGallery
+from worker.gallery_parts import BYTES_PER_ITEM, GalleryParts
 from worker.item_features import VersionFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from infra.galleries.store import GalleryManifest, GalleryStore
+    from contracts.indexes import BuiltKind
+    from infra.galleries.files import Segment
+    from infra.galleries.segments import StoredSegment
+    from infra.galleries.store import GalleryManifest, GalleryStore, Item
+    from models.galleries.gallery import Gallery
     from worker.item_features import ItemFeatures
 
-BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
+LOOKED_AFTER_S = 2.0  # how often is asked whether an index has been built meanwhile
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class CachedGallery:
     manifests: tuple[GalleryManifest, ...]  # several where galleries are searched as one
     gallery: Gallery
     size_bytes: int
+    awaited: tuple[tuple[Segment, BuiltKind], ...] = ()  # indexes that are not built yet
+    held: tuple[StoredSegment, ...] = ()  # what the next version takes over
 
     @property
     def manifest(self) -> GalleryManifest:
@@ -45,8 +54,19 @@ class GalleryCache:
     Their items' local features come from `features`, which has a limit of its own; without it there are none.
     """
 
-    def __init__(self, store: GalleryStore, limit_bytes: int, features: ItemFeatures | None = None) -> None:
+    def __init__(
+        self,
+        store: GalleryStore,
+        limit_bytes: int,
+        features: ItemFeatures | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """`folder` takes what is mapped from a bucket; of a local store the files themselves are."""
         self._store = store
+        self._parts = GalleryParts(
+            store, SegmentFiles(store, folder or Path(tempfile.gettempdir()) / "shitu-galleries")
+        )
+        self._looked: dict[str, float] = {}
         self._features = features
         self._limit_bytes = limit_bytes
         self._cached: OrderedDict[str, CachedGallery] = OrderedDict()
@@ -61,9 +81,15 @@ class GalleryCache:
     def joined(self, several: Sequence[CachedGallery]) -> CachedGallery:
         """Galleries as one. Raises GalleryError where they are not of one embedder."""
         manifests = tuple(one.manifest for one in several)
+        key = " + ".join(manifest.name for manifest in manifests)
+        with self._guard:
+            known = self._cached.get(key)
+            parts = known.gallery.galleries if known is not None and isinstance(known.gallery, JoinedGallery) else ()
+            if known is not None and any(a is not b.gallery for a, b in zip(parts, several, strict=False)):
+                del self._cached[key]  # of one of them an index has been built meanwhile
         size_bytes = sum(one.size_bytes + BYTES_PER_ITEM * len(one.gallery) for one in several)
         return self._get(
-            " + ".join(manifest.name for manifest in manifests),
+            key,
             manifests,
             lambda: CachedGallery(manifests, JoinedGallery([one.gallery for one in several]), size_bytes),
         )
@@ -98,15 +124,27 @@ class GalleryCache:
             if cached is None or cached.manifests != manifests:
                 return None
             self._cached.move_to_end(name)
+            if not cached.awaited or time.monotonic() < self._looked.get(name, 0.0) + LOOKED_AFTER_S:
+                return cached
+            self._looked[name] = time.monotonic()
+        if not self._parts.has_come(cached.manifest, cached.awaited):
             return cached
+        with self._guard:
+            if self._cached.get(name) is cached:  # made anew; until then it holds what that takes over
+                self._cached[name] = replace(cached, manifests=())
+        return None
 
     def _load(self, name: str, version: int | None) -> CachedGallery:
-        manifest, items, embeddings = self._store.load(name, version)
-        features = None if self._features is None else VersionFeatures(self._features, manifest, items)
-        calibration = stored_calibration(manifest.calibration, manifest.name)
-        gallery = Gallery(items, embeddings, manifest.name, manifest.version, calibration, features)
-        # The index holds its own copy of the vectors.
-        return CachedGallery((manifest,), gallery, 2 * embeddings.nbytes + BYTES_PER_ITEM * len(items))
+        def read(manifest: GalleryManifest) -> CachedGallery:
+            loaded = self._parts.load(manifest, self._features_of if self._features is not None else None)
+            return CachedGallery((manifest,), loaded.gallery, loaded.size_bytes, loaded.awaited, loaded.held)
+
+        return self._store.reading(name, version, read)
+
+    def _features_of(self, manifest: GalleryManifest, items: Sequence[Item]) -> VersionFeatures:
+        if self._features is None:
+            raise RuntimeError("there is nothing that gives features")
+        return VersionFeatures(self._features, manifest, items)
 
     def _drop_oldest(self) -> None:
         while len(self._cached) > 1 and sum(c.size_bytes for c in self._cached.values()) > self._limit_bytes:

@@ -13,6 +13,7 @@ import redis
 from contracts.errors import ServiceError
 from infra.erasure.eraser import Eraser
 from infra.galleries.deleted import purge_due
+from worker.imports.leftovers import clear_imports
 
 if TYPE_CHECKING:
     import threading
@@ -42,6 +43,7 @@ class GalleryKeeper:
         self._keep_s = settings.galleries.keep_deleted_s
         self._store = store
         self._time = ledger.time
+        self._ledger = ledger
         self._eraser = Eraser(store, client, ledger, settings.galleries.picture_grace_s, settings.jobs.tombstone_s)
         self._allowed = allowed
 
@@ -62,6 +64,9 @@ class GalleryKeeper:
         purged = purge_due(self._store, self._keep_s, self._time(), self._eraser.before_purge)
         if purged:
             log.info("galleries purged", extra={"count": purged})
+        cleared = clear_imports(self._store.objects, self._ledger)
+        if cleared:
+            log.info("files of ended imports removed", extra={"count": cleared})
         finished = self._eraser.finish_left()
         if finished:
             log.info("erasures finished", extra={"count": finished})

@@ -1,7 +1,7 @@
 """`python -m worker.keeper`: repairs what the queue lost, wakes due webhooks, ends retention, proves that queues move.
 
 Photos that no job names any more are deleted next to the rounds, by worker.photo_keeper; deleted galleries are purged,
-and erasures finished, by worker.gallery_keeper.
+and erasures finished, by worker.gallery_keeper; indexes of large galleries are built by worker.index_keeper.
 
 Any number may run: each step of a round belongs to the one that holds the leader lock (redis-py's `Lock`), which is
 checked and extended before each step. A leader that dies is replaced when its lock lapses. Each step of the ledger is
@@ -29,8 +29,10 @@ import shitu.packages  # noqa: F401 - first: it makes sure that the packages bel
 from contracts.errors import ServiceError
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import open_ledger
+from infra.jobs.load import described, read_load
 from infra.jobs.photos import Photos
 from infra.jobs.queue import Queue, make_celery
+from infra.jobs.uploads import Uploads
 from infra.net.webhook_keys import reseal
 from infra.objects.opening import open_store
 from infra.redis.check import explained
@@ -40,7 +42,9 @@ from infra.runtime.settings import load_settings
 from infra.runtime.telemetry import SWEPT
 from infra.stack.installation import Ownership, verify, verify_or_exit
 from worker.gallery_keeper import GalleryKeeper
+from worker.index_keeper import IndexKeeper
 from worker.photo_keeper import PhotoKeeper
+from worker.upload_keeper import UploadKeeper
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 LEADER_KEY = "shitu:keeper"
 LEADER_ROUNDS = 5  # a keeper that misses so many rounds is replaced
 RETIRE_INTERVAL_S = 30.0
+STOP_WITHIN_S = 6.0
 MOST_WAKING = 1000  # due messages that wait in the queue
 
 log = logging.getLogger(__name__)
@@ -77,6 +82,7 @@ class Keeper:
         self._lock = Lock(client, LEADER_KEY, timeout=lock_s, blocking=False, thread_local=False)
         self._canary_at = 0.0
         self._retire_at = 0.0
+        self._scaling, self._tell_at = settings.scaling, 0.0
         self._secret = settings.webhooks.secret  # until everything is sealed under the first of it
 
     def run(self, stop: threading.Event) -> None:
@@ -99,7 +105,7 @@ class Keeper:
 
     def round(self) -> bool:
         """One round, if this keeper leads. Returns whether it led to the end."""
-        steps = (self._sweep, self._cancel_late, self._wake, self._prove, self._retire, self._reseal)
+        steps = (self._sweep, self._cancel_late, self._wake, self._prove, self._retire, self._reseal, self._tell)
         for step in steps:
             if not self._leads():  # a step may take longer than the lock lasts
                 return False
@@ -157,6 +163,13 @@ class Keeper:
                 if waiting == 0:
                     self._queue.canary(queue)
 
+    def _tell(self) -> None:
+        """The load, for autoscalers that read logs."""
+        now = time.monotonic()
+        if self._scaling.log_s and now >= self._tell_at:
+            self._tell_at = now + self._scaling.log_s
+            log.info("load", extra=described(read_load(self._ledger), self._scaling))
+
     def _retire(self) -> None:
         now = time.monotonic()
         if now >= self._retire_at:
@@ -189,17 +202,25 @@ def main() -> None:
     try:
         objects = open_store(settings.objects, settings.data_dir)
         photos = PhotoKeeper(settings.jobs, Photos(client, objects), ownership.require)
-        galleries = GalleryKeeper(
-            settings, GalleryStore(objects, lock=GalleryLock(client)), client, ledger, ownership.require
-        )
+        store = GalleryStore(objects, lock=GalleryLock(client))
+        galleries = GalleryKeeper(settings, store, client, ledger, ownership.require)
+        indexes = IndexKeeper(settings, store, ownership.require)
+        kept = settings.objects
+        uploads = UploadKeeper(Uploads(client, objects, kept.link_s, kept.upload_s), ownership.require)
+        results = UploadKeeper(ledger.results, ownership.require, "results")
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None
     cleaner = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)
     if not settings.jobs.keep_photos:
         cleaner.start()
+    threading.Thread(target=uploads.run, args=(stop,), name="uploads", daemon=True).start()
+    threading.Thread(target=results.run, args=(stop,), name="results", daemon=True).start()
     threading.Thread(target=galleries.run, args=(stop,), name="galleries", daemon=True).start()
+    building = threading.Thread(target=indexes.run, args=(stop,), name="indexes", daemon=True)
+    building.start()
     log.info("keeper started")
     keeper.run(stop)
+    building.join(STOP_WITHIN_S)  # it ends its builder
     log.info("keeper stopped")
 
 

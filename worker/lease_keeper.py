@@ -46,6 +46,7 @@ class Checkpoint(Protocol):
 LOST = str(Renewal.LOST)
 CANCEL_REQUESTED = str(Renewal.CANCEL_REQUESTED)
 SHUTTING_DOWN = "shutting_down"
+GIVES_WAY = "gives_way"  # a long job to quicker ones that wait: it is queued again behind them
 
 
 class LeaseKeeper:

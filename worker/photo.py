@@ -40,6 +40,17 @@ def read_photo(
     return image, {**waited_ms(job), "fetch": round(fetch_ms, 2), "decode": round(decode_ms, 2)}
 
 
+def reread(job: Job, runtime: Runtime, *, colour_managed: bool = True) -> NDArray[np.uint8]:
+    """The photo's pixels once more, for a job that began without them. Raises as `read_photo`."""
+    limits = runtime.settings.images
+    return decode(
+        runtime.objects.get(job.request["image"]["key"]),
+        max_pixels=limits.max_pixels,
+        min_side_px=limits.min_side_px,
+        colour_managed=colour_managed,
+    )
+
+
 def waited_ms(job: Job) -> dict[str, float]:
     """What came before the work: the `queue` until this attempt began, and of a photo by URL its `download`."""
     since = job.created_at if job.fetched_at is None else job.fetched_at

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import redis
 
 from infra.jobs.ledger import open_ledger
-from infra.runtime.machine import read_limits, resident_bytes
+from infra.jobs.load import SLOTS, STARTUP
+from infra.runtime.machine import process_age_s, read_limits, resident_bytes
 from infra.stack.installation import Ownership, verify
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 STALLED_S = 60.0
+STAMP_S = 1.0
 FROZEN_S = 120.0  # no call into a library keeps the GIL so long, not even where several processes share a core
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Process:
         self._runtime = runtime
         self.fetcher: Fetcher | None = None
         self._closed = threading.Event()
+        self._stamped: dict[str, float] = {}
         self._stop_at: float | None = None
         self._clock = clock
         self._frozen_s = frozen_s
@@ -69,6 +72,7 @@ class Process:
         self._memory_limit_bytes = read_limits().memory_bytes
         self._guard = threading.Lock()
         self._moved_at = self._clock()
+        self._started_in_s: float | None = None  # until it is noted
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     @property
@@ -80,6 +84,8 @@ class Process:
 
     def announce(self) -> None:
         """The process consumes from now on: says so while it holds models, and watches that it is true, until `close`."""
+        if self._runtime is not None:
+            self._started_in_s = process_age_s()
         self._heart.start()
 
     @contextmanager
@@ -87,7 +93,7 @@ class Process:
         """Around every task: stamps its queue as moving, and this process as one that takes tasks."""
         self._end_if_foreign()
         try:
-            self.ledger.presence.consumed(queue)
+            self._stamp(queue)
         except Exception:  # a stamp for health checks; the work itself finds out whether Redis is there
             log.warning("could not stamp a queue as moving", extra={"queue": queue}, exc_info=True)
         with self._guard:
@@ -101,11 +107,24 @@ class Process:
                 self._running -= 1
                 self._moved_at = self._clock()
 
+    def _stamp(self, queue: str) -> None:
+        """At most once a second: whoever reads the stamps worries after many."""
+        now = time.monotonic()
+        if now - self._stamped.get(queue, float("-inf")) >= STAMP_S:
+            self.ledger.presence.consumed(queue)
+            self._stamped[queue] = now
+
     def _end_if_foreign(self) -> None:
         """Started while Redis was away, only now can it be seen that its jobs are another installation's."""
         if (why := self._ownership.foreign()) is not None:
             log.critical("this worker ends: %s", why)
             os._exit(1)  # a Celery task cannot end its worker, and what waits here is for others
+
+    def notice_erasures(self, count: int) -> None:
+        """So many erasures were made so far: the models' side forgets what it kept before the last one."""
+        answers = getattr(self._runtime, "answers", None)
+        if answers is not None:
+            answers.notice(count)
 
     def stalled(self, waiting: int) -> bool:
         """Whether `waiting` messages wait, and have for STALLED_S seconds, while this process does nothing."""
@@ -167,6 +186,8 @@ class Process:
                         "memory_limit_bytes": self._memory_limit_bytes,
                     }
                     self.ledger.presence.worker_ready(self.name, info, ttl_s=3 * interval_s)
+                    self._note_start()
+                    self.notice_erasures(self.ledger.erasures())
                 messages = self.ledger.stats().messages
             except redis.RedisError:
                 log.warning("could not reach the ledger for a heartbeat")
@@ -179,6 +200,13 @@ class Process:
                     os._exit(1)
             self._closed.wait(interval_s)
         faulthandler.cancel_dump_traceback_later()
+
+    def _note_start(self) -> None:
+        """What starting one more worker costs: the scaling policy counts with it."""
+        if self._started_in_s is not None:
+            self.ledger.forecast.note(STARTUP, self._started_in_s)
+            self.ledger.forecast.note(SLOTS, self._concurrency)
+            self._started_in_s = None
 
 
 _current: Process | None = None

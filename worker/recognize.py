@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 from contracts.comparisons import difference
+from contracts.errors import ServiceError
+from contracts.filters import filters_of
 from infra.runtime import tracing
-from infra.runtime.telemetry import STAGES
+from infra.runtime.telemetry import BATCH_SIZE, STAGES
 from models.options import RecognizeOptions
 from models.recognition.paddleclas import to_paddleclas
-from worker.photo import read_photo, waited_ms
+from worker.answer_cache import answer_key, sight_key
+from worker.photo import read_photo, reread, waited_ms
 
 if TYPE_CHECKING:
     from contracts.results import RecognitionResult
     from contracts.usage import GalleryUsed
     from infra.galleries.store import GalleryManifest
     from infra.jobs.records import Job
+    from worker.gallery_cache import CachedGallery
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Runtime
 
@@ -29,24 +35,23 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     """
     request = job.request
     options = RecognizeOptions.from_dict(request.get("options", {}))
-    started = time.perf_counter()
-    image, timings = read_photo(job, runtime, checkpoint, colour_managed=options.compat is None)
-    names, version = request.get("galleries") or [request["gallery"]], request.get("version")
-    several = [runtime.galleries.current(name, version) for name in names]
-    for one in several:
-        runtime.require_same_model(one.manifest)
-    current = several[0] if len(several) == 1 else runtime.galleries.joined(several)
-    used = [used_gallery(one.manifest) for one in several]
-    with runtime.programs() as programs:
-        begun = time.perf_counter()
-        found = programs.recognizer(image, current.gallery, options, checkpoint)
-    answer = found.to_dict()
-    timings |= {**answer["timings_ms"], "total": round(1000 * (time.perf_counter() - started), 2)}
+    started, begun_at = time.perf_counter(), runtime.answers.erasures
+    several, failure = searched(job, runtime)
+    key = None
+    if failure is None and not options.trace:  # a trace tells how this answer came about
+        key = answer_key(job, options, runtime.models, [one.manifest for one in several])
+    answer = None if key is None else runtime.answers.answer(key)
+    timings = waited_ms(job)
+    if answer is None:
+        answer, read = computed(job, options, several, failure, runtime, checkpoint, begun_at)
+        timings |= {**read, **answer.pop("timings_ms")}
+        if key is not None:
+            runtime.answers.keep_answer(key, answer, begun_at)
+    timings["total"] = round(1000 * (time.perf_counter() - started), 2)
     for stage, took_ms in timings.items():
         if stage not in {"total", *waited_ms(job)}:  # waiting has metrics of its own
             STAGES.labels(stage).observe(took_ms / 1000)
-    tracing.record_stages({name: timings[name] for name in ("fetch", "decode")}, started)
-    tracing.record_stages({name: ms for name, ms in answer["timings_ms"].items() if name != "total"}, begun)
+    used = [used_gallery(one.manifest) for one in several]
     result: RecognitionResult = {
         "image": answer["image"],
         "recognitions": answer["recognitions"],
@@ -63,9 +68,67 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
         result["difference"] = difference(request["compared"], result)
     if "trace" in answer:
         result["trace"] = answer["trace"]
-    if options.compat == "paddleclas":
-        result["paddleclas"] = to_paddleclas(found)
+    if "paddleclas" in answer:
+        result["paddleclas"] = answer["paddleclas"]
     return result
+
+
+def searched(job: Job, runtime: Runtime) -> tuple[list[CachedGallery], ServiceError | None]:
+    """The galleries that the job names, and what is wrong with them: a photo's own mistake is told before that."""
+    names, version = job.request.get("galleries") or [job.request["gallery"]], job.request.get("version")
+    try:
+        several = [runtime.galleries.current(name, version) for name in names]
+        for one in several:
+            runtime.require_same_model(one.manifest)
+    except ServiceError as error:
+        return [], error
+    return several, None
+
+
+def computed(
+    job: Job,
+    options: RecognizeOptions,
+    several: list[CachedGallery],
+    failure: ServiceError | None,
+    runtime: Runtime,
+    checkpoint: Checkpoint,
+    begun_at: int,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """The answer of the networks and the galleries, and the times of reading the photo. Of a photo seen before, only the search."""
+    managed = options.compat is None
+    key = sight_key(job, options, runtime.models)
+    sight = None if options.trace or failure is not None else runtime.answers.sight(key)
+    read: dict[str, float] = {}
+    began = time.perf_counter()
+    if sight is None:
+        image, read = read_photo(job, runtime, checkpoint, colour_managed=managed)
+        read = {name: read[name] for name in ("fetch", "decode")}
+    else:
+        checkpoint()
+    if failure is not None:
+        raise failure
+    whole = (several[0] if len(several) == 1 else runtime.galleries.joined(several)).gallery
+    gallery = whole.filtered(filters_of(job.request.get("filter", ())))
+    with runtime.programs() as programs:
+        tracing.record_stages(read, began)
+        began = time.perf_counter()
+        recognizer = programs.recognizer
+        if options.trace:
+            found = recognizer(image, gallery, options, checkpoint)
+        elif sight is None:
+            sight = recognizer.look(image, options, checkpoint)
+            BATCH_SIZE.observe(len(sight.parts))
+            runtime.answers.keep_sight(key, sight, begun_at)
+            found = recognizer.answer(sight, lambda: image, gallery, options, checkpoint)
+        else:
+            sight = replace(sight, timings_ms={})
+            pixels = cache(partial(reread, job, runtime, colour_managed=managed))
+            found = recognizer.answer(sight, pixels, gallery, options, checkpoint)
+    answer: dict[str, Any] = {**found.to_dict()}
+    tracing.record_stages({name: ms for name, ms in answer["timings_ms"].items() if name != "total"}, began)
+    if options.compat == "paddleclas":
+        answer["paddleclas"] = to_paddleclas(found)
+    return answer, read
 
 
 def used_gallery(manifest: GalleryManifest) -> GalleryUsed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from infra.errors.galleries import EmbedderMismatch
@@ -16,13 +16,14 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from models import verification
-from models.artifacts.folders import resolve
 from models.classifier import Classifier
 from models.detector import Detector
 from models.embedder import Embedder
 from models.recognition.pipeline import Recognizer
+from worker.answer_cache import AnswerCache
 from worker.gallery_cache import GalleryCache
 from worker.item_features import ItemFeatures
+from worker.model_folders import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 GALLERY_CACHE_BYTES = 1 << 30
 FEATURE_CACHE_BYTES = 1 << 29  # of 64,000 items, 32,000 of one gallery
+MAPPED = "cache/galleries"  # below the data folder: what is mapped from a bucket
 NO_MODEL = "none"
 
 
@@ -56,6 +58,7 @@ class Runtime:
     galleries: GalleryCache
     models: dict[str, Any]
     idle: queue.LifoQueue[Programs]
+    answers: AnswerCache = field(default_factory=lambda: AnswerCache(0, 1.0))
 
     @contextmanager
     def programs(self) -> Iterator[Programs]:
@@ -84,19 +87,20 @@ def open_runtime(settings: Settings, concurrency: int) -> Runtime:
     for programs in loaded:
         idle.put(programs)
     features = ItemFeatures(store, objects, settings.images, FEATURE_CACHE_BYTES)
-    cache = GalleryCache(store, GALLERY_CACHE_BYTES, features)
-    return Runtime(settings, objects, store, cache, describe(loaded[0]), idle)
+    cache = GalleryCache(store, GALLERY_CACHE_BYTES, features, settings.data_dir / MAPPED)
+    answers = AnswerCache(settings.worker.cache_bytes, settings.jobs.retention_s)
+    return Runtime(settings, objects, store, cache, describe(loaded[0]), idle, answers)
 
 
 def load_programs(worker: WorkerSettings) -> Programs:
     """The networks that the settings name, loaded for one thread."""
     detector = None
     if worker.detector != NO_MODEL:
-        detector = Detector(resolve(worker.detector), worker.engine, worker.threads, worker.precision)
-    embedder = Embedder(resolve(worker.embedder), worker.engine, worker.threads, worker.precision)
+        detector = Detector(folder_of(worker.detector), worker.engine, worker.threads, worker.precision)
+    embedder = Embedder(folder_of(worker.embedder), worker.engine, worker.threads, worker.precision)
     classifier = None
     if worker.classifier != NO_MODEL:
-        classifier = Classifier(resolve(worker.classifier), worker.engine, worker.threads, worker.precision)
+        classifier = Classifier(folder_of(worker.classifier), worker.engine, worker.threads, worker.precision)
     return Programs(detector, embedder, Recognizer(detector, embedder, verification), classifier)
 
 

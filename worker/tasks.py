@@ -69,6 +69,25 @@ def classify(job_id: str) -> None:
     run(JobKind.CLASSIFICATION, job_id, answer)
 
 
+@shared_task(name=JobKind.IMPORT.task)
+def import_(job_id: str) -> None:
+    """Imports what a job names into its gallery."""
+    from worker.import_gallery import import_gallery, others_wait
+
+    def answer(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Any:
+        return import_gallery(job, runtime, checkpoint, lambda: others_wait(current().ledger))
+
+    run(JobKind.IMPORT, job_id, answer)
+
+
+@shared_task(name=JobKind.EVALUATION.task)
+def evaluate(job_id: str) -> None:
+    """Compares a version of a gallery with another."""
+    from worker.evaluate_version import evaluate_version as answer
+
+    run(JobKind.EVALUATION, job_id, answer)
+
+
 def run(kind: JobKind, job_id: str, answer: Callable[[Job, Runtime, Checkpoint], Any]) -> None:
     """One attempt at a job of this kind: `answer` makes its `result` with the models of this process."""
     process = current()

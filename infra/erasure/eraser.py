@@ -128,6 +128,7 @@ class Eraser:
                 return erasure
         elif self._still_there(erasure):
             return erasure  # the purge goes first
+        self._ledger.note_erasure()  # before the receipt: what answers are kept of it goes too
         erasure = self._pictures(erasure)
         if erasure.pictures or (erasure.photo is not None and "photo" not in erasure.steps):
             return self.records.note(erasure)
@@ -293,11 +294,24 @@ class Eraser:
 
 
 def pending_digests(erasure: Erasure) -> list[str]:
-    """Of the pictures that are still there."""
+    """Of the pictures that are still there, and of which it is not decided yet: in no other list of the receipt."""
     found = {digest_of(key) for key in erasure.pictures}
     if erasure.photo is not None and "photo" not in erasure.steps:
         found.add(_digest(erasure.photo))
-    return sorted(found - set(erasure.erased))
+    return sorted(found)
+
+
+def kept_pictures(erasure: Erasure) -> list[Kept]:
+    """Those that stay, as one thing or another: a photo's bytes may be a gallery's picture too. Each digest once."""
+    pending = set(pending_digests(erasure))
+    found = {one.sha256: one for one in erasure.kept if one.sha256 not in pending}
+    return list(found.values())
+
+
+def erased_digests(erasure: Erasure) -> list[str]:
+    """Of the pictures that lie nowhere any more."""
+    left = {*pending_digests(erasure), *(one.sha256 for one in erasure.kept)}
+    return [one for one in erasure.erased if one not in left]
 
 
 def _digest(photo: str) -> str:

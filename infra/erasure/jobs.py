@@ -25,7 +25,9 @@ _ERASE = (
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 0 end
 if status == 'queued' or status == 'processing' then return -1 end
-return remove(KEYS[1], KEYS[2], ARGV[2], now, tonumber(ARGV[3]))
+local gone = remove(KEYS[1], KEYS[2], ARGV[2], now, tonumber(ARGV[3]))
+redis.call('SET', 'shitu:tombstone:' .. ARGV[2], 'erased', 'KEEPTTL')  -- infra.jobs.scripts.ERASED
+return gone
 """
 )
 
@@ -45,4 +47,7 @@ def erase_job(client: redis.Redis, ledger: JobLedger, job_id: str, tombstone_s: 
     gone = int(
         client.register_script(_ERASE)(keys=[job_key(job_id), events_key(job_id)], args=["", job_id, tombstone_s])
     )
-    return None if gone < 0 else gone
+    if gone < 0:
+        return None
+    ledger.results.remove_expired()  # its result among them; where the store fails the keeper goes on
+    return gone

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from infra.erasure.records import Kept
 from infra.errors.galleries import GalleryNotFound
 from infra.errors.photos import ObjectNotFound
+from infra.galleries import staging
 from infra.galleries.deleted import all_deleted
 from infra.galleries.feedback import decode_feedback
 from infra.galleries.files import Pointer, feedback_prefix, version_of
@@ -47,6 +48,7 @@ def delete_unused(
     if not wanted:
         return [], [], []
     by_jobs = set() if client is None else _of_jobs(client, wanted)
+    by_jobs |= staging.pictures_of(store.objects) & wanted  # of imports that are under way
     by_galleries = _of_galleries(store, wanted)
     gone, kept, later = [], [], []
     for key in sorted(wanted):

@@ -6,6 +6,7 @@
         InvalidCursor            invalid_cursor             400
         InvalidOptions           invalid_options            422
         InvalidFeedback          feedback_invalid           422
+        InvalidFilter            filter_invalid             400
         InvalidBox               box_invalid                422
       UnsupportedMediaType       unsupported_media_type     415
       BodyTooLarge               body_too_large             413
@@ -17,6 +18,11 @@
       RouteNotFound              route_not_found            404
       MethodNotAllowed           method_not_allowed         405
       RejectedImage              image_rejected             422  refused from its header, before any job exists
+      UploadNotFound             upload_not_found           404
+      UploadExpired              upload_expired             410
+      UploadIncomplete           upload_incomplete          409, retryable
+      UploadFinished             upload_finished            409
+      UploadMismatch             upload_mismatch            422
       KeyMissing                 key_missing                401
       KeyInvalid                 key_invalid                401
         KeyExpired               key_expired                401
@@ -33,10 +39,12 @@
       JobNotFound                job_not_found              404
         BatchNotFound            batch_not_found            404
       JobExpired                 job_expired                410
+        JobErased                job_erased                 410
         BatchExpired             batch_expired              410
       JobFinished                job_finished               409
       JobUnfinished              job_unfinished             409, retryable
       JobWithoutAnswer           job_without_answer         409
+      AnswerLate                 answer_late                504
       JobPoisoned                job_poisoned               500  never raised to a client: the error of a failed job
       CancelAfterPassed          cancel_after_passed        504  never raised to a client: the error of a canceled job
       DeliveryNotFound           delivery_not_found         404
@@ -57,11 +65,17 @@
       FeedbackNotFound           feedback_not_found         404
       ErasureNotFound            erasure_not_found          404
       EmbedderMismatch           embedder_mismatch          409
+      ImportRefused              import_invalid             422
+      ImportForbidden            import_forbidden           403
       InvalidUrl                 url_invalid                422
       AddressForbidden           address_forbidden          422
+        BucketForbidden          bucket_forbidden           422
       FetchFailed                fetch_failed               422, retryable
         FetchTimeout             fetch_timeout              422, retryable
         FetchTooLarge            fetch_too_large            422
+        S3AccessDenied           bucket_access_denied       422
+        S3KeyMissing             bucket_key_missing         422
+        S3BucketMissing          bucket_not_found           422
       ObjectNotFound             object_not_found           404
         PhotoNotFetched          photo_not_fetched          404, retryable
         PictureNotRenderable     picture_not_renderable     404, retryable where a worker is still to look at it

@@ -92,3 +92,19 @@ class EmbedderMismatch(ServiceError):
     code = "embedder_mismatch"
     title = "Gallery made with another embedder"
     http_status = 409
+
+
+class ImportRefused(ServiceError):
+    """What is to be imported cannot be read as a whole: it is of no known kind, damaged, or names nothing that can be used."""
+
+    code = "import_invalid"
+    title = "Nothing to import"
+    http_status = 422
+
+
+class ImportForbidden(ServiceError):
+    """A folder or bucket outside of those that the setting allows to import from."""
+
+    code = "import_forbidden"
+    title = "Not to be imported from"
+    http_status = 403

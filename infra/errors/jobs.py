@@ -22,6 +22,13 @@ class JobExpired(ServiceError):
     http_status = 410
 
 
+class JobErased(JobExpired):
+    """The job existed; it was erased for good before its retention ended."""
+
+    code = "job_erased"
+    title = "Job erased"
+
+
 class BatchNotFound(JobNotFound):
     """No batch has this id."""
 
@@ -59,6 +66,14 @@ class JobWithoutAnswer(ServiceError):
     code = "job_without_answer"
     title = "Job without an answer"
     http_status = 409
+
+
+class AnswerLate(ServiceError):
+    """A route that answers for another service's clients has waited as long as a request may; the job goes on."""
+
+    code = "answer_late"
+    title = "Answer not there yet"
+    http_status = 504
 
 
 class JobPoisoned(ServiceError):

@@ -36,6 +36,13 @@ class AddressForbidden(ServiceError):
         return AddressForbidden(f"{self.detail.removesuffix('.')}; the setting {setting} can allow it.", **self.extra)
 
 
+class BucketForbidden(AddressForbidden):
+    """An `s3://` address in a bucket, or a part of one, that the settings do not open to requests."""
+
+    code = "bucket_forbidden"
+    title = "Bucket not allowed"
+
+
 class FetchFailed(ServiceError):
     """The other server could not be reached, redirected, or did not answer 2xx.
 
@@ -66,6 +73,30 @@ class FetchTooLarge(FetchFailed):
 
     code = "fetch_too_large"
     title = "The URL's content is too large"
+    retryable = False
+
+
+class S3AccessDenied(FetchFailed):
+    """The service's own credentials may not read that object."""
+
+    code = "bucket_access_denied"
+    title = "Access to the object denied"
+    retryable = False
+
+
+class S3KeyMissing(FetchFailed):
+    """The bucket has no such object."""
+
+    code = "bucket_key_missing"
+    title = "No such object in the bucket"
+    retryable = False
+
+
+class S3BucketMissing(FetchFailed):
+    """There is no such bucket, or it is in another region."""
+
+    code = "bucket_not_found"
+    title = "No such bucket"
     retryable = False
 
 

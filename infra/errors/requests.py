@@ -37,6 +37,13 @@ class InvalidFeedback(InvalidRequest):
     http_status = 422
 
 
+class InvalidFilter(InvalidRequest):
+    """A filter of items is not `name:value`."""
+
+    code = "filter_invalid"
+    title = "Invalid filter"
+
+
 class InvalidBox(InvalidRequest):
     """A box holds no pixel of the photo, or reaches out of it; `width` and `height` in `extra` are the photo's, if known."""
 

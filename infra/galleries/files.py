@@ -4,7 +4,8 @@
     galleries/feedback/<name>/<generation>/                           what people said of its answers
     galleries/files/<name>/<generation>/manifests/<version>-<token>   manifest of one version (JSON)
     galleries/files/<name>/<generation>/segments/<version>-<token>.jsonl and .npy    items and their embeddings
-                                                     and, where there are any, .views.npy and .features.bin beside them
+                                                     and, where there are any, .views.npy and .features.bin beside them,
+                                                     and of large ones .<kind>.faiss and .<kind>.json (infra.galleries.indexes)
 
 Views are embeddings of one augmented view of each item's picture, features its packed local features: both are opaque here.
 No file is ever changed. A gallery's generation is drawn when it is created, so that what a deleted gallery left behind
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contracts.indexes import KINDS
 from contracts.names import readable_label
 from infra.errors.galleries import GalleryCorrupt, InvalidGalleryName
 
@@ -33,11 +35,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from contracts.indexes import BuiltKind
+
 SCHEMA = 1
 DELETED = "deleted"
 VIEWS, FEATURES = "views", "features"
 ENDINGS = {VIEWS: ".views.npy", FEATURES: ".features.bin"}  # of a segment's optional files
-LATER = {"files", "calibration", "calibrated_items", "removed_since", "metadata"}  # members that older manifests lack
+LATER = {
+    "files",
+    "calibration",
+    "calibrated_items",
+    "removed_since",
+    "metadata",
+    "index",
+    "made_by",
+}  # members that older manifests lack
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 Box = tuple[int, int, int, int]
@@ -82,6 +94,7 @@ class GalleryManifest:
 
     `calibration` is JSON that whoever searches the gallery understands; None if nothing was fitted to its items.
     `calibrated_items` is to how many (0: unknown), `removed_since` how many items were removed after that.
+    `made_by` is the id of the import that made it: what died between this version and the job's end finds it again.
     """
 
     name: str
@@ -97,6 +110,8 @@ class GalleryManifest:
     calibration: dict[str, Any] | None = field(default=None, hash=False)
     calibrated_items: int = 0
     removed_since: int = 0
+    index: dict[str, Any] | None = field(default=None, hash=False)  # the user's choice, by contracts.indexes
+    made_by: str | None = None
 
     @property
     def id(self) -> str:
@@ -196,9 +211,16 @@ def extra_key(name: str, generation: str, segment_id: str, kind: str) -> str:
 
 
 def all_segment_keys(name: str, generation: str, segment: Segment) -> tuple[str, ...]:
-    """The keys of all files that a segment has."""
+    """The keys of all files that a segment has or may have."""
     extra = (extra_key(name, generation, segment.id, kind) for kind in segment.files)
-    return (*segment_keys(name, generation, segment.id), *extra)
+    indexes = (key for kind in KINDS for key in index_keys(name, generation, segment.id, kind))
+    return (*segment_keys(name, generation, segment.id), *extra, *indexes)
+
+
+def index_keys(name: str, generation: str, segment_id: str, kind: BuiltKind) -> tuple[str, str]:
+    """The keys of an index that was built for a segment, and of its record, which is written last."""
+    stem = f"{_segment_stem(name, generation, segment_id)}.{kind.lower()}"
+    return f"{stem}.faiss", f"{stem}.json"
 
 
 def _segment_stem(name: str, generation: str, segment_id: str) -> str:
@@ -232,8 +254,8 @@ def decode_manifest(name: str, data: bytes) -> GalleryManifest:
         found = _checked_schema(data)
         segments = tuple(_segment(entry) for entry in found["segments"])
         manifest = GalleryManifest(**{**_members(GalleryManifest, found), "segments": segments})
-        if not isinstance(manifest.calibration, dict | None):
-            raise TypeError("a calibration that is no object")
+        if not isinstance(manifest.calibration, dict | None) or not isinstance(manifest.index, dict | None):
+            raise TypeError("a calibration or a choice of an index that is no object")
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryCorrupt(f"A manifest of the gallery {name!r} cannot be read.") from error
     if manifest.name != name:
@@ -258,12 +280,17 @@ def decode_items(name: str, segment: Segment, data: bytes) -> tuple[Item, ...]:
     if hashlib.sha256(data).hexdigest() != segment.items_sha256:
         raise GalleryCorrupt(f"The items of the gallery {name!r} are not what its manifest says.")
     try:
-        found = tuple(_item(json.loads(line)) for line in data.splitlines())
+        found = read_items(data)
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryCorrupt(f"The items of the gallery {name!r} cannot be read.") from error
     if len(found) != segment.item_count:
         raise GalleryCorrupt(f"The gallery {name!r} has another number of items than its manifest says.")
     return found
+
+
+def read_items(data: bytes) -> tuple[Item, ...]:
+    """What `encode_items` wrote. Raises ValueError, KeyError, TypeError."""
+    return tuple(_item(json.loads(line)) for line in data.splitlines())
 
 
 def encode_embeddings(embeddings: NDArray[np.float32]) -> bytes:

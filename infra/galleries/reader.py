@@ -116,6 +116,14 @@ class GalleryReader:
         items = self._live_items(manifest, segment)
         return {item.id: packed for item, packed in zip(items, rows, strict=True) if packed}
 
+    def reading(self, name: str, version: int | None, read: Callable[[GalleryManifest], T]) -> T:
+        """What `read` makes of the files of one whole version; where it raises ObjectNotFound, because the version was replaced meanwhile, it is called again."""
+        return self._whole(name, version, read)
+
+    def segment_items(self, manifest: GalleryManifest, segment: Segment) -> tuple[Item, ...]:
+        """All items of a segment's file, the removed ones too. Raises ObjectNotFound if the version has gone."""
+        return self._all_items(manifest, segment)
+
     def _pointer(self, name: str) -> Pointer:
         pointer = self._newest_pointer(check_name(name))
         if pointer is None or pointer.generation == DELETED:

@@ -13,7 +13,7 @@ import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -105,10 +105,17 @@ class GalleryStore(GalleryReader):
         self._lock = lock
         self._local = LocalLock(objects.folder / ".locks" if isinstance(objects, LocalStore) else None)
 
-    def create(self, name: str, embedder_digest: str | None = None, generation: str | None = None) -> GalleryManifest:
+    def create(
+        self,
+        name: str,
+        embedder_digest: str | None = None,
+        generation: str | None = None,
+        index: dict[str, Any] | None = None,
+    ) -> GalleryManifest:
         """An empty gallery, version 1. Without a digest its first items decide on the embedder. Raises GalleryExists.
 
         `generation`: 12 random hex digits drawn by the caller, who may come twice: what it made before is then given as it is.
+        `index`: how it is searched, by contracts.indexes.
         """
         with self._writing(check_name(name)) as writing:
             generation = generation or secrets.token_hex(6)
@@ -120,7 +127,7 @@ class GalleryStore(GalleryReader):
                     return self._base(name, writing)[1]
                 raise GalleryExists(f"There is a gallery {name!r} already.")
             manifest = GalleryManifest(
-                name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0
+                name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0, index=index
             )
             self._publish(name, writing, manifest)
             with contextlib.suppress(ServiceError):  # what an interrupted delete left hurts nobody
@@ -137,6 +144,9 @@ class GalleryStore(GalleryReader):
         views: NDArray[np.float32] | None = None,
         features: Sequence[bytes] | None = None,
         calibrate: Calibrate | None = None,
+        *,
+        activate: bool = True,
+        made_by: str | None = None,
     ) -> Added:
         """A new version with `items` and their `embeddings` (N, D); what the gallery has already is left as it is.
 
@@ -145,6 +155,8 @@ class GalleryStore(GalleryReader):
         makes of the whole new version goes into its manifest; without it, what was fitted before stays, as it does in a
         large gallery that changed little since (`infra.galleries.calibration`).
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
+        Without `activate` the version is kept beside the others, and the one in force stays in force. `made_by` goes into
+        its manifest, for `made_by` to find.
         Raises EmbedderMismatch if the gallery was made by another embedder, ValueError if the arguments do not fit
         each other.
         """
@@ -171,6 +183,7 @@ class GalleryStore(GalleryReader):
                 embedder_digest=embedder_digest,
                 dim=dim,
                 item_count=base.item_count + len(chosen),
+                made_by=made_by,
             )
             fresh, fresh_rows = [items[row] for row in chosen.values()], rows.take(list(chosen.values()))
             featured = manifest.item_count <= MOST_WITH_FEATURES
@@ -189,11 +202,17 @@ class GalleryStore(GalleryReader):
                 fresh, fresh_rows = [*old[kept_count:], *fresh], stored + fresh_rows
             segment = self._write_segment(manifest, fresh, fresh_rows)
             manifest = replace(manifest, segments=(*segments, segment))
-            self._publish(name, writing, manifest)
-            audit.gallery_changed("added", name, base.version, manifest.version, items=len(chosen))
+            self._publish(name, writing, manifest, activate=activate)
+            done = "added" if activate else "staged"
+            audit.gallery_changed(done, name, base.version, manifest.version, items=len(chosen))
             if merged:
                 self._prune(name, manifest.token)
             return Added(manifest, tuple(chosen), duplicates)
+
+    def made_by(self, name: str, maker: str) -> GalleryManifest | None:
+        """The newest kept version that `add` made with this `made_by`; None: there is none."""
+        found = (self.manifest(name, version) for version in reversed(self.versions(name)))
+        return next((manifest for manifest in found if manifest.made_by == maker), None)
 
     def remove(
         self,
@@ -257,6 +276,17 @@ class GalleryStore(GalleryReader):
             audit.gallery_changed("activated", name, base.version, manifest.version)
             return manifest
 
+    def choose_index(self, name: str, index: dict[str, Any]) -> GalleryManifest:
+        """A new version that is searched as `index` says (contracts.indexes); none if it says what is in force."""
+        with self._writing(name) as writing:
+            pointer, base = self._base(name, writing)
+            if base.index == index:
+                return base
+            manifest = replace(self._next(pointer, base, writing.hold), index=index)
+            self._publish(name, writing, manifest)
+            audit.gallery_changed("index chosen", name, base.version, manifest.version)
+            return manifest
+
     def delete(self, name: str) -> None:
         """The gallery is there no more; it can be restored until it is purged (infra.galleries.deleted)."""
         with self._writing(name) as writing:
@@ -297,7 +327,7 @@ class GalleryStore(GalleryReader):
     def _next(self, pointer: Pointer, base: GalleryManifest, hold: Hold) -> GalleryManifest:
         # After going back, the next number is above those that one can still go forth to.
         version = 1 + max(version_of(manifest_id) for manifest_id in pointer.manifests)
-        return replace(base, version=version, token=hold.token, parent=base.version, created_at=_now())
+        return replace(base, version=version, token=hold.token, parent=base.version, created_at=_now(), made_by=None)
 
     def _searched_rows(self, base: GalleryManifest, dim: int) -> Rows:
         """Embeddings and views of the items in the segments of `base`, without their features."""
@@ -325,10 +355,14 @@ class GalleryStore(GalleryReader):
             files=hashes,
         )
 
-    def _publish(self, name: str, writing: _Writing, manifest: GalleryManifest) -> None:
+    def _publish(self, name: str, writing: _Writing, manifest: GalleryManifest, *, activate: bool = True) -> None:
         self._objects.put(manifest_key(name, manifest.generation, manifest.id), encode_manifest(manifest))
-        kept = (*(writing.pointer.manifests if writing.pointer else ()), manifest.id)[-KEPT_VERSIONS:]
-        self._point(name, writing, Pointer(writing.hold.token, manifest.generation, manifest.id, kept))
+        pointer = writing.pointer
+        current = manifest.id if activate or pointer is None else pointer.current
+        known = (*(pointer.manifests if pointer else ()), manifest.id)
+        # What is in force stays kept, however many versions are staged beside it.
+        kept = tuple(one for at, one in enumerate(known) if at >= len(known) - KEPT_VERSIONS or one == current)
+        self._point(name, writing, Pointer(writing.hold.token, manifest.generation, current, kept))
 
     def _point(self, name: str, writing: _Writing, pointer: Pointer) -> None:
         """The one write that readers see. Raises GalleryBusy if another writer may have come between."""

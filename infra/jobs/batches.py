@@ -7,6 +7,7 @@ of all of them). It ends with its last job, and is kept as long from then on.
     shitu:jobs:batch:{id}   hash    created_at, request, entries (JSON), open (jobs), completed_at, cancel_requested,
                                     and job:{id} -> status
     shitu:events:{id}       stream  the changes of its jobs, and at the end `completed`
+    shitu:jobs:list:batch   zset    which batches there are: infra.jobs.batch_list
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ BATCH_ID = re.compile(rf"{PREFIX}_[0-7][{ALPHABET}]{{25}}")
 MOST_JOBS = 1 << 20
 OPEN_S = 30 * 86_400  # a batch whose jobs never end is forgotten at last
 CHUNK = 50
+LIST = "shitu:jobs:list:batch"
 OPEN_RETRY_S = 5.0
 
 # ARGV: now, id, request, entries, open_s, how many jobs, and their owner's key of open ones with how many that may be (0:
@@ -59,6 +61,10 @@ if most > 0 and redis.call('ZCARD', mine) + count > most then
 end
 redis.call('HSET', KEYS[1], 'id', ARGV[2], 'request', ARGV[3], 'entries', ARGV[4], 'created_at', seconds(now), 'open', 0)
 redis.call('EXPIRE', KEYS[1], tonumber(ARGV[5]))
+for _, one in ipairs(redis.call('ZRANGE', KEYS[3], 0, 1)) do
+  if redis.call('EXISTS', 'shitu:jobs:batch:' .. string.match(one, '[^:]+$')) == 0 then redis.call('ZREM', KEYS[3], one) end
+end
+redis.call('ZADD', KEYS[3], 0, seconds(now) .. ':' .. ARGV[2])
 return 1
 """
 )
@@ -103,8 +109,8 @@ class Batch:
             return "canceled" if self.cancel_requested else "completed"
         return "queued" if all(one.status in {"queued", "rejected"} for one in self.entries) else "processing"
 
-    def to_dict(self, root: str = "") -> batches.Batch:
-        """The batch as JSON; `root` as of a job's."""
+    def summary(self, root: str = "") -> batches.BatchSummary:
+        """The batch as JSON without its jobs; `root` as of a job's."""
         link = f"{root}/v1/batches/{self.id}"
         counts = Counter(one.status for one in self.entries)
         return {
@@ -124,6 +130,18 @@ class Batch:
                 "canceled": counts["canceled"],
                 "rejected": counts["rejected"],
             },
+            "links": {
+                "self": link,
+                "cancel": f"{link}/cancel",
+                "events": f"{link}/events",
+                "results": f"{link}/results",
+            },
+        }
+
+    def to_dict(self, root: str = "") -> batches.Batch:
+        """The batch as JSON."""
+        return {
+            **self.summary(root),  # type: ignore[typeddict-item]  # `queue` is the web's to add
             "jobs": [
                 {
                     "index": index,
@@ -135,12 +153,6 @@ class Batch:
                 }
                 for index, one in enumerate(self.entries)
             ],
-            "links": {
-                "self": link,
-                "cancel": f"{link}/cancel",
-                "events": f"{link}/events",
-                "results": f"{link}/results",
-            },
         }
 
 
@@ -191,7 +203,7 @@ class Batches:
             args: list[str | float] = [self._ledger.clock(), batch_id, json.dumps(request), json.dumps(entries), OPEN_S]
             count, most = sum(one.request is not None for one in planned), terms[0].most_open
             args += [count, f"shitu:key:{terms[0].owner}:open", most]
-            self._create(keys=[_key(batch_id), scripts.OPEN], args=args, client=pipe)
+            self._create(keys=[batch_key(batch_id), scripts.OPEN, LIST], args=args, client=pipe)
             for one, entry, own in zip(planned, entries, terms, strict=True):
                 if one.request is not None:
                     self._ledger.create_in(pipe, kind, one.request, webhook_url, str(entry["job_id"]), own)
@@ -207,25 +219,15 @@ class Batches:
         if not BATCH_ID.fullmatch(batch_id):
             raise BatchNotFound("There is no batch with this id.")
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hgetall(_key(batch_id))
-            pipe.pttl(_key(batch_id))
+            pipe.hgetall(batch_key(batch_id))
+            pipe.pttl(batch_key(batch_id))
             pipe.exists(scripts.tombstone_key(batch_id))
             record, left_ms, existed = pipe.execute()
         if not record:
             if existed:
                 raise BatchExpired(f"The batch {batch_id} ended and its record has expired.")
             raise BatchNotFound(f"There is no batch {batch_id}.")
-        completed_at = float(record["completed_at"]) if "completed_at" in record else None
-        ended = None if completed_at is None else self._ledger.time() + left_ms / 1000
-        return Batch(
-            id=batch_id,
-            request=json.loads(record["request"]),
-            entries=tuple(_entry(one, record) for one in json.loads(record["entries"])),
-            created_at=float(record["created_at"]),
-            completed_at=completed_at,
-            expires_at=ended,
-            cancel_requested="cancel_requested" in record,
-        )
+        return parse_batch(record, self._ledger.time() + left_ms / 1000)
 
     def cancel(self, batch_id: str) -> Batch:
         """Cancels all open jobs at once. May be repeated. Raises JobFinished if all had ended by themselves."""
@@ -233,7 +235,7 @@ class Batches:
         if batch.finished and not batch.cancel_requested:
             raise JobFinished(f"All jobs of the batch {batch_id} have ended.", status=batch.status)
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(_key(batch_id), "cancel_requested", "1")
+            pipe.hset(batch_key(batch_id), "cancel_requested", "1")
             for one in batch.entries:
                 if one.job_id is not None and not one.finished:
                     self._ledger.cancel_in(pipe, one.job_id)
@@ -249,7 +251,7 @@ class Batches:
                     pipe.hgetall(scripts.job_key(one.job_id or ""))
                 records = pipe.execute()
             for one, record in zip(part, records, strict=True):
-                yield one, parse_job(record) if record else None
+                yield one, parse_job(self._ledger.results.whole(record)) if record else None
 
     def wait(self, batch_id: str, timeout_s: float) -> Batch:
         """The batch once it has ended, or as it is after `timeout_s` seconds. Sleeps in Redis meanwhile."""
@@ -313,6 +315,20 @@ def job_id_of(batch_id: str, kind: JobKind, index: int) -> str:
     return f"{kind.prefix}_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))
 
 
+def parse_batch(record: dict[str, str], gone_at: float) -> Batch:
+    """A batch of its record, which expires at `gone_at` as things stand."""
+    completed_at = float(record["completed_at"]) if "completed_at" in record else None
+    return Batch(
+        id=record["id"],
+        request=json.loads(record["request"]),
+        entries=tuple(_entry(one, record) for one in json.loads(record["entries"])),
+        created_at=float(record["created_at"]),
+        completed_at=completed_at,
+        expires_at=None if completed_at is None else gone_at,
+        cancel_requested="cancel_requested" in record,
+    )
+
+
 def _entry(sent: dict[str, Any], record: dict[str, str]) -> Entry:
     status = record.get(f"job:{sent['job_id']}")
     if sent["job_id"] is None or status is None:
@@ -325,5 +341,6 @@ def _entry(sent: dict[str, Any], record: dict[str, str]) -> Entry:
     return Entry(sent["name"], sent["job_id"], status)
 
 
-def _key(batch_id: str) -> str:
+def batch_key(batch_id: str) -> str:
+    """The key of a batch's record."""
     return f"shitu:jobs:batch:{batch_id}"

@@ -74,6 +74,8 @@ local function remove(job, stream, id, now, tombstone_s)
     redis.call('SREM', 'shitu:photo:' .. photo, id)
     redis.call('ZADD', 'shitu:photos:idle', 'GT', seconds(now), photo)
   end
+  local stored = string.match(redis.call('HGET', job, 'result') or '', '^{"%$stored": "([^"]+)"')
+  if stored then redis.call('ZADD', 'shitu:results:leaving', seconds(now), stored) end
   list(job, id, nil)
   redis.call('SET', 'shitu:tombstone:' .. id, redis.call('HGET', job, 'kind') or '', 'PX', math.floor(tombstone_s * 1000))
   redis.call('DEL', job, stream)

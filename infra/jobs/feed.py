@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from infra.errors.requests import InvalidCursor
 from infra.errors.webhooks import EventsExpired
 from infra.jobs import scripts
 from infra.jobs.records import EVENT_ID, Job, WebhookState, isoformat, parse_job
+from infra.jobs.results import Results
 
 FEED = "shitu:feed"
 EPOCH = "shitu:feed:epoch"
@@ -64,8 +65,11 @@ class FeedPage:
 class Feed:
     """The part of the ledger that reads events; `time` gives its clock. Safe to share between threads."""
 
-    def __init__(self, client: redis.Redis, retention_s: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self, client: redis.Redis, retention_s: float, now: Callable[[], float], results: Results | None = None
+    ) -> None:
         self._redis = client
+        self._results = results or Results(client)
         self._retention_s = retention_s
         self._now = now
 
@@ -165,7 +169,7 @@ class Feed:
                 needed = record.get("job_id") and "job" not in record
                 pipe.hgetall(scripts.job_key(record["job_id"]) if needed else event_key("none"))
             jobs: list[dict[str, str]] = pipe.execute()
-        found = (_parse(record, job, epoch) for record, job in zip(records, jobs, strict=True))
+        found = (_parse(record, job, epoch, self._results) for record, job in zip(records, jobs, strict=True))
         return [event for event in found if event is not None]
 
 
@@ -183,7 +187,7 @@ def told(job: Job, event_id: str, expires_at: float | None) -> dict[str, Any]:
     return data
 
 
-def _parse(record: dict[str, str], job_record: dict[str, str], epoch: str) -> Event | None:
+def _parse(record: dict[str, str], job_record: Mapping[str, str], epoch: str, results: Results) -> Event | None:
     if not record:
         return None
     number = record.get("cursor")
@@ -197,6 +201,6 @@ def _parse(record: dict[str, str], job_record: dict[str, str], epoch: str) -> Ev
         if not job_record:
             return None
         expires_at = record.get("expires_at")
-        data = told(parse_job(job_record), record["id"], float(expires_at) if expires_at else None)
+        data = told(parse_job(results.whole(job_record)), record["id"], float(expires_at) if expires_at else None)
     cursor = f"{epoch}.{number}" if number and epoch else None
     return Event(record["id"], record["type"], float(record["at"]), data, cursor, job_id)

@@ -1,7 +1,8 @@
 """Where an open job stands and when it will have ended: from what jobs took lately, and the workers that live.
 
 shitu:jobs:service   hash   {kind}:n, {kind}:job, {kind}:unit: jobs that succeeded, and the smoothed seconds that one
-                            took, and one of its units (a picture of an enrolment); written with each success
+                            took, and one of its units (a picture of an enrolment); written with each success.
+                            worker:startup, worker:slots: a worker's start in seconds, and its jobs at a time
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.jobs import PRIORITIES, JobKind
 from infra.jobs import scripts
 from infra.jobs.lanes import AHEAD, lane_key, place
+from infra.jobs.presence import ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     import redis
 
     from contracts.jobs import Priority, QueueState
-    from infra.jobs.presence import Presence
     from infra.jobs.records import Job
 
 SERVICE = "shitu:jobs:service"
@@ -89,39 +90,42 @@ class Snapshot:
 
 
 class Forecast:
-    """The part of the ledger that looks ahead; may be used by many threads. `time` as in Presence."""
+    """The part of the ledger that looks ahead; may be used by many threads. `now` as in JobLedger."""
 
-    def __init__(self, client: redis.Redis, presence: Presence, time: Callable[[], float]) -> None:
+    def __init__(self, client: redis.Redis, now: Callable[[], float] | None) -> None:
         self._redis = client
-        self._presence = presence
-        self._time = time
-        self._ahead = client.register_script(AHEAD)
+        self._now = now
 
     def snapshot(self, job: Job | None = None, owner: str = "") -> Snapshot:
         """The queues now, with the place of `job` in its lane, or with those of new ones of `owner`."""
         lanes = [(kind, priority) for kind in JobKind for priority in PRIORITIES]
-        with self._redis.pipeline(transaction=True) as pipe:
+        keys = [lane_key(*lane) for lane in lanes]
+        asked = (owner, "", 0) if job is None else (job.owner, job.id, 1 + lanes.index((job.kind, job.priority)))
+        with self._redis.pipeline(transaction=True) as pipe:  # every accepted job asks: one round trip
             for kind, priority in lanes:
                 pipe.zcard(lane_key(kind, priority))
             pipe.zcard(scripts.OPEN)
             pipe.zcard(scripts.QUEUED)
             pipe.hgetall(SERVICE)
+            pipe.eval(AHEAD, len(keys), *keys, *asked)
+            pipe.hgetall(scripts.WORKERS)
+            pipe.time()
             answers: list[Any] = pipe.execute()
-        counts, (opened, queued, service) = answers[: len(lanes)], answers[len(lanes) :]
-        asked = (owner, "", 0) if job is None else (job.owner, job.id, 1 + lanes.index((job.kind, job.priority)))
-        befores: list[int | None] = self._ahead(keys=[lane_key(*lane) for lane in lanes], args=asked)
+        counts, rest = answers[: len(lanes)], answers[len(lanes) :]
+        opened, queued, service, befores, workers, (seconds, microseconds) = rest
+        now = float(seconds + microseconds / 1e6) if self._now is None else self._now()
         waiting: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
         ahead: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
         for (kind, priority), count, before in zip(lanes, counts, befores, strict=True):
             waiting[kind][priority] = int(count)
             ahead[kind][priority] = before or 0
         slots = dict.fromkeys(JobKind, 0)
-        for worker in self._presence.workers():
+        for worker in ready(workers, now):
             for kind in JobKind:
                 if kind.queue in worker.info.get("queues", ()):
                     slots[kind] += int(worker.info.get("concurrency", 1))
         return Snapshot(
-            now=self._time(),
+            now=now,
             waiting=waiting,
             rank=None if job is None else befores[asked[2] - 1],
             processing=max(0, opened - queued),
@@ -129,6 +133,12 @@ class Forecast:
             service={str(name): float(value) for name, value in service.items()},
             ahead=ahead,
         )
+
+    def note(self, name: str, value: float) -> None:
+        """Smooths a measured `value` into the others of its name, as the jobs' times are."""
+        old = self._redis.hget(SERVICE, name)
+        smoothed = value if old is None else 0.7 * float(str(old)) + 0.3 * value
+        self._redis.hset(SERVICE, name, f"{smoothed:.3f}")
 
     def of(self, job: Job) -> QueueState:
         """Snapshot.of, now."""

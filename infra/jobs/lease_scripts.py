@@ -25,7 +25,7 @@ redis.call('ZADD', open, lease_until, id)
 redis.call('ZREM', queued, id)
 leave_lane()
 note('processing')
-return {token, attempt, lease_until}
+return {token, attempt, lease_until, tonumber(redis.call('GET', 'shitu:jobs:erasures') or 0), redis.call('HGETALL', job)}
 """
 )
 
@@ -111,3 +111,9 @@ else enqueue(delay_s, delay_s) end
 return 1
 """
 )
+
+# Reads only: the record, and the messages of its latest event.
+ENDED = """
+local last = string.match(redis.call('HGET', KEYS[1], 'event_ids') or '', '(%S+)%s*$')
+return {redis.call('HGETALL', KEYS[1]), last and redis.call('HGET', 'shitu:event:' .. last, 'deliveries') or ''}
+"""

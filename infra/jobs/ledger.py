@@ -21,11 +21,12 @@ import redis
 from redis.client import Pipeline
 
 from contracts.jobs import JobError, JobKind
-from infra.errors.jobs import JobExpired, JobFinished, JobNotFound
+from infra.errors.jobs import JobErased, JobExpired, JobFinished, JobNotFound
 from infra.errors.keys import OpenJobsLimited
 from infra.errors.requests import UploadTooSlow
 from infra.errors.service import StorageUnavailable
 from infra.jobs import lease_scripts, scripts
+from infra.jobs.batch_list import BatchListing
 from infra.jobs.batches import Batches
 from infra.jobs.deliveries import Deliveries
 from infra.jobs.endpoints import Endpoints
@@ -45,12 +46,14 @@ from infra.jobs.records import (
     new_id,
     parse_job,
 )
+from infra.jobs.results import Results
 from infra.jobs.scripts import PHOTOS_PREFIX
 from infra.jobs.stats import read_stats
 from infra.jobs.sweeper import Sweeper
 from infra.jobs.terms import USUAL, Terms
 from infra.jobs.transition import Transition, poison
 from infra.jobs.watch import JobWatch
+from infra.objects.opening import open_store
 from infra.redis.client import open_client, server_time
 from infra.redis.durability import wait_until_written
 from infra.runtime import tracing
@@ -63,7 +66,11 @@ OPEN_RETRY_S = 2.0  # a job takes about so long, and its end is what is waited f
 
 def open_ledger(settings: Settings) -> JobLedger:
     """The ledger on the Redis of `settings`, which must name one."""
-    return JobLedger(open_client(settings), settings.jobs, settings.webhooks)
+    client = open_client(settings)
+    objects = open_store(settings.objects, settings.data_dir)
+    return JobLedger(
+        client, settings.jobs, settings.webhooks, results=Results(client, objects, settings.jobs.result_bytes)
+    )
 
 
 class JobLedger:
@@ -79,19 +86,22 @@ class JobLedger:
         settings: JobSettings | None = None,
         webhooks: WebhookSettings | None = None,
         now: Callable[[], float] | None = None,
+        results: Results | None = None,
     ) -> None:
         self._redis = client
+        self.results = results or Results(client)
         self._settings = settings or JobSettings()
         self._webhooks = webhooks or WebhookSettings()
         self._now = now
         self.deliveries = Deliveries(client, self._webhooks, self.clock)
-        self.feed = Feed(client, self._settings.retention_s, self.time)
+        self.feed = Feed(client, self._settings.retention_s, self.time, self.results)
         self.endpoints = Endpoints(client, self.time)
-        self.presence = Presence(client, self.time)
-        self.listing = Listing(client)
+        self.presence = Presence(client, self.time, now)
+        self.listing = Listing(client, self.results)
         self.lanes = Lanes(client, self.clock)
-        self.forecast = Forecast(client, self.presence, self.time)
+        self.forecast = Forecast(client, now)
         self.batches = Batches(client, self)
+        self.batch_listing = BatchListing(client, self.time)
         self._watch = JobWatch(client, self.get)
         transition = partial(Transition, client, self._settings, self._webhooks, self.clock)
         self.sweeper = Sweeper(client, self._settings, self._webhooks, self.time, transition)
@@ -99,6 +109,7 @@ class JobLedger:
         self._start, self._renew = transition(lease_scripts.START), transition(lease_scripts.RENEW)
         self._fetched, self._release = transition(lease_scripts.FETCHED), transition(lease_scripts.RELEASE)
         self._finish = transition(lease_scripts.FINISH)
+        self._ended = client.register_script(lease_scripts.ENDED)
 
     def time(self) -> float:
         """The ledger's time: seconds since 1970."""
@@ -149,13 +160,16 @@ class JobLedger:
         self._cancel(job_id, client=pipe)
 
     def get(self, job_id: str) -> Job:
-        """Raises JobNotFound (also for what is no id), or JobExpired when the record's retention has ended."""
+        """Raises JobNotFound (also for what is no id), JobExpired when the record's retention has ended, or JobErased."""
         if not JOB_ID.fullmatch(job_id):
             raise JobNotFound("There is no job with this id.")
         record = self._redis.hgetall(scripts.job_key(job_id))
         if record:
-            return parse_job({str(name): str(value) for name, value in record.items()})
-        if self._redis.exists(scripts.tombstone_key(job_id)):
+            return parse_job(self.results.whole({str(name): str(value) for name, value in record.items()}))
+        tombstone = self._redis.get(scripts.tombstone_key(job_id))
+        if tombstone == scripts.ERASED:
+            raise JobErased(f"The job {job_id} was erased for good.")
+        if tombstone is not None:
             raise JobExpired(f"The job {job_id} ended and its record has expired.")
         raise JobNotFound(f"There is no job {job_id}.")
 
@@ -171,8 +185,10 @@ class JobLedger:
         answer: list[Any] | None = self._start(job_id, *args)
         if not answer:
             return None
-        token, attempt, expires_at = answer
-        return Lease(job_id, int(token), int(attempt), float(expires_at), last=int(attempt) >= cap)
+        token, attempt, expires_at, erasures, flat = answer
+        job = parse_job(dict(zip(flat[::2], flat[1::2], strict=True)))
+        last = int(attempt) >= cap
+        return Lease(job_id, int(token), int(attempt), float(expires_at), last, int(erasures), job)
 
     def renew(self, lease: Lease, progress: dict[str, Any] | None = None) -> Renewal:
         """Holds the job for another lease, and tells `progress` to whoever waits. The answer is true only if held."""
@@ -182,11 +198,11 @@ class JobLedger:
     def succeed(self, lease: Lease, result: dict[str, Any]) -> bool:
         """Ends the job with its result. False: nothing written, for the lease was lost or the job canceled.
 
-        Raises ValueError for a result with NaN or infinity, which JSON does not have.
+        Raises ValueError for a result with NaN or infinity, which JSON does not have; StorageUnavailable where it is so
+        large that it belongs in the object store, and that fails.
         """
-        return self._end(
-            lease, JobStatus.SUCCEEDED, "result", json.dumps(result, allow_nan=False), found_facets(result)
-        )
+        text = self.results.kept(lease.job_id, lease.token, json.dumps(result, allow_nan=False))
+        return self._end(lease, JobStatus.SUCCEEDED, "result", text, found_facets(result))
 
     def fetched(self, lease: Lease, request: dict[str, Any]) -> bool:
         """The photo is stored and `request` names its key: the job waits for a worker, for the caller to publish.
@@ -256,6 +272,23 @@ class JobLedger:
         """The ids of the messages about the job's latest end."""
         events = str(self._redis.hget(scripts.job_key(job_id), "event_ids") or "").split()
         return self.feed.deliveries_of(events[-1]) if events else ()
+
+    def erasures(self) -> int:
+        """How many erasures got as far as deleting."""
+        return int(self._redis.get(scripts.ERASURES) or 0)
+
+    def note_erasure(self) -> None:
+        """What was kept of jobs and galleries is to be forgotten; once too often does no harm."""
+        self._redis.incr(scripts.ERASURES)
+
+    def ended(self, job_id: str) -> tuple[Job, tuple[str, ...]] | None:
+        """The job as it is, without its result, and the ids of the messages about its latest end, in one round trip; None: it is gone."""
+        flat, told = self._ended(keys=[scripts.job_key(job_id)])
+        if not flat:
+            return None
+        record = dict(zip(flat[::2], flat[1::2], strict=True))
+        record.pop("result", None)  # which may lie in the object store
+        return parse_job(record), tuple(str(told or "").split())
 
     def stats(self) -> LedgerStats:
         """How many jobs wait and run, how long the oldest has waited, what is to be delivered."""

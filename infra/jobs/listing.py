@@ -23,6 +23,7 @@ import redis
 from infra.errors.requests import InvalidCursor
 from infra.jobs import scripts
 from infra.jobs.records import parse_job
+from infra.jobs.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,21 +97,22 @@ def found_facets(result: Mapping[str, Any]) -> str:
 class Listing:
     """The part of the ledger that lists; may be used by many threads."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, results: Results | None = None) -> None:
         self._redis = client
+        self._results = results or Results(client)
 
     def page(self, kind: JobKind, wanted: Wanted, limit: int, after: str | None = None) -> JobPage:
         """At most `limit` jobs behind `after`, a page's `next_after`. Raises InvalidCursor."""
         indexes = [_key(kind), *(_key(kind, facet) for facet in wanted.facets())]
         found: list[tuple[str, Job]] = []
         looked_at = 0
-        for members in self._chunks(indexes, wanted, _cursor(after), min(CHUNK, limit + 1)):
+        for members in self._chunks(indexes, wanted, read_cursor(after), min(CHUNK, limit + 1)):
             looked_at += len(members)
             found += self._jobs(indexes, self._in_all(indexes, members), wanted)
             if len(found) > limit:
-                return JobPage(tuple(job for _, job in found[:limit]), _packed(found[limit - 1][0]))
+                return JobPage(tuple(job for _, job in found[:limit]), packed(found[limit - 1][0]))
             if looked_at >= MOST_LOOKED_AT:
-                return JobPage(tuple(job for _, job in found), _packed(members[-1]))
+                return JobPage(tuple(job for _, job in found), packed(members[-1]))
         return JobPage(tuple(job for _, job in found), None)
 
     def _chunks(self, indexes: list[str], wanted: Wanted, cursor: str | None, first: int) -> Iterator[list[str]]:
@@ -120,8 +122,8 @@ class Listing:
                 pipe.zcard(index)
             sizes = pipe.execute()
         _, shortest = min(zip(sizes, indexes, strict=True))
-        highest = "+" if wanted.before is None else f"({_stamp(wanted.before)}"
-        lowest = "-" if wanted.after is None else f"[{_stamp(wanted.after)}"
+        highest = "+" if wanted.before is None else f"({stamp(wanted.before)}"
+        lowest = "-" if wanted.after is None else f"[{stamp(wanted.after)}"
         if cursor is not None and (highest == "+" or cursor < highest[1:]):
             highest = f"({cursor}"
         count = first
@@ -154,7 +156,8 @@ class Listing:
                 gone.append(member)
             if isinstance(record, dict) and record:
                 try:
-                    job = parse_job({str(name): str(value) for name, value in record.items()})
+                    whole = self._results.whole({str(name): str(value) for name, value in record.items()})
+                    job = parse_job(whole)
                 except (KeyError, ValueError):  # a record that something else wrote is the keeper's to find
                     continue
                 if wanted.status is None or job.status == wanted.status:
@@ -180,15 +183,18 @@ def _hash(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _stamp(at: float) -> str:
+def stamp(at: float) -> str:
+    """A time as members of an index begin with it."""
     return f"{min(max(at, 0.0), 9_999_999_999.0):017.6f}"
 
 
-def _packed(member: str) -> str:
+def packed(member: str) -> str:
+    """A member as a cursor."""
     return base64.urlsafe_b64encode(member.encode()).decode().rstrip("=")
 
 
-def _cursor(after: str | None) -> str | None:
+def read_cursor(after: str | None) -> str | None:
+    """The member of a cursor. Raises InvalidCursor."""
     if after is None:
         return None
     try:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
-from infra.jobs.scripts import CONSUMED, WORKERS
+from infra.jobs.scripts import CLOCK, CONSUMED, WORKERS
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,24 @@ class WorkerInfo:
     expires_at: float
 
 
-class Presence:
-    """The part of the ledger about workers; `time` gives the ledger's time in seconds."""
+_CONSUMED = CLOCK + "redis.call('HSET', KEYS[1], ARGV[2], seconds(now))"
 
-    def __init__(self, client: redis.Redis, time: Callable[[], float]) -> None:
+
+def ready(told: Mapping[Any, str | bytes], now: float) -> tuple[WorkerInfo, ...]:
+    """Who of the WORKERS is to be believed at `now`, by name."""
+    records = [(str(name), json.loads(text)) for name, text in told.items()]
+    alive = [WorkerInfo(name, one["info"], one["expires_at"]) for name, one in records if one["expires_at"] > now]
+    return tuple(sorted(alive, key=lambda worker: worker.name))
+
+
+class Presence:
+    """The part of the ledger about workers; `time` gives the ledger's time in seconds, `now` as in JobLedger."""
+
+    def __init__(self, client: redis.Redis, time: Callable[[], float], now: Callable[[], float] | None = None) -> None:
         self._redis = client
         self._time = time
+        self._now = now
+        self._consumed = client.register_script(_CONSUMED)
 
     def worker_ready(self, name: str, info: dict[str, Any], ttl_s: float) -> None:
         """`name` has its models loaded; believed for `ttl_s` seconds, so to be said again before."""
@@ -44,22 +56,17 @@ class Presence:
 
     def workers(self) -> tuple[WorkerInfo, ...]:
         """Who is ready now, by name. Forgets those who have not been heard of."""
-        now = self._time()
-        ready, stale = [], []
-        for name, text in self._redis.hgetall(WORKERS).items():
-            record = json.loads(text)
-            if record["expires_at"] > now:
-                ready.append(WorkerInfo(str(name), record["info"], record["expires_at"]))
-            else:
-                stale.append(str(name))
-        if stale:
+        told = self._redis.hgetall(WORKERS)
+        alive = ready(told, self._time())
+        if len(alive) < len(told):
+            stale = {str(name) for name in told} - {worker.name for worker in alive}
             with contextlib.suppress(redis.ResponseError):  # only tidying: a Redis that takes no writes can still tell
                 self._redis.hdel(WORKERS, *stale)
-        return tuple(sorted(ready, key=lambda worker: worker.name))
+        return alive
 
     def consumed(self, queue: str) -> None:
         """A worker has just taken a task from `queue`, if only a canary."""
-        self._redis.hset(CONSUMED, queue, repr(self._time()))
+        self._consumed(keys=[CONSUMED], args=["" if self._now is None else repr(self._now()), queue])
 
     def consumed_age_s(self) -> dict[str, float]:
         """For each queue that ever moved, the seconds since."""

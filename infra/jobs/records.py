@@ -144,6 +144,8 @@ class Lease:
     attempt: int
     expires_at: float
     last: bool  # no attempt follows this one
+    erasures: int = 0  # that were made before it was given
+    job: Job | None = field(default=None, compare=False, repr=False)  # as it was then
 
 
 class Renewal(StrEnum):

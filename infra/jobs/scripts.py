@@ -23,6 +23,7 @@ Keys in Redis:
     shitu:deliveries:due       zset    pending deliveries by when to look at them next
     shitu:jobs:cancel_at       zset    open jobs with a Cancel-After by when it passes
     shitu:jobs:lane:…          zsets   queued jobs by kind (or `fetch`) and priority: infra.jobs.lanes
+    shitu:jobs:erasures        string  how many erasures got as far as deleting: whoever keeps answers forgets them then
     shitu:jobs:service         hash    how long jobs take: infra.jobs.forecast
     shitu:jobs:batch:…         hashes  batches, and the statuses of their jobs: infra.jobs.batches
     shitu:jobs:list:…          zsets   which jobs there are, by kind and facet: infra.jobs.listing
@@ -43,11 +44,13 @@ FINISHED = "shitu:jobs:finished"
 TOTALS = "shitu:jobs:totals"
 DUE = "shitu:deliveries:due"
 CANCEL_AT = "shitu:jobs:cancel_at"
+ERASURES = "shitu:jobs:erasures"
 WORKERS = "shitu:workers"
 CONSUMED = "shitu:consumed"
 PHOTOS_IDLE = "shitu:photos:idle"
 PHOTOS_LEAVING = "shitu:photos:leaving"
 PHOTOS_LEFT = "shitu:photos:left"
+ERASED = "erased"  # the tombstone of a job that was erased
 PHOTOS_PREFIX = "photos/"  # in the object store
 
 

@@ -134,6 +134,10 @@ class KeyLimits:
         """Takes one request and `body_bytes` bytes: what is left, and why it is refused, if it is; nothing is taken then."""
         return self._run(key_id, allowed, 1, body_bytes, now, "take")
 
+    def take_bytes(self, key_id: str, allowed: Allowance, count: int) -> RateLimited | BytesLimited | None:
+        """Takes bytes that will come beside a request; why it is refused, if it is."""
+        return self._run(key_id, allowed, 0, count, None, "take")[1]
+
     def charge(self, key_id: str, allowed: Allowance, body_bytes: int, now: float | None = None) -> None:
         """Takes bytes that have come already, whether they are left or not."""
         self._run(key_id, allowed, 0, body_bytes, now, "charge")

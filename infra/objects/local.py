@@ -68,6 +68,17 @@ class LocalStore:
         except OSError as error:
             raise _unavailable(error) from error
 
+    def size(self, key: str) -> int:
+        path = self.folder / check_key(key)
+        try:
+            if path.is_file():
+                return path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise _unavailable(error) from error
+        raise ObjectNotFound("The object store has no such object.")
+
     def delete(self, key: str) -> None:
         path = self.folder / check_key(key)
         try:

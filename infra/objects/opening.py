@@ -28,5 +28,7 @@ def open_store(settings: ObjectSettings, data_dir: Path) -> ObjectStore:
     if parts.scheme == "s3" and parts.netloc:
         from infra.objects.s3 import S3Store  # boto3 takes a quarter of a second that a local folder need not pay
 
-        return S3Store(parts.netloc, parts.path.strip("/"), settings.endpoint_url, settings.region)
+        return S3Store(
+            parts.netloc, parts.path.strip("/"), settings.endpoint_url, settings.region, settings.public_endpoint_url
+        )
     raise ConfigurationError(["SHITU_OBJECTS__URL: expected file:///absolute/folder or s3://bucket/prefix"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -17,6 +19,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
     ReadTimeoutError,
+    ResponseStreamingError,
     TokenRetrievalError,
 )
 
@@ -37,6 +40,8 @@ CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 20
 ATTEMPTS = 4
 PAGE_KEYS = 1000
+MULTIPART_BYTES, PART_BYTES = 64 << 20, 16 << 20  # from what size on an object is sent in parts, and theirs
+PARTS_AT_ONCE = 4
 DEFAULT_REGION = "us-east-1"  # what servers other than Amazon's expect when none is set
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
@@ -60,43 +65,95 @@ REFUSED = {
 UNREACHABLE = (HTTPClientError, EndpointConnectionError)  # no name, no connection, a broken one, no answer in time
 
 
+def s3_client(
+    endpoint_url: str | None, region: str | None, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS
+) -> Any:
+    """boto3's client for a server and region; credentials by its own chain. Asks nobody.
+
+    Raises ConfigurationError for an endpoint, region, profile or AWS file that cannot be used.
+    """
+    try:
+        session = boto3.session.Session()
+        return session.client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name=region or session.region_name or DEFAULT_REGION,
+            config=Config(
+                signature_version="s3v4",
+                connect_timeout=min(CONNECT_TIMEOUT_S, read_timeout_s),
+                read_timeout=read_timeout_s,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                max_pool_connections=50,
+                # Other S3 servers know neither host names made of bucket names nor the newer checksum trailers.
+                s3={"addressing_style": "path" if endpoint_url else "auto"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+    except (ValueError, BotoCoreError) as error:  # nothing was sent yet: it is what the environment says
+        told = " ".join(str(error).split())
+        raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {told}"]) from error
+
+
+class _BrokenOffError(Exception):
+    """An answer whose head came, and not all of its body."""
+
+
 class S3Store:
     """Objects of `bucket` whose keys begin with `prefix`. Credentials come by boto3's own chain (AWS_*)."""
 
     def __init__(
-        self, bucket: str, prefix: str = "", endpoint_url: str | None = None, region: str | None = None
+        self,
+        bucket: str,
+        prefix: str = "",
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        public_endpoint_url: str | None = None,
     ) -> None:
         """Asks nobody. Raises ConfigurationError for an endpoint, region, profile or AWS file that cannot be used."""
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        try:
-            session = boto3.session.Session()
-            self._client = session.client(
-                "s3",
-                endpoint_url=endpoint_url,
-                region_name=region or session.region_name or DEFAULT_REGION,
-                config=Config(
-                    connect_timeout=CONNECT_TIMEOUT_S,
-                    read_timeout=READ_TIMEOUT_S,
-                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                    max_pool_connections=50,
-                    # Other S3 servers know neither host names made of bucket names nor the newer checksum trailers.
-                    s3={"addressing_style": "path" if endpoint_url else "auto"},
-                    request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required",
-                ),
-            )
-        except (ValueError, BotoCoreError) as error:  # nothing was sent yet: it is what the environment says
-            told = " ".join(str(error).split())
-            raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {told}"]) from error
+        self._client = s3_client(endpoint_url, region)
+        # A signature is for one host: links are signed for the one that clients ask.
+        self._signer = s3_client(public_endpoint_url, region) if public_endpoint_url else self._client
 
     def put(self, key: str, data: bytes) -> None:
         with translated():
-            self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=data)
+            if len(data) < MULTIPART_BYTES:
+                self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=data)
+                return
+            # In parts, each with attempts of its own; the object appears whole when the last has come, or not at all.
+            self._client.upload_fileobj(
+                io.BytesIO(data),
+                self._bucket,
+                self._full(key),
+                Config=TransferConfig(MULTIPART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PARTS_AT_ONCE),
+            )
 
     def get(self, key: str) -> bytes:
+        try:
+            return self._get(key)
+        except _BrokenOffError:  # boto3 repeats a request that got no answer, but not one whose bytes break off
+            pass
+        try:
+            return self._get(key)
+        except _BrokenOffError as error:
+            raise StorageUnreachable("The object store cannot be reached: its answer broke off.") from error
+
+    def _get(self, key: str) -> bytes:
         with translated():
-            return self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"].read()
+            body = self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"]
+            try:
+                data: bytes = body.read()
+            except (ResponseStreamingError, ReadTimeoutError) as error:
+                raise _BrokenOffError from error
+            return data
+
+    def read(self, name: str, most: int) -> bytes:
+        """The first `most` bytes of an object that others put there, whatever its name is. Raises ObjectNotFound."""
+        with translated():
+            data: bytes = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read(most)
+            return data
 
     def exists(self, key: str) -> bool:
         try:
@@ -105,6 +162,24 @@ class S3Store:
         except ObjectNotFound:
             return False
         return True
+
+    def size(self, key: str) -> int:
+        with translated():
+            return int(self._client.head_object(Bucket=self._bucket, Key=self._full(key))["ContentLength"])
+
+    def link_to_put(self, key: str, size: int, media_type: str, valid_s: float) -> str:
+        """As LinkingStore. Both are signed: the server refuses a body of another length or type."""
+        return self._link("put_object", key, valid_s, ContentLength=size, ContentType=media_type)
+
+    def link_to_get(self, key: str, media_type: str | None, valid_s: float) -> str:
+        """As LinkingStore."""
+        return self._link("get_object", key, valid_s, **({"ResponseContentType": media_type} if media_type else {}))
+
+    def _link(self, method: str, key: str, valid_s: float, **signed: Any) -> str:
+        place = {"Bucket": self._bucket, "Key": self._full(key)}
+        with translated():
+            link = self._signer.generate_presigned_url(method, Params={**place, **signed}, ExpiresIn=int(valid_s))
+        return str(link)
 
     def delete(self, key: str) -> None:
         with translated():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from infra.errors.service import InvalidObjectKey
 
@@ -37,6 +37,9 @@ class ObjectStore(Protocol):
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
 
+    def size(self, key: str) -> int:
+        """The object's bytes, counted. Raises ObjectNotFound."""
+
     def delete(self, key: str) -> None:
         """Removes the object; one that is not there is no error."""
 
@@ -48,6 +51,17 @@ class ObjectStore(Protocol):
 
     def delete_idle(self, key: str, since: float) -> bool:
         """Deletes the object unless it was put after `since` (seconds since 1970). True: it is not there any more."""
+
+
+@runtime_checkable
+class LinkingStore(Protocol):
+    """A store whose server takes and gives objects by links that it signed for: no bytes pass through the service."""
+
+    def link_to_put(self, key: str, size: int, media_type: str, valid_s: float) -> str:
+        """A URL that takes a PUT of exactly so many bytes, sent with that Content-Type."""
+
+    def link_to_get(self, key: str, media_type: str | None, valid_s: float) -> str:
+        """A URL that gives the object; as `media_type`, if that is known."""
 
 
 def check_key(key: str) -> str:

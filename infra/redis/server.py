@@ -262,6 +262,19 @@ def wait_until_ready(url: str, timeout_s: float = 30.0) -> None:
             time.sleep(0.1)
 
 
+def running(folder: Path) -> str | None:
+    """The URL of a server that runs on `folder` now, with all that it holds; nothing is made. Raises RedisUnavailable."""
+    if not (folder.absolute() / f"redis-{find_binary().version[0]}").is_dir():
+        return None
+    server = RedisServer(folder)
+    with contextlib.closing(connect(server.url)) as client:
+        try:
+            client.ping()
+        except redis.RedisError:
+            return None
+    return server.url
+
+
 def _socket_path(folder: Path) -> Path:
     path = folder / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:

@@ -30,7 +30,7 @@ def show() -> None:
 
 
 def gallery_changed(change: str, gallery: str, before: int | None, after: int | None, **fields: Any) -> None:
-    """`change` is created, added, removed, renamed, activated or deleted; no version is None."""
+    """`change` is created, added, removed, renamed, index chosen, activated or deleted; no version is None."""
     line = {"change": change, "gallery": gallery, "from_version": before, "to_version": after, **fields}
     log.info("gallery changed", extra={**(_actor.get() or {"who": "unknown"}), **line})
 

@@ -122,6 +122,16 @@ def resident_bytes() -> int | None:
         return None
 
 
+def process_age_s() -> float | None:
+    """How long ago this process was started, before Python itself; None where the system does not tell it as Linux does."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        up_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        return max(0.0, up_s - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _physical_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

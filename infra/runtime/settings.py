@@ -91,6 +91,19 @@ def _network(text: str) -> str:
     return text
 
 
+def _bucket(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/[^\s,/]+)*/?", text):
+        raise ValueError("expected names of buckets, or of parts of them, separated by commas: photos,archive/shop-1")
+    return text.rstrip("/")
+
+
+def _root(text: str) -> str:
+    parts = urlsplit(text)
+    if (parts.scheme == "s3" and parts.netloc) or text.startswith("/"):
+        return text.rstrip("/") or "/"
+    raise ValueError("expected absolute folders or s3://bucket/prefix, separated by commas")
+
+
 def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -109,6 +122,8 @@ Schedule = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
 ]
 
+Buckets = Annotated[tuple[Annotated[str, AfterValidator(_bucket)], ...], BeforeValidator(_list)]
+Roots = Annotated[tuple[Annotated[str, AfterValidator(_root)], ...], BeforeValidator(_list)]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(clean_host)], ...], BeforeValidator(_list)]
 
 
@@ -119,6 +134,18 @@ class ObjectSettings:
     url: ObjectUrl | None = None  # None: the folder `objects` in the data folder
     endpoint_url: str | None = None  # an S3 server other than Amazon's
     region: str | None = None
+    input_buckets: Buckets = ()  # whose pictures requests may name as s3://bucket/key; never the service's own
+
+    public_endpoint_url: HttpUrl | None = None  # the S3 server as clients reach it; None: as the service does
+    direct_links: bool = True  # whether links lead to the S3 server; else to the service itself
+    link_s: Annotated[float, Field(ge=1, le=604_800)] = 900.0  # a link is valid; S3 signs for a week at most
+    upload_s: Seconds = 86_400.0  # what was uploaded by a link can be named
+
+    @property
+    def own_bucket(self) -> str | None:
+        """The bucket of the store itself; None: it is a folder."""
+        parts = urlsplit(self.url or "")
+        return parts.netloc if parts.scheme == "s3" else None
 
 
 @dataclass(frozen=True)
@@ -139,6 +166,7 @@ class WebSettings:
     root_path: RootPath = ""  # below which a proxy has the service
     trusted_proxies: Networks = ()  # whose X-Forwarded-* headers are believed
     cors_origins: Origins = ()  # whose pages may use the API
+    published_on: str = ""  # the address at which a container engine publishes `port`; "": `host` is what others reach
     hosts: Hosts = ()  # names by which it is asked where no keys are, besides localhost, addresses and `host`
 
 
@@ -168,6 +196,8 @@ class GallerySettings:
 
     keep_deleted_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 604_800.0  # a deleted one can be restored
     picture_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600.0  # from an upload to what names it
+    import_roots: Roots = ()  # folders of the workers' machines and s3:// places that may be imported from
+    import_max_bytes: Count = 2 * 1024 * 1024 * 1024  # of the files of one import
 
 
 @dataclass(frozen=True)
@@ -182,6 +212,7 @@ class WorkerSettings:
     detector: Annotated[str, Field(min_length=1)] = "shitu-detector"
     embedder: Annotated[str, Field(min_length=1)] = "shitu-embedder"
     classifier: Annotated[str, Field(min_length=1)] = "none"  # none is bundled
+    cache_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024  # answers to photos that come again; 0: none are kept
     shutdown_s: Seconds = 20.0  # how long a stopped worker may finish what it runs
     heartbeat_s: Seconds = 5.0  # how often it says that it lives and proves that it consumes
 
@@ -195,9 +226,21 @@ class JobSettings:
     max_attempts: Count = 3
     retention_s: Seconds = 86_400.0
     keep_photos: bool = False  # when their jobs' records go
+    result_bytes: Annotated[int, Field(ge=0)] = 262_144  # larger results go to the object store; 0: none does
     tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
     sweep_interval_s: Seconds = 2.0
     longest_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # 0: jobs are taken however long they wait
+
+
+@dataclass(frozen=True)
+class ScalingSettings:
+    """How many workers are wanted: infra.jobs.scaling. `least` 0: none while there is nothing to do."""
+
+    least: Annotated[int, Field(ge=0)] = 1
+    target_wait_s: Seconds = 10.0  # within which a job should begin
+    idle_s: Seconds = 60.0  # how long fewer must have been enough
+    startup_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # of a worker; 0: as measured
+    log_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # how often the keeper logs the load; 0: never
 
 
 @dataclass(frozen=True)
@@ -246,6 +289,7 @@ class Settings:
     galleries: GallerySettings = field(default_factory=GallerySettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     log: LogSettings = field(default_factory=LogSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
@@ -285,6 +329,10 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         problems += _problems(error, known)
         raise ConfigurationError(problems) from None
+    own = settings.objects.own_bucket
+    if own is not None and own in {entry.partition("/")[0] for entry in settings.objects.input_buckets}:
+        told = f"{own} is the service's own bucket, which no request may read"
+        problems.append(f"{PREFIX}OBJECTS__INPUT_BUCKETS: {told}")
     if problems:
         raise ConfigurationError(problems)
     return settings

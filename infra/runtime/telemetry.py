@@ -54,6 +54,12 @@ STAGES = Histogram(
     buckets=STAGE_BUCKETS_S,
     registry=REGISTRY,
 )
+BATCH_SIZE = Histogram(
+    "shitu_batch_size",
+    "Parts of a photo that are embedded at once: its objects and the whole photo.",
+    buckets=(1, 2, 3, 4, 6, 8, 11, 16, 32, 64, 101),
+    registry=REGISTRY,
+)
 QUEUE_WAIT = Histogram(
     "shitu_job_queue_wait_seconds",
     "Time from a job's acceptance to its first attempt.",
@@ -91,6 +97,13 @@ SWEPT = Counter(
     "shitu_swept_jobs_total",
     "Overdue jobs found by the sweeper: republished, poisoned or canceled.",
     ["outcome"],
+    registry=REGISTRY,
+)
+
+CACHE_LOOKUPS = Counter(
+    "shitu_cache_lookups_total",
+    "Photos looked for among those that came before, in `answers` and in `sights`: hit or miss.",
+    ["cache", "outcome"],
     registry=REGISTRY,
 )
 

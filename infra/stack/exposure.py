@@ -13,7 +13,7 @@ import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from infra.errors.service import ConfigurationError
 if TYPE_CHECKING:
     from infra.runtime.settings import Settings
 
+DEFAULT_SECRETS = {"only-for-this-machine"}  # of docker-compose.yml
 REMEDY = (
     "Set SHITU_KEYS__REQUIRED=true and make the first key by `shitu keys create --scope admin`, or "
     "SHITU_KEYS__REQUIRED=false if everybody who reaches it may do everything."
@@ -58,6 +59,17 @@ def refuse_unprotected(settings: Settings, listening: Iterable[str] = ()) -> Non
     for address in listening:
         if not is_loopback(address):
             raise ConfigurationError([f"SHITU_KEYS__REQUIRED: {told(address)} {REMEDY}"])
+
+
+def refuse_default_secrets(settings: Settings, env: Mapping[str, str]) -> None:
+    """Raises ConfigurationError where others reach the service and a secret in `env` is one that everybody can read."""
+    if not is_public(settings.web.published_on or settings.web.host):
+        return
+    known = sorted(name for name, value in env.items() if value in DEFAULT_SECRETS)
+    if known:
+        raise ConfigurationError(
+            [f"{name}: the default secret is for loopback alone; choose your own." for name in known]
+        )
 
 
 def told(host: str) -> str:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
+import os
 import shutil
 import signal
 import socket
@@ -21,6 +23,8 @@ from typing import TYPE_CHECKING, Self
 
 from contracts.errors import ServiceError
 from infra.errors.service import ConfigurationError, NotReady, RedisMisconfigured
+from infra.jobs.ledger import open_ledger
+from infra.jobs.load import policy_of, read_load
 from infra.net.webhooks import signing_keys
 from infra.redis.server import RedisServer, wait_until_ready
 from infra.runtime.logs import json_line
@@ -35,8 +39,9 @@ from infra.stack.commands import (
     web_command,
     worker_command,
 )
-from infra.stack.exposure import refuse_unprotected
+from infra.stack.exposure import refuse_default_secrets, refuse_unprotected
 from infra.stack.installation import verify
+from infra.stack.pool import WorkerPool
 from infra.stack.supervisor import ChildProcess, Supervised, Supervisor, binding
 
 if TYPE_CHECKING:
@@ -73,6 +78,7 @@ def listen(settings: Settings) -> socket.socket:
         raise ConfigurationError([told]) from error
     try:
         refuse_unprotected(settings)
+        refuse_default_secrets(settings, os.environ)
     except ConfigurationError:
         listener.close()
         raise
@@ -95,7 +101,8 @@ class Stack:
 
     `processes` holds them by name: redis (unless REDIS_URL is set), web, worker (worker-2, ...), courier, keeper.
     `say(name, line)` gets every line they write, and the launcher's own under their name. `progress(line)` tells what is
-    being waited for. With `workers=0` the caller adds them, and ready is when the front answers. `restart=False` leaves dead processes dead, for tests of what then happens.
+    being waited for. With `workers=0` the caller adds them, and ready is when the front answers; with `most` a pool does, between
+    `workers` and `most` of them (infra.stack.pool). `restart=False` leaves dead processes dead, for tests of what then happens.
     """
 
     def __init__(
@@ -103,12 +110,15 @@ class Stack:
         settings: Settings,
         *,
         workers: int = 1,
+        most: int | None = None,
         restart: bool = True,
         say: Callable[[str, str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
         self._workers = workers
+        self._most = most
+        self._pool: WorkerPool | None = None
         self._restart = restart
         self._say = say or (lambda _name, _line: None)
         self._progress = progress or (lambda _line: None)
@@ -149,6 +159,7 @@ class Stack:
             self.settings = replace(self.settings, webhooks=replace(self.settings.webhooks, secret=keys))
             self._start_processes()
             self._wait_until_ready(deadline, timeout_s)
+            self._start_pool()
         except OSError as error:  # a file where a folder is wanted, a file that may not be read, a full disk
             self.stop()
             if error.filename is None or not Path(str(error.filename)).is_relative_to(self.settings.data_dir):
@@ -165,6 +176,9 @@ class Stack:
             if self._listener is not None:
                 self._listener.close()  # from here on a caller is refused instead of left waiting
                 self._listener = None
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
             if supervisor is None:
                 return
             names = list(supervisor.processes)
@@ -181,11 +195,28 @@ class Stack:
             self._supervisor.kill()
 
     def add_worker(self) -> Supervised:
-        """Starts one more worker, named worker-2, worker-3, ...; it is not waited for."""
-        count = sum(name.startswith("worker") for name in self.processes)
-        name = "worker" if count == 0 else f"worker-{count + 1}"
+        """Starts one more worker, named worker, worker-2, worker-3, ...; it is not waited for."""
+        names = (name for number in itertools.count(1) if (name := f"worker-{number}" if number > 1 else "worker"))
+        name = next(name for name in names if name not in self.processes)
         drain_s = self.settings.worker.shutdown_s + 10
         return self._add(name, worker_command(self.settings, name), drain_s, threads=self.settings.worker.threads)
+
+    def serving(self) -> int:
+        """How many workers there are that are not retired, ready or not."""
+        return len(self._serving())
+
+    def start_one(self) -> None:
+        """`add_worker`, for the pool."""
+        self.add_worker()
+
+    def retire_one(self) -> None:
+        """Retires the worker that was started last: it ends what it runs, and then itself."""
+        if names := self._serving():
+            self._supervised().retire(names[-1])
+
+    def _serving(self) -> list[str]:
+        found = list(self.processes.items())
+        return [name for name, process in found if name.startswith("worker") and not process.retired]
 
     def __enter__(self) -> Self:
         self.start()
@@ -235,6 +266,14 @@ class Stack:
             self.add_worker()
         self._add("courier", courier_command(self.settings), self.settings.worker.shutdown_s + 10)
         self._add("keeper", keeper_command(), 10.0)
+
+    def _start_pool(self) -> None:
+        if self._most is None:
+            return
+        scaling, ledger = self.settings.scaling, open_ledger(self.settings)
+        bounds, policy = (self._workers, self._most), policy_of(scaling)
+        self._pool = WorkerPool(self, lambda: read_load(ledger), policy, bounds, scaling.idle_s, self._progress)
+        self._pool.start()
 
     def _add(
         self,
@@ -308,6 +347,9 @@ class _Redis:
 
     def stop(self, timeout_s: float) -> None:
         self._server.stop(timeout_s)
+
+    def retire(self) -> None:
+        raise NotReady("Redis is not retired.")  # only workers are
 
     def kill(self) -> None:
         self._server.stop(REDIS_KILLED_WITHIN_S)  # even in a hurry: what it has not written is lost

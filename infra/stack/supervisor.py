@@ -53,6 +53,9 @@ class Running(Protocol):
     def kill(self) -> None:
         """Ends it and all its children now."""
 
+    def retire(self) -> None:
+        """Asks it to end when it has done what it is at, however long that takes; does not wait."""
+
 
 def heard(say: Callable[[str, str], None]) -> Callable[[str, str], None]:
     """`say`, but a listener that went away (a closed terminal, a broken pipe) harms nobody who works."""
@@ -150,6 +153,12 @@ class ChildProcess:
             self._say(self._name, f"did not stop within {timeout_s:g} s: killed")
         self.kill()
 
+    def retire(self) -> None:
+        """SIGUSR2: a worker drains without a limit. Before it can hear that it has nothing to drain, and just ends."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGUSR2)
+
     def kill(self) -> None:
         """SIGKILL to the process and its children."""
         if self._process is not None:
@@ -197,6 +206,7 @@ class Supervised:
     exits: int = 0
     wanted: bool = False
     started: bool = False
+    retired: bool = False
     not_before: float = 0.0
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
@@ -248,9 +258,16 @@ class Supervisor:
         for thread in threads:
             thread.join()
 
+    def retire(self, name: str) -> None:
+        """Lets the process end by itself, with `Running.retire`; it is forgotten when it has."""
+        supervised = self.processes[name]
+        with self._changed:
+            supervised.wanted, supervised.retired = False, True
+        supervised.running.retire()
+
     def kill(self) -> None:
         """Ends all processes now, the last started first."""
-        for supervised in self.processes.values():
+        for supervised in list(self.processes.values()):
             supervised.wanted = False
         for supervised in reversed(list(self.processes.values())):
             supervised.running.kill()
@@ -268,6 +285,9 @@ class Supervisor:
                 for supervised in list(self.processes.values()):
                     if supervised.wanted and supervised.failure is None and supervised.pid is None:
                         self._start_or_wait(supervised)
+                    elif supervised.retired and supervised.pid is None:
+                        self._say(supervised.name, f"retired: {supervised.running.ended()}")
+                        del self.processes[supervised.name]
                 self._changed.wait(POLL_S)
 
     def _start_or_wait(self, supervised: Supervised) -> None:

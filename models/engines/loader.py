@@ -18,6 +18,8 @@ from models.pdmodel.program_desc import TensorSpec, cut_program, parse_program
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from models.engines.pixels import PixelSpec
+
 __all__ = ["ENGINES", "PRECISIONS", "Program", "TensorSpec", "load_program"]
 
 # What each engine reads, the best first. `.pdmodel` is the official archives' format.
@@ -40,11 +42,13 @@ def load_program(
     threads: int = 1,
     outputs: Sequence[str] = (),
     precision: str = "auto",
+    pixels: PixelSpec | None = None,
 ) -> Program:
     """The program of `folder`, ready to run on `threads` threads. "auto" takes the first engine that is installed.
 
     `precision` picks one of the folder's programs, "auto" the most exact one; only OpenVINO runs others than fp32.
     `outputs` cuts a `.pdmodel` before its end: its outputs are then these variables, and its inputs those that lead there.
+    `pixels`: a program that reads pictures, where the engine has such (`Program.reads_pixels`).
     Raises ArtifactError: artifact_missing, artifact_incomplete, artifact_invalid. Raises EngineError: engine_unknown,
     precision_unknown, engine_not_installed, program_missing, program_corrupt.
     """
@@ -61,13 +65,13 @@ def load_program(
     file = found[chosen]
     weights = _weights(file)
     if file.suffix == ".pdmodel":
-        return _load_old_format(chosen, file, weights, threads, outputs, precision)
+        return _load_old_format(chosen, file, weights, threads, outputs, precision, pixels)
     if outputs:
         raise EngineError(f"Only a .pdmodel can be cut, not {file.name}.", "program_missing")
     if chosen == "openvino":
         from models.engines.openvino import OpenVinoProgram
 
-        return OpenVinoProgram(file, threads, precision=precision)
+        return OpenVinoProgram(file, threads, precision=precision, pixels=pixels)
     from models.engines.paddle import PaddleProgram
 
     parameter_shapes(weights)
@@ -116,7 +120,13 @@ def _weights(file: Path) -> Path:
 
 
 def _load_old_format(
-    engine: str, file: Path, weights: Path, threads: int, outputs: Sequence[str], precision: str
+    engine: str,
+    file: Path,
+    weights: Path,
+    threads: int,
+    outputs: Sequence[str],
+    precision: str,
+    pixels: PixelSpec | None,
 ) -> Program:
     model = file.read_bytes()
     program = parse_program(model)
@@ -128,7 +138,7 @@ def _load_old_format(
     if engine == "openvino":
         from models.engines.openvino import OpenVinoProgram
 
-        return OpenVinoProgram(model, threads, weights.read_bytes(), precision)
+        return OpenVinoProgram(model, threads, weights.read_bytes(), precision, pixels)
     from models.engines.paddle import PaddleProgram
 
     ports = (program.inputs, program.outputs)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.engines import compiled
 from models.engines.program import Array, check_inputs
 from models.errors import EngineError
 from models.pdmodel.program_desc import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from models.engines.pixels import PixelSpec
 
 CPU_FLAGS = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -29,30 +34,71 @@ class OpenVinoProgram:
     engine = "openvino"
 
     def __init__(
-        self, model: Path | bytes, threads: int, parameters: bytes | None = None, precision: str = "fp32"
+        self,
+        model: Path | bytes,
+        threads: int,
+        parameters: bytes | None = None,
+        precision: str = "fp32",
+        pixels: PixelSpec | None = None,
     ) -> None:
         """`model` is a file, or a `.pdmodel`'s bytes with the `parameters` of its `.pdiparams`.
 
         `precision` is the model's own, or "bf16" to have an fp32 model computed in bf16 where the processor does that.
+        `pixels`: its one input takes one picture, (1, height, width, 3) uint8, whose colours are normalised in the graph.
         Raises EngineError: program_corrupt for whatever OpenVINO can't read or convert.
         """
         openvino = import_openvino()
         self.precision = "fp32" if precision == "bf16" and not computes_bf16() else precision
-        core = openvino.Core()
+        self._openvino, self._core = openvino, openvino.Core()
+        settings = _settings(threads, self.precision)
+        key = compiled.cache_key(
+            [openvino.__version__, json.dumps(settings), _told(pixels), *_bytes(model, parameters)]
+        )
+        found = None if pixels is None else self._kept(key, settings)  # only what serves photos is worth its place
+        self._request, self.inputs, self.outputs = found or self._made(key, model, parameters, settings, pixels)
+        self.reads_pixels = pixels is not None and len(self.inputs) == 1
+        self._lock = threading.Lock()
+
+    def _kept(self, key: str, settings: dict[str, Any]) -> Any:
+        """The program as it was compiled before; None where it was not, or this OpenVINO refuses it."""
+        found = compiled.load(key)
+        if found is None:
+            return None
+        (inputs, outputs), blob = found
+        try:
+            request = self._core.import_model(blob, "CPU", settings).create_infer_request()
+        except (RuntimeError, ValueError, TypeError):
+            return None
+        return request, inputs, outputs
+
+    def _made(
+        self,
+        key: str,
+        model: Path | bytes,
+        parameters: bytes | None,
+        settings: dict[str, Any],
+        pixels: PixelSpec | None,
+    ) -> Any:
+        core = self._core
         try:
             network = core.read_model(str(model)) if parameters is None else core.read_model(model, parameters)
-            compiled = core.compile_model(network, "CPU", _settings(threads, self.precision))
+            # Names as they are before compiling, which merges tensors and gives them each other's names.
+            if pixels is not None and len(network.inputs) == 1:
+                network = _with_pixels(self._openvino, network, pixels)
+            inputs = tuple(_spec(port, f"input_{i}") for i, port in enumerate(network.inputs))
+            outputs = tuple(_spec(port, f"output_{i}") for i, port in enumerate(network.outputs))
+            program = core.compile_model(network, "CPU", settings)
+            request = program.create_infer_request()
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"OpenVINO can't read the program: {_reason(error)}", "program_corrupt") from error
-        self._request = compiled.create_infer_request()
-        self._lock = threading.Lock()
-        # Names as they are before compiling, which merges tensors and gives them each other's names.
-        self.inputs = tuple(_spec(port, f"input_{i}") for i, port in enumerate(network.inputs))
-        self.outputs = tuple(_spec(port, f"output_{i}") for i, port in enumerate(network.outputs))
+        if pixels is not None:
+            with suppress(RuntimeError):  # a program that cannot be kept is compiled again next time
+                compiled.keep(key, (inputs, outputs), program.export_model().getvalue())
+        return request, inputs, outputs
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """The outputs by name. Raises EngineError: input_invalid, engine_failed."""
-        check_inputs(self.inputs, inputs)
+        check_inputs(self.inputs, inputs, np.uint8 if self.reads_pixels else np.float32)
         arrays = [np.ascontiguousarray(inputs[spec.name]) for spec in self.inputs]
         with self._lock:
             try:
@@ -94,6 +140,39 @@ def _settings(threads: int, precision: str) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,  # pinned processes of one machine fight for the same cores
     }
+
+
+def _with_pixels(openvino: Any, network: Any, pixels: PixelSpec) -> Any:
+    """`network` for one picture of bytes, row by row: (value / 255 - mean) / std is its first layer."""
+    from openvino.preprocess import PrePostProcessor
+
+    names = [sorted(port.get_names()) for port in network.outputs]
+    steps = PrePostProcessor(network)
+    given = steps.input()
+    given.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    given.model().set_layout(openvino.Layout("NCHW"))
+    given.preprocess().convert_element_type(openvino.Type.f32).mean([255 * one for one in pixels.mean]).scale(
+        [255 * one for one in pixels.std]
+    )
+    made = steps.build()
+    made.reshape([1, pixels.height, pixels.width, 3])
+    for port, known in zip(made.outputs, names, strict=True):
+        port.get_tensor().set_names(set(known))
+    return made
+
+
+def _told(pixels: PixelSpec | None) -> str:
+    """What of it is compiled into a program."""
+    return "" if pixels is None else json.dumps([pixels.height, pixels.width, list(pixels.mean), list(pixels.std)])
+
+
+def _bytes(model: Path | bytes, parameters: bytes | None) -> list[bytes]:
+    """All of a program's files; one that cannot be read is told of where it is loaded."""
+    if isinstance(model, bytes):
+        return [model, parameters or b""]
+    weights = model.with_suffix(".bin")
+    files = (model, weights) if model.suffix == ".xml" else (model,)
+    return [model.suffix.encode(), *(file.read_bytes() if file.is_file() else b"" for file in files)]
 
 
 def _spec(port: Any, unnamed: str) -> TensorSpec:

@@ -28,6 +28,7 @@ class PaddleProgram:
 
     engine = "paddle"
     precision = "fp32"
+    reads_pixels = False
 
     def __init__(
         self, model: Path | bytes, parameters: Path | bytes, ports: Ports, threads: int, *, old_format: bool
@@ -57,7 +58,7 @@ class PaddleProgram:
         self._lock = threading.Lock()
         self.inputs, self.outputs = ports
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """The outputs by name. Raises EngineError: input_invalid, engine_failed."""
         check_inputs(self.inputs, inputs)
         with self._lock:

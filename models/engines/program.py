@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,26 +33,30 @@ class Program(Protocol):
         """What it computes in, as a key of STEMS: "fp32" also where bf16 was requested and the processor has none."""
 
     @property
+    def reads_pixels(self) -> bool:
+        """Whether `run` takes a picture's bytes instead of float32 (models.engines.pixels)."""
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` takes, all float32."""
+        """What `run` takes, all float32, or uint8 where it reads pixels."""
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What `run` gives, in the program's order."""
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """The outputs by name, arrays of the caller's own. Raises EngineError: input_invalid, engine_failed."""
 
 
-def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> None:
+def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Any], kind: type = np.float32) -> None:
     """Raises EngineError (input_invalid) unless `inputs` are exactly what the program takes, in name, type and shape."""
     expected, given = {spec.name for spec in specs}, set(inputs)
     if expected != given:
         raise EngineError(f"the program takes {sorted(expected)}, not {sorted(given)}", "input_invalid")
     for spec in specs:
         array = inputs[spec.name]
-        if array.dtype != np.float32:
-            raise EngineError(f"input {spec.name!r} must be float32, not {array.dtype}", "input_invalid")
+        if array.dtype != kind:
+            raise EngineError(f"input {spec.name!r} must be {np.dtype(kind)}, not {array.dtype}", "input_invalid")
         fits = len(array.shape) == len(spec.shape) and all(
             want is None or want == have for want, have in zip(spec.shape, array.shape, strict=True)
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def query_verified(
         for gallery, right in ((whole, label), (without, None)):
             (found,) = gallery.search_labels(known.rows[query : query + 1], COMPARED)
             part = Part((0, 0, 1, 1), None, "whole_image", found, candidates_of(found, calibration, gallery))
-            looks = compare(part, query, gallery, shim, COMPARED)
+            looks = compare(part, partial(int, query), gallery, shim, COMPARED)
             if looks is not None:
                 compared.append(Compared(part, looks, right))
     return compared

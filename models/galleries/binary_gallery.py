@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contracts.filters import meets
 from models.errors import GalleryError
-from models.galleries.binary import binarize, cosine_of
+from models.galleries.binary import binarize, cosine_of, unpack
 from models.galleries.binary_index import BinaryIndex
 from models.galleries.gallery import Gallery
 from models.galleries.label_scores import LabelScores
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from contracts.filters import Filter
     from models.galleries.calibration import Calibration
     from models.galleries.gallery import LabeledItem
 
@@ -65,6 +67,23 @@ class BinaryGallery(Gallery):
     def embeddings(self) -> NDArray[np.float32] | None:
         """(N, D) where reranking keeps them, else None."""
         return self._rows
+
+    def rows_at(self, places: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """(M, D) where reranking keeps the embeddings, else None."""
+        return None if self._rows is None else self._rows[places]
+
+    def _filtered(self, filters: Sequence[Filter]) -> Gallery:
+        """By the same codes, all of them compared, and the same re-ranking: of all that meet the filters."""
+        places = np.array(
+            [at for at, item in enumerate(self.items) if meets(getattr(item, "metadata", None), filters)], np.int64
+        )
+        items = [self.items[at] for at in places]
+        about = (self.name, self.version, self.calibration, self._features)
+        rows = self.rows_at(places)
+        if rows is not None:
+            return BinaryGallery(items, rows, *about, rerank=self.rerank, method=self.method)
+        codes = np.zeros((0, self.dim // 8), np.uint8) if self._codes is None else self._codes.codes_of(places)
+        return BinaryGallery(items, unpack(codes), *about)  # whose signs are the codes
 
     def _breadth(self, k: int) -> int:
         return max(k, self.rerank) if self.rerank else super()._breadth(k)

@@ -90,6 +90,16 @@ class BinaryIndex:
                 self._drop_dead()
             return int(np.count_nonzero(gone))
 
+    def codes_of(self, ids: Ids) -> NDArray[np.uint8]:
+        """(M, bits / 8): the codes under these ids. Raises GalleryError for one that is not there."""
+        with self._lock:
+            order = np.argsort(self._ids, kind="stable")
+            places = np.searchsorted(self._ids[order], ids)
+            there = places < len(order)
+            if not there.all() or (self._ids[order[places]] != ids).any() or not self._alive[order[places]].all():
+                raise GalleryError("An id is not in the index.")
+            return self._codes[order[places]]
+
     def search(self, queries: NDArray[np.uint8], k: int) -> tuple[NDArray[np.int32], Ids]:
         """(Q, bits / 8) -> Hamming distances and ids, both (Q, min(k, len)), nearest first, of equal distance by id.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from contracts.filters import meets
 from models.errors import GalleryError
 from models.galleries.label_scores import NEIGHBOURS, LabelScore, LabelScores
 
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from contracts import results
+    from contracts.filters import Filter
     from models.galleries.calibration import Calibration
 
+MOST_HELD = 20_000  # items of all filtered views that are kept with a gallery
 THREADS = 1  # a photo's few queries gain nothing from more, and jobs run side by side
 
 
@@ -97,12 +101,14 @@ class Gallery:
         rows = _matrix(embeddings, "embeddings")
         if len(rows) != len(items):
             raise GalleryError(f"A gallery of {len(items)} items cannot have {len(rows)} embeddings.")
-        self.items = tuple(items)
+        self.items: Sequence[LabeledItem] = tuple(items)
         self.name = name
         self.version = version
         self.calibration = calibration
         self.dim = rows.shape[1]
         self._features = features
+        self._views: dict[tuple[Filter, ...], Gallery] = {}
+        self._views_guard = threading.Lock()
         self._index = _flat_index(rows) if len(rows) else None
         self._labels = LabelScores([item.label for item in self.items], rows)
 
@@ -122,6 +128,35 @@ class Gallery:
         if self._index is None:
             return np.empty((0, self.dim), np.float32)
         return np.asarray(self._index.reconstruct_n(0, len(self.items)), np.float32)
+
+    def rows_at(self, places: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """(M, D): the embeddings of the items at these places; None where they are not kept."""
+        if self._index is None:
+            return np.empty((len(places), self.dim), np.float32)
+        return np.asarray(self._index.reconstruct_batch(places), np.float32)
+
+    def filtered(self, filters: Sequence[Filter]) -> Gallery:
+        """The gallery of those items alone whose metadata meets all filters, searched exactly; this one without filters."""
+        if not filters:
+            return self
+        with self._views_guard:
+            if (known := self._views.get(tuple(filters))) is not None:
+                return known
+        view = self._filtered(filters)
+        if len(view) <= MOST_HELD:
+            with self._views_guard:
+                self._views[tuple(filters)] = view
+                while sum(map(len, self._views.values())) > MOST_HELD:
+                    del self._views[next(iter(self._views))]
+        return view
+
+    def _filtered(self, filters: Sequence[Filter]) -> Gallery:
+        places = [at for at, item in enumerate(self.items) if meets(getattr(item, "metadata", None), filters)]
+        items = [self.items[at] for at in places]
+        rows = self.rows_at(np.array(places, np.int64))
+        if rows is None:
+            raise GalleryError("Without embeddings nothing can be searched exactly.")
+        return Gallery(items, rows, self.name, self.version, self.calibration, self._features)
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
         """For each of the queries (N, D) its `k` nearest items, or all if there are fewer, most similar first.

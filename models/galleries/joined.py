@@ -7,8 +7,8 @@ gallery's probabilities does not hold for all of them together: the embedder's o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from models.galleries.label_scores import LabelScores
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from contracts.filters import Filter
     from models.galleries.gallery import LabeledItem
 
 
@@ -33,12 +34,13 @@ class JoinedItem:
     source: int
     image_key: str | None = None
     box: tuple[int, int, int, int] | None = None
+    metadata: Mapping[str, str] | None = field(default=None, hash=False)
 
 
 class JoinedGallery(Gallery):
     """Galleries as one. Immutable; it holds on to them and copies no embedding. Raises GalleryError.
 
-    Without an item in any of them it is empty. Binary ones can be joined among themselves alone.
+    Without an item in any of them it is empty. Binary ones that are not re-ranked can be joined among themselves alone.
     """
 
     def __init__(self, galleries: Sequence[Gallery]) -> None:
@@ -46,8 +48,10 @@ class JoinedGallery(Gallery):
         dims = {one.dim for one in filled}
         if len(dims) > 1:
             raise GalleryError(f"Galleries of {', '.join(map(str, sorted(dims)))} dimensions are not of one embedder.")
-        if len({(type(one), one.calibratable) for one in filled}) > 1:
-            raise GalleryError("Galleries of binary codes and of floats can't be searched as one.")
+        if len({one.calibratable for one in filled}) > 1:
+            raise GalleryError(
+                "Galleries of binary codes and of floats can't be searched as one, unless the codes are re-ranked."
+            )
         dim = dims.pop() if dims else 0
         super().__init__((), np.empty((0, dim), np.float32), "+".join(one.name for one in galleries))
         self.galleries = tuple(galleries)
@@ -70,6 +74,14 @@ class JoinedGallery(Gallery):
         source = item.source if isinstance(item, JoinedItem) else 0
         return self.galleries[source].features(item.id)
 
+    def rows_at(self, places: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """(M, D) of all galleries; None where one has none."""
+        rows = self.embeddings()
+        return None if rows is None else rows[places]
+
+    def _filtered(self, filters: Sequence[Filter]) -> Gallery:
+        return JoinedGallery([one.filtered(filters) for one in self.galleries])
+
     def _breadth(self, k: int) -> int:
         return max((one._breadth(k) for one in self.galleries), default=k)
 
@@ -89,4 +101,4 @@ class JoinedGallery(Gallery):
 
 def _named(item: LabeledItem, gallery: str, source: int) -> JoinedItem:
     box, key = getattr(item, "box", None), getattr(item, "image_key", None)
-    return JoinedItem(item.id, item.label, gallery, source, key, box)
+    return JoinedItem(item.id, item.label, gallery, source, key, box, getattr(item, "metadata", None))

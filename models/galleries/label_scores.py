@@ -41,7 +41,7 @@ class LabelScores:
 
     def __init__(self, labels: Sequence[str], embeddings: NDArray[np.float32] | None) -> None:
         """Without `embeddings`, labels are scored by their nearest items alone."""
-        self.names: tuple[str, ...] = tuple(sorted(set(labels)))
+        self.names: Sequence[str] = tuple(sorted(set(labels)))
         ids = {name: number for number, name in enumerate(self.names)}
         self.codes: NDArray[np.int64] = np.array([ids[label] for label in labels], np.int64)
         self.counts: NDArray[np.int64] = np.bincount(self.codes, minlength=len(self.names))
@@ -84,7 +84,7 @@ class LabelScores:
         counts = self.counts[found] - (found == own_code)
         nearest = similarities[first].astype(np.float64)
         scores = nearest.copy()
-        several = np.flatnonzero((counts > 1) & (self._mean_of[found] >= 0))
+        several = np.flatnonzero((counts > 1) & self._have_means(found))
         if several.size:
             means = self._towards_means(query, found[several], own_code)
             weight = mean_weight(counts[several])
@@ -101,14 +101,29 @@ class LabelScores:
             for at in best
         ]
 
+    def _have_means(self, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the labels have a mean vector."""
+        return np.asarray(self._mean_of[codes] >= 0)
+
     def _towards_means(
         self, query: NDArray[np.float32], codes: NDArray[np.int64], own_code: int
     ) -> NDArray[np.float64]:
         """The similarities of the query to the mean vectors of labels; of its own label to the mean of the others."""
         which = self._mean_of[codes]
         towards: NDArray[np.float64] = (self._means[which] @ query).astype(np.float64)
+        return self._less_own(query, codes, own_code, towards, self._norms[which])
+
+    @staticmethod
+    def _less_own(
+        query: NDArray[np.float32],
+        codes: NDArray[np.int64],
+        own_code: int,
+        towards: NDArray[np.float64],
+        norms: NDArray[np.float32],
+    ) -> NDArray[np.float64]:
+        """`towards` the means of labels with sums of so much length, to the query's own label without the query."""
         for at in np.flatnonzero(codes == own_code):
-            norm, length = float(self._norms[which[at]]), float(query @ query)
+            norm, length = float(norms[at]), float(query @ query)
             rest = max(norm**2 - 2 * norm * towards[at] + length, EPSILON)
             towards[at] = (norm * towards[at] - length) / rest**0.5
         return np.asarray(towards, np.float64)

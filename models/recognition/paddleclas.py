@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import yaml
 
 from models.errors import GalleryError
-from models.galleries.gallery import faiss_module
 from models.options import OptionsError, RecognizeOptions
+from models.recognition.paddleclas_index import ID_MAP, INDEX, TheirIndex, read_index, recover
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from contracts.results import PaddleClasObject
@@ -80,19 +81,51 @@ class PaddleClasItem:
 def read_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.float32]]:
     """The items and embeddings (N, D) float32 of a PaddleClas `index_dir`: `vector.index` and `id_map.pkl`.
 
-    Flat, HNSW and IVF indexes. Nothing of the pickle is run: it may hold whole numbers and text, all else is refused.
+    Flat, HNSW and IVF indexes, by inner product or by L2 over unit vectors, which order alike. Nothing of the pickle is run: it may hold whole numbers and text, all else is refused.
     Raises GalleryError.
     """
     try:
-        lines = read_id_map((folder / "id_map.pkl").read_bytes())
-        ids, embeddings = _read_index((folder / "vector.index").read_bytes())
+        recover(folder)
+        lines = read_id_map((folder / ID_MAP).read_bytes())
+        index = read_index((folder / INDEX).read_bytes())
     except OSError as error:
         raise GalleryError("A PaddleClas gallery is a folder with vector.index and id_map.pkl.") from error
-    if sorted(ids) != sorted(lines):
+    if index.distance == "hamming":
+        raise GalleryError("vector.index holds binary codes (dist_type hamming); their embeddings can't be had back.")
+    return items_of(index, lines), index.rows
+
+
+def items_of(index: TheirIndex, lines: Mapping[int, str]) -> tuple[PaddleClasItem, ...]:
+    """The item of each row. Raises GalleryError where the two files do not belong together."""
+    if sorted(index.ids) != sorted(lines):
         raise GalleryError(
-            f"vector.index has {len(ids)} entries and id_map.pkl {len(lines)}; they do not belong together."
+            f"vector.index has {len(index.ids)} entries and id_map.pkl {len(lines)}; they do not belong together."
         )
-    return tuple(_item(number, lines[number]) for number in ids), embeddings
+    return tuple(_item(number, lines[number]) for number in index.ids)
+
+
+def read_paddlex(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.float32]]:
+    """The same of PaddleX: `vector.index` and `id_map.yaml`, whose `id_map` has a label, and no path, for each id.
+
+    Raises GalleryError.
+    """
+    try:
+        found = yaml.load((folder / "id_map.yaml").read_bytes(), Loader=yaml.CSafeLoader)
+        index = read_index((folder / INDEX).read_bytes())
+    except OSError as error:
+        raise GalleryError("A PaddleX index is a folder with vector.index and id_map.yaml.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise GalleryError("id_map.yaml is no YAML.") from error
+    known = found.get("id_map") if isinstance(found, dict) else None
+    if not isinstance(known, dict) or not all(isinstance(number, int) for number in known):
+        raise GalleryError("id_map.yaml has no id_map of whole numbers to labels.")
+    if index.distance == "hamming":
+        raise GalleryError("vector.index holds binary codes (hamming); their embeddings can't be had back.")
+    if sorted(index.ids) != sorted(known):
+        raise GalleryError(
+            f"vector.index has {len(index.ids)} entries and id_map.yaml {len(known)}; they do not belong together."
+        )
+    return tuple(PaddleClasItem(str(one), str(known[one]), "", f"{one}\t{known[one]}") for one in index.ids), index.rows
 
 
 def read_id_map(data: bytes) -> dict[int, str]:
@@ -138,26 +171,6 @@ def _whole_number(kind: _Kind, data: bytes) -> int:
     if not isinstance(kind, _Kind) or not isinstance(data, bytes) or len(data) != kind.size:
         raise pickle.UnpicklingError("no whole number")
     return int.from_bytes(data, "big" if kind.big else "little", signed=kind.signed)
-
-
-def _read_index(data: bytes) -> tuple[list[int], NDArray[np.float32]]:
-    faiss = faiss_module()
-    try:
-        whole = index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
-        ids = list(range(whole.ntotal))
-        if isinstance(whole, faiss.IndexIDMap):
-            ids = [int(number) for number in faiss.vector_to_array(whole.id_map)]
-            index = faiss.downcast_index(whole.index)  # lives only as long as `whole`
-        if isinstance(index, faiss.IndexIVF):
-            index.make_direct_map()
-        rows = np.asarray(index.reconstruct_n(0, index.ntotal), np.float32).reshape(index.ntotal, index.d)
-    except (RuntimeError, MemoryError) as error:
-        raise GalleryError("vector.index is no Faiss index of embeddings that can be read back.") from error
-    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise GalleryError("vector.index is not compared by inner product (dist_type IP).")
-    if not np.isfinite(rows).all():
-        raise GalleryError("vector.index holds NaN or infinite values.")
-    return ids, rows
 
 
 def _item(number: int, line: str) -> PaddleClasItem:

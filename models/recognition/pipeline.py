@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from models.galleries.calibration import Calibration
     from models.galleries.gallery import Found, Gallery
     from models.pictures.inputs import Picture
+    from models.recognition.results import Box
     from models.recognition.second_look import Verifies
 
 __all__ = ["Dropped", "OptionsError", "Recognition", "Recognitions", "RecognizeOptions", "Recognizer"]
@@ -94,6 +96,22 @@ class Embeds(Protocol):
     def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]: ...
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What the networks see in a photo of `width` x `height` pixels: its parts, with the box of each that is embedded.
+
+    `embeddings` (N, D) are those of the parts that are `valid`. `timings_ms` says how long each stage took.
+    """
+
+    width: int
+    height: int
+    parts: tuple[Part, ...]
+    boxes: tuple[Box, ...]
+    embeddings: NDArray[np.float32]
+    valid: tuple[bool, ...]
+    timings_ms: dict[str, float]
+
+
 class Recognizer:
     """Recognises what a gallery knows. Without a detector the whole image is the one region. One thread at a time.
 
@@ -118,9 +136,20 @@ class Recognizer:
         """
         options = options or RecognizeOptions()
         image = as_image(image)
+        tracer = Tracer() if options.trace else None
+        sight = self.look(image, options, checkpoint, tracer)
+        return self.answer(sight, lambda: image, gallery, options, checkpoint, tracer)
+
+    def look(
+        self,
+        image: NDArray[np.uint8],
+        options: RecognizeOptions,
+        checkpoint: Callable[[], object] = lambda: None,
+        tracer: Tracer | None = None,
+    ) -> Sight:
+        """What the networks see in the photo, whatever the gallery."""
         height, width = image.shape[:2]
         clock = _Clock()
-        tracer = Tracer() if options.trace else None
         if options.boxes is None:
             detections = self._detect(image, options, tracer)
             parts = find_parts(detections, image, options, has_detector=self.detector is not None)
@@ -133,22 +162,36 @@ class Recognizer:
         checkpoint()
         embeddings, valid = self._embed(crops)
         clock.lap("embed")
+        return Sight(width, height, tuple(parts), tuple(boxes), embeddings, tuple(valid), clock.laps_ms())
+
+    def answer(
+        self,
+        sight: Sight,
+        image: Callable[[], NDArray[np.uint8]],
+        gallery: Gallery,
+        options: RecognizeOptions,
+        checkpoint: Callable[[], object] = lambda: None,
+        tracer: Tracer | None = None,
+    ) -> Recognitions:
+        """What the gallery says of a sight. `image` gives the photo, which only a second look needs."""
+        width, height, boxes = sight.width, sight.height, sight.boxes
+        clock = _Clock({name: took for name, took in sight.timings_ms.items() if name != "total"})
         calibration = self._calibration(gallery)
         verifier = None if options.verify == "never" or options.compat else self.verifier
         # Every label that may be compared may turn out to be the answer.
         most = CANDIDATES if verifier is None else max(CANDIDATES, options.verify_top)
-        found = iter(self._search(gallery, embeddings, options))
+        found = iter(self._search(gallery, sight.embeddings, options))
         parts = [
             ranked(part, next(found), calibration, gallery, options, most) if is_valid else part
-            for part, is_valid in zip(parts, valid, strict=True)
+            for part, is_valid in zip(sight.parts, sight.valid, strict=True)
         ]
         clock.lap("search")
         if tracer is not None:
-            tracer.ranked(parts, boxes)
+            tracer.ranked(parts, list(boxes))
         checkpoint()
         if verifier is not None:
-            looked = list(zip(boxes, crops, strict=True))
-            parts = look_twice(parts, looked, (width, height), gallery, calibration, verifier, options, checkpoint)
+            crops = [(box, partial(_crop_of, image, box)) for box in boxes]
+            parts = look_twice(parts, crops, (width, height), gallery, calibration, verifier, options, checkpoint)
         clock.lap("verify")
         verified = sum(part.compared for part in parts)
         decision = decision_of(options, calibration, self.embedder.similarity_threshold, verified)
@@ -247,12 +290,17 @@ def shown(part: Part, top_k: int) -> Part:
     return replace(part, found=found, candidates=part.candidates[:CANDIDATES])
 
 
-class _Clock:
-    """Times stages that follow each other."""
+def _crop_of(image: Callable[[], NDArray[np.uint8]], box: Box) -> NDArray[np.uint8]:
+    return crop(image(), box)
 
-    def __init__(self) -> None:
-        self._started = self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
+
+class _Clock:
+    """Times stages that follow each other, after those of `laps`, in milliseconds."""
+
+    def __init__(self, laps: dict[str, float] | None = None) -> None:
+        self._last = time.perf_counter()
+        self._started = self._last - sum((laps or {}).values()) / 1000
+        self._laps: dict[str, float] = dict(laps or {})
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()

@@ -71,7 +71,7 @@ class Standing:
 
 def look_twice(
     parts: Sequence[Part],
-    crops: Sequence[tuple[Box, NDArray[Any]]],
+    crops: Sequence[tuple[Box, Callable[[], NDArray[Any]]]],
     size: tuple[int, int],
     gallery: Gallery,
     calibration: Calibration,
@@ -81,7 +81,7 @@ def look_twice(
 ) -> list[Part]:
     """The parts, with those that were verified ranked again and their evidence.
 
-    `crops` are the pixels of each part with the box that they fill in a photo of `size` (width, height). With `verify`
+    `crops` give the pixels of each part, if it is looked at, with the box that they fill in a photo of `size` (width, height). With `verify`
     "auto" only what is in doubt is looked at, within BUDGET_MS, with "always" every part, in turn, within
     ALWAYS_BUDGET_MS; items without features are passed over. `checkpoint` is called before each item that is compared, and
     may raise to end the work.
@@ -109,7 +109,7 @@ def in_doubt(part: Part) -> bool:
 
 def compare(
     part: Part,
-    pixels: Any,
+    pixels: Callable[[], Any],
     gallery: Gallery,
     verifier: Verifies,
     most: int,
@@ -135,7 +135,7 @@ def compare(
         if features is None or not len(features):
             continue
         if query is None:
-            query = verifier.describe(pixels)
+            query = verifier.describe(pixels())
             if not len(query):
                 return None
         agreement = verifier.agree(query, features)

@@ -1,4 +1,4 @@
-"""`shitu classify`: pictures in, their likeliest classes out."""
+"""`shitu classify`: pictures in, their likeliest classes out, here or (--server) by a running service."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -18,17 +18,16 @@ from rich.text import Text
 from contracts.names import shown
 from models.errors import ModelError
 from models.pictures.image import decode
-from shitu.cli.options import ENGINE, JSON, examples, threads, top_k
+from shitu.cli.options import ENGINE, JSON, SERVER, examples, threads, top_k
 from shitu.cli.progress import tracked, working
-from shitu.cli.searched import Passed, found_photos
+from shitu.cli.searched import Passed, found_photos, read_bytes
+from shitu.cli.server import Server, ServerError
 from shitu.cli.tables import print_table
-from shitu.cli.terminal import errors
+from shitu.cli.terminal import errors, given
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from models.classifier import Classifier
 
 BATCH = 16  # pictures that are held decoded at a time
 
@@ -36,7 +35,8 @@ BATCH = 16  # pictures that are held decoded at a time
 @click.command(epilog=examples("classify photos/ --model PPLCNet_x1_0 --top-k 3"))
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--model", required=True, help="A pulled model's name, an artifact, an official archive, or .pdparams weights."
+    "--model",
+    help="A pulled model's name, an artifact, an official archive, or .pdparams weights; needed without --server.",
 )
 @click.option("--network", help="The network of .pdparams weights, such as PPLCNet_x1_0.")
 @top_k("Classes reported of each picture.")
@@ -48,17 +48,23 @@ BATCH = 16  # pictures that are held decoded at a time
 @ENGINE
 @threads()
 @JSON
+@SERVER
 def classify(
     photos: Sequence[Path],
-    model: str,
+    model: str | None,
     network: str | None,
     top_k: int,
     class_map: Path | None,
     engine: str,
     threads: int,
     as_json: bool,
+    server: str | None,
 ) -> None:
     """Classify PHOTOS (files or folders). A photo that can't be read is reported and skipped; exit status 1."""
+    if server is not None:
+        _there(Server(_of_service(server)), photos, top_k, as_json=as_json)
+    if model is None:
+        raise click.UsageError("--model names what classifies here; --server asks a service's own")
     from models.classifier import Classifier, read_class_map
 
     console = Console(stderr=True)
@@ -83,9 +89,48 @@ def classify(
     if as_json:
         click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
     elif answers:
-        _print_table(answers, classifier)
+        _print_table(answers, f"{classifier.name} on {classifier.engine}")
     passed.tell()
     sys.exit(1 if failed or passed.bad else 0)
+
+
+def _there(server: Server, photos: Sequence[Path], top_k: int, *, as_json: bool) -> NoReturn:
+    """The same by a service's classifier."""
+    passed, answers = Passed(), []
+    paths = list(found_photos(photos, passed))
+    if not paths:
+        passed.tell()
+        raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
+    for path in tracked(paths, "Classifying", Console(stderr=True)):
+        try:
+            (part,) = server.photo_result("classifications", path, read_bytes(path), top_k=top_k)["classifications"]
+        except ModelError as error:
+            passed.refuse(path, error.detail, error.code)
+            continue
+        except ServerError as error:
+            if not error.code:
+                raise  # the next photo would fare no better
+            passed.refuse(path, error.detail, error.code)
+            continue
+        classes = part["classes"]
+        labels = [one["label"] for one in classes if one["label"] is not None]
+        found = {"class_ids": [one["class_id"] for one in classes], "scores": [one["score"] for one in classes]}
+        answers.append({**found, "label_names": labels, "filename": shown(path)})
+    if as_json:
+        click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
+    elif answers:
+        _print_table(answers, f"the classifier of {server.url}")
+    passed.tell()
+    sys.exit(1 if passed.bad else 0)
+
+
+def _of_service(url: str) -> str:
+    """`url`. Raises UsageError for options about this machine's models where a service is asked."""
+    for option in ("model", "network", "class_map", "engine", "threads"):
+        if given(option):
+            name = option.replace("_", "-")
+            raise click.UsageError(f"--{name} has no effect with --server: the service's workers have theirs")
+    return url
 
 
 def _folder(model: str, network: str | None) -> Path:
@@ -139,8 +184,8 @@ def _read(paths: Sequence[Path]) -> "tuple[list[tuple[Path, NDArray[np.uint8]]],
     return read, told
 
 
-def _print_table(answers: Sequence[Mapping[str, Any]], classifier: "Classifier") -> None:
-    table = Table(title=f"{classifier.name} on {classifier.engine}")
+def _print_table(answers: Sequence[Mapping[str, Any]], title: str) -> None:
+    table = Table(title=title)
     for column, side in (("picture", "left"), ("class", "right"), ("label", "left"), ("score", "right")):
         table.add_column(column, justify="right" if side == "right" else "left", overflow="fold")
     for answer in answers:

@@ -20,7 +20,7 @@ from infra.objects.opening import open_store
 from infra.redis.check import check as check_server
 from infra.redis.check import explained, unready
 from infra.redis.client import connect
-from infra.redis.server import find_binary, install_command
+from infra.redis.server import find_binary, install_command, running
 from infra.stack.installation import ID_KEY, STORE_KEY
 from models.artifacts.folders import load_manifest, resolve
 from models.errors import ModelError
@@ -52,7 +52,13 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
             yield Finding("redis", "fail", error.detail, f"{install_command()}, or set REDIS_URL")
             return
         version = ".".join(map(str, binary.version))
-        yield Finding("redis", "ok", f"REDIS_URL is not set: `shitu up` starts {binary.path} ({version})")
+        own = running(settings.data_dir / "redis")
+        if own is None:
+            yield Finding("redis", "ok", f"REDIS_URL is not set: `shitu up` starts {binary.path} ({version})")
+            return
+        yield Finding("redis", "ok", f"`shitu up` is running on {settings.data_dir}, with {binary.path} ({version})")
+        with contextlib.closing(connect(own, settings.redis_prefix)) as client:
+            yield from _workers(client, settings)
         return
     url = masked_url(settings.redis_url)
     try:

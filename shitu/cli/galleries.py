@@ -13,16 +13,18 @@ import click
 from rich.table import Column, Table
 from rich.text import Text
 
+from contracts.filters import filters_of, meets
 from contracts.names import readable_label
 from infra.errors.galleries import GalleryNotFound
 from infra.galleries.deleted import all_deleted
 from infra.galleries.deleted import restore as restore_gallery
+from infra.galleries.indexes import described
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.records import isoformat
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
-from shitu.cli.options import GALLERY_NAME, JSON, SERVER, VERSION, examples
+from shitu.cli.options import FILTER, GALLERY_NAME, JSON, SERVER, VERSION, examples
 from shitu.cli.progress import working
 from shitu.cli.suggestions import did_you_mean
 from shitu.cli.tables import print_table
@@ -31,7 +33,9 @@ from shitu.cli.terminal import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from contracts.indexes import IndexChoice
     from infra.galleries.calibration import Calibrate
+    from infra.galleries.reader import GalleryReader
     from infra.galleries.store import Added, GalleryManifest, Item
     from infra.objects.store import ObjectStore
     from infra.runtime.settings import Settings
@@ -49,8 +53,14 @@ class Galleries(Protocol):
     def one(self, name: str, version: int | None = None) -> Json:
         """A version of one."""
 
-    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
-        """Its items, of one label or all."""
+    def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
+        """Its items, of one label or all, with this metadata or any."""
+
+    def create(self, name: str, index: IndexChoice | None) -> Json:
+        """Makes an empty gallery."""
+
+    def choose_index(self, name: str, index: IndexChoice) -> Json:
+        """A version that is searched so."""
 
     def versions(self, name: str) -> list[Json]:
         """The versions that are kept, oldest first, each with `current`."""
@@ -72,47 +82,58 @@ class Stored:
     """The galleries of the store that the settings name."""
 
     def __init__(self) -> None:
-        self._settings = load_settings()
-        self.objects = open_store(self._settings.objects, self._settings.data_dir)
+        self.settings = load_settings()
+        self.folder = self.settings.data_dir
+        self.objects = open_store(self.settings.objects, self.settings.data_dir)
         self.store = GalleryStore(self.objects)  # to read; changes take the lock
 
     def all(self) -> list[Json]:
-        return [describe(self.store.manifest(name)) for name in self.store.names()]
+        return [describe(self.store.manifest(name), self.store) for name in self.store.names()]
 
     def one(self, name: str, version: int | None = None) -> Json:
         with self._known(name):
-            return describe(self.store.manifest(name, version))
+            return describe(self.store.manifest(name, version), self.store)
 
-    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
+    def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
         with self._known(name):
             items = self.store.items(name, version)
         wanted = None if label is None else readable_label(label)
-        return [describe_item(item) for item in items if wanted in (None, item.label)]
+        met = filters_of(filters)
+        return [describe_item(item) for item in items if wanted in (None, item.label) and meets(item.metadata, met)]
+
+    def create(self, name: str, index: IndexChoice | None) -> Json:
+        kept = None if index is None else index.to_dict()
+        return describe(writing_store(self.settings, self.objects).create(name, index=kept), self.store)
+
+    def choose_index(self, name: str, index: IndexChoice) -> Json:
+        with self._known(name):
+            done = writing_store(self.settings, self.objects).choose_index(name, index.to_dict())
+        return describe(done, self.store)
 
     def versions(self, name: str) -> list[Json]:
         with self._known(name):
             current = self.store.manifest(name).version
             known = [self.store.manifest(name, version) for version in self.store.versions(name)]
-        return [{**describe(one), "current": one.version == current} for one in known]
+        return [{**describe(one, self.store), "current": one.version == current} for one in known]
 
     def activate(self, name: str, version: int) -> Json:
         with self._known(name):
-            return describe(writing_store(self._settings, self.objects).activate(name, version))
+            return describe(writing_store(self.settings, self.objects).activate(name, version), self.store)
 
     def delete(self, name: str) -> None:
         with self._known(name):
-            writing_store(self._settings, self.objects).delete(name)
+            writing_store(self.settings, self.objects).delete(name)
 
     def deleted(self) -> list[Json]:
         names = ("name", "generation", "version", "item_count", "embedder_digest", "deleted_at")
-        keep_s = self._settings.galleries.keep_deleted_s
+        keep_s = self.settings.galleries.keep_deleted_s
         return [
             {**{name: getattr(one, name) for name in names}, "purge_at": isoformat(one.deleted_s + keep_s)}
             for one in all_deleted(self.store)
         ]
 
     def restore(self, name: str, generation: str | None) -> Json:
-        return describe(restore_gallery(writing_store(self._settings, self.objects), name, generation))
+        return describe(restore_gallery(writing_store(self.settings, self.objects), name, generation), self.store)
 
     @contextmanager
     def _known(self, name: str) -> Iterator[None]:
@@ -141,8 +162,15 @@ class Served:
             raise click.ClickException(f"The gallery {name!r} has no version {version}. (gallery_version_not_found)")
         return {key: value for key, value in found[0].items() if key != "current"}
 
-    def items(self, name: str, version: int | None, label: str | None) -> list[Json]:
-        return [_without_links(one) for one in self.server.items(name, version, label)]
+    def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
+        return [_without_links(one) for one in self.server.items(name, version, label, filters)]
+
+    def create(self, name: str, index: IndexChoice | None) -> Json:
+        sent = {"name": name} if index is None else {"name": name, "index": _sent(index)}
+        return _without_links(self.server.post("/galleries", json=sent))
+
+    def choose_index(self, name: str, index: IndexChoice) -> Json:
+        return _without_links(self.server.patch(f"/galleries/{quote(name)}", {"index": _sent(index)}))
 
     def versions(self, name: str) -> list[Json]:
         told = self.server.get(f"/galleries/{quote(name)}/versions")
@@ -205,10 +233,10 @@ def calibrate_with(manifest: GalleryManifest, embedder: str) -> Calibrate | None
     return calibrator(network) if network.digest == manifest.embedder_digest else None
 
 
-def describe(manifest: GalleryManifest) -> Json:
+def describe(manifest: GalleryManifest, store: GalleryReader) -> Json:
     """A version of a gallery as JSON."""
     names = ("name", "version", "item_count", "created_at", "embedder_digest", "dim")
-    return {name: getattr(manifest, name) for name in names}
+    return {**{name: getattr(manifest, name) for name in names}, "index": described(store, manifest)}
 
 
 def describe_item(item: Item) -> Json:
@@ -254,22 +282,30 @@ def list_galleries(deleted: bool, as_json: bool, server: str | None) -> None:
 @VERSION
 @click.option("--items", "with_items", is_flag=True, help="List the items too, with their ids.")
 @click.option("--label", help="Only the items of this label.")
+@FILTER
 @JSON
 @SERVER
 def show(
-    name: str, version: int | None, with_items: bool, label: str | None, as_json: bool, server: str | None
+    name: str,
+    version: int | None,
+    with_items: bool,
+    label: str | None,
+    filters: tuple[str, ...],
+    as_json: bool,
+    server: str | None,
 ) -> None:
     """Show the gallery NAME: what is in it, by label."""
     with errors(), working(f"Reading {name!r}"):
         galleries = opened(server)
         about = galleries.one(name, version)
-        items = galleries.items(name, about["version"], label)
+        items = galleries.items(name, about["version"], label, filters)
     labels = dict(sorted(Counter(item["label"] for item in items).items()))
     if as_json:
         told = {**about, "labels": labels, **({"items": items} if with_items else {})}
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
     _print_versions([about], "name")
+    click.echo(index_line(about))
     table = Table(Column("label", overflow="fold"), Column("items", justify="right"))
     for one, count in labels.items():
         table.add_row(Text(one), str(count))
@@ -334,6 +370,23 @@ def restore(name: str, generation: str | None, server: str | None) -> None:
     with errors(), working(f"Restoring {name!r}"):
         done = opened(server).restore(name, generation)
     click.echo(f"{name!r} is restored; version {done['version']} has {done['item_count']}")
+
+
+def index_line(about: Json) -> str:
+    """How a gallery is searched, in one line."""
+    index = about["index"]
+    chosen = f"{index['index_method']}, {index['dist_type']}"
+    if index["state"] == "building":
+        return f"index: {index['in_use']} ({chosen}); another is being built"
+    recall = "" if index["recall_at_1"] is None else f", recall@1 {index['recall_at_1']:.3f}"
+    some = f", {index['indexed_items']} of {about['item_count']} items indexed" if index["indexed_items"] else ""
+    return f"index: {index['in_use']} ({chosen}){recall}{some}"
+
+
+def _sent(index: IndexChoice) -> Json:
+    """As a request says it."""
+    told = index.to_dict()
+    return told if index.binary else {name: value for name, value in told.items() if name != "rerank"}
 
 
 def _print_versions(found: Sequence[Json], first: str) -> None:

@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from contracts.names import LabelRefused, clean_label, spellings
-from infra.errors.galleries import GalleryExists
+from infra.errors.galleries import GalleryExists, GalleryNotFound
 from infra.galleries.files import check_name
 from infra.galleries.store import Item, item_id
 from infra.objects.opening import open_store
@@ -34,8 +34,12 @@ from shitu.cli import (
     galleries,
     gallery_bundle,
     gallery_corrections,
+    gallery_diff,
     gallery_erase,
+    gallery_evaluate,
     gallery_feedback,
+    gallery_import,
+    gallery_index,
     gallery_lint,
     gallery_served,
 )
@@ -84,9 +88,10 @@ def gallery() -> None:
 @gallery.command("add", epilog=examples("gallery add my-pictures --gallery drinks", "gallery add my-pictures --gallery drinks --server http://127.0.0.1:8000"))  # fmt: skip
 @click.argument("folder", type=PRESENT_FOLDER)
 @gallery_option("The gallery to add to; made if there is none.", required=True)
+@click.option("--skip-near-duplicates", is_flag=True, help="Leave out what is nearly a picture of the same label.")
 @EMBEDDER
 @SERVER
-def add(folder: Path, gallery: str, embedder: str, server: str | None) -> None:
+def add(folder: Path, gallery: str, skip_near_duplicates: bool, embedder: str, server: str | None) -> None:
     """Add the pictures of FOLDER, which has a sub-folder for each label.
 
     What can't be used is reported and skipped; exit status 1. Adding again changes nothing.
@@ -95,7 +100,7 @@ def add(folder: Path, gallery: str, embedder: str, server: str | None) -> None:
         if given("embedder"):
             raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
         passed = Passed()
-        gallery_served.add(server, gallery, labelled_photos(folder, passed), passed)
+        gallery_served.add(server, gallery, labelled_photos(folder, passed), passed, skip=skip_near_duplicates)
         passed.tell()
         sys.exit(1 if passed.bad else 0)
     from models.artifacts.folders import resolve
@@ -110,6 +115,8 @@ def add(folder: Path, gallery: str, embedder: str, server: str | None) -> None:
         objects = open_store(settings.objects, settings.data_dir)
         store = writing_store(settings, objects)
         read = _embedded(pictures, network, settings, objects, passed)
+        if skip_near_duplicates:
+            read = _without_near_duplicates(store, gallery, read)
         if read.items:
             with working("Adding the items, and fitting the probabilities"):
                 added = _add(store, gallery, read, network)
@@ -197,9 +204,10 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
 for command in (
     galleries.list_galleries, galleries.show, galleries.versions, galleries.activate, galleries.delete,
     galleries.restore, gallery_erase.erase,
-    gallery_bundle.export, gallery_bundle.import_bundle,
+    gallery_bundle.export, gallery_import.import_command,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
-    gallery_feedback.feedback, gallery_lint.lint,
+    gallery_feedback.feedback, gallery_lint.lint, gallery_diff.diff, gallery_evaluate.evaluate,
+    gallery_index.create, gallery_index.index,
 ):  # fmt: skip
     gallery.add_command(command)
 
@@ -218,6 +226,26 @@ def _add(store: GalleryStore, name: str, read: Enrolled, network: Embedder) -> A
     with suppress(GalleryExists):
         store.create(name, network.digest)
     return store.add(name, read.items, read.embeddings, network.digest, read.views, read.features, calibrator(network))
+
+
+def _without_near_duplicates(store: GalleryStore, name: str, read: Enrolled) -> Enrolled:
+    """What is nearly an item of its own label, of the gallery or before it, is told and left out."""
+    from models.galleries.gallery import Gallery
+    from models.galleries.near_duplicates import near_duplicates
+
+    known: tuple[Sequence[Item], NDArray[np.float32]] = ((), np.zeros((0, 0), np.float32))
+    with suppress(GalleryNotFound):
+        known = store.load(name)[1:]
+    near = near_duplicates(Gallery(*known), read.items, read.embeddings, skip=True)
+    left = [at for at, one in enumerate(near) if one is None or not one.skipped]
+    if len(left) < len(near):
+        click.echo(f"{len(near) - len(left)} are nearly pictures of their label, and left out")
+    return Enrolled(
+        [read.items[at] for at in left],
+        read.embeddings[left],
+        None if read.views is None else read.views[left],
+        None if read.features is None else [read.features[at] for at in left],
+    )
 
 
 def _embedded(

@@ -14,15 +14,16 @@ from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
 from infra.errors.galleries import GalleryExists, GalleryNotFound
 from infra.errors.photos import ObjectNotFound
+from infra.galleries import bundles
+from infra.galleries.bundles import Bundle
 from infra.galleries.store import Item, item_id
 from infra.objects.opening import open_store
 from infra.objects.store import image_key_of
 from infra.runtime.settings import load_settings
-from shitu.cli import bundle_file
-from shitu.cli.bundle_file import Bundle
+from models.recognition.paddleclas_index import METHODS
+from shitu.cli import gallery_theirs
 from shitu.cli.galleries import Stored, calibrate_with, tell_added, writing_store
-from shitu.cli.options import EMBEDDER, FILE, GALLERY_NAME, VERSION, examples, out
-from shitu.cli.options import gallery as gallery_option
+from shitu.cli.options import FILE, GALLERY_NAME, VERSION, examples, out
 from shitu.cli.progress import tracked, working
 from shitu.cli.searched import Passed
 from shitu.cli.terminal import errors
@@ -30,18 +31,42 @@ from shitu.cli.terminal import errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from infra.galleries.calibration import Calibrate
-    from infra.galleries.store import GalleryStore
+    from infra.galleries.store import GalleryManifest, GalleryStore
     from infra.objects.store import ObjectStore
 
 ENDING = ".shitu.zip"
 
 
-@click.command(epilog=examples("gallery export drinks --out drinks.shitu.zip", "gallery export drinks --version 3"))
+@click.command(
+    epilog=examples(
+        "gallery export drinks --out drinks.shitu.zip",
+        "gallery export drinks --version 3",
+        "gallery export drinks --format paddleclas --out theirs",
+    )
+)
 @GALLERY_NAME
 @VERSION
-@out(f"The file to write; default: NAME{ENDING}.", FILE)
-def export(name: str, version: int | None, out: Path | None) -> None:
+@out(f"The file to write; default: NAME{ENDING}, or the folder NAME-paddleclas.", FILE)
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["bundle", "paddleclas"]),
+    default="bundle",
+    show_default=True,
+    help="One file, or a folder that PaddleClas loads.",
+)
+@click.option(
+    "--index-method",
+    type=click.Choice(METHODS),
+    default="HNSW32",
+    show_default=True,
+    help="Of PaddleClas' index.",
+)
+def export(name: str, version: int | None, out: Path | None, shape: str, index_method: str) -> None:
     """Write the gallery NAME into one file: pictures, labels, embeddings, and a manifest with their checksums.
 
     The file is a zip of JSON, .npy and pictures; nothing in it is code. `shitu gallery import` reads it, and refuses it
@@ -52,6 +77,10 @@ def export(name: str, version: int | None, out: Path | None) -> None:
         stored.one(name, version)  # a mistyped name is told with what is like it
         with working(f"Reading {name!r}"):
             manifest, items, embeddings = stored.store.load(name, version)
+        if shape == "paddleclas":
+            _to_paddleclas(out or Path(f"{name}-paddleclas"), manifest, (items, embeddings), stored, index_method)
+            return
+        with working(f"Reading the features of {name!r}"):
             views = stored.store.load_views(name, manifest.version)
             features = stored.store.load_features(name, manifest.version)
         target = out or Path(f"{name}{ENDING}")
@@ -60,7 +89,7 @@ def export(name: str, version: int | None, out: Path | None) -> None:
         try:
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
                 packed = [features.get(item.id, b"") for item in items]
-                bundle_file.write(file, manifest, items, embeddings, views, packed)
+                bundles.write(file, manifest, items, embeddings, views, packed)
                 missing = _write_pictures(file, items, stored.objects)
             part.replace(target)
         finally:
@@ -69,30 +98,44 @@ def export(name: str, version: int | None, out: Path | None) -> None:
     click.echo(f"{len(items)} items of version {manifest.version} of {name!r} are in {target}{lacking}")
 
 
-@click.command("import", epilog=examples("gallery import drinks.shitu.zip", "gallery import drinks.shitu.zip --gallery drinks-2"))  # fmt: skip
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@gallery_option("The gallery to add to, made if there is none; default: the one that was exported.")
-@EMBEDDER
-def import_bundle(file: Path, gallery: str | None, embedder: str) -> None:
-    """Add the items of FILE, which `shitu gallery export` wrote, to a gallery.
+def _to_paddleclas(
+    folder: Path,
+    manifest: GalleryManifest,
+    content: tuple[Sequence[Item], NDArray[np.float32]],
+    stored: Stored,
+    method: str,
+) -> None:
+    """Writes the gallery as PaddleClas has it, and prints what its users must know. Raises ModelError, OSError."""
+    items, embeddings = content
+    if not items:
+        raise click.ClickException(f"{manifest.name!r} has no items: PaddleClas has no empty index")
+    missing, with_blanks = gallery_theirs.export(folder, items, embeddings, stored.objects, method)
+    lacking = f"; {missing} of them have no picture in the store" if missing else ""
+    click.echo(f"{len(items)} items of version {manifest.version} of {manifest.name!r} are in {folder}{lacking}")
+    if with_blanks:
+        click.echo(f"{with_blanks} labels have blanks; PaddleClas shows such a label up to its first blank", err=True)
 
-    Everything in it is checked against its checksums first. Importing again changes nothing. Only a gallery of the same
-    embedder takes them; one that has other items too is fitted again by --embedder, if it is that one.
+
+def import_bundle(file: Path, gallery: str | None, embedder: str) -> None:
+    """Adds the items of a file that `shitu gallery export` wrote to a gallery.
+
+    Only a gallery of the same embedder takes them; one that has other items too is fitted again by `embedder`, if it is
+    that one, and no network is loaded otherwise.
     """
     passed = Passed()
     with errors():
         settings = load_settings()
         objects = open_store(settings.objects, settings.data_dir)
         store = writing_store(settings, objects)
-        with bundle_file.opened(file) as opened:
+        with bundles.opened(file) as opened:
             with working(f"Reading {file}"):
-                bundle = bundle_file.read(opened)
+                bundle = bundles.read(opened)
             name = gallery or bundle.name
             usable = _usable(opened, bundle, passed)
             if bundle.items and not usable.items:
                 raise click.ClickException(f"none of the {len(bundle.items)} items can be used")
             for item in tracked(usable.items, "Storing the pictures"):
-                if (data := bundle_file.picture(opened, item)) is not None:
+                if (data := bundles.picture(opened, item)) is not None:
                     objects.put_image(data)
         with working("Adding the items"):
             _add(store, name, usable, embedder)
@@ -107,18 +150,18 @@ def _write_pictures(file: zipfile.ZipFile, items: Sequence[Item], objects: Objec
         if item.sha256 not in written:
             written[item.sha256] = False
             with suppress(ObjectNotFound):  # an index taken over without its pictures
-                file.writestr(bundle_file.image_member(item.sha256), objects.get(item.image_key))
+                file.writestr(bundles.image_member(item.sha256), objects.get(item.image_key))
                 written[item.sha256] = True
     return sum(not written[item.sha256] for item in items)
 
 
 def _usable(file: zipfile.ZipFile, bundle: Bundle, passed: Passed) -> Bundle:
-    """The bundle with those items whose labels and pictures may be in a gallery; the others are reported. Raises BundleError."""
+    """The bundle with those items whose labels and pictures may be in a gallery; the others are reported. Raises ImportRefused."""
     rows, items = [], []
     for row, item in enumerate(tracked(bundle.items, "Checking the pictures")):
         try:
             label = clean_label(item.label)
-            if (data := bundle_file.picture(file, item)) is not None:
+            if (data := bundles.picture(file, item)) is not None:
                 look(data)
         except LabelRefused as error:
             passed.refuse(Path(item.id), f"{error} (label_invalid)", "label_invalid")
@@ -128,13 +171,13 @@ def _usable(file: zipfile.ZipFile, bundle: Bundle, passed: Passed) -> Bundle:
             known = item_id(item.sha256, label, item.box)  # the one in the file is of the label as it was then
             items.append(replace(item, id=known, label=label, image_key=image_key_of(item.sha256)))
             rows.append(row)
-    return bundle_file.chosen(bundle, rows, items) if rows else replace(bundle, items=())
+    return bundles.chosen(bundle, rows, items) if rows else replace(bundle, items=())
 
 
 def _add(store: GalleryStore, name: str, bundle: Bundle, embedder: str) -> None:
     """Adds the items and prints what was done. Raises EmbedderMismatch."""
     with suppress(GalleryExists):
-        store.create(name, bundle.embedder_digest)
+        store.create(name, bundle.embedder_digest, index=bundle.index)
     if not bundle.items:
         click.echo(f"{name!r} is there; the file has no items")
         return

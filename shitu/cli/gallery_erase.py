@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from infra.erasure.eraser import Eraser, pending_digests
+from infra.erasure.eraser import Eraser, erased_digests, kept_pictures, pending_digests
 from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 from shitu.cli.galleries import writing_store
@@ -110,8 +110,8 @@ def _described(done: Erasure) -> dict[str, Any]:
         **{name: getattr(done, name) for name in names},
         "status": "pending" if done.completed_at is None else "done",
         "pictures": {
-            "erased": done.erased,
-            "kept": [asdict(one) for one in done.kept],
+            "erased": erased_digests(done),
+            "kept": [asdict(one) for one in kept_pictures(done)],
             "pending": pending_digests(done),
         },
     }

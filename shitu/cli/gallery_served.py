@@ -26,10 +26,10 @@ TOO_MUCH = {"too_many_files", "body_too_large"}
 Picture = tuple["Path", str, bytes]  # file, label, bytes
 
 
-def add(url: str, gallery: str, pictures: Sequence[tuple[Path, str]], passed: Passed) -> None:
+def add(url: str, gallery: str, pictures: Sequence[tuple[Path, str]], passed: Passed, *, skip: bool = False) -> None:
     """Adds the pictures (file, label) to the service's gallery, made if there is none, and prints what was done.
 
-    What can't be used is counted in `passed`. Raises ServerError; what was sent before stays, and adding again is harmless.
+    What can't be used is counted in `passed`; `skip` leaves near duplicates out. Raises ServerError; what was sent before stays, and adding again is harmless.
     """
     server = Server(url)
     try:
@@ -39,7 +39,7 @@ def add(url: str, gallery: str, pictures: Sequence[tuple[Path, str]], passed: Pa
             raise
     done: Counter[str] = Counter()
     for batch in _batches(pictures, passed):
-        done += _sent(server, gallery, batch, passed)
+        done += _sent(server, gallery, batch, passed, skip)
     about = server.get(f"/galleries/{gallery}")
     tell_counts(gallery, done["added"], done["duplicate"], about["version"], about["item_count"])
 
@@ -78,14 +78,15 @@ def _batches(pictures: Sequence[tuple[Path, str]], passed: Passed) -> Iterator[l
         yield batch
 
 
-def _sent(server: Server, gallery: str, batch: Sequence[Picture], passed: Passed) -> Counter[str]:
+def _sent(server: Server, gallery: str, batch: Sequence[Picture], passed: Passed, skip: bool) -> Counter[str]:
     """How many of the batch were added and duplicates. What is more than the service takes at once is sent in halves."""
     try:
-        told = server.enrolled(gallery, batch)
+        told = server.enrolled(gallery, batch, skip_near_duplicates=skip)
     except ServerError as error:
         if error.code in TOO_MUCH and len(batch) > 1:
             middle = len(batch) // 2
-            return _sent(server, gallery, batch[:middle], passed) + _sent(server, gallery, batch[middle:], passed)
+            halves = batch[:middle], batch[middle:]
+            return sum((_sent(server, gallery, half, passed, skip) for half in halves), Counter[str]())
         if error.code not in {"image_rejected", "body_too_large"}:
             raise
         reasons = _reasons(error)

@@ -24,7 +24,9 @@ _COMMANDS = {
     "demo": ("shitu.cli.demo", "demo", "Show the whole service at work on rendered products."),
     "doctor": ("shitu.cli.doctor", "doctor", "Check what the service needs on this machine."),
     "settings": ("shitu.cli.settings", "settings", "Show the settings in force, and why."),
+    "tune": ("shitu.cli.tune", "tune", "Measure this machine and write the fastest settings."),
     "recognize": ("shitu.cli.recognize", "recognize", "Recognise photos, here or through a service."),
+    "batch": ("shitu.cli.batch", "batch", "Recognise a folder or an S3 prefix by a service."),
     "detect": ("shitu.cli.run", "detect", "Run a detector on photos."),
     "embed": ("shitu.cli.run", "embed", "Run an embedder on photos."),
     "classify": ("shitu.cli.classify", "classify", "Classify photos."),
@@ -40,6 +42,7 @@ _COMMANDS = {
     "train": ("shitu.cli.train", "train", "Train a network by a recipe."),
     "evaluate": ("shitu.cli.evaluate", "evaluate", "Evaluate artifacts on pictures never trained on."),
     "export": ("shitu.cli.export", "export", "Turn a training run into an artifact."),
+    "paddleclas": ("shitu.paddleclas.command", "paddleclas", "Run PaddleClas' own commands and configurations."),
     "completion": ("shitu.cli.completion", "completion", "Complete commands and options in your shell."),
 }
 _EPILOG = """\b

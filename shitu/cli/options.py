@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from contracts.filters import FilterInvalidError, filter_of
 from contracts.options import RECOGNIZE_OPTIONS, box_faults
 from infra.runtime.machine import read_limits
 from models.engines.loader import ENGINES
@@ -84,6 +85,30 @@ BOXES = click.option(
     multiple=True,
     metavar="X1,Y1,X2,Y2",
     help="Look up this part of the photo and detect nothing; may be repeated.",
+)
+
+
+class FilterType(click.ParamType[str]):
+    """A filter of items as `name:value`."""
+
+    name = "filter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As it was written, if it is one."""
+        try:
+            filter_of(str(value))
+        except FilterInvalidError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+FILTER = click.option(
+    "--filter",
+    "filters",
+    type=FilterType(),
+    multiple=True,
+    metavar="NAME:VALUE",
+    help="Only items with this metadata; may be repeated.",
 )
 
 

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 
 from contracts.errors import ServiceError
+from contracts.filters import filters_of
 from contracts.names import shown
 from models import verification
 from models.errors import ModelError
@@ -32,6 +33,7 @@ from shitu.cli.options import (
     DETECTOR,
     EMBEDDER,
     ENGINE,
+    FILTER,
     JSON,
     RERANK,
     SERVER,
@@ -46,13 +48,22 @@ from shitu.cli.recognized import Answer, print_answers
 from shitu.cli.searched import Passed, found_photos, open_gallery, read_bytes
 from shitu.cli.server import Server, ServerError
 from shitu.cli.terminal import errors, given
+from shitu.client.pictures import url_of
 
 AT_ONCE = 4  # photos that a service is asked about at a time
 ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # what no other photo changes
 
 
+class PhotoArgument(click.Path):
+    """A file or folder; or an address, which only a service fetches: a path would lose one of its slashes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A Path, or an address as it is written."""
+        return value if url_of(value) is not None else super().convert(value, param, ctx)
+
+
 @click.command(epilog=examples("recognize shelf.jpg --gallery my-pictures", "recognize photos/ --gallery drinks --json", "recognize shelf.jpg --gallery drinks --server http://127.0.0.1:8000"))  # fmt: skip
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=PhotoArgument(path_type=Path))
 @gallery_option(
     "A stored gallery's name, or a folder: a sub-folder of pictures for each label. With --server: a name. "
     "Several are searched as one.",
@@ -69,6 +80,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @declared("top_k", "Matches reported for each detection.")
 @declared("whole_image", "Search the whole image too: always, where no detection is answered, or never.")
 @BOXES
+@FILTER
 @click.option("--trace", is_flag=True, help="With --json: every candidate box and match, thresholds and reasons.")
 @BINARY
 @RERANK
@@ -84,7 +96,7 @@ ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # 
 @out("Write annotated pictures to this folder.")
 @SERVER
 def recognize(
-    photos: Sequence[Path],
+    photos: Sequence[Path | str],
     gallery: tuple[str, ...],
     detector: str,
     embedder: str,
@@ -96,6 +108,7 @@ def recognize(
     top_k: int,
     whole_image: WholeImage,
     boxes: tuple[list[int], ...],
+    filters: tuple[str, ...],
     trace: bool,
     binary: bool,
     rerank: int,
@@ -104,9 +117,13 @@ def recognize(
     out: Path | None,
     server: str | None,
 ) -> None:
-    """Recognise PHOTOS (files or folders) against a gallery. What can't be read is reported and skipped; exit status 1."""
+    """Recognise PHOTOS (files or folders) against a gallery. What can't be read is reported and skipped; exit status 1.
+
+    With --server also addresses that the service fetches: https://…, s3://bucket/key.
+    """
     _check(detector, whole_image, output, binary=binary, rerank=rerank, as_json=as_json)
     _check_server(server)
+    _check_addresses(photos, server, out)
     if twice := sorted({name for name in gallery if gallery.count(name) > 1}):
         raise click.UsageError(f"--gallery {twice[0]} is named twice")
     shape = "json" if as_json else output
@@ -126,14 +143,24 @@ def recognize(
     with errors():
         if server is None:
             ask = _here(
-                gallery, detector, embedder, engine, threads, rerank if binary else None, options, console, passed
+                gallery,
+                detector,
+                embedder,
+                engine,
+                threads,
+                rerank if binary else None,
+                filters,
+                options,
+                console,
+                passed,
             )
         else:
-            ask = partial(_there, Server(server), gallery, _sent(options))
+            ask = partial(_there, Server(server), gallery, _sent(options), filters)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
     answers: list[Answer] = []
-    paths, taken = list(found_photos(photos, passed)), set[str]()
+    taken = set[str]()
+    paths = [one for photo in photos for one in ([photo] if isinstance(photo, str) else found_photos([photo], passed))]
     if not paths:
         passed.tell()
         raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
@@ -143,14 +170,14 @@ def recognize(
             console.print(f"{shown(path)}: {found.detail} ({found.code})", style="red", markup=False, soft_wrap=True)
             continue
         answers.append(Answer(path, found))
-        if out is not None:
+        if out is not None and isinstance(path, Path):
             _draw(path, found["recognitions"], out / own_name(path.stem, ".png", taken), console)
     print_answers(answers, shape)
     passed.tell()
     sys.exit(1 if passed.bad else 0)
 
 
-Ask = Callable[[Path], dict[str, Any]]  # raises ModelError, ServiceError, ServerError
+Ask = Callable[[Any], dict[str, Any]]  # raises ModelError, ServiceError, ServerError
 
 
 @dataclass(frozen=True)
@@ -162,11 +189,11 @@ class Refused:
 
 
 def _asked(
-    ask: Ask, paths: Sequence[Path], console: Console, *, at_once: int
-) -> Iterator[tuple[Path, dict[str, Any] | Refused]]:
+    ask: Ask, paths: Sequence[Path | str], console: Console, *, at_once: int
+) -> Iterator[tuple[Path | str, dict[str, Any] | Refused]]:
     """Each photo with its answer, in their order."""
 
-    def answer(path: Path) -> dict[str, Any] | Refused:
+    def answer(path: Path | str) -> dict[str, Any] | Refused:
         try:
             return ask(path)
         except (ModelError, ServiceError) as error:
@@ -191,7 +218,7 @@ def _asked(
 
 def _here(
     galleries: Sequence[str], detector: str, embedder: str, engine: str, threads: int, rerank: int | None,
-    options: RecognizeOptions, console: Console, passed: Passed,
+    filters: Sequence[str], options: RecognizeOptions, console: Console, passed: Passed,
 ) -> Ask:  # fmt: skip
     """Recognises with the models of this machine; `rerank` None: by float embeddings. Raises ModelError, ServiceError."""
     from models.artifacts.folders import resolve
@@ -204,7 +231,8 @@ def _here(
         embed = Embedder(resolve(embedder), engine, threads)
     make = Gallery if rerank is None else partial(BinaryGallery, rerank=rerank)
     opened = [open_gallery(gallery, embed, console, make, passed) for gallery in galleries]
-    searched = opened[0] if len(opened) == 1 else JoinedGallery(opened)
+    joined = opened[0] if len(opened) == 1 else JoinedGallery(opened)
+    searched = joined.filtered(filters_of(filters))
     recognizer = Recognizer(finder, embed, verification)
 
     def ask(path: Path) -> dict[str, Any]:
@@ -215,9 +243,13 @@ def _here(
     return ask
 
 
-def _there(server: Server, gallery: Sequence[str], options: dict[str, Any], path: Path) -> dict[str, Any]:
+def _there(
+    server: Server, gallery: Sequence[str], options: dict[str, Any], filters: Sequence[str], path: Path | str
+) -> dict[str, Any]:
     """Has the service recognise it."""
-    return server.recognized(path, read_bytes(path), gallery, options)
+    if isinstance(path, str):
+        return server.recognized_at(path, gallery, options, filters)
+    return server.recognized(path, read_bytes(path), gallery, options, filters)
 
 
 def _sent(options: RecognizeOptions) -> dict[str, Any]:
@@ -239,6 +271,15 @@ def _check_server(server: str | None) -> None:
     for option in ("detector", "embedder", "engine", "threads", "binary", "rerank"):
         if server is not None and given(option):
             raise click.UsageError(f"--{option} has no effect with --server: the service's workers have theirs")
+
+
+def _check_addresses(photos: Sequence[Path | str], server: str | None, out: Path | None) -> None:
+    """Raises UsageError for addresses that nobody would fetch, or whose photos would be drawn on."""
+    named = [photo for photo in photos if isinstance(photo, str)]
+    if named and server is None:
+        raise click.UsageError(f"{shown(named[0])} is fetched by a service alone; add --server")
+    if named and out is not None:
+        raise click.UsageError(f"--out draws on files of this machine alone, not on {shown(named[0])}")
 
 
 def _check(detector: str, whole_image: str, output: str, *, binary: bool, rerank: int, as_json: bool) -> None:

@@ -30,7 +30,7 @@ Json = dict[str, Any]
 class Answer:
     """What was found in a photo, as JSON; with the option `compat` also as `paddleclas`."""
 
-    path: Path
+    path: Path | str  # or an address
     found: Json
 
 

@@ -1,4 +1,4 @@
-"""`shitu detect` and `shitu embed`: one network by itself, on photos."""
+"""`shitu detect` and `shitu embed`: one network by itself, on photos, here or (--server) by a running service."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from models.artifacts.folders import resolve
 from models.engines.loader import PRECISIONS
 from models.errors import ModelError
 from models.pictures.image import decode
-from shitu.cli.options import ENGINE, FILE, JSON, examples, out, threads
+from shitu.cli.options import ENGINE, FILE, JSON, SERVER, examples, out, threads
 from shitu.cli.progress import tracked, working
+from shitu.cli.server import Server, ServerError
 from shitu.cli.tables import print_table
-from shitu.cli.terminal import errors
+from shitu.cli.terminal import errors, given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,11 +34,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture that could be read, or the reason why not."""
+    """A picture that could be read, or the reason why not. `data` are its bytes, `image` what they show, where models here run."""
 
     path: Path
+    data: bytes
     image: NDArray[np.uint8] | None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What runs the network: of a photo its answer, and what the answers are titled. Raises ModelError, ServerError."""
+
+    title: str
+    answer: Callable[[Photo], Any]
+    here: bool  # False: a service is asked
+    dim: int = 0  # of embeddings, as far as it is known before the first
 
 
 def network_options(bundled: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -78,73 +90,94 @@ def _options(bundled: str) -> tuple[Callable[..., Any], ...]:
 @click.option("--max-detections", type=click.IntRange(1, 100), default=5, show_default=True, help="Detections a photo.")
 @JSON
 @out("Write annotated pictures to this folder.")
+@SERVER
 def detect(
     photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, threshold: float | None,
-    max_detections: int, as_json: bool, out: Path | None,
+    max_detections: int, as_json: bool, out: Path | None, server: str | None,
 ) -> None:  # fmt: skip
     """Detect the main objects in PHOTOS. A photo that can't be read is reported and skipped; exit status 1."""
-    from models.detector import Detector
-
-    with _reported(), working("Loading the detector"):
-        detector = Detector(resolve(model), engine=engine, threads=threads, precision=precision)
+    if server is None:
+        asked = _detecting_here(model, engine, precision, threads, threshold, max_detections)
+    else:
+        asked = _detecting_there(Server(of_service(server)), threshold, max_detections)
     if out is not None:
         with errors():
             out.mkdir(parents=True, exist_ok=True)
     answers: list[dict[str, Any]] = []
     failed = False
     taken: set[str] = set()
-    for photo in _read(photos):
-        if photo.image is None:
+    for photo, found in _asked(asked, photos):
+        if found is None:
             failed = True
             answers.append({"photo": shown(photo.path), "error": photo.error})
             continue
-        started = time.perf_counter()
-        with _reported():
-            found = detector(photo.image, threshold, max_detections)
-        took_ms = round(1000 * (time.perf_counter() - started), 1)
-        boxes = [{"box": list(one.box), "confidence": round(one.confidence, 4)} for one in found]
-        answers.append({"photo": shown(photo.path), "detections": boxes, "took_ms": took_ms})
+        answers.append({"photo": shown(photo.path), **found})
         if out is not None:
-            _save(photo.path, photo.image, boxes, out, taken)
+            _save(photo.path, _pixels(photo), found["detections"], out, taken)
     if as_json:
         lines = ",\n ".join(json.dumps(answer, ensure_ascii=False) for answer in answers)
         click.echo(f"[{lines}]")
     elif any("detections" in answer for answer in answers):
-        _print_detections(answers, f"{detector.name} in {detector.precision} on {detector.engine}")
+        _print_detections(answers, asked.title)
     sys.exit(1 if failed else 0)
+
+
+def _detecting_here(
+    model: str, engine: str, precision: str, threads: int, threshold: float | None, most: int
+) -> Asked:  # fmt: skip
+    from models.detector import Detector
+
+    with _reported(), working("Loading the detector"):
+        detector = Detector(resolve(model), engine=engine, threads=threads, precision=precision)
+
+    def answer(photo: Photo) -> dict[str, Any]:
+        image = _pixels(photo)
+        started = time.perf_counter()
+        found = detector(image, threshold, most)
+        took_ms = round(1000 * (time.perf_counter() - started), 1)
+        boxes = [{"box": list(one.box), "confidence": round(one.confidence, 4)} for one in found]
+        return {"detections": boxes, "took_ms": took_ms}
+
+    return Asked(f"{detector.name} in {detector.precision} on {detector.engine}", answer, here=True)
+
+
+def _detecting_there(server: Server, threshold: float | None, most: int) -> Asked:
+    def answer(photo: Photo) -> dict[str, Any]:
+        result = server.photo_result(
+            "detections", photo.path, photo.data, detection_threshold=threshold, max_detections=most
+        )
+        boxes = [{"box": one["box"], "confidence": round(one["confidence"], 4)} for one in result["detections"]]
+        return {"detections": boxes, "took_ms": round(result["timings_ms"]["total"], 1)}
+
+    return Asked(f"the detector of {server.url}", answer, here=False)
 
 
 @click.command(epilog=examples("embed a.jpg b.jpg --out vectors.npy"))
 @network_options("shitu-embedder")
 @JSON
 @out("Write the vectors, (N, D) float32, as .npy.", FILE)
+@SERVER
 def embed(
-    photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, as_json: bool, out: Path | None
-) -> None:
+    photos: Sequence[Path], model: str, engine: str, precision: str, threads: int, as_json: bool, out: Path | None,
+    server: str | None,
+) -> None:  # fmt: skip
     """Turn each of PHOTOS, whole, into a unit vector. A photo that can't be read is reported and has no row; exit status 1."""
-    from models.embedder import Embedder
-
-    with _reported(), working("Loading the embedder"):
-        embedder = Embedder(resolve(model), engine=engine, threads=threads, precision=precision)
+    if server is None:
+        asked = _embedding_here(model, engine, precision, threads)
+    else:
+        asked = _embedding_there(Server(of_service(server)))
     if out is not None:
         with errors():
             out.parent.mkdir(parents=True, exist_ok=True)
-    table = Table(
-        "row",
-        "photo",
-        Column("vector", no_wrap=True),
-        title=f"{embedder.name} in {embedder.precision} on {embedder.engine}, {embedder.dim} dimensions",
-    )
+    table = Table("row", "photo", Column("vector", no_wrap=True), title=asked.title)
     rows: list[NDArray[np.float32]] = []
     answers: list[dict[str, Any]] = []
     failed = False
-    for photo in _read(photos):
-        if photo.image is None:
+    for photo, vector in _asked(asked, photos):
+        if vector is None:
             failed = True
             answers.append({"photo": shown(photo.path), "error": photo.error})
             continue
-        with _reported():
-            vector = embedder([photo.image])[0]
         table.add_row(str(len(rows)), Text(shown(photo.path)), " ".join(f"{value:+.3f}" for value in vector[:4]) + " …")
         answers.append(
             {"photo": shown(photo.path), "row": len(rows), "embedding": [round(float(one), 6) for one in vector]}
@@ -156,9 +189,36 @@ def embed(
         print_table(table)
     if out is not None:
         with errors(), out.open("wb") as file:  # numpy would add an ending to a name
-            np.save(file, np.stack(rows) if rows else np.zeros((0, embedder.dim), np.float32), allow_pickle=False)
+            np.save(file, np.stack(rows) if rows else np.zeros((0, asked.dim), np.float32), allow_pickle=False)
         click.echo(f"{len(rows)} vectors in {out}", err=as_json)
     sys.exit(1 if failed else 0)
+
+
+def _embedding_here(model: str, engine: str, precision: str, threads: int) -> Asked:
+    from models.embedder import Embedder
+
+    with _reported(), working("Loading the embedder"):
+        embedder = Embedder(resolve(model), engine=engine, threads=threads, precision=precision)
+    title = f"{embedder.name} in {embedder.precision} on {embedder.engine}, {embedder.dim} dimensions"
+    return Asked(title, lambda photo: embedder([_pixels(photo)])[0], here=True, dim=embedder.dim)
+
+
+def _embedding_there(server: Server) -> Asked:
+    def answer(photo: Photo) -> NDArray[np.float32]:
+        (part,) = server.photo_result("embeddings", photo.path, photo.data)["embeddings"]
+        if part["embedding"] is None:
+            raise ServerError("The embedder gives no usable answer.", "embedding_invalid")
+        return np.asarray(part["embedding"], np.float32)
+
+    return Asked(f"the embedder of {server.url}", answer, here=False)
+
+
+def of_service(url: str) -> str:
+    """`url`. Raises UsageError for options about this machine's models where a service is asked."""
+    for option in ("model", "engine", "precision", "threads"):
+        if given(option):
+            raise click.UsageError(f"--{option} has no effect with --server: the service's workers have theirs")
+    return url
 
 
 @contextmanager
@@ -170,20 +230,36 @@ def _reported() -> Iterator[None]:
         raise click.ClickException(error.detail) from error
 
 
-def _read(photos: Sequence[Path]) -> Iterator[Photo]:
-    """Each photo as it is reached; an error is printed at once."""
+def _asked(asked: Asked, photos: Sequence[Path]) -> Iterator[tuple[Photo, Any]]:
+    """Each photo with its answer, None where there is none; an error about one photo is printed at once."""
     for path in tracked(photos, "Reading and running"):
         try:
-            yield Photo(path, decode(path.read_bytes()))
+            data = path.read_bytes()
+            photo = Photo(path, data, decode(data) if asked.here else None)
         except ModelError as error:
-            yield _unread(path, error.detail)
+            yield _unread(path, error.detail), None
+            continue
         except OSError as error:
-            yield _unread(path, f"{error.strerror}.")
+            yield _unread(path, f"{error.strerror}."), None
+            continue
+        try:
+            with _reported():
+                found = asked.answer(photo)
+        except ServerError as error:
+            if not error.code:
+                raise  # the next photo would fare no better
+            yield _unread(path, error.detail), None
+            continue
+        yield photo, found
+
+
+def _pixels(photo: Photo) -> NDArray[np.uint8]:
+    return decode(photo.data) if photo.image is None else photo.image
 
 
 def _unread(path: Path, reason: str) -> Photo:
     click.echo(f"{shown(path)}: {reason}", err=True)
-    return Photo(path, None, reason)
+    return Photo(path, b"", None, reason)
 
 
 def _print_detections(answers: Sequence[dict[str, Any]], title: str) -> None:

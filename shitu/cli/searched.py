@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from contracts import pictures
+from contracts.indexes import choice_of
 from contracts.names import BESIDE, LabelRefused, clean_label, is_clutter, shown
 from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
+from models.galleries.binary_gallery import BinaryGallery
 from models.galleries.calibration import fit, stored_calibration
 from models.galleries.gallery import Gallery
 from models.pictures.image import crop, decode
@@ -174,6 +177,9 @@ def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Cal
     rows = embeddings.reshape(len(items), embedder.dim)
     features = ItemFeatures(read, load)
     calibration = stored_calibration(manifest.calibration, name)
+    choice = choice_of(manifest.index)
+    if make is Gallery and choice.binary and items:  # the gallery's own choice, where the command has none
+        make = partial(BinaryGallery, kind=choice.binary_kind, rerank=choice.rerank)
     return make(items, rows, name, manifest.version, calibration, features)
 
 

@@ -6,7 +6,7 @@ Whatever goes wrong is one line: the service's own problem (RFC 9457) with its c
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 import httpx
@@ -29,6 +29,7 @@ PAGE = 1000  # items
 
 Json = dict[str, Any]
 T = TypeVar("T")
+PhotoKind = Literal["detections", "embeddings", "classifications"]
 
 
 class ServerError(click.ClickException):
@@ -75,24 +76,85 @@ class Server:
         """Deletes what is at `path`, and gives what is answered: nothing, or the new version of a gallery."""
         return self._asked("DELETE", path, query, repeatable=False)
 
-    def recognized(self, photo: Path, data: bytes, gallery: Sequence[str], options: Mapping[str, Any]) -> Json:
+    def recognized(
+        self,
+        photo: Path,
+        data: bytes,
+        gallery: Sequence[str],
+        options: Mapping[str, Any],
+        filters: Sequence[str] = (),
+    ) -> Json:
         """The `result` of one photo."""
         chosen = cast("RecognitionOptions", options)
         upload = Upload(_file_name(photo), data)
-        job = self._told(lambda: self._client.recognitions.create(upload, gallery, chosen))
+        job = self._told(lambda: self._client.recognitions.create(upload, gallery, chosen, filters=filters))
         return self._result(lambda: self._patient.recognitions.wait(job, timeout_s=JOB_WITHIN_S))
 
-    def enrolled(self, gallery: str, pictures: Sequence[tuple[Path, str, bytes]]) -> list[Json]:
+    def photo_result(self, kind: PhotoKind, photo: Path, data: bytes, **options: Any) -> Json:
+        """The `result` of a detection, an embedding or a classification of one photo."""
+        upload = Upload(_file_name(photo), data)
+        made: dict[PhotoKind, tuple[Callable[[], Any], Any]] = {
+            "detections": (lambda: self._client.detections.create(upload, **options), self._patient.detections),
+            "embeddings": (lambda: self._client.embeddings.create(upload, **options), self._patient.embeddings),
+            "classifications": (
+                lambda: self._client.classifications.create(upload, **options),
+                self._patient.classifications,
+            ),
+        }
+        create, jobs = made[kind]
+        job = self._told(create)
+        return self._result(lambda: jobs.wait(job, timeout_s=JOB_WITHIN_S))
+
+    def recognized_at(
+        self, url: str, gallery: Sequence[str], options: Mapping[str, Any], filters: Sequence[str] = ()
+    ) -> Json:
+        """The `result` of a photo that the service fetches itself."""
+        chosen = cast("RecognitionOptions", options)
+        job = self._told(lambda: self._client.recognitions.create(url, gallery, chosen, filters=filters))
+        return self._result(lambda: self._patient.recognitions.wait(job, timeout_s=JOB_WITHIN_S))
+
+    def enrolled(
+        self, gallery: str, pictures: Sequence[tuple[Path, str, bytes]], *, skip_near_duplicates: bool = False
+    ) -> list[Json]:
         """What became of each of the pictures (file, label, bytes), in their order: `status`, and an `error` or none."""
         files = [Upload(_file_name(path), data) for path, _, data in pictures]
         labels = [label for _, label, _ in pictures]
-        job = self._told(lambda: self._client.galleries.add(gallery, files, labels))
+        job = self._told(
+            lambda: self._client.galleries.add(gallery, files, labels, skip_near_duplicates=skip_near_duplicates)
+        )
         items: list[Json] = self._result(lambda: self._patient.enrollments.wait(job, timeout_s=JOB_WITHIN_S))["items"]
         return items
 
-    def items(self, gallery: str, version: int | None, label: str | None) -> Iterator[Json]:
+    def made_gallery(self, name: str) -> None:
+        """Makes the gallery, if there is none."""
+        try:
+            self.post("/galleries", json={"name": name})
+        except ServerError as error:
+            if error.code != "gallery_exists":
+                raise
+
+    def imported(
+        self, begin: Callable[[Client], Any], progress: Callable[[Any], object], within_s: float
+    ) -> tuple[Any, list[Any]]:
+        """The `result` of the import that `begin` makes, and all its rejected lines."""
+        job = self._told(lambda: begin(self._client))
+        result = self._result(lambda: self._patient.imports.wait(job, timeout_s=within_s, progress=progress))
+        lines = self._patient.imports.report(job, status="rejected")
+        rejected = []
+        while (line := self._told(lambda: next(lines, None))) is not None:
+            rejected.append(dict(line))
+        return result, rejected
+
+    def evaluated(self, gallery: str, version: int, against: int | None) -> Json:
+        """The `result` of an evaluation."""
+        job = self._told(lambda: self._client.galleries.evaluate(gallery, version, against))
+        return self._result(lambda: self._patient.evaluations.wait(job, timeout_s=JOB_WITHIN_S))
+
+    def items(
+        self, gallery: str, version: int | None, label: str | None, filters: Sequence[str] = ()
+    ) -> Iterator[Json]:
         """The items of a gallery, page by page, all of one version."""
-        items = self._client.galleries.items(gallery, label=label, version=version, page_size=PAGE)
+        items = self._client.galleries.items(gallery, label=label, filters=filters, version=version, page_size=PAGE)
         while (item := self._told(lambda: next(items, None))) is not None:
             yield dict(item)
 

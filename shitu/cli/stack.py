@@ -35,6 +35,7 @@ from infra.stack.launcher import Stack, listen
 from models.errors import ModelError
 from shitu.cli.first_calls import first_calls
 from shitu.cli.options import examples
+from shitu.cli.worker_bounds import Bounds
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -47,16 +48,25 @@ NAME_WIDTH = 8
 log = logging.getLogger("shitu")
 
 
-@click.command(epilog=examples("up", "up --workers 2 --port 8080"))
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Worker processes.")
+@click.command(epilog=examples("up", "up --workers 2 --port 8080", "up --workers 0..4"))
+@click.option(
+    "--workers",
+    default="1",
+    show_default=True,
+    type=Bounds(),
+    help="Worker processes, or the fewest and the most, started and stopped as jobs come: 0..4.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page and the API; 0 for any free one.")
 @click.option("--quiet", is_flag=True, help="Show only what the launcher itself says; all is in the log files.")
-def up(workers: int, port: int | None, quiet: bool) -> None:
+def up(workers: tuple[int, int], port: int | None, quiet: bool) -> None:
     """Run the whole service in this terminal; Ctrl-C stops it.
 
     Redis, web, worker, courier and keeper, with all data in one folder (SHITU_DATA_DIR, by default var/).
     """
     settings = _settings("text")
+    least, most = workers
+    if least != most:
+        settings = replace(settings, scaling=replace(settings.scaling, least=least))
     if port is not None:
         settings = replace(settings, web=replace(settings.web, port=port))
     if "SHITU_LOG__FORMAT" not in os.environ:  # in a terminal people read the lines
@@ -65,8 +75,9 @@ def up(workers: int, port: int | None, quiet: bool) -> None:
     terminal = _Terminal(quiet, settings.log.format == "json")
     stack: Stack | None = None
     try:
-        settings = _with_models(_with_shared_cores(settings, workers, terminal))
-        stack = Stack(settings, workers=workers, say=terminal.say, progress=terminal.tell)
+        settings = _with_models(_with_shared_cores(settings, most, terminal))
+        scaled = None if least == most else most
+        stack = Stack(settings, workers=least, most=scaled, say=terminal.say, progress=terminal.tell)
         _Interrupts(stack)
         stack.start()
         terminal.show(stack)

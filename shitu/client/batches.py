@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import http
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shitu.client.exchange import Pages, Ref, Steps, ask, id_of, read
-from shitu.client.jobs import Terms
+from shitu.client.errors import UnexpectedAnswer
+from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
+from shitu.client.jobs import Terms, filters_told, moment
 from shitu.client.pictures import upload_of
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
-    from contracts.batches import Batch, BatchResult
+    from datetime import datetime
+
+    from contracts.batches import Batch, BatchResult, BatchStatus, BatchSummary
     from contracts.jobs import Priority
+    from shitu.client.jobs import Filters
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
 
@@ -26,6 +31,7 @@ def create_batch(
     gallery: str,
     options: RecognitionOptions | None = None,
     *,
+    filters: Filters | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
     webhook_url: str | None = None,
@@ -34,10 +40,35 @@ def create_batch(
 ) -> Steps[Batch]:
     """Has many photos recognised, all accepted or none: the batch as it was accepted."""
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
-    fields = {**terms.fields(), "gallery": gallery, **({"options": json.dumps(dict(options))} if options else {})}
+    fields: dict[str, Any] = {
+        **terms.fields(),
+        "gallery": gallery,
+        **({"options": json.dumps(dict(options))} if options else {}),
+    }
+    if told := filters_told(filters):
+        fields["filter"] = told
     files = [("images", upload_of(photo)) for photo in photos]
     found: Batch = yield from ask("POST", "/batches", fields=fields, files=files, headers=terms.headers)
     return found
+
+
+def list_batches(
+    *,
+    status: BatchStatus | None = None,
+    gallery: str | None = None,
+    created_after: datetime | str | None = None,
+    created_before: datetime | str | None = None,
+    page_size: int = 50,
+) -> Pages[BatchSummary]:
+    """The batches that are kept and fit, the newest first, without their jobs."""
+    query = {
+        "status": status,
+        "gallery": gallery,
+        "created_after": moment(created_after),
+        "created_before": moment(created_before),
+        "limit": page_size,
+    }
+    return by_pages("/batches", "batches", query)
 
 
 def get_batch(batch: Ref) -> Steps[Batch]:
@@ -70,7 +101,10 @@ def batch_results(batch: Ref) -> Pages[BatchResult]:
 
     def page(_after: str | None) -> Steps[tuple[Sequence[BatchResult], str | None]]:
         lines = yield from read(f"/batches/{id_of(batch)}/results", {"format": "ndjson"})
-        return [json.loads(line) for line in lines.split(b"\n") if line], None
+        try:
+            return [json.loads(line) for line in lines.split(b"\n") if line], None
+        except ValueError:
+            raise UnexpectedAnswer("The results are broken: a line is no JSON.", http.HTTPStatus.OK) from None
 
     return Pages(page)
 

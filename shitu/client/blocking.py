@@ -8,9 +8,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import httpx
 
+from contracts.imports import ImportJob
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
 from contracts.results import EnrollmentJob, RecognitionJob
-from shitu.client import batches, galleries, jobs, keys, webhooks
+from contracts.versions import EvaluationJob
+from shitu.client import batches, galleries, imports, jobs, keys, uploads, webhooks
 from shitu.client.connection import Connection, failed, head_of, shown_as, timeout
 from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
 
@@ -88,6 +90,19 @@ class Enrollments(Jobs[EnrollmentJob]):
     list = _pages(jobs.ENROLLMENTS.list)
 
 
+class Imports(Jobs[ImportJob]):
+    """Imports; `galleries.import_files` and `galleries.import_from` make them."""
+
+    list = _pages(jobs.IMPORTS.list)
+    report = _pages(imports.report)
+
+
+class Evaluations(Jobs[EvaluationJob]):
+    """Evaluations of versions; `galleries.evaluate` makes them."""
+
+    list = _pages(jobs.EVALUATIONS.list)
+
+
 class Detections(PhotoJobs[DetectionJob]):
     """Detections alone."""
 
@@ -110,6 +125,7 @@ class Galleries(Resource):
     """Galleries: made, filled, listed, corrected."""
 
     create = _call(galleries.create_gallery)
+    choose_index = _call(galleries.choose_index)
     list = _call(galleries.list_galleries)
     get = _call(galleries.get_gallery)
     delete = _call(galleries.delete_gallery)
@@ -120,11 +136,15 @@ class Galleries(Resource):
     lint = _call(galleries.lint)
     add = _call(galleries.add_pictures)
     enroll_box = _call(galleries.enroll_box)
+    import_files = _call(imports.import_files)
+    import_from = _call(imports.import_from)
     items = _pages(galleries.list_items)
     item_picture = _call(galleries.item_picture)
     item_preview = _call(galleries.item_preview)
     labels = _pages(galleries.list_labels)
     versions = _call(galleries.list_versions)
+    diff = _pages(galleries.diff)
+    evaluate = _call(galleries.evaluate)
     activate = _call(galleries.activate)
     rename_item = _call(galleries.rename_item)
     rename_label = _call(galleries.rename_label)
@@ -143,11 +163,19 @@ class Batches(Resource):
     """Many photos in one request."""
 
     create = _call(batches.create_batch)
+    list = _pages(batches.list_batches)
     get = _call(batches.get_batch)
     wait = _call(batches.wait_for_batch)
     cancel = _call(batches.cancel_batch)
     results = _pages(batches.batch_results)
     csv = _call(batches.batch_csv)
+
+
+class Uploads(Resource):
+    """Pictures sent by a link, before the request that names them."""
+
+    create = _call(uploads.create_upload)
+    get = _call(uploads.get_upload)
 
 
 class Webhooks(Resource):
@@ -202,11 +230,14 @@ class Client(Resource):
         self._http = http or httpx.Client(timeout=timeout())
         self.recognitions = Recognitions(self, jobs.RECOGNITIONS)
         self.enrollments = Enrollments(self, jobs.ENROLLMENTS)
+        self.imports = Imports(self, jobs.IMPORTS)
+        self.evaluations = Evaluations(self, jobs.EVALUATIONS)
         self.detections = Detections(self, jobs.DETECTIONS)
         self.embeddings = Embeddings(self, jobs.EMBEDDINGS)
         self.classifications = Classifications(self, jobs.CLASSIFICATIONS)
         self.galleries = Galleries(self)
         self.batches = Batches(self)
+        self.uploads = Uploads(self)
         self.webhooks = Webhooks(self)
         self.events = Events(self)
         self.keys = Keys(self)

@@ -39,6 +39,10 @@ class Connection:
 
     def request(self, request: Request) -> dict[str, Any]:
         """As the arguments of httpx' `build_request`."""
+        if request.link:
+            own = {"User-Agent": self.headers["User-Agent"]}
+            sent = {"headers": {**own, **request.headers}, "content": request.content}
+            return {"method": request.method, "url": request.link, **sent}
         found: dict[str, Any] = {
             "method": request.method,
             "url": f"{self.url}/v1{request.path}",

@@ -46,6 +46,8 @@ class Request:
     json: Any = None
     fields: Mapping[str, Any] | None = None
     files: Sequence[tuple[str, Upload]] = ()
+    content: bytes | None = None
+    link: str = ""  # instead of a path: an address that needs no key, elsewhere perhaps; the key is not sent there
     repeatable: bool = True
     read_s: float | None = None
     patient_s: float | None = None

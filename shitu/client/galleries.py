@@ -7,26 +7,58 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
-from shitu.client.jobs import Terms
+from shitu.client.jobs import Terms, filters_told
 from shitu.client.pictures import upload_of
 
 if TYPE_CHECKING:
+    from contracts.indexes import DistType, IndexMethod
     from contracts.jobs import Priority
     from contracts.lint import Lint
     from contracts.options import Crop
     from contracts.results import EnrollmentJob
     from contracts.usage import Box
-    from shitu.client.jobs import Verdict
+    from contracts.versions import ChangeKind, EvaluationJob, VersionChange
+    from shitu.client.jobs import Filters, Verdict
     from shitu.client.pictures import Picture
     from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList
     from web.galleries.deleted import DeletedGallery
     from web.galleries.erasures import Erasure
 
 
-def create_gallery(name: str, *, idempotency_key: str | None = None) -> Steps[Gallery]:
-    """Makes an empty gallery. Raises Conflict if there is one of that name."""
-    found: Gallery = yield from ask("POST", "/galleries", json={"name": name}, headers=once(idempotency_key))
+def create_gallery(
+    name: str,
+    *,
+    index_method: IndexMethod | None = None,
+    dist_type: DistType | None = None,
+    rerank: int | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[Gallery]:
+    """Makes an empty gallery, searched as `choose_index` says. Raises Conflict if there is one of that name."""
+    index = _index(index_method, dist_type, rerank)
+    body = {"name": name, **({"index": index} if index else {})}
+    found: Gallery = yield from ask("POST", "/galleries", json=body, headers=once(idempotency_key))
     return found
+
+
+def choose_index(
+    gallery: str,
+    *,
+    index_method: IndexMethod | None = None,
+    dist_type: DistType | None = None,
+    rerank: int | None = None,
+) -> Steps[Gallery]:
+    """Chooses how a gallery is searched: the new version. What is left out takes its default ("auto", "IP").
+
+    `rerank` goes with the `dist_type` "hamming" alone.
+    """
+    body = {"index": _index(index_method, dist_type, rerank)}
+    found: Gallery = yield from ask("PATCH", named(gallery), json=body, repeatable=False)
+    return found
+
+
+def _index(index_method: IndexMethod | None, dist_type: DistType | None, rerank: int | None) -> dict[str, Any]:
+    told = {"index_method": index_method, "dist_type": dist_type, "rerank": rerank}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def list_galleries() -> Steps[Sequence[Gallery]]:
@@ -97,6 +129,7 @@ def add_pictures(
     labels: str | Sequence[str],
     *,
     crop: Crop | None = None,
+    skip_near_duplicates: bool = False,
     item_metadata: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
@@ -106,13 +139,15 @@ def add_pictures(
 ) -> Steps[EnrollmentJob]:
     """Adds pictures, each under its label of `labels`, or all under one: the job as it was accepted.
 
-    They are searched once it has succeeded. `crop` "main_body": the detector finds the product first. `item_metadata`: of
-    all items, or of each.
+    They are searched once it has succeeded. `crop` "main_body": the detector finds the product first.
+    `skip_near_duplicates`: a picture that is nearly one of its label is left out. `item_metadata`: of all items, or of each.
     """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
     fields: dict[str, Any] = {**terms.fields(), "labels": labels if isinstance(labels, str) else list(labels)}
     if crop is not None:
         fields["crop"] = crop
+    if skip_near_duplicates:
+        fields["skip_near_duplicates"] = "true"
     if item_metadata is not None:
         told = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
         fields["item_metadata"] = json.dumps(told, ensure_ascii=False)
@@ -146,10 +181,17 @@ def enroll_box(
 
 
 def list_items(
-    gallery: str, *, label: str | None = None, version: int | None = None, page_size: int = 1000
+    gallery: str,
+    *,
+    label: str | None = None,
+    filters: Filters | None = None,
+    version: int | None = None,
+    page_size: int = 1000,
 ) -> Pages[Item]:
-    """The items, all of one version."""
-    query = {"label": label, "version": version, "limit": page_size}
+    """The items, all of one version; `filters`: only those with this metadata."""
+    query: dict[str, Any] = {"label": label, "version": version, "limit": page_size}
+    if told := filters_told(filters):
+        query["filter"] = told
     pages = by_pages(f"{named(gallery)}/items", "items", query)
 
     def page(after: str | None) -> Steps[tuple[Sequence[Item], str | None]]:
@@ -174,6 +216,31 @@ def list_labels(gallery: str, *, prefix: str = "", page_size: int = 1000) -> Pag
 def list_versions(gallery: str) -> Steps[VersionList]:
     """The versions that can be gone back to, and the current one."""
     found: VersionList = yield from ask("GET", f"{named(gallery)}/versions")
+    return found
+
+
+def diff(
+    gallery: str, version: int, to: int | None = None, *, kind: ChangeKind | None = None, page_size: int = 1000
+) -> Pages[VersionChange]:
+    """What is different in version `to`, None: in the current one."""
+    path = f"{named(gallery)}/versions/{version}/diff"
+    query = {"to": to, "kind": kind, "limit": page_size}
+    return by_pages(path, "changes", query)
+
+
+def evaluate(
+    gallery: str,
+    version: int,
+    against: int | None = None,
+    *,
+    webhook_url: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[EvaluationJob]:
+    """Has a version's answers compared with those of another, None: of the current one. The job as it was accepted."""
+    hook = None if webhook_url is None else {"url": webhook_url}
+    body = {name: value for name, value in (("against", against), ("webhook", hook)) if value is not None}
+    path = f"{named(gallery)}/versions/{version}/evaluate"
+    found: EvaluationJob = yield from ask("POST", path, json=body, headers=once(idempotency_key))
     return found
 
 

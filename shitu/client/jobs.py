@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from shitu.client.errors import JobFailed
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, once, read
 from shitu.client.pictures import upload_of, url_of
+from shitu.client.uploads import by_link_if_big
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from contracts.imports import ImportJob
     from contracts.jobs import Priority, Status
     from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
     from contracts.results import EnrollmentJob, RecognitionJob, RecognitionResult
     from contracts.usage import Box
+    from contracts.versions import EvaluationJob
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
     from web.answers import Feedback
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 J = TypeVar("J")  # a job's TypedDict
 
 Verdict = Literal["right", "wrong", "ignore"]
+Filters = Mapping[str, str] | Sequence[str]  # {"brand": "x"}, or ["brand:x"]
 
 
 class Kind(Generic[J]):
@@ -108,48 +112,62 @@ class Kind(Generic[J]):
 
 RECOGNITIONS: Kind[RecognitionJob] = Kind("/recognitions")
 ENROLLMENTS: Kind[EnrollmentJob] = Kind("/enrollments")
+IMPORTS: Kind[ImportJob] = Kind("/imports")
+EVALUATIONS: Kind[EvaluationJob] = Kind("/evaluations")
 DETECTIONS: Kind[DetectionJob] = Kind("/detections")
 EMBEDDINGS: Kind[EmbeddingJob] = Kind("/embeddings")
 CLASSIFICATIONS: Kind[ClassificationJob] = Kind("/classifications")
 
 
 def create_recognition(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     gallery: str | Sequence[str],
     options: RecognitionOptions | None = None,
     *,
     name: str | None = None,
+    filters: Filters | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
     webhook_url: str | None = None,
     cancel_after_s: float | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[RecognitionJob]:
-    """Has a photo recognised: the job as it was accepted. `photo` may be a URL, which the service fetches.
+    """Has a photo recognised: the job as it was accepted. `photo` may be a URL (http, https, s3), which the
+    service fetches, or an upload of `uploads.create`.
 
-    `gallery`: several are searched as one. `cancel_after_s`: when it is given up if it has not ended. Raises ProblemError.
+    `gallery`: several are searched as one. `filters`: only items with this metadata are searched. `cancel_after_s`: when it is given up if it has not ended. Raises ProblemError.
     """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
     galleries = [gallery] if isinstance(gallery, str) else list(gallery)
-    found: RecognitionJob = yield from _create("/recognitions", photo, name, options, galleries, terms)
+    found: RecognitionJob = yield from _create(
+        "/recognitions", photo, name, options, galleries, terms, filters_told(filters)
+    )
     return found
 
 
 def recognize(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     gallery: str | Sequence[str],
     options: RecognitionOptions | None = None,
     *,
     name: str | None = None,
     timeout_s: float | None = None,
     progress: Callable[[RecognitionJob], object] | None = None,
+    filters: Filters | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[RecognitionResult]:
     """What is in a photo: makes a job and waits for it. Raises JobFailed, WaitTimeout, ProblemError."""
     job = yield from create_recognition(
-        photo, gallery, options, name=name, metadata=metadata, priority=priority, idempotency_key=idempotency_key
+        photo,
+        gallery,
+        options,
+        name=name,
+        filters=filters,
+        metadata=metadata,
+        priority=priority,
+        idempotency_key=idempotency_key,
     )
     ended = yield from RECOGNITIONS.wait(job, timeout_s=timeout_s, progress=progress)
     if ended["result"] is None:
@@ -162,15 +180,17 @@ def compare(
     *,
     gallery: str | None = None,
     version: int | None = None,
+    filters: Filters | None = None,
     webhook_url: str | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[RecognitionJob]:
     """Has the photo of a succeeded job looked up again, in another gallery or version: `result["difference"]` of the new job.
 
-    Neither named: in the version in force. Raises Conflict if the old job has not succeeded.
+    Neither named: in the version in force. `filters`: instead of the old job's; empty: all items. Raises Conflict if the old job has not succeeded.
     """
     hook = None if webhook_url is None else {"url": webhook_url}
-    told = {"gallery": gallery, "version": version, "webhook": hook}
+    only = None if filters is None else filters_told(filters)
+    told = {"gallery": gallery, "version": version, "filter": only, "webhook": hook}
     body = {name: value for name, value in told.items() if value is not None}
     found: RecognitionJob = yield from ask(
         "POST", f"/recognitions/{id_of(job)}/compare", json=body, headers=once(idempotency_key)
@@ -179,7 +199,7 @@ def compare(
 
 
 def create_detection(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     *,
     detection_threshold: float | None = None,
     max_detections: int = 100,
@@ -195,7 +215,7 @@ def create_detection(
 
 
 def create_embedding(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     *,
     boxes: Sequence[Box] | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -209,7 +229,7 @@ def create_embedding(
 
 
 def create_classification(
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     *,
     boxes: Sequence[Box] | None = None,
     top_k: int = 5,
@@ -244,6 +264,13 @@ def feedback_of(job: Ref) -> Steps[Sequence[Feedback]]:
     found = yield from ask("GET", f"/recognitions/{id_of(job)}/feedback")
     said: Sequence[Feedback] = found["feedback"]
     return said
+
+
+def filters_told(filters: Filters | None) -> list[str]:
+    """As requests name them."""
+    if isinstance(filters, Mapping):
+        return [f"{name}:{value}" for name, value in filters.items()]
+    return [filters] if isinstance(filters, str) else list(filters or ())
 
 
 class Terms:
@@ -283,26 +310,41 @@ class Terms:
 
 def _create(
     path: str,
-    photo: Picture,
+    photo: Picture | Mapping[str, Any],
     name: str | None,
     options: Mapping[str, Any] | None,
     galleries: Sequence[str],
     terms: Terms,
+    filters: Sequence[str] = (),
 ) -> Steps[Any]:
     sent = dict(options or {})
+    only = {"filter": list(filters)} if filters else {}
     url = url_of(photo)
-    if url is not None:
-        image = {"url": url, **({} if name is None else {"name": name})}
+    named, files = _named(photo, url), []
+    if named is None:
+        upload = upload_of(photo, name)  # type: ignore[arg-type]  # an upload was named
+        sent_by_link = yield from by_link_if_big(upload)
+        named = None if sent_by_link is None else {"upload": sent_by_link}
+        files = [("image", upload)]
+    if named is not None:
+        image = {**named, **({} if name is None else {"name": name})}
         where = {} if not galleries else {"gallery": galleries[0]} if len(galleries) == 1 else {"galleries": galleries}
-        body = {"image": image, "options": sent, **where, **terms.members()}
+        body = {"image": image, "options": sent, **where, **only, **terms.members()}
         return (yield from ask("POST", path, json=body, headers=terms.headers))
     fields = {
         **terms.fields(),
         **({"options": json.dumps(sent)} if sent else {}),
         **({"gallery": galleries} if galleries else {}),
+        **only,
     }
-    files = [("image", upload_of(photo, name))]
     return (yield from ask("POST", path, fields=fields, files=files, headers=terms.headers))
+
+
+def _named(photo: Picture | Mapping[str, Any], url: str | None) -> dict[str, str] | None:
+    """How JSON names a picture that is not sent with it."""
+    if url is not None:
+        return {"url": url}
+    return {"upload": str(photo["id"])} if isinstance(photo, Mapping) else None
 
 
 def _as_told(_seen: J, event: Event) -> J | None:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     )
 
 
-def url_of(picture: Picture) -> str | None:
+def url_of(picture: object) -> str | None:
     """The address, if the picture is one that the service is to fetch."""
-    return picture if isinstance(picture, str) and picture.startswith(("http://", "https://")) else None
+    return picture if isinstance(picture, str) and picture.startswith(("http://", "https://", "s3://")) else None
 
 
 def upload_of(picture: Picture, name: str | None = None) -> Upload:

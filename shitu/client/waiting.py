@@ -36,7 +36,13 @@ class EventDecoder:
         self._rest, self._lines = b"", dict[str, str]()
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that `chunk` completes."""
+        """The events that `chunk` completes. Raises ConnectionFailed for what is no stream of events with JSON."""
+        try:
+            return self._decoded(chunk)
+        except ValueError:  # no UTF-8, no JSON: a proxy's page, or a stream that was cut and mended
+            raise ConnectionFailed("The event stream is broken.") from None
+
+    def _decoded(self, chunk: bytes) -> list[Event]:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         found = []
         for line in lines:
@@ -107,6 +113,8 @@ class Watch(Generic[State]):
                 if chunk is None:
                     return
                 for event in decoder.feed(chunk):
+                    if not (isinstance(event.data, dict) and {"id", "status"} <= event.data.keys()):
+                        raise ConnectionFailed("The event stream tells of something else.")
                     self._last_id = event.id or self._last_id
                     state = self._after(self.seen, event)
                     if state is not None:

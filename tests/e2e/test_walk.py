@@ -190,3 +190,4 @@ def test_the_service_says_that_it_is_ready_and_counts(service: Service) -> None:
     assert "shitu_workers_ready 0.0" not in metrics
     assert 'shitu_jobs_finished_total{kind="recognition",status="succeeded"}' in metrics
     assert 'shitu_stage_duration_seconds_count{stage="embed"}' in metrics
+    assert "shitu_batch_size_count" in metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from contracts.errors import ServiceError
 from infra.errors.service import BucketMissing, StorageRefused, StorageUnreachable
 from infra.redis.client import connect
+from infra.runtime.settings import Settings
 from tests.web.conftest import Hand, recognition_result
-from web.services import Services
+from web.app import create_app
+from web.services import EXTENSION, Services
 
 
 def test_the_process_lives(client: FlaskClient) -> None:
@@ -98,3 +101,16 @@ def test_metrics_tell_of_the_ledger_and_of_requests_by_route(
     name = "shitu_http_request_duration_seconds_count"
     assert metrics[name, (("method", "GET"), ("route", "/v1/galleries/<name>"), ("status", "404"))] >= 1
     assert metrics[name, (("method", "unknown"), ("route", "unknown"), ("status", "404"))] >= 1
+
+
+def test_a_service_that_scales_to_zero_is_ready_without_a_worker(settings: Settings) -> None:
+    app = create_app(replace(settings, scaling=replace(settings.scaling, least=0)))
+    client, ledger = app.test_client(), app.extensions[EXTENSION].ledger
+    assert client.get("/readyz").status_code == 200
+    ledger.create("recognition", {"gallery": "drinks"})
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.get_json()["checks"]["workers"]["detail"]) == (200, "A worker is being started.")
+    ledger._now = lambda: time.time() + 100
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "no worker was started" in answer.get_json()["checks"]["workers"]["detail"]

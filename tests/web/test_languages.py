@@ -13,7 +13,7 @@ from contracts.jobs import Status
 from contracts.options import RECOGNIZE_OPTIONS
 from web.pages import languages
 
-WEB = Path(languages.__file__).parent
+WEB = Path(languages.__file__).parents[1]
 SOURCES = [*sorted((WEB / "templates").glob("*.html")), *sorted((WEB / "static").glob("*.js"))]
 CODE = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
 TABLES = {code: languages.messages(code) for code in languages.NAMES}
@@ -72,7 +72,25 @@ def test_the_switch_decides_and_without_it_the_browser(
     assert str(languages.messages(language)["photo.choose"]) in answer.text
 
 
-@pytest.mark.parametrize("path", ["/", "/galleries", "/galleries/drinks", "/jobs", "/system", "/docs"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/galleries",
+        "/galleries/drinks",
+        "/galleries/drinks/lint",
+        "/galleries/drinks/versions",
+        "/jobs",
+        "/batches",
+        "/batches/bat_0",
+        "/webhooks",
+        "/webhooks/whk_0",
+        "/keys",
+        "/offline",
+        "/system",
+        "/docs",
+    ],
+)
 def test_every_page_has_its_words_in_every_language(client: FlaskClient, path: str) -> None:
     for code in languages.NAMES:
         client.set_cookie(languages.COOKIE, code)

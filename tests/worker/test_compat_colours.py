@@ -13,6 +13,7 @@ from infra.jobs.records import Job, JobStatus
 from infra.runtime.settings import Settings
 from models.pictures.colour import code_points_profile
 from worker import recognize as module
+from worker.answer_cache import AnswerCache
 
 
 class StoppedError(Exception):
@@ -32,7 +33,7 @@ def test_compat_leaves_profiles_out(options: dict[str, Any], managed: bool) -> N
 
     class Programs:
         def __enter__(self) -> SimpleNamespace:
-            return SimpleNamespace(recognizer=recognizer)
+            return SimpleNamespace(recognizer=SimpleNamespace(look=recognizer))
 
         def __exit__(self, *_: object) -> None: ...
 
@@ -41,10 +42,12 @@ def test_compat_leaves_profiles_out(options: dict[str, Any], managed: bool) -> N
         settings=Settings(),
         galleries=SimpleNamespace(
             current=lambda *_: SimpleNamespace(
-                manifest=SimpleNamespace(name="g", version=1, item_count=0), gallery=None
+                manifest=SimpleNamespace(name="g", version=1, item_count=0, calibration=None), gallery=None
             )
         ),
         require_same_model=lambda _: None,
+        answers=AnswerCache(0, 1.0),
+        models={},
         programs=Programs,
     )
     request = {"image": {"key": "k"}, "gallery": "g", "options": options}

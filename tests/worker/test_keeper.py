@@ -221,3 +221,17 @@ def test_keys_are_sealed_under_the_newest_secret(process: Process, redis_client:
     Keeper(settings, redis_client, process.ledger, process.queue).round()
     kept = process.ledger.endpoints.get(endpoint.id).sealed_keys
     assert unsealed(new, endpoint.id, kept).public_key == endpoint.public_key
+
+
+def test_the_load_is_logged_where_an_autoscaler_reads_it(
+    process: Process, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    scaling = dataclasses.replace(process.settings.scaling, log_s=3600)
+    settings = dataclasses.replace(process.settings, scaling=scaling)
+    process.ledger.create("recognition", REQUEST)
+    keeper = Keeper(settings, redis_client, process.ledger, process.queue)
+    with caplog.at_level("INFO", "worker.keeper"):
+        keeper.round()
+        keeper.round()
+    lines = [record for record in caplog.records if record.message == "load"]
+    assert [(line.workers_wanted, line.jobs_open) for line in lines] == [(1, 1)]  # type: ignore[attr-defined]

@@ -65,6 +65,15 @@ def take() -> None:
         raise refused
 
 
+def take_bytes(count: int) -> None:
+    """Counts bytes that the current request's key is to send elsewhere. Raises BytesLimited."""
+    mine, key = allowed(), auth.key()
+    if mine is not None and key is not None and mine.bytes_per_day:
+        refused = services().key_limits.take_bytes(key.id, mine, count)
+        if refused is not None:
+            raise refused
+
+
 def _tell(response: Response) -> Response:
     mine, key, counted = allowed(), auth.key(), g.pop("counted", None)
     if mine is not None and key is not None and counted is not None:

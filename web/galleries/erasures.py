@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 import infra.erasure.records
 from contracts.jobs import JobKind, described
 from contracts.keys import Scope
-from infra.erasure.eraser import Eraser, pending_digests
+from infra.erasure.eraser import Eraser, erased_digests, kept_pictures, pending_digests
 from infra.errors.galleries import ErasureNotFound, GalleryBusy, GalleryCorrupt
 from infra.errors.requests import InvalidRequest
 from web.access.scopes import needs
@@ -118,9 +118,10 @@ def receipt(one: infra.erasure.records.Erasure) -> Response:
         "feedback": list(one.feedback),
         "messages": one.messages,
         "pictures": {
-            "erased": list(one.erased),
+            "erased": erased_digests(one),
             "kept": [
-                {"sha256": kept.sha256, "galleries": list(kept.galleries), "photo": kept.photo} for kept in one.kept
+                {"sha256": kept.sha256, "galleries": list(kept.galleries), "photo": kept.photo}
+                for kept in kept_pictures(one)
             ],
             "pending": pending_digests(one),
         },

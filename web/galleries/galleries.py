@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
+from pydantic import Field
 
+from contracts.filters import filters_of, meets
 from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.names import readable_label
@@ -22,9 +24,10 @@ from infra.errors.galleries import (
     ItemNotFound,
     VersionNotFound,
 )
-from infra.errors.requests import InvalidCursor, InvalidRequest
+from infra.errors.requests import InvalidCursor, InvalidFilter, InvalidRequest
 from infra.galleries.deleted import all_deleted
 from infra.galleries.files import check_name
+from infra.galleries.indexes import described
 from infra.runtime import audit
 from web.access.scopes import needs
 from web.answers import Gallery, GalleryList, Item, ItemPage, VersionList
@@ -33,12 +36,22 @@ from web.galleries.deleted import DeletedGalleryList, GalleriesQuery, describe_d
 from web.jobs import jobs
 from web.jobs.photos import FROM_JOB, enroll_from_job
 from web.openapi.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
-from web.pictures import ANY_IMAGE, shown, stored
+from web.pictures import ANY_IMAGE, PictureLink, by_link, shown, stored
 from web.requests import idempotency
+from web.requests.filters import checked_filters
 from web.requests.images import Refusal
 from web.requests.json_body import sent_json
 from web.requests.parsing import parse
-from web.requests.schemas import FILE, EnrollmentFields, EnrollmentRequest, GalleryRequest, ItemsQuery, PictureQuery
+from web.requests.schemas import (
+    FILE,
+    EnrollmentFields,
+    EnrollmentRequest,
+    GalleryChange,
+    GalleryRequest,
+    ItemsQuery,
+    PictureQuery,
+    StoredQuery,
+)
 from web.requests.terms import read_terms
 from web.requests.uploads import read_enrollment
 from web.services import services
@@ -52,6 +65,22 @@ MANY_IMAGES = {"images": {"type": "array", "items": FILE, "description": "The pi
 CURSOR = re.compile(r"v(\d{1,12})\.(\d{1,12})")
 
 blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
+
+
+class ItemPictureQuery(PictureQuery):
+    """Which picture of an item, of which version; numbers arrive as text."""
+
+    version: int | None = Field(
+        None, ge=1, description="A version other than the current one: what was removed is there."
+    )
+
+
+class ItemImageQuery(StoredQuery):
+    """The query of an item's picture as it is stored."""
+
+    version: int | None = Field(
+        None, ge=1, description="A version other than the current one: what was removed is there."
+    )
 
 
 @blueprint.post("")
@@ -68,7 +97,9 @@ def create() -> tuple[Response, int, dict[str, str]]:
     """An empty gallery; its first pictures decide which embedder it belongs to."""
     sent = sent_json(GalleryRequest)
     made = idempotency.new_id_of("gal")
-    manifest = services().galleries.create(sent.name, generation=hashlib.sha256(made.encode()).hexdigest()[:12])
+    generation = hashlib.sha256(made.encode()).hexdigest()[:12]
+    index = None if sent.index is None else sent.index.choice().to_dict()
+    manifest = services().galleries.create(sent.name, generation=generation, index=index)
     return jsonify(describe(manifest)), 201, {"Location": url_for(".show", name=manifest.name)}
 
 
@@ -99,6 +130,21 @@ def index() -> Response:
 def show(name: str) -> Response:
     """The current version of one gallery."""
     return jsonify(describe(services().galleries.manifest(name)))
+
+
+@blueprint.patch("/<name>")
+@needs(Scope.MANAGE)
+@operation(
+    "changeGallery",
+    "Choose how a gallery is searched.",
+    {200: Gallery},
+    (*WRITE, *BODY),
+    body={"application/json": GalleryChange},
+)
+def change(name: str) -> Response:
+    """A new version with the choice; until its index is built, the search is exact."""
+    sent = sent_json(GalleryChange)
+    return jsonify(describe(services().galleries.choose_index(name, sent.index.choice().to_dict())))
 
 
 @blueprint.delete("/<name>")
@@ -149,7 +195,9 @@ def add_items(name: str) -> Response:
             item["image_key"] = service.objects.put_image(upload.data)
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
-    asked = {"gallery": name, "items": items, "crop": sent.crop}
+    asked: dict[str, Any] = {"gallery": name, "items": items, "crop": sent.crop}
+    if sent.skip_near_duplicates:
+        asked["skip_near_duplicates"] = True
     job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)
@@ -161,12 +209,14 @@ def add_items(name: str) -> Response:
     "listItems",
     "The items, by pages.",
     {200: ItemPage},
-    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor),
+    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor, InvalidFilter),
     query=ItemsQuery,
+    repeatable=frozenset({"filter"}),
 )
 def items(name: str) -> Response:
     """One page of a version's items. The cursor holds on to the version, so that a change between pages hides nothing."""
-    query = parse(ItemsQuery, request.args.to_dict())
+    query = parse(ItemsQuery, {**request.args.to_dict(), "filter": request.args.getlist("filter")})
+    filters = filters_of(checked_filters(query.filter))
     version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
     store = services().galleries
     manifest = store.manifest(name, version)
@@ -174,6 +224,8 @@ def items(name: str) -> Response:
     if query.label is not None:
         wanted = readable_label(query.label)
         found = tuple(item for item in found if item.label == wanted)
+    if filters:
+        found = tuple(item for item in found if meets(item.metadata, filters))
     end = start + query.limit
     return jsonify(
         gallery=name,
@@ -189,15 +241,16 @@ def items(name: str) -> Response:
 @operation(
     "getItemImage",
     "The picture of an item, or a smaller one of it.",
-    {200: ANY_IMAGE, 304: None},
-    (*GALLERY, *RENDERING, ItemNotFound),
-    query=PictureQuery,
+    {200: (ANY_IMAGE, PictureLink), 304: None},
+    (*GALLERY, *RENDERING, VersionNotFound, ItemNotFound),
+    query=ItemImageQuery,
     headers=("If-None-Match",),
 )
 def item_image(name: str, item_id: str) -> Response:
     """The picture of an item, as it was enrolled."""
-    query = parse(PictureQuery, request.args.to_dict())
-    return stored(services().items.find(name, item_id).image_key, query.width)
+    query = parse(ItemImageQuery, request.args.to_dict())
+    key = services().items.find(name, item_id, query.version).image_key
+    return by_link(key, query) if query.link else stored(key, query.width)
 
 
 @blueprint.get("/<name>/items/<item_id>/preview")
@@ -206,14 +259,14 @@ def item_image(name: str, item_id: str) -> Response:
     "getItemPreview",
     "The picture as a browser can show it.",
     {200: ANY_IMAGE, 304: None},
-    (*GALLERY, *RENDERING, ItemNotFound),
-    query=PictureQuery,
+    (*GALLERY, *RENDERING, VersionNotFound, ItemNotFound),
+    query=ItemPictureQuery,
     headers=("If-None-Match",),
 )
 def item_preview(name: str, item_id: str) -> Response:
     """The picture of an item as it was looked at, for browsers."""
-    query = parse(PictureQuery, request.args.to_dict())
-    return shown(services().items.find(name, item_id).image_key, query.width)
+    query = parse(ItemPictureQuery, request.args.to_dict())
+    return shown(services().items.find(name, item_id, query.version).image_key, query.width)
 
 
 @blueprint.delete("/<name>/items/<item_id>")
@@ -279,6 +332,7 @@ def describe(manifest: GalleryManifest) -> Gallery:
         "created_at": manifest.created_at,
         "embedder_digest": manifest.embedder_digest,
         "dim": manifest.dim,
+        "index": described(services().galleries, manifest),
         "links": {"self": link, "items": f"{link}/items", "versions": f"{link}/versions"},
     }
 

@@ -47,9 +47,9 @@ class ItemLookup:
         self._kept: OrderedDict[GalleryManifest, _Known] = OrderedDict()
         self._guard = threading.Lock()
 
-    def find(self, name: str, item_id: str) -> Item:
-        """Raises GalleryNotFound, ItemNotFound."""
-        item = self._known(self._store.manifest(name)).items.get(item_id)
+    def find(self, name: str, item_id: str, version: int | None = None) -> Item:
+        """Of a version, the current one by default. Raises GalleryNotFound, VersionNotFound, ItemNotFound."""
+        item = self._known(self._store.manifest(name, version)).items.get(item_id)
         if item is None:
             raise ItemNotFound(f"The gallery {name!r} has no item {item_id!r}.")
         return item

@@ -20,7 +20,7 @@ from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.names import without_surrogates
 from infra.errors.jobs import BatchExpired, BatchNotFound, JobExpired, JobFinished, JobNotFound
-from infra.errors.requests import InvalidCursor
+from infra.errors.requests import InvalidCursor, InvalidFilter
 from infra.jobs.batches import PREFIX, Planned
 from web.access import admission, auth, limits
 from web.access.scopes import needs
@@ -82,7 +82,7 @@ class ResultsQuery(BaseModel):
     "createBatch",
     "Recognise what is in many photos, one job each.",
     {202: Batch, 200: Batch},
-    (*UPLOAD, BatchExpired),
+    (*UPLOAD, InvalidFilter, BatchExpired),
     body={"multipart/form-data": Form(BatchFields, MANY)},
     headers=("Prefer", "Cancel-After"),
 )
@@ -103,7 +103,10 @@ def create() -> Response:
             planned.append(Planned(upload.name, error=error))
             continue
         image = jobs.kept_photo(upload, header)
-        planned.append(Planned(upload.name, {"gallery": sent.gallery, "image": image, "options": sent.options}))
+        wanted: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
+        if sent.filter:
+            wanted["filter"] = list(sent.filter)
+        planned.append(Planned(upload.name, wanted))
     batch_id = idempotency.new_id_of(PREFIX)
     each, behind = [], 0
     for one in planned:
@@ -115,6 +118,7 @@ def create() -> Response:
         "options": sent.options,
         "metadata": sent.metadata,
         "priority": sent.priority,
+        **({"filter": list(sent.filter)} if sent.filter else {}),
     }
     batch = service.ledger.batches.create(batch_id, JobKind.RECOGNITION, asked, planned, sent.webhook_url, each)
     return accepted(batch, always_202=False)

@@ -13,11 +13,12 @@ from contracts.results import RecognitionJob
 from infra.errors.galleries import EmbedderMismatch, VersionNotFound
 from infra.errors.jobs import JobExpired, ResultNotReady
 from infra.errors.photos import ObjectNotFound
-from infra.errors.requests import InvalidRequest, UploadTooSlow
+from infra.errors.requests import InvalidFilter, InvalidRequest, UploadTooSlow
 from web.access.scopes import needs
 from web.jobs import jobs
 from web.jobs.recognitions import require_one_embedder
 from web.openapi.operations import BODY, GALLERY, JOB, WEBHOOK, operation
+from web.requests.filters import checked_filters
 from web.requests.json_body import sent_json
 from web.requests.schemas import ComparisonRequest
 from web.services import services
@@ -34,7 +35,7 @@ blueprint = Blueprint("comparisons", __name__, url_prefix=JobKind.RECOGNITION.pa
     "compareRecognition",
     "Look the photo of a recognition up again, in another gallery or version, and list what is different.",
     {202: RecognitionJob, 200: RecognitionJob},
-    (*JOB, *BODY, *WEBHOOK, *GALLERY, VersionNotFound, EmbedderMismatch, ResultNotReady, ObjectNotFound),
+    (*JOB, *BODY, *WEBHOOK, *GALLERY, VersionNotFound, EmbedderMismatch, ResultNotReady, ObjectNotFound, InvalidFilter),
     body={"application/json": ComparisonRequest},
     headers=("Prefer", "Cancel-After"),
 )
@@ -42,7 +43,9 @@ def compare(job_id: str) -> Response:
     """A new job with the photo and options of the old one. The old answer is kept in it, for the old job may expire."""
     service = services()
     sent = sent_json(ComparisonRequest, optional=True, urls_by=service.settings)
+    chosen = None if sent.filter is None else checked_filters(sent.filter)
     old = jobs.find(JobKind.RECOGNITION, job_id)
+    filters = old.request.get("filter", []) if chosen is None else chosen
     result = jobs.result_of(old, "to compare with")
     names = [sent.gallery] if sent.gallery else jobs.galleries_of(old)
     if sent.version is not None and len(names) > 1:
@@ -61,6 +64,8 @@ def compare(job_id: str) -> Response:
     }
     if len(names) > 1:
         asked["galleries"] = names
+    if filters:
+        asked["filter"] = filters
     if sent.version is not None:
         asked["version"] = sent.version
     url = sent.webhook.url if sent.webhook else None

@@ -133,10 +133,11 @@ def create(
     source_url: str | None = None,
     *,
     terms: Terms | None = None,
+    job_id: str | None = None,
 ) -> Job:
     """Every job that a request makes is made here: with an Idempotency-Key once, whatever dies. For `accept` to answer.
 
-    `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
+    `job_id`: what `idempotency.new_id_of` gave, where it was needed before. `terms`: what `read_terms` gave, None: what it gives now. Raises InvalidRequest for a header that is none.
     """
     terms = terms or read_terms()
     snapshot = services().ledger.forecast.snapshot(owner=auth.owner())
@@ -144,7 +145,7 @@ def create(
     if source_url is None:  # how long another server takes nobody knows
         place = snapshot.of_new(kind, terms.priority, terms.units)
         terms = replace(terms, eta_s=place["eta_s"])
-    job_id = idempotency.new_id_of(kind.prefix)
+    job_id = job_id or idempotency.new_id_of(kind.prefix)
     return services().ledger.create(kind, request, webhook_url, source_url, job_id=job_id, terms=limits.owned(terms))
 
 
@@ -152,8 +153,11 @@ def kept_photo(upload: Upload | None, header: Seen | None, name: str = "") -> Ke
     """An uploaded photo, kept; of one that the couriers are still to fetch (a request waits for no other server), its name."""
     if upload is None or header is None:
         return {"key": None, "name": name, "width": None, "height": None, "format": None}
+    key = services().photos.keep(upload.data)
+    if upload.upload_id:  # held for long enough: who dies from here on finds it under this key
+        services().uploads.used(upload.upload_id, key)
     return {
-        "key": services().photos.keep(upload.data),
+        "key": key,
         "name": upload.name,
         "width": header.width,
         "height": header.height,
@@ -179,6 +183,8 @@ def photo(kind: JobKind, job_id: str) -> Response:
     query = parse(PhotoQuery, request.args.to_dict())
     job = find(kind, job_id)
     key = photo_key(job)
+    if query.link:
+        return pictures.by_link(key, query, job.request["image"].get("format"))
     if not query.annotated:
         return pictures.stored(key, query.width)
     return pictures.annotated(key, result_of(job, "to draw over its photo"), query.width)

@@ -26,14 +26,14 @@ MOST = 200
 
 def _moment(text: str) -> str:
     try:
-        _seconds(text)
+        seconds(text)
     except (ValueError, OverflowError):
         told = "give a time as ISO 8601 has it, as 2026-01-31T12:00:00Z; without a zone it is UTC"
         raise PydanticCustomError("moment", "{told}", {"told": told}) from None
     return text
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """Since 1970. Raises ValueError, OverflowError."""
     at = datetime.fromisoformat(
         text.strip().replace(" ", "+") if text.strip().count(" ") == 1 and "T" in text else text
@@ -74,8 +74,8 @@ def page(kind: JobKind, name: str) -> Response:
         gallery=query.gallery,
         label=None if query.label is None else readable_label(query.label),
         metadata=metadata,
-        after=None if query.created_after is None else _seconds(query.created_after),
-        before=None if query.created_before is None else _seconds(query.created_before),
+        after=None if query.created_after is None else seconds(query.created_after),
+        before=None if query.created_before is None else seconds(query.created_before),
     )
     found = services().ledger.listing.page(kind, wanted, query.limit, query.after)
     answer = {name: [job.to_dict(request.script_root) for job in found.jobs], "next_after": found.next_after}

@@ -19,7 +19,7 @@ from web.access.scopes import needs
 from web.jobs import jobs
 from web.jobs.recognitions import ONE_IMAGE
 from web.openapi.operations import JOB, RENDERING, UPLOAD, Form, operation
-from web.pictures import ANY_IMAGE
+from web.pictures import ANY_IMAGE, PictureLink
 from web.requests.photo_schemas import (
     ClassificationFields,
     ClassificationRequest,
@@ -153,7 +153,7 @@ def photo_jobs(about: About) -> Blueprint:
     @operation(
         f"get{name}Image",
         "The photo as it was uploaded or fetched, smaller, or with what was found drawn over it.",
-        {200: ANY_IMAGE, 304: None},
+        {200: (ANY_IMAGE, PictureLink), 304: None},
         (*JOB, *RENDERING, PhotoNotFetched, ResultNotReady),
         query=PhotoQuery,
         headers=("If-None-Match",),

@@ -7,14 +7,14 @@ below `images/`, where nothing is removed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
 from contracts.jobs import JobKind
 from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
-from infra.errors.jobs import JobExpired, JobNotFound, JobUnfinished
+from infra.errors.jobs import JobErased, JobExpired, JobNotFound, JobUnfinished
 from infra.errors.photos import ObjectNotFound, PhotoNotFetched
 from infra.errors.requests import InvalidBox, InvalidRequest
 from infra.objects.store import image_digest, preview_key
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from contracts.results import RequestedItem
     from infra.jobs.records import Job
 
-FROM_JOB = (JobNotFound, JobExpired, JobUnfinished, ObjectNotFound, PhotoNotFetched, InvalidBox)
+FROM_JOB = (JobNotFound, JobExpired, JobErased, JobUnfinished, ObjectNotFound, PhotoNotFetched, InvalidBox)
 RETRY_AFTER_S = 1.0
 
 
@@ -124,7 +124,9 @@ def enroll_from_job(name: str) -> Response:
     }
     if sent.item_metadata:
         item["metadata"] = sent.item_metadata
-    asked = {"gallery": name, "items": [item], "crop": "whole"}
+    asked: dict[str, Any] = {"gallery": name, "items": [item], "crop": "whole"}
+    if sent.skip_near_duplicates:
+        asked["skip_near_duplicates"] = True
     job = jobs.create(JobKind.ENROLLMENT, asked, webhook_url, terms=terms)
     audit.accepted(name, job.id, 1)
     return jobs.accept(job)

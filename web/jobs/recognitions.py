@@ -12,13 +12,13 @@ from contracts.results import RecognitionJob, RecognitionPage
 from infra.errors.galleries import EmbedderMismatch
 from infra.errors.jobs import JobFinished, ResultNotReady
 from infra.errors.photos import PhotoNotFetched
-from infra.errors.requests import InvalidCursor
+from infra.errors.requests import InvalidCursor, InvalidFilter
 from infra.errors.webhooks import DeliveryNotFound
 from web.access.scopes import needs
 from web.jobs import jobs
 from web.jobs.lists import JobsQuery, page
 from web.openapi.operations import JOB, RENDERING, UPLOAD, Form, operation
-from web.pictures import ANY_IMAGE
+from web.pictures import ANY_IMAGE, PictureLink
 from web.requests.schemas import FILE, PhotoQuery, PictureQuery, RecognitionFields, RecognitionRequest
 from web.requests.terms import read_terms
 from web.requests.uploads import read_recognition
@@ -40,7 +40,7 @@ blueprint = Blueprint("recognitions", __name__, url_prefix=JobKind.RECOGNITION.p
     "createRecognition",
     "Recognise what is in a photo.",
     {202: RecognitionJob, 200: RecognitionJob},
-    (*UPLOAD, EmbedderMismatch),
+    (*UPLOAD, InvalidFilter, EmbedderMismatch),
     body={"multipart/form-data": Form(RecognitionFields, ONE_IMAGE), "application/json": RecognitionRequest},
     headers=("Prefer", "Cancel-After"),
 )
@@ -54,6 +54,8 @@ def create() -> Response:
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
     if sent.galleries:
         request["galleries"] = list(sent.galleries)
+    if sent.filter:
+        request["filter"] = list(sent.filter)
     return jobs.accept(jobs.create(JobKind.RECOGNITION, request, sent.webhook_url, sent.source_url, terms=terms))
 
 
@@ -135,7 +137,7 @@ def events(job_id: str) -> Response:
 @operation(
     "getRecognitionImage",
     "The photo as it was uploaded or fetched, smaller, or with the answers drawn over it.",
-    {200: ANY_IMAGE, 304: None},
+    {200: (ANY_IMAGE, PictureLink), 304: None},
     (*JOB, *RENDERING, PhotoNotFetched, ResultNotReady),
     query=PhotoQuery,
     headers=("If-None-Match",),

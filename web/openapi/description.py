@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, TypeAdapter
 
 from contracts.errors import ServiceError
-from infra.errors.jobs import JobExpired
+from infra.errors.jobs import JobErased, JobExpired
 from infra.errors.keys import (
     BytesLimited,
     CrossSite,
@@ -40,7 +40,7 @@ from web import answers
 from web.access.scopes import scope_of
 from web.openapi import parts as openapi_parts
 from web.openapi.examples import add_examples
-from web.openapi.operations import Form, Operation, operation_of, takes_idempotency_key
+from web.openapi.operations import Form, Operation, Raw, operation_of, takes_idempotency_key
 from web.requests import schemas
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ WITH_KEY: Errors = (
     OpenJobsLimited,
 )
 NEW_JOB: Errors = (Overloaded,)
-IDEMPOTENCY: Errors = (IdempotencyKeyReused, IdempotencyInProgress, JobExpired)
+IDEMPOTENCY: Errors = (IdempotencyKeyReused, IdempotencyInProgress, JobExpired, JobErased)
 HEADERS = {
     "Prefer": (
         "string",
@@ -93,6 +93,9 @@ HEADERS = {
     ),
     "Last-Event-ID": ("string", "The id of the last event seen; the stream continues after it."),
 }
+
+
+IMAGES = (schemas.ImageBase64, schemas.ImageUrl, schemas.ImageUpload)
 
 
 @dataclass(frozen=True)
@@ -271,7 +274,9 @@ def _meaning(status: int) -> str:
     }[status]
 
 
-def _body(body: type[BaseModel] | Form) -> dict[str, Any]:
+def _body(body: type[BaseModel] | Form | Raw) -> dict[str, Any]:
+    if isinstance(body, Raw):
+        return {"description": body.about}
     if isinstance(body, Form):
         schema = {"type": "object", "properties": body.files, "required": list(body.files)}
         return {"allOf": [_reference(body.fields), schema]}
@@ -285,8 +290,8 @@ def _reference(record: type) -> dict[str, str]:
 def _schemas(operations: list[Operation]) -> dict[str, Any]:
     bodies = [body for operation in operations for body in operation.body.values()]
     forms = {body.fields for body in bodies if isinstance(body, Form)}
-    records: set[type] = {schemas.ImageBase64, schemas.ImageUrl, answers.Problem, *forms}
-    records |= {body for body in bodies if not isinstance(body, Form)}
+    records: set[type] = {*IMAGES, answers.Problem, *forms}
+    records |= {body for body in bodies if isinstance(body, type)}
     told = [answer for one in operations for several in one.answer.values() for answer in answers_of(several)]
     records |= {answer for answer in told if isinstance(answer, type)}
     _, definitions = TypeAdapter.json_schemas(
@@ -295,7 +300,7 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     )
     found: dict[str, Any] = definitions["$defs"]
     for name in ("RecognitionRequest", "DetectionRequest", "EmbeddingRequest", "ClassificationRequest"):
-        found[name]["properties"]["image"] = {"oneOf": [_reference(schemas.ImageBase64), _reference(schemas.ImageUrl)]}
+        found[name]["properties"]["image"] = {"oneOf": [_reference(image) for image in IMAGES]}
     for form in forms:
         found[form.__name__].pop("additionalProperties", None)  # a form has its files next to these fields
     return found

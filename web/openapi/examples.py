@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from web.paddlex import examples as paddlex
+
 SCHEMA_PATH = "#/components/schemas/"
 NAME = "example"
 
@@ -85,9 +87,74 @@ ENROLLMENT_JOB = _job(
         "models": MODELS,
     },
 )
+IMPORT = "imp_01jdmz4k8t9v2w3x4y5z6a7b8c"
+REFUSED_LINE = {
+    "line": 3, "source": "gallery/7.jpg", "label": "milk", "status": "rejected", "item_id": None,
+    "error": {"code": "image_truncated", "message": "The picture ends too early.", "retryable": False},
+}  # fmt: skip
+IMPORT_LINE = {"line": 1, "source": "gallery/1.jpg", "label": "cola", "status": "added", "item_id": ITEM, "error": None}
+IMPORT_JOB = _job(
+    IMPORT,
+    "import",
+    "imports",
+    {
+        "gallery": "drinks",
+        "files": [{"name": "drinks.zip", "bytes": 1048576, "sha256": SHA256}],
+        "source": None,
+        "list": None,
+        "delimiter": None,
+        "crop": "whole",
+        "activate": True,
+    },
+    {
+        "gallery": USED,
+        "activated": True,
+        "counts": {"total": 3, "added": 1, "duplicate": 1, "rejected": 1},
+        "reasons": {"image_truncated": 1},
+        "rejected": [REFUSED_LINE],
+        "models": {"embedder": MODELS["embedder"]},
+    },
+)
+INDEX = {
+    "index_method": "auto", "dist_type": "IP", "in_use": "Flat", "state": "exact", "indexed_items": 0, "recall_at_1": 1.0,
+    "build_s": 0.0, "size_bytes": 0,
+}  # fmt: skip
+SCORES = {
+    "version": {"queries": 20, "right": 19, "recall_at_1": 0.95}, "against": {"queries": 20, "right": 18, "recall_at_1": 0.9},
+    "gained": 1, "lost": 0,
+}  # fmt: skip
+EVALUATION_JOB = _job(
+    "evl_01jdmz4k8t9v2w3x4y5z6a7b8c",
+    "evaluation",
+    "evaluations",
+    {"gallery": "drinks", "version": 4},
+    {
+        "version": {"name": "drinks", "version": 4, "items": 30},
+        "against": USED,
+        "leave_one_out": SCORES,
+        "feedback": SCORES,
+        "unusable_feedback": 0,
+        "models": {"embedder": MODELS["embedder"]},
+        "changes": [
+            {"query": "item", "id": ITEM, "label": "cola", "effect": "gained", "before": "tea", "after": "cola"}
+        ],
+    },
+)  # fmt: skip
+VERSION_DIFF = {
+    "gallery": "drinks", "version": 2, "to": 3,
+    "counts": {"removed": 0, "relabelled": 1, "moved": 0, "added": 0, "unchanged": 23},
+    "labels": [{"label": "cola", "before": 1, "after": 0}, {"label": "cola zero", "before": 0, "after": 1}],
+    "changes": [
+        {
+            "kind": "relabelled", "sha256": SHA256, "before": {"id": ITEM, "label": "cola", "box": None},
+            "after": {"id": "itm_0a8b9c0d1e2f3a4b5c6d7e8f", "label": "cola zero", "box": None},
+        }
+    ],
+    "next_after": None,
+}  # fmt: skip
 GALLERY = {
     "name": "drinks", "version": 3, "item_count": 24, "created_at": AT, "embedder_digest": DIGEST, "dim": 512,
-    "links": {"self": "/v1/galleries/drinks", "items": "/v1/galleries/drinks/items", "versions": "/v1/galleries/drinks/versions"},
+    "index": INDEX, "links": {"self": "/v1/galleries/drinks", "items": "/v1/galleries/drinks/items", "versions": "/v1/galleries/drinks/versions"},
 }  # fmt: skip
 ITEM_RECORD = {
     "id": ITEM, "label": "cola", "sha256": SHA256, "box": None, "added_at": AT, "metadata": {"brand": "x"},
@@ -122,19 +189,49 @@ KEY = {
     "id": "key_0123456789ab", "name": "till 3", "scopes": ["recognize"], "created_at": AT, "expires_at": None,
     "last_used_at": None, "limits": {"requests_per_minute": 60, "open_jobs": None, "bytes_per_day": None},
 }  # fmt: skip
+UPLOADED = {
+    "id": "upl_01jdmz4k8t9v2w3x4y5z6a7b8c", "status": "open", "size": 184_320, "media_type": "image/jpeg",
+    "name": "shelf.jpg", "created_at": AT, "expires_at": EXPIRES,
+    "links": {"self": "/v1/uploads/upl_01jdmz4k8t9v2w3x4y5z6a7b8c"},
+}  # fmt: skip
+MADE_UPLOAD = {
+    **UPLOADED,
+    "send": {
+        "method": "PUT", "url": "https://s3.shop.example/shitu/uploads/upl_01jdmz4k8t9v2w3x4y5z6a7b8c?X-Amz-Signature=…",
+        "headers": {"Content-Type": "image/jpeg"}, "expires_at": LATER,
+    },
+}  # fmt: skip
 IMAGE = {"base64": "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAF0lEQVR4nGNoaGggCTGMahjVMIJVAwB8ioABCKB7XQAAAABJRU5ErkJggg==", "name": "grey.png"}  # fmt: skip
 PHOTO_REQUEST = {"image": IMAGE, "options": {}}
 
+BATCH_SUMMARY = {
+    "id": BATCH, "status": "completed", "created_at": AT, "completed_at": LATER, "expires_at": EXPIRES,
+    "cancel_requested": False,
+    "request": {"gallery": "drinks", "options": {}, "metadata": {}, "priority": "low"},
+    "counts": {"total": 2, "queued": 0, "processing": 0, "succeeded": 1, "failed": 0, "canceled": 0, "rejected": 1},
+    "links": {
+        "self": f"/v1/batches/{BATCH}", "cancel": f"/v1/batches/{BATCH}/cancel", "events": f"/v1/batches/{BATCH}/events",
+        "results": f"/v1/batches/{BATCH}/results",
+    },
+}  # fmt: skip
 # by the names of the schemas
 EXAMPLES: dict[str, Any] = {
     "RecognitionRequest": {"gallery": "drinks", "image": IMAGE, "options": {"min_precision": 0.8}, "metadata": {"shelf": "3"}},
     "ComparisonRequest": {"version": 3},
+    "ImageUpload": {"upload": UPLOADED["id"], "name": "shelf.jpg"},
+    "UploadRequest": {"size": 184_320, "media_type": "image/jpeg", "name": "shelf.jpg"},
+    "UploadShown": UPLOADED,
+    "UploadMade": MADE_UPLOAD,
+    "PictureLink": {"url": f"https://s3.shop.example/shitu/images/9f/{SHA256}?X-Amz-Signature=…", "expires_at": LATER},
     "DetectionRequest": PHOTO_REQUEST,
     "EmbeddingRequest": PHOTO_REQUEST,
     "ClassificationRequest": PHOTO_REQUEST,
     "EnrollmentRequest": {"from": {"job": JOB, "box": BOX}, "label": "cola"},
     "FeedbackRequest": {"box": BOX, "verdict": "wrong", "label": "cola zero"},
     "GalleryRequest": {"name": "drinks"},
+    "GalleryChange": {"index": {"index_method": "HNSW32"}},
+    "IndexRequest": {"index_method": "auto", "dist_type": "hamming", "rerank": 100},
+    "GalleryIndex": INDEX,
     "ItemCorrection": {"label": "cola zero"},
     "LabelCorrection": {"label": "Coca-Cola", "merge": True},
     "MoveRequest": {"to": "snacks", "label": "crisps"},
@@ -146,6 +243,16 @@ EXAMPLES: dict[str, Any] = {
     "RecognitionJob": RECOGNITION_JOB,
     "RecognitionPage": {"recognitions": [RECOGNITION_JOB], "next_after": None},
     "EnrollmentJob": ENROLLMENT_JOB,
+    "ImportJob": IMPORT_JOB,
+    "VersionDiff": VERSION_DIFF,
+    "EvaluationJob": EVALUATION_JOB,
+    "EvaluationPage": {"evaluations": [EVALUATION_JOB], "next_after": None},
+    "EvaluationRequest": {"against": 3},
+    "EvaluationEvent": {"type": "evaluation.succeeded", "timestamp": LATER, "data": EVALUATION_JOB},
+    "ImportPage": {"imports": [IMPORT_JOB], "next_after": None},
+    "ImportReport": {"lines": [IMPORT_LINE, REFUSED_LINE], "total": 2, "next_after": None},
+    "ImportRequest": {"source": "s3://shop-pictures/drinks", "activate": False},
+    "ImportEvent": {"type": "import.succeeded", "timestamp": LATER, "data": IMPORT_JOB},
     "EnrollmentPage": {"enrollments": [ENROLLMENT_JOB], "next_after": None},
     "DetectionJob": _photo("det", "detection", {"detections": [{"box": BOX, "confidence": 0.93}]}),
     "EmbeddingJob": _photo("emb", "embedding", {"dim": 3, "embeddings": [{"box": BOX, "embedding": [0.6, 0.0, 0.8]}]}),
@@ -155,10 +262,7 @@ EXAMPLES: dict[str, Any] = {
         {"classifications": [{"box": BOX, "classes": [{"class_id": 7, "label": "drink", "score": 0.91}]}]},
     ),
     "Batch": {
-        "id": BATCH, "status": "completed", "created_at": AT, "completed_at": LATER, "expires_at": EXPIRES,
-        "cancel_requested": False,
-        "request": {"gallery": "drinks", "options": {}, "metadata": {}, "priority": "low"},
-        "counts": {"total": 2, "queued": 0, "processing": 0, "succeeded": 1, "failed": 0, "canceled": 0, "rejected": 1},
+        **BATCH_SUMMARY,
         "jobs": [
             {"index": 0, "name": "shelf.jpg", "id": JOB, "status": "succeeded", "error": None, "links": {"self": f"/v1/recognitions/{JOB}"}},
             {
@@ -166,11 +270,8 @@ EXAMPLES: dict[str, Any] = {
                 "error": {"code": "image_not_an_image", "message": "The file is no picture.", "retryable": False},
             },
         ],
-        "links": {
-            "self": f"/v1/batches/{BATCH}", "cancel": f"/v1/batches/{BATCH}/cancel", "events": f"/v1/batches/{BATCH}/events",
-            "results": f"/v1/batches/{BATCH}/results",
-        },
     },
+    "BatchPage": {"batches": [BATCH_SUMMARY], "next_after": None},
     "Gallery": GALLERY,
     "GalleryList": {"galleries": [GALLERY]},
     "DeletedGalleryList": {
@@ -256,6 +357,7 @@ EXAMPLES: dict[str, Any] = {
     "RecognitionEvent": SENT,
     "EnrollmentEvent": {"type": "enrollment.succeeded", "timestamp": LATER, "data": ENROLLMENT_JOB},
     "TestEvent": {"type": "webhook.test", "timestamp": AT, "data": {"webhook_id": HOOK, "message": "This is a test: nothing has happened."}},
+    **paddlex.EXAMPLES,
 }  # fmt: skip
 
 

@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from contracts.errors import ServiceError
 from infra.errors.galleries import GalleryBusy, GalleryCorrupt, GalleryNotFound, InvalidGalleryName
-from infra.errors.jobs import JobExpired, JobNotFound
-from infra.errors.photos import AddressForbidden, InvalidUrl, ObjectNotFound, PictureNotRenderable, RenderingBusy
+from infra.errors.jobs import JobErased, JobExpired, JobNotFound
+from infra.errors.photos import (
+    AddressForbidden,
+    BucketForbidden,
+    InvalidUrl,
+    ObjectNotFound,
+    PictureNotRenderable,
+    RenderingBusy,
+)
 from infra.errors.requests import (
     BodyTooLarge,
     InvalidOptions,
@@ -23,6 +30,7 @@ from infra.errors.requests import (
     UnsupportedMediaType,
     UploadTooSlow,
 )
+from infra.errors.uploads import UploadExpired, UploadIncomplete, UploadMismatch, UploadNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +43,7 @@ View = TypeVar("View", bound="Callable[..., Any]")
 
 BODY: Errors = (InvalidRequest, BodyTooLarge, UnsupportedMediaType)
 WEBHOOK: Errors = (InvalidUrl, AddressForbidden)
+NAMED_UPLOAD: Errors = (UploadNotFound, UploadIncomplete, UploadMismatch, UploadExpired)
 UPLOAD: Errors = (
     *BODY,
     UploadTooSlow,
@@ -42,11 +51,13 @@ UPLOAD: Errors = (
     RejectedImage,
     InvalidOptions,
     *WEBHOOK,
+    BucketForbidden,
+    *NAMED_UPLOAD,
     GalleryNotFound,
     InvalidGalleryName,
 )
 RENDERING: Errors = (InvalidRequest, ObjectNotFound, PictureNotRenderable, RenderingBusy)
-JOB: Errors = (JobNotFound, JobExpired)
+JOB: Errors = (JobNotFound, JobExpired, JobErased)
 GALLERY: Errors = (GalleryNotFound, InvalidGalleryName, GalleryCorrupt)
 WRITE: Errors = (*GALLERY, GalleryBusy)
 
@@ -60,6 +71,13 @@ class Form:
 
 
 @dataclass(frozen=True)
+class Raw:
+    """A body of plain bytes."""
+
+    about: str
+
+
+@dataclass(frozen=True)
 class Operation:
     """What is said of a view. `answer`: status -> its record, or media type, several of them, or None for no body."""
 
@@ -67,7 +85,7 @@ class Operation:
     summary: str
     answer: Answers
     errors: Errors = ()
-    body: Mapping[str, type[BaseModel] | Form] = field(default_factory=dict)  # by media type
+    body: Mapping[str, type[BaseModel] | Form | Raw] = field(default_factory=dict)  # by media type
     query: type[BaseModel] | None = None
     repeatable: frozenset[str] = frozenset()  # parameters of the query that may be given more than once
     headers: tuple[str, ...] = ()  # of the request, keys of web.openapi.description.HEADERS
@@ -80,7 +98,7 @@ def operation(
     answer: Answers,
     errors: Errors = (),
     *,
-    body: Mapping[str, type[BaseModel] | Form] | None = None,
+    body: Mapping[str, type[BaseModel] | Form | Raw] | None = None,
     query: type[BaseModel] | None = None,
     repeatable: frozenset[str] = frozenset(),
     headers: tuple[str, ...] = (),

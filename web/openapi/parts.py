@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.events import ENDS, TEST
 from contracts.jobs import JobKind
+from web.openapi.operations import Form
 
 if TYPE_CHECKING:
     from web.openapi.operations import Operation
@@ -20,17 +21,23 @@ TAGS = {
     "recognitions": ("Recognitions", "A photo and a gallery in, a job out; its answer, its photo, and what people say of it."),
     "galleries": ("Galleries", "Named sets of labelled pictures. Every change makes a version that can be gone back to."),
     "enrollments": ("Enrolments", "The jobs that add pictures to galleries."),
+    "imports": ("Imports", "The jobs that bring many pictures at once into galleries, and their reports."),
+    "evaluations": ("Evaluations", "The jobs that compare a gallery's version with another before it is activated."),
     "batches": ("Batches", "Many photos in one request, one recognition each."),
     "detections": ("Detections", "A detector alone."),
     "embeddings": ("Embeddings", "An embedder alone."),
     "classifications": ("Classifications", "A classifier alone."),
+    "uploads": ("Uploads", "Pictures that are sent by a link, past the request that names them."),
+    "links": ("Links", "Pictures by links that need no key."),
     "webhooks": ("Webhooks", "Registered endpoints, and the messages to them."),
     "deliveries": ("Deliveries", "Messages to whichever receiver."),
     "events": ("Events", "The feed of what happens, in order."),
     "erasures": ("Erasures", "What was erased for good, and its receipt."),
     "keys": ("Keys", "API keys; for keys with the scope admin."),
 }  # fmt: skip
+PADDLEX = "PaddleX serving"
 OTHER_TAGS = {
+    PADDLEX: "The routes of PaddleX serving, for its clients.",
     SERVICE: "Probes, numbers, and this description.",
     PAGES: "For people, in a browser.",
 }
@@ -58,6 +65,8 @@ TAKEN = {
 def tag_of(path: str) -> str:
     """The one tag of a route."""
     below, _, rest = path.removeprefix("/").partition("/")
+    if below.startswith("shitu-") or below == "image-classification":
+        return PADDLEX
     name = rest.partition("/")[0]
     if below == "v1" and name in TAGS:
         return TAGS[name][0]
@@ -91,7 +100,7 @@ def callbacks(operation: Operation) -> dict[str, Any]:
     for body in operation.body.values():
         if isinstance(body, type):
             places += ["{$request.body#/webhook/url}"] * ("webhook" in body.model_fields)
-        else:
+        elif isinstance(body, Form):
             places += ["{$request.body#/webhook_url}"] * ("webhook_url" in body.fields.model_fields)
     if not places or not (kinds or batch):
         return {}

@@ -33,6 +33,7 @@ class Upload:
 
     data: bytes
     name: str
+    upload_id: str = ""  # if it was sent by a link
 
 
 def check_image(upload: Upload, limits: ImageSettings, pointer: str = "/image") -> Seen:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from infra.errors.photos import AddressForbidden, InvalidUrl
 from infra.errors.requests import InvalidRequest
 from infra.net.addresses import check_spelling
+from infra.objects.inputs import check_location, is_s3
 from web.requests.parsing import Model, parse
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def _mistakes(model: type[Model], data: object, settings: Settings) -> list[tupl
             continue
         allowed = settings.web.allowed_hosts if at_photo else settings.webhooks.allowed_hosts
         try:
-            check_spelling(url, allowed)
+            if at_photo and is_s3(url):
+                check_location(url, settings.objects)
+            else:
+                check_spelling(url, allowed)
         except AddressForbidden as error:
             found.append(("/" + "/".join(path), error.with_remedy(PHOTOS if at_photo else WEBHOOKS)))
         except InvalidUrl as error:

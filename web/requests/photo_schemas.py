@@ -30,7 +30,7 @@ class ClassifyOptions(_Classify):  # type: ignore[misc]  # as above
 class PhotoRequest(Strict):
     """The JSON form of a request about one photo."""
 
-    image: dict[str, Any] = Field(description="Either base64 or url.")
+    image: dict[str, Any] = Field(description="One of base64, url and upload.")
     webhook: Webhook | None = None
     metadata: JobMetadata = Field(default_factory=dict)
     priority: Priority = PRIORITY

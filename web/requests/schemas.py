@@ -15,11 +15,16 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     create_model,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from contracts.filters import MOST_FILTERS
+from contracts.filters import PATTERN as FILTER_PATTERN
+from contracts.filters import RULE as FILTER_RULE
+from contracts.indexes import MOST_RERANK, RERANK, DistType, IndexChoice, IndexMethod
 from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
 from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
@@ -102,9 +107,18 @@ class ImageUrl(Strict):
     """A picture that the service fetches after it has answered."""
 
     url: str = Field(
-        min_length=1, description="An http or https URL; never a private address unless allowed by setting."
+        min_length=1,
+        description="An http or https URL, never of a private address unless allowed by setting; or s3://bucket/key, of a bucket "
+        "that a setting opens to requests.",
     )
     name: str = Field("", description="A name to show with it.")
+
+
+class ImageUpload(Strict):
+    """A picture that was sent by the link of an upload."""
+
+    upload: str = Field(min_length=1, description="The `id` of the upload, of the same key.")
+    name: str = Field("", description="A name to show with it; without one the upload's.")
 
 
 class Webhook(Strict):
@@ -132,6 +146,20 @@ NamesOfForm = Annotated[
 ]
 
 
+# The pattern is told alone: what breaks it has a code of its own (web.requests.filters).
+OneFilter = Annotated[str, WithJsonSchema({"type": "string", "pattern": FILTER_PATTERN})]
+Filters = Annotated[
+    list[OneFilter],
+    Field(
+        max_length=MOST_FILTERS,
+        description=f"Only items whose metadata meets all of these are searched: {FILTER_RULE}.",
+    ),
+    BeforeValidator(
+        lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=OneFilter | list[OneFilter]
+    ),
+]
+
+
 class RecognitionRequest(Strict):
     """The JSON form of a recognition request."""
 
@@ -139,7 +167,8 @@ class RecognitionRequest(Strict):
 
     galleries: Names | None = Field(None, description="Instead of gallery: several, searched as one; 1 to 10.")
     gallery: str | None = Field(None, validate_default=True)
-    image: dict[str, Any] = Field(description="Either base64 or url.")
+    image: dict[str, Any] = Field(description="One of base64, url and upload.")
+    filter: Filters = Field(default_factory=list)
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook: Webhook | None = None
     metadata: JobMetadata = Field(default_factory=dict)
@@ -160,6 +189,7 @@ class ComparisonRequest(Strict):
 
     gallery: str | None = Field(None, description="Another gallery; without it those that the old job searched.")
     version: int | None = Field(None, ge=1, description="A version that is kept; without it the one in force.")
+    filter: Filters | None = Field(None, description="Instead of the old job's filter; an empty list: all items.")
     webhook: Webhook | None = None
 
 
@@ -167,6 +197,7 @@ class RecognitionFields(Strict):
     """The text fields of a multipart recognition request; the picture is the file `image`."""
 
     gallery: NamesOfForm = Field(description="Repeated for several galleries, searched as one; at most 10.")
+    filter: Filters = Field(default_factory=list)
     options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
     webhook_url: str | None = None
     metadata: JobMetadata = Field(default_factory=dict)
@@ -179,9 +210,17 @@ class BatchFields(RecognitionFields):
     gallery: str = Field(description="One alone.")  # type: ignore[assignment]
 
 
+def _flag(sent: Any) -> Any:
+    """A form has texts alone."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(sent, sent) if isinstance(sent, str) else sent
+
+
 class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     """The text fields of a multipart enrolment request; the pictures are the files `images`."""
 
+    skip_near_duplicates: Annotated[bool, BeforeValidator(_flag)] = Field(
+        False, description=ENROLL_OPTIONS["skip_near_duplicates"].description
+    )
     labels: list[str] = Field(
         min_length=1,
         description="Brought to Unicode NFC and trimmed; 1 to 200 characters, no control or invisible ones.",
@@ -218,12 +257,44 @@ class EnrollmentRequest(Strict):
     metadata: JobMetadata = Field(default_factory=dict)
     priority: Priority = PRIORITY
     item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
+    skip_near_duplicates: bool = Field(False, description=ENROLL_OPTIONS["skip_near_duplicates"].description)
+
+
+class IndexRequest(Strict):
+    """How a gallery is searched, by the names that PP-ShiTu has for it."""
+
+    index_method: IndexMethod = Field("auto", description="`auto`: by the number of items.")
+    dist_type: DistType = Field("IP", description="`L2` orders as `IP` does; `hamming` searches binary codes.")
+    rerank: int | None = Field(
+        None,
+        ge=0,
+        le=MOST_RERANK,
+        description="With `hamming` alone: so many of the nearest codes are put in order by their embeddings; null: 100.",
+    )
+
+    @field_validator("rerank")
+    @classmethod
+    def _of_hamming(cls, rerank: int | None, info: ValidationInfo) -> int | None:
+        if rerank is not None and info.data.get("dist_type", "hamming") != "hamming":
+            raise PydanticCustomError("rerank", "this goes with the dist_type hamming alone")
+        return rerank
+
+    def choice(self) -> IndexChoice:
+        """What a gallery keeps of it."""
+        return IndexChoice(self.index_method, self.dist_type, RERANK if self.rerank is None else self.rerank)
 
 
 class GalleryRequest(Strict):
     """A gallery to create."""
 
     name: str = Field(description="Lower-case letters, digits, dots, dashes and underscores.")
+    index: IndexRequest | None = Field(None, description="How it is searched; null: by the number of items.")
+
+
+class GalleryChange(Strict):
+    """What of a gallery is to be another."""
+
+    index: IndexRequest = Field(description="How it is searched; what is left out takes its default.")
 
 
 class LabelQuery(BaseModel):
@@ -295,6 +366,9 @@ class ItemsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str | None = Field(None, description="Only items of this label.")
+    filter: list[OneFilter] = Field(
+        default_factory=list, max_length=MOST_FILTERS, description=f"Only items that meet all of these: {FILTER_RULE}."
+    )
     limit: int = Field(100, ge=1, le=1000, description="Items in one page.")
     after: str | None = Field(None, description="The `next_after` of the page before.")
     version: int | None = Field(None, ge=1, description="A version other than the current one.")
@@ -310,7 +384,15 @@ class PictureQuery(BaseModel):
     )
 
 
-class PhotoQuery(PictureQuery):
+class StoredQuery(PictureQuery):
+    """The query of a picture as it is stored."""
+
+    link: bool = Field(
+        False, description="1: instead of the picture a link to it that needs no key, `url` and `expires_at`."
+    )
+
+
+class PhotoQuery(StoredQuery):
     """The query of a job's photo."""
 
     annotated: bool = Field(

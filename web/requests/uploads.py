@@ -14,6 +14,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from contracts.names import LabelRefused, clean_label, clean_name, decode_name
 from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMediaType
+from infra.objects.inputs import is_s3, parse_location
+from web.access import auth
+from web.requests.filters import checked_filters
 from web.requests.given_boxes import check_boxes
 from web.requests.images import Refusal, Upload, check_image, check_images
 from web.requests.named_urls import parse_with_urls
@@ -22,10 +25,12 @@ from web.requests.schemas import (
     BatchFields,
     EnrollmentFields,
     ImageBase64,
+    ImageUpload,
     ImageUrl,
     RecognitionFields,
     RecognitionRequest,
 )
+from web.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -57,6 +62,7 @@ class Recognition:
     metadata: dict[str, str] = field(default_factory=dict)
     priority: Priority = "normal"
     galleries: tuple[str, ...] = ()  # all of them, if they are several
+    filter: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Enrollment:
     metadata: dict[str, str] = field(default_factory=dict)  # of the job
     item_metadata: list[dict[str, str]] = field(default_factory=list)  # one for each of `uploads`
     priority: Priority = "normal"
+    skip_near_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class Batch:
     webhook_url: str | None
     metadata: dict[str, str]
     priority: Priority
+    filter: tuple[str, ...] = ()
 
 
 def read_recognition(settings: Settings) -> Recognition:
@@ -94,6 +102,7 @@ def read_recognition(settings: Settings) -> Recognition:
         sent = parse_with_urls(RecognitionRequest, parse_json(read_body()), settings)
         webhook_url = sent.webhook.url if sent.webhook else None
         names, options = sent.galleries or [str(sent.gallery)], sent.options
+        filters = tuple(checked_filters(sent.filter))
         image = _json_image(sent.image)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
@@ -109,15 +118,19 @@ def read_recognition(settings: Settings) -> Recognition:
                 sent.metadata,
                 sent.priority,
                 several_of(names),
+                filters,
             )
         upload, metadata, priority = image, sent.metadata, sent.priority
     else:
-        files, fields = _multipart({"image": 1}, RecognitionFields.model_fields, lists=("gallery",), json_too=True)
+        files, fields = _multipart(
+            {"image": 1}, RecognitionFields.model_fields, lists=("gallery", "filter"), json_too=True
+        )
         _read_json(fields, "options", "metadata")
         read = parse_with_urls(RecognitionFields, fields, settings)
         webhook_url = read.webhook_url
         upload = files["image"][0]
         names, options, metadata, priority = read.gallery, read.options, read.metadata, read.priority
+        filters = tuple(checked_filters(read.filter))
     header = check_image(upload, settings.images)
     chosen = options.model_dump(exclude_unset=True)
     check_boxes(chosen, header)
@@ -130,6 +143,7 @@ def read_recognition(settings: Settings) -> Recognition:
         metadata=metadata,
         priority=priority,
         galleries=several_of(names),
+        filter=filters,
     )
 
 
@@ -163,15 +177,16 @@ def read_batch(settings: Settings) -> Batch:
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("Send the body as multipart/form-data.")
     files, fields = _multipart(
-        {"images": settings.web.max_files}, BatchFields.model_fields, once={"gallery": ONE_GALLERY}
+        {"images": settings.web.max_files}, BatchFields.model_fields, ("filter",), once={"gallery": ONE_GALLERY}
     )
     _read_json(fields, "options", "metadata")
     read = parse_with_urls(BatchFields, fields, settings)
+    filters = tuple(checked_filters(read.filter))
     uploads = files["images"]
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     chosen = read.options.model_dump(exclude_unset=True)
     check_boxes(chosen, None)  # a box outside of some photo fails that photo's job alone
-    return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority)
+    return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority, filters)
 
 
 def read_body() -> bytes:
@@ -207,7 +222,17 @@ def read_enrollment(settings: Settings) -> Enrollment:
         raise InvalidRequest(detail + ".", errors=[{"pointer": "/labels", "detail": detail}])
     headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
     metadata_of = read.item_metadata or [{}] * len(uploads)
-    return Enrollment(uploads, headers, labels, read.crop, read.webhook_url, read.metadata, metadata_of, read.priority)
+    return Enrollment(
+        uploads,
+        headers,
+        labels,
+        read.crop,
+        read.webhook_url,
+        read.metadata,
+        metadata_of,
+        read.priority,
+        read.skip_near_duplicates,
+    )
 
 
 def _read_json(fields: dict[str, Any], *names: str) -> None:
@@ -301,14 +326,30 @@ class Link:
 
 def _json_image(image: dict[str, Any]) -> Upload | Link:
     """A URL has been checked by `parse_with_urls`."""
-    if len({"base64", "url"} & image.keys()) != 1:
-        detail = "give exactly one of 'base64' and 'url'"
+    if len({"base64", "url", "upload"} & image.keys()) != 1:
+        detail = "give exactly one of 'base64', 'url' and 'upload'"
         raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
     if "base64" in image:
         sent = parse(ImageBase64, image, "/image")
         return Upload(_from_base64(sent.base64), clean_name(sent.name))
+    if "upload" in image:
+        named = parse(ImageUpload, image, "/image")
+        return uploaded(named.upload, named.name)
     linked = parse(ImageUrl, image, "/image")
-    return Link(linked.url, clean_name(linked.name or decode_name(unquote_to_bytes(urlsplit(linked.url).path))))
+    return Link(linked.url, clean_name(linked.name or _name_in(linked.url)))
+
+
+def uploaded(upload_id: str, name: str) -> Upload:
+    """What the current request's key uploaded by a link. Raises the errors of NAMED_UPLOAD."""
+    service = services()
+    found = service.uploads.find(upload_id, auth.owner())
+    data = service.uploads.read(found, service.settings.web.max_body_bytes)
+    return Upload(data, clean_name(name or found.name), found.id)
+
+
+def _name_in(url: str) -> str:
+    """The name that a URL gives its picture."""
+    return parse_location(url).name if is_s3(url) else decode_name(unquote_to_bytes(urlsplit(url).path))
 
 
 def _from_base64(text: str) -> bytes:

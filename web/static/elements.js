@@ -12,7 +12,7 @@ export function element(tag, properties = {}, ...children) {
 // A small picture of the gallery, of its part `box` alone where only that was enrolled; words in its place where the browser
 // cannot show it (HEIC in most, TIFF), or it is gone.
 export function thumbnail(address, side, box = null) {
-  const src = box ? address : `${address}?width=${2 * side}`; // a page of phones' photos would be heavy
+  const src = box ? address : `${address}${address.includes("?") ? "&" : "?"}width=${2 * side}`; // a page of phones' photos would be heavy
   const picture = element("img", { src, alt: "", loading: "lazy", width: side, height: side });
   picture.addEventListener("error", () => {
     if (picture.getAttribute("src") === address) picture.replaceWith(element("span", { className: "blank", textContent: t("no_preview"), title: t("no_preview.why") }));

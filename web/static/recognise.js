@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { clearBoxes, drawBoxes } from "./boxes.js";
 import { choose, chosenGallery, galleryChanged, setUpChoice } from "./choosing.js";
 import { complain } from "./complaints.js";
+import { copy } from "./copying.js";
 import { setUpDrawing, stopEditing } from "./drawing.js";
 import { button } from "./elements.js";
 import { chosen, dropAnywhere } from "./folders.js";
@@ -183,10 +184,7 @@ async function start() {
   $("again").addEventListener("click", () => askAgain());
   setUpDrawing(() => current, (box) => askAgain({ boxes: [box], ...Object.fromEntries(DETECTING.map((name) => [name, undefined])) }));
   $("min-precision").addEventListener("input", ({ target }) => { $("min-precision-shown").textContent = percent(Number(target.value)); });
-  $("copy").addEventListener("click", async () => {
-    await navigator.clipboard.writeText($("raw").textContent);
-    $("copy").textContent = t("copied");
-  });
+  $("copy").addEventListener("click", () => copy($("raw"), $("copy")));
   addEventListener("hashchange", openLinkedJob);
   await setUpChoice();
   await openLinkedJob();

@@ -1,6 +1,6 @@
-// What every page has: whether the service is ready, and the switch of the language.
+// What every page has: whether the service is ready, the switch of the language, and the worker that keeps the page's files.
 
-import { isReady } from "./api.js";
+import { at, isReady } from "./api.js";
 import { t } from "./words.js";
 
 const READY_EVERY_MS = 15_000;
@@ -24,3 +24,4 @@ function switchLanguage({ target }) {
 document.getElementById("languages").addEventListener("click", switchLanguage);
 showReady();
 setInterval(showReady, READY_EVERY_MS);
+navigator.serviceWorker?.register(at("/service-worker.js"), { scope: at("/") }).catch(() => {}); // the page does without

@@ -90,7 +90,7 @@ def test_nothing_is_left_of_an_erased_recognition(
     assert done.erased == (key.rpartition("/")[2],)
     left = dump(redis_client)
     assert SECRET not in left
-    assert [line for line in left.splitlines() if job_id in line] == [f"shitu:tombstone:{job_id}: recognition"]
+    assert [line for line in left.splitlines() if job_id in line] == [f"shitu:tombstone:{job_id}: erased"]
     assert message not in left.replace("shitu:feed", "") or "shitu:delivery" not in left
     assert files(tmp_path, SECRET.encode()) == []
     with pytest.raises(JobExpired):

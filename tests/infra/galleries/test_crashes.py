@@ -62,6 +62,10 @@ class Dying:
     def put_image(self, image_bytes: bytes) -> str:
         return self._objects.put_image(image_bytes)
 
+    def size(self, key: str) -> int:
+        self._alive()
+        return self._objects.size(key)
+
     def delete_idle(self, key: str, since: float) -> bool:
         gone: list[bool] = []
         self._change(lambda: gone.append(self._objects.delete_idle(key, since)))

@@ -278,3 +278,51 @@ def test_the_url_names_the_store(tmp_path: Path) -> None:
     assert (tmp_path / "with blank" / "a").read_bytes() == b"2"
     with pytest.raises(ConfigurationError):
         open_store(ObjectSettings(url="ftp://server/folder"), tmp_path)
+
+
+def test_a_big_object_is_sent_in_parts_and_appears_whole(
+    s3_settings: ObjectSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.objects.s3.MULTIPART_BYTES", 6 << 20)
+    monkeypatch.setattr("infra.objects.s3.PART_BYTES", 5 << 20)
+    store = open_store(s3_settings, tmp_path)
+    assert isinstance(store, S3Store)
+    for size, parts in ((11 << 20, "-3"), ((6 << 20) - 1, "")):
+        data = os.urandom(size)
+        store.put("galleries/big", data)
+        assert store.get("galleries/big") == data
+        assert store.size("galleries/big") == size
+        etag = store._client.head_object(Bucket=store._bucket, Key=store._full("galleries/big"))["ETag"].strip('"')
+        assert etag[32:] == parts
+    missing = S3Store("never-made", "", s3_settings.endpoint_url)
+    with pytest.raises(BucketMissing):
+        missing.put("galleries/big", os.urandom(7 << 20))
+
+
+@pytest.mark.parametrize("breaks", [1, 2])
+def test_an_answer_that_breaks_off_is_asked_for_once_more(monkeypatch: pytest.MonkeyPatch, breaks: int) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    asked: list[str] = []
+
+    class Breaking(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.end_headers()
+            self.wfile.write(b"01234" if len(asked) <= breaks else b"0123456789")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Breaking) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        store = S3Store("bucket", "", f"http://127.0.0.1:{server.server_address[1]}")
+        if breaks == 1:
+            assert store.get("a") == b"0123456789"
+        else:
+            with pytest.raises(StorageUnreachable):
+                store.get("a")
+        server.shutdown()
+    assert asked == ["/bucket/a"] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from infra.jobs.presence import Presence
+from infra.redis.client import connect
+from infra.redis.server import RedisServer
 from infra.runtime.settings import Settings, variables
 from shitu.cli.doctor_checks import check_instructions, check_keys, check_memory
 from shitu.cli.main import main
@@ -85,6 +89,19 @@ def test_a_redis_that_answers_is_well(redis_url: str, monkeypatch: pytest.Monkey
     assert [one["status"] for one in about] == ["ok", "ok"]
     assert "appendonly yes" in about[1]["detail"]
     assert {one["status"] for one in findings if one["check"] == "workers"} == {"warn"}  # none runs
+
+
+def test_workers_of_a_running_stack_are_seen_without_its_address(tmp_path: Path) -> None:
+    """`shitu up` runs beside it with a Redis of its own, which REDIS_URL does not name."""
+    with RedisServer(tmp_path / "data" / "redis") as server:
+        client = connect(server.url, "shitu")
+        Presence(client, time.time).worker_ready("worker-1", {}, ttl_s=600)
+        client.close()
+        findings = told(0)
+    assert [one["detail"] for one in findings if one["check"] == "workers"] == ["1 are ready"]
+    about = [one["detail"] for one in findings if one["check"] == "redis"]
+    assert any("is running" in one for one in about), about
+    assert [one for one in told(0) if one["check"] == "workers"] == []  # it has ended
 
 
 def test_a_redis_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:

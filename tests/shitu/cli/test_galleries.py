@@ -334,3 +334,26 @@ def test_a_file_that_is_there_stays_where_exporting_fails(
     assert run("export", drinks, "--out", tmp_path / "b.zip").exit_code == 1
     assert (tmp_path / "b.zip").read_bytes() == b"mine"
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_gallery_is_exported_as_paddleclas_has_it(drinks: str, store: GalleryStore, tmp_path: Path) -> None:
+    import pickle
+
+    import faiss
+
+    for method in ("Flat", "IVF", "HNSW32"):
+        theirs = tmp_path / method
+        answer = run("export", drinks, "--format", "paddleclas", "--index-method", method, "--out", theirs)
+        assert answer.exit_code == 0, answer.output
+        assert "4 items of version 3 of 'drinks' are in" in answer.stdout
+        assert "1 labels have blanks" in answer.stderr
+        _, items, embeddings = store.load(drinks)
+        index = faiss.read_index(str(theirs / "index" / "vector.index"))  # as their code reads them
+        id_map = pickle.loads((theirs / "index" / "id_map.pkl").read_bytes())
+        scores, ids = index.search(embeddings, 1)
+        found = [id_map[int(one)].split("\t")[1] for one in ids[:, 0]]
+        assert found == [item.label for item in items]
+        assert scores[:, 0] == pytest.approx(1, abs=1e-4)
+        lines = (theirs / "gallery" / "gallery_label.txt").read_text(encoding="utf-8").splitlines()
+        assert sorted(line.split("\t")[1] for line in lines) == sorted(LABELS)
+        assert all((theirs / "gallery" / line.split("\t")[0]).is_file() for line in lines)

@@ -313,3 +313,59 @@ def test_a_folder_that_is_not_utf8_is_told_and_the_forms_of_a_label_are_one(fold
     assert "\\xbf\\xc9\\xc0\\xd6/0.png: a label must be valid UTF-8" in answer.stderr
     removed = run("gallery", "remove", "drinks", "--label", "cafe\u0301", "--embedder", embedder)
     assert removed.stdout == "version 3 of 'drinks' has 0\n"
+
+
+def test_an_index_is_imported_with_its_pictures_as_a_service_would(pictures: Path, index: Path, embedder: Path) -> None:
+    words = [
+        "gallery",
+        "import",
+        str(index),
+        "--gallery",
+        "drinks",
+        "--embedder",
+        str(embedder),
+        "--root",
+        str(pictures),
+    ]
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    assert "4 items added" in done.stdout
+    again = run(*words)
+    assert "0 items added to 'drinks', 4 were there already; version 2 has 4" in again.stdout
+
+
+def test_a_list_is_imported_as_one_version_and_bad_lines_are_told(pictures: Path, embedder: Path) -> None:
+    lines = [f"gallery\\{number}.png,{label}" for number, label in enumerate(LABELS)]
+    (pictures / "list.csv").write_text("\r\n".join(["path,label", *lines, "gallery/9.png,cola"]), "utf-8-sig")
+    done = run(
+        "gallery", "import", str(pictures / "list.csv"), "--gallery", "drinks", "--embedder", str(embedder), "--stage"
+    )
+    assert done.exit_code == 1
+    assert "line 6: gallery/9.png" in done.stderr
+    assert "1 could not be used: 1 picture_missing" in done.stderr
+    assert "it is staged" in done.stdout
+    kept = store()
+    assert (kept.manifest("drinks").version, kept.manifest("drinks", 2).item_count) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["none.csv", "--gallery", "x"], "no such file"),
+        (["list.doc", "--gallery", "x"], "none of the files"),
+        (["a.csv"], "name the gallery"),
+        (["a.csv", "--gallery", "x"], "no picture and no line"),
+        (["a.csv", "--gallery", "X"], "lower-case"),
+        (["a.csv", "--gallery", "x", "--list", "b.csv"], "--list goes with"),
+    ],
+)
+def test_what_cannot_be_imported_makes_no_gallery(
+    words: list[str], said: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures)
+    for name in ("a.csv", "list.doc"):
+        (pictures / name).write_text("\n")
+    done = run("gallery", "import", *words)
+    assert done.exit_code != 0
+    assert said in done.stderr
+    assert store().names() == ()

@@ -99,3 +99,14 @@ def test_a_service_has_its_own_embedder_and_moves_in_one_request(drinks: str, se
         assert (answer.exit_code, "--embedder has no effect" in answer.stderr) == (2, True), answer.output
     answer = run("move", drinks, "--label", "cola", "--label", "milk", "--into", "x", *served)
     assert (answer.exit_code, "name one --label" in answer.stderr) == (2, True)
+
+
+def test_two_versions_are_compared(drinks: str, way: Way) -> None:
+    run("rename", drinks, "--label", "green tea", "--new-label", "tea", *way)
+    answer = run("diff", drinks, 3, *way)
+    assert answer.exit_code == 0, answer.output
+    assert "2 relabelled" in answer.stdout.splitlines()[-1]
+    assert "2 unchanged" in answer.stdout.splitlines()[-1]
+    counts = told("diff", drinks, 2, 3, "--kind", "added", *way)["counts"]
+    assert counts == told("diff", drinks, 2, 3)["counts"]
+    assert run("diff", drinks, 9, *way).exit_code == 1

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from werkzeug.serving import make_server
@@ -53,6 +54,14 @@ class Hand(threading.Thread):
                 error = {"code": "image_truncated", "message": "The file is cut short.", "retryable": False}
                 self._ledger.fail(lease, error)
                 return
+        elif job.kind == "detection":
+            result = {"detections": [{"box": [1, 2, 30, 40], "confidence": 0.87654}], "timings_ms": {"total": 7.04}}
+        elif job.kind == "embedding":
+            embedding = None if request["image"]["name"] == "black.jpg" else [0.6, 0.8]
+            result = {"dim": 2, "embeddings": [{"box": [0, 0, 9, 9], "embedding": embedding}]}
+        elif job.kind == "classification":
+            classes = [{"class_id": 7, "label": "tea", "score": 0.9}, {"class_id": 1, "label": "cola", "score": 0.1}]
+            result = {"classifications": [{"box": [0, 0, 9, 9], "classes": classes}]}
         else:
             result = {
                 "items": [{**item, "status": "rejected" if "error" in item else "added"} for item in request["items"]]
@@ -75,7 +84,8 @@ def hand(settings: Settings) -> Iterator[Hand]:
 
 @pytest.fixture
 def url(settings: Settings, hand: Hand) -> Iterator[str]:
-    few = replace(settings, web=replace(settings.web, max_files=3))
+    worker = replace(settings.worker, classifier="teas-and-colas")
+    few = replace(settings, web=replace(settings.web, max_files=3), worker=worker)
     server = make_server("127.0.0.1", 0, create_app(few), threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -162,6 +172,33 @@ def test_photos_are_recognised_by_the_service_in_every_shape(
     assert "{'rec_docs': 'tea'}" in run(*asked, "--format", "paddleclas").stdout
 
 
+def test_one_network_of_the_service_runs_on_photos(folder: Path, url: str, hand: Hand, tmp_path: Path) -> None:
+    photo, black = folder / "tea" / "0.jpg", folder / "tea" / "black.jpg"
+    black.write_bytes(picture(seed=9))
+    (told,) = json.loads(
+        run("detect", photo, "--server", url, "--json", "--max-detections", 3, "--out", tmp_path / "o").stdout
+    )
+    assert told == {"photo": str(photo), "detections": [{"box": [1, 2, 30, 40], "confidence": 0.8765}], "took_ms": 7.0}
+    assert hand.requests[-1]["options"]["max_detections"] == 3
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["0.jpg"]
+    answer = run("embed", photo, black, "--server", url, "--json", "--out", tmp_path / "rows.npy")
+    assert answer.exit_code == 1, answer.output
+    one, other = json.loads(answer.stdout)
+    assert (one["embedding"], other["error"]) == ([0.6, 0.8], "The embedder gives no usable answer.")
+    assert np.load(tmp_path / "rows.npy").tolist() == np.array([[0.6, 0.8]], np.float32).tolist()
+    answer = run("classify", photo, "--server", url, "--json", "--top-k", 2)
+    (told,) = json.loads(answer.stdout)
+    assert told == {"class_ids": [7, 1], "scores": [0.9, 0.1], "label_names": ["tea", "cola"], "filename": str(photo)}
+    assert hand.requests[-1]["options"]["top_k"] == 2
+    (tmp_path / "none.jpg").write_bytes(b"no picture")
+    for command in ("detect", "embed", "classify"):
+        answer = run(command, tmp_path / "none.jpg", photo, "--server", url)
+        assert (answer.exit_code, answer.stderr.count("none.jpg")) == (1, 1), answer.output
+        assert "Traceback" not in answer.output
+        answer = run(command, photo, "--server", "http://127.0.0.1:1", "--threads", 1)
+        assert (answer.exit_code, "--threads has no effect with --server" in answer.stderr) == (2, True)
+
+
 def test_a_gallery_that_is_not_there_is_said_once(folder: Path, url: str) -> None:
     answer = run("recognize", folder, "--gallery", "none", "--server", url)
     assert answer.exit_code == 1
@@ -212,3 +249,18 @@ def test_nothing_that_listens_and_no_address_are_said_at_once(folder: Path) -> N
         assert answer.stderr.count("\n") == 1
     answer = run("gallery", "list", "--server", "ftp://x")
     assert (answer.exit_code, "is no address" in answer.stderr) == (2, True)
+
+
+def test_an_object_s_address_reaches_the_service_as_it_is_written(url: str, folder: Path) -> None:
+    run("gallery", "add", folder, "--gallery", "drinks", "--server", url)
+    answer = run("recognize", "s3://photos//deep/a.jpg", "--gallery", "drinks", "--server", url)
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("s3://photos//deep/a.jpg: ")
+    assert "SHITU_OBJECTS__INPUT_BUCKETS" in answer.stderr
+    assert "(bucket_forbidden)" in answer.stderr
+    drawn = run("recognize", "s3://photos/a.jpg", "--gallery", "drinks", "--server", url, "--out", folder / "out")
+    assert drawn.exit_code == 2
+    assert "--out draws on files of this machine alone, not on s3://photos/a.jpg" in drawn.stderr
+    alone = run("recognize", "https://example.com/a.jpg", "--gallery", "drinks")
+    assert alone.exit_code == 2
+    assert "https://example.com/a.jpg is fetched by a service alone; add --server" in alone.stderr

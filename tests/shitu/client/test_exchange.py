@@ -232,6 +232,29 @@ def test_a_lost_stream_is_followed_by_polls_with_etag(script: Script, use: Use) 
     assert {headers["prefer"] for headers in polls} == {"wait=20"}
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"data: {\n\n",
+        b"data: \xff\n\n",
+        b"event: status\ndata: [1]\n\n",
+        b'event: status\ndata: {"id": "rec_1"}\n\n',
+        b"\x00\xfe\n",
+    ],
+)
+def test_a_broken_stream_is_followed_by_polls(script: Script, use: Use, broken: bytes) -> None:
+    """What a proxy made of it is the loss of a stream, no bare ValueError."""
+    ended = {**JOB, "status": "succeeded"}
+    script.answers = [(200, {"Content-Type": "text/event-stream"}, broken), told(200, ended)]
+    assert use(lambda client: client.recognitions.wait(JOB)) == ended
+
+
+def test_broken_lines_of_results_are_the_clients_own_error(script: Script) -> None:
+    script.answers = [(200, {"Content-Type": "application/x-ndjson"}, b'{"index": 0}\n{"ind')]
+    with Client(script.url, retries=QUICK) as client, pytest.raises(UnexpectedAnswer, match="a line is no JSON"):
+        list(client.batches.results("bat_1"))
+
+
 def test_events_are_decoded_however_they_are_cut() -> None:
     text = 'event: status\r\nid: 1\r\ndata: {"a": "é茶"}\r\n\r\n: still here\n\ndata: [1,\ndata: 2]\n\n'.encode()
     for size in (1, 2, 3, 7, len(text)):

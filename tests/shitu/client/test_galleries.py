@@ -28,6 +28,14 @@ def test_a_gallery_is_made_listed_and_deleted(ask: Ask) -> None:
         ask("galleries.get", "snacks")
 
 
+def test_how_a_gallery_is_searched_is_chosen(ask: Ask) -> None:
+    made = ask("galleries.create", "snacks", dist_type="hamming", rerank=5)
+    assert made["index"]["in_use"] == "BFlat,R5"
+    changed = ask("galleries.choose_index", "snacks", index_method="IVF")
+    assert (changed["version"], changed["index"]["index_method"], changed["index"]["dist_type"]) == (2, "IVF", "IP")
+    assert ask("galleries.choose_index", "snacks")["index"]["index_method"] == "auto"
+
+
 def test_pictures_are_added_and_the_job_waited_for(ask: Ask, drinks: str, hand: Hand) -> None:
     job = ask("galleries.add", drinks, [picture(seed=7), picture(seed=8)], ["milk", "tea"], item_metadata={"shop": "1"})
     ended = ask("enrollments.wait", job, timeout_s=20)
@@ -80,6 +88,8 @@ def test_a_batch_is_waited_for_with_its_progress(ask: Ask, drinks: str, hand: Ha
     results = ask("batches.results", batch)
     assert [one["index"] for one in results] == [0, 1, 2]
     assert {one["result"]["recognitions"][0]["label"] for one in results} == {"tea"}
+    assert [one["id"] for one in ask("batches.list", status="completed", page_size=1)] == [batch["id"]]
+    assert ask("batches.list", gallery="snacks") == []
     assert ask("batches.csv", batch).startswith(b"index,name,job_id")
     with pytest.raises(Conflict, match="job_finished"):
         ask("batches.cancel", batch)
@@ -115,3 +125,13 @@ def test_a_gallery_is_linted(ask: Ask, drinks: str) -> None:
     assert (told["gallery"], told["item_count"]) == (drinks, 4)
     assert {one["kind"] for one in told["findings"]} <= set(told["kinds"])
     assert ask("galleries.lint", drinks, level="error", limit=1)["item_count"] == 4
+
+
+def test_items_are_listed_and_photos_searched_by_metadata(ask: Ask, drinks: str, hand: Hand) -> None:
+    assert list(ask("galleries.items", drinks, filters={"brand": "x"})) == []
+    job = ask("recognitions.create", picture("JPEG", 640, 480, 3), drinks, filters={"brand": "x"})
+    assert job["request"]["filter"] == ["brand:x"]
+    batch = ask("batches.create", [picture(seed=1)], drinks, filters=["brand:x", "size:1"])
+    assert batch["request"]["filter"] == ["brand:x", "size:1"]
+    done = ask("recognitions.wait", job, timeout_s=20)
+    assert ask("recognitions.compare", done, filters="brand:y")["request"]["filter"] == ["brand:y"]

@@ -91,11 +91,12 @@ def test_a_recognition_is_erased(
     refused(client.delete(f"{url}?erased=true"), 400, "invalid_request")
     told = erased(client, url)
     assert (told["status"], told["job_id"], len(told["feedback"])) == ("pending", job["id"], 1)
+    assert told["pictures"]["kept"] == told["pictures"]["erased"] == []
     assert len(told["pictures"]["pending"]) == 1  # an hour from its upload, and while the enrolment is open
     assert told["messages"] == 1
-    refused(client.get(url), 410, "job_expired")
-    refused(client.get(f"{url}/image"), 410, "job_expired")
-    refused(client.delete(f"{url}?erase=true"), 410, "job_expired")
+    assert "erased" in refused(client.get(url), 410, "job_erased")["detail"]
+    refused(client.get(f"{url}/image"), 410, "job_erased")
+    refused(client.delete(f"{url}?erase=true"), 410, "job_erased")
     refused(client.delete("/v1/recognitions/rec_0?erase=true"), 404, "job_not_found")
     assert client.get(f"{URL}/{drinks}/feedback").get_json()["feedback"] == []
     assert stored(settings, photo)
@@ -117,7 +118,7 @@ def test_the_other_jobs_of_a_photo_are_erased_likewise(client: FlaskClient, sett
     refused(client.delete(url), 400, "invalid_request")
     told = erased(client, url)
     assert (f"{told['kind']}s", told["job_id"], told["status"]) == (kind, job["id"], "pending")
-    refused(client.get(url), 410, "job_expired")
+    refused(client.get(url), 410, "job_erased")
     assert stored(settings, photo)  # for an hour from its upload
     assert not client.application.extensions["shitu"].ledger.sweeper.overdue(1e12)
 
@@ -132,3 +133,20 @@ def test_without_erase_a_deletion_is_as_before(client: FlaskClient, drinks: str)
     assert client.delete(f"{URL}/{drinks}/items/{items[0]['id']}?erase=false").get_json()["item_count"] == 3
     assert client.delete(f"{URL}/{drinks}?erase=false").status_code == 204
     assert client.post(f"{URL}/{drinks}/restore").status_code == 200
+
+
+def test_a_receipt_lists_a_digest_once(client: FlaskClient, drinks: str, service: Services, hand: Hand) -> None:
+    """A photo that waits for the end of its hour, whose bytes a gallery's item shows as well."""
+    photo = picture(seed=0)  # an item of the gallery
+    job = client.post("/v1/recognitions", data={"gallery": drinks, "image": (io.BytesIO(photo), "a.jpg")}).get_json()
+    hand.finish(job["id"], recognition_result())
+    told = erased(client, job["links"]["self"])
+    (digest,) = told["pictures"]["pending"]
+    assert (told["status"], told["pictures"]["kept"], told["pictures"]["erased"]) == ("pending", [], [])
+    service.redis.zadd("shitu:photos:idle", {f"photos/{digest[:2]}/{digest}": 1})
+    with client.application.app_context():
+        assert eraser().finish_left(after_s=-1) == 1
+    done = client.get(told["links"]["self"]).get_json()
+    assert done["status"] == "done"
+    assert [one["sha256"] for one in done["pictures"]["kept"]] == [digest]  # the bytes are the gallery's too
+    assert done["pictures"]["erased"] == done["pictures"]["pending"] == []

@@ -256,3 +256,31 @@ def test_half_a_character_in_json_is_refused_not_a_500(client: FlaskClient, drin
     ):
         path = URL if "gallery" not in body else "/v1/recognitions"
         refused(client.post(path, data=body, content_type="application/json"), 400, "invalid_request")
+
+
+def test_a_picture_of_an_earlier_version_is_had_of_that_version(
+    client: FlaskClient, service: Services, drinks: str
+) -> None:
+    item = service.galleries.items(drinks)[0]
+    assert client.delete(f"/v1/galleries/{drinks}/items/{item.id}").status_code == 200
+    for route in ("image", "preview"):
+        url = f"/v1/galleries/{drinks}/items/{item.id}/{route}"
+        refused(client.get(url), 404, "item_not_found")
+        assert client.get(f"{url}?version=2").status_code == 200
+        refused(client.get(f"{url}?version=9"), 404, "gallery_version_not_found")
+        refused(client.get(f"{url}?version=0"), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("true", True), ("1", True), ("false", None), ("0", None)])
+def test_near_duplicates_are_left_out_if_that_is_asked_for(client: FlaskClient, sent: str, kept: bool | None) -> None:
+    client.post(URL, json={"name": "drinks"})
+    response = add(client, "drinks", [picture()], labels="tea", skip_near_duplicates=sent)
+    assert response.get_json()["request"].get("skip_near_duplicates") == kept
+
+
+def test_a_flag_that_is_none_is_refused(client: FlaskClient) -> None:
+    client.post(URL, json={"name": "drinks"})
+    problem = refused(
+        add(client, "drinks", [picture()], labels="tea", skip_near_duplicates="yes"), 400, "invalid_request"
+    )
+    assert [error["pointer"] for error in problem["errors"]] == ["/skip_near_duplicates"]

@@ -77,7 +77,12 @@ def base_url(house: House, settings: Settings) -> str:
 @pytest.fixture
 def page(browser: Browser, base_url: str) -> Iterator[Page]:
     """A page on a desk's screen that fails the test for any error of its script or policy."""
-    context = browser.new_context(base_url=base_url, viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context = browser.new_context(
+        base_url=base_url,
+        viewport={"width": 1280, "height": 900},
+        reduced_motion="reduce",
+        service_workers="block",  # routes of a test do not reach what a worker fetches
+    )
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))

@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 
-from infra.errors.galleries import GalleryCorrupt
+from infra.errors.galleries import GalleryCorrupt, ImportRefused
 from infra.galleries.files import (
     FEATURES,
     VIEWS,
@@ -62,10 +61,7 @@ class Bundle:
     embeddings: NDArray[np.float32]  # (N, D)
     views: NDArray[np.float32] | None  # (N, D)
     features: tuple[bytes, ...] | None
-
-
-class BundleError(click.ClickException):
-    """The file is no bundle, or is damaged."""
+    index: dict[str, Any] | None = None  # how it is searched, by contracts.indexes
 
 
 def write(
@@ -85,7 +81,7 @@ def write(
     about = {
         "kind": KIND, "schema": SCHEMA, "name": manifest.name, "version": manifest.version,
         "created_at": manifest.created_at, "embedder_digest": manifest.embedder_digest, "dim": manifest.dim,
-        "item_count": len(items), "calibration": manifest.calibration,
+        "item_count": len(items), "calibration": manifest.calibration, "index": manifest.index,
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }  # fmt: skip
     file.writestr(MANIFEST, json.dumps(about, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
@@ -100,23 +96,23 @@ def image_member(sha256: str) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The file, to read. Whatever is wrong with it raises BundleError."""
+    """The file, to read. Whatever is wrong with it raises ImportRefused."""
     try:
         with zipfile.ZipFile(path) as file:
             # A compressed member could be far larger than the file; ours never is.
             if any(member.compress_type != zipfile.ZIP_STORED for member in file.infolist()):
-                raise BundleError(
+                raise ImportRefused(
                     f"{path} is no gallery that `shitu gallery export` wrote: its members are compressed."
                 )
             yield file
     except GalleryCorrupt as error:
-        raise BundleError(f"{path} is damaged: {error.detail}") from error
+        raise ImportRefused(f"{path} is damaged: {error.detail}") from error
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-        raise BundleError(f"{path} is no gallery that `shitu gallery export` wrote, or it is damaged.") from error
+        raise ImportRefused(f"{path} is no gallery that `shitu gallery export` wrote, or it is damaged.") from error
 
 
 def read(file: zipfile.ZipFile) -> Bundle:
-    """All but the pictures, checked against the manifest. Raises BundleError, GalleryCorrupt."""
+    """All but the pictures, checked against the manifest. Raises ImportRefused, GalleryCorrupt."""
     about = _manifest(file)
     try:
         hashes = {str(name): str(sha256) for name, sha256 in about["files"].items()}
@@ -125,41 +121,44 @@ def read(file: zipfile.ZipFile) -> Bundle:
         name, version, dim = str(about["name"]), int(about["version"]), about["dim"]
         digest, calibration = about["embedder_digest"], about["calibration"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError("The bundle's manifest lacks something, or has it in another form.") from error
-    if not isinstance(calibration, dict | None) or (
-        digest is not None and not (isinstance(digest, str) and SHA256.fullmatch(digest))
+        raise ImportRefused("The bundle's manifest lacks something, or has it in another form.") from error
+    index = about.get("index")
+    if (
+        not isinstance(calibration, dict | None)
+        or not isinstance(index, dict | None)
+        or (digest is not None and not (isinstance(digest, str) and SHA256.fullmatch(digest)))
     ):
-        raise BundleError("The bundle's manifest has a calibration or an embedder in another form.")
+        raise ImportRefused("The bundle's manifest has a calibration, an embedder or an index in another form.")
     items = decode_items(name, whole, member(file, ITEMS))
     if not all(SHA256.fullmatch(item.sha256) for item in items):
-        raise BundleError("An item of the bundle has no SHA-256 of its picture.")
+        raise ImportRefused("An item of the bundle has no SHA-256 of its picture.")
     if not items:
-        return Bundle(name, version, digest, None, (), np.zeros((0, 0), np.float32), None, None)
+        return Bundle(name, version, digest, None, (), np.zeros((0, 0), np.float32), None, None, index)
     embeddings = decode_embeddings(name, whole, dim, member(file, EMBEDDINGS))
     lengths = np.linalg.norm(embeddings, axis=1)
     if digest is None or not np.isfinite(lengths).all() or np.abs(lengths - 1).max() > UNIT_TOLERANCE:
-        raise BundleError("The bundle's embeddings are not unit vectors of a named embedder.")
+        raise ImportRefused("The bundle's embeddings are not unit vectors of a named embedder.")
     views = decode_views(name, whole, dim, member(file, MEMBERS[VIEWS])) if VIEWS in extra else None
     features = decode_features(name, whole, member(file, MEMBERS[FEATURES])) if FEATURES in extra else None
-    return Bundle(name, version, digest, calibration, items, embeddings, views, features)
+    return Bundle(name, version, digest, calibration, items, embeddings, views, features, index)
 
 
 def picture(file: zipfile.ZipFile, item: Item) -> bytes | None:
-    """The item's picture, or None where the bundle has none. Raises BundleError."""
+    """The item's picture, or None where the bundle has none. Raises ImportRefused."""
     if image_member(item.sha256) not in file.NameToInfo:
         return None
     data = member(file, image_member(item.sha256))
     if hashlib.sha256(data).hexdigest() != item.sha256:
-        raise BundleError(f"The picture of the item {item.id} is not the one that was exported.")
+        raise ImportRefused(f"The picture of the item {item.id} is not the one that was exported.")
     return data
 
 
 def member(file: zipfile.ZipFile, name: str) -> bytes:
-    """One member's bytes. Raises BundleError."""
+    """One member's bytes. Raises ImportRefused."""
     try:
         return file.read(name)
     except KeyError as error:
-        raise BundleError(f"The bundle has no {name}.") from error
+        raise ImportRefused(f"The bundle has no {name}.") from error
 
 
 def chosen(bundle: Bundle, rows: Sequence[int], items: Sequence[Item]) -> Bundle:
@@ -173,13 +172,13 @@ def chosen(bundle: Bundle, rows: Sequence[int], items: Sequence[Item]) -> Bundle
 def _manifest(file: zipfile.ZipFile) -> dict[str, Any]:
     info = file.NameToInfo.get(MANIFEST)
     if info is None or info.file_size > MOST_MANIFEST_BYTES:
-        raise BundleError("This file has no manifest: it is no gallery that `shitu gallery export` wrote.")
+        raise ImportRefused("This file has no manifest: it is no gallery that `shitu gallery export` wrote.")
     try:
         about = json.loads(member(file, MANIFEST))
     except ValueError as error:
-        raise BundleError("The bundle's manifest is no JSON.") from error
+        raise ImportRefused("The bundle's manifest is no JSON.") from error
     if not isinstance(about, dict) or about.get("kind") != KIND:
-        raise BundleError("This file is no gallery that `shitu gallery export` wrote.")
+        raise ImportRefused("This file is no gallery that `shitu gallery export` wrote.")
     if about.get("schema") != SCHEMA:
-        raise BundleError(f"The bundle has the schema {about.get('schema')!r}; this version of ShiTu reads {SCHEMA}.")
+        raise ImportRefused(f"The bundle has the schema {about.get('schema')!r}; this version of ShiTu reads {SCHEMA}.")
     return about

@@ -1,0 +1,117 @@
+"""How a gallery is searched: the user's choice, under PP-ShiTu's names, and what follows from it for each of its files.
+
+Without a choice it follows from the size: exact search while it is fast, quantised codes with an exact re-ranking above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NotRequired, get_args
+
+from typing_extensions import TypedDict
+
+from contracts.jobs import described
+
+IndexMethod = Literal["auto", "Flat", "IVF", "HNSW32"]
+DistType = Literal["IP", "L2", "hamming"]
+BuiltKind = Literal["PQ", "HNSW32", "IVF"]
+IndexState = Literal["exact", "building", "built"]
+
+METHODS: tuple[IndexMethod, ...] = get_args(IndexMethod)
+DISTANCES: tuple[DistType, ...] = get_args(DistType)
+KINDS: tuple[BuiltKind, ...] = get_args(BuiltKind)
+
+FLAT_BELOW = 20_000  # items: an exact search of them takes one to two milliseconds of one thread
+LEAST_PART = 2_500  # items: smaller files of a large gallery are searched exactly beside the built index
+LEAST_CHOSEN = 100  # the same where somebody chose IVF or HNSW32
+SUBVECTOR = 4  # dimensions that one code of "PQ" stands for
+MOST_RERANK = 1000
+RERANK = 100  # of a Hamming search: how many of the nearest codes are put in order by their embeddings
+LEAST_RECALL = 0.98  # a built index below it is not used, unless somebody chose its method
+
+
+@dataclass(frozen=True)
+class IndexChoice:
+    """What somebody chose for a gallery, or nothing: "auto". Raises ValueError for what there is not.
+
+    `dist_type` L2 orders unit vectors as IP does. `rerank` is of "hamming" alone; 0: the codes alone decide.
+    """
+
+    index_method: IndexMethod = "auto"
+    dist_type: DistType = "IP"
+    rerank: int = RERANK
+
+    def __post_init__(self) -> None:
+        if self.index_method not in METHODS:
+            raise ValueError(f"index_method is one of {', '.join(METHODS)}, not {self.index_method!r}")
+        if self.dist_type not in DISTANCES:
+            raise ValueError(f"dist_type is one of {', '.join(DISTANCES)}, not {self.dist_type!r}")
+        if isinstance(self.rerank, bool) or not isinstance(self.rerank, int) or not 0 <= self.rerank <= MOST_RERANK:
+            raise ValueError(f"rerank is a whole number from 0 to {MOST_RERANK}, not {self.rerank!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is kept with a gallery."""
+        return asdict(self)
+
+    @property
+    def binary(self) -> bool:
+        """Whether binary codes are searched by Hamming distance."""
+        return self.dist_type == "hamming"
+
+    @property
+    def binary_kind(self) -> str:
+        """The binary index of a Hamming search (models.galleries.binary_index)."""
+        return {"IVF": "BIVF", "HNSW32": "BHNSW32"}.get(self.index_method, "BFlat")
+
+
+def choice_of(stored: Mapping[str, Any] | None) -> IndexChoice:
+    """What a manifest keeps; "auto" for one that keeps nothing, or what only a later version understands."""
+    try:
+        return IndexChoice(**(stored or {}))
+    except (TypeError, ValueError):
+        return IndexChoice()
+
+
+def kind_of(choice: IndexChoice, dim: int | None, gallery_items: int, part_items: int) -> BuiltKind | None:
+    """The index that is built for a file of so many items of such a gallery; None: it is searched exactly."""
+    if choice.binary or choice.index_method == "Flat" or not dim:
+        return None
+    if choice.index_method != "auto":
+        return choice.index_method if part_items >= LEAST_CHOSEN else None
+    large = gallery_items >= FLAT_BELOW and part_items >= LEAST_PART
+    return "PQ" if large and dim % SUBVECTOR == 0 else None
+
+
+def is_used(choice: IndexChoice, recall_at_1: float) -> bool:
+    """Whether a built index of this recall is searched."""
+    return choice.index_method != "auto" or recall_at_1 >= LEAST_RECALL
+
+
+def name_of(kind: BuiltKind, dim: int) -> str:
+    """An index by Faiss' name for it; every one is re-ranked by the embeddings (RFlat)."""
+    return {"PQ": f"PQ{dim // SUBVECTOR}x4fs,RFlat", "HNSW32": "HNSW32_SQ8,RFlat", "IVF": "IVF,SQ8,RFlat"}[kind]
+
+
+@described
+class GalleryIndex(TypedDict):
+    """How a gallery is searched: what was chosen, and what is in use."""
+
+    index_method: IndexMethod
+    """What was chosen; `auto`: by the number of items."""
+    dist_type: DistType
+    """`L2` orders as `IP` does, for embeddings are unit vectors; `hamming`: binary codes."""
+    rerank: NotRequired[int]
+    """With `hamming`: so many of the nearest codes are put in order by their embeddings; 0: none."""
+    in_use: str
+    """Faiss' name of the index that answers; `Flat`: exact search."""
+    state: IndexState
+    """`exact`: none is needed; `building`: until it is built, the search is exact; `built`."""
+    indexed_items: int
+    """How many items the built index has; all others are searched exactly beside it."""
+    recall_at_1: float | None
+    """Against exact search, measured when it was built: how often the nearest item is found; null for `hamming`."""
+    build_s: float
+    """How long building it took."""
+    size_bytes: int
+    """Of the built index, beside the embeddings."""

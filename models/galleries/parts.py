@@ -1,0 +1,199 @@
+"""Parts of a large gallery: the rows of one stored file each, with the index that was built for it, or none.
+
+A part never changes: what was removed of it in a version is masked, what was added later is another part.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.galleries.gallery import THREADS, faiss_module
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from contracts.filters import Filter
+    from models.galleries.built_index import BuiltIndex
+    from models.galleries.gallery import LabeledItem
+
+    Near = tuple[NDArray[np.int64], NDArray[np.float32]]  # places and similarities, best first
+    Alive = NDArray[np.bool_]
+
+SPARE = 32  # rows looked at beyond those wanted, for those of them that are passed over
+WIDER = 8  # times as many, where that did not suffice
+MOST_WIDENED = 4096  # beyond it every row is compared
+
+
+class LabelTable:
+    """Labels by number, the same for all versions of a gallery. Grows only; may be used by many threads."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._codes: dict[str, int] = {}
+        self._guard = threading.Lock()
+
+    def codes_of(self, labels: Sequence[str]) -> NDArray[np.int64]:
+        """(N,): the number of each label."""
+        with self._guard:
+            for label in labels:
+                if label not in self._codes:
+                    self._codes[label] = len(self.names)
+                    self.names.append(label)
+            return np.fromiter((self._codes[label] for label in labels), np.int64, len(labels))
+
+
+class Labelled:
+    """The items of a part and their rows (N, D), which may be mapped from a file, by place and by label."""
+
+    def __init__(self, items: Sequence[LabeledItem], rows: NDArray[np.float32], table: LabelTable) -> None:
+        self.items, self.rows, self.table = items, rows, table
+        self.codes = table.codes_of([item.label for item in items])
+        self.order = np.argsort(self.codes, kind="stable")
+        self._sorted = self.codes[self.order]
+        self._by_metadata: dict[Filter, NDArray[np.int64]] | None = None
+
+    def ranges(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each label where in `order` its rows begin and end."""
+        starts = np.searchsorted(self._sorted, codes, "left")
+        return starts.astype(np.int64), np.searchsorted(self._sorted, codes, "right").astype(np.int64)
+
+    def meeting(self, filters: Sequence[Filter]) -> NDArray[np.int64]:
+        """The places of the items whose metadata meets all filters, ascending."""
+        if self._by_metadata is None:
+            found: dict[Filter, list[int]] = {}
+            for place, item in enumerate(self.items):
+                for pair in (getattr(item, "metadata", None) or {}).items():
+                    found.setdefault(pair, []).append(place)
+            self._by_metadata = {pair: np.array(places, np.int64) for pair, places in found.items()}
+        each = [self._by_metadata.get(one, np.zeros(0, np.int64)) for one in filters]
+        return reduce(lambda one, other: np.intersect1d(one, other, assume_unique=True), each)
+
+
+class Part:
+    """A part as a version has it: without the rows that are not `alive` (N,), None if all are."""
+
+    def __init__(self, labelled: Labelled, index: BuiltIndex | None = None, alive: Alive | None = None) -> None:
+        self.labelled, self.index, self.alive = labelled, index, alive
+        self.live: NDArray[np.int64] | None = None if alive is None else np.flatnonzero(alive)
+        # From a row's place in its file to its place among the living.
+        self._rank = None if alive is None else np.cumsum(alive) - 1
+        self.count = len(labelled.items) if self.live is None else len(self.live)
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """The label of each living row."""
+        return self.labelled.codes if self.live is None else self.labelled.codes[self.live]
+
+    def meeting(self, filters: Sequence[Filter]) -> Part:
+        """The part of the living items alone that meet all filters, to be searched exactly."""
+        alive = np.zeros(len(self.labelled.items), bool)
+        alive[self.labelled.meeting(filters)] = True
+        return Part(self.labelled, None, alive if self.alive is None else alive & self.alive)
+
+    def item(self, place: int) -> LabeledItem:
+        """The item at a place among the living."""
+        return self.labelled.items[place if self.live is None else int(self.live[place])]
+
+    def items(self) -> Iterable[LabeledItem]:
+        """The living items."""
+        items = self.labelled.items
+        return items if self.live is None else (items[at] for at in self.live.tolist())
+
+    def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(M, D): the rows at places among the living."""
+        return np.asarray(self.labelled.rows[places if self.live is None else self.live[places]], np.float32)
+
+    def rows_of_labels(self, codes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """For each label its living rows, as places in the file."""
+        starts, ends = self.labelled.ranges(codes)
+        found = [self.labelled.order[start:end] for start, end in zip(starts, ends, strict=True)]
+        return found if self.alive is None else [rows[self.alive[rows]] for rows in found]
+
+    def nearest(self, queries: NDArray[np.float32], k: int) -> list[Near]:
+        """For each query its `k` nearest living rows, as places among the living."""
+        if not self.count:
+            return [(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in queries]
+        near = exact if self.index is None else self._by_index
+        found = near(queries, self.labelled.rows, k, self.alive)
+        if self._rank is None:
+            return found
+        return [(self._rank[places], values) for places, values in found]
+
+    def _by_index(
+        self, queries: NDArray[np.float32], rows: NDArray[np.float32], k: int, alive: Alive | None
+    ) -> list[Near]:
+        index = self.index
+        if index is None:
+            return exact(queries, rows, k, alive)
+        wanted = min(k, self.count)
+        asked = max(index.depth, 2 * k)
+        depth = asked * len(rows) // self.count + (SPARE if alive is not None else 0)
+        left = np.arange(len(queries))
+        found: list[Near | None] = [None] * len(queries)
+        while len(left) and depth < max(MOST_WIDENED, asked + 1):
+            places = index.candidates(queries[left], depth)
+            rest = []
+            for at, near in zip(left.tolist(), places, strict=True):
+                kept = near[near >= 0]
+                kept = kept if alive is None else kept[alive[kept]]
+                # What was removed may have stood nearer than all that is left: a whole label, say.
+                if len(kept) >= min(max(wanted, asked // 2), self.count) or (alive is None and len(kept) >= wanted):
+                    found[at] = best(kept, rows[kept] @ queries[at], wanted)
+                else:
+                    rest.append(at)
+            left = np.array(rest, np.int64)
+            depth *= WIDER
+        for at, near in zip(left.tolist(), exact(queries[left], rows, k, alive), strict=True):
+            found[at] = near
+        return [one for one in found if one is not None]
+
+
+def exact(queries: NDArray[np.float32], rows: NDArray[np.float32], k: int, alive: Alive | None = None) -> list[Near]:
+    """For each of the queries (Q, D) its `k` nearest of the rows (N, D) that are alive, by inner product."""
+    if not len(queries):
+        return []
+    faiss = faiss_module()
+    faiss.omp_set_num_threads(THREADS)
+    living = len(rows) if alive is None else int(np.count_nonzero(alive))
+    wanted = min(k, living)
+    if not wanted:
+        return [(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in queries]
+    # As many rows as, by their share, hold enough that are alive; more where these do not suffice, in the end all.
+    depth = wanted if alive is None else wanted * len(rows) * 3 // (2 * living) + SPARE
+    while alive is None or depth <= MOST_WIDENED:
+        values, places = faiss.knn(queries, rows, min(depth, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+        if alive is None:
+            return list(zip(places, values, strict=True))
+        kept = [alive[near] for near in places]
+        if all(np.count_nonzero(one) >= wanted for one in kept):
+            return [
+                (near[one][:wanted], like[one][:wanted]) for near, like, one in zip(places, values, kept, strict=True)
+            ]
+        depth *= WIDER
+    return among(queries, rows, np.flatnonzero(alive), k)
+
+
+def among(queries: NDArray[np.float32], rows: NDArray[np.float32], chosen: NDArray[np.int64], k: int) -> list[Near]:
+    """For each query its `k` nearest of the rows at `chosen` (M,), compared with every one of them."""
+    if len(chosen) * 4 < len(rows):
+        likes = np.asarray(rows[chosen], np.float32) @ queries.T
+    else:
+        likes = (rows @ queries.T)[chosen]
+    return [best(chosen, np.ascontiguousarray(likes[:, at], np.float32), k) for at in range(len(queries))]
+
+
+def best(places: NDArray[np.int64], values: NDArray[np.float32], k: int) -> Near:
+    """The `k` of these with the greatest values, in their order."""
+    if len(values) > k:
+        top = np.argpartition(-values, k - 1)[:k]
+        places, values = places[top], values[top]
+    order = np.argsort(-values, kind="stable")
+    return places[order].astype(np.int64), values[order].astype(np.float32)

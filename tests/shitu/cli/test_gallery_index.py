@@ -1,0 +1,67 @@
+"""`shitu gallery create` and `shitu gallery index`, on the store and through a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.galleries.store import GalleryStore
+from infra.objects.store import ObjectStore
+from tests.shitu.cli.test_galleries import drinks, objects, run, served, store, told
+from tests.worker.large import add
+
+__all__ = ["drinks", "objects", "served", "store"]  # the fixtures
+
+
+def test_a_gallery_is_made_with_a_choice(store: GalleryStore) -> None:
+    made = run("create", "drinks", "--index-method", "IVF", "--dist-type", "hamming", "--rerank", 7)
+    assert made.exit_code == 0, made.output
+    assert "index: BIVF,R7 (IVF, hamming)" in made.stdout
+    assert store.manifest("drinks").index == {"index_method": "IVF", "dist_type": "hamming", "rerank": 7}
+    assert "(gallery_exists)" in run("create", "drinks").output
+    assert store.create("plain").index is None
+    assert run("create", "plainer").exit_code == 0
+    assert store.manifest("plainer").index is None
+
+
+def test_a_choice_is_told_changed_and_built(store: GalleryStore) -> None:
+    store.create("drinks", "d" * 64)
+    add(store, "drinks", 300)
+    assert told("index", "drinks")["index"]["in_use"] == "Flat"
+    changed = run("index", "drinks", "--index-method", "HNSW32")
+    assert "index: Flat (HNSW32, IP); another is being built" in changed.stdout
+    built = run("index", "drinks", "--build")
+    assert "index: HNSW32_SQ8,RFlat (HNSW32, IP), recall@1 " in built.stdout
+    assert "300 of 300 items indexed" in built.stdout
+    assert "300 of 300 items indexed" in run("show", "drinks").stdout
+    assert store.manifest("drinks").version == 3
+
+
+def test_rerank_without_codes_is_refused(store: GalleryStore) -> None:
+    store.create("drinks")
+    for command in ("index", "create"):
+        answer = run(command, "drinks", "--rerank", 5)
+        assert answer.exit_code == 2
+        assert "--dist-type hamming" in answer.output
+
+
+def test_through_a_service(drinks: str, served: tuple[str, str], store: GalleryStore) -> None:
+    _, serve = served
+    changed = run("index", drinks, "--dist-type", "L2", "--server", serve)
+    assert "index: Flat (auto, L2)" in changed.stdout, changed.output
+    assert told("index", drinks, "--server", serve)["index"] == told("index", drinks)["index"]
+    assert run("create", "snacks", "--index-method", "Flat", "--server", serve).exit_code == 0
+    assert store.manifest("snacks").index == {"index_method": "Flat", "dist_type": "IP", "rerank": 100}
+    assert run("index", drinks, "--build", "--server", serve).exit_code == 2
+
+
+def test_a_file_carries_the_choice(drinks: str, store: GalleryStore, objects: ObjectStore, tmp_path: Path) -> None:
+    choice = {"index_method": "auto", "dist_type": "hamming", "rerank": 9}
+    store.choose_index(drinks, choice)
+    file = tmp_path / "drinks.zip"
+    assert run("export", drinks, "--out", file).exit_code == 0
+    carried = run("import", file, "--gallery", "again")
+    assert carried.exit_code == 0, carried.output
+    assert store.manifest("again").index == choice
+    assert run("index", "again", "--index-method", "Flat").exit_code == 0
+    assert run("import", file, "--gallery", "again").exit_code == 0
+    assert store.manifest("again").index == {"index_method": "Flat", "dist_type": "IP", "rerank": 100}  # its own stays

@@ -1,0 +1,85 @@
+"""How a gallery is searched, chosen over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.web.test_recognitions import refused
+from web.services import Services
+
+URL = "/v1/galleries"
+
+
+def test_without_a_choice_it_follows_from_the_size(client: FlaskClient, drinks: str) -> None:
+    index = client.get(f"{URL}/{drinks}").get_json()["index"]
+    assert index == {
+        "index_method": "auto",
+        "dist_type": "IP",
+        "in_use": "Flat",
+        "state": "exact",
+        "indexed_items": 0,
+        "recall_at_1": 1.0,
+        "build_s": 0.0,
+        "size_bytes": 0,
+    }
+
+
+def test_it_is_chosen_when_the_gallery_is_made(client: FlaskClient, service: Services) -> None:
+    made = client.post(URL, json={"name": "drinks", "index": {"dist_type": "hamming", "rerank": 50}})
+    assert made.status_code == 201
+    assert made.get_json()["index"]["in_use"] == "BFlat,R50"
+    assert client.get(URL).get_json()["galleries"] == [made.get_json()]
+    assert service.galleries.manifest("drinks").index == {"index_method": "auto", "dist_type": "hamming", "rerank": 50}
+
+
+def test_it_is_changed_by_a_version_and_undone(client: FlaskClient, drinks: str) -> None:
+    changed = client.patch(f"{URL}/{drinks}", json={"index": {"index_method": "HNSW32", "dist_type": "L2"}})
+    assert changed.status_code == 200
+    told = changed.get_json()
+    assert (told["version"], told["item_count"]) == (3, 4)
+    assert (told["index"]["index_method"], told["index"]["dist_type"]) == ("HNSW32", "L2")
+    assert "rerank" not in told["index"]
+    same = client.patch(f"{URL}/{drinks}", json={"index": {"index_method": "HNSW32", "dist_type": "L2"}})
+    assert same.get_json()["version"] == 3
+    hamming = client.patch(f"{URL}/{drinks}", json={"index": {"dist_type": "hamming", "rerank": 0}}).get_json()
+    assert (hamming["version"], hamming["index"]["in_use"], hamming["index"]["recall_at_1"]) == (4, "BFlat", None)
+    assert client.post(f"{URL}/{drinks}/undo").get_json()["index"]["index_method"] == "HNSW32"
+
+
+@pytest.mark.parametrize(
+    ("index", "pointer"),
+    [
+        ({"index_method": "hnsw"}, "/index/index_method"),
+        ({"dist_type": "cosine"}, "/index/dist_type"),
+        ({"rerank": 5}, "/index/rerank"),
+        ({"dist_type": "hamming", "rerank": 1001}, "/index/rerank"),
+        ({"dist_type": "hamming", "rerank": "5"}, "/index/rerank"),
+        ({"method": "Flat"}, "/index/method"),
+    ],
+)
+def test_what_there_is_not_is_refused_at_creation_and_later(
+    client: FlaskClient, drinks: str, index: dict[str, Any], pointer: str
+) -> None:
+    for answer in (
+        client.post(URL, json={"name": "snacks", "index": index}),
+        client.patch(f"{URL}/{drinks}", json={"index": index}),
+    ):
+        problem = refused(answer, 400, "invalid_request")
+        assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert client.get(f"{URL}/{drinks}").get_json()["version"] == 2
+    refused(client.get(f"{URL}/snacks"), 404, "gallery_not_found")
+
+
+def test_every_mistake_is_named(client: FlaskClient, drinks: str) -> None:
+    sent = {"index": {"index_method": "x", "dist_type": "y", "rerank": -1}, "name": "z"}
+    problem = refused(client.patch(f"{URL}/{drinks}", json=sent), 400, "invalid_request")
+    pointers = {error["pointer"] for error in problem["errors"]}
+    assert pointers == {"/index/index_method", "/index/dist_type", "/index/rerank", "/name"}
+
+
+def test_nothing_to_change_and_no_gallery(client: FlaskClient, drinks: str) -> None:
+    refused(client.patch(f"{URL}/{drinks}", json={}), 400, "invalid_request")
+    refused(client.patch(f"{URL}/nothing", json={"index": {}}), 404, "gallery_not_found")

@@ -1,0 +1,293 @@
+"""`/shitu-index-build`, `-add`, `-remove`, `/shitu-infer` and `/image-classification`, as PaddleX serving answers them.
+
+Each is a job that is waited for: what is accepted is in the ledger, and goes on where the client gives up. An index is a
+gallery whose name is its key. Errors are in their form, `errorCode` is the HTTP status; `code` is ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import uuid
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, g, jsonify
+from werkzeug.datastructures import FileStorage
+
+from contracts.jobs import JobKind
+from contracts.keys import Scope
+from contracts.names import LabelRefused, clean_label
+from infra.errors.galleries import GalleryNotFound, InvalidGalleryName, ItemNotFound
+from infra.errors.jobs import AnswerLate, JobWithoutAnswer, ModelNotConfigured
+from infra.errors.requests import InvalidRequest
+from infra.galleries.staging import Stage
+from infra.net.addresses import check_spelling
+from infra.objects.inputs import check_location, is_s3
+from infra.runtime import audit
+from web.access.scopes import needs
+from web.jobs import jobs
+from web.jobs.photo_jobs import NO_MODEL
+from web.openapi.operations import BODY, UPLOAD, operation
+from web.paddlex.records import (
+    ClassifyAnswer,
+    ClassifyRequest,
+    IndexAddRequest,
+    IndexAnswer,
+    IndexBuildRequest,
+    IndexRemoveRequest,
+    InferAnswer,
+    InferRequest,
+)
+from web.requests import idempotency
+from web.requests.images import Upload, check_image
+from web.requests.import_uploads import Import, keep
+from web.requests.json_body import sent_json
+from web.requests.terms import read_terms
+from web.requests.waiting import held
+from web.services import services
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from infra.galleries.store import Item
+    from infra.jobs.ledger import Job
+    from web.paddlex.records import ImageLabelPair
+
+BITS = 48  # of an item's number: JSON of every language holds it
+PROBLEM = "application/problem+json"
+URLS = ("http://", "https://", "s3://")
+
+blueprint = Blueprint("paddlex", __name__)
+
+
+@blueprint.post("/shitu-index-build")
+@needs(Scope.MANAGE)
+@operation(
+    "paddlexIndexBuild",
+    "Build an index (PaddleX serving).",
+    {200: IndexAnswer},
+    (*BODY, AnswerLate, JobWithoutAnswer),
+    body={"application/json": IndexBuildRequest},
+)
+def build() -> Response:
+    """A new gallery of the pictures; its name is the key."""
+    sent = sent_json(IndexBuildRequest)
+    _check_labels(sent.imageLabelPairs)
+    key = f"paddlex-{uuid.uuid4().hex}"
+    services().galleries.create(key)
+    _enrol(key, sent.imageLabelPairs)
+    return _index(key)
+
+
+@blueprint.post("/shitu-index-add")
+@needs(Scope.MANAGE)
+@operation(
+    "paddlexIndexAdd",
+    "Add pictures to an index (PaddleX serving).",
+    {200: IndexAnswer},
+    (*BODY, AnswerLate, JobWithoutAnswer, GalleryNotFound, InvalidGalleryName),
+    body={"application/json": IndexAddRequest},
+)
+def add() -> Response:
+    """One new version with these pictures, too; what is there already stays one item."""
+    sent = sent_json(IndexAddRequest)
+    _check_labels(sent.imageLabelPairs)
+    services().galleries.manifest(sent.indexKey)
+    _enrol(sent.indexKey, sent.imageLabelPairs)
+    return _index(sent.indexKey)
+
+
+@blueprint.post("/shitu-index-remove")
+@needs(Scope.MANAGE)
+@operation(
+    "paddlexIndexRemove",
+    "Remove pictures of an index (PaddleX serving).",
+    {200: IndexAnswer},
+    (*BODY, GalleryNotFound, InvalidGalleryName, ItemNotFound),
+    body={"application/json": IndexRemoveRequest},
+)
+def remove() -> Response:
+    """One new version without them. Raises ItemNotFound that names the ids which are none."""
+    sent = sent_json(IndexRemoveRequest)
+    found = {number_of(item): item.id for item in _items(sent.indexKey)}
+    if missing := sorted(set(sent.ids) - found.keys()):
+        raise ItemNotFound(f"The index {sent.indexKey!r} has no id {', '.join(map(str, missing))}.")
+    services().galleries.remove(sent.indexKey, item_ids=tuple(found[one] for one in dict.fromkeys(sent.ids)))
+    return _index(sent.indexKey)
+
+
+@blueprint.post("/shitu-infer")
+@needs(Scope.RECOGNIZE)
+@operation(
+    "paddlexInfer",
+    "Recognise what is in a photo (PaddleX serving).",
+    {200: InferAnswer},
+    (*UPLOAD, AnswerLate, JobWithoutAnswer, ModelNotConfigured),
+    body={"application/json": InferRequest},
+)
+def infer() -> Response:
+    """All objects, each with its `topk` labels; no object suppresses another, and the photo stands in where there is none."""
+    sent = sent_json(InferRequest)
+    if sent.hammingRadius is not None:
+        detail = "not done here: leave it out; `recThreshold` decides"
+        raise InvalidRequest(f"hammingRadius: {detail}.", errors=[{"pointer": "/hammingRadius", "detail": detail}])
+    options: dict[str, Any] = {} if sent.detThreshold is None else {"detection_threshold": sent.detThreshold}
+    if sent.indexKey is None:
+        result = _photo_job(JobKind.DETECTION, sent.image, {"options": options})
+        found = [_object(one["box"], [], one["confidence"]) for one in result["detections"]]
+        return _answer({"detectedObjects": found})
+    services().galleries.manifest(sent.indexKey)
+    options |= {"top_k": sent.topk, "suppression_iou": 1.0}
+    if sent.recThreshold is not None:
+        options["similarity_threshold"] = sent.recThreshold
+    result = _photo_job(JobKind.RECOGNITION, sent.image, {"gallery": sent.indexKey, "options": options})
+    known = [_object(one["box"], one["matches"], one["confidence"]) for one in result["recognitions"]]
+    rest = [_object(one["box"], [], one["confidence"]) for one in result["dropped"] if one["source"] == "detection"]
+    return _answer({"detectedObjects": known + rest})
+
+
+@blueprint.post("/image-classification")
+@needs(Scope.RECOGNIZE)
+@operation(
+    "paddlexClassify",
+    "Classify a photo (PaddleX serving).",
+    {200: ClassifyAnswer},
+    (*UPLOAD, AnswerLate, JobWithoutAnswer, ModelNotConfigured),
+    body={"application/json": ClassifyRequest},
+)
+def classify() -> Response:
+    """The likeliest classes of the whole photo."""
+    sent = sent_json(ClassifyRequest)
+    if services().settings.worker.classifier == NO_MODEL:
+        raise ModelNotConfigured("This service runs without a classifier; SHITU_WORKER__CLASSIFIER names one.")
+    result = _photo_job(JobKind.CLASSIFICATION, sent.image, {"options": {"top_k": sent.topk}})
+    classes = result["classifications"][0]["classes"]
+    told = [
+        {"id": one["class_id"], "name": one["label"] or str(one["class_id"]), "score": one["score"]} for one in classes
+    ]
+    return _answer({"categories": told})
+
+
+@blueprint.after_request
+def in_their_form(response: Response) -> Response:
+    """A problem document as their errors are; the status stays."""
+    if response.mimetype == PROBLEM:
+        problem = json.loads(response.get_data())
+        told = {"logId": _log_id(), "errorCode": response.status_code, "errorMsg": problem["detail"]}
+        response.set_data(json.dumps({**told, "code": problem["code"]}, ensure_ascii=False))
+        response.content_type = "application/json"
+    return response
+
+
+def number_of(item: Item) -> int:
+    """The id of an item in an `idMap`: of its content, so that it is the same in every version."""
+    return int(item.id.removeprefix("itm_")[: BITS // 4], 16)
+
+
+def _items(key: str) -> Sequence[Item]:
+    store = services().galleries
+    return store.items(key, store.manifest(key).version)
+
+
+def _index(key: str) -> Response:
+    return _answer({"indexKey": key, "idMap": {str(number_of(item)): item.label for item in _items(key)}})
+
+
+def _answer(result: dict[str, Any]) -> Response:
+    return jsonify(logId=_log_id(), errorCode=0, errorMsg="Success", result=result)
+
+
+def _log_id() -> str:
+    return str(g.get("request_id", ""))
+
+
+def _object(box: Sequence[float], matches: Sequence[dict[str, Any]], confidence: float | None) -> dict[str, Any]:
+    labels = [{"label": one["label"], "score": one["similarity"]} for one in matches]
+    return {"bbox": [float(side) for side in box], "recResults": labels, "score": confidence or 0.0}
+
+
+def _check_labels(pairs: Sequence[ImageLabelPair]) -> None:
+    """Raises InvalidRequest that names every label and every picture that can't be one."""
+    errors = []
+    for at, pair in enumerate(pairs):
+        try:
+            clean_label(pair.label)
+        except LabelRefused as error:
+            errors.append({"pointer": f"/imageLabelPairs/{at}/label", "detail": str(error)})
+        if not pair.image.startswith(URLS) and _bytes_of(pair.image) is None:
+            errors.append({"pointer": f"/imageLabelPairs/{at}/image", "detail": "is neither a URL nor base64"})
+    if errors:
+        told = "; ".join(f"{one['pointer'].removeprefix('/')}: {one['detail']}" for one in errors)
+        raise InvalidRequest(told, errors=errors)
+
+
+def _bytes_of(text: str) -> bytes | None:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
+    """An import job of the pictures, waited for. Raises JobWithoutAnswer where one can't be used: theirs does so, too."""
+    rows, archive = [], io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as pictures:
+        for at, pair in enumerate(pairs):
+            source = pair.image
+            if not source.startswith(URLS):
+                source = f"{at}.img"
+                pictures.writestr(source, _bytes_of(pair.image) or b"")
+            rows.append(f"{source}\t{clean_label(pair.label)}\n")
+    files = [_file("labels.tsv", "".join(rows).encode()), _file("pictures.zip", archive.getvalue())]
+    job_id = idempotency.new_id_of(JobKind.IMPORT.prefix)
+    sent = Import(files, ["labels.tsv", "pictures.zip"], None, None, True, "whole", "\t", None)
+    asked = {
+        "gallery": key, "files": keep(Stage(services().objects, job_id), sent), "source": None, "list": None,
+        "delimiter": sent.delimiter, "crop": sent.crop, "activate": True,
+    }  # fmt: skip
+    job = jobs.create(JobKind.IMPORT, asked, terms=read_terms(), job_id=job_id)
+    audit.accepted(key, job.id, len(files))
+    result = _ended(job)
+    if rejected := result["rejected"]:
+        told = "; ".join(f"imageLabelPairs/{one['line'] - 1}: {one['error']['message']}" for one in rejected)
+        raise JobWithoutAnswer(f"Not all pictures could be used; the others are in the index {key}. {told}")
+
+
+def _file(name: str, data: bytes) -> FileStorage:
+    return FileStorage(io.BytesIO(data), name)
+
+
+def _photo_job(kind: JobKind, image: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The result of a job about one photo."""
+    if image.startswith(URLS):
+        settings = services().settings
+        if is_s3(image):
+            check_location(image, settings.objects)
+        else:
+            check_spelling(image, settings.web.allowed_hosts)
+        kept, source = jobs.kept_photo(None, None, image.rpartition("/")[2]), image
+    else:
+        data = _bytes_of(image)
+        if data is None:
+            detail = "is neither a URL nor base64"
+            raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
+        upload = Upload(data, "")
+        kept, source = jobs.kept_photo(upload, check_image(upload, services().settings.images)), None
+    return _ended(jobs.create(kind, {**request, "image": kept}, source_url=source))
+
+
+def _ended(job: Job) -> dict[str, Any]:
+    """The job's result, once it has ended. Raises AnswerLate, JobWithoutAnswer."""
+    jobs.publish(job)
+    with held(services().settings.web.max_wait_s) as wait_s:
+        job = services().ledger.wait(job.id, wait_s or 0.0)
+    if not job.finished:
+        where = job.to_dict("")["links"]["self"]
+        raise AnswerLate(f"The job goes on and its answer will be at {where}; nothing is lost.")
+    if job.result is None:
+        told = job.error["message"] if job.error else f"The job was {job.status}."
+        raise JobWithoutAnswer(told)
+    return dict(job.result)

@@ -1,0 +1,196 @@
+"""One evaluation job: a version of a gallery beside another one, by queries whose answer is known.
+
+The queries are the galleries' own items, each asked without itself, and what people said of earlier answers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from infra.errors.photos import ObjectNotFound
+from infra.galleries.feedback import GalleryFeedback
+from infra.galleries.neighbours import Found, search
+from models.errors import ImageError, ModelError
+from models.galleries.gallery import Gallery
+from models.pictures.image import crop, decode, with_margin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from contracts.versions import AnswerChange, Compared, EvaluationResult, QueryKind, Score
+    from infra.galleries.feedback import Feedback
+    from infra.galleries.store import GalleryManifest, Item
+    from infra.jobs.records import Job
+    from worker.lease_keeper import Checkpoint
+    from worker.runtime import Runtime
+
+TURN_S = 5.0  # of searching between two checkpoints
+BATCH = 16  # crops embedded at a time
+SHOWN = 1000
+NEAREST = 100  # items from which the ones of the photo itself are left out
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version with its vectors (N, D)."""
+
+    manifest: GalleryManifest
+    items: tuple[Item, ...]
+    embeddings: NDArray[np.float32]
+
+    def used(self) -> Any:
+        """For the result."""
+        return {"name": self.manifest.name, "version": self.manifest.version, "items": self.manifest.item_count}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query: its right label, and what both versions answer; None: nothing."""
+
+    query: QueryKind
+    id: str
+    label: str
+    before: str | None
+    after: str | None
+
+
+def evaluate_version(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> EvaluationResult:
+    """The `result` of `job`. Raises GalleryNotFound, VersionNotFound, EmbedderMismatch, StorageUnavailable."""
+    name = job.request["gallery"]
+    store = runtime.store
+    current = store.manifest(name).version
+    version = _loaded(runtime, name, job.request["version"])
+    against = _loaded(runtime, name, job.request.get("against") or current)
+    runtime.require_same_model(version.manifest)
+    feedback = [one for one in GalleryFeedback(runtime.objects, store).latest(name) if _label(one) is not None]
+    total = len(version.items) + len(against.items) + len(feedback)
+    new = _left_out(version, 0, total, checkpoint)
+    old = _left_out(against, len(version.items), total, checkpoint)
+    mine = [
+        Asked("item", item.id, item.label, old[item.id], new[item.id])
+        for item in version.items
+        if item.id in old and item.id in new
+    ]
+    judged, unusable = _judged(feedback, version, against, runtime, checkpoint, total - len(feedback), total)
+    changes = sorted((one for one in (*mine, *judged) if _effect(one)), key=lambda one: _effect(one) == "gained")
+    return {
+        "version": version.used(),
+        "against": against.used(),
+        "leave_one_out": _compared(mine),
+        "feedback": _compared(judged),
+        "unusable_feedback": unusable,
+        "changes": [_told(one) for one in changes[:SHOWN]],
+        "models": {"embedder": runtime.models["embedder"]},
+    }
+
+
+def _loaded(runtime: Runtime, name: str, version: int) -> Version:
+    return Version(*runtime.store.load(name, version))
+
+
+def _left_out(version: Version, before: int, total: int, checkpoint: Checkpoint) -> dict[str, str | None]:
+    """What each item with another one of its label is taken for without itself, by its id."""
+    labels = [item.label for item in version.items]
+    found = Found.nothing(len(labels))
+    while not found.complete:
+        search(labels, version.embeddings, found, TURN_S)
+        checkpoint({"done": before + int(found.done.sum()), "total": total})
+    answers: dict[str, str | None] = {}
+    for place, item in enumerate(version.items):
+        if found.own_place[place] >= 0:
+            own = found.own_score[place] >= found.other_score[place]
+            answers[item.id] = item.label if own else labels[int(found.other_place[place])]
+    return answers
+
+
+def _judged(
+    feedback: Sequence[Feedback],
+    version: Version,
+    against: Version,
+    runtime: Runtime,
+    checkpoint: Checkpoint,
+    before: int,
+    total: int,
+) -> tuple[list[Asked], int]:
+    """The judgements as queries, and how many cannot be asked. Items of the judged photo itself answer none."""
+    galleries = [
+        Gallery(one.items, one.embeddings, one.manifest.name, one.manifest.version) for one in (version, against)
+    ]
+    known = [{item.label for item in one.items} for one in (version, against)]
+    asked: list[Asked] = []
+    unusable = 0
+    for start in range(0, len(feedback), BATCH):
+        checkpoint({"done": before + start, "total": total})
+        rows: list[tuple[Feedback, NDArray[np.float32]]] = []
+        with runtime.programs() as programs:
+            for one in feedback[start : start + BATCH]:
+                if not any(_label(one) in labels for labels in known):
+                    continue  # no version can know it
+                try:
+                    image = decode(runtime.objects.get(one.image_key), max_pixels=runtime.settings.images.max_pixels)
+                    view = image if one.box is None else crop(image, with_margin(one.box, *image.shape[:2]))
+                    rows.append((one, programs.embedder([view])[0]))
+                except (ImageError, ObjectNotFound, ModelError, ValueError):
+                    unusable += 1
+        for one, row in rows:
+            after, was = (_answer(gallery, row, one) for gallery in galleries)
+            asked.append(Asked("feedback", one.id, str(_label(one)), was, after))
+    return asked, unusable
+
+
+def _answer(gallery: Gallery, row: NDArray[np.float32], one: Feedback) -> str | None:
+    """The best label by the items of other photos."""
+    if not len(gallery.items):
+        return None
+    sha256 = one.image_key.rpartition("/")[2]
+    (found,) = gallery.search_labels(row[None], min(NEAREST, len(gallery.items)))
+    own = {match.item.label for match in found.matches if match.item.sha256 == sha256}  # type: ignore[attr-defined]
+    if not own:
+        return found.labels[0].label if found.labels else None
+    nearest = next((match for match in found.matches if match.item.sha256 != sha256), None)  # type: ignore[attr-defined]
+    return None if nearest is None else nearest.item.label
+
+
+def _label(one: Feedback) -> str | None:
+    """The right label, if the judgement says it."""
+    if one.verdict == "ignore":
+        return None
+    return one.label or (one.answer if one.verdict == "right" else None)
+
+
+def _compared(asked: Sequence[Asked]) -> Compared:
+    effects: dict[str, int] = defaultdict(int)
+    for one in asked:
+        effects[_effect(one)] += 1
+    return {
+        "version": _score(len(asked), sum(one.after == one.label for one in asked)),
+        "against": _score(len(asked), sum(one.before == one.label for one in asked)),
+        "gained": effects["gained"],
+        "lost": effects["lost"],
+    }
+
+
+def _score(queries: int, right: int) -> Score:
+    return {"queries": queries, "right": right, "recall_at_1": round(right / queries, 4) if queries else None}
+
+
+def _effect(one: Asked) -> str:
+    was, now = one.before == one.label, one.after == one.label
+    return "" if was == now else "gained" if now else "lost"
+
+
+def _told(one: Asked) -> AnswerChange:
+    return {
+        "query": one.query,
+        "id": one.id,
+        "label": one.label,
+        "effect": "gained" if _effect(one) == "gained" else "lost",
+        "before": one.before,
+        "after": one.after,
+    }

@@ -1,0 +1,150 @@
+"""Makes searchable galleries of stored versions: small ones whole, large ones of parts that versions share."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from contracts.indexes import choice_of, is_used
+from infra.errors.galleries import GalleryCorrupt
+from infra.galleries.indexes import discard, due, read_record
+from models.errors import GalleryError
+from models.galleries.binary_gallery import BinaryGallery
+from models.galleries.built_index import BuiltIndex, open_index
+from models.galleries.calibration import stored_calibration
+from models.galleries.gallery import Gallery
+from models.galleries.parted import PartedGallery
+from models.galleries.parts import Labelled, LabelTable, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from contracts.indexes import BuiltKind, IndexChoice
+    from infra.galleries.files import Segment
+    from infra.galleries.segments import SegmentFiles, StoredSegment
+    from infra.galleries.store import GalleryManifest, GalleryStore, Item
+
+log = logging.getLogger(__name__)
+
+BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A gallery of one version, about how many bytes it holds, and the indexes that it is searched without so far.
+
+    `held` keeps its files in memory for the next version.
+    """
+
+    gallery: Gallery
+    size_bytes: int
+    awaited: tuple[tuple[Segment, BuiltKind], ...]
+    held: tuple[StoredSegment, ...]
+
+
+class GalleryParts:
+    """Loads versions; may be used by many threads. Parts are shared with what is loaded still."""
+
+    def __init__(self, store: GalleryStore, files: SegmentFiles) -> None:
+        self._store, self._files = store, files
+        self._tables: WeakValueDictionary[str, LabelTable] = WeakValueDictionary()
+        self._labelled: WeakValueDictionary[int, Labelled] = WeakValueDictionary()
+
+    def load(
+        self, manifest: GalleryManifest, features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None
+    ) -> Loaded:
+        """A version as a gallery. Raises ObjectNotFound if it has gone, GalleryCorrupt, StorageUnavailable."""
+        stored = [self._files.segment(manifest, segment) for segment in manifest.segments]
+        living = [one.alive(segment.removed) for segment, one in zip(manifest.segments, stored, strict=True)]
+        choice = choice_of(manifest.index)
+        wanted = dict(due(manifest))
+        if choice.binary or not (wanted or any(one.mapped for one in stored)):
+            return self._whole(manifest, stored, living, choice, features)
+        table = self._tables.setdefault(f"{manifest.name}/{manifest.generation}", LabelTable())
+        parts, small, awaited, size = [], [], [], 0
+        for segment, one, alive in zip(manifest.segments, stored, living, strict=True):
+            kind = wanted.get(segment)
+            if kind is None and not one.mapped:
+                small.append((one, alive))
+                continue
+            index, awaits = (None, False) if kind is None else self._index(manifest, segment, kind, choice)
+            if awaits and kind is not None:
+                awaited.append((segment, kind))
+            parts.append(Part(self._labels(one, table), index, alive))
+            size += BYTES_PER_ITEM * len(one.items) + (0 if one.mapped else one.embeddings.nbytes)
+        if small:
+            items, rows = _joined(small, manifest.dim or 0)
+            parts.append(Part(Labelled(items, rows, table)))
+            size += rows.nbytes + BYTES_PER_ITEM * len(items)
+        calibration = stored_calibration(manifest.calibration, manifest.name)
+        gallery = PartedGallery(parts, table, manifest.name, manifest.version, calibration)
+        if features is not None:
+            gallery.features_by(features(manifest, gallery.items))
+        return Loaded(gallery, size, tuple(awaited), tuple(stored))
+
+    def has_come(self, manifest: GalleryManifest, awaited: tuple[tuple[Segment, BuiltKind], ...]) -> bool:
+        """Whether one of the indexes is there now."""
+        return any(read_record(self._store, manifest, segment, kind) for segment, kind in awaited)
+
+    def _whole(
+        self,
+        manifest: GalleryManifest,
+        stored: list[StoredSegment],
+        living: list[Any],
+        choice: IndexChoice,
+        features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None,
+    ) -> Loaded:
+        items, rows = _joined(list(zip(stored, living, strict=True)), manifest.dim or 0)
+        described = None if features is None else features(manifest, items)
+        calibration = stored_calibration(manifest.calibration, manifest.name)
+        about = (manifest.name, manifest.version, calibration, described)
+        gallery: Gallery
+        size = 2 * rows.nbytes + BYTES_PER_ITEM * len(items)  # the index holds its own copy of the vectors
+        if choice.binary and rows.shape[1] % 8 == 0 and len(items):
+            gallery = BinaryGallery(items, rows, *about, kind=choice.binary_kind, rerank=choice.rerank)
+        else:
+            gallery = Gallery(items, rows, *about)
+        return Loaded(gallery, size, (), tuple(stored))
+
+    def _labels(self, stored: StoredSegment, table: LabelTable) -> Labelled:
+        found = self._labelled.get(id(stored))
+        if found is None or found.items is not stored.items or found.table is not table:
+            found = self._labelled[id(stored)] = Labelled(stored.items, stored.embeddings, table)
+        return found
+
+    def _index(
+        self, manifest: GalleryManifest, segment: Segment, kind: BuiltKind, choice: IndexChoice
+    ) -> tuple[BuiltIndex | None, bool]:
+        """The index of a segment, if it may be used; and whether it is still awaited."""
+        try:
+            found = self._files.index(manifest, segment, kind)
+            if found is None:
+                return None, True
+            record, path = found
+            if not is_used(choice, record.recall_at_1):
+                return None, False
+            index = open_index(path, kind, record.depth)
+            if (index.count, index.dim) != (segment.item_count, manifest.dim):
+                raise GalleryError("it is of other rows", "gallery_index_damaged")
+        except (GalleryCorrupt, GalleryError) as error:
+            log.warning(
+                "a damaged index is searched without, and built anew",
+                extra={"gallery": manifest.name, "segment": segment.id, "why": error.detail},
+            )
+            discard(self._store, manifest, segment, kind)
+            return None, True
+        return index, False
+
+
+def _joined(several: list[tuple[StoredSegment, Any]], dim: int) -> tuple[tuple[Item, ...], Any]:
+    """The living items of small segments and their rows, copied."""
+    items: list[Item] = []
+    rows = [np.empty((0, dim), np.float32)]
+    for stored, alive in several:
+        items += stored.items if alive is None else [stored.items[at] for at in np.flatnonzero(alive)]
+        rows.append(stored.embeddings if alive is None else stored.embeddings[alive])
+    return tuple(items), np.concatenate(rows)
