@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from infra.errors.galleries import GalleryBusy
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 
 
 def test_unknown_paths_and_methods_are_problems(client: FlaskClient) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from infra.runtime.settings import Settings
 from tests.web.pictures import picture, png_header
+from tests.web.refusals import open_jobs, refused, send_json
 from web.app import create_app
 from web.services import Services
 
@@ -26,31 +26,8 @@ def send(client: FlaskClient, **fields: Any) -> TestResponse:
     return client.post(URL, data={"gallery": "drinks", "image": file(), **fields}, content_type="multipart/form-data")
 
 
-def send_json(client: FlaskClient, **members: Any) -> TestResponse:
-    image = {"base64": base64.b64encode(picture()).decode()}
-    return client.post(URL, json={"gallery": "drinks", "image": image, **members})
-
-
 def file(data: bytes | None = None, name: str = "shelf.jpg") -> tuple[io.BytesIO, str]:
     return io.BytesIO(picture() if data is None else data), name
-
-
-def refused(response: TestResponse, status: int, code: str) -> dict[str, Any]:
-    """The problem document, after checking that it is a whole one."""
-    problem: dict[str, Any] = json.loads(response.data)
-    assert (response.status_code, problem["code"]) == (status, code), problem
-    assert response.content_type == "application/problem+json"
-    assert problem["status"] == status
-    assert problem["type"] == f"urn:shitu:problem:{code}"
-    assert problem["request_id"] == response.headers["X-Request-Id"]
-    assert problem["title"]
-    assert problem["detail"]
-    return problem
-
-
-def open_jobs(service: Services) -> int:
-    stats = service.ledger.stats()
-    return stats.queued + stats.processing
 
 
 def test_a_form_is_accepted_kept_and_queued(client: FlaskClient, service: Services, drinks: str) -> None:

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from tests.openapi_checks import check
 from tests.web.conftest import fill_gallery
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.routes import description
 from web.services import Services
 

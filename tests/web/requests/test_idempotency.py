@@ -20,7 +20,7 @@ from tests.infra.clock import Clock
 from tests.web.conftest import Hand, recognition_result
 from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.app import create_app
 from web.services import EXTENSION, Services
 

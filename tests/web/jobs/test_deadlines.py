@@ -18,7 +18,7 @@ from infra.jobs.terms import Terms
 from tests.infra.clock import Clock
 from tests.infra.ledgers import JOBS, REQUEST, started
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import EXTENSION, Services
 
 URL = "/v1/recognitions"

@@ -14,7 +14,7 @@ from infra.runtime.settings import GallerySettings, Settings
 from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.galleries.erasures import eraser
 from web.routes import description
 from web.services import Services

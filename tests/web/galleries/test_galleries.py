@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from infra.runtime.settings import Settings
 from tests.web.conftest import fill_gallery
 from tests.web.pictures import picture
-from tests.web.test_recognitions import open_jobs, refused
+from tests.web.refusals import open_jobs, refused
 from web.app import create_app
 from web.services import Services
 

@@ -12,7 +12,7 @@ from infra.objects.store import preview_key
 from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
-from tests.web.test_recognitions import open_jobs, refused, send_json
+from tests.web.refusals import open_jobs, refused, send_json
 from web.routes import description
 from web.services import Services
 

@@ -20,7 +20,7 @@ from models.training.data.readers.labelled import read_photos
 from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.routes import description
 from web.services import Services
 

@@ -19,7 +19,7 @@ from infra.net.webhooks import message
 from infra.runtime.settings import Settings
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import Services
 
 URL = "/v1/recognitions"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask.testing import FlaskClient
 
 from infra.galleries.deleted import purge_due
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import Services
 
 URL = "/v1/galleries"

@@ -20,7 +20,7 @@ from infra.jobs.ledger import JobLedger
 from infra.net.webhooks import deliver
 from tests.infra.local_servers import serving
 from tests.web.conftest import Hand
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import Services
 
 URL = "/v1/webhooks"

@@ -24,7 +24,7 @@ from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
 from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.jobs.batches import csv_of
 from web.routes import description
 from web.services import EXTENSION, Services

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from tests.infra.galleries.lint_cases import Pictures, clean, near, view
 from tests.openapi_checks import check
 from tests.web.conftest import EMBEDDER
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.galleries.linter import Linter
 from web.routes import description
 from web.services import EXTENSION, Services

@@ -16,7 +16,7 @@ from infra.galleries.store import Item, item_id
 from models.galleries.gallery import Match
 from tests.web.conftest import EMBEDDER, Hand, recognition_result
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import Services
 
 URL = "/v1/recognitions"

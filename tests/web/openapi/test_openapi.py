@@ -18,7 +18,7 @@ from tests.web.pictures import picture
 from web.openapi.description import routes
 from web.routes import bare, description
 
-API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+API_PAGE = Path(__file__).parents[3] / "docs" / "api.md"
 ARCHITECTURE_PAGE = API_PAGE.with_name("architecture.md")
 # What the page of the architecture names as a whole, by its first route.
 GROUPS = ("/v1/detections/", "/v1/embeddings/", "/v1/classifications/", "/v1/webhooks", "/v1/deliveries/")

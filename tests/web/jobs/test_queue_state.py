@@ -15,7 +15,7 @@ from infra.runtime.telemetry import REGISTRY
 from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.routes import description
 from web.services import Services
 from worker.attempt import compare_eta
