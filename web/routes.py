@@ -22,6 +22,7 @@ BLUEPRINTS = (
     galleries.blueprint,
     labels.blueprint,
     lint.blueprint,
+    lint.lints,
     corrections.blueprint,
     undo.blueprint,
     version_diff.blueprint,
