@@ -40,6 +40,7 @@ class JobKind(StrEnum):
     CLASSIFICATION = "classification"
     IMPORT = "import"
     EVALUATION = "evaluation"
+    LINT = "lint"
 
     @property
     def prefix(self) -> str:
@@ -79,6 +80,7 @@ TRAITS = {
     JobKind.CLASSIFICATION: Traits("cls", "/v1/classifications", "classify"),
     JobKind.IMPORT: Traits("imp", "/v1/imports", "import"),
     JobKind.EVALUATION: Traits("evl", "/v1/evaluations", "evaluate"),
+    JobKind.LINT: Traits("lnt", "/v1/lints", "lint"),
 }
 
 
@@ -136,7 +138,9 @@ class JobState(TypedDict):
     """What jobs of every kind say."""
 
     id: str
-    kind: Literal["recognition", "enrollment", "detection", "embedding", "classification", "import", "evaluation"]
+    kind: Literal[
+        "recognition", "enrollment", "detection", "embedding", "classification", "import", "evaluation", "lint"
+    ]
     status: Status
     created_at: str
     started_at: str | None

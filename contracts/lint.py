@@ -6,8 +6,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from contracts.jobs import described
-from contracts.usage import Box
+from contracts.jobs import JobState, described
+from contracts.usage import Box, GalleryUsed
 
 Kind = Literal[
     "same_picture",
@@ -99,9 +99,11 @@ class Lint(TypedDict):
     version: int
     item_count: int
     checked_items: int
-    """How many were compared with all others so far; the others are in no finding about similarity yet."""
+    """How many were compared with all others so far."""
     complete: bool
-    """Whether all were. If not, ask again: the search continues where it stopped."""
+    """Whether all were. If not, there are no findings yet: a worker is at it, ask again."""
+    job: NotRequired[str]
+    """The id of the job that is at it; it can be followed at /v1/lints. Not of a complete answer."""
     levels: LevelCounts
     kinds: dict[str, int]
     """How many findings of each kind there are, whatever the page shows."""
@@ -109,3 +111,28 @@ class Lint(TypedDict):
     skipped: list[Skipped]
     next_after: NotRequired[str | None]
     """The `after` of the next page, null on the last."""
+
+
+@described
+class LintJobRequest(TypedDict):
+    """Which version is looked through."""
+
+    gallery: str
+    version: int
+
+
+@described
+class LintResult(TypedDict):
+    """How much was found; the findings themselves are kept with the gallery."""
+
+    gallery: GalleryUsed
+    levels: LevelCounts
+    kinds: dict[str, int]
+
+
+@described
+class LintJob(JobState):
+    """A version that is looked through. While it is, `progress` has `done` and `total`."""
+
+    request: LintJobRequest
+    result: LintResult | None

@@ -41,7 +41,6 @@ from web.access import auth, cors, limits, signin
 from web.access.own_pages import SAFE_METHODS
 from web.access.proxy import Proxied
 from web.galleries.item_lookup import ItemLookup
-from web.galleries.linter import Linter
 from web.requests import idempotency, import_uploads, multipart, unknown_names
 from web.routes import add_routes
 from web.services import EXTENSION, Services, services
@@ -116,7 +115,6 @@ def open_services(settings: Settings) -> Services:
         sessions=Sessions(client, settings.keys.session_s),
         galleries=galleries,
         items=ItemLookup(galleries),
-        linter=Linter(galleries),
         queue=Queue(make_celery(settings)),
         ownership=Ownership(partial(claim, client, objects, settings)),
         renderings=threading.BoundedSemaphore(RENDERINGS),

@@ -32,6 +32,7 @@ BLUEPRINTS = (
     galleries.blueprint,
     labels.blueprint,
     lint.blueprint,
+    lint.lints,
     corrections.blueprint,
     undo.blueprint,
     version_diff.blueprint,

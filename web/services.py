@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from infra.runtime.settings import Settings
     from infra.stack.installation import Ownership
     from web.galleries.item_lookup import ItemLookup
-    from web.galleries.linter import Linter
 
 EXTENSION = "shitu"
 
@@ -44,7 +43,6 @@ class Services:
     sessions: Sessions
     galleries: GalleryStore
     items: ItemLookup
-    linter: Linter
     queue: Queue
     ownership: Ownership
     renderings: threading.Semaphore  # one for each picture that is being decoded to be shown

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 TURN_S = 20.0  # of work, after which other jobs that wait come first: an import may take hours
-QUICK = set(JobKind) - {JobKind.IMPORT, JobKind.EVALUATION}
+QUICK = set(JobKind) - {JobKind.IMPORT, JobKind.EVALUATION, JobKind.LINT}
 
 
 def import_gallery(

@@ -88,6 +88,18 @@ def evaluate(job_id: str) -> None:
     run(JobKind.EVALUATION, job_id, answer)
 
 
+@shared_task(name=JobKind.LINT.task)
+def lint(job_id: str) -> None:
+    """Looks a version of a gallery through."""
+    from worker.import_gallery import others_wait
+    from worker.lint_gallery import lint_gallery
+
+    def answer(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Any:
+        return lint_gallery(job, runtime, checkpoint, lambda: others_wait(current().ledger))
+
+    run(JobKind.LINT, job_id, answer)
+
+
 def run(kind: JobKind, job_id: str, answer: Callable[[Job, Runtime, Checkpoint], Any]) -> None:
     """One attempt at a job of this kind: `answer` makes its `result` with the models of this process."""
     process = current()

@@ -26,6 +26,7 @@ from infra.errors.photos import ObjectNotFound
 from infra.galleries.deleted import DeletedGallery, all_deleted, purge
 from infra.galleries.feedback import decode_feedback
 from infra.galleries.files import feedback_prefix
+from infra.galleries.lint_reports import drop_reports
 from infra.jobs.photos import Photos
 from infra.jobs.records import isoformat, new_id
 from infra.jobs.scripts import photo_key
@@ -165,6 +166,8 @@ class Eraser:
                 erase_rows(self._store, name, generation, erasure.item_ids, erasure.until or erasure.requested_at)
                 for generation in erasure.generations
             )
+            for generation in erasure.generations:  # labels and ids are named there, too
+                drop_reports(self._store.objects, name, generation)
             erasure = self.records.note(replace(erasure, vectors=rows).after("rows"))
         if "feedback" not in erasure.steps:
             keys = set(erasure.pictures)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from infra.errors.galleries import GalleryCorrupt, GalleryExists, GalleryNotFound
 from infra.errors.photos import ObjectNotFound
 from infra.errors.service import StorageUnavailable
-from infra.galleries.files import DELETED, Pointer, check_name, feedback_prefix, files_prefix
+from infra.galleries.files import DELETED, Pointer, check_name, feedback_prefix, files_prefix, lint_prefix
 from infra.runtime import audit
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def purge(store: GalleryStore, deleted: DeletedGallery, before: Callable[[Delete
             writing.hold.check()
     if before is not None:
         before(deleted)
-    for prefix in (files_prefix(name, generation), feedback_prefix(name, generation)):
+    for prefix in (files_prefix(name, generation), feedback_prefix(name, generation), lint_prefix(name, generation)):
         for key in list(store.objects.list(prefix)):
             store.objects.delete(key)
     audit.gallery_changed("purged", name, deleted.version, None)

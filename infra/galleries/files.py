@@ -2,6 +2,7 @@
 
     galleries/current/<name>/<token>-<generation>                     pointer: the manifest in force, the versions kept
     galleries/feedback/<name>/<generation>/                           what people said of its answers
+    galleries/lint/<name>/<generation>/                               what the linter found
     galleries/files/<name>/<generation>/manifests/<version>-<token>   manifest of one version (JSON)
     galleries/files/<name>/<generation>/segments/<version>-<token>.jsonl and .npy    items and their embeddings
                                                      and, where there are any, .views.npy and .features.bin beside them,
@@ -193,6 +194,11 @@ def files_prefix(name: str, generation: str | None = None) -> str:
 def feedback_prefix(name: str, generation: str | None = None) -> str:
     """Where the judgements of a gallery's answers are (infra.galleries.feedback)."""
     return f"galleries/feedback/{name}/" + (f"{generation}/" if generation else "")
+
+
+def lint_prefix(name: str, generation: str | None = None) -> str:
+    """Where what the linter found is (infra.galleries.lint_reports)."""
+    return f"galleries/lint/{name}/" + (f"{generation}/" if generation else "")
 
 
 def manifest_key(name: str, generation: str, manifest_id: str) -> str:

@@ -6,6 +6,7 @@ Pictures with several objects are found here alone, by the detector, if that is 
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from shitu.cli.options import DETECTOR, GALLERY_NAME, JSON, SERVER, VERSION, exa
 from shitu.cli.progress import counted as telling
 from shitu.cli.progress import tracked, working
 from shitu.cli.searched import Passed
-from shitu.cli.server import PAGE, Server, ServerError
+from shitu.cli.server import JOB_WITHIN_S, PAGE, Server, ServerError
 from shitu.cli.terminal import errors, given
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from contracts.lint import Finding as Told
     from models.detector import Detection, Detector
 
+BETWEEN_S = 0.2
 TURN_S = 5.0  # of searching between two lines of progress
 CONFIDENT, SIZABLE = 0.6, 0.1  # a body that counts: how certain, and its share of the picture
 APART = 0.2  # the share of the smaller one that two bodies may have in common
@@ -113,8 +115,14 @@ def _of_service(server: Server, name: str, version: int | None) -> Lint:
     """All pages of one version, once it has been searched whole."""
     path, tell = f"/galleries/{quote(name, safe='')}/lint", telling("Comparing")
     told: Any = server.get(path, limit=PAGE, version=version)
+    checked, until = -1, 0.0
     while not told["complete"]:
         tell(told["checked_items"], told["item_count"])
+        if told["checked_items"] != checked:
+            checked, until = told["checked_items"], time.monotonic() + JOB_WITHIN_S
+        if time.monotonic() > until:
+            raise ServerError(f"The gallery was not looked through within {JOB_WITHIN_S:.0f} s; is a worker running?")
+        time.sleep(BETWEEN_S)  # a service that holds no more requests answers at once
         told = server.get(path, limit=PAGE, version=told["version"])
     page = told
     while page["next_after"] is not None:

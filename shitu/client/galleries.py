@@ -116,10 +116,11 @@ def lint(
 ) -> Steps[Lint]:
     """What makes the gallery answer worse, the worst first, each with the one request that mends it.
 
-    Of a large gallery `complete` may be False: ask again, and the search continues where it stopped.
+    A worker looks the version through when it is first asked for, which is waited for some seconds: where `complete` is
+    False ask again.
     """
     query = {"level": level, "kind": kind, "version": version, "limit": limit, "after": after}
-    found: Lint = yield from ask("GET", f"{named(gallery)}/lint", query)
+    found: Lint = yield from ask("GET", f"{named(gallery)}/lint", query, headers={"Prefer": "wait=20"})
     return found
 
 

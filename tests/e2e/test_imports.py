@@ -158,6 +158,8 @@ def test_a_version_is_staged_evaluated_activated_and_gone_back_on(own: Stack, tm
         assert sum(one["kind"] == "added" for one in client.galleries.diff("tried", first, second)) == 8
         client.galleries.activate("tried", second)
         assert client.galleries.get("tried")["item_count"] == 24
+        linted = client.galleries.lint("tried")  # by the worker, at the first question
+        assert (linted["complete"], linted["version"], linted["checked_items"]) == (True, second, 24)
         client.galleries.activate("tried", first)
         assert client.galleries.get("tried")["item_count"] == 16
     done_here = CliRunner().invoke(main, ["gallery", "evaluate", "tried", str(second), "--server", own.base_url])

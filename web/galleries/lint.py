@@ -1,24 +1,46 @@
-"""What a gallery has in it that is better mended, by pages; each finding with the request that mends it."""
+"""What a gallery has in it that is better mended, by pages; each finding with the request that mends it.
+
+A version that nobody asked about before is looked through by a worker: the question makes the job, and whoever asks next
+meanwhile gets the same one, for its id follows from the version.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from itertools import count
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.jobs import JobKind
 from contracts.keys import Scope
-from contracts.lint import KINDS, LEVELS, Kind, Level, Lint
-from infra.errors.galleries import GalleryBusy, VersionNotFound
+from contracts.lint import KINDS, LEVELS, Kind, Level, Lint, LintJob
+from infra.errors.galleries import VersionNotFound
+from infra.errors.jobs import JobExpired, JobFinished, JobNotFound, JobWithoutAnswer
 from infra.errors.requests import InvalidCursor, InvalidRequest
-from infra.galleries.findings import WITHOUT_DETECTOR, counted
+from infra.galleries.findings import WITHOUT_DETECTOR
+from infra.galleries.lint_reports import LintReports, manifest_hash
+from infra.jobs.records import ALPHABET
+from infra.jobs.terms import USUAL
 from web.access.scopes import needs
 from web.galleries.galleries import read_cursor
-from web.openapi.operations import GALLERY, operation
+from web.jobs import jobs
+from web.openapi.operations import GALLERY, JOB, operation
 from web.requests.parsing import parse
+from web.requests.waiting import held, preferred_s
 from web.services import services
 
+if TYPE_CHECKING:
+    from contracts.lint import Finding
+    from infra.galleries.store import GalleryManifest
+    from infra.jobs.records import Job
+
+KIND = JobKind.LINT
+
 blueprint = Blueprint("lint", __name__, url_prefix="/v1/galleries")
+lints = Blueprint("lints", __name__, url_prefix=KIND.path)
 
 
 class LintQuery(BaseModel):
@@ -38,32 +60,41 @@ class LintQuery(BaseModel):
 @operation(
     "lintGallery",
     "What is better mended: wrong labels, duplicates, outliers, confusions; each with the request that mends it.",
-    {200: Lint, 304: None},
-    (*GALLERY, GalleryBusy, VersionNotFound, InvalidRequest, InvalidCursor),
+    {200: Lint, 202: Lint, 304: None},
+    (*GALLERY, VersionNotFound, JobWithoutAnswer, InvalidRequest, InvalidCursor),
     query=LintQuery,
-    headers=("If-None-Match",),
+    headers=("Prefer", "If-None-Match"),
 )
 def lint(name: str) -> Response:
-    """One page of a version's findings. The cursor holds on to the version, as that of items does."""
+    """One page of a version's findings, or how far they are. The cursor holds on to the version, as that of items does."""
     query = parse(LintQuery, request.args.to_dict())
     version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
-    service = services()
-    manifest = service.galleries.manifest(name, version)
-    report = service.linter.report(manifest)
+    manifest = services().galleries.manifest(name, version)
+    reports = LintReports(services().objects)
+    waited = None
+    findings = reports.find(manifest)
+    if findings is None:
+        job = job_of(manifest)
+        with held(preferred_s()) as waited:
+            if waited is not None:
+                job = services().ledger.wait(job.id, waited)
+        findings = reports.find(manifest)
+        if findings is None:
+            return jobs.told(_unfinished(manifest, job), finished=False, waited=waited)
     least = LEVELS.index(query.level)
     kinds = KINDS if query.kind is None else (query.kind,)
-    shown = [one for one in report.findings if LEVELS.index(one.level) <= least and one.kind in kinds]
+    shown = [one for one in findings if LEVELS.index(one["level"]) <= least and one["kind"] in kinds]
     end = start + query.limit
-    levels, counts = counted(report.findings)
+    levels, by_kind = Counter(one["level"] for one in findings), Counter(one["kind"] for one in findings)
     told: Lint = {
         "gallery": name,
         "version": manifest.version,
         "item_count": manifest.item_count,
-        "checked_items": report.checked,
-        "complete": report.complete,
-        "levels": levels,
-        "kinds": counts,
-        "findings": [one.to_dict(name, request.script_root) for one in shown[start:end]],
+        "checked_items": manifest.item_count,
+        "complete": True,
+        "levels": {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]},
+        "kinds": {kind: by_kind[kind] for kind in KINDS if by_kind[kind]},
+        "findings": [_rooted(one, request.script_root) for one in shown[start:end]],
         "skipped": [{"kind": "several_objects", "reason": WITHOUT_DETECTOR}],
         "next_after": f"v{manifest.version}.{end}" if end < len(shown) else None,
     }
@@ -71,4 +102,99 @@ def lint(name: str) -> Response:
     response.headers["Cache-Control"] = "private, no-cache"
     response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
     response.make_conditional(request)
+    return jobs.told(response, finished=True, waited=waited)
+
+
+@lints.get("/<job_id>")
+@needs(Scope.READ)
+@operation(
+    "getLint",
+    "How far a version is looked through.",
+    {200: LintJob, 304: None},
+    JOB,
+    headers=("Prefer", "If-None-Match"),
+)
+def show(job_id: str) -> Response:
+    """The job as it is."""
+    return jobs.show(KIND, job_id)
+
+
+@lints.post("/<job_id>/cancel")
+@needs(Scope.MANAGE)
+@operation("cancelLint", "Give it up; the next question begins again.", {200: LintJob}, (*JOB, JobFinished))
+def cancel(job_id: str) -> Response:
+    """Gives the job up."""
+    return jobs.cancel(KIND, job_id)
+
+
+@lints.get("/<job_id>/events")
+@needs(Scope.READ)
+@operation(
+    "followLint",
+    "The changes of the job as they happen.",
+    {200: "text/event-stream", 204: None},
+    (*JOB, InvalidCursor),
+    headers=("Last-Event-ID",),
+)
+def events(job_id: str) -> Response:
+    """The job's changes as server-sent events."""
+    return jobs.follow(KIND, job_id)
+
+
+def job_of(manifest: GalleryManifest) -> Job:
+    """The job that looks this version through: the open one, a failed one tried again, or a new one."""
+    ledger = services().ledger
+    for turn in count():
+        job_id = _job_id(manifest, turn)
+        try:
+            job = ledger.get(job_id)
+        except JobNotFound:
+            asked = {"gallery": manifest.name, "version": manifest.version}
+            job = jobs.create(KIND, asked, terms=USUAL, job_id=job_id)
+            jobs.publish(job)
+        except JobExpired:
+            continue
+        if job.status == "failed":
+            job = ledger.replay(job_id)
+            jobs.publish(job)
+        if not job.finished:  # else it was given up, or what it found has gone
+            return job
+    raise AssertionError("there is always a next one")
+
+
+def _job_id(manifest: GalleryManifest, turn: int) -> str:
+    """The same for all who ask about this version; another one at each `turn`."""
+    number = int(hashlib.sha256(f"{manifest_hash(manifest)} {turn}".encode()).hexdigest(), 16)
+    return f"{KIND.prefix}_{number & 7}" + "".join(ALPHABET[number >> shift & 31] for shift in range(3, 128, 5))
+
+
+def _unfinished(manifest: GalleryManifest, job: Job) -> Response:
+    """How far the search is. Raises JobWithoutAnswer if it has failed."""
+    if job.status == "failed":
+        why = "" if job.error is None else job.error["message"]
+        raise JobWithoutAnswer(f"The gallery could not be looked through: {why} Ask again to try again.")
+    told: Lint = {
+        "gallery": manifest.name,
+        "version": manifest.version,
+        "item_count": manifest.item_count,
+        "checked_items": int((job.progress or {}).get("done", 0)),
+        "complete": False,
+        "job": job.id,
+        "levels": {"error": 0, "warning": 0, "info": 0},
+        "kinds": {},
+        "findings": [],
+        "skipped": [{"kind": "several_objects", "reason": WITHOUT_DETECTOR}],
+        "next_after": None,
+    }
+    response = jsonify(told)
+    response.status_code = 202
+    response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _rooted(finding: Finding, root: str) -> Finding:
+    """With the paths as the client has them; `root` is where the service lies."""
+    if not root:
+        return finding
+    items = [{**one, "links": {"image": root + one["links"]["image"]}} for one in finding["items"]]
+    return {**finding, "items": items, "fix": {**finding["fix"], "path": root + finding["fix"]["path"]}}  # type: ignore[typeddict-item]

@@ -140,6 +140,13 @@ EVALUATION_JOB = _job(
         ],
     },
 )  # fmt: skip
+LINT_JOB = _job(
+    "lnt_01jdmz4k8t9v2w3x4y5z6a7b8c",
+    "lint",
+    "lints",
+    {"gallery": "drinks", "version": 3},
+    {"gallery": USED, "levels": {"error": 1, "warning": 0, "info": 0}, "kinds": {"mislabelled": 1}},
+)
 VERSION_DIFF = {
     "gallery": "drinks", "version": 2, "to": 3,
     "counts": {"removed": 0, "relabelled": 1, "moved": 0, "added": 0, "unchanged": 23},
@@ -245,6 +252,8 @@ EXAMPLES: dict[str, Any] = {
     "EnrollmentJob": ENROLLMENT_JOB,
     "ImportJob": IMPORT_JOB,
     "VersionDiff": VERSION_DIFF,
+    "LintJob": LINT_JOB,
+    "LintEvent": {"type": "lint.succeeded", "timestamp": LATER, "data": LINT_JOB},
     "EvaluationJob": EVALUATION_JOB,
     "EvaluationPage": {"evaluations": [EVALUATION_JOB], "next_after": None},
     "EvaluationRequest": {"against": 3},

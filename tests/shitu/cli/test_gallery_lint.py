@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,16 +12,25 @@ from PIL import Image
 
 from infra.galleries.store import GalleryStore, Item, item_id
 from infra.objects.store import ObjectStore, image_digest
+from infra.runtime.settings import Settings
 from models.detector import Detection
 from models.synth.designs import design_product
 from models.synth.products import packshot
 from shitu.cli.gallery_lint import several_bodies
 from tests.infra.galleries.lint_cases import Pictures, clean, near, view
+from tests.linting import linting
 from tests.shitu.cli.test_galleries import EMBEDDER, objects, run, served, store, told
 
 __all__ = ["objects", "served", "store"]  # fixtures
 
 Way = tuple[str, ...]
+
+
+@pytest.fixture(autouse=True)
+def worker(settings: Settings) -> Iterator[None]:
+    """Lints what the service is asked about."""
+    with linting(settings):
+        yield
 
 
 @pytest.fixture(params=["store", "service"])

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from infra.runtime.settings import Settings
 from shitu.client.errors import Conflict, NotFound
+from tests.linting import linting
 from tests.shitu.cli.test_server import Hand
 from tests.shitu.client.conftest import Ask, Served
 from tests.web.conftest import fill_gallery
@@ -120,8 +122,10 @@ def test_what_is_erased_leaves_a_receipt(ask: Ask, drinks: str) -> None:
     assert ask("galleries.erase", drinks)["gallery"] == drinks
 
 
-def test_a_gallery_is_linted(ask: Ask, drinks: str) -> None:
-    told = ask("galleries.lint", drinks)
+def test_a_gallery_is_linted(ask: Ask, drinks: str, settings: Settings) -> None:
+    with linting(settings):
+        told = ask("galleries.lint", drinks)
+    assert told["complete"]
     assert (told["gallery"], told["item_count"]) == (drinks, 4)
     assert {one["kind"] for one in told["findings"]} <= set(told["kinds"])
     assert ask("galleries.lint", drinks, level="error", limit=1)["item_count"] == 4
