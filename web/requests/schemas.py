@@ -155,7 +155,8 @@ Filters = Annotated[
         description=f"Only items whose metadata meets all of these are searched: {FILTER_RULE}.",
     ),
     BeforeValidator(
-        lambda sent: [sent] if isinstance(sent, str) else sent, json_schema_input_type=OneFilter | list[OneFilter]
+        lambda sent: [sent] if isinstance(sent, str) else sent,
+        json_schema_input_type=OneFilter | Annotated[list[OneFilter], Field(max_length=MOST_FILTERS)],
     ),
 ]
 
