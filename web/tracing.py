@@ -26,7 +26,8 @@ def _begin() -> None:
     parent = tracing.parse(request.headers.get("traceparent"), request.headers.get("tracestate"))
     rule = request.url_rule.rule if request.url_rule else None
     method = request.method if rule else "HTTP"  # as with metrics: a client may invent methods
-    attributes = {"http.request.method": request.method, "url.path": request.path}
+    secret = rule is not None and "<token>" in rule  # a path that opens something to whoever reads it
+    attributes = {"http.request.method": request.method, "url.path": str(rule) if secret else request.path}
     if rule:
         attributes["http.route"] = rule
     recorded = request.path.startswith(RECORDED)

@@ -12,6 +12,7 @@ import pytest
 
 from infra.jobs.uploads import FOLDER, LATE_S, Uploads
 from infra.keys.store import Limits
+from infra.runtime import tracing
 from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
@@ -225,6 +226,25 @@ class TestTheServiceItself:
             assert status == (404 if query.endswith("A") else 400)
         redis_client.hset(f"shitu:upload:{made['id']}", "link_until", "1")
         assert send(client, made) == 410
+
+    def test_what_opens_a_picture_is_in_no_trace_and_no_log(
+        self, client: FlaskClient, service: Services, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG")
+        started: list[str] = []
+        start = tracing.start
+        monkeypatch.setattr(
+            tracing, "start", lambda *told, **more: (started.append(str(told)), start(*told, **more))[1]
+        )
+        token, _ = service.uploads.link(service.photos.keep(PHOTO))
+        made = asked(client)
+        sent = parse_qs(urlsplit(made["send"]["url"]).query)["token"][0]
+        assert client.get(f"/v1/links/{token}").data == PHOTO
+        assert send(client, made) == 204
+        assert len(started) == 3
+        for secret in (token, sent):
+            assert secret not in str(started)
+            assert secret not in caplog.text + str([vars(record) for record in caplog.records])
 
     def test_bytes_that_another_request_brings_are_waited_for(
         self, client: FlaskClient, redis_client: redis.Redis

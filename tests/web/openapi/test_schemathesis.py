@@ -31,7 +31,12 @@ REFUSED = [400, 401, 403, 404, 405, 406, 409, 410, 411, 413, 415, 422, 428, 429]
 TAKEN = ["2xx", "3xx", 401, 403, 404, 409, 410, 413, 422, 429, 501, 503]  # 422: not by its form, but by what it says
 # Of these 400 is said of more than a schema has words for; of cursors, which are opaque, and of deadlines below.
 NAMES = ["addItems", "correctItem", "correctLabel", "createKey"]  # of labels and keys: no invisible characters
-SENSE = ["moveItems", "replayDeliveries", "createGallery", "changeGallery"]  # into itself, backwards in time, rerank of floats
+SENSE = [
+    "moveItems",
+    "replayDeliveries",
+    "createGallery",
+    "changeGallery",
+]  # into itself, backwards in time, rerank of floats
 
 
 def taking(parameter: str) -> list[str]:
