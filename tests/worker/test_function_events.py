@@ -1,0 +1,83 @@
+"""Events of SQS and S3, well formed and not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from worker.function_events import EventRefused, Request, read_event
+
+
+def notified(key: str, name: str = "ObjectCreated:Put") -> dict[str, Any]:
+    s3 = {"bucket": {"name": "photos"}, "object": {"key": key}}
+    return {"eventSource": "aws:s3", "eventName": name, "s3": s3}
+
+
+def queued(body: Any, message_id: str = "m-1") -> dict[str, Any]:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return {"eventSource": "aws:sqs", "messageId": message_id, "body": text}
+
+
+def read_one(record: dict[str, Any]) -> tuple[tuple[Request, ...], str | None]:
+    [message] = read_event({"Records": [record]})
+    return message.requests, message.refused
+
+
+ASKED = {"bucket": "photos", "key": "in/1.jpg", "gallery": "drinks"}
+
+
+def test_a_message_of_ours_is_a_request() -> None:
+    requests, refused = read_one(queued({**ASKED, "options": {"top_k": 3}}))
+    assert (requests, refused) == ((Request("photos", "in/1.jpg", "drinks", {"top_k": 3}),), None)
+    assert requests[0].result_key == "results/in/1.jpg.json"
+
+
+def test_an_upload_names_its_gallery_and_its_key_is_decoded() -> None:
+    assert read_one(notified("uploads/drinks/a+shelf%21.jpg"))[0][0].key == "uploads/drinks/a shelf!.jpg"
+    through_a_queue = queued({"Records": [notified("uploads/drinks/1.jpg"), notified("uploads/tea/2.jpg")]})
+    assert [request.gallery for request in read_one(through_a_queue)[0]] == ["drinks", "tea"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        notified("results/uploads/drinks/1.jpg.json"),
+        notified("other/1.jpg"),
+        notified("uploads/drinks/"),
+        notified("uploads/drinks/1.jpg", "ObjectRemoved:Delete"),
+        queued({"Service": "Amazon S3", "Event": "s3:TestEvent"}),
+    ],
+)
+def test_what_is_of_no_concern_is_passed_by(record: dict[str, Any]) -> None:
+    assert read_one(record) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("{", "Expecting"),
+        ([], "missing or of another kind"),
+        ({"bucket": "photos", "key": "1.jpg"}, "gallery"),
+        ({**ASKED, "galery": "x"}, "unknown: galery"),
+        ({**ASKED, "key": ""}, "key: expected a text"),
+        ({**ASKED, "gallery": 3}, "gallery: expected a text"),
+        ({**ASKED, "key": "results/1.jpg.json"}, "is an answer"),
+        ({**ASKED, "options": []}, "options: expected an object"),
+        ({**ASKED, "options": {"top": 3}}, "top"),
+        ({"Records": [notified("uploads/1.jpg")]}, "expected uploads/GALLERY/NAME"),
+    ],
+)
+def test_a_message_that_is_no_request_says_why(body: Any, why: str) -> None:
+    requests, refused = read_one(queued(body))
+    assert requests == ()
+    assert why in (refused or "")
+
+
+@pytest.mark.parametrize(
+    "event", [None, [], {}, {"Records": 3}, {"Records": [{"eventSource": "aws:sns"}]}, {"Records": [3]}]
+)
+def test_what_is_no_event_is_refused(event: Any) -> None:
+    with pytest.raises(EventRefused):
+        read_event(event)

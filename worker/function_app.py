@@ -1,0 +1,25 @@
+"""Composes the function for a container Lambda: `python -m awslambdaric worker.function_app.handle`.
+
+All is opened while the module is loaded: that time has a whole core and is not the first caller's alone.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import boto3
+
+from contracts.errors import CodedError
+from infra.runtime.logs import configure_logging, fatal
+from infra.runtime.machine import process_age_s
+from infra.runtime.settings import load_settings
+from worker.function import Function
+
+try:
+    settings = load_settings()
+    configure_logging(settings.log)
+    client = boto3.client("s3", endpoint_url=settings.objects.endpoint_url, region_name=settings.objects.region)
+    handle = Function(settings, client).handle
+except CodedError as error:
+    raise fatal(error.detail) from None
+logging.getLogger(__name__).info("opened", extra={"since_start_s": process_age_s()})

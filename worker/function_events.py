@@ -1,0 +1,103 @@
+"""What a function is called with: an SQS batch or an S3 notification, read into requests. Nothing of it is trusted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_plus
+
+from contracts.errors import OptionsError
+from models.options import RecognizeOptions
+
+UPLOADS = "uploads/"  # S3 notifications of other keys are of no concern, those of our own answers least of all
+RESULTS = "results/"
+
+
+class EventRefused(ValueError):  # noqa: N818 - what becomes of the message is said, not what went wrong here
+    """A message that is no request, whenever it is read."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One photo: where it is, and in which gallery it is looked up."""
+
+    bucket: str
+    key: str
+    gallery: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def result_key(self) -> str:
+        """Where its answer goes: a retry writes the same again."""
+        return f"{RESULTS}{self.key}.json"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One record of an event: its id where SQS can be told of its failure, and its requests or why it has none."""
+
+    id: str | None
+    requests: tuple[Request, ...] = ()
+    refused: str | None = None
+
+
+def read_event(event: Any) -> list[Message]:
+    """The messages of an SQS batch, or those of an S3 notification. Raises EventRefused for anything else."""
+    records = event.get("Records") if isinstance(event, dict) else None
+    if not isinstance(records, list):
+        raise EventRefused("expected an SQS batch or an S3 notification: an object with Records")
+    return [_message(record) for record in records]
+
+
+def _message(record: Any) -> Message:
+    source = record.get("eventSource") if isinstance(record, dict) else None
+    if source == "aws:s3":
+        return Message(None, *_read(_of_s3, record))
+    if source != "aws:sqs" or not isinstance(record.get("messageId"), str):
+        raise EventRefused(f"expected records of aws:sqs or aws:s3, not of {source!r}")
+    return Message(record["messageId"], *_read(_of_sqs, record))
+
+
+def _read(reader: Any, record: Any) -> tuple[tuple[Request, ...], str | None]:
+    try:
+        return reader(record), None
+    except (KeyError, TypeError, AttributeError) as error:
+        return (), f"a part is missing or of another kind: {error}"
+    except (EventRefused, OptionsError, ValueError) as error:
+        return (), str(error)
+
+
+def _of_sqs(record: dict[str, Any]) -> tuple[Request, ...]:
+    """A message of ours, {"bucket", "key", "gallery", "options"}; or an S3 notification that went through the queue."""
+    body = json.loads(record["body"])
+    if body.get("Event") == "s3:TestEvent":  # sent when the notification is set up
+        return ()
+    if "Records" in body:
+        return tuple(request for inner in body["Records"] for request in _of_s3(inner))
+    if unknown := sorted(body.keys() - {"bucket", "key", "gallery", "options"}):
+        raise EventRefused(f"unknown: {', '.join(unknown)}")
+    return (_request(body["bucket"], body["key"], body["gallery"], body.get("options", {})),)
+
+
+def _of_s3(record: dict[str, Any]) -> tuple[Request, ...]:
+    """An uploaded object `uploads/GALLERY/…`."""
+    key = unquote_plus(record["s3"]["object"]["key"])
+    if not record["eventName"].startswith("ObjectCreated:") or not key.startswith(UPLOADS) or key.endswith("/"):
+        return ()
+    gallery, slash, _ = key.removeprefix(UPLOADS).partition("/")
+    if not slash:
+        raise EventRefused(f"{key}: expected {UPLOADS}GALLERY/NAME")
+    return (_request(record["s3"]["bucket"]["name"], key, gallery, {}),)
+
+
+def _request(bucket: Any, key: Any, gallery: Any, options: Any) -> Request:
+    for name, value in (("bucket", bucket), ("key", key), ("gallery", gallery)):
+        if not isinstance(value, str) or not value:
+            raise EventRefused(f"{name}: expected a text")
+    if key.startswith(RESULTS):
+        raise EventRefused(f"{key} is an answer")
+    if not isinstance(options, dict):
+        raise EventRefused("options: expected an object")
+    RecognizeOptions.from_dict(options)
+    return Request(bucket, key, gallery, options)
