@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.web.conftest import Hand, recognition_result
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import Services
 
 

@@ -13,9 +13,9 @@ from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
 from tests.infra.galleries.lint_cases import clean
 from tests.web.conftest import EMBEDDER
+from tests.web.galleries.test_lint import mistaken
 from tests.web.page.accessibility import expect_accessible
 from tests.web.page.actions import keep, product
-from tests.web.test_lint import mistaken
 
 COLOURS = ("#2f7d4f", "#b3202a", "#1c57a5", "#8a5200")
 

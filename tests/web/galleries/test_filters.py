@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from infra.galleries.store import Item, item_id
 from tests.web.conftest import EMBEDDER, Hand, recognition_result
 from tests.web.pictures import picture
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import Services
 
 FILTERS = ["brand:x", "url:http://a:80"]

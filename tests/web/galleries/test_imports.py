@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from infra.galleries.staging import Stage
 from tests.openapi_checks import check
 from tests.web.conftest import Hand
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.routes import description
 from web.services import EXTENSION, Services
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask.testing import FlaskClient
 
 from tests.openapi_checks import check
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.routes import description
 
 URL = "/v1/galleries/drinks/versions"

@@ -15,7 +15,7 @@ from infra.jobs.records import isoformat, new_id
 from infra.jobs.terms import Terms
 from tests.openapi_checks import check
 from tests.web.conftest import Hand, recognition_result
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.routes import description
 from web.services import Services
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import Services
 
 URL = "/v1/galleries"

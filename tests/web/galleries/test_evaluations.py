@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 
 from tests.openapi_checks import check
 from tests.web.conftest import Hand
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.openapi.examples import EVALUATION_JOB
 from web.routes import description
 
