@@ -76,7 +76,7 @@ def test_wrong_names_are_told_with_the_right_ones(client: FlaskClient, service: 
     )
     response = send_json(client, imagee=1)
     (error,) = refused(response, 400, "invalid_request")["errors"]
-    assert "Allowed: galleries, gallery, image, options, webhook" in error["detail"]
+    assert "Allowed: galleries, gallery, image, filter, options, webhook" in error["detail"]
     assert open_jobs(service) == 0
 
 
