@@ -65,18 +65,18 @@ def test_wrong_names_are_told_with_the_right_ones(client: FlaskClient, service: 
     errors = {error["pointer"]: error["detail"] for error in refused(response, 400, "invalid_request")["errors"]}
     assert "did you mean 'gallery'?" in errors["/galery"]
     assert errors["/imgae"].endswith(
-        "did you mean 'image'? Allowed: image, gallery, options, webhook_url, metadata, priority"
+        "did you mean 'image'? Allowed: image, gallery, filter, options, webhook_url, metadata, priority"
     )
     assert errors["/image"] == "this file is required"
     response = client.post(URL, data={"callback": "x"}, content_type="multipart/form-data")
     errors = {error["pointer"]: error["detail"] for error in refused(response, 400, "invalid_request")["errors"]}
     assert (
         errors["/callback"]
-        == "there is no field 'callback' here. Allowed: image, gallery, options, webhook_url, metadata, priority"
+        == "there is no field 'callback' here. Allowed: image, gallery, filter, options, webhook_url, metadata, priority"
     )
     response = send_json(client, imagee=1)
     (error,) = refused(response, 400, "invalid_request")["errors"]
-    assert "Allowed: galleries, gallery, image, options, webhook" in error["detail"]
+    assert "Allowed: galleries, gallery, image, filter, options, webhook" in error["detail"]
     assert open_jobs(service) == 0
 
 
