@@ -9,7 +9,7 @@ from flask import Flask
 
 from web import health, system
 from web.access import keys, signin
-from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo, version_diff
+from web.galleries import corrections, erasures, export, feedback, galleries, labels, lint, undo, version_diff
 from web.jobs import batches, comparisons, enrollments, evaluations, imports, photo_jobs, recognitions
 from web.openapi import reference
 from web.openapi.description import describe
@@ -25,6 +25,7 @@ BLUEPRINTS = (
     lint.lints,
     corrections.blueprint,
     undo.blueprint,
+    export.blueprint,
     version_diff.blueprint,
     erasures.blueprint,
     feedback.blueprint,
