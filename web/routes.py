@@ -9,7 +9,7 @@ from flask import Flask
 
 from web import health, system
 from web.access import keys, signin
-from web.galleries import corrections, erasures, feedback, galleries, labels, lint, undo, version_diff
+from web.galleries import corrections, erasures, export, feedback, galleries, labels, lint, undo, version_diff
 from web.jobs import (
     batch_lists,
     comparisons,
@@ -35,6 +35,7 @@ BLUEPRINTS = (
     lint.lints,
     corrections.blueprint,
     undo.blueprint,
+    export.blueprint,
     version_diff.blueprint,
     erasures.blueprint,
     feedback.blueprint,

@@ -133,6 +133,7 @@ class Galleries(Resource):
     deleted = _call(galleries.list_deleted)
     restore = _call(galleries.restore_gallery)
     undo = _call(galleries.undo)
+    export = _call(galleries.export)
     lint = _call(galleries.lint)
     add = _call(galleries.add_pictures)
     enroll_box = _call(galleries.enroll_box)

@@ -99,6 +99,11 @@ def restore_gallery(name: str, generation: str | None = None) -> Steps[Gallery]:
     return found
 
 
+def export(gallery: str, version: int | None = None) -> Steps[bytes]:
+    """A version, None: the current one, as one file that an import takes."""
+    return (yield from read(f"{named(gallery)}/export", {"version": version}))
+
+
 def undo(gallery: str) -> Steps[Gallery]:
     """Takes the last change of items or labels back: the version that is in force again."""
     found: Gallery = yield from ask("POST", f"{named(gallery)}/undo", repeatable=False)
