@@ -2,7 +2,8 @@
 
     python -m benchmarks.speed [SUITE ...] [--quick] [--official ../shared/official]
 
-Each suite prints its table and keeps it in benchmarks/results/SUITE.json; all of them are drawn in benchmarks/results/speed.svg.
+Each suite prints its table and keeps it in benchmarks/results/SUITE.json; all of them are drawn in benchmarks/results/speed.svg
+and written into docs/performance.md.
 `--quick` takes fewer rounds and smaller sizes: a few minutes for all. `--official` names the folder of unpacked official
 archives; those without parameters get seeded ones.
 """
@@ -17,9 +18,8 @@ from time import perf_counter
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-from benchmarks.speed.rows import RESULTS, Context, draw, keep, kept, table  # noqa: E402 - after the variables
-
-SUITES = ("pipeline", "service", "enrol", "start", "memory", "growth")
+from benchmarks.speed.page import PAGE, written  # noqa: E402
+from benchmarks.speed.rows import RESULTS, SUITES, Context, draw, keep, kept, table  # noqa: E402 - after the variables
 
 
 def main() -> None:
@@ -37,7 +37,9 @@ def main() -> None:
         keep(name, rows, context)
         print(table(name, rows))
         print(f"  ({perf_counter() - started:.0f} s)", flush=True)
-    draw([told for name in SUITES if (told := kept(name)) is not None], RESULTS / "speed.svg")
+    results = [told for name in SUITES if (told := kept(name)) is not None]
+    draw(results, RESULTS / "speed.svg")
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
     missed = [
         f"{name}: {row['name']}"
         for name in SUITES

@@ -52,10 +52,10 @@ def main() -> None:
     cv2.setNumThreads(threads)
     rows = []
     if official and (Path(official) / DETECTOR / "inference.pdmodel").is_file():
-        rows += official_rows(Path(official), threads, rounds=8 if quick else 30)
+        rows += official_rows(Path(official), threads, rounds=5 if quick else 30)
     else:
         print(f"official sizes skipped: no folder with {DETECTOR} (--official)", file=sys.stderr)
-    rows += bundled_rows(threads, rounds=12 if quick else 40)
+    rows += bundled_rows(threads, rounds=8 if quick else 40)
     print(json.dumps([asdict(row) for row in rows]))
 
 
