@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
@@ -101,3 +102,61 @@ def test_a_product_named_on_the_page_is_recognised_the_next_time(page: Page, ser
     page.get_by_role("link", name="System").click()
     expect(page.locator("#workers li").first).to_contain_text("shitu-detector")
     picture(page, "page-system", tmp_path)
+
+
+def test_the_pages_of_batches_mistakes_versions_and_webhooks(page: Page, service: Service, tmp_path: Path) -> None:
+    """Each with what the whole service makes of it."""
+    products = {f"{one.brand} {one.flavour} {one.kind}": one for one in islice(legible_products(), 12)}
+    photos = [encode(scene.image, quality=95) for scene in draw_scenes(list(products.items()))[:3]]
+    views = {name: encode(packshot(one, 256)) for name, one in products.items()}
+    first, second = list(views)[:2]
+    service.create_gallery("kiosk")
+    service.enroll("kiosk", views)
+    service.enroll("kiosk", {f"{first} (old)": encode(packshot(products[first], 240))})  # one product under two labels
+    version = service.get("/v1/galleries/kiosk")["version"]
+    page.goto("/galleries/kiosk/lint")
+    expect(page.locator(".finding").first).to_contain_text("(old)")
+    shown(page)
+    expect_accessible(page)
+    picture(page, "page-lint", tmp_path)
+    page.locator(".finding").first.get_by_role("button").click()
+    expect(page.locator("#undo")).to_contain_text("Mended:")
+    items = service.get("/v1/galleries/kiosk/items")["items"]
+    gone = next(one for one in items if one["label"] == second)
+    assert service.http.delete(f"{service.base_url}/v1/galleries/kiosk/items/{gone['id']}", timeout=30).ok
+    page.goto(f"/galleries/kiosk/versions?from={version}")
+    expect(page.locator("#summary")).to_contain_text("removed")
+    shown(page)
+    expect_accessible(page)
+    picture(page, "page-versions", tmp_path)
+
+    hook = {"url": f"{service.base_url}/healthz", "events": ["recognition.*"], "description": "the shop's till"}
+    webhook = service.http.post(f"{service.base_url}/v1/webhooks", json=hook, timeout=30).json()
+    page.goto("/batches")
+    expect(page.get_by_label("Recognise against")).to_have_value(re.compile("."))
+    page.get_by_label("Recognise against").select_option("kiosk")
+    files = [upload(f"shelf-{number}.jpg", photo) for number, photo in enumerate(photos, 1)]
+    page.get_by_label("Photos", exact=True).set_input_files([*files, upload("notes.jpg", b"no picture")])
+    page.get_by_role("button", name="Send the photos").click()
+    expect(page.locator("#state")).to_have_text("completed", timeout=60_000)
+    expect(page.locator("#rows tr").nth(0)).to_contain_text("%")
+    shown(page)
+    expect_accessible(page)
+    picture(page, "page-batch", tmp_path)
+
+    page.goto(f"/webhooks/{webhook['id']}")
+    expect(page.locator("#log > li")).to_have_count(len(photos))
+    page.locator("#log > li summary").first.click()
+    expect(page.locator("#log .delivery ol > li").first).to_contain_text("HTTP 405")  # a probe takes no message
+    expect_accessible(page)
+    page.evaluate("document.getElementById('log-heading').scrollIntoView()")
+    picture(page, "page-webhook", tmp_path)
+
+
+def shown(page: Page) -> None:
+    """Waits until the pictures on the screen are there."""
+    page.evaluate(
+        """() => Promise.all([...document.querySelectorAll("main img")]
+          .filter((one) => one.getBoundingClientRect().top < innerHeight)
+          .map((one) => one.decode().catch(() => null)))"""
+    )

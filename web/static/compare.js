@@ -9,7 +9,8 @@ import { t, time } from "./words.js";
 
 const SHOWN = 96; // of each kind at a time
 const SIDE = 104;
-const KINDS = ["added", "removed", "relabelled"];
+const KINDS = ["added", "removed", "relabelled", "moved"];
+const ALWAYS = KINDS.slice(0, 3); // told also where there are none
 const $ = (id) => document.getElementById(id);
 const { name } = $("compare").dataset;
 const failed = (failure) => {
@@ -41,10 +42,10 @@ async function show() {
   found = Object.fromEntries(KINDS.map((kind) => [kind, []]));
   for await (const change of differences(name, from, to)) {
     if (mine !== turn) return;
-    found[change.change].push(change);
+    found[change.kind].push(change);
   }
   if (mine !== turn) return;
-  $("summary").textContent = KINDS.some((kind) => found[kind].length) ? KINDS.map((kind) => t(`compare.${kind}`, { count: found[kind].length })).join(t("comma")) : t("compare.same");
+  $("summary").textContent = KINDS.some((kind) => found[kind].length) ? KINDS.filter((kind) => found[kind].length || ALWAYS.includes(kind)).map((kind) => t(`compare.${kind}`, { count: found[kind].length })).join(t("comma")) : t("compare.same");
   $("changes").hidden = false;
   for (const kind of KINDS) {
     $(`${kind}-part`).hidden = !found[kind].length;

@@ -5,21 +5,20 @@ import * as api from "./api.js";
 const PAGE = 1000;
 const MOST = 50_000; // items of a version that are compared here
 
-// An async iterator of {change: "added" | "removed" | "relabelled", item, before}: `before` is the label that it had.
+// An async iterator of {kind: "added" | "removed" | "relabelled" | "moved", item, before}: `item` as it is in `to`, or was in
+// `from`; `before` is the label that it had, where it has another one.
 export async function* differences(gallery, from, to) {
-  let page = null;
-  try {
-    page = await api.difference(gallery, from, { to, limit: PAGE });
-  } catch (failure) {
-    if (failure.code !== "route_not_found") throw failure;
-    yield* compared(gallery, from, to);
-    return;
-  }
-  for (;;) {
-    for (const change of ["added", "removed"]) for (const item of page[change] ?? []) yield { change, item, before: null };
-    for (const { before, after, ...item } of page.relabelled ?? []) yield { change: "relabelled", item: { ...item, ...after }, before: before?.label ?? before };
-    if (!page.next_after) return;
-    page = await api.difference(gallery, from, { to, limit: PAGE, after: page.next_after });
+  for (let after = ""; after !== null; ) {
+    let page = null;
+    try {
+      page = await api.difference(gallery, from, { to, limit: PAGE, after });
+    } catch (failure) {
+      if (failure.code !== "route_not_found") throw failure;
+      yield* compared(gallery, from, to);
+      return;
+    }
+    for (const { kind, before, after: now } of page.changes) yield { kind, item: now ?? before, before: kind === "relabelled" ? before.label : null };
+    after = page.next_after;
   }
 }
 
@@ -33,9 +32,9 @@ async function* compared(gallery, from, to) {
   for (const item of added) {
     const before = gone.get(place(item));
     gone.delete(place(item));
-    yield before ? { change: "relabelled", item, before: before.label } : { change: "added", item, before: null };
+    yield before ? { kind: "relabelled", item, before: before.label } : { kind: "added", item, before: null };
   }
-  for (const item of gone.values()) yield { change: "removed", item, before: null };
+  for (const item of gone.values()) yield { kind: "removed", item, before: null };
 }
 
 async function itemsOf(gallery, version) {

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from infra.pictures.fonts import faces
 from infra.redis.client import connect
 from infra.redis.server import RedisServer
 from infra.runtime.settings import Settings, load_settings
 from tests.conftest import WEBHOOK_SECRET
+from tests.web.page.actions import SCREENSHOTS
 from tests.web.page.stand_in import Worker
 from tests.web.serving import serving
 
@@ -27,12 +31,28 @@ FLAGS = [
 ]
 
 
+def with_fonts(folder: Path) -> dict[str, str]:
+    """Variables by which a browser finds the service's own fonts, so that pictures of the page show every script."""
+    places = sorted({str(Path(face).parent) for face in faces() if Path(face).is_absolute()})
+    known = "".join(f"<dir>{place}</dir>" for place in places)
+    wanted = "".join(
+        f"<alias binding='strong'><family>{family}</family><prefer><family>Noto Sans</family></prefer></alias>"
+        for family in ("system-ui", "sans-serif")
+    )
+    system = "<include ignore_missing='yes'>/etc/fonts/fonts.conf</include>"
+    told = f"<?xml version='1.0'?><fontconfig>{system}{known}{wanted}<cachedir>{folder}</cachedir></fontconfig>"
+    path = folder / "fonts.conf"
+    path.write_text(told, encoding="utf-8")
+    return {"FONTCONFIG_FILE": str(path)}
+
+
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no chromium on PATH: apt-get install chromium")
+    environment = {**os.environ, **(with_fonts(tmp_path_factory.mktemp("fonts")) if SCREENSHOTS else {})}
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=environment)
         yield chromium
         chromium.close()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from infra.galleries.store import GalleryStore
 from infra.objects.opening import open_store
@@ -120,6 +121,32 @@ def test_versions_are_compared_side_by_side(
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#undo")).to_have_text("Undone.")
     assert page.request.get("/v1/galleries/shelf").json()["version"] == 4
+
+
+def test_what_the_service_says_of_two_versions_is_shown(page: Page, settings: Settings, store: GalleryStore) -> None:
+    """As its route answers it, page by page, where it has one."""
+    shelf(settings, store)
+    first, second, third, fourth, *_ = store.items("shelf")
+
+    def told(kind: str, before: Any, after: Any) -> dict[str, Any]:
+        both = [one and {"id": one.id, "label": one.label, "box": None} for one in (before, after)]
+        return {"kind": kind, "sha256": first.sha256, "before": both[0], "after": both[1]}
+
+    pages = [
+        [told("removed", first, None), told("relabelled", first, second)],
+        [told("moved", third, third), told("added", None, fourth)],
+    ]
+
+    def answer(route: Route) -> None:
+        last = "after=" in route.request.url
+        body = {"changes": pages[last], "next_after": None if last else "v2.2"}
+        route.fulfill(json=body)
+
+    page.route("**/v1/galleries/shelf/versions/*/diff?*", answer)
+    page.goto("/galleries/shelf/versions?from=1&to=2")
+    expect(page.locator("#summary")).to_have_text("1 added, 1 removed, 1 relabelled, 1 with another box")
+    expect(page.locator("#moved li")).to_contain_text([third.label])
+    expect(page.locator("#relabelled li")).to_contain_text([f"{first.label} → {second.label}"])
 
 
 def test_a_gallery_with_one_version_has_nothing_to_compare(page: Page, store: GalleryStore) -> None:
