@@ -162,10 +162,7 @@ class Process:
         self._closed.set()
         if self.fetcher is not None:
             self.fetcher.close()
-        try:
-            self.ledger.presence.worker_gone(self.name)
-        except Exception:
-            log.warning("could not say goodbye; the ledger forgets this worker by itself")
+        self._say_goodbye()
 
     def _beat(self) -> None:
         interval_s = self.settings.worker.heartbeat_s
@@ -200,6 +197,14 @@ class Process:
                     os._exit(1)
             self._closed.wait(interval_s)
         faulthandler.cancel_dump_traceback_later()
+        # A drained process may work on for long, but takes no more: nothing may count on its places.
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        try:
+            self.ledger.presence.worker_gone(self.name)
+        except Exception:
+            log.warning("could not say goodbye; the ledger forgets this worker by itself")
 
     def _note_start(self) -> None:
         """What starting one more worker costs: the scaling policy counts with it."""

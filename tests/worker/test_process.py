@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import worker.process
+from infra.jobs.load import SLOTS, STARTUP
 from infra.jobs.queue import Queue, make_celery
 from infra.runtime.settings import Settings
+from tests.infra.processes import eventually
 from worker.process import Process
 
 
@@ -89,3 +94,16 @@ def test_tasks_need_an_open_process() -> None:
 def test_a_courier_has_no_models(process: Process) -> None:
     with pytest.raises(RuntimeError, match="without models"):
         _ = process.runtime
+
+
+def test_a_drained_process_is_counted_on_no_more_though_it_works_on(settings: Settings) -> None:
+    quick = dataclasses.replace(settings, worker=dataclasses.replace(settings.worker, heartbeat_s=0.05))
+    runtime: Any = SimpleNamespace(models={})
+    drained = Process(quick, Queue(make_celery(quick)), {"recognize"}, runtime, concurrency=2)
+    drained.announce()
+    eventually(drained.ledger.presence.workers)
+    eventually(lambda: drained.ledger.forecast.snapshot().service.get(STARTUP, 0) > 0)
+    assert drained.ledger.forecast.snapshot().service[SLOTS] == 2
+    drained.drain(math.inf)
+    eventually(lambda: not drained.ledger.presence.workers())
+    assert not drained.must_stop()
