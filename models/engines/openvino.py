@@ -56,7 +56,8 @@ class OpenVinoProgram:
         )
         found = None if pixels is None else self._kept(key, settings)  # only what serves photos is worth its place
         self._request, self.inputs, self.outputs = found or self._made(key, model, parameters, settings, pixels)
-        self.reads_pixels = pixels is not None and len(self.inputs) == 1
+        shapes = [spec.shape for spec in self.inputs]
+        self.reads_pixels = pixels is not None and shapes == [(1, pixels.height, pixels.width, 3)]
         self._lock = threading.Lock()
 
     def _kept(self, key: str, settings: dict[str, Any]) -> Any:
@@ -84,7 +85,10 @@ class OpenVinoProgram:
             network = core.read_model(str(model)) if parameters is None else core.read_model(model, parameters)
             # Names as they are before compiling, which merges tensors and gives them each other's names.
             if pixels is not None and len(network.inputs) == 1:
-                network = _with_pixels(self._openvino, network, pixels)
+                try:
+                    network = _with_pixels(self._openvino, network, pixels)
+                except RuntimeError:  # its shapes are not to be changed: it takes what it was made for
+                    network = core.read_model(str(model)) if parameters is None else core.read_model(model, parameters)
             inputs = tuple(_spec(port, f"input_{i}") for i, port in enumerate(network.inputs))
             outputs = tuple(_spec(port, f"output_{i}") for i, port in enumerate(network.outputs))
             program = core.compile_model(network, "CPU", settings)
