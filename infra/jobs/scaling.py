@@ -55,18 +55,17 @@ def wanted_workers(load: Load, policy: Policy) -> int:
     slots = max(1, load.slots)
     job_s = load.job_s or UNMEASURED_JOB_S
     startup_s = policy.startup_s or load.startup_s or UNMEASURED_STARTUP_S
-    busy = math.ceil(load.running / slots)
+    most = math.ceil((load.running + load.waiting) / slots)  # more places than jobs help nobody
     work_s = load.waiting * job_s
     if load.workers and work_s <= load.workers * slots * startup_s:
         # Those that are there will have done it before another one could begin.
         places = load.running + work_s / policy.target_wait_s
-        return max(1, busy, min(load.workers, math.ceil(places / slots)))
+        return max(1, math.ceil(load.running / slots), min(load.workers, math.ceil(places / slots), most))
     # No worker can begin before it has started: what has waited for that alone is not late.
     late_s = max(0.0, load.oldest_age_s - startup_s)
     within_s = max(policy.target_wait_s - late_s, SHORTEST_SHARE * policy.target_wait_s)
     places = load.running + work_s / within_s
-    # More places than jobs help nobody.
-    return max(1, min(math.ceil(places / slots), math.ceil((load.running + load.waiting) / slots)))
+    return max(1, min(math.ceil(places / slots), most))
 
 
 class Settled:
