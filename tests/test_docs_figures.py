@@ -44,7 +44,7 @@ def test_the_readme_gives_the_detectors_average_precision() -> None:
 
 def test_the_training_page_gives_what_ships() -> None:
     _, _, _, rendered, drinks, grocery, packshots, scenes, raccoon, size, _ = row(
-        "docs/training.md", "`embedder-lite0`, shipped"
+        "docs/training.md", "`embedder-lite0-gpu`, shipped"
     )
     expected = [
         EMBEDDER.metrics[eval_set] for eval_set in ("rendered", "drinks_held_out", "grocery_val", "packshot_val")

@@ -23,9 +23,14 @@ from shitu.cli.demo import FIRST_SEED, PRODUCTS_OF_A_BRAND, draw_scenes
 from tests.e2e.service import Service, encode
 from tests.web.page.accessibility import expect_accessible
 from tests.web.page.actions import upload
-from tests.web.page.conftest import browser
+from tests.web.page.conftest import chromium_of
 
-__all__ = ["browser"]
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium_of(tmp_path_factory) as chromium:
+        yield chromium
+
 
 UNSURE = {"below_min_precision", "below_similarity_threshold", "unlike_whole_image"}
 

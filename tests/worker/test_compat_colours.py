@@ -42,7 +42,8 @@ def test_compat_leaves_profiles_out(options: dict[str, Any], managed: bool) -> N
         settings=Settings(),
         galleries=SimpleNamespace(
             current=lambda *_: SimpleNamespace(
-                manifest=SimpleNamespace(name="g", version=1, item_count=0, calibration=None), gallery=None
+                manifest=SimpleNamespace(name="g", version=1, item_count=0, calibration=None),
+                gallery=SimpleNamespace(filtered=lambda _: None),
             )
         ),
         require_same_model=lambda _: None,

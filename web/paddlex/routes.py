@@ -177,7 +177,8 @@ def in_their_form(response: Response) -> Response:
     if response.mimetype == PROBLEM:
         problem = json.loads(response.get_data())
         told = {"logId": _log_id(), "errorCode": response.status_code, "errorMsg": problem["detail"]}
-        response.set_data(json.dumps({**told, "code": problem["code"]}, ensure_ascii=False))
+        told |= {name: problem[name] for name in ("code", "errors") if name in problem}
+        response.set_data(json.dumps(told, ensure_ascii=False))
         response.content_type = "application/json"
     return response
 

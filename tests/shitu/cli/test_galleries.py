@@ -212,7 +212,7 @@ def test_a_mistyped_gallery_is_answered_with_one_that_is_there(drinks: str) -> N
     for words in (("show", "drnks"), ("versions", "drnks"), ("activate", "drnks", 1), ("export", "drnks")):
         answer = run(*words)
         assert answer.exit_code == 1
-        assert "There is no gallery 'drnks'. Did you mean 'drinks'? `shitu gallery list` tells" in answer.stderr
+        assert "There is no gallery 'drnks'. Did you mean 'drinks'? `shitu gallery list` lists" in answer.stderr
         assert "`shitu gallery add` makes one. (gallery_not_found)" in answer.stderr
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,8 +47,9 @@ def with_fonts(folder: Path) -> dict[str, str]:
     return {"FONTCONFIG_FILE": str(path)}
 
 
-@pytest.fixture(scope="package")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+@contextmanager
+def chromium_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser, closed afterwards: no other test of the process can have an event loop while it lives."""
     if CHROMIUM is None:
         pytest.skip("no chromium on PATH: apt-get install chromium")
     environment = {**os.environ, **(with_fonts(tmp_path_factory.mktemp("fonts")) if SCREENSHOTS else {})}
@@ -63,6 +65,12 @@ class House:
 
     settings: Settings
     url: str
+
+
+@pytest.fixture(scope="package")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium_of(tmp_path_factory) as chromium:
+        yield chromium
 
 
 @pytest.fixture(scope="package")

@@ -8,7 +8,7 @@ import numpy as np
 from flask.testing import FlaskClient
 
 from infra.galleries import bundles
-from tests.web.test_recognitions import refused
+from tests.web.refusals import refused
 from web.services import Services
 
 
