@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,9 @@ from tests.e2e.test_first_calls import pictures
 def test_the_examples_of_the_page_run_in_their_order(stack: Stack, tmp_path: Path) -> None:
     blocks = read(ROOT / "docs/client.md").blocks("python")
     pictures(tmp_path)
+    with zipfile.ZipFile(tmp_path / "drinks.zip", "w") as packed:
+        packed.writestr("mate/1.png", cv2.imencode(".png", pattern(5))[1].tobytes())
+        packed.writestr("mate/2.jpg", b"no picture")
     program = "\n".join(blocks).replace(BASE_URL, stack.base_url)
     assert len(blocks) >= 7
     try:

@@ -17,7 +17,7 @@ from contracts.jobs import described
 from contracts.keys import Scope
 from contracts.names import clean_name
 from contracts.pictures import MEDIA_TYPES
-from infra.errors.keys import BytesLimited
+from infra.errors.keys import BytesLimited, CrossSite, HostUnknown
 from infra.errors.photos import ObjectNotFound
 from infra.errors.requests import BodyTooLarge, InvalidRequest, UploadTooSlow
 from infra.errors.uploads import UploadExpired, UploadFinished, UploadIncomplete, UploadMismatch, UploadNotFound
@@ -148,7 +148,7 @@ def show(upload_id: str) -> Response:
     "Send the bytes of an upload, by its link.",
     {204: None},
     (
-        *(InvalidRequest, BodyTooLarge, UploadTooSlow),
+        *(InvalidRequest, BodyTooLarge, UploadTooSlow, HostUnknown, CrossSite),
         *(UploadNotFound, UploadExpired, UploadFinished, UploadIncomplete, UploadMismatch),
     ),
     query=TokenQuery,
@@ -170,7 +170,12 @@ def receive(upload_id: str) -> tuple[str, int]:
 
 @links.get("/<token>")
 @open_to_all
-@operation("getLinked", "The picture that a link leads to.", {200: pictures.ANY_IMAGE, 304: None}, (ObjectNotFound,))
+@operation(
+    "getLinked",
+    "The picture that a link leads to.",
+    {200: pictures.ANY_IMAGE, 304: None},
+    (ObjectNotFound, HostUnknown),
+)
 def linked(token: str) -> Response:
     """The one picture that the link was made for."""
     return pictures.stored(services().uploads.linked(token))
