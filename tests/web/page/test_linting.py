@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from infra.galleries.store import GalleryStore
 from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
 from tests.infra.galleries.lint_cases import clean
+from tests.linting import linting
 from tests.web.conftest import EMBEDDER
 from tests.web.galleries.test_lint import mistaken
 from tests.web.page.accessibility import expect_accessible
@@ -26,6 +28,12 @@ def store(settings: Settings) -> GalleryStore:
     return GalleryStore(open_store(settings.objects, settings.data_dir))
 
 
+@pytest.fixture(autouse=True)
+def worker(settings: Settings) -> Iterator[None]:
+    with linting(settings):
+        yield
+
+
 def shelf(settings: Settings, store: GalleryStore, name: str = "shelf", *, bad: bool = True) -> None:
     """A gallery with mistakes, its items with pictures that can be shown."""
     objects = open_store(settings.objects, settings.data_dir)
@@ -34,6 +42,12 @@ def shelf(settings: Settings, store: GalleryStore, name: str = "shelf", *, bad: 
     items = [replace(item, image_key=keys[at % 4]) for at, item in enumerate(made.items)]
     store.create(name)
     store.add(name, items, made.embeddings, EMBEDDER)
+
+
+def whole(page: Page) -> bool:
+    """Once the page shows all that a worker found: until then it says how far the check has come."""
+    expect(page.locator("#checked")).to_be_hidden()
+    return True
 
 
 def test_each_mistake_is_shown_and_mended_by_one_tap(
@@ -66,7 +80,7 @@ def test_each_mistake_is_shown_and_mended_by_one_tap(
     page.get_by_label("Kind").select_option("")
     page.get_by_label("Level").select_option("error")
     expect(findings.filter(has_text="hint")).to_have_count(0)
-    while findings.count():
+    while whole(page) and findings.count():
         before = page.locator("#facts").text_content()
         findings.first.get_by_role("button").click()
         expect(page.locator("#facts")).not_to_have_text(before or "")
