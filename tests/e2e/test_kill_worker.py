@@ -42,8 +42,9 @@ def ledger(stack: Stack, service: Service) -> JobLedger:
 
 
 @cache
-def slow_photo() -> bytes:
-    return encode(pattern(2, SLOW_SIDE_PX))
+def slow_photo(number: int) -> bytes:
+    """Another one for each try: what was answered once is answered from the cache."""
+    return encode(pattern(2, SLOW_SIDE_PX + number))
 
 
 def stop_in_the_middle(
@@ -52,9 +53,8 @@ def stop_in_the_middle(
     """A job whose worker is frozen (SIGSTOP, to all its processes) while it works on it."""
     pid = stack.processes["worker"].pid
     assert pid is not None
-    photo = slow_photo()
-    for _ in range(5):
-        job = service.accepted(service.ask(photo, "kill", options=OPTIONS, webhook_url=webhook_url))
+    for number in range(5):
+        job = service.accepted(service.ask(slow_photo(number), "kill", options=OPTIONS, webhook_url=webhook_url))
         wait_for(lambda: ledger.get(job["id"]).status is not JobStatus.QUEUED)  # noqa: B023 - called at once
         os.killpg(pid, signal.SIGSTOP)
         if ledger.get(job["id"]).status is JobStatus.PROCESSING:

@@ -215,7 +215,7 @@ def _wait(batch: infra.jobs.batches.Batch) -> tuple[infra.jobs.batches.Batch, fl
     """The batch after the time that the client prefers to wait, and that time."""
     wanted = preferred_s()
     if batch.finished:
-        return batch, None if wanted is None else 0.0
+        return batch, wanted
     with held(wanted) as waited:
         return (batch, None) if waited is None else (services().ledger.batches.wait(batch.id, waited), waited)
 
