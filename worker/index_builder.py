@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from contracts.errors import ServiceError
 from infra.errors.galleries import GalleryNotFound
 from infra.errors.photos import ObjectNotFound
-from infra.galleries.files import index_keys
 from infra.galleries.indexes import IndexRecord, due, publish, read_record
+from infra.galleries.keys import index_keys
 from infra.galleries.segments import SegmentFiles
 from infra.galleries.store import GalleryStore
 from infra.jobs.records import isoformat

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from infra.errors.galleries import GalleryCorrupt
 from infra.errors.photos import ObjectNotFound
-from infra.galleries.files import FEATURES
+from infra.galleries.keys import FEATURES
 from models.enrolment import packed_features
 from models.errors import ModelError
 from models.pictures.image import crop, decode

@@ -25,7 +25,7 @@ from infra.errors.jobs import JobExpired, JobNotFound
 from infra.errors.photos import ObjectNotFound
 from infra.galleries.deleted import DeletedGallery, all_deleted, purge
 from infra.galleries.feedback import decode_feedback
-from infra.galleries.files import feedback_prefix
+from infra.galleries.keys import feedback_prefix
 from infra.galleries.lint_reports import drop_reports
 from infra.jobs.photos import Photos
 from infra.jobs.records import isoformat, new_id

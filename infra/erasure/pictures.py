@@ -16,7 +16,8 @@ from infra.errors.photos import ObjectNotFound
 from infra.galleries import staging
 from infra.galleries.deleted import all_deleted
 from infra.galleries.feedback import decode_feedback
-from infra.galleries.files import Pointer, feedback_prefix, version_of
+from infra.galleries.files import Pointer
+from infra.galleries.keys import feedback_prefix, version_of
 from infra.jobs.scripts import job_key
 from infra.objects.store import preview_key
 

@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING
 from infra.erasure.pictures import manifests_of
 from infra.errors.galleries import ItemNotFound
 from infra.galleries.deleted import all_deleted, rewritten
-from infra.galleries.files import (
-    all_segment_keys,
-    encode_manifest,
-    files_prefix,
-    manifest_key,
-    token_of,
-    version_of,
-)
+from infra.galleries.files import encode_manifest
+from infra.galleries.keys import all_segment_keys, files_prefix, manifest_key, token_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection

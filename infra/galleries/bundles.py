@@ -19,8 +19,6 @@ import numpy as np
 
 from infra.errors.galleries import GalleryCorrupt, ImportRefused
 from infra.galleries.files import (
-    FEATURES,
-    VIEWS,
     GalleryManifest,
     Item,
     Segment,
@@ -33,6 +31,7 @@ from infra.galleries.files import (
     encode_items,
     encode_views,
 )
+from infra.galleries.keys import FEATURES, VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from infra.errors.galleries import GalleryCorrupt, GalleryExists, GalleryNotFound
 from infra.errors.photos import ObjectNotFound
 from infra.errors.service import StorageUnavailable
-from infra.galleries.files import DELETED, Pointer, check_name, feedback_prefix, files_prefix, lint_prefix
+from infra.galleries.files import Pointer, check_name
+from infra.galleries.keys import DELETED, feedback_prefix, files_prefix, lint_prefix
 from infra.runtime import audit
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from infra.errors.galleries import FeedbackNotFound, GalleryCorrupt
 from infra.errors.photos import ObjectNotFound
 from infra.errors.requests import InvalidCursor
-from infra.galleries.files import check_name, feedback_prefix
+from infra.galleries.files import check_name
+from infra.galleries.keys import feedback_prefix
 from infra.galleries.reader import not_found
 from infra.jobs.records import isoformat, new_id
 

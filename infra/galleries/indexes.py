@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.indexes import choice_of, is_used, kind_of, name_of
 from infra.errors.galleries import GalleryCorrupt
 from infra.errors.photos import ObjectNotFound
-from infra.galleries.files import index_keys
+from infra.galleries.keys import index_keys
 
 if TYPE_CHECKING:
     from contracts.indexes import BuiltKind, GalleryIndex

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from infra.errors.photos import ObjectNotFound
-from infra.galleries.files import encode_manifest, lint_prefix, version_of
+from infra.galleries.files import encode_manifest
+from infra.galleries.keys import lint_prefix, version_of
 from infra.galleries.neighbours import Found
 
 if TYPE_CHECKING:

@@ -15,10 +15,6 @@ from infra.errors.galleries import GalleryCorrupt, GalleryNotFound, VersionNotFo
 from infra.errors.photos import ObjectNotFound
 from infra.errors.service import StorageUnavailable
 from infra.galleries.files import (
-    DELETED,
-    FEATURES,
-    POINTERS,
-    VIEWS,
     GalleryManifest,
     Item,
     Pointer,
@@ -30,6 +26,12 @@ from infra.galleries.files import (
     decode_manifest,
     decode_pointer,
     decode_views,
+)
+from infra.galleries.keys import (
+    DELETED,
+    FEATURES,
+    POINTERS,
+    VIEWS,
     extra_key,
     manifest_key,
     parse_pointer_key,

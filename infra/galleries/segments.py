@@ -23,8 +23,9 @@ import numpy as np
 from infra.errors.galleries import GalleryCorrupt
 from infra.errors.photos import ObjectNotFound
 from infra.errors.service import StorageUnavailable
-from infra.galleries.files import decode_embeddings, index_keys, segment_keys
+from infra.galleries.files import decode_embeddings
 from infra.galleries.indexes import read_record
+from infra.galleries.keys import index_keys, segment_keys
 from infra.objects.local import LocalStore
 
 if TYPE_CHECKING:

@@ -25,14 +25,10 @@ from infra.errors.service import StorageUnavailable
 from infra.galleries.calibration import carried, fitted, is_due
 from infra.galleries.deleted import another_generation, generations, write_record
 from infra.galleries.files import (
-    DELETED,
-    FEATURES,
-    VIEWS,
     GalleryManifest,
     Item,
     Pointer,
     Segment,
-    all_segment_keys,
     check_name,
     encode_embeddings,
     encode_features,
@@ -40,9 +36,15 @@ from infra.galleries.files import (
     encode_manifest,
     encode_pointer,
     encode_views,
+    item_id,
+)
+from infra.galleries.keys import (
+    DELETED,
+    FEATURES,
+    VIEWS,
+    all_segment_keys,
     extra_key,
     files_prefix,
-    item_id,
     manifest_key,
     pointer_key,
     pointers_prefix,

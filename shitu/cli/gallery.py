@@ -31,7 +31,6 @@ from models.errors import ImageError
 from models.pictures.image import decode
 from models.recognition.paddleclas import read_gallery
 from shitu.cli import (
-    galleries,
     gallery_bundle,
     gallery_corrections,
     gallery_diff,
@@ -42,6 +41,7 @@ from shitu.cli import (
     gallery_index,
     gallery_lint,
     gallery_served,
+    gallery_versions,
 )
 from shitu.cli.galleries import calibrate_with, tell_added, writing_store
 from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
@@ -202,8 +202,8 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
 
 
 for command in (
-    galleries.list_galleries, galleries.show, galleries.versions, galleries.activate, galleries.delete,
-    galleries.restore, gallery_erase.erase,
+    gallery_versions.list_galleries, gallery_versions.show, gallery_versions.versions, gallery_versions.activate, gallery_versions.delete,
+    gallery_versions.restore, gallery_erase.erase,
     gallery_bundle.export, gallery_import.import_command,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
     gallery_feedback.feedback, gallery_lint.lint, gallery_diff.diff, gallery_evaluate.evaluate,

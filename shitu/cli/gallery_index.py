@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contracts.indexes import DISTANCES, METHODS, MOST_RERANK, RERANK, IndexChoice
-from shitu.cli.galleries import Stored, index_line, opened
+from shitu.cli.galleries import Stored, opened
+from shitu.cli.gallery_versions import index_line
 from shitu.cli.options import GALLERY_NAME, JSON, SERVER, examples
 from shitu.cli.progress import working
 from shitu.cli.terminal import errors, given

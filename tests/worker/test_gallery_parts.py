@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from contracts.indexes import IndexChoice
-from infra.galleries.files import index_keys
 from infra.galleries.indexes import described
+from infra.galleries.keys import index_keys
 from infra.galleries.store import GalleryStore
 from infra.objects.local import LocalStore
 from models.galleries.binary_gallery import BinaryGallery

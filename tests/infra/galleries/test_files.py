@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from infra.errors.galleries import GalleryCorrupt
-from infra.galleries.files import Segment, decode_embeddings, decode_features, segment_keys
+from infra.galleries.files import Segment, decode_embeddings, decode_features
+from infra.galleries.keys import segment_keys
 from infra.galleries.store import GalleryStore
 from infra.objects.local import LocalStore
 from tests.infra.gallery_items import DIGEST, DIM, embedding, item, prepared
