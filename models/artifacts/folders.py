@@ -130,6 +130,9 @@ def resolve(name_or_folder: str | Path, cache_dir: Path | None = None) -> Path:
     folder = Path(name_or_folder)
     if name and folder.is_dir():
         return folder
+    if folder.suffix == ".pdparams" and folder.is_file():
+        detail = f"{folder.name} holds training weights; `shitu export embedder` (or detector, classifier) makes a model of them."
+        raise ArtifactError(detail, "artifact_missing")
     detail = f"There is no model {name!r}: it is not bundled, not pulled (`shitu models pull`), and no folder."
     raise ArtifactError(detail, "artifact_missing")
 

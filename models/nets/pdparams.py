@@ -6,7 +6,7 @@ lets it name the rebuilding of plain NumPy arrays only.
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from paddle import nn
 
 # Paddle keeps its own variable names under this key, next to the parameters.
 NAMES_KEY = "StructuredToParameterName@@"
-MOST_LISTED = 3  # disagreements, one by one; the others are counted
+# What their trainer puts before every name: data parallel processes, and a distillation's networks, of which one is served.
+WRAPPERS, SERVED, BESIDE = ("_layers.", "module."), "Student.", "Teacher."
 
 
 class ParameterError(ValueError):
@@ -27,10 +28,17 @@ def load_pdparams(network: nn.Layer, path: Path, ignore: Sequence[str] = ()) -> 
     """Copy the weights in `path` into `network`; names must agree both ways, and all shapes.
 
     Names that begin with one of `ignore` are left alone on both sides: ("head.",) for an embedder's checkpoint, whose
-    head is a matrix over its training set's classes. Raises ParameterError that lists the first disagreements and counts the others;
+    head is a matrix over its training set's classes. Raises ParameterError that names every disagreement;
     `network` is then unchanged.
     """
-    theirs = {name: array for name, array in read_pdparams(path).items() if not name.startswith(tuple(ignore))}
+    put_arrays(network, read_pdparams(path), path.name, ignore)
+
+
+def put_arrays(
+    network: nn.Layer, arrays: Mapping[str, NDArray[np.generic]], called: str, ignore: Sequence[str] = ()
+) -> None:
+    """The same for `arrays` by name, of a file that is `called` so."""
+    theirs = {name: array for name, array in arrays.items() if not name.startswith(tuple(ignore))}
     ours = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(tuple(ignore))}
     problems = [f"missing {name}" for name in ours if name not in theirs]
     problems += [f"unexpected {name}" for name in theirs if name not in ours]
@@ -40,16 +48,13 @@ def load_pdparams(network: nn.Layer, path: Path, ignore: Sequence[str] = ()) -> 
         if name in theirs and theirs[name].shape != tuple(tensor.shape)
     ]
     if problems:
-        more = f"; and {len(problems) - MOST_LISTED} more" if len(problems) > MOST_LISTED else ""
-        raise ParameterError(
-            f"{path.name} does not fit {type(network).__name__}: {'; '.join(problems[:MOST_LISTED])}{more}"
-        )
+        raise ParameterError(f"{called} does not fit {type(network).__name__}: {'; '.join(problems)}")
     for name, tensor in ours.items():
         tensor.set_value(paddle.to_tensor(theirs[name].astype(np.float32)))
 
 
 def read_pdparams(path: Path) -> dict[str, NDArray[np.generic]]:
-    """All arrays of a `.pdparams` file by name. Raises ParameterError if it holds anything else."""
+    """All arrays of a `.pdparams` file by name, of a distillation's file the student's. Raises ParameterError if it holds anything else."""
     try:
         content = ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
     except ParameterError:
@@ -67,6 +72,16 @@ def read_pdparams(path: Path) -> dict[str, NDArray[np.generic]]:
         if not isinstance(name, str) or not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
             raise ParameterError(f"{path.name}: {name!r} is not an array of numbers")
         arrays[name] = array
+    return _unwrapped(arrays)
+
+
+def _unwrapped(arrays: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    """Without the prefixes that all names have."""
+    for wrapper in WRAPPERS:
+        if arrays and all(name.startswith(wrapper) for name in arrays):
+            arrays = {name.removeprefix(wrapper): array for name, array in arrays.items()}
+    if any(name.startswith(SERVED) for name in arrays) and all(name.startswith((SERVED, BESIDE)) for name in arrays):
+        arrays = {name.removeprefix(SERVED): array for name, array in arrays.items() if name.startswith(SERVED)}
     return arrays
 
 

@@ -1,11 +1,8 @@
 """`shitu classify`: pictures in, their likeliest classes out, here or (--server) by a running service."""
 
 import json
-import os
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,11 +16,12 @@ from contracts.names import shown
 from models.errors import ModelError
 from models.pictures.image import decode
 from shitu.cli.options import ENGINE, JSON, SERVER, examples, threads, top_k
-from shitu.cli.progress import tracked, working
+from shitu.cli.progress import tracked
 from shitu.cli.searched import Passed, found_photos, read_bytes
 from shitu.cli.server import Server, ServerError
 from shitu.cli.tables import print_table
 from shitu.cli.terminal import errors, given
+from shitu.cli.weights import SUFFIX, model_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +36,7 @@ BATCH = 16  # pictures that are held decoded at a time
     "--model",
     help="A pulled model's name, an artifact, an official archive, or .pdparams weights; needed without --server.",
 )
-@click.option("--network", help="The network of .pdparams weights, such as PPLCNet_x1_0.")
+@click.option("--network", help="The network that .pdparams weights must be of; default: read from them.")
 @top_k("Classes reported of each picture.")
 @click.option(
     "--class-map",
@@ -135,35 +133,9 @@ def _of_service(url: str) -> str:
 
 def _folder(model: str, network: str | None) -> Path:
     """The folder of the model; weights are exported first. Raises ModelError."""
-    from models.artifacts.folders import default_cache_dir, resolve
-
-    if Path(model).suffix != ".pdparams":
-        if network is not None:
-            raise click.UsageError("--network goes with .pdparams weights; other models say themselves what they are")
-        return resolve(model)
-    if network is None:
-        raise click.UsageError(f"{model} holds weights alone; name their network by --network, such as PPLCNet_x1_0")
-    with working("Exporting the weights"), _stdout_to_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Paddle misses a compiler cache that nothing here would use
-        try:
-            from models.export.official_weights import artifact_of_weights
-        except ImportError as error:
-            raise click.ClickException(f".pdparams weights need PaddlePaddle and paddle2onnx: {error}") from error
-        return artifact_of_weights(Path(model), network, default_cache_dir())
-
-
-@contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """What the exporters print, from C++ too, stays out of the answer."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+    if Path(model).suffix != SUFFIX and network is not None:
+        raise click.UsageError("--network goes with .pdparams weights; other models say themselves what they are")
+    return model_folder(model, "classify", network)
 
 
 def _batches(paths: Iterator[Path]) -> Iterator[list[Path]]:

@@ -11,11 +11,13 @@ from typing import Any
 
 import click
 
-from shitu.cli.export_options import CALIBRATE, FORMATS, PRECISIONS, NameList, calibration_pictures, finish
+from models.artifacts.folders import load_manifest
+from shitu.cli.export_options import CALIBRATE, FORMATS, PDPARAMS, PRECISIONS, NameList, calibration_pictures, finish
 from shitu.cli.options import DATA, FOLDER, PRESENT_FOLDER, examples, out
 from shitu.cli.progress import working
 from shitu.cli.suggestions import Group
-from shitu.cli.terminal import errors
+from shitu.cli.terminal import errors, given
+from shitu.cli.weights import SUFFIX, paddle_needed
 
 Metrics = Mapping[str, float]
 
@@ -32,12 +34,14 @@ class Planned:
     complete: Callable[[Path], object] = lambda _artifact: (
         None
     )  # adds what ships beside the programs, once they are measured
+    weights: Callable[[Path, Path], Path] | None = None  # of a checkpoint the `.pdparams`
 
 
 def _embedder(recipe: str, data: Path | None) -> Planned:
     from models.evaluation.evaluate import evaluate_embedder, suggest_similarity
     from models.evaluation.recipe_calibration import add_calibration
     from models.export.trained import export_embedder
+    from models.export.training_weights import embedder_weights
     from models.training.recipes.embedder import EmbedderRecipe
     from models.training.recipes.reading import load_recipe
     from shitu.cli.progress import tell_progress
@@ -50,12 +54,14 @@ def _embedder(recipe: str, data: Path | None) -> Planned:
         lambda artifact, precision: evaluate_embedder(artifact, plan, data, precision=precision),
         lambda artifact: {"similarity": suggest_similarity(artifact, plan, data)},
         lambda artifact: add_calibration(artifact, plan, data, tell_progress()),
+        weights=partial(embedder_weights, plan),
     )
 
 
 def _detector(recipe: str, data: Path | None) -> Planned:
     from models.evaluation.evaluate import evaluate_detector, suggest_confidence
     from models.export.trained import export_detector
+    from models.export.training_weights import detector_weights
     from models.training.recipes.detector import DetectorRecipe
     from models.training.recipes.reading import load_recipe
 
@@ -66,12 +72,14 @@ def _detector(recipe: str, data: Path | None) -> Planned:
         partial(export_detector, plan, data=data),
         lambda artifact, precision: evaluate_detector(artifact, plan, data, precision=precision),
         lambda artifact: {"detection": suggest_confidence(artifact, plan, data)},
+        weights=partial(detector_weights, plan),
     )
 
 
 def _metric(recipe: str, data: Path | None) -> Planned:
     from models.evaluation.evaluate import suggest_similarity
     from models.export.metric import evaluate_metric, export_metric
+    from models.export.training_weights import metric_weights
     from models.training.recipes.metric import MetricRecipe
     from models.training.recipes.reading import load_recipe
 
@@ -82,11 +90,13 @@ def _metric(recipe: str, data: Path | None) -> Planned:
         partial(export_metric, plan, data=data),
         lambda artifact, precision: evaluate_metric(artifact, plan, data, precision),
         lambda artifact: {"similarity": suggest_similarity(artifact, plan.pictures, data)},
+        weights=partial(metric_weights, plan),
     )
 
 
 def _classifier(recipe: str, data: Path | None) -> Planned:
     from models.export.classifier import evaluate_classifier, export_classifier
+    from models.export.training_weights import classifier_weights
     from models.training.recipes.classifier import ClassifierRecipe
     from models.training.recipes.reading import load_recipe
 
@@ -96,6 +106,7 @@ def _classifier(recipe: str, data: Path | None) -> Planned:
         plan.data,
         partial(export_classifier, plan, data=data),
         lambda artifact, precision: evaluate_classifier(artifact, plan, data, precision=precision),
+        weights=partial(classifier_weights, plan),
     )
 
 
@@ -135,13 +146,21 @@ EXAMPLE = {
     "embedder": "embedder-tiny", "detector": "detector-tiny", "metric": "metric-tiny",
     "classifier": "classifier-tiny", "hash": "hash-tiny",
 }  # fmt: skip
+# command -> the task of `.pdparams` weights that it takes
+TASKS = {"embedder": "embed", "metric": "embed", "detector": "detect", "classifier": "classify"}
+SIZE = click.option(
+    "--size",
+    type=click.IntRange(32),
+    metavar="PX",
+    help="Input size of .pdparams weights; default: 224 pixels, of detectors 640.",
+)
 # a model's task -> what reads the recipe whose eval sets it takes
 EVALUATORS = {"embed": _embedder, "detect": _detector, "classify": _classifier, "hash": _hash}
 
 
 @click.group(cls=Group, epilog=examples("export embedder embedder-tiny --run runs/embedder-tiny"))
 def export() -> None:
-    """Turn the best weights of a run into an artifact folder that both engines run."""
+    """Turn the best weights of a run, or .pdparams weights, into an artifact folder that both engines run."""
 
 
 def _command(name: str) -> click.Command:
@@ -160,32 +179,68 @@ def _command(name: str) -> click.Command:
         help=f"Some of {', '.join(FORMATS)}, with commas between them.",
     )
     @CALIBRATE
+    @SIZE
     def command(
         recipe: str,
         run: Path | None,
         out: Path | None,
         data: Path | None,
+        size: int | None,
         formats: tuple[str, ...],
         calibrate: str | None,
     ) -> None:
-        from models.export.network import Origin
-
         if calibrate is not None and not set(PRECISIONS) & set(formats):
             raise click.UsageError(
                 f"--calibrate goes with {', '.join(PRECISIONS)} in --formats; the others need no pictures"
             )
-        with errors():
+        if Path(recipe).suffix == SUFFIX and name in TASKS:
+            for option in ("run", "data"):
+                if given(option):
+                    raise click.UsageError(f"--{option} has no effect on .pdparams weights")
+            export_pdparams(Path(recipe), TASKS[name], out, size, formats, calibrate)
+            return
+        if size is not None:
+            raise click.UsageError("--size goes with .pdparams weights; a recipe has its own `deploy_px`")
+        with errors(), paddle_needed():
+            from models.export.network import Origin
+
             planned = read(recipe, data)
             folder = run or Path("runs") / planned.name
             artifact = out or folder / "artifact"
             origin = Origin([source.name for source in planned.sources], {}, {})
-            with working("Exporting, and comparing with the eager network"):
-                planned.write(folder / "best.npz", artifact, origin, formats, calibration_pictures(calibrate))
+            programs = tuple(one for one in formats if one != PDPARAMS)
+            if PDPARAMS in formats:
+                if planned.weights is None:
+                    raise click.ClickException("PaddleClas has no network of binary codes of this kind: no pdparams")
+                weights = planned.weights(folder / "best.npz", artifact / f"{planned.name}{SUFFIX}")
+                click.echo(weights, err=bool(programs))
+            if programs:
+                with working("Exporting, and comparing with the eager network"):
+                    planned.write(folder / "best.npz", artifact, origin, programs, calibration_pictures(calibrate))
+            if not programs:
+                return
             finish(artifact, partial(planned.evaluate, artifact), partial(planned.thresholds, artifact))
             with working("Completing the artifact"):
                 planned.complete(artifact)
 
     return command
+
+
+def export_pdparams(
+    weights: Path, task: str, out: Path | None, size: int | None, formats: Sequence[str], calibrate: str | None
+) -> None:
+    """Training weights of PaddleClas or PaddleDetection as an artifact; by default in a folder of their name beside them."""
+    if PDPARAMS in formats:
+        raise click.UsageError("pdparams goes with a run in --formats; these weights are in that form already")
+    artifact = out or weights.with_suffix("")
+    with errors(), paddle_needed():
+        from models.export.official_weights import export_weights
+
+        with working("Exporting, and comparing with the eager network"):
+            export_weights(
+                weights, task, artifact, size_px=size, formats=formats, pictures=calibration_pictures(calibrate)
+            )
+        finish(artifact, lambda _: {}, load_manifest(artifact).thresholds)
 
 
 for kind in KINDS:
@@ -212,7 +267,7 @@ def export_precisions_command(
     model: str, out: Path, precisions: tuple[str, ...], calibrate: str | None, evaluator: str | None, data: Path | None
 ) -> None:
     """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive is converted to an artifact."""
-    from models.artifacts.folders import load_manifest, resolve
+    from models.artifacts.folders import resolve
     from models.export.precisions import add_precisions, convert
 
     if data is not None and evaluator is None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISIONS = ("fp16", "bf16", "int8")
-FORMATS = ("paddle", "onnx", "onnx-half", "openvino", *PRECISIONS)
+PDPARAMS = "pdparams"  # training weights, besides the programs
+FORMATS = ("paddle", "onnx", "onnx-half", "openvino", PDPARAMS, *PRECISIONS)
 MOST_PICTURES = 300
 
 

@@ -16,7 +16,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from contracts.names import shown
-from models.artifacts.folders import resolve
 from models.engines.loader import PRECISIONS
 from models.errors import ModelError
 from models.pictures.image import decode
@@ -25,6 +24,7 @@ from shitu.cli.progress import tracked, working
 from shitu.cli.server import Server, ServerError
 from shitu.cli.tables import print_table
 from shitu.cli.terminal import errors, given
+from shitu.cli.weights import model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +78,7 @@ def _options(bundled: str) -> tuple[Callable[..., Any], ...]:
             "--model",
             default=bundled,
             show_default=True,
-            help="A bundled or pulled model's name, an artifact or an official archive.",
+            help="A bundled or pulled model's name, an artifact, an official archive, or .pdparams weights.",
         ),
         click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path)),
     )
@@ -128,7 +128,7 @@ def _detecting_here(
     from models.detector import Detector
 
     with _reported(), working("Loading the detector"):
-        detector = Detector(resolve(model), engine=engine, threads=threads, precision=precision)
+        detector = Detector(model_folder(model, "detect"), engine=engine, threads=threads, precision=precision)
 
     def answer(photo: Photo) -> dict[str, Any]:
         image = _pixels(photo)
@@ -198,7 +198,7 @@ def _embedding_here(model: str, engine: str, precision: str, threads: int) -> As
     from models.embedder import Embedder
 
     with _reported(), working("Loading the embedder"):
-        embedder = Embedder(resolve(model), engine=engine, threads=threads, precision=precision)
+        embedder = Embedder(model_folder(model, "embed"), engine=engine, threads=threads, precision=precision)
     title = f"{embedder.name} in {embedder.precision} on {embedder.engine}, {embedder.dim} dimensions"
     return Asked(title, lambda photo: embedder([_pixels(photo)])[0], here=True, dim=embedder.dim)
 

@@ -95,12 +95,17 @@ def _hash(recipe: str) -> Planned:
 KEPT = "The best weights so far are always in OUT/best.npz."
 FROM_RUN = "Start from this run's best.npz"
 KINDS = (
-    Kind("embedder", _embedder, f"Train an embedder. {KEPT}", f"{FROM_RUN}."),
+    Kind(
+        "embedder",
+        _embedder,
+        f"Train an embedder. {KEPT}",
+        f"{FROM_RUN}, or from official .pdparams of an embedder or a backbone.",
+    ),
     Kind(
         "detector",
         _detector,
         f"Train a detector of main objects. {KEPT}",
-        f"{FROM_RUN}, or from an artifact with ONNX: its folder, or a name such as shitu-detector.",
+        f"{FROM_RUN}, official .pdparams, or an artifact with ONNX: its folder, or a name such as shitu-detector.",
     ),
     Kind(
         "metric",
@@ -118,6 +123,7 @@ KINDS = (
         "distill",
         _distill,
         "Train an embedder by distillation: ssld, dml or udml. The student's best weights are always in OUT/best.npz.",
+        f"{FROM_RUN}, or from official .pdparams of an embedder or a backbone; a peer of the same recipe starts so too.",
     ),
     Kind("hash", _hash, f"Train a network for binary codes: dshsd, lcdsh or dch. {KEPT}"),
 )

@@ -48,12 +48,17 @@ def build_detector(recipe: DetectorRecipe) -> PicoDet:
 
 
 def load_weights(network: PicoDet, path: Path) -> None:
-    """Put weights into a network of the same sizes: a run's `best.npz`, or an artifact's (a folder with ONNX).
+    """Put weights into a network of the same sizes: a run's `best.npz`, official `.pdparams`, or an artifact's (a folder with ONNX).
 
     Raises ArtifactError for any other.
     """
     if path.is_dir():
         load_exported(network, path / f"{STEMS['fp32']}.onnx", bn_pictures())
+    elif path.suffix == ".pdparams":
+        try:
+            load_pdparams(network, path)
+        except ParameterError as error:
+            raise ArtifactError(str(error)) from error
     else:
         fill(network, path, "detector")
 

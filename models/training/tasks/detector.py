@@ -35,7 +35,7 @@ Batch = tuple[NDArray[np.uint8], list[Picture]]  # (B, s, s, 3) RGB, and the sam
 
 
 class DetectorTask:
-    """See models.training.engine.fit.Task. `init` is another run's `best.npz`, or an artifact of the same network, or its name."""
+    """See models.training.engine.fit.Task. `init` is another run's `best.npz`, `.pdparams` or an artifact of the same network, or its name."""
 
     def __init__(self, recipe: DetectorRecipe, context: Context) -> None:
         self._context = context

@@ -9,6 +9,7 @@ from models.training.engine.processes import ALONE, Group
 from models.training.engine.schedule import MovingAverage
 from models.training.errors import TrainingError
 from models.training.losses.distillation import distance_loss, dml_loss, relation_logits
+from models.training.networks.embedder import start_from
 from models.training.networks.metric import MetricModule
 from models.training.recipes.distill import DistillPlan
 from models.training.tasks.metric import MetricTask, as_tensors
@@ -82,6 +83,12 @@ class DistillTask(MetricTask):
     def build(self) -> DistillModule:
         """Student and peer."""
         return DistillModule(self.plan, self.pictures.classes, self.context.group)
+
+    def start(self, module: DistillModule) -> None:
+        """`init` into the student, and into a peer of the same recipe."""
+        super().start(module)
+        if self.context.init is not None and module.peer is not None and self.plan.peer == self.plan.student:
+            start_from(module.peer.embedder, self.context.init)
 
     def losses(
         self, module: DistillModule, batch: LabelledBatch, step: int, average: MovingAverage

@@ -22,7 +22,7 @@ from models.training.engine.schedule import AverageRule, MovingAverage, Schedule
 from models.training.losses.distillation import cosine_distance_loss, similarity_loss
 from models.training.losses.heads import ProxyMargin
 from models.training.losses.triplets import triplet_angular_margin_loss
-from models.training.networks.embedder import build_embedder, embed_with, load_weights
+from models.training.networks.embedder import build_embedder, embed_with, start_from
 from models.training.recipes.embedder import EmbedderRecipe
 from models.training.recipes.reading import RecipeError
 from models.training.tasks.precise_bn import recompute_bn_statistics
@@ -86,7 +86,7 @@ def smoothed_loss(logits: paddle.Tensor, labels: paddle.Tensor, smoothing: float
 
 
 class EmbedderTask:
-    """See models.training.engine.fit.Task. `init` is another run's `best.npz`."""
+    """See models.training.engine.fit.Task. `init` is as in `models.training.networks.embedder.start_from`."""
 
     def __init__(self, recipe: EmbedderRecipe, context: Context) -> None:
         self.plan, self._context = recipe, context
@@ -160,7 +160,7 @@ class EmbedderTask:
 
     def _load(self, embedder: nn.Layer) -> None:
         if self._context.init is not None:
-            load_weights(embedder, self._context.init)
+            start_from(embedder, self._context.init)
         elif self.plan.network.pretrained:
             load_backbone(embedder, self.plan, self._context.data)
 

@@ -10,7 +10,6 @@ from paddle import nn
 
 from models.evaluation.eval_sets import Embed, EvalSet, evaluate, load_eval_sets
 from models.evaluation.photo_recall import PhotoEvalSet, evaluate_photos, photo_eval_sets
-from models.nets.pdparams import ParameterError, load_pdparams, read_pdparams
 from models.training.data.metric_batches import LabelledBatch, MetricBatches, Pictures, of_files, of_pool
 from models.training.data.pool import Pool, build_pool, load_pool, require_sources
 from models.training.engine.checkpoint import Checkpoint, to_arrays
@@ -20,13 +19,10 @@ from models.training.engine.optimizers import adamw, momentum
 from models.training.engine.prefetch import prefetch
 from models.training.engine.run import Evaluated, score_of
 from models.training.engine.schedule import AverageRule, MovingAverage, Schedule, cosine_learning_rate
-from models.training.errors import TrainingError
-from models.training.networks.embedder import embed_with, load_weights
+from models.training.networks.embedder import embed_with, start_from
 from models.training.networks.metric import MetricEmbedder, MetricModule
 from models.training.recipes.metric import MetricOptimizer, MetricRecipe
 from models.training.tasks.precise_bn import recompute_bn_statistics
-
-SHITU_ONLY = ("last_conv.", "stages.3.0.dw_conv_list.2.")  # another width and a bias; the branch that stride 1 adds
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class EvalSets:
 
 
 class MetricTask:
-    """See models.training.engine.fit.Task. `init` is as in `start_from`."""
+    """See models.training.engine.fit.Task. `init` is as in `models.training.networks.embedder.start_from`."""
 
     def __init__(self, recipe: MetricRecipe, context: Context) -> None:
         self.plan: Any = recipe
@@ -137,22 +133,3 @@ def make_optimizer(module: nn.Layer, table: MetricOptimizer) -> paddle.optimizer
     """Momentum with L2 over all parameters, as PaddleClas has it, or AdamW that spares biases and batch norms."""
     make = momentum if table.kind == "momentum" else adamw
     return make(module, table.learning_rate, table.weight_decay, table.clip_norm)
-
-
-def start_from(embedder: MetricEmbedder, path: Path) -> None:
-    """Put another run's `best.npz`, an official embedder's `.pdparams`, or an official backbone's, into `embedder`.
-
-    Of `.pdparams`, head and classifier are left out, and for a ShiTu last stage what an ImageNet network has otherwise
-    there (SHITU_ONLY): PP-ShiTuV2 starts so. Raises ArtifactError or TrainingError for another network's weights.
-    """
-    if path.suffix != ".pdparams":
-        load_weights(embedder, path)
-        return
-    try:
-        theirs = read_pdparams(path)
-        whole = any(name.startswith("backbone.") for name in theirs)
-        network, bias = (embedder, "") if whole else (embedder.backbone, "last_conv.bias")
-        widened = bias in network.state_dict() and bias not in theirs
-        load_pdparams(network, path, ignore=("head.", "fc.", *(SHITU_ONLY if widened else ())))
-    except ParameterError as error:
-        raise TrainingError(str(error)) from error

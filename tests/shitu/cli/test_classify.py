@@ -91,7 +91,7 @@ def test_what_can_t_classify_is_one_line(folders: dict[str, Path], pictures: Pat
     assert (answer.exit_code, "made to embed, not to classify" in answer.stderr) == (1, True)
     (tmp_path / "empty").mkdir()
     assert "no pictures in" in run(tmp_path / "empty", "--model", folders["official"]).stderr
-    assert "name their network by --network" in run(pictures, "--model", "x.pdparams").stderr
+    assert "no weights file 'x.pdparams'" in run(pictures, "--model", "x.pdparams").stderr
     assert "goes with .pdparams" in run(pictures, "--model", folders["official"], "--network", "PPLCNet_x1_0").stderr
 
 
@@ -105,13 +105,13 @@ def test_weights_are_exported_once_and_leave_the_answer_clean(
     paddle.seed(3)
     paddle.save(build("PPLCNet_x0_25", 4).state_dict(), str(tmp_path / "small.pdparams"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    first = run(pictures, "--model", tmp_path / "small.pdparams", "--network", "PPLCNet_x0_25", "--json")
+    first = run(pictures, "--model", tmp_path / "small.pdparams", "--json")
     printed = capfd.readouterr()
     assert "Paddle2ONNX" not in first.stdout + printed.out
     assert "Paddle2ONNX" in printed.err  # from C++
     told = json.loads(first.stdout)
     assert [sorted(one["class_ids"]) for one in told] == [[0, 1, 2, 3]] * 2
-    (made,) = tmp_path.glob("cache/shitu/models/weights/*/PPLCNet_x0_25")
+    (made,) = tmp_path.glob("cache/shitu/models/weights/*/classify")
     again = run(pictures, "--model", made, "--json", "--engine", "paddle")
     for one, other in zip(told, json.loads(again.stdout), strict=True):
         np.testing.assert_allclose(sorted(one["scores"]), sorted(other["scores"]), atol=2e-5)

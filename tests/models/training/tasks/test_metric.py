@@ -23,7 +23,7 @@ from models.training.engine.checkpoint import Checkpoint
 from models.training.engine.fit import fit
 from models.training.engine.loop import Progress
 from models.training.errors import TrainingError
-from models.training.networks.embedder import embed_with, load_weights
+from models.training.networks.embedder import embed_with, load_weights, start_from
 from models.training.networks.metric import MetricEmbedder
 from models.training.recipes.metric import (
     BackboneStopLayer,
@@ -32,7 +32,7 @@ from models.training.recipes.metric import (
     TripletAngularMargin,
 )
 from models.training.recipes.pictures import EvalSource, Stage, ViewSource
-from models.training.tasks.metric import MetricTask, start_from
+from models.training.tasks.metric import MetricTask
 from tests.models.training import several_metrics
 from tests.models.training.metric_tiny import QUICK, TINY, MetricRun, quiet, tiny_metric_run, with_pool
 from tests.models.training.photo_data import write_photos
