@@ -23,6 +23,7 @@ from web.jobs import (
 from web.openapi import reference
 from web.openapi.description import describe
 from web.paddlex import routes as paddlex
+from web.paddlex import serving as paddle_serving
 from web.pages import app_shell, page
 from web.webhooks import deliveries, endpoints, events
 
@@ -53,6 +54,7 @@ BLUEPRINTS = (
     deliveries.blueprint,
     events.blueprint,
     paddlex.blueprint,
+    paddle_serving.blueprint,
     health.blueprint,
     page.blueprint,
     app_shell.blueprint,

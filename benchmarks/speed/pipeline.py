@@ -70,8 +70,8 @@ class Item:
 def official_rows(official: Path, threads: int, rounds: int) -> list[Row]:
     """Both procedures on the same graphs, parameters, photos and threads."""
     from benchmarks.speed.floors import peak_gflops
-    from benchmarks.speed.reference import load_reference
     from models.engines.openvino import computes_bf16
+    from shitu.paddleclas.reference import load_reference
 
     with tempfile.TemporaryDirectory() as work:
         folders = [with_parameters(official / name, Path(work)) for name in (DETECTOR, EMBEDDER)]

@@ -167,6 +167,7 @@ class WebSettings:
     trusted_proxies: Networks = ()  # whose X-Forwarded-* headers are believed
     cors_origins: Origins = ()  # whose pages may use the API
     published_on: str = ""  # the address at which a container engine publishes `port`; "": `host` is what others reach
+    paddle_serving_gallery: str = ""  # searched by /recognition/prediction where it names none
     hosts: Hosts = ()  # names by which it is asked where no keys are, besides localhost, addresses and `host`
 
 

@@ -43,6 +43,7 @@ _COMMANDS = {
     "evaluate": ("shitu.cli.evaluate", "evaluate", "Evaluate artifacts on pictures never trained on."),
     "export": ("shitu.cli.export", "export", "Turn a training run into an artifact."),
     "paddleclas": ("shitu.paddleclas.command", "paddleclas", "Run PaddleClas' own commands and configurations."),
+    "compare": ("shitu.cli.compare", "compare", "Compare PaddleClas' procedure with ours."),
     "completion": ("shitu.cli.completion", "completion", "Complete commands and options in your shell."),
 }
 _EPILOG = """\b

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from web.paddlex import examples as paddlex
+from web.paddlex import serving_records as paddle_serving
 
 SCHEMA_PATH = "#/components/schemas/"
 NAME = "example"
@@ -367,6 +368,7 @@ EXAMPLES: dict[str, Any] = {
     "EnrollmentEvent": {"type": "enrollment.succeeded", "timestamp": LATER, "data": ENROLLMENT_JOB},
     "TestEvent": {"type": "webhook.test", "timestamp": AT, "data": {"webhook_id": HOOK, "message": "This is a test: nothing has happened."}},
     **paddlex.EXAMPLES,
+    **paddle_serving.EXAMPLES,
 }  # fmt: skip
 
 

@@ -36,9 +36,10 @@ TAGS = {
     "erasures": ("Erasures", "What was erased for good, and its receipt."),
     "keys": ("Keys", "API keys; for keys with the scope admin."),
 }  # fmt: skip
-PADDLEX = "PaddleX serving"
+PADDLEX, PADDLE_SERVING = "PaddleX serving", "Paddle Serving"
 OTHER_TAGS = {
     PADDLEX: "The routes of PaddleX serving, for its clients.",
+    PADDLE_SERVING: "The route of Paddle Serving's PP-ShiTu pipeline, for its clients.",
     SERVICE: "Probes, numbers, and this description.",
     PAGES: "For people, in a browser.",
 }
@@ -68,6 +69,8 @@ def tag_of(path: str) -> str:
     below, _, rest = path.removeprefix("/").partition("/")
     if below.startswith("shitu-") or below == "image-classification":
         return PADDLEX
+    if below == "recognition":
+        return PADDLE_SERVING
     name = rest.partition("/")[0]
     if below == "v1" and name in TAGS:
         return TAGS[name][0]

@@ -6,8 +6,6 @@ gallery whose name is its key. Errors are in their form, `errorCode` is the HTTP
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import json
 import uuid
@@ -24,13 +22,12 @@ from infra.errors.galleries import GalleryNotFound, InvalidGalleryName, ItemNotF
 from infra.errors.jobs import AnswerLate, JobWithoutAnswer, ModelNotConfigured
 from infra.errors.requests import InvalidRequest
 from infra.galleries.staging import Stage
-from infra.net.addresses import check_spelling
-from infra.objects.inputs import check_location, is_s3
 from infra.runtime import audit
 from web.access.scopes import needs
 from web.jobs import jobs
 from web.jobs.photo_jobs import NO_MODEL
 from web.openapi.operations import BODY, UPLOAD, operation
+from web.paddlex.photo_job import URLS, bytes_of, ended, photo_job
 from web.paddlex.records import (
     ClassifyAnswer,
     ClassifyRequest,
@@ -42,23 +39,19 @@ from web.paddlex.records import (
     InferRequest,
 )
 from web.requests import idempotency
-from web.requests.images import Upload, check_image
 from web.requests.import_uploads import Import, keep
 from web.requests.json_body import sent_json
 from web.requests.terms import read_terms
-from web.requests.waiting import held
 from web.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infra.galleries.store import Item
-    from infra.jobs.ledger import Job
     from web.paddlex.records import ImageLabelPair
 
 BITS = 48  # of an item's number: JSON of every language holds it
 PROBLEM = "application/problem+json"
-URLS = ("http://", "https://", "s3://")
 
 blueprint = Blueprint("paddlex", __name__)
 
@@ -136,14 +129,14 @@ def infer() -> Response:
         raise InvalidRequest(f"hammingRadius: {detail}.", errors=[{"pointer": "/hammingRadius", "detail": detail}])
     options: dict[str, Any] = {} if sent.detThreshold is None else {"detection_threshold": sent.detThreshold}
     if sent.indexKey is None:
-        result = _photo_job(JobKind.DETECTION, sent.image, {"options": options})
+        result = photo_job(JobKind.DETECTION, sent.image, {"options": options})
         found = [_object(one["box"], [], one["confidence"]) for one in result["detections"]]
         return _answer({"detectedObjects": found})
     services().galleries.manifest(sent.indexKey)
     options |= {"top_k": sent.topk, "suppression_iou": 1.0}
     if sent.recThreshold is not None:
         options["similarity_threshold"] = sent.recThreshold
-    result = _photo_job(JobKind.RECOGNITION, sent.image, {"gallery": sent.indexKey, "options": options})
+    result = photo_job(JobKind.RECOGNITION, sent.image, {"gallery": sent.indexKey, "options": options})
     known = [_object(one["box"], one["matches"], one["confidence"]) for one in result["recognitions"]]
     rest = [_object(one["box"], [], one["confidence"]) for one in result["dropped"] if one["source"] == "detection"]
     return _answer({"detectedObjects": known + rest})
@@ -163,7 +156,7 @@ def classify() -> Response:
     sent = sent_json(ClassifyRequest)
     if services().settings.worker.classifier == NO_MODEL:
         raise ModelNotConfigured("This service runs without a classifier; SHITU_WORKER__CLASSIFIER names one.")
-    result = _photo_job(JobKind.CLASSIFICATION, sent.image, {"options": {"top_k": sent.topk}})
+    result = photo_job(JobKind.CLASSIFICATION, sent.image, {"options": {"top_k": sent.topk}})
     classes = result["classifications"][0]["classes"]
     told = [
         {"id": one["class_id"], "name": one["label"] or str(one["class_id"]), "score": one["score"]} for one in classes
@@ -218,18 +211,11 @@ def _check_labels(pairs: Sequence[ImageLabelPair]) -> None:
             clean_label(pair.label)
         except LabelRefused as error:
             errors.append({"pointer": f"/imageLabelPairs/{at}/label", "detail": str(error)})
-        if not pair.image.startswith(URLS) and _bytes_of(pair.image) is None:
+        if not pair.image.startswith(URLS) and bytes_of(pair.image) is None:
             errors.append({"pointer": f"/imageLabelPairs/{at}/image", "detail": "is neither a URL nor base64"})
     if errors:
         told = "; ".join(f"{one['pointer'].removeprefix('/')}: {one['detail']}" for one in errors)
         raise InvalidRequest(told, errors=errors)
-
-
-def _bytes_of(text: str) -> bytes | None:
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return None
 
 
 def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
@@ -240,7 +226,7 @@ def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
             source = pair.image
             if not source.startswith(URLS):
                 source = f"{at}.img"
-                pictures.writestr(source, _bytes_of(pair.image) or b"")
+                pictures.writestr(source, bytes_of(pair.image) or b"")
             rows.append(f"{source}\t{clean_label(pair.label)}\n")
     files = [_file("labels.tsv", "".join(rows).encode()), _file("pictures.zip", archive.getvalue())]
     job_id = idempotency.new_id_of(JobKind.IMPORT.prefix)
@@ -251,7 +237,7 @@ def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
     }  # fmt: skip
     job = jobs.create(JobKind.IMPORT, asked, terms=read_terms(), job_id=job_id)
     audit.accepted(key, job.id, len(files))
-    result = _ended(job)
+    result = ended(job)
     if rejected := result["rejected"]:
         told = "; ".join(f"imageLabelPairs/{one['line'] - 1}: {one['error']['message']}" for one in rejected)
         raise JobWithoutAnswer(f"Not all pictures could be used; the others are in the index {key}. {told}")
@@ -259,36 +245,3 @@ def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
 
 def _file(name: str, data: bytes) -> FileStorage:
     return FileStorage(io.BytesIO(data), name)
-
-
-def _photo_job(kind: JobKind, image: str, request: dict[str, Any]) -> dict[str, Any]:
-    """The result of a job about one photo."""
-    if image.startswith(URLS):
-        settings = services().settings
-        if is_s3(image):
-            check_location(image, settings.objects)
-        else:
-            check_spelling(image, settings.web.allowed_hosts)
-        kept, source = jobs.kept_photo(None, None, image.rpartition("/")[2]), image
-    else:
-        data = _bytes_of(image)
-        if data is None:
-            detail = "is neither a URL nor base64"
-            raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
-        upload = Upload(data, "")
-        kept, source = jobs.kept_photo(upload, check_image(upload, services().settings.images)), None
-    return _ended(jobs.create(kind, {**request, "image": kept}, source_url=source))
-
-
-def _ended(job: Job) -> dict[str, Any]:
-    """The job's result, once it has ended. Raises AnswerLate, JobWithoutAnswer."""
-    jobs.publish(job)
-    with held(services().settings.web.max_wait_s) as wait_s:
-        job = services().ledger.wait(job.id, wait_s or 0.0)
-    if not job.finished:
-        where = job.to_dict("")["links"]["self"]
-        raise AnswerLate(f"The job goes on and its answer will be at {where}; nothing is lost.")
-    if job.result is None:
-        told = job.error["message"] if job.error else f"The job was {job.status}."
-        raise JobWithoutAnswer(told)
-    return dict(job.result)

@@ -1,0 +1,96 @@
+"""`shitu compare paddleclas`: their procedure beside ours, on a gallery of theirs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from shitu.cli.main import main
+from shitu.paddleclas.compare import Answer, paired
+from tests.shitu.paddleclas.conftest import SEEDS
+
+
+def run(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def built(folder: Path) -> Path:
+    run("paddleclas", "build_gallery", "-c", "general.yaml")
+    shelf = Image.new("RGB", (640, 320), (225, 224, 220))
+    for at, seed in enumerate(SEEDS.values()):
+        shelf.paste(Image.open(folder / "gallery" / f"{seed}.png").resize((150, 150)), (30 + at * 205, 90))
+    shelf.save(folder / "photos" / "shelf.png")
+    return folder
+
+
+def test_the_option_compat_differs_in_nothing(built: Path) -> None:
+    for detector in ("none", "shitu-detector"):
+        line = ("compare", "paddleclas", "photos", "-c", "general.yaml", "--detector", detector)
+        told = json.loads(run(*line, "--compat", "--json").stdout)
+        assert told["counts"]["alike"] == told["counts"]["answers"] >= 3, told
+        assert sorted(one["photo"] for one in told["photos"]) == ["3.jpg", "40.jpg", "77.jpg", "shelf.png"]
+    assert told["engines"]["theirs"][0] == "paddle"
+
+
+def test_what_differs_is_told_and_drawn(built: Path) -> None:
+    (built / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    result = run("compare", "paddleclas", "photos", "--gallery", "index", "--out", "drawn", code=1)
+    assert "broken.jpg: " in result.stderr
+    assert "their label" in result.stdout
+    assert "answers alike in 4 photos" in result.stdout
+    names = sorted(path.name for path in (built / "drawn").iterdir())
+    assert names == ["3.png", "40.png", "77.png", "shelf.png"]
+    with Image.open(built / "drawn" / "shelf.png") as sheet:
+        width, height = sheet.size
+    assert width > 2 * 640
+    assert height > 320
+
+
+def test_pairs_are_made_by_boxes_and_every_difference_is_named() -> None:
+    theirs = [
+        Answer((0, 0, 100, 100), "绿", 0.8),
+        Answer((200, 0, 300, 100), "cola", 0.7),
+        Answer((0, 300, 9, 309), "x", 0.6),
+    ]
+    ours = [
+        Answer((205, 0, 330, 110), "milk", 0.5),
+        Answer((0, 0, 100, 101), "绿 茶", 0.805),
+        Answer((400, 0, 500, 9), "y", 1),
+    ]
+    pairs = paired(theirs, ours)
+    assert [one.differs for one in pairs] == [(), ("label", "box", "score"), ("only theirs",), ("only ours",)]
+    assert pairs[0].ours == ours[1]
+    assert paired([], []) == []
+    assert [one.differs for one in paired([], ours[:1])] == [("only ours",)]
+
+
+def test_mistakes_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--gallery names" in run("compare", "paddleclas", "photos", code=1).output
+    (folder / "empty").mkdir()
+    assert "no pictures in" in run("compare", "paddleclas", "empty", "--gallery", "index", code=1).output
+    there: Any = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "paddle" else there(name, *rest)
+    )
+    told = run("compare", "paddleclas", "photos", "--gallery", "index", code=1).output
+    assert "PaddlePaddle, which is not installed" in told
+    assert "engine_not_installed" in told
+
+
+def test_the_picture_fits_small_and_large_photos() -> None:
+    from shitu.paddleclas.compare import PANEL_PX, picture
+
+    large = np.zeros((2000, 1000, 3), np.uint8)
+    sheet = picture(large, paired([Answer((10, 10, 900, 1900), "茶", 0.9)], []))
+    assert sheet.height <= PANEL_PX + 40
+    assert picture(np.zeros((40, 40, 3), np.uint8), []).width > 80
