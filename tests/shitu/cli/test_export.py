@@ -180,7 +180,7 @@ def test_what_is_wrong_is_one_line(
 def test_an_unknown_format_is_named() -> None:
     answer = shitu("export", "embedder", "embedder-tiny", "--formats", "onnx,tflite")
     assert answer.exit_code == 2
-    assert "'tflite' is none of paddle, onnx, onnx-half, openvino, fp16, bf16, int8" in answer.stderr
+    assert "'tflite' is none of paddle, onnx, onnx-half, openvino, pdparams, fp16, bf16, int8" in answer.stderr
 
 
 @pytest.mark.parametrize(
