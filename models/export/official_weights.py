@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +75,11 @@ def artifact_of_weights(weights: Path, task: str, folder: Path, network: str | N
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         made = export_weights(weights, task, Path(work, folder.name), network=network)
-        with suppress(OSError):  # another process was first
+        try:
             made.rename(folder)
+        except OSError:
+            if not (folder / MANIFEST).is_file():  # else another process was first
+                raise
     return folder
 
 
@@ -91,8 +93,8 @@ def _read(weights: Path, network: str | None) -> Recognised:
         made = build(network, int(last.shape[1]))
         load_pdparams(made, weights)
     except ParameterError as error:
-        told = str(error)
-        raise ArtifactError(told if weights.name in told else f"{weights.name}: {told}") from error
+        detail = str(error)
+        raise ArtifactError(detail if weights.name in detail else f"{weights.name}: {detail}") from error
     made.eval()
     return Recognised("classify", network, made, int(last.shape[1]))
 

@@ -129,7 +129,7 @@ def _backbone(arrays: Arrays, classes: int | None) -> tuple[str, nn.Layer]:
 
 
 def _detector(arrays: Arrays) -> Recognised:
-    """Sizes are read from the weights; what those of other classes than one say is told."""
+    """Sizes are read from the weights; a detector of several classes is refused."""
     bins = _length(arrays, "head.distribution_project.project") if "head.distribution_project.project" in arrays else 8
     classes = _length(arrays, "head.head_cls0.weight") - 4 * bins
     if classes != 1:

@@ -17,7 +17,7 @@ from paddle import nn
 # Paddle keeps its own variable names under this key, next to the parameters.
 NAMES_KEY = "StructuredToParameterName@@"
 # What their trainer puts before every name: data parallel processes, and a distillation's networks, of which one is served.
-WRAPPERS, SERVED, BESIDE = ("_layers.", "module."), "Student.", "Teacher."
+WRAPPERS, SERVED, NOT_SERVED = ("_layers.", "module."), "Student.", "Teacher."
 
 
 class ParameterError(ValueError):
@@ -80,7 +80,9 @@ def _unwrapped(arrays: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.g
     for wrapper in WRAPPERS:
         if arrays and all(name.startswith(wrapper) for name in arrays):
             arrays = {name.removeprefix(wrapper): array for name, array in arrays.items()}
-    if any(name.startswith(SERVED) for name in arrays) and all(name.startswith((SERVED, BESIDE)) for name in arrays):
+    if any(name.startswith(SERVED) for name in arrays) and all(
+        name.startswith((SERVED, NOT_SERVED)) for name in arrays
+    ):
         arrays = {name.removeprefix(SERVED): array for name, array in arrays.items() if name.startswith(SERVED)}
     return arrays
 

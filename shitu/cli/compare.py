@@ -88,8 +88,8 @@ def paddleclas(
     same = sum(not answer["differs"] for answer in answers)
     if as_json:
         counts = {"photos": len(rows), "answers": len(answers), "alike": same}
-        told = {"counts": counts, "engines": comparison.engines, "photos": rows, "failed": failed}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        report = {"counts": counts, "engines": comparison.engines, "photos": rows, "failed": failed}
+        click.echo(json.dumps(report, ensure_ascii=False))
     else:
         print_table(table)
         engines = ", ".join(f"{who} on {' and '.join(names)}" for who, names in comparison.engines.items())

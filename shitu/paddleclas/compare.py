@@ -79,6 +79,7 @@ class Comparison:
         self.system = System(config)
         if self.system.gallery is None:
             raise GalleryError("A gallery of binary codes (dist_type hamming) can't be compared.")
+        self.gallery = self.system.gallery
         self.recognizer = Recognizer(self.system.detector, self.system.embedder)
         self.reference = self._reference(config)
 
@@ -96,10 +97,7 @@ class Comparison:
         if self.compat:
             ours = [_answer(one["bbox"], one["rec_docs"], one["rec_scores"]) for one in self.system(image)]
         else:
-            gallery = self.system.gallery
-            if gallery is None:
-                raise GalleryError("A gallery of binary codes can't be compared.")
-            found = self.recognizer(image, gallery).recognitions
+            found = self.recognizer(image, self.gallery).recognitions
             ours = [_answer(one.box, one.label, one.similarity) for one in found]
         return image, paired(theirs, ours)
 
@@ -109,12 +107,10 @@ class Comparison:
         threads, options = threads_of(config), self.system.options
         faiss.omp_set_num_threads(threads)
         file = Path(config.text("IndexProcess.index_dir")) / INDEX
-        detector = None
+        detector, side = None, 0
         if self.system.detector is not None:
-            key = "Global.det_inference_model_dir"
-            detector = folder_of(config.text(key), key)
-        embedder = folder_of(config.text("Global.rec_inference_model_dir"), "Global.rec_inference_model_dir")
-        side = 0 if self.system.detector is None else self.system.detector.manifest.input.height
+            detector, side = _model(config, "det"), self.system.detector.manifest.input.height
+        embedder = _model(config, "rec")
         return Reference(
             None if detector is None else their_program(detector, threads),
             their_program(embedder, threads),
@@ -145,7 +141,7 @@ def paired(theirs: Sequence[Answer], ours: Sequence[Answer]) -> list[Pair]:
             pairs.append(Pair(one, None, None, ("only theirs",)))
             continue
         other, overlap = ours[partner[at]], float(overlaps[at, partner[at]])
-        told = [
+        unlike = [
             name
             for name, differs in (
                 ("label", one.label not in {other.label, "".join(other.label.split()[:1])}),  # theirs is cut at a blank
@@ -154,7 +150,7 @@ def paired(theirs: Sequence[Answer], ours: Sequence[Answer]) -> list[Pair]:
             )
             if differs
         ]
-        pairs.append(Pair(one, other, overlap, tuple(told)))
+        pairs.append(Pair(one, other, overlap, tuple(unlike)))
     left = [Pair(None, one, None, ("only ours",)) for at, one in enumerate(ours) if at not in partner.values()]
     return pairs + left
 
@@ -179,6 +175,11 @@ def picture(image: NDArray[np.uint8], pairs: Sequence[Pair]) -> Image.Image:
         sheet.paste(annotate(np.asarray(small), found), (left, caption))
         draw.text((left, CAPTION_PX // 4), name if found else f"{name}: nothing", fill="black", font=font)
     return sheet
+
+
+def _model(config: Config, kind: str) -> Path:
+    key = f"Global.{kind}_inference_model_dir"
+    return folder_of(config.text(key), key)
 
 
 def _answer(box: Sequence[float], label: str, score: float) -> Answer:

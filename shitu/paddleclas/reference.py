@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from models.artifacts.folders import load_manifest
+from models.artifacts.manifest import DetectionOutput
 from models.boxes import suppress
 from models.detector import KEPT, SUPPRESSION_IOU, decode_heads
 from models.engines.loader import FORMATS, load_program
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.artifacts.manifest import DetectionOutput
     from models.engines.program import Program
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -168,4 +168,5 @@ def their_program(folder: Path, threads: int) -> Program:
 def heads_of(folder: Path) -> DetectionOutput | None:
     """Those of a detector that ends before its boxes are suppressed; None for an official one. Raises ArtifactError."""
     manifest = load_manifest(folder)
-    return None if manifest.official else manifest.output  # type: ignore[return-value]  # of a detector, as the caller saw
+    output = manifest.output
+    return output if isinstance(output, DetectionOutput) and not manifest.official else None

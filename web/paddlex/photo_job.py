@@ -62,6 +62,5 @@ def ended(job: Job) -> dict[str, Any]:
         where = job.to_dict("")["links"]["self"]
         raise AnswerLate(f"The job goes on and its answer will be at {where}; nothing is lost.")
     if job.result is None:
-        told = job.error["message"] if job.error else f"The job was {job.status}."
-        raise JobWithoutAnswer(told)
+        raise JobWithoutAnswer(job.error["message"] if job.error else f"The job was {job.status}.")
     return dict(job.result)

@@ -66,9 +66,9 @@ def in_their_form(response: Response) -> Response:
         problem = json.loads(response.get_data())
         status = response.status_code
         err_no = ERR_NO.get(status, WRONG_INPUT if status < 500 else OTHER)
-        told = {"err_no": err_no, "err_msg": problem["detail"], "key": [], "value": [], "tensors": []}
-        told |= {name: problem[name] for name in ("code", "errors") if name in problem}
-        response.set_data(json.dumps(told, ensure_ascii=False))
+        answer = {"err_no": err_no, "err_msg": problem["detail"], "key": [], "value": [], "tensors": []}
+        answer |= {name: problem[name] for name in ("code", "errors") if name in problem}
+        response.set_data(json.dumps(answer, ensure_ascii=False))
         response.content_type = "application/json"
     return response
 
@@ -87,6 +87,6 @@ def _image(sent: PredictionRequest) -> str:
         if name == IMAGE and not bytes_of(value):
             errors.append((f"/value/{at}", "is no picture in base64"))
     if errors:
-        told = "; ".join(f"{pointer.removeprefix('/')}: {detail}" for pointer, detail in errors)
-        raise InvalidRequest(told, errors=[{"pointer": pointer, "detail": detail} for pointer, detail in errors])
+        details = "; ".join(f"{pointer.removeprefix('/')}: {detail}" for pointer, detail in errors)
+        raise InvalidRequest(details, errors=[{"pointer": pointer, "detail": detail} for pointer, detail in errors])
     return sent.value[sent.key.index(IMAGE)]
