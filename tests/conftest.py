@@ -24,20 +24,26 @@ WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
 
 # Folders whose tests share what takes seconds to start: a running service, a browser.
 FOLDERS = ("tests/e2e", "tests/web/page")
+# Groups that take longest, which must not be the last to start: one process would work on them while the others wait.
+LONGEST = ("tests/e2e", "tests/web/page", "trained")
 # Session fixtures that train a network: the tests of all files that ask for one go to one process, so that it is trained once.
 TRAINED = {"tiny_run", "tiny_artifact"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several test processes (`pytest -n 2 --dist loadgroup`), the tests of one file go to one, for they share fixtures.
+    """Of several test processes (`pytest -n 2 --dist loadgroup`), the tests of one group go to one, for they share fixtures.
 
-    Each process has its own temporary folders and its own Redis.
+    A file is a group, and so are the folders and files above. Each process has its own temporary folders and its own
+    Redis. pytest-xdist reads the marks in this same hook: it must come after.
     """
     trained = {item.path for item in items if TRAINED.intersection(getattr(item, "fixturenames", ()))}
+    groups: dict[pytest.Item, str] = {}
     for item in items:
         folder = item.path.parent.relative_to(ROOT).as_posix()
-        group = folder if folder in FOLDERS else "trained" if item.path in trained else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        groups[item] = folder if folder in FOLDERS else "trained" if item.path in trained else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -36,7 +36,7 @@ def stack_settings(data_dir: Path, **changes: str) -> Settings:
     return load_settings({**IMPATIENT, **chosen, **changes, "SHITU_DATA_DIR": str(data_dir)})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The running processes. A test that kills some starts its own."""
     classifier = artifact(tmp_path_factory.mktemp("classifier"), "classify")  # none is bundled
@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(stack: Stack) -> Service:
     """The service's client."""
     return Service(stack.base_url)

@@ -10,10 +10,14 @@ import { t } from "./words.js";
 const GLIMPSE = 12; // pictures
 const $ = (id) => document.getElementById(id);
 let counts = new Map(); // gallery -> pictures
+let listed = null; // of the first list, which may arrive after the first photo
 
 export const chosenGallery = () => $("gallery").value;
 
-async function showGalleries(wanted = chosenGallery()) {
+// Waits for the list of galleries, without which `chosenGallery` means nothing; throws what kept it away.
+export const galleriesListed = () => listed;
+
+async function listGalleries(wanted) {
   const { galleries } = await api.galleries();
   counts = new Map(galleries.map(({ name, item_count: count }) => [name, count]));
   $("gallery").replaceChildren(...galleries.map(({ name, item_count: count }) => element("option", { value: name, textContent: `${name} (${count})` })));
@@ -21,7 +25,11 @@ async function showGalleries(wanted = chosenGallery()) {
   $("gallery-choice").hidden = $("add-panel").hidden = !counts.size;
   $("gallery-hint").hidden = counts.size > 0;
   if (!counts.size) $("create-panel").open = true;
-  else await showGallery();
+}
+
+async function showGalleries(wanted = chosenGallery()) {
+  await listGalleries(wanted);
+  if (counts.size) await showGallery();
 }
 
 async function showGallery() {
@@ -70,7 +78,9 @@ export async function setUpChoice() {
   });
   offer([]);
   try {
-    await showGalleries(new URLSearchParams(location.search).get("gallery") ?? "");
+    listed = listGalleries(new URLSearchParams(location.search).get("gallery") ?? "");
+    await listed;
+    if (counts.size) await showGallery();
   } catch (failure) {
     complain($("gallery-error"), failure);
   }

@@ -3,7 +3,7 @@
 import { writeAnswer } from "./answer.js";
 import * as api from "./api.js";
 import { clearBoxes, drawBoxes } from "./boxes.js";
-import { choose, chosenGallery, galleryChanged, setUpChoice } from "./choosing.js";
+import { choose, chosenGallery, galleriesListed, galleryChanged, setUpChoice } from "./choosing.js";
 import { complain } from "./complaints.js";
 import { copy } from "./copying.js";
 import { setUpDrawing, stopEditing } from "./drawing.js";
@@ -31,9 +31,14 @@ function options() {
 
 // ---- taking photos
 
-function take(found) {
+async function take(found) {
   const files = found.map(({ file }) => file).filter(({ type }) => type === "" || type.startsWith("image/"));
   if (!files.length) return found.length ? complain($("photo-error"), new api.Failure(t("not_picture"), t("not_picture.detail"), "not_a_picture")) : undefined;
+  try {
+    await galleriesListed();
+  } catch (failure) {
+    return complain($("photo-error"), failure);
+  }
   if (!chosenGallery()) return complain($("photo-error"), new api.Failure(t("no_gallery"), t("no_gallery.detail"), "no_gallery"));
   return send(files.map((file) => newPhoto(file)));
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.web.page.actions import enrolled_drinks, scene, upload
 from tests.web.page.stand_in import Worker
@@ -45,3 +45,30 @@ def test_photos_come_in_every_way(worker: Worker, page: Page, way: str) -> None:
     expect(page.locator("#caption")).to_have_text("a.jpg")
     expect(page.locator("#rows .sides canvas").first).to_be_visible()  # what was seen, beside the gallery's picture
     expect(page.locator("#rows .sides img").first).to_be_visible()
+
+
+def test_a_photo_chosen_before_the_galleries_are_listed_waits_for_them(worker: Worker, page: Page) -> None:
+    enrolled_drinks(page)
+    worker.may_finish.set()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/v1/galleries?*", hold)
+    page.route("**/v1/galleries", hold)
+    page.reload()
+    page.get_by_label("Choose photos").set_input_files([upload("a.jpg", scene())])
+    expect(page.locator("#photo-error")).to_be_empty()
+    for route in held:
+        route.continue_()
+    expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
+
+
+def test_galleries_that_cannot_be_listed_are_the_reason_given_for_a_photo_not_sent(page: Page) -> None:
+    page.route("**/v1/galleries?*", lambda route: route.abort())
+    page.route("**/v1/galleries", lambda route: route.abort())
+    page.reload()
+    page.get_by_label("Choose photos").set_input_files([upload("a.jpg", scene())])
+    expect(page.locator("#photo-error")).to_contain_text("did not answer")
+    expect(page.locator("#photo-error")).not_to_contain_text("No gallery yet")
