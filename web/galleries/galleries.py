@@ -39,6 +39,7 @@ from web.openapi.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form
 from web.pictures import ANY_IMAGE, PictureLink, by_link, shown, stored
 from web.requests import idempotency
 from web.requests.filters import checked_filters
+from web.requests.gallery_schemas import GalleryChange, GalleryRequest
 from web.requests.images import Refusal
 from web.requests.json_body import sent_json
 from web.requests.parsing import parse
@@ -46,8 +47,6 @@ from web.requests.schemas import (
     FILE,
     EnrollmentFields,
     EnrollmentRequest,
-    GalleryChange,
-    GalleryRequest,
     ItemsQuery,
     PictureQuery,
     StoredQuery,

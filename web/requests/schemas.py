@@ -24,7 +24,6 @@ from pydantic_core import PydanticCustomError
 from contracts.filters import MOST_FILTERS
 from contracts.filters import PATTERN as FILTER_PATTERN
 from contracts.filters import RULE as FILTER_RULE
-from contracts.indexes import MOST_RERANK, RERANK, DistType, IndexChoice, IndexMethod
 from contracts.jobs import Priority
 from contracts.metadata import RULE, mistakes
 from contracts.options import ENROLL_OPTIONS, FARTHEST_PX, MOST_BOXES, RECOGNIZE_OPTIONS
@@ -259,43 +258,6 @@ class EnrollmentRequest(Strict):
     priority: Priority = PRIORITY
     item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
     skip_near_duplicates: bool = Field(False, description=ENROLL_OPTIONS["skip_near_duplicates"].description)
-
-
-class IndexRequest(Strict):
-    """How a gallery is searched, by the names that PP-ShiTu has for it."""
-
-    index_method: IndexMethod = Field("auto", description="`auto`: by the number of items.")
-    dist_type: DistType = Field("IP", description="`L2` orders as `IP` does; `hamming` searches binary codes.")
-    rerank: int | None = Field(
-        None,
-        ge=0,
-        le=MOST_RERANK,
-        description="With `hamming` alone: so many of the nearest codes are put in order by their embeddings; null: 100.",
-    )
-
-    @field_validator("rerank")
-    @classmethod
-    def _of_hamming(cls, rerank: int | None, info: ValidationInfo) -> int | None:
-        if rerank is not None and info.data.get("dist_type", "hamming") != "hamming":
-            raise PydanticCustomError("rerank", "this goes with the dist_type hamming alone")
-        return rerank
-
-    def choice(self) -> IndexChoice:
-        """What a gallery keeps of it."""
-        return IndexChoice(self.index_method, self.dist_type, RERANK if self.rerank is None else self.rerank)
-
-
-class GalleryRequest(Strict):
-    """A gallery to create."""
-
-    name: str = Field(description="Lower-case letters, digits, dots, dashes and underscores.")
-    index: IndexRequest | None = Field(None, description="How it is searched; null: by the number of items.")
-
-
-class GalleryChange(Strict):
-    """What of a gallery is to be another."""
-
-    index: IndexRequest = Field(description="How it is searched; what is left out takes its default.")
 
 
 class LabelQuery(BaseModel):
