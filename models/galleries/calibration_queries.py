@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.galleries.fusing import normalised, sums_of
-from models.galleries.gallery import faiss_module
-from models.galleries.label_scores import NEIGHBOURS, LabelScores
+from models.galleries.left_out import Pictures, Things
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,9 +74,7 @@ def own_queries(
     `unknowns` are unrelated to all. `things` are the numbers of the things that the items show, where these are fused.
     """
     rows = np.ascontiguousarray(embeddings, np.float32)
-    searched = _Pictures(labels, rows) if things is None else _Things(labels, rows, np.array(things, np.int64))
-    index = faiss_module().IndexFlatIP(rows.shape[1])
-    index.add(searched.vectors)
+    searched = Pictures(labels, rows) if things is None else Things(labels, rows, np.array(things, np.int64))
     several = searched.scorer.counts[searched.scorer.codes] > 1
     usable = several.copy()
     if views is not None:
@@ -88,76 +84,16 @@ def own_queries(
     if views is not None:
         queries[~several[chosen]] = views[chosen][~several[chosen]]
     seen = Collector([])
-    for query, near, item in zip(queries, _neighbours(index, queries), chosen.tolist(), strict=True):
+    for query, near, item in zip(queries, searched.near(queries), chosen.tolist(), strict=True):
         if several[item]:
             seen.take(searched.score(query, *near, item), labels[item], REAL)
         else:
             seen.take(searched.score(query, *near), labels[item], VIEW)
         seen.take(searched.score(query, *near, item, without_label=True), None, LEFT_OUT)
     others = np.ascontiguousarray(unknowns[_some(np.arange(len(unknowns)), MOST_UNRELATED)], np.float32)
-    for query, near in zip(others, _neighbours(index, others), strict=True):
+    for query, near in zip(others, searched.near(others), strict=True):
         seen.take(searched.score(query, *near), None, UNRELATED)
     return seen.done()
-
-
-class _Pictures:
-    """Rows (N, D) that are searched one by one."""
-
-    def __init__(self, labels: Sequence[str], rows: NDArray[np.float32]) -> None:
-        self.vectors = rows
-        self.scorer = LabelScores(labels, rows)
-
-    def score(
-        self,
-        query: NDArray[np.float32],
-        places: NDArray[np.int64],
-        similarities: NDArray[np.float32],
-        own: int | None = None,
-        *,
-        without_label: bool = False,
-    ) -> list[LabelScore]:
-        """The labels of the nearest, as LabelScores.score has them."""
-        return self.scorer.score(query, places, similarities, own, without_label=without_label)
-
-
-class _Things:
-    """Rows (N, D) that are searched by the fused `vectors` (T, D) of the things that they show."""
-
-    def __init__(self, labels: Sequence[str], rows: NDArray[np.float32], thing_of: NDArray[np.int64]) -> None:
-        self._rows, self._thing_of = rows, thing_of
-        self._sums = sums_of(thing_of, rows.shape[1], rows.__getitem__)
-        self._counts = np.bincount(thing_of)
-        self._first = np.unique(thing_of, return_index=True)[1]  # a row of each
-        self.vectors = normalised(self._sums)
-        self.scorer = LabelScores(labels, None)
-
-    def score(
-        self,
-        query: NDArray[np.float32],
-        things: NDArray[np.int64],
-        similarities: NDArray[np.float32],
-        own: int | None = None,
-        *,
-        without_label: bool = False,
-    ) -> list[LabelScore]:
-        """The labels of the nearest things. With `own` the query is that row, and its thing is fused without it."""
-        if without_label or own is None:
-            return self.scorer.score(query, self._first[things], similarities, own, without_label=without_label)
-        thing = self._thing_of[own]
-        if self._counts[thing] == 1:
-            similarities, things = similarities[things != thing], things[things != thing]
-        else:
-            rest = normalised((self._sums[thing] - self._rows[own])[None])[0]
-            similarities = np.where(things == thing, rest @ query, similarities)
-        return self.scorer.score(query, self._first[things], similarities)
-
-
-def _neighbours(index: object, queries: NDArray[np.float32]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    if not len(queries):
-        return []
-    faiss_module().omp_set_num_threads(1)
-    similarities, places = index.search(queries, min(NEIGHBOURS, index.ntotal))  # type: ignore[attr-defined]
-    return list(zip(places, similarities, strict=True))
 
 
 def _some(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
