@@ -20,6 +20,7 @@ from models.embedder import Embedder
 from models.enrolment import packed_features
 from models.galleries.binary_gallery import BinaryGallery
 from models.galleries.binary_index import KINDS
+from models.galleries.fused_gallery import FusedGallery
 from models.galleries.gallery import Gallery
 from models.pictures.image import decode
 from shitu.cli.main import main
@@ -100,6 +101,28 @@ def test_an_index_becomes_a_gallery_that_is_searched(
     assert found.exit_code == 0, found.output
     (recognition,) = json.loads(found.stdout)[0]["recognitions"]
     assert (recognition["label"], round(recognition["similarity"], 3)) == ("milk", 1.0)
+
+
+def test_an_index_taken_over_is_fused_by_choice_and_keeps_its_rows(
+    index: Path, embedder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert imported(index, embedder, "--root", pictures).exit_code == 0
+    plain = store().load("drinks")
+    asked = pictures / "gallery" / "0.png"
+    searched: list[Gallery] = []
+    real = FusedGallery.search_labels
+    monkeypatch.setattr(FusedGallery, "search_labels", lambda self, *how: (searched.append(self), real(self, *how))[1])
+    before = nearest(asked, embedder)
+    assert not searched
+    assert run("gallery", "index", "drinks", "--fuse").exit_code == 0
+    assert nearest(asked, embedder) == before == LABELS[0]
+    assert len(searched) == 1
+    assert isinstance(searched[0], FusedGallery)
+    assert searched[0].thing_count == len(set(LABELS))
+    fused = store().load("drinks")
+    assert fused[1] == plain[1]
+    np.testing.assert_array_equal(fused[2], plain[2])
+    assert imported(index, embedder, "--root", pictures).stdout.startswith("0 items added")
 
 
 def test_importing_again_changes_nothing(index: Path, embedder: Path, pictures: Path) -> None:
