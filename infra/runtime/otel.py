@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import redis
     from flask import Flask
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import SpanExporter
 
     from infra.runtime.tracing import Attributes, Kind
 
@@ -81,9 +82,10 @@ class InstrumentedSpan(OtelSpan):
 class OtelRecorder:
     """Sends the spans of this process to `endpoint` (an OTLP/HTTP collector's base URL), in the background."""
 
-    def __init__(self, endpoint: str, service: str) -> None:
+    def __init__(self, endpoint: str, service: str, exporter: SpanExporter | None = None) -> None:
+        """`exporter` takes the spans instead of a collector."""
         url = endpoint.rstrip("/")
-        exporter = OTLPSpanExporter(endpoint=url if url.endswith(PATH) else url + PATH)
+        exporter = exporter or OTLPSpanExporter(endpoint=url if url.endswith(PATH) else url + PATH)
         about = {
             "service.name": service,
             "service.namespace": "shitu",
