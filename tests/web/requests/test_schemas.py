@@ -186,3 +186,9 @@ def _has_union(schema: Any) -> bool:
         inner = [value for name, value in schema.items() if name != "json_schema_input_schema"]  # tells, checks nothing
         return any(_has_union(value) for value in inner)
     return isinstance(schema, list | tuple) and any(_has_union(one) for one in schema)
+
+
+@pytest.mark.parametrize(("text", "value"), [("3.0", 3), ("-2.0e1", -20), ("2.5", 2.5), ("1e300", 1e300)])
+def test_a_whole_number_with_a_fraction_part_is_an_integer(text: str, value: float) -> None:
+    found = parse_json(text)
+    assert (found, type(found)) == (value, type(value))
