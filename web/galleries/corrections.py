@@ -15,8 +15,8 @@ from web.answers import MovedItems, RenamedGallery, RenamedItem
 from web.galleries.galleries import describe, sent_labels
 from web.jobs.photos import label_at
 from web.openapi.operations import BODY, WRITE, operation
+from web.requests.gallery_schemas import ItemCorrection, LabelCorrection, LabelQuery, MoveRequest
 from web.requests.json_body import sent_json
-from web.requests.schemas import ItemCorrection, LabelCorrection, LabelQuery, MoveRequest
 from web.services import services
 
 if TYPE_CHECKING:

@@ -39,19 +39,12 @@ from web.openapi.operations import BODY, GALLERY, RENDERING, UPLOAD, WRITE, Form
 from web.pictures import ANY_IMAGE, PictureLink, by_link, shown, stored
 from web.requests import idempotency
 from web.requests.filters import checked_filters
+from web.requests.gallery_schemas import GalleryChange, GalleryRequest, ItemsQuery
 from web.requests.images import Refusal
 from web.requests.json_body import sent_json
+from web.requests.members import FILE
 from web.requests.parsing import parse
-from web.requests.schemas import (
-    FILE,
-    EnrollmentFields,
-    EnrollmentRequest,
-    GalleryChange,
-    GalleryRequest,
-    ItemsQuery,
-    PictureQuery,
-    StoredQuery,
-)
+from web.requests.schemas import EnrollmentFields, EnrollmentRequest, PictureQuery, StoredQuery
 from web.requests.terms import read_terms
 from web.requests.uploads import read_enrollment
 from web.services import services

@@ -11,8 +11,8 @@ from web.access.scopes import needs
 from web.answers import LabelPage
 from web.galleries.galleries import read_cursor
 from web.openapi.operations import GALLERY, operation
+from web.requests.gallery_schemas import LabelsQuery
 from web.requests.parsing import parse
-from web.requests.schemas import LabelsQuery
 from web.services import services
 
 blueprint = Blueprint("labels", __name__, url_prefix="/v1/galleries")

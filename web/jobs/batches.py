@@ -28,8 +28,9 @@ from web.jobs import jobs
 from web.openapi.operations import UPLOAD, Errors, Form, operation
 from web.requests import idempotency
 from web.requests.images import Refusal
+from web.requests.members import FILE
 from web.requests.parsing import parse
-from web.requests.schemas import FILE, BatchFields
+from web.requests.schemas import BatchFields
 from web.requests.terms import read_terms
 from web.requests.uploads import read_batch
 from web.requests.waiting import held, preferred_s

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
-from web.requests.schemas import Strict
+from web.requests.members import Strict
 
 
 class PredictionRequest(Strict):

@@ -19,17 +19,10 @@ from web.access import auth
 from web.requests.filters import checked_filters
 from web.requests.given_boxes import check_boxes
 from web.requests.images import Refusal, Upload, check_image, check_images
+from web.requests.members import ImageBase64, ImageUpload, ImageUrl
 from web.requests.named_urls import parse_with_urls
 from web.requests.parsing import parse, parse_json, unknown_name
-from web.requests.schemas import (
-    BatchFields,
-    EnrollmentFields,
-    ImageBase64,
-    ImageUpload,
-    ImageUrl,
-    RecognitionFields,
-    RecognitionRequest,
-)
+from web.requests.schemas import BatchFields, EnrollmentFields, RecognitionFields, RecognitionRequest
 from web.services import services
 
 if TYPE_CHECKING:
