@@ -28,7 +28,7 @@ from infra.jobs.ledger import JobLedger
 from infra.runtime.settings import Settings, load_settings
 from infra.stack import health
 from infra.stack.exposure import refuse_default_secrets, refuse_unprotected
-from infra.stack.launcher import listen
+from infra.stack.starting import listen
 from shitu.cli.main import main
 
 if TYPE_CHECKING:
