@@ -12,7 +12,7 @@ from contracts.imports import ImportJob
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
 from contracts.results import EnrollmentJob, RecognitionJob
 from contracts.versions import EvaluationJob
-from shitu.client import batches, galleries, imports, jobs, keys, uploads, webhooks
+from shitu.client import batches, galleries, imports, jobs, keys, kinds, uploads, webhooks
 from shitu.client.connection import Connection, failed, head_of, shown_as, timeout
 from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
 
@@ -44,7 +44,7 @@ def _pages(pages: Callable[P, Pages[T]]) -> Callable[Concatenate[Resource, P], I
     return call
 
 
-def _asked(steps: Callable[Concatenate[jobs.Kind[J], P], Steps[T]]) -> Callable[Concatenate[Jobs[J], P], T]:
+def _asked(steps: Callable[Concatenate[kinds.Kind[J], P], Steps[T]]) -> Callable[Concatenate[Jobs[J], P], T]:
     @shown_as(steps)
     def call(self: Jobs[J], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._client.run(steps(self._kind, *args, **kwargs))
@@ -55,30 +55,30 @@ def _asked(steps: Callable[Concatenate[jobs.Kind[J], P], Steps[T]]) -> Callable[
 class Jobs(Resource, Generic[J]):
     """What the jobs of every kind can be asked."""
 
-    def __init__(self, client: Client, kind: jobs.Kind[J]) -> None:
+    def __init__(self, client: Client, kind: kinds.Kind[J]) -> None:
         super().__init__(client)
         self._kind = kind
 
-    get = _asked(jobs.Kind.get)
-    wait = _asked(jobs.Kind.wait)
-    cancel = _asked(jobs.Kind.cancel)
-    replay = _asked(jobs.Kind.replay)
-    replay_webhook = _asked(jobs.Kind.replay_webhook)
-    erase = _asked(jobs.Kind.erase)
+    get = _asked(kinds.Kind.get)
+    wait = _asked(kinds.Kind.wait)
+    cancel = _asked(kinds.Kind.cancel)
+    replay = _asked(kinds.Kind.replay)
+    replay_webhook = _asked(kinds.Kind.replay_webhook)
+    erase = _asked(kinds.Kind.erase)
 
 
 class PhotoJobs(Jobs[J]):
     """The same, of a photo."""
 
-    photo = _asked(jobs.Kind.photo)
-    preview = _asked(jobs.Kind.preview)
+    photo = _asked(kinds.Kind.photo)
+    preview = _asked(kinds.Kind.preview)
 
 
 class Recognitions(PhotoJobs[RecognitionJob]):
     """Recognitions, and what was said of their answers."""
 
     create = _call(jobs.create_recognition)
-    list = _pages(jobs.RECOGNITIONS.list)
+    list = _pages(kinds.RECOGNITIONS.list)
     compare = _call(jobs.compare)
     give_feedback = _call(jobs.give_feedback)
     feedback = _call(jobs.feedback_of)
@@ -87,20 +87,20 @@ class Recognitions(PhotoJobs[RecognitionJob]):
 class Enrollments(Jobs[EnrollmentJob]):
     """Enrolments; `galleries.add` and `galleries.enroll_box` make them."""
 
-    list = _pages(jobs.ENROLLMENTS.list)
+    list = _pages(kinds.ENROLLMENTS.list)
 
 
 class Imports(Jobs[ImportJob]):
     """Imports; `galleries.import_files` and `galleries.import_from` make them."""
 
-    list = _pages(jobs.IMPORTS.list)
+    list = _pages(kinds.IMPORTS.list)
     report = _pages(imports.report)
 
 
 class Evaluations(Jobs[EvaluationJob]):
     """Evaluations of versions; `galleries.evaluate` makes them."""
 
-    list = _pages(jobs.EVALUATIONS.list)
+    list = _pages(kinds.EVALUATIONS.list)
 
 
 class Detections(PhotoJobs[DetectionJob]):
@@ -229,13 +229,13 @@ class Client(Resource):
         self._connection, self._retries = Connection.to(server, key), retries
         self._own = http is None
         self._http = http or httpx.Client(timeout=timeout())
-        self.recognitions = Recognitions(self, jobs.RECOGNITIONS)
-        self.enrollments = Enrollments(self, jobs.ENROLLMENTS)
-        self.imports = Imports(self, jobs.IMPORTS)
-        self.evaluations = Evaluations(self, jobs.EVALUATIONS)
-        self.detections = Detections(self, jobs.DETECTIONS)
-        self.embeddings = Embeddings(self, jobs.EMBEDDINGS)
-        self.classifications = Classifications(self, jobs.CLASSIFICATIONS)
+        self.recognitions = Recognitions(self, kinds.RECOGNITIONS)
+        self.enrollments = Enrollments(self, kinds.ENROLLMENTS)
+        self.imports = Imports(self, kinds.IMPORTS)
+        self.evaluations = Evaluations(self, kinds.EVALUATIONS)
+        self.detections = Detections(self, kinds.DETECTIONS)
+        self.embeddings = Embeddings(self, kinds.EMBEDDINGS)
+        self.classifications = Classifications(self, kinds.CLASSIFICATIONS)
         self.galleries = Galleries(self)
         self.batches = Batches(self)
         self.uploads = Uploads(self)

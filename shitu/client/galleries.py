@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
-from shitu.client.jobs import Terms, filters_told
 from shitu.client.pictures import upload_of
+from shitu.client.sending import Terms, filters_told
 
 if TYPE_CHECKING:
     from contracts.indexes import DistType, IndexMethod
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from contracts.results import EnrollmentJob
     from contracts.usage import Box
     from contracts.versions import ChangeKind, EvaluationJob, VersionChange
-    from shitu.client.jobs import Filters, Verdict
+    from shitu.client.jobs import Verdict
     from shitu.client.pictures import Picture
+    from shitu.client.sending import Filters
     from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList
     from web.galleries.deleted import DeletedGallery
     from web.galleries.erasures import Erasure
