@@ -12,7 +12,7 @@ from contracts.imports import ImportJob
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
 from contracts.results import EnrollmentJob, RecognitionJob
 from contracts.versions import EvaluationJob
-from shitu.client import batches, galleries, imports, jobs, keys, kinds, uploads, webhooks
+from shitu.client import batches, galleries, gallery_items, imports, jobs, keys, kinds, uploads, webhooks
 from shitu.client.connection import Connection, failed, head_of, shown_as, timeout
 from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
 
@@ -135,25 +135,25 @@ class Galleries(Resource):
     undo = _call(galleries.undo)
     export = _call(galleries.export)
     lint = _call(galleries.lint)
-    add = _call(galleries.add_pictures)
-    enroll_box = _call(galleries.enroll_box)
+    add = _call(gallery_items.add_pictures)
+    enroll_box = _call(gallery_items.enroll_box)
     import_files = _call(imports.import_files)
     import_from = _call(imports.import_from)
-    items = _pages(galleries.list_items)
-    item_picture = _call(galleries.item_picture)
-    item_preview = _call(galleries.item_preview)
-    labels = _pages(galleries.list_labels)
+    items = _pages(gallery_items.list_items)
+    item_picture = _call(gallery_items.item_picture)
+    item_preview = _call(gallery_items.item_preview)
+    labels = _pages(gallery_items.list_labels)
     versions = _call(galleries.list_versions)
     diff = _pages(galleries.diff)
     evaluate = _call(galleries.evaluate)
     activate = _call(galleries.activate)
-    rename_item = _call(galleries.rename_item)
-    rename_label = _call(galleries.rename_label)
-    move_items = _call(galleries.move_items)
-    delete_item = _call(galleries.delete_item)
-    delete_labels = _call(galleries.delete_labels)
-    erase_item = _call(galleries.erase_item)
-    erase_labels = _call(galleries.erase_labels)
+    rename_item = _call(gallery_items.rename_item)
+    rename_label = _call(gallery_items.rename_label)
+    move_items = _call(gallery_items.move_items)
+    delete_item = _call(gallery_items.delete_item)
+    delete_labels = _call(gallery_items.delete_labels)
+    erase_item = _call(gallery_items.erase_item)
+    erase_labels = _call(gallery_items.erase_labels)
     erasure = _call(galleries.get_erasure)
     feedback = _pages(galleries.list_feedback)
     feedback_list = _call(galleries.feedback_list)
