@@ -41,7 +41,7 @@ from web.access.scopes import scope_of
 from web.openapi import parts as openapi_parts
 from web.openapi.examples import add_examples
 from web.openapi.operations import Form, Operation, Raw, operation_of, takes_idempotency_key
-from web.requests import schemas
+from web.requests import members
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -95,7 +95,7 @@ HEADERS = {
 }
 
 
-IMAGES = (schemas.ImageBase64, schemas.ImageUrl, schemas.ImageUpload)
+IMAGES = (members.ImageBase64, members.ImageUrl, members.ImageUpload)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from contracts.jobs import described
 from web.answers import FieldError
-from web.requests.schemas import Strict
+from web.requests.members import Strict
 
 IMAGE: Any = Field(min_length=1, description="A URL, or the picture's bytes in base64.")
 KEY: Any = Field(min_length=1, description="The `indexKey` of a build; it is a gallery's name.")

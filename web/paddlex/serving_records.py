@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from contracts.jobs import described
 from web.answers import FieldError
-from web.requests.schemas import Strict
+from web.requests.members import Strict
 
 
 class PredictionRequest(Strict):

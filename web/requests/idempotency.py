@@ -21,7 +21,7 @@ from flask import Response, current_app, g, request
 
 from infra.errors.jobs import JobExpired, JobNotFound
 from infra.errors.requests import IdempotencyInProgress, IdempotencyKeyReused, InvalidRequest
-from infra.jobs.batches import PREFIX
+from infra.jobs.batch_records import PREFIX
 from infra.jobs.idempotency import Idempotency, Reservation, State, scope_of
 from infra.jobs.records import new_id
 from web.access import auth

@@ -12,18 +12,10 @@ from web.access.keys import KeyRequest
 from web.galleries.erasures import EraseQuery
 from web.jobs.lists import JobsQuery
 from web.openapi.operations import Form, Raw, operation_of
+from web.requests.gallery_schemas import FeedbackRequest, GalleryRequest, ItemsQuery, MoveRequest
 from web.requests.parsing import parse, parse_json
 from web.requests.photo_schemas import DetectionRequest, EmbeddingRequest
-from web.requests.schemas import (
-    EnrollmentRequest,
-    FeedbackRequest,
-    GalleryRequest,
-    ItemsQuery,
-    MoveRequest,
-    PhotoQuery,
-    RecognitionFields,
-    RecognitionRequest,
-)
+from web.requests.schemas import EnrollmentRequest, PhotoQuery, RecognitionFields, RecognitionRequest
 from web.requests.wording import TIME
 from web.routes import bare
 from web.webhooks.records import ReplayRequest, RotateRequest, WebhookRequest
