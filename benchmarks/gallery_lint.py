@@ -89,7 +89,7 @@ def measure(name: str, photos: list[Photo], rows: Rows, unknown_rows: Rows, embe
                 mistakes[len(shown)] = f"copy under {'a second' if twice else 'its own'} label, {change}"
                 shown = [*shown, label]
                 bytes_of = [*bytes_of, contents[at] if change == "as it is" else f"{change} {at}"]
-                more.append(rows[at : at + 1] if change == "as it is" else embed([changed(photos[at], change)]))
+                more.append(rows[at : at + 1] if change == "as it is" else embed([augmented(photos[at], change)]))
         items, findings = linted(shown, bytes_of, np.concatenate(more))
         ids = {items[at].id for at in mistakes}
         for at, what in mistakes.items():
@@ -120,7 +120,7 @@ def other_than(label: str, names: list[str], rng: np.random.Generator) -> str:
     return str(rng.choice([name for name in names if name != label]))
 
 
-def changed(photo: Photo, change: str) -> NDArray[np.uint8]:
+def augmented(photo: Photo, change: str) -> NDArray[np.uint8]:
     picture, file = Image.fromarray(decode(photo.path.read_bytes())), io.BytesIO()
     width, height = picture.size
     if change == "cropped":

@@ -1,4 +1,4 @@
-"""Simulates the scaling policy beside others: `python -m benchmarks.scaling [--recorded worker.log] [--out FOLDER]`.
+"""Compares the scaling policy with others in a simulation: `python -m benchmarks.scaling [--recorded worker.log] [--out FOLDER]`.
 
 A discrete-event simulation of one queue, first in, first out, in front of workers that take a while to start, cost from
 their start to their end, and end what they run before they go. The policy is the code that runs (infra.jobs.scaling), the
@@ -52,22 +52,22 @@ class Worker:
 
 
 class _Average:
-    """How many jobs ran on average since the heartbeat before the last one, as the workers tell it."""
+    """How many jobs ran on average since the heartbeat before the last one, as the workers report it."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s, self._at = every_s, 0.0
-        self._since, self._busy_s, self._told = 0.0, 0.0, 0.0
+        self._since, self._busy_s, self._reported = 0.0, 0.0, 0.0
 
     def note(self, now: float, running: int) -> None:
         """`running` jobs until `now`."""
         self._busy_s += running * (now - self._at)
         self._at = now
         if now - self._since >= self._every_s:
-            self._told, self._busy_s, self._since = self._busy_s / (now - self._since), 0.0, now
+            self._reported, self._busy_s, self._since = self._busy_s / (now - self._since), 0.0, now
 
-    def told(self) -> float:
-        """What was told last."""
-        return self._told
+    def reported(self) -> float:
+        """What was reported last."""
+        return self._reported
 
 
 @dataclass
@@ -124,7 +124,7 @@ def simulate(jobs: Jobs, rule: Rule, startup_s: float, most: int = MOST) -> Outc
         running = sum(worker.running for worker in workers)
         load = Load(
             waiting=len(queue),
-            running=busy.told(),
+            running=busy.reported(),
             opened=len(queue) + running,
             oldest_age_s=now - queue[0][0] if queue else 0.0,
             job_s=job_s,

@@ -90,20 +90,20 @@ def measured(count: int, kind: BuiltKind | None, seed: int, folder: Path) -> dic
     """One size, by one index; None: exact search alone."""
     rows = vectors(count, seed, folder / f"{count}.npy")
     rng = np.random.default_rng(seed + 1)
-    asked = np.sort(rng.choice(count, min(QUERIES, count), replace=False))
-    queries = noisy_views(np.asarray(rows[asked]), rng)
+    query_rows = np.sort(rng.choice(count, min(QUERIES, count), replace=False))
+    queries = noisy_views(np.asarray(rows[query_rows]), rng)
     table = LabelTable()
     labelled, load_s = timed(lambda: Labelled(items_of(0, count), rows, table))
     gone = np.ones(count, bool)
     gone[rng.choice(count, max(1, int(REMOVED * count)), replace=False)] = False
-    told: dict[str, Any] = {"vectors": count, "index": kind or "Flat", "label_codes_s": round(load_s, 3)}
+    record: dict[str, Any] = {"vectors": count, "index": kind or "Flat", "label_codes_s": round(load_s, 3)}
     index = None
     if kind is not None:
         built, build_s = timed(lambda: build(rows, kind))
         path = folder / f"{count}.{kind}.faiss"
         path.write_bytes(built.data)
         index, open_s = timed(lambda: open_index(path, kind, built.depth))
-        told |= {
+        record |= {
             "build_s": round(build_s, 2), "open_s": round(open_s, 4), "bytes_a_vector": round(len(built.data) / count, 1),
             "depth": built.depth, "recall_at_1_at_build": round(built.recall_at_1, 4),
         }  # fmt: skip
@@ -114,8 +114,8 @@ def measured(count: int, kind: BuiltKind | None, seed: int, folder: Path) -> dic
     hundredth, first_hundredth_s = timed(lambda: whole.filtered((("hundredth", "3"),)))
     best = [matches[0].item.id for matches in flat.search(queries, 1)]
     found = [matches[0].item.id for matches in whole.search(queries, 1)]
-    told["recall_at_1"] = float(np.mean([one == other for one, other in zip(best, found, strict=True)]))
-    told["ms"] = in_turns(
+    record["recall_at_1"] = float(np.mean([one == other for one, other in zip(best, found, strict=True)]))
+    record["ms"] = in_turns(
         {
             "exact": lambda query: flat.search(query, 1),
             "search": lambda query: whole.search(query, 1),
@@ -137,13 +137,13 @@ def measured(count: int, kind: BuiltKind | None, seed: int, folder: Path) -> dic
     (matches,), seen_s = timed(lambda: more.search(new[7:8], 1))
     if matches[0].item.id != f"itm_{count + 7}":
         raise RuntimeError("an item that was added is not found")
-    told |= {
+    record |= {
         "add_20_visible_ms": round(1000 * (add_s + seen_s), 2),
         "remove_visible_ms": round(1000 * remove_s, 2),
-        "removal_costs": round(told["ms"]["search, 1 % removed"] / told["ms"]["search"], 3),
+        "removal_costs": round(record["ms"]["search, 1 % removed"] / record["ms"]["search"], 3),
         "first_filter_ms": {"10 %": round(1000 * first_tenth_s, 1), "1 %": round(1000 * first_hundredth_s, 1)},
     }
-    return told
+    return record
 
 
 def main() -> None:
@@ -161,9 +161,9 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 found.append(measured(count, kind, chosen.seed, Path(folder)))
             print(json.dumps(found[-1]), flush=True)
-    told = {"dimensions": DIM, "queries": QUERIES, "seed": chosen.seed, "threads": 1, "sizes": found}
+    record = {"dimensions": DIM, "queries": QUERIES, "seed": chosen.seed, "threads": 1, "sizes": found}
     if chosen.out is not None:
-        chosen.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An old answer beside a new one for the same photo: which part's answer changed, and how. Pure data and rules on it."""
+"""An old answer compared with a new one for the same photo: which part's answer changed, and how. Pure data and rules on it."""
 
 from __future__ import annotations
 
@@ -83,16 +83,16 @@ def standings_of(result: Mapping[str, Any]) -> list[PlacedStanding]:
     for one in (*result["recognitions"], *result["dropped"]):
         best: Mapping[str, Any] = next(iter(one.get("candidates") or ()), {})
         reason = one.get("reason")
-        told = best if reason else one
+        record = best if reason else one
         standing: Standing = {
             "answered": reason is None,
-            "label": told.get("label"),
-            "similarity": told.get("similarity"),
-            "probability": told.get("probability"),
+            "label": record.get("label"),
+            "similarity": record.get("similarity"),
+            "probability": record.get("probability"),
             "reason": reason,
         }
-        if "gallery" in told:
-            standing["gallery"] = told["gallery"]
+        if "gallery" in record:
+            standing["gallery"] = record["gallery"]
         found.append({"box": one["box"], "source": one["source"], "standing": standing})
     return found
 

@@ -1,4 +1,4 @@
-"""What is told of jobs' ends: the types of events, and which of them a webhook endpoint wants."""
+"""Events about jobs' ends: the types of events, and which of them a webhook endpoint wants."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def event_filters() -> list[str]:
 
 
 def wants(filters: list[str] | tuple[str, ...], event_type: str) -> bool:
-    """Whether an endpoint with these filters is told of an event. The ledger's script has the same rule."""
+    """Whether an endpoint with these filters gets an event. The ledger's script has the same rule."""
     return bool({EVERYTHING, event_type, event_type.partition(".")[0] + ".*"} & set(filters))

@@ -24,7 +24,7 @@ LineStatus = Literal["added", "duplicate", "rejected"]
 FileKind = Literal["archive", "list", "index", "id_map"]
 WANTED = (
     "send a zip of pictures in a folder for each label; a list (.csv, .tsv, .txt) of pictures and labels, with a zip of "
-    "the pictures beside it if it names files; vector.index with id_map.pkl or id_map.yaml, with or without such a zip; "
+    "the pictures next to it if it names files; vector.index with id_map.pkl or id_map.yaml, with or without such a zip; "
     "or a file of `shitu gallery export`"
 )
 

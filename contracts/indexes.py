@@ -24,7 +24,7 @@ DISTANCES: tuple[DistType, ...] = get_args(DistType)
 KINDS: tuple[BuiltKind, ...] = get_args(BuiltKind)
 
 FLAT_BELOW = 20_000  # items: an exact search of them takes one to two milliseconds of one thread
-LEAST_PART = 2_500  # items: smaller files of a large gallery are searched exactly beside the built index
+LEAST_PART = 2_500  # items: smaller files of a large gallery are searched exactly, next to the built index
 LEAST_CHOSEN = 100  # the same where somebody chose IVF or HNSW32
 SUBVECTOR = 4  # dimensions that one code of "PQ" stands for
 MOST_RERANK = 1000
@@ -154,10 +154,10 @@ class GalleryIndex(TypedDict):
     state: IndexState
     """`exact`: none is needed; `building`: until it is built, the search is exact; `built`."""
     indexed_items: int
-    """How many items the built index has; all others are searched exactly beside it."""
+    """How many items the built index has; all others are searched exactly."""
     recall_at_1: float | None
     """Against exact search, measured when it was built: how often the nearest item is found; null for `hamming`."""
     build_s: float
     """How long building it took."""
     size_bytes: int
-    """Of the built index, beside the embeddings."""
+    """Of the built index, without the embeddings."""

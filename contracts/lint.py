@@ -22,7 +22,7 @@ Kind = Literal[
     "few_pictures",
 ]
 Level = Literal["error", "warning", "info"]
-KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # in the order in which findings are told
+KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # in the order in which findings are reported
 LEVELS: tuple[Level, ...] = Level.__args__  # type: ignore[attr-defined]  # the worst first
 
 
@@ -70,7 +70,7 @@ class Finding(TypedDict):
     similarity: float | None
     """Of the two items' embeddings."""
     count: int | None
-    """Of `confusion`: how many items of the first label are taken for the second. Of `several_objects`: the bodies."""
+    """Of `confusion`: how many items of the first label are taken for the second. Of `several_objects`: the objects."""
     of: int | None
     """Of `confusion`: of how many that were searched."""
     fix: Fix

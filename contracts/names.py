@@ -33,7 +33,7 @@ _CLUTTER = frozenset(
      "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r")
 )  # fmt: skip
 # Endings of what people keep next to pictures and nobody takes for one.
-BESIDE = frozenset(
+SIDECARS = frozenset(
     (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".ini")
 )
 

@@ -73,7 +73,7 @@ class Option:
         if self.boxes:
             if faults := box_faults(value):
                 raise OptionsError(
-                    self.name, "; ".join(f"{place}: {told}" if place else told for place, told in faults)
+                    self.name, "; ".join(f"{place}: {fault}" if place else fault for place, fault in faults)
                 )
         elif not self.choices:
             require_number(self.name, value, self.lowest, self.highest, self.whole)
@@ -151,7 +151,7 @@ class EnrollOptions:
 
     crop: Crop = option("whole", "Embed the whole picture, or its main body.")
     skip_near_duplicates: bool = option(
-        False, "Leave a picture out that is nearly one of the same label, by their embeddings; told either way."
+        False, "Leave a picture out that is nearly one of the same label, by their embeddings; reported either way."
     )
 
 
@@ -176,7 +176,7 @@ class EmbedOptions:
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """What of a photo is classified, and how many classes are told."""
+    """What of a photo is classified, and how many classes are listed."""
 
     top_k: int = option(5, "Classes listed for each part, the likeliest first.", 1, 100)
     boxes: Boxes | None = option(None, "Classifies just these parts: 1 to 100 boxes; null: the whole photo.")

@@ -11,7 +11,7 @@ from contracts.results import ModelUsed
 from contracts.usage import Box, GalleryUsed
 
 ChangeKind = Literal["removed", "relabelled", "moved", "added"]
-CHANGES: tuple[ChangeKind, ...] = ChangeKind.__args__  # type: ignore[attr-defined]  # in the order in which they are told
+CHANGES: tuple[ChangeKind, ...] = ChangeKind.__args__  # type: ignore[attr-defined]  # in the order in which they are reported
 QueryKind = Literal["item", "feedback"]
 Effect = Literal["gained", "lost"]
 
@@ -83,7 +83,7 @@ class Score(TypedDict):
 
 @described
 class Compared(TypedDict):
-    """The same queries asked of both versions."""
+    """The same queries, searched in both versions."""
 
     version: Score
     against: Score
@@ -111,14 +111,14 @@ class AnswerChange(TypedDict):
 
 @described
 class EvaluationResult(TypedDict):
-    """A version beside another one."""
+    """A version compared with another one."""
 
     version: GalleryUsed
     against: GalleryUsed
     leave_one_out: Compared
-    """Items of both versions with a second picture of their label in both, each asked without itself."""
+    """Items of both versions with a second picture of their label in both, each searched without itself."""
     feedback: Compared
-    """What people said of answers, where the right label is known and an item of it is there; asked without items of that photo."""
+    """What people said of answers, where the right label is known and an item of it is there; searched without items of that photo."""
     unusable_feedback: int
     """Judgements whose photo could not be read or embedded."""
     changes: list[AnswerChange]

@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 PROBLEM_TYPE = "urn:shitu:problem:"
 RESERVED = frozenset({"type", "title", "status", "detail", "code", "instance", "retryable", "request_id", "trace_id"})
 RETRY_AFTER_S = 2.0  # sent with a retryable error that does not know better
+FORESEEN = {
+    http.HTTPStatus.NOT_IMPLEMENTED,
+    http.HTTPStatus.GATEWAY_TIMEOUT,
+}  # by a setting; a wait's end: nothing failed
 DRAIN_S = 5.0
 DRAIN_PIECE_BYTES = 65536
 SENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -130,8 +134,7 @@ def _read_the_rest(response: Response) -> Response:
 def _service_error(error: ServiceError) -> Response:
     if isinstance(error, GalleryNotFound):
         error.detail += " GET /v1/galleries lists those there are, POST /v1/galleries creates one."
-    not_offered = error.http_status == http.HTTPStatus.NOT_IMPLEMENTED  # by a setting: nothing failed
-    if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and not not_offered:
+    if error.http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and error.http_status not in FORESEEN:
         _log(error.code, error)
     return problem(error)
 

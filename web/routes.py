@@ -9,7 +9,7 @@ from flask import Flask
 
 from web import health, system
 from web.access import keys, signin
-from web.galleries import corrections, erasures, export, feedback, galleries, labels, lint, undo, version_diff
+from web.galleries import corrections, erasures, export, feedback, galleries, items, labels, lint, undo, version_diff
 from web.jobs import (
     batch_lists,
     comparisons,
@@ -31,6 +31,7 @@ BLUEPRINTS = (
     recognitions.blueprint,
     comparisons.blueprint,
     galleries.blueprint,
+    items.blueprint,
     labels.blueprint,
     lint.blueprint,
     lint.lints,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from contracts.jobs import JobKind
 from infra.galleries.staging import Stage
 from infra.jobs.records import isoformat
-from worker.imports.importer import Importer, Wanted
+from worker.imports.batch_maker import Wanted
+from worker.imports.importer import Importer
 from worker.imports.sources import opened_source, opened_stage
 from worker.lease_keeper import GIVES_WAY, StopWork
 

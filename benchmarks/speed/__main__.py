@@ -1,4 +1,4 @@
-"""Speed of the pipeline, the service and their parts on this machine, beside peers, floors and targets.
+"""Speed of the pipeline, the service and their parts on this machine, compared with peers, floors and targets.
 
     python -m benchmarks.speed [SUITE ...] [--quick] [--official ../shared/official]
 
@@ -37,7 +37,7 @@ def main() -> None:
         keep(name, rows, context)
         print(table(name, rows))
         print(f"  ({perf_counter() - started:.0f} s)", flush=True)
-    results = [told for name in SUITES if (told := kept(name)) is not None]
+    results = [report for name in SUITES if (report := kept(name)) is not None]
     draw(results, RESULTS / "speed.svg")
     PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
     missed = [

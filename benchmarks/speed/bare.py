@@ -1,7 +1,7 @@
 """The pipeline alone, as a process of its own: no queue, no HTTP, no ledger. Numbers on stdin are photos to recognise.
 
 It reads the galleries of a service's data folder as its worker does, and recognises the same photos: what a service makes of
-these cores is a share of this.
+these cores is a fraction of this.
 """
 
 import sys

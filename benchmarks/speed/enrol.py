@@ -37,7 +37,7 @@ def run(context: Context) -> list[Row]:
             embedder([decode(data) for _, data in sent])
             alone.append(pictures / (perf_counter() - started))
             os.sched_setaffinity(0, before)
-    share = 100 * median([one / other for one, other in zip(served, alone, strict=True)])
+    fraction = 100 * median([one / other for one, other in zip(served, alone, strict=True)])
     return [
         Row(
             "enrolment over HTTP, a job of many pictures",
@@ -47,5 +47,5 @@ def run(context: Context) -> list[Row]:
             note="with local features and a new calibration",
         ),
         Row("decoding and embedding alone", median(alone), "pictures/s"),
-        Row("share of decoding and embedding", share, "%"),
+        Row("share of decoding and embedding", fraction, "%"),
     ]

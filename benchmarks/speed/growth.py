@@ -16,7 +16,7 @@ DIM = 512
 
 
 def run(context: Context) -> list[Row]:
-    """Each size beside the others, turn by turn."""
+    """All sizes, in turns."""
     rounds = 10 if context.quick else 40
     return [*searching(context, rounds), *labels(rounds), *ledger(context, rounds), *photos(context, rounds)]
 
@@ -59,7 +59,7 @@ def labels(rounds: int) -> list[Row]:
 
 
 def ledger(context: Context, rounds: int) -> list[Row]:
-    """What accepting, starting and ending a job costs beside many that are open."""
+    """What accepting, starting and ending a job costs where many are open."""
     from infra.jobs.ledger import JobLedger
     from infra.jobs.records import new_id
     from infra.jobs.terms import USUAL
@@ -104,7 +104,7 @@ def seen(client: redis.Redis) -> None:
 
 
 def photos(context: Context, rounds: int) -> list[Row]:
-    """What keeping a photo costs beside many that are kept."""
+    """What keeping a photo costs where many are kept."""
     from infra.jobs.photos import Photos
     from infra.objects.local import LocalStore
     from infra.redis.client import connect

@@ -1,4 +1,4 @@
-"""What a worker process holds: resident, and its own share of what several have together.
+"""What a worker process holds: resident, and what it has to itself where several run.
 
 Each probe is a process that loads the networks and a gallery as a worker does, recognises a photo, and says what it holds.
 """
@@ -26,7 +26,7 @@ def run(context: Context) -> list[Row]:
             made(Path(folder), items)
             first, second = probe(folder), probe(folder)
             try:
-                one, two = told(first), told(second)
+                one, two = memory_of(first), memory_of(second)
                 alone_mb, shared_mb = one["rss"] / 1e6, (two["rss"] - two["uss"]) / 1e6
             finally:
                 for process in (first, second):
@@ -86,7 +86,7 @@ def probe(folder: str) -> subprocess.Popen[str]:
     )
 
 
-def told(process: subprocess.Popen[str]) -> dict[str, int]:
+def memory_of(process: subprocess.Popen[str]) -> dict[str, int]:
     """What a probe holds, once it has answered."""
     import psutil
 

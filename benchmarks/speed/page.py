@@ -11,18 +11,18 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 def tables(results: Sequence[dict[str, Any]]) -> str:
     """A table for each suite, with its command and machine above it."""
     parts = []
-    for told in results:
-        machine = told["machine"]
+    for report in results:
+        machine = report["machine"]
         packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
         parts += [
-            f"### {told['suite']}",
+            f"### {report['suite']}",
             "",
-            f"`{told['command']}` on {machine['cores']} cores of {machine['processor']}, {packages}; "
+            f"`{report['command']}` on {machine['cores']} cores of {machine['processor']}, {packages}; "
             f"load average before it {machine['load_before']:g}.",
             "",
             "| measured | value | floor | target | |",
             "|---|---|---|---|---|",
-            *(line(row) for row in told["rows"]),
+            *(line(row) for row in report["rows"]),
             "",
         ]
     return "\n".join(parts)

@@ -38,6 +38,6 @@ def encoded(image: NDArray[np.uint8]) -> bytes:
 
 
 def distinct(photo: bytes, number: int) -> bytes:
-    """The same picture in other bytes: a JPEG comment behind its first marker."""
+    """The same picture in other bytes: a JPEG comment after its first marker."""
     comment = f"{number:016d}".encode()
     return photo[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(comment)) + comment + photo[2:]

@@ -34,13 +34,13 @@ def run(context: Context) -> list[Row]:
     rows = []
     for threads in (1, 2) if (os.cpu_count() or 1) > 1 else (1,):
         command = [sys.executable, "-m", "benchmarks.speed.pipeline", str(threads), str(context.official or "")]
-        told = subprocess.run(
+        report = subprocess.run(
             [*command, "quick" if context.quick else ""],
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)},
             check=True,
             stdout=subprocess.PIPE,
         ).stdout
-        rows += [Row(**one) for one in json.loads(told.splitlines()[-1])]
+        rows += [Row(**one) for one in json.loads(report.splitlines()[-1])]
     return rows
 
 
@@ -146,7 +146,7 @@ def bundled_rows(threads: int, rounds: int) -> list[Row]:
 
 
 def ours(folders: list[Path], vectors: NDArray[np.float32], threads: int, precision: str) -> Any:
-    """Our pipeline as a worker runs it: bytes in, what is told of them out, and each stage's milliseconds."""
+    """Our pipeline as a worker runs it: bytes in, the answer out, and each stage's milliseconds."""
     from models.detector import Detector
     from models.embedder import Embedder
     from models.galleries.gallery import Gallery
@@ -221,8 +221,8 @@ def permitted(folder: Path, work: Path) -> Path:
     copy = work / f"{folder.name}-bf16"
     convert(folder, copy)
     manifest = copy / "manifest.json"
-    told = json.loads(manifest.read_bytes())
-    manifest.write_text(json.dumps(told | {"precisions": {"bf16": {}}}), encoding="utf-8")
+    record = json.loads(manifest.read_bytes())
+    manifest.write_text(json.dumps(record | {"precisions": {"bf16": {}}}), encoding="utf-8")
     return copy
 
 

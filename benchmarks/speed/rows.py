@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Context:
-    """What the suites are told: `quick` takes fewer rounds and smaller sizes; `official` holds the official graphs."""
+    """What the suites are run with: `quick` takes fewer rounds and smaller sizes; `official` holds the official graphs."""
 
     quick: bool
     official: Path | None
@@ -84,14 +84,14 @@ def ratio(slower: Sequence[float], faster: Sequence[float]) -> float:
 def keep(suite: str, rows: Sequence[Row], context: Context) -> Path:
     """Writes `results/{suite}.json`."""
     RESULTS.mkdir(exist_ok=True)
-    told = {
+    record = {
         "suite": suite,
         "command": f"python -m benchmarks.speed {suite}" + (" --quick" if context.quick else ""),
         "machine": machine(),
         "rows": [rounded(row) for row in rows],
     }
     path = RESULTS / f"{suite}.json"
-    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 
@@ -136,8 +136,8 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    told = dict(line.split(":", 1) for line in lines if ":" in line)
-    fields = {name.strip(): value.strip() for name, value in told.items()}
+    record = dict(line.split(":", 1) for line in lines if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in record.items()}
     known = [
         one for one in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if one in fields["flags"].split()
     ]

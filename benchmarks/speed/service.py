@@ -44,17 +44,17 @@ def run(context: Context) -> list[Row]:
         rounds = 3 if context.quick else 12
         closed_loop(service, 8)
         recognized(4)
-        alone, plain, told, under_watch = [], [], [], []
+        alone, plain, hooked, under_watch = [], [], [], []
         spent: dict[str, float] = {}
         trips = 0.0
         for _ in range(rounds):
             alone.append(photos / recognized(photos))
-            before, asked = service.cpu_s(), round_trips(service)
+            before, trips_before = service.cpu_s(), round_trips(service)
             plain.append(photos / closed_loop(service, photos))
             for name, used in service.cpu_s().items():
                 spent[name] = spent.get(name, 0.0) + used - before.get(name, 0.0)
-            trips += round_trips(service) - asked
-            told.append(photos / closed_loop(service, photos, hooks.url))
+            trips += round_trips(service) - trips_before
+            hooked.append(photos / closed_loop(service, photos, hooks.url))
             with watched(service):
                 under_watch.append(photos / closed_loop(service, photos))
         until(lambda: hooks.taken >= rounds * photos)
@@ -62,11 +62,11 @@ def run(context: Context) -> list[Row]:
         rows = [
             Row("bare pipeline", median(alone), "photos/s", note=f"{len(cores)} core(s), verification apart"),
             Row("service, uploads to results", median(plain), "photos/s", note=f"ms of processor a photo: {per_photo}"),
-            Row("service: share of the bare pipeline", share(plain, alone), "%", 95, "at least"),
-            Row("service with webhooks: share of the bare pipeline", share(told, alone), "%", 95, "at least"),
+            Row("service: share of the bare pipeline", percentage(plain, alone), "%", 95, "at least"),
+            Row("service with webhooks: share of the bare pipeline", percentage(hooked, alone), "%", 95, "at least"),
             Row(
                 f"what {FOLLOWERS} event streams and {FOLLOWERS} polls a second cost",
-                100 - share(under_watch, plain),
+                100 - percentage(under_watch, plain),
                 "%",
                 *(5, "at most"),
             ),
@@ -139,7 +139,7 @@ def pipeline_ms(job: Any) -> float:
 
 
 def loaded_rows(service: Measured, capacity: float, seconds: float) -> list[Row]:
-    """Latencies where photos come at random moments, at a share of what the service can do."""
+    """Latencies where photos come at random moments, at a fraction of what the service can do."""
     rows = []
     for load in (0.5, 0.9):
         rate = load * capacity
@@ -254,6 +254,6 @@ def round_trips(service: Measured) -> int:
     return int(client.info("stats")["total_reads_processed"])
 
 
-def share(part: list[float], whole: list[float]) -> float:
+def percentage(part: list[float], whole: list[float]) -> float:
     """In per cent, the median over the rounds."""
     return 100 * median([one / other for one, other in zip(part, whole, strict=True)])

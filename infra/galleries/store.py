@@ -8,11 +8,8 @@ is in force; so a writer that was paused and overtaken publishes nothing, in a s
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,57 +17,26 @@ import numpy as np
 from contracts.errors import ServiceError
 from contracts.names import readable_label
 from infra.errors.galleries import EmbedderMismatch, GalleryCorrupt, GalleryExists, ItemNotFound, VersionNotFound
-from infra.errors.photos import ObjectNotFound
-from infra.errors.service import StorageUnavailable
 from infra.galleries.calibration import carried, fitted, fused_otherwise, is_due, unfitted
 from infra.galleries.deleted import another_generation, generations, write_record
-from infra.galleries.files import (
-    GalleryManifest,
-    Item,
-    Pointer,
-    Segment,
-    check_name,
-    encode_embeddings,
-    encode_features,
-    encode_items,
-    encode_manifest,
-    encode_pointer,
-    encode_views,
-    item_id,
-)
-from infra.galleries.keys import (
-    DELETED,
-    FEATURES,
-    VIEWS,
-    all_segment_keys,
-    extra_key,
-    files_prefix,
-    manifest_key,
-    pointer_key,
-    pointers_prefix,
-    segment_keys,
-    token_of,
-    version_of,
-)
-from infra.galleries.locks import GalleryLock, LocalLock
+from infra.galleries.files import GalleryManifest, Item, Pointer, check_name, item_id
+from infra.galleries.keys import DELETED, manifest_key, version_of
+from infra.galleries.locks import GalleryLock
 from infra.galleries.merges import MAX_SEGMENTS, split_for_merge
-from infra.galleries.reader import GalleryReader, not_found
-from infra.galleries.rows import Rows, checked_rows
-from infra.objects.local import LocalStore
+from infra.galleries.reader import not_found
+from infra.galleries.rows import checked_rows
+from infra.galleries.writer import GalleryWriter, now
 from infra.runtime import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
     from infra.galleries.calibration import Calibrate
-    from infra.galleries.locks import Hold, Lock
-    from infra.objects.store import ObjectStore
 
 __all__ = ["MAX_SEGMENTS", "Added", "GalleryLock", "GalleryManifest", "GalleryStore", "Item", "item_id"]
 
-KEPT_VERSIONS = 50  # how many one can go back
 MOST_WITH_FEATURES = (
     32_000  # items, at most 8 kB each: a merge joins them in memory, and no worker holds more of a gallery
 )
@@ -85,15 +51,7 @@ class Added:
     duplicate_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Writing:
-    """A change under way: the right to write, and what is in force (no pointer: nothing, or deleted)."""
-
-    hold: Hold
-    pointer: Pointer | None
-
-
-class GalleryStore(GalleryReader):
+class GalleryStore(GalleryWriter):
     """All galleries of one object store; may be used by many threads.
 
     `lock` keeps the writers of several machines apart. Without it, and within one folder also beside it, a lock between
@@ -101,11 +59,6 @@ class GalleryStore(GalleryReader):
     GalleryCorrupt and StorageUnavailable where they apply; those that write also GalleryBusy, after which it is unknown
     whether the change was made: doing it again is harmless.
     """
-
-    def __init__(self, objects: ObjectStore, lock: Lock | None = None) -> None:
-        super().__init__(objects)
-        self._lock = lock
-        self._local = LocalLock(objects.folder / ".locks" if isinstance(objects, LocalStore) else None)
 
     def create(
         self,
@@ -129,7 +82,7 @@ class GalleryStore(GalleryReader):
                     return self._base(name, writing)[1]
                 raise GalleryExists(f"There is a gallery {name!r} already.")
             manifest = GalleryManifest(
-                name, 1, generation, writing.hold.token, None, _now(), embedder_digest, None, item_count=0, index=index
+                name, 1, generation, writing.hold.token, None, now(), embedder_digest, None, item_count=0, index=index
             )
             self._publish(name, writing, manifest)
             with contextlib.suppress(ServiceError):  # what an interrupted delete left hurts nobody
@@ -312,106 +265,9 @@ class GalleryStore(GalleryReader):
             self._point(name, writing, Pointer(token, DELETED, "", ()))
             audit.gallery_changed("deleted", name, version, None)
 
-    # The steps of a change, in their order
-
-    @contextmanager
-    def _writing(self, name: str) -> Iterator[_Writing]:
-        check_name(name)
-        with ExitStack() as stack:
-            for lock in (self._local, self._lock):
-                if lock is not None:
-                    newest = self._newest_pointer(name)
-                    hold = stack.enter_context(lock.hold(name, newest.token if newest else 0))
-            newest = self._newest_pointer(name)
-            yield _Writing(hold, None if newest is None or newest.generation == DELETED else newest)
-
-    def _base(self, name: str, writing: _Writing) -> tuple[Pointer, GalleryManifest]:
-        if writing.pointer is None:
-            raise not_found(name)
-        try:
-            return writing.pointer, self._manifest(name, writing.pointer, None)
-        except ObjectNotFound as error:
-            raise GalleryCorrupt(f"A manifest of the gallery {name!r} is missing.") from error
-
-    def _next(self, pointer: Pointer, base: GalleryManifest, hold: Hold) -> GalleryManifest:
-        # After going back, the next number is above those that one can still go forth to.
-        version = 1 + max(version_of(manifest_id) for manifest_id in pointer.manifests)
-        return replace(base, version=version, token=hold.token, parent=base.version, created_at=_now(), made_by=None)
-
-    def _searched_rows(self, base: GalleryManifest, dim: int) -> Rows:
-        """Embeddings and views of the items in the segments of `base`, without their features."""
-        whole = replace(base, dim=dim)
-        return Rows(self._segment_embeddings(whole), self._segment_views(whole), ())
-
-    def _write_segment(self, manifest: GalleryManifest, items: Sequence[Item], rows: Rows) -> Segment:
-        items_key, rows_key = segment_keys(manifest.name, manifest.generation, manifest.id)
-        items_data, rows_data = encode_items(items), encode_embeddings(rows.embeddings)
-        extra: dict[str, bytes] = {}
-        if rows.views is not None and rows.views.any():
-            extra[VIEWS] = encode_views(rows.views)
-        if any(rows.features):
-            extra[FEATURES] = encode_features(rows.features)
-        self._objects.put(items_key, items_data)
-        self._objects.put(rows_key, rows_data)
-        for kind, data in extra.items():
-            self._objects.put(extra_key(manifest.name, manifest.generation, manifest.id, kind), data)
-        hashes = {kind: hashlib.sha256(data).hexdigest() for kind, data in extra.items()}
-        return Segment(
-            manifest.id,
-            len(items),
-            hashlib.sha256(items_data).hexdigest(),
-            hashlib.sha256(rows_data).hexdigest(),
-            files=hashes,
-        )
-
-    def _publish(self, name: str, writing: _Writing, manifest: GalleryManifest, *, activate: bool = True) -> None:
-        self._objects.put(manifest_key(name, manifest.generation, manifest.id), encode_manifest(manifest))
-        pointer = writing.pointer
-        current = manifest.id if activate or pointer is None else pointer.current
-        known = (*(pointer.manifests if pointer else ()), manifest.id)
-        # What is in force stays kept, however many versions are staged beside it.
-        kept = tuple(one for at, one in enumerate(known) if at >= len(known) - KEPT_VERSIONS or one == current)
-        self._point(name, writing, Pointer(writing.hold.token, manifest.generation, current, kept))
-
-    def _point(self, name: str, writing: _Writing, pointer: Pointer) -> None:
-        """The one write that readers see. Raises GalleryBusy if another writer may have come between."""
-        writing.hold.check()  # spares readers a version that the next writer, who read the one before, would undo
-        key = pointer_key(name, pointer.token, pointer.generation)
-        self._objects.put(key, encode_pointer(pointer))
-        # Still ours: whoever writes next reads this pointer first. Not ours: it may have read the one before.
-        writing.hold.check()
-        for old in list(self._objects.list(pointers_prefix(name))):
-            if old < key:
-                with contextlib.suppress(StorageUnavailable):  # it counts for nothing; a later writer removes it
-                    self._objects.delete(old)
-
-    def _prune(self, name: str, token: int) -> None:
-        """Removes what no kept version names: merged segments, and what dead writers left. Mere housekeeping."""
-        with contextlib.suppress(ServiceError):
-            pointer = self._pointer(name)
-            needed: set[str] = set()
-            for manifest_id in pointer.manifests:
-                manifest = self._manifest(name, pointer, version_of(manifest_id))
-                needed.add(manifest_key(name, pointer.generation, manifest_id))
-                for segment in manifest.segments:
-                    needed.update(all_segment_keys(name, pointer.generation, segment))
-            self._sweep(name, token, needed)
-
-    def _sweep(self, name: str, token: int, needed: Collection[str] = ()) -> None:
-        # Files of a higher token belong to a later writer, who may have come while this one was paused.
-        in_force = {key.split("/")[3] for key in needed}
-        others = generations(self._objects, name) - in_force  # deleted, and to be restored, perhaps
-        for key in list(self._objects.list(files_prefix(name))):
-            if key not in needed and key.split("/")[3] not in others and token_of(key) <= token:
-                self._objects.delete(key)
-
 
 def require_present(name: str, asked: Collection[str], present: set[str], what: str) -> None:
     """Raises ItemNotFound for the first of `asked` that is not `present`."""
     for key in asked:
         if key not in present:
             raise ItemNotFound(f"The gallery {name!r} has no {what} {key!r}.")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

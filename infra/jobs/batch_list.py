@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from infra.jobs.batches import LIST, batch_key, parse_batch
+from infra.jobs.batch_records import parse_batch
+from infra.jobs.batches import LIST, batch_key
 from infra.jobs.listing import CHUNK, MOST_LOOKED_AT, packed, read_cursor, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from infra.jobs.batches import Batch
+    from infra.jobs.batch_records import Batch
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -25,20 +23,19 @@ from infra.errors.jobs import BatchExpired, BatchNotFound, JobFinished
 from infra.errors.keys import OpenJobsLimited
 from infra.errors.requests import InvalidCursor
 from infra.jobs import scripts
-from infra.jobs.records import ALPHABET, FINISHED, isoformat, parse_job
+from infra.jobs.batch_records import PREFIX, Batch, BatchEvent, Entry, Planned, parse_batch
+from infra.jobs.records import ALPHABET, parse_job
 from infra.jobs.watch import BLOCK_S
 from infra.redis.durability import wait_until_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from contracts import batches
-    from contracts.jobs import JobError, JobKind
+    from contracts.jobs import JobKind
     from infra.jobs.ledger import JobLedger
     from infra.jobs.records import Job
     from infra.jobs.terms import Terms
 
-PREFIX = "bat"
 BATCH_ID = re.compile(rf"{PREFIX}_[0-7][{ALPHABET}]{{25}}")
 MOST_JOBS = 1 << 20
 OPEN_S = 30 * 86_400  # a batch whose jobs never end is forgotten at last
@@ -68,110 +65,6 @@ redis.call('ZADD', KEYS[3], 0, seconds(now) .. ':' .. ARGV[2])
 return 1
 """
 )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One picture of a batch: its job, or why it has none."""
-
-    name: str
-    job_id: str | None = None
-    status: str = "rejected"
-    error: JobError | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more happens to it by itself."""
-        return self.status == "rejected" or self.status in FINISHED
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch as it is. Times are seconds since 1970."""
-
-    id: str
-    request: dict[str, Any]
-    entries: tuple[Entry, ...]
-    created_at: float
-    completed_at: float | None = None
-    expires_at: float | None = None
-    cancel_requested: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether all its jobs have ended."""
-        return self.completed_at is not None
-
-    @property
-    def status(self) -> batches.BatchStatus:
-        """queued until its first job is started, processing, then completed, or canceled if that was asked for."""
-        if self.finished:
-            return "canceled" if self.cancel_requested else "completed"
-        return "queued" if all(one.status in {"queued", "rejected"} for one in self.entries) else "processing"
-
-    def summary(self, root: str = "") -> batches.BatchSummary:
-        """The batch as JSON without its jobs; `root` as of a job's."""
-        link = f"{root}/v1/batches/{self.id}"
-        counts = Counter(one.status for one in self.entries)
-        return {
-            "id": self.id,
-            "status": self.status,
-            "created_at": str(isoformat(self.created_at)),
-            "completed_at": isoformat(self.completed_at),
-            "expires_at": isoformat(self.expires_at),
-            "cancel_requested": self.cancel_requested,
-            "request": self.request,  # type: ignore[typeddict-item]  # as web.jobs.batches wrote it
-            "counts": {
-                "total": len(self.entries),
-                "queued": counts["queued"],
-                "processing": counts["processing"],
-                "succeeded": counts["succeeded"],
-                "failed": counts["failed"],
-                "canceled": counts["canceled"],
-                "rejected": counts["rejected"],
-            },
-            "links": {
-                "self": link,
-                "cancel": f"{link}/cancel",
-                "events": f"{link}/events",
-                "results": f"{link}/results",
-            },
-        }
-
-    def to_dict(self, root: str = "") -> batches.Batch:
-        """The batch as JSON."""
-        return {
-            **self.summary(root),  # type: ignore[typeddict-item]  # `queue` is the web's to add
-            "jobs": [
-                {
-                    "index": index,
-                    "name": one.name,
-                    "id": one.job_id,
-                    "status": one.status,  # type: ignore[typeddict-item]  # the ledger's
-                    "error": one.error,
-                    "links": {"self": f"{root}/v1/recognitions/{one.job_id}"} if one.job_id else None,
-                }
-                for index, one in enumerate(self.entries)
-            ],
-        }
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A picture to be recognised in a batch: its job's request, or why there will be none."""
-
-    name: str
-    request: dict[str, Any] | None = None
-    error: JobError | None = None
-
-
-@dataclass(frozen=True)
-class BatchEvent:
-    """A change of one job, or with `job_id` None the end of all. `id` resumes the stream behind it."""
-
-    id: str
-    job_id: str | None
-    status: str
 
 
 class Batches:
@@ -313,32 +206,6 @@ def job_id_of(batch_id: str, kind: JobKind, index: int) -> str:
         number = number << 5 | ALPHABET.index(character)
     number = number // MOST_JOBS * MOST_JOBS + index
     return f"{kind.prefix}_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))
-
-
-def parse_batch(record: dict[str, str], gone_at: float) -> Batch:
-    """A batch of its record, which expires at `gone_at` as things stand."""
-    completed_at = float(record["completed_at"]) if "completed_at" in record else None
-    return Batch(
-        id=record["id"],
-        request=json.loads(record["request"]),
-        entries=tuple(_entry(one, record) for one in json.loads(record["entries"])),
-        created_at=float(record["created_at"]),
-        completed_at=completed_at,
-        expires_at=None if completed_at is None else gone_at,
-        cancel_requested="cancel_requested" in record,
-    )
-
-
-def _entry(sent: dict[str, Any], record: dict[str, str]) -> Entry:
-    status = record.get(f"job:{sent['job_id']}")
-    if sent["job_id"] is None or status is None:
-        lost: JobError = {
-            "code": "upload_too_slow",
-            "message": "The photo took too long to arrive and is not kept any more; send it again.",
-            "retryable": True,
-        }
-        return Entry(sent["name"], error=sent["error"] or lost)
-    return Entry(sent["name"], sent["job_id"], status)
 
 
 def batch_key(batch_id: str) -> str:

@@ -102,8 +102,6 @@ class Forecast:
         keys = [lane_key(*lane) for lane in lanes]
         asked = (owner, "", 0) if job is None else (job.owner, job.id, 1 + lanes.index((job.kind, job.priority)))
         with self._redis.pipeline(transaction=True) as pipe:  # every accepted job asks: one round trip
-            for kind, priority in lanes:
-                pipe.zcard(lane_key(kind, priority))
             pipe.zcard(scripts.OPEN)
             pipe.zcard(scripts.QUEUED)
             pipe.hgetall(SERVICE)
@@ -111,8 +109,7 @@ class Forecast:
             pipe.hgetall(scripts.WORKERS)
             pipe.time()
             answers: list[Any] = pipe.execute()
-        counts, rest = answers[: len(lanes)], answers[len(lanes) :]
-        opened, queued, service, befores, workers, (seconds, microseconds) = rest
+        opened, queued, service, (befores, counts), workers, (seconds, microseconds) = answers
         now = float(seconds + microseconds / 1e6) if self._now is None else self._now()
         waiting: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}
         ahead: dict[JobKind, dict[Priority, int]] = {kind: {} for kind in JobKind}

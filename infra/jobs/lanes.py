@@ -69,9 +69,9 @@ return false
 
 
 # For each lane of KEYS, how many of its jobs are before a new one of the owner ARGV[1]; in lane ARGV[3] (0: in none), before
-# the job with the id ARGV[2]. Of each other owner at most as many as it has before it of its own, and one more.
+# the job with the id ARGV[2]; and how many jobs each lane has. Of each other owner at most as many as it has before it of its own, and one more.
 AHEAD = """
-local owner, id, its_lane, answer = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
+local owner, id, its_lane, answer, counts = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}, {}
 for place, lane in ipairs(KEYS) do
   local own = lane .. ':of:' .. owner
   local ahead = place == its_lane and redis.call('ZRANK', own, id) or place ~= its_lane and redis.call('ZCARD', own)
@@ -82,8 +82,9 @@ for place, lane in ipairs(KEYS) do
     end
   end
   answer[place] = ahead or redis.call('ZRANK', lane, id)
+  counts[place] = redis.call('ZCARD', lane)
 end
-return answer
+return {answer, counts}
 """
 
 

@@ -32,7 +32,7 @@ from infra.jobs.feed import Event, told
 from infra.net.fetch import Reply, post, retry_after_s
 from infra.net.webhook_keys import new_secret, sign_with, unsealed
 from infra.runtime import tracing
-from infra.runtime.settings import checked_secret
+from infra.runtime.setting_types import checked_secret
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,18 +5,12 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
-import json
-import os
 import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -39,9 +33,9 @@ from infra.stack.commands import (
     web_command,
     worker_command,
 )
-from infra.stack.exposure import refuse_default_secrets, refuse_unprotected
 from infra.stack.installation import verify
 from infra.stack.pool import WorkerPool
+from infra.stack.starting import EmbeddedRedis, ask, listen, make_data_folder
 from infra.stack.supervisor import ChildProcess, Supervised, Supervisor, binding
 
 if TYPE_CHECKING:
@@ -54,46 +48,6 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S10
 EXITS_BEFORE_GIVING_UP = 3
 READY_POLL_S = 0.1  # at first; each question is a line in the log, so the pauses grow
 READY_POLL_MOST_S = 1.0
-BACKLOG = 512
-REDIS_KILLED_WITHIN_S = 2.0
-WRONG_HOST = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-
-
-def listen(settings: Settings) -> socket.socket:
-    """The web's socket, open on the settings' host and port. Raises ConfigurationError with the setting that is wrong."""
-    host, port = settings.web.host, settings.web.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        where = f"{bracketed(host)}:{port}"
-        number, words = getattr(error, "errno", None), getattr(error, "strerror", None) or "no such host name"
-        why = words.partition(" (while attempting")[0]  # create_server adds the address, which is told already
-        wrong_host = number is None or number < 0 or number in WRONG_HOST  # resolving a name has negative numbers
-        told = (
-            f"SHITU_WEB__HOST: cannot listen on {where} ({why}); give an address of this machine, or 0.0.0.0 for all"
-            if wrong_host
-            else f"SHITU_WEB__PORT: cannot listen on {where} ({why}); choose another one (`shitu up --port 8001`), or 0 for any"
-        )
-        raise ConfigurationError([told]) from error
-    try:
-        refuse_unprotected(settings)
-        refuse_default_secrets(settings, os.environ)
-    except ConfigurationError:
-        listener.close()
-        raise
-    return listener
-
-
-def make_data_folder(folder: Path) -> None:
-    """Makes the data folder and tries to write in it. Raises ConfigurationError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return
-    except OSError as error:
-        why = "a file is in its way" if isinstance(error, FileExistsError) else error.strerror
-        raise ConfigurationError([f"SHITU_DATA_DIR: cannot write in the folder {folder} ({why})"]) from error
 
 
 class Stack:
@@ -243,7 +197,7 @@ class Stack:
         server = RedisServer(
             self.settings.data_dir / "redis", wrapper=tuple(binding(signal.SIGTERM)), shape=self._shape
         )
-        self._supervised().add("redis", _Redis(server), stop_timeout_s=15.0, restart=self._restart)
+        self._supervised().add("redis", EmbeddedRedis(server), stop_timeout_s=15.0, restart=self._restart)
         self.settings = replace(self.settings, redis_url=server.url)
         self._claim()
 
@@ -326,45 +280,3 @@ class Stack:
         if self._supervisor is None:
             raise NotReady("The stack is not started.")
         return self._supervisor
-
-
-class _Redis:
-    """The embedded server as a supervised process."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self._server = server
-
-    @property
-    def pid(self) -> int | None:
-        return self._server.pid
-
-    def start(self) -> None:
-        self._server.stop()  # releases what a server that died has left
-        self._server.start()
-
-    def ended(self) -> str:
-        return "not running any more; see redis.log in its data folder"
-
-    def stop(self, timeout_s: float) -> None:
-        self._server.stop(timeout_s)
-
-    def retire(self) -> None:
-        raise NotReady("Redis is not retired.")  # only workers are
-
-    def kill(self) -> None:
-        self._server.stop(REDIS_KILLED_WITHIN_S)  # even in a hurry: what it has not written is lost
-
-
-def ask(url: str, timeout_s: float = 5.0) -> tuple[bool, str]:
-    """Whether a probe of the service answers well, and the detail that it gives."""
-    try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as response:  # noqa: S310 - our own URL
-            return True, str(json.load(response).get("detail", ""))
-    except urllib.error.HTTPError as error:
-        with error:
-            try:
-                return False, str(json.load(error).get("detail", "")) or f"status {error.code}"
-            except ValueError:
-                return False, f"status {error.code}"
-    except (OSError, ValueError):
-        return False, "The web server does not answer yet."

@@ -89,7 +89,7 @@ class HashOutput:
 
     @property
     def dim(self) -> int:
-        """The numbers before their signs are taken are an embedding of that length."""
+        """Length of the float embedding that the binary code is made of."""
         return self.bits
 
 

@@ -39,7 +39,7 @@ def cache_key(parts: list[bytes | str]) -> str:
 
 
 def processor(flags_of: Path = CPU_FLAGS) -> str:
-    """The model and the instructions of this processor; the empty text where nobody tells."""
+    """The model and the instructions of this processor; the empty text where the system does not say."""
     try:
         lines = flags_of.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -58,11 +58,11 @@ def load(key: str, folder: Path | None = None) -> tuple[Ports, bytes] | None:
     try:
         file = (folder or cache_folder()) / key
         head, _, blob = file.read_bytes().partition(b"\n")
-        told = json.loads(head)
-        if told["sha256"] != hashlib.sha256(blob).hexdigest():
+        record = json.loads(head)
+        if record["sha256"] != hashlib.sha256(blob).hexdigest():
             return None
         ports = tuple(
-            tuple(TensorSpec(str(name), tuple(shape)) for name, shape in told[side]) for side in ("inputs", "outputs")
+            tuple(TensorSpec(str(name), tuple(shape)) for name, shape in record[side]) for side in ("inputs", "outputs")
         )
         with contextlib.suppress(OSError):
             os.utime(file)
@@ -73,15 +73,15 @@ def load(key: str, folder: Path | None = None) -> tuple[Ports, bytes] | None:
 
 def keep(key: str, ports: Ports, blob: bytes, folder: Path | None = None) -> None:
     """Keeps a compiled program; where that cannot be, nothing happens."""
-    told: dict[str, Any] = {"sha256": hashlib.sha256(blob).hexdigest()}
+    record: dict[str, Any] = {"sha256": hashlib.sha256(blob).hexdigest()}
     for side, specs in zip(("inputs", "outputs"), ports, strict=True):
-        told[side] = [[spec.name, list(spec.shape)] for spec in specs]
+        record[side] = [[spec.name, list(spec.shape)] for spec in specs]
     with contextlib.suppress(OSError, RuntimeError):
         place = folder or cache_folder()
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = place / f".{secrets.token_hex(8)}.part"
         try:
-            part.write_bytes(json.dumps(told).encode() + b"\n" + blob)
+            part.write_bytes(json.dumps(record).encode() + b"\n" + blob)
             part.replace(place / key)
         finally:
             part.unlink(missing_ok=True)

@@ -171,7 +171,7 @@ def _told(pixels: PixelSpec | None) -> str:
 
 
 def _bytes(model: Path | bytes, parameters: bytes | None) -> list[bytes]:
-    """All of a program's files; one that cannot be read is told of where it is loaded."""
+    """All of a program's files; one that cannot be read is reported where it is loaded."""
     if isinstance(model, bytes):
         return [model, parameters or b""]
     weights = model.with_suffix(".bin")

@@ -19,7 +19,7 @@ SHOWN, ROWS = 6, 12  # neighbours of a query, and queries, in a sheet
 CELL_PX, FRAME_PX, GAP_PX, TEXT_PX = 112, 4, 10, 13
 # Fonts with Chinese, Japanese and Korean characters, as Linux, macOS and Windows have them.
 WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "wqy-microhei.ttc", "PingFang.ttc", "msyh.ttc", "simhei.ttf")
-NO_CHARACTER = "\U0010ffff"  # drawn as whatever a font draws for what it has not
+NO_CHARACTER = "\U0010ffff"  # rendered as whatever a font draws for what it has not
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 

@@ -49,5 +49,5 @@ def evaluate_metric(
 ) -> dict[str, float]:
     """recall@1 of the recipe's eval sets, by the exported program. Eval sets on photos need `data`."""
     embedder = Embedder(artifact, threads=2, precision=precision)
-    figures = prepare_eval_sets(recipe, data).evaluate(lambda images: embedder(list(images)), recipe.deploy_px)
-    return {name: round(value, 4) for name, value in figures.items()}
+    scores = prepare_eval_sets(recipe, data).evaluate(lambda images: embedder(list(images)), recipe.deploy_px)
+    return {name: round(value, 4) for name, value in scores.items()}

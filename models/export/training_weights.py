@@ -1,4 +1,4 @@
-"""A run's best weights as `.pdparams`, by PaddleClas' and PaddleDetection's names: what their training and export go on with.
+"""A run's best weights as `.pdparams`, by PaddleClas' and PaddleDetection's names: what their training and export start from.
 
 Heads over a training set's classes, losses and optimisers are no part of them, as of the weights that are published.
 """

@@ -83,7 +83,7 @@ class BinaryGallery(Gallery):
         if rows is not None:
             return BinaryGallery(items, rows, *about, rerank=self.rerank, method=self.method)
         codes = np.zeros((0, self.dim // 8), np.uint8) if self._codes is None else self._codes.codes_of(places)
-        return BinaryGallery(items, unpack(codes), *about)  # whose signs are the codes
+        return BinaryGallery(items, unpack(codes), *about)  # which binarise to the codes
 
     def _breadth(self, k: int) -> int:
         return max(k, self.rerank) if self.rerank else super()._breadth(k)

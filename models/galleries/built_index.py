@@ -1,4 +1,4 @@
-"""Indexes that find candidates among many rows fast; the embeddings, which lie beside them, put these in exact order.
+"""Indexes that find candidates among many rows fast; the embeddings, which are stored next to them, put these in exact order.
 
 "PQ": product quantisation in 4 bits, searched in registers (André et al., "Quicker ADC", 2019; Faiss' `PQx4fs`). "HNSW32":
 a graph of 32 links a node over 8-bit rows. "IVF": lists of 8-bit rows around centroids. Measured in docs/galleries.md.
@@ -37,7 +37,7 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Built:
-    """A new index as bytes, how many candidates it is asked for, and how often the best of them is the nearest row."""
+    """A new index as bytes, how many candidates it is searched for, and how often the best of them is the nearest row."""
 
     data: bytes
     depth: int
@@ -102,8 +102,8 @@ def build(
         checkpoint()
         index.add(np.ascontiguousarray(rows[start : start + CHUNK], np.float32))
     checkpoint()
-    depth, recall, asked = _measured(BuiltIndex(index, kind, DEPTHS[0]), rows, rng)
-    return Built(faiss.serialize_index(index).tobytes(), depth, recall, asked)
+    depth, recall, requested = _measured(BuiltIndex(index, kind, DEPTHS[0]), rows, rng)
+    return Built(faiss.serialize_index(index).tobytes(), depth, recall, requested)
 
 
 def _spec(kind: BuiltKind, dim: int, count: int) -> str:

@@ -57,12 +57,12 @@ class Match:
 
 def of_item(item: LabeledItem) -> results.OfItem:
     """What only some items have: the gallery where several are searched as one, and metadata."""
-    told: results.OfItem = {}
+    record: results.OfItem = {}
     if (name := getattr(item, "gallery", None)) is not None:
-        told["gallery"] = name
+        record["gallery"] = name
     if metadata := getattr(item, "metadata", None):
-        told["metadata"] = dict(metadata)
-    return told
+        record["metadata"] = dict(metadata)
+    return record
 
 
 def gallery_of(item: LabeledItem) -> results.InGallery:

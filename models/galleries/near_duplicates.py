@@ -39,8 +39,8 @@ def near_duplicates(
 ) -> list[Near | None]:
     """For each new item with its row (N, D) the nearest of the gallery and of those before it, if it is nearly the same.
 
-    With `skip` one of the same label is left out, so that none after it is compared with it; of another label it is told
-    alone, for which label is right is not to be guessed. `own` are ids that count as new though the gallery has them: of an
+    With `skip` one of the same label is left out, so that none after it is compared with it; of another label it is only
+    reported, for which label is right is not to be guessed. `own` are ids that count as new though the gallery has them: of an
     attempt before. A new item's own id is never its near duplicate.
     """
     passed = {item.id for item in items} | set(own)

@@ -134,18 +134,18 @@ class Part:
         if index is None:
             return exact(queries, rows, k, alive)
         wanted = min(k, self.count)
-        asked = max(index.depth, 2 * k)
-        depth = asked * len(rows) // self.count + (SPARE if alive is not None else 0)
+        requested = max(index.depth, 2 * k)
+        depth = requested * len(rows) // self.count + (SPARE if alive is not None else 0)
         left = np.arange(len(queries))
         found: list[Near | None] = [None] * len(queries)
-        while len(left) and depth < max(MOST_WIDENED, asked + 1):
+        while len(left) and depth < max(MOST_WIDENED, requested + 1):
             places = index.candidates(queries[left], depth)
             rest = []
             for at, near in zip(left.tolist(), places, strict=True):
                 kept = near[near >= 0]
                 kept = kept if alive is None else kept[alive[kept]]
                 # What was removed may have stood nearer than all that is left: a whole label, say.
-                if len(kept) >= min(max(wanted, asked // 2), self.count) or (alive is None and len(kept) >= wanted):
+                if len(kept) >= min(max(wanted, requested // 2), self.count) or (alive is None and len(kept) >= wanted):
                     found[at] = best(kept, rows[kept] @ queries[at], wanted)
                 else:
                     rest.append(at)
@@ -166,7 +166,7 @@ def exact(queries: NDArray[np.float32], rows: NDArray[np.float32], k: int, alive
     wanted = min(k, living)
     if not wanted:
         return [(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in queries]
-    # As many rows as, by their share, hold enough that are alive; more where these do not suffice, in the end all.
+    # As many rows as, by their fraction, hold enough that are alive; more where these do not suffice, in the end all.
     depth = wanted if alive is None else wanted * len(rows) * 3 // (2 * living) + SPARE
     while alive is None or depth <= MOST_WIDENED:
         values, places = faiss.knn(queries, rows, min(depth, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)

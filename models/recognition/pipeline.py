@@ -63,7 +63,7 @@ class Detects(Protocol):
 
 @runtime_checkable
 class ListsCandidates(Protocol):
-    """A detector that also tells what it did not choose, as models.detector.Detector does."""
+    """A detector that also lists what it did not choose, as models.detector.Detector does."""
 
     @property
     def confidence_threshold(self) -> float: ...

@@ -63,15 +63,15 @@ class Verification:
     def to_dict(self) -> results.Verification:
         pairs = cast("list[results.Point]", [[round(value, 4) for value in pair] for pair in self.points[:POINTS]])
         box = None if self.item_box is None else list(self.item_box)
-        told: results.Verification = {
+        record: results.Verification = {
             "inliers": self.inliers,
             "item_id": self.item_id,
             "points": pairs,
             "item_box": box,
         }
         if self.gallery is not None:
-            told["gallery"] = self.gallery
-        return told
+            record["gallery"] = self.gallery
+        return record
 
 
 @dataclass(frozen=True)

@@ -133,15 +133,15 @@ def _labels(before: Part, after: Part) -> list[TracedLabel]:
 def _why(outcome: Outcome, part: Part, end: Recognition | Dropped | None, decision: Decision) -> str:
     """The outcome as a sentence."""
     best = part.candidates[0] if part.candidates else None
-    told = f"Its best label {best.label!r} has" if best else "It has no label"
+    message = f"Its best label {best.label!r} has" if best else "It has no label"
     if best and decision.similarity_threshold is not None:
-        numbers = f"{told} the similarity {best.similarity:.3f}, and {decision.similarity_threshold:.3f} is needed"
+        numbers = f"{message} the similarity {best.similarity:.3f}, and {decision.similarity_threshold:.3f} is needed"
     elif best:
         numbers = (
-            f"{told} the probability {best.probability:.3f}, and {decision.probability_threshold or 0:.3f} is needed"
+            f"{message} the probability {best.probability:.3f}, and {decision.probability_threshold or 0:.3f} is needed"
         )
     else:
-        numbers = told
+        numbers = message
     reasons = {
         "unlike_whole_image": "; but it is a small piece of a photo that looks like another label",
         "suppressed": f"; but it overlaps the better {getattr(end, 'suppressed_by', None)}",

@@ -1,4 +1,4 @@
-"""Bodies of round packages: how wide each is at each height, and which part is cap, neck, label and base."""
+"""Outlines of round packages: how wide each is at each height, and which part is cap, neck, label and base."""
 
 from dataclasses import dataclass
 

@@ -179,7 +179,8 @@ def _tell(name: str, result: ImportResult) -> None:
 def _imported(
     name: str, places: _Places, embedder: str, asked: Mapping[str, Any]
 ) -> tuple[ImportResult, Sequence[ImportLine]]:
-    from worker.imports.importer import Importer, Wanted
+    from worker.imports.batch_maker import Wanted
+    from worker.imports.importer import Importer
 
     settings = load_settings()
     objects = open_store(settings.objects, settings.data_dir)

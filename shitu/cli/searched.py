@@ -16,7 +16,7 @@ from rich.console import Console
 
 from contracts import pictures
 from contracts.indexes import choice_of
-from contracts.names import BESIDE, LabelRefused, clean_label, is_clutter, shown
+from contracts.names import SIDECARS, LabelRefused, clean_label, is_clutter, shown
 from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
 from models.galleries.binary_gallery import BinaryGallery
@@ -53,7 +53,7 @@ class Passed:
     @property
     def bad(self) -> bool:
         """Whether something was passed over that may have been meant: all but texts and lists beside the pictures."""
-        return bool(self.refused) or any(ending not in BESIDE for ending in self.endings)
+        return bool(self.refused) or any(ending not in SIDECARS for ending in self.endings)
 
     def refuse(self, path: Path, why: str, reason: str) -> None:
         """Tells on standard error at once, and counts, what can't be used."""

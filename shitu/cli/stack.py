@@ -31,7 +31,8 @@ from infra.stack.commands import (
     worker_command,
 )
 from infra.stack.installation import verify
-from infra.stack.launcher import Stack, listen
+from infra.stack.launcher import Stack
+from infra.stack.starting import listen
 from models.errors import ModelError
 from shitu.cli.first_calls import first_calls
 from shitu.cli.options import examples

@@ -12,7 +12,7 @@ from contracts.imports import ImportJob
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
 from contracts.results import EnrollmentJob, RecognitionJob
 from contracts.versions import EvaluationJob
-from shitu.client import batches, galleries, imports, jobs, keys, uploads, webhooks
+from shitu.client import batches, galleries, gallery_items, imports, jobs, keys, kinds, uploads, webhooks
 from shitu.client.connection import Connection, failed, head_of, shown_as, timeout
 from shitu.client.exchange import USUAL_RETRIES, Answer, Open, Pages, Request, Retries, Sleep, Steps, retried
 
@@ -44,7 +44,7 @@ def _pages(pages: Callable[P, Pages[T]]) -> Callable[Concatenate[Resource, P], A
     return call
 
 
-def _asked(steps: Callable[Concatenate[jobs.Kind[J], P], Steps[T]]) -> Callable[Concatenate[Jobs[J], P], Awaitable[T]]:
+def _asked(steps: Callable[Concatenate[kinds.Kind[J], P], Steps[T]]) -> Callable[Concatenate[Jobs[J], P], Awaitable[T]]:
     @shown_as(steps)
     def call(self: Jobs[J], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         return self._client.run(steps(self._kind, *args, **kwargs))
@@ -55,30 +55,30 @@ def _asked(steps: Callable[Concatenate[jobs.Kind[J], P], Steps[T]]) -> Callable[
 class Jobs(Resource, Generic[J]):
     """What the jobs of every kind can be asked."""
 
-    def __init__(self, client: AsyncClient, kind: jobs.Kind[J]) -> None:
+    def __init__(self, client: AsyncClient, kind: kinds.Kind[J]) -> None:
         super().__init__(client)
         self._kind = kind
 
-    get = _asked(jobs.Kind.get)
-    wait = _asked(jobs.Kind.wait)
-    cancel = _asked(jobs.Kind.cancel)
-    replay = _asked(jobs.Kind.replay)
-    replay_webhook = _asked(jobs.Kind.replay_webhook)
-    erase = _asked(jobs.Kind.erase)
+    get = _asked(kinds.Kind.get)
+    wait = _asked(kinds.Kind.wait)
+    cancel = _asked(kinds.Kind.cancel)
+    replay = _asked(kinds.Kind.replay)
+    replay_webhook = _asked(kinds.Kind.replay_webhook)
+    erase = _asked(kinds.Kind.erase)
 
 
 class PhotoJobs(Jobs[J]):
     """The same, of a photo."""
 
-    photo = _asked(jobs.Kind.photo)
-    preview = _asked(jobs.Kind.preview)
+    photo = _asked(kinds.Kind.photo)
+    preview = _asked(kinds.Kind.preview)
 
 
 class Recognitions(PhotoJobs[RecognitionJob]):
     """Recognitions, and what was said of their answers."""
 
     create = _call(jobs.create_recognition)
-    list = _pages(jobs.RECOGNITIONS.list)
+    list = _pages(kinds.RECOGNITIONS.list)
     compare = _call(jobs.compare)
     give_feedback = _call(jobs.give_feedback)
     feedback = _call(jobs.feedback_of)
@@ -87,20 +87,20 @@ class Recognitions(PhotoJobs[RecognitionJob]):
 class Enrollments(Jobs[EnrollmentJob]):
     """Enrolments; `galleries.add` and `galleries.enroll_box` make them."""
 
-    list = _pages(jobs.ENROLLMENTS.list)
+    list = _pages(kinds.ENROLLMENTS.list)
 
 
 class Imports(Jobs[ImportJob]):
     """Imports; `galleries.import_files` and `galleries.import_from` make them."""
 
-    list = _pages(jobs.IMPORTS.list)
+    list = _pages(kinds.IMPORTS.list)
     report = _pages(imports.report)
 
 
 class Evaluations(Jobs[EvaluationJob]):
     """Evaluations of versions; `galleries.evaluate` makes them."""
 
-    list = _pages(jobs.EVALUATIONS.list)
+    list = _pages(kinds.EVALUATIONS.list)
 
 
 class Detections(PhotoJobs[DetectionJob]):
@@ -135,25 +135,25 @@ class Galleries(Resource):
     undo = _call(galleries.undo)
     export = _call(galleries.export)
     lint = _call(galleries.lint)
-    add = _call(galleries.add_pictures)
-    enroll_box = _call(galleries.enroll_box)
+    add = _call(gallery_items.add_pictures)
+    enroll_box = _call(gallery_items.enroll_box)
     import_files = _call(imports.import_files)
     import_from = _call(imports.import_from)
-    items = _pages(galleries.list_items)
-    item_picture = _call(galleries.item_picture)
-    item_preview = _call(galleries.item_preview)
-    labels = _pages(galleries.list_labels)
+    items = _pages(gallery_items.list_items)
+    item_picture = _call(gallery_items.item_picture)
+    item_preview = _call(gallery_items.item_preview)
+    labels = _pages(gallery_items.list_labels)
     versions = _call(galleries.list_versions)
     diff = _pages(galleries.diff)
     evaluate = _call(galleries.evaluate)
     activate = _call(galleries.activate)
-    rename_item = _call(galleries.rename_item)
-    rename_label = _call(galleries.rename_label)
-    move_items = _call(galleries.move_items)
-    delete_item = _call(galleries.delete_item)
-    delete_labels = _call(galleries.delete_labels)
-    erase_item = _call(galleries.erase_item)
-    erase_labels = _call(galleries.erase_labels)
+    rename_item = _call(gallery_items.rename_item)
+    rename_label = _call(gallery_items.rename_label)
+    move_items = _call(gallery_items.move_items)
+    delete_item = _call(gallery_items.delete_item)
+    delete_labels = _call(gallery_items.delete_labels)
+    erase_item = _call(gallery_items.erase_item)
+    erase_labels = _call(gallery_items.erase_labels)
     erasure = _call(galleries.get_erasure)
     feedback = _pages(galleries.list_feedback)
     feedback_list = _call(galleries.feedback_list)
@@ -234,13 +234,13 @@ class AsyncClient(Resource):
         self._connection, self._retries = Connection.to(server, key), retries
         self._own = http is None
         self._http = http or httpx.AsyncClient(timeout=timeout())
-        self.recognitions = Recognitions(self, jobs.RECOGNITIONS)
-        self.enrollments = Enrollments(self, jobs.ENROLLMENTS)
-        self.imports = Imports(self, jobs.IMPORTS)
-        self.evaluations = Evaluations(self, jobs.EVALUATIONS)
-        self.detections = Detections(self, jobs.DETECTIONS)
-        self.embeddings = Embeddings(self, jobs.EMBEDDINGS)
-        self.classifications = Classifications(self, jobs.CLASSIFICATIONS)
+        self.recognitions = Recognitions(self, kinds.RECOGNITIONS)
+        self.enrollments = Enrollments(self, kinds.ENROLLMENTS)
+        self.imports = Imports(self, kinds.IMPORTS)
+        self.evaluations = Evaluations(self, kinds.EVALUATIONS)
+        self.detections = Detections(self, kinds.DETECTIONS)
+        self.embeddings = Embeddings(self, kinds.EMBEDDINGS)
+        self.classifications = Classifications(self, kinds.CLASSIFICATIONS)
         self.galleries = Galleries(self)
         self.batches = Batches(self)
         self.uploads = Uploads(self)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from shitu.client.errors import UnexpectedAnswer
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
-from shitu.client.jobs import Terms, filters_told, moment
 from shitu.client.pictures import upload_of
+from shitu.client.sending import Terms, filters_told, moment
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from contracts.batches import Batch, BatchResult, BatchStatus, BatchSummary
     from contracts.jobs import Priority
-    from shitu.client.jobs import Filters
     from shitu.client.options import RecognitionOptions
     from shitu.client.pictures import Picture
+    from shitu.client.sending import Filters
 
 STATUSES = ("queued", "processing", "succeeded", "failed", "canceled", "rejected")
 

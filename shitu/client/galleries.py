@@ -1,26 +1,18 @@
-"""Galleries: made, filled, listed, corrected. Steps without I/O."""
+"""Galleries: made, listed, compared, restored; their versions and what is said of their answers. Steps without I/O."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
-from shitu.client.jobs import Terms, filters_told
-from shitu.client.pictures import upload_of
 
 if TYPE_CHECKING:
     from contracts.indexes import DistType, IndexMethod
-    from contracts.jobs import Priority
     from contracts.lint import Lint
-    from contracts.options import Crop
-    from contracts.results import EnrollmentJob
-    from contracts.usage import Box
     from contracts.versions import ChangeKind, EvaluationJob, VersionChange
-    from shitu.client.jobs import Filters, Verdict
-    from shitu.client.pictures import Picture
-    from web.answers import Feedback, Gallery, Item, Label, MovedItems, RenamedGallery, RenamedItem, VersionList
+    from shitu.client.jobs import Verdict
+    from web.answers import Feedback, Gallery, VersionList
     from web.galleries.deleted import DeletedGallery
     from web.galleries.erasures import Erasure
 
@@ -140,96 +132,6 @@ def lint(
     return found
 
 
-def add_pictures(
-    gallery: str,
-    pictures: Sequence[Picture],
-    labels: str | Sequence[str],
-    *,
-    crop: Crop | None = None,
-    skip_near_duplicates: bool = False,
-    item_metadata: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
-    metadata: Mapping[str, str] | None = None,
-    priority: Priority | None = None,
-    webhook_url: str | None = None,
-    cancel_after_s: float | None = None,
-    idempotency_key: str | None = None,
-) -> Steps[EnrollmentJob]:
-    """Adds pictures, each under its label of `labels`, or all under one: the job as it was accepted.
-
-    They are searched once it has succeeded. `crop` "main_body": the detector finds the product first.
-    `skip_near_duplicates`: a picture that is nearly one of its label is left out. `item_metadata`: of all items, or of each.
-    """
-    terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
-    fields: dict[str, Any] = {**terms.fields(), "labels": labels if isinstance(labels, str) else list(labels)}
-    if crop is not None:
-        fields["crop"] = crop
-    if skip_near_duplicates:
-        fields["skip_near_duplicates"] = "true"
-    if item_metadata is not None:
-        told = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
-        fields["item_metadata"] = json.dumps(told, ensure_ascii=False)
-    files = [("images", upload_of(picture)) for picture in pictures]
-    found: EnrollmentJob = yield from ask(
-        "POST", f"{named(gallery)}/items", fields=fields, files=files, headers=terms.headers
-    )
-    return found
-
-
-def enroll_box(
-    gallery: str,
-    job: Ref,
-    label: str,
-    *,
-    box: Box | None = None,
-    item_metadata: Mapping[str, str] | None = None,
-    metadata: Mapping[str, str] | None = None,
-    priority: Priority | None = None,
-    webhook_url: str | None = None,
-    idempotency_key: str | None = None,
-) -> Steps[EnrollmentJob]:
-    """Adds a part of a recognised photo under `label`: that is how an answer is corrected. `box` None: the whole photo."""
-    terms = Terms(metadata, priority, webhook_url, None, idempotency_key)
-    source = {"job": job if isinstance(job, str) else job["id"], "box": None if box is None else list(box)}
-    body = {"from": source, "label": label, **terms.members()}
-    if item_metadata is not None:
-        body["item_metadata"] = dict(item_metadata)
-    found: EnrollmentJob = yield from ask("POST", f"{named(gallery)}/items", json=body, headers=terms.headers)
-    return found
-
-
-def list_items(
-    gallery: str,
-    *,
-    label: str | None = None,
-    filters: Filters | None = None,
-    version: int | None = None,
-    page_size: int = 1000,
-) -> Pages[Item]:
-    """The items, all of one version; `filters`: only those with this metadata."""
-    query: dict[str, Any] = {"label": label, "version": version, "limit": page_size}
-    if told := filters_told(filters):
-        query["filter"] = told
-    pages = by_pages(f"{named(gallery)}/items", "items", query)
-
-    def page(after: str | None) -> Steps[tuple[Sequence[Item], str | None]]:
-        if after is None:
-            return (yield from pages.page(None))
-        rest = by_pages(f"{named(gallery)}/items", "items", {**query, "version": None})  # the cursor holds the version
-        return (yield from rest.page(after))
-
-    return Pages(page)
-
-
-def item_picture(gallery: str, item: Ref, *, width: int | None = None) -> Steps[bytes]:
-    """An item's picture as it was enrolled; `width`: a JPEG of at most so many pixels across."""
-    return (yield from read(f"{named(gallery)}/items/{id_of(item)}/image", {"width": width}))
-
-
-def list_labels(gallery: str, *, prefix: str = "", page_size: int = 1000) -> Pages[Label]:
-    """The labels in alphabetical order, those that begin with `prefix`."""
-    return by_pages(f"{named(gallery)}/labels", "labels", {"prefix": prefix, "limit": page_size})
-
-
 def list_versions(gallery: str) -> Steps[VersionList]:
     """The versions that can be gone back to, and the current one."""
     found: VersionList = yield from ask("GET", f"{named(gallery)}/versions")
@@ -267,75 +169,10 @@ def activate(gallery: str, version: int) -> Steps[Gallery]:
     return found
 
 
-def rename_item(gallery: str, item: Ref, label: str) -> Steps[RenamedItem]:
-    """Gives one item another label; its id changes."""
-    path = f"{named(gallery)}/items/{id_of(item)}"
-    found: RenamedItem = yield from ask("PATCH", path, json={"label": label}, repeatable=False)
-    return found
-
-
-def rename_label(gallery: str, label: str | Sequence[str], new: str, *, merge: bool = False) -> Steps[RenamedGallery]:
-    """Gives a label another name. `merge`: it, or several, may become one with what is there; else that raises Conflict."""
-    body = {"label": new, **({"merge": True} if merge else {})}
-    query = {"label": label if isinstance(label, str) else list(label)}
-    found: RenamedGallery = yield from ask("PATCH", f"{named(gallery)}/items", query, json=body, repeatable=False)
-    return found
-
-
-def move_items(
-    gallery: str,
-    to: str,
-    *,
-    item_ids: Sequence[str] | None = None,
-    label: str | None = None,
-    idempotency_key: str | None = None,
-) -> Steps[MovedItems]:
-    """Moves items, or those of a label, to another gallery."""
-    body: dict[str, Any] = {"to": to}
-    if item_ids is not None:
-        body["item_ids"] = list(item_ids)
-    if label is not None:
-        body["label"] = label
-    found: MovedItems = yield from ask("POST", f"{named(gallery)}/items/move", json=body, headers=once(idempotency_key))
-    return found
-
-
-def delete_item(gallery: str, item: Ref) -> Steps[Gallery]:
-    """Deletes one item: the new version."""
-    found: Gallery = yield from ask("DELETE", f"{named(gallery)}/items/{id_of(item)}", repeatable=False)
-    return found
-
-
-def delete_labels(gallery: str, labels: str | Sequence[str]) -> Steps[Gallery]:
-    """Deletes all items of these labels: the new version."""
-    query = {"label": labels if isinstance(labels, str) else list(labels)}
-    found: Gallery = yield from ask("DELETE", f"{named(gallery)}/items", query, repeatable=False)
-    return found
-
-
-def erase_item(gallery: str, item: Ref) -> Steps[Erasure]:
-    """Erases one item with its picture, for good: the receipt."""
-    path = f"{named(gallery)}/items/{id_of(item)}"
-    found: Erasure = yield from ask("DELETE", path, {"erase": True}, repeatable=False)
-    return found
-
-
-def erase_labels(gallery: str, labels: str | Sequence[str]) -> Steps[Erasure]:
-    """Erases all items of these labels with their pictures, for good: the receipt."""
-    query = {"label": labels if isinstance(labels, str) else list(labels), "erase": True}
-    found: Erasure = yield from ask("DELETE", f"{named(gallery)}/items", query, repeatable=False)
-    return found
-
-
 def get_erasure(erasure: Ref) -> Steps[Erasure]:
     """How far an erasure has come."""
     found: Erasure = yield from ask("GET", f"/erasures/{id_of(erasure)}")
     return found
-
-
-def item_preview(gallery: str, item: Ref, *, width: int | None = None) -> Steps[bytes]:
-    """An item's picture as a browser can show it."""
-    return (yield from read(f"{named(gallery)}/items/{id_of(item)}/preview", {"width": width}))
 
 
 def feedback_photo(gallery: str, feedback: Ref, *, width: int | None = None) -> Steps[bytes]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named
-from shitu.client.jobs import Terms
 from shitu.client.pictures import Upload
+from shitu.client.sending import Terms
 
 if TYPE_CHECKING:
     import os

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from shitu.client.exchange import Answer, Pages, Ref, Request, Sleep, Steps, ask, by_pages, id_of, json_of, once, pairs
-from shitu.client.jobs import moment
+from shitu.client.sending import moment
 
 if TYPE_CHECKING:
     from contracts.jobs import DeliveryStatus

@@ -19,7 +19,7 @@ from web.access import auth
 from web.access.scopes import needs
 from web.openapi.operations import BODY, operation
 from web.requests.json_body import sent_json
-from web.requests.schemas import Strict
+from web.requests.members import Strict
 from web.services import services
 
 LONGEST_S = 10 * 366 * 86_400.0

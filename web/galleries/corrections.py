@@ -12,11 +12,12 @@ from infra.errors.requests import InvalidRequest
 from infra.galleries.corrections import move, rename_item, rename_labels
 from web.access.scopes import needs
 from web.answers import MovedItems, RenamedGallery, RenamedItem
-from web.galleries.galleries import describe, sent_labels
+from web.galleries.galleries import describe
+from web.galleries.items import sent_labels
 from web.jobs.photos import label_at
 from web.openapi.operations import BODY, WRITE, operation
+from web.requests.gallery_schemas import ItemCorrection, LabelCorrection, LabelQuery, MoveRequest
 from web.requests.json_body import sent_json
-from web.requests.schemas import ItemCorrection, LabelCorrection, LabelQuery, MoveRequest
 from web.services import services
 
 if TYPE_CHECKING:

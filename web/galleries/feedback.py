@@ -22,9 +22,10 @@ from web.jobs.photos import keep, label_at, photo_of, require_box
 from web.openapi.operations import BODY, GALLERY, JOB, RENDERING, operation
 from web.pictures import ANY_IMAGE, stored
 from web.requests import idempotency
+from web.requests.gallery_schemas import FeedbackQuery, FeedbackRequest
 from web.requests.json_body import sent_json
 from web.requests.parsing import parse
-from web.requests.schemas import FeedbackQuery, FeedbackRequest, PictureQuery
+from web.requests.schemas import PictureQuery
 from web.services import services
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from infra.galleries.lint_reports import LintReports, manifest_hash
 from infra.jobs.records import ALPHABET
 from infra.jobs.terms import USUAL
 from web.access.scopes import needs
-from web.galleries.galleries import read_cursor
+from web.galleries.items import read_cursor
 from web.jobs import jobs
 from web.openapi.operations import GALLERY, JOB, operation
 from web.requests.parsing import parse

@@ -15,7 +15,7 @@ from infra.errors.galleries import VersionNotFound
 from infra.errors.requests import InvalidCursor, InvalidRequest
 from infra.galleries.changes import difference, labels_of
 from web.access.scopes import needs
-from web.galleries.galleries import read_cursor
+from web.galleries.items import read_cursor
 from web.openapi.operations import GALLERY, operation
 from web.requests.parsing import parse
 from web.services import services

@@ -21,15 +21,16 @@ from contracts.keys import Scope
 from contracts.names import without_surrogates
 from infra.errors.jobs import BatchExpired, BatchNotFound, JobExpired, JobFinished, JobNotFound
 from infra.errors.requests import InvalidCursor, InvalidFilter
-from infra.jobs.batches import PREFIX, Planned
+from infra.jobs.batch_records import PREFIX, Planned
 from web.access import admission, auth, limits
 from web.access.scopes import needs
 from web.jobs import jobs
 from web.openapi.operations import UPLOAD, Errors, Form, operation
 from web.requests import idempotency
 from web.requests.images import Refusal
+from web.requests.members import FILE
 from web.requests.parsing import parse
-from web.requests.schemas import FILE, BatchFields
+from web.requests.schemas import BatchFields
 from web.requests.terms import read_terms
 from web.requests.uploads import read_batch
 from web.requests.waiting import held, preferred_s
@@ -38,7 +39,7 @@ from web.services import services
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import infra.jobs.batches
+    import infra.jobs.batch_records
     from contracts.batches import BatchResult
     from contracts.results import RecognitionResult
     from infra.jobs.records import Job
@@ -124,7 +125,7 @@ def create() -> Response:
     return accepted(batch, always_202=False)
 
 
-def accepted(batch: infra.jobs.batches.Batch, *, always_202: bool) -> Response:
+def accepted(batch: infra.jobs.batch_records.Batch, *, always_202: bool) -> Response:
     """Hands the jobs over and answers 202, or 200 if the client waits long enough (`always_202`: only if it waits)."""
     waited = None
     try:
@@ -211,7 +212,7 @@ def results(batch_id: str) -> Response:
     return response
 
 
-def _wait(batch: infra.jobs.batches.Batch) -> tuple[infra.jobs.batches.Batch, float | None]:
+def _wait(batch: infra.jobs.batch_records.Batch) -> tuple[infra.jobs.batch_records.Batch, float | None]:
     """The batch after the time that the client prefers to wait, and that time."""
     wanted = preferred_s()
     if batch.finished:
@@ -220,12 +221,12 @@ def _wait(batch: infra.jobs.batches.Batch) -> tuple[infra.jobs.batches.Batch, fl
         return (batch, None) if waited is None else (services().ledger.batches.wait(batch.id, waited), waited)
 
 
-def _answer(batch: infra.jobs.batches.Batch, status: int, waited: float | None) -> Response:
+def _answer(batch: infra.jobs.batch_records.Batch, status: int, waited: float | None) -> Response:
     response = Response(_json(batch), status=status, content_type="application/json")
     return jobs.told(response, finished=batch.finished, waited=waited)
 
 
-def _json(batch: infra.jobs.batches.Batch) -> str:
+def _json(batch: infra.jobs.batch_records.Batch) -> str:
     told = batch.to_dict(request.script_root)
     last = next((one for one in reversed(batch.entries) if one.job_id and not one.finished), None)
     if not batch.finished and last is not None and last.job_id is not None:
@@ -239,7 +240,7 @@ def _json(batch: infra.jobs.batches.Batch) -> str:
     return without_surrogates(json.dumps(told, ensure_ascii=False))
 
 
-def _stream(batch_id: str, history: Iterator[infra.jobs.batches.BatchEvent | None]) -> Iterator[str]:
+def _stream(batch_id: str, history: Iterator[infra.jobs.batch_records.BatchEvent | None]) -> Iterator[str]:
     """`job` events, each with the whole job, and `completed` with the batch as the last."""
     ledger = services().ledger
     yield f"retry: {jobs.RECONNECT_MS}\n\n"
@@ -262,7 +263,7 @@ def _stream(batch_id: str, history: Iterator[infra.jobs.batches.BatchEvent | Non
         log.warning("the stream of %s ended early; the client may come back", batch_id, exc_info=True)
 
 
-def _result(index: int, entry: infra.jobs.batches.Entry, job: Job | None) -> BatchResult:
+def _result(index: int, entry: infra.jobs.batch_records.Entry, job: Job | None) -> BatchResult:
     told = None if job is None else job.to_dict(request.script_root)
     return {
         "index": index,

@@ -29,8 +29,8 @@ from web.access import auth, limits
 from web.access.scopes import needs, open_to_all
 from web.openapi.operations import BODY, Raw, operation
 from web.requests.json_body import sent_json
+from web.requests.members import Strict
 from web.requests.parsing import parse
-from web.requests.schemas import Strict
 from web.requests.uploads import read_body
 from web.services import services
 

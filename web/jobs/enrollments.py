@@ -1,4 +1,4 @@
-"""Enrolments: the jobs that add pictures to a gallery. `web.galleries.galleries.add_items` makes them."""
+"""Enrolments: the jobs that add pictures to a gallery. `web.galleries.items.add_items` makes them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from web.jobs import jobs
 from web.jobs.lists import JobsQuery, page
 from web.openapi.operations import BODY, GALLERY, JOB, WEBHOOK, operation
 from web.requests.json_body import sent_json
-from web.requests.schemas import PRIORITY, JobMetadata, Strict, Webhook
+from web.requests.members import PRIORITY, JobMetadata, Strict, Webhook
 from web.requests.terms import read_terms
 from web.services import services
 

@@ -25,8 +25,8 @@ from web.jobs.lists import JobsQuery, page
 from web.openapi.operations import BODY, JOB, WEBHOOK, Form, operation
 from web.requests import idempotency
 from web.requests.import_uploads import ImportFields, ImportRequest, keep, read_import
+from web.requests.members import FILE
 from web.requests.parsing import parse
-from web.requests.schemas import FILE
 from web.requests.terms import read_terms
 from web.services import services
 

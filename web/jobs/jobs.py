@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from infra.jobs.terms import Terms
     from web.requests.images import Upload
 
-POLL_AFTER_S = 1
+POLL_AFTER_S, LONGEST_POLL_S = 1, 10
 HEARTBEAT_S = 15.0
 AT_ONCE_S = 0.05  # nothing will come any more: no reason to listen long
 RECONNECT_MS = 2000
@@ -246,15 +246,24 @@ def accept(job: Job) -> Response:
 
 def answer(job: Job, status: int, waited: float | None = None) -> Response:
     """The job as JSON; while it is open, with the time after which to look again."""
-    response = Response(as_json(job), status=status, content_type="application/json")
-    return told(response, finished=job.finished, waited=waited)
+    shown = _shown(job)
+    response = Response(_json(shown), status=status, content_type="application/json")
+    return told(response, finished=job.finished, waited=waited, eta_s=shown.get("queue", {}).get("eta_s"))
 
 
-def told(response: Response, *, finished: bool, waited: float | None) -> Response:
-    """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not ask."""
+def told(response: Response, *, finished: bool, waited: float | None, eta_s: float | None = None) -> Response:
+    """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not ask.
+
+    Who follows Retry-After looks again after half of the time that is left, so that a long queue is not asked every second.
+    """
     if not finished:
-        response.headers["Retry-After"] = str(POLL_AFTER_S)
+        response.headers["Retry-After"] = str(poll_after_s(eta_s))
     return applied(response, waited)
+
+
+def poll_after_s(eta_s: float | None) -> int:
+    """Seconds until the next look at a job that ends in `eta_s` seconds; None: nobody knows."""
+    return POLL_AFTER_S if eta_s is None else min(LONGEST_POLL_S, max(POLL_AFTER_S, round(eta_s / 2)))
 
 
 def _wait(job: Job) -> tuple[Job, float | None]:
@@ -264,16 +273,22 @@ def _wait(job: Job) -> tuple[Job, float | None]:
 
 
 def as_json(job: Job) -> str:
-    """The job, an open one with where it stands.
+    """The job, an open one with where it stands."""
+    return _json(_shown(job))
 
-    Labels of galleries from before there was a rule for them must not make an answer impossible.
-    """
-    shown = job.to_dict(request.script_root)
+
+def _shown(job: Job) -> dict[str, Any]:
+    shown: dict[str, Any] = {**job.to_dict(request.script_root)}
     if not job.finished:
         try:
             shown["queue"] = services().ledger.forecast.of(job)
         except redis.exceptions.RedisError:  # the job is accepted all the same
             log.warning("the position of %s could not be read", job.id, exc_info=True)
+    return shown
+
+
+def _json(shown: dict[str, Any]) -> str:
+    """Labels of galleries from before there was a rule for them must not make an answer impossible."""
     return without_surrogates(json.dumps(shown, ensure_ascii=False))
 
 

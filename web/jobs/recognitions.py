@@ -19,7 +19,8 @@ from web.jobs import jobs
 from web.jobs.lists import JobsQuery, page
 from web.openapi.operations import JOB, RENDERING, UPLOAD, Form, operation
 from web.pictures import ANY_IMAGE, PictureLink
-from web.requests.schemas import FILE, PhotoQuery, PictureQuery, RecognitionFields, RecognitionRequest
+from web.requests.members import FILE
+from web.requests.schemas import PhotoQuery, PictureQuery, RecognitionFields, RecognitionRequest
 from web.requests.terms import read_terms
 from web.requests.uploads import read_recognition
 from web.services import services

@@ -41,7 +41,7 @@ from web.access.scopes import scope_of
 from web.openapi import parts as openapi_parts
 from web.openapi.examples import add_examples
 from web.openapi.operations import Form, Operation, Raw, operation_of, takes_idempotency_key
-from web.requests import schemas
+from web.requests import members
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -95,7 +95,7 @@ HEADERS = {
 }
 
 
-IMAGES = (schemas.ImageBase64, schemas.ImageUrl, schemas.ImageUpload)
+IMAGES = (members.ImageBase64, members.ImageUrl, members.ImageUpload)
 
 
 @dataclass(frozen=True)
@@ -244,8 +244,11 @@ def _responses(operation: Operation, more: Errors) -> dict[str, Any]:
     codes: dict[int, set[str]] = {}
     for error in (*operation.errors, *more, *EVERYWHERE):
         codes.setdefault(error.http_status, set()).add(error.code)
-    for status, names in sorted(codes.items()):
+    if operation.error_form is None:
         problem = {"application/problem+json": {"schema": _reference(answers.Problem)}}
+    else:
+        problem = {"application/json": {"schema": _reference(operation.error_form)}}
+    for status, names in sorted(codes.items()):
         response = responses.setdefault(str(status), {"description": "", "content": {}})
         response["description"] = (
             f"{response['description']} {', '.join(f'`{name}`' for name in sorted(names))}".strip()
@@ -291,6 +294,7 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     bodies = [body for operation in operations for body in operation.body.values()]
     forms = {body.fields for body in bodies if isinstance(body, Form)}
     records: set[type] = {*IMAGES, answers.Problem, *forms}
+    records |= {one.error_form for one in operations if one.error_form is not None}
     records |= {body for body in bodies if isinstance(body, type)}
     told = [answer for one in operations for several in one.answer.values() for answer in answers_of(several)]
     records |= {answer for answer in told if isinstance(answer, type)}

@@ -90,6 +90,7 @@ class Operation:
     repeatable: frozenset[str] = frozenset()  # parameters of the query that may be given more than once
     headers: tuple[str, ...] = ()  # of the request, keys of web.openapi.description.HEADERS
     optional_body: bool = False
+    error_form: type | None = None  # the record of errors where they are no problem documents
 
 
 def operation(
@@ -103,12 +104,13 @@ def operation(
     repeatable: frozenset[str] = frozenset(),
     headers: tuple[str, ...] = (),
     optional_body: bool = False,
+    error_form: type | None = None,
 ) -> Callable[[View], View]:
     """Describes the view below it; the view itself is left as it is."""
 
     def describe(view: View) -> View:
         view.operation = Operation(  # type: ignore[attr-defined]  # a function takes any attribute
-            name, summary, answer, errors, body or {}, query, repeatable, headers, optional_body
+            name, summary, answer, errors, body or {}, query, repeatable, headers, optional_body, error_form
         )
         return view
 

@@ -25,5 +25,11 @@ EXAMPLES: dict[str, Any] = {
             ]
         },
     },
+    "PaddleXError": {
+        "logId": "6b1f0c1e4b8f4b0f9d8f0f4b6e1c2a3d",
+        "errorCode": 404,
+        "errorMsg": "There is no gallery 'paddlex-1'.",
+        "code": "gallery_not_found",
+    },
     "ClassifyAnswer": {**SUCCESS, "result": {"categories": [{"id": 7, "name": "bottle", "score": 0.82}]}},
 }

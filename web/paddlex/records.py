@@ -5,13 +5,14 @@ Names and cases are theirs. Source: PaddleX 3, pipelines "general image recognit
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
-from web.requests.schemas import Strict
+from web.answers import FieldError
+from web.requests.members import Strict
 
 IMAGE: Any = Field(min_length=1, description="A URL, or the picture's bytes in base64.")
 KEY: Any = Field(min_length=1, description="The `indexKey` of a build; it is a gallery's name.")
@@ -122,6 +123,17 @@ class IndexAnswer(TypedDict):
     errorCode: int
     errorMsg: str
     result: IndexResult
+
+
+@described
+class PaddleXError(TypedDict):
+    """What is answered where something is wrong; `errorCode` is the HTTP status, `code` is the service's own."""
+
+    logId: str
+    errorCode: int
+    errorMsg: str
+    code: str
+    errors: NotRequired[list[FieldError]]
 
 
 @described

@@ -37,6 +37,7 @@ from web.paddlex.records import (
     IndexRemoveRequest,
     InferAnswer,
     InferRequest,
+    PaddleXError,
 )
 from web.requests import idempotency
 from web.requests.import_uploads import Import, keep
@@ -63,6 +64,7 @@ blueprint = Blueprint("paddlex", __name__)
     "Build an index (PaddleX serving).",
     {200: IndexAnswer},
     (*BODY, AnswerLate, JobWithoutAnswer),
+    error_form=PaddleXError,
     body={"application/json": IndexBuildRequest},
 )
 def build() -> Response:
@@ -82,6 +84,7 @@ def build() -> Response:
     "Add pictures to an index (PaddleX serving).",
     {200: IndexAnswer},
     (*BODY, AnswerLate, JobWithoutAnswer, GalleryNotFound, InvalidGalleryName),
+    error_form=PaddleXError,
     body={"application/json": IndexAddRequest},
 )
 def add() -> Response:
@@ -100,6 +103,7 @@ def add() -> Response:
     "Remove pictures of an index (PaddleX serving).",
     {200: IndexAnswer},
     (*BODY, GalleryNotFound, InvalidGalleryName, ItemNotFound),
+    error_form=PaddleXError,
     body={"application/json": IndexRemoveRequest},
 )
 def remove() -> Response:
@@ -119,6 +123,7 @@ def remove() -> Response:
     "Recognise what is in a photo (PaddleX serving).",
     {200: InferAnswer},
     (*UPLOAD, AnswerLate, JobWithoutAnswer, ModelNotConfigured),
+    error_form=PaddleXError,
     body={"application/json": InferRequest},
 )
 def infer() -> Response:
@@ -149,6 +154,7 @@ def infer() -> Response:
     "Classify a photo (PaddleX serving).",
     {200: ClassifyAnswer},
     (*UPLOAD, AnswerLate, JobWithoutAnswer, ModelNotConfigured),
+    error_form=PaddleXError,
     body={"application/json": ClassifyRequest},
 )
 def classify() -> Response:

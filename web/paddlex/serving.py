@@ -19,7 +19,7 @@ from web.access.scopes import needs
 from web.openapi.operations import UPLOAD, operation
 from web.paddlex.photo_job import bytes_of, photo_job
 from web.paddlex.routes import PROBLEM
-from web.paddlex.serving_records import PredictionAnswer, PredictionQuery, PredictionRequest
+from web.paddlex.serving_records import PredictionAnswer, PredictionError, PredictionQuery, PredictionRequest
 from web.requests.parsing import parse, parse_json
 from web.requests.uploads import read_body
 from web.services import services
@@ -41,6 +41,7 @@ blueprint = Blueprint("paddle_serving", __name__)
     "Recognise what is in a photo (Paddle Serving).",
     {200: PredictionAnswer},
     (*UPLOAD, AnswerLate, JobWithoutAnswer),
+    error_form=PredictionError,
     body={"application/json": PredictionRequest},
     query=PredictionQuery,
 )

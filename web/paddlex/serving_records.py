@@ -5,13 +5,14 @@ Source: PaddleClas, deploy/paddleserving/recognition; the form is that of Paddle
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
-from web.requests.schemas import Strict
+from web.answers import FieldError
+from web.requests.members import Strict
 
 
 class PredictionRequest(Strict):
@@ -47,8 +48,29 @@ class PredictionAnswer(TypedDict):
     tensors: list[str]
 
 
+@described
+class PredictionError(TypedDict):
+    """Their answer where something is wrong: `err_no` is one of theirs, `code` is the service's own."""
+
+    err_no: int
+    err_msg: str
+    key: list[str]
+    value: list[str]
+    tensors: list[str]
+    code: str
+    errors: NotRequired[list[FieldError]]
+
+
 ANSWERED = "[{'bbox': [60, 90, 260, 420], 'rec_docs': 'cola', 'rec_scores': 0.91}]"
 EXAMPLES: dict[str, Any] = {
     "PredictionRequest": {"key": ["image"], "value": ["aGVsbG8="]},
     "PredictionAnswer": {"err_no": 0, "err_msg": "", "key": ["result"], "value": [ANSWERED], "tensors": []},
+    "PredictionError": {
+        "err_no": 4000,
+        "err_msg": "There is no gallery 'shop'.",
+        "key": [],
+        "value": [],
+        "tensors": [],
+        "code": "gallery_not_found",
+    },
 }

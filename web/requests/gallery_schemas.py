@@ -1,13 +1,17 @@
-"""Requests about galleries themselves: their making, and how they are searched."""
+"""What a client may send about galleries: their making and index, corrections, feedback, and the queries of their pages."""
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from contracts.filters import MOST_FILTERS
+from contracts.filters import RULE as FILTER_RULE
 from contracts.indexes import MOST_RERANK, RERANK, DistType, IndexChoice, IndexMethod
 from contracts.metadata import KEY
-from web.requests.schemas import Strict
+from web.requests.members import OneFilter, PixelBox, Strict, given
 
 
 class IndexRequest(Strict):
@@ -71,3 +75,80 @@ class GalleryChange(Strict):
     """What of a gallery is to be another."""
 
     index: IndexRequest = Field(description="How it is searched; what is left out takes its default.")
+
+
+class LabelQuery(BaseModel):
+    """Which labels to rename."""
+
+    label: list[str]
+
+
+class ItemCorrection(Strict):
+    """The label that an item shall bear."""
+
+    label: str
+
+
+class LabelCorrection(Strict):
+    """The name that a label shall have."""
+
+    label: str
+    merge: bool = Field(False, description="Whether labels become one where there is such a label already.")
+
+
+class MoveRequest(Strict):
+    """Which items go to which gallery: those of some ids, or all of a label."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [given("label", "string"), given("item_ids", "array")]})
+
+    to: str = Field(description="The gallery that takes them; of the same embedder, or without items.")
+    item_ids: list[str] | None = Field(None, min_length=1)
+    label: str | None = None
+
+
+class FeedbackRequest(Strict):
+    """What somebody says of an answer."""
+
+    box: PixelBox | None = Field(None, description="Of the answer, or drawn by hand; null: the whole photo.")
+    verdict: Literal["right", "wrong", "ignore"]
+    label: str | None = Field(None, description="The right label, where the answer is wrong or there was none.")
+
+
+class FeedbackQuery(BaseModel):
+    """The query of a page of feedback, or of a list made of all; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["right", "wrong", "ignore"] | None = Field(None, description="Only judgements of this kind.")
+    limit: int = Field(100, ge=1, le=1000, description="Judgements in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+    format: Literal["train", "eval", "coco"] | None = Field(
+        None, description="A list of all judged boxes with their labels for training or evaluation, or COCO JSON."
+    )
+    holdout: bool | None = Field(
+        None, description="With `format`: every fifth photo is in `eval` alone, the others in `train`."
+    )
+
+
+class LabelsQuery(BaseModel):
+    """The query of a page of labels; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prefix: str = Field("", description="Only labels that begin so, without regard to case, accents and Unicode form.")
+    limit: int = Field(100, ge=1, le=1000, description="Labels in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+
+
+class ItemsQuery(BaseModel):
+    """The query of a page of items; numbers arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str | None = Field(None, description="Only items of this label.")
+    filter: list[OneFilter] = Field(
+        default_factory=list, max_length=MOST_FILTERS, description=f"Only items that meet all of these: {FILTER_RULE}."
+    )
+    limit: int = Field(100, ge=1, le=1000, description="Items in one page.")
+    after: str | None = Field(None, description="The `next_after` of the page before.")
+    version: int | None = Field(None, ge=1, description="A version other than the current one.")

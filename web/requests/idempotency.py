@@ -21,11 +21,12 @@ from flask import Response, current_app, g, request
 
 from infra.errors.jobs import JobExpired, JobNotFound
 from infra.errors.requests import IdempotencyInProgress, IdempotencyKeyReused, InvalidRequest
-from infra.jobs.batches import PREFIX
+from infra.jobs.batch_records import PREFIX
 from infra.jobs.idempotency import Idempotency, Reservation, State, scope_of
 from infra.jobs.records import new_id
 from web.access import auth
 from web.openapi.operations import operation_of, takes_idempotency_key
+from web.requests.terms import CANCEL_AFTER
 from web.services import services
 
 if TYPE_CHECKING:
@@ -80,8 +81,10 @@ def read_key() -> str | None:
 
 
 def fingerprint() -> str:
-    """A hash of what the current request asks for: its query, and its fields and files whatever separates them, or its body."""
+    """A hash of what the current request wants: its query and deadline, and its fields and files whatever separates them, or its body."""
     whole = hashlib.sha256(request.query_string)
+    if (deadline := request.headers.get(CANCEL_AFTER)) is not None:
+        _feed(whole.update, "deadline", deadline)
     if request.mimetype == "multipart/form-data":
         for name, texts in sorted(request.form.lists()):
             _feed(whole.update, "text", name, *texts)

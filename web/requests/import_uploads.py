@@ -16,9 +16,9 @@ from contracts.names import clean_name
 from contracts.options import Crop
 from infra.errors.requests import InvalidRequest, UnsupportedMediaType
 from infra.galleries.staging import PART_BYTES, Stage
+from web.requests.members import PRIORITY, JobMetadata, Strict, Webhook
 from web.requests.named_urls import parse_with_urls
 from web.requests.parsing import parse_json, unknown_name
-from web.requests.schemas import PRIORITY, JobMetadata, Strict, Webhook
 from web.requests.uploads import read_body
 from web.services import services
 

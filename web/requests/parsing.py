@@ -14,6 +14,8 @@ from web.requests.wording import in_words
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+EXACT = 2.0**53  # below it a float holds every integer
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -34,7 +36,7 @@ def parse(model: type[Model], data: object, at: str = "") -> Model:
 def parse_json(text: str | bytes, pointer: str = "") -> Any:
     """`text` as JSON. Raises InvalidRequest with the place of the mistake."""
     try:
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once, parse_float=_number)
         require_text(value)
         return value
     except _RepeatedNameError as error:
@@ -80,6 +82,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _RepeatedNameError(name)
         found[name] = value
     return found
+
+
+def _number(text: str) -> int | float:
+    """A number with a fraction or exponent; JSON Schema takes `3.0` for an integer, too."""
+    value = float(text)
+    return int(value) if abs(value) < EXACT and value.is_integer() else value
 
 
 def _no_constant(name: str) -> None:

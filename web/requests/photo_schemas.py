@@ -8,7 +8,7 @@ from pydantic import Field, create_model
 
 from contracts.jobs import Priority
 from contracts.options import CLASSIFY_OPTIONS, DETECT_OPTIONS, EMBED_OPTIONS
-from web.requests.schemas import PRIORITY, JobMetadata, Strict, Webhook, fields_of
+from web.requests.members import PRIORITY, JobMetadata, Strict, Webhook, fields_of
 
 _Detect: Any = create_model("_Detect", __base__=Strict, **fields_of(DETECT_OPTIONS))
 _Embed: Any = create_model("_Embed", __base__=Strict, **fields_of(EMBED_OPTIONS))

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes, urlsplit
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from contracts.names import LabelRefused, clean_label, clean_name, decode_name
-from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMediaType
-from infra.objects.inputs import is_s3, parse_location
-from web.access import auth
+from contracts.names import LabelRefused, clean_label
+from infra.errors.requests import InvalidRequest, UnsupportedMediaType
 from web.requests.filters import checked_filters
+from web.requests.forms import read_form, read_json
 from web.requests.given_boxes import check_boxes
 from web.requests.images import Refusal, Upload, check_image, check_images
+from web.requests.json_images import Link, json_image
 from web.requests.named_urls import parse_with_urls
-from web.requests.parsing import parse, parse_json, unknown_name
-from web.requests.schemas import (
-    BatchFields,
-    EnrollmentFields,
-    ImageBase64,
-    ImageUpload,
-    ImageUrl,
-    RecognitionFields,
-    RecognitionRequest,
-)
-from web.services import services
+from web.requests.parsing import parse_json
+from web.requests.schemas import BatchFields, EnrollmentFields, RecognitionFields, RecognitionRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from werkzeug.datastructures import FileStorage
+    from collections.abc import Sequence
 
     from contracts.jobs import Priority
     from contracts.pictures import Seen
     from infra.runtime.settings import Settings
 
 ONE_GALLERY = "a batch takes one gallery; a request to /v1/recognitions takes several"
-DATA_URL = re.compile(r"data:[\w/+.-]*;base64,")
 
 
 @dataclass(frozen=True)
@@ -103,7 +87,7 @@ def read_recognition(settings: Settings) -> Recognition:
         webhook_url = sent.webhook.url if sent.webhook else None
         names, options = sent.galleries or [str(sent.gallery)], sent.options
         filters = tuple(checked_filters(sent.filter))
-        image = _json_image(sent.image)
+        image = json_image(sent.image)
         if isinstance(image, Link):
             chosen = options.model_dump(exclude_unset=True)
             check_boxes(chosen, None)
@@ -122,10 +106,10 @@ def read_recognition(settings: Settings) -> Recognition:
             )
         upload, metadata, priority = image, sent.metadata, sent.priority
     else:
-        files, fields = _multipart(
+        files, fields = read_form(
             {"image": 1}, RecognitionFields.model_fields, lists=("gallery", "filter"), json_too=True
         )
-        _read_json(fields, "options", "metadata")
+        read_json(fields, "options", "metadata")
         read = parse_with_urls(RecognitionFields, fields, settings)
         webhook_url = read.webhook_url
         upload = files["image"][0]
@@ -158,11 +142,11 @@ def read_photo(settings: Settings, fields_model: type[Any], request_model: type[
         sent = parse_with_urls(request_model, parse_json(read_body()), settings)
         webhook_url = sent.webhook.url if sent.webhook else None
     else:
-        files, fields = _multipart({"image": 1}, fields_model.model_fields, json_too=True)
-        _read_json(fields, "options", "metadata")
+        files, fields = read_form({"image": 1}, fields_model.model_fields, json_too=True)
+        read_json(fields, "options", "metadata")
         sent = parse_with_urls(fields_model, fields, settings)
         webhook_url = sent.webhook_url
-    image = _json_image(sent.image) if request.mimetype == "application/json" else files["image"][0]
+    image = json_image(sent.image) if request.mimetype == "application/json" else files["image"][0]
     options = sent.options.model_dump(exclude_unset=True)
     if isinstance(image, Link):
         check_boxes(options, None)
@@ -176,10 +160,10 @@ def read_batch(settings: Settings) -> Batch:
     """The current request as a batch. Raises as `read_recognition`, for photos only if none can be used."""
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("Send the body as multipart/form-data.")
-    files, fields = _multipart(
+    files, fields = read_form(
         {"images": settings.web.max_files}, BatchFields.model_fields, ("filter",), once={"gallery": ONE_GALLERY}
     )
-    _read_json(fields, "options", "metadata")
+    read_json(fields, "options", "metadata")
     read = parse_with_urls(BatchFields, fields, settings)
     filters = tuple(checked_filters(read.filter))
     uploads = files["images"]
@@ -205,9 +189,9 @@ def read_body() -> bytes:
 def read_enrollment(settings: Settings) -> Enrollment:
     """The current request as an enrolment. Raises as `read_recognition`, for pictures only if none can be used."""
     allowed = {"images": settings.web.max_files}
-    files, fields = _multipart(allowed, EnrollmentFields.model_fields, lists=("labels",))
+    files, fields = read_form(allowed, EnrollmentFields.model_fields, lists=("labels",))
     uploads = files["images"]
-    _read_json(fields, "metadata", "item_metadata")
+    read_json(fields, "metadata", "item_metadata")
     if isinstance(fields.get("item_metadata"), dict):
         fields["item_metadata"] = [fields["item_metadata"]] * len(uploads)
     read = parse_with_urls(EnrollmentFields, fields, settings)
@@ -235,13 +219,6 @@ def read_enrollment(settings: Settings) -> Enrollment:
     )
 
 
-def _read_json(fields: dict[str, Any], *names: str) -> None:
-    """Text fields of a form that hold JSON. Raises InvalidRequest."""
-    for name in names:
-        if name in fields:
-            fields[name] = parse_json(fields[name], f"/{name}")
-
-
 def _clean_labels(sent: Sequence[str]) -> list[str]:
     """By the one rule for labels. Raises InvalidRequest that names all which break it."""
     labels, errors = [], []
@@ -256,108 +233,3 @@ def _clean_labels(sent: Sequence[str]) -> list[str]:
         )
         raise InvalidRequest(message, errors=errors)
     return labels
-
-
-def _multipart(
-    file_limits: dict[str, int],
-    text_names: Collection[str],
-    lists: tuple[str, ...] = (),
-    *,
-    json_too: bool = False,
-    once: dict[str, str] | None = None,
-) -> tuple[dict[str, list[Upload]], dict[str, Any]]:
-    """The files by field and the text fields of the current request; every name is checked first.
-
-    `once`: what is said of a field that is given more than once, where there is more to say.
-    """
-    if request.mimetype != "multipart/form-data":
-        ways = "multipart/form-data or as application/json" if json_too else "multipart/form-data"
-        raise UnsupportedMediaType(f"Send the body as {ways}.")
-    files = _files()
-    allowed = [*file_limits, *text_names]
-    errors = [
-        {"pointer": f"/{name}", "detail": unknown_name(name, allowed)}
-        for name in [*files, *request.form]
-        if name not in allowed
-    ]
-    errors += [
-        {"pointer": f"/{name}", "detail": "this is a text field, not a file"} for name in files if name in text_names
-    ]
-    for name in file_limits:
-        if name in request.form:
-            errors.append({"pointer": f"/{name}", "detail": "send this as a file: its part needs a filename"})
-        elif not files.get(name):
-            errors.append({"pointer": f"/{name}", "detail": "this file is required"})
-    for name in request.form:
-        if name not in lists and len(request.form.getlist(name)) > 1:
-            errors.append(
-                {"pointer": f"/{name}", "detail": (once or {}).get(name, "this field is given more than once")}
-            )
-    if errors:
-        raise InvalidRequest(
-            "; ".join(f"{e['pointer'].removeprefix('/')}: {e['detail']}" for e in errors), errors=errors
-        )
-    for name, limit in file_limits.items():
-        if len(files[name]) > limit:
-            raise TooManyFiles(f"{len(files[name])} files in {name!r}, at most {limit} are allowed.", max_files=limit)
-    uploads = {name: [Upload(file.read(), clean_name(file.filename)) for file in files[name]] for name in file_limits}
-    fields = {name: request.form.getlist(name) if name in lists else request.form[name] for name in request.form}
-    return uploads, fields
-
-
-def _files() -> dict[str, list[FileStorage]]:
-    """The request's files. A form of too many parts looks to werkzeug like a body that is too large."""
-    try:
-        return {name: request.files.getlist(name) for name in request.files}
-    except RequestEntityTooLarge:
-        limit = request.max_content_length
-        if limit is not None and request.content_length is not None and request.content_length <= limit:
-            raise TooManyFiles("The form has too many parts, or a text field in it is too long.") from None
-        raise
-
-
-@dataclass(frozen=True)
-class Link:
-    """A picture to be fetched, and the name to show with it."""
-
-    url: str
-    name: str
-
-
-def _json_image(image: dict[str, Any]) -> Upload | Link:
-    """A URL has been checked by `parse_with_urls`."""
-    if len({"base64", "url", "upload"} & image.keys()) != 1:
-        detail = "give exactly one of 'base64', 'url' and 'upload'"
-        raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
-    if "base64" in image:
-        sent = parse(ImageBase64, image, "/image")
-        return Upload(_from_base64(sent.base64), clean_name(sent.name))
-    if "upload" in image:
-        named = parse(ImageUpload, image, "/image")
-        return uploaded(named.upload, named.name)
-    linked = parse(ImageUrl, image, "/image")
-    return Link(linked.url, clean_name(linked.name or _name_in(linked.url)))
-
-
-def uploaded(upload_id: str, name: str) -> Upload:
-    """What the current request's key uploaded by a link. Raises the errors of NAMED_UPLOAD."""
-    service = services()
-    found = service.uploads.find(upload_id, auth.owner())
-    data = service.uploads.read(found, service.settings.web.max_body_bytes)
-    return Upload(data, clean_name(name or found.name), found.id)
-
-
-def _name_in(url: str) -> str:
-    """The name that a URL gives its picture."""
-    return parse_location(url).name if is_s3(url) else decode_name(unquote_to_bytes(urlsplit(url).path))
-
-
-def _from_base64(text: str) -> bytes:
-    prefix = DATA_URL.match(text)
-    try:
-        return base64.b64decode("".join(text[prefix.end() if prefix else 0 :].split()), validate=True)
-    except (binascii.Error, ValueError):
-        detail = "not valid base64"
-        raise InvalidRequest(
-            f"image.base64 is {detail}.", errors=[{"pointer": "/image/base64", "detail": detail}]
-        ) from None

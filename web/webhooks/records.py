@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from contracts.events import EVERYTHING, event_filters
 from contracts.jobs import DeliveryStatus, described
-from web.requests.schemas import Strict
+from web.requests.members import Strict
 
 DAY_S = 86_400.0
 LONGEST_OVERLAP_S = 30 * DAY_S

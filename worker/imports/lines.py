@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 URL = re.compile(r"https?://", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"^(?:[A-Za-z]:)?[\\/]")
-BESIDE = frozenset(
+SIDECARS = frozenset(
     (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".ini",
      ".index", ".pkl", ".npy", ".bin")
 )  # fmt: skip
@@ -58,7 +58,7 @@ def lines_of_folders(names: Iterable[str]) -> Iterator[Line]:
     for name in names:
         path = PurePosixPath(name)
         ending = path.suffix.lower()
-        if is_clutter(path.parts) or ending in BESIDE:
+        if is_clutter(path.parts) or ending in SIDECARS:
             continue
         number += 1
         label = path.parts[-2] if len(path.parts) > 1 else ""

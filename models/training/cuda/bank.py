@@ -16,7 +16,7 @@ RENDERED = "rendered products"
 
 
 class Bank:
-    """N pictures with their classes (C) and sources. Those for validation, and rendered ones not yet drawn, are never sampled."""
+    """N pictures with their classes (C) and sources. Those for validation, and products not yet rendered, are never sampled."""
 
     def __init__(self, pictures: Pictures, products: int, views: int, device: torch.device) -> None:
         count, side = len(pictures.labels), pictures.pixels.shape[-1]
@@ -28,7 +28,7 @@ class Bank:
         self.validation = np.array([*(part == VALIDATION for part in pictures.parts), *[False] * (products * views)])
         self.labels = torch.from_numpy(numbers).to(device)
         self.photos = torch.from_numpy(np.flatnonzero(_opaque(pictures) & ~self.validation[:count])).to(device)
-        self.drawn = self.sources != RENDERED
+        self.rendered = self.sources != RENDERED
         order = np.flatnonzero(~self.validation)
         order = order[np.argsort(numbers[order], kind="stable")]
         counts = np.bincount(numbers[order], minlength=len(self.names))
@@ -41,12 +41,12 @@ class Bank:
         if self._renderer is not None and self._renderer.done():
             made = self._renderer.take()
             self.pixels[len(self.pixels) - len(made) :] = torch.from_numpy(made).to(self.pixels.device)
-            self.drawn[:] = True
+            self.rendered[:] = True
             self._renderer = None
 
     def probabilities(self, weights: dict[str, float], evenness: float) -> Tensor:
         """How often each picture is sampled: by the sources' `weights`, their classes alike; with `evenness` 0 all pictures alike."""
-        there = self.drawn & ~self.validation
+        there = self.rendered & ~self.validation
         every = there / there.sum()
         by_class = there / np.maximum(self.counts.cpu().numpy(), 1)[self.labels.cpu().numpy()]
         wanted = np.zeros(len(every))
@@ -68,7 +68,7 @@ class Bank:
 
 
 class Renderer:
-    """Draws products in processes of their own, straight into a file, while training goes on."""
+    """Renders products in processes of their own, straight into a file, while training goes on."""
 
     def __init__(self, products: int, views: int, side_px: int, processes: int = 12) -> None:
         self._file = Path(tempfile.mkdtemp()) / "rendered.npy"
@@ -80,7 +80,7 @@ class Renderer:
         self._thread.start()
 
     def done(self) -> bool:
-        """Whether all are drawn."""
+        """Whether all are rendered."""
         return not self._thread.is_alive()
 
     def take(self) -> np.ndarray:
@@ -105,7 +105,7 @@ def _opaque(pictures: Pictures) -> np.ndarray:
 
 
 def recall_at_1(gallery: Tensor, gallery_labels: Tensor, queries: Tensor, labels: Tensor) -> float:
-    """Of unit rows: the share of queries whose nearest one has their label."""
+    """Of unit rows: the fraction of queries whose nearest one has their label."""
     nearest = (queries @ gallery.T).argmax(1)
     return float((gallery_labels[nearest] == labels).float().mean())
 

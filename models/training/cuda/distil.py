@@ -135,7 +135,7 @@ def main() -> None:
 def finetune(
     seconds: float, batch: int, bank: Bank, teachers: Teachers, plan: dict[str, Any], out: Path, times: int
 ) -> None:
-    """Goes on with the first teacher, by classes with look-alikes in the batch, held to what the teachers find alike."""
+    """Resumes with the first teacher, by classes with look-alikes in the batch, held to what the teachers find alike."""
     goal = Goal(
         "finetuned",
         seconds,

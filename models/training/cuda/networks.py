@@ -46,7 +46,7 @@ def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: in
 
 
 class ConvBN(nn.Module):
-    """A convolution and its batch norm; ReLU where it is told."""
+    """A convolution and its batch norm; ReLU with `act`."""
 
     def __init__(self, layer: nn.Conv2d, *, act: bool) -> None:
         super().__init__()

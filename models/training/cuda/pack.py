@@ -75,9 +75,9 @@ def _wanted(
         for photo in photos:
             free = source.cut_out or source.holdout
             yield photo, f"{owner}/{photo.label}", source.name, "training", side, quality, free
-        asked = next((one for one in recipe.eval if one.kind == "lists" and one.root == source.root), None)
-        if asked is not None and not source.same_labels_as:
-            for photo in read_photos(data / asked.root, asked.file, asked.delimiter):
+        eval_source = next((one for one in recipe.eval if one.kind == "lists" and one.root == source.root), None)
+        if eval_source is not None and not source.same_labels_as:
+            for photo in read_photos(data / eval_source.root, eval_source.file, eval_source.delimiter):
                 yield photo, f"{owner}/{photo.label}", source.name, VALIDATION, side, quality, False
 
 

@@ -28,13 +28,13 @@ class Goal:
     seconds: float
     batch: int
     rate: float
-    sizes_px: tuple[tuple[float, int, int], ...]  # up to which share of the time; the student's; the teachers'
+    sizes_px: tuple[tuple[float, int, int], ...]  # up to which fraction of the time; the student's; the teachers'
     class_weight: float
     distill: float
     relation: float
     places: float
-    mixed: float  # share of views that are two pictures
-    hard: float  # share of classes that are look-alikes of others in the batch
+    mixed: float  # fraction of views that are two pictures
+    hard: float  # fraction of classes that are look-alikes of others in the batch
     relative: bool = False  # learning rates follow each parameter's own scale: for folded weights
     decay: float = 0.05
     warmup: int = 200
@@ -70,7 +70,7 @@ class Teachers:
             network.eval().requires_grad_(False)
             self.networks.append(network.to(device, self.dtype, memory_format=torch.channels_last))
         total = sum(plan["weights"])
-        self._shares = [math.sqrt(weight / total) for weight in plan["weights"]]
+        self._fractions = [math.sqrt(weight / total) for weight in plan["weights"]]
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +81,7 @@ class Teachers:
             maps = network.backbone(x)
             places = network.places(maps) if places is None else places
             rows.append(unit(network.pool(maps)))
-        together = torch.cat([share * some for share, some in zip(self._shares, rows, strict=True)], 1)
+        together = torch.cat([weight * some for weight, some in zip(self._fractions, rows, strict=True)], 1)
         return rows[0], together, places
 
 
@@ -113,15 +113,15 @@ class Trainer:
         goal, began, saved = self.goal, time.monotonic(), time.monotonic()
         step, clock = 0, time.monotonic()
         sums: dict[str, Any] = {}
-        while (share := (time.monotonic() - began) / goal.seconds) < 1.0:
+        while (fraction := (time.monotonic() - began) / goal.seconds) < 1.0:
             if step % EVERY == 0:
                 self.bank.poll()
                 self.probabilities = self.bank.probabilities(
-                    self.weights, 1.0 if goal.relative else min(1.0, 1.6 * share)
+                    self.weights, 1.0 if goal.relative else min(1.0, 1.6 * fraction)
                 )
                 if goal.hard:
                     self.neighbours = self._neighbours()
-            parts = self.step(step, share)
+            parts = self.step(step, fraction)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value
             step += 1
@@ -140,18 +140,18 @@ class Trainer:
                     saved = clock = time.monotonic()
         save(self, step, self.evaluate())
 
-    def step(self, step: int, share: float) -> dict[str, Tensor]:
-        """One step at `share` of the time; the losses."""
+    def step(self, step: int, fraction: float) -> dict[str, Tensor]:
+        """One step at `fraction` of the time; the losses."""
         goal = self.goal
-        size, seen = next((size, seen) for until, size, seen in goal.sizes_px if share < until or until == 1.0)
-        factor = min(1.0, (step + 1) / goal.warmup) * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * share)))
+        size, seen = next((size, seen) for until, size, seen in goal.sizes_px if fraction < until or until == 1.0)
+        factor = min(1.0, (step + 1) / goal.warmup) * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * fraction)))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = goal.rate * factor * rate
         indices = self._indices()
         labels = self.bank.labels[indices]
         images = views(self.bank.pixels, indices, self.bank.photos, seen)
         pure = len(images)
-        if goal.mixed and share < 0.8:
+        if goal.mixed and fraction < 0.8:
             pure = int((1.0 - goal.mixed) * len(images))
             fade = torch.rand(len(images) - pure, 1, 1, 1, device=self.device) * 0.7 + 0.15
             other = torch.randperm(len(images), device=self.device)[: len(images) - pure]
@@ -161,7 +161,7 @@ class Trainer:
         self.student.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             rows, local = self.student(x)
-        parts = self._losses(rows, local, targets, together, places, labels, pure, share)
+        parts = self._losses(rows, local, targets, together, places, labels, pure, fraction)
         self.optimizer.zero_grad(set_to_none=True)
         sum(parts.values()).backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
@@ -181,7 +181,7 @@ class Trainer:
         places: Tensor,
         labels: Tensor,
         pure: int,
-        share: float,
+        fraction: float,
     ) -> dict[str, Tensor]:
         goal, rows = self.goal, unit(rows)
         parts = {}
@@ -199,7 +199,7 @@ class Trainer:
             cosines = rows[:pure] @ unit(self.student.proxies).T
             own_class = F.one_hot(labels[:pure], cosines.shape[1])
             logits = goal.scale * (cosines - goal.margin * own_class)
-            ramp = 1.0 if goal.relative else min(1.0, 0.1 + 1.8 * share)
+            ramp = 1.0 if goal.relative else min(1.0, 0.1 + 1.8 * fraction)
             loss = F.cross_entropy(logits, labels[:pure], label_smoothing=goal.smoothing)
             parts["class"] = ramp * goal.class_weight * loss
         return parts
@@ -220,8 +220,8 @@ class Trainer:
         owner = np.unique([name.split("/")[0] for name in self.bank.names], return_inverse=True)[1]
         own = torch.from_numpy(owner).to(self.device)
         missing = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-        drawn = torch.from_numpy(self.bank.drawn).to(self.device)
-        missing[self.bank.labels[~drawn]] = True
+        rendered = torch.from_numpy(self.bank.rendered).to(self.device)
+        missing[self.bank.labels[~rendered]] = True
         missing |= self.bank.counts == 0
         alike = rows @ rows.T - 9.0 * (own[:, None] != own[None]).float() - 9.0 * missing.float()[None]
         alike.fill_diagonal_(-8.0)
@@ -258,9 +258,9 @@ class Trainer:
             return torch.cat(rows), self.bank.labels[indices]
 
         metrics = {}
-        asked = self.bank.where("grocery", validation=True)
-        if len(asked):
-            queries = embed(asked)
+        query_rows = self.bank.where("grocery", validation=True)
+        if len(query_rows):
+            queries = embed(query_rows)
             for name, source in (("grocery_val", "grocery"), ("packshot_val", "grocery packshots")):
                 searched = self.bank.where(source, validation=False)
                 if len(searched):

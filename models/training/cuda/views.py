@@ -57,9 +57,9 @@ def _uniform(count: int, low: float, high: float, device: torch.device) -> Tenso
     return torch.rand(count, device=device) * (high - low) + low
 
 
-def _some(count: int, share: float, device: torch.device) -> Tensor:
-    """1 for a random share, else 0: (B, 1, 1, 1)."""
-    return (torch.rand(count, 1, 1, 1, device=device) < share).float()
+def _some(count: int, fraction: float, device: torch.device) -> Tensor:
+    """1 for a random fraction, else 0: (B, 1, 1, 1)."""
+    return (torch.rand(count, 1, 1, 1, device=device) < fraction).float()
 
 
 def _moves(count: int, free: Tensor, device: torch.device) -> Tensor:
@@ -86,23 +86,23 @@ def _grounds(pixels: Tensor, photos: Tensor, count: int, size_px: int) -> Tensor
     """Parts of photos, sharp or not, or plain colours."""
     device = pixels.device
     chosen = photos[torch.randint(len(photos), (count,), device=device)]
-    behind = pixels[chosen, :3].float().div_(255.0)
+    background = pixels[chosen, :3].float().div_(255.0)
     scale = _uniform(count, 0.3, 0.9, device)
     shift = (torch.rand(count, 2, device=device) * 2 - 1) * (1 - scale[:, None])
     theta = torch.zeros(count, 2, 3, device=device)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale, scale, shift
     grid = F.affine_grid(theta, [count, 3, size_px, size_px], False)
-    behind = F.grid_sample(behind, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    background = F.grid_sample(background, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     small = size_px // int(torch.randint(4, 12, (1,)))
     soft = F.interpolate(
-        F.interpolate(behind, size=(small, small), mode="area"), size=(size_px, size_px), mode="bilinear"
+        F.interpolate(background, size=(small, small), mode="area"), size=(size_px, size_px), mode="bilinear"
     )
     blurred = _some(count, 0.6, device)
-    behind = soft * blurred + behind * (1.0 - blurred)
+    background = soft * blurred + background * (1.0 - blurred)
     shade = _uniform(count, 0.3, 1.0, device)[:, None, None, None]
     colour = (shade + 0.06 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 1)
     one_colour = _some(count, 0.4, device)
-    return colour * one_colour + behind * (1.0 - one_colour)
+    return colour * one_colour + background * (1.0 - one_colour)
 
 
 def _coloured(rgb: Tensor) -> Tensor:
@@ -161,9 +161,9 @@ def _weathered(rgb: Tensor) -> Tensor:
     rgb = rgb * (1.0 - dark * each(0.35, 0.75))
     noisy = _some(count, 0.2, device) * each(0.008, 0.04) + dark * each(0.01, 0.04)
     rgb = rgb + torch.randn(count, 1, size, size, device=device) * noisy
-    for share, low, high in ((0.25, 0.1, 0.35), (0.1, 0.3, 0.6)):
+    for fraction, low, high in ((0.25, 0.1, 0.35), (0.1, 0.3, 0.6)):
         covers = ((x - each(-1, 1)).abs() < each(low, high)) & ((y - each(-1, 1)).abs() < each(low, high))
-        cover = covers.float() * _some(count, share, device)
+        cover = covers.float() * _some(count, fraction, device)
         rgb = rgb * (1.0 - cover) + torch.rand(count, 3, 1, 1, device=device) * cover
     tone = torch.tensor(SKIN, device=device)[torch.randint(len(SKIN), (count,), device=device)] / 255.0
     along, thick, reach, lean = each(-0.8, 0.6), each(0.05, 0.11), each(0.25, 0.75), 0.3 * torch.randn_like(angle)

@@ -1,7 +1,7 @@
 """Convolutions for training on a CPU: PyTorch's oneDNN kernels under Paddle's layers, where PyTorch is installed.
 
 Paddle trains depthwise and 1x1 convolutions on a CPU through im2col, image by image. PyTorch's kernels give the same
-numbers several times faster, so `accelerate` lends them to a network's layers: parameters, autograd and optimiser stay
+values several times faster, so `accelerate` lends them to a network's layers: parameters, autograd and optimiser stay
 Paddle's, tensors cross without a copy (DLPack), and without PyTorch nothing changes but the time.
 """
 

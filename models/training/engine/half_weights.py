@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from paddle import nn
 
-SMALL = 1024  # numbers; what has fewer is left as it is: biases matter more than they weigh
+SMALL = 1024  # values; what has fewer is left as it is: biases matter more than they weigh
 
 
 def round_to_half(network: nn.Layer) -> None:

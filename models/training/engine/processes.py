@@ -67,14 +67,14 @@ class Group:
         """The mean over the group of each named value; every process names the same ones."""
         if self.size == 1:
             return dict(values)
-        numbers = self.all_gather(paddle.to_tensor(list(values.values()), dtype="float32"))
-        return dict(zip(values, np.mean([part.numpy() for part in numbers], axis=0).tolist(), strict=True))
+        gathered = self.all_gather(paddle.to_tensor(list(values.values()), dtype="float32"))
+        return dict(zip(values, np.mean([part.numpy() for part in gathered], axis=0).tolist(), strict=True))
 
     @paddle.no_grad()
     def all_gather(self, part: paddle.Tensor) -> list[paddle.Tensor]:
         """The tensor of each process, by rank; all of one shape. For small ones: each is sent on its own.
 
-        Gloo's collectives of several steps take milliseconds even for a few numbers, a broadcast a tenth of that.
+        Gloo's collectives of several steps take milliseconds even for a few values, a broadcast a tenth of that.
         """
         import paddle.distributed as dist
 

@@ -1,4 +1,4 @@
-"""Losses of distillation: a student drawn to a teacher or a peer, over logits, similarities, features or embeddings."""
+"""Losses of distillation: a student matches a teacher or a peer, over logits, similarities, features or embeddings."""
 
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # the field's own name for it

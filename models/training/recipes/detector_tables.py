@@ -29,7 +29,7 @@ class PictureSource:
     count: Whole = 0
     first_seed: Whole = 0
     bare: Fraction = 0.0  # rendered: fraction of the scenes that hold clutter and no product
-    # voc: annotations/*.xml in it, beside the folder `images`; else: the folder that `file` is in
+    # voc: annotations/*.xml in it, next to the folder `images`; else: the folder that `file` is in
     root: str = ""
     file: str = ""  # cutouts and photos: a list of `path<delimiter>label`; coco: the annotations' JSON
     delimiter: str = "\t"

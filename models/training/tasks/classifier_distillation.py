@@ -20,7 +20,7 @@ from models.training.teachers.frozen import VectorTeacher, open_teacher
 class ClassifierModule(nn.Layer):
     """The training module: a batch -> the losses by name. It holds the student, and a peer where the recipe has one.
 
-    `ssld` (Cui et al., arXiv:2103.05959) needs no labels: the student is drawn towards a frozen teacher's logits. `dml`
+    `ssld` (Cui et al., arXiv:2103.05959) needs no labels: the student matches a frozen teacher's logits. `dml`
     (Zhang et al., arXiv:1706.00384): two networks learn from labels and from each other's logits; `udml`: and from each
     other's features, those before the last layer.
     """

@@ -1,4 +1,4 @@
-"""What a classifier is evaluated by: the share of pictures whose class is its first answer, or among its first five."""
+"""What a classifier is evaluated by: the fraction of pictures whose class is its first answer, or among its first five."""
 
 from collections.abc import Mapping
 

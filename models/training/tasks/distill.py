@@ -55,7 +55,7 @@ class DistillModule(nn.Layer):
     def teacher_losses(
         self, x: paddle.Tensor, labels: paddle.Tensor, vectors: paddle.Tensor
     ) -> dict[str, paddle.Tensor]:
-        """SSLD: the student's answers drawn towards the teacher's `vectors` (B, V). Labels only shape the batches."""
+        """SSLD: the student's answers match the teacher's `vectors` (B, V). Labels only shape the batches."""
         recipe, out = self.plan.recipe, self.student.outputs(x, labels)
         if recipe.compare == "relations":
             every = (self.group.gather(out.features), self.group.gather(vectors))  # those of all processes

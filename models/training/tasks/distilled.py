@@ -17,7 +17,7 @@ KEY = "distilled"
 def distilled_embedder(run: Path, data: Path | None) -> dict[str, Any]:
     """The table KEY of an embedder's run: its distillation recipe and what its teacher is, or the peer's recipe.
 
-    Empty for a run that was no distillation. `last.npz` tells which it was. Raises ArtifactError for a damaged one.
+    Empty for a run that was no distillation. `last.npz` records which it was. Raises ArtifactError for a damaged one.
     """
     if not (run / "last.npz").is_file():
         return {}
@@ -30,7 +30,7 @@ def distilled_embedder(run: Path, data: Path | None) -> dict[str, Any]:
 
 
 def distilled_classifier(recipe: ClassifierRecipe, data: Path | None) -> dict[str, Any]:
-    """The table KEY of a classifier's run, which its recipe tells; empty if it was no distillation."""
+    """The table KEY of a classifier's run, by its recipe; empty if it was no distillation."""
     if recipe.distill is None:
         return {}
     return {KEY: as_table(recipe.distill) | {"teacher": _teacher_of(recipe.distill.teacher, data)}}

@@ -29,7 +29,7 @@ def feature_batches(
 ) -> Generator[Batch, None, None]:
     """Some rows of each of some classes; decided by (seed, step) alone, so a resumed run sees the same ones.
 
-    Raises TrainingError where a stage's batch needs more classes than can be drawn.
+    Raises TrainingError where a stage's batch needs more classes than can be sampled.
     """
     draw = pk_sampler(features.labels, features.sources, [source.sampling_weight for source in recipe.data])
     pictures, views = recipe.pictures, recipe.views_per_class

@@ -18,7 +18,7 @@ Rows = NDArray[np.float32]
 
 
 def code_metrics(rows: Rows, eval_set: EmbeddedEvalSet) -> dict[str, float]:
-    """`recall@1`, `recall@5` and `retrieval_mAP` of the signs of `rows` (N, bits), the eval set's pictures in turn."""
+    """`recall@1`, `recall@5` and `retrieval_mAP` of the binary codes of `rows` (N, bits), the eval set's pictures in turn."""
     codes, searched = binarize(rows), eval_set.gallery
     if searched.any():
         queries = ~searched
@@ -40,7 +40,7 @@ def evaluate_hash(artifact: Path, recipe: HashRecipe, data: Path | None, precisi
 
 
 def baselines(features: Features, bits: int) -> dict[str, dict[str, float]]:
-    """recall@1 in each eval set of what needs no training: the base's embeddings, their signs, and ITQ's codes of `bits` bits."""
+    """recall@1 in each eval set of what needs no training: the base's embeddings, their signs as codes, and ITQ's codes of `bits` bits."""
     turn = itq(features.rows, bits)
     takers: dict[str, Callable[[EmbeddedEvalSet], float]] = {
         "embeddings": lambda eval_set: round(score(eval_set.rows, _split(eval_set)), 4),

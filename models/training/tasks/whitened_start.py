@@ -124,8 +124,8 @@ def rate_ratios(embedder: EmbedderLite, recipe: EmbedderRecipe, data: Path | Non
     folded = fold_norms(raw)
     ratios = {}
     for name, parameter in embedder.backbone.named_parameters():
-        changed = 1.0 if name.endswith(".bias") else float(_rms(folded[name]) / max(_rms(raw[name]), 1e-12))
-        ratios[parameter.name] = recipe.optimizer.backbone_rate * changed
+        ratio = 1.0 if name.endswith(".bias") else float(_rms(folded[name]) / max(_rms(raw[name]), 1e-12))
+        ratios[parameter.name] = recipe.optimizer.backbone_rate * ratio
     return ratios
 
 

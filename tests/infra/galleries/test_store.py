@@ -20,7 +20,8 @@ from infra.errors.galleries import (
     VersionNotFound,
 )
 from infra.galleries.deleted import purge_due
-from infra.galleries.store import KEPT_VERSIONS, MAX_SEGMENTS, GalleryStore, Item, item_id
+from infra.galleries.store import MAX_SEGMENTS, GalleryStore, Item, item_id
+from infra.galleries.writer import KEPT_VERSIONS
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
 from infra.objects.store import ObjectStore

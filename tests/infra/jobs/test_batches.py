@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 
 from contracts.jobs import JobKind
-from infra.jobs.batches import Batch, Planned
+from infra.jobs.batch_records import Batch, Planned
 from infra.jobs.ledger import JobLedger
 from infra.jobs.records import new_id
 from infra.jobs.terms import Terms

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from infra.errors.service import ConfigurationError
 from infra.runtime.settings import KeySettings, Settings
 from infra.stack.exposure import is_loopback, is_public, listening_on, refuse_unprotected
-from infra.stack.launcher import Stack, listen
+from infra.stack.launcher import Stack
+from infra.stack.starting import listen
 from shitu.cli.main import main
 from web.app import create_app
 

@@ -176,13 +176,13 @@ def test_a_launcher_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> N
 import os, signal, sys, time
 from pathlib import Path
 from infra.redis.server import RedisServer
-from infra.stack.launcher import _Redis
+from infra.stack.starting import EmbeddedRedis
 from infra.stack.supervisor import ChildProcess, Supervisor, binding
 
 folder = Path(sys.argv[1])
 supervisor = Supervisor(lambda name, line: None)
 redis = RedisServer(folder / "redis", wrapper=tuple(binding(signal.SIGTERM)))
-supervisor.add("redis", _Redis(redis), stop_timeout_s=5)
+supervisor.add("redis", EmbeddedRedis(redis), stop_timeout_s=5)
 command = (sys.executable, "-c", "import time; time.sleep(600)")
 supervisor.add("child", ChildProcess("child", command, dict(os.environ), folder / "child.log", lambda *_: None), stop_timeout_s=5)
 print(supervisor.processes["redis"].pid, supervisor.processes["child"].pid, flush=True)

@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from infra.stack.commands import ROOT
-from infra.stack.launcher import Stack, ask
+from infra.stack.launcher import Stack
+from infra.stack.starting import ask
 from shitu.cli.main import main
 from tests.infra.processes import eventually
 

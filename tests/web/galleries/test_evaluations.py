@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from tests.openapi_checks import check
 from tests.web.conftest import Hand
 from tests.web.refusals import refused
-from web.openapi.examples import EVALUATION_JOB
+from web.openapi.example_records import EVALUATION_JOB
 from web.routes import description
 
 URL = "/v1/galleries/drinks/versions"

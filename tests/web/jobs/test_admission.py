@@ -54,6 +54,20 @@ def test_a_backlog_that_cannot_be_served_in_time_takes_no_more(
     assert recognise(client, drinks).status_code == 202  # twice the workers, half the wait
 
 
+def test_a_long_queue_is_polled_less_often(client: FlaskClient, service: Services, redis_client: redis.Redis) -> None:
+    service.ledger.presence.worker_ready("one", {"queues": ["recognize"], "concurrency": 1}, ttl_s=60)
+    photo = {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}
+    pauses = []
+    for took_s in (0.4, 8.0, 300.0):
+        measured(redis_client, took_s)
+        job = service.ledger.create("recognition", photo)
+        answer = client.get(f"/v1/recognitions/{job.id}")
+        eta_s, pause = answer.get_json()["queue"]["eta_s"], int(answer.headers["Retry-After"])
+        assert pause == min(10, max(1, round(eta_s / 2)))
+        pauses.append(pause)
+    assert (pauses[0], pauses[-1]) == (1, 10)
+
+
 def test_what_is_refused_leaves_nothing_behind(
     client: FlaskClient, service: Services, redis_client: redis.Redis, drinks: str
 ) -> None:

@@ -9,7 +9,7 @@ import redis
 from flask.testing import FlaskClient
 
 from contracts.jobs import JobKind
-from infra.jobs.batches import Planned
+from infra.jobs.batch_records import Planned
 from infra.jobs.ledger import JobLedger
 from infra.jobs.records import isoformat, new_id
 from infra.jobs.terms import Terms

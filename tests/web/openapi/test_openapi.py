@@ -83,8 +83,11 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
 def test_operations_are_whole() -> None:
     names = [route.operation.name for route in routes(bare())]
     assert len(names) == len(set(names))
+    forms = {route.operation.name: route.operation.error_form for route in routes(bare())}
     for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():
+            form = forms[operation["operationId"]]
+            problem = "application/problem+json" if form is None else "application/json"
             in_path = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"}
             assert in_path == set(re.findall(r"{(\w+)}", path))
             statuses = set(operation["responses"])
@@ -93,7 +96,9 @@ def test_operations_are_whole() -> None:
                 response = operation["responses"][status]
                 assert response["description"]
                 if int(status) >= 400:
-                    assert "application/problem+json" in response["content"]
+                    assert response["content"][problem]["schema"]["$ref"].endswith(
+                        form.__name__ if form else "/Problem"
+                    )
 
 
 def test_what_is_said_of_suppression_is_what_happens() -> None:

@@ -12,7 +12,8 @@ from contracts.events import TEST, event_types
 from contracts.pictures import look
 from infra.runtime.settings import Settings
 from tests.openapi_checks import check
-from web.openapi.examples import EXAMPLES, IMAGE, SCHEMA_PATH
+from web.openapi.example_records import IMAGE
+from web.openapi.examples import EXAMPLES, SCHEMA_PATH
 from web.routes import description
 
 DOCUMENT = description()

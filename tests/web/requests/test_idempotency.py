@@ -233,3 +233,11 @@ def test_keys_are_kept_a_day(redis_client: redis.Redis, clock: Clock) -> None:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+def test_another_deadline_is_another_request(client: FlaskClient, drinks: str) -> None:
+    assert client.post(URL, data=form(), headers=KEY | {"Cancel-After": "60s"}).status_code == 202
+    refused(client.post(URL, data=form(), headers=KEY | {"Cancel-After": "90s"}), 422, "idempotency_key_reused")
+    refused(client.post(URL, data=form(), headers=KEY), 422, "idempotency_key_reused")
+    again = client.post(URL, data=form(), headers=KEY | {"Cancel-After": "60s"})
+    assert again.headers["Idempotent-Replayed"] == "true"

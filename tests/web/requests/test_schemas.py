@@ -12,18 +12,10 @@ from web.access.keys import KeyRequest
 from web.galleries.erasures import EraseQuery
 from web.jobs.lists import JobsQuery
 from web.openapi.operations import Form, Raw, operation_of
-from web.requests.gallery_schemas import GalleryRequest
+from web.requests.gallery_schemas import FeedbackRequest, GalleryRequest, ItemsQuery, MoveRequest
 from web.requests.parsing import parse, parse_json
 from web.requests.photo_schemas import DetectionRequest, EmbeddingRequest
-from web.requests.schemas import (
-    EnrollmentRequest,
-    FeedbackRequest,
-    ItemsQuery,
-    MoveRequest,
-    PhotoQuery,
-    RecognitionFields,
-    RecognitionRequest,
-)
+from web.requests.schemas import EnrollmentRequest, PhotoQuery, RecognitionFields, RecognitionRequest
 from web.requests.wording import TIME
 from web.routes import bare
 from web.webhooks.records import ReplayRequest, RotateRequest, WebhookRequest
@@ -186,3 +178,9 @@ def _has_union(schema: Any) -> bool:
         inner = [value for name, value in schema.items() if name != "json_schema_input_schema"]  # tells, checks nothing
         return any(_has_union(value) for value in inner)
     return isinstance(schema, list | tuple) and any(_has_union(one) for one in schema)
+
+
+@pytest.mark.parametrize(("text", "value"), [("3.0", 3), ("-2.0e1", -20), ("2.5", 2.5), ("1e300", 1e300)])
+def test_a_whole_number_with_a_fraction_part_is_an_integer(text: str, value: float) -> None:
+    found = parse_json(text)
+    assert (found, type(found)) == (value, type(value))

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from contracts.names import BESIDE, LabelRefused, clean_label, is_clutter, shown
+from contracts.names import SIDECARS, LabelRefused, clean_label, is_clutter, shown
 from contracts.pictures import ENDINGS
 from models.training.data.photos import DatasetError, Photo, refuse_faults
 
@@ -56,4 +56,4 @@ def others(root: Path) -> Counter[str]:
     """How many files below `root` are no pictures by their names, by ending; neither clutter nor texts next to them."""
     names = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
     endings = (name.suffix.lower() for name in names if not is_clutter(name.parts))
-    return Counter(ending for ending in endings if ending not in PICTURES | BESIDE)
+    return Counter(ending for ending in endings if ending not in PICTURES | SIDECARS)
