@@ -5,13 +5,14 @@ Without a choice it follows from the size: exact search while it is fast, quanti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NotRequired, get_args
+from typing import Any, Literal, NotRequired, Protocol, get_args
 
 from typing_extensions import TypedDict
 
 from contracts.jobs import described
+from contracts.metadata import KEY
 
 IndexMethod = Literal["auto", "Flat", "IVF", "HNSW32"]
 DistType = Literal["IP", "L2", "hamming"]
@@ -36,11 +37,15 @@ class IndexChoice:
     """What somebody chose for a gallery, or nothing: "auto". Raises ValueError for what there is not.
 
     `dist_type` L2 orders unit vectors as IP does. `rerank` is of "hamming" alone; 0: the codes alone decide.
+    With `fuse` one vector is searched for each thing, the normalised mean of its pictures' embeddings. A thing is a label;
+    with `fuse_by`, the items of a label that have the same value of this metadata key.
     """
 
     index_method: IndexMethod = "auto"
     dist_type: DistType = "IP"
     rerank: int = RERANK
+    fuse: bool = False
+    fuse_by: str | None = None
 
     def __post_init__(self) -> None:
         if self.index_method not in METHODS:
@@ -49,10 +54,27 @@ class IndexChoice:
             raise ValueError(f"dist_type is one of {', '.join(DISTANCES)}, not {self.dist_type!r}")
         if isinstance(self.rerank, bool) or not isinstance(self.rerank, int) or not 0 <= self.rerank <= MOST_RERANK:
             raise ValueError(f"rerank is a whole number from 0 to {MOST_RERANK}, not {self.rerank!r}")
+        if self.fuse not in (True, False):
+            raise ValueError(f"fuse is true or false, not {self.fuse!r}")
+        if self.fuse and not self.fusible:
+            raise ValueError(
+                f"fuse goes with the index_method auto or Flat, or with hamming, not {self.index_method!r}"
+            )
+        if self.fuse_by is not None and not (isinstance(self.fuse_by, str) and KEY.fullmatch(self.fuse_by)):
+            raise ValueError(f"fuse_by is a name of items' metadata, not {self.fuse_by!r}")
+        if self.fuse_by is not None and not self.fuse:
+            raise ValueError("fuse_by goes with fuse alone")
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is kept with a gallery."""
-        return asdict(self)
+        """As it is kept with a gallery. What is not fused is kept as it was before there was a choice."""
+        kept = asdict(self)
+        left_out = ("fuse_by",) if self.fuse_by is None else ()
+        return {name: kept[name] for name in kept if name not in (left_out if self.fuse else ("fuse", "fuse_by"))}
+
+    @property
+    def fusible(self) -> bool:
+        """Whether fused vectors can be searched so: no index is built of them, for any addition changes some."""
+        return self.binary or self.index_method in ("auto", "Flat")
 
     @property
     def binary(self) -> bool:
@@ -73,9 +95,29 @@ def choice_of(stored: Mapping[str, Any] | None) -> IndexChoice:
         return IndexChoice()
 
 
+class _Labelled(Protocol):
+    """An item, perhaps with `metadata`."""
+
+    @property
+    def label(self) -> str: ...
+
+
+def things_of(choice: IndexChoice, items: Iterable[_Labelled]) -> list[int] | None:
+    """For each item the number of the thing that it shows, counted in the order of their first items; None: none is fused.
+
+    Items of a label that lack the metadata key `fuse_by` are one thing.
+    """
+    if not choice.fuse:
+        return None
+    numbers: dict[tuple[str, str | None], int] = {}
+    by = choice.fuse_by
+    keys = ((item.label, (getattr(item, "metadata", None) or {}).get(by) if by else None) for item in items)
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
 def kind_of(choice: IndexChoice, dim: int | None, gallery_items: int, part_items: int) -> BuiltKind | None:
     """The index that is built for a file of so many items of such a gallery; None: it is searched exactly."""
-    if choice.binary or choice.index_method == "Flat" or not dim:
+    if choice.binary or choice.fuse or choice.index_method == "Flat" or not dim:
         return None
     if choice.index_method != "auto":
         return choice.index_method if part_items >= LEAST_CHOSEN else None
@@ -103,6 +145,10 @@ class GalleryIndex(TypedDict):
     """`L2` orders as `IP` does, for embeddings are unit vectors; `hamming`: binary codes."""
     rerank: NotRequired[int]
     """With `hamming`: so many of the nearest codes are put in order by their embeddings; 0: none."""
+    fuse: NotRequired[bool]
+    """True: one vector is searched for each thing, the normalised mean of its pictures' embeddings."""
+    fuse_by: NotRequired[str]
+    """With `fuse`: the metadata key that tells things of a label apart."""
     in_use: str
     """Faiss' name of the index that answers; `Flat`: exact search."""
     state: IndexState

@@ -82,13 +82,21 @@ def packed_features(image: Picture) -> bytes:
 
 def calibrator(
     embedder: Embeds,
-) -> Callable[[Sequence[str], NDArray[np.float32], NDArray[np.float32] | None], dict[str, Any] | None]:
-    """Fits a gallery's probabilities to its labels, embeddings and views, as JSON; None: too small, the embedder's hold."""
+) -> Callable[
+    [Sequence[str], NDArray[np.float32], NDArray[np.float32] | None, Sequence[int] | None], dict[str, Any] | None
+]:
+    """Fits a gallery's probabilities to its labels, embeddings, views and fused things (None: none is), as JSON.
+
+    None: it is too small, the embedder's hold.
+    """
 
     def fitted(
-        labels: Sequence[str], embeddings: NDArray[np.float32], views: NDArray[np.float32] | None
+        labels: Sequence[str],
+        embeddings: NDArray[np.float32],
+        views: NDArray[np.float32] | None,
+        things: Sequence[int] | None = None,
     ) -> dict[str, Any] | None:
-        found = calibration.fit(labels, embeddings, views, embedder.unknowns, embedder.calibration)
+        found = calibration.fit(labels, embeddings, views, embedder.unknowns, embedder.calibration, things)
         # A copy of the embedder's own would stay when the embedder gets a better one.
         return found.to_dict() if found.source == "gallery" else None
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contracts.indexes import choice_of, things_of
 from infra.errors.photos import ObjectNotFound
 from infra.galleries.feedback import GalleryFeedback
 from infra.galleries.neighbours import Found, search
 from models.errors import ImageError, ModelError
+from models.galleries.fused_gallery import FusedGallery
 from models.galleries.gallery import Gallery
+from models.galleries.left_out import answers
 from models.pictures.image import crop, decode, with_margin
 
 if TYPE_CHECKING:
@@ -97,16 +100,30 @@ def _loaded(runtime: Runtime, name: str, version: int) -> Version:
 def _left_out(version: Version, before: int, total: int, checkpoint: Checkpoint) -> dict[str, str | None]:
     """What each item with another one of its label is taken for without itself, by its id."""
     labels = [item.label for item in version.items]
+    things = things_of(choice_of(version.manifest.index), version.items)
+    if things is not None:
+        return _left_out_of_things(version, labels, things, before, total, checkpoint)
     found = Found.nothing(len(labels))
     while not found.complete:
         search(labels, version.embeddings, found, TURN_S)
         checkpoint({"done": before + int(found.done.sum()), "total": total})
-    answers: dict[str, str | None] = {}
+    told: dict[str, str | None] = {}
     for place, item in enumerate(version.items):
         if found.own_place[place] >= 0:
             own = found.own_score[place] >= found.other_score[place]
-            answers[item.id] = item.label if own else labels[int(found.other_place[place])]
-    return answers
+            told[item.id] = item.label if own else labels[int(found.other_place[place])]
+    return told
+
+
+def _left_out_of_things(
+    version: Version, labels: list[str], things: list[int], before: int, total: int, checkpoint: Checkpoint
+) -> dict[str, str | None]:
+    """The same where pictures are fused: the thing of an item is fused without it."""
+    found: dict[str, str | None] = {}
+    for some in answers(labels, version.embeddings, things):
+        found |= {version.items[place].id: answer for place, answer in some.items()}
+        checkpoint({"done": before + max(some), "total": total})
+    return found
 
 
 def _judged(
@@ -119,9 +136,7 @@ def _judged(
     total: int,
 ) -> tuple[list[Asked], int]:
     """The judgements as queries, and how many cannot be asked. Items of the judged photo itself answer none."""
-    galleries = [
-        Gallery(one.items, one.embeddings, one.manifest.name, one.manifest.version) for one in (version, against)
-    ]
+    galleries = [_gallery(one) for one in (version, against)]
     known = [{item.label for item in one.items} for one in (version, against)]
     asked: list[Asked] = []
     unusable = 0
@@ -144,16 +159,23 @@ def _judged(
     return asked, unusable
 
 
+def _gallery(version: Version) -> Gallery:
+    made = Gallery(version.items, version.embeddings, version.manifest.name, version.manifest.version)
+    choice = choice_of(version.manifest.index)
+    return FusedGallery(made, choice) if choice.fuse and version.items else made
+
+
 def _answer(gallery: Gallery, row: NDArray[np.float32], one: Feedback) -> str | None:
     """The best label by the items of other photos."""
     if not len(gallery.items):
         return None
     sha256 = one.image_key.rpartition("/")[2]
     (found,) = gallery.search_labels(row[None], min(NEAREST, len(gallery.items)))
-    own = {match.item.label for match in found.matches if match.item.sha256 == sha256}  # type: ignore[attr-defined]
+    (matches,) = gallery.by_pictures().search(row[None], min(NEAREST, len(gallery.items)))
+    own = {match.item.label for match in matches if match.item.sha256 == sha256}  # type: ignore[attr-defined]
     if not own:
         return found.labels[0].label if found.labels else None
-    nearest = next((match for match in found.matches if match.item.sha256 != sha256), None)  # type: ignore[attr-defined]
+    nearest = next((match for match in matches if match.item.sha256 != sha256), None)  # type: ignore[attr-defined]
     return None if nearest is None else nearest.item.label
 
 

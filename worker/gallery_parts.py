@@ -16,6 +16,7 @@ from models.errors import GalleryError
 from models.galleries.binary_gallery import BinaryGallery
 from models.galleries.built_index import BuiltIndex, open_index
 from models.galleries.calibration import stored_calibration
+from models.galleries.fused_gallery import FusedGallery
 from models.galleries.gallery import Gallery
 from models.galleries.parted import PartedGallery
 from models.galleries.parts import Labelled, LabelTable, Part
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ROW_BYTES = 4  # of each dimension
 BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
 
 
@@ -62,7 +64,7 @@ class GalleryParts:
         living = [one.alive(segment.removed) for segment, one in zip(manifest.segments, stored, strict=True)]
         choice = choice_of(manifest.index)
         wanted = dict(due(manifest))
-        if choice.binary or not (wanted or any(one.mapped for one in stored)):
+        if not choice.fuse and (choice.binary or not (wanted or any(one.mapped for one in stored))):
             return self._whole(manifest, stored, living, choice, features)
         table = self._tables.setdefault(f"{manifest.name}/{manifest.generation}", LabelTable())
         parts, small, awaited, size = [], [], [], 0
@@ -81,9 +83,13 @@ class GalleryParts:
             parts.append(Part(Labelled(items, rows, table)))
             size += rows.nbytes + BYTES_PER_ITEM * len(items)
         calibration = stored_calibration(manifest.calibration, manifest.name)
-        gallery = PartedGallery(parts, table, manifest.name, manifest.version, calibration)
+        pictures = PartedGallery(parts, table, manifest.name, manifest.version, calibration)
         if features is not None:
-            gallery.features_by(features(manifest, gallery.items))
+            pictures.features_by(features(manifest, pictures.items))
+        gallery: Gallery = pictures
+        if choice.fuse:
+            gallery = fused = FusedGallery(pictures, choice)
+            size += 2 * fused.thing_count * fused.dim * ROW_BYTES
         return Loaded(gallery, size, tuple(awaited), tuple(stored))
 
     def has_come(self, manifest: GalleryManifest, awaited: tuple[tuple[Segment, BuiltKind], ...]) -> bool:

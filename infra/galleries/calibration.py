@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from contracts.indexes import choice_of, things_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from infra.galleries.files import GalleryManifest
-
-    # labels, embeddings (N, D), views (N, D; None: no item has one) of a whole version -> JSON for its manifest, or None
-    Calibrate = Callable[[Sequence[str], NDArray[np.float32], NDArray[np.float32] | None], dict[str, Any] | None]
+    from infra.galleries.files import GalleryManifest, Item
+    from infra.galleries.rows import Rows
 
 ALWAYS_BELOW = 5000  # items: a larger gallery is read whole and fitted anew only when it changed by CHANGED
 CHANGED = 0.05
 FEWEST_ITEMS, FEWEST_LABELS = 20, 3  # with less a fit is not made, and an earlier one holds no longer
+
+
+class Calibrate(Protocol):
+    """Fits the probabilities of a whole version: JSON for its manifest, or None."""
+
+    def __call__(
+        self,
+        labels: Sequence[str],
+        embeddings: NDArray[np.float32],
+        views: NDArray[np.float32] | None,
+        things: Sequence[int] | None,
+        /,
+    ) -> dict[str, Any] | None:
+        """Of N items: labels, embeddings (N, D), views (N, D; None: no item has one), and where the gallery fuses its
+        pictures the number of the thing that each shows (contracts.indexes.things_of)."""
 
 
 def is_due(manifest: GalleryManifest) -> bool:
@@ -30,9 +45,22 @@ def is_due(manifest: GalleryManifest) -> bool:
     return added + manifest.removed_since >= CHANGED * fitted
 
 
-def fitted(manifest: GalleryManifest, calibration: dict[str, Any] | None) -> GalleryManifest:
-    """`manifest` with what was fitted to all of its items."""
+def fitted(manifest: GalleryManifest, calibrate: Calibrate, items: Sequence[Item], rows: Rows) -> GalleryManifest:
+    """`manifest` with what `calibrate` makes of all of its items and their rows."""
+    things = things_of(choice_of(manifest.index), items)
+    calibration = calibrate([item.label for item in items], rows.embeddings, rows.views, things)
     return replace(manifest, calibration=calibration, calibrated_items=manifest.item_count, removed_since=0)
+
+
+def unfitted(manifest: GalleryManifest) -> GalleryManifest:
+    """`manifest` without a calibration of its own, to be fitted by its next change."""
+    return replace(manifest, calibration=None, calibrated_items=0, removed_since=0)
+
+
+def fused_otherwise(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
+    """Whether scores under two choices of an index are those of other vectors, which no calibration is for both."""
+    one, other = choice_of(before), choice_of(after)
+    return (one.fuse, one.fuse_by) != (other.fuse, other.fuse_by)
 
 
 def carried(base: GalleryManifest, manifest: GalleryManifest, labels: int, relabelled: int = 0) -> GalleryManifest:
@@ -45,5 +73,5 @@ def carried(base: GalleryManifest, manifest: GalleryManifest, labels: int, relab
     known = base.calibrated_items or (base.item_count if base.calibration is not None else 0)
     removed = base.removed_since + relabelled + base.item_count - manifest.item_count
     if manifest.item_count < FEWEST_ITEMS or labels < FEWEST_LABELS or 2 * removed > known:
-        return replace(manifest, calibration=None, calibrated_items=0, removed_since=0)
+        return unfitted(manifest)
     return replace(manifest, calibrated_items=known, removed_since=removed)

@@ -198,12 +198,12 @@ def _changed(
         if any(item.id not in change.gone for item in items)
     )
     manifest = replace(store._next(pointer, base, hold), segments=left, item_count=len(kept) + len(change.fresh))
-    labels = [item.label for item in (*kept, *change.fresh)]
+    items = (*kept, *change.fresh)
     if change.relabelled:  # a label that only has another name is as likely as before
-        manifest = carried(base, manifest, len(set(labels)), change.relabelled)
+        manifest = carried(base, manifest, len({item.label for item in items}), change.relabelled)
         if calibrate is not None and is_due(manifest):
             whole = store._searched_rows(manifest, base.dim or 0) + replace(change.rows, features=())
-            manifest = fitted(manifest, calibrate(labels, whole.embeddings, whole.views))
+            manifest = fitted(manifest, calibrate, items, whole)
     if not change.fresh:
         return manifest, False
     fresh, rows = change.fresh, change.rows

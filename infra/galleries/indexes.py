@@ -98,6 +98,8 @@ def described(store: GalleryReader, manifest: GalleryManifest) -> GalleryIndex:
     """How a version is searched, as JSON."""
     choice = choice_of(manifest.index)
     told: dict[str, Any] = {"index_method": choice.index_method, "dist_type": choice.dist_type}
+    if choice.fuse:
+        told |= {"fuse": True, **({} if choice.fuse_by is None else {"fuse_by": choice.fuse_by})}
     if choice.binary:
         ranked = f",R{choice.rerank}" if choice.rerank else ""
         told |= {"rerank": choice.rerank, "in_use": choice.binary_kind + ranked, "state": "exact"}
@@ -109,8 +111,7 @@ def described(store: GalleryReader, manifest: GalleryManifest) -> GalleryIndex:
     missed = sum(segment.live_count * (1 - one.recall_at_1) for segment, _, one in used)
     building = any(one is None for _, _, one in found)
     return {
-        "index_method": choice.index_method,
-        "dist_type": choice.dist_type,
+        **told,  # type: ignore[typeddict-item]  # it has what was chosen
         "in_use": name_of(used[0][1], manifest.dim or 0) if used else "Flat",
         "state": "building" if building else "built" if used else "exact",
         "indexed_items": indexed,

@@ -17,7 +17,7 @@ import numpy as np
 from contracts.errors import ServiceError
 from contracts.names import readable_label
 from infra.errors.galleries import EmbedderMismatch, GalleryCorrupt, GalleryExists, ItemNotFound, VersionNotFound
-from infra.galleries.calibration import carried, fitted, is_due
+from infra.galleries.calibration import carried, fitted, fused_otherwise, is_due, unfitted
 from infra.galleries.deleted import another_generation, generations, write_record
 from infra.galleries.files import GalleryManifest, Item, Pointer, check_name, item_id
 from infra.galleries.keys import DELETED, manifest_key, version_of
@@ -147,8 +147,7 @@ class GalleryStore(GalleryWriter):
             segments, merged = split_for_merge(base.segments, len(fresh))
             if calibrate is not None and is_due(manifest):
                 whole = self._searched_rows(base, dim) + replace(fresh_rows, features=())
-                labels = [item.label for item in (*old, *fresh)]
-                manifest = fitted(manifest, calibrate(labels, whole.embeddings, whole.views))
+                manifest = fitted(manifest, calibrate, (*old, *fresh), whole)
             if merged:
                 part = replace(base, segments=merged)
                 stored = self._searched_rows(part, dim)
@@ -201,11 +200,11 @@ class GalleryStore(GalleryWriter):
                 self._next(pointer, base, writing.hold), segments=segments, item_count=len(present) - len(gone)
             )
             left = [row for row, item in enumerate(present) if item.id not in gone]
-            labels_left = [present[row].label for row in left]
-            manifest = carried(base, manifest, len(set(labels_left)))
+            items_left = [present[row] for row in left]
+            manifest = carried(base, manifest, len({item.label for item in items_left}))
             if left and calibrate is not None and is_due(manifest):
                 rows = self._searched_rows(base, base.dim or 0).take(left)
-                manifest = fitted(manifest, calibrate(labels_left, rows.embeddings, rows.views))
+                manifest = fitted(manifest, calibrate, items_left, rows)
             self._publish(name, writing, manifest)
             audit.gallery_changed("removed", name, base.version, manifest.version, items=len(gone))
             return manifest
@@ -231,13 +230,21 @@ class GalleryStore(GalleryWriter):
             audit.gallery_changed("activated", name, base.version, manifest.version)
             return manifest
 
-    def choose_index(self, name: str, index: dict[str, Any]) -> GalleryManifest:
-        """A new version that is searched as `index` says (contracts.indexes); none if it says what is in force."""
+    def choose_index(self, name: str, index: dict[str, Any], calibrate: Calibrate | None = None) -> GalleryManifest:
+        """A new version that is searched as `index` says (contracts.indexes); none if it says what is in force.
+
+        Where pictures are fused otherwise than before, `calibrate` fits it as in `add`; without it what was fitted goes.
+        """
         with self._writing(name) as writing:
             pointer, base = self._base(name, writing)
             if base.index == index:
                 return base
             manifest = replace(self._next(pointer, base, writing.hold), index=index)
+            if fused_otherwise(base.index, index):
+                manifest = unfitted(manifest)
+                if calibrate is not None and base.item_count:
+                    rows = self._searched_rows(base, base.dim or 0)
+                    manifest = fitted(manifest, calibrate, self._segment_items(base), rows)
             self._publish(name, writing, manifest)
             audit.gallery_changed("index chosen", name, base.version, manifest.version)
             return manifest

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from infra.errors.service import ConfigurationError
 from infra.objects.local import LocalStore
+from infra.runtime import tracing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ def open_store(settings: ObjectSettings, data_dir: Path) -> ObjectStore:
     if parts.scheme == "s3" and parts.netloc:
         from infra.objects.s3 import S3Store  # boto3 takes a quarter of a second that a local folder need not pay
 
+        tracing.instrument_s3()
         return S3Store(
             parts.netloc, parts.path.strip("/"), settings.endpoint_url, settings.region, settings.public_endpoint_url
         )

@@ -13,7 +13,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from infra.runtime import redis_url
+from infra.runtime import redis_url, tracing
 
 if TYPE_CHECKING:
     from infra.runtime.settings import Settings
@@ -52,7 +52,7 @@ def open_client(settings: Settings) -> redis.Redis:
     """The client for an installation's keys: the server and the prefix of `settings`, which must name a server."""
     if settings.redis_url is None:
         raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
-    return connect(settings.redis_url, settings.redis_prefix)
+    return tracing.instrument_redis(connect(settings.redis_url, settings.redis_prefix))
 
 
 def is_socket(url: str) -> bool:

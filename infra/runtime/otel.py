@@ -9,6 +9,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -17,13 +18,18 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
 
-from infra.runtime.tracing import Span, TraceContext
+from infra.runtime import instrumentation
+from infra.runtime.tracing import Span, TraceContext, parse
 from infra.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextvars import Token
 
+    import redis
+    from flask import Flask
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import SpanExporter
 
     from infra.runtime.tracing import Attributes, Kind
 
@@ -58,12 +64,28 @@ class OtelSpan(Span):
         self._made.end(None if at is None else int(at * NS))
 
 
+class InstrumentedSpan(OtelSpan):
+    """One that the instrumentation made, and ends."""
+
+    def __init__(self, made: trace.Span) -> None:
+        super().__init__(made)
+        bounded = parse(self.context.traceparent, self.context.tracestate)  # a caller's state may be long
+        self.context = bounded or self.context
+
+    def fail(self, what: str) -> None:
+        """The instrumentation sees it by itself."""
+
+    def end(self, at: float | None = None) -> None:
+        """The instrumentation does."""
+
+
 class OtelRecorder:
     """Sends the spans of this process to `endpoint` (an OTLP/HTTP collector's base URL), in the background."""
 
-    def __init__(self, endpoint: str, service: str) -> None:
+    def __init__(self, endpoint: str, service: str, exporter: SpanExporter | None = None) -> None:
+        """`exporter` takes the spans instead of a collector."""
         url = endpoint.rstrip("/")
-        exporter = OTLPSpanExporter(endpoint=url if url.endswith(PATH) else url + PATH)
+        exporter = exporter or OTLPSpanExporter(endpoint=url if url.endswith(PATH) else url + PATH)
         about = {
             "service.name": service,
             "service.namespace": "shitu",
@@ -71,6 +93,7 @@ class OtelRecorder:
             "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
         }
         self._provider = TracerProvider(resource=Resource.create(about))
+        self._provider.sampler = instrumentation.WantedSpans(self._provider.sampler)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("shitu", VERSION)
 
@@ -98,6 +121,31 @@ class OtelRecorder:
         """Ends a span at a time of its own."""
         if isinstance(span, OtelSpan):
             span.end(ended_at)
+
+    def attach(self, context: TraceContext | None) -> Token[Context]:
+        """Whatever the instrumentation makes in this thread is below `context` from here on."""
+        return contexts.attach(_parent(context))
+
+    def detach(self, token: Token[Context]) -> None:
+        """As before `attach`."""
+        contexts.detach(token)
+
+    def of_request(self) -> Span | None:
+        """The span that the instrumentation began for this thread's request."""
+        made = trace.get_current_span()
+        return InstrumentedSpan(made) if made.get_span_context().is_valid else None
+
+    def instrument_web(self, app: Flask) -> None:
+        """Makes spans of the application's requests."""
+        instrumentation.of_web(app, self._provider)
+
+    def instrument_redis(self, client: redis.Redis) -> None:
+        """Makes spans of the client's commands."""
+        instrumentation.of_redis(client, self._provider)
+
+    def instrument_s3(self) -> None:
+        """Makes spans of calls of an S3 server."""
+        instrumentation.of_s3(self._provider)
 
     def close(self) -> None:
         """Sends what is still to be sent."""

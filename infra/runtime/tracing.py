@@ -15,11 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from infra.errors.service import ConfigurationError
 
 if TYPE_CHECKING:
+    import redis
+    from flask import Flask
+
     from infra.runtime.settings import Settings
 
 Kind = Literal["server", "producer", "consumer", "client", "internal"]
@@ -110,6 +113,24 @@ class Recorder(Protocol):
     def finish(self, span: Span, ended_at: float) -> None:
         """Ends a span at a time of its own."""
 
+    def attach(self, context: TraceContext | None) -> Any:
+        """What libraries do in this thread is below `context` from here on."""
+
+    def detach(self, token: Any) -> None:
+        """As before `attach`."""
+
+    def of_request(self) -> Span | None:
+        """The span of this thread's request."""
+
+    def instrument_web(self, app: Flask) -> None:
+        """Makes spans of the application's requests."""
+
+    def instrument_redis(self, client: redis.Redis) -> None:
+        """Makes spans of the client's commands."""
+
+    def instrument_s3(self) -> None:
+        """Makes spans of calls of an S3 server."""
+
     def close(self) -> None:
         """Sends what is still to be sent."""
 
@@ -137,10 +158,14 @@ def set_current(context: TraceContext | None) -> None:
 @contextmanager
 def use(context: TraceContext | None) -> Iterator[None]:
     """Within, this thread is there."""
+    recorder = _recorder
     token = _current.set(context)
+    attached = None if recorder is None else recorder.attach(context)
     try:
         yield
     finally:
+        if recorder is not None:
+            recorder.detach(attached)
         _current.reset(token)
 
 
@@ -195,6 +220,30 @@ def record_stages(took_ms: Mapping[str, float], began: float) -> None:
     for name, ms in took_ms.items():
         record(name, at, at + ms / 1000)
         at += ms / 1000
+
+
+def of_request() -> Span | None:
+    """The span of this thread's request, where requests are recorded: OpenTelemetry's instrumentation made it."""
+    return None if _recorder is None else _recorder.of_request()
+
+
+def instrument_web(app: Flask) -> None:
+    """Has the requests of `app` recorded, if anything is; before any other of its hooks."""
+    if _recorder is not None:
+        _recorder.instrument_web(app)
+
+
+def instrument_redis(client: redis.Redis) -> redis.Redis:
+    """`client`, whose commands are recorded if anything is, each below where its thread is."""
+    if _recorder is not None:
+        _recorder.instrument_redis(client)
+    return client
+
+
+def instrument_s3() -> None:
+    """Has calls of an S3 server recorded, if anything is, each below where its thread is."""
+    if _recorder is not None:
+        _recorder.instrument_s3()
 
 
 def open_tracing(settings: Settings, service: str) -> None:

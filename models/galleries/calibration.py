@@ -159,13 +159,14 @@ def fit(
     views: NDArray[np.float32] | None,
     unknowns: NDArray[np.float32],
     fallback: Calibration,
+    things: Sequence[int] | None = None,
 ) -> Calibration:
     """The calibration of a gallery with these items, row by row, from queries that they make themselves.
 
     `embeddings` (N, D) are unit vectors; `views` (N, D) those of one augmented view of each picture, a row of zeros or
     None where there is none: the query of a label with one picture. `unknowns` (U, D) are queries with no right answer.
-    `fallback`, the embedder's own fit, is what the answer is pulled to, and is the answer for a gallery too small. The same
-    input gives the same answer. Raises GalleryError for rows that do not fit the labels.
+    `fallback`, the embedder's own fit, is what the answer is pulled to, and is the answer for a gallery too small. `things`:
+    the number of the thing that each item shows, from 0 on, where pictures are fused. The same input gives the same answer. Raises GalleryError for rows that do not fit the labels.
     """
     if (
         embeddings.ndim != 2
@@ -182,7 +183,9 @@ def fit(
             raise GalleryError(f"The {what} are not made of finite floats.")
     if len(set(labels)) < FEWEST_LABELS:
         return fallback
-    seen = own_queries(labels, embeddings, views, unknowns)
+    if things is not None and len(things) != len(labels):
+        raise GalleryError(f"{len(labels)} labels do not fit {len(things)} things.")
+    seen = own_queries(labels, embeddings, views, unknowns, things)
     if int(np.isin(seen.kinds, (REAL, VIEW)).sum()) < FEWEST_QUERIES:
         return fallback
     parts = [domain(seen, kind) for kind in (REAL, VIEW)]

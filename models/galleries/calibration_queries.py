@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.galleries.gallery import faiss_module
-from models.galleries.label_scores import NEIGHBOURS, LabelScores
+from models.galleries.left_out import Pictures, Things
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,18 +65,17 @@ def own_queries(
     embeddings: NDArray[np.float32],
     views: NDArray[np.float32] | None,
     unknowns: NDArray[np.float32],
+    things: Sequence[int] | None = None,
 ) -> Observations:
     """A gallery's own queries, at most so many that it takes less than a second.
 
     An item of a label with several pictures is searched in the gallery without it (leave-one-out), one that is its
     label's only picture by its augmented view; both again in the gallery without their label, where no answer is right.
-    `unknowns` are unrelated to all.
+    `unknowns` are unrelated to all. `things` are the numbers of the things that the items show, where these are fused.
     """
     rows = np.ascontiguousarray(embeddings, np.float32)
-    scorer = LabelScores(labels, rows)
-    index = faiss_module().IndexFlatIP(rows.shape[1])
-    index.add(rows)
-    several = scorer.counts[scorer.codes] > 1
+    searched = Pictures(labels, rows) if things is None else Things(labels, rows, np.array(things, np.int64))
+    several = searched.scorer.counts[searched.scorer.codes] > 1
     usable = several.copy()
     if views is not None:
         usable |= np.linalg.norm(views, axis=1) > HALF
@@ -86,24 +84,16 @@ def own_queries(
     if views is not None:
         queries[~several[chosen]] = views[chosen][~several[chosen]]
     seen = Collector([])
-    for query, (places, similarities), item in zip(queries, _neighbours(index, queries), chosen.tolist(), strict=True):
+    for query, near, item in zip(queries, searched.near(queries), chosen.tolist(), strict=True):
         if several[item]:
-            seen.take(scorer.score(query, places, similarities, item), labels[item], REAL)
+            seen.take(searched.score(query, *near, item), labels[item], REAL)
         else:
-            seen.take(scorer.score(query, places, similarities), labels[item], VIEW)
-        seen.take(scorer.score(query, places, similarities, item, without_label=True), None, LEFT_OUT)
+            seen.take(searched.score(query, *near), labels[item], VIEW)
+        seen.take(searched.score(query, *near, item, without_label=True), None, LEFT_OUT)
     others = np.ascontiguousarray(unknowns[_some(np.arange(len(unknowns)), MOST_UNRELATED)], np.float32)
-    for query, (places, similarities) in zip(others, _neighbours(index, others), strict=True):
-        seen.take(scorer.score(query, places, similarities), None, UNRELATED)
+    for query, near in zip(others, searched.near(others), strict=True):
+        seen.take(searched.score(query, *near), None, UNRELATED)
     return seen.done()
-
-
-def _neighbours(index: object, queries: NDArray[np.float32]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    if not len(queries):
-        return []
-    faiss_module().omp_set_num_threads(1)
-    similarities, places = index.search(queries, min(NEIGHBOURS, index.ntotal))  # type: ignore[attr-defined]
-    return list(zip(places, similarities, strict=True))
 
 
 def _some(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:

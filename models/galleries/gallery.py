@@ -135,6 +135,10 @@ class Gallery:
             return np.empty((len(places), self.dim), np.float32)
         return np.asarray(self._index.reconstruct_batch(places), np.float32)
 
+    def by_pictures(self) -> Gallery:
+        """The gallery of the same items in which each picture is searched by itself."""
+        return self
+
     def filtered(self, filters: Sequence[Filter]) -> Gallery:
         """The gallery of those items alone whose metadata meets all filters, searched exactly; this one without filters."""
         if not filters:

@@ -69,6 +69,15 @@ class JoinedGallery(Gallery):
         rows = [part for part in parts if part is not None]
         return np.concatenate(rows) if rows and len(rows) == len(parts) else None
 
+    def by_pictures(self) -> Gallery:
+        """They as one, none of them fused."""
+        several = [one.by_pictures() for one in self.galleries]
+        return (
+            self
+            if all(one is own for one, own in zip(several, self.galleries, strict=True))
+            else JoinedGallery(several)
+        )
+
     def features_of(self, item: LabeledItem) -> Any:
         """The local features of an item, by the gallery that has it."""
         source = item.source if isinstance(item, JoinedItem) else 0

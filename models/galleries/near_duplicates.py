@@ -47,6 +47,7 @@ def near_duplicates(
     found: list[Near | None] = []
     kept = np.zeros(len(items), bool)
     spare = sum(item.id in passed for item in gallery.items)
+    gallery = gallery.by_pictures()
     near = gallery.search(rows, NEAREST + spare) if len(gallery) and len(items) else [[] for _ in items]
     for at, (item, matches) in enumerate(zip(items, near, strict=True)):
         there = [(one.similarity, one.item) for one in matches if one.item.id not in passed]

@@ -198,7 +198,7 @@ def _calibrate(store: GalleryStore, name: str, bundle: Bundle, embedder: str) ->
 
 
 def _own(bundle: Bundle) -> Calibrate:
-    def carried(labels: Sequence[str], _embeddings: Any, _views: Any) -> dict[str, Any] | None:
+    def carried(labels: Sequence[str], _embeddings: Any, _views: Any, _things: Any) -> dict[str, Any] | None:
         return bundle.calibration if len(labels) == len(bundle.items) else None
 
     return carried

@@ -38,6 +38,17 @@ RANKED = click.option(
     show_default=True,
     help="With hamming: so many of the nearest codes are put in order by their embeddings.",
 )
+FUSED = click.option(
+    "--fuse/--no-fuse",
+    default=False,
+    show_default=True,
+    help="One vector for each label, the mean of its pictures'.",
+)
+FUSED_BY = click.option(
+    "--fuse-by",
+    metavar="KEY",
+    help="With --fuse: one for the items of a label with the same value of this metadata.",
+)
 
 
 @click.command(epilog=examples("gallery create drinks", "gallery create drinks --dist-type hamming --rerank 50"))
@@ -45,24 +56,34 @@ RANKED = click.option(
 @METHOD
 @DISTANCE
 @RANKED
+@FUSED
+@FUSED_BY
 @JSON
 @SERVER
 def create(
-    name: str, index_method: IndexMethod, dist_type: DistType, rerank: int, as_json: bool, server: str | None
+    name: str,
+    index_method: IndexMethod,
+    dist_type: DistType,
+    rerank: int,
+    fuse: bool,
+    fuse_by: str | None,
+    as_json: bool,
+    server: str | None,
 ) -> None:
     """Create the empty gallery NAME; the embedder of its first pictures is its own from then on."""
-    choice = _chosen(index_method, dist_type, rerank)
-    chosen = given("index_method") or given("dist_type")
+    choice = _chosen(index_method, dist_type, rerank, fuse, fuse_by)
     with errors(), working(f"Creating {name!r}"):
-        about = opened(server).create(name, choice if chosen else None)
+        about = opened(server).create(name, choice if _given() else None)
     _tell(about, as_json, f"{name!r} is created")
 
 
-@click.command(epilog=examples("gallery index drinks", "gallery index drinks --index-method HNSW32", "gallery index drinks --build"))  # fmt: skip
+@click.command(epilog=examples("gallery index drinks", "gallery index drinks --index-method HNSW32", "gallery index drinks --fuse", "gallery index drinks --build"))  # fmt: skip
 @GALLERY_NAME
 @METHOD
 @DISTANCE
 @RANKED
+@FUSED
+@FUSED_BY
 @click.option("--build", is_flag=True, help="Build what is missing here and now; without it the keeper does.")
 @JSON
 @SERVER
@@ -71,6 +92,8 @@ def index(
     index_method: IndexMethod,
     dist_type: DistType,
     rerank: int,
+    fuse: bool,
+    fuse_by: str | None,
     build: bool,
     as_json: bool,
     server: str | None,
@@ -81,10 +104,10 @@ def index(
     """
     if build and server is not None:
         raise click.UsageError("--build has no effect with --server: the service's keeper builds")
-    choice = _chosen(index_method, dist_type, rerank)
+    choice = _chosen(index_method, dist_type, rerank, fuse, fuse_by)
     with errors():
         galleries = opened(server)
-        if given("index_method") or given("dist_type"):
+        if _given():
             with working("Choosing the index"):
                 galleries.choose_index(name, choice)
         about = galleries.one(name)
@@ -98,10 +121,22 @@ def index(
     _tell(about, as_json, f"version {about['version']} of {name!r} has {about['item_count']}")
 
 
-def _chosen(index_method: IndexMethod, dist_type: DistType, rerank: int) -> IndexChoice:
+def _given() -> bool:
+    """Whether somebody chose."""
+    return any(map(given, ("index_method", "dist_type", "fuse")))
+
+
+def _chosen(
+    index_method: IndexMethod, dist_type: DistType, rerank: int, fuse: bool, fuse_by: str | None
+) -> IndexChoice:
     if given("rerank") and dist_type != "hamming":
         raise click.UsageError("--rerank goes with --dist-type hamming alone")
-    return IndexChoice(index_method, dist_type, rerank)
+    if fuse_by is not None and not fuse:
+        raise click.UsageError("--fuse-by goes with --fuse alone")
+    try:
+        return IndexChoice(index_method, dist_type, rerank, fuse, fuse_by)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _tell(about: dict[str, Any], as_json: bool, line: str) -> None:

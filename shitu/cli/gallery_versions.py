@@ -155,7 +155,8 @@ def restore(name: str, generation: str | None, server: str | None) -> None:
 def index_line(about: Json) -> str:
     """How a gallery is searched, in one line."""
     index = about["index"]
-    chosen = f"{index['index_method']}, {index['dist_type']}"
+    fused = f", fused by {index.get('fuse_by') or 'label'}" if index.get("fuse") else ""
+    chosen = f"{index['index_method']}, {index['dist_type']}{fused}"
     if index["state"] == "building":
         return f"index: {index['in_use']} ({chosen}); another is being built"
     recall = "" if index["recall_at_1"] is None else f", recall@1 {index['recall_at_1']:.3f}"

@@ -21,6 +21,7 @@ from models.enrolment import embed_lone_views
 from models.errors import GalleryError, ImageError, ModelError
 from models.galleries.binary_gallery import BinaryGallery
 from models.galleries.calibration import fit, stored_calibration
+from models.galleries.fused_gallery import FusedGallery
 from models.galleries.gallery import Gallery
 from models.pictures.image import crop, decode
 from models.verification import Features, describe, unpack
@@ -178,9 +179,13 @@ def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Cal
     features = ItemFeatures(read, load)
     calibration = stored_calibration(manifest.calibration, name)
     choice = choice_of(manifest.index)
-    if make is Gallery and choice.binary and items:  # the gallery's own choice, where the command has none
+    own_choice = make is Gallery
+    if own_choice and choice.binary and items:  # the gallery's own choice, where the command has none
         make = partial(BinaryGallery, kind=choice.binary_kind, rerank=choice.rerank)
-    return make(items, rows, name, manifest.version, calibration, features)
+    about = (name, manifest.version, calibration, features)
+    if own_choice and choice.fuse and items:
+        return FusedGallery(Gallery(items, rows, *about), choice)
+    return make(items, rows, *about)
 
 
 def labelled_photos(folder: Path, passed: Passed) -> list[tuple[Path, str]]:

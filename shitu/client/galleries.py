@@ -23,10 +23,12 @@ def create_gallery(
     index_method: IndexMethod | None = None,
     dist_type: DistType | None = None,
     rerank: int | None = None,
+    fuse: bool | None = None,
+    fuse_by: str | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[Gallery]:
     """Makes an empty gallery, searched as `choose_index` says. Raises Conflict if there is one of that name."""
-    index = _index(index_method, dist_type, rerank)
+    index = _index(index_method, dist_type, rerank, fuse, fuse_by)
     body = {"name": name, **({"index": index} if index else {})}
     found: Gallery = yield from ask("POST", "/galleries", json=body, headers=once(idempotency_key))
     return found
@@ -38,18 +40,27 @@ def choose_index(
     index_method: IndexMethod | None = None,
     dist_type: DistType | None = None,
     rerank: int | None = None,
+    fuse: bool | None = None,
+    fuse_by: str | None = None,
 ) -> Steps[Gallery]:
     """Chooses how a gallery is searched: the new version. What is left out takes its default ("auto", "IP").
 
-    `rerank` goes with the `dist_type` "hamming" alone.
+    `rerank` goes with the `dist_type` "hamming" alone. With `fuse` one vector is searched for each label, the mean of its
+    pictures'; with `fuse_by` for the items of a label that have the same value of this metadata name.
     """
-    body = {"index": _index(index_method, dist_type, rerank)}
+    body = {"index": _index(index_method, dist_type, rerank, fuse, fuse_by)}
     found: Gallery = yield from ask("PATCH", named(gallery), json=body, repeatable=False)
     return found
 
 
-def _index(index_method: IndexMethod | None, dist_type: DistType | None, rerank: int | None) -> dict[str, Any]:
-    told = {"index_method": index_method, "dist_type": dist_type, "rerank": rerank}
+def _index(
+    index_method: IndexMethod | None,
+    dist_type: DistType | None,
+    rerank: int | None,
+    fuse: bool | None,
+    fuse_by: str | None,
+) -> dict[str, Any]:
+    told = {"index_method": index_method, "dist_type": dist_type, "rerank": rerank, "fuse": fuse, "fuse_by": fuse_by}
     return {name: value for name, value in told.items() if value is not None}
 
 

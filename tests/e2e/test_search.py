@@ -36,6 +36,11 @@ def test_a_chosen_index_is_built_while_exact_search_serves_and_filters_hold(serv
     changed = service.http.patch(f"{url}/indexed", json={"index": {"dist_type": "hamming"}}, timeout=10)
     assert changed.json()["index"]["in_use"] == "BFlat,R100"
     check_filters(service)
+    fused = service.http.patch(f"{url}/indexed", json={"index": {"fuse": True}}, timeout=10)
+    assert fused.json()["index"]["fuse"] is True
+    check_filters(service)
+    enrolled(service, [1001])
+    assert nearest(service, 1001) == "pattern 1001"
 
 
 def check_filters(service: Service) -> None:

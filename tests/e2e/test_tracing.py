@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,33 @@ from tests.infra.local_servers import serving
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
+STREAMED, ASKED = "b" * 32, "c" * 32
+REDIS = "opentelemetry.instrumentation.redis"
 STAGES = {"fetch", "decode", "detect", "crop", "embed", "search", "verify"}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A span, the service that sent it, and what made it."""
+
+    service: str
+    maker: str
+    span: Any
+
+    @property
+    def trace(self) -> str:
+        return str(self.span.trace_id.hex())
+
+    @property
+    def about(self) -> dict[str, Any]:
+        values = {one.key: one.value for one in self.span.attributes}
+        return {key: getattr(value, value.WhichOneof("value")) for key, value in values.items()}
+
+
 @contextmanager
-def collector() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
-    """The base URL of an OTLP/HTTP receiver, and the spans that it was sent, each with its service's name."""
-    spans: list[tuple[str, Any]] = []
+def collector() -> Iterator[tuple[str, list[Seen]]]:
+    """The base URL of an OTLP/HTTP receiver, and the spans that it was sent."""
+    spans: list[Seen] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -34,7 +55,8 @@ def collector() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
             assert self.path == "/v1/traces"
             for group in sent.resource_spans:
                 about = {attribute.key: attribute.value.string_value for attribute in group.resource.attributes}
-                spans.extend((about["service.name"], span) for scope in group.scope_spans for span in scope.spans)
+                for scope in group.scope_spans:
+                    spans.extend(Seen(about["service.name"], scope.scope.name, span) for span in scope.spans)
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -70,13 +92,17 @@ def test_one_trace_joins_upload_queue_stages_and_webhook(tmp_path: Path, monkeyp
             assert ended["status"] == "succeeded"
 
             def seen() -> dict[str, tuple[str, Any]]:
-                mine = [(name, span) for name, span in list(spans) if span.trace_id.hex() == TRACE]
-                return {span.name: (name, span) for name, span in mine}
+                mine = [one for one in list(spans) if one.trace == TRACE and one.maker != REDIS]
+                return {one.span.name: (one.service, one.span) for one in mine}
 
             wanted = {"POST /v1/recognitions", "send recognize", "wait in queue", "process recognition"}
             wanted |= {"send deliver", "POST webhook"}
             wait_for(lambda: wanted <= seen().keys())
             found = seen()
+            watched(service, ended)
+            wait_for(
+                lambda: {STREAMED, ASKED} <= {one.trace for one in list(spans) if one.span.name.startswith("GET /v1")}
+            )
             (_, _, headers, body) = receiver.requests[0]
             logged = [
                 json.loads(line)
@@ -113,5 +139,45 @@ def test_one_trace_joins_upload_queue_stages_and_webhook(tmp_path: Path, monkeyp
     assert json.loads(body)["data"]["trace_id"] == TRACE
     lines = [line for line in logged if line.get("trace_id") == TRACE]
     assert any(line["message"] == "attempt ended" and line["job_id"] == job["id"] for line in lines)
-    others = {span.trace_id.hex() for _, span in spans} - {TRACE}
-    assert others  # requests without a traceparent began their own
+    assert {one.trace for one in spans} - {TRACE, STREAMED, ASKED}  # requests without a traceparent began their own
+    check_what_libraries_did(spans)
+
+
+def watched(service: Service, job: dict[str, Any]) -> None:
+    """Follows a job's events to their end, in a trace of their own, and asks what nobody traces."""
+    url = f"{service.base_url}{job['links']['self']}/events"
+    answer = service.http.get(url, headers={"traceparent": f"00-{STREAMED}-{SPAN}-01"}, timeout=10)
+    assert "event: completed" in answer.text
+    asked = {"traceparent": f"00-{ASKED}-{SPAN}-01"}
+    assert (
+        service.http.get(f"{service.base_url}/v1/recognitions?secret=abc", headers=asked, timeout=10).status_code == 400
+    )
+    for path in ("/healthz", "/", "/galleries"):
+        answer = service.http.get(
+            service.base_url + path, headers={"traceparent": f"00-{'a' * 32}-{SPAN}-01"}, timeout=10
+        )
+        assert answer.status_code == 200
+
+
+def check_what_libraries_did(spans: list[Seen]) -> None:
+    """OpenTelemetry's own instrumentation made requests' and Redis' spans, each below what it belongs to."""
+    (request,) = [one for one in spans if one.span.name == "POST /v1/recognitions" and one.trace == TRACE]
+    assert request.maker == "opentelemetry.instrumentation.flask"
+    about = request.about
+    assert (about["http.request.method"], about["http.response.status_code"]) == ("POST", 202)
+    assert (about["http.route"], about["url.path"]) == ("/v1/recognitions", "/v1/recognitions")
+    (stream,) = [one for one in spans if one.trace == STREAMED and one.maker != REDIS]
+    assert stream.span.parent_span_id.hex() == SPAN
+    (refused,) = [one for one in spans if one.trace == ASKED and one.maker != REDIS]
+    assert (refused.about["url.query"], refused.about["http.response.status_code"]) == ("", 400)
+    assert stream.about["url.path"].endswith("/events")
+    commands = [one for one in spans if one.maker == REDIS]
+    by_id = {one.span.span_id: one for one in spans}
+    for one in commands:
+        assert one.span.parent_span_id, one.span.name  # nothing of the keeper's rounds or the leases' renewal
+        assert "rec_" not in one.about["db.query.text"]
+        assert one.about["db.system.name"] == "redis"
+    below = {by_id[one.span.parent_span_id].span.name for one in commands if one.trace == TRACE}
+    assert {"POST /v1/recognitions", "process recognition", "POST webhook"} <= below
+    assert "a" * 32 not in {one.trace for one in spans}
+    assert all("secret" not in str(one.about) for one in spans)

@@ -42,11 +42,19 @@ def features(found: Item) -> bytes:
 
 
 def calibrate(
-    labels: Sequence[str], embeddings: NDArray[np.float32], views: NDArray[np.float32] | None
+    labels: Sequence[str],
+    embeddings: NDArray[np.float32],
+    views: NDArray[np.float32] | None,
+    things: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """What shows later whether it was given the whole version."""
     assert views is None or views.shape == embeddings.shape
-    return {"labels": sorted(labels), "sum": float(np.abs(embeddings).sum())}
+    assert things is None or len(things) == len(labels)
+    return {
+        **({} if things is None else {"things": list(things)}),
+        "labels": sorted(labels),
+        "sum": float(np.abs(embeddings).sum()),
+    }
 
 
 def add(store: GalleryStore, name: str, *items: Item, digest: str = DIGEST) -> Added:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contracts.indexes import IndexChoice
 from infra.errors.galleries import VersionNotFound
 from infra.galleries.corrections import rename_item
 from infra.galleries.feedback import GalleryFeedback
@@ -92,6 +93,22 @@ def test_a_wrong_label_costs_recall(process: Process, runtime: Runtime, embedder
     both = result["leave_one_out"]
     assert both["against"]["recall_at_1"] == 1.0
     assert both["version"]["right"] <= both["against"]["right"]
+
+
+def test_a_version_that_fuses_its_pictures_is_asked_so(process: Process, runtime: Runtime, embedder: Thumbnail) -> None:
+    good = add(runtime, embedder, [(f"l{seed}", near(seed, shade)) for seed in (1, 2, 3) for shade in (0, 5, 9)])
+    add(runtime, embedder, [("alone", near(4, 0))])
+    shot = near(2, 7)
+    feedback = GalleryFeedback(runtime.objects, runtime.store)
+    key = runtime.objects.put_image(shot)
+    feedback.add("drinks", "rec_1", good, None, "wrong", "l1", "l2", key, (32, 32))
+    add(runtime, embedder, [("l2", shot)])  # the photo itself: it answers nothing
+    fused = runtime.store.choose_index("drinks", IndexChoice(fuse=True).to_dict())
+    result = evaluated(process, runtime, fused.version, against=good)
+    assert result["leave_one_out"]["version"] == {"queries": 9, "right": 9, "recall_at_1": 1.0}
+    assert result["feedback"]["version"] == {"queries": 1, "right": 1, "recall_at_1": 1.0}
+    rows = runtime.store.load("drinks")[2]
+    assert len(rows) == 11
 
 
 def test_versions_that_are_not_there_are_told(process: Process, runtime: Runtime) -> None:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from contracts.filters import MOST_FILTERS
 from contracts.filters import RULE as FILTER_RULE
 from contracts.indexes import MOST_RERANK, RERANK, DistType, IndexChoice, IndexMethod
+from contracts.metadata import KEY
 from web.requests.members import OneFilter, PixelBox, Strict, given
 
 
@@ -25,6 +26,31 @@ class IndexRequest(Strict):
         description="With `hamming` alone: so many of the nearest codes are put in order by their embeddings; null: 100.",
     )
 
+    fuse: bool = Field(
+        False,
+        description="Search one vector for each label, the mean of its pictures'. With `auto`, `Flat` or `hamming` alone.",
+    )
+    fuse_by: str | None = Field(
+        None,
+        pattern=f"^{KEY.pattern}$",
+        description="With `fuse` alone: a name of items' metadata; those of a label with the same value are fused.",
+    )
+
+    @field_validator("fuse")
+    @classmethod
+    def _without_index(cls, fuse: bool, info: ValidationInfo) -> bool:
+        told = info.data
+        if fuse and told.get("index_method") in ("IVF", "HNSW32") and told.get("dist_type") in ("IP", "L2"):
+            raise PydanticCustomError("fuse", "this goes with the index_method auto or Flat, or with hamming")
+        return fuse
+
+    @field_validator("fuse_by")
+    @classmethod
+    def _of_fused(cls, fuse_by: str | None, info: ValidationInfo) -> str | None:
+        if fuse_by is not None and not info.data.get("fuse", True):
+            raise PydanticCustomError("fuse_by", "this goes with fuse alone")
+        return fuse_by
+
     @field_validator("rerank")
     @classmethod
     def _of_hamming(cls, rerank: int | None, info: ValidationInfo) -> int | None:
@@ -34,7 +60,8 @@ class IndexRequest(Strict):
 
     def choice(self) -> IndexChoice:
         """What a gallery keeps of it."""
-        return IndexChoice(self.index_method, self.dist_type, RERANK if self.rerank is None else self.rerank)
+        rerank = RERANK if self.rerank is None else self.rerank
+        return IndexChoice(self.index_method, self.dist_type, rerank, self.fuse, self.fuse_by)
 
 
 class GalleryRequest(Strict):

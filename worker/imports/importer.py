@@ -186,10 +186,10 @@ class Importer:
         carried = self._source.bundle if isinstance(self._source, Carried) else None
         empty = not self._contents
 
-        def fitted(labels: Any, embeddings: Any, views: Any) -> Any:
+        def fitted(labels: Any, embeddings: Any, views: Any, things: Any) -> Any:
             if carried is not None and empty and len(labels) == len(carried.items) == count:
                 return carried.calibration
-            return fit(labels, embeddings, views)
+            return fit(labels, embeddings, views, things)
 
         yield fitted
 

@@ -13,7 +13,7 @@ from infra.galleries.deleted import purge_due
 from infra.galleries.store import MAX_SEGMENTS, GalleryStore
 from infra.objects.local import LocalStore
 from infra.objects.store import ObjectStore
-from tests.infra.gallery_items import add, check, item, prepared
+from tests.infra.gallery_items import add, calibrate, check, item, prepared
 
 
 class Death(BaseException):
@@ -76,6 +76,7 @@ CHANGES: dict[str, tuple[int, Callable[[GalleryStore], Any]]] = {
     "add": (3, lambda store: add(store, "g", item(100), item(101))),
     "add and merge": (MAX_SEGMENTS, lambda store: add(store, "g", item(100), item(101))),
     "remove": (3, lambda store: store.remove("g", item_ids=[item(1).id])),
+    "fuse": (3, lambda store: store.choose_index("g", {"fuse": True}, calibrate)),
     "activate": (3, lambda store: store.activate("g", 2)),
     "delete": (3, lambda store: store.delete("g")),
 }
@@ -109,6 +110,8 @@ def test_death_at_any_write_leaves_the_old_or_the_new(tmp_path: Path, change: st
                 assert calibrated["labels"] == sorted(one.label for one in reader.items("g"))
             for version in reader.versions("g"):
                 reader.load("g", version)
+                one = reader.manifest("g", version)
+                assert ("things" in (one.calibration or {})) is bool(one.index)  # each is fitted to what it searches
         else:
             reader.create("g")  # what the dead writer left hinders nobody
             purge_due(reader, 0, time.time() + 1)

@@ -73,8 +73,11 @@ def test_a_gallery_from_before_views_and_features_is_read_and_added_to(tmp_path:
     assert removed.calibration is None
     seen: list[object] = []
 
-    def fitted(labels: Sequence[str], embeddings: NDArray[np.float32], views: NDArray[np.float32] | None) -> Any:
+    def fitted(
+        labels: Sequence[str], embeddings: NDArray[np.float32], views: NDArray[np.float32] | None, things: object
+    ) -> Any:
         assert views is not None
+        assert things is None
         seen.extend([labels, len(embeddings), views.any(axis=1).tolist()])
         return {"fitted": 1}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from contracts.indexes import IndexChoice
 from infra.galleries.store import GalleryStore
 from infra.objects.store import ObjectStore
 from tests.shitu.cli.test_galleries import drinks, objects, run, served, store, told
@@ -42,6 +43,20 @@ def test_rerank_without_codes_is_refused(store: GalleryStore) -> None:
         answer = run(command, "drinks", "--rerank", 5)
         assert answer.exit_code == 2
         assert "--dist-type hamming" in answer.output
+
+
+def test_fusing_is_told_chosen_and_left_off(drinks: str, served: tuple[str, str], store: GalleryStore) -> None:
+    changed = run("index", drinks, "--fuse")
+    assert "index: Flat (auto, IP, fused by label), recall@1 1.000" in changed.stdout, changed.output
+    _, serve = served
+    coded = run("index", drinks, "--fuse", "--fuse-by", "sku", "--dist-type", "hamming", "--server", serve)
+    assert "index: BFlat,R100 (auto, hamming, fused by sku)" in coded.stdout, coded.output
+    assert store.manifest(drinks).index == IndexChoice("auto", "hamming", 100, fuse=True, fuse_by="sku").to_dict()
+    assert "(auto, IP)" in run("index", drinks, "--no-fuse", "--server", serve).stdout
+    assert run("create", "snacks", "--fuse", "--server", serve).exit_code == 0
+    assert store.manifest("snacks").index == IndexChoice(fuse=True).to_dict()
+    for wrong in (("--fuse-by", "sku"), ("--fuse", "--index-method", "IVF"), ("--fuse", "--fuse-by", "a b")):
+        assert run("index", drinks, *wrong).exit_code == 2
 
 
 def test_through_a_service(drinks: str, served: tuple[str, str], store: GalleryStore) -> None:

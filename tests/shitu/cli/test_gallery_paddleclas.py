@@ -15,6 +15,8 @@ from click.testing import Result
 from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 from models.embedder import Embedder
+from models.galleries.fused_gallery import FusedGallery
+from models.galleries.gallery import Gallery
 from models.pictures.image import decode
 from tests.shitu.cli.test_gallery import LABELS, embedder, pictures, refused, run, store
 
@@ -67,6 +69,35 @@ def test_an_index_becomes_a_gallery_that_is_searched(
     assert found.exit_code == 0, found.output
     (recognition,) = json.loads(found.stdout)[0]["recognitions"]
     assert (recognition["label"], round(recognition["similarity"], 3)) == ("milk", 1.0)
+
+
+def test_an_index_taken_over_is_fused_by_choice_and_keeps_its_rows(
+    index: Path, embedder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert imported(index, embedder, "--root", pictures).exit_code == 0
+    plain = store().load("drinks")
+    asked = pictures / "gallery" / "0.png"
+    searched: list[Gallery] = []
+    real = FusedGallery.search_labels
+    monkeypatch.setattr(FusedGallery, "search_labels", lambda self, *how: (searched.append(self), real(self, *how))[1])
+
+    def nearest() -> str:
+        found = run("recognize", asked, "--gallery", "drinks", "--detector", "none", "--embedder", embedder,
+                    "--threads", 1, "--threshold", -1, "--json")  # fmt: skip
+        assert found.exit_code == 0, found.output
+        return str(json.loads(found.stdout)[0]["recognitions"][0]["label"])
+
+    before = nearest()
+    assert not searched
+    assert run("gallery", "index", "drinks", "--fuse").exit_code == 0
+    assert nearest() == before == LABELS[0]
+    assert len(searched) == 1
+    assert isinstance(searched[0], FusedGallery)
+    assert searched[0].thing_count == len(set(LABELS))
+    fused = store().load("drinks")
+    assert fused[1] == plain[1]
+    np.testing.assert_array_equal(fused[2], plain[2])
+    assert imported(index, embedder, "--root", pictures).stdout.startswith("0 items added")
 
 
 def test_importing_again_changes_nothing(index: Path, embedder: Path, pictures: Path) -> None:

@@ -36,6 +36,9 @@ def test_how_a_gallery_is_searched_is_chosen(ask: Ask) -> None:
     changed = ask("galleries.choose_index", "snacks", index_method="IVF")
     assert (changed["version"], changed["index"]["index_method"], changed["index"]["dist_type"]) == (2, "IVF", "IP")
     assert ask("galleries.choose_index", "snacks")["index"]["index_method"] == "auto"
+    fused = ask("galleries.choose_index", "snacks", fuse=True, fuse_by="sku")["index"]
+    assert (fused["fuse"], fused["fuse_by"]) == (True, "sku")
+    assert ask("galleries.create", "fused", fuse=True)["index"]["fuse"] is True
 
 
 def test_pictures_are_added_and_the_job_waited_for(ask: Ask, drinks: str, hand: Hand) -> None:

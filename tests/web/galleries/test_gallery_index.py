@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from contracts.indexes import IndexChoice
 from tests.web.refusals import refused
 from web.services import Services
 
@@ -49,6 +50,21 @@ def test_it_is_changed_by_a_version_and_undone(client: FlaskClient, drinks: str)
     assert client.post(f"{URL}/{drinks}/undo").get_json()["index"]["index_method"] == "HNSW32"
 
 
+def test_pictures_are_fused_by_choice_and_stay(client: FlaskClient, drinks: str, service: Services) -> None:
+    items = client.get(f"{URL}/{drinks}/items").get_json()["items"]
+    told = client.patch(f"{URL}/{drinks}", json={"index": {"fuse": True, "fuse_by": "sku"}}).get_json()
+    assert (told["version"], told["item_count"]) == (3, 4)
+    assert (told["index"]["fuse"], told["index"]["fuse_by"], told["index"]["in_use"]) == (True, "sku", "Flat")
+    assert client.get(f"{URL}/{drinks}/items").get_json()["items"] == items
+    coded = client.patch(f"{URL}/{drinks}", json={"index": {"dist_type": "hamming", "fuse": True}}).get_json()["index"]
+    assert (coded["fuse"], coded["in_use"], "fuse_by" in coded) == (True, "BFlat,R100", False)
+    made = client.post(URL, json={"name": "snacks", "index": {"fuse": True}}).get_json()
+    assert made["index"]["fuse"] is True
+    assert service.galleries.manifest("snacks").index == IndexChoice(fuse=True).to_dict()
+    client.post(f"{URL}/{drinks}/versions/2/activate")
+    assert "fuse" not in client.get(f"{URL}/{drinks}").get_json()["index"]
+
+
 @pytest.mark.parametrize(
     ("index", "pointer"),
     [
@@ -58,6 +74,10 @@ def test_it_is_changed_by_a_version_and_undone(client: FlaskClient, drinks: str)
         ({"dist_type": "hamming", "rerank": 1001}, "/index/rerank"),
         ({"dist_type": "hamming", "rerank": "5"}, "/index/rerank"),
         ({"method": "Flat"}, "/index/method"),
+        ({"fuse": 1}, "/index/fuse"),
+        ({"fuse": True, "index_method": "HNSW32"}, "/index/fuse"),
+        ({"fuse_by": "sku"}, "/index/fuse_by"),
+        ({"fuse": True, "fuse_by": "a b"}, "/index/fuse_by"),
     ],
 )
 def test_what_there_is_not_is_refused_at_creation_and_later(
