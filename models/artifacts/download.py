@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import requests
 
 from models.artifacts.folders import CHECKSUMS, pulled, read_receipt
-from models.artifacts.official import PARAMETERS, PROGRAM, official_manifest, sha256_of
+from models.artifacts.official import PARAMETERS, PROGRAM, is_official, official_manifest, sha256_of
 from models.artifacts.unpacking import unpack
 from models.errors import ArtifactError
 
@@ -86,6 +86,15 @@ CLASSIFIERS = {
     "PPLCNetV2_base": "PP-LCNetV2",
     "PPLCNetV2_base_ssld": "PP-LCNetV2, distilled",
 }
+# PaddleX 3's own exports of them, in Paddle 3's form; nothing of these archives was read here either.
+PADDLEX = "https://paddle-model-ecology.bj.bcebos.com/paddlex/official_inference_model/paddle3.0.0"
+OFFICIAL |= {
+    name: OfficialModel(task, about, f"{PADDLEX}/{name}_infer.tar")
+    for name, task, about in (
+        ("PP-ShiTuV2_rec", "embed", "PP-ShiTuV2's embedder as PaddleX 3 publishes it"),
+        ("PP-ShiTuV2_det", "detect", "PP-ShiTuV2's main bodies as PaddleX 3 publishes it"),
+    )
+}
 OFFICIAL |= {
     name: OfficialModel("classify", f"{network}: ImageNet's classes, 224 px", f"{CLASSIFIER_ARCHIVES}/{name}_infer.tar")
     for name, network in CLASSIFIERS.items()
@@ -136,9 +145,9 @@ def _pull(name: str, model: OfficialModel, url: str, cache_dir: Path, progress: 
         try:
             unpack(part, content)
             _check_contents(content, model)
-        except ArtifactError:
+        except ArtifactError as error:  # the archive is at fault, not this machine
             _forget(part)
-            raise
+            raise ArtifactError(f"{url} is no archive of {name}: {error.detail}", error.code) from error
         folder = cache_dir / sha256
         if folder.exists():  # left by a pull that ended before its record was written
             shutil.rmtree(folder)
@@ -221,6 +230,10 @@ def _state_file(part: Path) -> Path:
 
 def _check_contents(folder: Path, model: OfficialModel) -> None:
     """Holds the unpacked files to what is known of them, sees that they are a model, and records their checksums."""
+    if not is_official(folder):
+        held = ", ".join(sorted(file.name for file in folder.iterdir())) or "no files"
+        detail = f"it holds {held}, and no program of PaddlePaddle's (inference.pdmodel or inference.json)."
+        raise ArtifactError(detail, "artifact_incomplete")
     for name, expected in model.contents.items():
         if not (folder / name).is_file() or sha256_of(folder / name) != expected:
             raise ArtifactError(f"{name} in the archive is not the published one.", "checksum_mismatch")

@@ -55,7 +55,9 @@ def load_manifest(folder: Path | str) -> Manifest:
             raise ManifestError.of(error.faults, f"{file.parent.name}/{MANIFEST}") from None
     if is_official(folder):
         return official_manifest(folder)
-    detail = f"The folder {str(folder)!r} is no model: neither {MANIFEST} nor inference.pdmodel is in it."
+    detail = (
+        f"The folder {str(folder)!r} is no model: neither {MANIFEST} nor inference.pdmodel or inference.json is in it."
+    )
     raise ArtifactError(detail, "artifact_incomplete")
 
 

@@ -1,29 +1,37 @@
-"""Reads the archives that PaddleClas publishes: `inference.pdmodel`, `.pdiparams`, and for detectors `infer_cfg.yml`.
+"""Describes the archives that PaddleClas, PaddleDetection and PaddleX publish, and their users export: a manifest for each.
 
-They describe little of themselves, so a manifest is made from the program, the configuration and the published defaults.
+They describe little of themselves, so it is made from the program, the YAML beside it and the published defaults.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from models.artifacts.manifest import ClassOutput, DetectionOutput, EmbeddingOutput, Head, ImageInput, OfficialManifest
+from models.artifacts.official_files import (
+    DETECTION_YAML,
+    PARAMETERS,
+    PROGRAM,
+    detector_input,
+    find_program,
+    picture_input,
+    read_archive,
+)
 from models.errors import ArtifactError
-from models.pdmodel.program_desc import parse_program
+from models.pdmodel.splits import Split, splits
 from models.pictures.image import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from models.artifacts.official_files import Archive
     from models.pdmodel.program_desc import Operator, ProgramDesc
 
-PROGRAM, PARAMETERS, CONFIGURATION = "inference.pdmodel", "inference.pdiparams", "infer_cfg.yml"
-INTERPOLATIONS = {1: "linear", 2: "cubic"}  # OpenCV's codes
+__all__ = ["PARAMETERS", "PROGRAM", "is_official", "official_manifest", "sha256_of"]
+
 LICENCE = "Apache-2.0"
 SHORT = 256 / 224  # a classifier's pictures are made so much larger than its input before their middle is taken
 SCORES = {"softmax", "sigmoid"}  # a program that ends in one of them classifies
@@ -37,38 +45,57 @@ THRESHOLDS: Mapping[str, Mapping[str, float]] = {
     "embed": {"similarity": 0.5},
     "classify": {},
 }
-PASSING = {"scale", "assign", "reshape2", "flatten_contiguous_range", "squeeze2"}  # may follow it
+# may follow it, by its name in either form of program
+PASSING = {
+    "scale",
+    "scale_",
+    "assign",
+    "reshape2",
+    "reshape",
+    "flatten_contiguous_range",
+    "flatten",
+    "squeeze2",
+    "squeeze",
+    "fetch",
+}
+TURNING = {"transpose2", "transpose", "reshape2", "reshape"}
+ASSUMED = "; without"  # in the network of a manifest of which something had to be assumed
+SUPPRESSION = "multiclass_nms3"  # at a detector's end
 
 
 def is_official(folder: Path) -> bool:
     """Whether `folder` looks like an unpacked official archive."""
-    return (folder / PROGRAM).is_file()
+    return find_program(folder) is not None
 
 
 def official_manifest(folder: Path) -> OfficialManifest:
-    """The manifest of an unpacked official archive; its files' SHA-256 are computed. Raises ArtifactError."""
-    program = parse_program((folder / PROGRAM).read_bytes())
-    detects = (folder / CONFIGURATION).is_file()
-    present = (PROGRAM, PARAMETERS, CONFIGURATION) if detects else (PROGRAM, PARAMETERS)
-    if not (folder / PARAMETERS).is_file():
-        raise ArtifactError(f"Next to {PROGRAM} the file {PARAMETERS} is missing.", "artifact_incomplete")
-    task = "detect" if detects else "classify" if _ends_in_scores(program) else "embed"
-    image = _detector_input(folder, program) if detects else _picture_input(program)
+    """The manifest of an unpacked official archive; its files' SHA-256 are computed. Raises ArtifactError.
+
+    A detector without a YAML is prepared for as PP-ShiTu's main-body detector is, which `network` says.
+    """
+    archive = read_archive(folder)
+    program = archive.parse()
+    task = "detect" if _detects(archive, program) else "classify" if _ends_in_scores(program) else "embed"
+    network = f"{archive.model_name} (official)" if archive.model_name else NETWORKS[task]
     output: DetectionOutput | ClassOutput | EmbeddingOutput
     if task == "detect":
+        image, assumed = _detector_input(archive, program)
         output = detector_heads(program, image)
+        network += assumed
     elif task == "classify":
-        image = centred(image)
-        output = ClassOutput(program.outputs[0].name, ())
+        image = _picture_input(archive, program)
+        image = image if image.resize_short else centred(image)
+        output = ClassOutput(program.outputs[0].name, _labels(archive, program))
     else:
+        image = _picture_input(archive, program)
         output = _embedding(program)
     return OfficialManifest(
         name=folder.resolve().name,
         task=task,
-        network=NETWORKS[task],
+        network=network,
         input=image,
         output=output,
-        files={name: sha256_of(folder / name) for name in present},
+        files={file.name: sha256_of(file) for file in archive.files},
         thresholds=THRESHOLDS[task],
         licence=LICENCE,
     )
@@ -91,19 +118,21 @@ def detector_heads(program: ProgramDesc, image: ImageInput) -> DetectionOutput:
     A level ends in a `split` of its last convolution's channels into one class and four sides of bins.
     """
     heads, bins = [], set()
-    for op in program.operators:
-        sections = op.integers.get("sections", [])
-        if op.type != "split" or op.integers.get("axis") != [1] or len(sections) != 2 or sections[1] % 4:
-            continue
-        logits, distances = op.outputs["Out"]
+    for split in _levels(program):
+        logits, distances = split.parts
         shape = program.variables[distances].shape
-        if sections[0] != 1 or shape is None or len(shape) != 4 or not shape[2] or not shape[3]:
+        if split.sections[0] != 1 or shape is None or len(shape) != 4 or not shape[2] or not shape[3]:
             raise ArtifactError("The detector has another number of classes than one, or no fixed size.")
-        bins.add(sections[1] // 4)
+        bins.add(split.sections[1] // 4)
         heads.append(Head(_after_sigmoid(program, logits), distances, image.height // shape[2]))
     if not heads or len(bins) != 1:
         raise ArtifactError("The program is no PicoDet detector: it has no split into class and distances.")
     return DetectionOutput(tuple(heads), bins.pop() - 1)
+
+
+def _levels(program: ProgramDesc) -> list[Split]:
+    """The splits that may be a level's end."""
+    return [one for one in splits(program) if one.axis == 1 and len(one.sections) == 2 and one.sections[1] % 4 == 0]
 
 
 def _after_sigmoid(program: ProgramDesc, name: str) -> str:
@@ -111,7 +140,7 @@ def _after_sigmoid(program: ProgramDesc, name: str) -> str:
     for op in _readers(program, name):
         if op.type == "sigmoid":
             return op.outputs["Out"][0]
-        if op.type in {"transpose2", "reshape2"}:
+        if op.type in TURNING:
             return _after_sigmoid(program, op.outputs["Out"][0])
     raise ArtifactError(f"No sigmoid follows the scores {name!r}.")
 
@@ -134,11 +163,44 @@ def _ends_in_scores(program: ProgramDesc) -> bool:
     return False
 
 
-def _picture_input(program: ProgramDesc) -> ImageInput:
+def _detects(archive: Archive, program: ProgramDesc) -> bool:
+    """By the YAML of a detector, by suppression at the end, or by levels of one class and bins that a sigmoid follows."""
+    named = archive.configuration is not None and archive.configuration.name == DETECTION_YAML
+    if named or archive.detection or any(op.type == SUPPRESSION for op in program.operators):
+        return True
+    levels = [split for split in _levels(program) if split.sections[0] == 1]
+    try:
+        return bool(levels) and all(_after_sigmoid(program, split.parts[0]) for split in levels)
+    except ArtifactError:
+        return False
+
+
+def _picture_input(archive: Archive, program: ProgramDesc) -> ImageInput:
     match [spec.shape for spec in program.inputs]:
         case [(_, 3, int(height), int(width))]:
-            return ImageInput(program.inputs[0].name, height, width, "linear", IMAGENET_MEAN, IMAGENET_STD)
+            return picture_input(archive, program.inputs[0].name, height, width)
     raise ArtifactError("The network takes something else than one batch of pictures of a fixed size.")
+
+
+def _detector_input(archive: Archive, program: ProgramDesc) -> tuple[ImageInput, str]:
+    """How a detector's picture is prepared, and what was assumed of it."""
+    given = next((spec for spec in program.inputs if len(spec.shape) == 4), None)
+    if given is None:
+        raise ArtifactError("The detector takes no picture.")
+    if archive.configuration is not None:
+        return detector_input(archive, given.name), ""
+    _, _, height, width = given.shape
+    if not height or not width:
+        raise ArtifactError(
+            f"The detector has no fixed size, and no {DETECTION_YAML} that says one.", "artifact_incomplete"
+        )
+    assumed = f"{ASSUMED} {DETECTION_YAML}, so pictures are prepared as for PP-ShiTu's main-body detector ({width} x {height}, cubic)"
+    return ImageInput(given.name, height, width, "cubic", IMAGENET_MEAN, IMAGENET_STD), assumed
+
+
+def _labels(archive: Archive, program: ProgramDesc) -> tuple[str, ...]:
+    shape = program.outputs[0].shape
+    return archive.labels if shape and shape[-1] == len(archive.labels) else ()
 
 
 def _embedding(program: ProgramDesc) -> EmbeddingOutput:
@@ -146,30 +208,3 @@ def _embedding(program: ProgramDesc) -> EmbeddingOutput:
     if len(shape) != 2 or not shape[1]:
         raise ArtifactError("The embedder's first output is no batch of vectors.")
     return EmbeddingOutput(program.outputs[0].name, shape[1])
-
-
-def _detector_input(folder: Path, program: ProgramDesc) -> ImageInput:
-    steps = _steps(folder / CONFIGURATION)
-    try:
-        resize, normalize = steps["Resize"], steps["NormalizeImage"]
-        height, width = (int(side) for side in resize["target_size"])
-        interpolation = INTERPOLATIONS[int(resize.get("interp", 1))]
-        red, green, blue = (float(value) for value in normalize["mean"])
-        std_red, std_green, std_blue = (float(value) for value in normalize["std"])
-        scaled = normalize.get("is_scale", True) and not resize.get("keep_ratio", False)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{CONFIGURATION} describes no resizing and normalising that are known here.") from error
-    if not scaled:
-        raise ArtifactError(f"{CONFIGURATION} sets a kept ratio or unscaled values, which is not supported.")
-    name = next((spec.name for spec in program.inputs if len(spec.shape) == 4), None)
-    if name is None:
-        raise ArtifactError("The detector takes no picture.")
-    return ImageInput(name, height, width, interpolation, (red, green, blue), (std_red, std_green, std_blue))
-
-
-def _steps(file: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return {step["type"]: step for step in data["Preprocess"]}
-    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
-        raise ArtifactError(f"{CONFIGURATION} can't be read.") from error

@@ -6,13 +6,14 @@ Importing this module loads neither engine, and no program may be loaded before 
 from __future__ import annotations
 
 import importlib.util
-import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.engines.program import PRECISIONS, STEM, STEMS, Program
+from models.engines.program import OTHER_STEM, PRECISIONS, STEM, STEMS, Program
 from models.errors import ArtifactError, EngineError
 from models.pdmodel.parameters import parameter_shapes
+from models.pdmodel.pir import cut_pir, parse_pir
 from models.pdmodel.program_desc import TensorSpec, cut_program, parse_program
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "PRECISIONS", "Program", "TensorSpec", "load_program"]
 
-# What each engine reads, the best first. `.pdmodel` is the official archives' format.
-FORMATS = {"openvino": (".xml", ".onnx", ".pdmodel"), "paddle": (".json", ".pdmodel")}
+# What each engine reads, the best first. `.pdmodel` is the official archives' format, `.json` that of Paddle 3's.
+FORMATS = {"openvino": (".xml", ".onnx", ".pdmodel", ".json"), "paddle": (".json", ".pdmodel")}
+PADDLES = (".pdmodel", ".json")
 WEIGHTS = {".xml": ".bin", ".json": ".pdiparams", ".pdmodel": ".pdiparams"}
 PACKAGES = {"openvino": "openvino", "paddle": "paddlepaddle"}
 ENGINES = ("auto", *FORMATS)
@@ -47,7 +49,8 @@ def load_program(
     """The program of `folder`, ready to run on `threads` threads. "auto" takes the first engine that is installed.
 
     `precision` picks one of the folder's programs, "auto" the most exact one; only OpenVINO runs others than fp32.
-    `outputs` cuts a `.pdmodel` before its end: its outputs are then these variables, and its inputs those that lead there.
+    `outputs` cuts a program of PaddlePaddle's before its end: its outputs are then these variables, and its inputs those that
+    lead there.
     `pixels`: a program that reads pictures, where the engine has such (`Program.reads_pixels`).
     Raises ArtifactError: artifact_missing, artifact_incomplete, artifact_invalid. Raises EngineError: engine_unknown,
     precision_unknown, engine_not_installed, program_missing, program_corrupt.
@@ -64,18 +67,13 @@ def load_program(
     chosen = _choose(found, engine, folder)
     file = found[chosen]
     weights = _weights(file)
-    if file.suffix == ".pdmodel":
-        return _load_old_format(chosen, file, weights, threads, outputs, precision, pixels)
+    if file.suffix in PADDLES:
+        return _load_paddles(chosen, file, weights, threads, outputs, precision, pixels)
     if outputs:
-        raise EngineError(f"Only a .pdmodel can be cut, not {file.name}.", "program_missing")
-    if chosen == "openvino":
-        from models.engines.openvino import OpenVinoProgram
+        raise EngineError(f"Only a program of PaddlePaddle's can be cut, not {file.name}.", "program_missing")
+    from models.engines.openvino import OpenVinoProgram
 
-        return OpenVinoProgram(file, threads, precision=precision, pixels=pixels)
-    from models.engines.paddle import PaddleProgram
-
-    parameter_shapes(weights)
-    return PaddleProgram(file, weights, _ports(file), threads, old_format=False)
+    return OpenVinoProgram(file, threads, precision=precision, pixels=pixels)
 
 
 def _program_files(folder: Path, precision: str) -> tuple[str, dict[str, Path]]:
@@ -85,12 +83,18 @@ def _program_files(folder: Path, precision: str) -> tuple[str, dict[str, Path]]:
             engine: file
             for engine, suffixes in FORMATS.items()
             if (candidate == "fp32" or engine == "openvino")
-            and (file := _first(folder / f"{STEMS[candidate]}{suffix}" for suffix in suffixes)) is not None
+            and (file := _first(folder / f"{stem}{suffix}" for stem in _stems(candidate) for suffix in suffixes))
+            is not None
         }
         if files:
             return candidate, files
     wanted = f"{STEM}.onnx, .json ..." if precision == "auto" else f"for {precision}"
     raise EngineError(f"The folder {str(folder)!r} holds no program ({wanted}).", "program_missing")
+
+
+def _stems(precision: str) -> tuple[str, ...]:
+    """PaddleDetection calls what it exports `model`."""
+    return (STEMS[precision], OTHER_STEM) if precision == "fp32" else (STEMS[precision],)
 
 
 def _first(files: Iterable[Path]) -> Path | None:
@@ -119,7 +123,7 @@ def _weights(file: Path) -> Path:
     return weights
 
 
-def _load_old_format(
+def _load_paddles(
     engine: str,
     file: Path,
     weights: Path,
@@ -128,13 +132,18 @@ def _load_old_format(
     precision: str,
     pixels: PixelSpec | None,
 ) -> Program:
+    """A `.pdmodel`, or a program of PaddlePaddle 3."""
     model = file.read_bytes()
-    program = parse_program(model)
+    old_format = file.suffix == ".pdmodel"
+    try:
+        program = parse_program(model) if old_format else parse_pir(model)
+    except ArtifactError as error:
+        raise EngineError(f"{file.name}: {error.detail}", "program_corrupt") from error
     if parameter_shapes(weights) != program.parameter_shapes():
         raise EngineError(f"{weights.name} holds other parameters than {file.name} names.", "program_corrupt")
     if outputs:
-        model = cut_program(program, outputs)
-        program = parse_program(model)
+        model = cut_program(program, outputs) if old_format else cut_pir(model, list(outputs))
+        program = parse_program(model) if old_format else parse_pir(model)
     if engine == "openvino":
         from models.engines.openvino import OpenVinoProgram
 
@@ -142,25 +151,11 @@ def _load_old_format(
     from models.engines.paddle import PaddleProgram
 
     ports = (program.inputs, program.outputs)
-    return PaddleProgram(model, weights.read_bytes(), ports, threads, old_format=True)
-
-
-def _ports(file: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """What goes in and out of an `inference.json`; Paddle's own predictor has no shapes before it has run."""
-    ports: dict[str, list[tuple[int, TensorSpec]]] = {"data": [], "feed": [], "fetch": []}
-    try:
-        block = json.loads(file.read_bytes())["program"]["regions"][0]["blocks"][0]
-        for op in block["ops"]:
-            kind = op["#"].rpartition(".")[2]
-            if kind in ports:
-                attributes = {attribute["N"]: attribute["AT"]["D"] for attribute in op["A"]}
-                sizes = op["O"][0]["TT"]["D"][1]
-                shape = tuple(None if size < 0 else size for size in sizes)
-                ports[kind].append((attributes.get("col", 0), TensorSpec(attributes["name"], shape)))
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        raise EngineError(f"{file.name} is no program of PaddlePaddle's.", "program_corrupt") from error
-    inputs = tuple(spec for _, spec in [*ports["data"], *ports["feed"]])
-    outputs = tuple(spec for _, spec in sorted(ports["fetch"], key=lambda port: port[0]))
-    if not inputs or not outputs:
-        raise EngineError(f"{file.name} has no input or no output.", "program_corrupt")
-    return inputs, outputs
+    if old_format:
+        return PaddleProgram(model, weights.read_bytes(), ports, threads, old_format=True)
+    if not outputs:
+        return PaddleProgram(file, weights, ports, threads, old_format=False)
+    with tempfile.TemporaryDirectory() as work:  # Paddle reads this form from files alone
+        cut = Path(work, file.name)
+        cut.write_bytes(model)
+        return PaddleProgram(cut, weights, ports, threads, old_format=False)

@@ -1,4 +1,4 @@
-"""Runs programs with OpenVINO: ONNX, OpenVINO IR, and PaddlePaddle's `.pdmodel`, which it reads without PaddlePaddle."""
+"""Runs programs with OpenVINO: ONNX, OpenVINO IR, and PaddlePaddle's `.pdmodel` and `.json`, without PaddlePaddle."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class OpenVinoProgram:
         precision: str = "fp32",
         pixels: PixelSpec | None = None,
     ) -> None:
-        """`model` is a file, or a `.pdmodel`'s bytes with the `parameters` of its `.pdiparams`.
+        """`model` is a file, or a PaddlePaddle program's bytes with the `parameters` of its `.pdiparams`.
 
         `precision` is the model's own, or "bf16" to have an fp32 model computed in bf16 where the processor does that.
         `pixels`: its one input takes one picture, (1, height, width, 3) uint8, whose colours are normalised in the graph.
@@ -82,13 +82,13 @@ class OpenVinoProgram:
     ) -> Any:
         core = self._core
         try:
-            network = core.read_model(str(model)) if parameters is None else core.read_model(model, parameters)
+            network = self._read(model, parameters)
             # Names as they are before compiling, which merges tensors and gives them each other's names.
             if pixels is not None and len(network.inputs) == 1:
                 try:
                     network = _with_pixels(self._openvino, network, pixels)
                 except RuntimeError:  # its shapes are not to be changed: it takes what it was made for
-                    network = core.read_model(str(model)) if parameters is None else core.read_model(model, parameters)
+                    network = self._read(model, parameters)
             inputs = tuple(_spec(port, f"input_{i}") for i, port in enumerate(network.inputs))
             outputs = tuple(_spec(port, f"output_{i}") for i, port in enumerate(network.outputs))
             program = core.compile_model(network, "CPU", settings)
@@ -99,6 +99,13 @@ class OpenVinoProgram:
             with suppress(RuntimeError):  # a program that cannot be kept is compiled again next time
                 compiled.keep(key, (inputs, outputs), program.export_model().getvalue())
         return request, inputs, outputs
+
+    def _read(self, model: Path | bytes, parameters: bytes | None) -> Any:
+        if isinstance(model, bytes) and parameters is not None and model.lstrip()[:1] == b"{":
+            from models.engines.pir_graph import pir_network
+
+            return pir_network(self._openvino, model, parameters)
+        return self._core.read_model(str(model)) if parameters is None else self._core.read_model(model, parameters)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """The outputs by name. Raises EngineError: input_invalid, engine_failed."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 STEM = "inference"
+OTHER_STEM = "model"  # PaddleDetection's
 # The name that a folder's program has in each precision. bf16 is no file: the fp32 program, computed in bf16.
 STEMS = {"fp32": STEM, "fp16": f"{STEM}_fp16", "bf16": STEM, "int8": f"{STEM}_int8"}
 PRECISIONS = ("auto", *STEMS)

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from models.artifacts.manifest import ImageInput
 from models.engines.openvino import import_openvino
-from models.engines.program import STEMS
+from models.engines.pir_graph import pir_network
+from models.engines.program import OTHER_STEM, STEMS
 from models.errors import EngineError
 from models.export.calibration_pictures import prepared
+from models.pdmodel.pir import cut_pir
 from models.pdmodel.program_desc import cut_program, parse_program
 from models.training.engine.chatter import chatter_on_stderr
 
@@ -25,7 +27,7 @@ TAILED = {"HSwish", "HardSigmoid", "Swish", "Elu", "PRelu", "Gelu", "Mish"}  # a
 
 
 def openvino_network(folder: Path, outputs: Sequence[str] = ()) -> Any:
-    """The fp32 program of a model folder as OpenVINO's network, batch norms folded; a `.pdmodel` is cut at `outputs`.
+    """The fp32 program of a model folder as OpenVINO's network, batch norms folded; a PaddlePaddle program is cut at `outputs`.
 
     Raises EngineError (program_missing) if there is none that OpenVINO reads.
     """
@@ -35,11 +37,15 @@ def openvino_network(folder: Path, outputs: Sequence[str] = ()) -> Any:
         return openvino.Core().read_model(str(stem.with_suffix(".xml")))
     if stem.with_suffix(".onnx").is_file():
         return openvino.convert_model(str(stem.with_suffix(".onnx")))
-    if stem.with_suffix(".pdmodel").is_file():
-        model = stem.with_suffix(".pdmodel").read_bytes()
-        if outputs:
-            model = cut_program(parse_program(model), outputs)
-        return openvino.Core().read_model(model, stem.with_suffix(".pdiparams").read_bytes())
+    for file in (
+        folder / f"{name}{suffix}" for name in (STEMS["fp32"], OTHER_STEM) for suffix in (".pdmodel", ".json")
+    ):
+        if not file.is_file():
+            continue
+        model, parameters = file.read_bytes(), file.with_suffix(".pdiparams").read_bytes()
+        if file.suffix == ".json":
+            return pir_network(openvino, cut_pir(model, list(outputs)) if outputs else model, parameters)
+        return openvino.Core().read_model(cut_program(parse_program(model), outputs) if outputs else model, parameters)
     raise EngineError(f"The folder {str(folder)!r} holds no program that OpenVINO reads.", "program_missing")
 
 

@@ -75,9 +75,12 @@ class ProgramDesc:
 
     def parameter_shapes(self) -> list[tuple[int | None, ...]]:
         """The shapes of the parameters in the order in which a `.pdiparams` holds them."""
-        names = sorted(name for name, variable in self.variables.items() if variable.persistable)
-        shapes = [self.variables[name].shape for name in names]
-        return [shape for shape in shapes if shape is not None]
+        return [variable.shape for variable in self.parameters() if variable.shape is not None]
+
+    def parameters(self) -> list[Variable]:
+        """Those that a `.pdiparams` holds, in its order: that of their names."""
+        held = (variable for variable in self.variables.values() if variable.persistable)
+        return sorted(held, key=lambda variable: variable.name)
 
 
 def parse_program(model: bytes) -> ProgramDesc:

@@ -24,6 +24,7 @@ PROGRAM = "shitu"
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 PRESENT_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+PRESENT_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 PRESENT = click.Path(path_type=Path, exists=True)
 
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")

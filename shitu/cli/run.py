@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from contracts.names import shown
+from models.artifacts.official import ASSUMED
 from models.engines.loader import PRECISIONS
 from models.errors import ModelError
 from models.pictures.image import decode
@@ -129,6 +130,8 @@ def _detecting_here(
 
     with _reported(), working("Loading the detector"):
         detector = Detector(model_folder(model, "detect"), engine=engine, threads=threads, precision=precision)
+    if ASSUMED in detector.manifest.network:
+        click.echo(f"{detector.name}: {detector.manifest.network}", err=True)
 
     def answer(photo: Photo) -> dict[str, Any]:
         image = _pixels(photo)

@@ -2,16 +2,19 @@
 
 import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
-from shitu.cli.options import DATA, examples, out, threads
+from shitu.cli.options import DATA, PRESENT_FILE, examples, out, threads
 from shitu.cli.progress import tell_progress
 from shitu.cli.suggestions import Group
-from shitu.cli.terminal import errors, report
+from shitu.cli.terminal import errors, given, report
+from shitu.cli.weights import paddle_needed
 
 
 @dataclass(frozen=True)
@@ -136,9 +139,82 @@ EXAMPLE = {
 }  # fmt: skip
 
 
-@click.group(cls=Group, epilog=examples("train embedder embedder-tiny"))
-def train() -> None:
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    epilog=examples(
+        "train embedder embedder-tiny", "train --config ppcls.yaml --print", "train --config ppcls.yaml --out run"
+    ),
+)
+@click.option(
+    "--config", type=PRESENT_FILE, help="PaddleClas' own YAML: it is translated into a recipe, printed and run."
+)
+@click.option(
+    "-o",
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="With --config: change a key, as Global.epochs=2; repeatable.",
+)
+@click.option("--print", "only_print", is_flag=True, help="With --config: print the recipe, and train nothing.")
+@DATA
+@out("With --config: folder of the run; default runs/NAME.")
+@threads()
+@click.option("--init", type=PRESENT_FILE, help="With --config: weights to begin with, before Global.pretrained_model.")
+@click.option("--stop-after", type=click.IntRange(1), help="With --config: stop after this many steps in all.")
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    only_print: bool,
+    data: Path | None,
+    out: Path | None,
+    **how: int | Path | None,
+) -> None:
     """Train a network by a recipe (a bundled name or a TOML file); call again to resume."""
+    own = [name for name in context.params if given(name)]
+    if config is None:
+        if own:
+            raise click.UsageError(
+                "these options go with --config, or after the command: shitu train embedder RECIPE --out ..."
+            )
+        if context.invoked_subcommand is None:
+            click.echo(context.get_help())
+        return
+    if context.invoked_subcommand is not None:
+        raise click.UsageError("--config says itself what is trained: no command with it")
+    _theirs(config, overrides, data or Path(), out or Path("runs") / config.stem, how, only_print=only_print)
+
+
+def _theirs(
+    config: Path,
+    overrides: tuple[str, ...],
+    data: Path,
+    folder: Path,
+    how: dict[str, int | Path | None],
+    *,
+    only_print: bool,
+) -> None:
+    """Translate, print, and train a configuration of PaddleClas."""
+    from shitu.paddleclas.training.recipe import translate
+
+    init = how.pop("init")
+    with errors(), paddle_needed():
+        made = translate(config, folder, overrides, init if isinstance(init, Path) else None)
+        kind = next(kind for kind in KINDS if kind.name == made.kind)
+        click.echo(made.text, nl=False)
+        where = TemporaryDirectory() if only_print else nullcontext(str(folder))
+        with where as place:
+            for name, text in made.files.items():
+                file = Path(place, name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text.replace(f'"{folder}/', f'"{place}/') if only_print else text, encoding="utf-8")
+            planned = kind.read(str(Path(place, "recipe.toml")))
+    if not only_print:
+        _run(planned, data, folder, how | ({"init": made.init} if kind.init else {}))
 
 
 def _init(about: str, *, names: bool) -> "Callable[[Callable[..., None]], Callable[..., None]]":
@@ -160,21 +236,26 @@ def _command(kind: Kind) -> click.Command:
     def run(recipe: str, data: Path | None, out: Path | None, **how: int | Path | None) -> None:
         with errors():
             planned = kind.read(recipe)
-            folder = out or Path("runs") / planned.name
-            try:
-                best = planned.train(data, folder, report, tell_progress(), **how)
-            except KeyboardInterrupt as stop:
-                saved = (
-                    "the same command resumes from the last save"
-                    if (folder / "last.npz").exists()
-                    else "nothing is saved yet"
-                )
-                raise click.ClickException(f"stopped; {saved}") from stop
-        photos = () if data is None else ("--data", str(data))
-        following = ("shitu", "export", *planned.export, "--run", str(folder), *photos)
-        click.echo(f"{best}\nnext: {shlex.join(following)}")
+        _run(planned, data, out or Path("runs") / planned.name, how)
 
     return run
+
+
+def _run(planned: Planned, data: Path | None, folder: Path, how: dict[str, int | Path | None]) -> None:
+    """Train, print where the best weights are, and what comes next."""
+    with errors():
+        try:
+            best = planned.train(data, folder, report, tell_progress(), **how)
+        except KeyboardInterrupt as stop:
+            saved = (
+                "the same command resumes from the last save"
+                if (folder / "last.npz").exists()
+                else "nothing is saved yet"
+            )
+            raise click.ClickException(f"stopped; {saved}") from stop
+    photos = () if data is None else ("--data", str(data))
+    following = ("shitu", "export", *planned.export, "--run", str(folder), *photos)
+    click.echo(f"{best}\nnext: {shlex.join(following)}")
 
 
 for kind in KINDS:

@@ -101,11 +101,11 @@ def read_config(file: Path | None, overrides: Sequence[str] = ()) -> Config:
             raise ConfigError(f"{file}: must hold groups of keys, such as Global.")
     table = _literals(table)
     for override in overrides:
-        _set(table, override)
+        set_override(table, override)
     return Config(table)
 
 
-def _set(table: dict[str, Any], override: str) -> None:
+def set_override(table: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path or "=" in text:
         raise ConfigError(f"-o {override}: must be Group.key=value.")
@@ -121,9 +121,9 @@ def _set(table: dict[str, Any], override: str) -> None:
         if not isinstance(at, dict | list):
             raise ConfigError(f"-o {override}: {group} is a value, not a group.")
     if isinstance(at, list):
-        at[_place(at, name, override)] = _literal(text)
+        at[_place(at, name, override)] = literal(text)
     else:
-        at[name] = _literal(text)
+        at[name] = literal(text)
 
 
 def _place(at: list[Any], text: str, override: str) -> int:
@@ -132,7 +132,7 @@ def _place(at: list[Any], text: str, override: str) -> int:
     return int(text)
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
@@ -144,7 +144,7 @@ def _literals(value: Any) -> Any:
         return {str(name): _literals(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_literals(one) for one in value]
-    return _literal(value) if isinstance(value, str) else value
+    return literal(value) if isinstance(value, str) else value
 
 
 def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from models.artifacts.download import CHUNK_BYTES, OFFICIAL, OfficialModel, pull
 from models.artifacts.folders import load_manifest, pulled, resolve, verify
 from models.errors import ArtifactError
 from tests.models.artifacts.test_unpacking import HOSTILE
-from tests.models.programs import official_archive
+from tests.models.programs import official_archive, save_json
 
 NAME = "tiny-embedder"
 
@@ -254,8 +254,8 @@ def test_the_official_models_have_addresses_and_pins() -> None:
     for model in OFFICIAL.values():
         assert model.url.startswith("https://")
         assert model.task in {"embed", "detect", "classify"}
-        # Classifiers have no pins: what the first pull sees is recorded.
-        pins = [] if model.task == "classify" else [64, 40]
+        # Classifiers and PaddleX' exports have no pins: what the first pull sees is recorded.
+        pins = [] if model.task == "classify" or "paddlex" in model.url else [64, 40]
         assert [len(pin) for pin in (*model.contents.values(), *model.blobs.values())] == pins
 
 
@@ -279,3 +279,36 @@ def test_a_hostile_archive_leaves_no_model(server: Server, cache: Path, tmp_path
     assert caught.value.code == "archive_unsafe"
     assert pulled(NAME, cache) is None
     assert [file.name for file in (cache / "downloads").iterdir()] == [f"{NAME}.lock"]
+
+
+def test_an_archive_of_something_else_is_named_with_what_it_holds(server: Server, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "readme.txt").write_text("not a model")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(tmp_path / "readme.txt", "other/readme.txt")
+    server.data = buffer.getvalue()
+    with pytest.raises(ArtifactError) as caught:
+        pull(NAME, cache, table=table(server))
+    assert caught.value.code == "artifact_incomplete"
+    assert caught.value.detail == (
+        f"{server.url} is no archive of {NAME}: it holds readme.txt, and no program of PaddlePaddle's "
+        "(inference.pdmodel or inference.json)."
+    )
+    assert not list((cache / "downloads").glob("*.part*"))
+
+
+def test_a_file_that_is_no_archive_is_named(server: Server, cache: Path) -> None:
+    server.data = b"<html>moved</html>" * 100
+    with pytest.raises(ArtifactError, match=f"{server.url} is no archive of {NAME}: The archive can't be unpacked"):
+        pull(NAME, cache, table=table(server))
+
+
+def test_an_archive_of_paddle_3_is_pulled(server: Server, cache: Path, tmp_path: Path) -> None:
+    save_json(tmp_path / "published_infer", "embed")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(tmp_path / "published_infer", "published_infer")
+    server.data = buffer.getvalue()
+    folder = pull(NAME, cache, table=table(server))
+    assert load_manifest(folder).task == "embed"
+    assert set(verify(folder)) == {"inference.json", "inference.pdiparams"}

@@ -9,10 +9,11 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("missing", "ending", "package"), [("paddle", "json", "paddlepaddle"), ("openvino", "xml", "openvino")]
+    ("missing", "ending", "engine", "package"),
+    [("paddle", "json", "paddle", "paddlepaddle"), ("openvino", "xml", "auto", "openvino")],
 )
 def test_an_engine_that_is_not_installed_is_named(
-    tiny: dict[tuple[str, str], Path], missing: str, ending: str, package: str
+    tiny: dict[tuple[str, str], Path], missing: str, ending: str, engine: str, package: str
 ) -> None:
     script = (
         "import importlib.util, sys\n"
@@ -20,10 +21,10 @@ def test_an_engine_that_is_not_installed_is_named(
         f"importlib.util.find_spec = lambda name, *rest: None if name == {missing!r} else found(name, *rest)\n"
         "from models.engines.loader import load_program\n"
         "from models.errors import EngineError\n"
-        "try:\n    load_program(sys.argv[1])\n"
+        "try:\n    load_program(sys.argv[1], engine=sys.argv[2])\n"
         "except EngineError as error:\n    print(error.code, error.detail)\n"
     )
-    answer = run_python(script, str(tiny[ending, "embed"]))
+    answer = run_python(script, str(tiny[ending, "embed"]), engine)
     assert answer == f"engine_not_installed To run this program, install {package}.\n"
 
 

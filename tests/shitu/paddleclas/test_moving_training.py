@@ -17,6 +17,7 @@ from models.nets.named import build
 from models.nets.picodet import PicoDet
 from shitu.cli.main import main
 from tests.docs_reader import ROOT
+from tests.models.artifacts.test_official import paddlex
 from tests.models.nets.seeded import fill, seeded_state
 
 PAGE = (ROOT / "docs" / "moving.md").read_text(encoding="utf-8")
@@ -47,6 +48,7 @@ def test_each_line_of_the_table_runs(folder: Path, monkeypatch: pytest.MonkeyPat
     save(EmbedderV1(0.25, 16), folder / "general.pdparams")
     save(PicoDet(0.25, neck_channels=16, head_convs=1), folder / "mainbody.pdparams")
     save(build("PPLCNet_x0_25", 3), folder / "classes.pdparams")
+    paddlex(folder / "paddlex", [], {"NormalizeFeatures": None})
     (folder / "mine.toml").write_text(MINE, encoding="utf-8")
     for line in LINES:
         result = CliRunner().invoke(main, shlex.split(line)[1:])

@@ -1,0 +1,1 @@
+"""PaddleClas' training configurations (`ppcls/configs`) as recipes of ours."""
