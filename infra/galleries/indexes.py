@@ -97,13 +97,13 @@ def discard(store: GalleryReader, manifest: GalleryManifest, segment: Segment, k
 def described(store: GalleryReader, manifest: GalleryManifest) -> GalleryIndex:
     """How a version is searched, as JSON."""
     choice = choice_of(manifest.index)
-    told: dict[str, Any] = {"index_method": choice.index_method, "dist_type": choice.dist_type}
+    chosen: dict[str, Any] = {"index_method": choice.index_method, "dist_type": choice.dist_type}
     if choice.fuse:
-        told |= {"fuse": True, **({} if choice.fuse_by is None else {"fuse_by": choice.fuse_by})}
+        chosen |= {"fuse": True, **({} if choice.fuse_by is None else {"fuse_by": choice.fuse_by})}
     if choice.binary:
         ranked = f",R{choice.rerank}" if choice.rerank else ""
-        told |= {"rerank": choice.rerank, "in_use": choice.binary_kind + ranked, "state": "exact"}
-        return {**told, "indexed_items": 0, "recall_at_1": None, "build_s": 0.0, "size_bytes": 0}  # type: ignore[typeddict-item]  # the rest is in `told`
+        chosen |= {"rerank": choice.rerank, "in_use": choice.binary_kind + ranked, "state": "exact"}
+        return {**chosen, "indexed_items": 0, "recall_at_1": None, "build_s": 0.0, "size_bytes": 0}  # type: ignore[typeddict-item]  # the rest is in `chosen`
     wanted = due(manifest)
     found = [(segment, kind, read_record(store, manifest, segment, kind)) for segment, kind in wanted]
     used = [(segment, kind, one) for segment, kind, one in found if one and is_used(choice, one.recall_at_1)]
@@ -111,7 +111,7 @@ def described(store: GalleryReader, manifest: GalleryManifest) -> GalleryIndex:
     missed = sum(segment.live_count * (1 - one.recall_at_1) for segment, _, one in used)
     building = any(one is None for _, _, one in found)
     return {
-        **told,  # type: ignore[typeddict-item]  # it has what was chosen
+        **chosen,  # type: ignore[typeddict-item]  # it has what was chosen
         "in_use": name_of(used[0][1], manifest.dim or 0) if used else "Flat",
         "state": "building" if building else "built" if used else "exact",
         "indexed_items": indexed,

@@ -79,7 +79,7 @@ def of_web(app: Flask, provider: TracerProvider) -> None:
 
 
 def of_redis(client: redis.Redis, provider: TracerProvider) -> None:
-    """Each command of `client` is a span; of its arguments nothing is told but how many there are."""
+    """Each command of `client` is a span; of its arguments only their number is recorded."""
     RedisInstrumentor.instrument_client(client, tracer_provider=provider)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from models.galleries.label_scores import LabelScore
 
-BLOCK = 256  # items asked at a time
+BLOCK = 256  # queries at a time
 
 
 class Pictures:

@@ -24,11 +24,11 @@ class Source:
         self.notes: list[str] = []
         self.faults: list[tuple[int, str]] = []
         self._used: set[str] = set()
-        self._asked: set[str] = set()
+        self._looked_up: set[str] = set()
 
     def get(self, path: str, default: Any = None) -> Any:
         """The value at `path`, which counts as read, with all below it if it is a list of numbers; `default` where it is null."""
-        self._asked.add(path)
+        self._looked_up.add(path)
         found = self._find(path)
         if found is MISSING:
             return default
@@ -40,7 +40,7 @@ class Source:
 
     def has(self, path: str) -> bool:
         """Whether there is something else than null."""
-        self._asked.add(path)
+        self._looked_up.add(path)
         return self._find(path) not in (MISSING, None)
 
     def text(self, path: str, default: str = "") -> str:
@@ -65,7 +65,7 @@ class Source:
 
     def names(self, path: str) -> list[str]:
         """The keys below `path`, or the places of a list."""
-        self._asked.add(path)
+        self._looked_up.add(path)
         found = self._find(path)
         if isinstance(found, dict):
             return [str(name) for name in found]
@@ -81,7 +81,7 @@ class Source:
 
     def note(self, path: str, why: str) -> None:
         """`path` and all below it has no effect here, or another one, and that is said."""
-        self._asked.add(path)
+        self._looked_up.add(path)
         if self._find(path) in (MISSING, None) or path in self._used:
             return
         self._used.add(path)
@@ -112,7 +112,7 @@ class Source:
                 or any(".".join(parts[:count]) in self._used for count in range(1, len(parts) + 1))
             ):
                 continue
-            close = difflib.get_close_matches(path, sorted(self._asked - {path}), n=1, cutoff=0.85)
+            close = difflib.get_close_matches(path, sorted(self._looked_up - {path}), n=1, cutoff=0.85)
             self.faults.append(
                 (
                     self.lines.get(path, 0),
