@@ -170,7 +170,13 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
     ]
     wanted = {key: picture for key, picture in wanted.items() if key not in near or not near[key].skipped}
     added: set[str] = set()
-    if wanted:
+    activate = bool(job.request.get("activate", True))
+    staged = None if activate else runtime.store.made_by(gallery, job.id)
+    if staged is not None:  # by an attempt that died afterwards
+        manifest = staged
+        own = {item.id for item in runtime.store.items(gallery, staged.version) if item.added_at == added_at(job)}
+        added = own & wanted.keys()
+    elif wanted:
         done = runtime.store.add(
             gallery,
             [picture.item for picture in wanted.values() if picture.item is not None],
@@ -179,6 +185,8 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
             np.stack([picture.augmented for picture in wanted.values() if picture.augmented is not None]),
             [picture.features for picture in wanted.values()],
             calibrate,
+            activate=activate,
+            made_by=job.id,
         )
         manifest, added = done.manifest, set(done.added_ids)
         if done.duplicate_ids:
@@ -189,6 +197,7 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
         manifest = runtime.store.manifest(gallery)
     return {
         "gallery": {"name": gallery, "version": manifest.version, "items": manifest.item_count},
+        "activated": activate or manifest.version == runtime.store.manifest(gallery).version,
         "models": runtime.models,
         "items": [outcome(picture, added) for picture in pictures],
     }
