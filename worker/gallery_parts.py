@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 ROW_BYTES = 4  # of each dimension
 BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
+ITEM_LINE_BYTES = (
+    16  # of one in a mapped file: where its line begins, its label, and its place among those of its label
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class GalleryParts:
             if awaits and kind is not None:
                 awaited.append((segment, kind))
             parts.append(Part(self._labels(one, table), index, alive))
-            size += BYTES_PER_ITEM * len(one.items) + (0 if one.mapped else one.embeddings.nbytes)
+            own = (ITEM_LINE_BYTES if one.mapped else BYTES_PER_ITEM) * len(one.items)
+            size += own + (0 if one.mapped else one.embeddings.nbytes)
         if small:
             items, rows = _joined(small, manifest.dim or 0)
             parts.append(Part(Labelled(items, rows, table)))
@@ -151,6 +155,6 @@ def _joined(several: list[tuple[StoredSegment, Any]], dim: int) -> tuple[tuple[I
     items: list[Item] = []
     rows = [np.empty((0, dim), np.float32)]
     for stored, alive in several:
-        items += stored.items if alive is None else [stored.items[at] for at in np.flatnonzero(alive)]
+        items += stored.items if alive is None else [stored.items[at] for at in np.flatnonzero(alive).tolist()]
         rows.append(stored.embeddings if alive is None else stored.embeddings[alive])
     return tuple(items), np.concatenate(rows)

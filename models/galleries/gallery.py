@@ -12,6 +12,7 @@ import numpy as np
 
 from contracts.filters import meets
 from models.errors import GalleryError
+from models.galleries.items import place_of
 from models.galleries.label_scores import NEIGHBOURS, LabelScore, LabelScores
 
 if TYPE_CHECKING:
@@ -114,6 +115,11 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def find(self, item_id: str) -> LabeledItem | None:
+        """The item with this id; None: there is none. Large galleries have it without looking at the others."""
+        place = place_of(self.items, item_id)
+        return None if place is None else self.items[place]
 
     def features(self, item_id: str) -> Any:
         """The local features of an item, as `models.verification.Features`, or None where there are none."""
