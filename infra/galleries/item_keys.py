@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from contracts.names import readable_label
 from infra.galleries.files import item_id
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 KEY_BYTES = 12  # of an id, all that it has
 OF_CONTENT = 1 << 31  # marks the row of a key that is not the item's id: an older label's id is another
 MAGIC = b"SKEYS001"
+AT_ONCE = 4096  # labels
 _HEADER = struct.Struct("<8sIII")  # MAGIC, how many `keys` and `label_keys`, and whether an id is not its key
 _KEY, _ROW = np.dtype(f"S{KEY_BYTES}"), np.dtype("<u4")
 _USUAL = re.compile(r"itm_[0-9a-f]{24}")
@@ -89,10 +91,15 @@ class ItemKeys:
 
     def some_labels(self, most: int, alive: NDArray[np.bool_] | None) -> set[bytes]:
         """The keys of at most so many labels of the rows that are `alive` (N,); None: all are."""
-        keys = self.label_keys if alive is None else self.label_keys[alive[self.label_rows]]
-        new = np.ones(len(keys), bool)
-        new[1:] = keys[1:] != keys[:-1]
-        return {bytes(one) for one in keys[np.flatnonzero(new)[:most]]}
+        found: set[bytes] = set()
+        for start in range(0, len(self), AT_ONCE):
+            keys = self.label_keys[start : start + AT_ONCE]
+            if alive is not None:
+                keys = keys[alive[self.label_rows[start : start + AT_ONCE]]]
+            found.update(bytes(one) for one in np.unique(keys)[: most - len(found) + 1])
+            if len(found) >= most:
+                break
+        return set(sorted(found)[:most])
 
 
 def made_keys(items: Iterable[Item]) -> ItemKeys:
@@ -104,12 +111,13 @@ def made_keys(items: Iterable[Item]) -> ItemKeys:
         keys.append(_key_of(item.id))
         rows.append(row)
         unusual = unusual or _USUAL.fullmatch(item.id) is None
-        if (content := item_id(item.sha256, item.label, item.box)) != item.id:
+        label = readable_label(item.label)  # as it will be read
+        if (content := item_id(item.sha256, label, item.box)) != item.id:
             keys.append(_key_of(content))
             rows.append(row | OF_CONTENT)
-        if item.label not in known:
-            known[item.label] = _key_of_label(item.label)
-        labels.append(known[item.label])
+        if label not in known:
+            known[label] = _key_of_label(label)
+        labels.append(known[label])
     all_keys, all_rows = np.array(keys, _KEY), np.array(rows, _ROW)
     label_keys = np.array(labels, _KEY)
     order = np.lexsort((all_rows, all_keys))  # an id before the same key of another item's content

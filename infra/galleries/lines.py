@@ -5,6 +5,7 @@ What concerns all items is kept compactly beside them, a few bytes an item; a pa
 
 from __future__ import annotations
 
+import json
 import mmap
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +31,9 @@ LINES_AT_ONCE = 4096
 LINE_END = 0x0A
 # How `encode_items` begins a line; one that begins otherwise, or whose label has escapes, is parsed.
 _START = re.compile(rb'\{"id":"[^"\\]*","label":"([^"\\]*)"')
-_METADATA = b'"metadata":'  # a line without it has none; one with it may have it in a label
+# Within a string the quotes would be escaped: a line without it has no metadata, and its first one begins them.
+_METADATA = re.compile(rb'[,{]\s*"metadata"\s*:')
+MOST_ALIKE = 10_000  # different metadata that are kept while all are read, for most items share theirs
 
 
 class ItemLines(Sequence["Item"]):
@@ -87,9 +90,19 @@ class ItemLines(Sequence["Item"]):
             yield label
 
     def with_metadata(self) -> Iterator[tuple[int, Mapping[str, str]]]:
-        """The places of the items that have metadata, and the metadata; the others are not parsed."""
+        """The places of the items that have metadata, and the metadata; nothing else of the items is parsed."""
+        known: dict[bytes, Mapping[str, str]] = {}
         for place, line in enumerate(self._all_lines()):
-            if _METADATA in line and (metadata := self._parsed(line).metadata):
+            begin = _METADATA.search(line)
+            if begin is None:
+                continue
+            written = line[begin.end() : -1]
+            metadata = known.get(written)
+            if metadata is None:
+                metadata = self._metadata(written, line)
+                if len(known) < MOST_ALIKE:
+                    known[written] = metadata
+            if metadata:
                 yield place, metadata
 
     def place_of(self, item_id: str) -> int | None:
@@ -106,6 +119,13 @@ class ItemLines(Sequence["Item"]):
         for first in range(0, len(self), LINES_AT_ONCE):
             last = min(first + LINES_AT_ONCE, len(self))
             yield from self._lines[int(self._starts[first]) : int(self._starts[last])].split(b"\n")[: last - first]
+
+    def _metadata(self, written: bytes, line: bytes) -> Mapping[str, str]:
+        try:
+            found = json.loads(written)
+        except ValueError:  # they are not the last member of the line
+            return self._parsed(line).metadata
+        return {str(name): str(value) for name, value in found.items()}
 
     def _parsed(self, line: bytes) -> Item:
         try:

@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -26,7 +26,8 @@ from infra.errors.service import StorageUnavailable
 from infra.galleries.files import decode_embeddings
 from infra.galleries.indexes import read_record
 from infra.galleries.item_keys import made_keys
-from infra.galleries.keys import index_keys, segment_keys
+from infra.galleries.key_files import checked_keys, mapped_file
+from infra.galleries.keys import KEYS, extra_key, index_keys, segment_keys
 from infra.galleries.lines import ItemLines
 from infra.objects.local import LocalStore
 
@@ -110,11 +111,22 @@ class SegmentFiles:
     def _lines(self, manifest: GalleryManifest, segment: Segment, key: str) -> ItemLines:
         path = self._file(key, segment.items_sha256, f"The items of the gallery {manifest.name!r}")
         try:
-            return ItemLines(path, segment.item_count, manifest.name, made_keys)
+            return ItemLines(path, segment.item_count, manifest.name, partial(self._keys, manifest, segment))
         except FileNotFoundError:
             raise ObjectNotFound("The object store has no such object.") from None
         except OSError as error:
             raise StorageUnavailable(f"The folder of mapped galleries can't be used: {error.strerror}.") from error
+
+    def _keys(self, manifest: GalleryManifest, segment: Segment, lines: ItemLines) -> ItemKeys:
+        """From their file where there is a sound one; else of the items."""
+        if KEYS in segment.files:
+            key = extra_key(manifest.name, manifest.generation, segment.id, KEYS)
+            what = f"The keys of the gallery {manifest.name!r}"
+            with suppress(ObjectNotFound, GalleryCorrupt, OSError, ValueError):
+                data = mapped_file(self._file(key, segment.files[KEYS], what))
+                if (keys := checked_keys(data, manifest, segment)) is not None:
+                    return keys
+        return made_keys(lines)
 
     def _file(self, key: str, sha256: str, what: str) -> Path:
         """A file of this machine with the object's content, checked. Raises ObjectNotFound, GalleryCorrupt."""

@@ -30,9 +30,12 @@ from infra.galleries.files import (
     encode_pointer,
     encode_views,
 )
+from infra.galleries.item_keys import encode_keys, made_keys
+from infra.galleries.key_files import KEYED_FROM
 from infra.galleries.keys import (
     DELETED,
     FEATURES,
+    KEYS,
     VIEWS,
     all_segment_keys,
     extra_key,
@@ -112,6 +115,8 @@ class GalleryWriter(GalleryReader):
             extra[VIEWS] = encode_views(rows.views)
         if any(rows.features):
             extra[FEATURES] = encode_features(rows.features)
+        if len(items) >= KEYED_FROM:
+            extra[KEYS] = encode_keys(made_keys(items))
         self._objects.put(items_key, items_data)
         self._objects.put(rows_key, rows_data)
         for kind, data in extra.items():

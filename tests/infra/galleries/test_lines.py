@@ -15,7 +15,16 @@ from infra.galleries.item_keys import made_keys
 from infra.galleries.lines import ItemLines
 from tests.infra.gallery_items import item
 
-LABELS = ("plain", 'a "quoted" one', "back\\slash", "café", "茶", 'has "metadata": in it', "line\u2028end", "tab\there")
+LABELS = (
+    "plain",
+    'a "quoted" one',
+    "back\\slash",
+    "café",
+    "茶",
+    'has ,"metadata":{} in it',
+    "line\u2028end",
+    "tab\there",
+)
 
 
 def some_items(count: int = 50) -> list[Item]:
@@ -23,7 +32,7 @@ def some_items(count: int = 50) -> list[Item]:
     return [
         replace(
             item(number, LABELS[number % len(LABELS)], (1, 2, 3, 4 + number) if number % 3 else None),
-            metadata={"shelf": f"s{number % 4}", "size": '"label":"none"'} if number % 5 == 0 else {},
+            metadata={"shelf": f"s{number % 4}", "size": ',"metadata":{}'} if number % 5 == 0 else {},
         )
         for number in range(count)
     ]
@@ -63,10 +72,12 @@ def test_lines_of_earlier_releases_are_read_alike(tmp_path: Path) -> None:
     records[1] = dict(reversed(records[1].items()))
     records[2]["label"] = " tea\r\n"
     records[3]["label"] = "tea "
+    records[3] = {"metadata": {"shelf": 3, "metadata": "x"}, **records[3]}
     data = b"".join(json.dumps(one).encode() + b"\n" for one in records)
     found = mapped(tmp_path, data, 4)
     assert list(found.labels()) == [one.label for one in read_items(data)]
     assert list(found) == list(read_items(data))
+    assert dict(found.with_metadata()) == {at: one.metadata for at, one in enumerate(found) if one.metadata}
 
 
 @pytest.mark.parametrize("count", [3, 5])
