@@ -22,7 +22,7 @@ from infra.galleries.deleted import another_generation, generations, write_recor
 from infra.galleries.files import GalleryManifest, Item, Pointer, check_name, item_id
 from infra.galleries.keys import DELETED, manifest_key, version_of
 from infra.galleries.locks import GalleryLock
-from infra.galleries.lookup import count_labels, in_segment, known
+from infra.galleries.lookup import count_labels, find, in_segment, known
 from infra.galleries.merges import MAX_SEGMENTS, split_for_merge
 from infra.galleries.reader import not_found
 from infra.galleries.rows import checked_rows
@@ -160,6 +160,10 @@ class GalleryStore(GalleryWriter):
             if merged:
                 self._prune(name, manifest.token)
             return Added(manifest, tuple(chosen), duplicates)
+
+    def find(self, name: str, ids: Collection[str]) -> dict[str, Item]:
+        """The items of the version in force that have these ids; only segments with one of them are read."""
+        return self.reading(name, None, lambda manifest: find(self, manifest, ids))
 
     def made_by(self, name: str, maker: str) -> GalleryManifest | None:
         """The newest kept version that `add` made with this `made_by`; None: there is none."""

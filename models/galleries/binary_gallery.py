@@ -11,6 +11,7 @@ from models.errors import GalleryError
 from models.galleries.binary import binarize, cosine_of, unpack
 from models.galleries.binary_index import BinaryIndex
 from models.galleries.gallery import Gallery
+from models.galleries.items import labels_of
 from models.galleries.label_scores import LabelScores
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class BinaryGallery(Gallery):
         self.calibratable = rerank > 0  # estimates from distances are spread otherwise, and labels have no means
         self._rows = rows.copy() if rerank else None
         # Mean vectors are float embeddings again: without them, labels are scored by their nearest codes alone.
-        self._labels = LabelScores([item.label for item in self.items], self._rows)
+        self._labels = LabelScores(list(labels_of(self.items)), self._rows)
         self._codes = None
         if len(rows):
             self._codes = BinaryIndex(dim, kind)

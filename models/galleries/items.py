@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from models.galleries.gallery import LabeledItem
 
@@ -39,3 +39,11 @@ def place_of(items: Sequence[LabeledItem], item_id: str) -> int | None:
     if isinstance(items, CompactItems):
         return items.place_of(item_id)
     return next((place for place, item in enumerate(items) if item.id == item_id), None)
+
+
+def those_of(items: Sequence[LabeledItem], ids: Collection[str]) -> dict[str, LabeledItem]:
+    """The items that have these ids."""
+    if not isinstance(items, CompactItems):
+        return {item.id: item for item in items if item.id in ids}
+    places = ((one, items.place_of(one)) for one in ids)
+    return {one: items[place] for one, place in places if place is not None}
