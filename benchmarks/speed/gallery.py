@@ -79,6 +79,8 @@ def changes(folder: Path, name: str, rounds: int) -> list[Row]:
         gone = old_item(item, number)
         timed(f"{turn}picture removed", lambda gone=gone: store.remove(NAME, item_ids=[gone]))
         timed(f"{turn}picture removed: taken over", lambda: searching.current(NAME))
+    times["the addition that joins files, all of them: of the oldest an item was removed"] = [joining(store, 1)]
+    times["the addition that joins small files"] = [joining(store, 2)]
     gallery = searching.current(NAME).gallery
     timed("first filter on metadata", lambda: gallery.filtered([("shade", "red")]))
     timed("another filter", lambda: gallery.filtered([("shade", "blue")]))
@@ -92,6 +94,18 @@ def changes(folder: Path, name: str, rounds: int) -> list[Row]:
         )
         for what, taken in times.items()
     ]
+
+
+def joining(store: "GalleryStore", turn: int) -> float:
+    """The milliseconds of the first addition of a picture that joins files."""
+    number = 20_000_000 * turn
+    while True:
+        number += 1
+        before = len(store.manifest(NAME).segments)
+        started = perf_counter()
+        added = store.add(NAME, [new_item(number)], unit(number), DIGEST)
+        if len(added.manifest.segments) <= before:
+            return 1e3 * (perf_counter() - started)
 
 
 def old_item(item: "Item", number: int) -> str:
