@@ -18,6 +18,7 @@ from contracts.errors import ServiceError
 from contracts.names import readable_label
 from infra.errors.galleries import EmbedderMismatch, GalleryCorrupt, GalleryExists, ItemNotFound, VersionNotFound
 from infra.galleries.calibration import FEWEST_LABELS, carried, fitted, fused_otherwise, is_due, unfitted
+from infra.galleries.compaction import compact, postponed
 from infra.galleries.deleted import another_generation, generations, write_record
 from infra.galleries.files import GalleryManifest, Item, Pointer, check_name, item_id
 from infra.galleries.keys import DELETED, manifest_key, version_of
@@ -111,6 +112,7 @@ class GalleryStore(GalleryWriter):
         makes of the whole new version goes into its manifest; without it, what was fitted before stays, as it does in a
         large gallery that changed little since (`infra.galleries.calibration`).
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
+        Where many files are large, they are joined after the version is in force, under its number (`infra.galleries.compaction`).
         Without `activate` the version is kept beside the others, and the one in force stays in force. `made_by` goes into
         its manifest, for `made_by` to find.
         Raises EmbedderMismatch if the gallery was made by another embedder, ValueError if the arguments do not fit
@@ -144,6 +146,9 @@ class GalleryStore(GalleryWriter):
             if not featured:
                 fresh_rows = replace(fresh_rows, features=())
             segments, merged = split_for_merge(base.segments, len(fresh))
+            late, joins_later = postponed(base.segments, merged)
+            if late:  # the version shall not wait for it
+                segments, merged = base.segments, ()
             if calibrate is not None and is_due(manifest):
                 whole = self._searched_rows(base, dim) + replace(fresh_rows, features=())
                 manifest = fitted(manifest, calibrate, (*self._segment_items(base), *fresh), whole)
@@ -159,7 +164,11 @@ class GalleryStore(GalleryWriter):
             audit.gallery_changed(done, name, base.version, manifest.version, items=len(chosen))
             if merged:
                 self._prune(name, manifest.token)
-            return Added(manifest, tuple(chosen), duplicates)
+        if joins_later and activate:
+            with contextlib.suppress(ServiceError):  # mere housekeeping
+                joined = compact(self, name, MOST_WITH_FEATURES)
+                manifest = joined if joined is not None and joined.version == manifest.version else manifest
+        return Added(manifest, tuple(chosen), duplicates)
 
     def find(self, name: str, ids: Collection[str]) -> dict[str, Item]:
         """The items of the version in force that have these ids; only segments with one of them are read."""
