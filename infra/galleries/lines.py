@@ -93,7 +93,7 @@ class ItemLines(Sequence["Item"]):
         """The places of the items that have metadata, and the metadata; nothing else of the items is parsed."""
         known: dict[bytes, Mapping[str, str]] = {}
         for place, line in enumerate(self._all_lines()):
-            begin = _METADATA.search(line)
+            begin = _METADATA.search(line) if b'"metadata"' in line else None
             if begin is None:
                 continue
             written = line[begin.end() : -1]
