@@ -261,6 +261,26 @@ def test_hamming_search_is_a_choice(rerank: int, store: GalleryStore, cache: Gal
     assert told["rerank"] == rerank
 
 
+@pytest.mark.parametrize("rerank", [0, 50])
+def test_binary_codes_of_a_large_file_need_no_items_either(
+    rerank: int, store: GalleryStore, cache: GalleryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, rows = made_items(1200)
+    items = [replace(one, metadata={"shelf": str(at % 7)}) for at, one in enumerate(items)]
+    store.add("drinks", items, rows, "d" * 64)
+    store.remove("drinks", item_ids=[items[3].id])
+    store.choose_index("drinks", IndexChoice("Flat", "hamming", rerank).to_dict())
+    parsed: list[int] = []
+    monkeypatch.setattr("infra.galleries.lines.read_items", lambda line: (parsed.append(1), read_items(line))[1])
+    cached = cache.current("drinks")
+    assert isinstance(cached.gallery, BinaryGallery)
+    assert cached.size_bytes < 2 * rows.nbytes + 100 * 1200
+    assert items[8] in [match.item for match in cached.gallery.search(rows[8:9], 20)[0]]
+    third = cached.gallery.filtered([("shelf", "3")])
+    assert len(parsed) < 300
+    assert [one.id for one in third.items] == [one.id for one in items[10::7]]
+
+
 def test_galleries_joined_take_a_new_index_up(store: GalleryStore, cache: GalleryCache, tmp_path: Path) -> None:
     add(store, "drinks", 1200)
     store.create("snacks", "d" * 64)
