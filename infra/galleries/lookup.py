@@ -42,8 +42,8 @@ def find(reader: GalleryReader, manifest: GalleryManifest, ids: Collection[str])
     for segment in manifest.segments:
         rows = living_rows(reader, manifest, segment, wanted)
         if (rows >= 0).any():
-            items = reader.segment_items(manifest, segment)
-            found.update((items[row].id, items[row]) for row in rows[rows >= 0].tolist())
+            items = reader.segment_items_at(manifest, segment, rows[rows >= 0].tolist())
+            found.update((item.id, item) for item in items)
     return found
 
 
@@ -107,5 +107,4 @@ def _ids_of(
     told = reader.item_keys(manifest, segment).ids_of(rows)
     if told is not None:
         return told
-    items = reader.segment_items(manifest, segment)
-    return [items[row].id for row in rows.tolist()]
+    return [item.id for item in reader.segment_items_at(manifest, segment, rows.tolist())]

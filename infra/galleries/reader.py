@@ -25,6 +25,7 @@ from infra.galleries.files import (
     decode_items,
     decode_manifest,
     decode_pointer,
+    decode_some_items,
     decode_views,
 )
 from infra.galleries.key_files import KeyFiles
@@ -42,7 +43,7 @@ from infra.galleries.keys import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -128,6 +129,11 @@ class GalleryReader:
     def segment_items(self, manifest: GalleryManifest, segment: Segment) -> tuple[Item, ...]:
         """All items of a segment's file, the removed ones too. Raises ObjectNotFound if the version has gone."""
         return self._all_items(manifest, segment)
+
+    def segment_items_at(self, manifest: GalleryManifest, segment: Segment, rows: Sequence[int]) -> tuple[Item, ...]:
+        """The items at these rows of a segment's file. Raises ObjectNotFound if the version has gone."""
+        key, _ = segment_keys(manifest.name, manifest.generation, segment.id)
+        return decode_some_items(manifest.name, segment, self._objects.get(key), rows)
 
     def item_keys(self, manifest: GalleryManifest, segment: Segment) -> ItemKeys:
         """What finds the items of a segment's file, the removed ones too. Raises ObjectNotFound if the version has gone."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from infra.errors.galleries import ItemNotFound
+from infra.errors.galleries import GalleryCorrupt, ItemNotFound
 from infra.galleries.files import GalleryManifest, encode_manifest
-from infra.galleries.keys import KEYS, extra_key, manifest_key
+from infra.galleries.keys import KEYS, extra_key, manifest_key, segment_keys
 from infra.galleries.lookup import count_labels, find, in_segment, known
 from infra.galleries.segments import SegmentFiles
 from infra.galleries.store import GalleryStore
@@ -158,3 +159,13 @@ def test_few_keys_are_kept_at_a_time(keyed: GalleryStore, monkeypatch: pytest.Mo
         add(keyed, "g", item(number))
     assert len(keyed._keys._kept) <= 2
     check(keyed, "g", {one.id for one in [*ITEMS, *map(item, range(100, 106))]})
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-9] + b"123456}}\n", lambda data: data[:0]])
+def test_changed_items_are_noticed(keyed: GalleryStore, spoil: Callable[[bytes], bytes]) -> None:
+    manifest = keyed.manifest("g")
+    key = segment_keys("g", manifest.generation, manifest.segments[0].id)[0]
+    keyed.objects.put(key, spoil(keyed.objects.get(key)))
+    with pytest.raises(GalleryCorrupt):
+        find(keyed, manifest, [ITEMS[7].id])
+    assert find(keyed, manifest, [item(500).id]) == {}
