@@ -85,6 +85,7 @@ def changes(folder: Path, name: str, rounds: int) -> list[Row]:
         in_force_ms, whole_ms = joining(store, turn)
         times[f"the addition that joins {what}: in force"] = [in_force_ms]
         times[f"the addition that joins {what}: done"] = [whole_ms]
+        timed(f"the addition that joins {what}: the joined file taken over", lambda: searching.current(NAME))
     gallery = searching.current(NAME).gallery
     timed("first filter on metadata", lambda: gallery.filtered([("shade", "red")]))
     timed("another filter", lambda: gallery.filtered([("shade", "blue")]))
