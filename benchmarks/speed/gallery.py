@@ -213,7 +213,7 @@ def memory_of(process_id: int) -> dict[str, int]:
 
 
 def main() -> None:
-    """A probe: opens the gallery when it is told to, and waits."""
+    """A probe: opens the gallery when a line comes in, and waits."""
     from infra.galleries.store import GalleryStore
     from infra.objects.local import LocalStore
     from models.galleries.gallery import faiss_module

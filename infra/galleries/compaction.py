@@ -71,7 +71,7 @@ def _merged(base: GalleryManifest) -> tuple[Segment, ...]:
 def _replaced(
     store: GalleryStore, base: GalleryManifest, merged: Sequence[Segment], joined: Segment, writing: Writing
 ) -> GalleryManifest | None:
-    """The version in force, written anew with `joined`; None if it is of other files."""
+    """The version in force, written again with `joined`; None if it is of other files."""
     name = base.name
     if writing.pointer is None or writing.pointer.generation != base.generation:
         return None

@@ -79,7 +79,7 @@ class ItemKeys:
         return np.sort(self.label_rows[first:last]).astype(np.int64)
 
     def ids_of(self, rows: NDArray[np.int64]) -> list[str] | None:
-        """The ids of the items of these rows, in ascending order of the rows; None where keys do not tell them."""
+        """The ids of the items of these rows, in ascending order of the rows; None where the keys do not have them."""
         if self.unusual:
             return None
         wanted = np.zeros(len(self), bool)

@@ -1,6 +1,6 @@
 """The items of a large segment as they lie in its file: mapped, and parsed one by one when an answer names them.
 
-What concerns all items is kept compactly beside them, a few bytes an item; a parsed item takes about 600.
+What concerns all items is kept compactly next to them, a few bytes an item; a parsed item takes about 600.
 """
 
 from __future__ import annotations

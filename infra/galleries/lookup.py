@@ -104,7 +104,7 @@ def _ids_of(
     reader: GalleryReader, manifest: GalleryManifest, segment: Segment, rows: NDArray[np.int64]
 ) -> Sequence[str]:
     """Of these rows, ascending."""
-    told = reader.item_keys(manifest, segment).ids_of(rows)
-    if told is not None:
-        return told
+    by_keys = reader.item_keys(manifest, segment).ids_of(rows)
+    if by_keys is not None:
+        return by_keys
     return [item.id for item in reader.segment_items_at(manifest, segment, rows.tolist())]

@@ -61,7 +61,7 @@ class LabelTable:
 class Labelled:
     """The items of a part and their rows (N, D), both of which may be mapped from files, by place and by label.
 
-    Of each item it holds 8 bytes besides.
+    It holds 8 bytes more for each item.
     """
 
     def __init__(self, items: Sequence[LabeledItem], rows: NDArray[np.float32], table: LabelTable) -> None:
