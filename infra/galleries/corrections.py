@@ -1,6 +1,6 @@
 """Corrections of a gallery: items under another label, labels merged, items moved to another gallery.
 
-Nothing is embedded anew: an item takes its embedding, view and features along. Each change is one new version (a move: one of
+Nothing is embedded again: an item takes its embedding, view and features along. Each change is one new version (a move: one of
 each gallery), so that the version before can be activated again.
 """
 
@@ -145,11 +145,11 @@ def _rename(
         others = [item for item in present if item.id not in chosen]
         joins = any(item.label == label for item in others)
         if not merge and (joins or len(set(labels)) > 1):
-            told = (
+            report = (
                 f"In the gallery {name!r} several labels would become one, {label!r}. If that is meant, send"
                 ' "merge": true; on the command line use `shitu gallery merge`.'
             )
-            raise LabelExists(told)
+            raise LabelExists(report)
         gone = {item.id for item in present if item.id in chosen and item.label != label}
         changed = {one: one for one in chosen - gone}
         if not gone:

@@ -107,13 +107,13 @@ class GalleryStore(GalleryWriter):
     ) -> Added:
         """A new version with `items` and their `embeddings` (N, D); what the gallery has already is left as it is.
 
-        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept beside them; features not
+        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept next to them; features not
         in galleries of more than MOST_WITH_FEATURES items. What `calibrate`
         makes of the whole new version goes into its manifest; without it, what was fitted before stays, as it does in a
         large gallery that changed little since (`infra.galleries.calibration`).
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
         Where many files are large, they are joined after the version is in force, under its number (`infra.galleries.compaction`).
-        Without `activate` the version is kept beside the others, and the one in force stays in force. `made_by` goes into
+        Without `activate` the version is kept next to the others, and the one in force stays in force. `made_by` goes into
         its manifest, for `made_by` to find.
         Raises EmbedderMismatch if the gallery was made by another embedder, ValueError if the arguments do not fit
         each other.

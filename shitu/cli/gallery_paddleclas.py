@@ -20,7 +20,7 @@ from models.errors import ImageError
 from models.pictures.image import decode
 from models.recognition.paddleclas import read_gallery
 from shitu.cli.enrolled import Enrolled, add_enrolled, item_of, stored_item
-from shitu.cli.galleries import tell_added, writing_store
+from shitu.cli.galleries import print_added, writing_store
 from shitu.cli.options import PRESENT_FOLDER, examples
 from shitu.cli.options import gallery as gallery_option
 from shitu.cli.progress import tracked, working
@@ -81,8 +81,8 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
             items = [_with_picture(entry, pictures, objects) for entry in tracked(entries, "Storing the pictures")]
         with working("Adding the items, and fitting the probabilities"):
             added = add_enrolled(store, gallery, Enrolled(items, rows), network)
-        tell_added(gallery, added)
-    passed.tell()
+        print_added(gallery, added)
+    passed.report()
     sys.exit(1 if passed.bad else 0)
 
 

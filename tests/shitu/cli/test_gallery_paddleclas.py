@@ -131,7 +131,7 @@ def test_nothing_of_a_pickle_is_run(index: Path, embedder: Path, monkeypatch: py
     refused(imported(index, embedder), "id_map.pkl is not a mapping of whole numbers to text")
 
 
-def test_a_path_that_leads_out_and_a_missing_picture_are_told(
+def test_a_path_that_leads_out_and_a_missing_picture_are_reported(
     index: Path, embedder: Path, pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret.png").write_bytes((pictures / "gallery" / "0.png").read_bytes())
