@@ -18,6 +18,7 @@ from infra.galleries.files import Item, check_name, item_id
 from infra.galleries.merges import split_for_merge
 from infra.galleries.reader import READ_ATTEMPTS
 from infra.galleries.rows import Rows
+from infra.galleries.stand_ins import without
 from infra.galleries.store import MOST_WITH_FEATURES, require_present
 from infra.runtime import audit
 
@@ -192,11 +193,7 @@ def _changed(
 ) -> tuple[GalleryManifest, bool]:
     """The next version, its segment written, and whether older segments were joined with that. Nobody sees it yet."""
     kept = [item for _, items in live for item in items if item.id not in change.gone]
-    left = tuple(
-        replace(segment, removed=(*segment.removed, *(item.id for item in items if item.id in change.gone)))
-        for segment, items in live
-        if any(item.id not in change.gone for item in items)
-    )
+    left = without(live, change.gone)
     manifest = replace(store._next(pointer, base, hold), segments=left, item_count=len(kept) + len(change.fresh))
     items = (*kept, *change.fresh)
     if change.relabelled:  # a label that only has another name is as likely as before

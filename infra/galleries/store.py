@@ -27,6 +27,7 @@ from infra.galleries.lookup import count_labels, find, in_segment, known
 from infra.galleries.merges import MAX_SEGMENTS, split_for_merge
 from infra.galleries.reader import not_found
 from infra.galleries.rows import checked_rows
+from infra.galleries.stand_ins import known_by_vector, without
 from infra.galleries.writer import GalleryWriter, now
 from infra.runtime import audit
 
@@ -46,11 +47,15 @@ MOST_WITH_FEATURES = (
 
 @dataclass(frozen=True)
 class Added:
-    """What an add did: the version in force after it, and the ids that are new and those that it had already."""
+    """What an add did: the version in force after it, and the ids that are new and those that it had already.
+
+    `completed` of the new ones took the place of an item that had come without its picture.
+    """
 
     manifest: GalleryManifest
     added_ids: tuple[str, ...]
     duplicate_ids: tuple[str, ...]
+    completed: int = 0
 
 
 class GalleryStore(GalleryWriter):
@@ -104,6 +109,7 @@ class GalleryStore(GalleryWriter):
         *,
         activate: bool = True,
         made_by: str | None = None,
+        stand_ins: Collection[str] = (),
     ) -> Added:
         """A new version with `items` and their `embeddings` (N, D); what the gallery has already is left as it is.
 
@@ -114,7 +120,9 @@ class GalleryStore(GalleryWriter):
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
         Where many files are large, they are joined after the version is in force, under its number (`infra.galleries.compaction`).
         Without `activate` the version is kept next to the others, and the one in force stays in force. `made_by` goes into
-        its manifest, for `made_by` to find.
+        its manifest, for `made_by` to find. `stand_ins` are the digests that the items of an index have where their
+        pictures did not come: then those of the same label and vector are the same, and one with its picture takes the
+        place of one without.
         Raises EmbedderMismatch if the gallery was made by another embedder, ValueError if the arguments do not fit
         each other.
         """
@@ -127,13 +135,25 @@ class GalleryStore(GalleryWriter):
                     f"The gallery {name!r} was made with another embedder; enrol its pictures in a new gallery."
                 )
             there = known(self, base, [item.id for item in items])
+            same: set[int] = set()
+            completed: set[str] = set()
+            if stand_ins and base.item_count:
+                old = self._segment_items(base)
+                same, completed = known_by_vector(
+                    old, self._segment_embeddings(base), items, rows.embeddings, stand_ins
+                )
             chosen: dict[str, int] = {}
             for row, item in enumerate(items):
-                if item.id not in there:
+                if row not in same and item.id not in there:
                     chosen.setdefault(item.id, row)
             duplicates = tuple(item.id for row, item in enumerate(items) if chosen.get(item.id) != row)
             if not chosen:
                 return Added(base, (), duplicates)
+            if completed:
+                by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]
+                base = replace(
+                    base, segments=without(by_segment, completed), item_count=base.item_count - len(completed)
+                )
             manifest = replace(
                 self._next(pointer, base, writing.hold),
                 embedder_digest=embedder_digest,
@@ -168,7 +188,7 @@ class GalleryStore(GalleryWriter):
             with contextlib.suppress(ServiceError):  # mere housekeeping
                 joined = compact(self, name, MOST_WITH_FEATURES)
                 manifest = joined if joined is not None and joined.version == manifest.version else manifest
-        return Added(manifest, tuple(chosen), duplicates)
+        return Added(manifest, tuple(chosen), duplicates, len(completed))
 
     def find(self, name: str, ids: Collection[str]) -> dict[str, Item]:
         """The items of the version in force that have these ids; only segments with one of them are read."""

@@ -205,6 +205,8 @@ def print_added(name: str, done: Added) -> None:
     """Prints what an addition to the store did."""
     added, there = len(done.added_ids), len(done.duplicate_ids)
     print_counts(name, added, there, done.manifest.version, done.manifest.item_count)
+    if done.completed:
+        click.echo(f"{done.completed} of them took the place of items that had come without their pictures")
 
 
 def print_counts(name: str, added: int, duplicates: int, version: int, item_count: int) -> None:

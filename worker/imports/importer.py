@@ -154,7 +154,7 @@ class Importer:
             with self._calibrate(len(items)) as calibrate:
                 done = store.add(
                     wanted.gallery, items, np.stack(embeddings), digest, np.stack(views), kept, calibrate,
-                    activate=wanted.activate, made_by=wanted.id,
+                    activate=wanted.activate, made_by=wanted.id, stand_ins=self._stand_ins(),
                 )  # fmt: skip
             manifest, added = done.manifest, set(done.added_ids)
         else:
@@ -177,6 +177,9 @@ class Importer:
             "rejected": refused[:SHOWN],  # type: ignore[typeddict-item]  # read back from JSON
             "models": {"embedder": self._runtime.models["embedder"]},
         }  # fmt: skip
+
+    def _stand_ins(self) -> set[str]:
+        return self._source.stand_ins() if isinstance(self._source, Index) else set()
 
     @contextmanager
     def _calibrate(self, count: int) -> Iterator[Calibrate]:
