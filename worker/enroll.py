@@ -191,8 +191,8 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
         manifest, added = done.manifest, set(done.added_ids)
         if done.duplicate_ids:
             # What was added at this job's own time, this job added itself, in an attempt that died afterwards.
-            own = {item.id for item in runtime.store.items(gallery) if item.added_at == added_at(job)}
-            added |= own & wanted.keys()
+            duplicates = runtime.store.find(gallery, done.duplicate_ids)
+            added |= {item.id for item in duplicates.values() if item.added_at == added_at(job)}
     else:
         manifest = runtime.store.manifest(gallery)
     return {
@@ -209,7 +209,7 @@ def nearly_there(job: Job, runtime: Runtime, wanted: Mapping[str, Picture]) -> d
     What this job itself added, in an attempt that died afterwards, counts as new: the second answer is the first.
     """
     current = runtime.galleries.current(job.request["gallery"])
-    there = {item.id: item for item in current.gallery.items if item.id in wanted}
+    there = current.gallery.find_all(wanted.keys())
     own = [key for key, item in there.items() if getattr(item, "added_at", None) == added_at(job)]
     fresh = [picture for key, picture in wanted.items() if key not in there or key in own]
     items = [picture.item for picture in fresh if picture.item is not None]
