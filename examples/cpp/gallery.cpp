@@ -59,6 +59,7 @@ Gallery read_gallery(const std::string &path) {
         header[line.substr(0, blank)] = line.substr(blank + 1);
     }
     Gallery gallery;
+    gallery.embedder = header["embedder"];
     gallery.dim = static_cast<int>(whole(header, "dim", most_dim));
     const long items = whole(header, "items", most_items);
     std::vector<char> row(static_cast<std::size_t>(gallery.dim) * sizeof(float));

@@ -10,6 +10,7 @@ struct Match {
 };
 
 struct Gallery {
+    std::string embedder; // its digest; "-" of a gallery that never had an item
     int dim = 0;
     std::vector<float> rows; // items * dim, each of length 1
     std::vector<std::string> labels; // UTF-8

@@ -94,6 +94,8 @@ int run(const Options &options) {
     if (!options.detector.empty()) detector = std::make_unique<Detector>(core, options.detector, options.threads);
     if (!gallery.labels.empty() && gallery.dim != embedder.dim())
         throw std::runtime_error("the gallery has embeddings of " + std::to_string(gallery.dim) + " dimensions, the embedder gives " + std::to_string(embedder.dim()));
+    if (!gallery.labels.empty() && gallery.embedder != embedder.digest())
+        throw std::runtime_error("the gallery is of another embedder, " + gallery.embedder + "; this is " + embedder.digest());
     int status = 0;
     for (const std::string &path : options.photos) {
         try {

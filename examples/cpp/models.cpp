@@ -7,11 +7,14 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "sha256.hpp"
+
 namespace {
 
 // Those of models/detector.py: the official export's.
 constexpr float score_floor = 0.025F, suppression_iou = 0.6F;
 constexpr std::size_t candidates = 1000, kept_boxes = 100;
+constexpr const char *unknowns = "unknowns.npy", *fewer_bits = "inference_"; // beside the fp32 programs
 constexpr double default_confidence = 0.2, epsilon = 1e-12;
 
 struct Candidate {
@@ -140,6 +143,13 @@ std::vector<Detection> Detector::detect(const Picture &picture, int most) {
         if (kept[i].score >= threshold && box.x1 < box.x2 && box.y1 < box.y2) detections.push_back({box, kept[i].score});
     }
     return detections;
+}
+
+std::string Embedder::digest() const {
+    std::string lines;
+    for (const auto &[name, checksum] : manifest_.at("files").object) // in the order of their names
+        if (name != unknowns && name.rfind(fewer_bits, 0) != 0) lines += name + " " + checksum.string + "\n";
+    return sha256(lines);
 }
 
 std::vector<float> Embedder::embed(const Picture &crop) {

@@ -45,6 +45,8 @@ public:
     int dim() const { return static_cast<int>(manifest_.at("output").at("dim").number); }
     // The least similarity of an answer that the manifest advises.
     float threshold() const { return static_cast<float>(manifest_.at("thresholds").number_or("similarity", 0.5)); }
+    // By which galleries name it: SHA-256 over the programs' checksums that the manifest lists.
+    std::string digest() const;
     // Of length 1.
     std::vector<float> embed(const Picture &crop);
 };

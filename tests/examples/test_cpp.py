@@ -200,6 +200,7 @@ def test_a_gallery_that_is_not_whole_or_of_another_embedder_is_refused(
         (b"shitu-flat 1\ndim 4\nitems -1\n\n", "wrong items"),
         (b"shitu-flat 1\ndim 4\nitems 99999999999999999999\n\n", "wrong items"),
         (head + bytes(16) + b"cola\n", "4 dimensions, the embedder gives 512"),
+        (whole.replace(Embedder(resolve("shitu-embedder")).digest.encode(), b"0" * 64), "is of another embedder, 0000"),
     ):
         (tmp_path / "g.flat").write_bytes(data)
         done = run(built, "--embedder", resolve("shitu-embedder"), "--gallery", tmp_path / "g.flat", shop.photos["small"], code=1)  # fmt: skip
