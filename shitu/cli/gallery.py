@@ -39,8 +39,8 @@ from shitu.cli import (
     gallery_versions,
 )
 from shitu.cli.enrolled import Enrolled, add_enrolled, stored_item
-from shitu.cli.galleries import calibrate_with, tell_added, writing_store
-from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
+from shitu.cli.galleries import calibrate_with, print_added, writing_store
+from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT, SERVER, examples
 from shitu.cli.options import gallery as gallery_option
 from shitu.cli.progress import tracked, working
 from shitu.cli.searched import Passed, labelled_photos
@@ -68,13 +68,13 @@ def gallery() -> None:
 
 
 @gallery.command("add", epilog=examples("gallery add my-pictures --gallery drinks", "gallery add my-pictures --gallery drinks --server http://127.0.0.1:8000"))  # fmt: skip
-@click.argument("folder", type=PRESENT_FOLDER)
+@click.argument("folder", type=PRESENT)
 @gallery_option("The gallery to add to; made if there is none.", required=True)
 @click.option("--skip-near-duplicates", is_flag=True, help="Leave out what is nearly a picture of the same label.")
 @EMBEDDER
 @SERVER
 def add(folder: Path, gallery: str, skip_near_duplicates: bool, embedder: str, server: str | None) -> None:
-    """Add the pictures of FOLDER, which has a sub-folder for each label.
+    """Add the pictures of FOLDER, which has a sub-folder for each label, or of a list file of paths and labels.
 
     What can't be used is reported and skipped; exit status 1. Adding again changes nothing.
     """
@@ -83,7 +83,7 @@ def add(folder: Path, gallery: str, skip_near_duplicates: bool, embedder: str, s
             raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
         passed = Passed()
         gallery_served.add(server, gallery, labelled_photos(folder, passed), passed, skip=skip_near_duplicates)
-        passed.tell()
+        passed.report()
         sys.exit(1 if passed.bad else 0)
     from models.artifacts.folders import resolve
     from models.embedder import Embedder
@@ -102,8 +102,8 @@ def add(folder: Path, gallery: str, skip_near_duplicates: bool, embedder: str, s
         if read.items:
             with working("Adding the items, and fitting the probabilities"):
                 added = add_enrolled(store, gallery, read, network)
-            tell_added(gallery, added)
-    passed.tell()
+            print_added(gallery, added)
+    passed.report()
     sys.exit(1 if passed.bad else 0)
 
 
@@ -159,7 +159,7 @@ def _user() -> str:
 
 
 def _without_near_duplicates(store: GalleryStore, name: str, read: Enrolled) -> Enrolled:
-    """What is nearly an item of its own label, of the gallery or before it, is told and left out."""
+    """What is nearly an item of its own label, of the gallery or before it, is reported and left out."""
     from models.galleries.gallery import Gallery
     from models.galleries.near_duplicates import near_duplicates
 

@@ -65,7 +65,7 @@ class PhotoArgument(click.Path):
 @click.command(epilog=examples("recognize shelf.jpg --gallery my-pictures", "recognize photos/ --gallery drinks --json", "recognize shelf.jpg --gallery drinks --server http://127.0.0.1:8000"))  # fmt: skip
 @click.argument("photos", nargs=-1, required=True, type=PhotoArgument(path_type=Path))
 @gallery_option(
-    "A stored gallery's name, or a folder: a sub-folder of pictures for each label. With --server: a name. "
+    "A stored gallery's name, a folder with a sub-folder of pictures for each label, or a list of paths and labels. With --server: a name. "
     "Several are searched as one.",
     required=True,
     multiple=True,
@@ -162,7 +162,7 @@ def recognize(
     taken = set[str]()
     paths = [one for photo in photos for one in ([photo] if isinstance(photo, str) else found_photos([photo], passed))]
     if not paths:
-        passed.tell()
+        passed.report()
         raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
     for path, found in _asked(ask, paths, console, at_once=1 if server is None else AT_ONCE):
         if isinstance(found, Refused):
@@ -173,7 +173,7 @@ def recognize(
         if out is not None and isinstance(path, Path):
             _draw(path, found["recognitions"], out / own_name(path.stem, ".png", taken), console)
     print_answers(answers, shape)
-    passed.tell()
+    passed.report()
     sys.exit(1 if passed.bad else 0)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from infra.runtime.machine import read_limits
 from models.engines.openvino import computes_bf16
 from models.errors import ModelError
-from shitu.cli.options import DETECTOR, EMBEDDER, JSON, PRESENT_FOLDER, examples, gallery, out
+from shitu.cli.options import DETECTOR, EMBEDDER, JSON, PRESENT, examples, gallery, out
 from shitu.cli.searched import Passed, labelled_photos
 from shitu.cli.terminal import errors
 
@@ -49,7 +49,7 @@ class Models:
 
 
 @click.command(epilog=examples("tune --gallery my-pictures", "tune --gallery my-pictures --price 0.10 --out var/tuned"))
-@gallery("Folder with a sub-folder of pictures for each label: what must be answered as in fp32.", type=PRESENT_FOLDER, required=True)  # fmt: skip
+@gallery("Folder with a sub-folder of pictures for each label, or a list of paths and labels: what must be answered as in fp32.", type=PRESENT, required=True)  # fmt: skip
 @DETECTOR
 @EMBEDDER
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["bf16", "int8"]), help="Try only this one and fp32; may be repeated.")  # fmt: skip
@@ -95,7 +95,7 @@ def tune(
     report = {"ways": [asdict(way) for way in ways], "refused": refused, "settings": lines}
     (out / "tuning.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (out / "settings.env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
-    passed.tell()
+    passed.report()
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
@@ -166,11 +166,11 @@ def chosen_models(
         except ModelError as error:
             refused[precision] = error.detail
             continue
-        told = f"{alike.same_label:.2%} of the labels, {alike.same_decision:.2%} of the decisions and {again:.2%} of the boxes are as in fp32, probabilities move by {alike.moved:.3f}"
+        reported = f"{alike.same_label:.2%} of the labels, {alike.same_decision:.2%} of the decisions and {again:.2%} of the boxes are as in fp32, probabilities move by {alike.moved:.3f}"
         if alike.passes and again >= 0.995:
             found.append(one)
         else:
-            refused[precision] = told
+            refused[precision] = reported
     return found, refused
 
 
@@ -201,7 +201,7 @@ def measured(
 ) -> Way:
     """What one way comes to: OpenVINO's jobs are threads of a process, Paddle's are processes. Raises ModelError."""
     processes = jobs if engine == "paddle" else 1
-    told = {
+    reported = {
         "detector": None if models.detector is None else str(models.detector),
         "embedder": str(models.embedder),
         "engine": engine,
@@ -217,7 +217,7 @@ def measured(
     running = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(processes)]
     try:
         for one in running:
-            _write(one, json.dumps(told))
+            _write(one, json.dumps(reported))
         for one in running:
             if _read(one) != "loaded":
                 raise ModelError(_last_words(one), "engine_failed")

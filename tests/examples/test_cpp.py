@@ -191,7 +191,7 @@ def test_a_gallery_that_is_not_whole_or_of_another_embedder_is_refused(
 ) -> None:
     whole = shop.flat.read_bytes()
     head = b"shitu-flat 1\ndim 4\nitems 1\n\n"
-    for data, told in (
+    for data, reason in (
         (b"", "has no dim"),
         (b"PK\x03\x04 a bundle\n\n", "no flat export"),
         (whole[: len(whole) // 2], "ends within its embeddings"),
@@ -204,11 +204,11 @@ def test_a_gallery_that_is_not_whole_or_of_another_embedder_is_refused(
     ):
         (tmp_path / "g.flat").write_bytes(data)
         done = run(built, "--embedder", resolve("shitu-embedder"), "--gallery", tmp_path / "g.flat", shop.photos["small"], code=1)  # fmt: skip
-        assert told in done.stderr
+        assert reason in done.stderr
         assert done.stdout == ""
 
 
-def test_an_empty_gallery_answers_nothing_and_mistakes_of_the_command_are_told(
+def test_an_empty_gallery_answers_nothing_and_mistakes_of_the_command_are_named(
     built: Built, shop: Shop, tmp_path: Path
 ) -> None:
     (tmp_path / "g.flat").write_bytes(b"shitu-flat 1\ndim 0\nitems 0\n\n")

@@ -107,6 +107,50 @@ def test_importing_again_changes_nothing(index: Path, embedder: Path, pictures: 
     assert "0 items added to 'drinks', 4 were there already; version 2 has 4" in answer.stdout
 
 
+@pytest.mark.parametrize("command", ["import-paddleclas", "import"])
+def test_pictures_that_come_later_are_kept_with_their_items(
+    command: str, index: Path, embedder: Path, pictures: Path
+) -> None:
+    words = ("gallery", command, index, "--gallery", "drinks", "--embedder", embedder)
+    assert "4 items added to 'drinks'; version 2 has 4" in run(*words).stdout
+    before = store().load("drinks")
+    answer = run(*words, "--root", pictures)
+    assert answer.exit_code == 0, answer.output
+    assert "4 items added to 'drinks'; version 3 has 4" in answer.stdout
+    _, items, rows = store().load("drinks")
+    assert [item.label for item in items] == LABELS
+    np.testing.assert_array_equal(rows, before[2])
+    objects = open_store(load_settings().objects, load_settings().data_dir)
+    assert all(objects.exists(item.image_key) for item in items)
+    for more in ((), ("--root", pictures)):  # either again changes nothing
+        again = run(*words, *more)
+        assert again.exit_code == 0, again.output
+        assert "0 items added to 'drinks', 4 were there already; version 3 has 4" in again.stdout
+
+
+def test_without_a_picture_the_embedder_is_taken_on_trust_and_that_is_said(
+    index: Path, embedder: Path, pictures: Path
+) -> None:
+    said = f"it is taken on trust that {Embedder(embedder).name} built it"
+    assert said in imported(index, embedder).stderr
+    assert said not in imported(index, embedder, "--root", pictures).stderr
+
+
+def test_binary_codes_are_embedded_again_from_their_pictures(index: Path, embedder: Path, pictures: Path) -> None:
+    rows = Embedder(embedder)([decode((pictures / "gallery" / f"{at}.png").read_bytes()) for at in range(len(LABELS))])
+    codes = np.packbits(rows > 0, axis=1)
+    built = faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(codes.shape[1] * 8))
+    built.add_with_ids(codes, np.arange(len(codes), dtype=np.int64))
+    faiss.write_index_binary(built, str(index / "vector.index"))
+    refused(imported(index, embedder), "name the pictures' folder by --root")
+    answer = imported(index, embedder, "--root", pictures)
+    assert answer.exit_code == 0, answer.output
+    assert "4 items added to 'drinks'; version 2 has 4" in answer.stdout
+    _, items, kept = store().load("drinks")
+    assert [item.label for item in items] == LABELS
+    np.testing.assert_allclose(kept, rows, atol=1e-6)
+
+
 def test_an_index_of_another_embedder_is_refused(index: Path, embedder: Path, pictures: Path) -> None:
     rows = np.random.default_rng(9).normal(size=(4, Embedder(embedder).dim)).astype(np.float32)
     write_index(index, rows)
@@ -131,7 +175,7 @@ def test_nothing_of_a_pickle_is_run(index: Path, embedder: Path, monkeypatch: py
     refused(imported(index, embedder), "id_map.pkl is not a mapping of whole numbers to text")
 
 
-def test_a_path_that_leads_out_and_a_missing_picture_are_told(
+def test_a_path_that_leads_out_and_a_missing_picture_are_reported(
     index: Path, embedder: Path, pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret.png").write_bytes((pictures / "gallery" / "0.png").read_bytes())
