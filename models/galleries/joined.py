@@ -57,6 +57,8 @@ class JoinedGallery(Gallery):
         self.galleries = tuple(galleries)
         self.calibratable = all(one.calibratable for one in filled)
         self.items = tuple(_named(item, one.name, at) for at, one in enumerate(galleries) for item in one.items)
+        if len(galleries) == 1:
+            self.calibration = galleries[0].calibration
         self._starts = np.cumsum([0, *(len(one) for one in galleries)])
         parts = [one.embeddings() for one in filled]
         rows = [part for part in parts if part is not None]
