@@ -54,7 +54,7 @@ def reembed(
 ) -> ReembeddingResult:
     """The `result` of `job`. `waits` as in worker.import_gallery; `stage` is where its batches are, if not in the store.
 
-    Raises ModelNotConfigured, GalleryNotFound, NothingToReembed if no item has a picture, GalleryBusy for a gallery that
+    Raises EmbedderUnknown, GalleryNotFound, NothingToReembed if no item has a picture, GalleryBusy for a gallery that
     changes all the time, StorageUnavailable; StopWork by the checkpoint.
     """
     name, digest = job.request["gallery"], runtime.named(job.request["embedder"])

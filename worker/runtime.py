@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from infra.errors.galleries import EmbedderMismatch
-from infra.errors.jobs import ModelNotConfigured
+from infra.errors.galleries import EmbedderMismatch, EmbedderUnknown
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
@@ -110,14 +109,14 @@ class Runtime:
         return digest == self.default_digest or digest in self.embedders
 
     def named(self, embedder: str) -> str:
-        """The digest of the embedder of this name, folder or digest. Raises ModelNotConfigured."""
+        """The digest of the embedder of this name, folder or digest. Raises EmbedderUnknown."""
         default = self.models["embedder"]
         if embedder in (default["name"], default["digest"], self.settings.worker.embedder):
             return self.default_digest
         digest = self.embedders.digest_of(embedder)
         if digest is None:
             known = ", ".join([default["name"], *(one.name for one in self.embedders.known)])
-            raise ModelNotConfigured(
+            raise EmbedderUnknown(
                 f"This service runs no embedder {embedder!r}, only {known}. SHITU_WORKER__EMBEDDERS names further ones."
             )
         return digest

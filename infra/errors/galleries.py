@@ -94,6 +94,14 @@ class EmbedderMismatch(ServiceError):
     http_status = 409
 
 
+class EmbedderUnknown(ServiceError):
+    """None of the service's embedders has this name or digest."""
+
+    code = "embedder_unknown"
+    title = "No such embedder"
+    http_status = 422
+
+
 class NothingToReembed(ServiceError):
     """None of the gallery's items has a picture that can be embedded again."""
 

@@ -38,7 +38,7 @@ WHY_NOT = {
 def reembed(name: str, embedder: str, activate: bool, as_json: bool, server: str | None) -> None:
     """Embed the pictures of the gallery NAME again with another embedder, as a staged version that is then evaluated.
 
-    Items keep their ids, labels and metadata. An interrupted command goes on where it was. Exit status 1 if items were
+    Items keep their ids, labels and metadata. An interrupted command resumes where it was. Exit status 1 if items were
     left out, or if --activate was given and the version is not in force.
     """
     with errors():

@@ -26,11 +26,15 @@ def create_gallery(
     rerank: int | None = None,
     fuse: bool | None = None,
     fuse_by: str | None = None,
+    embedder: str | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[Gallery]:
-    """Makes an empty gallery, searched as `choose_index` says. Raises Conflict if there is one of that name."""
+    """Makes an empty gallery, searched as `choose_index` says. Raises Conflict if there is one of that name.
+
+    `embedder`: the name of one of the workers' embedders, which the gallery belongs to; None: the default.
+    """
     index = _index(index_method, dist_type, rerank, fuse, fuse_by)
-    body = {"name": name, **({"index": index} if index else {})}
+    body = {"name": name, **({"index": index} if index else {}), **({"embedder": embedder} if embedder else {})}
     found: Gallery = yield from ask("POST", "/galleries", json=body, headers=once(idempotency_key))
     return found
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infra.errors.galleries import NothingToReembed
-from infra.errors.jobs import ModelNotConfigured
+from infra.errors.galleries import EmbedderUnknown, NothingToReembed
 from infra.galleries.staging import Stage
 from infra.galleries.store import Item, item_id
 from infra.jobs.records import Job
@@ -123,7 +122,7 @@ def test_an_empty_gallery_belongs_to_the_other_embedder_then(process: Process, r
 
 
 def test_an_embedder_that_no_worker_has_is_told(process: Process, runtime: Runtime) -> None:
-    with pytest.raises(ModelNotConfigured):
+    with pytest.raises(EmbedderUnknown):
         reembed(asked(process, "ppshitu-v2-embedder"), runtime, ignore)
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infra.errors.galleries import EmbedderMismatch
-from infra.errors.jobs import ModelNotConfigured
+from infra.errors.galleries import EmbedderMismatch, EmbedderUnknown
 from infra.runtime.settings import Settings
 from models.embedder import identity_of
 from models.errors import ModelError
@@ -125,7 +124,7 @@ def test_a_gallery_of_an_embedder_that_is_nowhere_is_refused(process: Process, r
     ):
         with pytest.raises(EmbedderMismatch, match="SHITU_WORKER__EMBEDDERS"):
             attempt()
-    with pytest.raises(ModelNotConfigured, match="shitu-embedder, tiny-embed"):
+    with pytest.raises(EmbedderUnknown, match="shitu-embedder, tiny-embed"):
         runtime.named("ppshitu-v2-embedder")
     assert runtime.named("shitu-embedder") == runtime.default_digest
 
