@@ -187,7 +187,7 @@ EXAMPLES: dict[str, Any] = {
         "checks": {"redis": {"ok": True, "detail": "Redis answers and takes writes."}},
     },
     "System": {
-        "version": "0.1.0", "workers": [{"name": "worker@shop", "queues": ["recognize", "enroll"], "models": MODELS}],
+        "version": "0.1.0", "workers": [{"name": "worker@shop", "queues": ["recognize", "enroll"], "models": MODELS, "embedders": [{"name": "shitu-embedder", "digest": DIGEST}]}],
         "queues": [{"name": "recognize", "messages": 0, "consumed_age_s": 1.2}], "queued": 0, "processing": 1,
         "oldest_queued_age_s": 0.0, "finished": [{"kind": "recognition", "status": "succeeded", "count": 1204}],
         "webhooks_pending": 0,
