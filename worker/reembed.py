@@ -102,6 +102,7 @@ class _Reembedding:
         self._job, self._digest, self._runtime = job, digest, runtime
         self._name: str = job.request["gallery"]
         self._checkpoint, self._stage, self._waits = checkpoint, stage, waits
+        self._held: dict[int, Batch] = {}  # what was read or made of the stage: each batch is read once
         self._began = time.monotonic()
 
     def staged(self) -> GalleryManifest:
@@ -139,7 +140,9 @@ class _Reembedding:
         self._tell(done, len(items))
         for start in range(0, len(missing), BATCH_ITEMS):
             chunk = missing[start : start + BATCH_ITEMS]
-            self._stage.put_batch(number, self._batch(chunk))
+            batch = self._batch(chunk)
+            self._stage.put_batch(number, batch)
+            self._held[number] = batch
             number, done = number + 1, done + len(chunk)
             self._tell(done, len(items))
             if done < len(items) and time.monotonic() - self._began > TURN_S and self._waits():
@@ -185,7 +188,9 @@ class _Reembedding:
 
     def _batches(self) -> Iterator[Batch]:
         for number in sorted(self._stage.done()):
-            yield self._stage.batch(number, with_features=False)
+            if number not in self._held:
+                self._held[number] = self._stage.batch(number, with_features=False)
+            yield self._held[number]
 
     def _rows(self) -> tuple[dict[str, int], NDArray[np.float32], NDArray[np.float32]]:
         """The place of each item's row, the embeddings (N, D) and the views (N, D)."""
