@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contracts.names import LabelRefused, clean_label, shown
+from models.artifact_model import ArtifactModel
 from models.artifacts.folders import load_manifest
 from models.artifacts.manifest import ClassOutput, EmbeddingOutput
 from models.artifacts.official import centred
-from models.engines.pixels import BATCH, load_pixel_program
+from models.engines.pixels import BATCH
 from models.errors import ArtifactError, EngineError
 from models.options import require_number
 from models.pictures.image import resize, resize_and_centre
@@ -49,7 +50,7 @@ class Classification:
         }
 
 
-class Classifier:
+class Classifier(ArtifactModel):
     """A classifier artifact or an official archive, loaded into an engine."""
 
     def __init__(
@@ -65,40 +66,15 @@ class Classifier:
         An official archive whose program ends without a softmax is taken for an embedder, unless a `class_map` names just
         as many classes as it has outputs: then these are logits.
         """
-        self.manifest: Manifest = _as_classifier(load_manifest(folder), class_map)
-        output = self.manifest.output
+        manifest = _as_classifier(load_manifest(folder), class_map)
+        output = manifest.output
         if not isinstance(output, ClassOutput):
-            raise ArtifactError(f"{self.manifest.name} is made to {self.manifest.task}, not to classify.")
-        self.manifest.require(precision)
-        self._program = load_pixel_program(
-            folder, self.manifest.input, engine=engine, threads=threads, precision=precision
-        )
-        spec = next((spec for spec in self._program.outputs if spec.name == output.name), None)
-        if spec is None:
-            raise ArtifactError(f"{self.manifest.name}: the program has no output {output.name!r}.")
-        classes = spec.shape[-1] if spec.shape else None
+            raise ArtifactError(f"{manifest.name} is made to {manifest.task}, not to classify.")
+        super().__init__(folder, manifest, engine, threads, precision, outputs=[output.name])
+        shape = self._output_spec(output.name).shape
+        classes = shape[-1] if shape else None
         self._output = output
         self._labels = _labels(self.manifest.name, classes, output, class_map)
-
-    @property
-    def name(self) -> str:
-        """The artifact's name."""
-        return self.manifest.name
-
-    @property
-    def digest(self) -> str:
-        """The artifact's digest."""
-        return self.manifest.digest_of(self.precision)
-
-    @property
-    def engine(self) -> str:
-        """What runs it: "openvino" or "paddle"."""
-        return self._program.engine
-
-    @property
-    def precision(self) -> str:
-        """What it computes in: "fp32", "fp16" (weights), "bf16" or "int8"."""
-        return self._program.precision
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.artifact_model import ArtifactModel
 from models.artifacts.folders import load_manifest
 from models.artifacts.manifest import DetectionOutput
 from models.boxes import clip, suppress
-from models.engines.pixels import load_pixel_program
 from models.errors import ArtifactError, EngineError
 from models.options import RECOGNIZE_OPTIONS, require_number
 from models.pictures.image import resize
@@ -24,7 +24,6 @@ from models.pictures.inputs import as_image
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from models.artifacts.manifest import Manifest
     from models.engines.program import Array
     from models.pictures.inputs import Picture
 
@@ -40,53 +39,23 @@ class Detection:
     confidence: float
 
 
-class Detector:
+class Detector(ArtifactModel):
     """A detector artifact or an official archive, loaded into an engine."""
 
     def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1, precision: str = "auto") -> None:
         """Raises ArtifactError, EngineError."""
-        self.manifest: Manifest = load_manifest(folder)
-        output = self.manifest.output
+        manifest = load_manifest(folder)
+        output = manifest.output
         if not isinstance(output, DetectionOutput):
-            raise ArtifactError(f"{self.manifest.name} is no detector but made to {self.manifest.task}.")
+            raise ArtifactError(f"{manifest.name} is no detector but made to {manifest.task}.")
         names = [name for head in output.heads for name in (head.scores, head.distances)]
-        self.manifest.require(precision)
-        self._program = load_pixel_program(
-            folder,
-            self.manifest.input,
-            engine=engine,
-            threads=threads,
-            outputs=names if self.manifest.official else (),
-            precision=precision,
-        )
-        if missing := sorted(set(names) - {spec.name for spec in self._program.outputs}):
-            raise ArtifactError(f"{self.manifest.name}: the program has no output {missing[0]!r}.")
+        super().__init__(folder, manifest, engine, threads, precision, outputs=names, cut=manifest.official)
         self._output = output
-
-    @property
-    def name(self) -> str:
-        """The artifact's name."""
-        return self.manifest.name
-
-    @property
-    def digest(self) -> str:
-        """The artifact's digest."""
-        return self.manifest.digest_of(self.precision)
 
     @property
     def confidence_threshold(self) -> float:
         """The least confidence of a detection that the manifest advises; PP-ShiTu's own without such advice."""
         return self.manifest.thresholds.get("detection", DEFAULT_CONFIDENCE)
-
-    @property
-    def engine(self) -> str:
-        """What runs it: "openvino" or "paddle"."""
-        return self._program.engine
-
-    @property
-    def precision(self) -> str:
-        """What it computes in: "fp32", "fp16" (weights), "bf16" or "int8"."""
-        return self._program.precision
 
     def __call__(
         self, image: Picture, threshold: float | None = None, max_detections: int = 5

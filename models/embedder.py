@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.artifact_model import ArtifactModel
 from models.artifacts.folders import load_manifest
 from models.artifacts.manifest import UNKNOWNS, EmbeddingOutput, HashOutput
 from models.engines.loader import program_of
-from models.engines.pixels import BATCH, load_pixel_program
+from models.engines.pixels import BATCH
 from models.errors import ArtifactError, EngineError, GalleryError
 from models.galleries.calibration import Calibration, from_threshold
 from models.pictures.image import resize
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.artifacts.manifest import Manifest
     from models.engines.program import Array
     from models.pictures.inputs import Picture
 
@@ -49,7 +49,7 @@ def identity_of(folder: Path | str, engine: str = "auto", precision: str = "auto
     return Identity(manifest.name, manifest.digest_of(chosen), files)
 
 
-class Embedder:
+class Embedder(ArtifactModel):
     """An embedder artifact or an official archive, loaded into an engine. A network for binary codes gives the values before they are binarised.
 
     `calibration` gives how sure answers are, `unknowns` (U, D) are unit embeddings of unrelated pictures, both as they came
@@ -58,29 +58,14 @@ class Embedder:
 
     def __init__(self, folder: Path | str, engine: str = "auto", threads: int = 1, precision: str = "auto") -> None:
         """Raises ArtifactError, EngineError."""
-        self.manifest: Manifest = load_manifest(folder)
-        output = self.manifest.output
+        manifest = load_manifest(folder)
+        output = manifest.output
         if not isinstance(output, EmbeddingOutput | HashOutput):
-            raise ArtifactError(f"{self.manifest.name} is no embedder but made to {self.manifest.task}.")
-        self.manifest.require(precision)
-        self._program = load_pixel_program(
-            folder, self.manifest.input, engine=engine, threads=threads, precision=precision
-        )
-        if output.name not in {spec.name for spec in self._program.outputs}:
-            raise ArtifactError(f"{self.manifest.name}: the program has no output {output.name!r}.")
+            raise ArtifactError(f"{manifest.name} is no embedder but made to {manifest.task}.")
+        super().__init__(folder, manifest, engine, threads, precision, outputs=[output.name])
         self._output = output
         self.calibration: Calibration = self._calibration()
         self.unknowns: Array = self._unknowns(Path(folder))
-
-    @property
-    def name(self) -> str:
-        """The artifact's name."""
-        return self.manifest.name
-
-    @property
-    def digest(self) -> str:
-        """The artifact's digest: embeddings of different digests must not be compared."""
-        return self.manifest.digest_of(self.precision)
 
     @property
     def dim(self) -> int:
@@ -91,16 +76,6 @@ class Embedder:
     def similarity_threshold(self) -> float:
         """The least similarity of a recognition that the manifest advises; PP-ShiTu's own without such advice."""
         return self.manifest.thresholds.get("similarity", DEFAULT_SIMILARITY)
-
-    @property
-    def engine(self) -> str:
-        """What runs it: "openvino" or "paddle"."""
-        return self._program.engine
-
-    @property
-    def precision(self) -> str:
-        """What it computes in: "fp32", "fp16" (weights), "bf16" or "int8"."""
-        return self._program.precision
 
     def __call__(self, crops: Iterable[Picture]) -> Array:
         """(H, W, 3) RGB crops of any sizes -> (N, D) unit float32; no crops give (0, D).

@@ -46,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """pytest-xdist passes a test's group on in its id. Where that fails, nothing but the time would show it."""
+    if session.config.getoption("loadgroup", False) and (lost := [i for i in session.items if "@" not in i.nodeid]):
+        raise pytest.UsageError(f"pytest-xdist does not group {len(lost)} tests: is this pytest too new for it?")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def routes_are_compiled_once() -> Iterator[None]:
     """Most tests of the front end have an application of their own, and werkzeug compiles a function or two for each route.

@@ -1,6 +1,6 @@
 """`python -m worker.keeper`: repairs what the queue lost, wakes due webhooks, ends retention, proves that queues move.
 
-Photos that no job names any more are deleted next to the rounds, by worker.photo_keeper; deleted galleries are purged,
+Photos that no job names any more are deleted next to the rounds, by worker.store_keeper; deleted galleries are purged,
 and erasures finished, by worker.gallery_keeper; indexes of large galleries are built by worker.index_keeper.
 
 Any number may run: each step of a round belongs to the one that holds the leader lock (redis-py's `Lock`), which is
@@ -43,8 +43,7 @@ from infra.runtime.telemetry import SWEPT
 from infra.stack.installation import Ownership, verify, verify_or_exit
 from worker.gallery_keeper import GalleryKeeper
 from worker.index_keeper import IndexKeeper
-from worker.photo_keeper import PhotoKeeper
-from worker.upload_keeper import UploadKeeper
+from worker.store_keeper import StoreKeeper
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -201,13 +200,13 @@ def main() -> None:
     keeper = Keeper(settings, client, ledger, Queue(make_celery(settings)), ownership)
     try:
         objects = open_store(settings.objects, settings.data_dir)
-        photos = PhotoKeeper(settings.jobs, Photos(client, objects), ownership.require)
+        photos = StoreKeeper(Photos(client, objects), "photos", ownership.require, 10 * settings.jobs.sweep_interval_s)
         store = GalleryStore(objects, lock=GalleryLock(client))
         galleries = GalleryKeeper(settings, store, client, ledger, ownership.require)
         indexes = IndexKeeper(settings, store, ownership.require)
         kept = settings.objects
-        uploads = UploadKeeper(Uploads(client, objects, kept.link_s, kept.upload_s), ownership.require)
-        results = UploadKeeper(ledger.results, ownership.require, "results")
+        uploads = StoreKeeper(Uploads(client, objects, kept.link_s, kept.upload_s), "uploads", ownership.require)
+        results = StoreKeeper(ledger.results, "results", ownership.require)
     except (ServiceError, OSError) as error:
         raise fatal(str(error)) from None
     cleaner = threading.Thread(target=photos.run, args=(stop,), name="photos", daemon=True)

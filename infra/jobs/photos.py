@@ -157,7 +157,7 @@ class Photos:
             self._objects.put(key, image_bytes)
         return key
 
-    def remove_unnamed(self, limit: int = 100) -> int:
+    def remove_due(self, limit: int = 100) -> int:
         """Deletes photos that no job names any more, and those that a keeper marked and did not finish.
 
         Returns how many; at most about `limit`, so that there is more to do if there are as many.
@@ -214,7 +214,7 @@ class Photos:
         """The keys of all photos in the store, read bit by bit."""
         return self._objects.list(PHOTOS_PREFIX)
 
-    def adopt(self, stored: Iterator[str], limit: int = 500) -> bool:
+    def check_stored(self, stored: Iterator[str], limit: int = 500) -> bool:
         """Takes the next `limit` of `stored` into care, if nothing is known of them; False when there are no more."""
         keys = list(itertools.islice(stored, limit))
         if keys:

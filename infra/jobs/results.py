@@ -64,7 +64,7 @@ class Results:
             log.warning("a job's result is gone from the object store", extra={"job_id": record.get("id")})
             return {name: value for name, value in record.items() if name != "result"}
 
-    def remove_expired(self, limit: int = 100) -> int:
+    def remove_due(self, limit: int = 100) -> int:
         """Deletes the results of jobs that are gone; how many, at most `limit`. Raises StorageUnavailable."""
         if self._objects is None:
             return 0
@@ -78,7 +78,7 @@ class Results:
         """The keys of all results in the store, read bit by bit."""
         return iter(()) if self._objects is None else self._objects.list(FOLDER)
 
-    def remove_stray(self, stored: Iterator[str], limit: int = 500) -> bool:
+    def check_stored(self, stored: Iterator[str], limit: int = 500) -> bool:
         """Deletes those of the next `limit` of `stored` that no job refers to; False when there are no more."""
         keys = list(itertools.islice(stored, limit))
         for key in keys:

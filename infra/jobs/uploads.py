@@ -164,7 +164,7 @@ class Uploads:
             self._redis.expire(_key(upload_id), int(self._kept_s) + 1)  # never a record that stays
         self._objects.delete(FOLDER + upload_id)
 
-    def remove_expired(self, limit: int = 100) -> int:
+    def remove_due(self, limit: int = 100) -> int:
         """Deletes the bytes of uploads that can't be named any more; how many, at most `limit`."""
         due = self._redis.zrangebyscore(UPLOADS, "-inf", self._time() - LATE_S, start=0, num=limit)
         for upload_id in map(str, due):
@@ -176,7 +176,7 @@ class Uploads:
         """The keys of all that is stored of uploads, read bit by bit."""
         return self._objects.list(FOLDER)
 
-    def remove_stray(self, stored: Iterator[str], limit: int = 500) -> bool:
+    def check_stored(self, stored: Iterator[str], limit: int = 500) -> bool:
         """Deletes those of the next `limit` of `stored` that no record can name any more; False when there are no more."""
         keys = list(itertools.islice(stored, limit))
         for key in keys:

@@ -78,7 +78,11 @@ def test_display_p3_is_wider_than_srgb() -> None:
     assert np.abs(decode(data)[0, 0].astype(int) - [213, 95, 97]).max() <= 3
 
 
-@pytest.mark.parametrize("icc", [b"", b"broken", profile("p3")[:200], bytes(500), profile("srgb")])
+@pytest.mark.parametrize(
+    "icc",
+    [b"", b"broken", profile("p3")[:200], bytes(500), profile("srgb")],
+    ids=["empty", "broken", "cut", "zeros", "srgb"],
+)
 def test_srgb_and_broken_profiles_change_nothing(icc: bytes) -> None:
     np.testing.assert_array_equal(decode(encoded(photo(), "PNG", icc_profile=icc or None)), photo())
 

@@ -71,10 +71,13 @@ def fetcher(courier: Process) -> Fetcher:
 
 
 def ended(courier: Process, job_id: str) -> Job:
-    """The job once it failed; its retries are not waited for."""
+    """The job once it failed; its retries are not waited for, each is hurried once: one that began keeps its lease."""
+    hurried = {0}
 
     def look() -> bool:
-        if courier.ledger.get(job_id).status is JobStatus.QUEUED:
+        job = courier.ledger.get(job_id)
+        if job.status is JobStatus.QUEUED and job.attempts not in hurried:
+            hurried.add(job.attempts)
             courier.ledger._redis.zadd("shitu:jobs:open", {job_id: 0}, xx=True)
             courier.ledger.sweeper.sweep(courier.queue)
             fetcher(courier).take(job_id)

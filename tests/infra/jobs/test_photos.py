@@ -70,7 +70,7 @@ class World:
         """How many photos are deleted once this time has passed."""
         self.clock.pass_s(seconds)
         self.ledger.sweeper.retire()
-        return self.photos.remove_unnamed()
+        return self.photos.remove_due()
 
     def stored(self) -> list[str]:
         return list(self.store.list("photos/"))
@@ -170,10 +170,10 @@ def test_a_photo_that_comes_while_it_is_deleted_gets_another_key(world: World) -
     world.ledger.sweeper.retire()
     doomed = Photos(world.client, Broken(), now=world.clock)
     with pytest.raises(StorageUnavailable):
-        doomed.remove_unnamed()
+        doomed.remove_due()
     new, same = world.upload(b"photo"), world.upload(b"photo")
     assert key_of(new) == key_of(same) != key_of(old)
-    assert world.photos.remove_unnamed() == 1  # the next keeper finishes what the first began
+    assert world.photos.remove_due() == 1  # the next keeper finishes what the first began
     assert world.stored() == [key_of(new)]
     world.store.delete(key_of(old))  # the first one wakes up
     assert world.store.get(key_of(new)) == b"photo"
@@ -188,8 +188,8 @@ def test_a_job_is_refused_whose_photo_was_deleted_meanwhile(local: World) -> Non
         local.create(key)
     assert local.stored() == []
     local.store.put(key, b"photo")  # as an upload that hung between its hold and its write
-    assert not local.photos.adopt(iter(()))
-    assert local.photos.adopt(local.photos.stored())
+    assert not local.photos.check_stored(iter(()))
+    assert local.photos.check_stored(local.photos.stored())
     assert local.later(0) == 1
     local.clock.pass_s(UNUSED_S + 1)
     assert local.later(0) == 0
@@ -201,7 +201,7 @@ def test_photos_that_redis_forgot_are_found_again(world: World) -> None:
     world.client.flushall()
     kept = world.upload(b"1")  # asked again
     found = world.photos.stored()
-    while world.photos.adopt(found, limit=2):
+    while world.photos.check_stored(found, limit=2):
         pass
     assert world.later(UPLOAD_GRACE_S - 1) == 0
     assert world.later(2) == 2
@@ -293,7 +293,7 @@ def test_whoever_dies_when_every_job_that_is_not_retired_has_its_photo(
         for job_id in jobs:
             end(world, job_id)
         try:
-            world.photos.adopt(world.photos.stored())
+            world.photos.check_stored(world.photos.stored())
             world.later(UPLOAD_GRACE_S + RETENTION_S)
         except (DiedError, StorageUnavailable):
             continue
@@ -317,14 +317,14 @@ def test_a_photo_that_cannot_be_deleted_keeps_no_other_and_has_an_end(
     assert local.later(2 * RETENTION_S + UPLOAD_GRACE_S) == 1
     assert local.stored() == [key_of(stuck)]
     with pytest.raises(StorageUnavailable):
-        local.photos.remove_unnamed()
-    assert local.photos.remove_unnamed() == 0  # not at once a third time
+        local.photos.remove_due()
+    assert local.photos.remove_due() == 0  # not at once a third time
     ends = 0
     for _ in range(20):
         with contextlib.suppress(StorageUnavailable):
             ends += local.later(3700)
     assert ends == 1
     monkeypatch.undo()
-    local.photos.adopt(local.photos.stored())  # the daily search
+    local.photos.check_stored(local.photos.stored())  # the daily search
     assert local.later(0) == 1
     assert local.stored() == []

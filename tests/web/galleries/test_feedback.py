@@ -93,7 +93,7 @@ def test_it_outlives_the_job_and_its_photo(client: FlaskClient, service: Service
     photo_key = service.ledger.get(job).request["image"]["key"]
     later = time.time() + 1e8
     assert service.ledger.sweeper.retire(now=later) == (job,)
-    assert Photos(service.redis, service.objects, now=lambda: later).remove_unnamed() == 1
+    assert Photos(service.redis, service.objects, now=lambda: later).remove_due() == 1
     assert not service.objects.exists(photo_key)
     assert client.get(f"/v1/galleries/{drinks}/feedback").get_json()["feedback"] == [made]
     photo = client.get(made["links"]["image"])

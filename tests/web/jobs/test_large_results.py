@@ -80,7 +80,7 @@ def test_it_goes_with_its_job(client: FlaskClient, service: Services, drinks: st
     service.redis.zadd("shitu:jobs:finished", {retired: 1})
     assert service.ledger.sweeper.retire() == (retired,)
     assert service.redis.zcard(LEAVING) == 1
-    assert service.ledger.results.remove_expired() == 1
+    assert service.ledger.results.remove_due() == 1
     assert list(service.objects.list(FOLDER)) == []
     assert service.redis.zcard(LEAVING) == 0
 
@@ -94,7 +94,7 @@ def test_what_an_attempt_left_is_no_result_and_is_found(
     service.ledger.results.kept(job_id, 0, json.dumps(large(drinks)))  # then its process died
     assert service.ledger.succeed(lease, large(drinks))
     monkeypatch.setattr("infra.jobs.results.STRAY_S", -60.0)
-    assert service.ledger.results.remove_stray(service.ledger.results.stored())
+    assert service.ledger.results.check_stored(service.ledger.results.stored())
     assert list(service.objects.list(FOLDER)) == [f"{FOLDER}{job_id}/{lease.token}"]
     assert client.get(f"/v1/recognitions/{job_id}").get_json()["result"] == large(drinks)
 

@@ -190,12 +190,12 @@ def test_the_keeper_deletes_what_can_be_named_no_more(client: FlaskClient, servi
     def keeper(at: float) -> Uploads:
         return Uploads(service.redis, service.objects, 900, kept_s, now=lambda: at)
 
-    assert keeper(now + kept_s).remove_expired() == 0
-    assert keeper(now + 60).remove_stray(keeper(now).stored())
+    assert keeper(now + kept_s).remove_due() == 0
+    assert keeper(now + 60).check_stored(keeper(now).stored())
     assert set(service.objects.list(FOLDER)) == {stray, FOLDER + unused["id"]}
     late = keeper(now + kept_s + LATE_S + 60)
-    assert late.remove_expired() == 2
-    assert late.remove_stray(late.stored())
+    assert late.remove_due() == 2
+    assert late.check_stored(late.stored())
     assert list(service.objects.list(FOLDER)) == []
     assert service.objects.get(key) == PHOTO
     assert service.redis.zcard("shitu:uploads") == 0

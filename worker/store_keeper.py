@@ -1,4 +1,8 @@
-"""Deletes, again and again, what nobody can name any more: uploads by links, and results of jobs that are gone. Any number may run."""
+"""Deletes, again and again, what no job or request can name any more: photos, uploads by links, and results.
+
+Each kind has a keeper of its own, so a slow or absent object store holds up nothing else. Any number may run: each step
+of what they look after is safe to do twice.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +18,36 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-INTERVAL_S = 30.0
+LONGEST_INTERVAL_S = 30.0
 SEARCH_INTERVAL_S = 86_400.0  # between two readings of all that is stored
 BATCH = 100
 
 log = logging.getLogger(__name__)
 
 
-class Leftovers(Protocol):
-    """What is looked after: infra.jobs.uploads.Uploads, infra.jobs.results.Results."""
+class Kept(Protocol):
+    """What is looked after: infra.jobs.photos.Photos, infra.jobs.uploads.Uploads, infra.jobs.results.Results."""
 
     def stored(self) -> Iterator[str]:
         """The keys of all that is stored."""
 
-    def remove_stray(self, stored: Iterator[str], limit: int = 500) -> bool:
-        """Deletes some of them that nothing knows; False when there are no more."""
+    def check_stored(self, stored: Iterator[str], limit: int = 500) -> bool:
+        """Of the next `limit` of them, deletes or marks those that nothing knows; False when there are no more."""
 
-    def remove_expired(self, limit: int = 100) -> int:
+    def remove_due(self, limit: int = 100) -> int:
         """Deletes what is due; how many."""
 
 
-class UploadKeeper:
-    """The rounds. `run` returns once `stop` is set. `allowed` raises ServiceError while nothing may be deleted yet."""
+class StoreKeeper:
+    """The rounds over one kind, `what`. `run` returns once `stop` is set. `allowed` raises ServiceError while nothing may be deleted yet."""
 
-    def __init__(self, kept: Leftovers, allowed: Callable[[], None] = lambda: None, what: str = "uploads") -> None:
+    def __init__(
+        self, kept: Kept, what: str, allowed: Callable[[], None] = lambda: None, interval_s: float = LONGEST_INTERVAL_S
+    ) -> None:
         self._kept = kept
         self._what = what
         self._allowed = allowed
+        self._interval_s = min(LONGEST_INTERVAL_S, interval_s)
         self._search: Iterator[str] | None = None
         self._search_at = 0.0
 
@@ -57,17 +64,17 @@ class UploadKeeper:
                 log.exception("%s not looked after", self._what)
                 self._search = None
             if not more:
-                stop.wait(INTERVAL_S)
+                stop.wait(self._interval_s)
 
     def round(self) -> bool:
         """Deletes some, and looks at some that are stored. True if there is more to delete."""
-        self._allowed()
+        self._allowed()  # by the records of another installation all of ours would be unknown
         now = time.monotonic()
         if self._search is None and now >= self._search_at:
             self._search = self._kept.stored()
-        if self._search is not None and not self._kept.remove_stray(self._search):
+        if self._search is not None and not self._kept.check_stored(self._search):
             self._search, self._search_at = None, now + SEARCH_INTERVAL_S
-        removed = self._kept.remove_expired(BATCH)
+        removed = self._kept.remove_due(BATCH)
         if removed:
-            log.info("%s expired", self._what, extra={"count": removed})
+            log.info("%s deleted", self._what, extra={"count": removed})
         return removed >= BATCH
