@@ -1,4 +1,4 @@
-"""What embedding a gallery again asks for and answers, as JSON: the `request` and `result` of a job."""
+"""A gallery's embedding with another embedder, as JSON: the `request` and `result` of a job."""
 
 from __future__ import annotations
 

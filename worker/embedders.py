@@ -1,4 +1,4 @@
-"""The embedders of a worker process besides its default one: loaded when a gallery needs them, within a memory budget.
+"""The embedders of a worker process other than its default one: loaded when a gallery needs them, within a memory budget.
 
 A program must be used by one thread at a time, so that several threads may hold several copies of one embedder. All
 copies together take at most the budget; for another one the copy that was used longest ago goes, and where all are in
@@ -122,7 +122,7 @@ class Embedders:
 
 
 def open_embedders(worker: WorkerSettings, default_digest: str) -> Embedders:
-    """The embedders that the settings name besides the default. Official ones are pulled where they are not here yet.
+    """The embedders that the settings name as further ones. Official ones are pulled where they are not here yet.
 
     None is loaded. Raises ArtifactError and EngineError for one that is missing or not made for the precision.
     """

@@ -71,7 +71,7 @@ def evaluate_version(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Eval
 
 
 def compared(runtime: Runtime, name: str, number: int, other: int, checkpoint: Checkpoint) -> EvaluationResult:
-    """Version `number` of the gallery beside another one, of another embedder perhaps. Raises as `evaluate_version`.
+    """Version `number` of the gallery compared with another one, of another embedder perhaps. Raises as `evaluate_version`.
 
     Items are searched by the embeddings that are stored. Feedback is embedded for each version with its own embedder;
     where that of the other version is not here any more, none of it can be used.

@@ -138,7 +138,7 @@ def computed(
     if failure is not None:
         raise failure
     if options.trace and len(groups) > 1:
-        raise OptionsError("trace", "the galleries are of different embedders; ask them one by one")
+        raise OptionsError("trace", "the galleries are of different embedders; search them one by one")
     seen: Sight | None = None
     answers: list[Recognitions] = []
     for digest, several in groups.items():
@@ -176,14 +176,14 @@ def computed(
 
 
 def searched_gallery(several: list[CachedGallery], runtime: Runtime, *, alone: bool) -> Gallery:
-    """The galleries of one embedder as one. Where others are searched besides (not `alone`), its items name their gallery."""
+    """The galleries of one embedder as one. Where others are searched too (not `alone`), its items name their gallery."""
     if len(several) == 1 and alone:
         return several[0].gallery
     return runtime.galleries.joined(several).gallery
 
 
 def seen_by(runtime: Runtime, *digests: str) -> dict[str, Any]:
-    """What detections and embeddings depend on besides the photo and the options: for the keys of what is cached."""
+    """What detections and embeddings depend on, with the photo and the options: for the keys of what is cached."""
     return {**runtime.models, "embedder": digests}
 
 

@@ -70,10 +70,10 @@ def reembed(
         {"item_id": item.id, "label": item.label, "error": refused.get(item.id, MISSING.to_dict())} for item in gone
     ]
 
-    def tell(progress: dict[str, Any] | None = None) -> None:
+    def report(progress: dict[str, Any] | None = None) -> None:
         checkpoint(None if progress is None else {**progress, "stage": "evaluate"})
 
-    evaluation = compared(runtime, name, made.version, base.version, tell)
+    evaluation = compared(runtime, name, made.version, base.version, report)
     not_activated = _activated(job, runtime, made, base, evaluation, bool(gone))
     return {
         "gallery": _used(made),
@@ -128,8 +128,11 @@ class _Reembedding:
 
     def refused(self) -> dict[str, Any]:
         """Why items have no embedding, by their ids."""
-        lines = (line for batch in self._batches() for line in batch.lines)
-        return {line["item_id"]: line["error"] for line in lines if line["error"] is not None}
+        lines = [line for batch in self._batches() for line in batch.lines] or self._stage.report() or []
+        refused = {line["item_id"]: line["error"] for line in lines if line["error"] is not None}
+        # For a later run that finds the version made and the batches cleared away.
+        self._stage.put_report([{"item_id": item_id, "error": error} for item_id, error in refused.items()])
+        return refused
 
     def _embed_missing(self, items: Sequence[Item]) -> None:
         """Embeds and stages what is not staged yet. Raises StopWork to give way, after a batch."""
@@ -137,14 +140,14 @@ class _Reembedding:
         missing = [item for item in items if item.id not in known]
         number = max(self._stage.done(), default=-1) + 1
         done = len(items) - len(missing)
-        self._tell(done, len(items))
+        self._report(done, len(items))
         for start in range(0, len(missing), BATCH_ITEMS):
             chunk = missing[start : start + BATCH_ITEMS]
             batch = self._batch(chunk)
             self._stage.put_batch(number, batch)
             self._held[number] = batch
             number, done = number + 1, done + len(chunk)
-            self._tell(done, len(items))
+            self._report(done, len(items))
             if done < len(items) and time.monotonic() - self._began > TURN_S and self._waits():
                 raise StopWork(GIVES_WAY)
 
@@ -207,7 +210,7 @@ class _Reembedding:
             return {}, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
         return places, np.concatenate(embeddings), np.concatenate(views)
 
-    def _tell(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         self._checkpoint({"done": done, "total": total, "stage": "embed"})
 
 

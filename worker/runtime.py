@@ -62,8 +62,8 @@ class Runtime:
     idle: queue.LifoQueue[Programs]
     answers: AnswerCache = field(default_factory=lambda: AnswerCache(0, 1.0))
 
-    embedders: Embedders = field(default_factory=Embedders)  # besides the default
-    _used: dict[str, Any] = field(default_factory=dict)  # what is told of those that were loaded, by digest
+    embedders: Embedders = field(default_factory=Embedders)  # further ones than the default
+    _used: dict[str, Any] = field(default_factory=dict)  # those that were loaded, as results name them, by digest
 
     @property
     def default_digest(self) -> str:

@@ -1,4 +1,4 @@
-"""A version of a gallery with the embeddings of another embedder: staged beside the one in force, of the same items.
+"""A version of a gallery with the embeddings of another embedder: staged, of the same items as the one in force.
 
 Items keep their ids, labels, metadata and local features; embeddings, views and the fit of the probabilities are new.
 """

@@ -77,7 +77,7 @@ def planned_jobs(
     """The default concurrency of each of `workers` workers: one job a core, fewer where memory does not last for them.
 
     A job is counted with a photo of `max_pixels`. With `copies` each job is a process with models of its own. A process
-    may take `further_bytes` for embedders besides its default one.
+    may take `further_bytes` for further embedders than its default one.
     """
     cores = max(1, limits.cores // workers)
     if limits.memory_bytes is None:

@@ -164,7 +164,7 @@ def _galleries(objects: ObjectStore, settings: Settings) -> Iterator[Finding]:
     digests: list[str | None] = [None]
     try:
         digests += [identity_of(resolve(name), worker.engine, worker.precision).digest for name in embedders]
-    except ModelError:  # the check of models tells it
+    except ModelError:  # the check of models reports it
         names = ()
     other = [name for name in names if store.manifest(name).embedder_digest not in digests]
     served = ", ".join(embedders)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from typing import Any
 
@@ -42,21 +41,21 @@ def reembed(name: str, embedder: str, activate: bool, as_json: bool, server: str
     left out, or if --activate was given and the version is not in force.
     """
     with errors():
-        told = _here(name, embedder, activate) if server is None else _served(server, name, embedder, activate)
+        result = _here(name, embedder, activate) if server is None else _served(server, name, embedder, activate)
     if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(result, ensure_ascii=False, indent=2))
     else:
-        _print(name, told)
-    if told["left_out_count"] or (activate and not told["activated"]):
+        _print(name, result)
+    if result["left_out_count"] or (activate and not result["activated"]):
         raise click.exceptions.Exit(1)
 
 
 def _served(server: str, name: str, embedder: str, activate: bool) -> Any:
-    tell = counted("Embedding")
+    report = counted("Embedding")
 
     def progress(job: Any) -> None:
         if job["progress"]:
-            tell(job["progress"]["done"], job["progress"]["total"])
+            report(job["progress"]["done"], job["progress"]["total"])
 
     return Server(server).reembedded(name, embedder, activate, progress)
 
@@ -66,41 +65,42 @@ def _here(name: str, embedder: str, activate: bool) -> Any:
     from worker.reembed import reembed as again
 
     galleries = Stored()
-    galleries.one(name)  # a mistyped name is told with what is like it
+    galleries.one(name)  # a mistyped name is reported with what is like it
     store = writing_store(galleries.settings, galleries.objects)
     runtime = open_runtime(galleries.settings, galleries.objects, store, embedder, with_detector=False, others=True)
     base = store.manifest(name)
     key = json.dumps([name, base.generation, base.id, runtime.default_digest])
     job_id = "local-" + hashlib.sha256(key.encode()).hexdigest()[:24]  # the same when the command is run again
     folder = galleries.settings.data_dir / STAGED
-    asked = {"gallery": name, "embedder": runtime.default_digest, "activate": activate}
-    job = Job(job_id, JobKind.REEMBEDDING, JobStatus.PROCESSING, asked, time.time())
-    tells = {"embed": counted("Embedding"), "evaluate": counted("Evaluating")}
+    wanted = {"gallery": name, "embedder": runtime.default_digest, "activate": activate}
+    job = Job(job_id, JobKind.REEMBEDDING, JobStatus.PROCESSING, wanted, time.time())
+    report = {"embed": counted("Embedding"), "evaluate": counted("Evaluating")}
 
     def checkpoint(progress: dict[str, Any] | None = None) -> None:
         if progress is not None:
-            tells[progress["stage"]](progress["done"], progress["total"])
+            report[progress["stage"]](progress["done"], progress["total"])
 
-    told = again(job, runtime, checkpoint, stage=Stage(LocalStore(folder), job_id))
-    shutil.rmtree(folder / "imports" / job_id, ignore_errors=True)
-    return told
+    stage = Stage(LocalStore(folder), job_id)
+    result = again(job, runtime, checkpoint, stage=stage)
+    stage.clear(keep_report=True)
+    return result
 
 
-def _print(name: str, told: Any) -> None:
-    version, base = told["gallery"], told["base"]
-    embedder = told["models"]["embedder"]["name"]
+def _print(name: str, result: Any) -> None:
+    version, base = result["gallery"], result["base"]
+    embedder = result["models"]["embedder"]["name"]
     click.echo(
         f"version {version['version']} of {name!r} has {version['items']} items by {embedder}, "
         f"of the {base['items']} of version {base['version']}"
     )
-    for one in told["left_out"]:
+    for one in result["left_out"]:
         click.echo(f"left out: {one['item_id']} ({one['label']}): {one['error']['code']}", err=True)
-    if told["left_out_count"] > len(told["left_out"]):
-        click.echo(f"… and {told['left_out_count'] - len(told['left_out'])} more", err=True)
-    print_evaluation(told["evaluation"])
-    if told["activated"]:
+    if result["left_out_count"] > len(result["left_out"]):
+        click.echo(f"… and {result['left_out_count'] - len(result['left_out'])} more", err=True)
+    print_evaluation(result["evaluation"])
+    if result["activated"]:
         click.echo("it is in force")
         return
-    why = WHY_NOT.get(told["not_activated"])
+    why = WHY_NOT.get(result["not_activated"])
     click.echo("it is staged" + ("" if why is None else f", not in force: {why}"))
     click.echo(f"`shitu gallery activate {name} {version['version']}` puts it in force")

@@ -122,7 +122,7 @@ def test_the_official_networks_serve_by_their_names(tmp_path: Path, monkeypatch:
         "SHITU_WORKER__EMBEDDERS": "ppshitu-v1-embedder,shitu-embedder",
         "SHITU_WORKER__CONCURRENCY": "1",
     }
-    assert all(resolve(name).is_dir() for name in KINDS)  # so that no process asks the publisher
+    assert all(resolve(name).is_dir() for name in KINDS)  # so that no process downloads
     tea, cola = encode(pattern(1)), encode(pattern(9))
     with Stack(stack_settings(tmp_path / "data", **changes)) as stack, Client(stack.base_url) as client:
         service = Service(stack.base_url)

@@ -1,4 +1,4 @@
-"""PP-ShiTu's official programs with seeded parameters: the real graphs, where they lie beside the checkout; the weights never do."""
+"""PP-ShiTu's official programs with seeded parameters: the real graphs, where they lie next to the checkout; the weights never do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BINS = np.tile(-0.5 * (np.arange(8) - 4.5) ** 2, 4)  # distances near 4.5 stride
 
 
 def official_graphs() -> Path:
-    """The folder `shared/official` beside the checkout. Skips the test where there is none."""
+    """The folder `shared/official` next to the checkout. Skips the test where there is none."""
     found = (folder / "shared" / "official" for folder in Path(__file__).parents)
     folder = next((one for one in found if all((one / name).is_dir() for name in FOLDERS.values())), None)
     if folder is None:

@@ -19,7 +19,7 @@ KINDS = {"ppshitu-mainbody-detector": "detect", "ppshitu-v1-embedder": "embed", 
 
 @contextmanager
 def publishing(folders: Mapping[str, Path], site: Path, patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Serves the archives of `folders` below their official names, from the folder `site`; the paths that were asked for."""
+    """Serves the archives of `folders` below their official names, from the folder `site`; the paths that were requested."""
     served: list[str] = []
 
     class Counting(SimpleHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Embedders besides the default: loaded when they are needed, within their budget, each copy used by one thread at a time."""
+"""Further embedders than the default: loaded when they are needed, within their budget, each copy used by one thread at a time."""
 
 from __future__ import annotations
 

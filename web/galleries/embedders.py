@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def embedders_of(worker: WorkerInfo) -> dict[str, str]:
     """The names of a worker's embedders by their digests; the default first."""
     default = (worker.info.get("models") or {}).get("embedder")
-    told = [*([default] if default else []), *worker.info.get("embedders", ())]
-    return {one["digest"]: one["name"] for one in told}
+    found = [*([default] if default else []), *worker.info.get("embedders", ())]
+    return {one["digest"]: one["name"] for one in found}
 
 
 def digest_named(ledger: JobLedger, embedder: str) -> str:

@@ -60,10 +60,10 @@ def create(name: str) -> Response:
     service = services()
     sent = sent_json(ReembeddingRequest, urls_by=service.settings)
     service.galleries.manifest(name)
-    asked: dict[str, Any] = {"gallery": name, "embedder": sent.embedder, "activate": sent.activate}
+    wanted: dict[str, Any] = {"gallery": name, "embedder": sent.embedder, "activate": sent.activate}
     terms = read_terms(sent.metadata, sent.priority)
     url = sent.webhook.url if sent.webhook else None
-    return jobs.accept(jobs.create(KIND, asked, url, terms=terms))
+    return jobs.accept(jobs.create(KIND, wanted, url, terms=terms))
 
 
 @blueprint.get("")
@@ -102,7 +102,7 @@ def cancel(job_id: str) -> Response:
 @needs(Scope.MANAGE)
 @operation(
     "replayReembedding",
-    "Try a re-embedding that failed again: it goes on where it was.",
+    "Try a re-embedding that failed again: it resumes where it was.",
     {202: ReembeddingJob, 200: ReembeddingJob},
     (*JOB, JobFinished),
     headers=("Prefer",),

@@ -1,4 +1,4 @@
-"""`shitu gallery reembed` on the store: staged, put in force, interrupted, and told what was left out."""
+"""`shitu gallery reembed` on the store: staged, put in force, interrupted, and what was left out is reported."""
 
 from __future__ import annotations
 
@@ -63,17 +63,22 @@ def test_an_interrupted_command_resumes(
     assert (len(made), store.versions(drinks)) == (4, (1, 2, 3, 4))
 
 
-def test_what_is_left_out_is_told(drinks: str, store: GalleryStore, objects: ObjectStore, tiny: Path) -> None:
-    gone = store.items(drinks)[3]
+def test_what_is_left_out_is_reported(drinks: str, store: GalleryStore, objects: ObjectStore, tiny: Path) -> None:
+    broken, gone = store.items(drinks)[1], store.items(drinks)[3]
     objects.delete(gone.image_key)
-    answer = run("reembed", drinks, "--embedder", tiny, "--activate")
-    assert answer.exit_code == 1
-    assert f"left out: {gone.id} (milk): picture_missing" in answer.stderr
-    assert "not in force: it lacks items" in answer.stdout
+    objects.delete(broken.image_key)
+    objects.put(broken.image_key, b"no picture")
+    for _ in range(2):  # the second time by what the first one made
+        answer = run("reembed", drinks, "--embedder", tiny, "--activate")
+        assert answer.exit_code == 1
+        assert f"left out: {gone.id} (milk): picture_missing" in answer.stderr
+        assert f"left out: {broken.id} (green tea): image_not_an_image" in answer.stderr
+        assert "not in force: it lacks items" in answer.stdout
+        assert store.versions(drinks) == (1, 2, 3, 4)
     assert store.manifest(drinks).version == 3
 
 
-def test_what_is_not_there_is_told(drinks: str, tiny: Path) -> None:
+def test_what_is_not_there_is_reported(drinks: str, tiny: Path) -> None:
     answer = run("reembed", "drink", "--embedder", tiny)
     assert (answer.exit_code, "gallery_not_found" in answer.stderr) == (1, True), answer.output
     answer = run("reembed", drinks, "--embedder", "no-such-one")
