@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from infra.errors.galleries import EmbedderUnknown, NothingToReembed
+from infra.galleries.feedback import GalleryFeedback
 from infra.galleries.staging import Stage
 from infra.galleries.store import Item, item_id
 from infra.jobs.records import Job
 from tests.worker.test_enroll import ignore, textured
 from tests.worker.test_several_embedders import enrolled, named, recognized, runtime, tiny
+from worker.embedders import Embedders
 from worker.lease_keeper import StopWork
 from worker.process import Process
 from worker.reembed import reembed
@@ -221,3 +223,21 @@ def test_batches_of_another_embedder_are_not_taken(process: Process, runtime: Ru
     assert named(result) == "shitu-embedder"
     mine = runtime.store.load("first", result["gallery"]["version"])[2]
     assert np.allclose(mine, runtime.store.load("first")[2], atol=1e-6)
+
+
+def test_feedback_is_embedded_for_each_version_with_its_own_embedder(process: Process, runtime: Runtime) -> None:
+    enrolled(process, runtime, "second", PICTURES)
+    version = runtime.store.manifest("second").version
+    key = runtime.objects.put_image(textured(1, 190))
+    feedback = GalleryFeedback(runtime.objects, runtime.store)
+    feedback.add("second", "rec_1", version, None, "wrong", "cola", "tea", key, (190, 190))
+    evaluation = reembed(asked(process, "shitu-embedder", "second"), runtime, ignore)["evaluation"]
+    assert (evaluation["feedback"]["version"], evaluation["unusable_feedback"]) == (
+        {"queries": 1, "right": 1, "recall_at_1": 1.0}, 0,
+    )  # fmt: skip
+    assert evaluation["feedback"]["against"]["queries"] == 1
+    # Where the old embedder is gone, nothing can be said of the old version's answers.
+    alone = replace(runtime, embedders=Embedders())
+    evaluation = reembed(asked(process, "shitu-embedder", "second"), alone, ignore)["evaluation"]
+    assert (evaluation["feedback"]["version"]["queries"], evaluation["unusable_feedback"]) == (0, 1)
+    assert evaluation["leave_one_out"]["against"]["queries"] == 4
