@@ -67,8 +67,8 @@ def main() -> None:
             found = np.array([measured(trial, unknowns, choice, embed, fitted=way != UNFITTED) for trial in trials])
             queries = [len(trial.truth) for trial in trials]
             vectors, right, answered, wrongly, unknown, ms = np.average(found, axis=0, weights=queries)
-            told = f"{right:>8.3f}{answered:>10.3f}{wrongly:>9.3f}{unknown:>9.3f}{ms:>8.2f}"
-            print(f"{name:<32}{way:<19}{vectors:>8.0f}{told}", flush=True)
+            report = f"{right:>8.3f}{answered:>10.3f}{wrongly:>9.3f}{unknown:>9.3f}{ms:>8.2f}"
+            print(f"{name:<32}{way:<19}{vectors:>8.0f}{report}", flush=True)
     for pictures in (20_000, 100_000):
         rng = np.random.default_rng(0)
         rows = rng.standard_normal((pictures, embed.dim), np.float32)

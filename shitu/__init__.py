@@ -62,8 +62,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in {*packages.OWN, "shitu"}:
             raise
-        told = f"shitu.{name} needs {error.name!r}, which the client does without: pip install 'shitu[serve]'"
-        raise ModuleNotFoundError(told, name=error.name) from error
+        report = f"shitu.{name} needs {error.name!r}, which the client does without: pip install 'shitu[serve]'"
+        raise ModuleNotFoundError(report, name=error.name) from error
     value = globals()[name] = getattr(module, name)
     return value
 

@@ -30,7 +30,7 @@ def product(label: int, view: int) -> Picture:
 
 
 def write_list(file: Path, delimiter: str = "\t", labels: int = 6, columns: int = 2) -> None:
-    """A list of two pictures of each label, and the pictures beside it; a third column tells one view from the other."""
+    """A list of two pictures of each label, and the pictures next to it; a third column tells one view from the other."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     for label in range(labels):

@@ -16,10 +16,10 @@ Check = Callable[[str], None]  # of what a command said on standard output
 def trains(folder: str, *, pool: bool = True) -> Check:
     """The files of a run that the page lists, and the command that goes on from it."""
 
-    def check(told: str) -> None:
+    def check(report: str) -> None:
         names = {"last.npz", "best.npz", "curve.jsonl", "curve.png", "metrics.json"} | ({"pool"} if pool else set())
         assert names <= {path.name for path in Path(folder).iterdir()}
-        assert re.search(rf"^next: shitu export \w+ \S+ --run {folder}( |$)", told, re.MULTILINE)
+        assert re.search(rf"^next: shitu export \w+ \S+ --run {folder}( |$)", report, re.MULTILINE)
 
     return check
 
@@ -27,8 +27,8 @@ def trains(folder: str, *, pool: bool = True) -> Check:
 def exports(folder: str, task: str, *eval_sets: str, precisions: str = "") -> Check:
     """An artifact as its manifest says, with the figures of these eval sets, which are printed too."""
 
-    def check(told: str) -> None:
-        figures = json.loads(told)
+    def check(report: str) -> None:
+        figures = json.loads(report)
         assert figures["artifact"] == folder
         verify(folder)
         manifest = load_manifest(folder)
@@ -40,11 +40,11 @@ def exports(folder: str, task: str, *eval_sets: str, precisions: str = "") -> Ch
     return check
 
 
-def tells(*names: str, files: str = "") -> Check:
+def prints(*names: str, files: str = "") -> Check:
     """JSON with these names, and files."""
 
-    def check(told: str) -> None:
-        assert set(names) <= set(json.loads(told))
+    def check(report: str) -> None:
+        assert set(names) <= set(json.loads(report))
         for file in files.split():
             assert Path(file).stat().st_size > 0
 
@@ -54,7 +54,7 @@ def tells(*names: str, files: str = "") -> Check:
 def leaves(file: str) -> Check:
     """A file."""
 
-    def check(told: str) -> None:
+    def check(report: str) -> None:
         assert Path(file).stat().st_size > 0
 
     return check
@@ -63,8 +63,8 @@ def leaves(file: str) -> Check:
 def says(*parts: str) -> Check:
     """These words on standard output."""
 
-    def check(told: str) -> None:
-        assert [part for part in parts if part not in told] == []
+    def check(report: str) -> None:
+        assert [part for part in parts if part not in report] == []
 
     return check
 
@@ -72,17 +72,17 @@ def says(*parts: str) -> Check:
 EVAL_KINDS = ("rendered", "drinks_held_out", "grocery_val")
 
 
-def check_precisions(told: str) -> None:
+def check_precisions(report: str) -> None:
     """A copy of the bundled embedder with one precision more, and what it loses in each eval set."""
-    exports("models-int8", "embed", *EVAL_KINDS, "packshot_val", precisions="int8")(told)
+    exports("models-int8", "embed", *EVAL_KINDS, "packshot_val", precisions="int8")(report)
     int8 = load_manifest("models-int8").precisions["int8"]
     assert int8["lost"].keys() == int8["metrics"].keys() == set(EVAL_KINDS)
     assert load_manifest("models-int8").digest == load_manifest(ROOT / "models/bundled/shitu-embedder").digest
 
 
-def check_evaluation(told: str) -> None:
+def check_evaluation(report: str) -> None:
     """Embedder, detector and the whole, and what the page names baselines."""
-    figures = json.loads(told)
+    figures = json.loads(report)
     eval_sets = {*EVAL_KINDS, "packshot_val"}
     assert figures["open set"].keys() == eval_sets
     assert figures["embedder"].keys() == eval_sets | {f"{name} verified" for name in eval_sets - {"rendered"}}
@@ -92,16 +92,16 @@ def check_evaluation(told: str) -> None:
     assert {"identification_rate", "false_positive_identification_rate"} <= figures["open set"]["rendered"].keys()
 
 
-def check_classes(told: str) -> None:
+def check_classes(report: str) -> None:
     """PaddleClas' form, with the names of the class map."""
-    answers = json.loads(told)
+    answers = json.loads(report)
     assert len(answers) == len(list(Path("photos").glob("*.png")))
     for answer in answers:
         assert answer.keys() == {"class_ids", "scores", "label_names", "filename"}
         assert set(answer["label_names"]) <= set(stand_ins.LABELS)
 
 
-def check_processes(told: str) -> None:
+def check_processes(report: str) -> None:
     """One curve, of all steps, by one writer."""
     curve = [json.loads(line) for line in Path("runs/together/curve.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in curve] == [2, 4]
@@ -121,7 +121,7 @@ RUN: dict[str, Check] = {
     ),
     "shitu data lint ../data/drinks/labels.tsv": says("6 labels", "0 errors"),
     "shitu data lint ../data/grocery/train.txt ../data/grocery/val.txt": says("6 labels", "0 errors"),
-    "shitu data lint ../data/raccoon --json": tells("errors"),
+    "shitu data lint ../data/raccoon --json": prints("errors"),
     "shitu train embedder embedder-s --data ../data --threads 2": trains("runs/shitu-embedder-s"),
     "shitu train embedder embedder-lite0 --data ../data": trains("runs/shitu-embedder"),
     "shitu train detector detector-s --data ../data --threads 2": trains("runs/shitu-detector"),
@@ -135,19 +135,19 @@ RUN: dict[str, Check] = {
     "shitu export precisions shitu-embedder --out models-int8 --formats int8 --calibrate my-gallery "
     "--recipe embedder-s --data ../data": check_precisions,
     "shitu evaluate --data ../data --baselines": check_evaluation,
-    "shitu evaluate --embedder runs/shitu-embedder-s/artifact --detector none": tells("embedder", "open set"),
-    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --top-k 1,5 --out eval": tells(
+    "shitu evaluate --embedder runs/shitu-embedder-s/artifact --detector none": prints("embedder", "open set"),
+    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --top-k 1,5 --out eval": prints(
         *RETRIEVAL, files=f"{CONFUSION} eval/neighbours.png"
     ),
-    "shitu evaluate retrieval --query all.txt --root photos --ids --k-reciprocal": tells(*RETRIEVAL),
-    "shitu evaluate open-set --query query.txt --gallery gallery.txt --root photos --out eval": tells(
+    "shitu evaluate retrieval --query all.txt --root photos --ids --k-reciprocal": prints(*RETRIEVAL),
+    "shitu evaluate open-set --query query.txt --gallery gallery.txt --root photos --out eval": prints(
         *OPEN_SET, files="eval/metrics.json"
     ),
-    "shitu evaluate open-set --query query.txt --gallery gallery.txt --unknown shop --root photos": tells(*OPEN_SET),
-    "shitu evaluate pipeline --photos shelf/coco.json --images shelf/images --gallery products --out eval": tells(
+    "shitu evaluate open-set --query query.txt --gallery gallery.txt --unknown shop --root photos": prints(*OPEN_SET),
+    "shitu evaluate pipeline --photos shelf/coco.json --images shelf/images --gallery products --out eval": prints(
         "found", "right", files=CONFUSION
     ),
-    "shitu evaluate pipeline --photos asked.txt --images photos --gallery gallery.txt --root photos": tells(
+    "shitu evaluate pipeline --photos asked.txt --images photos --gallery gallery.txt --root photos": prints(
         "found", "right", "unknowns"
     ),
     "shitu train detector shop-detector.toml --data . --init shitu-detector": trains("runs/shop-detector"),
@@ -167,7 +167,7 @@ RUN: dict[str, Check] = {
     "shitu classify photos/ --model PPLCNet_x1_0 --class-map imagenet1k_label_list.txt --json": check_classes,
     "shitu classify photos/ --model PPLCNet_x0_5_pretrained.pdparams --network PPLCNet_x0_5": says("query-0-0.png"),
     "shitu recognize shelf.jpg --gallery my-pictures --binary --rerank 20": says("shelf.jpg"),
-    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --binary --rerank 20": tells(
+    "shitu evaluate retrieval --query query.txt --gallery gallery.txt --root photos --binary --rerank 20": prints(
         *RETRIEVAL, "bits"
     ),
     "shitu train hash hash-tiny": trains("runs/hash-tiny"),

@@ -50,7 +50,7 @@ def test_every_folder_of_the_code_is_drawn_and_nothing_else() -> None:
     assert inside == set().union(*(folders(ROOT / package) for package in PACKAGES))
 
 
-def test_what_is_drawn_beside_the_packages_is_there() -> None:
+def test_what_is_drawn_next_to_the_packages_is_there() -> None:
     paths = drawn()
     assert len(paths) == len(set(paths))
     assert [path for path in paths if not (ROOT / path).exists()] == []

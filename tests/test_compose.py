@@ -190,7 +190,7 @@ def test_health_checks_name_a_role(service: str) -> None:
     assert role in health.ROLES
 
 
-def test_health_tells_what_is_wrong(settings: Settings, redis_client: redis.Redis) -> None:
+def test_health_says_what_is_wrong(settings: Settings, redis_client: redis.Redis) -> None:
     ledger = JobLedger(redis_client, settings.jobs)
     assert health.problem("", settings) is None
     assert "not said that it is ready" in (health.problem("worker", settings) or "")
@@ -223,7 +223,7 @@ def test_default_secrets_are_refused_where_others_reach_the_service(monkeypatch:
         listen(load_settings(open_to_all))
 
 
-def test_grafana_shows_the_dashboard_of_the_prometheus_beside_it() -> None:
+def test_grafana_shows_the_dashboard_of_the_prometheus_next_to_it() -> None:
     folder = ROOT / "infra/deploy/monitoring"
     [source] = yaml.safe_load((folder / "grafana/datasources.yml").read_text(encoding="utf-8"))["datasources"]
     assert source["url"] == "http://prometheus:9090"

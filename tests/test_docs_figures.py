@@ -37,9 +37,9 @@ def test_the_readme_gives_the_embedders_recall(begins: str, eval_set: str) -> No
 
 
 def test_the_readme_gives_the_detectors_average_precision() -> None:
-    told = numbers(row("README.md", "AP50 of the detector")[1])
+    report = numbers(row("README.md", "AP50 of the detector")[1])
     expected = [DETECTOR.metrics[f"{eval_set} AP50"] for eval_set in ("scenes", "raccoon_held_out")]
-    assert told == pytest.approx(expected, abs=0.0051)
+    assert report == pytest.approx(expected, abs=0.0051)
 
 
 def test_the_training_page_gives_what_ships() -> None:

@@ -117,7 +117,7 @@ class Answer:
     """What a command said, and its exit status."""
 
     status: int
-    told: str  # on standard output
+    report: str  # on standard output
     everything: str
 
 
@@ -203,7 +203,7 @@ def test_a_command_does_what_the_page_says(desk: Desk, place: int) -> None:
     answer = desk.answer(place)
     assert answer.status == 0, answer.everything[-3000:]
     if COMMANDS[place] not in NOT_RUN:
-        RUN[COMMANDS[place]](answer.told)
+        RUN[COMMANDS[place]](answer.report)
 
 
 def test_the_tables_name_the_page_s_commands_and_no_others() -> None:

@@ -32,7 +32,7 @@ DURATION = re.compile(r"\d+[smhd]")
 
 
 @pytest.fixture
-def told(redis_client: redis.Redis, tmp_path: Path) -> dict[str, set[str]]:
+def report(redis_client: redis.Redis, tmp_path: Path) -> dict[str, set[str]]:
     """Each series of /metrics with its labels."""
     collectors = (
         LedgerCollector(JobLedger(redis_client)),
@@ -65,14 +65,14 @@ def selectors(expression: Any) -> Iterator[Any]:
         yield from selectors(argument)
 
 
-def faults(expression: str, told: dict[str, set[str]]) -> list[str]:
+def faults(expression: str, report: dict[str, set[str]]) -> list[str]:
     """What an expression says that is not so. Raises ValueError for one that is no PromQL."""
     parsed = promql.parse(expression.replace("$__rate_interval", "5m"))
     found = list(selectors(parsed))
     wrong = [] if found else ["no metric"]
     known: set[str] = set(OF_PROMETHEUS)
     for selector in found:
-        labels = told.get(selector.name)
+        labels = report.get(selector.name)
         if labels is None:
             wrong.append(f"no metric {selector.name}")
             continue
@@ -96,12 +96,12 @@ def panels() -> list[dict[str, Any]]:
     return found
 
 
-def test_every_alert_parses_and_looks_at_what_there_is(told: dict[str, set[str]]) -> None:
+def test_every_alert_parses_and_looks_at_what_there_is(report: dict[str, set[str]]) -> None:
     found = rules()
     assert len(found) > 10
     assert len({rule["alert"] for rule in found}) == len(found)
     for rule in found:
-        assert faults(rule["expr"], told) == [], rule["alert"]
+        assert faults(rule["expr"], report) == [], rule["alert"]
         assert DURATION.fullmatch(rule["for"]), rule["alert"]
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert set(rule["annotations"]) == {"summary", "description"}
@@ -109,29 +109,29 @@ def test_every_alert_parses_and_looks_at_what_there_is(told: dict[str, set[str]]
         assert all(name in OF_PROMETHEUS or name in rule["expr"] or name in {"folder", "host"} for name in used)
 
 
-def test_the_runbook_tells_what_to_do_about_every_alert() -> None:
+def test_the_runbook_says_what_to_do_about_every_alert() -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(Shitu\w+)` \|", runbook, re.MULTILINE))
     assert named == {rule["alert"] for rule in rules()}
 
 
-def test_every_panel_parses_and_looks_at_what_there_is(told: dict[str, set[str]]) -> None:
+def test_every_panel_parses_and_looks_at_what_there_is(report: dict[str, set[str]]) -> None:
     drawn = [panel for panel in panels() if panel["type"] != "row"]
     assert len(drawn) > 10
     for panel in drawn:
         assert panel["targets"], panel["title"]
         for target in panel["targets"]:
             assert target["datasource"] == panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-            assert faults(target["expr"], told) == [], panel["title"]
+            assert faults(target["expr"], report) == [], panel["title"]
             legend = re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])
             assert all(name in target["expr"] or name in OF_PROMETHEUS for name in legend), panel["title"]
 
 
-def test_every_metric_of_the_service_is_shown_or_watched(told: dict[str, set[str]]) -> None:
+def test_every_metric_of_the_service_is_shown_or_watched(report: dict[str, set[str]]) -> None:
     expressions = [rule["expr"] for rule in rules()]
     expressions += [target["expr"] for panel in panels() for target in panel.get("targets", ())]
     shown = {re.sub(r"_(bucket|sum|count)$", "", word) for text in expressions for word in re.findall(r"\w+", text)}
-    assert {name for name in told if re.sub(r"_(bucket|sum|count)$", "", name) not in shown} == set()
+    assert {name for name in report if re.sub(r"_(bucket|sum|count)$", "", name) not in shown} == set()
 
 
 def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
@@ -146,10 +146,10 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_prometheus_reads_the_rules_that_lie_beside_its_configuration() -> None:
-    told = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
-    assert all((FOLDER / name).is_file() for name in told["rule_files"])
-    assert {job["job_name"] for job in told["scrape_configs"]} == {"shitu"}  # the alerts name it
+def test_prometheus_reads_the_rules_that_lie_next_to_its_configuration() -> None:
+    report = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
+    assert all((FOLDER / name).is_file() for name in report["rule_files"])
+    assert {job["job_name"] for job in report["scrape_configs"]} == {"shitu"}  # the alerts name it
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_prometheus_reads_the_rules_that_lie_beside_its_configuration() -> None:
         "1 + 1",
     ],
 )
-def test_a_mistake_is_found(wrong: str, told: dict[str, set[str]]) -> None:
-    assert faults(wrong, told)
+def test_a_mistake_is_found(wrong: str, report: dict[str, set[str]]) -> None:
+    assert faults(wrong, report)
 
 
-def test_what_is_no_expression_is_no_expression(told: dict[str, set[str]]) -> None:
+def test_what_is_no_expression_is_no_expression(report: dict[str, set[str]]) -> None:
     with pytest.raises(ValueError):
-        faults("sum(shitu_jobs", told)
+        faults("sum(shitu_jobs", report)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 COPIED = re.compile(r"^COPY (\S+) (?:\S+)$", re.MULTILINE)
 
 
-def test_the_version_is_told_without_the_package_s_metadata(tmp_path: Path) -> None:
+def test_the_version_is_reported_without_the_package_s_metadata(tmp_path: Path) -> None:
     """With what the image copies, and of the installed packages only click."""
     dockerfile = (ROOT / "infra/deploy/docker/Dockerfile").read_text(encoding="utf-8")
     app, packages = tmp_path / "app", tmp_path / "packages"
@@ -32,7 +32,7 @@ def test_the_version_is_told_without_the_package_s_metadata(tmp_path: Path) -> N
             shutil.copy(source, app)
     packages.mkdir()
     (packages / "click").symlink_to(Path(click.__file__).parent)
-    told = subprocess.run(
+    report = subprocess.run(
         [sys.executable, "-S", "-m", "shitu", "--version"],  # -S: without the environment's own packages
         cwd=app,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(packages)},
@@ -41,7 +41,7 @@ def test_the_version_is_told_without_the_package_s_metadata(tmp_path: Path) -> N
         timeout=60,
         check=False,
     )
-    assert (told.returncode, told.stdout) == (0, f"shitu, version {VERSION}\n"), told.stderr
+    assert (report.returncode, report.stdout) == (0, f"shitu, version {VERSION}\n"), report.stderr
 
 
 def test_packaging_and_the_api_s_description_read_the_same() -> None:

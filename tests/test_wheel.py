@@ -90,7 +90,7 @@ def run(python: Path, folder: Path, *words: str, **env: str) -> subprocess.Compl
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", shitu.packages.OWN)
-def test_an_import_beside_such_a_folder_is_one_sentence(python: Path, tmp_path: Path, name: str) -> None:
+def test_an_import_next_to_such_a_folder_is_one_sentence(python: Path, tmp_path: Path, name: str) -> None:
     done = run(python, beside(tmp_path, name), "-c", "import shitu")
     last = done.stderr.splitlines()[-1]
     assert (done.returncode, last.split(":")[0]) == (1, "ImportError"), done.stderr
@@ -99,7 +99,7 @@ def test_an_import_beside_such_a_folder_is_one_sentence(python: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_an_import_beside_a_folder_of_web_pages_works(python: Path, tmp_path: Path) -> None:
+def test_an_import_next_to_a_folder_of_web_pages_works(python: Path, tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     done = run(python, tmp_path, "-c", "from shitu import Recognizer; print(Recognizer.__name__)")
     assert (done.returncode, done.stdout) == (0, "Recognizer\n"), done.stderr
@@ -107,7 +107,7 @@ def test_an_import_beside_a_folder_of_web_pages_works(python: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "report"),
     [
         (("-m", "shitu", "models", "list"), "shitu-embedder"),
         (("-m", "celery", "-A", "worker.app", "worker"), "REDIS_URL is not set"),
@@ -116,16 +116,16 @@ def test_an_import_beside_a_folder_of_web_pages_works(python: Path, tmp_path: Pa
         (("-m", "infra.stack.health"), "REDIS_URL"),
     ],
 )
-def test_our_own_processes_find_our_packages(python: Path, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+def test_our_own_processes_find_our_packages(python: Path, tmp_path: Path, words: tuple[str, ...], report: str) -> None:
     others = set(shitu.packages.OWN) - {words[-1].split(".")[0], words[1].split(".")[0]}
     others -= {"worker"} if "celery" in words else {"web"} if "gunicorn" in words else set()
     done = run(python, beside(tmp_path, *sorted(others)), *words)
-    assert told in done.stdout + done.stderr
+    assert report in done.stdout + done.stderr
     assert "wrong package" not in done.stderr
 
 
 @pytest.mark.slow
-def test_the_stack_starts_beside_such_folders_and_relative_paths_are_the_users(python: Path, tmp_path: Path) -> None:
+def test_the_stack_starts_next_to_such_folders_and_relative_paths_are_the_users(python: Path, tmp_path: Path) -> None:
     """The data folder has a space, and the launcher ends as soon as the service says that it is ready."""
     script = (
         "import sys; sys.argv[0] = 'shitu'; import os, signal; from shitu.cli import main, stack\n"
@@ -166,9 +166,9 @@ print(json.dumps([here, told, missing]))
 """
     done = run(env, tmp_path, "-c", program)
     assert done.stderr == ""
-    here, told, missing = json.loads(done.stdout)
+    here, report, missing = json.loads(done.stdout)
     assert here == []
-    assert "nothing listens" in told
+    assert "nothing listens" in report
     assert "pip install 'shitu[serve]'" in missing
     done = run(env, tmp_path, "-m", "shitu", "--help")
     assert (done.returncode, done.stdout) == (1, "")

@@ -72,8 +72,8 @@ def by_link(key: str, query: StoredQuery, picture_format: str | None = None) -> 
     else:
         token, until = service.uploads.link(key)
         url = url_for("links.linked", token=token, _external=True)
-    told: PictureLink = {"url": url, "expires_at": str(isoformat(until))}
-    response = jsonify(told)
+    report: PictureLink = {"url": url, "expires_at": str(isoformat(until))}
+    response = jsonify(report)
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -97,8 +97,8 @@ def annotated(key: str, result: Mapping[str, Any], width: int | None = None) -> 
     """
     across = min(width or ANNOTATED_PX, ANNOTATED_PX)
     found: Sequence[Mapping[str, Any]] = result.get("recognitions") or result.get("detections") or ()
-    told = [(one["box"], one.get("label", ""), one.get("probability", one.get("confidence"))) for one in found]
-    said = hashlib.sha256(json.dumps([DRAWING, told]).encode()).hexdigest()
+    report = [(one["box"], one.get("label", ""), one.get("probability", one.get("confidence"))) for one in found]
+    said = hashlib.sha256(json.dumps([DRAWING, report]).encode()).hexdigest()
 
     def draw() -> bytes:
         with _place():
@@ -106,12 +106,12 @@ def annotated(key: str, result: Mapping[str, Any], width: int | None = None) -> 
             scale = photo.width / max(1, int(result["image"]["width"]))
             numbers = {
                 label: number
-                for number, (_, label, _) in enumerate(told, start=1)
+                for number, (_, label, _) in enumerate(report, start=1)
                 if fonts.runs(label, fonts.PROBE_PX) is None
             }
             marks = [
                 Mark((scale * x1, scale * y1, scale * x2, scale * y2), label, sure)
-                for (x1, y1, x2, y2), label, sure in told
+                for (x1, y1, x2, y2), label, sure in report
             ]
             return as_jpeg(drawn(photo, marks, numbers), ANNOTATED_QUALITY)
 

@@ -38,7 +38,7 @@ def show() -> Response:
     finished: list[FinishedJobs] = [
         {"kind": kind, "status": status, "count": count} for (kind, status), count in sorted(stats.finished.items())
     ]
-    told: System = {
+    report: System = {
         "version": VERSION,
         "workers": workers,
         "queues": queues,
@@ -48,6 +48,6 @@ def show() -> Response:
         "finished": finished,
         "webhooks_pending": stats.deliveries_pending,
     }
-    response = jsonify(told)
+    response = jsonify(report)
     response.headers["Cache-Control"] = "no-store"
     return response

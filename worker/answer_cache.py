@@ -130,13 +130,13 @@ def answer_key(
     job: Job, options: RecognizeOptions, models: Mapping[str, Any], searched: Sequence[GalleryManifest]
 ) -> Key:
     """Whatever an answer depends on; whole manifests, for an erasure rewrites a version under its old number."""
-    told = (
+    report = (
         json.dumps(asdict(options), sort_keys=True),
         _fingerprint(models),
         json.dumps(job.request.get("filter", ())),
     )
     versions = tuple((one, json.dumps(one.calibration, sort_keys=True)) for one in searched)
-    return (job.owner, job.request["image"]["key"], *told, versions)
+    return (job.owner, job.request["image"]["key"], *report, versions)
 
 
 def sight_key(job: Job, options: RecognizeOptions, models: Mapping[str, Any]) -> Key:

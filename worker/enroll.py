@@ -110,8 +110,8 @@ def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) 
     if entry.get("box") is not None:
         if not _within(entry["box"], image):
             height, width = image.shape[:2]
-            told = f"The box {entry['box']} is not within the photo of {width} x {height} pixels."
-            return replace(picture, error=JobError("box_invalid", told, retryable=False))
+            report = f"The box {entry['box']} is not within the photo of {width} x {height} pixels."
+            return replace(picture, error=JobError("box_invalid", report, retryable=False))
         box = with_margin(entry["box"], *image.shape[:2])  # as it was and will be searched
         box, view = (None, image) if box == (0, 0, *image.shape[1::-1]) else (box, crop(image, box).copy())
     elif job.request.get("crop") == "main_body":
@@ -233,7 +233,7 @@ def outcome(picture: Picture, added: set[str]) -> EnrolledItem:
     if picture.item is not None:
         status = "added" if picture.item.id in added else "duplicate"
         added.discard(picture.item.id)
-    told: EnrolledItem = {
+    report: EnrolledItem = {
         "name": picture.name,
         "label": picture.label,
         "status": status,
@@ -241,10 +241,10 @@ def outcome(picture: Picture, added: set[str]) -> EnrolledItem:
         "error": picture.error.to_dict() if picture.error else None,
     }
     if (near := picture.near) is not None:
-        told["near_duplicate_of"] = {"item_id": near.item_id, "label": near.label, "similarity": near.similarity}
+        report["near_duplicate_of"] = {"item_id": near.item_id, "label": near.label, "similarity": near.similarity}
         if near.skipped:
-            told["item_id"] = near.item_id
-    return told
+            report["item_id"] = near.item_id
+    return report
 
 
 def added_at(job: Job) -> str:

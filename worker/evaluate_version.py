@@ -96,7 +96,7 @@ def compared(runtime: Runtime, name: str, number: int, other: int, checkpoint: C
         "leave_one_out": _compared(mine),
         "feedback": _compared(judged),
         "unusable_feedback": unusable,
-        "changes": [_told(one) for one in changes[:SHOWN]],
+        "changes": [_reported(one) for one in changes[:SHOWN]],
         "models": {"embedder": runtime.models_with(digest)["embedder"]},
     }
 
@@ -115,12 +115,12 @@ def _left_out(version: Version, before: int, total: int, checkpoint: Checkpoint)
     while not found.complete:
         search(labels, version.embeddings, found, TURN_S)
         checkpoint({"done": before + int(found.done.sum()), "total": total})
-    told: dict[str, str | None] = {}
+    report: dict[str, str | None] = {}
     for place, item in enumerate(version.items):
         if found.own_place[place] >= 0:
             own = found.own_score[place] >= found.other_score[place]
-            told[item.id] = item.label if own else labels[int(found.other_place[place])]
-    return told
+            report[item.id] = item.label if own else labels[int(found.other_place[place])]
+    return report
 
 
 def _left_out_of_things(
@@ -237,7 +237,7 @@ def _effect(one: Asked) -> str:
     return "" if was == now else "gained" if now else "lost"
 
 
-def _told(one: Asked) -> AnswerChange:
+def _reported(one: Asked) -> AnswerChange:
     return {
         "query": one.query,
         "id": one.id,

@@ -1,4 +1,4 @@
-"""Recognition as a function: photos that S3 or SQS names, the workers' pipeline, answers beside the photos.
+"""Recognition as a function: photos that S3 or SQS names, the workers' pipeline, answers next to the photos.
 
 No ledger and no Redis: the queue that calls it is what keeps a request until it is done, and the answer's place follows from
 the photo's, so that a call that comes twice writes the same again. Galleries come from the object store of the settings, as a

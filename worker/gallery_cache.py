@@ -130,7 +130,7 @@ class GalleryCache:
         if not self._parts.has_come(cached.manifest, cached.awaited):
             return cached
         with self._guard:
-            if self._cached.get(name) is cached:  # made anew; until then it holds what that takes over
+            if self._cached.get(name) is cached:  # made again; until then it holds what that takes over
                 self._cached[name] = replace(cached, manifests=())
         return None
 

@@ -1,7 +1,7 @@
 """`python -m worker.index_builder NAME`: builds the indexes that the gallery NAME lacks, and ends.
 
 A process of its own, at low priority: what it needs in memory is free afterwards, and no job waits for it. Killed at any
-moment it leaves nothing that anybody reads (infra.galleries.indexes); the next one starts anew.
+moment it leaves nothing that anybody reads (infra.galleries.indexes); the next one starts again.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Keeper:
         self._lock = Lock(client, LEADER_KEY, timeout=lock_s, blocking=False, thread_local=False)
         self._canary_at = 0.0
         self._retire_at = 0.0
-        self._scaling, self._tell_at = settings.scaling, 0.0
+        self._scaling, self._log_at = settings.scaling, 0.0
         self._secret = settings.webhooks.secret  # until everything is sealed under the first of it
 
     def run(self, stop: threading.Event) -> None:
@@ -104,7 +104,7 @@ class Keeper:
 
     def round(self) -> bool:
         """One round, if this keeper leads. Returns whether it led to the end."""
-        steps = (self._sweep, self._cancel_late, self._wake, self._prove, self._retire, self._reseal, self._tell)
+        steps = (self._sweep, self._cancel_late, self._wake, self._prove, self._retire, self._reseal, self._notify)
         for step in steps:
             if not self._leads():  # a step may take longer than the lock lasts
                 return False
@@ -162,11 +162,11 @@ class Keeper:
                 if waiting == 0:
                     self._queue.canary(queue)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         """The load, for autoscalers that read logs."""
         now = time.monotonic()
-        if self._scaling.log_s and now >= self._tell_at:
-            self._tell_at = now + self._scaling.log_s
+        if self._scaling.log_s and now >= self._log_at:
+            self._log_at = now + self._scaling.log_s
             log.info("load", extra=described(read_load(self._ledger), self._scaling))
 
     def _retire(self) -> None:

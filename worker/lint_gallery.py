@@ -30,7 +30,7 @@ def lint_gallery(
 ) -> LintResult:
     """The `result` of `job`, once what was found is kept. `waits` as in worker.import_gallery.
 
-    Raises GalleryNotFound, VersionNotFound, StorageUnavailable, and GalleryBusy if the version was written anew meanwhile.
+    Raises GalleryNotFound, VersionNotFound, StorageUnavailable, and GalleryBusy if the version was written again meanwhile.
     """
     name, version = job.request["gallery"], job.request["version"]
     manifest, items, embeddings = runtime.store.load(name, version)

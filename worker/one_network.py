@@ -133,8 +133,8 @@ def parts_of(image: Image, boxes: Sequence[Sequence[int]] | None) -> tuple[list[
     if boxes is None:
         return [{"box": [0, 0, width, height]}], [image]
     given = given_parts(boxes, height, width)
-    told: list[OfPart] = [{"box": list(part.box), "given": at} for at, part in enumerate(given)]
-    return told, [crop(image, part.box) for part in given]
+    report: list[OfPart] = [{"box": list(part.box), "given": at} for at, part in enumerate(given)]
+    return report, [crop(image, part.box) for part in given]
 
 
 def embedded(embedder: Embedder, crops: Sequence[Image]) -> list[list[float] | None]:

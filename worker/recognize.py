@@ -87,7 +87,7 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
 
 
 def searched(job: Job, runtime: Runtime) -> tuple[list[CachedGallery], ServiceError | None]:
-    """The galleries that the job names, and what is wrong with them: a photo's own mistake is told before that."""
+    """The galleries that the job names, and what is wrong with them: a photo's own mistake is reported before that."""
     names, version = job.request.get("galleries") or [job.request["gallery"]], job.request.get("version")
     try:
         several = [runtime.galleries.current(name, version) for name in names]

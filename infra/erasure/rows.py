@@ -1,4 +1,4 @@
-"""Items taken out of every kept version of a gallery: their segments are written anew without them, and the old ones removed.
+"""Items taken out of every kept version of a gallery: their segments are written again without them, and the old ones removed.
 
 The versions keep their numbers; whoever went back to one finds it without these items. Whoever dies in between leaves the
 gallery as it was, or with the items gone and old files that nothing names: the next run removes those.

@@ -13,8 +13,8 @@ class ConfigurationError(ServiceError):
     title = "Invalid configuration"
 
     def __init__(self, problems: list[str]) -> None:
-        told = f" {problems[0]}" if len(problems) == 1 else "".join(f"\n  - {problem}" for problem in problems)
-        super().__init__(f"The configuration is not valid:{told}")
+        report = f" {problems[0]}" if len(problems) == 1 else "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(f"The configuration is not valid:{report}")
         self.problems = problems
 
 

@@ -1,4 +1,4 @@
-"""When a gallery's calibration is made anew, when it is carried on, and when it no longer says anything of its items."""
+"""When a gallery's calibration is made again, when it is carried on, and when it no longer says anything of its items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from infra.galleries.files import GalleryManifest, Item
     from infra.galleries.rows import Rows
 
-ALWAYS_BELOW = 5000  # items: a larger gallery is read whole and fitted anew only when it changed by CHANGED
+ALWAYS_BELOW = 5000  # items: a larger gallery is read whole and fitted again only when it changed by CHANGED
 CHANGED = 0.05
 FEWEST_ITEMS, FEWEST_LABELS = 20, 3  # with less a fit is not made, and an earlier one holds no longer
 
@@ -37,7 +37,7 @@ class Calibrate(Protocol):
 
 
 def is_due(manifest: GalleryManifest) -> bool:
-    """Whether the calibration of a changed version is to be fitted anew, by whoever can."""
+    """Whether the calibration of a changed version is to be fitted again, by whoever can."""
     fitted = manifest.calibrated_items
     if not fitted or manifest.item_count < ALWAYS_BELOW:
         return True

@@ -1,6 +1,6 @@
 """Corrections of a gallery: items under another label, labels merged, items moved to another gallery.
 
-Nothing is embedded anew: an item takes its embedding, view and features along. Each change is one new version (a move: one of
+Nothing is embedded again: an item takes its embedding, view and features along. Each change is one new version (a move: one of
 each gallery), so that the version before can be activated again.
 """
 
@@ -18,6 +18,7 @@ from infra.galleries.files import Item, check_name, item_id
 from infra.galleries.merges import split_for_merge
 from infra.galleries.reader import READ_ATTEMPTS
 from infra.galleries.rows import Rows
+from infra.galleries.stand_ins import without
 from infra.galleries.store import MOST_WITH_FEATURES, require_present
 from infra.runtime import audit
 
@@ -145,11 +146,11 @@ def _rename(
         others = [item for item in present if item.id not in chosen]
         joins = any(item.label == label for item in others)
         if not merge and (joins or len(set(labels)) > 1):
-            told = (
+            report = (
                 f"In the gallery {name!r} several labels would become one, {label!r}. If that is meant, send"
                 ' "merge": true; on the command line use `shitu gallery merge`.'
             )
-            raise LabelExists(told)
+            raise LabelExists(report)
         gone = {item.id for item in present if item.id in chosen and item.label != label}
         changed = {one: one for one in chosen - gone}
         if not gone:
@@ -192,11 +193,7 @@ def _changed(
 ) -> tuple[GalleryManifest, bool]:
     """The next version, its segment written, and whether older segments were joined with that. Nobody sees it yet."""
     kept = [item for _, items in live for item in items if item.id not in change.gone]
-    left = tuple(
-        replace(segment, removed=(*segment.removed, *(item.id for item in items if item.id in change.gone)))
-        for segment, items in live
-        if any(item.id not in change.gone for item in items)
-    )
+    left = without(live, change.gone)
     manifest = replace(store._next(pointer, base, hold), segments=left, item_count=len(kept) + len(change.fresh))
     items = (*kept, *change.fresh)
     if change.relabelled:  # a label that only has another name is as likely as before

@@ -132,7 +132,7 @@ class GalleryFeedback:
         generation = self._generation(gallery)
         key = f"{feedback_prefix(gallery, generation)}{made.id}.{verdict}.{job_id}.json"
         self._objects.put(key, json.dumps({"schema": SCHEMA, **asdict(made)}, ensure_ascii=False).encode())
-        if self._generation(gallery) != generation:  # deleted meanwhile, and perhaps made anew
+        if self._generation(gallery) != generation:  # deleted meanwhile, and perhaps made again
             self._objects.delete(key)
             raise not_found(gallery)
         return made

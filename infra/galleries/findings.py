@@ -90,8 +90,8 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 def counted(findings: Sequence[Finding]) -> tuple[lint.LevelCounts, dict[str, int]]:
     """How many there are of each level, and of each kind that there are any of."""
     levels, kinds = Counter(one.level for one in findings), Counter(one.kind for one in findings)
-    told: lint.LevelCounts = {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]}
-    return told, {kind: kinds[kind] for kind in KINDS if kinds[kind]}
+    report: lint.LevelCounts = {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]}
+    return report, {kind: kinds[kind] for kind in KINDS if kinds[kind]}
 
 
 def delete_item(gallery: str, item: Item) -> Fix:

@@ -89,7 +89,7 @@ def publish(
 
 
 def discard(store: GalleryReader, manifest: GalleryManifest, segment: Segment, kind: BuiltKind) -> None:
-    """Takes an index out of force, as one that is damaged; it is built anew."""
+    """Takes an index out of force, as one that is damaged; it is built again."""
     for key in reversed(index_keys(manifest.name, manifest.generation, segment.id, kind)):
         store.objects.delete(key)
 

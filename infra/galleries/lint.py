@@ -45,7 +45,7 @@ class _Lint:
         self.labels = [item.label for item in items]
         self.counts = Counter(self.labels)
         self.margin = found.other_score - found.own_score  # by how much another label fits an item better
-        self.told: set[int] = set()  # places in a finding that explains whatever else is strange about them
+        self.reported: set[int] = set()  # places in a finding that explains whatever else is strange about them
         self.doubted: set[int] = set()  # those of them that are to go, or to get another label
         self.merged: set[frozenset[str]] = set()  # labels that are to become one
         self.duplicates: set[int] = set()
@@ -61,7 +61,7 @@ class _Lint:
         yield from self._confusions()
 
     def _contents(self) -> Iterator[Finding]:
-        """The same bytes and part twice: each item is told once, with another label's first."""
+        """The same bytes and part twice: each item is reported once, with another label's first."""
         by_content: dict[str, list[int]] = defaultdict(list)
         for place, item in enumerate(self.items):
             by_content[item.sha256].append(place)
@@ -83,7 +83,7 @@ class _Lint:
         for place in near[np.argsort(-self.found.twin_near[near], kind="stable")].tolist():
             other = int(self.found.twin_place[place])
             if {place, other} & self.doubted or self._pair_of_labels(place, other) in self.merged:
-                self.told.update((place, other))
+                self.reported.update((place, other))
                 continue
             doubted, right = self._doubted_first(place, other)
             if self.found.twin_near[place] < SAME and self._is_mislabelled(doubted):
@@ -95,9 +95,9 @@ class _Lint:
         has_own = self.found.own_place >= 0
         wrong = [place for place in np.flatnonzero(self.margin > DOUBTED).tolist() if self._is_mislabelled(place)]
         for place in sorted(wrong, key=lambda place: place in self.like_wrong):
-            if place in self.told or self.like_wrong.get(place) in self.told:
+            if place in self.reported or self.like_wrong.get(place) in self.reported:
                 continue
-            self.told.add(place)
+            self.reported.add(place)
             other = int(self.found.other_place[place])
             label, likely = self.labels[place], self.labels[other]
             sure = self.margin[place] > SURE
@@ -111,9 +111,9 @@ class _Lint:
                 float(self.found.other_near[place]),
             )
         for place in np.flatnonzero(has_own & (self.found.own_score < STRANGE)).tolist():
-            if place in self.told or self.counts[self.labels[place]] < 3:
+            if place in self.reported or self.counts[self.labels[place]] < 3:
                 continue
-            self.told.add(place)
+            self.reported.add(place)
             own, label = int(self.found.own_place[place]), self.labels[place]
             yield Finding(
                 "outlier",
@@ -153,15 +153,15 @@ class _Lint:
             if len(hers) == 1:
                 yield Finding("few_pictures", "info", f"{label!r} has one picture.", (label,), shown, more)
             elif len(hers) > 2 and (alike := _mean_similarity(self.embeddings[hers])) >= UNIFORM:
-                told = f"All {len(hers)} pictures of {label!r} show nearly the same view."
-                yield Finding("similar_pictures", "info", told, (label,), shown, more, alike)
+                report = f"All {len(hers)} pictures of {label!r} show nearly the same view."
+                yield Finding("similar_pictures", "info", report, (label,), shown, more, alike)
 
     def _confusions(self) -> Iterator[Finding]:
         """What would be answered wrongly, were each item's picture asked without it; not what was told of already."""
         asked: Counter[str] = Counter()
         wrong: dict[tuple[str, str], list[int]] = defaultdict(list)
         for place in np.flatnonzero(self.found.own_place >= 0).tolist():
-            if place in self.told or place in self.like_wrong:
+            if place in self.reported or place in self.like_wrong:
                 continue
             asked[self.labels[place]] += 1
             if self.margin[place] > 0:
@@ -185,7 +185,7 @@ class _Lint:
 
     def _conflict(self, kind: Kind, place: int, other: int) -> Finding:
         """Two items of different labels that are one thing, the doubted one first."""
-        self.told.update((place, other))
+        self.reported.update((place, other))
         self.doubted.add(place)
         label, right = self.labels[place], self.labels[other]
         alike = float(self.embeddings[place] @ self.embeddings[other])
@@ -194,13 +194,13 @@ class _Lint:
         if merge:
             self.merged.add(self._pair_of_labels(place, other))
         if kind == "same_picture":
-            told = f"The same picture is {label!r} and {right!r}."
+            report = f"The same picture is {label!r} and {right!r}."
         else:
-            told = f"Pictures of {label!r} and {right!r} show {'the same' if alike >= SAME else 'nearly the same'}."
+            report = f"Pictures of {label!r} and {right!r} show {'the same' if alike >= SAME else 'nearly the same'}."
         return Finding(
             kind,
             "error" if kind == "same_picture" or alike >= SAME else "warning",
-            told,
+            report,
             (label, right),
             (self.items[place], self.items[other]),
             self._merged(label, right) if merge else fixes.delete_item(self.gallery, self.items[place]),

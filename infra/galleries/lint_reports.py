@@ -3,7 +3,7 @@
     galleries/lint/<name>/<generation>/<version>-<token>-<hash>.json    the findings (JSON)
                                                                .npz     what is found so far
 
-The hash is of the version's manifest: after an erasure, which writes versions anew, nothing of before is found.
+The hash is of the version's manifest: after an erasure, which writes versions again, nothing of before is found.
 """
 
 from __future__ import annotations

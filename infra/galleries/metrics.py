@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from infra.galleries.reader import GalleryReader
 
-NAMED = 100  # galleries that have series of their own; the others are told together
+NAMED = 100  # galleries that have series of their own; the others are reported together
 OTHER = "_other"  # no gallery's name: those begin with a letter or a digit
 REFRESH_S = 30.0
 PATIENCE_S = 1.0  # that a scrape waits for a reading which it began

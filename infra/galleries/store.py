@@ -25,6 +25,7 @@ from infra.galleries.locks import GalleryLock
 from infra.galleries.merges import MAX_SEGMENTS, split_for_merge
 from infra.galleries.reader import not_found
 from infra.galleries.rows import checked_rows
+from infra.galleries.stand_ins import known_by_vector, without
 from infra.galleries.writer import GalleryWriter, now
 from infra.runtime import audit
 
@@ -44,11 +45,15 @@ MOST_WITH_FEATURES = (
 
 @dataclass(frozen=True)
 class Added:
-    """What an add did: the version in force after it, and the ids that are new and those that it had already."""
+    """What an add did: the version in force after it, and the ids that are new and those that it had already.
+
+    `completed` of the new ones took the place of an item that had come without its picture.
+    """
 
     manifest: GalleryManifest
     added_ids: tuple[str, ...]
     duplicate_ids: tuple[str, ...]
+    completed: int = 0
 
 
 class GalleryStore(GalleryWriter):
@@ -102,16 +107,19 @@ class GalleryStore(GalleryWriter):
         *,
         activate: bool = True,
         made_by: str | None = None,
+        stand_ins: Collection[str] = (),
     ) -> Added:
         """A new version with `items` and their `embeddings` (N, D); what the gallery has already is left as it is.
 
-        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept beside them; features not
+        `views` (N, D; a row of zeros: none) and packed `features` (empty: none) are kept next to them; features not
         in galleries of more than MOST_WITH_FEATURES items. What `calibrate`
         makes of the whole new version goes into its manifest; without it, what was fitted before stays, as it does in a
         large gallery that changed little since (`infra.galleries.calibration`).
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
-        Without `activate` the version is kept beside the others, and the one in force stays in force. `made_by` goes into
-        its manifest, for `made_by` to find.
+        Without `activate` the version is kept next to the others, and the one in force stays in force. `made_by` goes into
+        its manifest, for `made_by` to find. `stand_ins` are the digests that the items of an index have where their
+        pictures did not come: then those of the same label and vector are the same, and one with its picture takes the
+        place of one without.
         Raises EmbedderMismatch if the gallery was made by another embedder, ValueError if the arguments do not fit
         each other.
         """
@@ -124,15 +132,25 @@ class GalleryStore(GalleryWriter):
                     f"The gallery {name!r} was made with another embedder; enrol its pictures in a new gallery."
                 )
             old = self._segment_items(base)
+            same: set[int] = set()
+            completed: set[str] = set()
+            if stand_ins and old:
+                same, completed = known_by_vector(
+                    old, self._segment_embeddings(base), items, rows.embeddings, stand_ins
+                )
             known = {item.id for item in old}
             contents = {(item.sha256, item.label, item.box) for item in old}  # an older label's id is another
             chosen: dict[str, int] = {}
             for row, item in enumerate(items):
-                if item.id not in known and (item.sha256, item.label, item.box) not in contents:
+                if row not in same and item.id not in known and (item.sha256, item.label, item.box) not in contents:
                     chosen.setdefault(item.id, row)
             duplicates = tuple(item.id for row, item in enumerate(items) if chosen.get(item.id) != row)
             if not chosen:
                 return Added(base, (), duplicates)
+            if completed:
+                by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]
+                old = tuple(item for item in old if item.id not in completed)
+                base = replace(base, segments=without(by_segment, completed), item_count=len(old))
             manifest = replace(
                 self._next(pointer, base, writing.hold),
                 embedder_digest=embedder_digest,
@@ -161,7 +179,7 @@ class GalleryStore(GalleryWriter):
             audit.gallery_changed(done, name, base.version, manifest.version, items=len(chosen))
             if merged:
                 self._prune(name, manifest.token)
-            return Added(manifest, tuple(chosen), duplicates)
+            return Added(manifest, tuple(chosen), duplicates, len(completed))
 
     def made_by(self, name: str, maker: str) -> GalleryManifest | None:
         """The newest kept version that `add` made with this `made_by`; None: there is none."""
@@ -191,13 +209,10 @@ class GalleryStore(GalleryWriter):
             gone = {item.id for item in present if item.id in ids or item.label in gone_labels}
             if not gone:
                 return base
-            segments = tuple(
-                replace(segment, removed=(*segment.removed, *(item.id for item in items if item.id in gone)))
-                for segment, items in by_segment
-                if any(item.id not in gone for item in items)
-            )
             manifest = replace(
-                self._next(pointer, base, writing.hold), segments=segments, item_count=len(present) - len(gone)
+                self._next(pointer, base, writing.hold),
+                segments=without(by_segment, gone),
+                item_count=len(present) - len(gone),
             )
             left = [row for row, item in enumerate(present) if item.id not in gone]
             items_left = [present[row] for row in left]

@@ -102,8 +102,8 @@ class Batches:
                     self._ledger.create_in(pipe, kind, one.request, webhook_url, str(entry["job_id"]), own)
             made, *_ = pipe.execute()
         if made == -1:
-            told = f"The key that asked may have {most} open jobs at a time, and the batch has {count}."
-            raise OpenJobsLimited(told, retry_after_s=OPEN_RETRY_S)
+            report = f"The key that asked may have {most} open jobs at a time, and the batch has {count}."
+            raise OpenJobsLimited(report, retry_after_s=OPEN_RETRY_S)
         wait_until_written(self._redis)
         return self.get(batch_id)
 

@@ -23,7 +23,7 @@ end
 """
 
 # Tells a job's batch of its new status (infra.jobs.batches); the last job's end is the batch's.
-TELL_BATCH = """
+NOTIFY_BATCH = """
 local ENDED = {succeeded = true, failed = true, canceled = true}
 local function tell_batch(batch, id, status, now, retention_s)
   local key, stream = 'shitu:jobs:batch:' .. batch, 'shitu:events:' .. batch

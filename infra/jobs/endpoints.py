@@ -50,7 +50,7 @@ redis.call('HSET', key, 'keys', ARGV[1], 'public_key', ARGV[2], 'updated_at', AR
 return 1
 """
 
-# ARGV: sealed keys as they were read, and the same ones sealed anew. What was rotated meanwhile stays.
+# ARGV: sealed keys as they were read, and the same ones sealed again. What was rotated meanwhile stays.
 _RESEAL = """
 for _, name in ipairs({'keys', 'previous_keys'}) do
   if redis.call('HGET', KEYS[1], name) == ARGV[1] then redis.call('HSET', KEYS[1], name, ARGV[2]) end
@@ -178,7 +178,7 @@ class Endpoints:
         return self.get(endpoint_id)
 
     def reseal(self, endpoint_id: str, before: str, after: str) -> None:
-        """Replaces sealed keys by the same ones, sealed anew."""
+        """Replaces sealed keys by the same ones, sealed again."""
         self._reseal(keys=[_key(endpoint_id)], args=[before, after])
 
     def delete(self, endpoint_id: str) -> None:

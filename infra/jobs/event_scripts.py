@@ -6,7 +6,7 @@ no moment at which a process could die between them.
 
 from __future__ import annotations
 
-TELL = """
+NOTIFY = """
 -- A message to one receiver. `receiver` is whom a slow answer delays: an endpoint, or whoever has the URL's host and port.
 local function send(event, name, message, endpoint, url)
   local next_at = seconds(now + first_delay_s)
@@ -25,7 +25,7 @@ end
 
 -- The event of a job's end, its place in the feed, and the messages to all endpoints that want it. What a replay of a failed
 -- job will overwrite is kept with the event; other jobs don't change any more.
-local function tell(status)
+local function notify(status)
   local kind = get('kind')
   local name = kind .. '.' .. status
   local last = 0

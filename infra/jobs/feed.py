@@ -178,7 +178,7 @@ def event_key(event_id: str) -> str:
     return f"shitu:event:{event_id}"
 
 
-def told(job: Job, event_id: str, expires_at: float | None) -> dict[str, Any]:
+def report(job: Job, event_id: str, expires_at: float | None) -> dict[str, Any]:
     """The job as it was when it ended: its webhook was still to be sent, and its record was to last as long as others do."""
     webhook = job.webhook
     if webhook is not None:
@@ -201,6 +201,6 @@ def _parse(record: dict[str, str], job_record: Mapping[str, str], epoch: str, re
         if not job_record:
             return None
         expires_at = record.get("expires_at")
-        data = told(parse_job(results.whole(job_record)), record["id"], float(expires_at) if expires_at else None)
+        data = report(parse_job(results.whole(job_record)), record["id"], float(expires_at) if expires_at else None)
     cursor = f"{epoch}.{number}" if number and epoch else None
     return Event(record["id"], record["type"], float(record["at"]), data, cursor, job_id)

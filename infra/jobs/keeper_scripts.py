@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.jobs.change_scripts import INDEX, REMOVE, TELL_BATCH
+from infra.jobs.change_scripts import INDEX, NOTIFY_BATCH, REMOVE
 from infra.jobs.scripts import CLOCK, JOB
 
 # A job whose Cancel-After has passed; a running one is stopped at its worker's next look.
@@ -44,7 +44,7 @@ return get('source_url') and 'to_fetch' or 'republished'
 ABANDON = (
     CLOCK
     + INDEX
-    + TELL_BATCH
+    + NOTIFY_BATCH
     + """
 local job, open, queued, finished = unpack(KEYS)
 local id, expires_at = ARGV[2], seconds(now + tonumber(ARGV[3]))

@@ -283,12 +283,12 @@ class JobLedger:
 
     def ended(self, job_id: str) -> tuple[Job, tuple[str, ...]] | None:
         """The job as it is, without its result, and the ids of the messages about its latest end, in one round trip; None: it is gone."""
-        flat, told = self._ended(keys=[scripts.job_key(job_id)])
+        flat, report = self._ended(keys=[scripts.job_key(job_id)])
         if not flat:
             return None
         record = dict(zip(flat[::2], flat[1::2], strict=True))
         record.pop("result", None)  # which may lie in the object store
-        return parse_job(record), tuple(str(told or "").split())
+        return parse_job(record), tuple(str(report or "").split())
 
     def stats(self) -> LedgerStats:
         """How many jobs wait and run, how long the oldest has waited, what is to be delivered."""
@@ -320,8 +320,8 @@ class JobLedger:
 
 
 def _too_many_open(most: int = 0) -> OpenJobsLimited:
-    told = f"{most} open jobs" if most else "no more open jobs"
+    report = f"{most} open jobs" if most else "no more open jobs"
     return OpenJobsLimited(
-        f"The key that asked may have {told} at a time; wait until one has ended, or cancel one.",
+        f"The key that asked may have {report} at a time; wait until one has ended, or cancel one.",
         retry_after_s=OPEN_RETRY_S,
     )

@@ -47,10 +47,10 @@ def read_load(ledger: JobLedger) -> Load:
 
 def _busy(workers: Iterable[WorkerInfo], processing: int) -> float:
     """Places that were busy on average since the heartbeats; what is being processed now where no worker tells of it."""
-    told = [worker.info for worker in workers if "busy_ratio" in worker.info]
-    if not told:
+    report = [worker.info for worker in workers if "busy_ratio" in worker.info]
+    if not report:
         return processing
-    return float(sum(info["busy_ratio"] * int(info.get("concurrency", 1)) for info in told))
+    return float(sum(info["busy_ratio"] * int(info.get("concurrency", 1)) for info in report))
 
 
 def policy_of(settings: ScalingSettings) -> Policy:

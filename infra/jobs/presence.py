@@ -29,9 +29,9 @@ class WorkerInfo:
 _CONSUMED = CLOCK + "redis.call('HSET', KEYS[1], ARGV[2], seconds(now))"
 
 
-def ready(told: Mapping[Any, str | bytes], now: float) -> tuple[WorkerInfo, ...]:
+def ready(report: Mapping[Any, str | bytes], now: float) -> tuple[WorkerInfo, ...]:
     """Who of the WORKERS is to be believed at `now`, by name."""
-    records = [(str(name), json.loads(text)) for name, text in told.items()]
+    records = [(str(name), json.loads(text)) for name, text in report.items()]
     alive = [WorkerInfo(name, one["info"], one["expires_at"]) for name, one in records if one["expires_at"] > now]
     return tuple(sorted(alive, key=lambda worker: worker.name))
 
@@ -56,10 +56,10 @@ class Presence:
 
     def workers(self) -> tuple[WorkerInfo, ...]:
         """Who is ready now, by name. Forgets those who have not been heard of."""
-        told = self._redis.hgetall(WORKERS)
-        alive = ready(told, self._time())
-        if len(alive) < len(told):
-            stale = {str(name) for name in told} - {worker.name for worker in alive}
+        report = self._redis.hgetall(WORKERS)
+        alive = ready(report, self._time())
+        if len(alive) < len(report):
+            stale = {str(name) for name in report} - {worker.name for worker in alive}
             with contextlib.suppress(redis.ResponseError):  # only tidying: a Redis that takes no writes can still tell
                 self._redis.hdel(WORKERS, *stale)
         return alive

@@ -35,8 +35,8 @@ Keys in Redis:
 
 from __future__ import annotations
 
-from infra.jobs.change_scripts import INDEX, TELL_BATCH
-from infra.jobs.event_scripts import TELL
+from infra.jobs.change_scripts import INDEX, NOTIFY_BATCH
+from infra.jobs.event_scripts import NOTIFY
 
 OPEN = "shitu:jobs:open"
 QUEUED = "shitu:jobs:queued"
@@ -98,7 +98,7 @@ local function seconds(value) return string.format('%.6f', value) end
 JOB = (
     CLOCK
     + INDEX
-    + TELL_BATCH
+    + NOTIFY_BATCH
     + """
 local job, open, queued, finished, totals, events, due = unpack(KEYS)
 local id, retention_s, delivery_id, first_delay_s = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -171,7 +171,7 @@ local function enqueue(delay_s, pause_s)
   note('queued')
 end
 """
-    + TELL
+    + NOTIFY
     + """
 -- The end of a job and the messages that tell it are written together, so that neither is without the other.
 local function finish(status, field, value)
@@ -191,7 +191,7 @@ local function finish(status, field, value)
     redis.call('HSET', job, 'delivery_id', delivery_id, 'webhook_status', 'pending', 'webhook_attempts', 0)
     redis.call('HDEL', job, 'webhook_last_status')
   end
-  tell(status)
+  notify(status)
   note(status)
 end
 """

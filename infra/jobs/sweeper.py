@@ -125,6 +125,6 @@ class Sweeper:
             self._redis.zadd(where, {job_id: self._time() + stumbles.pause_s(times)}, xx=True)
             return
         log.error("a job's record stays broken; it is given up", extra={"job_id": job_id}, exc_info=error)
-        told = {"code": JobPoisoned.code, "message": "The job's record cannot be read.", "retryable": False}
-        self._abandon(job_id, json.dumps(told))
+        report = {"code": JobPoisoned.code, "message": "The job's record cannot be read.", "retryable": False}
+        self._abandon(job_id, json.dumps(report))
         stumbles.given_up(self._redis, job_id)

@@ -22,7 +22,7 @@ class Terms:
     priority: Priority = "normal"
     units: int = 1  # of work: the pictures of an enrolment
     batch: str | None = None  # the id of the one that it belongs to
-    eta_s: float | None = None  # what the user is told at first, to be compared with what came of it
+    eta_s: float | None = None  # what the user is reported at first, to be compared with what came of it
     owner: str = ""
     most_open: int = 0
 

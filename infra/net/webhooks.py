@@ -28,7 +28,7 @@ from infra.errors.jobs import JobExpired, JobNotFound
 from infra.errors.photos import AddressForbidden
 from infra.errors.service import ConfigurationError
 from infra.jobs.deliveries import Seen
-from infra.jobs.feed import Event, told
+from infra.jobs.feed import Event, report
 from infra.net.fetch import Reply, post, retry_after_s
 from infra.net.webhook_keys import new_secret, sign_with, unsealed
 from infra.runtime import tracing
@@ -174,7 +174,7 @@ def _event(ledger: JobLedger, delivery: Delivery) -> Event | None:
     except (JobNotFound, JobExpired):
         return None
     at = job.completed_at or job.created_at
-    return Event(delivery.id, f"{job.kind}.{job.status}", at, told(job, delivery.id, job.expires_at), job_id=job.id)
+    return Event(delivery.id, f"{job.kind}.{job.status}", at, report(job, delivery.id, job.expires_at), job_id=job.id)
 
 
 def _signed(ledger: JobLedger, delivery: Delivery, settings: Settings, body: bytes) -> dict[str, str]:

@@ -126,8 +126,8 @@ class Inputs:
             raise S3BucketMissing("There is no such bucket, or it is in another region.") from error
         except StorageRefused as error:
             if _code(error) in DENIED:
-                told = "The service may not read this object; where it may not list the bucket, S3 says so of missing ones too."
-                raise S3AccessDenied(told) from error
+                report = "The service may not read this object; where it may not list the bucket, S3 says so of missing ones too."
+                raise S3AccessDenied(report) from error
             raise
         except StorageUnreachable as error:
             if "in time" in error.detail:

@@ -28,7 +28,7 @@ DISK_ERRORS = frozenset(
 class LocalStore:
     """Objects as files below `folder`, which is made at the first put.
 
-    An object is written under a hidden name beside its place, flushed to the disk, and renamed: a crash leaves the old
+    An object is written under a hidden name next to its place, flushed to the disk, and renamed: a crash leaves the old
     object or the new one, and at worst a hidden file that nobody reads.
     """
 

@@ -91,8 +91,8 @@ def s3_client(
             ),
         )
     except (ValueError, BotoCoreError) as error:  # nothing was sent yet: it is what the environment says
-        told = " ".join(str(error).split())
-        raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {told}"]) from error
+        report = " ".join(str(error).split())
+        raise ConfigurationError([f"SHITU_OBJECTS__*, AWS_*: no S3 client can be made: {report}"]) from error
 
 
 class _BrokenOffError(Exception):

@@ -80,30 +80,30 @@ def check(url: str) -> None:
     """
     with contextlib.closing(connect(url)) as client:
         try:
-            told: dict[str, Any] = client.info()
+            report: dict[str, Any] = client.info()
         except (redis.RedisError, OSError, ValueError) as error:
             raise _located(_cause(url, error), url) from None
-    if (problem := _unusable(told)) is not None:
+    if (problem := _unusable(report)) is not None:
         raise _located(RedisMisconfigured(problem), url)
-    if (policy := _evicting(told)) is not None:
+    if (policy := _evicting(report)) is not None:
         log.warning("Redis would evict jobs once maxmemory is set: its maxmemory-policy is %s, not noeviction", policy)
 
 
 def unready(client: redis.Redis) -> str | None:  # noqa: PLR0911 - one answer for each reason
     """Why the server takes no jobs now, or may lose them later; None: it is well. Raises redis.RedisError."""
-    told: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     with contextlib.suppress(redis.ResponseError):  # a rented server may forbid the question
-        told = client.info()
-    if (problem := _unusable(told)) is not None:
+        report = client.info()
+    if (problem := _unusable(report)) is not None:
         return problem
-    if told.get("role") == "slave":
+    if report.get("role") == "slave":
         return explained(redis.ReadOnlyError("")).detail
-    limit = int(told.get("maxmemory", 0))
-    if limit and (policy := _evicting(told)) is not None:
+    limit = int(report.get("maxmemory", 0))
+    if limit and (policy := _evicting(report)) is not None:
         return f"Redis may evict jobs: its maxmemory-policy is {policy}, and must be noeviction."
-    if told.get("aof_last_write_status", "ok") != "ok":
+    if report.get("aof_last_write_status", "ok") != "ok":
         return explained(redis.ResponseError("MISCONF")).detail
-    if limit and int(told.get("used_memory", 0)) > NEARLY_FULL * limit:
+    if limit and int(report.get("used_memory", 0)) > NEARLY_FULL * limit:
         return explained(redis.OutOfMemoryError("")).detail
     try:
         client.set(PROBE_KEY, PROBE, px=PROBE_MS)
@@ -112,18 +112,18 @@ def unready(client: redis.Redis) -> str | None:  # noqa: PLR0911 - one answer fo
     return None
 
 
-def _evicting(told: dict[str, Any]) -> str | None:
+def _evicting(report: dict[str, Any]) -> str | None:
     """The policy that may remove keys when the memory allowed is used up, if it is one."""
-    policy = str(told.get("maxmemory_policy", "noeviction"))
+    policy = str(report.get("maxmemory_policy", "noeviction"))
     return None if policy == "noeviction" else policy
 
 
-def _unusable(told: dict[str, Any]) -> str | None:
-    if told.get("redis_mode") == "sentinel":
+def _unusable(report: dict[str, Any]) -> str | None:
+    if report.get("redis_mode") == "sentinel":
         return "The server is a Redis Sentinel; REDIS_URL must name the Redis server itself."
-    if told.get("cluster_enabled") or told.get("redis_mode") == "cluster":
+    if report.get("cluster_enabled") or report.get("redis_mode") == "cluster":
         return explained(redis.ResponseError("MOVED")).detail
-    version = re.match(r"(\d+)\.(\d+)", str(told.get("redis_version", "")))
+    version = re.match(r"(\d+)\.(\d+)", str(report.get("redis_version", "")))
     if version and (int(version[1]), int(version[2])) < OLDEST:
         return f"The Redis server is version {version[1]}.{version[2]}; 6.2 is needed."
     return None

@@ -24,7 +24,7 @@ def wait_until_written(client: redis.Redis, timeout_s: float = LONGEST_S) -> Non
     before, held = _appended(client)
     until = before + held
     written = before
-    # What others write meanwhile is held behind ours, and need not be waited for. A file that shrinks was written anew.
+    # What others write meanwhile is held behind ours, and need not be waited for. A file that shrinks was written again.
     while held and before <= written < until:
         if time.monotonic() > deadline:
             raise redis.TimeoutError(f"Redis has held a write back for {timeout_s:g} s: the disk is too busy.")
@@ -35,9 +35,9 @@ def wait_until_written(client: redis.Redis, timeout_s: float = LONGEST_S) -> Non
 def _appended(client: redis.Redis) -> tuple[int, int]:
     """Bytes in the append-only file, and bytes still to be appended to it."""
     try:
-        told = client.info("persistence")
+        report = client.info("persistence")
     except redis.ResponseError:  # a rented server may forbid the question
         return 0, 0
-    if told.get("aof_last_write_status", "ok") != "ok":  # the disk is full: waiting may take for ever
+    if report.get("aof_last_write_status", "ok") != "ok":  # the disk is full: waiting may take for ever
         raise redis.ResponseError("MISCONF Errors writing to the AOF file")
-    return int(told.get("aof_current_size", 0)), int(told.get("aof_buffer_length", 0))
+    return int(report.get("aof_current_size", 0)), int(report.get("aof_buffer_length", 0))

@@ -1,4 +1,4 @@
-"""A log file that never fails its writer: on a full or read-only disk lines are dropped, counted, and told afterwards."""
+"""A log file that never fails its writer: on a full or read-only disk lines are dropped, counted, and reported afterwards."""
 
 from __future__ import annotations
 

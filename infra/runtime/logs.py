@@ -113,8 +113,8 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
 
 def settings_of_environment(default: Literal["json", "text"] = "json") -> LogSettings:
     """The format as far as it can be told before the settings are read, or where they are wrong."""
-    told = os.environ.get("SHITU_LOG__FORMAT")
-    return LogSettings(format="text" if told == "text" else "json" if told == "json" else default)
+    report = os.environ.get("SHITU_LOG__FORMAT")
+    return LogSettings(format="text" if report == "text" else "json" if report == "json" else default)
 
 
 def fatal(detail: str, code: int = 1) -> SystemExit:

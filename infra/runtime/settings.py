@@ -249,8 +249,8 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         raise ConfigurationError(problems) from None
     own = settings.objects.own_bucket
     if own is not None and own in {entry.partition("/")[0] for entry in settings.objects.input_buckets}:
-        told = f"{own} is the service's own bucket, which no request may read"
-        problems.append(f"{PREFIX}OBJECTS__INPUT_BUCKETS: {told}")
+        report = f"{own} is the service's own bucket, which no request may read"
+        problems.append(f"{PREFIX}OBJECTS__INPUT_BUCKETS: {report}")
     if problems:
         raise ConfigurationError(problems)
     return settings

@@ -70,7 +70,7 @@ class MetricsFiles:
         return sorted(str(path) for path in self._folder.glob("*.db"))
 
     def write(self) -> bool:
-        """Writes what has changed; False if the folder cannot be written to, which is told once."""
+        """Writes what has changed; False if the folder cannot be written to, which is reported once."""
         with self._writing:
             with self._lock:
                 if not self._changed:

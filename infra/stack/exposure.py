@@ -55,10 +55,10 @@ def refuse_unprotected(settings: Settings, listening: Iterable[str] = ()) -> Non
     if settings.keys.required is not None:
         return
     if is_public(settings.web.host):
-        raise ConfigurationError([f"SHITU_WEB__HOST: {told(settings.web.host)} {REMEDY}"])
+        raise ConfigurationError([f"SHITU_WEB__HOST: {report(settings.web.host)} {REMEDY}"])
     for address in listening:
         if not is_loopback(address):
-            raise ConfigurationError([f"SHITU_KEYS__REQUIRED: {told(address)} {REMEDY}"])
+            raise ConfigurationError([f"SHITU_KEYS__REQUIRED: {report(address)} {REMEDY}"])
 
 
 def refuse_default_secrets(settings: Settings, env: Mapping[str, str]) -> None:
@@ -72,7 +72,7 @@ def refuse_default_secrets(settings: Settings, env: Mapping[str, str]) -> None:
         )
 
 
-def told(host: str) -> str:
+def report(host: str) -> str:
     """What is wrong with an address that all can reach."""
     return f"{host or 'all addresses'!r} can be reached from other machines, and no keys are asked for."
 

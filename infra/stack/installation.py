@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STORE_KEY = "shitu:store"
 ID_KEY = "installation/id"
-FIRST_PUT_S = 3.0  # the longest that a process starting beside us takes from its note in Redis to its put
+FIRST_PUT_S = 3.0  # the longest that a process starting next to us takes from its note in Redis to its put
 
 log = logging.getLogger(__name__)
 

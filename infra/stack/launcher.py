@@ -254,13 +254,13 @@ class Stack:
         }
 
     def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
-        told, pause_s = "", READY_POLL_S
+        report, pause_s = "", READY_POLL_S
         while True:
             ready, detail = ask(f"{self.base_url}/{'readyz' if self._workers else 'healthz'}")
             if ready:
                 return
-            if detail != told:
-                told = detail
+            if detail != report:
+                report = detail
                 self._progress(f"waiting: {detail}")
             for name, process in self.processes.items():
                 if process.exits >= (EXITS_BEFORE_GIVING_UP if self._restart else 1):

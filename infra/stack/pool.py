@@ -49,11 +49,11 @@ class WorkerPool:
         policy: Policy,
         bounds: tuple[int, int],
         idle_s: float,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         poll_s: float = POLL_S,
     ) -> None:
-        self._workers, self._load, self._policy, self._tell, self._clock = workers, load, policy, tell, clock
+        self._workers, self._load, self._policy, self._notify, self._clock = workers, load, policy, notify, clock
         self._least, self._most = bounds
         self._settled, self._poll_s = Settled(idle_s), poll_s
         self._closing = threading.Event()
@@ -80,7 +80,7 @@ class WorkerPool:
         target, serving = self._settled(self._clock(), wanted), self._workers.serving()
         if target == serving:
             return
-        self._tell(f"{load.waiting} jobs wait, {load.running:.1f} run: {target} workers instead of {serving}")
+        self._notify(f"{load.waiting} jobs wait, {load.running:.1f} run: {target} workers instead of {serving}")
         for _ in range(serving, target):
             self._workers.start_one()
         for _ in range(target, serving):

@@ -35,14 +35,14 @@ def listen(settings: Settings) -> socket.socket:
     except (OSError, UnicodeError) as error:
         where = f"{bracketed(host)}:{port}"
         number, words = getattr(error, "errno", None), getattr(error, "strerror", None) or "no such host name"
-        why = words.partition(" (while attempting")[0]  # create_server adds the address, which is told already
+        why = words.partition(" (while attempting")[0]  # create_server adds the address, which is reported already
         wrong_host = number is None or number < 0 or number in WRONG_HOST  # resolving a name has negative numbers
-        told = (
+        report = (
             f"SHITU_WEB__HOST: cannot listen on {where} ({why}); give an address of this machine, or 0.0.0.0 for all"
             if wrong_host
             else f"SHITU_WEB__PORT: cannot listen on {where} ({why}); choose another one (`shitu up --port 8001`), or 0 for any"
         )
-        raise ConfigurationError([told]) from error
+        raise ConfigurationError([report]) from error
     try:
         refuse_unprotected(settings)
         refuse_default_secrets(settings, os.environ)

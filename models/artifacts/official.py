@@ -1,6 +1,6 @@
 """Describes the archives that PaddleClas, PaddleDetection and PaddleX publish, and their users export: a manifest for each.
 
-They describe little of themselves, so it is made from the program, the YAML beside it and the published defaults.
+They describe little of themselves, so it is made from the program, the YAML next to it and the published defaults.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ HARMLESS = {"DecodeImage", "ToCHWImage", "Permute"}
 
 @dataclass(frozen=True)
 class Archive:
-    """An unpacked archive. `configuration` is the YAML beside the program, None where there is none."""
+    """An unpacked archive. `configuration` is the YAML next to the program, None where there is none."""
 
     program: Path
     parameters: Path

@@ -52,7 +52,7 @@ class OpenVinoProgram:
         self._openvino, self._core = openvino, openvino.Core()
         settings = _settings(threads, self.precision)
         key = compiled.cache_key(
-            [openvino.__version__, json.dumps(settings), _told(pixels), *_bytes(model, parameters)]
+            [openvino.__version__, json.dumps(settings), _reported(pixels), *_bytes(model, parameters)]
         )
         found = None if pixels is None else self._kept(key, settings)  # only what serves photos is worth its place
         self._request, self.inputs, self.outputs = found or self._made(key, model, parameters, settings, pixels)
@@ -172,7 +172,7 @@ def _with_pixels(openvino: Any, network: Any, pixels: PixelSpec) -> Any:
     return made
 
 
-def _told(pixels: PixelSpec | None) -> str:
+def _reported(pixels: PixelSpec | None) -> str:
     """What of it is compiled into a program."""
     return "" if pixels is None else json.dumps([pixels.height, pixels.width, list(pixels.mean), list(pixels.std)])
 

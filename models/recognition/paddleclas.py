@@ -5,6 +5,7 @@ Names are theirs, misspelt ones included. The processing itself is `RecognizeOpt
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from collections.abc import Mapping
@@ -76,6 +77,10 @@ class PaddleClasItem:
     label: str
     path: str
     line: str
+
+    def stand_in(self, row: NDArray[np.float32]) -> str:
+        """The digest that an item of this line and this vector (D,) has where its picture did not come."""
+        return hashlib.sha256(self.line.encode("utf-8", "surrogatepass") + row.tobytes()).hexdigest()
 
 
 def read_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.float32]]:

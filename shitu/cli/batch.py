@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from shitu.cli.batch_source import Source
 
-TELL_EVERY_S = 5.0
+REPORT_EVERY_S = 5.0
 SAMPLES = 3
 REFUSED = {400, 413, 415, 422}  # for what was sent
 Json = dict[str, Any]
@@ -109,7 +109,7 @@ class _Job:
                     self.client.recognitions.create(upload, self.gallery, self.options)
                 )
             except (OSError, ClientError):
-                continue  # a bad photo is told with the others; what is wrong with the service shows there too
+                continue  # a bad photo is reported with the others; what is wrong with the service shows there too
             took.append(_took_s(done))
         return sorted(took)[len(took) // 2] if took else 1.0
 
@@ -141,8 +141,8 @@ class _Job:
             if error.status not in REFUSED:
                 raise
             if len(uploads) == 1:
-                told = {"code": error.code, "message": error.detail, "retryable": False}
-                yield 0, {"status": "rejected", "error": told}
+                report = {"code": error.code, "message": error.detail, "retryable": False}
+                yield 0, {"status": "rejected", "error": report}
                 return
             half = len(uploads) // 2
             yield from self._recognized(uploads[:half], f"{key}a")
@@ -170,7 +170,7 @@ def _run(job: _Job, price: float | None, yes: bool) -> None:
     click.echo(f"{photos} photos, about {core_h:.2g} core hours{money}", err=True)
     if not yes:
         click.confirm("Start?", abort=True, err=True)
-    begun = told = time.monotonic()
+    begun = report = time.monotonic()
     finished, ahead = 0, iter(left)
     with ThreadPoolExecutor(job.at_once, "batch") as pool:
         running: set[Future[int]] = set()
@@ -184,11 +184,11 @@ def _run(job: _Job, price: float | None, yes: bool) -> None:
                     return
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 finished += sum(one.result() for one in ended)
-                if time.monotonic() - told > TELL_EVERY_S:
-                    told = time.monotonic()
-                    left_s = (told - begun) * (photos - finished) / finished
+                if time.monotonic() - report > REPORT_EVERY_S:
+                    report = time.monotonic()
+                    left_s = (report - begun) * (photos - finished) / finished
                     click.echo(
-                        f"{finished}/{photos} photos, {finished / (told - begun):.1f} a second, {left_s:.0f} s left",
+                        f"{finished}/{photos} photos, {finished / (report - begun):.1f} a second, {left_s:.0f} s left",
                         err=True,
                     )
         finally:

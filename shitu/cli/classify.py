@@ -72,13 +72,13 @@ def classify(
     passed = Passed()
     paths = list(found_photos(photos, passed))
     if not paths:
-        passed.tell()
+        passed.report()
         raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
     answers: list[dict[str, Any]] = []
     failed = False
     for some in _batches(tracked(paths, "Classifying", console)):
-        read, told = _read(some)
-        for line in told:
+        read, report = _read(some)
+        for line in report:
             failed = True
             console.print(line, style="red", markup=False, soft_wrap=True)
         with errors():
@@ -88,7 +88,7 @@ def classify(
         click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
     elif answers:
         _print_table(answers, f"{classifier.name} on {classifier.engine}")
-    passed.tell()
+    passed.report()
     sys.exit(1 if failed or passed.bad else 0)
 
 
@@ -97,7 +97,7 @@ def _there(server: Server, photos: Sequence[Path], top_k: int, *, as_json: bool)
     passed, answers = Passed(), []
     paths = list(found_photos(photos, passed))
     if not paths:
-        passed.tell()
+        passed.report()
         raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
     for path in tracked(paths, "Classifying", Console(stderr=True)):
         try:
@@ -118,7 +118,7 @@ def _there(server: Server, photos: Sequence[Path], top_k: int, *, as_json: bool)
         click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
     elif answers:
         _print_table(answers, f"the classifier of {server.url}")
-    passed.tell()
+    passed.report()
     sys.exit(1 if passed.bad else 0)
 
 
@@ -145,15 +145,15 @@ def _batches(paths: Iterator[Path]) -> Iterator[list[Path]]:
 
 def _read(paths: Sequence[Path]) -> "tuple[list[tuple[Path, NDArray[np.uint8]]], list[str]]":
     """The pictures that can be read, and a line for each that can't."""
-    read, told = [], []
+    read, report = [], []
     for path in paths:
         try:
             read.append((path, decode(path.read_bytes())))
         except ModelError as error:
-            told.append(f"{shown(path)}: {error.detail} ({error.code})")
+            report.append(f"{shown(path)}: {error.detail} ({error.code})")
         except OSError as error:
-            told.append(f"{shown(path)}: {error.strerror}")
-    return read, told
+            report.append(f"{shown(path)}: {error.strerror}")
+    return read, report
 
 
 def _print_table(answers: Sequence[Mapping[str, Any]], title: str) -> None:

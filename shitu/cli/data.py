@@ -11,7 +11,7 @@ import click
 from contracts.names import shown
 from models.errors import ModelError
 from shitu.cli.options import FILE, IDS, JSON, PRESENT_FOLDER, ROOT, examples, out, threads
-from shitu.cli.progress import tell_progress
+from shitu.cli.progress import report_progress
 from shitu.cli.suggestions import Group
 from shitu.cli.terminal import errors, given
 
@@ -59,7 +59,7 @@ def lint(
     _check(paths, kind)
     layout = Layout(kind or "", root, delimiter.replace("\\t", "\t"), ids, images)
     with errors():
-        report = lint(paths, layout, tell_progress(), threads)
+        report = lint(paths, layout, report_progress(), threads)
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(report), "errors": report.errors}, ensure_ascii=False, indent=2))
     else:
@@ -109,7 +109,7 @@ def pseudo_boxes(
             photos += read_photos(folder, file, int(most or 0), every_fifth=not holdout)
         salient = Saliency(threads) if saliency else None
         detector = BoxTeacher(folder / teacher, threads)
-        counts = write_pseudo_boxes(photos, folder, out, detector, salient, tell_progress())
+        counts = write_pseudo_boxes(photos, folder, out, detector, salient, report_progress())
     click.echo(", ".join(f"{count} {how}" for how, count in counts.items()))
 
 

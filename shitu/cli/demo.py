@@ -25,7 +25,7 @@ from models.synth.designs import ProductDesign, design_product
 from models.synth.products import packshot
 from models.synth.scenes import Scene, render_scene
 from shitu import Client, ClientError
-from shitu.cli.demo_correction import Correction, corrected, succeeded, told
+from shitu.cli.demo_correction import Correction, corrected, report, succeeded
 from shitu.cli.demo_report import Answer, machinery_faults, outcomes, picture, shortfall, show, summary
 from shitu.cli.first_calls import BASE_URL, first_calls
 from shitu.cli.options import examples, out
@@ -176,9 +176,9 @@ def _correct(base_url: str, console: Console) -> Correction:
     console.print(f"[bold]4[/]  photographing a product that the gallery lacks, {new[0]}, and correcting the answer")
     with Client(base_url, key="") as client:
         correction = corrected(client, GALLERY, new, known[: PRODUCTS_OF_A_PHOTO - 1], PHOTO_SIZE)
-    console.print(f"   before: {told(correction.before)}", markup=False)
+    console.print(f"   before: {report(correction.before)}", markup=False)
     console.print(
-        f"   after one box of that photo was enrolled, on another photo: {told(correction.after)}", markup=False
+        f"   after one box of that photo was enrolled, on another photo: {report(correction.after)}", markup=False
     )
     return correction
 
@@ -190,7 +190,7 @@ def _products() -> list[tuple[str, ProductDesign]]:
 
 
 def draw_scenes(products: Sequence[tuple[str, ProductDesign]]) -> list[Scene]:
-    """PHOTOS scenes of PRODUCTS_OF_A_PHOTO products each, the same at every call; a scene with no room for all is drawn anew."""
+    """PHOTOS scenes of PRODUCTS_OF_A_PHOTO products each, the same at every call; a scene with no room for all is drawn again."""
     rng = np.random.default_rng(SCENES_SEED)
     scenes: list[Scene] = []
     while len(scenes) < PHOTOS:

@@ -31,7 +31,7 @@ class Correction:
         """Why it did not help. Empty if it did."""
         if self.before.kind == "right":
             return [f"{self.label} was recognised before it was enrolled"]
-        return [] if self.after.kind == "right" else [f"{self.label} is {told(self.after)} also after its correction"]
+        return [] if self.after.kind == "right" else [f"{self.label} is {report(self.after)} also after its correction"]
 
 
 def corrected(
@@ -56,7 +56,7 @@ def succeeded(job: Mapping[str, Any]) -> Mapping[str, Any]:
     return job
 
 
-def told(outcome: Outcome) -> str:
+def report(outcome: Outcome) -> str:
     """What was said of a product, in words."""
     if outcome.kind == "right" and outcome.body is not None:
         return f"recognised, {outcome.body['probability']:.2f} sure"

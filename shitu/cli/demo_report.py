@@ -100,8 +100,8 @@ def summary(found: Sequence[Outcome]) -> str:
 
 def guesses(body: Mapping[str, Any]) -> list[str]:
     """The best guesses at a dropped detection, each with its probability, or its similarity where there is none."""
-    told = body.get("candidates") or body.get("matches", ())[:1]
-    return [f"{one['label']} {one.get('probability', one['similarity']):.2f}" for one in told[:GUESSES]]
+    report = body.get("candidates") or body.get("matches", ())[:1]
+    return [f"{one['label']} {one.get('probability', one['similarity']):.2f}" for one in report[:GUESSES]]
 
 
 def show(answers: Sequence[Answer]) -> None:
@@ -121,7 +121,7 @@ def show(answers: Sequence[Answer]) -> None:
         name, times = answer.name, answer.job["result"]["timings_ms"]
         stages = " / ".join(f"{times[stage]:.1f}" for stage in ("decode", "detect", "embed", "search"))
         for outcome in outcomes(answer):
-            table.add_row(name, outcome.label, _told(outcome), *_numbers(outcome.body), stages)
+            table.add_row(name, outcome.label, _reported(outcome), *_numbers(outcome.body), stages)
             name = stages = ""
         for one in strays(answer):
             table.add_row("", "—", f"{one['label']} answered where no product is", *_numbers(one), "")
@@ -129,7 +129,7 @@ def show(answers: Sequence[Answer]) -> None:
     print_table(table)
 
 
-def _told(outcome: Outcome) -> str:
+def _reported(outcome: Outcome) -> str:
     if outcome.kind == "wrong" and outcome.body is not None:
         return f"taken for {outcome.body['label']}"
     if outcome.kind == "unsure" and outcome.body is not None:

@@ -40,8 +40,8 @@ def doctor(as_json: bool) -> None:
     failed = [one for one in found if one.status == "fail"]
     warned = sum(one.status == "warn" for one in found)
     if as_json:
-        told = {"ok": not failed, "findings": [asdict(one) for one in found]}
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        report = {"ok": not failed, "findings": [asdict(one) for one in found]}
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
     else:
         click.echo(f"{len(found)} lines: {len(failed)} fail, {warned} warn")
     sys.exit(1 if failed else 0)

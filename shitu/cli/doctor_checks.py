@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from infra.errors.service import ConfigurationError
 from infra.runtime.machine import BASE_BYTES, JOB_BYTES, MIB, PHOTO_BYTES_A_PIXEL, planned, read_limits
-from infra.stack.exposure import REMEDY, is_public, refuse_unprotected, told
+from infra.stack.exposure import REMEDY, is_public, refuse_unprotected, report
 from infra.stack.launcher import EVERYWHERE
 from models.artifacts.folders import bundled, default_cache_dir, load_manifest, pulled, resolve, verify
 from models.engines.loader import load_program
@@ -58,10 +58,10 @@ class Finding:
 def check_python() -> Iterator[Finding]:
     """The interpreter and this project's own version."""
     version = importlib.metadata.version("shitu") if _is_installed("shitu") else "not installed, run from its folder"
-    told = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}; ShiTu {version}"
+    report = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}; ShiTu {version}"
     supported = sys.version_info[:2] in PYTHONS
     remedy = "" if supported else "take Python 3.11 or 3.12"
-    yield Finding("python", "ok" if supported else "warn", told, remedy)
+    yield Finding("python", "ok" if supported else "warn", report, remedy)
 
 
 def check_cores() -> Iterator[Finding]:
@@ -78,15 +78,15 @@ def check_memory(settings: Settings) -> Iterator[Finding]:
         return
     plan = planned(settings)
     jobs = plan.concurrency
-    told = f"{limits.memory_bytes // MIB} MiB ({limits.memory_reason}); a worker runs {jobs} jobs at a time ({plan.reason})"
+    report = f"{limits.memory_bytes // MIB} MiB ({limits.memory_reason}); a worker runs {jobs} jobs at a time ({plan.reason})"
     one = BASE_BYTES + JOB_BYTES + PHOTO_BYTES_A_PIXEL * settings.images.max_pixels
     less = f"more memory, or a smaller SHITU_IMAGES__MAX_PIXELS: a job with the largest photo takes {one // MIB} MiB"
     if limits.memory_bytes < one:
-        yield Finding("memory", "fail", told, less)
+        yield Finding("memory", "fail", report, less)
     elif jobs < limits.cores and not settings.worker.concurrency:
-        yield Finding("memory", "warn", told, f"{less}, so that not all cores are used")
+        yield Finding("memory", "warn", report, f"{less}, so that not all cores are used")
     else:
-        yield Finding("memory", "ok", told)
+        yield Finding("memory", "ok", report)
 
 
 def check_instructions(cpuinfo: Path = CPUINFO) -> Iterator[Finding]:
@@ -110,12 +110,12 @@ def check_engines(settings: Settings) -> Iterator[Finding]:
     """Which engines are installed, and whether the one that the settings want is."""
     here = installed_engines()
     wanted = settings.worker.engine
-    told = ", ".join(f"{name} {importlib.metadata.version(PACKAGES[name])}" for name in here) or "none is installed"
+    report = ", ".join(f"{name} {importlib.metadata.version(PACKAGES[name])}" for name in here) or "none is installed"
     if wanted == "auto":
         ok, remedy = bool(here), "pip install openvino"
     else:
         ok, remedy = wanted in here, f"pip install {PACKAGES[wanted]}, or SHITU_WORKER__ENGINE=auto"
-    yield Finding("engines", "ok" if ok else "fail", f"{told}; wanted: {wanted}", "" if ok else remedy)
+    yield Finding("engines", "ok" if ok else "fail", f"{report}; wanted: {wanted}", "" if ok else remedy)
 
 
 def check_models(settings: Settings) -> Iterator[Finding]:
@@ -128,8 +128,8 @@ def check_models(settings: Settings) -> Iterator[Finding]:
             manifest = load_manifest(folder)
             files = verify(folder) if manifest.files or manifest.official else ()
             program = load_program(folder, engine=worker.engine, precision=worker.precision)
-            told = f"{name}: {len(files)} files verified; loads in {program.precision} ({manifest.task})"
-            yield Finding("models", "ok", told)
+            report = f"{name}: {len(files)} files verified; loads in {program.precision} ({manifest.task})"
+            yield Finding("models", "ok", report)
         except ModelError as error:
             yield Finding("models", "fail", f"{name}: {error.detail} ({error.code})", _mend(name, error.code))
     for name in _others(served):
@@ -149,9 +149,9 @@ def check_disk(settings: Settings) -> Iterator[Finding]:
             yield Finding("disk", "fail" if what == "data" else "warn", f"{what}: {able.detail}", able.remedy)
             continue
         free = shutil.disk_usage(parent).free
-        told = f"{what}: {free / (1 << 30):.1f} GiB free at {folder}"
+        report = f"{what}: {free / (1 << 30):.1f} GiB free at {folder}"
         status: Status = "fail" if free < FULL_BYTES else "warn" if free < LOW_BYTES else "ok"
-        yield Finding("disk", status, told, "" if status == "ok" else "make room, or choose another SHITU_DATA_DIR")
+        yield Finding("disk", status, report, "" if status == "ok" else "make room, or choose another SHITU_DATA_DIR")
 
 
 def check_port(settings: Settings) -> Iterator[Finding]:
@@ -170,11 +170,11 @@ def check_port(settings: Settings) -> Iterator[Finding]:
         if taken and _is_shitu(host, port):
             yield Finding("port", "ok", f"{where}: a ShiTu service answers there")
             return
-        told = f"{where}: {getattr(error, 'strerror', None) or error}"
+        report = f"{where}: {getattr(error, 'strerror', None) or error}"
         yield Finding(
             "port",
             "warn",
-            told,
+            report,
             "another SHITU_WEB__PORT" if taken else "an address of this machine in SHITU_WEB__HOST",
         )
 
@@ -185,7 +185,7 @@ def check_keys(settings: Settings) -> Iterator[Finding]:
     try:
         refuse_unprotected(settings)
     except ConfigurationError:
-        yield Finding("keys", "fail", told(settings.web.host), REMEDY)
+        yield Finding("keys", "fail", report(settings.web.host), REMEDY)
         return
     if required is False and is_public(settings.web.host):
         yield Finding(
@@ -233,10 +233,10 @@ def nearest(folder: Path) -> Path:
     return next(one for one in (folder, *folder.parents) if one.exists())
 
 
-def writable(check: str, folder: Path, told: str) -> Finding:
+def writable(check: str, folder: Path, report: str) -> Finding:
     try:
         with tempfile.TemporaryFile(dir=folder):
-            return Finding(check, "ok", told)
+            return Finding(check, "ok", report)
     except OSError as error:
         return Finding(
             check,

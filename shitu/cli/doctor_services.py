@@ -69,9 +69,9 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
             if problem is not None:
                 yield Finding("redis", "fail", f"{url}: {problem}", 'docs/runbook.md, "How durable Redis is"')
                 return
-            told = _told(client, "server")
+            report = _reported(client, "server")
             yield Finding(
-                "redis", "ok", f"{url}: version {told.get('redis_version', 'unknown')} answers and takes writes"
+                "redis", "ok", f"{url}: version {report.get('redis_version', 'unknown')} answers and takes writes"
             )
             yield from _durable(client)
             yield from _own_store(client, settings)
@@ -103,15 +103,15 @@ def check_objects(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _told(client: redis.Redis, section: str) -> dict[str, Any]:
+def _reported(client: redis.Redis, section: str) -> dict[str, Any]:
     with contextlib.suppress(redis.ResponseError):  # a rented server may forbid the question
-        told: dict[str, Any] = client.info(section)
-        return told
+        report: dict[str, Any] = client.info(section)
+        return report
     return {}
 
 
 def _durable(client: redis.Redis) -> Iterator[Finding]:
-    persistence = _told(client, "persistence")
+    persistence = _reported(client, "persistence")
     if "aof_enabled" not in persistence:
         yield Finding(
             "redis", "warn", "it does not say whether it keeps what it holds", "ask whoever runs it for appendonly yes"
@@ -130,8 +130,8 @@ def _own_store(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
     with contextlib.suppress(ServiceError):
         own = open_store(settings.objects, settings.data_dir).get(ID_KEY).decode("ascii", errors="replace").strip()
         if noted is not None and own not in str(noted):
-            told = f"its prefix {settings.redis_prefix!r} belongs to another object store"
-            yield Finding("redis", "fail", told, "another SHITU_REDIS_PREFIX, or that store by SHITU_OBJECTS__URL")
+            report = f"its prefix {settings.redis_prefix!r} belongs to another object store"
+            yield Finding("redis", "fail", report, "another SHITU_REDIS_PREFIX, or that store by SHITU_OBJECTS__URL")
 
 
 def _workers(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
@@ -169,7 +169,7 @@ def _galleries(objects: ObjectStore, settings: Settings) -> Iterator[Finding]:
     other = [name for name in names if store.manifest(name).embedder_digest not in digests]
     served = ", ".join(embedders)
     if other:
-        told = f"{len(other)} of {len(names)} were made with another embedder than {served}: {', '.join(other[:5])}"
-        yield Finding("galleries", "warn", told, 'docs/galleries.md, "Changing the embedder"')
+        report = f"{len(other)} of {len(names)} were made with another embedder than {served}: {', '.join(other[:5])}"
+        yield Finding("galleries", "warn", report, 'docs/galleries.md, "Changing the embedder"')
     elif names:
         yield Finding("galleries", "ok", f"{len(names)}, all for the embedder {served}")

@@ -14,7 +14,7 @@ from infra.errors.galleries import GalleryExists
 from infra.galleries.store import Item, item_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,6 +31,7 @@ class Enrolled:
     embeddings: NDArray[np.float32]  # (N, D)
     views: NDArray[np.float32] | None = None  # (N, D)
     features: Sequence[bytes] | None = None
+    stand_ins: Collection[str] = ()  # as GalleryStore.add
 
 
 def add_enrolled(store: GalleryStore, name: str, read: Enrolled, network: Embedder) -> Added:
@@ -39,7 +40,10 @@ def add_enrolled(store: GalleryStore, name: str, read: Enrolled, network: Embedd
 
     with suppress(GalleryExists):
         store.create(name, network.digest)
-    return store.add(name, read.items, read.embeddings, network.digest, read.views, read.features, calibrator(network))
+    return store.add(
+        name, read.items, read.embeddings, network.digest, read.views, read.features, calibrator(network),
+        stand_ins=read.stand_ins,
+    )  # fmt: skip
 
 
 def stored_item(label: str, data: bytes, objects: ObjectStore) -> Item:

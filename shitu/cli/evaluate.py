@@ -8,7 +8,7 @@ import click
 from shitu.cli import evaluate_open_set, evaluate_pipeline, evaluate_retrieval
 from shitu.cli.evaluate_options import WRITE_TO
 from shitu.cli.options import DATA, DETECTOR, EMBEDDER, ENGINE, examples
-from shitu.cli.progress import tell_progress
+from shitu.cli.progress import report_progress
 from shitu.cli.suggestions import Group
 from shitu.cli.terminal import errors, given
 
@@ -71,7 +71,7 @@ def evaluate(
     from models.training.recipes.reading import load_recipe
 
     metrics: dict[str, object] = {}
-    tell = tell_progress()
+    notify = report_progress()
     with errors():
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -80,19 +80,19 @@ def evaluate(
         if embeds is not None:
             embedder_plan = load_recipe(embedder_recipe, EmbedderRecipe)
             metrics["embedder"], metrics["open set"] = evaluate_embedder_openly(
-                embeds, embedder_plan, data, engine, progress=tell, draw_to=out, verify=baselines
+                embeds, embedder_plan, data, engine, progress=notify, draw_to=out, verify=baselines
             )
             if baselines:  # the networks among them need PaddlePaddle, which measuring artifacts does not
                 from models.training.tasks.baselines import embedder_baselines, missing_weights
 
                 if missing := missing_weights(embedder_plan, data):
                     click.echo(f"without the pretrained features: {missing}", err=True)
-                metrics |= embedder_baselines(embedder_plan, data, tell)
+                metrics |= embedder_baselines(embedder_plan, data, notify)
         if detects is not None:
             detector_plan = load_recipe(detector_recipe, DetectorRecipe)
-            metrics["detector"] = evaluate_detector(detects, detector_plan, data, engine, progress=tell)
+            metrics["detector"] = evaluate_detector(detects, detector_plan, data, engine, progress=notify)
         if embeds is not None and detects is not None:
-            measured = evaluate_whole(detects, embeds, engine, scenes=scenes, progress=tell)
+            measured = evaluate_whole(detects, embeds, engine, scenes=scenes, progress=notify)
             metrics["pipeline"] = measured.metrics
             if out is not None:
                 write_pipeline(measured, out)

@@ -16,7 +16,7 @@ from shitu.cli.options import (
     examples,
     threads,
 )
-from shitu.cli.progress import tell_progress, working
+from shitu.cli.progress import report_progress, working
 from shitu.cli.searched import Passed, found_photos
 from shitu.cli.terminal import errors
 
@@ -80,9 +80,11 @@ def open_set(
             unknowns = [] if unknown is None else read(unknown)
         with working("Loading the embedder"):
             embed = Embedder(resolve(embedder), engine, threads)
-        told = json.dumps(described(evaluate_open_set(embed, queries, searched, unknowns, tell_progress())), indent=2)
+        report = json.dumps(
+            described(evaluate_open_set(embed, queries, searched, unknowns, report_progress())), indent=2
+        )
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            (out / "metrics.json").write_text(told + "\n", encoding="utf-8")
-    click.echo(told)
+            (out / "metrics.json").write_text(report + "\n", encoding="utf-8")
+    click.echo(report)
     end(passed, query, gallery, unknown)

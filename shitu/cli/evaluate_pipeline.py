@@ -16,7 +16,7 @@ from shitu.cli.options import (
     examples,
     threads,
 )
-from shitu.cli.progress import tell_progress
+from shitu.cli.progress import report_progress
 from shitu.cli.searched import Passed
 from shitu.cli.terminal import errors
 
@@ -73,7 +73,7 @@ def pipeline(
 
     check_lists("root", gallery)
     check_lists("delimiter", photos, gallery)
-    tell = tell_progress()
+    notify = report_progress()
     passed = Passed()
     with errors():
         queries = read_photos(photos, images, delimiter, passed.leave_out)
@@ -81,8 +81,8 @@ def pipeline(
         embed = Embedder(resolve(embedder), engine, threads)
         recognize = Recognizer(None if detector == "none" else Detector(resolve(detector), engine, threads), embed)
         options = RecognizeOptions(similarity_threshold=threshold, max_detections=max_detections)
-        searched = photo_gallery(embed, known, tell)
-        measured = evaluate_photos(recognize, searched, queries, options, tell, len(queries))
+        searched = photo_gallery(embed, known, notify)
+        measured = evaluate_photos(recognize, searched, queries, options, notify, len(queries))
         if out is not None:
             write_pipeline(measured, out)
     click.echo(json.dumps(describe(measured), indent=2))

@@ -18,7 +18,7 @@ from shitu.cli.options import (
     examples,
     threads,
 )
-from shitu.cli.progress import tell_progress, working
+from shitu.cli.progress import report_progress, working
 from shitu.cli.searched import Passed
 from shitu.cli.terminal import errors
 
@@ -96,7 +96,7 @@ def retrieval(
             queries,
             searched,
             embed.similarity_threshold,
-            tell_progress(),
+            report_progress(),
             top_k,
             rerank=k_reciprocal,
             binary=binary,

@@ -33,7 +33,7 @@ class Planned:
     thresholds: Callable[[Path], Metrics] = lambda _artifact: {}  # from which on the artifact's answers count
     complete: Callable[[Path], object] = lambda _artifact: (
         None
-    )  # adds what ships beside the programs, once they are measured
+    )  # adds what ships next to the programs, once they are measured
     weights: Callable[[Path, Path], Path] | None = None  # of a checkpoint the `.pdparams`
 
 
@@ -44,7 +44,7 @@ def _embedder(recipe: str, data: Path | None) -> Planned:
     from models.export.training_weights import embedder_weights
     from models.training.recipes.embedder import EmbedderRecipe
     from models.training.recipes.reading import load_recipe
-    from shitu.cli.progress import tell_progress
+    from shitu.cli.progress import report_progress
 
     plan = load_recipe(recipe, EmbedderRecipe)
     return Planned(
@@ -53,7 +53,7 @@ def _embedder(recipe: str, data: Path | None) -> Planned:
         partial(export_embedder, plan),
         lambda artifact, precision: evaluate_embedder(artifact, plan, data, precision=precision),
         lambda artifact: {"similarity": suggest_similarity(artifact, plan, data)},
-        lambda artifact: add_calibration(artifact, plan, data, tell_progress()),
+        lambda artifact: add_calibration(artifact, plan, data, report_progress()),
         weights=partial(embedder_weights, plan),
     )
 
@@ -229,7 +229,7 @@ def _command(name: str) -> click.Command:
 def export_pdparams(
     weights: Path, task: str, out: Path | None, size: int | None, formats: Sequence[str], calibrate: str | None
 ) -> None:
-    """Training weights of PaddleClas or PaddleDetection as an artifact; by default in a folder of their name beside them."""
+    """Training weights of PaddleClas or PaddleDetection as an artifact; by default in a folder of their name next to them."""
     if PDPARAMS in formats:
         raise click.UsageError("pdparams goes with a run in --formats; these weights are in that form already")
     artifact = out or weights.with_suffix("")

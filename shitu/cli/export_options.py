@@ -80,11 +80,11 @@ def finish(
     with working("Choosing thresholds"):
         advised = thresholds() if callable(thresholds) else thresholds
     add_findings(artifact, metrics, advised, lower)
-    told = {"artifact": str(artifact), **advised, **metrics}
+    report = {"artifact": str(artifact), **advised, **metrics}
     described = load_manifest(artifact).precisions
     for warning in (one for about in described.values() for one in about.get("warnings", ())):
         click.echo(f"Warning: {warning}", err=True)
-    click.echo(json.dumps({**told, "precisions": described} if described else told, indent=2))
+    click.echo(json.dumps({**report, "precisions": described} if described else report, indent=2))
 
 
 def _evenly(things: Sequence[Path] | Sequence[str]) -> list[str]:

@@ -163,8 +163,8 @@ class Served:
         return _without_links(self.server.patch(f"/galleries/{quote(name)}", {"index": _sent(index)}))
 
     def versions(self, name: str) -> list[Json]:
-        told = self.server.get(f"/galleries/{quote(name)}/versions")
-        return [{**_without_links(one), "current": one["version"] == told["current"]} for one in told["versions"]]
+        report = self.server.get(f"/galleries/{quote(name)}/versions")
+        return [{**_without_links(one), "current": one["version"] == report["current"]} for one in report["versions"]]
 
     def activate(self, name: str, version: int) -> Json:
         return _without_links(self.server.post(f"/galleries/{quote(name)}/versions/{version}/activate"))
@@ -201,13 +201,15 @@ def writing_store(settings: Settings, objects: ObjectStore) -> GalleryStore:
     return GalleryStore(objects)
 
 
-def tell_added(name: str, done: Added) -> None:
+def print_added(name: str, done: Added) -> None:
     """Prints what an addition to the store did."""
     added, there = len(done.added_ids), len(done.duplicate_ids)
-    tell_counts(name, added, there, done.manifest.version, done.manifest.item_count)
+    print_counts(name, added, there, done.manifest.version, done.manifest.item_count)
+    if done.completed:
+        click.echo(f"{done.completed} of them took the place of items that had come without their pictures")
 
 
-def tell_counts(name: str, added: int, duplicates: int, version: int, item_count: int) -> None:
+def print_counts(name: str, added: int, duplicates: int, version: int, item_count: int) -> None:
     """Prints how many items an addition brought, and what the gallery has now."""
     there = f", {duplicates} were there already" if duplicates else ""
     click.echo(f"{added} items added to {name!r}{there}; version {version} has {item_count}")
@@ -231,15 +233,15 @@ def describe(manifest: GalleryManifest, store: GalleryReader) -> Json:
 
 def describe_item(item: Item) -> Json:
     """An item as JSON."""
-    told = {name: getattr(item, name) for name in ("id", "label", "sha256", "box", "added_at")}
-    return {**told, "metadata": dict(item.metadata)}
+    report = {name: getattr(item, name) for name in ("id", "label", "sha256", "box", "added_at")}
+    return {**report, "metadata": dict(item.metadata)}
 
 
 def _sent(index: IndexChoice) -> Json:
     """As a request says it."""
-    told = index.to_dict()
-    return told if index.binary else {name: value for name, value in told.items() if name != "rerank"}
+    report = index.to_dict()
+    return report if index.binary else {name: value for name, value in report.items() if name != "rerank"}
 
 
-def _without_links(told: Json) -> Json:
-    return {name: value for name, value in told.items() if name != "links"}
+def _without_links(report: Json) -> Json:
+    return {name: value for name, value in report.items() if name != "links"}

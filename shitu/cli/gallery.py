@@ -40,7 +40,7 @@ from shitu.cli import (
     gallery_versions,
 )
 from shitu.cli.enrolled import Enrolled, add_enrolled, stored_item
-from shitu.cli.galleries import calibrate_with, tell_added, writing_store
+from shitu.cli.galleries import calibrate_with, print_added, writing_store
 from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
 from shitu.cli.options import gallery as gallery_option
 from shitu.cli.progress import tracked, working
@@ -84,7 +84,7 @@ def add(folder: Path, gallery: str, skip_near_duplicates: bool, embedder: str, s
             raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
         passed = Passed()
         gallery_served.add(server, gallery, labelled_photos(folder, passed), passed, skip=skip_near_duplicates)
-        passed.tell()
+        passed.report()
         sys.exit(1 if passed.bad else 0)
     from models.artifacts.folders import resolve
     from models.embedder import Embedder
@@ -103,8 +103,8 @@ def add(folder: Path, gallery: str, skip_near_duplicates: bool, embedder: str, s
         if read.items:
             with working("Adding the items, and fitting the probabilities"):
                 added = add_enrolled(store, gallery, read, network)
-            tell_added(gallery, added)
-    passed.tell()
+            print_added(gallery, added)
+    passed.report()
     sys.exit(1 if passed.bad else 0)
 
 
@@ -161,7 +161,7 @@ def _user() -> str:
 
 
 def _without_near_duplicates(store: GalleryStore, name: str, read: Enrolled) -> Enrolled:
-    """What is nearly an item of its own label, of the gallery or before it, is told and left out."""
+    """What is nearly an item of its own label, of the gallery or before it, is reported and left out."""
     from models.galleries.gallery import Gallery
     from models.galleries.near_duplicates import near_duplicates
 

@@ -22,7 +22,7 @@ from infra.objects.store import image_key_of
 from infra.runtime.settings import load_settings
 from models.recognition.paddleclas_index import METHODS
 from shitu.cli import gallery_theirs
-from shitu.cli.galleries import Stored, calibrate_with, tell_added, writing_store
+from shitu.cli.galleries import Stored, calibrate_with, print_added, writing_store
 from shitu.cli.options import FILE, GALLERY_NAME, VERSION, examples, out
 from shitu.cli.progress import tracked, working
 from shitu.cli.searched import Passed
@@ -74,7 +74,7 @@ def export(name: str, version: int | None, out: Path | None, shape: str, index_m
     """
     with errors():
         stored = Stored()
-        stored.one(name, version)  # a mistyped name is told with what is like it
+        stored.one(name, version)  # a mistyped name is reported with what is like it
         with working(f"Reading {name!r}"):
             manifest, items, embeddings = stored.store.load(name, version)
         if shape == "paddleclas":
@@ -139,7 +139,7 @@ def import_bundle(file: Path, gallery: str | None, embedder: str) -> None:
                     objects.put_image(data)
         with working("Adding the items"):
             _add(store, name, usable, embedder)
-    passed.tell()
+    passed.report()
     raise click.exceptions.Exit(1 if passed.bad else 0)
 
 
@@ -185,7 +185,7 @@ def _add(store: GalleryStore, name: str, bundle: Bundle, embedder: str) -> None:
     done = store.add(
         name, bundle.items, bundle.embeddings, bundle.embedder_digest or "", bundle.views, bundle.features, calibrate
     )
-    tell_added(name, done)
+    print_added(name, done)
 
 
 def _calibrate(store: GalleryStore, name: str, bundle: Bundle, embedder: str) -> Calibrate | None:

@@ -63,7 +63,7 @@ def rename(name: str, label: str | None, item: str | None, new_label: str, embed
             done = Server(server).patch(f"{items}/{quote(item, safe='')}", {"label": new_label})
         else:
             done = Server(server).patch(items, {"label": new_label}, label=label)
-        _tell_renamed(name, new_label, done["changed"], done["duplicates"], done["version"], done["item_count"])
+        _print_renamed(name, new_label, done["changed"], done["duplicates"], done["version"], done["item_count"])
         return
     with errors():
         store = _opened()
@@ -73,7 +73,7 @@ def rename(name: str, label: str | None, item: str | None, new_label: str, embed
             else:
                 renamed = rename_labels(store, name, [label or ""], new_label)
     version, count = renamed.manifest.version, renamed.manifest.item_count
-    _tell_renamed(name, new_label, len(renamed.changed), renamed.duplicates, version, count)
+    _print_renamed(name, new_label, len(renamed.changed), renamed.duplicates, version, count)
 
 
 @click.command(
@@ -96,7 +96,7 @@ def merge(name: str, labels: tuple[str, ...], into: str, embedder: str, server: 
         _refuse_embedder()
         items = f"/galleries/{quote(name, safe='')}/items"
         done = Server(server).patch(items, {"label": into, "merge": True}, label=list(labels))
-        _tell_renamed(name, into, done["changed"], done["duplicates"], done["version"], done["item_count"])
+        _print_renamed(name, into, done["changed"], done["duplicates"], done["version"], done["item_count"])
         return
     with errors():
         store = _opened()
@@ -104,7 +104,7 @@ def merge(name: str, labels: tuple[str, ...], into: str, embedder: str, server: 
             calibrate = calibrate_with(store.manifest(name), embedder)
             merged = rename_labels(store, name, labels, into, merge=True, calibrate=calibrate)
     version, count = merged.manifest.version, merged.manifest.item_count
-    _tell_renamed(name, into, len(merged.changed), merged.duplicates, version, count)
+    _print_renamed(name, into, len(merged.changed), merged.duplicates, version, count)
 
 
 @click.command(
@@ -133,7 +133,7 @@ def move(
         _refuse_embedder()
         done = _moved(Server(server), name, labels, items, into)
         sides = [(side["name"], side["version"], side["item_count"]) for side in (done["source"], done["target"])]
-        _tell_moved(done["moved"], done["duplicates"], sides)
+        _print_moved(done["moved"], done["duplicates"], sides)
         return
     with errors():
         store = _opened()
@@ -141,7 +141,7 @@ def move(
             calibrate = calibrate_with(store.manifest(name), embedder)
             moved = move_items(store, name, into, items, labels, calibrate)
     sides = [(side.name, side.version, side.item_count) for side in (moved.source, moved.target)]
-    _tell_moved(moved.moved, moved.duplicates, sides)
+    _print_moved(moved.moved, moved.duplicates, sides)
 
 
 def _moved(server: Server, name: str, labels: Sequence[str], items: Sequence[str], into: str) -> dict[str, Any]:
@@ -164,12 +164,12 @@ def _refuse_embedder() -> None:
         raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
 
 
-def _tell_renamed(name: str, label: str, changed: int, duplicates: int, version: int, count: int) -> None:
+def _print_renamed(name: str, label: str, changed: int, duplicates: int, version: int, count: int) -> None:
     there = f", {duplicates} were there already" if duplicates else ""
     click.echo(f"{changed} items of {name!r} are {label!r} now{there}; version {version} has {count}")
 
 
-def _tell_moved(moved: int, duplicates: int, sides: Sequence[tuple[str, int, int]]) -> None:
+def _print_moved(moved: int, duplicates: int, sides: Sequence[tuple[str, int, int]]) -> None:
     there = f", {duplicates} were there already" if duplicates else ""
     versions = ", ".join(f"version {version} of {name!r} has {count}" for name, version, count in sides)
     click.echo(f"{moved} items moved{there}; {versions}")

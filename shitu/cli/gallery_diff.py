@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 def diff(name: str, version: int, to: int | None, kind: str | None, as_json: bool, server: str | None) -> None:
     """Compare VERSION of the gallery NAME with version TO, or with the one in force: items added, removed, relabelled."""
     with errors(), working("Comparing"):
-        told = _of_store(name, version, to) if server is None else _of_service(Server(server), name, version, to)
-    told["changes"] = [one for one in told["changes"] if kind in (None, one["kind"])]
+        report = _of_store(name, version, to) if server is None else _of_service(Server(server), name, version, to)
+    report["changes"] = [one for one in report["changes"] if kind in (None, one["kind"])]
     if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
         return
-    if told["changes"]:
+    if report["changes"]:
         table = Table(
             "change", Column("before", overflow="fold"), Column("after", overflow="fold"), Column("item", no_wrap=True)
         )
-        for one in told["changes"]:
+        for one in report["changes"]:
             before, after = one["before"], one["after"]
             table.add_row(one["kind"], _label(before), _label(after), (after or before)["id"])
         print_table(table)
-    counts = ", ".join(f"{count} {what}" for what, count in told["counts"].items())
-    click.echo(f"version {told['version']} to {told['to']} of {name!r}: {counts}")
+    counts = ", ".join(f"{count} {what}" for what, count in report["counts"].items())
+    click.echo(f"version {report['version']} to {report['to']} of {name!r}: {counts}")
 
 
 def _of_store(name: str, version: int, to: int | None) -> dict[str, Any]:
@@ -70,11 +70,11 @@ def _of_store(name: str, version: int, to: int | None) -> dict[str, Any]:
 
 def _of_service(server: Server, name: str, version: int, to: int | None) -> dict[str, Any]:
     path = f"/galleries/{quote(name, safe='')}/versions/{version}/diff"
-    told = page = server.get(path, limit=PAGE, to=to)
+    report = page = server.get(path, limit=PAGE, to=to)
     while page["next_after"] is not None:
         page = server.get(path, limit=PAGE, after=page["next_after"])
-        told["changes"] += page["changes"]
-    return {key: value for key, value in told.items() if key != "next_after"}
+        report["changes"] += page["changes"]
+    return {key: value for key, value in report.items() if key != "next_after"}
 
 
 def _item(item: Item | None) -> dict[str, Any] | None:

@@ -54,11 +54,11 @@ def erase(
         what = "the whole gallery" if whole else ", ".join((*labels, *items))
         click.confirm(f"Erase {what} from {name!r} for good?", abort=True, err=True)
     with errors(), working("Erasing"):
-        told = _stored(name, labels, items, whole) if server is None else _served(server, name, labels, items, whole)
+        report = _stored(name, labels, items, whole) if server is None else _served(server, name, labels, items, whole)
     if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
         return
-    for one in told:
+    for one in report:
         counts = {state: len(one["pictures"][state]) for state in ("erased", "kept", "pending")}
         pictures = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "erased")
         click.echo(f"{one['id']} is {one['status']}: {one['vectors']} vectors erased; pictures: {pictures}")
@@ -86,10 +86,10 @@ def _served(url: str, name: str, labels: tuple[str, ...], items: tuple[str, ...]
     server, path = Server(url), f"/galleries/{quote(name, safe='')}"
     if whole:
         return [server.delete(path, erase="true")]
-    told = [server.delete(f"{path}/items/{quote(one, safe='')}", erase="true") for one in items]
+    report = [server.delete(f"{path}/items/{quote(one, safe='')}", erase="true") for one in items]
     if labels:
-        told.append(server.delete(f"{path}/items", label=list(labels), erase="true"))
-    return told
+        report.append(server.delete(f"{path}/items", label=list(labels), erase="true"))
+    return report
 
 
 def _described(done: Erasure) -> dict[str, Any]:

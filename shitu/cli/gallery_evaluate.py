@@ -35,17 +35,17 @@ def evaluate(name: str, version: int, against: int | None, embedder: str, as_jso
     if server is not None and given("embedder"):
         raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
     with errors():
-        told = (
+        report = (
             _here(name, version, against, embedder)
             if server is None
             else Server(server).evaluated(name, version, against)
         )
     if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        print_evaluation(told)
+        print_evaluation(report)
     ways = ("leave_one_out", "feedback")
-    if sum(told[way]["lost"] for way in ways) > sum(told[way]["gained"] for way in ways):
+    if sum(report[way]["lost"] for way in ways) > sum(report[way]["gained"] for way in ways):
         raise click.exceptions.Exit(1)
 
 
@@ -54,12 +54,12 @@ def _here(name: str, version: int, against: int | None, embedder: str) -> Any:
     from worker.evaluate_version import evaluate_version
 
     galleries = Stored()
-    galleries.one(name, version)  # a mistyped name is told with what is like it
-    tell = counted("Asking")
+    galleries.one(name, version)  # a mistyped name is reported with what is like it
+    notify = counted("Asking")
 
     def checkpoint(progress: dict[str, Any] | None = None) -> None:
         if progress is not None:
-            tell(progress["done"], progress["total"])
+            notify(progress["done"], progress["total"])
 
     asked: dict[str, Any] = {"gallery": name, "version": version, **({} if against is None else {"against": against})}
     job = Job("", JobKind.EVALUATION, JobStatus.PROCESSING, asked, time.time())
@@ -69,22 +69,22 @@ def _here(name: str, version: int, against: int | None, embedder: str) -> Any:
     return evaluate_version(job, runtime, checkpoint)
 
 
-def print_evaluation(told: Any) -> None:
+def print_evaluation(report: Any) -> None:
     """The result of an evaluation as a table, and the first answers that changed."""
-    number, other = told["version"]["version"], told["against"]["version"]
+    number, other = report["version"]["version"], report["against"]["version"]
     table = Table(
         "queries", Column("count", justify="right"), Column(f"version {number}", justify="right"),
         Column(f"version {other}", justify="right"), Column("gained", justify="right"), Column("lost", justify="right"),
     )  # fmt: skip
     for way, what in (("leave_one_out", "items, each without itself"), ("feedback", "feedback")):
-        one = told[way]
+        one = report[way]
         scores = [
             "" if one[side]["recall_at_1"] is None else f"{one[side]['recall_at_1']:.3f}"
             for side in ("version", "against")
         ]
         table.add_row(what, str(one["version"]["queries"]), *scores, str(one["gained"]), str(one["lost"]))
     print_table(table)
-    for one in told["changes"][:20]:
+    for one in report["changes"][:20]:
         click.echo(
             f"{one['effect']}: {one['label']!r} is answered {one['after']!r}, before {one['before']!r} ({one['id']})"
         )

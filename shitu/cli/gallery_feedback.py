@@ -73,7 +73,7 @@ def feedback(name: str, out: Path | None, holdout: bool, as_json: bool, server: 
         click.echo(json.dumps({"gallery": name, "counts": counts}, indent=2))
     else:
         click.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
-    passed.tell()
+    passed.report()
     if passed.bad:
         raise click.exceptions.Exit(1)
 

@@ -24,7 +24,7 @@ from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 from shitu.cli import gallery_bundle
-from shitu.cli.galleries import tell_counts, writing_store
+from shitu.cli.galleries import print_counts, writing_store
 from shitu.cli.options import EMBEDDER, JSON, PRESENT_FOLDER, SERVER, examples
 from shitu.cli.options import gallery as gallery_option
 from shitu.cli.progress import counted, working
@@ -99,13 +99,13 @@ def import_command(
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False, indent=2))
     else:
-        _tell(name, result)
+        _notify(name, result)
     for line in rejected:
         why = line["error"] or {"message": "", "code": ""}
         click.echo(f"line {line['line']}: {shown(line['source'])}: {why['message']} ({why['code']})", err=True)
     if rejected:
-        told = ", ".join(f"{count} {code}" for code, count in result["reasons"].items())
-        click.echo(f"{len(rejected)} could not be used: {told}", err=True)
+        reported = ", ".join(f"{count} {code}" for code, count in result["reasons"].items())
+        click.echo(f"{len(rejected)} could not be used: {reported}", err=True)
         raise click.exceptions.Exit(1)
 
 
@@ -163,9 +163,9 @@ def _exported(sources: Sequence[str]) -> str:
         return bundles.read(file).name
 
 
-def _tell(name: str, result: ImportResult) -> None:
+def _notify(name: str, result: ImportResult) -> None:
     counts, gallery = result["counts"], result["gallery"]
-    tell_counts(name, counts["added"], counts["duplicate"], gallery["version"], gallery["items"])
+    print_counts(name, counts["added"], counts["duplicate"], gallery["version"], gallery["items"])
     if not result["activated"]:
         click.echo(f"it is staged: `shitu gallery activate {name} {gallery['version']}` puts it in force")
     checked = result.get("checked")
@@ -185,11 +185,11 @@ def _imported(
     settings = load_settings()
     objects = open_store(settings.objects, settings.data_dir)
     store = writing_store(settings, objects)
-    tell = counted("Importing")
+    notify = counted("Importing")
 
     def checkpoint(progress: dict[str, Any] | None = None) -> None:
         if progress is not None:
-            tell(progress["done"], progress["total"])
+            notify(progress["done"], progress["total"])
 
     with _opened(places, asked["delimiter"], settings) as source, tempfile.TemporaryDirectory() as folder:
         with working("Reading what there is"):
@@ -258,11 +258,11 @@ def _sent(
     service = Server(server)
     service.made_gallery(name)
     crop = cast("Crop", asked["crop"])
-    tell = counted("Importing")
+    notify = counted("Importing")
 
     def progress(job: Any) -> None:
         if job["progress"]:
-            tell(job["progress"]["done"], job["progress"]["total"])
+            notify(job["progress"]["done"], job["progress"]["total"])
 
     if places.place is not None and places.place.startswith(S3):
         return service.imported(

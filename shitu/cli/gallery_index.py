@@ -74,7 +74,7 @@ def create(
     choice = _chosen(index_method, dist_type, rerank, fuse, fuse_by)
     with errors(), working(f"Creating {name!r}"):
         about = opened(server).create(name, choice if _given() else None)
-    _tell(about, as_json, f"{name!r} is created")
+    _notify(about, as_json, f"{name!r} is created")
 
 
 @click.command(epilog=examples("gallery index drinks", "gallery index drinks --index-method HNSW32", "gallery index drinks --fuse", "gallery index drinks --build"))  # fmt: skip
@@ -118,7 +118,7 @@ def index(
             with working("Building the index"):
                 build_missing(galleries.store, SegmentFiles(galleries.store, galleries.folder / CACHE), name)
             about = galleries.one(name)
-    _tell(about, as_json, f"version {about['version']} of {name!r} has {about['item_count']}")
+    _notify(about, as_json, f"version {about['version']} of {name!r} has {about['item_count']}")
 
 
 def _given() -> bool:
@@ -139,7 +139,7 @@ def _chosen(
         raise click.UsageError(str(error)) from error
 
 
-def _tell(about: dict[str, Any], as_json: bool, line: str) -> None:
+def _notify(about: dict[str, Any], as_json: bool, line: str) -> None:
     if as_json:
         click.echo(json.dumps(about, ensure_ascii=False, indent=2))
     else:

@@ -26,7 +26,7 @@ from models.errors import ImageError
 from models.pictures.image import crop, decode
 from shitu.cli.galleries import Stored
 from shitu.cli.options import DETECTOR, GALLERY_NAME, JSON, SERVER, VERSION, examples
-from shitu.cli.progress import counted as telling
+from shitu.cli.progress import counted as counting
 from shitu.cli.progress import tracked, working
 from shitu.cli.searched import Passed
 from shitu.cli.server import JOB_WITHIN_S, PAGE, Server, ServerError
@@ -35,7 +35,7 @@ from shitu.cli.terminal import errors, given
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from contracts.lint import Finding as Told
+    from contracts.lint import Finding as Reported
     from models.detector import Detection, Detector
 
 BETWEEN_S = 0.2
@@ -72,30 +72,30 @@ def lint(
         raise click.UsageError("--objects needs a detector")
     passed = Passed()
     with errors():
-        told = _of_store(name, version) if server is None else _of_service(Server(server), name, version)
+        report = _of_store(name, version) if server is None else _of_service(Server(server), name, version)
         if objects:
-            _add_objects(told, _items(name, told, server), _detector(detector), passed)
+            _add_objects(report, _items(name, report, server), _detector(detector), passed)
     shown = LEVELS[: LEVELS.index(level) + 1]
-    told["findings"] = [one for one in told["findings"] if one["level"] in shown]
+    report["findings"] = [one for one in report["findings"] if one["level"] in shown]
     if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        _print(told, server)
-    passed.tell()
-    if told["levels"]["error"] or passed.bad:
+        _print(report, server)
+    passed.report()
+    if report["levels"]["error"] or passed.bad:
         raise click.exceptions.Exit(1)
 
 
 def _of_store(name: str, version: int | None) -> Lint:
     galleries = Stored()
-    galleries.one(name, version)  # a wrong name is told with its like
+    galleries.one(name, version)  # a wrong name is reported with its like
     with working(f"Reading {name!r}"):
         manifest, items, embeddings = galleries.store.load(name, version)
-    found, tell = Found.nothing(len(items)), telling("Comparing")
+    found, notify = Found.nothing(len(items)), counting("Comparing")
     labels = [item.label for item in items]
     while not found.complete:
         search(labels, embeddings, found, TURN_S)
-        tell(int(found.done.sum()), len(items))
+        notify(int(found.done.sum()), len(items))
     findings = lint_items(name, items, embeddings, found)
     levels, kinds = counted(findings)
     return {
@@ -113,33 +113,33 @@ def _of_store(name: str, version: int | None) -> Lint:
 
 def _of_service(server: Server, name: str, version: int | None) -> Lint:
     """All pages of one version, once it has been searched whole."""
-    path, tell = f"/galleries/{quote(name, safe='')}/lint", telling("Comparing")
-    told: Any = server.get(path, limit=PAGE, version=version)
+    path, notify = f"/galleries/{quote(name, safe='')}/lint", counting("Comparing")
+    report: Any = server.get(path, limit=PAGE, version=version)
     checked, until = -1, 0.0
-    while not told["complete"]:
-        tell(told["checked_items"], told["item_count"])
-        if told["checked_items"] != checked:
-            checked, until = told["checked_items"], time.monotonic() + JOB_WITHIN_S
+    while not report["complete"]:
+        notify(report["checked_items"], report["item_count"])
+        if report["checked_items"] != checked:
+            checked, until = report["checked_items"], time.monotonic() + JOB_WITHIN_S
         if time.monotonic() > until:
             raise ServerError(f"The gallery was not looked through within {JOB_WITHIN_S:.0f} s; is a worker running?")
         time.sleep(BETWEEN_S)  # a service that holds no more requests answers at once
-        told = server.get(path, limit=PAGE, version=told["version"])
-    page = told
+        report = server.get(path, limit=PAGE, version=report["version"])
+    page = report
     while page["next_after"] is not None:
         page = server.get(path, limit=PAGE, after=page["next_after"])
-        told["findings"] += page["findings"]
-    found: Lint = {key: value for key, value in told.items() if key != "next_after"}  # type: ignore[assignment]
+        report["findings"] += page["findings"]
+    found: Lint = {key: value for key, value in report.items() if key != "next_after"}  # type: ignore[assignment]
     return found
 
 
-def _items(name: str, told: Lint, server: str | None) -> Sequence[tuple[Item, Callable[[], bytes]]]:
+def _items(name: str, report: Lint, server: str | None) -> Sequence[tuple[Item, Callable[[], bytes]]]:
     """The items of the version, and what reads the picture of each."""
     if server is None:
         stored = Stored()
-        items = stored.store.items(name, told["version"])
+        items = stored.store.items(name, report["version"])
         return [(item, partial(stored.objects.get, item.image_key)) for item in items]
     service, found = Server(server), []
-    for one in service.items(name, told["version"], None):
+    for one in service.items(name, report["version"], None):
         box = None if one["box"] is None else tuple(one["box"])
         item = Item(one["id"], one["label"], "", one["sha256"], box, one["added_at"])
         path = f"/galleries/{quote(name, safe='')}/items/{quote(item.id, safe='')}/image"
@@ -155,7 +155,7 @@ def _detector(name: str) -> Detector:
 
 
 def _add_objects(
-    told: Lint, items: Sequence[tuple[Item, Callable[[], bytes]]], detect: Detector, passed: Passed
+    report: Lint, items: Sequence[tuple[Item, Callable[[], bytes]]], detect: Detector, passed: Passed
 ) -> None:
     """Puts the items whose picture shows several bodies into `told`; pictures that can't be read are told of."""
     found = []
@@ -174,14 +174,14 @@ def _add_objects(
         part = picture if item.box is None else crop(picture, item.box)
         bodies = several_bodies(detect(part), part.shape[0] * part.shape[1])
         if len(bodies) > 1:
-            found.append(_several(told["gallery"], item, len(bodies)))
-    findings = [*told["findings"], *found]
+            found.append(_several(report["gallery"], item, len(bodies)))
+    findings = [*report["findings"], *found]
     levels = Counter(one["level"] for one in findings)
     kinds = Counter(one["kind"] for one in findings)
-    told["findings"] = sorted(findings, key=lambda one: (LEVELS.index(one["level"]), KINDS.index(one["kind"])))
-    told["levels"] = {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]}
-    told["kinds"] = {kind: kinds[kind] for kind in KINDS if kinds[kind]}
-    told["skipped"] = []
+    report["findings"] = sorted(findings, key=lambda one: (LEVELS.index(one["level"]), KINDS.index(one["kind"])))
+    report["levels"] = {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]}
+    report["kinds"] = {kind: kinds[kind] for kind in KINDS if kinds[kind]}
+    report["skipped"] = []
 
 
 def several_bodies(detections: Sequence[Detection], pixels: int) -> list[Detection]:
@@ -194,7 +194,7 @@ def several_bodies(detections: Sequence[Detection], pixels: int) -> list[Detecti
     return kept
 
 
-def _several(gallery: str, item: Item, count: int) -> Told:
+def _several(gallery: str, item: Item, count: int) -> Reported:
     return Finding(
         "several_objects",
         "warning",
@@ -216,17 +216,17 @@ def _shared(one: Sequence[int], two: Sequence[int]) -> int:
     return max(0, width) * max(0, height)
 
 
-def _print(told: Lint, server: str | None) -> None:
+def _print(report: Lint, server: str | None) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True, highlight=False)
     where = "" if server is None else f" --server {server}"
-    for one in told["findings"]:
+    for one in report["findings"]:
         alike = "" if one["similarity"] is None else f", similarity {one['similarity']:.2f}"
         console.print(Text.assemble((one["level"], COLOURS[one["level"]]), f" {one['kind']}: {one['message']}"))
         console.print(Text(f"    {' '.join(item['id'] for item in one['items'])}{alike}"))
         console.print(Text(f"    {one['fix']['command']}{where}"))
-    for skipped in told["skipped"]:
+    for skipped in report["skipped"]:
         console.print(Text(f"not looked for: {skipped['kind']} (--objects)"))
-    counts = ", ".join(f"{told['levels'][level]} {level}" for level in LEVELS)
-    console.print(Text(f"{counts}; version {told['version']} of {told['gallery']!r} has {told['item_count']}"))
+    counts = ", ".join(f"{report['levels'][level]} {level}" for level in LEVELS)
+    console.print(Text(f"{counts}; version {report['version']} of {report['gallery']!r} has {report['item_count']}"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from models.errors import ImageError
 from models.pictures.image import decode
 from models.recognition.paddleclas import read_gallery
 from shitu.cli.enrolled import Enrolled, add_enrolled, item_of, stored_item
-from shitu.cli.galleries import tell_added, writing_store
+from shitu.cli.galleries import print_added, writing_store
 from shitu.cli.options import PRESENT_FOLDER, examples
 from shitu.cli.options import gallery as gallery_option
 from shitu.cli.progress import tracked, working
@@ -55,8 +54,9 @@ SAME_EMBEDDER = 0.95  # least similarity of the median picture to its own vector
 def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path | None) -> None:
     """Add the items of FOLDER (`vector.index` and `id_map.pkl`) to a gallery.
 
-    Workers with the same embedder search it from their next job on. Importing again changes nothing. An entry whose
-    label or picture can't be used is reported and skipped; exit status 1.
+    Workers with the same embedder search it from their next job on. Importing again changes nothing, but that pictures
+    which come with --root then are kept with their items. An entry whose label or picture can't be used is reported and
+    skipped; exit status 1.
     """
     from models.artifacts.folders import resolve
     from models.embedder import Embedder
@@ -80,9 +80,10 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
             _check_embedder(entries, rows, pictures, network)
             items = [_with_picture(entry, pictures, objects) for entry in tracked(entries, "Storing the pictures")]
         with working("Adding the items, and fitting the probabilities"):
-            added = add_enrolled(store, gallery, Enrolled(items, rows), network)
-        tell_added(gallery, added)
-    passed.tell()
+            stand_ins = {entry.stand_in(row) for entry, row in zip(entries, rows, strict=True)}
+            added = add_enrolled(store, gallery, Enrolled(items, rows, stand_ins=stand_ins), network)
+        print_added(gallery, added)
+    passed.report()
     sys.exit(1 if passed.bad else 0)
 
 
@@ -134,7 +135,7 @@ def _with_picture(entry: PaddleClasItem, root: Path, objects: ObjectStore) -> It
 
 def _without_picture(entry: PaddleClasItem, row: NDArray[np.float32]) -> Item:
     """Known by its line and its vector instead of its bytes; where its picture would be, there is none."""
-    sha256 = hashlib.sha256(entry.line.encode("utf-8", "surrogatepass") + row.tobytes()).hexdigest()
+    sha256 = entry.stand_in(row)
     return item_of(clean_label(entry.label), sha256, image_key_of(sha256))
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from shitu.cli.galleries import tell_counts
+from shitu.cli.galleries import print_counts
 from shitu.cli.progress import tracked
 from shitu.cli.server import Server, ServerError
 
@@ -41,7 +41,7 @@ def add(url: str, gallery: str, pictures: Sequence[tuple[Path, str]], passed: Pa
     for batch in _batches(pictures, passed):
         done += _sent(server, gallery, batch, passed, skip)
     about = server.get(f"/galleries/{gallery}")
-    tell_counts(gallery, done["added"], done["duplicate"], about["version"], about["item_count"])
+    print_counts(gallery, done["added"], done["duplicate"], about["version"], about["item_count"])
 
 
 def remove(url: str, gallery: str, items: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _batches(pictures: Sequence[tuple[Path, str]], passed: Passed) -> Iterator[l
 def _sent(server: Server, gallery: str, batch: Sequence[Picture], passed: Passed, skip: bool) -> Counter[str]:
     """How many of the batch were added and duplicates. What is more than the service takes at once is sent in halves."""
     try:
-        told = server.enrolled(gallery, batch, skip_near_duplicates=skip)
+        report = server.enrolled(gallery, batch, skip_near_duplicates=skip)
     except ServerError as error:
         if error.code in TOO_MUCH and len(batch) > 1:
             middle = len(batch) // 2
@@ -95,7 +95,7 @@ def _sent(server: Server, gallery: str, batch: Sequence[Picture], passed: Passed
             passed.refuse(path, f"{detail} ({code})", code)
         return Counter()
     done: Counter[str] = Counter()
-    for (path, _, _), item in zip(batch, told, strict=True):
+    for (path, _, _), item in zip(batch, report, strict=True):
         done[item["status"]] += 1
         if item["status"] == "rejected":
             passed.refuse(path, f"{item['error']['message']} ({item['error']['code']})", item["error"]["code"])

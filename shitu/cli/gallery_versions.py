@@ -81,8 +81,8 @@ def show(
         items = galleries.items(name, about["version"], label, filters)
     labels = dict(sorted(Counter(item["label"] for item in items).items()))
     if as_json:
-        told = {**about, "labels": labels, **({"items": items} if with_items else {})}
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        report = {**about, "labels": labels, **({"items": items} if with_items else {})}
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
         return
     _print_versions([about], "name")
     click.echo(index_line(about))

@@ -71,8 +71,8 @@ def _model(name: str, task: str, about: str, licence: str, where: str) -> dict[s
 def _about(manifest: Manifest) -> str:
     """The network, and what of others it was made with."""
     made_with = manifest.credits or credits_of(manifest.data, manifest.recipe)
-    told = ", ".join(f"{one['source']} ({one['licence']})" for one in made_with)
-    return f"{manifest.network}; made with {told}" if told else manifest.network
+    report = ", ".join(f"{one['source']} ({one['licence']})" for one in made_with)
+    return f"{manifest.network}; made with {report}" if report else manifest.network
 
 
 @models_group.command(epilog=examples("models pull ppshitu-v2-embedder"))
@@ -99,12 +99,12 @@ def pull(name: str, url: str | None) -> None:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
-        tell = None if console.is_terminal else counted("MiB of " + name)
+        notify = None if console.is_terminal else counted("MiB of " + name)
 
         def arrived(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total)
-            if tell is not None:
-                tell(done >> 20, None if total is None else total >> 20)
+            if notify is not None:
+                notify(done >> 20, None if total is None else total >> 20)
 
         try:
             folder = pull_model(name, default_cache_dir(), arrived, url=url)

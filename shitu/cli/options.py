@@ -74,8 +74,8 @@ class BoxType(click.ParamType[list[int]]):
         except ValueError:
             box = []
         if faults := box_faults([box]):
-            told = "is not x1,y1,x2,y2 in whole pixels" if len(box) != 4 else faults[0][1]
-            self.fail(f"{value!r} {told}", param, ctx)
+            report = "is not x1,y1,x2,y2 in whole pixels" if len(box) != 4 else faults[0][1]
+            self.fail(f"{value!r} {report}", param, ctx)
         return box
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 QUIET_S = 2.0  # what is done within it says nothing
-TELL_EVERY_S = 5.0
+REPORT_EVERY_S = 5.0
 EVALUATION_EVERY_S = 2.0
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def tracked(things: Sequence[T], what: str, console: Console | None = None) -> I
     due = time.monotonic() + QUIET_S
     for done, thing in enumerate(things):
         if time.monotonic() >= due:
-            due = time.monotonic() + TELL_EVERY_S
+            due = time.monotonic() + REPORT_EVERY_S
             _line(f"{what}: {done}/{len(things)}")
         yield thing
 
@@ -57,26 +57,26 @@ def counted(what: str) -> Callable[[int, int | None], None]:
     """A callback that writes a line now and then: how much is done, and of how much if that is known."""
     due = time.monotonic() + QUIET_S
 
-    def tell(done: int, of: int | None) -> None:
+    def notify(done: int, of: int | None) -> None:
         nonlocal due
         if time.monotonic() >= due:
-            due = time.monotonic() + TELL_EVERY_S
+            due = time.monotonic() + REPORT_EVERY_S
             _line(f"{what}: {done}" + ("" if of is None else f"/{of}"))
 
-    return tell
+    return notify
 
 
-def tell_progress() -> Callable[[str, int, int], None]:
+def report_progress() -> Callable[[str, int, int], None]:
     """A callback that writes, at most every few seconds, how far something is."""
-    told: dict[str, float] = {}
+    report: dict[str, float] = {}
 
-    def tell(what: str, done: int, of: int) -> None:
+    def notify(what: str, done: int, of: int) -> None:
         now = time.monotonic()
-        if done == of or now - told.get(what, -EVALUATION_EVERY_S) >= EVALUATION_EVERY_S:
-            told[what] = now
+        if done == of or now - report.get(what, -EVALUATION_EVERY_S) >= EVALUATION_EVERY_S:
+            report[what] = now
             _line(f"{what}: {done}/{of}")
 
-    return tell
+    return notify
 
 
 def _line(text: str) -> None:

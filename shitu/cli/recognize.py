@@ -162,7 +162,7 @@ def recognize(
     taken = set[str]()
     paths = [one for photo in photos for one in ([photo] if isinstance(photo, str) else found_photos([photo], passed))]
     if not paths:
-        passed.tell()
+        passed.report()
         raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
     for path, found in _asked(ask, paths, console, at_once=1 if server is None else AT_ONCE):
         if isinstance(found, Refused):
@@ -173,7 +173,7 @@ def recognize(
         if out is not None and isinstance(path, Path):
             _draw(path, found["recognitions"], out / own_name(path.stem, ".png", taken), console)
     print_answers(answers, shape)
-    passed.tell()
+    passed.report()
     sys.exit(1 if passed.bad else 0)
 
 

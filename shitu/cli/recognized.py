@@ -37,8 +37,8 @@ class Answer:
 def print_answers(answers: Sequence[Answer], shape: str) -> None:
     """As a table, as json, or in paddleclas' format."""
     if shape == "json":
-        told = [{"photo": shown(answer.path), **answer.found} for answer in answers]
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        report = [{"photo": shown(answer.path), **answer.found} for answer in answers]
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
         return
     if shape == "paddleclas":
         for answer in answers:

@@ -60,10 +60,10 @@ class Passed:
         self.refused[reason] += 1
         click.echo(f"{shown(path)}: {why}", err=True)
 
-    def leave_out(self, told: str) -> None:
-        """The same of a line or picture whose fault is told already in words."""
+    def leave_out(self, report: str) -> None:
+        """The same of a line or picture whose fault is reported already in words."""
         self.refused["left out"] += 1
-        click.echo(shown(told), err=True)
+        click.echo(shown(report), err=True)
 
     def look_through(self, *paths: Path | None) -> None:
         """Counts what folders hold that is not read; of lists nothing."""
@@ -71,7 +71,7 @@ class Passed:
             for _ in found_photos([path], self):
                 pass
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """One line with all counts and reasons, if there are any."""
         parts = [f"{count} {shown(ending) or 'without an ending'}" for ending, count in sorted(self.endings.items())]
         if parts:

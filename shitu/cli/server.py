@@ -67,7 +67,7 @@ class Server:
 
     def picture(self, path: str) -> bytes:
         """The bytes of the picture at `path`, below /v1."""
-        return self._told(lambda: self._client.run(read(path)))
+        return self._reported(lambda: self._client.run(read(path)))
 
     def patch(self, path: str, body: Json, **query: Any) -> Json:
         """Changes what is at `path`, and gives what is answered."""
@@ -88,7 +88,7 @@ class Server:
         """The `result` of one photo."""
         chosen = cast("RecognitionOptions", options)
         upload = Upload(_file_name(photo), data)
-        job = self._told(lambda: self._client.recognitions.create(upload, gallery, chosen, filters=filters))
+        job = self._reported(lambda: self._client.recognitions.create(upload, gallery, chosen, filters=filters))
         return self._result(lambda: self._patient.recognitions.wait(job, timeout_s=JOB_WITHIN_S))
 
     def photo_result(self, kind: PhotoKind, photo: Path, data: bytes, **options: Any) -> Json:
@@ -103,7 +103,7 @@ class Server:
             ),
         }
         create, jobs = made[kind]
-        job = self._told(create)
+        job = self._reported(create)
         return self._result(lambda: jobs.wait(job, timeout_s=JOB_WITHIN_S))
 
     def recognized_at(
@@ -111,7 +111,7 @@ class Server:
     ) -> Json:
         """The `result` of a photo that the service fetches itself."""
         chosen = cast("RecognitionOptions", options)
-        job = self._told(lambda: self._client.recognitions.create(url, gallery, chosen, filters=filters))
+        job = self._reported(lambda: self._client.recognitions.create(url, gallery, chosen, filters=filters))
         return self._result(lambda: self._patient.recognitions.wait(job, timeout_s=JOB_WITHIN_S))
 
     def enrolled(
@@ -120,7 +120,7 @@ class Server:
         """What became of each of the pictures (file, label, bytes), in their order: `status`, and an `error` or none."""
         files = [Upload(_file_name(path), data) for path, _, data in pictures]
         labels = [label for _, label, _ in pictures]
-        job = self._told(
+        job = self._reported(
             lambda: self._client.galleries.add(gallery, files, labels, skip_near_duplicates=skip_near_duplicates)
         )
         items: list[Json] = self._result(lambda: self._patient.enrollments.wait(job, timeout_s=JOB_WITHIN_S))["items"]
@@ -138,22 +138,22 @@ class Server:
         self, begin: Callable[[Client], Any], progress: Callable[[Any], object], within_s: float
     ) -> tuple[Any, list[Any]]:
         """The `result` of the import that `begin` makes, and all its rejected lines."""
-        job = self._told(lambda: begin(self._client))
+        job = self._reported(lambda: begin(self._client))
         result = self._result(lambda: self._patient.imports.wait(job, timeout_s=within_s, progress=progress))
         lines = self._patient.imports.report(job, status="rejected")
         rejected = []
-        while (line := self._told(lambda: next(lines, None))) is not None:
+        while (line := self._reported(lambda: next(lines, None))) is not None:
             rejected.append(dict(line))
         return result, rejected
 
     def evaluated(self, gallery: str, version: int, against: int | None) -> Json:
         """The `result` of an evaluation."""
-        job = self._told(lambda: self._client.galleries.evaluate(gallery, version, against))
+        job = self._reported(lambda: self._client.galleries.evaluate(gallery, version, against))
         return self._result(lambda: self._patient.evaluations.wait(job, timeout_s=JOB_WITHIN_S))
 
     def reembedded(self, gallery: str, embedder: str, activate: bool, progress: Callable[[Any], object]) -> Json:
         """The `result` of a re-embedding."""
-        job = self._told(lambda: self._client.galleries.reembed(gallery, embedder, activate=activate))
+        job = self._reported(lambda: self._client.galleries.reembed(gallery, embedder, activate=activate))
         wait = self._patient.reembeddings.wait
         return self._result(lambda: wait(job, timeout_s=REEMBEDDED_WITHIN_S, progress=progress))
 
@@ -162,12 +162,12 @@ class Server:
     ) -> Iterator[Json]:
         """The items of a gallery, page by page, all of one version."""
         items = self._client.galleries.items(gallery, label=label, filters=filters, version=version, page_size=PAGE)
-        while (item := self._told(lambda: next(items, None))) is not None:
+        while (item := self._reported(lambda: next(items, None))) is not None:
             yield dict(item)
 
     def _result(self, wait: Callable[[], Any]) -> Json:
         """Of the job once it has ended; a service that is started again meanwhile goes on with it."""
-        job = self._told(wait)
+        job = self._reported(wait)
         if job["result"] is None:
             failed = JobFailed(job)
             raise ServerError((job["error"] or {}).get("message") or f"The job was {job['status']}.", failed.code)
@@ -175,9 +175,9 @@ class Server:
         return result
 
     def _asked(self, method: str, path: str, query: Mapping[str, Any], **how: Any) -> Json:
-        return self._told(lambda: self._client.run(ask(method, path, query, **how))) or {}
+        return self._reported(lambda: self._client.run(ask(method, path, query, **how))) or {}
 
-    def _told(self, call: Callable[[], T]) -> T:
+    def _reported(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except ProblemError as error:

@@ -78,19 +78,19 @@ def up(workers: tuple[int, int], port: int | None, quiet: bool) -> None:
     try:
         settings = with_models(_with_shared_cores(settings, most, terminal))
         scaled = None if least == most else most
-        stack = Stack(settings, workers=least, most=scaled, say=terminal.say, progress=terminal.tell)
+        stack = Stack(settings, workers=least, most=scaled, say=terminal.say, progress=terminal.report)
         _Interrupts(stack)
         stack.start()
         terminal.show(stack)
         threading.Event().wait()
     except KeyboardInterrupt:
-        terminal.tell("stopping: running jobs may finish; Ctrl-C once more kills")
+        terminal.report("stopping: running jobs may finish; Ctrl-C once more kills")
     except (ServiceError, ModelError) as error:
         raise _refusal(error.detail, settings.log.format) from error
     finally:
         if stack is not None:
             stack.stop()
-    terminal.tell(f"stopped; the data stay in {settings.data_dir}")
+    terminal.report(f"stopped; the data stay in {settings.data_dir}")
 
 
 @click.command(epilog=examples("web"))
@@ -147,7 +147,7 @@ class _Terminal:
                 colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
                 self._write(name, line, fg=colour)
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """A line of the launcher; a terminal that is gone, or a full disk behind it, stops nothing."""
         with self._lock, suppress(OSError):
             self._write("shitu", line, bold=True)
@@ -155,7 +155,7 @@ class _Terminal:
     def show(self, stack: Stack) -> None:
         """That the service is ready."""
         if self._as_json:
-            self.tell(f"ShiTu is ready at {stack.base_url}/; data in {stack.settings.data_dir}")
+            self.report(f"ShiTu is ready at {stack.base_url}/; data in {stack.settings.data_dir}")
         else:
             click.echo(banner(stack))
 
@@ -229,7 +229,7 @@ def with_models(settings: Settings, *, pulls: bool = True) -> Settings:
 def _with_shared_cores(settings: Settings, workers: int, terminal: _Terminal) -> Settings:
     """Several workers share the machine: each gets its part of what one would run at a time."""
     limits = read_limits()
-    terminal.tell(f"{limits.cores} cores ({limits.cores_reason}), memory: {limits.memory_reason}")
+    terminal.report(f"{limits.cores} cores ({limits.cores_reason}), memory: {limits.memory_reason}")
     if workers == 1:
         return settings
     return replace(

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from shitu.cli.options import DATA, PRESENT_FILE, examples, out, threads
-from shitu.cli.progress import tell_progress
+from shitu.cli.progress import report_progress
 from shitu.cli.suggestions import Group
 from shitu.cli.terminal import errors, given, report
 from shitu.cli.weights import paddle_needed
@@ -245,7 +245,7 @@ def _run(planned: Planned, data: Path | None, folder: Path, how: dict[str, int |
     """Train, print where the best weights are, and what comes next."""
     with errors():
         try:
-            best = planned.train(data, folder, report, tell_progress(), **how)
+            best = planned.train(data, folder, report, report_progress(), **how)
         except KeyboardInterrupt as stop:
             saved = (
                 "the same command resumes from the last save"

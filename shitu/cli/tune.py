@@ -95,7 +95,7 @@ def tune(
     report = {"ways": [asdict(way) for way in ways], "refused": refused, "settings": lines}
     (out / "tuning.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (out / "settings.env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
-    passed.tell()
+    passed.report()
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
@@ -166,11 +166,11 @@ def chosen_models(
         except ModelError as error:
             refused[precision] = error.detail
             continue
-        told = f"{alike.same_label:.2%} of the labels, {alike.same_decision:.2%} of the decisions and {again:.2%} of the boxes are as in fp32, probabilities move by {alike.moved:.3f}"
+        reported = f"{alike.same_label:.2%} of the labels, {alike.same_decision:.2%} of the decisions and {again:.2%} of the boxes are as in fp32, probabilities move by {alike.moved:.3f}"
         if alike.passes and again >= 0.995:
             found.append(one)
         else:
-            refused[precision] = told
+            refused[precision] = reported
     return found, refused
 
 
@@ -201,7 +201,7 @@ def measured(
 ) -> Way:
     """What one way comes to: OpenVINO's jobs are threads of a process, Paddle's are processes. Raises ModelError."""
     processes = jobs if engine == "paddle" else 1
-    told = {
+    reported = {
         "detector": None if models.detector is None else str(models.detector),
         "embedder": str(models.embedder),
         "engine": engine,
@@ -217,7 +217,7 @@ def measured(
     running = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(processes)]
     try:
         for one in running:
-            _write(one, json.dumps(told))
+            _write(one, json.dumps(reported))
         for one in running:
             if _read(one) != "loaded":
                 raise ModelError(_last_words(one), "engine_failed")

@@ -28,13 +28,13 @@ class _Item:
 
 def main() -> None:
     """Measures what the first line says."""
-    told = json.loads(sys.stdin.readline())
-    photos = [Path(path).read_bytes() for path in told["photos"]]
-    how = (told["engine"], told["threads"], told["precision"])
+    report = json.loads(sys.stdin.readline())
+    photos = [Path(path).read_bytes() for path in report["photos"]]
+    how = (report["engine"], report["threads"], report["precision"])
     recognizers = []
-    for _ in range(told["jobs"]):
-        detector = None if told["detector"] is None else Detector(told["detector"], *how)
-        recognizers.append(Recognizer(detector, Embedder(told["embedder"], *how)))
+    for _ in range(report["jobs"]):
+        detector = None if report["detector"] is None else Detector(report["detector"], *how)
+        recognizers.append(Recognizer(detector, Embedder(report["embedder"], *how)))
     dim = recognizers[0].embedder.dim
     rows = np.random.default_rng(0).normal(size=(100, dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -45,7 +45,7 @@ def main() -> None:
     print("loaded", flush=True)
     sys.stdin.readline()
     took: list[list[float]] = [[] for _ in recognizers]
-    until = perf_counter() + told["seconds"]
+    until = perf_counter() + report["seconds"]
 
     def run(place: int) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""`.pdparams` weights where a command takes a model: they are exported at their first use, and kept beside the pulled models."""
+"""`.pdparams` weights where a command takes a model: they are exported at their first use, and kept next to the pulled models."""
 
 from __future__ import annotations
 

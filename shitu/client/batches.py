@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shitu.client.errors import UnexpectedAnswer
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
 from shitu.client.pictures import upload_of
-from shitu.client.sending import Terms, filters_told, moment
+from shitu.client.sending import Terms, filters_sent, moment
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def create_batch(
         "gallery": gallery,
         **({"options": json.dumps(dict(options))} if options else {}),
     }
-    if told := filters_told(filters):
-        fields["filter"] = told
+    if report := filters_sent(filters):
+        fields["filter"] = report
     files = [("images", upload_of(photo)) for photo in photos]
     found: Batch = yield from ask("POST", "/batches", fields=fields, files=files, headers=terms.headers)
     return found
@@ -84,8 +84,8 @@ def wait_for_batch(
 
     Raises WaitTimeout after `timeout_s` seconds; None: never.
     """
-    told: Any = batch
-    seen: Batch = (yield from get_batch(batch)) if isinstance(batch, str) else told
+    report: Any = batch
+    seen: Batch = (yield from get_batch(batch)) if isinstance(batch, str) else report
     watch = Watch(f"/batches/{id_of(batch)}", seen, _with_job, progress)
     return (yield from watch.wait(timeout_s))
 

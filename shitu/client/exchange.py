@@ -69,11 +69,11 @@ class Answer:
     @property
     def retry_after_s(self) -> float | None:
         """Of the header, which has seconds or, by some proxies, a date; None: neither."""
-        told = self.headers.get("retry-after", "").strip()
-        if told.isascii() and told.isdigit():
-            return float(told)
+        report = self.headers.get("retry-after", "").strip()
+        if report.isascii() and report.isdigit():
+            return float(report)
         try:
-            return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
+            return max(0.0, email.utils.parsedate_to_datetime(report).timestamp() - time.time())
         except ValueError:
             return None
 
@@ -218,8 +218,8 @@ def json_of(answer: Answer) -> Any:
 
 
 def _not_ours(answer: Answer) -> UnexpectedAnswer:
-    told = answer.media or "no content type"
-    return UnexpectedAnswer(f"What answers there is no ShiTu: status {answer.status}, {told}.", answer.status)
+    report = answer.media or "no content type"
+    return UnexpectedAnswer(f"What answers there is no ShiTu: status {answer.status}, {report}.", answer.status)
 
 
 def ask(method: str, path: str, query: Mapping[str, Any] | None = None, **how: Any) -> Steps[Any]:

@@ -65,8 +65,8 @@ def _index(
     fuse: bool | None,
     fuse_by: str | None,
 ) -> dict[str, Any]:
-    told = {"index_method": index_method, "dist_type": dist_type, "rerank": rerank, "fuse": fuse, "fuse_by": fuse_by}
-    return {name: value for name, value in told.items() if value is not None}
+    report = {"index_method": index_method, "dist_type": dist_type, "rerank": rerank, "fuse": fuse, "fuse_by": fuse_by}
+    return {name: value for name, value in report.items() if value is not None}
 
 
 def list_galleries() -> Steps[Sequence[Gallery]]:

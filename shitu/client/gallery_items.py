@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
 from shitu.client.pictures import upload_of
-from shitu.client.sending import Terms, filters_told
+from shitu.client.sending import Terms, filters_sent
 
 if TYPE_CHECKING:
     from contracts.jobs import Priority
@@ -47,8 +47,8 @@ def add_pictures(
     if skip_near_duplicates:
         fields["skip_near_duplicates"] = "true"
     if item_metadata is not None:
-        told = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
-        fields["item_metadata"] = json.dumps(told, ensure_ascii=False)
+        report = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
+        fields["item_metadata"] = json.dumps(report, ensure_ascii=False)
     files = [("images", upload_of(picture)) for picture in pictures]
     found: EnrollmentJob = yield from ask(
         "POST", f"{named(gallery)}/items", fields=fields, files=files, headers=terms.headers
@@ -88,8 +88,8 @@ def list_items(
 ) -> Pages[Item]:
     """The items, all of one version; `filters`: only those with this metadata."""
     query: dict[str, Any] = {"label": label, "version": version, "limit": page_size}
-    if told := filters_told(filters):
-        query["filter"] = told
+    if report := filters_sent(filters):
+        query["filter"] = report
     pages = by_pages(f"{named(gallery)}/items", "items", query)
 
     def page(after: str | None) -> Steps[tuple[Sequence[Item], str | None]]:

@@ -62,8 +62,8 @@ def import_from(
 ) -> Steps[ImportJob]:
     """Imports an s3:// place, or a folder of the workers' machines, where the service allows it. `list_name`: of a list in it."""
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
-    told = {"source": source, "list": list_name, "crop": crop, "activate": activate, "delimiter": delimiter}
-    body = {**{name: value for name, value in told.items() if value is not None}, **terms.members()}
+    reported = {"source": source, "list": list_name, "crop": crop, "activate": activate, "delimiter": delimiter}
+    body = {**{name: value for name, value in reported.items() if value is not None}, **terms.members()}
     found: ImportJob = yield from ask("POST", f"{named(gallery)}/imports", json=body, headers=terms.headers)
     return found
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shitu.client.errors import JobFailed
 from shitu.client.exchange import Ref, Steps, ask, id_of, once
 from shitu.client.kinds import RECOGNITIONS
-from shitu.client.sending import Filters, Terms, filters_told, send_photo
+from shitu.client.sending import Filters, Terms, filters_sent, send_photo
 
 if TYPE_CHECKING:
     from contracts.jobs import Priority
@@ -44,7 +44,7 @@ def create_recognition(
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
     galleries = [gallery] if isinstance(gallery, str) else list(gallery)
     found: RecognitionJob = yield from send_photo(
-        "/recognitions", photo, name, options, galleries, terms, filters_told(filters)
+        "/recognitions", photo, name, options, galleries, terms, filters_sent(filters)
     )
     return found
 
@@ -93,9 +93,9 @@ def compare(
     Neither named: in the version in force. `filters`: instead of the old job's; empty: all items. Raises Conflict if the old job has not succeeded.
     """
     hook = None if webhook_url is None else {"url": webhook_url}
-    only = None if filters is None else filters_told(filters)
-    told = {"gallery": gallery, "version": version, "filter": only, "webhook": hook}
-    body = {name: value for name, value in told.items() if value is not None}
+    only = None if filters is None else filters_sent(filters)
+    report = {"gallery": gallery, "version": version, "filter": only, "webhook": hook}
+    body = {name: value for name, value in report.items() if value is not None}
     found: RecognitionJob = yield from ask(
         "POST", f"/recognitions/{id_of(job)}/compare", json=body, headers=once(idempotency_key)
     )

@@ -42,9 +42,9 @@ class Kind(Generic[J]):
 
         Raises WaitTimeout after `timeout_s` seconds; None: never.
         """
-        told: Any = job
-        seen: J = (yield from self.get(job)) if isinstance(job, str) else told
-        watch = Watch(f"{self.path}/{id_of(job)}", seen, _as_told, progress)
+        report: Any = job
+        seen: J = (yield from self.get(job)) if isinstance(job, str) else report
+        watch = Watch(f"{self.path}/{id_of(job)}", seen, _as_sent, progress)
         return (yield from watch.wait(timeout_s))
 
     def cancel(self, job: Ref) -> Steps[J]:
@@ -111,6 +111,6 @@ EMBEDDINGS: Kind[EmbeddingJob] = Kind("/embeddings")
 CLASSIFICATIONS: Kind[ClassificationJob] = Kind("/classifications")
 
 
-def _as_told(_seen: J, event: Event) -> J | None:
-    told: J = event.data
-    return told
+def _as_sent(_seen: J, event: Event) -> J | None:
+    report: J = event.data
+    return report

@@ -49,18 +49,18 @@ def upload_of(picture: Picture, name: str | None = None) -> Upload:
         return Upload(name or _sendable(path.name), path.read_bytes())
     if isinstance(picture, bytes | bytearray | memoryview):
         return Upload(name or "image", bytes(picture))
-    told: Any = picture
-    if hasattr(told, "read") and not hasattr(told, "getexif"):
-        data = told.read()
+    report: Any = picture
+    if hasattr(report, "read") and not hasattr(report, "getexif"):
+        data = report.read()
         if not isinstance(data, bytes):
             raise TypeError("open the file in binary mode: open(path, 'rb')")
-        own = getattr(told, "name", None)
+        own = getattr(report, "name", None)
         return Upload(name or (_sendable(Path(own).name) if isinstance(own, str) else "image"), data)
-    if hasattr(told, "getexif"):
-        data, ending = _of_pillow(told)
+    if hasattr(report, "getexif"):
+        data, ending = _of_pillow(report)
         return Upload(name or f"image{ending}", data)
-    if hasattr(told, "__array_interface__"):
-        return Upload(name or "image.png", _png_of_array(told))
+    if hasattr(report, "__array_interface__"):
+        return Upload(name or "image.png", _png_of_array(report))
     raise TypeError(
         f"a picture is a path, bytes, an open file, a Pillow picture or an array, not {type(picture).__name__}"
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Filters = Mapping[str, str] | Sequence[str]  # {"brand": "x"}, or ["brand:x"]
 
 
-def filters_told(filters: Filters | None) -> list[str]:
+def filters_sent(filters: Filters | None) -> list[str]:
     """As requests name them."""
     if isinstance(filters, Mapping):
         return [f"{name}:{value}" for name, value in filters.items()]
@@ -101,6 +101,6 @@ def _named(photo: Picture | Mapping[str, Any], url: str | None) -> dict[str, str
     return {"upload": str(photo["id"])} if isinstance(photo, Mapping) else None
 
 
-def moment(told: datetime | str | None) -> str | None:
+def moment(report: datetime | str | None) -> str | None:
     """A time as it is sent."""
-    return told if told is None or isinstance(told, str) else told.isoformat()
+    return report if report is None or isinstance(report, str) else report.isoformat()

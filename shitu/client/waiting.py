@@ -53,8 +53,8 @@ class EventDecoder:
                 self._lines[name] = f"{self._lines['data']}\n{value}" if name == "data" in self._lines else value
                 continue
             if "data" in self._lines:
-                told = self._lines
-                found.append(Event(told.get("event", "message"), json.loads(told["data"]), told.get("id", "")))
+                report = self._lines
+                found.append(Event(report.get("event", "message"), json.loads(report["data"]), report.get("id", "")))
             self._lines = {}
         return found
 
@@ -90,8 +90,8 @@ class Watch(Generic[State]):
                 if (yield from self._poll(deadline - asked)):
                     break
                 if timeout_s is not None and now_s() >= deadline:
-                    told: Any = self.seen
-                    raise WaitTimeout(told, timeout_s)
+                    report: Any = self.seen
+                    raise WaitTimeout(report, timeout_s)
                 if now_s() - asked < 1:  # the service did not wait
                     yield Sleep(max(0.0, min(pause_s, deadline - now_s())))
                     pause_s = min(PAUSES_S[1], pause_s * 2) if now_s() - started > 1 else pause_s

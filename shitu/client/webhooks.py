@@ -52,13 +52,13 @@ def change_webhook(
     enabled: bool | None = None,
 ) -> Steps[RegisteredWebhook]:
     """Changes what is named; `enabled` True forgets why it was disabled."""
-    told = {
+    report = {
         "url": url,
         "events": None if events is None else list(events),
         "description": description,
         "enabled": enabled,
     }
-    body = {name: value for name, value in told.items() if value is not None}
+    body = {name: value for name, value in report.items() if value is not None}
     found: RegisteredWebhook = yield from ask("PATCH", f"/webhooks/{id_of(webhook)}", json=body)
     return found
 

@@ -69,7 +69,7 @@ def paddleclas(ctx: click.Context, /, overrides: Sequence[str], **flags: Any) ->
 
     with errors():
         over = read_config(None, overrides)
-        _tell(over)
+        _notify(over)
         arguments = {name: value for name, value in flags.items() if name in ARGUMENTS and value is not None}
         if arguments.get("use_gpu"):
             click.echo("Global.use_gpu: no effect here: CPUs alone are used", err=True)
@@ -223,11 +223,11 @@ def _read(config: Path | None, overrides: Sequence[str]) -> Config:
     if config is None:
         raise click.UsageError("-c names the configuration")
     read = read_config(config, overrides)
-    _tell(read)
+    _notify(read)
     return read
 
 
-def _tell(config: Config) -> None:
+def _notify(config: Config) -> None:
     idle = [key for key in config.checked() if key.state == "no effect" and key.value not in QUIET]
     for key in idle:
         click.echo(f"{key.path}: no effect here: {key.why}", err=True)
@@ -258,13 +258,13 @@ def _photos(config: Config) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 def _report(built: Any) -> None:
     for line in built.refused:
         click.echo(shown(line), err=True)
-    told = [
+    report = [
         f"{built.entries} entries",
         f"{built.added} added",
         f"{built.removed} removed",
         f"{built.present} were there",
     ]
-    click.echo(", ".join(told))
+    click.echo(", ".join(report))
     if built.refused:
         raise SystemExit(1)
 

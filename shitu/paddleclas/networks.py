@@ -61,31 +61,31 @@ def require_input(manifest: Manifest, operations: Any, key: str) -> None:
         if not isinstance(operation, dict) or len(operation) != 1:
             raise ConfigError(f"{key}: every operation must be a name with its values.")
         name, values = next(iter(operation.items()))
-        wrong += [f"{name}: {told}" for told in _faults(name, values or {}, manifest.input)]
+        wrong += [f"{name}: {report}" for report in _faults(name, values or {}, manifest.input)]
     if wrong:
         raise ConfigError(f"{key}: not done here: " + "; ".join(wrong))
 
 
 def _faults(name: str, values: Mapping[str, Any], spec: ImageInput) -> list[str]:
-    told = []
+    report = []
     if name == "ResizeImage":
         if (size := values.get("size")) is not None:
             width, height = (size, size) if isinstance(size, int) else size
             if (height, width) != (spec.height, spec.width):
-                told.append(f"size {size}, where {spec.width} x {spec.height} is used")
+                report.append(f"size {size}, where {spec.width} x {spec.height} is used")
         if (short := values.get("resize_short")) is not None and short != spec.resize_short:
-            told.append(f"resize_short {short}, where {spec.resize_short or 'none'} is used")
+            report.append(f"resize_short {short}, where {spec.resize_short or 'none'} is used")
     elif name == "CropImage":
         size = values.get("size")
         sides = (size, size) if isinstance(size, int) else tuple(size or ())
         if not spec.resize_short or sides != (spec.width, spec.height):
-            told.append(f"size {size}, where {'no middle' if not spec.resize_short else spec.width} is cut out")
+            report.append(f"size {size}, where {'no middle' if not spec.resize_short else spec.width} is cut out")
     elif name == "NormalizeImage":
         for one, used in (("mean", spec.mean), ("std", spec.std)):
             if (given := values.get(one)) is not None and any(
                 abs(a - b) > CLOSE for a, b in zip(given, used, strict=True)
             ):
-                told.append(f"{one} {given}, where {list(used)} is used")
+                report.append(f"{one} {given}, where {list(used)} is used")
     elif name not in {"ToCHWImage", "DetResize", "DetNormalizeImage", "DetPermute"}:
-        told.append("no such operation")
-    return told
+        report.append("no such operation")
+    return report

@@ -1,4 +1,4 @@
-"""The procedure of PaddleClas' deploy/python/predict_system.py, written down again to stand beside ours.
+"""The procedure of PaddleClas' deploy/python/predict_system.py, written down again to stand next to ours.
 
 Paddle Inference with oneDNN runs the whole official graphs: the detector with its suppression, and the embedder for one
 crop a call. Pictures are normalised by numpy in float32, as its `preprocess.py` and `det_preprocess.py` do. `return_k` is

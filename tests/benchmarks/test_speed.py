@@ -35,13 +35,13 @@ def test_variants_take_turns_and_warm_up_unseen() -> None:
 def test_what_is_kept_is_read_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "RESULTS", tmp_path)
     keep("start", [Row("a <row>", 1.23456, "s", 1.5, "at most"), Row("b", 2.0, "s")], Context(True, None))
-    told = kept("start")
-    assert told is not None
-    assert told["rows"][0]["value"] == 1.235
-    assert told["rows"][0]["met"] is True
-    assert told["command"] == "python -m benchmarks.speed start --quick"
-    assert json.loads((tmp_path / "start.json").read_text(encoding="utf-8")) == told
-    draw([told], tmp_path / "speed.svg")
+    report = kept("start")
+    assert report is not None
+    assert report["rows"][0]["value"] == 1.235
+    assert report["rows"][0]["met"] is True
+    assert report["command"] == "python -m benchmarks.speed start --quick"
+    assert json.loads((tmp_path / "start.json").read_text(encoding="utf-8")) == report
+    draw([report], tmp_path / "speed.svg")
     drawn = "".join(ElementTree.parse(tmp_path / "speed.svg").getroot().itertext())
     assert "a <row>" in drawn
     assert "b" not in drawn.replace("a <row>", "")

@@ -79,10 +79,10 @@ def test_colours_alpha_and_planes(bits: int, planar: int, order: str, photometri
     data = one(stored, bits, photometric, order, planar, **({"extra": extra} if extra else {}))
     assert differ(data, eight(np.clip(seen, 0, 1))) <= (3 if extra == (1,) else 2)
     with tifffile.TiffFile(io.BytesIO(data)) as file:  # the file says what it was meant to say
-        told = file.pages[0].asarray() if bits in {8, 16} else None
-    if told is not None:
-        told = np.moveaxis(told, 0, 2) if planar == 2 and told.ndim == 3 else told.reshape(stored.shape)
-        np.testing.assert_array_equal(told, stored)
+        report = file.pages[0].asarray() if bits in {8, 16} else None
+    if report is not None:
+        report = np.moveaxis(report, 0, 2) if planar == 2 and report.ndim == 3 else report.reshape(stored.shape)
+        np.testing.assert_array_equal(report, stored)
 
 
 @pytest.mark.parametrize(

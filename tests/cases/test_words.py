@@ -162,11 +162,11 @@ def test_nothing_of_a_folder_goes_by_in_silence(photos: Path, capsys: pytest.Cap
     assert passed.refused["label_invalid"] == 1
     assert passed.endings[".pdf"] >= 1
     assert passed.bad
-    passed.tell()
-    told = capsys.readouterr().err
-    assert "loose.jpg: a picture in no label's folder" in told
-    assert r"\xbf\xc9\xc0\xd6/1.jpg: a label must be valid UTF-8" in told
-    assert "could not be used: 1 label_invalid, 1 without a label" in told
+    passed.report()
+    report = capsys.readouterr().err
+    assert "loose.jpg: a picture in no label's folder" in report
+    assert r"\xbf\xc9\xc0\xd6/1.jpg: a label must be valid UTF-8" in report
+    assert "could not be used: 1 label_invalid, 1 without a label" in report
 
 
 def test_the_two_forms_of_a_label_are_one_and_a_name_of_either_is_found(photos: Path) -> None:

@@ -78,6 +78,6 @@ def one(
 ) -> bytes:
     """A TIFF of one page of an (H, W, S) array; `extra` and, by number, more tags (`t317=[2]`)."""
     extra = tags.pop("extra", ())
-    told = page_tags(samples, bits, photometric, planar=planar, extra=extra)
-    told.update({int(name[1:]): values for name, values in tags.items()})
-    return tiff([(told, strips(samples, bits, order, planar))], order)
+    report = page_tags(samples, bits, photometric, planar=planar, extra=extra)
+    report.update({int(name[1:]): values for name, values in tags.items()})
+    return tiff([(report, strips(samples, bits, order, planar))], order)

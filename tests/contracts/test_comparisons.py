@@ -47,10 +47,10 @@ def test_every_change_has_its_name_and_what_was_before_and_is_now() -> None:
     new = result(
         answer([0, 0, 10, 9], "tea", 0.85), answer(B, "cocoa"), answer(C, "milk"), drop(D, "rice"), drop(E), version=3
     )
-    told = difference(compared(old), new)
-    assert told["counts"] == {"relabeled": 1, "lost": 1, "gained": 1, "same": 1, "unanswered": 1}
-    assert [part["change"] for part in told["parts"]] == ["relabeled", "lost", "gained", "same", "unanswered"]
-    relabeled, lost, gained, same, unanswered = told["parts"]
+    report = difference(compared(old), new)
+    assert report["counts"] == {"relabeled": 1, "lost": 1, "gained": 1, "same": 1, "unanswered": 1}
+    assert [part["change"] for part in report["parts"]] == ["relabeled", "lost", "gained", "same", "unanswered"]
+    relabeled, lost, gained, same, unanswered = report["parts"]
     assert [relabeled[side]["label"] for side in ("before", "after")] == ["cola", "cocoa"]  # type: ignore[literal-required]
     assert lost["after"] == {
         "answered": False, "label": "rice", "similarity": 0.5, "probability": 0.3, "reason": "below_min_precision",
@@ -60,7 +60,7 @@ def test_every_change_has_its_name_and_what_was_before_and_is_now() -> None:
     assert [same[side]["similarity"] for side in ("before", "after")] == [0.8, 0.85]  # type: ignore[literal-required]
     assert unanswered["before"] is not None
     assert unanswered["before"]["label"] is None
-    assert (told["before"][0]["version"], told["after"][0]["version"]) == (2, 3)
+    assert (report["before"][0]["version"], report["after"][0]["version"]) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -68,17 +68,17 @@ def test_every_change_has_its_name_and_what_was_before_and_is_now() -> None:
     [([0, 0, 10, 6], ["same"]), ([0, 0, 10, 4], ["lost", "gained"]), ([50, 50, 60, 60], ["lost", "gained"])],
 )
 def test_parts_are_the_same_from_half_an_overlap_on(box: list[int], changes: list[str]) -> None:
-    told = difference(compared(result(answer(A, "tea"))), result(answer(box, "tea")))
-    assert [part["change"] for part in told["parts"]] == changes
-    assert (told["parts"][0]["after"] is None) == (len(changes) == 2)
+    report = difference(compared(result(answer(A, "tea"))), result(answer(box, "tea")))
+    assert [part["change"] for part in report["parts"]] == changes
+    assert (report["parts"][0]["after"] is None) == (len(changes) == 2)
 
 
 def test_each_part_is_paired_once_with_the_nearest_and_sources_do_not_mix() -> None:
     near = [1, 0, 11, 10]
-    told = difference(
+    report = difference(
         compared(result(answer(A, "tea"), answer(near, "cola"))), result(answer(near, "cola"), answer(A, "tea"))
     )
-    assert told["counts"]["same"] == 2
+    assert report["counts"]["same"] == 2
     whole = difference(compared(result(answer(A, "tea", source="whole_image"))), result(answer(A, "tea")))
     assert whole["counts"] == {"relabeled": 0, "lost": 1, "gained": 1, "same": 0, "unanswered": 0}
 

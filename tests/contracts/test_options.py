@@ -33,14 +33,14 @@ def json_text(value: object) -> str:
 def test_the_page_has_the_range_and_default(one: Option) -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", API_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     (row,) = [(allowed, default) for name, allowed, default in rows if name == one.name]
-    told = [*["null"] * one.nullable, *[f"`{choice}`" for choice in one.choices]]
+    report = [*["null"] * one.nullable, *[f"`{choice}`" for choice in one.choices]]
     if one.flag:
-        told = ["true, false"]
+        report = ["true, false"]
     elif one.boxes:
-        told = ["1 to 100 boxes, or null"]
+        report = ["1 to 100 boxes, or null"]
     elif not one.choices:
-        told = [f"{one.lowest:g} to {one.highest:g}" + ", or null" * one.nullable]
-    assert row == (", ".join(told), json_text(one.default))
+        report = [f"{one.lowest:g} to {one.highest:g}" + ", or null" * one.nullable]
+    assert row == (", ".join(report), json_text(one.default))
 
 
 @pytest.mark.parametrize("one", RECOGNIZE_OPTIONS.values(), ids=named)
@@ -88,7 +88,7 @@ def test_the_command_line_has_the_range_and_default(flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("boxes", "told"),
+    ("boxes", "report"),
     [
         ([], "1 to 100"),
         ([[0, 0, 9, 9]] * 101, "1 to 100"),
@@ -100,14 +100,14 @@ def test_the_command_line_has_the_range_and_default(flag: str) -> None:
         ([[0, 0, 10**7, 9]], "0: has a corner"),
     ],
 )
-def test_boxes_are_boxes(boxes: Any, told: str) -> None:
-    with pytest.raises(OptionsError, match=told):
+def test_boxes_are_boxes(boxes: Any, report: str) -> None:
+    with pytest.raises(OptionsError, match=report):
         RecognizeOptions(boxes=boxes)
 
 
 @pytest.mark.parametrize(
     "other", [{"whole_image": "always"}, {"max_detections": 3}, {"compat": "paddleclas"}, {"suppression_iou": 0.5}]
 )
-def test_what_means_nothing_beside_boxes_is_refused(other: dict[str, Any]) -> None:
+def test_what_means_nothing_next_to_boxes_is_refused(other: dict[str, Any]) -> None:
     with pytest.raises(OptionsError, match="no effect with boxes"):
         RecognizeOptions(boxes=[[0, 0, 9, 9]], **other)

@@ -48,7 +48,7 @@ def test_the_photo_comes_smaller_and_with_its_answers_drawn_over_it(service: Ser
     assert np.abs(pictures[2] - pictures[0].reshape(80, 2, 240, 2, 3).mean(axis=(1, 3))).mean() < 6
 
 
-def test_a_trace_tells_how_the_answer_came_about(service: Service, shelf: bytes) -> None:
+def test_a_trace_says_how_the_answer_came_about(service: Service, shelf: bytes) -> None:
     job = service.finished(
         service.accepted(service.ask(shelf, "asking", options='{"trace": true, "verify": "always"}'))
     )

@@ -84,7 +84,7 @@ def broken_png() -> bytes:
 
 
 @pytest.mark.parametrize("make", [truncated_jpeg, truncated_png, broken_png])
-def test_what_only_decoding_can_tell_fails_the_job_with_a_code_and_one_attempt(
+def test_what_only_decoding_can_say_fails_the_job_with_a_code_and_one_attempt(
     service: Service, gallery: str, make: Callable[[], bytes]
 ) -> None:
     job = service.finished(service.accepted(service.ask(make(), gallery)))
@@ -246,7 +246,7 @@ def test_private_addresses_are_not_fetched(service: Service, gallery: str, url: 
     assert problem_of(service, json={"gallery": gallery, "image": {"url": url}}) == (422, "address_forbidden")
 
 
-def test_unknown_and_expired_jobs_are_told_apart(service: Service, gallery: str, stack: Stack) -> None:
+def test_unknown_and_expired_jobs_are_reported_apart(service: Service, gallery: str, stack: Stack) -> None:
     unknown = service.http.get(f"{service.base_url}/v1/recognitions/rec_0000000000000000000000000a", timeout=10)
     assert (unknown.status_code, unknown.json()["code"]) == (404, "job_not_found")
     job = service.finished(service.accepted(service.ask(encode(pattern(9)), gallery)))

@@ -32,8 +32,8 @@ def test_a_folder_is_added_recognised_shown_and_deleted_through_a_service(stack:
     (tmp_path / "mine" / "label 0" / "bad.jpg").unlink()
     answer = run(stack, "recognize", tmp_path / "mine", "--gallery", "lines", "--min-precision", 0.5, "--json")
     assert answer.exit_code == 0, answer.output
-    told = json.loads(answer.stdout)
-    assert [one["recognitions"][0]["label"] for one in told] == [Path(one["photo"]).parent.name for one in told]
+    report = json.loads(answer.stdout)
+    assert [one["recognitions"][0]["label"] for one in report] == [Path(one["photo"]).parent.name for one in report]
     shown = json.loads(run(stack, "gallery", "show", "lines", "--json").stdout)
     assert shown["labels"] == {"label 0": 2, "label 1": 2, "label 2": 2}
     assert run(stack, "gallery", "delete", "lines", "--yes").exit_code == 0

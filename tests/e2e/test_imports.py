@@ -55,7 +55,7 @@ def archive(count: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_an_import_whose_worker_is_killed_goes_on_where_it_was(own: Stack) -> None:
+def test_an_import_whose_worker_is_killed_continues_where_it_was(own: Stack) -> None:
     service = Service(own.base_url)
     service.create_gallery("many")
     with serving() as receiver, Client(own.base_url) as client:
@@ -127,15 +127,15 @@ def test_the_command_sends_a_list_with_its_pictures_a_folder_and_a_bundle(
         done = CliRunner().invoke(main, ["gallery", "import", *words, "--server", own.base_url])
         return done.exit_code, done.output
 
-    code, told = run("shots/list.txt", "--gallery", "listed")
-    assert (code, "2 items added" in told, "line 3: none.jpg" in told) == (1, True, True), told
+    code, reported = run("shots/list.txt", "--gallery", "listed")
+    assert (code, "2 items added" in reported, "line 3: none.jpg" in reported) == (1, True, True), reported
     assert run("shots", "--gallery", "folder")[0] == 0
-    code, told = run("shots", "--gallery", "folder")
-    assert (code, "0 items added" in told, "3 were there already" in told) == (0, True, True), told
+    code, reported = run("shots", "--gallery", "folder")
+    assert (code, "0 items added" in reported, "3 were there already" in reported) == (0, True, True), reported
     monkeypatch.setenv("SHITU_DATA_DIR", str(own.settings.data_dir))
     assert CliRunner().invoke(main, ["gallery", "export", "folder", "--out", "f.zip"]).exit_code == 0
-    code, told = run("f.zip", "--gallery", "copy", "--stage")
-    assert (code, "3 items added" in told, "staged" in told) == (0, True, True), told
+    code, reported = run("f.zip", "--gallery", "copy", "--stage")
+    assert (code, "3 items added" in reported, "staged" in reported) == (0, True, True), reported
 
 
 def test_a_version_is_staged_evaluated_activated_and_gone_back_on(own: Stack, tmp_path: Path) -> None:

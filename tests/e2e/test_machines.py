@@ -57,8 +57,8 @@ def test_a_processor_without_new_instructions_embeds_the_same(tmp_path: Path, is
         assert done.returncode == 0, done.stderr
         vectors[name] = np.load(tmp_path / f"{name}.npy")
     # Asked apart, and only for the name: with its verbose mode on, OpenVINO's answers are not numbers.
-    told = run(sys.executable, "-c", EMBED, str(tmp_path / "unused.npy"), ONEDNN_MAX_CPU_ISA=isa, ONEDNN_VERBOSE="1")
-    (used,) = set(re.findall(r"cpu,isa:(.*)", told.stdout))
+    report = run(sys.executable, "-c", EMBED, str(tmp_path / "unused.npy"), ONEDNN_MAX_CPU_ISA=isa, ONEDNN_VERBOSE="1")
+    (used,) = set(re.findall(r"cpu,isa:(.*)", report.stdout))
     assert "AVX2" in used if isa == "AVX2" else "SSE4.1" in used, used
     assert float((vectors["all"] * vectors[isa]).sum()) > 0.999
 

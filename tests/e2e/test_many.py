@@ -55,7 +55,7 @@ def test_a_batch_sent_twice_is_done_once(service: Service) -> None:
     assert len(service.get("/v1/recognitions?label=pattern%2040&status=succeeded&gallery=many")["recognitions"]) == 2
 
 
-def test_who_waits_is_told_where_it_stands_and_how_far_off_that_was_is_measured(service: Service) -> None:
+def test_who_waits_is_reported_where_it_stands_and_how_far_off_that_was_is_measured(service: Service) -> None:
     service.create_gallery("standing")
     for _ in range(3):
         service.recognized(encode(pattern(48)), "standing")

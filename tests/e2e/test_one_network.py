@@ -59,7 +59,7 @@ def test_an_embedding_is_the_embedder_s_of_the_whole_and_of_parts(service: Servi
     assert job["result"]["models"]["embedder"]["digest"] == embedder.digest
 
 
-def test_a_classification_is_the_classifier_s_and_its_webhook_tells_it(service: Service, stack: Stack) -> None:
+def test_a_classification_is_the_classifier_s_and_its_webhook_says_it(service: Service, stack: Stack) -> None:
     with serving() as receiver:
         receiver.paths["/hook"] = (204, {}, b"")
         options = {"boxes": BOXES, "top_k": 2}
@@ -71,9 +71,9 @@ def test_a_classification_is_the_classifier_s_and_its_webhook_tells_it(service: 
     assert (message["type"], message["data"]["result"]) == ("classification.succeeded", job["result"])
     image = decode(PHOTO)
     expected = Classifier(Path(stack.settings.worker.classifier))([image[:, :160], image[:, 160:]], 2)
-    for told, one in zip(job["result"]["classifications"], expected, strict=True):
-        assert [found["label"] for found in told["classes"]] == list(one.label_names)
-        assert [found["score"] for found in told["classes"]] == pytest.approx(one.scores, abs=1e-4)
+    for report, one in zip(job["result"]["classifications"], expected, strict=True):
+        assert [found["label"] for found in report["classes"]] == list(one.label_names)
+        assert [found["score"] for found in report["classes"]] == pytest.approx(one.scores, abs=1e-4)
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/classifications"])

@@ -127,10 +127,10 @@ def test_everything_works_on_an_s3_server_and_leaves_what_it_should(bucket: Any,
         address = f"s3://{INPUTS}/till 3/shelf.jpg"
         with Client(stack.base_url) as client:
             assert labels(dict(client.recognize(address, "drinks", timeout_s=60))) == ["pattern 41"]
-        told = CliRunner().invoke(
+        report = CliRunner().invoke(
             main, ["recognize", address, "--gallery", "drinks", "--server", stack.base_url, "--json"]
         )
-        assert labels(json.loads(told.stdout)[0]) == ["pattern 41"], told.output
+        assert labels(json.loads(report.stdout)[0]) == ["pattern 41"], report.output
         missing = by({"url": f"s3://{INPUTS}/nothing.jpg"})
         assert (missing["status"], missing["error"]["code"]) == ("failed", "bucket_key_missing")
         own = {"gallery": "drinks", "image": {"url": f"s3://{OWN}/some/prefix/{asked['request']['image']['key']}"}}

@@ -45,7 +45,7 @@ def by_url(service: Service, gallery: str, url: str, webhook_url: str) -> dict[s
     return service.accepted(service.http.post(f"{service.base_url}/v1/recognitions", json=body, timeout=30))
 
 
-def told(receiver: Server) -> set[str]:
+def report(receiver: Server) -> set[str]:
     """The jobs of which the receiver heard the end."""
     return {json.loads(body)["data"]["id"] for method, _, _, body in list(receiver.requests) if method == "POST"}
 
@@ -90,7 +90,7 @@ def test_both_work_and_share_no_key_and_no_log_has_a_secret(tmp_path: Path) -> N
             worker = stack.processes["worker"].pid
             assert worker is not None
             os.kill(worker, signal.SIGABRT)  # a crash with the stacks of all threads
-        wait_for(lambda: {job["id"] for job in jobs} <= told(others))
+        wait_for(lambda: {job["id"] for job in jobs} <= report(others))
         client = connect(server.url)
         keys = sorted(str(key) for key in client.scan_iter())
         client.close()

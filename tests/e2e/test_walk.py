@@ -62,7 +62,7 @@ def test_the_webhook_arrives_signed_and_holds_what_the_poll_says(service: Servic
     assert len(receiver.requests) == 1
 
 
-def test_a_receiver_that_fails_is_told_again_under_the_same_id(service: Service) -> None:
+def test_a_receiver_that_fails_is_reported_again_under_the_same_id(service: Service) -> None:
     service.create_gallery("told-again")
     with serving() as receiver:
         receiver.paths["/hook"] = (503, {}, b"busy")

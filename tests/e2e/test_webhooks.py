@@ -17,7 +17,7 @@ from tests.infra.local_servers import serving
 from tests.openapi_checks import check
 
 
-def test_an_endpoint_and_the_feed_tell_the_same(service: Service) -> None:
+def test_an_endpoint_and_the_feed_say_the_same(service: Service) -> None:
     document = service.get("/openapi.json")
     with serving() as receiver:
         receiver.paths["/hook"] = (204, {}, b"")
@@ -33,15 +33,15 @@ def test_an_endpoint_and_the_feed_tell_the_same(service: Service) -> None:
         service.create_gallery("endpoints")
         service.enroll("endpoints", {"pattern 3": encode(pattern(3))})
         job_ids = [service.accepted(service.ask(encode(pattern(3)), "endpoints"))["id"] for _ in range(3)]
-        told = []
-        while {event["data"]["id"] for event in told} < set(job_ids):
+        report = []
+        while {event["data"]["id"] for event in report} < set(job_ids):
             page = service.http.get(
                 f"{service.base_url}/v1/events", params={"after": start}, headers={"Prefer": "wait=20"}, timeout=30
             ).json()
             check(page, "EventPage", document)
             start = page["next_after"]
-            told += [event for event in page["events"] if event["type"].startswith("recognition.")]
-        wait_for(lambda: len(receiver.requests) >= len(told))
+            report += [event for event in page["events"] if event["type"].startswith("recognition.")]
+        wait_for(lambda: len(receiver.requests) >= len(report))
         listed = service.get(endpoint["links"]["deliveries"])
         check(listed, "DeliveryPage", document)
         wait_for(lambda: service.get(f"{endpoint['links']['deliveries']}?status=pending")["deliveries"] == [])
@@ -53,12 +53,12 @@ def test_an_endpoint_and_the_feed_tell_the_same(service: Service) -> None:
         message = verify_webhook(body, headers, endpoint["public_key"])
         assert verify_webhook(body, headers, endpoint["secret"]) == message
         sent[headers["webhook-id"]] = message
-    assert sent == {event["id"]: {name: event[name] for name in ("type", "timestamp", "data")} for event in told}
+    assert sent == {event["id"]: {name: event[name] for name in ("type", "timestamp", "data")} for event in report}
     assert json.dumps(one["body"]) == json.dumps(sent[one["event_id"]])
 
 
 @pytest.mark.slow
-def test_whatever_is_killed_each_end_is_told_to_endpoint_and_feed(tmp_path: Path) -> None:
+def test_whatever_is_killed_each_end_is_reported_to_endpoint_and_feed(tmp_path: Path) -> None:
     """Web, worker, courier and keeper are killed in turn while jobs end; each job has one event, and each is delivered."""
     settings = stack_settings(tmp_path / "stack", SHITU_WEBHOOKS__TIMEOUT_S="1", SHITU_WORKER__DETECTOR="none")
     with serving() as receiver, Stack(settings) as stack:
@@ -77,12 +77,12 @@ def test_whatever_is_killed_each_end_is_told_to_endpoint_and_feed(tmp_path: Path
         wait_for(lambda: answers(service), 60)
         for job in jobs:
             assert service.finished(job)["status"] == "succeeded"
-        told = service.get("/v1/events?limit=500")["events"]
-        assert sorted(event["data"]["id"] for event in told) == sorted(job["id"] for job in jobs)
+        report = service.get("/v1/events?limit=500")["events"]
+        assert sorted(event["data"]["id"] for event in report) == sorted(job["id"] for job in jobs)
         deliveries = f"{endpoint['links']['deliveries']}?status=pending"
         wait_for(lambda: service.get(deliveries)["deliveries"] == [], 90)
     messages = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in receiver.requests}
-    assert messages == {event["id"]: {name: event[name] for name in ("type", "timestamp", "data")} for event in told}
+    assert messages == {event["id"]: {name: event[name] for name in ("type", "timestamp", "data")} for event in report}
 
 
 def answers(service: Service) -> bool:

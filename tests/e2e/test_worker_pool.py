@@ -37,8 +37,8 @@ def test_from_none_to_two_to_none_without_a_lost_attempt(tmp_path: Path) -> None
         SHITU_WORKER__CONCURRENCY="1",
         SHITU_WORKER__SHUTDOWN_S="0.1",  # a stop would give the running job back; a retirement must not
     )
-    told: list[str] = []
-    with Stack(settings, workers=0, most=2, progress=told.append) as stack:
+    report: list[str] = []
+    with Stack(settings, workers=0, most=2, progress=report.append) as stack:
         service = Service(stack.base_url)
         assert stack.serving() == 0
         assert service.get("/readyz")["status"] == "ready", "none is needed yet"
@@ -61,4 +61,4 @@ def test_from_none_to_two_to_none_without_a_lost_attempt(tmp_path: Path) -> None
         assert ledger.get(slow["id"]).status is JobStatus.PROCESSING, "retired while it works"
         ended = service.finished(slow)
         assert (ended["status"], ended["attempts"]) == ("succeeded", 1)
-    assert any("workers instead of" in line for line in told)
+    assert any("workers instead of" in line for line in report)

@@ -64,7 +64,7 @@ def test_what_is_right_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "report"),
     [
         ({"name": ""}, ["name: must be text that is not empty"]),
         ({"name": 3}, ["name: must be text, not 3"]),
@@ -88,17 +88,17 @@ def test_what_is_right_is_read() -> None:
         ({"name": "x" * 200, "painted": "y" * 200}, [f"painted: must be true or false, not {repr('y' * 200)[:80]}..."]),
     ],
 )  # fmt: skip
-def test_a_mistake_is_named_by_its_path(more: dict[str, Any], told: list[str]) -> None:
-    assert mistakes({**GOOD, **more}) == told
+def test_a_mistake_is_named_by_its_path(more: dict[str, Any], report: list[str]) -> None:
+    assert mistakes({**GOOD, **more}) == report
 
 
 @pytest.mark.parametrize("data", [None, [], "hall", 3])
 def test_what_is_no_table_is_said_to_be_none(data: object) -> None:
-    (told,) = mistakes(data)
-    assert told.startswith("must be a table, not ")
+    (report,) = mistakes(data)
+    assert report.startswith("must be a table, not ")
 
 
-def test_rules_are_held_to_beside_other_mistakes_unless_their_keys_are_wrong() -> None:
+def test_rules_are_held_to_next_to_other_mistakes_unless_their_keys_are_wrong() -> None:
     boards = [{"length_cm": 9, "ends": [5, 5], "wood": "ash"}, {"length_cm": 0, "ends": [5, 5]}]
     assert mistakes({"boards": boards, "best": 7}) == [
         "name: is missing",

@@ -59,7 +59,7 @@ def test_our_own_program_finds_our_packages_in_a_folder_that_has_others(tmp_path
     assert done.stdout.startswith("Usage: shitu models ")
 
 
-def test_a_program_of_somebody_else_is_told_what_stands_in_the_way(tmp_path: Path) -> None:
+def test_a_program_of_somebody_else_is_reported_what_stands_in_the_way(tmp_path: Path) -> None:
     folder = foreign(tmp_path / "shop")
     (folder / "mine").mkdir()
     (folder / "mine/__init__.py").write_text("import shitu\n")

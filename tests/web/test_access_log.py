@@ -19,7 +19,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def told(caplog: pytest.LogCaptureFixture, logger: str) -> list[dict[str, Any]]:
+def report(caplog: pytest.LogCaptureFixture, logger: str) -> list[dict[str, Any]]:
     return [vars(record) for record in caplog.records if record.name == logger]
 
 
@@ -40,7 +40,7 @@ def test_each_request_has_one_line(
         answer = client.open(path, method=method, headers={"X-Request-Id": "r-1"})
         size = len(answer.get_data())
         answer.close()
-    (line,) = told(lines, "shitu.access")
+    (line,) = report(lines, "shitu.access")
     assert (line["method"], line["route"], line["status"]) == (method, route, status)
     assert (line["bytes"], line["request_id"], line["client"]) == (size, "r-1", "127.0.0.1")
     assert line["ms"] >= 0
@@ -53,7 +53,7 @@ def test_each_change_of_a_gallery_has_one_line(settings: Settings, lines: pytest
         client.post("/v1/galleries/drinks/versions/1/activate").close()  # is in force already: no change
         client.delete("/v1/galleries/drinks").close()
         client.delete("/v1/galleries/drinks").close()  # 404: no change
-    created, deleted = told(lines, "shitu.audit")
+    created, deleted = report(lines, "shitu.audit")
     assert (created["change"], created["from_version"], created["to_version"]) == ("created", None, 1)
     assert (created["who"], created["request_id"], created["gallery"]) == ("client 127.0.0.1", "r-2", "drinks")
     assert (deleted["change"], deleted["from_version"], deleted["to_version"]) == ("deleted", 1, None)

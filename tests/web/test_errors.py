@@ -19,7 +19,7 @@ def test_unknown_paths_and_methods_are_problems(client: FlaskClient) -> None:
     assert set(response.headers["Allow"].split(", ")) >= {"GET", "POST"}
 
 
-def test_an_unexpected_exception_tells_nothing_but_its_request_id(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_exception_says_nothing_but_its_request_id(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     @app.get("/broken")
     def broken() -> str:
         raise ValueError("the password is 1234 in /etc/secret")

@@ -40,7 +40,7 @@ def test_ready_means_that_a_worker_with_models_takes_tasks(client: FlaskClient, 
     assert client.get("/readyz").status_code == 503
 
 
-def test_a_broken_store_is_told(client: FlaskClient, service: Services) -> None:
+def test_a_broken_store_is_reported(client: FlaskClient, service: Services) -> None:
     blocked = service.settings.data_dir / "objects" / "health"
     blocked.parent.mkdir(parents=True, exist_ok=True)
     blocked.write_text("a file where the folder should be")
@@ -59,7 +59,7 @@ def test_a_broken_store_is_told(client: FlaskClient, service: Services) -> None:
         (BucketMissing, "bucket_missing"),
     ],
 )
-def test_readiness_tells_the_code_of_what_is_wrong_with_the_store(
+def test_readiness_says_the_code_of_what_is_wrong_with_the_store(
     client: FlaskClient, service: Services, monkeypatch: pytest.MonkeyPatch, error: type[ServiceError], code: str
 ) -> None:
     def fail(*_: object) -> None:
@@ -93,7 +93,7 @@ def metrics(client: FlaskClient, service: Services, hand: Hand) -> dict[tuple[st
     return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
 
 
-def test_metrics_tell_of_the_ledger_and_of_requests_by_route(
+def test_metrics_say_of_the_ledger_and_of_requests_by_route(
     metrics: dict[tuple[str, tuple[tuple[str, str], ...]], float],
 ) -> None:
     assert metrics["shitu_jobs", (("status", "queued"),)] == 1

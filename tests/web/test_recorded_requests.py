@@ -83,9 +83,9 @@ def test_what_nobody_traces_makes_no_span(recorded: Recorded, asked: FlaskClient
 
 
 def test_an_error_names_the_trace_of_its_span(recorded: Recorded, asked: FlaskClient) -> None:
-    told = asked.get("/v1/galleries/nothing").get_json()["trace_id"]
+    report = asked.get("/v1/galleries/nothing").get_json()["trace_id"]
     (request,) = recorded.of(SpanKind.SERVER)
-    assert told == f"{request.context.trace_id:032x}"
+    assert report == f"{request.context.trace_id:032x}"
 
 
 def test_a_failed_publish_leaves_nothing_behind_in_the_thread(
@@ -119,9 +119,9 @@ def test_what_a_link_opens_is_in_no_span(recorded: Recorded, asked: FlaskClient,
     link, listed = recorded.of(SpanKind.SERVER)
     assert (link.attributes or {})["url.path"] == "/v1/links/<token>"
     assert (listed.attributes or {})["url.query"] == ""
-    told = str([one.to_json() for one in recorded.spans()])
-    assert token not in told
-    assert "abc" not in told
+    report = str([one.to_json() for one in recorded.spans()])
+    assert token not in report
+    assert "abc" not in report
 
 
 def test_commands_outside_any_trace_are_not_recorded(recorded: Recorded, settings: Settings) -> None:

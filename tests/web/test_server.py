@@ -168,8 +168,8 @@ def test_what_the_server_cannot_read_is_refused_as_a_problem_too(base_url: str) 
             connection.sendall(head)
             response = http.client.HTTPResponse(connection)
             response.begin()
-            told = json.loads(response.read())
-        assert (response.status, told["code"], told["status"]) == (status, code, status), head[:40]
+            report = json.loads(response.read())
+        assert (response.status, report["code"], report["status"]) == (status, code, status), head[:40]
         assert response.headers["Content-Type"] == "application/problem+json"
-        assert response.headers["X-Request-Id"] == told["request_id"]
+        assert response.headers["X-Request-Id"] == report["request_id"]
     assert ask(base_url, "GET", "/healthz")[0] == 200

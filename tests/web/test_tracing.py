@@ -30,7 +30,7 @@ def ask(client: FlaskClient, gallery: str, headers: dict[str, str]) -> dict[str,
     return job
 
 
-def test_a_job_goes_on_with_its_callers_trace(
+def test_a_job_continues_with_its_callers_trace(
     client: FlaskClient, service: Services, drinks: str, redis_client: redis.Redis
 ) -> None:
     job = ask(client, drinks, HEADERS)

@@ -123,7 +123,7 @@ def test_on_a_changed_gallery_only_the_search_is_done_again(
     assert not {"fetch", "decode", "detect", "embed"} & after["timings_ms"].keys()
 
 
-def test_a_trace_tells_of_work_that_was_done(
+def test_a_trace_says_of_work_that_was_done(
     process: Process,
     caching: Runtime,
     embedder: Thumbnail,  # noqa: F811

@@ -110,7 +110,7 @@ def test_the_users_mistake_fails_at_once_with_its_code(process: Process) -> None
     assert job.attempts == 1
 
 
-def test_the_workers_trouble_is_tried_again_later_and_then_told_without_its_text(process: Process) -> None:
+def test_the_workers_trouble_is_tried_again_later_and_then_reported_without_its_text(process: Process) -> None:
     job_id = new_job(process)
     cap = process.settings.jobs.max_attempts
     for number in range(1, cap + 1):
@@ -188,7 +188,7 @@ def test_a_stopped_worker_gives_its_job_back_uncounted(process: Process) -> None
     assert job.attempts == 0
 
 
-def test_progress_is_told_while_the_work_runs(process: Process) -> None:
+def test_progress_is_reported_while_the_work_runs(process: Process) -> None:
     job_id = new_job(process)
     seen: list[dict[str, Any] | None] = []
 

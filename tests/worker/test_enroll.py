@@ -138,19 +138,19 @@ def test_only_unusable_pictures_leave_the_gallery_as_it_is(process: Process, run
     assert result["gallery"] == {"name": "drinks", "version": 1, "items": 0}
 
 
-def test_pictures_are_embedded_in_batches_and_progress_is_told(
+def test_pictures_are_embedded_in_batches_and_progress_is_reported(
     process: Process, runtime: Runtime, embedder: Thumbnail
 ) -> None:
-    told: list[dict[str, Any]] = []
+    report: list[dict[str, Any]] = []
 
     def checkpoint(progress: dict[str, Any] | None = None) -> None:
         if progress is not None:
-            told.append(progress)
+            report.append(progress)
 
     count = BATCH_PICTURES + 3
     enroll(job(process, runtime, [(str(seed), picture(seed)) for seed in range(count)]), runtime, checkpoint)
     assert embedder.batches == [BATCH_PICTURES, BATCH_PICTURES, 3, 3]  # the pictures, then a view of each
-    assert told == [{"done": BATCH_PICTURES, "total": count}, {"done": count, "total": count}]
+    assert report == [{"done": BATCH_PICTURES, "total": count}, {"done": count, "total": count}]
 
 
 def test_views_and_features_are_kept_and_a_second_run_keeps_them(process: Process, runtime: Runtime) -> None:
@@ -221,8 +221,8 @@ def test_an_answer_says_what_decided_and_what_agrees(process: Process, runtime: 
     assert found["verification"]["inliers"] > 20
     assert found["verification"]["item_id"] == found["candidates"][0]["item_id"]
     assert found["verification"]["item_box"] is None
-    told = result["decision"]
-    assert (told["min_precision"], told["calibration"], told["verify"], told["verified"]) == (
+    report = result["decision"]
+    assert (report["min_precision"], report["calibration"], report["verify"], report["verified"]) == (
         0.8,
         "embedder",
         "always",
@@ -233,7 +233,7 @@ def test_an_answer_says_what_decided_and_what_agrees(process: Process, runtime: 
     assert never["recognitions"][0]["verification"] is None
 
 
-def test_what_the_header_refused_is_told_in_its_place_and_labels_are_held_to_the_rule(
+def test_what_the_header_refused_is_reported_in_its_place_and_labels_are_held_to_the_rule(
     process: Process, runtime: Runtime
 ) -> None:
     asked = job(process, runtime, [("cafe\u0301", picture(1)), ("tea", picture(2)), ("a\x07", picture(3))])

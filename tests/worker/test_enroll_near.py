@@ -36,14 +36,14 @@ def skipping(process: Process, runtime: Runtime, pictures: list[tuple[str, bytes
     return process.ledger.create("enrollment", {**made.request, "skip_near_duplicates": True})
 
 
-def test_near_duplicates_are_told_and_added(process: Process, runtime: Runtime) -> None:
+def test_near_duplicates_are_reported_and_added(process: Process, runtime: Runtime) -> None:
     first = enroll(job(process, runtime, [("cola", picture(1))]), runtime, ignore)
     result = enroll(job(process, runtime, [("cola", nearly(1)), ("tea", picture(2))]), runtime, ignore)
     near, other = result["items"]
     assert statuses(result) == ["added", "added"]  # type: ignore[arg-type]  # a result is a dict
-    told = near["near_duplicate_of"]
-    assert (told["item_id"], told["label"]) == (first["items"][0]["item_id"], "cola")
-    assert 0.97 <= told["similarity"] <= 1
+    report = near["near_duplicate_of"]
+    assert (report["item_id"], report["label"]) == (first["items"][0]["item_id"], "cola")
+    assert 0.97 <= report["similarity"] <= 1
     assert "near_duplicate_of" not in other
 
 

@@ -36,5 +36,5 @@ def test_every_error_has_its_code_and_says_whether_to_try_again(error: Exception
     assert found.to_dict() == {"code": code, "message": found.message, "retryable": retryable}
 
 
-def test_the_users_own_mistake_is_told_in_full() -> None:
+def test_the_users_own_mistake_is_reported_in_full() -> None:
     assert job_error(ImageError("The file ends too early.")).message == "The file ends too early."

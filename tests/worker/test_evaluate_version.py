@@ -46,9 +46,9 @@ def add(runtime: Runtime, embedder: Thumbnail, pictures: list[tuple[str, bytes]]
 
 def evaluated(process: Process, runtime: Runtime, version: int, **more: Any) -> Any:
     job = process.ledger.create("evaluation", {"gallery": "drinks", "version": version, **more})
-    told: list[Any] = []
-    result = evaluate_version(job, runtime, lambda progress=None: told.append(progress))
-    assert [one["done"] for one in told] == sorted(one["done"] for one in told)
+    report: list[Any] = []
+    result = evaluate_version(job, runtime, lambda progress=None: report.append(progress))
+    assert [one["done"] for one in report] == sorted(one["done"] for one in report)
     return result
 
 
@@ -79,8 +79,8 @@ def test_a_staged_version_gains_and_loses_answers(process: Process, runtime: Run
     }
     assert result["unusable_feedback"] == 1
     assert result["leave_one_out"]["version"]["queries"] == 5
-    told = [one for one in result["changes"] if one["query"] == "feedback"]
-    assert [(one["label"], one["effect"], one["after"]) for one in told] == [("juice", "gained", "juice")]
+    report = [one for one in result["changes"] if one["query"] == "feedback"]
+    assert [(one["label"], one["effect"], one["after"]) for one in report] == [("juice", "gained", "juice")]
     back = evaluated(process, runtime, active, against=staged)
     assert (back["feedback"]["gained"], back["feedback"]["lost"]) == (0, 1)
 
@@ -111,7 +111,7 @@ def test_a_version_that_fuses_its_pictures_is_asked_so(process: Process, runtime
     assert len(rows) == 11
 
 
-def test_versions_that_are_not_there_are_told(process: Process, runtime: Runtime) -> None:
+def test_versions_that_are_not_there_are_reported(process: Process, runtime: Runtime) -> None:
     with pytest.raises(VersionNotFound):
         evaluated(process, runtime, 7)
     job = process.ledger.create("evaluation", {"gallery": "drinks", "version": 1})

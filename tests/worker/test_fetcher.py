@@ -87,7 +87,7 @@ def ended(courier: Process, job_id: str) -> Job:
     return courier.ledger.get(job_id)
 
 
-def test_a_picture_is_stored_by_its_content_and_the_job_goes_on(
+def test_a_picture_is_stored_by_its_content_and_the_job_continues(
     courier: Process, server: Server, redis_client: redis.Redis
 ) -> None:
     server.paths["/a.jpg?key=s3cret"] = (200, {}, b"picture")

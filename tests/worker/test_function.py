@@ -49,8 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = json.dumps(self.server.events.get()).encode()
         self.send_response(200)
-        told = {"Lambda-Runtime-Aws-Request-Id": "r-1", "Lambda-Runtime-Deadline-Ms": "9999999999999"}
-        for name, value in {**told, "Content-Type": "application/json", "Content-Length": str(len(body))}.items():
+        report = {"Lambda-Runtime-Aws-Request-Id": "r-1", "Lambda-Runtime-Deadline-Ms": "9999999999999"}
+        for name, value in {**report, "Content-Type": "application/json", "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:1:function:shitu")
         self.end_headers()
@@ -131,13 +131,13 @@ def asked(key: str, message_id: str, **more: Any) -> dict[str, Any]:
     return queued({"bucket": "photos", "key": key, "gallery": "drinks", "options": options, **more}, message_id)
 
 
-def test_a_batch_is_answered_and_only_what_may_come_again_is_told_to_the_queue(api: RuntimeApi, s3: Any) -> None:
+def test_a_batch_is_answered_and_only_what_may_come_again_is_reported_to_the_queue(api: RuntimeApi, s3: Any) -> None:
     put(s3, "in/1.jpg", encode(pattern(1)))
     put(s3, "in/broken.jpg", b"no picture")
     records = [asked("in/1.jpg", "good"), asked("in/broken.jpg", "broken"), asked("in/gone.jpg", "gone")]
     records += [queued("{", "nonsense"), asked("in/1.jpg", "no gallery", gallery="nothing")]
-    kind, told = api.call({"Records": records})
-    assert (kind, told) == ("response", {"batchItemFailures": [{"itemIdentifier": "nonsense"}]})
+    kind, report = api.call({"Records": records})
+    assert (kind, report) == ("response", {"batchItemFailures": [{"itemIdentifier": "nonsense"}]})
     codes = {
         key: (found := answer(s3, key))["error"] and found["error"]["code"] for key in ("in/broken.jpg", "in/gone.jpg")
     }
@@ -157,5 +157,5 @@ def test_an_upload_is_recognised_as_a_worker_would(api: RuntimeApi, s3: Any) -> 
 
 
 def test_what_is_no_event_is_an_error_of_the_call(api: RuntimeApi) -> None:
-    kind, told = api.call({"detail": "something else"})
-    assert (kind, told["errorType"]) == ("error", "EventRefused")
+    kind, report = api.call({"detail": "something else"})
+    assert (kind, report["errorType"]) == ("error", "EventRefused")

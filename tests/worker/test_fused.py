@@ -89,8 +89,8 @@ def test_it_is_chosen_later_and_undone(store: GalleryStore, cache: GalleryCache)
     assert type(cache.current("drinks").gallery) is Gallery
     store.choose_index("drinks", FUSED)
     check(cache, items, rows)
-    told = described(store, store.manifest("drinks"))
-    assert (told["fuse"], told["in_use"], told["state"], "fuse_by" in told) == (True, "Flat", "exact", False)
+    report = described(store, store.manifest("drinks"))
+    assert (report["fuse"], report["in_use"], report["state"], "fuse_by" in report) == (True, "Flat", "exact", False)
     store.undo("drinks")
     assert type(cache.current("drinks").gallery) is Gallery
     assert "fuse" not in described(store, store.manifest("drinks"))
@@ -101,8 +101,8 @@ def test_binary_codes_of_the_means(store: GalleryStore, cache: GalleryCache) -> 
     choice = IndexChoice("HNSW32", "hamming", 100, fuse=True, fuse_by="side")
     store.choose_index("drinks", choice.to_dict())
     check(cache, items, rows)  # all of 5 codes are re-ranked
-    told = described(store, store.manifest("drinks"))
-    assert (told["in_use"], told["fuse"], told["fuse_by"]) == ("BHNSW32,R100", True, "side")
+    report = described(store, store.manifest("drinks"))
+    assert (report["in_use"], report["fuse"], report["fuse_by"]) == ("BHNSW32,R100", True, "side")
 
 
 def test_a_large_one_maps_its_pictures_and_builds_no_index(

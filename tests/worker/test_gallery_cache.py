@@ -111,6 +111,6 @@ def test_what_was_fitted_to_a_version_goes_with_it(store: GalleryStore, caplog: 
         row = np.random.default_rng(len(calibration)).normal(size=(1, DIM)).astype(np.float32)
         sha256 = hashlib.sha256(row.tobytes()).hexdigest()
         item = Item(item_id(sha256, "tea"), "tea", f"images/{sha256}", sha256, None, "2026-01-01T00:00:00.000Z")
-        store.add("drinks", [item], row, "digest", calibrate=lambda *_, told=calibration: told)
+        store.add("drinks", [item], row, "digest", calibrate=lambda *_, report=calibration: report)
         assert cache.current("drinks").gallery.calibration == expected
     assert "the embedder's calibration is used" in caplog.text

@@ -47,8 +47,8 @@ def test_a_small_gallery_is_whole(store: GalleryStore, cache: GalleryCache, tmp_
     add(store, "drinks", 99)
     assert type(cache.current("drinks").gallery) is Gallery
     assert build(store, "drinks", tmp_path) == 0
-    told = described(store, store.manifest("drinks"))
-    assert (told["in_use"], told["state"], told["recall_at_1"]) == ("Flat", "exact", 1.0)
+    report = described(store, store.manifest("drinks"))
+    assert (report["in_use"], report["state"], report["recall_at_1"]) == ("Flat", "exact", 1.0)
 
 
 def test_exact_search_serves_until_the_index_is_there(store: GalleryStore, cache: GalleryCache, tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_exact_search_serves_until_the_index_is_there(store: GalleryStore, cache
     assert build(store, "drinks", tmp_path) == 0
     assert parts(cache).parts[0].index is not None  # without any change of the gallery
     assert parts(cache).search(rows[7:8], 1)[0][0].item == items[7]
-    told = described(store, store.manifest("drinks"))
-    assert (told["state"], told["in_use"], told["indexed_items"]) == ("built", "PQ4x4fs,RFlat", 1200)
-    assert told["recall_at_1"] is not None
-    assert told["recall_at_1"] > 0.9
+    report = described(store, store.manifest("drinks"))
+    assert (report["state"], report["in_use"], report["indexed_items"]) == ("built", "PQ4x4fs,RFlat", 1200)
+    assert report["recall_at_1"] is not None
+    assert report["recall_at_1"] > 0.9
 
 
 def test_what_is_added_is_found_and_what_is_removed_is_not_at_once(
@@ -123,7 +123,7 @@ def test_of_a_bucket_the_rows_are_mapped_from_files_kept_by_content(
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense"])
-def test_a_damaged_index_is_searched_without_and_built_anew(
+def test_a_damaged_index_is_searched_without_and_built_again(
     damage: bytes, store: GalleryStore, cache: GalleryCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     items, rows = add(store, "drinks", 1200)
@@ -143,11 +143,11 @@ def test_an_index_without_its_record_is_nothing(store: GalleryStore, cache: Gall
     build(store, "drinks", tmp_path)
     manifest = store.manifest("drinks")
     record = index_keys("drinks", manifest.generation, manifest.segments[0].id, "PQ")[1]
-    told = json.loads(store.objects.get(record))
+    report = json.loads(store.objects.get(record))
     store.objects.delete(record)
     assert parts(cache).parts[0].index is None
     assert build(store, "drinks", tmp_path) == 1
-    assert json.loads(store.objects.get(record))["sha256"] == told["sha256"]
+    assert json.loads(store.objects.get(record))["sha256"] == report["sha256"]
 
 
 def test_files_of_indexes_go_with_their_segments(store: GalleryStore, tmp_path: Path) -> None:
@@ -210,9 +210,9 @@ def test_hamming_search_is_a_choice(rerank: int, store: GalleryStore, cache: Gal
     store.remove("drinks", item_ids=[items[7].id])
     again = cache.current("drinks").gallery
     assert items[7].id not in {match.item.id for match in again.search(rows[7:8], 50)[0]}
-    told = described(store, store.manifest("drinks"))
-    assert told["in_use"] == ("BHNSW32,R50" if rerank else "BHNSW32")
-    assert told["rerank"] == rerank
+    report = described(store, store.manifest("drinks"))
+    assert report["in_use"] == ("BHNSW32,R50" if rerank else "BHNSW32")
+    assert report["rerank"] == rerank
 
 
 def test_galleries_joined_take_a_new_index_up(store: GalleryStore, cache: GalleryCache, tmp_path: Path) -> None:

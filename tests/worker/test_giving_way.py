@@ -21,8 +21,8 @@ def test_a_job_that_gives_way_is_queued_again_without_a_cost(process: Process) -
 
     for _ in range(5):  # more than it has attempts
         assert attempt(job.id, gives_way, process)
-        told = ledger.get(job.id)
-        assert (told.status, told.attempts) == (JobStatus.QUEUED, 0)
+        report = ledger.get(job.id)
+        assert (report.status, report.attempts) == (JobStatus.QUEUED, 0)
     assert ledger.lanes.next(job.kind) == job.id  # at once, not when its deadline has passed
     assert ledger.stats().messages["import"] == 5
 

@@ -30,8 +30,8 @@ def keeper(tmp_path: Path, store: GalleryStore) -> IndexKeeper:
 def test_a_round_builds_what_is_missing_in_a_process_of_its_own(store: GalleryStore, tmp_path: Path) -> None:
     add(store, "drinks", 300)
     keeper(tmp_path, store).round(threading.Event())
-    told = described(store, store.manifest("drinks"))
-    assert (told["state"], told["in_use"], told["indexed_items"]) == ("built", "HNSW32_SQ8,RFlat", 300)
+    report = described(store, store.manifest("drinks"))
+    assert (report["state"], report["in_use"], report["indexed_items"]) == ("built", "HNSW32_SQ8,RFlat", 300)
 
 
 def test_a_builder_that_fails_is_left_alone_for_a_while(
@@ -55,7 +55,7 @@ def test_a_stop_ends_the_builder_and_nothing_is_half_done(store: GalleryStore, t
     stop.set()
     thread.join(20)
     assert not thread.is_alive()
-    told = described(store, store.manifest("drinks"))
-    assert told["state"] in {"building", "built"}  # it may have been faster
-    if told["state"] == "building":
+    report = described(store, store.manifest("drinks"))
+    assert report["state"] in {"building", "built"}  # it may have been faster
+    if report["state"] == "building":
         assert store.load("drinks")[0].item_count == 300

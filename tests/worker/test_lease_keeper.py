@@ -33,7 +33,7 @@ def lapses(process: Process, lease: Lease, within_s: float) -> bool:
     return False
 
 
-def test_work_that_hangs_loses_its_lease_so_that_the_job_goes_on_elsewhere(process: Process) -> None:
+def test_work_that_hangs_loses_its_lease_so_that_the_job_continues_elsewhere(process: Process) -> None:
     lease = leased(process)
     with LeaseKeeper(process.ledger, lease, LEASE_S, never, stuck_s=0.5) as keeper:
         assert lapses(process, lease, 10)

@@ -147,7 +147,12 @@ def test_a_worker_that_dies_costs_a_batch_and_makes_no_second_version(
     versions = runtime.store.versions("second")
     read: list[str] = []
     get = runtime.objects.get
-    monkeypatch.setattr(runtime.objects, "get", lambda key: read.append(key) or get(key))
+
+    def counted(key: str) -> bytes:
+        read.append(key)
+        return get(key)
+
+    monkeypatch.setattr(runtime.objects, "get", counted)
     result = reembed(job, runtime, ignore)
     pictures = [key for key in read if key.startswith("images/")]
     assert len(pictures) == (2 if at == "embed" else 0)

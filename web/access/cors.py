@@ -31,7 +31,7 @@ MAX_AGE_S = 600
 def register(app: Flask) -> None:
     """Before web.access.auth."""
     app.before_request(_preflight)
-    app.after_request(_tell)
+    app.after_request(_notify)
 
 
 def is_allowed(origin: str) -> bool:
@@ -51,7 +51,7 @@ def _preflight() -> Response | None:
     return response
 
 
-def _tell(response: Response) -> Response:
+def _notify(response: Response) -> Response:
     allowed = services().settings.web.cors_origins
     if not allowed:
         return response

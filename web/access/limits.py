@@ -30,7 +30,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 def register(app: Flask) -> None:
     """Behind web.access.auth, which says whose a request is."""
     app.before_request(take)
-    app.after_request(_tell)
+    app.after_request(_notify)
 
 
 def allowed() -> Allowance | None:
@@ -74,7 +74,7 @@ def take_bytes(count: int) -> None:
             raise refused
 
 
-def _tell(response: Response) -> Response:
+def _notify(response: Response) -> Response:
     mine, key, counted = allowed(), auth.key(), g.pop("counted", None)
     if mine is not None and key is not None and counted is not None:
         with contextlib.suppress(redis.exceptions.RedisError):  # what was accepted stays accepted

@@ -1,4 +1,4 @@
-"""The scope that each view asks for stands beside it: `@needs(Scope.MANAGE)`, between its route and its `@operation(...)`.
+"""The scope that each view asks for stands next to it: `@needs(Scope.MANAGE)`, between its route and its `@operation(...)`.
 
 A view without one asks for the widest, so that a forgotten line lets nobody in; a test names it.
 """

@@ -79,13 +79,13 @@ def move_items(name: str) -> Response:
         raise InvalidRequest(f"body: {detail}", errors=[{"pointer": "", "detail": detail}])
     labels = () if sent.label is None else (sent.label,)
     done = move(services().galleries, name, sent.to, sent.item_ids or (), labels)
-    told: MovedItems = {
+    report: MovedItems = {
         "source": describe(done.source),
         "target": describe(done.target),
         "moved": done.moved,
         "duplicates": done.duplicates,
     }
-    return jsonify(told)
+    return jsonify(report)
 
 
 def _renamed(done: Renamed) -> RenamedGallery:

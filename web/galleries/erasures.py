@@ -105,7 +105,7 @@ def eraser() -> Eraser:
 
 def receipt(one: infra.erasure.records.Erasure) -> Response:
     """The erasure as JSON."""
-    told: Erasure = {
+    report: Erasure = {
         "id": one.id,
         "kind": "gallery" if one.kind == "purge" else one.kind,
         "status": "pending" if one.completed_at is None else "done",
@@ -127,7 +127,7 @@ def receipt(one: infra.erasure.records.Erasure) -> Response:
         },
         "links": {"self": url_for("erasures.show", erasure_id=one.id)},
     }
-    return jsonify(told)
+    return jsonify(report)
 
 
 def _job_route(kind: JobKind) -> None:

@@ -55,7 +55,7 @@ def export(name: str) -> Response:
     store = services().galleries
     manifest = store.manifest(name, query.version)
     pieces = _pieces(store, manifest)
-    first = next(pieces)  # what can't be read is told before anything is sent
+    first = next(pieces)  # what can't be read is reported before anything is sent
     response = Response(stream_with_context(_after(first, pieces)), content_type=ZIP)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.shitu.zip"'
     return response

@@ -80,13 +80,13 @@ def lint(name: str) -> Response:
                 job = services().ledger.wait(job.id, waited)
         findings = reports.find(manifest)
         if findings is None:
-            return jobs.told(_unfinished(manifest, job), finished=False, waited=waited)
+            return jobs.report(_unfinished(manifest, job), finished=False, waited=waited)
     least = LEVELS.index(query.level)
     kinds = KINDS if query.kind is None else (query.kind,)
     shown = [one for one in findings if LEVELS.index(one["level"]) <= least and one["kind"] in kinds]
     end = start + query.limit
     levels, by_kind = Counter(one["level"] for one in findings), Counter(one["kind"] for one in findings)
-    told: Lint = {
+    report: Lint = {
         "gallery": name,
         "version": manifest.version,
         "item_count": manifest.item_count,
@@ -98,11 +98,11 @@ def lint(name: str) -> Response:
         "skipped": [{"kind": "several_objects", "reason": WITHOUT_DETECTOR}],
         "next_after": f"v{manifest.version}.{end}" if end < len(shown) else None,
     }
-    response = jsonify(told)
+    response = jsonify(report)
     response.headers["Cache-Control"] = "private, no-cache"
     response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
     response.make_conditional(request)
-    return jobs.told(response, finished=True, waited=waited)
+    return jobs.report(response, finished=True, waited=waited)
 
 
 @lints.get("/<job_id>")
@@ -173,7 +173,7 @@ def _unfinished(manifest: GalleryManifest, job: Job) -> Response:
     if job.status == "failed":
         why = "" if job.error is None else job.error["message"]
         raise JobWithoutAnswer(f"The gallery could not be looked through: {why} Ask again to try again.")
-    told: Lint = {
+    report: Lint = {
         "gallery": manifest.name,
         "version": manifest.version,
         "item_count": manifest.item_count,
@@ -186,7 +186,7 @@ def _unfinished(manifest: GalleryManifest, job: Job) -> Response:
         "skipped": [{"kind": "several_objects", "reason": WITHOUT_DETECTOR}],
         "next_after": None,
     }
-    response = jsonify(told)
+    response = jsonify(report)
     response.status_code = 202
     response.headers["Cache-Control"] = "no-store"
     return response

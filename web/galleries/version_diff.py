@@ -66,7 +66,7 @@ def diff(name: str, version: int) -> Response:
     ]
     end = start + query.limit
     counts = found.counts()
-    told: VersionDiff = {
+    report: VersionDiff = {
         "gallery": name,
         "version": version,
         "to": to,
@@ -78,15 +78,15 @@ def diff(name: str, version: int) -> Response:
             {"label": label, "before": was, "after": now} for label, was, now in labels_of(before, after)[:MOST_LABELS]
         ] if start == 0 else [],
         "changes": [
-            {"kind": one.kind, "sha256": one.item.sha256, "before": _told(one.before), "after": _told(one.after)}
+            {"kind": one.kind, "sha256": one.item.sha256, "before": _reported(one.before), "after": _reported(one.after)}
             for one in shown[start:end]
         ],
         "next_after": f"v{to}.{end}" if end < len(shown) else None,
     }  # fmt: skip
-    return Response(without_surrogates(json.dumps(told, ensure_ascii=False)), content_type="application/json")
+    return Response(without_surrogates(json.dumps(report, ensure_ascii=False)), content_type="application/json")
 
 
-def _told(item: Item | None) -> ChangedItem | None:
+def _reported(item: Item | None) -> ChangedItem | None:
     if item is None:
         return None
     return {"id": item.id, "label": item.label, "box": None if item.box is None else list(item.box)}

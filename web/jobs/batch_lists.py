@@ -54,8 +54,8 @@ def index() -> Response:
         before=None if query.created_before is None else seconds(query.created_before),
     )
     found = services().ledger.batch_listing.page(wanted, query.limit, query.after)
-    told: BatchPage = {
+    report: BatchPage = {
         "batches": [batch.summary(request.script_root) for batch in found.batches],
         "next_after": found.next_after,
     }
-    return Response(without_surrogates(json.dumps(told, ensure_ascii=False)), content_type="application/json")
+    return Response(without_surrogates(json.dumps(report, ensure_ascii=False)), content_type="application/json")

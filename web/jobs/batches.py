@@ -111,8 +111,8 @@ def create() -> Response:
     batch_id = idempotency.new_id_of(PREFIX)
     each, behind = [], 0
     for one in planned:
-        told = snapshot.of_new(JobKind.RECOGNITION, terms.priority, behind=behind)
-        each.append(replace(terms, batch=batch_id, eta_s=told["eta_s"]))
+        report = snapshot.of_new(JobKind.RECOGNITION, terms.priority, behind=behind)
+        each.append(replace(terms, batch=batch_id, eta_s=report["eta_s"]))
         behind += one.request is not None
     asked = {
         "gallery": sent.gallery,
@@ -223,21 +223,21 @@ def _wait(batch: infra.jobs.batch_records.Batch) -> tuple[infra.jobs.batch_recor
 
 def _answer(batch: infra.jobs.batch_records.Batch, status: int, waited: float | None) -> Response:
     response = Response(_json(batch), status=status, content_type="application/json")
-    return jobs.told(response, finished=batch.finished, waited=waited)
+    return jobs.report(response, finished=batch.finished, waited=waited)
 
 
 def _json(batch: infra.jobs.batch_records.Batch) -> str:
-    told = batch.to_dict(request.script_root)
+    report = batch.to_dict(request.script_root)
     last = next((one for one in reversed(batch.entries) if one.job_id and not one.finished), None)
     if not batch.finished and last is not None and last.job_id is not None:
         try:
             ledger = services().ledger
             job = ledger.get(last.job_id)
             if not job.finished:
-                told["queue"] = ledger.forecast.of(job)
+                report["queue"] = ledger.forecast.of(job)
         except (JobNotFound, JobExpired, redis.exceptions.RedisError):
             log.warning("the position of %s could not be read", batch.id, exc_info=True)
-    return without_surrogates(json.dumps(told, ensure_ascii=False))
+    return without_surrogates(json.dumps(report, ensure_ascii=False))
 
 
 def _stream(batch_id: str, history: Iterator[infra.jobs.batch_records.BatchEvent | None]) -> Iterator[str]:
@@ -264,14 +264,14 @@ def _stream(batch_id: str, history: Iterator[infra.jobs.batch_records.BatchEvent
 
 
 def _result(index: int, entry: infra.jobs.batch_records.Entry, job: Job | None) -> BatchResult:
-    told = None if job is None else job.to_dict(request.script_root)
+    report = None if job is None else job.to_dict(request.script_root)
     return {
         "index": index,
         "name": entry.name,
         "id": entry.job_id,
-        "status": entry.status if told is None else told["status"],  # type: ignore[typeddict-item]  # the ledger's
-        "result": None if told is None else told["result"],  # type: ignore[typeddict-item]  # a recognition's
-        "error": entry.error if told is None else told["error"],
+        "status": entry.status if report is None else report["status"],  # type: ignore[typeddict-item]  # the ledger's
+        "result": None if report is None else report["result"],  # type: ignore[typeddict-item]  # a recognition's
+        "error": entry.error if report is None else report["error"],
     }
 
 

@@ -162,8 +162,8 @@ def receive(upload_id: str) -> tuple[str, int]:
     if (request.content_length or 0) > expected.size:
         raise UploadMismatch(f"{request.content_length} bytes come, and the link is for {expected.size}.")
     if request.mimetype != expected.media_type:
-        told = request.mimetype or "none"
-        raise UploadMismatch(f"The link is for the Content-Type {expected.media_type}, not {told}.")
+        report = request.mimetype or "none"
+        raise UploadMismatch(f"The link is for the Content-Type {expected.media_type}, not {report}.")
     service.uploads.receive(expected, read_body())
     return "", 204
 

@@ -145,12 +145,12 @@ def report(job_id: str) -> Response:
     if query.format == "ndjson":
         return Response(_as_lines(fitting), content_type=f"{NDJSON}; charset=utf-8")
     end = query.after + query.limit
-    told: ImportReport = {
+    reported: ImportReport = {
         "lines": fitting[query.after : end],  # type: ignore[typeddict-item]  # read back from JSON
         "total": len(fitting),
         "next_after": str(end) if end < len(fitting) else None,
     }
-    return Response(without_surrogates(json.dumps(told, ensure_ascii=False)), content_type="application/json")
+    return Response(without_surrogates(json.dumps(reported, ensure_ascii=False)), content_type="application/json")
 
 
 @blueprint.post("/<job_id>/cancel")

@@ -173,8 +173,8 @@ def galleries_of(job: Job) -> list[str]:
 def result_of(job: Job, purpose: str) -> dict[str, Any]:
     """The job's answer. Raises ResultNotReady, which says what it was wanted for."""
     if job.result is None:
-        told = "ended without an answer" if job.finished else "has no answer yet"
-        raise ResultNotReady(f"The job {job.id} {told} {purpose}.", retryable=not job.finished)
+        report = "ended without an answer" if job.finished else "has no answer yet"
+        raise ResultNotReady(f"The job {job.id} {report} {purpose}.", retryable=not job.finished)
     return job.result
 
 
@@ -248,10 +248,10 @@ def answer(job: Job, status: int, waited: float | None = None) -> Response:
     """The job as JSON; while it is open, with the time after which to look again."""
     shown = _shown(job)
     response = Response(_json(shown), status=status, content_type="application/json")
-    return told(response, finished=job.finished, waited=waited, eta_s=shown.get("queue", {}).get("eta_s"))
+    return report(response, finished=job.finished, waited=waited, eta_s=shown.get("queue", {}).get("eta_s"))
 
 
-def told(response: Response, *, finished: bool, waited: float | None, eta_s: float | None = None) -> Response:
+def report(response: Response, *, finished: bool, waited: float | None, eta_s: float | None = None) -> Response:
     """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not ask.
 
     Who follows Retry-After looks again after half of the time that is left, so that a long queue is not asked every second.

@@ -28,8 +28,8 @@ def _moment(text: str) -> str:
     try:
         seconds(text)
     except (ValueError, OverflowError):
-        told = "give a time as ISO 8601 has it, as 2026-01-31T12:00:00Z; without a zone it is UTC"
-        raise PydanticCustomError("moment", "{told}", {"told": told}) from None
+        report = "give a time as ISO 8601 has it, as 2026-01-31T12:00:00Z; without a zone it is UTC"
+        raise PydanticCustomError("moment", "{told}", {"told": report}) from None
     return text
 
 

@@ -218,8 +218,8 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": member}
         for name, member in schema["properties"].items()
     ] + [
-        {"name": f"{prefix}KEY", "in": "query", "required": False, "description": told, "schema": {"type": "string"}}
-        for prefix, told in families.items()
+        {"name": f"{prefix}KEY", "in": "query", "required": False, "description": report, "schema": {"type": "string"}}
+        for prefix, report in families.items()
     ]
 
 
@@ -296,8 +296,8 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     records: set[type] = {*IMAGES, answers.Problem, *forms}
     records |= {one.error_form for one in operations if one.error_form is not None}
     records |= {body for body in bodies if isinstance(body, type)}
-    told = [answer for one in operations for several in one.answer.values() for answer in answers_of(several)]
-    records |= {answer for answer in told if isinstance(answer, type)}
+    report = [answer for one in operations for several in one.answer.values() for answer in answers_of(several)]
+    records |= {answer for answer in report if isinstance(answer, type)}
     _, definitions = TypeAdapter.json_schemas(
         [(one, "validation", TypeAdapter(one)) for one in sorted(records, key=lambda record: record.__name__)],
         ref_template=SCHEMA_PATH + "{model}",

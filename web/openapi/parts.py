@@ -80,8 +80,8 @@ def tag_of(path: str) -> str:
 
 def tags(used: set[str]) -> list[dict[str, str]]:
     """Those that routes have, each with what it is about."""
-    told = {**dict(TAGS.values()), **OTHER_TAGS}
-    return [{"name": name, "description": about} for name, about in told.items() if name in used]
+    report = {**dict(TAGS.values()), **OTHER_TAGS}
+    return [{"name": name, "description": about} for name, about in report.items() if name in used]
 
 
 def events() -> dict[str, Any]:
@@ -93,7 +93,7 @@ def events() -> dict[str, Any]:
 def webhooks() -> dict[str, Any]:
     """What is sent to registered endpoints."""
     about = {kind: f"A job of the kind {kind} has ended." for kind in JobKind}
-    found = {kind.value: {"post": _post(_event(kind), told, kind.value)} for kind, told in about.items()}
+    found = {kind.value: {"post": _post(_event(kind), report, kind.value)} for kind, report in about.items()}
     return {**found, "test": {"post": _post("TestEvent", "POST /v1/webhooks/{webhook_id}/test was called.", "test")}}
 
 
@@ -110,8 +110,8 @@ def callbacks(operation: Operation) -> dict[str, Any]:
     if not places or not (kinds or batch):
         return {}
     kind = kinds[0] if kinds else JobKind.RECOGNITION
-    told = "Each job of the batch, when it has ended." if batch else "The job has ended."
-    return {"ended": {place: {"post": _post(_event(kind), told, f"{operation.name}Ended")} for place in places}}
+    report = "Each job of the batch, when it has ended." if batch else "The job has ended."
+    return {"ended": {place: {"post": _post(_event(kind), report, f"{operation.name}Ended")} for place in places}}
 
 
 def _post(event: str, summary: str, name: str) -> dict[str, Any]:

@@ -108,14 +108,14 @@ def groups(document: dict[str, Any]) -> list[Group]:
     """The routes by their tags, in the order of the description."""
     calls: dict[str, list[Call]] = {tag["name"]: [] for tag in document["tags"]}
     for path, methods in document["paths"].items():
-        for method, told in methods.items():
-            calls[told["tags"][0]].append(_call(method.upper(), path, told))
+        for method, report in methods.items():
+            calls[report["tags"][0]].append(_call(method.upper(), path, report))
     return [Group(tag["name"], coded(tag["description"]), calls[tag["name"]]) for tag in document["tags"]]
 
 
 def messages(document: dict[str, Any]) -> list[Call]:
     """What the service sends to webhooks."""
-    return [_call("POST", name, told["post"]) for name, told in document["webhooks"].items()]
+    return [_call("POST", name, report["post"]) for name, report in document["webhooks"].items()]
 
 
 def records(document: dict[str, Any]) -> list[Record]:
@@ -157,23 +157,23 @@ def coded(text: str) -> Markup:
     )
 
 
-def _call(method: str, path: str, told: dict[str, Any]) -> Call:
+def _call(method: str, path: str, report: dict[str, Any]) -> Call:
     answers = [
         Answer(status, coded(one["description"]), [_content(media, body) for media, body in one.get("content", {}).items()])
-        for status, one in told["responses"].items()
+        for status, one in report["responses"].items()
     ]  # fmt: skip
-    security = told.get("security") or [{}]
+    security = report.get("security") or [{}]
     return Call(
-        name=told["operationId"],
+        name=report["operationId"],
         method=method,
         path=path,
-        summary=coded(told["summary"]),
+        summary=coded(report["summary"]),
         scope=next(iter(security[0].get("key", [])), ""),
         parameters=[
             Member(one["name"], kind_of(one["schema"]), one.get("required", False), _about(one), one["in"])
-            for one in told.get("parameters", [])
+            for one in report.get("parameters", [])
         ],
-        bodies=[_content(media, body) for media, body in told.get("requestBody", {}).get("content", {}).items()],
+        bodies=[_content(media, body) for media, body in report.get("requestBody", {}).get("content", {}).items()],
         answers=[one for one in answers if not one.status.startswith(("4", "5"))],
         refusals=[one for one in answers if one.status.startswith(("4", "5"))],
     )
@@ -195,10 +195,10 @@ def _members(schema: dict[str, Any]) -> list[Member]:
     ]
 
 
-def _about(told: dict[str, Any]) -> Markup:
+def _about(report: dict[str, Any]) -> Markup:
     """Its description; of a parameter that of its schema, too; and its default."""
-    schema = told.get("schema", told)
-    text = told.get("description") or schema.get("description", "")
+    schema = report.get("schema", report)
+    text = report.get("description") or schema.get("description", "")
     default = schema.get("default")
     usual = "" if default is None else f" Default: `{json.dumps(default, ensure_ascii=False)}`."
     return coded(text + usual)

@@ -164,10 +164,10 @@ def classify() -> Response:
         raise ModelNotConfigured("This service runs without a classifier; SHITU_WORKER__CLASSIFIER names one.")
     result = photo_job(JobKind.CLASSIFICATION, sent.image, {"options": {"top_k": sent.topk}})
     classes = result["classifications"][0]["classes"]
-    told = [
+    report = [
         {"id": one["class_id"], "name": one["label"] or str(one["class_id"]), "score": one["score"]} for one in classes
     ]
-    return _answer({"categories": told})
+    return _answer({"categories": report})
 
 
 @blueprint.after_request
@@ -175,9 +175,9 @@ def in_their_form(response: Response) -> Response:
     """A problem document as their errors are; the status stays."""
     if response.mimetype == PROBLEM:
         problem = json.loads(response.get_data())
-        told = {"logId": _log_id(), "errorCode": response.status_code, "errorMsg": problem["detail"]}
-        told |= {name: problem[name] for name in ("code", "errors") if name in problem}
-        response.set_data(json.dumps(told, ensure_ascii=False))
+        report = {"logId": _log_id(), "errorCode": response.status_code, "errorMsg": problem["detail"]}
+        report |= {name: problem[name] for name in ("code", "errors") if name in problem}
+        response.set_data(json.dumps(report, ensure_ascii=False))
         response.content_type = "application/json"
     return response
 
@@ -220,8 +220,8 @@ def _check_labels(pairs: Sequence[ImageLabelPair]) -> None:
         if not pair.image.startswith(URLS) and bytes_of(pair.image) is None:
             errors.append({"pointer": f"/imageLabelPairs/{at}/image", "detail": "is neither a URL nor base64"})
     if errors:
-        told = "; ".join(f"{one['pointer'].removeprefix('/')}: {one['detail']}" for one in errors)
-        raise InvalidRequest(told, errors=errors)
+        report = "; ".join(f"{one['pointer'].removeprefix('/')}: {one['detail']}" for one in errors)
+        raise InvalidRequest(report, errors=errors)
 
 
 def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
@@ -245,8 +245,8 @@ def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
     audit.accepted(key, job.id, len(files))
     result = ended(job)
     if rejected := result["rejected"]:
-        told = "; ".join(f"imageLabelPairs/{one['line'] - 1}: {one['error']['message']}" for one in rejected)
-        raise JobWithoutAnswer(f"Not all pictures could be used; the others are in the index {key}. {told}")
+        report = "; ".join(f"imageLabelPairs/{one['line'] - 1}: {one['error']['message']}" for one in rejected)
+        raise JobWithoutAnswer(f"Not all pictures could be used; the others are in the index {key}. {report}")
 
 
 def _file(name: str, data: bytes) -> FileStorage:

@@ -46,7 +46,7 @@ def manifest() -> Response:
         }
         for name, (side, maskable) in ICONS.items()
     ]
-    told = {
+    report = {
         "id": url_for("page.show"),
         "name": "ShiTu",
         "short_name": "ShiTu",
@@ -59,7 +59,7 @@ def manifest() -> Response:
         "theme_color": ACCENT,
         "icons": [*icons, {"src": url_for("static", filename="icon.svg"), "sizes": "any", "type": "image/svg+xml"}],
     }
-    response = Response(json.dumps(told, ensure_ascii=False), content_type="application/manifest+json; charset=utf-8")
+    response = Response(json.dumps(report, ensure_ascii=False), content_type="application/manifest+json; charset=utf-8")
     response.headers["Vary"] = "Accept-Language, Cookie"
     response.headers["Cache-Control"] = "no-cache"
     return response

@@ -106,8 +106,8 @@ def webhooks() -> Response:
 @operation("getWebhookPage", "The page of one webhook endpoint.", {200: "text/html"})
 def webhook(webhook_id: str) -> Response:
     """Test, secret, settings, and the log of messages. The script says if there is none of this id."""
-    told = {"kinds": list(JobKind), "ends": ENDS, "delivery_statuses": get_args(DeliveryStatus)}
-    return page("webhook.html", "webhooks", scope=Scope.MANAGE.value, webhook=webhook_id, **told)
+    report = {"kinds": list(JobKind), "ends": ENDS, "delivery_statuses": get_args(DeliveryStatus)}
+    return page("webhook.html", "webhooks", scope=Scope.MANAGE.value, webhook=webhook_id, **report)
 
 
 @blueprint.get("/keys")

@@ -20,6 +20,6 @@ def checked_filters(texts: Sequence[str]) -> list[str]:
         except FilterInvalidError as error:
             errors.append({"pointer": f"/filter/{position}", "detail": str(error)})
     if errors:
-        told = "; ".join(f"filter.{error['pointer'].rpartition('/')[2]}: {error['detail']}" for error in errors)
-        raise InvalidFilter(f"{told}.", errors=errors)
+        report = "; ".join(f"filter.{error['pointer'].rpartition('/')[2]}: {error['detail']}" for error in errors)
+        raise InvalidFilter(f"{report}.", errors=errors)
     return list(texts)

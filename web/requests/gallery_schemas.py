@@ -39,8 +39,8 @@ class IndexRequest(Strict):
     @field_validator("fuse")
     @classmethod
     def _without_index(cls, fuse: bool, info: ValidationInfo) -> bool:
-        told = info.data
-        if fuse and told.get("index_method") in ("IVF", "HNSW32") and told.get("dist_type") in ("IP", "L2"):
+        report = info.data
+        if fuse and report.get("index_method") in ("IVF", "HNSW32") and report.get("dist_type") in ("IP", "L2"):
             raise PydanticCustomError("fuse", "this goes with the index_method auto or Flat, or with hamming")
         return fuse
 

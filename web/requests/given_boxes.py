@@ -23,13 +23,13 @@ def check_boxes(options: Mapping[str, Any], header: Seen | None) -> None:
     boxes = options.get("boxes")
     if boxes is None:
         return
-    faults = [(f"boxes/{place}" if place else "boxes", told) for place, told in box_faults(boxes)]
+    faults = [(f"boxes/{place}" if place else "boxes", report) for place, report in box_faults(boxes)]
     if header is not None and not faults:
         sizes = {header.size, header.size[::-1]}
-        told = f"holds no pixel of the photo, which has {header.width} x {header.height}"
-        faults = [(f"boxes/{at}", told) for at, box in enumerate(boxes) if all(outside(box, *size) for size in sizes)]
+        report = f"holds no pixel of the photo, which has {header.width} x {header.height}"
+        faults = [(f"boxes/{at}", report) for at, box in enumerate(boxes) if all(outside(box, *size) for size in sizes)]
     faults += [(name, USELESS) for name in useless_with_boxes(options)]
     if faults:
-        errors = [{"pointer": f"/options/{place}", "detail": told} for place, told in faults]
-        message = "; ".join(f"options.{place.replace('/', '.')}: {told}" for place, told in faults)
+        errors = [{"pointer": f"/options/{place}", "detail": report} for place, report in faults]
+        message = "; ".join(f"options.{place.replace('/', '.')}: {report}" for place, report in faults)
         raise InvalidOptions(message, errors=errors)

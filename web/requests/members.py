@@ -27,8 +27,8 @@ def _four(box: Any) -> Any:
     """Raises an error that says what a box is: neither the length of a list nor its type tells that."""
     if not isinstance(box, list) or len(box) != 4:
         given = f"this list has {len(box)}" if isinstance(box, list) else "this is not a list"
-        told = f"a box is [x1, y1, x2, y2], four whole numbers of pixels; {given}"
-        raise PydanticCustomError("box", "{told}", {"told": told})
+        report = f"a box is [x1, y1, x2, y2], four whole numbers of pixels; {given}"
+        raise PydanticCustomError("box", "{told}", {"told": report})
     return box
 
 
@@ -60,8 +60,8 @@ def _checked_metadata(value: Any) -> Any:
     """Raises one error that names every entry which breaks the rule."""
     wrong = mistakes(value) if isinstance(value, dict) else {}  # of another type pydantic says what it should be
     if wrong:
-        told = "; ".join(f"{name}: {why}" if name else why for name, why in wrong.items())
-        raise PydanticCustomError("metadata", "{told}", {"told": told})
+        report = "; ".join(f"{name}: {why}" if name else why for name, why in wrong.items())
+        raise PydanticCustomError("metadata", "{told}", {"told": report})
     return value
 
 
@@ -122,7 +122,7 @@ NamesOfForm = Annotated[
 ]
 
 
-# The pattern is told alone: what breaks it has a code of its own (web.requests.filters).
+# The pattern is reported alone: what breaks it has a code of its own (web.requests.filters).
 OneFilter = Annotated[str, WithJsonSchema({"type": "string", "pattern": FILTER_PATTERN})]
 Filters = Annotated[
     list[OneFilter],

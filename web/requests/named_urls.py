@@ -1,4 +1,4 @@
-"""The URLs that a request names, of a photo to fetch or of a webhook: what is wrong with them is told with all else that is.
+"""The URLs that a request names, of a photo to fetch or of a webhook: what is wrong with them is reported with all else that is.
 
 Only what their spelling shows: nobody is asked (`infra.net.addresses.check_spelling`).
 """
@@ -26,16 +26,16 @@ def parse_with_urls(model: type[Model], data: object, settings: Settings) -> Mod
     A URL that could never be fetched or delivered is refused now, not when its job is done.
     """
     found = _mistakes(model, data, settings)
-    told = "; ".join(f"{pointer.removeprefix('/').replace('/', '.')}: {_detail(error)}" for pointer, error in found)
+    report = "; ".join(f"{pointer.removeprefix('/').replace('/', '.')}: {_detail(error)}" for pointer, error in found)
     errors = [{"pointer": pointer, "detail": _detail(error)} for pointer, error in found]
     try:
         sent = parse(model, data)
     except InvalidRequest as error:
         if not found:
             raise
-        raise InvalidRequest(f"{error.detail}; {told}", errors=[*error.extra["errors"], *errors]) from None
+        raise InvalidRequest(f"{error.detail}; {report}", errors=[*error.extra["errors"], *errors]) from None
     if found:
-        raise type(found[0][1])(told, errors=errors)
+        raise type(found[0][1])(report, errors=errors)
     return sent
 
 

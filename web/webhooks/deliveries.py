@@ -115,7 +115,7 @@ def replay_range(webhook_id: str) -> Response:
         detail = "this must be after since"
         raise InvalidRequest(f"until: {detail}.", errors=[{"pointer": "/until", "detail": detail}])
     ids, more, next_until = (
-        _tell_missing(endpoint, since, until)
+        _report_missing(endpoint, since, until)
         if sent.only == "missing"
         else _replay_known(endpoint, since, until, FAILED if sent.only == "failed" else frozenset(STATUSES))
     )
@@ -244,7 +244,7 @@ def _replay_known(
     return found, False, None
 
 
-def _tell_missing(endpoint: Endpoint, since: float, until: float) -> tuple[list[str], bool, str | None]:
+def _report_missing(endpoint: Endpoint, since: float, until: float) -> tuple[list[str], bool, str | None]:
     """As `_replay_known`; what was told now is not missing any more, so that repeating goes on by itself."""
     ledger = services().ledger
     found: list[str] = []

@@ -41,11 +41,11 @@ def index() -> Response:
             if waited_s is not None:
                 feed.wait(page.next_after, waited_s)
                 page = feed.read(page.next_after, query.limit)
-    told = {
+    report = {
         "events": [{"id": one.id, "cursor": one.cursor, **one.to_dict(request.script_root)} for one in page.events],
         "next_after": page.next_after,
         "more": page.more,
     }
     return applied(
-        Response(without_surrogates(json.dumps(told, ensure_ascii=False)), content_type="application/json"), waited_s
+        Response(without_surrogates(json.dumps(report, ensure_ascii=False)), content_type="application/json"), waited_s
     )

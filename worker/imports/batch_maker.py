@@ -62,10 +62,10 @@ class _Done:
     features: list[bytes] = field(default_factory=list)
 
     def refuse(self, line: Line, error: JobError) -> None:
-        self.lines.append(_told(line, None, error))
+        self.lines.append(_reported(line, None, error))
 
     def take(self, line: Line, item: Item, embedding: Any, view: Any, features: bytes) -> None:
-        self.lines.append(_told(line, item.id, None))
+        self.lines.append(_reported(line, item.id, None))
         self.items.append(item)
         self.embeddings.append(embedding)
         self.views.append(view)
@@ -123,14 +123,14 @@ class BatchMaker:
             done.refuse(line, JobError(error.code, error.detail, retryable=False))
             return
         if (known := self._contents.get((made.item.sha256, made.item.label, made.item.box))) is not None:
-            done.lines.append({**_told(line, known, None), "status": "duplicate"})
+            done.lines.append({**_reported(line, known, None), "status": "duplicate"})
             return
         if made.picture is not None:
             self._runtime.objects.put_image(made.picture)
         done.take(line, made.item, made.embedding, made.view, made.features)
 
     def _embedded(self, chunk: Sequence[Line], done: _Done) -> None:
-        told: dict[int, Any] = {}  # line's place in the chunk -> what is told of it, or its Picture
+        report: dict[int, Any] = {}  # line's place in the chunk -> what is told of it, or its Picture
         waiting: list[tuple[int, Picture]] = []
         with self._runtime.programs(self._digest) as programs:
             for place, line, data in self._read(chunk):
@@ -140,13 +140,13 @@ class BatchMaker:
                     waiting.append((place, found))
                     pixels = sum(one.view.shape[0] * one.view.shape[1] for _, one in waiting if one.view is not None)
                     if len(waiting) == BATCH_PICTURES or pixels >= BATCH_PIXELS:
-                        told.update(_embed(waiting, programs))
+                        report.update(_embed(waiting, programs))
                         waiting = []
                 else:
-                    told[place] = found
-            told.update(_embed(waiting, programs))
+                    report[place] = found
+            report.update(_embed(waiting, programs))
         for place, line in enumerate(chunk):
-            one = told[place]
+            one = report[place]
             if isinstance(one, dict):
                 done.lines.append(one)
             elif one.error is not None or one.item is None:
@@ -184,7 +184,7 @@ class BatchMaker:
             return replace(picture, error=JobError(data.code, data.message, data.retryable))
         key = image_key_of(digest := _digest(data))
         if self._wanted.crop == "whole" and (known := self._contents.get((digest, line.label, None))) is not None:
-            return {**_told(line, known, None), "status": "duplicate"}
+            return {**_reported(line, known, None), "status": "duplicate"}
         try:
             image = decode(data, max_pixels=self._limits.max_pixels, min_side_px=self._limits.min_side_px)
         except ImageError as error:
@@ -193,7 +193,7 @@ class BatchMaker:
         keep_preview(self._runtime.objects, key, data, image)
         box, view = main_body(image, programs) if self._wanted.crop == "main_body" else (None, image)
         if (known := self._contents.get((digest, line.label, box))) is not None:
-            return {**_told(line, known, None), "status": "duplicate"}
+            return {**_reported(line, known, None), "status": "duplicate"}
         item = Item(item_id(digest, line.label, box), line.label, key, digest, box, self._wanted.added_at)
         return replace(picture, item=item, view=view, features=packed_features(view))
 
@@ -215,7 +215,7 @@ def _embed(waiting: Sequence[tuple[int, Picture]], programs: Programs) -> dict[i
     return dict(zip([place for place, _ in waiting], embed([one for _, one in waiting], programs), strict=True))
 
 
-def _told(line: Line, known_id: str | None, error: JobError | None) -> dict[str, Any]:
+def _reported(line: Line, known_id: str | None, error: JobError | None) -> dict[str, Any]:
     return {
         "line": line.line, "source": line.source, "label": line.label, "status": "added" if error is None else "rejected",
         "item_id": known_id, "error": None if error is None else error.to_dict(),

@@ -66,14 +66,14 @@ class Importer:
         chunks = list(batched(lines, BATCH_LINES))
         rejected = sum(_rejected(self._stage.batch(number, with_features=False).lines) for number in finished)
         done = sum(len(chunk) for number, chunk in enumerate(chunks) if number in finished)
-        self._tell(done, len(lines), rejected)
+        self._notify(done, len(lines), rejected)
         for number, chunk in enumerate(chunks):
             if number in finished:
                 continue
             batch = maker.make(chunk)
             self._stage.put_batch(number, batch)
             done, rejected = done + len(chunk), rejected + _rejected(batch.lines)
-            self._tell(done, len(lines), rejected)
+            self._notify(done, len(lines), rejected)
             if done < len(lines):
                 give_way()
         result = self._added(len(chunks))
@@ -81,7 +81,7 @@ class Importer:
             result["checked"] = checked
         return result
 
-    def _tell(self, done: int, total: int, rejected: int) -> None:
+    def _notify(self, done: int, total: int, rejected: int) -> None:
         self._checkpoint({"done": done, "total": total, "rejected": rejected})
 
     def _planned(self) -> list[Line]:
@@ -159,7 +159,7 @@ class Importer:
             with self._calibrate(len(items)) as calibrate:
                 done = store.add(
                     wanted.gallery, items, np.stack(embeddings), digest, np.stack(views), kept, calibrate,
-                    activate=wanted.activate, made_by=wanted.id,
+                    activate=wanted.activate, made_by=wanted.id, stand_ins=self._stand_ins(),
                 )  # fmt: skip
             manifest, added = done.manifest, set(done.added_ids)
         else:
@@ -182,6 +182,9 @@ class Importer:
             "rejected": refused[:SHOWN],  # type: ignore[typeddict-item]  # read back from JSON
             "models": {"embedder": self._runtime.models_with(self._digest)["embedder"]},
         }  # fmt: skip
+
+    def _stand_ins(self) -> set[str]:
+        return self._source.stand_ins() if isinstance(self._source, Index) else set()
 
     @contextmanager
     def _calibrate(self, count: int) -> Iterator[Calibrate]:

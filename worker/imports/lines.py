@@ -92,15 +92,15 @@ def labelled(line: Line) -> Line:
     try:
         label = clean_label(line.label)
     except LabelRefused as error:
-        told = Line(line.line, line.source, readable_label(line.label) if line.label else "", line.at, line.row)
-        return told.refused("label_invalid", f"{str(error)[:1].upper()}{str(error)[1:]}.")
+        report = Line(line.line, line.source, readable_label(line.label) if line.label else "", line.at, line.row)
+        return report.refused("label_invalid", f"{str(error)[:1].upper()}{str(error)[1:]}.")
     return Line(line.line, line.source, label, line.at, line.row)
 
 
 def _found(line: Line, path: str, known: Names | None) -> Line:
     if known is None:
-        told = "It names a file, and none came with the list; send a zip of them beside it, or name URLs."
-        return line.refused("picture_missing", told)
+        report = "It names a file, and none came with the list; send a zip of them beside it, or name URLs."
+        return line.refused("picture_missing", report)
     name = known.find(path)
     if name is None:
         return line.refused("picture_missing", "There is no such file among those that came with it.")

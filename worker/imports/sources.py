@@ -127,14 +127,17 @@ class Index:
             return line.refused("picture_missing", "There is no such file among those that came with it.")
         return replace(line, at=name)
 
+    def stand_ins(self) -> set[str]:
+        """The digests that its items have where their pictures did not come."""
+        return {entry.stand_in(row) for entry, row in zip(self.entries, self.rows, strict=True)}
+
     def made(self, line: Line, item: Item) -> Made:
         """What the index has of a line; `item` has what all items share. Raises LineRefused."""
         row = self.rows[line.row or 0]
         entry = self.entries[line.row or 0]
         data = self.place.read(line.at, self.most) if self.place is not None and line.at else None
-        # Without its picture an item is known by its line and its vector; where its picture would be, there is none.
-        content = entry.line.encode("utf-8", "surrogatepass") + row.tobytes() if data is None else data
-        sha256 = hashlib.sha256(content).hexdigest()
+        # Where the picture of an item that came without it would be, there is none.
+        sha256 = entry.stand_in(row) if data is None else hashlib.sha256(data).hexdigest()
         known = replace(
             item, id=item_id(sha256, line.label), label=line.label, sha256=sha256, image_key=image_key_of(sha256)
         )

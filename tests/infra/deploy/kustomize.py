@@ -19,24 +19,24 @@ Resource = dict[str, Any]
 
 def render(folder: Path) -> list[Resource]:
     """The resources that `kubectl apply -k FOLDER` would send. Raises ValueError, OSError."""
-    told = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
-    if unknown := told.keys() - KNOWN:
+    report = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    if unknown := report.keys() - KNOWN:
         raise ValueError(f"{folder}: {sorted(unknown)} is not rendered here")
     found: list[Resource] = []
-    for name in told["resources"]:
+    for name in report["resources"]:
         path = (folder / name).resolve()
         if path.is_dir():
             found += render(path)
         else:
             found += [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
-    for made in told.get("configMapGenerator", ()):
+    for made in report.get("configMapGenerator", ()):
         if made.keys() != {"name", "files", "options"} or made["options"].keys() != {"disableNameSuffixHash", "labels"}:
             raise ValueError(f"{folder}: {made}")
         data = {name: (folder / name).read_text(encoding="utf-8") for name in made["files"]}
         meta = {"name": made["name"], "labels": made["options"]["labels"]}
         found.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
     found = copy.deepcopy(found)  # YAML's anchors would be patched in two places
-    for patch in told.get("patches", ()):
+    for patch in report.get("patches", ()):
         targets = [one for one in found if _meant(one, patch["target"])]
         if not targets:
             raise ValueError(f"{folder}: no resource for {patch['target']}")
@@ -44,9 +44,9 @@ def render(folder: Path) -> list[Resource]:
             for one in targets:
                 _apply(one, operation)
     for one in found:
-        if "namespace" in told and one["kind"] != "Namespace":
-            one["metadata"]["namespace"] = told["namespace"]
-        for image in told.get("images", ()):
+        if "namespace" in report and one["kind"] != "Namespace":
+            one["metadata"]["namespace"] = report["namespace"]
+        for image in report.get("images", ()):
             for container in containers(one):
                 if container["image"].partition(":")[0] == image["name"]:
                     container["image"] = f"{image['newName']}:{image['newTag']}"

@@ -90,14 +90,14 @@ def test_what_they_refer_to_is_declared() -> None:
 
 
 def test_every_setting_exists_and_they_load() -> None:
-    told = {name: re.sub(r"\$\{[^}]*\}", "x", str(value)) for name, value in local("settings").items()}
-    told |= {
+    report = {name: re.sub(r"\$\{[^}]*\}", "x", str(value)) for name, value in local("settings").items()}
+    report |= {
         "SHITU_OBJECTS__REGION": "eu-central-1",
         "SHITU_SCALING__LEAST": "0",
         "SHITU_WEB__TRUSTED_PROXIES": "10.0.0.0/16",
     }
-    assert {name for name in told if name.startswith("SHITU_")} <= variables().keys()
-    settings = load_settings({**told, "SHITU_REDIS_URL": "rediss://:x@redis.example:6379/0"})
+    assert {name for name in report if name.startswith("SHITU_")} <= variables().keys()
+    settings = load_settings({**report, "SHITU_REDIS_URL": "rediss://:x@redis.example:6379/0"})
     assert settings.keys.required is True
     stops = {name: int(process["stop"]) for name, process in local("processes").items()}
     assert all(name in main.list_commands(None) for name in stops)  # type: ignore[arg-type]

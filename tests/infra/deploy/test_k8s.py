@@ -136,8 +136,8 @@ def test_workers_scale_to_zero_by_the_policys_figure(rendered: list[Resource], r
     )
     assert spec["minReplicaCount"] in {0, 1}
     asked, woken = (trigger["metadata"] for trigger in spec["triggers"])
-    told = ScalingCollector(JobLedger(redis_client), ScalingSettings()).collect()
-    assert asked["valueLocation"] in {family.name for family in told}
+    report = ScalingCollector(JobLedger(redis_client), ScalingSettings()).collect()
+    assert asked["valueLocation"] in {family.name for family in report}
     port = named(rendered, "Service", "web")["spec"]["ports"][0]["port"]
     assert asked["url"] == f"http://web:{port}/metrics"
     assert woken["listName"] == OPEN

@@ -1,4 +1,4 @@
-"""What is fitted to a gallery: made anew, carried on, or dropped when the items that it was fitted to are gone."""
+"""What is fitted to a gallery: made again, carried on, or dropped when the items that it was fitted to are gone."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_what_an_earlier_version_fitted_goes_too(store: GalleryStore, tmp_path: 
     items = labelled(60)
     fitted = add(store, "g", *items).manifest.calibration
     for path in (tmp_path / "galleries").glob("files/g/*/manifests/*"):
-        told = json.loads(path.read_bytes())
-        del told["calibrated_items"], told["removed_since"]
-        path.write_text(json.dumps(told))
+        report = json.loads(path.read_bytes())
+        del report["calibrated_items"], report["removed_since"]
+        path.write_text(json.dumps(report))
     again = GalleryStore(LocalStore(tmp_path))
     assert again.remove("g", item_ids=[one.id for one in items[:20]]).calibration == fitted
     assert again.remove("g", item_ids=[one.id for one in items[20:31]]).calibration is None

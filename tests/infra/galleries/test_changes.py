@@ -10,16 +10,16 @@ def item(content: str, label: str, box: tuple[int, int, int, int] | None = None)
     return Item(item_id(content, label, box), label, f"images/{content}", content, box, "2026-01-01T00:00:00Z")
 
 
-def test_each_change_is_told_once_by_its_kind() -> None:
+def test_each_change_is_reported_once_by_its_kind() -> None:
     part, other = (0, 0, 9, 9), (1, 1, 8, 8)
     before = [item("a", "tea"), item("b", "tea"), item("c", "tea", part), item("d", "tea"), item("d", "milk")]
     after = [item("a", "tea"), item("b", "cola"), item("c", "tea", other), item("e", "wine"), item("d", "milk")]
     found = difference(before, after)
-    told = [
+    report = [
         (one.kind, one.item.sha256, one.before and one.before.label, one.after and one.after.label)
         for one in found.changes
     ]
-    assert told == [
+    assert report == [
         ("removed", "d", "tea", None),
         ("relabelled", "b", "tea", "cola"),
         ("moved", "c", "tea", "tea"),

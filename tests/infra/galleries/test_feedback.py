@@ -94,7 +94,7 @@ def test_a_gallery_that_is_deleted_meanwhile_keeps_nothing(tmp_path: Path) -> No
         def put(self, key: str, data: bytes) -> None:
             super().put(key, data)
             galleries.delete("drinks")
-            galleries.create("drinks")  # anew, by the same name
+            galleries.create("drinks")  # again, by the same name
 
     with pytest.raises(GalleryNotFound):
         say(GalleryFeedback(Late(tmp_path), galleries))
@@ -131,7 +131,7 @@ def test_processes_side_by_side_lose_none(book: GalleryFeedback, tmp_path: Path)
     assert found.counts["right"] == len(found.feedback) == len({one.image_key for one in found.feedback}) == 100
 
 
-def test_what_is_no_judgement_is_passed_over_and_a_broken_one_told(book: GalleryFeedback, tmp_path: Path) -> None:
+def test_what_is_no_judgement_is_passed_over_and_a_broken_one_reported(book: GalleryFeedback, tmp_path: Path) -> None:
     made = say(book)
     objects = LocalStore(tmp_path)
     (key,) = objects.list("galleries/feedback/")

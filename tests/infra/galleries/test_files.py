@@ -61,11 +61,11 @@ def test_a_gallery_from_before_views_and_features_is_read_and_added_to(tmp_path:
     old = [item(1), item(2)]
     store.add("g", old, np.stack([embedding(one) for one in old]), DIGEST)
     for path in (tmp_path / "galleries").glob("files/g/*/manifests/*"):
-        told = json.loads(path.read_bytes())
-        assert told.pop("calibration") is None
-        for segment in told["segments"]:
+        report = json.loads(path.read_bytes())
+        assert report.pop("calibration") is None
+        for segment in report["segments"]:
             assert segment.pop("files") == {}
-        path.write_text(json.dumps(told))
+        path.write_text(json.dumps(report))
     again = GalleryStore(objects)
     assert (again.load("g")[1], again.load_views("g"), again.load_features("g")) == (tuple(old), None, {})
     assert again.manifest("g").calibration is None

@@ -90,7 +90,7 @@ def test_a_label_that_is_another_one_by_a_second_name_is_merged() -> None:
     assert shlex.split(fix.command)[2:] == ["merge", "g", "--label", "Coca & Cola", "--into", "cola"]
 
 
-def test_copies_within_a_label_are_told_once_each() -> None:
+def test_copies_within_a_label_are_reported_once_each() -> None:
     made = clean()
     box = (10, 10, 200, 200)
     part = made.add("cola", view(0, 20), content="photo", box=box)

@@ -159,7 +159,7 @@ def test_tokens_rise_even_if_redis_lost_everything(redis_client: redis.Redis) ->
         assert after.token > before.token
 
 
-def test_an_unreachable_redis_is_told(tmp_path: Path) -> None:
+def test_an_unreachable_redis_is_reported(tmp_path: Path) -> None:
     lock = GalleryLock(connect(f"unix://{tmp_path}/none.sock"))
     with pytest.raises(RedisUnavailable), lock.hold("g", 0):
         pass

@@ -53,12 +53,12 @@ def test_only_the_largest_have_a_series_of_their_own(tmp_path: Path, monkeypatch
     store = GalleryStore(LocalStore(tmp_path))
     for name, count in (("a", 1), ("b", 3), ("c", 2)):
         fill(store, name, count)
-    told = samples(GalleryCollector(store, refresh_s=0, patience_s=10))
-    assert {key: value for key, value in told.items() if key[0] == "shitu_index_vectors"} == {
+    report = samples(GalleryCollector(store, refresh_s=0, patience_s=10))
+    assert {key: value for key, value in report.items() if key[0] == "shitu_index_vectors"} == {
         ("shitu_index_vectors", "b"): 3,
         ("shitu_index_vectors", "_other"): 3,
     }
-    assert sum(key[0] == "shitu_index_version_info" for key in told) == 1
+    assert sum(key[0] == "shitu_index_version_info" for key in report) == 1
 
 
 def test_a_store_that_fails_costs_no_scrape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

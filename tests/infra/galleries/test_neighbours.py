@@ -53,7 +53,7 @@ def test_scores_are_those_of_answers(rows: NDArray[np.float32]) -> None:
         assert (found.twin_place[place], found.twin_near[place]) == (twin, pytest.approx(rows[twin] @ row, abs=1e-5))
 
 
-def test_a_search_goes_on_where_it_stopped(rows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_continues_where_it_stopped(rows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = searched(LABELS, rows)
     monkeypatch.setattr(neighbours, "LARGEST_BLOCK", 7)
     found, turns = Found.nothing(len(rows)), []

@@ -184,7 +184,7 @@ def test_embeddings_of_different_models_never_mix(store: GalleryStore) -> None:
     add(store, "fixed", item(2))
 
 
-def test_unknown_things_are_told(store: GalleryStore) -> None:
+def test_unknown_things_are_reported(store: GalleryStore) -> None:
     with pytest.raises(GalleryNotFound):
         add(store, "g", item(1))
     store.create("g")

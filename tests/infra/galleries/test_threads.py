@@ -63,7 +63,7 @@ def test_readers_always_see_a_whole_version(tmp_path: Path) -> None:
     thread.join()
 
 
-def test_a_writer_that_waits_too_long_is_told(tmp_path: Path) -> None:
+def test_a_writer_that_waits_too_long_is_reported(tmp_path: Path) -> None:
     store = GalleryStore(LocalStore(tmp_path))
     store.create("g")
     store._local._wait_s = 0.05

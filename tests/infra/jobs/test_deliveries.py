@@ -55,7 +55,7 @@ def test_the_end_of_a_job_is_due_at_once(ledger: JobLedger) -> None:
     assert (delivery.job_id, delivery.url, delivery.attempts) == (job.id, "https://example.com/hook", 1)
 
 
-def test_a_job_without_webhook_tells_nobody(ledger: JobLedger) -> None:
+def test_a_job_without_webhook_says_nobody(ledger: JobLedger) -> None:
     job = ledger.create("recognition", {})
     ledger.cancel(job.id)
     assert ledger.stats().deliveries_pending == 0

@@ -70,7 +70,7 @@ def test_days_of_nothing_but_failures_disable(ledger: JobLedger, clock: Clock) -
     assert (found.enabled, found.disabled_reason) == (False, "failing")
 
 
-def test_one_success_begins_anew(ledger: JobLedger, clock: Clock) -> None:
+def test_one_success_begins_again(ledger: JobLedger, clock: Clock) -> None:
     endpoint = registered(ledger)
     for _ in range(4):
         failing(ledger, endpoint, clock)
@@ -186,7 +186,7 @@ def test_a_test_is_one_attempt_and_says_nothing_of_the_endpoint(ledger: JobLedge
         assert redis_client.ttl(key) > 0
 
 
-def test_an_event_of_before_can_be_told_once(ledger: JobLedger) -> None:
+def test_an_event_of_before_can_be_reported_once(ledger: JobLedger) -> None:
     ended(ledger)
     endpoint = registered(ledger)
     [(event_id, kind)] = ledger.feed.between(0, 10**11)

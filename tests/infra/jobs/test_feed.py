@@ -117,7 +117,7 @@ def test_a_cursor_of_another_feed_is_void(ledger: JobLedger, redis_client: redis
             ledger.feed.read(wrong)
 
 
-def test_who_waits_is_told_at_once(ledger: JobLedger) -> None:
+def test_who_waits_is_reported_at_once(ledger: JobLedger) -> None:
     cursor = ledger.feed.read().next_after
     waiting = Thread(target=ledger.feed.wait, args=(cursor, 30.0))
     waiting.start()
@@ -127,7 +127,7 @@ def test_who_waits_is_told_at_once(ledger: JobLedger) -> None:
     ledger.feed.wait(cursor, 30.0)  # there is one already
 
 
-def test_every_endpoint_that_wants_it_is_told_with_the_job(ledger: JobLedger, clock: Clock) -> None:
+def test_every_endpoint_that_wants_it_is_reported_with_the_job(ledger: JobLedger, clock: Clock) -> None:
     every, failures = registered(ledger), registered(ledger, events=("recognition.failed", "enrollment.*"))
     off = registered(ledger, enabled=False)
     ended(ledger, "succeeded")
@@ -136,12 +136,12 @@ def test_every_endpoint_that_wants_it_is_told_with_the_job(ledger: JobLedger, cl
     clock.pass_s(1)
     job = ended(ledger, "canceled", "enrollment", "https://own.example/hook")
 
-    def told(endpoint_id: str) -> list[str | None]:
+    def report(endpoint_id: str) -> list[str | None]:
         return [one.type for one in ledger.deliveries.of_endpoint(endpoint_id, {"pending"}, 10, None)]
 
-    assert told(every.id) == ["enrollment.canceled", "recognition.failed", "recognition.succeeded"]
-    assert told(failures.id) == ["enrollment.canceled", "recognition.failed"]
-    assert told(off.id) == []
+    assert report(every.id) == ["enrollment.canceled", "recognition.failed", "recognition.succeeded"]
+    assert report(failures.id) == ["enrollment.canceled", "recognition.failed"]
+    assert report(off.id) == []
     assert len(ledger.deliveries.due()) == 6
     assert job.webhook is not None
     messages = ledger.messages(job.id)

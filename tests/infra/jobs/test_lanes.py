@@ -55,18 +55,18 @@ def test_a_lane_is_first_come_first_served_and_leaves_no_turn_unused(ledger: Job
     assert [ledger.lanes.next(KIND) for _ in range(6)] == [*ids, None]
 
 
-def test_what_a_job_is_told_of_its_place_is_about_when_its_turn_comes(ledger: JobLedger, clock: Clock) -> None:
+def test_what_a_job_is_reported_of_its_place_is_about_when_its_turn_comes(ledger: JobLedger, clock: Clock) -> None:
     ids = fill(ledger, clock, high=30, normal=10, low=5)
-    told = {}
+    report = {}
     snapshot = ledger.forecast.snapshot()
     for priority, jobs in ids.items():
         for rank, job_id in enumerate(jobs):
-            told[job_id] = place(rank, snapshot.waiting[KIND], priority)
-            assert ledger.forecast.of(ledger.get(job_id))["position"] == told[job_id]
+            report[job_id] = place(rank, snapshot.waiting[KIND], priority)
+            assert ledger.forecast.of(ledger.get(job_id))["position"] == report[job_id]
     for turn in range(1, 46):
         job_id = ledger.lanes.next(KIND)
         assert job_id is not None
-        assert abs(told[job_id] - turn) <= 12, (ledger.get(job_id).priority, told[job_id], turn)
+        assert abs(report[job_id] - turn) <= 12, (ledger.get(job_id).priority, report[job_id], turn)
     assert place(0, {"high": 0, "normal": 0, "low": 0}, "low") == 1
 
 
@@ -161,5 +161,5 @@ def test_the_end_is_reckoned_from_places_workers_and_times(ledger: JobLedger, cl
 def test_an_enrolment_is_reckoned_by_its_pictures(ledger: JobLedger, clock: Clock) -> None:
     worker(ledger)
     work_off(ledger, clock, 10.0, units=20, kind=JobKind.ENROLLMENT)
-    told = ledger.forecast.snapshot().of_new(JobKind.ENROLLMENT, "normal", units=4)
-    assert told == {"position": 1, "eta_s": pytest.approx(2.0)}
+    report = ledger.forecast.snapshot().of_new(JobKind.ENROLLMENT, "normal", units=4)
+    assert report == {"position": 1, "eta_s": pytest.approx(2.0)}

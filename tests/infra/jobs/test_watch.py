@@ -45,7 +45,7 @@ def test_wait_never_misses_an_end(redis_url: str) -> None:
             assert waiting.result(timeout=1.5).finished  # a missed event would cost a whole blocking read
 
 
-def test_events_tell_the_history_and_resume(ledger: JobLedger) -> None:
+def test_events_say_the_history_and_resume(ledger: JobLedger) -> None:
     job = ledger.create("recognition", REQUEST)
     lease = started(ledger, job)
     ledger.renew(lease, {"stage": "detect"})

@@ -12,7 +12,7 @@ def worker(name: str, **info: object) -> WorkerInfo:
     return WorkerInfo(name, dict(info), 1.0)
 
 
-def test_processes_of_one_host_are_told_as_one_and_places_are_weighed() -> None:
+def test_processes_of_one_host_are_reported_as_one_and_places_are_weighed() -> None:
     one = worker(
         "a:1",
         busy_ratio=1.0,
@@ -23,12 +23,12 @@ def test_processes_of_one_host_are_told_as_one_and_places_are_weighed() -> None:
     )
     two = worker("a:2", busy_ratio=0.0, concurrency=1, rss_bytes=50, memory_limit_bytes=900, models={"embedder": MODEL})
     three = worker("b:1", models={"embedder": MODEL | {"digest": "d2"}})  # an older version's heartbeat
-    told = {
+    report = {
         (sample.name, *sample.labels.values()): sample.value
         for family in worker_metrics([one, two, three])
         for sample in family.samples
     }
-    assert told == {
+    assert report == {
         ("shitu_worker_busy_ratio",): 0.75,
         ("shitu_model_rss_bytes", "a"): 150,
         ("shitu_model_memory_limit_bytes", "a"): 900,

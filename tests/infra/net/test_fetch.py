@@ -142,7 +142,7 @@ def test_a_redirect_to_something_else_is_refused(server: Server, location: str) 
         fetch(server.url("/"), allowed=LOOPBACK, **LIMITS)
 
 
-def test_a_status_other_than_200_is_told(server: Server) -> None:
+def test_a_status_other_than_200_is_reported(server: Server) -> None:
     with pytest.raises(FetchFailed) as caught:
         fetch(server.url("/missing.jpg"), allowed=LOOPBACK, **LIMITS)
     assert caught.value.extra == {"status": 404}

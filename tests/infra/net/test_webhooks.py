@@ -95,7 +95,7 @@ def verified(request: tuple[str, str, dict[str, str], bytes], secret: str | None
 
 @pytest.mark.parametrize("kind", ["recognition", "enrollment"])
 @pytest.mark.parametrize("how", ["succeeded", "failed", "canceled"])
-def test_a_finished_job_is_told_and_verified(
+def test_a_finished_job_is_reported_and_verified(
     ledger: JobLedger, hooks: Settings, receiver: Server, kind: str, how: str
 ) -> None:
     job, delivery_id = finished(ledger, receiver.url("/hook"), kind, how)
@@ -301,7 +301,7 @@ def test_a_message_that_cannot_be_made_uses_its_attempts_up(
     assert receiver.requests == []
 
 
-def test_a_name_that_is_not_utf_8_is_told_nevertheless(
+def test_a_name_that_is_not_utf_8_is_reported_nevertheless(
     ledger: JobLedger, hooks: Settings, receiver: Server, redis_client: redis.Redis
 ) -> None:
     """Of a result from before there was a rule for names."""

@@ -97,9 +97,9 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return new_bucket(endpoint)
 
 
-def put(endpoint: str, bucket: str, key: str, data: bytes, **told: Any) -> None:
+def put(endpoint: str, bucket: str, key: str, data: bytes, **report: Any) -> None:
     boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").put_object(
-        Bucket=bucket, Key=key, Body=data, **told
+        Bucket=bucket, Key=key, Body=data, **report
     )
 
 
@@ -116,7 +116,7 @@ def test_an_object_is_read_under_the_very_key(endpoint: str, bucket: str) -> Non
         inputs(endpoint, bucket).read(f"s3://{bucket}/a.jpg", len(data) - 1)
 
 
-def test_what_is_not_there_is_told_apart(endpoint: str, bucket: str) -> None:
+def test_what_is_not_there_is_reported_apart(endpoint: str, bucket: str) -> None:
     with pytest.raises(S3KeyMissing) as missing:
         inputs(endpoint, bucket).read(f"s3://{bucket}/nothing.jpg", 100)
     assert not missing.value.retryable
@@ -130,7 +130,7 @@ def test_what_is_not_there_is_told_apart(endpoint: str, bucket: str) -> None:
     assert not archived.value.retryable
 
 
-def test_credentials_that_may_not_are_told_from_wrong_ones(
+def test_credentials_that_may_not_are_reported_from_wrong_ones(
     endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(endpoint, bucket, "a.jpg", b"picture")

@@ -63,7 +63,7 @@ def test_what_is_put_is_got(store: ObjectStore) -> None:
     assert store.get("large") == large
 
 
-def test_what_is_missing_is_told(store: ObjectStore) -> None:
+def test_what_is_missing_is_reported(store: ObjectStore) -> None:
     assert not store.exists("nothing/here")
     with pytest.raises(ObjectNotFound):
         store.get("nothing/here")

@@ -73,13 +73,13 @@ def test_clear_parts_are_white_and_deep_greys_keep_their_light() -> None:
         (png_header(100_000, 100_000), True),
     ],
 )
-def test_what_can_not_be_made_smaller_is_told(data: bytes, retryable: bool) -> None:
+def test_what_can_not_be_made_smaller_is_reported(data: bytes, retryable: bool) -> None:
     with pytest.raises(PictureNotRenderable) as caught:
         decoded(data, 64)
     assert caught.value.retryable is retryable
 
 
-def test_what_is_told_to_wait_for_a_worker_is_what_a_worker_renders() -> None:
+def test_what_is_reported_to_wait_for_a_worker_is_what_a_worker_renders() -> None:
     assert LARGE_PIXELS < 5001 * 5000
     for data in (picture("TIFF"), picture("BMP"), png_header(5001, 5000)):
         assert needs_preview(data)

@@ -71,9 +71,9 @@ def test_clusters_passwords_and_databases(tmp_path: Path) -> None:
         assert "Redis Cluster" in refusal(f"redis://127.0.0.1:{port}/3")
     with running(tmp_path / "p", "--requirepass", "right") as port:
         assert "wants a password" in refusal(f"redis://127.0.0.1:{port}")
-        told = refusal(f"redis://:wrong@127.0.0.1:{port}")
-        assert "refuses the name or password" in told
-        assert "wrong@" not in told
+        report = refusal(f"redis://:wrong@127.0.0.1:{port}")
+        assert "refuses the name or password" in report
+        assert "wrong@" not in report
         assert "plain, not TLS" in refusal(f"rediss://:right@127.0.0.1:{port}")
         check(f"redis://:right@127.0.0.1:{port}/15")
         assert "no database" in refusal(f"redis://:right@127.0.0.1:{port}/99")

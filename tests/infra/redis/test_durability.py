@@ -15,7 +15,7 @@ from infra.redis.server import RedisServer
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis) -> list[tuple[int, int]]:
+def report(monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis) -> list[tuple[int, int]]:
     """What the server will say: bytes in its file and bytes held back. The last answer stands."""
     answers: list[tuple[int, int]] = []
 
@@ -31,9 +31,9 @@ def told(monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis) -> list[tup
 def test_nothing_held_back_is_not_waited_for(redis_client: redis.Redis) -> None:
     redis_client.set("kept", "yes")
     wait_until_written(redis_client)
-    told = redis_client.info("persistence")
-    assert told["aof_enabled"] == 1  # or the lines above show nothing
-    assert told["aof_current_size"] > 0
+    report = redis_client.info("persistence")
+    assert report["aof_enabled"] == 1  # or the lines above show nothing
+    assert report["aof_current_size"] > 0
 
 
 def test_a_server_without_a_file_is_not_waited_for(tmp_path: Path) -> None:
@@ -50,26 +50,26 @@ def test_a_server_without_a_file_is_not_waited_for(tmp_path: Path) -> None:
     [
         [(100, 30), (100, 30), (130, 0), (-1, -1)],
         [(100, 30), (100, 55), (130, 25), (-1, -1)],  # what others wrote behind it is still held
-        [(100, 30), (60, 10), (-1, -1)],  # the whole file was written anew
+        [(100, 30), (60, 10), (-1, -1)],  # the whole file was written again
     ],
 )
 def test_what_is_held_back_is_waited_for_and_nothing_else(
-    redis_client: redis.Redis, told: list[tuple[int, int]], answers: list[tuple[int, int]]
+    redis_client: redis.Redis, report: list[tuple[int, int]], answers: list[tuple[int, int]]
 ) -> None:
-    told += answers
+    report += answers
     wait_until_written(redis_client)
-    assert told == [(-1, -1)]  # asked as often as needed
+    assert report == [(-1, -1)]  # asked as often as needed
 
 
-def test_a_disk_that_stands_still_is_told(redis_client: redis.Redis, told: list[tuple[int, int]]) -> None:
-    told += [(100, 30)]
+def test_a_disk_that_stands_still_is_reported(redis_client: redis.Redis, report: list[tuple[int, int]]) -> None:
+    report += [(100, 30)]
     with pytest.raises(redis.TimeoutError, match="too busy"):
         wait_until_written(redis_client, timeout_s=0.1)
 
 
-def test_a_job_is_accepted_only_when_it_is_written(redis_client: redis.Redis, told: list[tuple[int, int]]) -> None:
+def test_a_job_is_accepted_only_when_it_is_written(redis_client: redis.Redis, report: list[tuple[int, int]]) -> None:
     ledger = JobLedger(redis_client)
-    told += [(100, 30), (100, 30), (130, 0), (-1, -1)]
+    report += [(100, 30), (100, 30), (130, 0), (-1, -1)]
     job = ledger.create("recognition", {})
-    assert told == [(-1, -1)]
+    assert report == [(-1, -1)]
     assert ledger.get(job.id) == job

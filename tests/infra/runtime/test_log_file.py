@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_what_a_full_disk_does_not_take_is_counted_and_told(tmp_path: Path) -> None:
+def test_what_a_full_disk_does_not_take_is_counted_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "web.log"
     path.parent.mkdir()
     path.symlink_to("/dev/full")  # every write: no space left on device

@@ -52,7 +52,7 @@ class Unshowable:
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, Unshowable(), {(1, 2): 3}, "\udcff", b"\xff", "two\nlines", [{"a": {1}}]]
 )
-def test_whatever_is_told_the_line_is_json(value: object) -> None:
+def test_whatever_is_reported_the_line_is_json(value: object) -> None:
     record = logging.makeLogRecord({"name": "x", "msg": "hello", "value": value})
     line = JsonFormatter().format(record)
     line.encode()
@@ -76,7 +76,7 @@ def test_warnings_crashes_and_wrong_arguments_are_lines_too(out: io.StringIO) ->
     assert "KeyError: 'lost'" in crashed["exception"]
 
 
-def test_arguments_that_do_not_fit_are_told_as_they_are() -> None:
+def test_arguments_that_do_not_fit_are_reported_as_they_are() -> None:
     record = logging.makeLogRecord({"name": "x", "msg": "%d pictures", "args": ("many",)})
     assert "many" in json.loads(JsonFormatter().format(record))["message"]
 

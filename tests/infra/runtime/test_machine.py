@@ -115,7 +115,7 @@ def test_the_affinity_counts_where_it_is_narrower(tmp_path: Path) -> None:
     assert (found.cores, found.cores_reason) == (2, "affinity: 2 cores")
 
 
-def test_the_reasons_are_told(tmp_path: Path) -> None:
+def test_the_reasons_are_reported(tmp_path: Path) -> None:
     files = {"cpu.max": "150000 100000", "memory.max": str(2 * GIB)}
     found = read_limits(tree(tmp_path, "0::/\n", V2.format(root="/"), files), 8, 16 * GIB)
     assert found.cores_reason == "cgroup CPU quota: 1.5 of 8 cores"

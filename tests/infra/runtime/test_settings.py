@@ -40,7 +40,7 @@ def test_groups_are_reached_by_two_underscores() -> None:
     assert settings.data_dir == Path.home() / "shitu"
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(ConfigurationError) as raised:
         load_settings(
             {

@@ -44,7 +44,9 @@ def test_a_label_that_is_no_text_costs_nobody_else_anything(tmp_path: Path) -> N
     assert counted(files)["good"] == 1.0
 
 
-def test_a_folder_in_the_way_is_told_once_and_caught_up_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_in_the_way_is_reported_once_and_caught_up_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "metrics").write_text("in the way")
     files = MetricsFiles(tmp_path / "metrics", lambda: "here-1")
     value = counter(files, "a")

@@ -87,8 +87,8 @@ def test_nothing_of_opentelemetry_is_imported_without_an_endpoint() -> None:
         "import redis\n"  # whose client looks for OpenTelemetry's metrics by itself
         "print([name for name in found if 'otlp' in name or 'sdk.trace' in name or name.startswith('infra')])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told == "[]\n"
+    report = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert report == "[]\n"
 
 
 def test_an_endpoint_without_the_packages_is_a_mistake_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

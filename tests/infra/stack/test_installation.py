@@ -136,8 +136,8 @@ def test_a_process_that_outwaited_redis_touches_no_other_installation(
                     assert process.wait(40) == 1, said.read_text()
         finally:
             process.terminate()
-    told = said.read_text()
-    assert all(isinstance(json.loads(line), dict) for line in told.splitlines())
+    report = said.read_text()
+    assert all(isinstance(json.loads(line), dict) for line in report.splitlines())
     if name != "web":
-        assert "Two installations share the Redis prefix" in told
-        assert "Traceback" not in told
+        assert "Two installations share the Redis prefix" in report
+        assert "Traceback" not in report

@@ -108,7 +108,7 @@ def test_a_port_in_use_is_one_clear_error(bare: Settings) -> None:
             Stack(taken).start()
 
 
-def test_a_worker_that_cannot_start_is_told_with_its_last_words(settings: Settings, tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_reported_with_its_last_words(settings: Settings, tmp_path: Path) -> None:
     broken = replace(
         settings,
         web=replace(settings.web, port=0),

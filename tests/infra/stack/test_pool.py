@@ -53,9 +53,9 @@ class Scene:
 
     def __init__(self, bounds: tuple[int, int] = (0, 4)) -> None:
         self.hands, self.load, self.now = Hands(bounds[0]), Load(), 0.0
-        self.told: list[str] = []
+        self.reported: list[str] = []
         policy = Policy(target_wait_s=10, startup_s=5)
-        self.pool = WorkerPool(self.hands, self.read, policy, bounds, 30, self.told.append, lambda: self.now)
+        self.pool = WorkerPool(self.hands, self.read, policy, bounds, 30, self.reported.append, lambda: self.now)
 
     def read(self) -> Load:
         if self.load.opened < 0:
@@ -78,8 +78,8 @@ def test_workers_come_at_once_and_go_when_they_were_idle() -> None:
     assert scene.at(33, 0, running=2) == 2
     assert scene.at(40, 0) == 2
     assert scene.at(71, 0) == 0
-    assert scene.told[0] == "1 jobs wait, 0.0 run: 1 workers instead of 0"
-    assert len(scene.told) == 4
+    assert scene.reported[0] == "1 jobs wait, 0.0 run: 1 workers instead of 0"
+    assert len(scene.reported) == 4
 
 
 def test_the_least_stay() -> None:
@@ -145,7 +145,7 @@ def test_a_look_that_fails_is_not_the_last(error: Exception) -> None:
         looks.append(1)
         raise error
 
-    pool = WorkerPool(scene.hands, fail, Policy(), (0, 1), 1, scene.told.append, poll_s=0.01)
+    pool = WorkerPool(scene.hands, fail, Policy(), (0, 1), 1, scene.reported.append, poll_s=0.01)
     pool.start()
     eventually(lambda: len(looks) > 2)
     pool.close()

@@ -144,7 +144,7 @@ def test_a_command_that_does_not_exist_says_so(supervisor: Supervisor, heard: He
     assert "No such file or directory" in missing.last_words()
 
 
-def test_a_start_that_fails_is_told_to_the_starter(supervisor: Supervisor, heard: Heard, tmp_path: Path) -> None:
+def test_a_start_that_fails_is_reported_to_the_starter(supervisor: Supervisor, heard: Heard, tmp_path: Path) -> None:
     running = ChildProcess("child", ("true",), {"BROKEN": "\0"}, tmp_path / "child.log", heard)
     with pytest.raises(ValueError, match="null byte"):
         supervisor.add("child", running, stop_timeout_s=5)

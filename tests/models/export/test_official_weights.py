@@ -63,7 +63,7 @@ def test_wrong_weights_are_reported_and_leave_nothing(weights: Path, tmp_path: P
     assert "no fc.weight" in refused(tmp_path / "other.pdparams", NETWORK)
     assert "of no network known here" in refused(tmp_path / "other.pdparams")
     (tmp_path / "bad.pdparams").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    assert "not a readable" in (told := refused(tmp_path / "bad.pdparams")) or "os.system" in told
+    assert "not a readable" in (report := refused(tmp_path / "bad.pdparams")) or "os.system" in report
     assert "no weights file" in refused(tmp_path / "none.pdparams")
     assert not list(tmp_path.rglob("manifest.json"))
 
@@ -105,11 +105,11 @@ def test_every_odd_parameter_of_an_embedder_is_named(tmp_path: Path) -> None:
     paddle.save(state, str(tmp_path / "odd.pdparams"))
     with pytest.raises(ArtifactError) as caught:
         export_weights(tmp_path / "odd.pdparams", "embed", tmp_path / "artifact")
-    for told in (
+    for report in (
         "missing backbone.conv1.bn._mean", "missing backbone.conv1.bn.bias", "missing backbone.conv1.bn.weight",
         "missing neck.fc.bias", "unexpected neck.extra", "backbone.conv1.bn._variance has shape (3,), expected (8,)",
     ):  # fmt: skip
-        assert told in caught.value.detail
+        assert report in caught.value.detail
 
 
 def test_a_detector_is_known_by_its_names(tmp_path: Path) -> None:

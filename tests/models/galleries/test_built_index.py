@@ -62,7 +62,7 @@ def test_a_damaged_file_is_refused(keep: int, tmp_path: Path) -> None:
     assert caught.value.code == "gallery_index_damaged"
 
 
-def test_a_builder_that_is_told_to_stop_stops() -> None:
+def test_a_builder_that_is_reported_to_stop_stops() -> None:
     def stop() -> None:
         raise InterruptedError
 

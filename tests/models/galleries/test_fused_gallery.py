@@ -153,7 +153,7 @@ def test_opposite_pictures_are_like_nothing() -> None:
     assert (found[0].item.id, found[0].similarity) == ("a", 0.0)
 
 
-def test_beside_a_plain_gallery_each_answers_in_its_way() -> None:
+def test_next_to_a_plain_gallery_each_answers_in_its_way() -> None:
     items, rows = made()
     others = [Shot("x", "only there"), Shot("y", "only there")]
     joined = JoinedGallery(
@@ -168,7 +168,7 @@ def test_beside_a_plain_gallery_each_answers_in_its_way() -> None:
     assert plain.by_pictures() is plain
 
 
-def test_near_duplicates_are_told_of_pictures_not_of_means() -> None:
+def test_near_duplicates_are_reported_of_pictures_not_of_means() -> None:
     items, rows = made()
     gallery = FusedGallery(Gallery(items, rows), BY_LABEL)
     (near,) = near_duplicates(gallery, [Shot("new", items[3].label)], rows[3:4])

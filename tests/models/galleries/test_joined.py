@@ -79,7 +79,7 @@ def test_local_features_are_those_of_the_item_s_own_gallery() -> None:
     assert [joined.features_of(item) for item in joined.items] == ["one itm_0", "two itm_0"]
 
 
-def test_what_can_not_be_joined_is_told() -> None:
+def test_what_can_not_be_joined_is_reported() -> None:
     items, rows = drawn(1, ["a"])
     with pytest.raises(GalleryError, match="not of one embedder"):
         JoinedGallery([named("one", "red"), Gallery(items, rows)])

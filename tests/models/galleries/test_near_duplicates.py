@@ -25,7 +25,7 @@ def found(
     return near_duplicates(GALLERY, items, np.stack([row for _, _, row in new]), own, skip=skip)
 
 
-def test_what_is_near_is_told_and_what_is_not_is_not() -> None:
+def test_what_is_near_is_reported_and_what_is_not_is_not() -> None:
     first, second, third = found(("x", "cola", like(0)), ("y", "cola", like(0, 0.2)), ("z", "milk", like(2)))
     assert first is not None
     assert (first.item_id, first.label, first.skipped) == ("a", "cola", False)
@@ -33,7 +33,7 @@ def test_what_is_near_is_told_and_what_is_not_is_not() -> None:
     assert (second, third) == (None, None)
 
 
-def test_one_of_its_own_label_is_left_out_and_one_of_another_is_told() -> None:
+def test_one_of_its_own_label_is_left_out_and_one_of_another_is_reported() -> None:
     same, other = found(("x", "cola", like(0)), ("y", "milk", like(1)), skip=True)
     assert same is not None
     assert other is not None
@@ -49,7 +49,7 @@ def test_those_before_it_in_the_request_count_unless_they_are_left_out() -> None
     assert second.item_id == "a"
 
 
-def test_its_own_label_is_told_rather_than_a_nearer_other() -> None:
+def test_its_own_label_is_reported_rather_than_a_nearer_other() -> None:
     (near,) = near_duplicates(
         Gallery([Thing("a", "cola"), Thing("b", "milk")], np.stack([BASE[0], like(0, 0.02)])),
         [Thing("x", "milk")],

@@ -24,8 +24,8 @@ def traced(recognizer: Recognizer, image: Any, *labels: str, **options: Any) -> 
     assert replace(found, timings_ms={}, trace=None) == replace(plain, timings_ms={})
     assert plain.trace is None
     assert found.trace is not None
-    told = found.to_dict()["trace"]
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    report = found.to_dict()["trace"]
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
     return found.trace
 
 

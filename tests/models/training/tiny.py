@@ -33,7 +33,7 @@ def trained(base: Path) -> Run:
     """The tiny recipe from its first step to its last."""
     lines: list[Progress] = []
     prepared: list[tuple[str, int, int]] = []
-    fit(EmbedderTask, TINY, None, base / "tiny-run", lines.append, lambda *told: prepared.append(told))
+    fit(EmbedderTask, TINY, None, base / "tiny-run", lines.append, lambda *report: prepared.append(report))
     return Run(base / "tiny-run", tuple(lines), tuple(prepared))
 
 

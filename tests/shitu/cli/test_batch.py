@@ -103,7 +103,7 @@ def test_each_photo_has_its_answer_in_order_and_bad_ones_say_why(url: str, photo
     assert not out.with_name("answers.ndjson.work").exists()
 
 
-def test_a_part_of_bad_photos_alone_is_told_for_each(url: str, tmp_path: Path) -> None:
+def test_a_part_of_bad_photos_alone_is_reported_for_each(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()
     for number in range(3):
@@ -148,7 +148,7 @@ def test_what_was_cut_off_is_resumed_and_nothing_is_sent_twice(
     assert len(hand.requests) - before == samples + 2, "the second part was not recognised again"
 
 
-def test_another_run_in_the_way_is_told(url: str, photos: Path, tmp_path: Path) -> None:
+def test_another_run_in_the_way_is_reported(url: str, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.ndjson"
     run(url, photos, out)
     words = ["batch", str(photos / "aisle"), "--gallery", "drinks", "--out", str(out), "--server", url, "--yes"]
@@ -172,7 +172,7 @@ def test_an_existing_file_and_a_missing_source_are_refused(url: str, photos: Pat
     assert "gallery_not_found" in unknown.output
 
 
-def test_a_photo_that_is_gone_since_the_manifest_is_told(url: str, photos: Path, tmp_path: Path) -> None:
+def test_a_photo_that_is_gone_since_the_manifest_is_reported(url: str, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.ndjson"
     run(url, photos, out)  # not confirmed: only the manifest is there
     (photos / NAMES[3]).unlink()

@@ -50,10 +50,10 @@ def test_a_folder_s_pictures_are_answered_as_paddleclas_does(
 ) -> None:
     answer = run(pictures, "--model", folders["artifact"], "--engine", engine, "--top-k", 2, "--json")
     assert answer.exit_code == 0
-    told = json.loads(answer.stdout)
-    assert [Path(one["filename"]).name for one in told] == ["b.png", "a.png"]
+    report = json.loads(answer.stdout)
+    assert [Path(one["filename"]).name for one in report] == ["b.png", "a.png"]
     classifier = Classifier(folders["artifact"])
-    for one in told:
+    for one in report:
         (found,) = classifier([decode(Path(one["filename"]).read_bytes())], 2)
         assert one["class_ids"] == list(found.class_ids)
         assert one["label_names"] == [LABELS[i] for i in found.class_ids]
@@ -76,7 +76,7 @@ def test_a_class_map_names_the_classes_of_an_official_archive(
     assert "does not name 1, 2, 3" in refused.stderr
 
 
-def test_bad_pictures_are_told_and_the_others_go_on(folders: dict[str, Path], pictures: Path) -> None:
+def test_bad_pictures_are_reported_and_the_others_go_on(folders: dict[str, Path], pictures: Path) -> None:
     text, gone = pictures / "readme.txt", pictures / "gone.jpg"
     answer = run(text, gone, pictures, "--model", folders["official"], "--json")
     assert answer.exit_code == 1
@@ -109,9 +109,9 @@ def test_weights_are_exported_once_and_leave_the_answer_clean(
     printed = capfd.readouterr()
     assert "Paddle2ONNX" not in first.stdout + printed.out
     assert "Paddle2ONNX" in printed.err  # from C++
-    told = json.loads(first.stdout)
-    assert [sorted(one["class_ids"]) for one in told] == [[0, 1, 2, 3]] * 2
+    report = json.loads(first.stdout)
+    assert [sorted(one["class_ids"]) for one in report] == [[0, 1, 2, 3]] * 2
     (made,) = tmp_path.glob("cache/shitu/models/weights/*/classify")
     again = run(pictures, "--model", made, "--json", "--engine", "paddle")
-    for one, other in zip(told, json.loads(again.stdout), strict=True):
+    for one, other in zip(report, json.loads(again.stdout), strict=True):
         np.testing.assert_allclose(sorted(one["scores"]), sorted(other["scores"]), atol=2e-5)

@@ -44,14 +44,14 @@ def test_json_is_one_object(path: Path) -> None:
     path.write_text("0.png\tx\n1.png\n", encoding="utf-8")
     answer = run(str(path), "--json", "--delimiter", r"\t", "--kind", "list")
     assert answer.exit_code == 1
-    told = json.loads(answer.stdout)
-    assert (told["pictures"], told["labels"], told["errors"]) == (1, 1, 1)
-    assert told["kinds"] == {str(path): "list"}
-    assert [found["level"] for found in told["findings"]] == ["error", "warning"]
-    assert told["findings"][0]["place"] == "list.txt"
+    report = json.loads(answer.stdout)
+    assert (report["pictures"], report["labels"], report["errors"]) == (1, 1, 1)
+    assert report["kinds"] == {str(path): "list"}
+    assert [found["level"] for found in report["findings"]] == ["error", "warning"]
+    assert report["findings"][0]["place"] == "list.txt"
 
 
-def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_in_one_line(tmp_path: Path) -> None:
     answer = run(str(tmp_path / "none.txt"))
     assert answer.exit_code == 1
     assert answer.stdout.splitlines()[0].startswith("error: none.txt: no file or folder")
@@ -70,17 +70,17 @@ def test_images_are_found_where_they_are_said_to_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "report"),
     [
         (("--kind", "folders", "--ids"), "--ids is about list data, not folders"),
         (("--images", "pictures"), "--images is about coco, voc data, not list"),
     ],
 )
-def test_an_option_about_other_data_is_refused(path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_an_option_about_other_data_is_refused(path: Path, arguments: tuple[str, ...], report: str) -> None:
     answer = run(str(path), *arguments)
     assert answer.exit_code == 2
     assert answer.stdout == ""
-    assert told in answer.stderr
+    assert report in answer.stderr
 
 
 def test_pseudo_boxes_without_the_teacher_or_with_an_odd_number_end_in_one_line(path: Path) -> None:

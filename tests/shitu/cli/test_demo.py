@@ -16,7 +16,7 @@ from models.synth.designs import design_product
 from models.synth.scenes import Scene
 from shitu.cli import demo as demo_module
 from shitu.cli.demo import DATA, PHOTOS, PRODUCTS_OF_A_PHOTO, Receiver, draw_scenes, make_room
-from shitu.cli.demo_correction import Correction, told
+from shitu.cli.demo_correction import Correction, report
 from shitu.cli.demo_report import (
     LEAST_RIGHT,
     MISSED_COLOUR,
@@ -50,8 +50,8 @@ def answer(**changes: Any) -> Answer:
     return Answer(SCENE, job, {"data": copy.deepcopy(job)})
 
 
-def kinds(told: Answer) -> list[tuple[str, str]]:
-    return [(outcome.label, outcome.kind) for outcome in outcomes(told)]
+def kinds(report: Answer) -> list[tuple[str, str]]:
+    return [(outcome.label, outcome.kind) for outcome in outcomes(report)]
 
 
 def test_each_product_has_its_outcome() -> None:
@@ -60,26 +60,26 @@ def test_each_product_has_its_outcome() -> None:
     assert kinds(answer(recognitions=[])) == [("cola", "missed"), ("tea", "missed")]
     assert kinds(answer(recognitions=[tea, {**cola, "label": "milk"}])) == [("cola", "wrong"), ("tea", "right")]
     dropped = {"box": [60, 20, 88, 80], "confidence": 0.7, "reason": "below_similarity_threshold", "matches": []}
-    told = answer(recognitions=[cola], dropped=[dropped])
-    assert kinds(told) == [("cola", "right"), ("tea", "unsure")]
-    assert outcomes(told)[1].body == dropped
+    report = answer(recognitions=[cola], dropped=[dropped])
+    assert kinds(report) == [("cola", "right"), ("tea", "unsure")]
+    assert outcomes(report)[1].body == dropped
     assert kinds(answer(recognitions=[cola], dropped=[{**dropped, "box": [0, 0, 99, 99]}]))[1] == ("tea", "missed")
 
 
 def test_an_answer_is_for_one_product_only() -> None:
     scene = Scene(SCENE.image, np.array([[10, 10, 40, 50], [12, 10, 42, 50]], np.float32), ("cola", "cola"))
-    told = Answer(scene, answer(recognitions=JOB["result"]["recognitions"][:1]).job, {})
-    assert [outcome.kind for outcome in outcomes(told)] == ["right", "missed"]
+    report = Answer(scene, answer(recognitions=JOB["result"]["recognitions"][:1]).job, {})
+    assert [outcome.kind for outcome in outcomes(report)] == ["right", "missed"]
 
 
-def test_an_answer_where_no_product_is_is_told() -> None:
+def test_an_answer_where_no_product_is_is_reported() -> None:
     odd = {"box": [0, 90, 9, 99], "label": "milk"}
-    told = answer(recognitions=[*JOB["result"]["recognitions"], odd])
-    assert strays(told) == [odd]
+    report = answer(recognitions=[*JOB["result"]["recognitions"], odd])
+    assert strays(report) == [odd]
     assert strays(answer()) == []
 
 
-def test_a_webhook_must_tell_what_the_poll_tells() -> None:
+def test_a_webhook_must_say_what_the_poll_says() -> None:
     assert machinery_faults([answer()]) == []
     otherwise = Answer(SCENE, JOB, {"data": {**JOB, "result": {"recognitions": []}}})
     assert machinery_faults([answer(), otherwise], ["bad signature"]) == [
@@ -104,8 +104,8 @@ def test_no_number_of_right_answers_makes_up_for_a_fault_of_the_machinery() -> N
 
 def test_the_summary_counts_every_kind() -> None:
     assert summary(found(12)) == "12 of 12 products right"
-    told = summary(found(9, "wrong", "missed", "unsure"))
-    assert told == "9 of 12 products right, 1 taken for another, 1 without an answer, 1 not found"
+    report = summary(found(9, "wrong", "missed", "unsure"))
+    assert report == "9 of 12 products right, 1 taken for another, 1 without an answer, 1 not found"
 
 
 def test_the_scenes_are_the_same_at_every_call_and_hold_twelve_products() -> None:
@@ -158,7 +158,7 @@ def test_a_correction_must_help_where_it_was_needed() -> None:
         "probability": 0.97,
         "candidates": [{"label": "tea", "probability": 0.4, "similarity": 0.5}],
     }
-    said = [told(Outcome("", "milk", (0, 0, 9, 9), kind, body)) for kind in ("right", "wrong", "unsure")]
+    said = [report(Outcome("", "milk", (0, 0, 9, 9), kind, body)) for kind in ("right", "wrong", "unsure")]
     assert said == ["recognised, 0.97 sure", "taken for tea", "not recognised (best guess: tea 0.40)"]
 
 

@@ -39,7 +39,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["doctor", *arguments])
 
 
-def told(exit_code: int) -> list[dict[str, Any]]:
+def reported(exit_code: int) -> list[dict[str, Any]]:
     answer = run("--json")
     assert answer.exit_code == exit_code, answer.output
     report = json.loads(answer.stdout)
@@ -54,7 +54,7 @@ def failed(findings: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def test_all_is_well_where_all_is_there(tmp_path: Path) -> None:
-    findings = told(0)
+    findings = reported(0)
     checks = {one["check"] for one in findings}
     assert checks >= {
         "settings", "python", "cores", "memory", "instructions", "engines", "models", "redis", "objects", "disk", "port",
@@ -70,21 +70,21 @@ def test_all_is_well_where_all_is_there(tmp_path: Path) -> None:
 def test_a_changed_model_is_found(tmp_path: Path) -> None:
     program = next((tmp_path / "embed").glob("inference*"))
     program.write_bytes(program.read_bytes() + b"x")
-    (detail,) = failed(told(1)).values()
+    (detail,) = failed(reported(1)).values()
     assert "is not the one that was recorded" in detail
     assert "artifact_changed" in detail
 
 
 def test_a_model_and_a_setting_that_do_not_exist_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHITU_WORKER__DETECTOR", "no-such-model")
-    assert "There is no model 'no-such-model'" in failed(told(1))["models"]
+    assert "There is no model 'no-such-model'" in failed(reported(1))["models"]
     monkeypatch.setenv("SHITU_WEB_PORT", "1")
-    assert "SHITU_WEB_PORT: there is no such setting" in failed(told(1))["settings"]
+    assert "SHITU_WEB_PORT: there is no such setting" in failed(reported(1))["settings"]
 
 
 def test_a_redis_that_answers_is_well(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
-    findings = told(0)
+    findings = reported(0)
     about = [one for one in findings if one["check"] == "redis"]
     assert [one["status"] for one in about] == ["ok", "ok"]
     assert "appendonly yes" in about[1]["detail"]
@@ -97,16 +97,16 @@ def test_workers_of_a_running_stack_are_seen_without_its_address(tmp_path: Path)
         client = connect(server.url, "shitu")
         Presence(client, time.time).worker_ready("worker-1", {}, ttl_s=600)
         client.close()
-        findings = told(0)
+        findings = reported(0)
     assert [one["detail"] for one in findings if one["check"] == "workers"] == ["1 are ready"]
     about = [one["detail"] for one in findings if one["check"] == "redis"]
     assert any("is running" in one for one in about), about
-    assert [one for one in told(0) if one["check"] == "workers"] == []  # it has ended
+    assert [one for one in reported(0) if one["check"] == "workers"] == []  # it has ended
 
 
 def test_a_redis_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:hush@127.0.0.1:1/0")
-    findings = told(1)
+    findings = reported(1)
     assert "nothing listens there" in failed(findings)["redis"]
     assert "hush" not in json.dumps(findings)
 
@@ -114,12 +114,12 @@ def test_a_redis_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_store_and_a_folder_that_cannot_be_written_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SHITU_DATA_DIR", str(tmp_path / "file"))
-    assert failed(told(1)).keys() == {"objects", "disk"}
+    assert failed(reported(1)).keys() == {"objects", "disk"}
 
 
 def test_a_store_that_is_there_takes_and_gives_and_keeps_nothing_of_it(tmp_path: Path) -> None:
     (tmp_path / "data" / "objects").mkdir(parents=True)
-    assert any("takes and gives" in one["detail"] for one in told(0))
+    assert any("takes and gives" in one["detail"] for one in reported(0))
     assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
 
@@ -137,7 +137,7 @@ def test_a_bucket_that_cannot_be_used_fails_with_its_code_and_remedy(
         if wrong == "no bucket":
             endpoint = running.enter_context(s3_server())
         monkeypatch.setenv("SHITU_OBJECTS__ENDPOINT_URL", endpoint)
-        (objects,) = (one for one in told(1) if one["check"] == "objects")
+        (objects,) = (one for one in reported(1) if one["check"] == "objects")
     code, remedy = {
         "no bucket": ("bucket_missing", "make the bucket"),
         "no server": ("storage_unreachable", "SHITU_OBJECTS__ENDPOINT_URL"),
@@ -151,7 +151,7 @@ def test_a_taken_port_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
         taken.settimeout(0)
         monkeypatch.setattr("shitu.cli.doctor_checks.ANSWER_S", 0.2)
         monkeypatch.setenv("SHITU_WEB__PORT", str(taken.getsockname()[1]))
-        (port,) = (one for one in told(0) if one["check"] == "port")
+        (port,) = (one for one in reported(0) if one["check"] == "port")
     assert (port["status"], port["remedy"]) == ("warn", "another SHITU_WEB__PORT")
 
 
@@ -183,7 +183,7 @@ def test_too_little_memory_for_the_largest_photo_fails() -> None:
         ("0.0.0.0", True, "ok"),
     ],
 )
-def test_a_public_address_without_keys_is_told(
+def test_a_public_address_without_keys_is_reported(
     settings: Settings, host: str, required: bool | None, status: str
 ) -> None:
     web, keys = replace(settings.web, host=host), replace(settings.keys, required=required)

@@ -178,7 +178,7 @@ def test_photos_with_boxes(tiny_artifact: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "report"),
     [
         (("--embedder", "no-such-model"), "There is no model 'no-such-model'"),
         (("retrieval", "--query", "short.txt"), "short.txt: 1 bad line(s): line 1: expected path"),
@@ -186,14 +186,14 @@ def test_photos_with_boxes(tiny_artifact: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_one_line(
-    arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], report: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "short.txt").write_text("a.png\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     answer = shitu(*arguments)
     assert answer.exit_code == 1
     assert answer.stderr.startswith("Error: ")
-    assert told in answer.stderr
+    assert report in answer.stderr
     assert answer.stderr.count("\n") == 1
 
 
@@ -205,7 +205,7 @@ def test_k_is_whole_numbers(ks: str, shop: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "report"),
     [
         (("--detector", "none", "--embedder", "none"), "leave nothing to measure"),
         (("--embedder", "none", "--baselines"), "--baselines means nothing with --embedder none"),
@@ -219,14 +219,14 @@ def test_k_is_whole_numbers(ks: str, shop: Path) -> None:
     ],
 )
 def test_options_that_would_mean_nothing_are_refused(
-    arguments: tuple[object, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[object, ...], report: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a").mkdir()
     answer = shitu(*arguments)
     assert answer.exit_code == 2
     assert answer.stdout == ""
-    assert told in answer.stderr
+    assert report in answer.stderr
 
 
 def test_open_set_of_lists(tiny_artifact: Path, shop: Path, tmp_path: Path) -> None:
@@ -239,11 +239,11 @@ def test_open_set_of_lists(tiny_artifact: Path, shop: Path, tmp_path: Path) -> N
     asked = ["open-set", "--query", query, "--gallery", gallery, "--root", shop, "--embedder", tiny_artifact]
     answer = shitu(*asked, "--out", tmp_path / "o")
     assert answer.exit_code == 0, answer.output
-    told = json.loads(answer.stdout)
-    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == told
-    assert (told["known"], told["unknown"], told["gallery"]) == (5, 2, 5)  # all of the first label are unknown
+    report = json.loads(answer.stdout)
+    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == report
+    assert (report["known"], report["unknown"], report["gallery"]) == (5, 2, 5)  # all of the first label are unknown
     for rate in ("0.01", "0.05", "0.1"):
-        assert 0 <= told[f"identified@fpr{rate}"] <= told["recall@1"] <= 1
+        assert 0 <= report[f"identified@fpr{rate}"] <= report["recall@1"] <= 1
     more = json.loads(shitu(*asked, "--unknown", shop / "labels.tsv").stdout)
     assert more["unknown"] == 14
     alone = json.loads(shitu("open-set", "--query", shop / "labels.tsv", "--embedder", tiny_artifact).stdout)
@@ -251,7 +251,7 @@ def test_open_set_of_lists(tiny_artifact: Path, shop: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("form", ["list", "folder"])
-def test_what_cannot_be_used_is_told_and_the_others_are_measured(shop: Path, tmp_path: Path, form: str) -> None:
+def test_what_cannot_be_used_is_reported_and_the_others_are_measured(shop: Path, tmp_path: Path, form: str) -> None:
     embedder = artifact(tmp_path / "embedder", "embed", paddle_too=False)
     mine = tmp_path / "mine"
     lines = (shop / "labels.tsv").read_text(encoding="utf-8").splitlines()

@@ -26,7 +26,7 @@ def shitu(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def told(answer: Result) -> dict[str, object]:
+def report(answer: Result) -> dict[str, object]:
     """The figures on standard output, which hold nothing else."""
     assert answer.exit_code == 0, answer.output
     figures: dict[str, object] = json.loads(answer.stdout)
@@ -57,7 +57,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_export_measures_the_programs_and_writes_it_down(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
     folder = tmp_path / "artifact"
-    figures = told(
+    figures = report(
         shitu("export", "embedder", quick, "--run", tiny_run.folder, "--out", folder, "--formats", "onnx,openvino,fp16")
     )
     assert figures["artifact"] == str(folder)
@@ -78,7 +78,7 @@ def test_an_artifact_gets_further_precisions(quick: Path, pictures: Path, tmp_pa
     answer = shitu(
         "export", "precisions", model, "--out", folder, "--formats", names, "--calibrate", pictures, "--recipe", quick
     )
-    figures = told(answer)
+    figures = report(answer)
     manifest = load_manifest(folder)
     assert sorted(manifest.precisions) == sorted(names.split(","))
     assert manifest.precisions["int8"]["calibration_pictures"] == 6
@@ -100,7 +100,7 @@ def test_what_is_doubtful_is_printed_and_kept(
         "export", "precisions", artifact(tmp_path / "tiny", "embed"), "--out", tmp_path / "lower", "--formats", "fp16,int8",
         "--calibrate", pictures, "--recipe", quick,
     )  # fmt: skip
-    figures = told(answer)
+    figures = report(answer)
     expected = [
         "int8 loses 0.5 in the eval set 'rendered': 0.75 in fp32, 0.25 in int8",
         "int8 was calibrated with 6 pictures; give at least 20",
@@ -114,7 +114,7 @@ def test_what_is_doubtful_is_printed_and_kept(
 
 def test_an_official_archive_gets_them_too(pictures: Path, tmp_path: Path) -> None:
     archive, folder = official_archive(tmp_path / "official", "detect"), tmp_path / "mine"
-    told(shitu("export", "precisions", archive, "--out", folder, "--formats", "int8", "--calibrate", pictures))
+    report(shitu("export", "precisions", archive, "--out", folder, "--formats", "int8", "--calibrate", pictures))
     manifest = load_manifest(folder)
     assert manifest.thresholds == {"detection": 0.2}
     assert list(manifest.precisions) == ["int8"]

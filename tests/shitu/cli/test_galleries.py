@@ -30,7 +30,7 @@ def run(*arguments: object, stdin: str = "") -> Result:
     return CliRunner().invoke(main, ["gallery", *map(str, arguments)], input=stdin)
 
 
-def told(*arguments: object) -> Any:
+def report(*arguments: object) -> Any:
     answer = run(*arguments, "--json")
     assert answer.exit_code == 0, answer.output
     return json.loads(answer.stdout)
@@ -86,21 +86,21 @@ def served(settings: Settings, objects: ObjectStore) -> Iterator[tuple[str, str]
 
 
 def test_the_store_and_a_service_say_the_same(drinks: str, served: tuple[str, str]) -> None:
-    listed = told("list")
-    assert listed == told("list", *served)
+    listed = report("list")
+    assert listed == report("list", *served)
     assert [(one["name"], one["version"], one["item_count"], one["dim"]) for one in listed] == [("drinks", 3, 4, 8)]
-    shown = told("show", drinks, "--items")
-    assert shown == told("show", drinks, "--items", *served)
+    shown = report("show", drinks, "--items")
+    assert shown == report("show", drinks, "--items", *served)
     assert shown["labels"] == {"cola": 1, "green tea": 2, "milk": 1}
     assert [item["box"] for item in shown["items"]] == [None, None, [1, 2, 30, 31], None]
-    before = told("show", drinks, "--version", 2)
-    assert before == told("show", drinks, "--version", 2, *served)
+    before = report("show", drinks, "--version", 2)
+    assert before == report("show", drinks, "--version", 2, *served)
     assert before["labels"] == {"cola": 1, "green tea": 2}
-    one = told("show", drinks, "--label", "milk", "--items")
-    assert one == told("show", drinks, "--label", "milk", "--items", *served)
+    one = report("show", drinks, "--label", "milk", "--items")
+    assert one == report("show", drinks, "--label", "milk", "--items", *served)
     assert [item["label"] for item in one["items"]] == ["milk"]
-    versions = told("versions", drinks)
-    assert versions == told("versions", drinks, *served)
+    versions = report("versions", drinks)
+    assert versions == report("versions", drinks, *served)
     assert [(one["version"], one["current"]) for one in versions] == [(1, False), (2, False), (3, True)]
 
 
@@ -144,11 +144,11 @@ def test_a_deleted_gallery_is_restored(
     way = served if through_service else ()
     version = store.manifest(drinks).version
     run("delete", drinks, "--yes", *way)
-    (told,) = json.loads(run("list", "--deleted", "--json", *way).stdout)
-    assert (told["name"], told["item_count"]) == (drinks, 4)
-    assert told["purge_at"] > told["deleted_at"]
-    assert told["generation"] in run("list", "--deleted", *way).stdout
-    answer = run("restore", drinks, "--generation", told["generation"], *way)
+    (report,) = json.loads(run("list", "--deleted", "--json", *way).stdout)
+    assert (report["name"], report["item_count"]) == (drinks, 4)
+    assert report["purge_at"] > report["deleted_at"]
+    assert report["generation"] in run("list", "--deleted", *way).stdout
+    answer = run("restore", drinks, "--generation", report["generation"], *way)
     assert answer.exit_code == 0, answer.output
     assert answer.stdout == f"'drinks' is restored; version {version} has 4\n"
     assert store.manifest(drinks).version == version
@@ -169,13 +169,13 @@ def test_items_and_a_gallery_are_erased(
     assert (answer.exit_code, "--yes" in answer.stderr, store.names()) == (2, True, (drinks,))
     answer = run("erase", drinks, "--item", items[0].id, "--yes", "--json", *way)
     assert answer.exit_code == 0, answer.output
-    (told,) = json.loads(answer.stdout)
-    assert (told["item_ids"], told["vectors"], told["status"]) == (
+    (report,) = json.loads(answer.stdout)
+    assert (report["item_ids"], report["vectors"], report["status"]) == (
         [items[0].id],
         1,
         "pending",
     )  # it was stored just now
-    assert told["pictures"]["pending"] == [items[0].sha256]
+    assert report["pictures"]["pending"] == [items[0].sha256]
     answer = run("erase", drinks, "--label", items[1].label, "--yes", *way)
     assert "vectors erased; pictures: 0 erased" in answer.stdout, answer.output
     answer = run("erase", drinks, "--item", items[0].id, "--yes", *way)

@@ -52,9 +52,9 @@ def store() -> GalleryStore:
     return GalleryStore(open_store(settings.objects, settings.data_dir))
 
 
-def refused(answer: Result, told: str) -> None:
+def refused(answer: Result, report: str) -> None:
     assert answer.exit_code == 1
-    assert told in answer.stderr
+    assert report in answer.stderr
     assert answer.stderr.count("\n") == 1
     assert store().names() == ()
 
@@ -78,8 +78,8 @@ def nearest(photo: Path, embedder: Path, *more: object) -> str | None:
     found = run("recognize", photo, "--gallery", "drinks", "--detector", "none", "--embedder", embedder, "--threads", 1,
                 "--threshold", -1, "--json", *more)  # fmt: skip
     assert found.exit_code == 0, found.output
-    told = [one["label"] for one in json.loads(found.stdout)[0]["recognitions"]]
-    return told[0] if told else None
+    report = [one["label"] for one in json.loads(found.stdout)[0]["recognitions"]]
+    return report[0] if report else None
 
 
 def every_way(photo: Path, embedder: Path) -> set[str | None]:
@@ -119,7 +119,7 @@ def test_a_gallery_changed_between_searches_is_searched_by_signs_as_it_is(folder
     assert every_way(cola, tiny_artifact) == {"cola"}
 
 
-def test_what_is_left_is_fitted_anew(embedder: Path, pictures: Path, tmp_path: Path) -> None:
+def test_what_is_left_is_fitted_again(embedder: Path, pictures: Path, tmp_path: Path) -> None:
     root = tmp_path / "many"
     for number in range(24):
         pixels = np.random.default_rng(100 + number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
@@ -140,7 +140,7 @@ def test_what_is_left_is_fitted_anew(embedder: Path, pictures: Path, tmp_path: P
     assert store().manifest("drinks").calibration == after.calibration
 
 
-def test_a_picture_that_cannot_be_used_is_told_and_the_others_are_added(folder: Path, embedder: Path) -> None:
+def test_a_picture_that_cannot_be_used_is_reported_and_the_others_are_added(folder: Path, embedder: Path) -> None:
     (folder / "cola" / "bad.png").write_bytes(b"no picture")
     answer = added(folder, embedder)
     assert answer.exit_code == 1
@@ -160,7 +160,7 @@ def test_a_picture_that_cannot_be_used_is_told_and_the_others_are_added(folder: 
     assert again.stdout == "0 items added to 'drinks', 4 were there already; version 2 has 4\n"
 
 
-def test_what_cannot_be_added_or_removed_is_told_in_one_line(
+def test_what_cannot_be_added_or_removed_is_reported_in_one_line(
     folder: Path, embedder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     refused(added(folder / "cola", embedder), "holds no sub-folders with pictures")
@@ -192,7 +192,7 @@ def test_what_systems_leave_in_a_folder_is_no_picture(folder: Path, embedder: Pa
     assert answer.stderr == "not read, for they are no pictures by their names: 1 .pdf, 1 .txt\n"
 
 
-def test_a_folder_that_is_not_utf8_is_told_and_the_forms_of_a_label_are_one(folder: Path, embedder: Path) -> None:
+def test_a_folder_that_is_not_utf8_is_reported_and_the_forms_of_a_label_are_one(folder: Path, embedder: Path) -> None:
     (folder / "cola").rename(folder / "cafe\u0301")
     (folder / "milk").rename(folder / "caf\u00e9")
     gbk = os.fsencode(folder) + b"/" + "可乐".encode("gbk")
@@ -205,7 +205,7 @@ def test_a_folder_that_is_not_utf8_is_told_and_the_forms_of_a_label_are_one(fold
     assert removed.stdout == "version 3 of 'drinks' has 0\n"
 
 
-def test_a_list_is_imported_as_one_version_and_bad_lines_are_told(pictures: Path, embedder: Path) -> None:
+def test_a_list_is_imported_as_one_version_and_bad_lines_are_reported(pictures: Path, embedder: Path) -> None:
     lines = [f"gallery\\{number}.png,{label}" for number, label in enumerate(LABELS)]
     (pictures / "list.csv").write_text("\r\n".join(["path,label", *lines, "gallery/9.png,cola"]), "utf-8-sig")
     done = run(

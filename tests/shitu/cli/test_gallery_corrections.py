@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra.galleries.store import GalleryStore
-from tests.shitu.cli.test_galleries import drinks, objects, run, served, store, told
+from tests.shitu.cli.test_galleries import drinks, objects, report, run, served, store
 
 __all__ = ["drinks", "objects", "served", "store"]  # fixtures
 
@@ -57,7 +57,7 @@ def test_items_are_moved_to_another_gallery(
     (boxed,) = [item for item in store.items("hot") if item.box is not None]
     assert run("move", "hot", "--item", boxed.id, "--into", drinks, *way).exit_code == 0
     assert labels(store, drinks) == ["cola", "green tea", "milk"]
-    assert told("show", drinks, "--items") == told("show", drinks, "--items", *served)
+    assert report("show", drinks, "--items") == report("show", drinks, "--items", *served)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_items_are_moved_to_another_gallery(
         (("move", "drinks", "--label", "cola", "--into", "other"), 1, "another embedder"),
     ],
 )
-def test_what_cannot_be_is_told_and_changes_nothing(
+def test_what_cannot_be_is_reported_and_changes_nothing(
     drinks: str, store: GalleryStore, way: Way, words: tuple[str, ...], status: int, why: str
 ) -> None:
     store.create("other", "b" * 64)
@@ -107,6 +107,6 @@ def test_two_versions_are_compared(drinks: str, way: Way) -> None:
     assert answer.exit_code == 0, answer.output
     assert "2 relabelled" in answer.stdout.splitlines()[-1]
     assert "2 unchanged" in answer.stdout.splitlines()[-1]
-    counts = told("diff", drinks, 2, 3, "--kind", "added", *way)["counts"]
-    assert counts == told("diff", drinks, 2, 3)["counts"]
+    counts = report("diff", drinks, 2, 3, "--kind", "added", *way)["counts"]
+    assert counts == report("diff", drinks, 2, 3)["counts"]
     assert run("diff", drinks, 9, *way).exit_code == 1

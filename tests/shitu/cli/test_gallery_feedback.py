@@ -23,7 +23,8 @@ from models.training.data.lint import lint
 from models.training.data.readers.labelled import read_photos
 from models.training.recipes.embedder import EvalSource
 from shitu.cli.main import main
-from tests.shitu.cli.test_galleries import drinks, objects, run, served, store, told
+from tests.shitu.cli.test_galleries import drinks, objects, run, served, store
+from tests.shitu.cli.test_galleries import report as reported
 
 __all__ = ["drinks", "objects", "served", "store"]  # fixtures
 
@@ -57,7 +58,7 @@ def test_it_is_written_as_crops_and_as_boxes(
     judged: str, served: tuple[str, str], tmp_path: Path, through_service: bool
 ) -> None:
     way = served if through_service else ()
-    assert told("feedback", judged, *way) == {"gallery": judged, "counts": {"right": 6, "wrong": 6, "ignore": 1}}
+    assert reported("feedback", judged, *way) == {"gallery": judged, "counts": {"right": 6, "wrong": 6, "ignore": 1}}
     out = tmp_path / "judged"
     answer = run("feedback", judged, "--out", out, *way)
     assert (answer.exit_code, answer.stdout) == (0, "6 right, 6 wrong, 1 ignore\n"), answer.output
@@ -95,7 +96,7 @@ def test_evaluation_takes_it(judged: str, tmp_path: Path) -> None:
     assert 0 <= json.loads(answer.stdout)["recall@1"] <= 1
 
 
-def test_a_photo_that_is_gone_is_told_and_the_others_are_written(
+def test_a_photo_that_is_gone_is_reported_and_the_others_are_written(
     judged: str, objects: ObjectStore, served: tuple[str, str], tmp_path: Path
 ) -> None:
     objects.delete(image_key_of(hashlib.sha256(photo(2)).hexdigest()))
@@ -105,7 +106,7 @@ def test_a_photo_that_is_gone_is_told_and_the_others_are_written(
         assert len(read_photos(tmp_path / name, "labels.tsv")) == 5
 
 
-def test_what_cannot_be_is_told(drinks: str, served: tuple[str, str]) -> None:
+def test_what_cannot_be_is_reported(drinks: str, served: tuple[str, str]) -> None:
     assert run("feedback", drinks).stdout == "0 right, 0 wrong, 0 ignore\n"
     for way in ((), served):
         assert "no gallery 'nothing'" in run("feedback", "nothing", *way).stderr

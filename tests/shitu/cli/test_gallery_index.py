@@ -7,7 +7,7 @@ from pathlib import Path
 from contracts.indexes import IndexChoice
 from infra.galleries.store import GalleryStore
 from infra.objects.store import ObjectStore
-from tests.shitu.cli.test_galleries import drinks, objects, run, served, store, told
+from tests.shitu.cli.test_galleries import drinks, objects, report, run, served, store
 from tests.worker.large import add
 
 __all__ = ["drinks", "objects", "served", "store"]  # the fixtures
@@ -24,10 +24,10 @@ def test_a_gallery_is_made_with_a_choice(store: GalleryStore) -> None:
     assert store.manifest("plainer").index is None
 
 
-def test_a_choice_is_told_changed_and_built(store: GalleryStore) -> None:
+def test_a_choice_is_reported_changed_and_built(store: GalleryStore) -> None:
     store.create("drinks", "d" * 64)
     add(store, "drinks", 300)
-    assert told("index", "drinks")["index"]["in_use"] == "Flat"
+    assert report("index", "drinks")["index"]["in_use"] == "Flat"
     changed = run("index", "drinks", "--index-method", "HNSW32")
     assert "index: Flat (HNSW32, IP); another is being built" in changed.stdout
     built = run("index", "drinks", "--build")
@@ -45,7 +45,7 @@ def test_rerank_without_codes_is_refused(store: GalleryStore) -> None:
         assert "--dist-type hamming" in answer.output
 
 
-def test_fusing_is_told_chosen_and_left_off(drinks: str, served: tuple[str, str], store: GalleryStore) -> None:
+def test_fusing_is_reported_chosen_and_left_off(drinks: str, served: tuple[str, str], store: GalleryStore) -> None:
     changed = run("index", drinks, "--fuse")
     assert "index: Flat (auto, IP, fused by label), recall@1 1.000" in changed.stdout, changed.output
     _, serve = served
@@ -63,7 +63,7 @@ def test_through_a_service(drinks: str, served: tuple[str, str], store: GalleryS
     _, serve = served
     changed = run("index", drinks, "--dist-type", "L2", "--server", serve)
     assert "index: Flat (auto, L2)" in changed.stdout, changed.output
-    assert told("index", drinks, "--server", serve)["index"] == told("index", drinks)["index"]
+    assert report("index", drinks, "--server", serve)["index"] == report("index", drinks)["index"]
     assert run("create", "snacks", "--index-method", "Flat", "--server", serve).exit_code == 0
     assert store.manifest("snacks").index == {"index_method": "Flat", "dist_type": "IP", "rerank": 100}
     assert run("index", drinks, "--build", "--server", serve).exit_code == 2

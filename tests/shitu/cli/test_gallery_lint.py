@@ -19,7 +19,7 @@ from models.synth.products import packshot
 from shitu.cli.gallery_lint import several_bodies
 from tests.infra.galleries.lint_cases import Pictures, clean, near, view
 from tests.linting import linting
-from tests.shitu.cli.test_galleries import EMBEDDER, objects, run, served, store, told
+from tests.shitu.cli.test_galleries import EMBEDDER, objects, report, run, served, store
 
 __all__ = ["objects", "served", "store"]  # fixtures
 
@@ -43,7 +43,7 @@ def fill(store: GalleryStore, made: Pictures) -> None:
     store.add("shelf", made.items, made.embeddings, EMBEDDER)
 
 
-def test_findings_are_told_with_their_fixes_and_errors_fail(store: GalleryStore, way: Way) -> None:
+def test_findings_are_reported_with_their_fixes_and_errors_fail(store: GalleryStore, way: Way) -> None:
     made = clean()
     wrong = made.add("tea", view(0, 9))
     made.add("juice", view(9, 0))
@@ -66,11 +66,11 @@ def test_the_store_and_a_service_say_the_same(store: GalleryStore, served: tuple
     made.add("milk", view(40, 1))
     made.add("tea", near(made.rows[4], 0.99))
     fill(store, made)
-    here = told("lint", "shelf")
-    assert here == told("lint", "shelf", *served)
+    here = report("lint", "shelf")
+    assert here == report("lint", "shelf", *served)
     assert here["kinds"] == {"outlier": 1, "near_duplicate": 1}
-    assert told("lint", "shelf", "--version", 1)["findings"] == []
-    only = told("lint", "shelf", "--level", "warning")
+    assert report("lint", "shelf", "--version", 1)["findings"] == []
+    only = report("lint", "shelf", "--level", "warning")
     assert ([one["kind"] for one in only["findings"]], only["kinds"]) == (["outlier"], here["kinds"])
 
 
@@ -100,7 +100,7 @@ def test_pictures_with_several_objects_are_found_if_asked_for(
     items.append(Item(lost, "lost", f"images/00/{'0' * 64}", "0" * 64, None, "2026-01-01T00:00:00Z"))
     store.create("shelf", EMBEDDER)
     store.add("shelf", items, np.eye(4, 8, dtype=np.float32), EMBEDDER)
-    assert [skipped["kind"] for skipped in told("lint", "shelf", *way)["skipped"]] == ["several_objects"]
+    assert [skipped["kind"] for skipped in report("lint", "shelf", *way)["skipped"]] == ["several_objects"]
     answer = run("lint", "shelf", "--objects", "--level", "warning", *way)
     assert answer.exit_code == 1  # a picture is not there
     assert lost in answer.stderr
@@ -127,7 +127,9 @@ def test_bodies_count_that_are_certain_large_and_apart() -> None:
         (("shelf", "--version", "9"), 1, "gallery_version_not_found"),
     ],
 )
-def test_what_cannot_be_is_told(store: GalleryStore, way: Way, words: tuple[str, ...], status: int, why: str) -> None:
+def test_what_cannot_be_is_reported(
+    store: GalleryStore, way: Way, words: tuple[str, ...], status: int, why: str
+) -> None:
     fill(store, clean())
     answer = run("lint", *words, *way)
     assert (answer.exit_code, why in answer.stderr) == (status, True), answer.output

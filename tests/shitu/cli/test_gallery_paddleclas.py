@@ -107,6 +107,27 @@ def test_importing_again_changes_nothing(index: Path, embedder: Path, pictures: 
     assert "0 items added to 'drinks', 4 were there already; version 2 has 4" in answer.stdout
 
 
+@pytest.mark.parametrize("command", ["import-paddleclas", "import"])
+def test_pictures_that_come_later_are_kept_with_their_items(
+    command: str, index: Path, embedder: Path, pictures: Path
+) -> None:
+    words = ("gallery", command, index, "--gallery", "drinks", "--embedder", embedder)
+    assert "4 items added to 'drinks'; version 2 has 4" in run(*words).stdout
+    before = store().load("drinks")
+    answer = run(*words, "--root", pictures)
+    assert answer.exit_code == 0, answer.output
+    assert "4 items added to 'drinks'; version 3 has 4" in answer.stdout
+    _, items, rows = store().load("drinks")
+    assert [item.label for item in items] == LABELS
+    np.testing.assert_array_equal(rows, before[2])
+    objects = open_store(load_settings().objects, load_settings().data_dir)
+    assert all(objects.exists(item.image_key) for item in items)
+    for more in ((), ("--root", pictures)):  # either again changes nothing
+        again = run(*words, *more)
+        assert again.exit_code == 0, again.output
+        assert "0 items added to 'drinks', 4 were there already; version 3 has 4" in again.stdout
+
+
 def test_an_index_of_another_embedder_is_refused(index: Path, embedder: Path, pictures: Path) -> None:
     rows = np.random.default_rng(9).normal(size=(4, Embedder(embedder).dim)).astype(np.float32)
     write_index(index, rows)
@@ -131,7 +152,7 @@ def test_nothing_of_a_pickle_is_run(index: Path, embedder: Path, monkeypatch: py
     refused(imported(index, embedder), "id_map.pkl is not a mapping of whole numbers to text")
 
 
-def test_a_path_that_leads_out_and_a_missing_picture_are_told(
+def test_a_path_that_leads_out_and_a_missing_picture_are_reported(
     index: Path, embedder: Path, pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret.png").write_bytes((pictures / "gallery" / "0.png").read_bytes())

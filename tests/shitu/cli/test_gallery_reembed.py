@@ -10,7 +10,7 @@ from infra.galleries.store import GalleryStore
 from infra.objects.store import ObjectStore
 from models.embedder import identity_of
 from tests.models.programs import artifact
-from tests.shitu.cli.test_galleries import drinks, objects, run, store, told
+from tests.shitu.cli.test_galleries import drinks, objects, report, run, store
 from worker import reembed as module
 
 __all__ = ["drinks", "objects", "store"]  # fixtures
@@ -37,7 +37,7 @@ def test_the_pictures_are_embedded_again_and_the_version_is_staged(
     assert (again.exit_code, store.versions(drinks), store.manifest(drinks).version) == (1, (1, 2, 3, 4), 3)
     assert "not in force: it answers fewer of its own items right" in again.stdout
     assert run("activate", drinks, 4).exit_code == 0
-    assert told("reembed", drinks, "--embedder", tiny, "--activate")["gallery"] == {
+    assert report("reembed", drinks, "--embedder", tiny, "--activate")["gallery"] == {
         "name": "drinks", "version": 5, "items": 4,
     }  # fmt: skip
 

@@ -72,8 +72,8 @@ PRIVATE = re.compile(
 def test_helps_speak_the_fields_words(known: dict[str, click.Command]) -> None:
     faults = {}
     for name in ("", *known):
-        told = CliRunner().invoke(main, [*name.split(), "--help"]).stdout
-        if found := [word.group() for word in PRIVATE.finditer(told)]:
+        report = CliRunner().invoke(main, [*name.split(), "--help"]).stdout
+        if found := [word.group() for word in PRIVATE.finditer(report)]:
             faults[name] = found
     assert faults == {}
 
@@ -130,9 +130,9 @@ def test_whatever_lists_does_so_for_programs_too(known: dict[str, click.Command]
 def test_every_help_has_examples_that_are_right(known: dict[str, click.Command]) -> None:
     faults = {}
     for name in ("", *known):
-        told = CliRunner().invoke(main, [*name.split(), "--help"])
-        assert told.exit_code == 0, told.output
-        _, _, after = told.stdout.partition("Examples:\n")
+        report = CliRunner().invoke(main, [*name.split(), "--help"])
+        assert report.exit_code == 0, report.output
+        _, _, after = report.stdout.partition("Examples:\n")
         lines = [line.strip() for line in after.splitlines()]
         if not lines or not all(line.startswith("shitu ") for line in lines):
             faults[name] = lines

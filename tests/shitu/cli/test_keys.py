@@ -24,21 +24,21 @@ def run(*words: str, **env: str) -> tuple[int, str, str]:
 
 def test_a_key_is_made_listed_and_revoked(settings: Settings) -> None:
     env = settings.to_env()
-    status, out, told = run("create", "--name", "till", "--scope", "recognize", "--open-jobs", "5", **env)
+    status, out, report = run("create", "--name", "till", "--scope", "recognize", "--open-jobs", "5", **env)
     assert (status, out.count("\n")) == (0, 1)  # the key alone, for a variable of a shell
-    assert "not shown again" in told
+    assert "not shown again" in report
     key = KeyStore(open_client(settings)).find(out.strip())
     assert (key.name, key.limits.open_jobs) == ("till", 5)
     status, out, _ = run("list", "--json", **env)
     assert [(one["id"], one["scopes"]) for one in json.loads(out)] == [(key.id, ["recognize"])]
     assert key.id in run("list", **env)[1]
     assert run("revoke", key.id, **env)[0] == 0
-    status, _, told = run("revoke", key.id, **env)
-    assert (status, "key_not_found" in told) == (1, True)
+    status, _, report = run("revoke", key.id, **env)
+    assert (status, "key_not_found" in report) == (1, True)
     assert json.loads(run("list", "--json", **env)[1]) == []
 
 
-def test_as_json_all_is_told_at_once(settings: Settings) -> None:
+def test_as_json_all_is_reported_at_once(settings: Settings) -> None:
     made = json.loads(run("create", "--scope", "read", "--expires-days", "30", "--json", **settings.to_env())[1])
     assert made.keys() == {"id", "name", "scopes", "created_at", "expires_at", "last_used_at", "limits", "token"}
     assert made["expires_at"] is not None
@@ -51,8 +51,8 @@ def test_wrong_words_are_refused(settings: Settings, words: list[str]) -> None:
 
 def test_without_a_redis_of_the_settings_it_is_the_data_folders_own(tmp_path: Path) -> None:
     env = {"SHITU_DATA_DIR": str(tmp_path), "REDIS_URL": "", "SHITU_REDIS_URL": ""}
-    status, token, told = run("create", "--scope", "admin", **env)
-    assert status == 0, told
+    status, token, report = run("create", "--scope", "admin", **env)
+    assert status == 0, report
     with RedisServer(tmp_path / "redis") as running:  # as `shitu up` has it: the command joins it then
         assert KeyStore(connect(running.url)).find(token.strip()).name == "unnamed"
         assert len(json.loads(run("list", "--json", **env)[1])) == 1

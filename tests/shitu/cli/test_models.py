@@ -92,7 +92,7 @@ def test_an_unreachable_host_is_one_line(published: str) -> None:
     assert "Traceback" not in answer.output
 
 
-def test_a_missing_file_and_an_unknown_name_are_told(published: str) -> None:
+def test_a_missing_file_and_an_unknown_name_are_reported(published: str) -> None:
     answer = run("pull", NAME, "--url", published.replace("model.tar", "none.tar"))
     assert (answer.exit_code, "answers 404" in answer.stderr) == (1, True)
     answer = run("pull", "nothing")
@@ -106,7 +106,7 @@ def test_bundled_models_are_listed_and_verified_without_names(tmp_path: Path) ->
     assert (answer.exit_code, answer.stdout) == (0, "shipped: 2 files are what they should be\n")
 
 
-def test_verifying_what_is_not_there_fails_and_goes_on(tmp_path: Path) -> None:
+def test_verifying_what_is_not_there_fails_and_continues(tmp_path: Path) -> None:
     folder = artifact(tmp_path / "folder", "embed")
     answer = run("verify", "nothing", str(folder))
     assert answer.exit_code == 1

@@ -48,9 +48,9 @@ def test_a_detector_without_its_yaml_detects_and_says_what_it_assumes(tmp_path: 
 def test_precisions_are_exported_of_it(tmp_path: Path) -> None:
     programs.save_json(tmp_path / "theirs", "embed")
     out = tmp_path / "lower"
-    told = without_paddle(
+    report = without_paddle(
         PROGRAM, "export", "precisions", str(tmp_path / "theirs"), "--out", str(out), "--formats", "fp16"
     )
-    assert str(out) in told
+    assert str(out) in report
     assert (out / "inference.xml").is_file()
     assert (out / "inference_fp16.xml").is_file()

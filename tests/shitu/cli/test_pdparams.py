@@ -53,13 +53,13 @@ def test_embed_takes_weights_and_exports_them_once(tmp_path: Path, photo: Path) 
     weights = weights_of(EmbedderV1(0.25, 16), tmp_path / "general.pdparams")
     answer = shitu("embed", photo, "--model", weights, "--json")
     assert answer.exit_code == 0, answer.output
-    (told,) = json.loads(answer.stdout)
+    (report,) = json.loads(answer.stdout)
     folder = model_folder(str(weights), "embed")
     manifest = load_manifest(folder)
     assert (manifest.name, manifest.network, manifest.input.height) == ("general", "PPLCNet_x0_25, FC neck", 224)
     with Image.open(photo) as image:
         expected = Embedder(folder)([np.asarray(image)])[0]
-    np.testing.assert_allclose(told["embedding"], expected, atol=1e-5)
+    np.testing.assert_allclose(report["embedding"], expected, atol=1e-5)
     # What is in the cache needs no PaddlePaddle, and nothing of it is made again.
     again = without_paddle(PROGRAM, "embed", str(photo), "--model", str(weights), "--json")
     np.testing.assert_allclose(json.loads(again)[0]["embedding"], expected, atol=1e-5)
@@ -86,8 +86,8 @@ def test_without_paddle_it_says_what_to_install(tmp_path: Path, photo: Path) -> 
     program = PROGRAM.replace("main()", "main(standalone_mode=False)")
     program = f"import click\ntry:\n{''.join('    ' + line + chr(10) for line in program.strip().splitlines())}except click.ClickException as error:\n    print(error.message)\n"
     for words in (["embed", str(photo), "--model", str(weights)], ["export", "embedder", str(weights)]):
-        told = without_paddle(program, *words)
-        assert told.strip() == "PaddlePaddle is needed to read .pdparams weights: pip install 'shitu[train]'"
+        report = without_paddle(program, *words)
+        assert report.strip() == "PaddlePaddle is needed to read .pdparams weights: pip install 'shitu[train]'"
 
 
 def test_export_makes_a_model_of_weights(tmp_path: Path) -> None:
@@ -96,16 +96,16 @@ def test_export_makes_a_model_of_weights(tmp_path: Path) -> None:
     assert answer.exit_code == 0, answer.output
     manifest = load_manifest(tmp_path / "general")
     assert (manifest.input.height, manifest.thresholds) == (64, {"similarity": 0.5})
-    for words, told in (
+    for words, report in (
         (["--run", tmp_path], "--run has no effect"),
         (["--formats", "onnx,pdparams"], "in that form already"),
     ):
         refused = shitu("export", "embedder", weights, *words)
-        assert (refused.exit_code, told in refused.stderr) == (2, True)
+        assert (refused.exit_code, report in refused.stderr) == (2, True)
     assert "--size goes with" in shitu("export", "embedder", "embedder-tiny", "--size", 64).stderr
 
 
-def test_a_run_goes_on_there_and_comes_back(tmp_path: Path) -> None:
+def test_a_run_continues_there_and_comes_back(tmp_path: Path) -> None:
     """The weights under PaddleClas' names answer as the run's own artifact, and start another run."""
     run = tmp_path / "run"
     (recipe := tmp_path / "mine.toml").write_text(MINE, encoding="utf-8")

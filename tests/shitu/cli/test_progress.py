@@ -13,8 +13,8 @@ def test_what_is_quick_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(progress.tracked(range(5), "Counting")) == [0, 1, 2, 3, 4]
     with progress.working("Thinking"):
         pass
-    tell = progress.counted("MiB")
-    tell(1, 2)
+    notify = progress.counted("MiB")
+    notify(1, 2)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
@@ -25,9 +25,9 @@ def test_what_is_slow_says_how_far_it_is_on_standard_error(
     monkeypatch.setattr(progress, "QUIET_S", 0.0)
     monkeypatch.setattr(progress, "TELL_EVERY_S", 3600.0)
     assert list(progress.tracked(range(3), "Counting")) == [0, 1, 2]
-    tell = progress.counted("MiB of a model")
-    tell(7, 20)
-    tell(8, 20)
+    notify = progress.counted("MiB of a model")
+    notify(7, 20)
+    notify(8, 20)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "Counting: 0/3\nMiB of a model: 7/20\n")
 

@@ -20,9 +20,9 @@ __all__ = ["gallery", "photos", "shots", "surroundings"]  # the fixtures
 def test_a_folder_of_photos_as_json(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     answer = recognize(tiny_artifact, gallery, photos, "--json")
     assert answer.exit_code == 0, answer.output
-    told = json.loads(answer.stdout)
-    assert [Path(one["photo"]).stem for one in told] == sorted(SEEDS)
-    for one in told:
+    report = json.loads(answer.stdout)
+    assert [Path(one["photo"]).stem for one in report] == sorted(SEEDS)
+    for one in report:
         assert one["image"] == {"width": 64, "height": 64}
         (found,) = one["recognitions"]
         assert found["label"] == Path(one["photo"]).stem
@@ -40,7 +40,9 @@ def test_a_table(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     assert "0, 0, 64, 64" in rows["green tea"]
 
 
-def test_what_is_not_similar_enough_is_told_with_the_reason(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+def test_what_is_not_similar_enough_is_reported_with_the_reason(
+    tiny_artifact: Path, gallery: Path, photos: Path
+) -> None:
     answer = recognize(tiny_artifact, gallery, photos / "milk.jpg", "--threshold", 1)
     assert answer.exit_code == 0, answer.output
     assert "nothing_recognized" in answer.stdout
@@ -56,20 +58,20 @@ def test_what_is_not_sure_enough_is_guessed(tiny_artifact: Path, gallery: Path, 
     assert "answers from probability 0.999 on, for a precision of 0.999, calibrated by the embedder" in sure.stdout
     assert any(f"({label}/front.png)" in sure.stdout for label in SEEDS)
     assert "inliers" in sure.stdout
-    told = json.loads(
+    report = json.loads(
         recognize(tiny_artifact, gallery, photos / "noise.png", "--min-precision", 0.999, "--json").stdout
     )
-    (dropped,) = told[0]["dropped"]
+    (dropped,) = report[0]["dropped"]
     assert dropped["reason"] == "below_min_precision"
     assert [one["label"] for one in dropped["candidates"]]
-    assert told[0]["decision"]["probability_threshold"] == 0.999
+    assert report[0]["decision"]["probability_threshold"] == 0.999
     by_similarity = recognize(tiny_artifact, gallery, photos / "noise.png", "--threshold", 0.99)
     assert "answers from similarity 0.99 on" in by_similarity.stdout
 
 
 def test_table_json_and_paddleclas_agree(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
-    (told,) = json.loads(recognize(tiny_artifact, gallery, photos / "milk.jpg", "--json").stdout)
-    (one,) = told["recognitions"]
+    (report,) = json.loads(recognize(tiny_artifact, gallery, photos / "milk.jpg", "--json").stdout)
+    (one,) = report["recognitions"]
     (line,) = [
         line
         for line in recognize(tiny_artifact, gallery, photos / "milk.jpg").stdout.splitlines()
@@ -103,7 +105,7 @@ def test_pictures_are_saved_each_under_a_name_of_its_own(tiny_artifact: Path, ga
     assert (first != np.asarray(Image.open(gallery / "cola" / "front.png"))).any()
 
 
-def test_labels_that_no_font_writes_are_told(
+def test_labels_that_no_font_writes_are_reported(
     tiny_artifact: Path, gallery: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("infra.pictures.fonts.faces", lambda: ("",))

@@ -78,8 +78,8 @@ def test_damaged_features_cost_a_warning_and_only_where_they_are_read(
     always = recognize(tiny_artifact, "drinks", *sorted(photos.iterdir()), "--json", "--verify", "always")
     assert always.exit_code == 0, always.output
     assert always.stderr.count("Features are made from pictures instead.") == 1
-    told = json.loads(always.stdout)
-    assert [one["decision"]["verified"] for one in told] == [0, 0, 0]  # nor are there pictures
+    report = json.loads(always.stdout)
+    assert [one["decision"]["verified"] for one in report] == [0, 0, 0]  # nor are there pictures
     for more in (("--verify", "never"), ("--format", "paddleclas")):
         answer = recognize(tiny_artifact, "drinks", photos / "cola.jpg", *more)
         assert (answer.exit_code, answer.stderr) == (0, "")
@@ -105,20 +105,20 @@ def test_a_store_that_fails_costs_the_photo_not_the_others(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "report"),
     [
         ("nowhere", "gallery_not_found"),
         ("no such/gallery", "there is no folder"),
         ("empty", "no sub-folders with pictures"),
     ],
 )
-def test_no_such_gallery_is_one_line(tiny_artifact: Path, photos: Path, name: str, told: str) -> None:
+def test_no_such_gallery_is_one_line(tiny_artifact: Path, photos: Path, name: str, report: str) -> None:
     Path("empty").mkdir()
     answer = recognize(tiny_artifact, name, photos / "cola.jpg")
     assert answer.exit_code == 1
     assert answer.stdout == ""
     assert answer.stderr.startswith("Error: ")
-    assert told in answer.stderr
+    assert report in answer.stderr
     assert answer.stderr.count("\n") == 1
 
 

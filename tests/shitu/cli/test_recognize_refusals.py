@@ -14,7 +14,7 @@ from tests.shitu.cli.recognizing import SEEDS, gallery, photos, recognize, shots
 __all__ = ["gallery", "photos", "shots", "surroundings"]  # the fixtures
 
 
-def test_a_bad_photo_is_told_and_the_others_go_on(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+def test_a_bad_photo_is_reported_and_the_others_go_on(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     (photos / "broken.png").write_bytes(b"not a picture")
     answer = recognize(tiny_artifact, gallery, photos, photos / "none.jpg", "--json", "--out", "out")
     assert answer.exit_code == 1
@@ -25,7 +25,7 @@ def test_a_bad_photo_is_told_and_the_others_go_on(tiny_artifact: Path, gallery: 
     assert len(list(Path("out").iterdir())) == 3
 
 
-def test_no_pictures_and_no_model_are_told(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+def test_no_pictures_and_no_model_are_reported(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     Path("nothing").mkdir()
     answer = recognize(tiny_artifact, gallery, "nothing")
     assert (answer.exit_code, answer.stderr.splitlines()[-1]) == (1, "Error: there are no pictures in nothing")
@@ -37,8 +37,8 @@ def test_no_pictures_and_no_model_are_told(tiny_artifact: Path, gallery: Path, p
 def test_no_answer_is_no_table(tiny_artifact: Path, gallery: Path) -> None:
     answer = recognize(tiny_artifact, gallery, "none.jpg")
     assert (answer.exit_code, answer.stdout) == (1, "")
-    told = "none.jpg: no such file, or it can't be read (image_not_found)\n1 could not be used: 1 image_not_found\n"
-    assert answer.stderr == told
+    report = "none.jpg: no such file, or it can't be read (image_not_found)\n1 could not be used: 1 image_not_found\n"
+    assert answer.stderr == report
 
 
 def test_a_folder_that_can_not_be_made_is_one_line(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_folder_that_can_not_be_made_is_one_line(tiny_artifact: Path, gallery:
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "report"),
     [
         (("--rerank", 3), "--rerank needs --binary"),
         (("--threshold", 0.5, "--min-precision", 0.8), "--threshold decides instead of --min-precision"),
@@ -62,11 +62,11 @@ def test_a_folder_that_can_not_be_made_is_one_line(tiny_artifact: Path, gallery:
         (("--format", "paddleclas", "--whole-image", "fallback"), "always searches the whole image"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(more: tuple[object, ...], told: str) -> None:
+def test_options_that_contradict_each_other_are_refused(more: tuple[object, ...], report: str) -> None:
     answer = recognize(Path("no-such-model"), "nowhere", "photo.jpg", *more)
     assert answer.exit_code == 2
     assert answer.stdout == ""
-    assert told in answer.stderr
+    assert report in answer.stderr
 
 
 @pytest.mark.parametrize("shape", ["table", "json", "paddleclas"])
@@ -80,7 +80,7 @@ def test_a_photo_whose_name_is_not_utf8_is_answered(tmp_path: Path, gallery: Pat
         assert Path(json.loads(answer.stdout)[2]["photo"]).name == r"\xbf\xc9\xc0\xd6.jpg"
 
 
-def test_boxes_are_looked_up_without_a_detector_and_wrong_ones_are_told(
+def test_boxes_are_looked_up_without_a_detector_and_wrong_ones_are_reported(
     tiny_artifact: Path, gallery: Path, photos: Path
 ) -> None:
     photo = photos / "cola.jpg"  # 64 x 64
@@ -93,10 +93,10 @@ def test_boxes_are_looked_up_without_a_detector_and_wrong_ones_are_told(
     (one,) = json.loads(found.stdout)
     boxes = {part["given"]: part["box"] for part in (*one["recognitions"], *one["dropped"])}
     assert boxes == {0: [0, 0, 64, 64], 1: [0, 0, 32, 40]}
-    for box, told in (("1,2,3", "x1,y1,x2,y2"), ("9,0,9,9", "is empty"), ("a,b,c,d", "x1,y1,x2,y2")):
+    for box, report in (("1,2,3", "x1,y1,x2,y2"), ("9,0,9,9", "is empty"), ("a,b,c,d", "x1,y1,x2,y2")):
         wrong = CliRunner().invoke(main, [*arguments, "--box", box])
         assert wrong.exit_code == 2
-        assert told in wrong.stderr
+        assert report in wrong.stderr
     beyond = CliRunner().invoke(main, [*arguments, "--box", "64,0,70,9"])
     assert beyond.exit_code == 1
     assert "64 x 64 pixels, upright; 0: [64, 0, 70, 9] holds no pixel of it (options_invalid)" in beyond.stderr

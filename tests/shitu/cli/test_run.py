@@ -54,9 +54,9 @@ def test_detect_prints_what_the_detector_finds_as_json(
 ) -> None:
     answer = run(detect, *photos, "--model", str(folders[model]), "--engine", engine, "--json", "--max-detections", "3")
     assert answer.exit_code == 0
-    told = json.loads(answer.stdout)
-    assert [entry["photo"] for entry in told] == photos
-    for entry in told:
+    report = json.loads(answer.stdout)
+    assert [entry["photo"] for entry in report] == photos
+    for entry in report:
         expected = Detector(folders["detect"])(decode(Path(entry["photo"]).read_bytes()), max_detections=3)
         assert len(expected) > 0
         for body, found in zip(expected, entry["detections"], strict=True):
@@ -87,14 +87,16 @@ def test_nothing_found_is_an_answer(folders: dict[str, Path], photos: list[str])
     assert "nothing found" in answer.stdout
 
 
-def test_bad_photos_are_told_and_the_others_go_on(folders: dict[str, Path], photos: list[str], tmp_path: Path) -> None:
+def test_bad_photos_are_reported_and_the_others_go_on(
+    folders: dict[str, Path], photos: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty.jpg").touch()
     bad = [str(tmp_path / name) for name in ("text.jpg", "empty.jpg", "missing.jpg")]
     answer = run(detect, *bad, *photos, str(tmp_path), "--model", str(folders["detect"]), "--json")
     assert answer.exit_code == 1
-    told = json.loads(answer.stdout)
-    assert [("error" in entry) for entry in told] == [True, True, True, False, False, True]
+    report = json.loads(answer.stdout)
+    assert [("error" in entry) for entry in report] == [True, True, True, False, False, True]
     assert len(answer.stderr.splitlines()) == 4
     assert f"{bad[0]}: This is not a picture that can be read." in answer.stderr
 
@@ -111,7 +113,7 @@ def test_embed_writes_the_vectors(
     np.testing.assert_allclose(np.load(out, allow_pickle=False), expected, atol=1e-5)
 
 
-def test_the_precision_is_chosen_and_told(photos: list[str], tmp_path: Path) -> None:
+def test_the_precision_is_chosen_and_reported(photos: list[str], tmp_path: Path) -> None:
     folder = artifact(tmp_path / "lower", "embed")
     add_precisions(folder, ["fp16"], [decode(Path(photo).read_bytes()) for photo in photos])
     answer = run(embed, *photos, "--model", str(folder), "--precision", "fp16")

@@ -134,13 +134,13 @@ def test_items_are_removed_by_the_service_in_one_request(url: str) -> None:
     import requests
 
     requests.post(f"{url}/v1/galleries", json={"name": "drinks"}, timeout=10).raise_for_status()
-    for words, told in (
+    for words, report in (
         (("--item", "no-such-item"), "no-such-item"),
         (("--label", "tea", "--label", "cola"), "tea"),
     ):
         answer = run("gallery", "remove", "drinks", *words, "--server", url)
         assert (answer.exit_code, answer.stdout) == (1, ""), answer.output
-        assert told in answer.stderr
+        assert report in answer.stderr
         assert "_not_found)" in answer.stderr
     for words in (("--item", "a", "--item", "b"), ("--item", "a", "--label", "tea")):
         answer = run("gallery", "remove", "drinks", *words, "--server", url)
@@ -159,9 +159,9 @@ def test_photos_are_recognised_by_the_service_in_every_shape(
     answer = run(*asked, "--json", "--top-k", 3, "--min-precision", 0.8, "--out", tmp_path / "drawn")
     assert answer.exit_code == 1, answer.output
     assert "bad.jpg: The file is cut short. (image_truncated)" in answer.stderr
-    told = json.loads(answer.stdout)
-    assert [Path(one["photo"]).name for one in told] == ["3.jpg", "4.jpg", "0.jpg", "1.jpg", "2.jpg"]
-    assert {one["recognitions"][0]["label"] for one in told} == {"tea"}
+    report = json.loads(answer.stdout)
+    assert [Path(one["photo"]).name for one in report] == ["3.jpg", "4.jpg", "0.jpg", "1.jpg", "2.jpg"]
+    assert {one["recognitions"][0]["label"] for one in report} == {"tea"}
     assert {json.dumps(one["options"], sort_keys=True) for one in hand.requests} == {
         '{"min_precision": 0.8, "top_k": 3}'
     }
@@ -175,10 +175,14 @@ def test_photos_are_recognised_by_the_service_in_every_shape(
 def test_one_network_of_the_service_runs_on_photos(folder: Path, url: str, hand: Hand, tmp_path: Path) -> None:
     photo, black = folder / "tea" / "0.jpg", folder / "tea" / "black.jpg"
     black.write_bytes(picture(seed=9))
-    (told,) = json.loads(
+    (report,) = json.loads(
         run("detect", photo, "--server", url, "--json", "--max-detections", 3, "--out", tmp_path / "o").stdout
     )
-    assert told == {"photo": str(photo), "detections": [{"box": [1, 2, 30, 40], "confidence": 0.8765}], "took_ms": 7.0}
+    assert report == {
+        "photo": str(photo),
+        "detections": [{"box": [1, 2, 30, 40], "confidence": 0.8765}],
+        "took_ms": 7.0,
+    }
     assert hand.requests[-1]["options"]["max_detections"] == 3
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["0.jpg"]
     answer = run("embed", photo, black, "--server", url, "--json", "--out", tmp_path / "rows.npy")
@@ -187,8 +191,8 @@ def test_one_network_of_the_service_runs_on_photos(folder: Path, url: str, hand:
     assert (one["embedding"], other["error"]) == ([0.6, 0.8], "The embedder gives no usable answer.")
     assert np.load(tmp_path / "rows.npy").tolist() == np.array([[0.6, 0.8]], np.float32).tolist()
     answer = run("classify", photo, "--server", url, "--json", "--top-k", 2)
-    (told,) = json.loads(answer.stdout)
-    assert told == {"class_ids": [7, 1], "scores": [0.9, 0.1], "label_names": ["tea", "cola"], "filename": str(photo)}
+    (report,) = json.loads(answer.stdout)
+    assert report == {"class_ids": [7, 1], "scores": [0.9, 0.1], "label_names": ["tea", "cola"], "filename": str(photo)}
     assert hand.requests[-1]["options"]["top_k"] == 2
     (tmp_path / "none.jpg").write_bytes(b"no picture")
     for command in ("detect", "embed", "classify"):

@@ -25,14 +25,14 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["settings", *arguments])
 
 
-def told() -> dict[str, dict[str, Any]]:
+def report() -> dict[str, dict[str, Any]]:
     answer = run("--json")
     assert answer.exit_code == 0, answer.output
     return {one.pop("name"): one for one in json.loads(answer.stdout)}
 
 
 def test_every_setting_is_there_with_its_default_and_what_follows(tmp_path: Path) -> None:
-    found = told()
+    found = report()
     assert list(found) == list(variables())
     assert {one["source"] for one in found.values()} == {"default"}
     assert found["SHITU_WEB__PORT"]["value"] == 8000
@@ -48,7 +48,7 @@ def test_what_the_environment_says_names_its_variable(monkeypatch: pytest.Monkey
     monkeypatch.setenv("SHITU_WEB__PORT", "8123")
     monkeypatch.setenv("SHITU_LOG__LEVEL", "")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:6379/0")
-    found = told()
+    found = report()
     assert found["SHITU_WEB__PORT"] == {"value": 8123, "source": "environment", "why": "SHITU_WEB__PORT"}
     assert found["SHITU_REDIS_URL"]["why"] == "REDIS_URL"
     assert found["SHITU_LOG__LEVEL"] == {
@@ -75,7 +75,7 @@ def test_secrets_are_masked(shape: tuple[str, ...], monkeypatch: pytest.MonkeyPa
 def test_a_secret_that_a_file_keeps_is_from_the_file(tmp_path: Path) -> None:
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "webhook_secret").write_text(WEBHOOK_SECRET)
-    secret = told()["SHITU_WEBHOOKS__SECRET"]
+    secret = report()["SHITU_WEBHOOKS__SECRET"]
     assert secret == {"value": "***", "source": "file", "why": str(tmp_path / "var" / "webhook_secret")}
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("command", "ready"), [("web", ""), ("courier", "ready"), ("keeper", "keeper started")])
-def test_a_single_process_runs_until_it_is_told_to_stop(
+def test_a_single_process_runs_until_it_is_reported_to_stop(
     settings: Settings, tmp_path: Path, command: str, ready: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -61,7 +61,7 @@ def test_a_single_process_needs_a_redis(command: str) -> None:
     assert "REDIS_URL is not set" in result.output
 
 
-def test_mistakes_in_the_settings_are_told_together() -> None:
+def test_mistakes_in_the_settings_are_reported_together() -> None:
     result = CliRunner().invoke(main, ["up"], env={"SHITU_WEB__PROT": "1", "SHITU_JOBS__LEASE_S": "soon"})
     assert result.exit_code == 1
     assert "did you mean SHITU_WEB__PORT?" in result.output
@@ -90,25 +90,25 @@ def refused(tmp_path: Path, *command: str, **env: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "report"),
     [
         *(("DATA_DIR", place, "cannot write in the folder") for place in ("file", "file/below", "/proc/none")),
         *(("WEB__HOST", host, "cannot listen on") for host in ("no.such.host.invalid", "192.0.2.1", "a" * 70)),
     ],
 )
 def test_what_this_machine_cannot_give_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, report: str
 ) -> None:
     (tmp_path / "file").write_text("x")
     monkeypatch.chdir(tmp_path)
     given = {"SHITU_DATA_DIR": "data", f"SHITU_{name}": value}
     result = CliRunner().invoke(main, ["up", "--port", "0"], env={"REDIS_URL": "", "SHITU_REDIS_URL": "", **given})
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
-    assert result.stderr.startswith(f"Error: The configuration is not valid: SHITU_{name}: {told}")
+    assert result.stderr.startswith(f"Error: The configuration is not valid: SHITU_{name}: {report}")
 
 
 @pytest.mark.parametrize("command", ["up", "web"])
-def test_a_port_in_use_is_told_last(tmp_path: Path, command: str) -> None:
+def test_a_port_in_use_is_reported_last(tmp_path: Path, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         env = {"SHITU_WEB__PORT": str(other.getsockname()[1]), "REDIS_URL": "redis://127.0.0.1:1/0"}
         code, said = refused(tmp_path, "shitu", command, **env)

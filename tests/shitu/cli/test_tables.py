@@ -48,20 +48,20 @@ def environment() -> dict[str, str]:
 
 
 def piped(arguments: tuple[str, ...], **more: str) -> str:
-    told = subprocess.run(
+    report = subprocess.run(
         [sys.executable, "-m", "shitu", *arguments],
         env=environment() | more, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    assert report.returncode == 0, report.stderr
+    return report.stdout
 
 
 @pytest.mark.parametrize("name", ["recognize", "embed", "detect", "classify"])
 def test_a_pipe_gets_whole_paths(commands: dict[str, tuple[str, ...]], name: str) -> None:
-    told = piped(commands[name])
-    assert commands[name][-1] in told
+    report = piped(commands[name])
+    assert commands[name][-1] in report
     if name == "recognize":
-        assert ("a label that is too long for eighty columns beside anything else " * 2).strip() in told
+        assert ("a label that is too long for eighty columns beside anything else " * 2).strip() in report
 
 
 def test_a_pipe_gets_whole_models() -> None:
@@ -69,9 +69,9 @@ def test_a_pipe_gets_whole_models() -> None:
 
 
 def test_a_pipe_that_is_asked_to_be_coloured_is_whole_too(commands: dict[str, tuple[str, ...]]) -> None:
-    told = piped(commands["embed"], FORCE_COLOR="1")
-    assert "\x1b[" in told
-    assert commands["embed"][-1] in told
+    report = piped(commands["embed"], FORCE_COLOR="1")
+    assert "\x1b[" in report
+    assert commands["embed"][-1] in report
 
 
 def terminal(arguments: tuple[str, ...]) -> list[str]:
@@ -83,15 +83,15 @@ def terminal(arguments: tuple[str, ...]) -> list[str]:
         env=environment() | {"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         os.close(theirs)
-        told = b""
+        report = b""
         try:
             while piece := os.read(ours, 65536):
-                told += piece
+                report += piece
         except OSError:  # the other end is closed
             pass
         assert process.wait(60) == 0
     os.close(ours)
-    return [line for line in told.decode().splitlines() if line.startswith("│")]
+    return [line for line in report.decode().splitlines() if line.startswith("│")]
 
 
 def test_a_terminal_gets_lines_that_fit(commands: dict[str, tuple[str, ...]]) -> None:

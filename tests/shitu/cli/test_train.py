@@ -41,8 +41,8 @@ def shitu(*arguments: object) -> Result:
 def next_command(answer: Result) -> tuple[str, ...]:
     """The arguments of the command that the last line tells to go on with."""
     assert answer.exit_code == 0, answer.output
-    told, _, line = answer.output.splitlines()[-1].partition(": ")
-    assert told == "next"
+    report, _, line = answer.output.splitlines()[-1].partition(": ")
+    assert report == "next"
     program, *arguments = shlex.split(line)
     assert program == "shitu"
     return tuple(arguments)
@@ -91,7 +91,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_train_stops_goes_on_and_says_what_is_next(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
+def test_train_stops_continues_and_says_what_is_next(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
     (out / "pool").symlink_to(tiny_run.folder / "pool")
@@ -107,7 +107,7 @@ def test_train_stops_goes_on_and_says_what_is_next(tiny_run: Run, quick: Path, t
 
 
 @pytest.mark.slow  # every kind of training stops and resumes in `fit`; docs/training.md's tiny recipes are run
-def test_metric_learning_stops_goes_on_and_is_exported(quick_metric: Path, tmp_path: Path) -> None:
+def test_metric_learning_stops_continues_and_is_exported(quick_metric: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = shitu("train", "metric", quick_metric, "--out", out, "--threads", 1, "--stop-after", 3)
     assert first.exit_code == 0, first.output
@@ -128,7 +128,7 @@ def test_metric_learning_stops_goes_on_and_is_exported(quick_metric: Path, tmp_p
 
 
 @pytest.mark.slow  # every kind of training stops and resumes in `fit`; docs/training.md's tiny recipes are run
-def test_a_classifier_stops_goes_on_is_exported_and_classifies(photos: Path, tmp_path: Path) -> None:
+def test_a_classifier_stops_continues_is_exported_and_classifies(photos: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "mine.toml", tmp_path / "run"
     recipe.write_text(CLASSIFIER, encoding="utf-8")
     shared = (recipe, "--data", photos)
@@ -148,13 +148,13 @@ def test_a_classifier_stops_goes_on_is_exported_and_classifies(photos: Path, tmp
     assert set(manifest.metrics) == {"val top1", "val top5"}
     answer = shitu("classify", photos / "val", "--model", out / "artifact", "--json")
     assert answer.exit_code == 0, answer.output
-    for told in json.loads(answer.stdout):
-        assert sorted(told["label_names"]) == ["bright", "dark"]
-        assert sum(told["scores"]) == pytest.approx(1, abs=1e-4)
+    for report in json.loads(answer.stdout):
+        assert sorted(report["label_names"]) == ["bright", "dark"]
+        assert sum(report["scores"]) == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.slow  # every kind of training stops and resumes in `fit`; docs/training.md's tiny recipes are run
-def test_what_distillation_made_is_exported_by_the_command_that_it_tells(quick_metric: Path, tmp_path: Path) -> None:
+def test_what_distillation_made_is_exported_by_the_command_that_it_says(quick_metric: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "pair.toml", tmp_path / "a run"
     recipe.write_text(f"name = 'pair'\nstudent = '{quick_metric}'\nmethod = 'dml'\n", encoding="utf-8")
     trained = shitu("train", "distill", recipe, "--out", out, "--threads", 1)
@@ -167,7 +167,7 @@ def test_what_distillation_made_is_exported_by_the_command_that_it_tells(quick_m
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "report"),
     [
         *(((kind.name, f"{kind.name}-xxl"), f"no recipe '{kind.name}-xxl'") for kind in KINDS),
         (("embedder", "embedder-s", "--threads", "1"), "needs a data folder (--data)"),
@@ -176,13 +176,13 @@ def test_what_distillation_made_is_exported_by_the_command_that_it_tells(quick_m
     ],
 )
 def test_what_is_wrong_is_one_line(
-    arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], report: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     answer = shitu("train", *arguments)
     assert answer.exit_code == 1
     assert answer.stderr.startswith("Error: ")
-    assert told in answer.stderr
+    assert report in answer.stderr
     assert answer.stderr.count("\n") == 1
 
 
@@ -215,9 +215,9 @@ def test_a_recipe_of_another_kind_is_refused_by_its_keys(kind: str) -> None:
     assert answer.stderr.endswith("(recipe_invalid)\n")
 
 
-@pytest.mark.parametrize(("saved", "told"), [(True, "resumes from the last save"), (False, "nothing is saved yet")])
+@pytest.mark.parametrize(("saved", "report"), [(True, "resumes from the last save"), (False, "nothing is saved yet")])
 def test_an_interrupted_run_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool, report: str
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         if saved:
@@ -227,4 +227,4 @@ def test_an_interrupted_run_says_how_to_go_on(
     monkeypatch.setattr("models.training.engine.fit.fit", interrupted)
     stopped = CliRunner().invoke(main, ["train", "embedder", "embedder-tiny", "--out", str(tmp_path)])
     assert stopped.exit_code == 1
-    assert told in stopped.output
+    assert report in stopped.output

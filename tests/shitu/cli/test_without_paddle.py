@@ -57,7 +57,7 @@ def test_an_evaluation_of_lists(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_finished_artifact_in_a_lower_precision(tmp_path: Path) -> None:
-    told = without_paddle(
+    report = without_paddle(
         PROGRAM, "export", "precisions", "shitu-embedder", "--out", str(tmp_path / "lower"), "--formats", "fp16"
     )
-    assert '"fp16"' in told
+    assert '"fp16"' in report

@@ -14,7 +14,7 @@ def test_what_is_taken(text: str, bounds: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "report"),
     [
         ("0", "without a worker"),
         ("0..0", "without a worker"),
@@ -26,6 +26,6 @@ def test_what_is_taken(text: str, bounds: tuple[int, int]) -> None:
         ("99999", "neither"),
     ],
 )
-def test_what_is_refused(text: str, told: str) -> None:
-    with pytest.raises(click.BadParameter, match=told):
+def test_what_is_refused(text: str, report: str) -> None:
+    with pytest.raises(click.BadParameter, match=report):
         Bounds().convert(text, None, None)

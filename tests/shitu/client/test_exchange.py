@@ -37,7 +37,7 @@ JOB = {"id": "rec_1", "status": "queued", "result": None}
 Answer = tuple[int, dict[str, str], bytes] | None  # None: the connection is cut after the request
 
 
-def told(status: int, body: Any, **headers: str) -> Answer:
+def report(status: int, body: Any, **headers: str) -> Answer:
     kind = "application/json" if status < 400 else "application/problem+json"
     return (
         status,
@@ -47,7 +47,7 @@ def told(status: int, body: Any, **headers: str) -> Answer:
 
 
 def refusal(status: int, code: str, **headers: str) -> Answer:
-    return told(
+    return report(
         status, {"code": code, "detail": "Not now.", "retryable": status in {429, 503}, "request_id": "r1"}, **headers
     )
 
@@ -117,7 +117,7 @@ Use = Callable[..., Any]
 
 
 def test_what_got_no_answer_is_sent_again_under_the_same_key(script: Script, use: Use) -> None:
-    script.answers = [None, refusal(503, "overloaded"), refusal(409, "idempotency_in_progress"), told(202, JOB)]
+    script.answers = [None, refusal(503, "overloaded"), refusal(409, "idempotency_in_progress"), report(202, JOB)]
     assert use(lambda client: client.recognitions.create(picture(), "drinks"))["id"] == "rec_1"
     assert len({headers["idempotency-key"] for _, _, headers in script.seen}) == 1
     assert [method for method, _, _ in script.seen] == ["POST"] * 4
@@ -129,12 +129,12 @@ def test_what_may_not_be_done_twice_is_not_sent_again(script: Script, use: Use) 
     with pytest.raises(ConnectionFailed) as lost:
         use(lambda client: client.keys.create("till", ["read"]))
     assert (lost.value.sent, len(script.seen)) == (True, 1)
-    script.answers, script.seen = [refusal(503, "redis_unavailable"), told(201, {"token": "t"})], []
+    script.answers, script.seen = [refusal(503, "redis_unavailable"), report(201, {"token": "t"})], []
     assert use(lambda client: client.keys.create("till", ["read"])) == {"token": "t"}
 
 
 def test_retry_after_is_honoured_and_a_long_one_is_the_callers(script: Script, use: Use) -> None:
-    script.answers = [refusal(429, "rate_limited", Retry_After="0"), told(200, {"version": "1"})]
+    script.answers = [refusal(429, "rate_limited", Retry_After="0"), report(200, {"version": "1"})]
     assert use(lambda client: client.system()) == {"version": "1"}
     script.answers, script.seen = [refusal(429, "rate_limited", Retry_After="3600")], []
     with pytest.raises(LimitReached) as refused:
@@ -144,7 +144,7 @@ def test_retry_after_is_honoured_and_a_long_one_is_the_callers(script: Script, u
     with pytest.raises(ServiceFault):
         use(lambda client: client.system())
     assert len(script.seen) == QUICK.attempts
-    script.answers, script.seen = [told(503, {"code": "model_gone", "retryable": False})], []
+    script.answers, script.seen = [report(503, {"code": "model_gone", "retryable": False})], []
     with pytest.raises(ServiceFault):
         use(lambda client: client.system())
     assert len(script.seen) == 1
@@ -158,16 +158,16 @@ def test_a_proxys_retry_after_may_be_a_date(script: Script, use: Use) -> None:
     assert refused.value.retry_after_s == pytest.approx(3600, abs=60)
     assert len(script.seen) == 1
     past = email.utils.format_datetime(datetime.now(UTC) - timedelta(seconds=3600), usegmt=True)
-    script.answers = [refusal(503, "overloaded", Retry_After=past), told(200, {"version": "1"})]
+    script.answers = [refusal(503, "overloaded", Retry_After=past), report(200, {"version": "1"})]
     assert use(lambda client: client.system()) == {"version": "1"}
-    script.answers = [refusal(503, "overloaded", Retry_After="soon"), told(200, {"version": "1"})]
+    script.answers = [refusal(503, "overloaded", Retry_After="soon"), report(200, {"version": "1"})]
     assert use(lambda client: client.system()) == {"version": "1"}
 
 
 def test_a_job_is_waited_for_while_the_service_is_started_again(script: Script, use: Use) -> None:
     """Longer than any other request is tried, and no longer than the deadline."""
     away = [None, *[refusal(503, "redis_unavailable")] * (2 * QUICK.attempts), None]
-    script.answers = [*away, told(200, {**JOB, "status": "succeeded"})]
+    script.answers = [*away, report(200, {**JOB, "status": "succeeded"})]
     assert use(lambda client: client.recognitions.wait(JOB, timeout_s=30))["status"] == "succeeded"
     script.answers = [refusal(503, "redis_unavailable")]
     began = time.monotonic()
@@ -211,8 +211,8 @@ def test_a_lost_stream_is_followed_by_polls_with_etag(script: Script, use: Use) 
     events = {"Content-Type": "text/event-stream"}
     ended = {**JOB, "status": "succeeded", "unheard_of": [1]}
     script.answers = [
-        (200, events, stream), told(200, {**JOB, "status": "processing"}, ETag='"a"'), refusal(503, "overloaded"),
-        (304, {}, b""), (200, events, b""), told(200, ended),
+        (200, events, stream), report(200, {**JOB, "status": "processing"}, ETag='"a"'), refusal(503, "overloaded"),
+        (304, {}, b""), (200, events, b""), report(200, ended),
     ]  # fmt: skip
     seen: list[str] = []
     found = use(lambda client: client.recognitions.wait(JOB, progress=lambda job: seen.append(job["status"])))
@@ -238,7 +238,7 @@ def test_a_lost_stream_is_followed_by_polls_with_etag(script: Script, use: Use) 
 def test_a_broken_stream_is_followed_by_polls(script: Script, use: Use, broken: bytes) -> None:
     """What a proxy made of it is the loss of a stream, no bare ValueError."""
     ended = {**JOB, "status": "succeeded"}
-    script.answers = [(200, {"Content-Type": "text/event-stream"}, broken), told(200, ended)]
+    script.answers = [(200, {"Content-Type": "text/event-stream"}, broken), report(200, ended)]
     assert use(lambda client: client.recognitions.wait(JOB)) == ended
 
 

@@ -127,10 +127,10 @@ def test_what_is_erased_leaves_a_receipt(ask: Ask, drinks: str) -> None:
 
 def test_a_gallery_is_linted(ask: Ask, drinks: str, settings: Settings) -> None:
     with linting(settings):
-        told = ask("galleries.lint", drinks)
-    assert told["complete"]
-    assert (told["gallery"], told["item_count"]) == (drinks, 4)
-    assert {one["kind"] for one in told["findings"]} <= set(told["kinds"])
+        report = ask("galleries.lint", drinks)
+    assert report["complete"]
+    assert (report["gallery"], report["item_count"]) == (drinks, 4)
+    assert {one["kind"] for one in report["findings"]} <= set(report["kinds"])
     assert ask("galleries.lint", drinks, level="error", limit=1)["item_count"] == 4
 
 

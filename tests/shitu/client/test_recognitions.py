@@ -76,7 +76,7 @@ def test_an_array_and_a_turned_pillow_picture_arrive_upright_and_exact() -> None
         upload_of(3)  # type: ignore[arg-type]
 
 
-def test_a_wait_tells_each_state_and_ends_by_the_stream(ask: Ask, gallery: str, ledger: JobLedger) -> None:
+def test_a_wait_says_each_state_and_ends_by_the_stream(ask: Ask, gallery: str, ledger: JobLedger) -> None:
     job = ask("recognitions.create", PHOTO, gallery)
     seen: list[str] = []
     taken = threading.Event()
@@ -105,21 +105,21 @@ def test_a_deadline_ends_the_wait_and_not_the_job(ask: Ask, gallery: str) -> Non
     job = ask("recognitions.create", PHOTO, gallery)
     for timeout_s in (0.0, 0.7):
         began = time.monotonic()
-        with pytest.raises(WaitTimeout, match="is still queued after") as told:
+        with pytest.raises(WaitTimeout, match="is still queued after") as report:
             ask("recognitions.wait", job, timeout_s=timeout_s)
         assert timeout_s <= time.monotonic() - began < timeout_s + 1
-        assert told.value.job["id"] == job["id"]
+        assert report.value.job["id"] == job["id"]
     assert ask("recognitions.get", job)["status"] == "queued"
     assert ask("recognitions.cancel", job)["status"] == "canceled"
     assert ask("recognitions.cancel", job)["status"] == "canceled"
 
 
 def test_a_failed_job_is_an_error_with_its_code_and_can_be_replayed(ask: Ask, gallery: str, hand: Hand) -> None:
-    with pytest.raises(JobFailed, match="cut short") as told:
+    with pytest.raises(JobFailed, match="cut short") as report:
         ask("recognize", PHOTO, gallery, name="bad.jpg", timeout_s=20)
-    assert (told.value.code, told.value.retryable) == ("image_truncated", False)
-    again = ask("recognitions.replay", told.value.job)
-    assert again["id"] == told.value.job["id"]
+    assert (report.value.code, report.value.retryable) == ("image_truncated", False)
+    again = ask("recognitions.replay", report.value.job)
+    assert again["id"] == report.value.job["id"]
     assert ask("recognitions.wait", again, timeout_s=20)["status"] == "failed"
 
 
@@ -146,9 +146,9 @@ def test_a_url_is_left_to_the_service_and_refusals_say_what_is_wrong(ask: Ask, g
     assert job["cancel_at"] is not None
     with pytest.raises(RequestRefused) as refused:
         ask("recognitions.create", PHOTO, gallery, {"top_k": 1000, "min_precision": 7})
-    told = refused.value
-    assert (told.code, told.status, len(told.errors)) == ("invalid_options", 422, 2)
-    assert told.request_id
+    report = refused.value
+    assert (report.code, report.status, len(report.errors)) == ("invalid_options", 422, 2)
+    assert report.request_id
     with pytest.raises(NotFound, match="gallery_not_found"):
         ask("recognitions.create", PHOTO, "none")
     with pytest.raises(NotFound):

@@ -36,13 +36,13 @@ def built(folder: Path) -> Path:
 def test_the_option_compat_differs_in_nothing(built: Path) -> None:
     for detector in ("none", "shitu-detector"):
         line = ("compare", "paddleclas", "photos", "-c", "general.yaml", "--detector", detector)
-        told = json.loads(run(*line, "--compat", "--json").stdout)
-        assert told["counts"]["alike"] == told["counts"]["answers"] >= 3, told
-        assert sorted(one["photo"] for one in told["photos"]) == ["3.jpg", "40.jpg", "77.jpg", "shelf.png"]
-    assert told["engines"]["theirs"][0] == "paddle"
+        report = json.loads(run(*line, "--compat", "--json").stdout)
+        assert report["counts"]["alike"] == report["counts"]["answers"] >= 3, report
+        assert sorted(one["photo"] for one in report["photos"]) == ["3.jpg", "40.jpg", "77.jpg", "shelf.png"]
+    assert report["engines"]["theirs"][0] == "paddle"
 
 
-def test_what_differs_is_told_and_drawn(built: Path) -> None:
+def test_what_differs_is_reported_and_drawn(built: Path) -> None:
     (built / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     result = run("compare", "paddleclas", "photos", "--gallery", "index", "--out", "drawn", code=1)
     assert "broken.jpg: " in result.stderr
@@ -74,7 +74,7 @@ def test_pairs_are_made_by_boxes_and_every_difference_is_named() -> None:
     assert [one.differs for one in paired([], ours[:1])] == [("only ours",)]
 
 
-def test_mistakes_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_are_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--gallery names" in run("compare", "paddleclas", "photos", code=1).output
     (folder / "empty").mkdir()
     assert "no pictures in" in run("compare", "paddleclas", "empty", "--gallery", "index", code=1).output
@@ -82,9 +82,9 @@ def test_mistakes_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "paddle" else there(name, *rest)
     )
-    told = run("compare", "paddleclas", "photos", "--gallery", "index", code=1).output
-    assert "PaddlePaddle, which is not installed" in told
-    assert "engine_not_installed" in told
+    report = run("compare", "paddleclas", "photos", "--gallery", "index", code=1).output
+    assert "PaddlePaddle, which is not installed" in report
+    assert "engine_not_installed" in report
 
 
 def test_the_picture_fits_small_and_large_photos() -> None:

@@ -193,13 +193,13 @@ def test_every_key_of_their_files_is_done_or_named() -> None:
     for group, values in GENERAL.items():
         for key in values or {}:
             assert f"{group}.{key}" in table
-    told = script("build_gallery").stderr
-    assert "Global.gpu_mem: no effect here" in told
+    report = script("build_gallery").stderr
+    assert "Global.gpu_mem: no effect here" in report
     assert {key.state for key in KEYS.values()} == {"done", "no effect", "refused"}
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "report"),
     [
         (
             "Global.rec_nms_threshold=0.1",
@@ -217,11 +217,11 @@ def test_every_key_of_their_files_is_done_or_named() -> None:
     ],
 )
 def test_what_can_not_be_done_is_said_by_their_key(
-    override: str, told: str, monkeypatch: pytest.MonkeyPatch, folder: Path
+    override: str, report: str, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     name = "predict_system" if "threshold=high" in override else "build_gallery"
-    assert told in script(name, override, code=1).stderr
+    assert report in script(name, override, code=1).stderr
 
 
 def test_literals_and_lists_are_read_as_theirs(folder: Path) -> None:

@@ -297,7 +297,7 @@ def test_options_without_a_configuration_are_refused() -> None:
     assert "Usage" in shitu("train").output
 
 
-def test_a_second_run_goes_on(tmp_path: Path) -> None:
+def test_a_second_run_continues(tmp_path: Path) -> None:
     shutil.copy(CONFIGS / "classification.yaml", "mine.yaml")
     words = ["train", "--config", "mine.yaml", "--out", "run", "--threads", 1]
     assert shitu(*words, "--stop-after", 1).exit_code == 0

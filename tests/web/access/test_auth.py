@@ -185,8 +185,8 @@ def test_without_keys_nobody_else_is_let_in_until_it_was_said(settings: Settings
     assert silent.get("/v1/galleries", headers={"Authorization": "Basic eA=="}).status_code == 200
     assert code(silent.get("/v1/galleries", environ_base=elsewhere)) == (403, "keys_required")
     assert silent.get("/healthz", environ_base=elsewhere).status_code == 200
-    told = create_app(replace(settings, keys=replace(settings.keys, required=False))).test_client()
-    assert told.get("/v1/galleries", environ_base=elsewhere).status_code == 200
+    report = create_app(replace(settings, keys=replace(settings.keys, required=False))).test_client()
+    assert report.get("/v1/galleries", environ_base=elsewhere).status_code == 200
 
 
 def test_a_redis_that_is_away_lets_nobody_in(settings: Settings) -> None:

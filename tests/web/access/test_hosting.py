@@ -228,7 +228,7 @@ def test_other_answers_to_options_stay(client: FlaskClient) -> None:
         ("SHITU_WEB__CORS_ORIGINS", "shop.example"), ("SHITU_WEB__CORS_ORIGINS", "https://a.example,nonsense"),
     ],
 )  # fmt: skip
-def test_wrong_settings_are_told(name: str, value: str) -> None:
+def test_wrong_settings_are_reported(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         load_settings({name: value})
 

@@ -68,10 +68,10 @@ def test_a_strange_name_gets_nothing_but_the_probes(app: Flask, client: FlaskCli
 
 
 def test_the_refusal_says_what_to_set(client: FlaskClient) -> None:
-    told = client.get("/", headers={"Host": "shop.example:8000"}).get_json()
-    assert "SHITU_WEB__HOSTS=shop.example " in told["detail"]
-    assert "SHITU_KEYS__REQUIRED=true" in told["detail"]
-    assert not told["retryable"]
+    report = client.get("/", headers={"Host": "shop.example:8000"}).get_json()
+    assert "SHITU_WEB__HOSTS=shop.example " in report["detail"]
+    assert "SHITU_KEYS__REQUIRED=true" in report["detail"]
+    assert not report["retryable"]
 
 
 def test_who_sends_no_host_is_no_browser(client: FlaskClient) -> None:
@@ -88,7 +88,7 @@ def test_names_can_be_given(settings: Settings) -> None:
         assert code(client.get("/v1/galleries", headers={"Host": host})) == REFUSED, host
 
 
-def test_the_name_that_it_was_told_to_listen_on_is_its_own(settings: Settings) -> None:
+def test_the_name_that_it_was_reported_to_listen_on_is_its_own(settings: Settings) -> None:
     open_to_all = replace(settings, keys=replace(settings.keys, required=False))
     client = made(open_to_all, host="Till-3.Lan").test_client()
     assert client.get("/v1/galleries", headers={"Host": "till-3.lan:8000"}).status_code == 200
@@ -106,16 +106,16 @@ def test_it_holds_however_keys_are_off(settings: Settings, required: bool | None
 
 
 def test_what_a_trusted_proxy_says_counts_and_nobody_elses(settings: Settings) -> None:
-    told = {"X-Forwarded-Host": "shop.example", "X-Forwarded-Proto": "https", "Origin": "https://shop.example"}
+    report = {"X-Forwarded-Host": "shop.example", "X-Forwarded-Proto": "https", "Origin": "https://shop.example"}
     body = {"name": "a"}
     trusting = made(settings, trusted_proxies=("127.0.0.1",), hosts=("shop.example",)).test_client()
-    assert trusting.post("/v1/galleries", json=body, headers=told).status_code == 201
-    plain = {**told, "Origin": "http://shop.example"}
+    assert trusting.post("/v1/galleries", json=body, headers=report).status_code == 201
+    plain = {**report, "Origin": "http://shop.example"}
     assert code(trusting.post("/v1/galleries", json=body, headers=plain)) == (403, "cross_site_request")
     unnamed = made(settings, trusted_proxies=("127.0.0.1",)).test_client()
-    assert code(unnamed.post("/v1/galleries", json=body, headers=told)) == REFUSED
+    assert code(unnamed.post("/v1/galleries", json=body, headers=report)) == REFUSED
     distrusting = made(settings, hosts=("shop.example",)).test_client()
-    assert code(distrusting.post("/v1/galleries", json=body, headers=told)) == (403, "cross_site_request")
+    assert code(distrusting.post("/v1/galleries", json=body, headers=report)) == (403, "cross_site_request")
     hiding = {"Host": "evil.com", "X-Forwarded-Host": "localhost"}
     assert code(distrusting.get("/v1/galleries", headers=hiding)) == REFUSED
 
@@ -190,19 +190,21 @@ def test_with_keys_a_key_is_what_counts(settings: Settings) -> None:
 
 
 def test_the_real_server_refuses_them_too(settings: Settings, tmp_path: Path) -> None:
-    def told(method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+    def report(method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
         status, answer = ask(url, method, path, body, **headers)
         return status, json.loads(answer or b"{}").get("code", "")
 
     words = {"Content-Type": "application/json"}
     with serving(settings, tmp_path / "web.log") as url:
-        assert told("POST", "/v1/galleries", b'{"name": "zz"}', Origin=url, **words) == (201, "")
+        assert report("POST", "/v1/galleries", b'{"name": "zz"}', Origin=url, **words) == (201, "")
         rebound = {"Host": "evil.com:8137", "Origin": "http://evil.com:8137", "Sec-Fetch-Site": "same-origin"}
-        assert told("DELETE", "/v1/galleries/zz", **rebound) == REFUSED
-        assert told("GET", "/v1/galleries/zz", **rebound) == REFUSED
-        assert told("POST", "/v1/galleries", b'{"name": "a"}', Origin="http://evil", **words)[1] == "cross_site_request"
-        assert told("GET", "/v1/galleries/zz") == (200, "")
-        assert told("GET", "/healthz", Host="evil.com") == (200, "")
+        assert report("DELETE", "/v1/galleries/zz", **rebound) == REFUSED
+        assert report("GET", "/v1/galleries/zz", **rebound) == REFUSED
+        assert (
+            report("POST", "/v1/galleries", b'{"name": "a"}', Origin="http://evil", **words)[1] == "cross_site_request"
+        )
+        assert report("GET", "/v1/galleries/zz") == (200, "")
+        assert report("GET", "/healthz", Host="evil.com") == (200, "")
 
 
 def test_the_setting_is_read_and_handed_on(settings: Settings) -> None:

@@ -24,19 +24,19 @@ def labels(service: Services, name: str) -> list[str]:
 
 def done(answer: Any, schema: str) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.get_json()
-    check(told, schema, description())
-    return told
+    report: dict[str, Any] = answer.get_json()
+    check(report, schema, description())
+    return report
 
 
 def test_an_item_gets_another_label_and_back(client: FlaskClient, service: Services, drinks: str) -> None:
     old = service.galleries.items(drinks)[0]
-    told = done(client.patch(f"{URL}/{drinks}/items/{old.id}", json={"label": " Cafe\u0301 "}), "RenamedItem")
-    assert (told["version"], told["changed"], told["duplicates"]) == (3, 1, 0)
-    assert told["item_id"] == item_id(old.sha256, "Café")
+    report = done(client.patch(f"{URL}/{drinks}/items/{old.id}", json={"label": " Cafe\u0301 "}), "RenamedItem")
+    assert (report["version"], report["changed"], report["duplicates"]) == (3, 1, 0)
+    assert report["item_id"] == item_id(old.sha256, "Café")
     assert labels(service, drinks) == ["Café", "cola", "cola", "tea"]
-    assert client.get(f"{URL}/{drinks}/items/{told['item_id']}/image").status_code == 200
-    done(client.patch(f"{URL}/{drinks}/items/{told['item_id']}", json={"label": "cola"}), "RenamedItem")
+    assert client.get(f"{URL}/{drinks}/items/{report['item_id']}/image").status_code == 200
+    done(client.patch(f"{URL}/{drinks}/items/{report['item_id']}", json={"label": "cola"}), "RenamedItem")
     client.post(f"{URL}/{drinks}/versions/2/activate")
     assert labels(service, drinks) == ["cola", "cola", "tea", "tea"]
 
@@ -44,27 +44,29 @@ def test_an_item_gets_another_label_and_back(client: FlaskClient, service: Servi
 def test_a_label_gets_another_name_and_merging_must_be_said(
     client: FlaskClient, service: Services, drinks: str
 ) -> None:
-    told = done(client.patch(f"{URL}/{drinks}/items?label=tea", json={"label": "Green tea"}), "RenamedGallery")
-    assert (told["version"], told["changed"], told["item_count"]) == (3, 2, 4)
+    report = done(client.patch(f"{URL}/{drinks}/items?label=tea", json={"label": "Green tea"}), "RenamedGallery")
+    assert (report["version"], report["changed"], report["item_count"]) == (3, 2, 4)
     url = f"{URL}/{drinks}/items?label=Green%20tea"
     problem = refused(client.patch(url, json={"label": "cola"}), 409, "label_exists")
     assert '"merge": true' in problem["detail"]
     refused(client.patch(url, json={"label": "cola", "merge": False}), 409, "label_exists")
     refused(client.patch(f"{url}&label=cola", json={"label": "drink"}), 409, "label_exists")
     assert service.galleries.manifest(drinks).version == 3
-    told = done(client.patch(url, json={"label": "cola", "merge": True}), "RenamedGallery")
-    assert (told["version"], labels(service, drinks)) == (4, ["cola"] * 4)
+    report = done(client.patch(url, json={"label": "cola", "merge": True}), "RenamedGallery")
+    assert (report["version"], labels(service, drinks)) == (4, ["cola"] * 4)
     client.post(f"{URL}/{drinks}/versions/3/activate")
     assert labels(service, drinks) == ["Green tea", "Green tea", "cola", "cola"]
-    told = done(client.patch(f"{url}&label=cola", json={"label": "drink", "merge": True}), "RenamedGallery")
-    assert (told["version"], labels(service, drinks)) == (5, ["drink"] * 4)
+    report = done(client.patch(f"{url}&label=cola", json={"label": "drink", "merge": True}), "RenamedGallery")
+    assert (report["version"], labels(service, drinks)) == (5, ["drink"] * 4)
 
 
 def test_items_move_and_come_back(client: FlaskClient, service: Services, drinks: str) -> None:
     client.post(URL, json={"name": "hot"})
-    told = done(client.post(f"{URL}/{drinks}/items/move", json={"to": "hot", "label": "tea"}), "MovedItems")
-    assert (told["moved"], told["duplicates"]) == (2, 0)
-    assert [(told[side]["name"], told[side]["version"], told[side]["item_count"]) for side in ("source", "target")] == [
+    report = done(client.post(f"{URL}/{drinks}/items/move", json={"to": "hot", "label": "tea"}), "MovedItems")
+    assert (report["moved"], report["duplicates"]) == (2, 0)
+    assert [
+        (report[side]["name"], report[side]["version"], report[side]["item_count"]) for side in ("source", "target")
+    ] == [
         (drinks, 3, 2),
         ("hot", 2, 2),
     ]
@@ -90,8 +92,8 @@ def test_a_gallery_of_another_embedder_takes_nothing(client: FlaskClient, servic
 
 def test_what_the_target_has_already_is_no_second_item(client: FlaskClient, service: Services, drinks: str) -> None:
     fill_gallery(service, "more", ["tea", "milk"])  # the same first picture
-    told = done(client.post(f"{URL}/{drinks}/items/move", json={"to": "more", "label": "tea"}), "MovedItems")
-    assert (told["moved"], told["duplicates"], labels(service, "more")) == (2, 1, ["milk", "tea", "tea"])
+    report = done(client.post(f"{URL}/{drinks}/items/move", json={"to": "more", "label": "tea"}), "MovedItems")
+    assert (report["moved"], report["duplicates"], labels(service, "more")) == (2, 1, ["milk", "tea", "tea"])
 
 
 @pytest.mark.parametrize(

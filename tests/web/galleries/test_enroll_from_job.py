@@ -117,7 +117,7 @@ def test_a_bad_body_is_refused_where_it_is_bad(
     assert open_jobs(service) == 0
 
 
-def test_a_job_that_has_no_photo_to_give_is_told_apart(
+def test_a_job_that_has_no_photo_to_give_is_reported_apart(
     client: FlaskClient, service: Services, hand: Hand, drinks: str, recognized: str
 ) -> None:
     refused(enrol(client, "rec_0" + "0" * 25), 404, "job_not_found")
@@ -143,7 +143,7 @@ def test_the_photo_of_a_failed_job_can_be_enrolled(client: FlaskClient, hand: Ha
     refused(enrol(client, job["id"], [-1, 0, 64, 64]), 422, "box_invalid")
 
 
-def test_a_photo_that_is_gone_is_told(client: FlaskClient, service: Services, recognized: str) -> None:
+def test_a_photo_that_is_gone_is_reported(client: FlaskClient, service: Services, recognized: str) -> None:
     service.objects.delete(service.ledger.get(recognized).request["image"]["key"])
     refused(enrol(client, recognized, BOX), 404, "object_not_found")
 

@@ -31,10 +31,10 @@ def settings(settings: Settings) -> Settings:
 def erased(client: FlaskClient, url: str, **query: str) -> dict[str, Any]:
     answer = client.delete(url, query_string={**query, "erase": "true"})
     assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.get_json()
-    check(told, "Erasure", description())
-    assert client.get(told["links"]["self"]).get_json() == told
-    return told
+    report: dict[str, Any] = answer.get_json()
+    check(report, "Erasure", description())
+    assert client.get(report["links"]["self"]).get_json() == report
+    return report
 
 
 def stored(settings: Settings, data: bytes) -> list[Path]:
@@ -44,17 +44,17 @@ def stored(settings: Settings, data: bytes) -> list[Path]:
 def test_an_item_and_a_label_are_erased(client: FlaskClient, drinks: str, settings: Settings) -> None:
     items = client.get(f"{URL}/{drinks}/items").get_json()["items"]
     assert stored(settings, picture(seed=0))
-    told = erased(client, f"{URL}/{drinks}/items/{items[0]['id']}")
-    assert (told["kind"], told["status"], told["gallery"]) == ("items", "done", drinks)
-    assert told["item_ids"] == [items[0]["id"]]
-    assert told["pictures"] == {"erased": [items[0]["sha256"]], "kept": [], "pending": []}
-    assert told["vectors"] == 1
+    report = erased(client, f"{URL}/{drinks}/items/{items[0]['id']}")
+    assert (report["kind"], report["status"], report["gallery"]) == ("items", "done", drinks)
+    assert report["item_ids"] == [items[0]["id"]]
+    assert report["pictures"] == {"erased": [items[0]["sha256"]], "kept": [], "pending": []}
+    assert report["vectors"] == 1
     assert stored(settings, picture(seed=0)) == []
     refused(client.get(items[0]["links"]["image"]), 404, "item_not_found")
     refused(client.delete(f"{URL}/{drinks}/items/{items[0]['id']}?erase=true"), 404, "item_not_found")
     assert client.post(f"{URL}/{drinks}/undo").get_json()["item_count"] == 3  # it does not come back
-    told = erased(client, f"{URL}/{drinks}/items", label="cola")
-    assert len(told["item_ids"]) == 2
+    report = erased(client, f"{URL}/{drinks}/items", label="cola")
+    assert len(report["item_ids"]) == 2
     assert [stored(settings, picture(seed=seed)) for seed in (2, 3)] == [[], []]
     assert client.get(f"{URL}/{drinks}").get_json()["item_count"] == 1
     refused(client.delete(f"{URL}/{drinks}/items?label=milk&erase=true"), 404, "item_not_found")
@@ -62,8 +62,8 @@ def test_an_item_and_a_label_are_erased(client: FlaskClient, drinks: str, settin
 
 
 def test_a_gallery_is_erased_and_cannot_be_restored(client: FlaskClient, drinks: str, settings: Settings) -> None:
-    told = erased(client, f"{URL}/{drinks}")
-    assert (told["kind"], told["status"], len(told["pictures"]["erased"])) == ("gallery", "done", 4)
+    report = erased(client, f"{URL}/{drinks}")
+    assert (report["kind"], report["status"], len(report["pictures"]["erased"])) == ("gallery", "done", 4)
     refused(client.post(f"{URL}/{drinks}/restore"), 404, "gallery_not_found")
     assert client.get(f"{URL}?deleted=true").get_json() == {"galleries": []}
     assert stored(settings, picture(seed=1)) == []
@@ -89,24 +89,24 @@ def test_a_recognition_is_erased(
     refused(client.delete(url), 400, "invalid_request")
     refused(client.delete(f"{url}?erase=perhaps"), 400, "invalid_request")
     refused(client.delete(f"{url}?erased=true"), 400, "invalid_request")
-    told = erased(client, url)
-    assert (told["status"], told["job_id"], len(told["feedback"])) == ("pending", job["id"], 1)
-    assert told["pictures"]["kept"] == told["pictures"]["erased"] == []
-    assert len(told["pictures"]["pending"]) == 1  # an hour from its upload, and while the enrolment is open
-    assert told["messages"] == 1
+    report = erased(client, url)
+    assert (report["status"], report["job_id"], len(report["feedback"])) == ("pending", job["id"], 1)
+    assert report["pictures"]["kept"] == report["pictures"]["erased"] == []
+    assert len(report["pictures"]["pending"]) == 1  # an hour from its upload, and while the enrolment is open
+    assert report["messages"] == 1
     assert "erased" in refused(client.get(url), 410, "job_erased")["detail"]
     refused(client.get(f"{url}/image"), 410, "job_erased")
     refused(client.delete(f"{url}?erase=true"), 410, "job_erased")
     refused(client.delete("/v1/recognitions/rec_0?erase=true"), 404, "job_not_found")
     assert client.get(f"{URL}/{drinks}/feedback").get_json()["feedback"] == []
     assert stored(settings, photo)
-    service.redis.zadd("shitu:photos:idle", {f"photos/{told['pictures']['pending'][0][:2]}/{told['pictures']['pending'][0]}": 1})  # fmt: skip
+    service.redis.zadd("shitu:photos:idle", {f"photos/{report['pictures']['pending'][0][:2]}/{report['pictures']['pending'][0]}": 1})  # fmt: skip
     client.post(f"{enrolled['links']['self']}/cancel")
     with client.application.app_context():
         assert eraser().finish_left(after_s=-1) == 1
     assert stored(settings, photo) == []
-    done = client.get(told["links"]["self"]).get_json()
-    assert (done["status"], done["pictures"]["erased"]) == ("done", told["pictures"]["pending"])
+    done = client.get(report["links"]["self"]).get_json()
+    assert (done["status"], done["pictures"]["erased"]) == ("done", report["pictures"]["pending"])
 
 
 @pytest.mark.parametrize("kind", ["detections", "embeddings"])
@@ -116,8 +116,8 @@ def test_the_other_jobs_of_a_photo_are_erased_likewise(client: FlaskClient, sett
     url = job["links"]["self"]
     refused(client.delete(f"/v1/recognitions/{job['id']}?erase=true"), 404, "job_not_found")
     refused(client.delete(url), 400, "invalid_request")
-    told = erased(client, url)
-    assert (f"{told['kind']}s", told["job_id"], told["status"]) == (kind, job["id"], "pending")
+    report = erased(client, url)
+    assert (f"{report['kind']}s", report["job_id"], report["status"]) == (kind, job["id"], "pending")
     refused(client.get(url), 410, "job_erased")
     assert stored(settings, photo)  # for an hour from its upload
     assert not client.application.extensions["shitu"].ledger.sweeper.overdue(1e12)
@@ -140,13 +140,13 @@ def test_a_receipt_lists_a_digest_once(client: FlaskClient, drinks: str, service
     photo = picture(seed=0)  # an item of the gallery
     job = client.post("/v1/recognitions", data={"gallery": drinks, "image": (io.BytesIO(photo), "a.jpg")}).get_json()
     hand.finish(job["id"], recognition_result())
-    told = erased(client, job["links"]["self"])
-    (digest,) = told["pictures"]["pending"]
-    assert (told["status"], told["pictures"]["kept"], told["pictures"]["erased"]) == ("pending", [], [])
+    report = erased(client, job["links"]["self"])
+    (digest,) = report["pictures"]["pending"]
+    assert (report["status"], report["pictures"]["kept"], report["pictures"]["erased"]) == ("pending", [], [])
     service.redis.zadd("shitu:photos:idle", {f"photos/{digest[:2]}/{digest}": 1})
     with client.application.app_context():
         assert eraser().finish_left(after_s=-1) == 1
-    done = client.get(told["links"]["self"]).get_json()
+    done = client.get(report["links"]["self"]).get_json()
     assert done["status"] == "done"
     assert [one["sha256"] for one in done["pictures"]["kept"]] == [digest]  # the bytes are the gallery's too
     assert done["pictures"]["erased"] == done["pictures"]["pending"] == []

@@ -21,13 +21,13 @@ def test_an_evaluation_is_a_job(client: FlaskClient, drinks: str, hand: Hand) ->
     assert (job["kind"], job["request"]) == ("evaluation", {"gallery": "drinks", "version": 1})
     hand.finish(job["id"], EVALUATION_JOB["result"])
     check(client.get(job["links"]["self"]).get_json(), "EvaluationJob", description())
-    told = client.post(f"{URL}/1/evaluate", json={"against": 2, "metadata": {"why": "new"}}).get_json()
-    assert (told["request"]["against"], told["metadata"]) == (2, {"why": "new"})
-    assert client.post(f"{told['links']['cancel']}").get_json()["status"] == "canceled"
+    report = client.post(f"{URL}/1/evaluate", json={"against": 2, "metadata": {"why": "new"}}).get_json()
+    assert (report["request"]["against"], report["metadata"]) == (2, {"why": "new"})
+    assert client.post(f"{report['links']['cancel']}").get_json()["status"] == "canceled"
     assert len(client.get("/v1/evaluations?gallery=drinks").get_json()["evaluations"]) == 2
 
 
-def test_what_is_not_there_is_told(client: FlaskClient, drinks: str) -> None:
+def test_what_is_not_there_is_reported(client: FlaskClient, drinks: str) -> None:
     refused(client.post(f"{URL}/9/evaluate"), 404, "gallery_version_not_found")
     refused(client.post(f"{URL}/1/evaluate", json={"against": 9}), 404, "gallery_version_not_found")
     refused(client.post(f"{URL}/1/evaluate", json={"agianst": 1}), 400, "invalid_request")

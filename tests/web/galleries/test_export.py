@@ -26,7 +26,7 @@ def test_an_exported_gallery_is_whole(client: FlaskClient, service: Services, dr
             assert all(bundles.picture(file, item) == service.objects.get(item.image_key) for item in items)
 
 
-def test_what_is_not_there_is_told(client: FlaskClient, drinks: str) -> None:
+def test_what_is_not_there_is_reported(client: FlaskClient, drinks: str) -> None:
     refused(client.get("/v1/galleries/none/export"), 404, "gallery_not_found")
     refused(client.get("/v1/galleries/drinks/export?version=9"), 404, "gallery_version_not_found")
     refused(client.get("/v1/galleries/drinks/export?verson=9"), 400, "invalid_request")

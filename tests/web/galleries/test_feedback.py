@@ -48,9 +48,9 @@ def say(client: FlaskClient, job: str, **body: Any) -> Any:
 
 def kept(answer: Any) -> dict[str, Any]:
     assert answer.status_code == 201, answer.text
-    told: dict[str, Any] = answer.get_json()
-    check(told, "Feedback", description())
-    return told
+    reported: dict[str, Any] = answer.get_json()
+    check(reported, "Feedback", description())
+    return reported
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ WAYS = [as_form, as_json, as_batch]
 def test_they_are_kept_with_the_job(client: FlaskClient, drinks: str, service: Services, ask: Any) -> None:
     taken = ask(client, FILTERS)
     assert taken.status_code == 202, taken.text
-    told = taken.get_json()
-    assert told["request"]["filter"] == FILTERS
-    ids = [one["id"] for one in told["jobs"]] if "jobs" in told else [told["id"]]
+    report = taken.get_json()
+    assert report["request"]["filter"] == FILTERS
+    ids = [one["id"] for one in report["jobs"]] if "jobs" in report else [report["id"]]
     assert [service.ledger.get(one).request["filter"] for one in ids] == [FILTERS] * len(ids)
     assert ask(client, "brand:x").get_json()["request"]["filter"] == ["brand:x"]  # one alone
     assert "filter" not in ask(client, []).get_json()["request"]

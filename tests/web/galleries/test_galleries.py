@@ -105,7 +105,7 @@ def test_bad_labels_are_refused(client: FlaskClient, service: Services, drinks: 
     assert open_jobs(service) == 0
 
 
-def test_bad_pictures_are_told_in_their_places_and_the_good_ones_accepted(
+def test_bad_pictures_are_reported_in_their_places_and_the_good_ones_accepted(
     client: FlaskClient, service: Services, drinks: str
 ) -> None:
     response = add(client, drinks, [picture(seed=9), b"", b"text", picture(seed=10)], labels=["a", "b", "c", "d"])

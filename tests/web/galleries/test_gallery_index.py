@@ -39,10 +39,10 @@ def test_it_is_chosen_when_the_gallery_is_made(client: FlaskClient, service: Ser
 def test_it_is_changed_by_a_version_and_undone(client: FlaskClient, drinks: str) -> None:
     changed = client.patch(f"{URL}/{drinks}", json={"index": {"index_method": "HNSW32", "dist_type": "L2"}})
     assert changed.status_code == 200
-    told = changed.get_json()
-    assert (told["version"], told["item_count"]) == (3, 4)
-    assert (told["index"]["index_method"], told["index"]["dist_type"]) == ("HNSW32", "L2")
-    assert "rerank" not in told["index"]
+    report = changed.get_json()
+    assert (report["version"], report["item_count"]) == (3, 4)
+    assert (report["index"]["index_method"], report["index"]["dist_type"]) == ("HNSW32", "L2")
+    assert "rerank" not in report["index"]
     same = client.patch(f"{URL}/{drinks}", json={"index": {"index_method": "HNSW32", "dist_type": "L2"}})
     assert same.get_json()["version"] == 3
     hamming = client.patch(f"{URL}/{drinks}", json={"index": {"dist_type": "hamming", "rerank": 0}}).get_json()
@@ -52,9 +52,9 @@ def test_it_is_changed_by_a_version_and_undone(client: FlaskClient, drinks: str)
 
 def test_pictures_are_fused_by_choice_and_stay(client: FlaskClient, drinks: str, service: Services) -> None:
     items = client.get(f"{URL}/{drinks}/items").get_json()["items"]
-    told = client.patch(f"{URL}/{drinks}", json={"index": {"fuse": True, "fuse_by": "sku"}}).get_json()
-    assert (told["version"], told["item_count"]) == (3, 4)
-    assert (told["index"]["fuse"], told["index"]["fuse_by"], told["index"]["in_use"]) == (True, "sku", "Flat")
+    report = client.patch(f"{URL}/{drinks}", json={"index": {"fuse": True, "fuse_by": "sku"}}).get_json()
+    assert (report["version"], report["item_count"]) == (3, 4)
+    assert (report["index"]["fuse"], report["index"]["fuse_by"], report["index"]["in_use"]) == (True, "sku", "Flat")
     assert client.get(f"{URL}/{drinks}/items").get_json()["items"] == items
     coded = client.patch(f"{URL}/{drinks}", json={"index": {"dist_type": "hamming", "fuse": True}}).get_json()["index"]
     assert (coded["fuse"], coded["in_use"], "fuse_by" in coded) == (True, "BFlat,R100", False)

@@ -113,8 +113,8 @@ def test_the_report_comes_in_pages_and_as_lines(
 def test_mistakes_are_named(
     client: FlaskClient, drinks: str, files: dict[str, bytes], fields: dict[str, str], said: str
 ) -> None:
-    told = refused(send(client, files, **fields), 400, "invalid_request")
-    assert said in json.dumps(told), told
+    reported = refused(send(client, files, **fields), 400, "invalid_request")
+    assert said in json.dumps(reported), reported
 
 
 def test_places_are_only_those_that_the_setting_allows(

@@ -1,4 +1,4 @@
-"""The linter over HTTP: described answers, and fixes that mend what they stand beside when they are sent as they are."""
+"""The linter over HTTP: described answers, and fixes that mend what they stand next to when they are sent as they are."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def lint(client: FlaskClient, name: str, service: Services, **query: object) -> 
         assert lint_waiting(service.ledger, service.objects) == 1
         answer = client.get(path, query_string=query)
     assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.get_json()
-    check(told, "Lint", description())
-    return told
+    report: dict[str, Any] = answer.get_json()
+    check(report, "Lint", description())
+    return report
 
 
 def mistaken() -> Pictures:
@@ -52,8 +52,8 @@ def mistaken() -> Pictures:
 
 def test_each_fix_mends_its_finding(client: FlaskClient, service: Services) -> None:
     name = fill(service, mistaken())
-    told = lint(client, name, service)
-    assert told["kinds"] == {
+    report = lint(client, name, service)
+    assert report["kinds"] == {
         "same_picture": 1,
         "two_labels": 1,
         "mislabelled": 1,
@@ -61,9 +61,9 @@ def test_each_fix_mends_its_finding(client: FlaskClient, service: Services) -> N
         "near_duplicate": 1,
         "few_pictures": 1,
     }
-    assert (told["checked_items"], told["item_count"], told["complete"]) == (17, 17, True)
-    assert [one["kind"] for one in told["skipped"]] == ["several_objects"]
-    left = told["findings"]
+    assert (report["checked_items"], report["item_count"], report["complete"]) == (17, 17, True)
+    assert [one["kind"] for one in report["skipped"]] == ["several_objects"]
+    left = report["findings"]
     while left := [one for one in left if one["fix"]["content_type"] != "multipart/form-data"]:
         fix = left[0]["fix"]
         answer = client.open(fix["path"], method=fix["method"], json=fix["body"])
@@ -75,8 +75,8 @@ def test_each_fix_mends_its_finding(client: FlaskClient, service: Services) -> N
 
 def test_the_picture_of_each_item_is_named(client: FlaskClient, service: Services, drinks: str) -> None:
     """Two pictures a label that are nothing alike: nothing is sure, and nothing is an error."""
-    told = lint(client, drinks, service)
-    assert told["levels"]["error"] == 0
+    report = lint(client, drinks, service)
+    assert report["levels"]["error"] == 0
     made = [item for item in service.galleries.items(drinks) if item.label == "tea"]
     service.galleries.remove(drinks, [made[0].id])
     (few,) = lint(client, drinks, service, kind="few_pictures")["findings"]
@@ -139,25 +139,25 @@ def test_the_first_question_makes_a_job_and_what_it_found_is_kept(
     assert below["items"][0]["links"]["image"].startswith("/shitu/v1/")
 
 
-def test_a_search_that_dies_goes_on_where_it_was(service: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_dies_continues_where_it_was(service: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.galleries.neighbours.LARGEST_BLOCK", 7)
     monkeypatch.setattr("worker.lint_gallery.TURN_S", 0)
     monkeypatch.setattr("worker.lint_gallery.KEEP_S", -1)
     name = fill(service, mistaken())
     job = service.ledger.create("lint", {"gallery": name, "version": 2})
     runtime: Any = SimpleNamespace(store=service.galleries, objects=service.objects)
-    told: list[int] = []
+    report: list[int] = []
 
     def dies(progress: Any = None) -> None:
-        told.append(progress["done"])
-        if len(told) == 2:
+        report.append(progress["done"])
+        if len(report) == 2:
             raise RuntimeError("died")
 
     with pytest.raises(RuntimeError, match="died"):
         lint_gallery(job, runtime, dies)
     lint_gallery(job, runtime, dies)
-    assert told == sorted(told)
-    assert (len(told), told[-1]) == (3, 17)
+    assert report == sorted(report)
+    assert (len(report), report[-1]) == (3, 17)
 
 
 def test_a_job_that_failed_or_was_given_up_is_no_end(client: FlaskClient, service: Services, hand: Hand) -> None:
@@ -175,8 +175,8 @@ def test_a_job_that_failed_or_was_given_up_is_no_end(client: FlaskClient, servic
 
 def test_what_was_found_goes_with_what_it_was_found_of(client: FlaskClient, service: Services) -> None:
     name = fill(service, mistaken())
-    told = lint(client, name, service)
-    doubted = told["findings"][0]["items"][0]
+    report = lint(client, name, service)
+    doubted = report["findings"][0]["items"][0]
     kept = list(service.objects.list("galleries/lint/"))
     assert len(kept) == 1
     assert client.delete(f"/v1/galleries/{name}/items/{doubted['id']}?erase=true").status_code == 200
@@ -208,5 +208,5 @@ def test_a_bad_query_is_refused(client: FlaskClient, drinks: str, query: str, st
 def test_an_unknown_gallery_has_no_findings_and_an_empty_one_none(client: FlaskClient, service: Services) -> None:
     refused(client.get("/v1/galleries/nothing/lint"), 404, "gallery_not_found")
     client.post("/v1/galleries", json={"name": "empty"})
-    told = lint(client, "empty", service)
-    assert (told["findings"], told["complete"], told["item_count"]) == ([], True, 0)
+    report = lint(client, "empty", service)
+    assert (report["findings"], report["complete"], report["item_count"]) == ([], True, 0)

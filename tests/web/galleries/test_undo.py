@@ -17,14 +17,14 @@ def test_a_deleted_gallery_is_listed_and_restored(client: FlaskClient, drinks: s
     assert client.get(f"{URL}?deleted=true").get_json() == {"galleries": []}
     assert client.delete(f"{URL}/{drinks}").status_code == 204
     refused(client.delete(f"{URL}/{drinks}"), 404, "gallery_not_found")
-    (told,) = client.get(f"{URL}?deleted=true").get_json()["galleries"]
-    assert (told["name"], told["item_count"], told["version"]) == (drinks, 4, before["version"])
-    assert told["purge_at"] > told["deleted_at"]
+    (report,) = client.get(f"{URL}?deleted=true").get_json()["galleries"]
+    assert (report["name"], report["item_count"], report["version"]) == (drinks, 4, before["version"])
+    assert report["purge_at"] > report["deleted_at"]
     assert client.get(URL).get_json() == {"galleries": []}
-    assert client.post(told["links"]["restore"]).get_json() == before
+    assert client.post(report["links"]["restore"]).get_json() == before
     assert client.get(f"{URL}/{drinks}/items").get_json()["items"] == items
     assert client.get(items[0]["links"]["image"]).status_code == 200
-    assert client.post(told["links"]["restore"]).status_code == 200  # once more
+    assert client.post(report["links"]["restore"]).status_code == 200  # once more
     refused(client.post(f"{URL}/{drinks}/restore"), 409, "gallery_exists")
     client.delete(f"{URL}/{drinks}")
     assert client.post(URL, json={"name": drinks}).status_code == 201

@@ -37,7 +37,7 @@ def test_two_versions_are_compared_by_pages(client: FlaskClient, drinks: str) ->
     assert len(client.get(f"{URL}/2/diff?to=4&label=green%20tea").get_json()["changes"]) == 2
 
 
-def test_what_is_not_there_is_told(client: FlaskClient, drinks: str) -> None:
+def test_what_is_not_there_is_reported(client: FlaskClient, drinks: str) -> None:
     refused(client.get(f"{URL}/9/diff"), 404, "gallery_version_not_found")
     refused(client.get(f"{URL}/1/diff?to=9"), 404, "gallery_version_not_found")
     refused(client.get("/v1/galleries/none/versions/1/diff"), 404, "gallery_not_found")

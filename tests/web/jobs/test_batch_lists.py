@@ -64,7 +64,7 @@ def test_only_what_was_asked_for(client: FlaskClient, ledger: JobLedger, hand: H
     first = made(ledger)
     born = isoformat(ledger.batches.get(first).created_at)
     while isoformat(ledger.time()) == born:
-        pass  # times are told in milliseconds
+        pass  # times are reported in milliseconds
     second = made(ledger, "snacks")
     hand.finish(str(ledger.batches.get(first).entries[0].job_id), recognition_result())
     assert listed(client, status="completed") == [first]
@@ -74,10 +74,10 @@ def test_only_what_was_asked_for(client: FlaskClient, ledger: JobLedger, hand: H
     assert listed(client, created_before=at) == [first]
     assert listed(client, created_after=at) == [second]
     assert listed(client, created_after=isoformat(ledger.time() + 60)) == []
-    told = client.get(URL, query_string={"status": "completed"}).get_json()["batches"][0]
+    report = client.get(URL, query_string={"status": "completed"}).get_json()["batches"][0]
     whole = client.get(f"{URL}/{first}").get_json()
-    assert {*whole} - {*told} == {"jobs"}
-    assert [told[name] for name in ("counts", "request", "links")] == [
+    assert {*whole} - {*report} == {"jobs"}
+    assert [report[name] for name in ("counts", "request", "links")] == [
         whole[name] for name in ("counts", "request", "links")
     ]
 

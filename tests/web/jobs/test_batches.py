@@ -141,23 +141,23 @@ def test_canceling_ends_what_is_open(client: FlaskClient, hand: Hand, drinks: st
     for _ in range(2):
         response = client.post(f"{URL}/{batch['id']}/cancel")
         assert response.status_code == 200
-        told = response.get_json()
-        assert (told["status"], told["counts"]["canceled"], told["counts"]["succeeded"]) == ("canceled", 2, 1)
+        report = response.get_json()
+        assert (report["status"], report["counts"]["canceled"], report["counts"]["succeeded"]) == ("canceled", 2, 1)
     assert open_jobs(redis_client) == 0
     done = client.post(URL, data=form(1)).get_json()
     finish_all(hand, done)
     refused(client.post(f"{URL}/{done['id']}/cancel"), 409, "job_finished")
 
 
-def test_one_stream_tells_all_jobs_and_the_end(client: FlaskClient, hand: Hand, drinks: str) -> None:
+def test_one_stream_says_all_jobs_and_the_end(client: FlaskClient, hand: Hand, drinks: str) -> None:
     batch = client.post(URL, data=form(2)).get_json()
     response = client.get(f"{URL}/{batch['id']}/events", buffered=False)
-    told = response.iter_encoded()
+    report = response.iter_encoded()
     text = ""
     while text.count("event: job") < 2:
-        text += next(told).decode()
+        text += next(report).decode()
     finish_all(hand, batch)
-    text += b"".join(told).decode()
+    text += b"".join(report).decode()
     response.close()
     events = [
         dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n") if "data" in block
@@ -322,5 +322,9 @@ def test_csv_says_why_nothing_was_recognised_and_holds_no_formula() -> None:
         {"reason": "below_min_precision", "candidates": [{"label": "tea", "probability": 0.1}]},
     ]
     row: Any = {"index": 0, "name": "=1+1.jpg", "id": "rec_0", "status": "succeeded", "result": result, "error": None}
-    (told,) = csv.DictReader(io.StringIO("".join(csv_of([row]))))
-    assert (told["name"], told["reason"], told["candidate"]) == ("'=1+1.jpg", "below_min_precision", "'=HYPERLINK(1)")
+    (report,) = csv.DictReader(io.StringIO("".join(csv_of([row]))))
+    assert (report["name"], report["reason"], report["candidate"]) == (
+        "'=1+1.jpg",
+        "below_min_precision",
+        "'=HYPERLINK(1)",
+    )

@@ -60,14 +60,14 @@ def test_no_body_is_the_version_in_force(client: FlaskClient, old: dict[str, Any
         ({"webhook": {"url": "http://127.0.0.1/"}}, 422, "address_forbidden"),
     ],
 )
-def test_what_can_not_be_compared_with_is_told(
+def test_what_can_not_be_compared_with_is_reported(
     client: FlaskClient, old: dict[str, Any], body: dict[str, Any], status: int, code: str
 ) -> None:
     refused = client.post(f"{old['links']['self']}/compare", json=body)
     assert (refused.status_code, refused.get_json()["code"]) == (status, code)
 
 
-def test_a_job_without_an_answer_and_a_photo_that_is_gone_are_told(
+def test_a_job_without_an_answer_and_a_photo_that_is_gone_are_reported(
     client: FlaskClient, hand: Hand, service: Services, old: dict[str, Any], drinks: str
 ) -> None:
     form = {"gallery": drinks, "image": (io.BytesIO(picture(seed=4)), "a.jpg")}

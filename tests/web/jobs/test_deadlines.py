@@ -39,7 +39,7 @@ def ledger(redis_client: redis.Redis, clock: Clock) -> JobLedger:
 
 
 @pytest.mark.parametrize(("sent", "seconds"), [("15s", 15), ("1m", 60), ("2h", 7200), ("1h30m", 5400), ("90", 90)])
-def test_the_time_is_told_as_a_moment(client: FlaskClient, drinks: str, sent: str, seconds: int) -> None:
+def test_the_time_is_reported_as_a_moment(client: FlaskClient, drinks: str, sent: str, seconds: int) -> None:
     job = client.post(URL, data=form(), headers={"Cancel-After": sent}).get_json()
     service: Services = client.application.extensions[EXTENSION]
     kept = service.ledger.get(job["id"])
@@ -86,7 +86,7 @@ def test_no_worker_starts_a_job_whose_time_is_over(ledger: JobLedger, clock: Clo
 
 
 @pytest.mark.parametrize("keeper", [True, False])
-def test_a_running_job_is_told_to_stop(ledger: JobLedger, clock: Clock, keeper: bool) -> None:
+def test_a_running_job_is_reported_to_stop(ledger: JobLedger, clock: Clock, keeper: bool) -> None:
     job = ledger.create("recognition", REQUEST, terms=Terms(cancel_after_s=10))
     lease = started(ledger, job)
     clock.pass_s(10)

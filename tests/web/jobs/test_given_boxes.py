@@ -49,7 +49,7 @@ def test_what_may_lie_in_the_photo_is_taken(client: FlaskClient, drinks: str, bo
     assert taken.get_json()["request"]["options"] == {"boxes": boxes}
 
 
-def test_of_a_photo_by_url_only_the_worker_can_tell(client: FlaskClient, drinks: str) -> None:
+def test_of_a_photo_by_url_only_the_worker_can_say(client: FlaskClient, drinks: str) -> None:
     body = {
         "gallery": drinks,
         "image": {"url": "https://93.184.216.34/a.jpg"},

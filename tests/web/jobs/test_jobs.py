@@ -146,8 +146,8 @@ def test_a_webhook_can_be_replayed(
     service.ledger.deliveries.failed(delivery, "gone", status=410)
     response = client.post(f"{URL}/{job_id}/webhook/replay")
     assert response.status_code == 202
-    told = response.get_json()["webhook"]
-    assert (told["id"], told["status"]) == (webhook["id"], "pending")
+    report = response.get_json()["webhook"]
+    assert (report["id"], report["status"]) == (webhook["id"], "pending")
     assert webhook["id"] in str(redis_client.lrange("shitu:queue:deliver", 0, -1))
     again = service.ledger.deliveries.take(webhook["id"])
     assert again is not None
@@ -235,14 +235,14 @@ def test_the_stream_of_a_finished_job_is_its_end(client: FlaskClient, hand: Hand
     assert [(name, status) for name, _, status in read_events(response.text)] == [("completed", "succeeded")]
 
 
-def test_the_stream_tells_changes_as_they_happen_and_then_ends(client: FlaskClient, hand: Hand, job_id: str) -> None:
+def test_the_stream_says_changes_as_they_happen_and_then_ends(client: FlaskClient, hand: Hand, job_id: str) -> None:
     response = client.get(f"{URL}/{job_id}/events", buffered=False)
-    told = response.iter_encoded()
+    report = response.iter_encoded()
     text = ""
     while "event: status" not in text:  # queued has been told
-        text += next(told).decode()
+        text += next(report).decode()
     hand.finish(job_id, recognition_result())
-    text += b"".join(told).decode()
+    text += b"".join(report).decode()
     statuses = [(name, status) for name, _, status in read_events(text)]
     assert statuses[0] == ("status", "queued")
     assert statuses[-1] == ("completed", "succeeded")
@@ -259,7 +259,7 @@ def test_a_stream_resumes_behind_the_last_event(client: FlaskClient, hand: Hand,
     refused(client.get(f"{URL}/{job_id}/events", headers={"Last-Event-ID": "yesterday"}), 400, "invalid_cursor")
 
 
-def test_a_result_with_a_label_that_is_no_text_is_told_everywhere(
+def test_a_result_with_a_label_that_is_no_text_is_reported_everywhere(
     client: FlaskClient, hand: Hand, service: Services, job_id: str
 ) -> None:
     result = recognition_result()

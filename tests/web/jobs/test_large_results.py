@@ -99,7 +99,7 @@ def test_what_an_attempt_left_is_no_result_and_is_found(
     assert client.get(f"/v1/recognitions/{job_id}").get_json()["result"] == large(drinks)
 
 
-def test_a_lost_one_is_null_and_an_absent_store_is_told(
+def test_a_lost_one_is_null_and_an_absent_store_is_reported(
     client: FlaskClient, service: Services, drinks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = asked(client, drinks)

@@ -42,10 +42,10 @@ def test_their_client_is_answered_as_by_their_server(client: FlaskClient, servic
     with worked(service, hand, answered) as jobs:  # requests.post(url, data=json.dumps(...)) names no media type
         answer = client.post(f"{PATH}?gallery=drinks", data=json.dumps(sent()))
     assert answer.status_code == 200, answer.text
-    told = answer.get_json()
-    check(told, "PredictionAnswer", description())
-    assert {**told, "value": None} == {"err_no": 0, "err_msg": "", "key": ["result"], "value": None, "tensors": []}
-    assert ast.literal_eval(told["value"][0]) == FOUND
+    report = answer.get_json()
+    check(report, "PredictionAnswer", description())
+    assert {**report, "value": None} == {"err_no": 0, "err_msg": "", "key": ["result"], "value": None, "tensors": []}
+    assert ast.literal_eval(report["value"][0]) == FOUND
     assert [(job.kind, job.request["gallery"]) for job in jobs] == [("recognition", "drinks")]
     assert jobs[0].request["options"] == {
         "compat": "paddleclas", "detection_threshold": 0.2, "max_detections": 5, "suppression_iou": 0.05,
@@ -60,7 +60,7 @@ def test_what_their_gateway_takes_besides_is_taken(client: FlaskClient, service:
 
 
 def test_every_mistake_is_named_in_their_form(client: FlaskClient, service: Services, hand: Hand) -> None:
-    for query, body, err_no, code, told in (
+    for query, body, err_no, code, report in (
         ("?gallery=drinks", {"key": ["image", "photo"], "value": ["!"]}, 5000, "invalid_request",
          ["value: must have a value for each key", "key/1: there is no 'photo'", "value/0: is no picture"]),
         ("?gallery=drinks", sent(key=["image", "image"]), 5000, "invalid_request", ["'image' once"]),
@@ -75,7 +75,7 @@ def test_every_mistake_is_named_in_their_form(client: FlaskClient, service: Serv
         found = answer.get_json()
         assert (found["err_no"], found["code"], found["value"]) == (err_no, code, []), found
         assert answer.status_code >= 400
-        assert [part for part in told if part not in found["err_msg"]] == []
+        assert [part for part in report if part not in found["err_msg"]] == []
     not_json = client.post(f"{PATH}?gallery=drinks", data="key=image")
     assert (not_json.status_code, not_json.get_json()["err_no"]) == (400, 5000)
     assert service.redis.zcard(OPEN) == 0

@@ -75,14 +75,14 @@ def key(client: FlaskClient, service: Services, hand: Hand) -> str:
     with worked(service, hand, imported(service)) as jobs:
         answer = client.post("/shitu-index-build", json={"imageLabelPairs": pairs})
     assert answer.status_code == 200, answer.text
-    told = answer.get_json()
-    check(told, "IndexAnswer", description())
-    assert (told["errorCode"], told["errorMsg"]) == (0, "Success")
+    report = answer.get_json()
+    check(report, "IndexAnswer", description())
+    assert (report["errorCode"], report["errorMsg"]) == (0, "Success")
     assert [(job.kind, [one["name"] for one in job.request["files"]]) for job in jobs] == [
         ("import", ["labels.tsv", "pictures.zip"])
     ]
-    assert sorted(told["result"]["idMap"].values()) == ["cola", "milk"]
-    return str(told["result"]["indexKey"])
+    assert sorted(report["result"]["idMap"].values()) == ["cola", "milk"]
+    return str(report["result"]["indexKey"])
 
 
 def test_an_index_is_a_gallery_whose_items_are_added_and_removed(
@@ -137,7 +137,7 @@ def test_errors_have_their_form_and_nothing_accepted_is_lost(
         failed = client.post("/shitu-infer", json={"image": encoded(3), "indexKey": key})
     assert (failed.status_code, failed.get_json()["code"]) == (409, "job_without_answer")
     assert failed.get_json()["errorMsg"] == "It could not be done."
-    for path, sent, code, told in (
+    for path, sent, code, report in (
         ("/shitu-infer", {"image": "!"}, "invalid_request", "neither a URL nor base64"),
         ("/shitu-infer", {"image": encoded(3), "hammingRadius": 9}, "invalid_request", "hammingRadius"),
         ("/shitu-infer", {"image": encoded(3), "indexKey": "none"}, "gallery_not_found", "none"),
@@ -147,9 +147,9 @@ def test_errors_have_their_form_and_nothing_accepted_is_lost(
         ("/image-classification", {"image": encoded(3)}, "model_not_configured", "classifier"),
     ):
         answer = client.post(path, json=sent)
-        told_all = answer.get_json()
-        assert (told_all["code"], told_all["errorCode"]) == (code, answer.status_code), told_all
-        assert told in told_all["errorMsg"], told_all
+        reported_all = answer.get_json()
+        assert (reported_all["code"], reported_all["errorCode"]) == (code, answer.status_code), reported_all
+        assert report in reported_all["errorMsg"], reported_all
     with worked(service, hand, imported(service, rejected=2)):
         pairs = [{"image": encoded(1), "label": "cola"}, {"image": encoded(2), "label": "milk"}]
         partly = client.post("/shitu-index-add", json={"indexKey": key, "imageLabelPairs": pairs})
@@ -157,7 +157,7 @@ def test_errors_have_their_form_and_nothing_accepted_is_lost(
     assert "imageLabelPairs/1: The file is empty." in partly.get_json()["errorMsg"]
 
 
-def test_who_has_waited_long_enough_is_told_where_the_answer_will_be(
+def test_who_has_waited_long_enough_is_reported_where_the_answer_will_be(
     client: FlaskClient, service: Services, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.ledger, "wait", lambda job_id, _: service.ledger.get(job_id))

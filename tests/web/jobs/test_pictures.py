@@ -59,7 +59,7 @@ def test_a_picture_that_is_gone_is_not_unchanged(client: FlaskClient, routes: li
     assert client.get(routes[0] + "?width=64", headers={"If-None-Match": etag}).status_code == 404
 
 
-def test_what_a_worker_is_still_to_render_is_told(client: FlaskClient, drinks: str) -> None:
+def test_what_a_worker_is_still_to_render_is_reported(client: FlaskClient, drinks: str) -> None:
     form = {"gallery": drinks, "image": (io.BytesIO(picture("TIFF")), "a.tiff")}
     job = client.post("/v1/recognitions", data=form).get_json()
     refused = client.get(f"{job['links']['self']}/preview?width=64")

@@ -60,7 +60,7 @@ def test_json_with_base64_is_accepted(client: FlaskClient, service: Services, dr
     assert kept.request["options"] == {"whole_image": "never"}
 
 
-def test_wrong_names_are_told_with_the_right_ones(client: FlaskClient, service: Services, drinks: str) -> None:
+def test_wrong_names_are_reported_with_the_right_ones(client: FlaskClient, service: Services, drinks: str) -> None:
     response = client.post(URL, data={"galery": drinks, "imgae": file()}, content_type="multipart/form-data")
     errors = {error["pointer"]: error["detail"] for error in refused(response, 400, "invalid_request")["errors"]}
     assert "did you mean 'gallery'?" in errors["/galery"]
@@ -105,7 +105,7 @@ def test_bad_fields_are_refused(
 @pytest.mark.parametrize(
     ("names", "words"), [(["drinks", "drinks"], "named twice"), ([f"gallery{n}" for n in range(11)], "at most 10")]
 )
-def test_too_many_or_equal_galleries_are_told_alike_of_a_form_and_of_json(
+def test_too_many_or_equal_galleries_are_reported_alike_of_a_form_and_of_json(
     client: FlaskClient, drinks: str, names: list[str], words: str
 ) -> None:
     image = {"base64": base64.b64encode(picture()).decode()}
@@ -229,7 +229,7 @@ def test_urls_that_show_what_they_are_are_refused_at_once(
 
 
 @pytest.mark.parametrize("path", [URL, "/v1/detections"])
-def test_all_that_is_wrong_with_urls_is_told_with_its_place_and_remedy(
+def test_all_that_is_wrong_with_urls_is_reported_with_its_place_and_remedy(
     client: FlaskClient, drinks: str, path: str
 ) -> None:
     body = {"image": {"url": "http://127.0.0.1/a.jpg"}, "webhook": {"url": "http://10.0.0.7/"}}

@@ -43,7 +43,7 @@ def test_all_are_in_the_job_and_the_first_stands_for_them(
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_what_is_wrong_with_them_is_told(client: FlaskClient, drinks: str, as_json: bool) -> None:
+def test_what_is_wrong_with_them_is_reported(client: FlaskClient, drinks: str, as_json: bool) -> None:
     unknown = ask(client, [drinks, "nothing"], as_json=as_json)
     assert (unknown.status_code, unknown.get_json()["code"]) == (404, "gallery_not_found")
     twice = ask(client, [drinks, drinks], as_json=as_json)

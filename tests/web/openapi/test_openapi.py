@@ -103,9 +103,9 @@ def test_operations_are_whole() -> None:
 
 def test_what_is_said_of_suppression_is_what_happens() -> None:
     """It looks at boxes alone: two products on one spot are one, whatever their labels."""
-    told = DOCUMENT["components"]["schemas"]["RecognizeOptions"]["properties"]["suppression_iou"]["description"]
-    assert "whatever their labels" in told
-    assert "the likeliest stays" in told
+    report = DOCUMENT["components"]["schemas"]["RecognizeOptions"]["properties"]["suppression_iou"]["description"]
+    assert "whatever their labels" in report
+    assert "the likeliest stays" in report
     page = next(line for line in API_PAGE.read_text(encoding="utf-8").splitlines() if "`suppression_iou`" in line)
     assert "the likeliest stays" in page
 

@@ -26,8 +26,8 @@ OPERATIONS = {
 
 def records_of(contents: dict[str, Any]) -> set[str]:
     """The schemas that a body names, whole or one of several."""
-    told = [one for content in contents.values() for one in (content["schema"], *content["schema"].get("anyOf", ()))]
-    return {one["$ref"].removeprefix(SCHEMA_PATH) for one in told if "$ref" in one}
+    report = [one for content in contents.values() for one in (content["schema"], *content["schema"].get("anyOf", ()))]
+    return {one["$ref"].removeprefix(SCHEMA_PATH) for one in report if "$ref" in one}
 
 
 def test_every_record_that_is_sent_or_answered_has_an_example() -> None:
@@ -55,25 +55,25 @@ def test_examples_stand_where_they_are_looked_for() -> None:
 
 
 def test_every_route_has_one_of_the_tags_and_every_tag_a_route() -> None:
-    told = [tag["name"] for tag in DOCUMENT["tags"]]
+    report = [tag["name"] for tag in DOCUMENT["tags"]]
     used = [one["tags"] for _, one in OPERATIONS.values()]
     assert {len(one) for one in used} == {1}
-    assert {name for one in used for name in one} == set(told)
-    assert len(told) == len(set(told))
+    assert {name for one in used for name in one} == set(report)
+    assert len(report) == len(set(report))
     assert all(tag["description"] for tag in DOCUMENT["tags"])
     assert {OPERATIONS[name][1]["tags"][0] for name in ("getHealth", "getSystem", "getDescription")} == {"The service"}
     assert OPERATIONS["addItems"][1]["tags"] == ["Galleries"]
     assert OPERATIONS["getPage"][1]["tags"] == ["Pages"]
 
 
-def test_every_event_is_told_as_a_webhook_with_the_job_as_it_is_polled() -> None:
-    schemas, told = DOCUMENT["components"]["schemas"], []
+def test_every_event_is_reported_as_a_webhook_with_the_job_as_it_is_polled() -> None:
+    schemas, report = DOCUMENT["components"]["schemas"], []
     for message in DOCUMENT["webhooks"].values():
         names = {one["name"] for one in message["post"]["parameters"]}
         assert names == {"webhook-id", "webhook-timestamp", "webhook-signature"}
         (name,) = records_of(message["post"]["requestBody"]["content"])
-        told += schemas[name]["properties"]["type"]["enum"]
-    assert sorted(told) == sorted([*event_types(), TEST])
+        report += schemas[name]["properties"]["type"]["enum"]
+    assert sorted(report) == sorted([*event_types(), TEST])
     assert schemas["RecognitionEvent"]["properties"]["data"] == {"$ref": f"{SCHEMA_PATH}RecognitionJob"}
 
 

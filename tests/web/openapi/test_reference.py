@@ -27,40 +27,40 @@ def page(client: FlaskClient) -> str:
 
 
 def test_every_route_message_and_record_is_there_once_and_every_link_leads_there(client: FlaskClient) -> None:
-    told = page(client)
-    places = re.findall(r'\bid="([^"]+)"', told)
+    report = page(client)
+    places = re.findall(r'\bid="([^"]+)"', report)
     assert len(places) == len(set(places))
     for path, methods in DOCUMENT["paths"].items():
         for method, one in methods.items():
             assert one["operationId"] in places
             shown = f'<span class="method {method}">{method.upper()}</span> <code>{html.escape(path)}</code>'
-            assert told.count(shown) == 1
+            assert report.count(shown) == 1
     assert {one["post"]["operationId"] for one in DOCUMENT["webhooks"].values()} <= set(places)
     assert set(DOCUMENT["components"]["schemas"]) <= set(places)
-    assert set(re.findall(r'href="#([^"]+)"', told)) <= set(places)
+    assert set(re.findall(r'href="#([^"]+)"', report)) <= set(places)
 
 
-def test_what_a_route_takes_answers_and_refuses_is_told(client: FlaskClient) -> None:
-    told = page(client)
-    (article,) = re.findall(r'<article id="createRecognition".*?</article>', told, re.DOTALL)
+def test_what_a_route_takes_answers_and_refuses_is_reported(client: FlaskClient) -> None:
+    report = page(client)
+    (article,) = re.findall(r'<article id="createRecognition".*?</article>', report, re.DOTALL)
     for part in (
         "<code>Idempotency-Key</code>", "<code>multipart/form-data</code>: <a href=\"#RecognitionFields\">", "<code>image</code>",
         '<a href="#RecognitionRequest">', "<b>202</b>", '<a href="#RecognitionJob">', "<code>image_rejected</code>", "<code>recognize</code>",
     ):  # fmt: skip
         assert part in article
-    (record,) = re.findall(r'<article id="RecognizedObject".*?</article>', told, re.DOTALL)
+    (record,) = re.findall(r'<article id="RecognizedObject".*?</article>', report, re.DOTALL)
     assert '[<a href="#Match">Match</a>]' in record
-    (example,) = re.findall(r'<article id="GalleryRequest".*?</article>', told, re.DOTALL)
+    (example,) = re.findall(r'<article id="GalleryRequest".*?</article>', report, re.DOTALL)
     assert html.escape('{\n  "name": "drinks"\n}', quote=True) in example.replace("&#34;", "&quot;")
 
 
 def test_nothing_comes_from_another_host(client: FlaskClient) -> None:
-    told = page(client)
-    sources = re.findall(r'\b(?:src|href)="([^"#][^"]*)"', told)
+    report = page(client)
+    sources = re.findall(r'\b(?:src|href)="([^"#][^"]*)"', report)
     assert sources
     assert [one for one in sources if not one.startswith("/")] == []
-    assert "<script>" not in told
-    assert not re.search(r"\son\w+=", told)
+    assert "<script>" not in report
+    assert not re.search(r"\son\w+=", report)
 
 
 def test_it_is_linked_and_open_to_who_has_no_key(client: FlaskClient, settings: Settings) -> None:

@@ -41,9 +41,9 @@ def with_fonts(folder: Path) -> dict[str, str]:
         for family in ("system-ui", "sans-serif")
     )
     system = "<include ignore_missing='yes'>/etc/fonts/fonts.conf</include>"
-    told = f"<?xml version='1.0'?><fontconfig>{system}{known}{wanted}<cachedir>{folder}</cachedir></fontconfig>"
+    report = f"<?xml version='1.0'?><fontconfig>{system}{known}{wanted}<cachedir>{folder}</cachedir></fontconfig>"
     path = folder / "fonts.conf"
-    path.write_text(told, encoding="utf-8")
+    path.write_text(report, encoding="utf-8")
     return {"FONTCONFIG_FILE": str(path)}
 
 

@@ -53,9 +53,9 @@ def test_it_can_be_installed_below_a_path_and_keeps_its_own_files_alone(browser:
         [],
         [{"errorId": "in-incognito", "errorArguments": []}],  # as every test's browser is
     )
-    told = page.request.get(f"{below}{ROOT}/manifest.webmanifest").json()
-    assert (told["start_url"], told["scope"]) == (f"{ROOT}/", f"{ROOT}/")
-    for icon in told["icons"]:
+    report = page.request.get(f"{below}{ROOT}/manifest.webmanifest").json()
+    assert (report["start_url"], report["scope"]) == (f"{ROOT}/", f"{ROOT}/")
+    for icon in report["icons"]:
         assert page.request.get(f"{below}{icon['src']}").headers["content-type"] == icon["type"] + (
             "; charset=utf-8" if icon["type"].endswith("svg+xml") else ""
         )

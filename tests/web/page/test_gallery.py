@@ -197,7 +197,7 @@ def test_files_dropped_anywhere_are_offered(drinks: Page, worker: Worker) -> Non
     assert "mate" not in labels_of(page)
 
 
-def test_a_gallery_that_is_not_there_is_told(page: Page) -> None:
+def test_a_gallery_that_is_not_there_is_reported(page: Page) -> None:
     page.goto("/galleries/nothing")
     expect(page.locator("#error")).to_contain_text("gallery_not_found")
     expect(page.locator("#whole")).to_be_hidden()

@@ -80,7 +80,7 @@ def test_keys_are_made_shown_once_and_revoked(
     page.context.close()
 
 
-def test_a_narrower_key_is_told_so_and_is_led_nowhere(browser: Browser, guarded: str, settings: Settings) -> None:
+def test_a_narrower_key_is_reported_so_and_is_led_nowhere(browser: Browser, guarded: str, settings: Settings) -> None:
     page = signed_in(browser, guarded, settings, "till", Scope.RECOGNIZE)
     links = page.get_by_role("navigation").get_by_role("link")
     expect(links).to_have_text(["Recognise", "Galleries", "Jobs", "Batches", "System"])

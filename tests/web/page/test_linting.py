@@ -142,13 +142,13 @@ def test_what_the_service_says_of_two_versions_is_shown(page: Page, settings: Se
     shelf(settings, store)
     first, second, third, fourth, *_ = store.items("shelf")
 
-    def told(kind: str, before: Any, after: Any) -> dict[str, Any]:
+    def report(kind: str, before: Any, after: Any) -> dict[str, Any]:
         both = [one and {"id": one.id, "label": one.label, "box": None} for one in (before, after)]
         return {"kind": kind, "sha256": first.sha256, "before": both[0], "after": both[1]}
 
     pages = [
-        [told("removed", first, None), told("relabelled", first, second)],
-        [told("moved", third, third), told("added", None, fourth)],
+        [report("removed", first, None), report("relabelled", first, second)],
+        [report("moved", third, third), report("added", None, fourth)],
     ]
 
     def answer(route: Route) -> None:

@@ -58,7 +58,7 @@ def test_the_limits_are_inclusive() -> None:
     assert isinstance(read_header(png_header(16, 16), LIMITS), Seen)
 
 
-def test_a_truncated_file_passes_because_only_decoding_can_tell() -> None:
+def test_a_truncated_file_passes_because_only_decoding_can_say() -> None:
     assert isinstance(read_header(picture(width=300, height=300)[:-2000], LIMITS), Seen)
 
 

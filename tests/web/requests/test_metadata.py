@@ -27,14 +27,14 @@ def form(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_jobs_metadata_comes_back_in_every_answer(client: FlaskClient, drinks: str, hand: Hand) -> None:
-    told = {"order": "4711", "shop.name": "Übersee 茶"}
-    job = client.post(URL, data=form(metadata=json.dumps(told))).get_json()
-    assert job["metadata"] == told
+    report = {"order": "4711", "shop.name": "Übersee 茶"}
+    job = client.post(URL, data=form(metadata=json.dumps(report))).get_json()
+    assert job["metadata"] == report
     hand.finish(job["id"], recognition_result())
-    assert client.get(job["links"]["self"]).get_json()["metadata"] == told
+    assert client.get(job["links"]["self"]).get_json()["metadata"] == report
     assert '"order": "4711"' in client.get(job["links"]["events"]).text
-    body = {"gallery": "drinks", "image": {"url": "https://93.184.216.34/a.jpg"}, "metadata": told}
-    assert client.post(URL, json=body).get_json()["metadata"] == told
+    body = {"gallery": "drinks", "image": {"url": "https://93.184.216.34/a.jpg"}, "metadata": report}
+    assert client.post(URL, json=body).get_json()["metadata"] == report
     assert client.post(URL, data=form()).get_json()["metadata"] == {}
 
 
@@ -72,7 +72,7 @@ def test_items_carry_their_own(client: FlaskClient, drinks: str) -> None:
     refused(send(item_metadata='[{"a": 1}, {}]'), 400, "invalid_request")
 
 
-def test_it_is_kept_in_the_gallery_and_told_in_matches(client: FlaskClient, service: Services, drinks: str) -> None:
+def test_it_is_kept_in_the_gallery_and_reported_in_matches(client: FlaskClient, service: Services, drinks: str) -> None:
     sha256 = "e" * 64
     item = Item(item_id(sha256, "tea"), "tea", "images/ee/e", sha256, None, "2026-01-01T00:00:00Z", {"brand": "x"})
     service.galleries.add(drinks, [item], np.eye(8, dtype=np.float32)[7:], EMBEDDER)

@@ -49,7 +49,7 @@ def test_an_open_bucket_makes_a_job_for_those_who_fetch(
 
 
 @pytest.mark.parametrize(
-    ("url", "code", "told"),
+    ("url", "code", "report"),
     [
         ("s3://other/a.jpg", "bucket_forbidden", "SHITU_OBJECTS__INPUT_BUCKETS"),
         ("s3://archive/shop-2/a.jpg", "bucket_forbidden", "SHITU_OBJECTS__INPUT_BUCKETS"),
@@ -59,16 +59,16 @@ def test_an_open_bucket_makes_a_job_for_those_who_fetch(
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_address_is_refused_at_once(
-    client: FlaskClient, drinks: str, kind: str, url: str, code: str, told: str
+    client: FlaskClient, drinks: str, kind: str, url: str, code: str, report: str
 ) -> None:
     answer = client.post(f"/v1/{kind}", json=sent(kind, url, drinks))
     assert (answer.status_code, answer.get_json()["code"]) == (422, code)
     (error,) = answer.get_json()["errors"]
     assert error["pointer"] == "/image/url"
-    assert told in error["detail"]
+    assert report in error["detail"]
 
 
-def test_it_is_told_with_all_other_mistakes(client: FlaskClient, drinks: str) -> None:
+def test_it_is_reported_with_all_other_mistakes(client: FlaskClient, drinks: str) -> None:
     body = {**sent("recognitions", "s3://other/a.jpg", drinks), "webhook": {"url": "http://127.0.0.1/"}, "tags": []}
     answer = client.post("/v1/recognitions", json=body).get_json()
     assert answer["code"] == "invalid_request"

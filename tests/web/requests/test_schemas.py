@@ -80,7 +80,7 @@ def test_an_unknown_option_is_named_with_those_that_exist() -> None:
     assert "detection_threshold" in error["detail"]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse(RecognitionRequest, {"image": {}, "options": {"top_k": 0}, "colour": 1})
     assert type(caught.value) is InvalidRequest
@@ -104,7 +104,7 @@ def test_a_query_is_checked_too(query: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("body", [[1], "text", 3, None])
-def test_a_body_that_is_no_object_is_told_in_the_words_of_json(body: object) -> None:
+def test_a_body_that_is_no_object_is_reported_in_the_words_of_json(body: object) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse(RecognitionRequest, body)
     assert caught.value.extra["errors"] == [{"pointer": "", "detail": "this must be a JSON object"}]
@@ -151,13 +151,15 @@ BOX = "a box is [x1, y1, x2, y2], four whole numbers of pixels; "
         (JobsQuery, {"limit": "9" * 5000}, "/limit", "this must be a whole number"),
     ],
 )  # fmt: skip
-def test_what_is_expected_is_told_in_plain_words(model: type[BaseModel], sent: Any, pointer: str, words: str) -> None:
+def test_what_is_expected_is_reported_in_plain_words(
+    model: type[BaseModel], sent: Any, pointer: str, words: str
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse(model, sent)
     assert caught.value.extra["errors"] == [{"pointer": pointer, "detail": words}]
 
 
-def test_no_model_of_a_request_has_a_union_whose_branches_would_be_told() -> None:
+def test_no_model_of_a_request_has_a_union_whose_branches_would_be_reported() -> None:
     """Of a union pydantic names the branch within the place of the mistake: `/gallery/str`."""
     operations = [found for view in bare().view_functions.values() if (found := operation_of(view)) is not None]
     sent = {

@@ -61,12 +61,12 @@ def asked(client: FlaskClient, data: bytes = PHOTO, **about: Any) -> dict[str, A
 
 def send(client: FlaskClient, made: dict[str, Any], data: bytes = PHOTO, **headers: str) -> int:
     """The status of the PUT, made as the answer says."""
-    to, told = made["send"], {**made["send"]["headers"], **headers}
+    to, report = made["send"], {**made["send"]["headers"], **headers}
     assert to["method"] == "PUT"
     if "X-Amz-Signature" in to["url"]:
-        return httpx.put(to["url"], content=data, headers=told, timeout=30).status_code
+        return httpx.put(to["url"], content=data, headers=report, timeout=30).status_code
     parts = urlsplit(to["url"])
-    return client.put(f"{parts.path}?{parts.query}", data=data, headers=told).status_code
+    return client.put(f"{parts.path}?{parts.query}", data=data, headers=report).status_code
 
 
 def test_what_was_sent_by_a_link_is_the_photo_of_a_job(client: FlaskClient, service: Services, drinks: str) -> None:
@@ -234,7 +234,7 @@ class TestTheServiceItself:
         started: list[str] = []
         start = tracing.start
         monkeypatch.setattr(
-            tracing, "start", lambda *told, **more: (started.append(str(told)), start(*told, **more))[1]
+            tracing, "start", lambda *report, **more: (started.append(str(report)), start(*report, **more))[1]
         )
         token, _ = service.uploads.link(service.photos.keep(PHOTO))
         made = asked(client)

@@ -293,8 +293,8 @@ def test_the_feed_has_exactly_what_a_webhook_sends(
             for delivery_id in service.ledger.deliveries.due():
                 deliver(service.ledger, delivery_id, replace(service.settings, webhooks=webhooks))
     sent = [(headers["webhook-id"], body) for _, _, headers, body in receiver.requests]
-    told = client.get("/v1/events").get_json()["events"]
-    assert [(one["id"], {name: one[name] for name in ("type", "timestamp", "data")}) for one in told] == [
+    report = client.get("/v1/events").get_json()["events"]
+    assert [(one["id"], {name: one[name] for name in ("type", "timestamp", "data")}) for one in report] == [
         (webhook_id, loads(body)) for webhook_id, body in sent
     ]
 

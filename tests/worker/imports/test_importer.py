@@ -77,9 +77,9 @@ def test_an_archive_becomes_one_version_and_again_nothing(process: Process, runt
             "label 1/again.png": picture(1),
         }
     )
-    told: list[Any] = []
+    reported: list[Any] = []
     job = asked(process, runtime, {"drinks.zip": sent})
-    result = import_gallery(job, runtime, lambda progress=None: told.append(progress))
+    result = import_gallery(job, runtime, lambda progress=None: reported.append(progress))
     assert result["counts"] == {"total": 8, "added": 5, "duplicate": 1, "rejected": 2}
     assert result["gallery"] == {"name": "drinks", "version": 2, "items": 5}
     assert result["activated"]
@@ -88,8 +88,8 @@ def test_an_archive_becomes_one_version_and_again_nothing(process: Process, runt
         (3, "label 0/broken.png"),
         (7, "label 1/note.doc"),
     ]
-    assert told[-1] is None or told[-1]["done"] == 8
-    assert {"done": 8, "total": 8, "rejected": 2} in told
+    assert reported[-1] is None or reported[-1]["done"] == 8
+    assert {"done": 8, "total": 8, "rejected": 2} in reported
     assert runtime.store.load_views("drinks") is not None
     again = asked(process, runtime, {"drinks.zip": sent})
     second = import_gallery(again, runtime, ignore)
@@ -97,7 +97,7 @@ def test_an_archive_becomes_one_version_and_again_nothing(process: Process, runt
     assert runtime.store.versions("drinks") == (1, 2)
 
 
-def test_what_died_goes_on_behind_its_finished_batches(
+def test_what_died_continues_behind_its_finished_batches(
     process: Process,
     runtime: Runtime,
     embedder: Thumbnail,
@@ -176,8 +176,8 @@ def test_an_index_of_paddleclas_with_its_pictures_and_one_of_paddlex(
     np.testing.assert_array_equal(runtime.store.load("drinks")[2], rows[:2])
     names = yaml.safe_dump({"index_type": "Flat", "metric_type": "IP", "id_map": {0: "a", 1: "b", 2: "c"}}).encode()
     other = asked(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names})
-    told = import_gallery(other, runtime, ignore)
-    assert (told["counts"]["added"], told["checked"]) == (3, {"pictures": 0, "similarity": None})
+    reported = import_gallery(other, runtime, ignore)
+    assert (reported["counts"]["added"], reported["checked"]) == (3, {"pictures": 0, "similarity": None})
     assert (
         import_gallery(
             asked(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names}), runtime, ignore

@@ -63,7 +63,7 @@ def test_the_old_file_is_replaced_and_never_written_into(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "foreign", "folder"])
-def test_what_is_no_whole_checkpoint_is_told(tmp_path: Path, damage: str) -> None:
+def test_what_is_no_whole_checkpoint_is_reported(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "last.npz"
     some(3).save(path)
     whole = path.read_bytes()

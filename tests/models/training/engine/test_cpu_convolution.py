@@ -32,11 +32,11 @@ def run(layer: nn.Layer, image: NDArray[np.float32]) -> Arrays:
     y = layer(x)
     weights = np.cos(np.arange(np.prod(y.shape), dtype=np.float32)).reshape(y.shape)
     (y * paddle.to_tensor(weights)).sum().backward()
-    told = {"y": y.numpy(), "dx": x.grad.numpy()}
+    report = {"y": y.numpy(), "dx": x.grad.numpy()}
     for name, parameter in layer.named_parameters():
-        told[f"d{name}"] = parameter.grad.numpy().copy()
+        report[f"d{name}"] = parameter.grad.numpy().copy()
     layer.clear_gradients()
-    return told
+    return report
 
 
 def check(layer: nn.Conv2D, image: NDArray[np.float32]) -> None:

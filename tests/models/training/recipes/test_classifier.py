@@ -1,4 +1,4 @@
-"""Classifiers' recipes: numbers that can't work are told before a picture is drawn."""
+"""Classifiers' recipes: numbers that can't work are reported before a picture is drawn."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ def read(folder: Path, text: str) -> ClassifierRecipe:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "report"),
     [
         ("epochs = 2", "epochs = 0", "epochs: must be 1 or more, not 0"),
         ("epochs = 2", "epochs = 2\nevaluate_every = 0", "evaluate_every: must be 1 or more, not 0"),
@@ -61,8 +61,8 @@ def read(folder: Path, text: str) -> ClassifierRecipe:
         ('kind = "adamw"', "ema_decay = 1.0", "optimizer.ema_decay: must be below 1, not 1.0"),
     ],
 )
-def test_numbers_that_cannot_work_are_told(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_numbers_that_cannot_work_are_reported(tmp_path: Path, old: str, new: str, report: str) -> None:
     assert read(tmp_path, GOOD).epochs == 2
     assert old in GOOD
-    with pytest.raises(RecipeError, match=re.escape(told)):
+    with pytest.raises(RecipeError, match=re.escape(report)):
         read(tmp_path, GOOD.replace(old, new, 1))

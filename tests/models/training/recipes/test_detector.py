@@ -59,7 +59,7 @@ def test_epochs_round_up_and_steps_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "report"),
     [
         (lambda: DetectorStage(sizes_px=(64,)), "'steps' or 'epochs'"),
         (lambda: DetectorStage(5, (64,), epochs=2), "'steps' or 'epochs'"),
@@ -75,13 +75,13 @@ def test_epochs_round_up_and_steps_stay() -> None:
         (lambda: replace(TINY, select_by=("nothing",)), "'nothing'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(make: Callable[[], object], told: str) -> None:
-    with pytest.raises(RecipeError, match=told):
+def test_what_makes_no_sense_is_refused(make: Callable[[], object], report: str) -> None:
+    with pytest.raises(RecipeError, match=report):
         make()
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "told"),
+    ("first", "last", "report"),
     [
         ("deploy_px = 100", "", "deploy_px: must be a multiple of 32, not 100"),
         ("deploy_px = 0", "", "deploy_px: must be 64 or more, not 0"),
@@ -125,9 +125,9 @@ def test_what_makes_no_sense_is_refused(make: Callable[[], object], told: str) -
         ("", "[[data]]\nkind = 'photos'\nname = 'p'\nlargest = 7", "data[1].largest: must be 1 or less, not 7"),
     ],
 )
-def test_numbers_that_cannot_work_are_told(tmp_path: Path, first: str, last: str, told: str) -> None:
+def test_numbers_that_cannot_work_are_reported(tmp_path: Path, first: str, last: str, report: str) -> None:
     (tmp_path / "mine.toml").write_text(f"{first}{GOOD}{last}", encoding="utf-8")
     with pytest.raises(RecipeError) as error:
         load_recipe(str(tmp_path / "mine.toml"), DetectorRecipe)
-    assert error.value.detail.startswith(f"mine.toml: {told}")
+    assert error.value.detail.startswith(f"mine.toml: {report}")
     assert "\n" not in error.value.detail

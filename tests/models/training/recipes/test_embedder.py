@@ -46,7 +46,7 @@ def test_what_is_not_said_takes_its_default_and_whole_numbers_do_for_fractions(t
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "report"),
     [
         ("[loss]\nmargn = 0.1", "mine.toml: loss.margn: is an unknown key; did you mean 'margin'?"),
         (
@@ -76,16 +76,16 @@ def test_what_is_not_said_takes_its_default_and_whole_numbers_do_for_fractions(t
         ("[name]\nx = 1", "mine.toml"),
     ],
 )
-def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, more: str, told: str) -> None:
+def test_what_is_wrong_is_reported_by_its_key(tmp_path: Path, more: str, report: str) -> None:
     with pytest.raises(RecipeError) as error:
         load_recipe(written(tmp_path, GOOD + more), EmbedderRecipe)
-    assert error.value.detail.startswith(told)
+    assert error.value.detail.startswith(report)
     assert "\n" not in error.value.detail
     assert error.value.code == "recipe_invalid"
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "report"),
     [
         (("steps = 5", "steps = 0"), "stages[0].steps: must be 1 or more, not 0"),
         (("size_px = 32", "size_px = 0"), "stages[0].size_px: must be 32 or more, not 0"),
@@ -142,15 +142,15 @@ def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, more: str, told: str) 
         ),
     ],
 )
-def test_numbers_that_cannot_work_are_told(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+def test_numbers_that_cannot_work_are_reported(tmp_path: Path, change: tuple[str, str], report: str) -> None:
     with pytest.raises(RecipeError) as error:
         load_recipe(written(tmp_path, GOOD.replace(change[0], change[1], 1)), EmbedderRecipe)
-    assert error.value.detail.startswith(f"mine.toml: {told}")
+    assert error.value.detail.startswith(f"mine.toml: {report}")
     assert "\n" not in error.value.detail
 
 
 @pytest.mark.parametrize(
-    ("first", "told"),
+    ("first", "report"),
     [
         ("sed = 3", "mine.toml: sed: is an unknown key; did you mean 'seed'?"),
         ("loss = 3", "mine.toml: loss: must be a table, not 3"),
@@ -159,10 +159,10 @@ def test_numbers_that_cannot_work_are_told(tmp_path: Path, change: tuple[str, st
         ("seed = ", "mine.toml: "),
     ],
 )
-def test_top_level_keys_are_held_to_too(tmp_path: Path, first: str, told: str) -> None:
+def test_top_level_keys_are_held_to_too(tmp_path: Path, first: str, report: str) -> None:
     with pytest.raises(RecipeError) as error:
         load_recipe(written(tmp_path, f"{first}\n{GOOD}"), EmbedderRecipe)
-    assert error.value.detail.startswith(told)
+    assert error.value.detail.startswith(report)
 
 
 def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_missing_recipe_is_answered_with_the_bundled_ones(tmp_path: Path) -> N
             load_recipe(name, EmbedderRecipe)
 
 
-def test_a_recipe_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_recipe_that_is_no_text_is_reported(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match=r"mine\.toml"):
         load_recipe(str(tmp_path / "mine.toml"), EmbedderRecipe)
@@ -233,7 +233,7 @@ LIST = '[[data]]\nkind = "list"\nname = "{}"\nfile = "{}.tsv"\n'
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "report"),
     [
         ([("a", ""), ("a", "")], "data: two sources have the name 'a'"),
         ([("drawn", "")], "data: two sources have the name 'drawn'"),
@@ -242,12 +242,12 @@ LIST = '[[data]]\nkind = "list"\nname = "{}"\nfile = "{}.tsv"\n'
     ],
 )
 def test_sources_of_one_name_and_chains_of_labels_are_refused(
-    tmp_path: Path, more: list[tuple[str, str]], told: str
+    tmp_path: Path, more: list[tuple[str, str]], report: str
 ) -> None:
     lists = [LIST.format(name, name) + (f'same_labels_as = "{other}"\n' if other else "") for name, other in more]
     with pytest.raises(RecipeError) as error:
         load_recipe(written(tmp_path, GOOD + "".join(lists)), EmbedderRecipe)
-    assert error.value.detail == f"mine.toml: {told}"
+    assert error.value.detail == f"mine.toml: {report}"
 
 
 def test_several_lists_share_the_labels_of_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Recipes of DeepHash: numbers that can't work are told before anything is drawn."""
+"""Recipes of DeepHash: numbers that can't work are reported before anything is drawn."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_bundled_recipes_read(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "report"),
     [
         ("bits = 48", "bits = 44", "network.bits: must be a multiple of 8, not 44"),
         ("bits = 48", "bits = 0", "network.bits: must be 8 or more, not 0"),
@@ -54,11 +54,11 @@ def test_bundled_recipes_read(name: str) -> None:
         ),
     ],
 )
-def test_numbers_that_cannot_work_are_told(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_numbers_that_cannot_work_are_reported(tmp_path: Path, old: str, new: str, report: str) -> None:
     text = GOOD.replace(old, new, 1)
     if "network.embedder" in new:
         text = text.replace("network = { bits = 48 }", "network.bits = 48")
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     with pytest.raises(RecipeError) as error:
         load_recipe(str(tmp_path / "mine.toml"), HashRecipe)
-    assert error.value.detail.startswith(f"mine.toml: {told}")
+    assert error.value.detail.startswith(f"mine.toml: {report}")

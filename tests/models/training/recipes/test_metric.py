@@ -1,4 +1,4 @@
-"""Recipes of metric learning: the bundled ones read, and what does not fit together is told before anything is drawn."""
+"""Recipes of metric learning: the bundled ones read, and what does not fit together is reported before anything is drawn."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_the_general_recipes_build_the_official_networks(name: str, official: st
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "report"),
     [
         (("weight = 1.0", "smoothing = 0.1"), "mine.toml: loss.ce.weight: is missing"),
         (("loss.ce", "loss.arcface"), "mine.toml: loss.arcface: is an unknown key; did you mean 'pairwise_cosface'?"),
@@ -139,15 +139,15 @@ def test_the_general_recipes_build_the_official_networks(name: str, official: st
         ),
     ],
 )
-def test_what_does_not_fit_is_told(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+def test_what_does_not_fit_is_reported(tmp_path: Path, change: tuple[str, str], report: str) -> None:
     assert change[0] in GOOD
     with pytest.raises(RecipeError) as error:
         read(tmp_path, GOOD.replace(*change))
-    assert error.value.detail.startswith(told)
+    assert error.value.detail.startswith(report)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "report"),
     [
         ("backbone = { kind = 'lcnetv2', depths = [1, 1] }", "backbone.depths: has too few entries: [1, 1]"),
         ("backbone = { kind = 'lcnetv2', depths = [1, 1, 1, 0] }", "backbone.depths[3]: must be 1 or more, not 0"),
@@ -182,12 +182,12 @@ def test_what_does_not_fit_is_told(tmp_path: Path, change: tuple[str, str], told
         ("evaluate_every = 0", "evaluate_every: must be 1 or more, not 0"),
     ],
 )
-def test_numbers_that_cannot_work_are_told(tmp_path: Path, line: str, told: str) -> None:
+def test_numbers_that_cannot_work_are_reported(tmp_path: Path, line: str, report: str) -> None:
     same = [old for old in GOOD.splitlines() if old.partition(" =")[0] == line.partition(" =")[0]]
     text = GOOD.replace(same[0], line) if same else line + GOOD
     with pytest.raises(RecipeError) as error:
         read(tmp_path, text)
-    assert error.value.detail.startswith(f"mine.toml: {told}")
+    assert error.value.detail.startswith(f"mine.toml: {report}")
 
 
 def test_shuffled_batches_may_be_smaller_than_a_class(tmp_path: Path) -> None:

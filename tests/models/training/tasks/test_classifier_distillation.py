@@ -119,7 +119,7 @@ def test_a_teacher_sees_the_very_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "report"),
     [
         ('method = "guess"', "distill.method: must be one of 'ssld', 'dml', 'udml', not 'guess'"),
         ('method = "ssld"', "'ssld' needs a table 'teacher'"),
@@ -137,8 +137,8 @@ def test_a_teacher_sees_the_very_pictures() -> None:
         ('method = "udml"\ndistance_weight = -1', "distill.distance_weight: must be 0 or more, not -1"),
     ],
 )
-def test_what_does_not_fit_together_is_told(table: str, told: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_together_is_reported(table: str, report: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text((RECIPES_DIR / "classifier-tiny.toml").read_text() + f"\n[distill]\n{table}\n", encoding="utf-8")
-    with pytest.raises(RecipeError, match=re.escape(told)):
+    with pytest.raises(RecipeError, match=re.escape(report)):
         load_recipe(str(path), ClassifierRecipe)

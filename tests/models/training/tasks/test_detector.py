@@ -80,7 +80,7 @@ RECTANGLES = replace(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
-    """A finished run on twelve rectangles, evaluated on twelve others; the data lies beside its folder."""
+    """A finished run on twelve rectangles, evaluated on twelve others; the data lies next to its folder."""
     data = tmp_path_factory.mktemp("detector")
     rectangles(data / "rectangles", 24)
     lines: list[Progress] = []
@@ -102,8 +102,8 @@ def test_the_best_weights_are_kept_and_measure_as_reported(run: tuple[Path, list
     photos = eval_pictures(RECTANGLES.eval[0], RECTANGLES, folder.parent)
     best = max((line.eval["others"] for line in lines if line.eval), key=lambda figures: figures["AP50"])
     assert detector_metrics(detect_with(network, RECTANGLES.deploy_px), photos) == pytest.approx(best, abs=1e-6)
-    told = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert told["eval"]["others"] == pytest.approx(lines[-1].eval["others"])
+    report = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert report["eval"]["others"] == pytest.approx(lines[-1].eval["others"])
 
 
 def test_it_leaves_its_curve(run: tuple[Path, list[Progress]]) -> None:
@@ -254,7 +254,7 @@ def test_a_classifiers_body_can_be_begun_with(tmp_path: Path) -> None:
 def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(tmp_path: Path) -> None:
     several_detectors.train(tmp_path / "alone")
     launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
-    told = subprocess.run(
+    report = subprocess.run(
         [*launch, "--log_dir", str(tmp_path / "logs"), several_detectors.__file__, str(tmp_path / "together")],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -263,7 +263,7 @@ def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(tmp_path: P
         timeout=110,
         check=False,
     )
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    assert report.returncode == 0, report.stdout[-3000:] + report.stderr[-3000:]
     one, two = (Checkpoint.load(tmp_path / name / "last.npz").groups for name in ("alone", "together"))
     for group in ("module", "average"):
         for name, expected in one[group].items():

@@ -124,7 +124,7 @@ def test_logits_of_other_classes_are_refused() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_together_is_told_early(text: str, said: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_together_is_reported_early(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(f'name = "x"\nstudent = "metric-tiny"\n{text}\n', encoding="utf-8")
     with pytest.raises(RecipeError, match=re.escape(said)):

@@ -15,40 +15,40 @@ STUDENT = load_recipe("metric-tiny", MetricRecipe)
 BUNDLED = load_manifest(resolve("shitu-embedder"))
 
 
-def test_an_embedders_run_tells_its_teacher(tmp_path: Path) -> None:
+def test_an_embedders_run_says_its_teacher(tmp_path: Path) -> None:
     recipe = DistillRecipe("taught", "metric-tiny", "ssld", teacher=FrozenTeacher("shitu-embedder"))
     save_run(tmp_path / "last.npz", DistillPlan("taught", recipe, STUDENT, None), 3, 0.5, {})
-    told = distilled_embedder(tmp_path, None)["distilled"]
-    assert (told["name"], told["method"], told["peer"]) == ("taught", "ssld", None)
-    assert told["teacher"]["model"] == "shitu-embedder"
-    assert (told["teacher"]["digest"], told["teacher"]["licence"]) == (BUNDLED.digest, BUNDLED.licence)
+    report = distilled_embedder(tmp_path, None)["distilled"]
+    assert (report["name"], report["method"], report["peer"]) == ("taught", "ssld", None)
+    assert report["teacher"]["model"] == "shitu-embedder"
+    assert (report["teacher"]["digest"], report["teacher"]["licence"]) == (BUNDLED.digest, BUNDLED.licence)
 
 
-def test_a_teacher_that_is_gone_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_teacher_that_is_gone_is_reported_by_its_name(tmp_path: Path) -> None:
     recipe = DistillRecipe("taught", "metric-tiny", "ssld", teacher=FrozenTeacher("gone.onnx"))
     save_run(tmp_path / "last.npz", DistillPlan("taught", recipe, STUDENT, None), 3, 0.5, {})
     assert distilled_embedder(tmp_path, tmp_path)["distilled"]["teacher"] == as_table(FrozenTeacher("gone.onnx"))
 
 
-def test_an_embedders_run_tells_its_peer(tmp_path: Path) -> None:
+def test_an_embedders_run_says_its_peer(tmp_path: Path) -> None:
     plan = DistillPlan("pair", DistillRecipe("pair", "metric-tiny", "udml"), STUDENT, STUDENT)
     save_run(tmp_path / "last.npz", plan, 3, 0.5, {})
-    told = distilled_embedder(tmp_path, None)["distilled"]
-    assert (told["method"], told["teacher"], told["peer"]["name"]) == ("udml", None, "metric-tiny")
+    report = distilled_embedder(tmp_path, None)["distilled"]
+    assert (report["method"], report["teacher"], report["peer"]["name"]) == ("udml", None, "metric-tiny")
 
 
-def test_other_runs_tell_nothing(tmp_path: Path) -> None:
+def test_other_runs_say_nothing(tmp_path: Path) -> None:
     assert distilled_embedder(tmp_path, None) == {}
     save_run(tmp_path / "last.npz", STUDENT, 3, 0.5, {})
     assert distilled_embedder(tmp_path, None) == {}
     assert distilled_classifier(load_recipe("classifier-tiny", ClassifierRecipe), None) == {}
 
 
-def test_a_classifier_tells_the_file_that_taught_it(tmp_path: Path) -> None:
+def test_a_classifier_says_the_file_that_taught_it(tmp_path: Path) -> None:
     (tmp_path / "teacher.onnx").write_bytes(b"")
     table = ClassDistill("ssld", FrozenTeacher("teacher.onnx"))
     recipe = replace(load_recipe("classifier-tiny", ClassifierRecipe), distill=table)
-    told = distilled_classifier(recipe, tmp_path)["distilled"]
-    assert told["method"] == "ssld"
+    report = distilled_classifier(recipe, tmp_path)["distilled"]
+    assert report["method"] == "ssld"
     nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of no bytes
-    assert told["teacher"]["files"] == {"teacher.onnx": nothing}
+    assert report["teacher"]["files"] == {"teacher.onnx": nothing}

@@ -116,7 +116,7 @@ def test_pictures_are_normalised_by_imagenets_mean() -> None:
         assert got[0, channel, 1, 2] == pytest.approx((value - mean) / std, abs=1e-5)
 
 
-def test_a_target_of_another_length_is_told_before_pictures_are_drawn(tmp_path: Path) -> None:
+def test_a_target_of_another_length_is_reported_before_pictures_are_drawn(tmp_path: Path) -> None:
     recipe = replace(TINY, teacher=Teacher("t.xml", feature_dims=100, colour_dims=28), data=TINY.data)
     with pytest.raises(RecipeError, match=f"is {TINY.network.embedding_size}, .* make 128"):
         fit(EmbedderTask, recipe, tmp_path, tmp_path / "run", quiet, quiet)

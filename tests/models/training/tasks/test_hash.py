@@ -115,29 +115,29 @@ def test_a_projection_is_exported_with_its_base_and_both_engines_give_its_codes(
     np.testing.assert_array_equal((both[0] > 0)[settled], (expected > 0)[settled])
     assert binarize(both[0]).shape == (8, 4)
     figures = evaluate_hash(artifact, recipe, None)
-    told = Checkpoint.load(folder / "best.npz").progress["eval"]["rendered"]
-    assert figures["rendered recall@1"] == pytest.approx(told["recall@1"], abs=0.05)
+    report = Checkpoint.load(folder / "best.npz").progress["eval"]["rendered"]
+    assert figures["rendered recall@1"] == pytest.approx(report["recall@1"], abs=0.05)
 
 
 def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
     tiny_artifact: Path, pool: Path, tmp_path: Path
 ) -> None:
     recipe, views, file = replace(projection_of(tiny_artifact), eval=SHORT.eval), load_pool(pool), tmp_path / "f.npz"
-    splits, told = load_eval_sets(recipe.pictures, None, recipe.deploy_px), list[str]()
+    splits, report = load_eval_sets(recipe.pictures, None, recipe.deploy_px), list[str]()
 
     def known(recipe: HashRecipe) -> Features:
-        return known_features(recipe, tiny_artifact, views, splits, None, file, lambda what, *_: told.append(what), 1)
+        return known_features(recipe, tiny_artifact, views, splits, None, file, lambda what, *_: report.append(what), 1)
 
     first = known(recipe)
     assert first.rows.shape == (2 * len(views.views), 64)
-    assert set(told) == {"embeddings", "eval"}
-    told.clear()
+    assert set(report) == {"embeddings", "eval"}
+    report.clear()
     again = known(recipe)
-    assert not told
+    assert not report
     np.testing.assert_array_equal(first.rows, again.rows)
     np.testing.assert_array_equal(first.eval[0].rows, again.eval[0].rows)
     known(replace(recipe, seed=2))
-    assert told
+    assert report
     beside = baselines(first, 32)
     assert set(beside) == {"embeddings", "signs", "itq"}
     assert all(0 <= figure <= 1 for taker in beside.values() for figure in taker.values())
@@ -152,7 +152,7 @@ def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
         ('bits = 48\nbase = "shitu-embedder"', "needs the embedder 'base'"),
     ],
 )
-def test_what_does_not_fit_together_is_told_early(text: str, said: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_together_is_reported_early(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     rest = '[loss]\nkind = "dch"\n[[data]]\nkind = "rendered"\nname = "x"\nproducts = 1\n[[stages]]\nsteps = 1\nsize_px = 32\n'
     path.write_text(f'name = "x"\n{rest}[network]\n{text}\n', encoding="utf-8")
@@ -160,7 +160,7 @@ def test_what_does_not_fit_together_is_told_early(text: str, said: str, tmp_path
         load_recipe(str(path), HashRecipe)
 
 
-def test_a_wrong_base_is_told(pool: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_wrong_base_is_reported(pool: Path, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="There is no model"):
         run(projection_of(tmp_path / "nothing"), folder)
 
@@ -177,7 +177,7 @@ def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(
     several_hash.train(tiny_artifact, alone)
     root = Path(__file__).resolve().parents[4]
     launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
-    told = subprocess.run(
+    report = subprocess.run(
         [*launch, "--log_dir", str(tmp_path / "logs"), several_hash.__file__, str(tiny_artifact), str(together)],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
@@ -186,7 +186,7 @@ def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(
         timeout=100,
         check=False,
     )
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    assert report.returncode == 0, report.stdout[-3000:] + report.stderr[-3000:]
     one, two = (Checkpoint.load(out / "last.npz").groups["module"] for out in (alone, together))
     assert one.keys() == two.keys() != set()
     for name, array in one.items():

