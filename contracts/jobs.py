@@ -41,6 +41,7 @@ class JobKind(StrEnum):
     IMPORT = "import"
     EVALUATION = "evaluation"
     LINT = "lint"
+    REEMBEDDING = "reembedding"
 
     @property
     def prefix(self) -> str:
@@ -81,6 +82,7 @@ TRAITS = {
     JobKind.IMPORT: Traits("imp", "/v1/imports", "import"),
     JobKind.EVALUATION: Traits("evl", "/v1/evaluations", "evaluate"),
     JobKind.LINT: Traits("lnt", "/v1/lints", "lint"),
+    JobKind.REEMBEDDING: Traits("ree", "/v1/reembeddings", "reembed"),
 }
 
 
@@ -139,7 +141,15 @@ class JobState(TypedDict):
 
     id: str
     kind: Literal[
-        "recognition", "enrollment", "detection", "embedding", "classification", "import", "evaluation", "lint"
+        "recognition",
+        "enrollment",
+        "detection",
+        "embedding",
+        "classification",
+        "import",
+        "evaluation",
+        "lint",
+        "reembedding",
     ]
     status: Status
     created_at: str

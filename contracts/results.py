@@ -191,6 +191,10 @@ class RecognitionResult(Recognized):
     galleries: NotRequired[list[GalleryUsed]]
     """All that were searched, if they were several; `gallery` is the first."""
     models: dict[str, ModelUsed | None]
+    embedders: NotRequired[list[ModelUsed]]
+    """Of galleries of different embedders: the embedder of each, in the order of the galleries; `models` has the first."""
+    decisions: NotRequired[list[Decision]]
+    """Likewise: what answers of each embedder were held to; `decision` is the first."""
     difference: NotRequired[Difference]
     """Of a job that compares: what is different from the old answer."""
     paddleclas: NotRequired[list[PaddleClasObject]]

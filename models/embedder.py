@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from models.artifact_model import ArtifactModel
 from models.artifacts.folders import load_manifest
 from models.artifacts.manifest import UNKNOWNS, EmbeddingOutput, HashOutput
+from models.engines.loader import program_of
 from models.engines.pixels import BATCH
 from models.errors import ArtifactError, EngineError, GalleryError
 from models.galleries.calibration import Calibration, from_threshold
@@ -26,6 +28,25 @@ if TYPE_CHECKING:
 
 DEFAULT_SIMILARITY = 0.5  # `score_thres` of the PP-ShiTuV1 configuration
 EPSILON = 1e-12
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What is known of an embedder before it is loaded: `digest` is that of its embeddings, `files` are its program's."""
+
+    name: str
+    digest: str
+    files: tuple[Path, ...]
+
+
+def identity_of(folder: Path | str, engine: str = "auto", precision: str = "auto") -> Identity:
+    """The embedder that `Embedder` would load from `folder`. Raises ArtifactError, EngineError as it does for what is not there."""
+    manifest = load_manifest(folder)
+    if not isinstance(manifest.output, EmbeddingOutput | HashOutput):
+        raise ArtifactError(f"{manifest.name} is no embedder but made to {manifest.task}.")
+    manifest.require(precision)
+    chosen, files = program_of(Path(folder), engine, precision)
+    return Identity(manifest.name, manifest.digest_of(chosen), files)
 
 
 class Embedder(ArtifactModel):

@@ -243,12 +243,23 @@ class Readiness(TypedDict):
     checks: dict[str, Check]
 
 
+@described
+class KnownEmbedder(TypedDict):
+    """An embedder by name and content."""
+
+    name: str
+    digest: str
+
+
+@described
 class WorkerState(TypedDict):
     """A worker that says it is ready; `models`: its networks by their part, null where there is none."""
 
     name: str
     queues: list[str]
     models: dict[str, ModelUsed | None]
+    embedders: list[KnownEmbedder]
+    """All that it has, the default first: what galleries can belong to."""
 
 
 class QueueState(TypedDict):

@@ -19,6 +19,7 @@ from web.jobs import (
     imports,
     photo_jobs,
     recognitions,
+    reembeddings,
 )
 from web.openapi import reference
 from web.openapi.description import describe
@@ -46,6 +47,8 @@ BLUEPRINTS = (
     imports.blueprint,
     evaluations.of_version,
     evaluations.blueprint,
+    reembeddings.of_gallery,
+    reembeddings.blueprint,
     *photo_jobs.BLUEPRINTS,
     batch_lists.blueprint,
     direct_uploads.blueprint,

@@ -8,6 +8,7 @@ from contracts.keys import Scope
 from infra.version import VERSION
 from web.access.scopes import needs
 from web.answers import FinishedJobs, QueueState, System, WorkerState
+from web.galleries.embedders import embedders_of
 from web.openapi.operations import operation
 from web.services import services
 
@@ -22,7 +23,12 @@ def show() -> Response:
     ledger = services().ledger
     stats = ledger.stats()
     workers: list[WorkerState] = [
-        {"name": worker.name, "queues": list(worker.info.get("queues", ())), "models": worker.info.get("models") or {}}
+        {
+            "name": worker.name,
+            "queues": list(worker.info.get("queues", ())),
+            "models": worker.info.get("models") or {},
+            "embedders": [{"name": name, "digest": digest} for digest, name in embedders_of(worker).items()],
+        }
         for worker in ledger.presence.workers()
     ]
     queues: list[QueueState] = [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from contracts.names import LabelRefused, clean_label, readable_label
+from infra.errors.galleries import EmbedderMismatch
 from infra.galleries.store import Item, item_id
 from infra.jobs.records import isoformat
 from models.enrolment import calibrator, embed_views, packed_features
@@ -59,11 +60,22 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> EnrollmentResu
     A picture that cannot be used is rejected with its code and holds no other up. Raises GalleryNotFound if the gallery
     was deleted meanwhile, EmbedderMismatch if another model made it, StorageUnavailable, GalleryBusy.
     """
-    runtime.require_same_model(runtime.store.manifest(job.request["gallery"]))
+    while True:
+        digest = runtime.embedder_of(runtime.store.manifest(job.request["gallery"]))
+        try:
+            return enrolled(job, runtime, checkpoint, digest)
+        except EmbedderMismatch:
+            if runtime.embedder_of(runtime.store.manifest(job.request["gallery"])) == digest:
+                raise
+            # A version of another embedder was activated meanwhile: the pictures are embedded again.
+
+
+def enrolled(job: Job, runtime: Runtime, checkpoint: Checkpoint, digest: str) -> EnrollmentResult:
+    """`enroll` with the embedder of this digest. Raises EmbedderMismatch if the gallery is of another one."""
     requested: list[dict[str, Any]] = job.request["items"]
     done: list[Picture] = []
     batch: list[Picture] = []
-    with runtime.programs() as programs:
+    with runtime.programs(digest) as programs:
         for position, entry in enumerate(requested, start=1):
             batch.append(read(entry, job, runtime, programs))
             pixels = sum(picture.view.shape[0] * picture.view.shape[1] for picture in batch if picture.view is not None)
@@ -74,7 +86,7 @@ def enroll(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> EnrollmentResu
             else:
                 checkpoint()
         calibrate = calibrator(programs.embedder)
-    return add(job, runtime, done, calibrate)
+    return add(job, runtime, done, calibrate, digest)
 
 
 def read(entry: dict[str, Any], job: Job, runtime: Runtime, programs: Programs) -> Picture:
@@ -156,14 +168,14 @@ def embedded(picture: Picture, embedding: NDArray[np.float32], augmented: NDArra
     return replace(picture, view=None, embedding=embedding, augmented=augmented)
 
 
-def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Calibrate) -> EnrollmentResult:
+def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Calibrate, digest: str) -> EnrollmentResult:
     """Writes what is new as one version of the gallery; the job's `result`."""
     gallery = job.request["gallery"]
     wanted: dict[str, Picture] = {}
     for picture in pictures:
         if picture.item is not None:
             wanted.setdefault(picture.item.id, picture)
-    near = nearly_there(job, runtime, wanted)
+    near = nearly_there(job, runtime, wanted, digest)
     pictures = [
         replace(picture, near=near.get(picture.item.id)) if picture.item is not None else picture
         for picture in pictures
@@ -181,7 +193,7 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
             gallery,
             [picture.item for picture in wanted.values() if picture.item is not None],
             np.stack([picture.embedding for picture in wanted.values() if picture.embedding is not None]),
-            runtime.models["embedder"]["digest"],
+            digest,
             np.stack([picture.augmented for picture in wanted.values() if picture.augmented is not None]),
             [picture.features for picture in wanted.values()],
             calibrate,
@@ -198,17 +210,20 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
     return {
         "gallery": {"name": gallery, "version": manifest.version, "items": manifest.item_count},
         "activated": activate or manifest.version == runtime.store.manifest(gallery).version,
-        "models": runtime.models,
+        "models": runtime.models_with(digest),
         "items": [outcome(picture, added) for picture in pictures],
     }
 
 
-def nearly_there(job: Job, runtime: Runtime, wanted: Mapping[str, Picture]) -> dict[str, Near]:
+def nearly_there(job: Job, runtime: Runtime, wanted: Mapping[str, Picture], digest: str) -> dict[str, Near]:
     """Of the pictures, by the ids of their items, those that are nearly another item; not of what is there already.
 
     What this job itself added, in an attempt that died afterwards, counts as new: the second answer is the first.
+    Raises EmbedderMismatch if the gallery is not of the embedder of `digest` any more.
     """
     current = runtime.galleries.current(job.request["gallery"])
+    if runtime.embedder_of(current.manifest) != digest:
+        raise EmbedderMismatch("Another version of the gallery was activated meanwhile, of another embedder.")
     there = current.gallery.find_all(wanted.keys())
     own = [key for key, item in there.items() if getattr(item, "added_at", None) == added_at(job)]
     fresh = [picture for key, picture in wanted.items() if key not in there or key in own]

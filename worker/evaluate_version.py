@@ -66,12 +66,20 @@ class Asked:
 def evaluate_version(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> EvaluationResult:
     """The `result` of `job`. Raises GalleryNotFound, VersionNotFound, EmbedderMismatch, StorageUnavailable."""
     name = job.request["gallery"]
-    store = runtime.store
-    current = store.manifest(name).version
-    version = _loaded(runtime, name, job.request["version"])
-    against = _loaded(runtime, name, job.request.get("against") or current)
-    runtime.require_same_model(version.manifest)
-    feedback = [one for one in GalleryFeedback(runtime.objects, store).latest(name) if _label(one) is not None]
+    current = runtime.store.manifest(name).version
+    return compared(runtime, name, job.request["version"], job.request.get("against") or current, checkpoint)
+
+
+def compared(runtime: Runtime, name: str, number: int, other: int, checkpoint: Checkpoint) -> EvaluationResult:
+    """Version `number` of the gallery compared with another one, of another embedder perhaps. Raises as `evaluate_version`.
+
+    Items are searched by the embeddings that are stored. Feedback is embedded for each version with its own embedder;
+    where that of the other version is not here any more, none of it can be used.
+    """
+    version, against = _loaded(runtime, name, number), _loaded(runtime, name, other)
+    digest = runtime.embedder_of(version.manifest)
+    everything = GalleryFeedback(runtime.objects, runtime.store).latest(name)
+    feedback = [one for one in everything if _label(one) is not None]
     total = len(version.items) + len(against.items) + len(feedback)
     new = _left_out(version, 0, total, checkpoint)
     old = _left_out(against, len(version.items), total, checkpoint)
@@ -89,7 +97,7 @@ def evaluate_version(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Eval
         "feedback": _compared(judged),
         "unusable_feedback": unusable,
         "changes": [_reported(one) for one in changes[:SHOWN]],
-        "models": {"embedder": runtime.models["embedder"]},
+        "models": {"embedder": runtime.models_with(digest)["embedder"]},
     }
 
 
@@ -140,23 +148,45 @@ def _judged(
     known = [{item.label for item in one.items} for one in (version, against)]
     asked: list[Asked] = []
     unusable = 0
+    digests = [one.manifest.embedder_digest or runtime.default_digest for one in (version, against)]
     for start in range(0, len(feedback), BATCH):
         checkpoint({"done": before + start, "total": total})
-        rows: list[tuple[Feedback, NDArray[np.float32]]] = []
-        with runtime.programs() as programs:
-            for one in feedback[start : start + BATCH]:
-                if not any(_label(one) in labels for labels in known):
-                    continue  # no version can know it
-                try:
-                    image = decode(runtime.objects.get(one.image_key), max_pixels=runtime.settings.images.max_pixels)
-                    view = image if one.box is None else crop(image, with_margin(one.box, *image.shape[:2]))
-                    rows.append((one, programs.embedder([view])[0]))
-                except (ImageError, ObjectNotFound, ModelError, ValueError):
-                    unusable += 1
-        for one, row in rows:
-            after, was = (_answer(gallery, row, one) for gallery in galleries)
+        some = [
+            one for one in feedback[start : start + BATCH] if any(_label(one) in labels for labels in known)
+        ]  # of the others no version can know the label
+        if not all(runtime.has(digest) for digest in digests):
+            unusable += len(some)
+            continue
+        views: list[tuple[Feedback, NDArray[np.uint8]]] = []
+        for one in some:
+            try:
+                image = decode(runtime.objects.get(one.image_key), max_pixels=runtime.settings.images.max_pixels)
+                views.append((one, image if one.box is None else crop(image, with_margin(one.box, *image.shape[:2]))))
+            except (ImageError, ObjectNotFound, ValueError):
+                unusable += 1
+        rows = {digest: _embedded(runtime, digest, [view for _, view in views]) for digest in dict.fromkeys(digests)}
+        for at, (one, _) in enumerate(views):
+            both = [rows[digest][at] for digest in digests]
+            if any(row is None for row in both):
+                unusable += 1
+                continue
+            after, was = (
+                _answer(gallery, row, one) for gallery, row in zip(galleries, both, strict=True) if row is not None
+            )
             asked.append(Asked("feedback", one.id, str(_label(one)), was, after))
     return asked, unusable
+
+
+def _embedded(runtime: Runtime, digest: str, views: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | None]:
+    """(D,) of each view by the embedder of `digest`; None for one that has no usable embedding."""
+    rows: list[NDArray[np.float32] | None] = []
+    with runtime.programs(digest) as programs:
+        for view in views:
+            try:
+                rows.append(programs.embedder([view])[0])
+            except (ModelError, ValueError):
+                rows.append(None)
+    return rows
 
 
 def _gallery(version: Version) -> Gallery:

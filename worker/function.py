@@ -21,6 +21,7 @@ from contracts.jobs import JobKind
 from infra.galleries.store import GalleryStore
 from infra.jobs.records import Job, JobStatus
 from infra.objects.opening import open_store
+from worker.embedders import open_embedders
 from worker.errors import JobError, job_error
 from worker.function_events import Message, Request, read_event
 from worker.gallery_cache import GalleryCache
@@ -71,7 +72,8 @@ class Function:
         programs = load_programs(settings.worker)
         idle: queue.LifoQueue[Any] = queue.LifoQueue()
         idle.put(programs)
-        self._runtime = Runtime(settings, objects, store, cache, describe(programs), idle)
+        others = open_embedders(settings.worker, programs.embedder.digest)
+        self._runtime = Runtime(settings, objects, store, cache, describe(programs), idle, embedders=others)
         self._s3 = s3
 
     def handle(self, event: Any, _context: object = None) -> dict[str, Any]:

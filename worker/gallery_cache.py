@@ -81,7 +81,7 @@ class GalleryCache:
     def joined(self, several: Sequence[CachedGallery]) -> CachedGallery:
         """Galleries as one. Raises GalleryError where they are not of one embedder."""
         manifests = tuple(one.manifest for one in several)
-        key = " + ".join(manifest.name for manifest in manifests)
+        key = "+ " + " + ".join(manifest.name for manifest in manifests)  # no gallery's name, of a single one neither
         with self._guard:
             known = self._cached.get(key)
             parts = known.gallery.galleries if known is not None and isinstance(known.gallery, JoinedGallery) else ()

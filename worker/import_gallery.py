@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 TURN_S = 20.0  # of work, after which other jobs that wait come first: an import may take hours
-QUICK = set(JobKind) - {JobKind.IMPORT, JobKind.EVALUATION, JobKind.LINT}
+QUICK = set(JobKind) - {JobKind.IMPORT, JobKind.EVALUATION, JobKind.LINT, JobKind.REEMBEDDING}
 
 
 def import_gallery(

@@ -175,6 +175,9 @@ class Process:
                 if self._runtime is not None:
                     info = {
                         "models": self._runtime.models,
+                        "embedders": [
+                            {"name": one.name, "digest": one.digest} for one in self._runtime.embedders.known
+                        ],
                         "queues": self._queues,
                         "pid": os.getpid(),
                         "concurrency": self._concurrency,

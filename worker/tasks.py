@@ -100,6 +100,18 @@ def lint(job_id: str) -> None:
     run(JobKind.LINT, job_id, answer)
 
 
+@shared_task(name=JobKind.REEMBEDDING.task)
+def reembed(job_id: str) -> None:
+    """Embeds a gallery again."""
+    from worker.import_gallery import others_wait
+    from worker.reembed import reembed as again
+
+    def answer(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Any:
+        return again(job, runtime, checkpoint, lambda: others_wait(current().ledger))
+
+    run(JobKind.REEMBEDDING, job_id, answer)
+
+
 def run(kind: JobKind, job_id: str, answer: Callable[[Job, Runtime, Checkpoint], Any]) -> None:
     """One attempt at a job of this kind: `answer` makes its `result` with the models of this process."""
     process = current()

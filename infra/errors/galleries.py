@@ -94,6 +94,22 @@ class EmbedderMismatch(ServiceError):
     http_status = 409
 
 
+class EmbedderUnknown(ServiceError):
+    """None of the service's embedders has this name or digest."""
+
+    code = "embedder_unknown"
+    title = "No such embedder"
+    http_status = 422
+
+
+class NothingToReembed(ServiceError):
+    """None of the gallery's items has a picture that can be embedded again."""
+
+    code = "reembedding_impossible"
+    title = "Nothing to embed again"
+    http_status = 422
+
+
 class ImportRefused(ServiceError):
     """What is to be imported cannot be read as a whole: it is of no known kind, damaged, or names nothing that can be used."""
 

@@ -1,6 +1,7 @@
 """What an import has done so far, in the object store, until one version of a gallery is made of it.
 
     imports/<id>/files/<n>/<part>    the files that were sent, in parts
+    imports/<id>/embedder            the digest of the embedder of the batches
     imports/<id>/plan.jsonl          the lines of the source, in their order: written once, before the first batch
     imports/<id>/batches/<n>.zip     a batch that is done: its lines, items, embeddings, views and features, whole or not at all
     imports/<id>/report.jsonl        what became of each line, at the end
@@ -61,6 +62,19 @@ class Stage:
         """A file that was sent, part by part."""
         for key in list(self._objects.list(f"{self._prefix}files/{file:03d}/")):
             yield self._objects.get(key)
+
+    def begin(self, embedder_digest: str) -> None:
+        """The batches from now on are of this embedder; those of another one, from before, are removed."""
+        key = f"{self._prefix}embedder"
+        try:
+            before = self._objects.get(key).decode("utf-8", "replace")
+        except ObjectNotFound:
+            before = None
+        if before is not None and before != embedder_digest:
+            for batch in list(self._objects.list(f"{self._prefix}batches/")):
+                self._objects.delete(batch)
+        if before != embedder_digest:  # written last: who dies before it begins again
+            self._objects.put(key, embedder_digest.encode())
 
     def put_plan(self, lines: Sequence[Line]) -> None:
         """Keeps the lines of the source."""

@@ -235,10 +235,15 @@ class GalleryStore(GalleryWriter):
             audit.gallery_changed("removed", name, base.version, manifest.version, items=gone)
             return manifest
 
-    def activate(self, name: str, version: int) -> GalleryManifest:
-        """Puts a version that is kept in force: back, or forth again. Raises VersionNotFound."""
+    def activate(self, name: str, version: int, instead_of: GalleryManifest | None = None) -> GalleryManifest:
+        """Puts a version that is kept in force: back, or forth again. Raises VersionNotFound.
+
+        With `instead_of` only if that is the version in force; VersionNotFound else.
+        """
         with self._writing(name) as writing:
             pointer, base = self._base(name, writing)
+            if instead_of is not None and (base.generation, base.id) != (instead_of.generation, instead_of.id):
+                raise VersionNotFound(f"The version {instead_of.version} of the gallery {name!r} is not in force.")
             manifest = self._manifest(name, pointer, version)
             if manifest != base:
                 self._point(name, writing, replace(pointer, token=writing.hold.token, current=manifest.id))

@@ -71,17 +71,21 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def planned_jobs(limits: Limits, max_pixels: int, *, workers: int = 1, copies: bool = False) -> Plan:
+def planned_jobs(
+    limits: Limits, max_pixels: int, *, workers: int = 1, copies: bool = False, further_bytes: int = 0
+) -> Plan:
     """The default concurrency of each of `workers` workers: one job a core, fewer where memory does not last for them.
 
-    A job is counted with a photo of `max_pixels`. With `copies` each job is a process with models of its own.
+    A job is counted with a photo of `max_pixels`. With `copies` each job is a process with models of its own. A process
+    may take `further_bytes` for further embedders than its default one.
     """
     cores = max(1, limits.cores // workers)
     if limits.memory_bytes is None:
         return Plan(cores, limits.cores_reason)
     share = limits.memory_bytes // workers
     job = JOB_BYTES + PHOTO_BYTES_A_PIXEL * max_pixels
-    fits = share // (BASE_BYTES + job) if copies else (share - BASE_BYTES) // job
+    base = BASE_BYTES + further_bytes
+    fits = share // (base + job) if copies else (share - base) // job
     if fits >= cores:
         return Plan(cores, limits.cores_reason)
     return Plan(max(1, fits), f"{limits.memory_reason}, {job // MIB} MiB a job")
@@ -100,7 +104,10 @@ def planned(settings: Settings, *, workers: int = 1) -> Plan:
     if settings.worker.concurrency:
         return Plan(settings.worker.concurrency, "SHITU_WORKER__CONCURRENCY")
     copies = pool_for(settings.worker) == "prefork"
-    return planned_jobs(read_limits(), settings.images.max_pixels, workers=workers, copies=copies)
+    further = settings.worker.embedders_mb * MIB if settings.worker.embedders else 0
+    return planned_jobs(
+        read_limits(), settings.images.max_pixels, workers=workers, copies=copies, further_bytes=further
+    )
 
 
 def limit_math_threads() -> None:

@@ -107,6 +107,7 @@ Schedule = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(_list)
 ]
 
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_list)]
 Buckets = Annotated[tuple[Annotated[str, AfterValidator(_bucket)], ...], BeforeValidator(_list)]
 Roots = Annotated[tuple[Annotated[str, AfterValidator(_root)], ...], BeforeValidator(_list)]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(clean_host)], ...], BeforeValidator(_list)]

@@ -26,6 +26,7 @@ from infra.runtime.setting_types import (
     Folder,
     Hosts,
     HttpUrl,
+    Names,
     Networks,
     ObjectUrl,
     Origins,
@@ -126,6 +127,8 @@ class WorkerSettings:
     pool: Literal["auto", "threads", "solo", "prefork"] = "auto"  # auto: threads for OpenVINO, prefork for Paddle
     detector: Annotated[str, Field(min_length=1)] = "shitu-detector"
     embedder: Annotated[str, Field(min_length=1)] = "shitu-embedder"
+    embedders: Names = ()  # further ones, for galleries that were made with them
+    embedders_mb: Count = 512  # of memory for these, in each process
     classifier: Annotated[str, Field(min_length=1)] = "none"  # none is bundled
     cache_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024  # answers to photos that come again; 0: none are kept
     shutdown_s: Seconds = 20.0  # how long a stopped worker may finish what it runs

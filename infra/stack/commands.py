@@ -75,6 +75,7 @@ def handed_on(settings: Settings) -> dict[str, str]:
         settings.worker,
         detector=_absolute_model(settings.worker.detector),
         embedder=_absolute_model(settings.worker.embedder),
+        embedders=tuple(map(_absolute_model, settings.worker.embedders)),
         classifier=_absolute_model(settings.worker.classifier),
     )
     others = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]

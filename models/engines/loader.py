@@ -76,6 +76,16 @@ def load_program(
     return OpenVinoProgram(file, threads, precision=precision, pixels=pixels)
 
 
+def program_of(folder: Path, engine: str = "auto", precision: str = "auto") -> tuple[str, tuple[Path, ...]]:
+    """The precision of the program that `load_program` takes from `folder`, and its files. Nothing is loaded.
+
+    Raises ArtifactError and EngineError as it does.
+    """
+    precision, found = _program_files(folder, precision)
+    file = found[_choose(found, engine, folder)]
+    return precision, tuple({file: None, _weights(file): None})
+
+
 def _program_files(folder: Path, precision: str) -> tuple[str, dict[str, Path]]:
     """What there is in `precision`, and the best file for each engine that runs it."""
     for candidate in STEMS if precision == "auto" else (precision,):

@@ -59,6 +59,8 @@ class JoinedGallery(Gallery):
         super().__init__((), np.empty((0, dim), np.float32), "+".join(one.name for one in galleries))
         self.galleries = tuple(galleries)
         self.calibratable = all(one.calibratable for one in filled)
+        if len(galleries) == 1:
+            self.calibration = galleries[0].calibration
         self._starts = np.cumsum([0, *(len(one) for one in galleries)])
         self.items = JoinedItems(galleries, self._starts.tolist())
         parts = [one.embeddings() for one in filled]

@@ -121,7 +121,7 @@ def check_engines(settings: Settings) -> Iterator[Finding]:
 def check_models(settings: Settings) -> Iterator[Finding]:
     """Whether the models that the workers load are there, unchanged, and run; and whether the other ones are unchanged."""
     worker = settings.worker
-    served = {name: name for name in (worker.detector, worker.embedder) if name != "none"}
+    served = {name: name for name in (worker.detector, worker.embedder, *worker.embedders) if name != "none"}
     for name in served:
         try:
             folder = resolve(name)

@@ -22,7 +22,8 @@ from infra.redis.check import explained, unready
 from infra.redis.client import connect
 from infra.redis.server import find_binary, install_command, running
 from infra.stack.installation import ID_KEY, STORE_KEY
-from models.artifacts.folders import load_manifest, resolve
+from models.artifacts.folders import resolve
+from models.embedder import identity_of
 from models.errors import ModelError
 from shitu.cli.doctor_checks import Finding, nearest, writable
 from shitu.cli.settings import masked_url
@@ -155,15 +156,20 @@ def _probe(objects: ObjectStore) -> None:
 
 
 def _galleries(objects: ObjectStore, settings: Settings) -> Iterator[Finding]:
-    """Whether the workers' embedder is that of the galleries; another one refuses them."""
+    """Whether the workers have the embedders of the galleries; without it a gallery is refused."""
     store = GalleryStore(objects)
     names = store.names()
-    digest = ""
-    with contextlib.suppress(ModelError):  # the check of models tells it
-        digest = load_manifest(resolve(settings.worker.embedder)).digest
-    other = [name for name in names if digest and store.manifest(name).embedder_digest not in (None, digest)]
+    worker = settings.worker
+    embedders = (worker.embedder, *worker.embedders)
+    digests: list[str | None] = [None]
+    try:
+        digests += [identity_of(resolve(name), worker.engine, worker.precision).digest for name in embedders]
+    except ModelError:  # the check of models reports it
+        names = ()
+    other = [name for name in names if store.manifest(name).embedder_digest not in digests]
+    served = ", ".join(embedders)
     if other:
-        report = f"{len(other)} of {len(names)} were made with another embedder than {settings.worker.embedder}: {', '.join(other[:5])}"
+        report = f"{len(other)} of {len(names)} were made with another embedder than {served}: {', '.join(other[:5])}"
         yield Finding("galleries", "warn", report, 'docs/galleries.md, "Changing the embedder"')
     elif names:
-        yield Finding("galleries", "ok", f"{len(names)}, all for the embedder {settings.worker.embedder}")
+        yield Finding("galleries", "ok", f"{len(names)}, all for the embedder {served}")

@@ -43,7 +43,7 @@ def evaluate(name: str, version: int, against: int | None, embedder: str, as_jso
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        _print(report)
+        print_evaluation(report)
     ways = ("leave_one_out", "feedback")
     if sum(report[way]["lost"] for way in ways) > sum(report[way]["gained"] for way in ways):
         raise click.exceptions.Exit(1)
@@ -63,11 +63,14 @@ def _here(name: str, version: int, against: int | None, embedder: str) -> Any:
 
     asked: dict[str, Any] = {"gallery": name, "version": version, **({} if against is None else {"against": against})}
     job = Job("", JobKind.EVALUATION, JobStatus.PROCESSING, asked, time.time())
-    runtime = open_runtime(galleries.settings, galleries.objects, galleries.store, embedder, with_detector=False)
+    runtime = open_runtime(
+        galleries.settings, galleries.objects, galleries.store, embedder, with_detector=False, others=True
+    )
     return evaluate_version(job, runtime, checkpoint)
 
 
-def _print(report: Any) -> None:
+def print_evaluation(report: Any) -> None:
+    """The result of an evaluation as a table, and the first answers that changed."""
     number, other = report["version"]["version"], report["against"]["version"]
     table = Table(
         "queries", Column("count", justify="right"), Column(f"version {number}", justify="right"),

@@ -221,11 +221,18 @@ def _opened(places: _Places, delimiter: str | None, settings: Settings) -> Itera
 
 
 def open_runtime(
-    settings: Settings, objects: ObjectStore, store: GalleryStore, embedder: str, *, with_detector: bool
+    settings: Settings,
+    objects: ObjectStore,
+    store: GalleryStore,
+    embedder: str,
+    *,
+    with_detector: bool,
+    others: bool = False,
 ) -> Runtime:
-    """What a worker has, with one set of networks."""
+    """What a worker has, with one set of networks; with `others` also the embedders that the settings name."""
     from dataclasses import replace
 
+    from worker.embedders import open_embedders
     from worker.gallery_cache import GalleryCache
     from worker.runtime import NO_MODEL, Runtime, describe, load_programs
 
@@ -233,7 +240,11 @@ def open_runtime(
     programs = load_programs(replace(settings.worker, embedder=embedder, detector=detector, classifier=NO_MODEL))
     idle: queue.LifoQueue[Any] = queue.LifoQueue()
     idle.put(programs)
-    return Runtime(settings, objects, store, GalleryCache(store, 0), describe(programs), idle)
+    runtime = Runtime(settings, objects, store, GalleryCache(store, 0), describe(programs), idle)
+    if not others:
+        return runtime
+    worker = replace(settings.worker, embedders=(settings.worker.embedder, *settings.worker.embedders))
+    return replace(runtime, embedders=open_embedders(worker, runtime.default_digest))
 
 
 # Through a service

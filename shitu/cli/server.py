@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 20  # that an answer may wait for its job
 JOB_WITHIN_S = 900.0
+REEMBEDDED_WITHIN_S = 86_400.0
 PAGE = 1000  # items
 
 Json = dict[str, Any]
@@ -149,6 +150,12 @@ class Server:
         """The `result` of an evaluation."""
         job = self._reported(lambda: self._client.galleries.evaluate(gallery, version, against))
         return self._result(lambda: self._patient.evaluations.wait(job, timeout_s=JOB_WITHIN_S))
+
+    def reembedded(self, gallery: str, embedder: str, activate: bool, progress: Callable[[Any], object]) -> Json:
+        """The `result` of a re-embedding."""
+        job = self._reported(lambda: self._client.galleries.reembed(gallery, embedder, activate=activate))
+        wait = self._patient.reembeddings.wait
+        return self._result(lambda: wait(job, timeout_s=REEMBEDDED_WITHIN_S, progress=progress))
 
     def items(
         self, gallery: str, version: int | None, label: str | None, filters: Sequence[str] = ()

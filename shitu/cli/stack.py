@@ -76,7 +76,7 @@ def up(workers: tuple[int, int], port: int | None, quiet: bool) -> None:
     terminal = _Terminal(quiet, settings.log.format == "json")
     stack: Stack | None = None
     try:
-        settings = _with_models(_with_shared_cores(settings, most, terminal))
+        settings = with_models(_with_shared_cores(settings, most, terminal))
         scaled = None if least == most else most
         stack = Stack(settings, workers=least, most=scaled, say=terminal.say, progress=terminal.report)
         _Interrupts(stack)
@@ -111,7 +111,7 @@ def worker(name: str) -> None:
     """Run one recognition worker alone; it needs REDIS_URL."""
     settings = _settings(need_redis=True)
     try:
-        settings = _with_models(settings)
+        settings = with_models(settings, pulls=False)
     except ModelError as error:
         raise _refusal(error.detail) from error
     _become(settings, worker_command(settings, name), settings.worker.threads)
@@ -202,17 +202,28 @@ def _refusal(detail: str, default_format: str = "json") -> Exception:
     return click.exceptions.Exit(1)
 
 
-def _with_models(settings: Settings) -> Settings:
-    """`settings` with a folder's absolute path instead of its relative one. Raises ArtifactError: there is no such model."""
-    from models.artifacts.folders import resolve
+def with_models(settings: Settings, *, pulls: bool = True) -> Settings:
+    """`settings` with a folder's absolute path instead of its relative one. Raises ArtifactError: there is no such model.
+
+    Official models that are not here are downloaded, with how far it is in the log; without `pulls` that is left to the worker.
+    """
+    from models.artifacts.download import OFFICIAL
+    from worker.model_folders import folder_of
 
     def absolute(name: str) -> str:
-        found = resolve(name)
+        if name in OFFICIAL and not pulls:
+            return name
+        found = folder_of(name)
         return str(found.absolute()) if found == Path(name) else name
 
     worker = settings.worker
-    detector = worker.detector if worker.detector == "none" else absolute(worker.detector)
-    return replace(settings, worker=replace(worker, detector=detector, embedder=absolute(worker.embedder)))
+    models = replace(
+        worker,
+        detector=worker.detector if worker.detector == "none" else absolute(worker.detector),
+        embedder=absolute(worker.embedder),
+        embedders=tuple(absolute(name) for name in worker.embedders),
+    )
+    return replace(settings, worker=models)
 
 
 def _with_shared_cores(settings: Settings, workers: int, terminal: _Terminal) -> Settings:

@@ -10,6 +10,7 @@ import httpx
 
 from contracts.imports import ImportJob
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
+from contracts.reembeddings import ReembeddingJob
 from contracts.results import EnrollmentJob, RecognitionJob
 from contracts.versions import EvaluationJob
 from shitu.client import batches, galleries, gallery_items, imports, jobs, keys, kinds, uploads, webhooks
@@ -103,6 +104,12 @@ class Evaluations(Jobs[EvaluationJob]):
     list = _pages(kinds.EVALUATIONS.list)
 
 
+class Reembeddings(Jobs[ReembeddingJob]):
+    """Re-embeddings; `galleries.reembed` makes them."""
+
+    list = _pages(kinds.REEMBEDDINGS.list)
+
+
 class Detections(PhotoJobs[DetectionJob]):
     """Detections alone."""
 
@@ -146,6 +153,7 @@ class Galleries(Resource):
     versions = _call(galleries.list_versions)
     diff = _pages(galleries.diff)
     evaluate = _call(galleries.evaluate)
+    reembed = _call(galleries.reembed)
     activate = _call(galleries.activate)
     rename_item = _call(gallery_items.rename_item)
     rename_label = _call(gallery_items.rename_label)
@@ -233,6 +241,7 @@ class Client(Resource):
         self.enrollments = Enrollments(self, kinds.ENROLLMENTS)
         self.imports = Imports(self, kinds.IMPORTS)
         self.evaluations = Evaluations(self, kinds.EVALUATIONS)
+        self.reembeddings = Reembeddings(self, kinds.REEMBEDDINGS)
         self.detections = Detections(self, kinds.DETECTIONS)
         self.embeddings = Embeddings(self, kinds.EMBEDDINGS)
         self.classifications = Classifications(self, kinds.CLASSIFICATIONS)

@@ -10,6 +10,7 @@ from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named
 if TYPE_CHECKING:
     from contracts.indexes import DistType, IndexMethod
     from contracts.lint import Lint
+    from contracts.reembeddings import ReembeddingJob
     from contracts.versions import ChangeKind, EvaluationJob, VersionChange
     from shitu.client.jobs import Verdict
     from web.answers import Feedback, Gallery, VersionList
@@ -25,11 +26,15 @@ def create_gallery(
     rerank: int | None = None,
     fuse: bool | None = None,
     fuse_by: str | None = None,
+    embedder: str | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[Gallery]:
-    """Makes an empty gallery, searched as `choose_index` says. Raises Conflict if there is one of that name."""
+    """Makes an empty gallery, searched as `choose_index` says. Raises Conflict if there is one of that name.
+
+    `embedder`: the name of one of the workers' embedders, which the gallery belongs to; None: the default.
+    """
     index = _index(index_method, dist_type, rerank, fuse, fuse_by)
-    body = {"name": name, **({"index": index} if index else {})}
+    body = {"name": name, **({"index": index} if index else {}), **({"embedder": embedder} if embedder else {})}
     found: Gallery = yield from ask("POST", "/galleries", json=body, headers=once(idempotency_key))
     return found
 
@@ -160,6 +165,25 @@ def evaluate(
     body = {name: value for name, value in (("against", against), ("webhook", hook)) if value is not None}
     path = f"{named(gallery)}/versions/{version}/evaluate"
     found: EvaluationJob = yield from ask("POST", path, json=body, headers=once(idempotency_key))
+    return found
+
+
+def reembed(
+    gallery: str,
+    embedder: str,
+    *,
+    activate: bool = False,
+    webhook_url: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[ReembeddingJob]:
+    """Has a gallery's pictures embedded again with another of the service's embedders, into a staged version.
+
+    `activate`: it is put in force if it has all items and answers no fewer of them right. The job as it was accepted.
+    """
+    hook = {} if webhook_url is None else {"webhook": {"url": webhook_url}}
+    body = {"embedder": embedder, "activate": activate, **hook}
+    path = f"{named(gallery)}/reembed"
+    found: ReembeddingJob = yield from ask("POST", path, json=body, headers=once(idempotency_key))
     return found
 
 

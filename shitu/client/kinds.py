@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contracts.imports import ImportJob
     from contracts.jobs import Status
     from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
+    from contracts.reembeddings import ReembeddingJob
     from contracts.results import EnrollmentJob, RecognitionJob
     from contracts.versions import EvaluationJob
     from web.galleries.erasures import Erasure
@@ -104,6 +105,7 @@ RECOGNITIONS: Kind[RecognitionJob] = Kind("/recognitions")
 ENROLLMENTS: Kind[EnrollmentJob] = Kind("/enrollments")
 IMPORTS: Kind[ImportJob] = Kind("/imports")
 EVALUATIONS: Kind[EvaluationJob] = Kind("/evaluations")
+REEMBEDDINGS: Kind[ReembeddingJob] = Kind("/reembeddings")
 DETECTIONS: Kind[DetectionJob] = Kind("/detections")
 EMBEDDINGS: Kind[EmbeddingJob] = Kind("/embeddings")
 CLASSIFICATIONS: Kind[ClassificationJob] = Kind("/classifications")

@@ -42,14 +42,14 @@ def test_compat_leaves_profiles_out(options: dict[str, Any], managed: bool) -> N
         settings=Settings(),
         galleries=SimpleNamespace(
             current=lambda *_: SimpleNamespace(
-                manifest=SimpleNamespace(name="g", version=1, item_count=0, calibration=None),
+                manifest=SimpleNamespace(name="g", version=1, item_count=0, calibration=None, embedder_digest="d"),
                 gallery=SimpleNamespace(filtered=lambda _: None),
             )
         ),
-        require_same_model=lambda _: None,
+        embedder_of=lambda _: "d",
         answers=AnswerCache(0, 1.0),
         models={},
-        programs=Programs,
+        programs=lambda _: Programs(),
     )
     request = {"image": {"key": "k"}, "gallery": "g", "options": options}
     job = Job("rec_0", JobKind.RECOGNITION, JobStatus.PROCESSING, request, created_at=0.0)

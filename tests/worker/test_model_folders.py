@@ -3,63 +3,38 @@
 from __future__ import annotations
 
 import logging
-import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from infra.runtime.settings import WorkerSettings
-from models.artifacts.download import OFFICIAL, OfficialModel
 from models.errors import ArtifactError
+from tests.models.official_graphs import seeded_archive
 from tests.models.programs import official_archive
+from tests.models.publishing import KINDS, publishing
+from worker.embedders import open_embedders
 from worker.model_folders import folder_of
 from worker.runtime import describe, load_programs
 
-KINDS = {"ppshitu-mainbody-detector": "detect", "ppshitu-v2-embedder": "embed"}
-
-
-class Counting(SimpleHTTPRequestHandler):
-    """Serves a folder and counts."""
-
-    served: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.served.append(self.path)
-        super().do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        pass
+DETECTOR, EMBEDDER, OTHER = "ppshitu-mainbody-detector", "ppshitu-v2-embedder", "ppshitu-v1-embedder"
 
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Archives of both kinds under their official names, on a server; what it served."""
+    """Tiny archives under official names, on a server; what it served."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    site = tmp_path / "site"
-    site.mkdir()
-    Counting.served = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Counting, directory=str(site))) as http:
-        for name, kind in KINDS.items():
-            folder = official_archive(tmp_path / f"{name}_infer", kind)
-            with tarfile.open(site / f"{name}.tar", "w") as tar:
-                tar.add(folder, folder.name)
-            url = f"http://127.0.0.1:{http.server_address[1]}/{name}.tar"
-            monkeypatch.setitem(OFFICIAL, name, OfficialModel(kind, "a tiny one", url))
-        threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
-        yield Counting.served
-        http.shutdown()
+    folders = {name: official_archive(tmp_path / f"{name}_infer", KINDS[name]) for name in (DETECTOR, EMBEDDER)}
+    with publishing(folders, tmp_path / "site", monkeypatch) as served:
+        yield served
 
 
 def test_a_worker_downloads_the_official_models_that_its_settings_name(
     published: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    detector, embedder = KINDS
+    detector, embedder = DETECTOR, EMBEDDER
     settings = replace(WorkerSettings(), detector=detector, embedder=embedder)
     with caplog.at_level(logging.INFO, "shitu.worker"):
         models = describe(load_programs(settings))
@@ -74,3 +49,27 @@ def test_a_model_that_is_none_is_refused_without_a_download(published: list[str]
     with pytest.raises(ArtifactError) as refused:
         folder_of("ppshitu-v3-embedder")
     assert (refused.value.code, published) == ("artifact_missing", [])
+
+
+def test_the_official_networks_are_downloaded_at_the_start_and_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folders = {name: seeded_archive(name, tmp_path / name / "official_infer") for name in KINDS}
+    settings = replace(WorkerSettings(), detector=DETECTOR, embedder=EMBEDDER, embedders=(OTHER, "shitu-embedder"))
+    with publishing(folders, tmp_path / "site", monkeypatch) as served, caplog.at_level(logging.INFO, "shitu.worker"):
+        programs = load_programs(settings)
+        others = open_embedders(settings, programs.embedder.digest)
+    assert served == [f"/{name}.tar" for name in (DETECTOR, EMBEDDER, OTHER)]
+    assert f"model {OTHER}: downloaded" in caplog.text
+    assert [one.name for one in others.known] == [OTHER, "shitu-embedder"]
+    assert others.size_bytes == 0  # they are here, and none is loaded
+    assert programs.detector is not None
+    sizes = [programs.detector.manifest.input, programs.embedder.manifest.input]
+    assert [(one.height, one.width) for one in sizes] == [(640, 640), (224, 224)]
+    image = np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)
+    assert programs.detector(image)
+    with others.borrowed(others.known[0].digest) as other:
+        rows = [programs.embedder([image])[0], other([image])[0]]
+    assert [row.shape for row in rows] == [(512,), (512,)]
+    assert not np.allclose(*rows)

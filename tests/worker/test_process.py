@@ -18,6 +18,7 @@ from infra.jobs.load import SLOTS, STARTUP
 from infra.jobs.queue import Queue, make_celery
 from infra.runtime.settings import Settings
 from tests.infra.processes import eventually
+from worker.embedders import Embedders
 from worker.process import Process
 
 
@@ -52,6 +53,7 @@ FROZEN = """
 import ctypes, time
 from infra.jobs.queue import Queue, make_celery
 from infra.runtime.settings import load_settings
+from worker.embedders import Embedders
 from worker.process import Process
 
 settings = load_settings()
@@ -98,7 +100,7 @@ def test_a_courier_has_no_models(process: Process) -> None:
 
 def test_a_drained_process_is_counted_on_no_more_though_it_works_on(settings: Settings) -> None:
     quick = dataclasses.replace(settings, worker=dataclasses.replace(settings.worker, heartbeat_s=0.05))
-    runtime: Any = SimpleNamespace(models={})
+    runtime: Any = SimpleNamespace(models={}, embedders=Embedders())
     drained = Process(quick, Queue(make_celery(quick)), {"recognize"}, runtime, concurrency=2)
     drained.announce()
     eventually(drained.ledger.presence.workers)

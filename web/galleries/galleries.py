@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 
 from contracts.keys import Scope
 from infra.errors.galleries import (
+    EmbedderUnknown,
     GalleryBusy,
     GalleryCorrupt,
     GalleryExists,
@@ -25,6 +26,7 @@ from web.access.scopes import needs
 from web.answers import Gallery, GalleryList, VersionList
 from web.galleries import erasures
 from web.galleries.deleted import DeletedGalleryList, GalleriesQuery, describe_deleted
+from web.galleries.embedders import digest_named
 from web.openapi.operations import BODY, GALLERY, WRITE, operation
 from web.requests import idempotency
 from web.requests.gallery_schemas import GalleryChange, GalleryRequest
@@ -45,17 +47,18 @@ blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
     "createGallery",
     "Create an empty gallery.",
     {201: Gallery},
-    (*BODY, InvalidGalleryName, GalleryExists, GalleryBusy),
+    (*BODY, InvalidGalleryName, GalleryExists, GalleryBusy, EmbedderUnknown),
     body={"application/json": GalleryRequest},
     headers=("Idempotency-Key",),
 )
 def create() -> tuple[Response, int, dict[str, str]]:
-    """An empty gallery; its first pictures decide which embedder it belongs to."""
+    """An empty gallery; if none is named, its first pictures decide which embedder it belongs to."""
     sent = sent_json(GalleryRequest)
+    digest = None if sent.embedder is None else digest_named(services().ledger, sent.embedder)
     made = idempotency.new_id_of("gal")
     generation = hashlib.sha256(made.encode()).hexdigest()[:12]
     index = None if sent.index is None else sent.index.choice().to_dict()
-    manifest = services().galleries.create(sent.name, generation=generation, index=index)
+    manifest = services().galleries.create(sent.name, digest, generation=generation, index=index)
     return jsonify(describe(manifest)), 201, {"Location": url_for(".show", name=manifest.name)}
 
 

@@ -15,8 +15,8 @@ from infra.errors.jobs import JobExpired, ResultNotReady
 from infra.errors.photos import ObjectNotFound
 from infra.errors.requests import InvalidFilter, InvalidRequest, UploadTooSlow
 from web.access.scopes import needs
+from web.galleries.embedders import require_embedders
 from web.jobs import jobs
-from web.jobs.recognitions import require_one_embedder
 from web.openapi.operations import BODY, GALLERY, JOB, WEBHOOK, operation
 from web.requests.filters import checked_filters
 from web.requests.json_body import sent_json
@@ -51,7 +51,7 @@ def compare(job_id: str) -> Response:
     if sent.version is not None and len(names) > 1:
         detail = "the old job searched several galleries; name the one that this is a version of"
         raise InvalidRequest(f"version: {detail}.", errors=[{"pointer": "/version", "detail": detail}])
-    require_one_embedder([service.galleries.manifest(name, sent.version) for name in names])
+    require_embedders(service.ledger, [service.galleries.manifest(name, sent.version) for name in names])
     image = old.request["image"]
     if not service.objects.exists(image["key"]):
         raise ObjectNotFound("The photo of the old job is gone.")

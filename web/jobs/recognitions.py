@@ -15,6 +15,7 @@ from infra.errors.photos import PhotoNotFetched
 from infra.errors.requests import InvalidCursor, InvalidFilter
 from infra.errors.webhooks import DeliveryNotFound
 from web.access.scopes import needs
+from web.galleries.embedders import require_embedders
 from web.jobs import jobs
 from web.jobs.lists import JobsQuery, page
 from web.openapi.operations import JOB, RENDERING, UPLOAD, Form, operation
@@ -26,9 +27,7 @@ from web.requests.uploads import read_recognition
 from web.services import services
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from infra.galleries.store import GalleryManifest
+    pass
 
 ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 
@@ -50,7 +49,8 @@ def create() -> Response:
     service = services()
     sent = read_recognition(service.settings)
     terms = read_terms(sent.metadata, sent.priority)
-    require_one_embedder([service.galleries.manifest(name) for name in sent.galleries or (sent.gallery,)])
+    named = [service.galleries.manifest(name) for name in sent.galleries or (sent.gallery,)]
+    require_embedders(service.ledger, named)
     image = jobs.kept_photo(sent.upload, sent.header, sent.name)
     request: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
     if sent.galleries:
@@ -161,16 +161,3 @@ def image(job_id: str) -> Response:
 def preview(job_id: str) -> Response:
     """The photo as it was looked at, for browsers. Raises PhotoNotFetched as `image` does."""
     return jobs.preview(JobKind.RECOGNITION, job_id)
-
-
-def require_one_embedder(manifests: Sequence[GalleryManifest]) -> None:
-    """Raises EmbedderMismatch where galleries that are to be searched together have pictures of several embedders."""
-    makers: dict[str, list[str]] = {}
-    for manifest in manifests:
-        if manifest.embedder_digest is not None:
-            makers.setdefault(manifest.embedder_digest, []).append(manifest.name)
-    if len(makers) > 1:
-        groups = "; ".join(f"{', '.join(names)} by {digest[:12]}" for digest, names in makers.items())
-        raise EmbedderMismatch(
-            f"These galleries can't be searched together, for different embedders made them: {groups}."
-        )

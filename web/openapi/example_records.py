@@ -137,6 +137,22 @@ EVALUATION_JOB = job(
         ],
     },
 )  # fmt: skip
+REEMBEDDING_JOB = job(
+    "ree_01jdmz4k8t9v2w3x4y5z6a7b8c",
+    "reembedding",
+    "reembeddings",
+    {"gallery": "drinks", "embedder": "ppshitu-v2-embedder", "activate": True},
+    {
+        "gallery": {"name": "drinks", "version": 4, "items": 24},
+        "base": USED,
+        "activated": True,
+        "not_activated": None,
+        "left_out": [],
+        "left_out_count": 0,
+        "evaluation": EVALUATION_JOB["result"],
+        "models": {"embedder": MODELS["embedder"]},
+    },
+)  # fmt: skip
 LINT_JOB = job(
     "lnt_01jdmz4k8t9v2w3x4y5z6a7b8c",
     "lint",

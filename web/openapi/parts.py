@@ -23,6 +23,7 @@ TAGS = {
     "enrollments": ("Enrolments", "The jobs that add pictures to galleries."),
     "imports": ("Imports", "The jobs that bring many pictures at once into galleries, and their reports."),
     "evaluations": ("Evaluations", "The jobs that compare a gallery's version with another before it is activated."),
+    "reembeddings": ("Re-embeddings", "The jobs that embed galleries again, with another embedder."),
     "lints": ("Lints", "The jobs that look galleries through; their findings are asked for at the gallery."),
     "batches": ("Batches", "Many photos in one request, one recognition each."),
     "detections": ("Detections", "A detector alone."),

@@ -69,6 +69,12 @@ class GalleryRequest(Strict):
 
     name: str = Field(description="Lower-case letters, digits, dots, dashes and underscores.")
     index: IndexRequest | None = Field(None, description="How it is searched; null: by the number of items.")
+    embedder: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="The name or the digest of the workers' embedder that it belongs to; null: its first pictures decide, which are embedded with the default.",
+    )
 
 
 class GalleryChange(Strict):

@@ -81,7 +81,7 @@ class _Done:
 
 
 class BatchMaker:
-    """Makes batches of lines; `contents` is what the gallery has already, and its ids."""
+    """Makes batches of lines; `contents` is what the gallery has already, and its ids, `digest` that of its embedder."""
 
     def __init__(
         self,
@@ -90,9 +90,10 @@ class BatchMaker:
         runtime: Runtime,
         checkpoint: Checkpoint,
         contents: dict[tuple[str, str, Any], str],
+        digest: str,
     ) -> None:
         self._wanted, self._source, self._runtime = wanted, source, runtime
-        self._checkpoint, self._contents = checkpoint, contents
+        self._checkpoint, self._contents, self._digest = checkpoint, contents, digest
 
     def make(self, chunk: Sequence[Line]) -> Batch:
         """The batch of these lines. Raises StopWork by the checkpoint, StorageUnavailable."""
@@ -131,7 +132,7 @@ class BatchMaker:
     def _embedded(self, chunk: Sequence[Line], done: _Done) -> None:
         report: dict[int, Any] = {}  # line's place in the chunk -> what is told of it, or its Picture
         waiting: list[tuple[int, Picture]] = []
-        with self._runtime.programs() as programs:
+        with self._runtime.programs(self._digest) as programs:
             for place, line, data in self._read(chunk):
                 self._checkpoint()
                 found = self._seen(line, data, programs)

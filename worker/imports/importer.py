@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from contracts.imports import CheckedVectors, ImportResult
     from infra.galleries.calibration import Calibrate
     from infra.galleries.staging import Stage
-    from infra.galleries.store import GalleryManifest
     from worker.imports.sources import Source
     from worker.lease_keeper import Checkpoint
     from worker.runtime import Runtime
@@ -44,6 +43,7 @@ class Importer:
     def __init__(self, wanted: Wanted, source: Source, stage: Stage, runtime: Runtime, checkpoint: Checkpoint) -> None:
         self._wanted, self._source, self._stage = wanted, source, stage
         self._runtime, self._checkpoint = runtime, checkpoint
+        self._digest = runtime.default_digest  # of the embedder; the gallery's, once it is known
         self._contents: dict[tuple[str, str, Any], str] = {}  # what the gallery has already, and its ids
 
     def run(self, give_way: Callable[[], None] = lambda: None) -> ImportResult:
@@ -52,12 +52,16 @@ class Importer:
         Raises GalleryNotFound, EmbedderMismatch, ImportRefused, StorageUnavailable, GalleryBusy; StopWork by the checkpoint.
         """
         manifest = self._runtime.store.manifest(self._wanted.gallery)
-        self._require_embedder(manifest)
+        made = self._runtime.store.made_by(self._wanted.gallery, self._wanted.id)
+        self._digest = self._runtime.embedder_of(made or manifest)
+        if made is None:
+            self._stage.begin(self._digest)
+            self._require_embedder()
         lines = self._planned()
         checked = self._checked(lines) if isinstance(self._source, Index) else None
         items = self._runtime.store.items(self._wanted.gallery, manifest.version)
         self._contents = {(item.sha256, item.label, item.box): item.id for item in items}
-        maker = BatchMaker(self._wanted, self._source, self._runtime, self._checkpoint, self._contents)
+        maker = BatchMaker(self._wanted, self._source, self._runtime, self._checkpoint, self._contents, self._digest)
         finished = self._stage.done()
         chunks = list(batched(lines, BATCH_LINES))
         rejected = sum(_rejected(self._stage.batch(number, with_features=False).lines) for number in finished)
@@ -90,13 +94,14 @@ class Importer:
 
     # Embedders
 
-    def _require_embedder(self, manifest: GalleryManifest) -> None:
-        self._runtime.require_same_model(manifest)
-        source, digest = self._source, self._runtime.models["embedder"]["digest"]
+    def _require_embedder(self) -> None:
+        source, digest = self._source, self._digest
         if isinstance(source, Carried) and source.bundle.embedder_digest not in (None, digest):
-            raise EmbedderMismatch("The file's gallery was made with another embedder than this service runs.")
+            raise EmbedderMismatch(
+                "The file's gallery was made with another embedder than the gallery that it goes to."
+            )
         if isinstance(source, Index):
-            with self._runtime.programs() as programs:
+            with self._runtime.programs(self._digest) as programs:
                 dim = programs.embedder.dim
             if source.rows.shape[1] != dim:
                 raise EmbedderMismatch(
@@ -121,7 +126,7 @@ class Importer:
                 )
             except (LineRefused, ImageError):
                 continue
-            with self._runtime.programs() as programs:
+            with self._runtime.programs(self._digest) as programs:
                 similar.append(float(programs.embedder([image])[0] @ source.rows[line.row or 0]))
         if similar and float(np.median(similar)) < SAME_EMBEDDER:
             raise EmbedderMismatch(
@@ -150,7 +155,7 @@ class Importer:
         elif parts:
             items, embeddings, views, features = zip(*parts.values(), strict=True)
             kept = features if featured else [b""] * len(items)
-            digest = self._runtime.models["embedder"]["digest"]
+            digest = self._digest
             with self._calibrate(len(items)) as calibrate:
                 done = store.add(
                     wanted.gallery, items, np.stack(embeddings), digest, np.stack(views), kept, calibrate,
@@ -175,7 +180,7 @@ class Importer:
             },
             "reasons": dict(sorted(Counter(line["error"]["code"] for line in refused).items())),
             "rejected": refused[:SHOWN],  # type: ignore[typeddict-item]  # read back from JSON
-            "models": {"embedder": self._runtime.models["embedder"]},
+            "models": {"embedder": self._runtime.models_with(self._digest)["embedder"]},
         }  # fmt: skip
 
     def _stand_ins(self) -> set[str]:
@@ -184,7 +189,7 @@ class Importer:
     @contextmanager
     def _calibrate(self, count: int) -> Iterator[Calibrate]:
         """What fits the version: a carried gallery's own probabilities if the version is of nothing else."""
-        with self._runtime.programs() as programs:
+        with self._runtime.programs(self._digest) as programs:
             fit = calibrator(programs.embedder)
         carried = self._source.bundle if isinstance(self._source, Carried) else None
         empty = not self._contents

@@ -136,6 +136,9 @@ def test_workers_share_the_machine_and_copies_cost_more() -> None:
     assert planned_jobs(limits, 1000, workers=20).concurrency == 1
     small = Limits(8, "all", 2 * GIB, "little")
     assert planned_jobs(small, 1000, copies=True).concurrency < planned_jobs(small, 1000).concurrency
+    job = JOB_BYTES + PHOTO_BYTES_A_PIXEL * 1000
+    limits = Limits(8, "all", BASE_BYTES + 6 * job + job // 2, "little")
+    assert [planned_jobs(limits, 1000, further_bytes=count * job).concurrency for count in (0, 3, 9)] == [6, 3, 1]
 
 
 def test_a_real_quota_is_seen() -> None:

@@ -172,7 +172,7 @@ def test_the_commands_follow_the_settings(bare: Settings) -> None:
     assert web[web.index("--bind") + 1] == "[::1]:8000"
     assert web[web.index("--threads") + 1] == "5"
     worker = worker_command(bare, "worker-2")
-    assert worker[worker.index("-Q") + 1] == "recognize,enroll,detect,embed,classify,import,evaluate,lint"
+    assert worker[worker.index("-Q") + 1] == "recognize,enroll,detect,embed,classify,import,evaluate,lint,reembed"
     assert worker[worker.index("-n") + 1] == "worker-2@%h"
     assert courier_command(bare)[courier_command(bare).index("-Q") + 1] == "deliver,fetch"
     assert keeper_command()[1:] == ("-P", "-m", "worker.keeper")

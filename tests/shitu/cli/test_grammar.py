@@ -99,6 +99,7 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
             "import",
             "diff",
             "evaluate",
+            "reembed",
             "remove",
             "rename",
             "merge",

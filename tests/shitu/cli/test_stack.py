@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -14,11 +15,15 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from infra.runtime.settings import load_settings
 from infra.stack.commands import ROOT
 from infra.stack.launcher import Stack
 from infra.stack.starting import ask
 from shitu.cli.main import main
+from shitu.cli.stack import with_models
 from tests.infra.processes import eventually
+from tests.models.programs import artifact, official_archive
+from tests.models.publishing import KINDS, publishing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,3 +176,23 @@ def test_a_process_without_its_settings_says_so_in_json(
     assert len(reasons) == 1, said
     if command[0] != "infra.stack.health":
         assert all(isinstance(json.loads(line), dict) for line in said.splitlines() if "control" not in line), said
+
+
+def test_official_models_that_are_not_here_are_downloaded_before_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector, embedder = "ppshitu-mainbody-detector", "ppshitu-v2-embedder"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folders = {name: official_archive(tmp_path / f"{name}_infer", KINDS[name]) for name in (detector, embedder)}
+    settings = load_settings({"SHITU_WORKER__DETECTOR": detector, "SHITU_WORKER__EMBEDDERS": f"{embedder},./mine"})
+    monkeypatch.chdir(tmp_path)
+    artifact(tmp_path / "mine", "embed")
+    with publishing(folders, tmp_path / "site", monkeypatch) as served:
+        worker = with_models(settings, pulls=False).worker  # it does that itself
+        assert served == []
+        with caplog.at_level(logging.INFO, "shitu.worker"):
+            again = with_models(settings).worker
+    assert served == [f"/{detector}.tar", f"/{embedder}.tar"]
+    assert f"model {embedder}: downloaded" in caplog.text
+    assert worker == again
+    assert (again.detector, again.embedders) == (detector, (embedder, str(tmp_path / "mine")))

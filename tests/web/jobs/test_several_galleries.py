@@ -61,7 +61,7 @@ def test_one_of_both_names_is_needed(client: FlaskClient, drinks: str) -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_galleries_of_different_embedders_are_refused_by_name(
+def test_galleries_of_different_embedders_are_refused_by_name_unless_a_worker_has_all(
     client: FlaskClient, service: Services, drinks: str, as_json: bool
 ) -> None:
     service.galleries.create("foreign")
@@ -69,6 +69,13 @@ def test_galleries_of_different_embedders_are_refused_by_name(
     sha256 = key.rpartition("/")[2]
     item = Item(item_id(sha256, "x"), "x", key, sha256, box=None, added_at="2026-01-01T00:00:00Z")
     service.galleries.add("foreign", [item], np.eye(1, 8, dtype=np.float32), "b" * 64)
+    both = {"models": {"embedder": {"name": "a", "digest": "a" * 64}}, "embedders": [{"name": "b", "digest": "b" * 64}]}
+    service.ledger.presence.worker_ready("one", {**both, "embedders": []}, ttl_s=60)
     refused = ask(client, [drinks, "foreign"], as_json=as_json)
     assert (refused.status_code, refused.get_json()["code"]) == (409, "embedder_mismatch")
     assert "drinks by aaaaaaaaaaaa; foreign by bbbbbbbbbbbb" in refused.get_json()["detail"]
+    service.ledger.presence.worker_ready("two", both, ttl_s=60)
+    assert ask(client, [drinks, "foreign"], as_json=as_json).status_code == 202
+    for name in ("one", "two"):  # who knows what comes
+        service.ledger.presence.worker_gone(name)
+    assert ask(client, [drinks, "foreign"], as_json=as_json).status_code == 202
