@@ -105,11 +105,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Planned:
-    """A picture to be recognised in a batch: its job's request, or why there will be none."""
+    """A picture to be recognised in a batch: its job's request, or why there will be none.
+
+    `source_url`: where the picture must be fetched before a worker can have the job.
+    """
 
     name: str
     request: dict[str, Any] | None = None
     error: JobError | None = None
+    source_url: str | None = None
 
 
 @dataclass(frozen=True)

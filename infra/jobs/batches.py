@@ -99,7 +99,9 @@ class Batches:
             self._create(keys=[batch_key(batch_id), scripts.OPEN, LIST], args=args, client=pipe)
             for one, entry, own in zip(planned, entries, terms, strict=True):
                 if one.request is not None:
-                    self._ledger.create_in(pipe, kind, one.request, webhook_url, str(entry["job_id"]), own)
+                    self._ledger.create_in(
+                        pipe, kind, one.request, webhook_url, str(entry["job_id"]), own, one.source_url
+                    )
             made, *_ = pipe.execute()
         if made == -1:
             report = f"The key that asked may have {most} open jobs at a time, and the batch has {count}."

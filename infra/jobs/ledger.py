@@ -149,10 +149,17 @@ class JobLedger:
         return parse_job(dict(zip(flat[::2], flat[1::2], strict=True)))
 
     def create_in(
-        self, pipe: Pipeline, kind: str, request: dict[str, Any], webhook_url: str | None, job_id: str, terms: Terms
+        self,
+        pipe: Pipeline,
+        kind: str,
+        request: dict[str, Any],
+        webhook_url: str | None,
+        job_id: str,
+        terms: Terms,
+        source_url: str | None = None,
     ) -> None:
         """`create` as a part of a transaction: infra.jobs.batches."""
-        args = self._creation(kind, request, webhook_url, None, terms)
+        args = self._creation(kind, request, webhook_url, source_url, terms)
         self._create(job_id, *args, client=pipe)
 
     def cancel_in(self, pipe: Pipeline, job_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http
 import json
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shitu.client.errors import UnexpectedAnswer
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
 from shitu.client.pictures import upload_of
-from shitu.client.sending import Terms, filters_sent, moment
+from shitu.client.sending import Terms, filters_sent, moment, named_photo
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ STATUSES = ("queued", "processing", "succeeded", "failed", "canceled", "rejected
 
 
 def create_batch(
-    photos: Sequence[Picture],
+    photos: Sequence[Picture | Mapping[str, Any]],
     gallery: str,
     options: RecognitionOptions | None = None,
     *,
@@ -38,8 +39,18 @@ def create_batch(
     cancel_after_s: float | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[Batch]:
-    """Has many photos recognised, all accepted or none: the batch as it was accepted."""
+    """Has many photos recognised, all accepted or none: the batch as it was accepted.
+
+    A photo may be a URL (http, https, s3), which the service fetches, or an upload of `uploads.create`.
+    """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
+    named = [named_photo(photo) for photo in photos]
+    if any(one is not None for one in named):
+        images = [one or _in_json(photo) for one, photo in zip(named, photos, strict=True)]  # type: ignore[arg-type]  # a picture
+        only = {"filter": list(sent)} if (sent := filters_sent(filters)) else {}
+        body = {"gallery": gallery, "images": images, "options": dict(options or {}), **only, **terms.members()}
+        made: Batch = yield from ask("POST", "/batches", json=body, headers=terms.headers)
+        return made
     fields: dict[str, Any] = {
         **terms.fields(),
         "gallery": gallery,
@@ -47,9 +58,14 @@ def create_batch(
     }
     if report := filters_sent(filters):
         fields["filter"] = report
-    files = [("images", upload_of(photo)) for photo in photos]
+    files = [("images", upload_of(photo)) for photo in photos]  # type: ignore[arg-type]  # none is an upload's record
     found: Batch = yield from ask("POST", "/batches", fields=fields, files=files, headers=terms.headers)
     return found
+
+
+def _in_json(photo: Picture) -> dict[str, str]:
+    upload = upload_of(photo)
+    return {"base64": base64.b64encode(upload.data).decode(), "name": upload.name}
 
 
 def list_batches(

@@ -73,8 +73,7 @@ def send_photo(
 ) -> Steps[Any]:
     sent = dict(options or {})
     only = {"filter": list(filters)} if filters else {}
-    url = url_of(photo)
-    named, files = _named(photo, url), []
+    named, files = named_photo(photo), []
     if named is None:
         upload = upload_of(photo, name)  # type: ignore[arg-type]  # an upload was named
         sent_by_link = yield from by_link_if_big(upload)
@@ -94,9 +93,9 @@ def send_photo(
     return (yield from ask("POST", path, fields=fields, files=files, headers=terms.headers))
 
 
-def _named(photo: Picture | Mapping[str, Any], url: str | None) -> dict[str, str] | None:
-    """How JSON names a picture that is not sent with it."""
-    if url is not None:
+def named_photo(photo: Picture | Mapping[str, Any]) -> dict[str, str] | None:
+    """How JSON names a picture that is not sent with it; None: it is sent."""
+    if (url := url_of(photo)) is not None:
         return {"url": url}
     return {"upload": str(photo["id"])} if isinstance(photo, Mapping) else None
 

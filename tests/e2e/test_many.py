@@ -9,7 +9,10 @@ from typing import Any
 
 import requests
 
+from shitu import Client
+from shitu.client.options import RecognitionOptions
 from tests.e2e.service import Service, encode, pattern, wait_for
+from tests.infra.local_servers import serving
 from tests.openapi_checks import check
 
 
@@ -66,3 +69,19 @@ def test_who_waits_is_reported_where_it_stands_and_how_far_off_that_was_is_measu
     service.finished(job)
     metrics = f"{service.base_url}/metrics"  # each process copies its numbers there twice a second
     wait_for(lambda: "shitu_job_eta_error_seconds_count" in service.http.get(metrics, timeout=10).text)
+
+
+def test_photos_by_url_and_in_the_body_are_one_batch(service: Service) -> None:
+    service.create_gallery("named")
+    service.enroll("named", {f"pattern {seed}": encode(pattern(seed)) for seed in (40, 44)})
+    client = Client(service.base_url)
+    with serving() as elsewhere:
+        elsewhere.paths["/44.jpg"] = (200, {}, encode(pattern(44)))
+        photos = [elsewhere.url("/44.jpg"), encode(pattern(40)), elsewhere.url("/gone.jpg")]
+        options: RecognitionOptions = {"whole_image": "always", "detection_threshold": 1}
+        batch = client.batches.wait(client.batches.create(photos, "named", options), timeout_s=60)
+    assert (batch["counts"]["succeeded"], batch["counts"]["failed"]) == (2, 1)
+    results = list(client.batches.results(batch))
+    found = [{one["label"] for one in line["result"]["recognitions"]} for line in results if line["result"]]
+    assert found == [{"pattern 44"}, {"pattern 40"}]
+    assert [line["error"]["code"] for line in results if line["error"]] == ["fetch_failed"]

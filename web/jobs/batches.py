@@ -28,16 +28,17 @@ from web.jobs import jobs
 from web.openapi.operations import UPLOAD, Errors, Form, operation
 from web.requests import idempotency
 from web.requests.images import Refusal
+from web.requests.json_images import Link
 from web.requests.members import FILE
 from web.requests.parsing import parse
-from web.requests.schemas import BatchFields
+from web.requests.schemas import BatchFields, PhotosRequest
 from web.requests.terms import read_terms
 from web.requests.uploads import read_batch
 from web.requests.waiting import held, preferred_s
 from web.services import services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     import infra.jobs.batch_records
     from contracts.batches import BatchResult
@@ -84,7 +85,7 @@ class ResultsQuery(BaseModel):
     "Recognise what is in many photos, one job each.",
     {202: Batch, 200: Batch},
     (*UPLOAD, InvalidFilter, BatchExpired),
-    body={"multipart/form-data": Form(BatchFields, MANY)},
+    body={"multipart/form-data": Form(BatchFields, MANY), "application/json": PhotosRequest},
     headers=("Prefer", "Cancel-After"),
 )
 def create() -> Response:
@@ -98,21 +99,22 @@ def create() -> Response:
     admission.admit(JobKind.RECOGNITION, terms.priority, snapshot, jobs=usable)
     terms = limits.owned(terms)
     planned = []
-    for upload, header in zip(sent.uploads, sent.headers, strict=True):
+    for photo, header in zip(sent.photos, sent.headers, strict=True):
         if isinstance(header, Refusal):
             error: Any = {"code": header.code, "message": header.detail, "retryable": False}
-            planned.append(Planned(upload.name, error=error))
+            planned.append(Planned(photo.name, error=error))
             continue
-        image = jobs.kept_photo(upload, header)
+        url = photo.url if isinstance(photo, Link) else None
+        image = jobs.kept_photo(None if isinstance(photo, Link) else photo, header, photo.name)
         wanted: dict[str, Any] = {"gallery": sent.gallery, "image": image, "options": sent.options}
         if sent.filter:
             wanted["filter"] = list(sent.filter)
-        planned.append(Planned(upload.name, wanted))
+        planned.append(Planned(photo.name, wanted, source_url=url))
     batch_id = idempotency.new_id_of(PREFIX)
     each, behind = [], 0
     for one in planned:
         report = snapshot.of_new(JobKind.RECOGNITION, terms.priority, behind=behind)
-        each.append(replace(terms, batch=batch_id, eta_s=report["eta_s"]))
+        each.append(replace(terms, batch=batch_id, eta_s=None if one.source_url else report["eta_s"]))
         behind += one.request is not None
     asked = {
         "gallery": sent.gallery,
@@ -122,15 +124,21 @@ def create() -> Response:
         **({"filter": list(sent.filter)} if sent.filter else {}),
     }
     batch = service.ledger.batches.create(batch_id, JobKind.RECOGNITION, asked, planned, sent.webhook_url, each)
-    return accepted(batch, always_202=False)
+    return accepted(batch, always_202=False, to_fetch={at for at, one in enumerate(planned) if one.source_url})
 
 
-def accepted(batch: infra.jobs.batch_records.Batch, *, always_202: bool) -> Response:
-    """Hands the jobs over and answers 202, or 200 if the client waits long enough (`always_202`: only if it waits)."""
+def accepted(batch: infra.jobs.batch_records.Batch, *, always_202: bool, to_fetch: Collection[int] = ()) -> Response:
+    """Hands the jobs over and answers 202, or 200 if the client waits long enough (`always_202`: only if it waits).
+
+    `to_fetch`: the places of those whose photos are to be fetched first.
+    """
     waited = None
     try:
-        for one in batch.entries:
-            if one.status == "queued" and one.job_id and not services().queue.publish(JobKind.RECOGNITION, one.job_id):
+        queue = services().queue
+        for at, one in enumerate(batch.entries):
+            if one.status != "queued" or not one.job_id:
+                continue
+            if not (queue.fetch(one.job_id) if at in to_fetch else queue.publish(JobKind.RECOGNITION, one.job_id)):
                 log.warning("batch %s could not be published whole; the sweeper will", batch.id)
                 break  # the next would fail as slowly
         batch, waited = _wait(batch)

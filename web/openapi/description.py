@@ -305,6 +305,7 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     found: dict[str, Any] = definitions["$defs"]
     for name in ("RecognitionRequest", "DetectionRequest", "EmbeddingRequest", "ClassificationRequest"):
         found[name]["properties"]["image"] = {"oneOf": [_reference(image) for image in IMAGES]}
+    found["PhotosRequest"]["properties"]["images"]["items"] = {"oneOf": [_reference(image) for image in IMAGES]}
     for form in forms:
         found[form.__name__].pop("additionalProperties", None)  # a form has its files next to these fields
     return found

@@ -51,6 +51,7 @@ NAME = "example"
 # by the names of the schemas
 EXAMPLES: dict[str, Any] = {
     "RecognitionRequest": {"gallery": "drinks", "image": IMAGE, "options": {"min_precision": 0.8}, "metadata": {"shelf": "3"}},
+    "PhotosRequest": {"gallery": "drinks", "images": [{"url": "https://shop.example/shelf.jpg"}, {"upload": UPLOADED["id"]}]},
     "ComparisonRequest": {"version": 3},
     "ImageUpload": {"upload": UPLOADED["id"], "name": "shelf.jpg"},
     "UploadRequest": {"size": 184_320, "media_type": "image/jpeg", "name": "shelf.jpg"},

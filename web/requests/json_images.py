@@ -29,18 +29,19 @@ class Link:
     name: str
 
 
-def json_image(image: dict[str, Any]) -> Upload | Link:
-    """A URL has been checked by `parse_with_urls`."""
+def json_image(image: dict[str, Any], pointer: str = "/image") -> Upload | Link:
+    """The picture that stands at `pointer` in the body. A URL has been checked by `parse_with_urls`."""
     if len({"base64", "url", "upload"} & image.keys()) != 1:
         detail = "give exactly one of 'base64', 'url' and 'upload'"
-        raise InvalidRequest(f"image: {detail}.", errors=[{"pointer": "/image", "detail": detail}])
+        where = pointer.removeprefix("/").replace("/", ".")
+        raise InvalidRequest(f"{where}: {detail}.", errors=[{"pointer": pointer, "detail": detail}])
     if "base64" in image:
-        sent = parse(ImageBase64, image, "/image")
-        return Upload(_from_base64(sent.base64), clean_name(sent.name))
+        sent = parse(ImageBase64, image, pointer)
+        return Upload(_from_base64(sent.base64, pointer), clean_name(sent.name))
     if "upload" in image:
-        named = parse(ImageUpload, image, "/image")
+        named = parse(ImageUpload, image, pointer)
         return uploaded(named.upload, named.name)
-    linked = parse(ImageUrl, image, "/image")
+    linked = parse(ImageUrl, image, pointer)
     return Link(linked.url, clean_name(linked.name or _name_in(linked.url)))
 
 
@@ -57,12 +58,13 @@ def _name_in(url: str) -> str:
     return parse_location(url).name if is_s3(url) else decode_name(unquote_to_bytes(urlsplit(url).path))
 
 
-def _from_base64(text: str) -> bytes:
+def _from_base64(text: str, pointer: str) -> bytes:
     prefix = DATA_URL.match(text)
     try:
         return base64.b64decode("".join(text[prefix.end() if prefix else 0 :].split()), validate=True)
     except (binascii.Error, ValueError):
         detail = "not valid base64"
+        where = pointer.removeprefix("/").replace("/", ".")
         raise InvalidRequest(
-            f"image.base64 is {detail}.", errors=[{"pointer": "/image/base64", "detail": detail}]
+            f"{where}.base64 is {detail}.", errors=[{"pointer": f"{pointer}/base64", "detail": detail}]
         ) from None

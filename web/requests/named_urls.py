@@ -5,7 +5,7 @@ Only what their spelling shows: nobody is asked (`infra.net.addresses.check_spel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.errors.photos import AddressForbidden, InvalidUrl
 from infra.errors.requests import InvalidRequest
@@ -42,11 +42,13 @@ def parse_with_urls(model: type[Model], data: object, settings: Settings) -> Mod
 def _mistakes(model: type[Model], data: object, settings: Settings) -> list[tuple[str, InvalidUrl | AddressForbidden]]:
     """With their pointers. What is no text, or empty, the model refuses."""
     found: list[tuple[str, InvalidUrl | AddressForbidden]] = []
-    for path in PLACES:
-        at_photo = path[0] == "image"
+    images = data.get("images") if isinstance(data, dict) and "images" in model.model_fields else None
+    several = [("images", place, "url") for place in range(len(images))] if isinstance(images, list) else []
+    for path in (*PLACES, *several):
+        at_photo = path[0] in {"image", "images"}
         url = data if path[0] in model.model_fields else None
         for step in path:
-            url = url.get(step) if isinstance(url, dict) and not (at_photo and "base64" in url) else None
+            url = _member(url, step) if not (at_photo and isinstance(url, dict) and "base64" in url) else None
         if not isinstance(url, str) or not url:
             continue
         allowed = settings.web.allowed_hosts if at_photo else settings.webhooks.allowed_hosts
@@ -56,10 +58,16 @@ def _mistakes(model: type[Model], data: object, settings: Settings) -> list[tupl
             else:
                 check_spelling(url, allowed)
         except AddressForbidden as error:
-            found.append(("/" + "/".join(path), error.with_remedy(PHOTOS if at_photo else WEBHOOKS)))
+            found.append(("/" + "/".join(map(str, path)), error.with_remedy(PHOTOS if at_photo else WEBHOOKS)))
         except InvalidUrl as error:
-            found.append(("/" + "/".join(path), error))
+            found.append(("/" + "/".join(map(str, path)), error))
     return found
+
+
+def _member(data: Any, step: str | int) -> Any:
+    if isinstance(step, int):
+        return data[step] if isinstance(data, list) else None
+    return data.get(step) if isinstance(data, dict) else None
 
 
 def _detail(error: InvalidUrl | AddressForbidden) -> str:

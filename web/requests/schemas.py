@@ -85,6 +85,18 @@ class BatchFields(RecognitionFields):
     gallery: str = Field(description="One alone.")  # type: ignore[assignment]
 
 
+class PhotosRequest(Strict):
+    """The JSON form of a batch: photos that stand in it, that were uploaded by links, or that the service is to fetch."""
+
+    gallery: str
+    images: list[dict[str, Any]] = Field(min_length=1, description="Of each one of base64, url and upload.")
+    filter: Filters = Field(default_factory=list)
+    options: RecognizeOptions = Field(default_factory=lambda: RecognizeOptions.model_validate({}))
+    webhook: Webhook | None = None
+    metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
+
+
 def _flag(sent: Any) -> Any:
     """A form has texts alone."""
     return {"true": True, "1": True, "false": False, "0": False}.get(sent, sent) if isinstance(sent, str) else sent

@@ -9,15 +9,15 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from contracts.names import LabelRefused, clean_label
-from infra.errors.requests import InvalidRequest, UnsupportedMediaType
+from infra.errors.requests import InvalidRequest, TooManyFiles, UnsupportedMediaType
 from web.requests.filters import checked_filters
 from web.requests.forms import read_form, read_json
 from web.requests.given_boxes import check_boxes
-from web.requests.images import Refusal, Upload, check_image, check_images
+from web.requests.images import Refusal, Upload, check_image, check_images, read_header
 from web.requests.json_images import Link, json_image
 from web.requests.named_urls import parse_with_urls
 from web.requests.parsing import parse_json
-from web.requests.schemas import BatchFields, EnrollmentFields, RecognitionFields, RecognitionRequest
+from web.requests.schemas import BatchFields, EnrollmentFields, PhotosRequest, RecognitionFields, RecognitionRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,10 +67,10 @@ class Enrollment:
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos to recognise alike; `headers` has one for each of `uploads`."""
+    """Photos to recognise alike; `headers` has one for each of `photos`: None for one that is to be fetched."""
 
-    uploads: list[Upload]
-    headers: list[Seen | Refusal]
+    photos: list[Upload | Link]
+    headers: list[Seen | Refusal | None]
     gallery: str
     options: dict[str, Any]
     webhook_url: str | None
@@ -159,19 +159,43 @@ def read_photo(settings: Settings, fields_model: type[Any], request_model: type[
 
 def read_batch(settings: Settings) -> Batch:
     """The current request as a batch. Raises as `read_recognition`, for photos only if none can be used."""
+    if request.mimetype == "application/json":
+        return _json_batch(settings)
     if request.mimetype != "multipart/form-data":
-        raise UnsupportedMediaType("Send the body as multipart/form-data.")
+        raise UnsupportedMediaType("Send the body as multipart/form-data or application/json.")
     files, fields = read_form(
         {"images": settings.web.max_files}, BatchFields.model_fields, ("filter",), once={"gallery": ONE_GALLERY}
     )
     read_json(fields, "options", "metadata")
     read = parse_with_urls(BatchFields, fields, settings)
     filters = tuple(checked_filters(read.filter))
-    uploads = files["images"]
-    headers = check_images(uploads, settings.images, [f"/images/{position}" for position in range(len(uploads))])
+    photos: list[Upload | Link] = list(files["images"])
+    headers = _headers(photos, settings)
     chosen = read.options.model_dump(exclude_unset=True)
     check_boxes(chosen, None)  # a box outside of some photo fails that photo's job alone
-    return Batch(uploads, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority, filters)
+    return Batch(photos, headers, read.gallery, chosen, read.webhook_url, read.metadata, read.priority, filters)
+
+
+def _json_batch(settings: Settings) -> Batch:
+    sent = parse_with_urls(PhotosRequest, parse_json(read_body()), settings)
+    if (count := len(sent.images)) > (most := settings.web.max_files):
+        raise TooManyFiles(f"{count} entries in 'images', at most {most} are allowed.", max_files=most)
+    filters = tuple(checked_filters(sent.filter))
+    chosen = sent.options.model_dump(exclude_unset=True)
+    check_boxes(chosen, None)
+    photos = [json_image(image, f"/images/{place}") for place, image in enumerate(sent.images)]
+    hook = sent.webhook.url if sent.webhook else None
+    headers = _headers(photos, settings)
+    return Batch(photos, headers, sent.gallery, chosen, hook, sent.metadata, sent.priority, filters)
+
+
+def _headers(photos: Sequence[Upload | Link], settings: Settings) -> list[Seen | Refusal | None]:
+    """Of each photo that is here. Raises RejectedImage if none can be used, and none is to be fetched."""
+    here = {place: photo for place, photo in enumerate(photos) if isinstance(photo, Upload)}
+    if len(here) < len(photos):  # what is fetched may be of use
+        seen = {place: read_header(photo.data, settings.images) for place, photo in here.items()}
+        return [seen.get(place) for place in range(len(photos))]
+    return list(check_images(list(here.values()), settings.images, [f"/images/{place}" for place in here]))
 
 
 def read_body() -> bytes:

@@ -92,7 +92,7 @@ def test_what_is_wrong_is_refused_whole(
 ) -> None:
     refused(client.post(URL, data=form() | changed), status, code)
     assert open_jobs(redis_client) == 0
-    refused(client.post(URL, json={"gallery": "drinks"}), 415, "unsupported_media_type")
+    refused(client.post(URL, data="photos", content_type="text/plain"), 415, "unsupported_media_type")
 
 
 def test_several_galleries_are_refused_with_where_they_are_taken(client: FlaskClient, drinks: str) -> None:

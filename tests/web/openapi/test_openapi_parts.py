@@ -86,7 +86,7 @@ def test_whatever_can_name_a_webhook_says_what_is_sent_there() -> None:
     form, text = "{$request.body#/webhook_url}", "{$request.body#/webhook/url}"
     assert calling["createRecognition"] == {form, text}
     assert calling["addItems"] == {form, text}
-    assert calling["createBatch"] == {form}
+    assert calling["createBatch"] == {form, text}
     assert calling["compareRecognition"] == {text}
     assert "createGallery" not in calling
     made = OPERATIONS["addItems"][1]["callbacks"]["ended"][form]["post"]
