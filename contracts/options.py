@@ -153,6 +153,9 @@ class EnrollOptions:
     skip_near_duplicates: bool = option(
         False, "Leave a picture out that is nearly one of the same label, by their embeddings; reported either way."
     )
+    activate: bool = option(
+        True, "Put the version that is made in force at once; false: it is staged, to be activated later."
+    )
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,8 @@ class EnrollmentResult(TypedDict):
 
     items: list[EnrolledItem]
     gallery: GalleryUsed
+    activated: NotRequired[bool]
+    """Whether that version was put in force; jobs of earlier releases don't say it: theirs were."""
     models: dict[str, ModelUsed | None]
 
 
@@ -289,6 +291,7 @@ class EnrollmentJobRequest(TypedDict):
     items: list[RequestedItem]
     crop: NotRequired[Crop]
     skip_near_duplicates: NotRequired[bool]
+    activate: NotRequired[bool]
 
 
 @described

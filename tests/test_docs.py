@@ -35,7 +35,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 MISTAKES = re.compile(
     r"^```\n\$ \S+=.*? shitu up\nThe configuration is not valid:\n.*?^```\n", re.MULTILINE | re.DOTALL
 )
-TOP = (*PACKAGES, "tests", "docs", "benchmarks", "requirements", ".ci")
+TOP = (*PACKAGES, "tests", "docs", "benchmarks", "examples", "requirements", ".ci")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 ROUTE = re.compile(
     r"(?:\b(GET|POST|PUT|PATCH|DELETE) )?(/(?:v1/[^\s`\"'|)?,;]+|healthz|readyz|metrics|openapi\.json))\b"

@@ -182,7 +182,13 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
     ]
     wanted = {key: picture for key, picture in wanted.items() if key not in near or not near[key].skipped}
     added: set[str] = set()
-    if wanted:
+    activate = bool(job.request.get("activate", True))
+    staged = None if activate else runtime.store.made_by(gallery, job.id)
+    if staged is not None:  # by an attempt that died afterwards
+        manifest = staged
+        own = {item.id for item in runtime.store.items(gallery, staged.version) if item.added_at == added_at(job)}
+        added = own & wanted.keys()
+    elif wanted:
         done = runtime.store.add(
             gallery,
             [picture.item for picture in wanted.values() if picture.item is not None],
@@ -191,16 +197,19 @@ def add(job: Job, runtime: Runtime, pictures: Sequence[Picture], calibrate: Cali
             np.stack([picture.augmented for picture in wanted.values() if picture.augmented is not None]),
             [picture.features for picture in wanted.values()],
             calibrate,
+            activate=activate,
+            made_by=job.id,
         )
         manifest, added = done.manifest, set(done.added_ids)
         if done.duplicate_ids:
             # What was added at this job's own time, this job added itself, in an attempt that died afterwards.
-            own = {item.id for item in runtime.store.items(gallery) if item.added_at == added_at(job)}
-            added |= own & wanted.keys()
+            duplicates = runtime.store.find(gallery, done.duplicate_ids)
+            added |= {item.id for item in duplicates.values() if item.added_at == added_at(job)}
     else:
         manifest = runtime.store.manifest(gallery)
     return {
         "gallery": {"name": gallery, "version": manifest.version, "items": manifest.item_count},
+        "activated": activate or manifest.version == runtime.store.manifest(gallery).version,
         "models": runtime.models_with(digest),
         "items": [outcome(picture, added) for picture in pictures],
     }
@@ -215,7 +224,7 @@ def nearly_there(job: Job, runtime: Runtime, wanted: Mapping[str, Picture], dige
     current = runtime.galleries.current(job.request["gallery"])
     if runtime.embedder_of(current.manifest) != digest:
         raise EmbedderMismatch("Another version of the gallery was activated meanwhile, of another embedder.")
-    there = {item.id: item for item in current.gallery.items if item.id in wanted}
+    there = current.gallery.find_all(wanted.keys())
     own = [key for key, item in there.items() if getattr(item, "added_at", None) == added_at(job)]
     fresh = [picture for key, picture in wanted.items() if key not in there or key in own]
     items = [picture.item for picture in fresh if picture.item is not None]

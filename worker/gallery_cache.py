@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from infra.galleries.segments import SegmentFiles
 from models.galleries.joined import JoinedGallery
-from worker.gallery_parts import BYTES_PER_ITEM, GalleryParts
+from worker.gallery_parts import ITEM_LINE_BYTES, GalleryParts
 from worker.item_features import VersionFeatures
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class GalleryCache:
             parts = known.gallery.galleries if known is not None and isinstance(known.gallery, JoinedGallery) else ()
             if known is not None and any(a is not b.gallery for a, b in zip(parts, several, strict=False)):
                 del self._cached[key]  # of one of them an index has been built meanwhile
-        size_bytes = sum(one.size_bytes + BYTES_PER_ITEM * len(one.gallery) for one in several)
+        size_bytes = sum(one.size_bytes + ITEM_LINE_BYTES * len(one.gallery) for one in several)
         return self._get(
             key,
             manifests,

@@ -22,17 +22,21 @@ from models.galleries.parted import PartedGallery
 from models.galleries.parts import Labelled, LabelTable, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from contracts.indexes import BuiltKind, IndexChoice
     from infra.galleries.files import Segment
     from infra.galleries.segments import SegmentFiles, StoredSegment
     from infra.galleries.store import GalleryManifest, GalleryStore, Item
+    from models.galleries.gallery import LabeledItem
 
 log = logging.getLogger(__name__)
 
 ROW_BYTES = 4  # of each dimension
 BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
+ITEM_LINE_BYTES = (
+    16  # of one in a mapped file: where its line begins, its label, and its place among those of its label
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class GalleryParts:
         wanted = dict(due(manifest))
         if not choice.fuse and (choice.binary or not (wanted or any(one.mapped for one in stored))):
             return self._whole(manifest, stored, living, choice, features)
-        table = self._tables.setdefault(f"{manifest.name}/{manifest.generation}", LabelTable())
+        table = self._table(manifest)
         parts, small, awaited, size = [], [], [], 0
         for segment, one, alive in zip(manifest.segments, stored, living, strict=True):
             kind = wanted.get(segment)
@@ -77,7 +81,8 @@ class GalleryParts:
             if awaits and kind is not None:
                 awaited.append((segment, kind))
             parts.append(Part(self._labels(one, table), index, alive))
-            size += BYTES_PER_ITEM * len(one.items) + (0 if one.mapped else one.embeddings.nbytes)
+            own = (ITEM_LINE_BYTES if one.mapped else BYTES_PER_ITEM) * len(one.items)
+            size += own + (0 if one.mapped else one.embeddings.nbytes)
         if small:
             items, rows = _joined(small, manifest.dim or 0)
             parts.append(Part(Labelled(items, rows, table)))
@@ -104,17 +109,29 @@ class GalleryParts:
         choice: IndexChoice,
         features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None,
     ) -> Loaded:
-        items, rows = _joined(list(zip(stored, living, strict=True)), manifest.dim or 0)
+        items: Sequence[Item | LabeledItem]
+        if any(one.mapped for one in stored):
+            table = self._table(manifest)
+            parted = PartedGallery(
+                [Part(self._labels(one, table), None, alive) for one, alive in zip(stored, living, strict=True)], table
+            )
+            items, rows, own = parted.items, parted.embeddings(), ITEM_LINE_BYTES
+        else:
+            items, rows = _joined(list(zip(stored, living, strict=True)), manifest.dim or 0)
+            own = BYTES_PER_ITEM
         described = None if features is None else features(manifest, items)
         calibration = stored_calibration(manifest.calibration, manifest.name)
         about = (manifest.name, manifest.version, calibration, described)
         gallery: Gallery
-        size = 2 * rows.nbytes + BYTES_PER_ITEM * len(items)  # the index holds its own copy of the vectors
+        size = 2 * rows.nbytes + own * len(items)  # the index holds its own copy of the vectors
         if choice.binary and rows.shape[1] % 8 == 0 and len(items):
             gallery = BinaryGallery(items, rows, *about, kind=choice.binary_kind, rerank=choice.rerank)
         else:
             gallery = Gallery(items, rows, *about)
         return Loaded(gallery, size, (), tuple(stored))
+
+    def _table(self, manifest: GalleryManifest) -> LabelTable:
+        return self._tables.setdefault(f"{manifest.name}/{manifest.generation}", LabelTable())
 
     def _labels(self, stored: StoredSegment, table: LabelTable) -> Labelled:
         found = self._labelled.get(id(stored))
@@ -151,6 +168,6 @@ def _joined(several: list[tuple[StoredSegment, Any]], dim: int) -> tuple[tuple[I
     items: list[Item] = []
     rows = [np.empty((0, dim), np.float32)]
     for stored, alive in several:
-        items += stored.items if alive is None else [stored.items[at] for at in np.flatnonzero(alive)]
+        items += stored.items if alive is None else [stored.items[at] for at in np.flatnonzero(alive).tolist()]
         rows.append(stored.embeddings if alive is None else stored.embeddings[alive])
     return tuple(items), np.concatenate(rows)

@@ -16,6 +16,7 @@ from infra.errors.photos import ObjectNotFound
 from infra.galleries.keys import FEATURES
 from models.enrolment import packed_features
 from models.errors import ModelError
+from models.galleries.items import CompactItems
 from models.pictures.image import crop, decode
 from models.verification import unpack
 
@@ -125,11 +126,17 @@ class VersionFeatures:
             packed = self._shared.stored(self._manifest, segment).get(item_id)
             if packed:
                 return self._unpacked(item_id, packed)
-        if self._by_id is None:
-            self._by_id = {item.id: item for item in self._items}
-        item = self._by_id.get(item_id)
+        item = self._item(item_id)
         packed = NONE if item is None else self._shared.made(item)
         return self._unpacked(item_id, packed) if packed else None
+
+    def _item(self, item_id: str) -> Item | None:
+        if isinstance(self._items, CompactItems):
+            place = self._items.place_of(item_id)
+            return None if place is None else self._items[place]
+        if self._by_id is None:
+            self._by_id = {item.id: item for item in self._items}
+        return self._by_id.get(item_id)
 
     def _unpacked(self, item_id: str, packed: bytes) -> Features | None:
         try:

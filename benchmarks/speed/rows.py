@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-SUITES = ("pipeline", "service", "enrol", "start", "memory", "growth")  # modules of this folder, in the page's order
+# Modules of this folder, in the page's order.
+SUITES = ("pipeline", "service", "enrol", "start", "memory", "gallery", "growth")
 RESULTS = Path(__file__).parents[1] / "results"
 PACKAGES = ("openvino", "paddlepaddle", "faiss-cpu", "opencv-python-headless", "numpy")
 

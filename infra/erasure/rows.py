@@ -28,7 +28,7 @@ def erase_rows(store: GalleryStore, name: str, generation: str, ids: Collection[
     Items that were added after `until` (ISO 8601) stay. Raises GalleryBusy, GalleryCorrupt, StorageUnavailable.
     """
     _remove_from_current(store, name, generation, ids, until)
-    with store._writing(name) as writing:
+    with store._joining(name), store._writing(name) as writing:
         deleted = None
         pointer = writing.pointer
         if pointer is None or pointer.generation != generation:

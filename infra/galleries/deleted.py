@@ -163,8 +163,9 @@ def purge(store: GalleryStore, deleted: DeletedGallery, before: Callable[[Delete
             writing.hold.check()
     if before is not None:
         before(deleted)
-    for prefix in (files_prefix(name, generation), feedback_prefix(name, generation), lint_prefix(name, generation)):
-        for key in list(store.objects.list(prefix)):
+    prefixes = files_prefix(name, generation), feedback_prefix(name, generation), lint_prefix(name, generation)
+    with store._joining(name):  # whoever joins files of it writes none any more
+        for key in [key for prefix in prefixes for key in store.objects.list(prefix)]:
             store.objects.delete(key)
     audit.gallery_changed("purged", name, deleted.version, None)
     _forget(store.objects, name, generation)

@@ -201,6 +201,17 @@ def decode_items(name: str, segment: Segment, data: bytes) -> tuple[Item, ...]:
     return found
 
 
+def decode_some_items(name: str, segment: Segment, data: bytes, rows: Sequence[int]) -> tuple[Item, ...]:
+    """The items at these rows of the segment's file; the others are not parsed. Raises GalleryCorrupt."""
+    if hashlib.sha256(data).hexdigest() != segment.items_sha256:
+        raise GalleryCorrupt(f"The items of the gallery {name!r} are not what its manifest says.")
+    lines = data.splitlines()
+    try:
+        return tuple(_item(json.loads(lines[row])) for row in rows)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise GalleryCorrupt(f"The items of the gallery {name!r} cannot be read.") from error
+
+
 def read_items(data: bytes) -> tuple[Item, ...]:
     """What `encode_items` wrote. Raises ValueError, KeyError, TypeError."""
     return tuple(_item(json.loads(line)) for line in data.splitlines())

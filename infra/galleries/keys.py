@@ -5,7 +5,8 @@
     galleries/lint/<name>/<generation>/                               what the linter found
     galleries/files/<name>/<generation>/manifests/<version>-<token>   manifest of one version (JSON)
     galleries/files/<name>/<generation>/segments/<version>-<token>.jsonl and .npy    items and their embeddings
-                                                     and, where there are any, .views.npy and .features.bin beside them,
+                                                     and, where there are any, .views.npy and .features.bin beside them, of all
+                                                     but small ones .keys.bin (infra.galleries.item_keys),
                                                      and of large ones .<kind>.faiss and .<kind>.json (infra.galleries.indexes)
 
 No file is ever changed. A gallery's generation is drawn when it is created, so that what a deleted gallery left behind
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 POINTERS = "galleries/current/"
 DELETED = "deleted"
-VIEWS, FEATURES = "views", "features"
-ENDINGS = {VIEWS: ".views.npy", FEATURES: ".features.bin"}  # of a segment's optional files
+VIEWS, FEATURES, KEYS = "views", "features", "keys"
+ENDINGS = {VIEWS: ".views.npy", FEATURES: ".features.bin", KEYS: ".keys.bin"}  # of a segment's optional files
 
 
 def version_of(manifest_id: str) -> int:
@@ -85,7 +86,7 @@ def segment_keys(name: str, generation: str, segment_id: str) -> tuple[str, str]
 
 
 def extra_key(name: str, generation: str, segment_id: str, kind: str) -> str:
-    """The key of a segment's file of views or of features."""
+    """The key of a segment's file of views, of features or of keys."""
     return _segment_stem(name, generation, segment_id) + ENDINGS[kind]
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-# How long a writer waits for another. A write that fits the gallery again or merges its segments reads all of it under the
-# lock: about a second at 10,000 items on a busy machine, more with the size; docs/galleries.md has the figures.
+# How long a writer waits for another. A write that fits the gallery again reads all of it under the lock: some seconds at
+# 10,000 items on a busy machine, more with the size; docs/galleries.md has the figures.
 WAIT_S = 15.0
 POLL_S = 0.02
 TTL_S = 20.0  # how long a dead writer keeps others out

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from infra.galleries.files import Segment
 
-MAX_SEGMENTS = 16  # a gallery never has more
+MAX_SEGMENTS = 16  # a gallery has more only while large ones are joined
 FEWEST_MERGED = MAX_SEGMENTS // 2  # so that it is long to the next merge
 GROWTH = 2  # a segment stays as it is while it has more than so many times the items of all later ones
 

@@ -25,8 +25,10 @@ from infra.galleries.files import (
     decode_items,
     decode_manifest,
     decode_pointer,
+    decode_some_items,
     decode_views,
 )
+from infra.galleries.key_files import KeyFiles
 from infra.galleries.keys import (
     DELETED,
     FEATURES,
@@ -41,10 +43,11 @@ from infra.galleries.keys import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from infra.galleries.item_keys import ItemKeys
     from infra.objects.store import ObjectStore
 
 READ_ATTEMPTS = 5  # a pointer may be replaced between finding and reading it
@@ -63,6 +66,7 @@ class GalleryReader:
         self._objects = objects
         self._pointers: dict[str, Pointer] = {}  # the last one seen of each gallery
         self._manifests: dict[str, GalleryManifest] = {}  # by key; they never change
+        self._keys = KeyFiles(objects)
 
     @property
     def objects(self) -> ObjectStore:
@@ -125,6 +129,15 @@ class GalleryReader:
     def segment_items(self, manifest: GalleryManifest, segment: Segment) -> tuple[Item, ...]:
         """All items of a segment's file, the removed ones too. Raises ObjectNotFound if the version has gone."""
         return self._all_items(manifest, segment)
+
+    def segment_items_at(self, manifest: GalleryManifest, segment: Segment, rows: Sequence[int]) -> tuple[Item, ...]:
+        """The items at these rows of a segment's file. Raises ObjectNotFound if the version has gone."""
+        key, _ = segment_keys(manifest.name, manifest.generation, segment.id)
+        return decode_some_items(manifest.name, segment, self._objects.get(key), rows)
+
+    def item_keys(self, manifest: GalleryManifest, segment: Segment) -> ItemKeys:
+        """What finds the items of a segment's file, the removed ones too. Raises ObjectNotFound if the version has gone."""
+        return self._keys.of(manifest, segment, lambda: self._all_items(manifest, segment))
 
     def _pointer(self, name: str) -> Pointer:
         pointer = self._newest_pointer(check_name(name))

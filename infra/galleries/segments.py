@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -25,7 +25,10 @@ from infra.errors.photos import ObjectNotFound
 from infra.errors.service import StorageUnavailable
 from infra.galleries.files import decode_embeddings
 from infra.galleries.indexes import read_record
-from infra.galleries.keys import index_keys, segment_keys
+from infra.galleries.item_keys import made_keys
+from infra.galleries.key_files import checked_keys, mapped_file
+from infra.galleries.keys import KEYS, extra_key, index_keys, segment_keys
+from infra.galleries.lines import ItemLines
 from infra.objects.local import LocalStore
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from contracts.indexes import BuiltKind
     from infra.galleries.files import GalleryManifest, Item, Segment
     from infra.galleries.indexes import IndexRecord
+    from infra.galleries.item_keys import ItemKeys
     from infra.galleries.reader import GalleryReader
 
 MAPPED_FROM = 2_500  # items: smaller files are read
@@ -44,23 +48,24 @@ KEPT_S = 86_400.0
 
 @dataclass(frozen=True, eq=False)
 class StoredSegment:
-    """All items of a segment and their embeddings (N, D), the removed ones too; `mapped`: these are a file's."""
+    """All items of a segment and their embeddings (N, D), the removed ones too; `mapped`: both are files'."""
 
-    items: tuple[Item, ...]
+    items: Sequence[Item]
     embeddings: NDArray[np.float32]
     mapped: bool
 
     @cached_property
-    def places(self) -> dict[str, int]:
-        """The rows of the items by their ids; made when something was removed, and kept for what will be."""
-        return {item.id: place for place, item in enumerate(self.items)}
+    def keys(self) -> ItemKeys:
+        """What finds the items by their ids; read when something was removed, and kept for what will be."""
+        return self.items.keys if isinstance(self.items, ItemLines) else made_keys(self.items)
 
     def alive(self, removed: Sequence[str]) -> NDArray[np.bool_] | None:
         """Which rows (N,) are those of items that were not removed; None if all are."""
         if not removed:
             return None
         alive = np.ones(len(self.items), bool)
-        alive[[self.places[one] for one in removed if one in self.places]] = False
+        gone = self.keys.rows_of(removed)
+        alive[gone[gone >= 0]] = False
         return alive
 
 
@@ -78,13 +83,15 @@ class SegmentFiles:
         with self._guard:
             if (held := self._held.get(key)) is not None:
                 return held
-        items = self._store.segment_items(manifest, segment)
-        rows_key = segment_keys(manifest.name, manifest.generation, segment.id)[1]
+        items_key, rows_key = segment_keys(manifest.name, manifest.generation, segment.id)
         mapped = segment.item_count >= MAPPED_FROM
+        items: Sequence[Item]
         if mapped:
+            items = self._lines(manifest, segment, items_key)
             path = self._file(rows_key, segment.embeddings_sha256, f"The embeddings of the gallery {manifest.name!r}")
             rows = _mapped(path, manifest, segment)
         else:
+            items = self._store.segment_items(manifest, segment)
             rows = decode_embeddings(manifest.name, segment, manifest.dim, self._store.objects.get(rows_key))
         found = StoredSegment(items, rows, mapped)
         with self._guard:
@@ -100,6 +107,26 @@ class SegmentFiles:
             return record, self._file(key, record.sha256, f"An index of the gallery {manifest.name!r}")
         except ObjectNotFound as error:
             raise GalleryCorrupt(f"An index of the gallery {manifest.name!r} is missing.") from error
+
+    def _lines(self, manifest: GalleryManifest, segment: Segment, key: str) -> ItemLines:
+        path = self._file(key, segment.items_sha256, f"The items of the gallery {manifest.name!r}")
+        try:
+            return ItemLines(path, segment.item_count, manifest.name, partial(self._keys, manifest, segment))
+        except FileNotFoundError:
+            raise ObjectNotFound("The object store has no such object.") from None
+        except OSError as error:
+            raise StorageUnavailable(f"The folder of mapped galleries can't be used: {error.strerror}.") from error
+
+    def _keys(self, manifest: GalleryManifest, segment: Segment, lines: ItemLines) -> ItemKeys:
+        """From their file where there is a sound one; else of the items."""
+        if KEYS in segment.files:
+            key = extra_key(manifest.name, manifest.generation, segment.id, KEYS)
+            what = f"The keys of the gallery {manifest.name!r}"
+            with suppress(ObjectNotFound, GalleryCorrupt, OSError, ValueError):
+                data = mapped_file(self._file(key, segment.files[KEYS], what))
+                if (keys := checked_keys(data, manifest, segment)) is not None:
+                    return keys
+        return made_keys(lines)
 
     def _file(self, key: str, sha256: str, what: str) -> Path:
         """A file of this machine with the object's content, checked. Raises ObjectNotFound, GalleryCorrupt."""

@@ -17,11 +17,13 @@ import numpy as np
 from contracts.errors import ServiceError
 from contracts.names import readable_label
 from infra.errors.galleries import EmbedderMismatch, GalleryCorrupt, GalleryExists, ItemNotFound, VersionNotFound
-from infra.galleries.calibration import carried, fitted, fused_otherwise, is_due, unfitted
+from infra.galleries.calibration import FEWEST_LABELS, carried, fitted, fused_otherwise, is_due, unfitted
+from infra.galleries.compaction import compact, postponed
 from infra.galleries.deleted import another_generation, generations, write_record
 from infra.galleries.files import GalleryManifest, Item, Pointer, check_name, item_id
 from infra.galleries.keys import DELETED, manifest_key, version_of
 from infra.galleries.locks import GalleryLock
+from infra.galleries.lookup import count_labels, find, in_segment, known
 from infra.galleries.merges import MAX_SEGMENTS, split_for_merge
 from infra.galleries.reader import not_found
 from infra.galleries.rows import checked_rows
@@ -116,6 +118,7 @@ class GalleryStore(GalleryWriter):
         makes of the whole new version goes into its manifest; without it, what was fitted before stays, as it does in a
         large gallery that changed little since (`infra.galleries.calibration`).
         Items are the same if their ids are, and ids follow from the content (`item_id`): adding twice changes nothing.
+        Where many files are large, they are joined after the version is in force, under its number (`infra.galleries.compaction`).
         Without `activate` the version is kept next to the others, and the one in force stays in force. `made_by` goes into
         its manifest, for `made_by` to find. `stand_ins` are the digests that the items of an index have where their
         pictures did not come: then those of the same label and vector are the same, and one with its picture takes the
@@ -131,26 +134,26 @@ class GalleryStore(GalleryWriter):
                 raise EmbedderMismatch(
                     f"The gallery {name!r} was made with another embedder; enrol its pictures in a new gallery."
                 )
-            old = self._segment_items(base)
+            there = known(self, base, [item.id for item in items])
             same: set[int] = set()
             completed: set[str] = set()
-            if stand_ins and old:
+            if stand_ins and base.item_count:
+                old = self._segment_items(base)
                 same, completed = known_by_vector(
                     old, self._segment_embeddings(base), items, rows.embeddings, stand_ins
                 )
-            known = {item.id for item in old}
-            contents = {(item.sha256, item.label, item.box) for item in old}  # an older label's id is another
             chosen: dict[str, int] = {}
             for row, item in enumerate(items):
-                if row not in same and item.id not in known and (item.sha256, item.label, item.box) not in contents:
+                if row not in same and item.id not in there:
                     chosen.setdefault(item.id, row)
             duplicates = tuple(item.id for row, item in enumerate(items) if chosen.get(item.id) != row)
             if not chosen:
                 return Added(base, (), duplicates)
             if completed:
                 by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]
-                old = tuple(item for item in old if item.id not in completed)
-                base = replace(base, segments=without(by_segment, completed), item_count=len(old))
+                base = replace(
+                    base, segments=without(by_segment, completed), item_count=base.item_count - len(completed)
+                )
             manifest = replace(
                 self._next(pointer, base, writing.hold),
                 embedder_digest=embedder_digest,
@@ -163,15 +166,17 @@ class GalleryStore(GalleryWriter):
             if not featured:
                 fresh_rows = replace(fresh_rows, features=())
             segments, merged = split_for_merge(base.segments, len(fresh))
+            late, joins_later = postponed(base.segments, merged)
+            if late:  # the version shall not wait for it
+                segments, merged = base.segments, ()
             if calibrate is not None and is_due(manifest):
                 whole = self._searched_rows(base, dim) + replace(fresh_rows, features=())
-                manifest = fitted(manifest, calibrate, (*old, *fresh), whole)
+                manifest = fitted(manifest, calibrate, (*self._segment_items(base), *fresh), whole)
             if merged:
                 part = replace(base, segments=merged)
                 stored = self._searched_rows(part, dim)
                 stored = replace(stored, features=self._segment_features(part) if featured else ())
-                kept_count = len(old) - sum(one.live_count for one in merged)
-                fresh, fresh_rows = [*old[kept_count:], *fresh], stored + fresh_rows
+                fresh, fresh_rows = [*self._segment_items(part), *fresh], stored + fresh_rows
             segment = self._write_segment(manifest, fresh, fresh_rows)
             manifest = replace(manifest, segments=(*segments, segment))
             self._publish(name, writing, manifest, activate=activate)
@@ -179,7 +184,15 @@ class GalleryStore(GalleryWriter):
             audit.gallery_changed(done, name, base.version, manifest.version, items=len(chosen))
             if merged:
                 self._prune(name, manifest.token)
-            return Added(manifest, tuple(chosen), duplicates, len(completed))
+        if joins_later and activate:
+            with contextlib.suppress(ServiceError):  # mere housekeeping
+                joined = compact(self, name, MOST_WITH_FEATURES)
+                manifest = joined if joined is not None and joined.version == manifest.version else manifest
+        return Added(manifest, tuple(chosen), duplicates, len(completed))
+
+    def find(self, name: str, ids: Collection[str]) -> dict[str, Item]:
+        """The items of the version in force that have these ids; only segments with one of them are read."""
+        return self.reading(name, None, lambda manifest: find(self, manifest, ids))
 
     def made_by(self, name: str, maker: str) -> GalleryManifest | None:
         """The newest kept version that `add` made with this `made_by`; None: there is none."""
@@ -201,27 +214,25 @@ class GalleryStore(GalleryWriter):
         labels = [readable_label(label) for label in labels]
         with self._writing(name) as writing:
             pointer, base = self._base(name, writing)
-            by_segment = [(segment, self._live_items(base, segment)) for segment in base.segments]
-            present = [item for _, items in by_segment for item in items]
-            require_present(name, item_ids, {item.id for item in present}, "item")
-            require_present(name, labels, {item.label for item in present}, "item of the label")
-            ids, gone_labels = set(item_ids), set(labels)
-            gone = {item.id for item in present if item.id in ids or item.label in gone_labels}
-            if not gone:
+            found = [in_segment(self, base, segment, item_ids, labels) for segment in base.segments]
+            require_present(name, item_ids, {one for of in found for one in of.ids}, "item")
+            require_present(name, labels, {label for of in found for label in of.labels}, "item of the label")
+            if not any(of.ids for of in found):
                 return base
-            manifest = replace(
-                self._next(pointer, base, writing.hold),
-                segments=without(by_segment, gone),
-                item_count=len(present) - len(gone),
+            segments = tuple(
+                replace(of.segment, removed=(*of.segment.removed, *of.ids)) if of.ids else of.segment
+                for of in found
+                if of.segment.live_count > len(of.ids)
             )
-            left = [row for row, item in enumerate(present) if item.id not in gone]
-            items_left = [present[row] for row in left]
-            manifest = carried(base, manifest, len({item.label for item in items_left}))
+            left = sum(segment.live_count for segment in segments)
+            gone = base.item_count - left
+            manifest = replace(self._next(pointer, base, writing.hold), segments=segments, item_count=left)
+            manifest = carried(base, manifest, count_labels(self, manifest, FEWEST_LABELS))
             if left and calibrate is not None and is_due(manifest):
-                rows = self._searched_rows(base, base.dim or 0).take(left)
-                manifest = fitted(manifest, calibrate, items_left, rows)
+                rows = self._searched_rows(manifest, base.dim or 0)
+                manifest = fitted(manifest, calibrate, self._segment_items(manifest), rows)
             self._publish(name, writing, manifest)
-            audit.gallery_changed("removed", name, base.version, manifest.version, items=len(gone))
+            audit.gallery_changed("removed", name, base.version, manifest.version, items=gone)
             return manifest
 
     def activate(self, name: str, version: int, instead_of: GalleryManifest | None = None) -> GalleryManifest:

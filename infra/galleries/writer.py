@@ -10,6 +10,7 @@ import hashlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from contracts.errors import ServiceError
@@ -30,9 +31,12 @@ from infra.galleries.files import (
     encode_pointer,
     encode_views,
 )
+from infra.galleries.item_keys import encode_keys, made_keys
+from infra.galleries.key_files import KEYED_FROM
 from infra.galleries.keys import (
     DELETED,
     FEATURES,
+    KEYS,
     VIEWS,
     all_segment_keys,
     extra_key,
@@ -50,7 +54,7 @@ from infra.galleries.rows import Rows
 from infra.objects.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from infra.galleries.locks import Hold, Lock
     from infra.objects.store import ObjectStore
@@ -60,7 +64,7 @@ KEPT_VERSIONS = 50  # how many one can go back
 
 
 @dataclass(frozen=True)
-class _Writing:
+class Writing:
     """A change under way: the right to write, and what is in force (no pointer: nothing, or deleted)."""
 
     hold: Hold
@@ -76,7 +80,7 @@ class GalleryWriter(GalleryReader):
         self._local = LocalLock(objects.folder / ".locks" if isinstance(objects, LocalStore) else None)
 
     @contextmanager
-    def _writing(self, name: str) -> Iterator[_Writing]:
+    def _writing(self, name: str) -> Iterator[Writing]:
         check_name(name)
         with ExitStack() as stack:
             for lock in (self._local, self._lock):
@@ -84,9 +88,20 @@ class GalleryWriter(GalleryReader):
                     newest = self._newest_pointer(name)
                     hold = stack.enter_context(lock.hold(name, newest.token if newest else 0))
             newest = self._newest_pointer(name)
-            yield _Writing(hold, None if newest is None or newest.generation == DELETED else newest)
+            yield Writing(hold, None if newest is None or newest.generation == DELETED else newest)
 
-    def _base(self, name: str, writing: _Writing) -> tuple[Pointer, GalleryManifest]:
+    @contextmanager
+    def _joining(self, name: str) -> Iterator[Callable[[], None]]:
+        """The right to join files of a gallery: one joins at a time, and none while something is erased for good.
+
+        What is given raises GalleryBusy if the right was lost. Who holds it may take the right to write, not the other way round.
+        """
+        with ExitStack() as stack:
+            locks = [lock for lock in (self._local, self._lock) if lock is not None]
+            holds = [stack.enter_context(lock.hold(f"{check_name(name)}+join", 0)) for lock in locks]
+            yield partial(_check_all, holds)
+
+    def _base(self, name: str, writing: Writing) -> tuple[Pointer, GalleryManifest]:
         if writing.pointer is None:
             raise not_found(name)
         try:
@@ -112,6 +127,8 @@ class GalleryWriter(GalleryReader):
             extra[VIEWS] = encode_views(rows.views)
         if any(rows.features):
             extra[FEATURES] = encode_features(rows.features)
+        if len(items) >= KEYED_FROM:
+            extra[KEYS] = encode_keys(made_keys(items))
         self._objects.put(items_key, items_data)
         self._objects.put(rows_key, rows_data)
         for kind, data in extra.items():
@@ -125,7 +142,7 @@ class GalleryWriter(GalleryReader):
             files=hashes,
         )
 
-    def _publish(self, name: str, writing: _Writing, manifest: GalleryManifest, *, activate: bool = True) -> None:
+    def _publish(self, name: str, writing: Writing, manifest: GalleryManifest, *, activate: bool = True) -> None:
         self._objects.put(manifest_key(name, manifest.generation, manifest.id), encode_manifest(manifest))
         pointer = writing.pointer
         current = manifest.id if activate or pointer is None else pointer.current
@@ -134,7 +151,7 @@ class GalleryWriter(GalleryReader):
         kept = tuple(one for at, one in enumerate(known) if at >= len(known) - KEPT_VERSIONS or one == current)
         self._point(name, writing, Pointer(writing.hold.token, manifest.generation, current, kept))
 
-    def _point(self, name: str, writing: _Writing, pointer: Pointer) -> None:
+    def _point(self, name: str, writing: Writing, pointer: Pointer) -> None:
         """The one write that readers see. Raises GalleryBusy if another writer may have come between."""
         writing.hold.check()  # spares readers a version that the next writer, who read the one before, would undo
         key = pointer_key(name, pointer.token, pointer.generation)
@@ -165,6 +182,11 @@ class GalleryWriter(GalleryReader):
         for key in list(self._objects.list(files_prefix(name))):
             if key not in needed and key.split("/")[3] not in others and token_of(key) <= token:
                 self._objects.delete(key)
+
+
+def _check_all(holds: Sequence[Hold]) -> None:
+    for hold in holds:
+        hold.check()
 
 
 def now() -> str:

@@ -11,6 +11,7 @@ from models.errors import GalleryError
 from models.galleries.binary import binarize, cosine_of, unpack
 from models.galleries.binary_index import BinaryIndex
 from models.galleries.gallery import Gallery
+from models.galleries.items import CompactItems, labels_of, with_metadata
 from models.galleries.label_scores import LabelScores
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class BinaryGallery(Gallery):
             raise GalleryError(f"rerank is {rerank}; it must be 0 or more.")
         if rows.ndim != 2 or len(rows) != len(items):
             raise GalleryError(f"A gallery of {len(items)} items cannot have embeddings of the shape {rows.shape}.")
-        self.items = tuple(items)
+        self.items = items if isinstance(items, CompactItems) else tuple(items)
         self.rerank, self.method = rerank, method
         self.calibratable = rerank > 0  # estimates from distances are spread otherwise, and labels have no means
         self._rows = rows.copy() if rerank else None
         # Mean vectors are float embeddings again: without them, labels are scored by their nearest codes alone.
-        self._labels = LabelScores([item.label for item in self.items], self._rows)
+        self._labels = LabelScores(list(labels_of(self.items)), self._rows)
         self._codes = None
         if len(rows):
             self._codes = BinaryIndex(dim, kind)
@@ -74,9 +75,7 @@ class BinaryGallery(Gallery):
 
     def _filtered(self, filters: Sequence[Filter]) -> Gallery:
         """By the same codes, all of them compared, and the same re-ranking: of all that meet the filters."""
-        places = np.array(
-            [at for at, item in enumerate(self.items) if meets(getattr(item, "metadata", None), filters)], np.int64
-        )
+        places = np.array([at for at, metadata in with_metadata(self.items) if meets(metadata, filters)], np.int64)
         items = [self.items[at] for at in places]
         about = (self.name, self.version, self.calibration, self._features)
         rows = self.rows_at(places)

@@ -15,15 +15,17 @@ from models.errors import GalleryError
 from models.galleries.binary_gallery import BinaryGallery
 from models.galleries.fusing import normalised, sums_of
 from models.galleries.gallery import Found, Gallery
+from models.galleries.items import labels_of, with_metadata
 from models.galleries.label_scores import LabelScores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from contracts.filters import Filter
     from contracts.indexes import IndexChoice
+    from models.galleries.gallery import LabeledItem
 
 SHOWN_LABELS = 10  # of a query, at least so many name their nearest picture, the others any of theirs
 
@@ -40,6 +42,26 @@ class Thing:
         return self.id
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of an item says which thing it shows."""
+
+    label: str
+    metadata: Mapping[str, str] | None
+
+
+def shown_by(items: Sequence[LabeledItem]) -> Iterator[Shown]:
+    """That of each item, in their order, without making the items of mapped files."""
+    metadata = with_metadata(items)
+    place, known = next(metadata, (-1, None))
+    for at, label in enumerate(labels_of(items)):
+        if at != place:
+            yield Shown(label, None)
+            continue
+        yield Shown(label, known)
+        place, known = next(metadata, (-1, None))
+
+
 class FusedGallery(Gallery):
     """The items of `pictures`, fused as `choice` says. Immutable; many threads may search it at a time.
 
@@ -51,7 +73,7 @@ class FusedGallery(Gallery):
         dim = pictures.dim
         super().__init__((), np.empty((0, dim), np.float32), pictures.name, pictures.version, pictures.calibration)
         self.pictures, self.items, self._choice = pictures, pictures.items, choice
-        self._thing_of = np.array(things_of(choice, self.items) or [], np.int64)
+        self._thing_of = np.array(things_of(choice, shown_by(self.items)) or [], np.int64)
         fused = normalised(sums_of(self._thing_of, dim, self._embeddings_at))
         self.thing_count = len(fused)  # how many vectors are searched
         self._order = np.argsort(self._thing_of, kind="stable")
@@ -64,7 +86,7 @@ class FusedGallery(Gallery):
         )
         self.calibratable = self._things.calibratable
         # A label is as near as the nearest of its things: the means of its pictures are in these already.
-        self._labels = LabelScores([item.label for item in self.items], None)
+        self._labels = LabelScores(list(labels_of(self.items)), None)
 
     def features(self, item_id: str) -> object:
         """As of the pictures' gallery."""

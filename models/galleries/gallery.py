@@ -12,10 +12,11 @@ import numpy as np
 
 from contracts.filters import meets
 from models.errors import GalleryError
+from models.galleries.items import those_of
 from models.galleries.label_scores import NEIGHBOURS, LabelScore, LabelScores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
@@ -114,6 +115,14 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def find(self, item_id: str) -> LabeledItem | None:
+        """The item with this id; None: there is none."""
+        return self.find_all({item_id}).get(item_id)
+
+    def find_all(self, ids: Collection[str]) -> dict[str, LabeledItem]:
+        """The items with these ids. Large galleries find them without looking at the others."""
+        return those_of(self.items, ids)
 
     def features(self, item_id: str) -> Any:
         """The local features of an item, as `models.verification.Features`, or None where there are none."""

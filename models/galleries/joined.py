@@ -7,14 +7,17 @@ gallery's probabilities does not hold for all of them together: the embedder's o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from models.errors import GalleryError
 from models.galleries.gallery import Gallery
+from models.galleries.items import labels_of, place_of, with_metadata
 from models.galleries.label_scores import LabelScores
 
 if TYPE_CHECKING:
@@ -56,14 +59,14 @@ class JoinedGallery(Gallery):
         super().__init__((), np.empty((0, dim), np.float32), "+".join(one.name for one in galleries))
         self.galleries = tuple(galleries)
         self.calibratable = all(one.calibratable for one in filled)
-        self.items = tuple(_named(item, one.name, at) for at, one in enumerate(galleries) for item in one.items)
         if len(galleries) == 1:
             self.calibration = galleries[0].calibration
         self._starts = np.cumsum([0, *(len(one) for one in galleries)])
+        self.items = JoinedItems(galleries, self._starts.tolist())
         parts = [one.embeddings() for one in filled]
         rows = [part for part in parts if part is not None]
         known = np.concatenate(rows) if rows and len(rows) == len(parts) else None
-        self._labels = LabelScores([item.label for item in self.items], known)
+        self._labels = LabelScores(list(self.items.labels()), known)
 
     def embeddings(self) -> NDArray[np.float32] | None:
         """(N, D) of all galleries; None where one has none."""
@@ -108,6 +111,51 @@ class JoinedGallery(Gallery):
             order = np.argsort(-values, kind="stable")[:k]
             merged.append((places[order].astype(np.int64), values[order]))
         return merged
+
+
+class JoinedItems(Sequence[JoinedItem]):
+    """The items of galleries in one row, each named when it is needed (models.galleries.items.CompactItems)."""
+
+    def __init__(self, galleries: Sequence[Gallery], starts: Sequence[int]) -> None:
+        self._galleries, self._starts = galleries, starts
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __iter__(self) -> Iterator[JoinedItem]:
+        return (_named(item, one.name, at) for at, one in enumerate(self._galleries) for item in one.items)
+
+    @overload
+    def __getitem__(self, place: int) -> JoinedItem: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[JoinedItem]: ...
+
+    def __getitem__(self, place: int | slice) -> JoinedItem | Sequence[JoinedItem]:
+        if isinstance(place, slice):
+            return tuple(self[at] for at in range(*place.indices(len(self))))
+        at = place + len(self) if place < 0 else place
+        if not 0 <= at < len(self):
+            raise IndexError(f"there is no item {place} of {len(self)}")
+        which = bisect_right(self._starts, at) - 1
+        return _named(self._galleries[which].items[at - self._starts[which]], self._galleries[which].name, which)
+
+    def labels(self) -> Iterator[str]:
+        """The label of each item, in their order."""
+        return chain.from_iterable(labels_of(one.items) for one in self._galleries)
+
+    def with_metadata(self) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """The places of the items that have metadata, and the metadata."""
+        for one, start in zip(self._galleries, self._starts, strict=False):
+            for at, metadata in with_metadata(one.items):
+                yield start + at, metadata
+
+    def place_of(self, item_id: str) -> int | None:
+        """Where the first item with this id is."""
+        for one, start in zip(self._galleries, self._starts, strict=False):
+            if (at := place_of(one.items, item_id)) is not None:
+                return start + at
+        return None
 
 
 def _named(item: LabeledItem, gallery: str, source: int) -> JoinedItem:

@@ -7,7 +7,7 @@ mean of its pictures the more it has. Measured on few views a product and on som
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class LabelScores:
         """Without `embeddings`, labels are scored by their nearest items alone."""
         self.names: Sequence[str] = tuple(sorted(set(labels)))
         ids = {name: number for number, name in enumerate(self.names)}
-        self.codes: NDArray[np.int64] = np.array([ids[label] for label in labels], np.int64)
+        self.codes: NDArray[np.integer[Any]] = np.array([ids[label] for label in labels], np.int64)
         self.counts: NDArray[np.int64] = np.bincount(self.codes, minlength=len(self.names))
         several = np.flatnonzero(self.counts > 1) if embeddings is not None else np.zeros(0, np.int64)
         self._mean_of = np.full(len(self.names), -1, np.int64)

@@ -46,7 +46,7 @@ def near_duplicates(
     passed = {item.id for item in items} | set(own)
     found: list[Near | None] = []
     kept = np.zeros(len(items), bool)
-    spare = sum(item.id in passed for item in gallery.items)
+    spare = len(gallery.find_all(passed))
     gallery = gallery.by_pictures()
     near = gallery.search(rows, NEAREST + spare) if len(gallery) and len(items) else [[] for _ in items]
     for at, (item, matches) in enumerate(zip(items, near, strict=True)):

@@ -17,7 +17,7 @@ from models.galleries.label_scores import EPSILON, LabelScores
 from models.galleries.parts import best
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -52,7 +52,7 @@ class PartedGallery(Gallery):
         dim = dims.pop() if dims else 0
         super().__init__((), np.empty((0, dim), np.float32), name, version, calibration, features)
         self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
-        self.items = PartedItems(self.parts, self._starts)
+        self.items = PartedItems(self.parts, self._starts, table)
         self._table = table
         self._labels = PartedLabelScores(self.parts, table)
 
@@ -96,10 +96,10 @@ class PartedGallery(Gallery):
 
 
 class PartedItems(Sequence["LabeledItem"]):
-    """The items of parts in one row, none of them copied."""
+    """The items of parts in one row, none of them copied (models.galleries.items.CompactItems)."""
 
-    def __init__(self, parts: Sequence[Part], starts: NDArray[np.int64]) -> None:
-        self._parts, self._starts = parts, starts.tolist()
+    def __init__(self, parts: Sequence[Part], starts: NDArray[np.int64], table: LabelTable) -> None:
+        self._parts, self._starts, self._table = parts, starts.tolist(), table
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -123,13 +123,30 @@ class PartedItems(Sequence["LabeledItem"]):
         which = bisect_right(self._starts, at) - 1
         return self._parts[which].item(at - self._starts[which])
 
+    def labels(self) -> Iterator[str]:
+        """The label of each item, in their order."""
+        return (self._table.names[code] for part in self._parts for code in part.codes.tolist())
+
+    def with_metadata(self) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """The places of the items that have metadata, and the metadata."""
+        for part, start in zip(self._parts, self._starts, strict=False):
+            for at, metadata in part.with_metadata():
+                yield start + at, metadata
+
+    def place_of(self, item_id: str) -> int | None:
+        """Where the item with this id is."""
+        for part, start in zip(self._parts, self._starts, strict=False):
+            if (at := part.place_of(item_id)) is not None:
+                return int(start + at)
+        return None
+
 
 class PartedLabelScores(LabelScores):
     """As its base, for the labels of parts; a label's sum of rows is made when it is first needed, not at the start."""
 
     def __init__(self, parts: Sequence[Part], table: LabelTable) -> None:
         self._parts = parts
-        self.codes = np.concatenate([np.zeros(0, np.int64), *(part.codes for part in parts)])
+        self.codes: NDArray[np.int32] = np.concatenate([np.zeros(0, np.int32), *(part.codes for part in parts)])
         self.names = table.names
         self.counts = np.bincount(self.codes, minlength=len(table.names))
         self._sums: dict[int, NDArray[np.float32]] = {}

@@ -6,15 +6,20 @@ A part never changes: what was removed of it in a version is masked, what was ad
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.galleries.gallery import THREADS, faiss_module
+from models.galleries.items import labels_of, place_of, with_metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from numpy.typing import NDArray
 
     from contracts.filters import Filter
@@ -37,41 +42,56 @@ class LabelTable:
         self._codes: dict[str, int] = {}
         self._guard = threading.Lock()
 
-    def codes_of(self, labels: Sequence[str]) -> NDArray[np.int64]:
-        """(N,): the number of each label."""
-        with self._guard:
-            for label in labels:
-                if label not in self._codes:
-                    self._codes[label] = len(self.names)
+    def codes_of(self, labels: Iterable[str], count: int) -> NDArray[np.int32]:
+        """(count,): the number of each label."""
+        return np.fromiter(map(self._code_of, labels), np.int32, count)
+
+    def _code_of(self, label: str) -> int:
+        known = self._codes.get(label)
+        if known is None:
+            with self._guard:
+                known = self._codes.get(label)
+                if known is None:
+                    known = len(self.names)
                     self.names.append(label)
-            return np.fromiter((self._codes[label] for label in labels), np.int64, len(labels))
+                    self._codes[label] = known  # last: whoever sees it finds the name
+        return known
 
 
 class Labelled:
-    """The items of a part and their rows (N, D), which may be mapped from a file, by place and by label."""
+    """The items of a part and their rows (N, D), both of which may be mapped from files, by place and by label.
+
+    It holds 8 bytes more for each item.
+    """
 
     def __init__(self, items: Sequence[LabeledItem], rows: NDArray[np.float32], table: LabelTable) -> None:
         self.items, self.rows, self.table = items, rows, table
-        self.codes = table.codes_of([item.label for item in items])
-        self.order = np.argsort(self.codes, kind="stable")
-        self._sorted = self.codes[self.order]
-        self._by_metadata: dict[Filter, NDArray[np.int64]] | None = None
+        self.codes = table.codes_of(labels_of(items), len(items))
+        self.order = np.argsort(self.codes, kind="stable").astype(np.int32)
+        self._codes, counts = np.unique(self.codes, return_counts=True)
+        self._bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        self._by_metadata: dict[Filter, NDArray[np.int32]] | None = None
+        self._indexing = threading.Lock()
 
     def ranges(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each label where in `order` its rows begin and end."""
-        starts = np.searchsorted(self._sorted, codes, "left")
-        return starts.astype(np.int64), np.searchsorted(self._sorted, codes, "right").astype(np.int64)
+        starts, ends = (np.searchsorted(self._codes, codes, side) for side in ("left", "right"))
+        return self._bounds[starts], self._bounds[ends]
 
     def meeting(self, filters: Sequence[Filter]) -> NDArray[np.int64]:
         """The places of the items whose metadata meets all filters, ascending."""
-        if self._by_metadata is None:
-            found: dict[Filter, list[int]] = {}
-            for place, item in enumerate(self.items):
-                for pair in (getattr(item, "metadata", None) or {}).items():
-                    found.setdefault(pair, []).append(place)
-            self._by_metadata = {pair: np.array(places, np.int64) for pair, places in found.items()}
-        each = [self._by_metadata.get(one, np.zeros(0, np.int64)) for one in filters]
-        return reduce(lambda one, other: np.intersect1d(one, other, assume_unique=True), each)
+        each = [self._indexed().get(one, np.zeros(0, np.int32)) for one in filters]
+        return reduce(lambda one, other: np.intersect1d(one, other, assume_unique=True), each).astype(np.int64)
+
+    def _indexed(self) -> dict[Filter, NDArray[np.int32]]:
+        with self._indexing:
+            if self._by_metadata is None:
+                found: dict[Filter, array[int]] = {}
+                for place, metadata in with_metadata(self.items):
+                    for pair in metadata.items():
+                        found.setdefault(pair, array("i")).append(place)
+                self._by_metadata = {pair: np.frombuffer(places, np.int32) for pair, places in found.items()}
+            return self._by_metadata
 
 
 class Part:
@@ -79,16 +99,16 @@ class Part:
 
     def __init__(self, labelled: Labelled, index: BuiltIndex | None = None, alive: Alive | None = None) -> None:
         self.labelled, self.index, self.alive = labelled, index, alive
-        self.live: NDArray[np.int64] | None = None if alive is None else np.flatnonzero(alive)
+        self.live: NDArray[np.int32] | None = None if alive is None else np.flatnonzero(alive).astype(np.int32)
         # From a row's place in its file to its place among the living.
-        self._rank = None if alive is None else np.cumsum(alive) - 1
+        self._rank = None if alive is None else np.cumsum(alive, dtype=np.int32) - 1
         self.count = len(labelled.items) if self.live is None else len(self.live)
 
     def __len__(self) -> int:
         return self.count
 
     @property
-    def codes(self) -> NDArray[np.int64]:
+    def codes(self) -> NDArray[np.int32]:
         """The label of each living row."""
         return self.labelled.codes if self.live is None else self.labelled.codes[self.live]
 
@@ -104,14 +124,29 @@ class Part:
 
     def items(self) -> Iterable[LabeledItem]:
         """The living items."""
-        items = self.labelled.items
-        return items if self.live is None else (items[at] for at in self.live.tolist())
+        items, alive = self.labelled.items, self.alive
+        return items if alive is None else compress(items, alive.tolist())
+
+    def place_of(self, item_id: str) -> int | None:
+        """Where among the living the item with this id is."""
+        at = place_of(self.labelled.items, item_id)
+        if at is None or self.alive is None or self._rank is None:
+            return at
+        return int(self._rank[at]) if self.alive[at] else None
+
+    def with_metadata(self) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """The places among the living of those items that have metadata, and the metadata."""
+        for at, metadata in with_metadata(self.labelled.items):
+            if self.alive is None or self._rank is None:
+                yield at, metadata
+            elif self.alive[at]:
+                yield int(self._rank[at]), metadata
 
     def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """(M, D): the rows at places among the living."""
         return np.asarray(self.labelled.rows[places if self.live is None else self.live[places]], np.float32)
 
-    def rows_of_labels(self, codes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    def rows_of_labels(self, codes: NDArray[np.int64]) -> list[NDArray[np.int32]]:
         """For each label its living rows, as places in the file."""
         starts, ends = self.labelled.ranges(codes)
         found = [self.labelled.order[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -125,7 +160,7 @@ class Part:
         found = near(queries, self.labelled.rows, k, self.alive)
         if self._rank is None:
             return found
-        return [(self._rank[places], values) for places, values in found]
+        return [(self._rank[places].astype(np.int64), values) for places, values in found]
 
     def _by_index(
         self, queries: NDArray[np.float32], rows: NDArray[np.float32], k: int, alive: Alive | None

@@ -86,8 +86,19 @@ class PaddleClasItem:
 def read_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.float32]]:
     """The items and embeddings (N, D) float32 of a PaddleClas `index_dir`: `vector.index` and `id_map.pkl`.
 
-    Flat, HNSW and IVF indexes, by inner product or by L2 over unit vectors, which order alike. Nothing of the pickle is run: it may hold whole numbers and text, all else is refused.
-    Raises GalleryError.
+    As `read_their_gallery`, but for binary codes, whose embeddings can't be had back. Raises GalleryError.
+    """
+    items, index = read_their_gallery(folder)
+    if index.distance == "hamming":
+        raise GalleryError("vector.index holds binary codes (dist_type hamming); their embeddings can't be had back.")
+    return items, index.rows
+
+
+def read_their_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], TheirIndex]:
+    """The items of a PaddleClas `index_dir`, `vector.index` and `id_map.pkl`, and the index, a row for each.
+
+    Flat, HNSW and IVF indexes, by inner product, by L2 over unit vectors, which order alike, or of binary codes. Nothing of
+    the pickle is run: it may hold whole numbers and text, all else is refused. Raises GalleryError.
     """
     try:
         recover(folder)
@@ -95,9 +106,7 @@ def read_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.f
         index = read_index((folder / INDEX).read_bytes())
     except OSError as error:
         raise GalleryError("A PaddleClas gallery is a folder with vector.index and id_map.pkl.") from error
-    if index.distance == "hamming":
-        raise GalleryError("vector.index holds binary codes (dist_type hamming); their embeddings can't be had back.")
-    return items_of(index, lines), index.rows
+    return items_of(index, lines), index
 
 
 def items_of(index: TheirIndex, lines: Mapping[int, str]) -> tuple[PaddleClasItem, ...]:

@@ -13,6 +13,7 @@ import click
 
 from models.artifacts.folders import load_manifest
 from shitu.cli.export_options import CALIBRATE, FORMATS, PDPARAMS, PRECISIONS, NameList, calibration_pictures, finish
+from shitu.cli.export_phone import export_phone_command
 from shitu.cli.options import DATA, FOLDER, PRESENT_FOLDER, examples, out
 from shitu.cli.progress import working
 from shitu.cli.suggestions import Group
@@ -245,6 +246,7 @@ def export_pdparams(
 
 for kind in KINDS:
     export.add_command(_command(kind))
+export.add_command(export_phone_command)
 
 
 @export.command("precisions", epilog=examples("export precisions shitu-embedder --out models-int8 --formats int8"))

@@ -41,7 +41,7 @@ from shitu.cli import (
 )
 from shitu.cli.enrolled import Enrolled, add_enrolled, stored_item
 from shitu.cli.galleries import calibrate_with, print_added, writing_store
-from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT_FOLDER, SERVER, examples
+from shitu.cli.options import EMBEDDER, GALLERY_NAME, PRESENT, SERVER, examples
 from shitu.cli.options import gallery as gallery_option
 from shitu.cli.progress import tracked, working
 from shitu.cli.searched import Passed, labelled_photos
@@ -69,13 +69,13 @@ def gallery() -> None:
 
 
 @gallery.command("add", epilog=examples("gallery add my-pictures --gallery drinks", "gallery add my-pictures --gallery drinks --server http://127.0.0.1:8000"))  # fmt: skip
-@click.argument("folder", type=PRESENT_FOLDER)
+@click.argument("folder", type=PRESENT)
 @gallery_option("The gallery to add to; made if there is none.", required=True)
 @click.option("--skip-near-duplicates", is_flag=True, help="Leave out what is nearly a picture of the same label.")
 @EMBEDDER
 @SERVER
 def add(folder: Path, gallery: str, skip_near_duplicates: bool, embedder: str, server: str | None) -> None:
-    """Add the pictures of FOLDER, which has a sub-folder for each label.
+    """Add the pictures of FOLDER, which has a sub-folder for each label, or of a list file of paths and labels.
 
     What can't be used is reported and skipped; exit status 1. Adding again changes nothing.
     """

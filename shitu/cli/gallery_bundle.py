@@ -14,7 +14,7 @@ from contracts.names import LabelRefused, clean_label
 from contracts.pictures import PictureRefusedError, look
 from infra.errors.galleries import GalleryExists, GalleryNotFound
 from infra.errors.photos import ObjectNotFound
-from infra.galleries import bundles
+from infra.galleries import bundles, flat
 from infra.galleries.bundles import Bundle
 from infra.galleries.store import Item, item_id
 from infra.objects.opening import open_store
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from infra.galleries.store import GalleryManifest, GalleryStore
     from infra.objects.store import ObjectStore
 
-ENDING = ".shitu.zip"
+ENDING, FLAT_ENDING = ".shitu.zip", ".flat"
 
 
 @click.command(
@@ -46,18 +46,19 @@ ENDING = ".shitu.zip"
         "gallery export drinks --out drinks.shitu.zip",
         "gallery export drinks --version 3",
         "gallery export drinks --format paddleclas --out theirs",
+        "gallery export drinks --format flat --out drinks.flat",
     )
 )
 @GALLERY_NAME
 @VERSION
-@out(f"The file to write; default: NAME{ENDING}, or the folder NAME-paddleclas.", FILE)
+@out(f"The file to write; default: NAME{ENDING}, NAME{FLAT_ENDING}, or the folder NAME-paddleclas.", FILE)
 @click.option(
     "--format",
     "shape",
-    type=click.Choice(["bundle", "paddleclas"]),
+    type=click.Choice(["bundle", "paddleclas", "flat"]),
     default="bundle",
     show_default=True,
-    help="One file, or a folder that PaddleClas loads.",
+    help="One file, a folder that PaddleClas loads, or embeddings and labels alone, for C++.",
 )
 @click.option(
     "--index-method",
@@ -80,12 +81,16 @@ def export(name: str, version: int | None, out: Path | None, shape: str, index_m
         if shape == "paddleclas":
             _to_paddleclas(out or Path(f"{name}-paddleclas"), manifest, (items, embeddings), stored, index_method)
             return
+        target = out or Path(f"{name}{FLAT_ENDING if shape == 'flat' else ENDING}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        if shape == "flat":
+            _to_flat(part, target, manifest, items, embeddings)
+            click.echo(f"{len(items)} items of version {manifest.version} of {name!r} are in {target}")
+            return
         with working(f"Reading the features of {name!r}"):
             views = stored.store.load_views(name, manifest.version)
             features = stored.store.load_features(name, manifest.version)
-        target = out or Path(f"{name}{ENDING}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
         try:
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
                 packed = [features.get(item.id, b"") for item in items]
@@ -96,6 +101,18 @@ def export(name: str, version: int | None, out: Path | None, shape: str, index_m
             part.unlink(missing_ok=True)
     lacking = f"; {missing} of them have no picture in the store" if missing else ""
     click.echo(f"{len(items)} items of version {manifest.version} of {name!r} are in {target}{lacking}")
+
+
+def _to_flat(
+    part: Path, target: Path, manifest: GalleryManifest, items: Sequence[Item], embeddings: NDArray[np.float32]
+) -> None:
+    """`target` is there whole or as it was. Raises OSError."""
+    try:
+        with part.open("wb") as file:
+            flat.write(file, manifest, items, embeddings)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _to_paddleclas(

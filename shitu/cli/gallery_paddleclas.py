@@ -17,7 +17,7 @@ from infra.objects.store import image_key_of
 from infra.runtime.settings import load_settings
 from models.errors import ImageError
 from models.pictures.image import decode
-from models.recognition.paddleclas import read_gallery
+from models.recognition.paddleclas import read_their_gallery
 from shitu.cli.enrolled import Enrolled, add_enrolled, item_of, stored_item
 from shitu.cli.galleries import print_added, writing_store
 from shitu.cli.options import PRESENT_FOLDER, examples
@@ -64,9 +64,16 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
     with errors():
         check_name(gallery)
         settings = load_settings()
-        entries, rows = read_gallery(folder)
+        entries, index = read_their_gallery(folder)
+        coded, rows = index.distance == "hamming", index.rows
+        if coded and pictures is None:
+            raise click.ClickException(
+                "the index holds binary codes (dist_type hamming), of which no embedding can be had back:"
+                " name the pictures' folder by --root, and they are embedded again"
+            )
         network = Embedder(resolve(embedder), threads=1)
-        _check_rows(rows, network)
+        if not coded:
+            _check_rows(rows, network)
         objects = open_store(settings.objects, settings.data_dir)
         store = writing_store(settings, objects)
         passed = Passed()
@@ -75,9 +82,17 @@ def import_paddleclas(folder: Path, gallery: str, embedder: str, pictures: Path 
             raise click.ClickException(f"none of the {len(entries)} entries can be used")
         entries, rows = tuple(entries[number] for number in usable), rows[usable]
         if pictures is None:
+            click.echo(
+                f"no picture came with the index, so it is taken on trust that {network.name} built it:"
+                " with --root that is checked",
+                err=True,
+            )
             items = [_without_picture(entry, row) for entry, row in zip(entries, rows, strict=True)]
         else:
-            _check_embedder(entries, rows, pictures, network)
+            if coded:
+                rows = _embedded(entries, pictures, network)
+            else:
+                _check_embedder(entries, rows, pictures, network)
             items = [_with_picture(entry, pictures, objects) for entry in tracked(entries, "Storing the pictures")]
         with working("Adding the items, and fitting the probabilities"):
             stand_ins = {entry.stand_in(row) for entry, row in zip(entries, rows, strict=True)}
@@ -127,6 +142,11 @@ def _check_embedder(
         raise click.ClickException(
             f"{network.name} is not the embedder that built this index: pictures are only {similarity:.2f} like their vectors"
         )
+
+
+def _embedded(entries: Sequence[PaddleClasItem], root: Path, network: Embedder) -> NDArray[np.float32]:
+    """(N, D): the embeddings of the pictures, of which the index has binary codes alone."""
+    return np.concatenate([network([decode(_read(entry, root))]) for entry in tracked(entries, "Embedding")])
 
 
 def _with_picture(entry: PaddleClasItem, root: Path, objects: ObjectStore) -> Item:

@@ -65,7 +65,7 @@ class PhotoArgument(click.Path):
 @click.command(epilog=examples("recognize shelf.jpg --gallery my-pictures", "recognize photos/ --gallery drinks --json", "recognize shelf.jpg --gallery drinks --server http://127.0.0.1:8000"))  # fmt: skip
 @click.argument("photos", nargs=-1, required=True, type=PhotoArgument(path_type=Path))
 @gallery_option(
-    "A stored gallery's name, or a folder: a sub-folder of pictures for each label. With --server: a name. "
+    "A stored gallery's name, a folder with a sub-folder of pictures for each label, or a list of paths and labels. With --server: a name. "
     "Several are searched as one.",
     required=True,
     multiple=True,

@@ -1,4 +1,4 @@
-"""What a command searches in: a stored gallery by its name, or a folder of labelled pictures, with all that goes with it."""
+"""What a command searches in: a stored gallery by its name, or a folder or list of labelled pictures, with all that goes with it."""
 
 import hashlib
 import os
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from contracts import pictures
+from contracts.imports import LIST_ENDINGS
 from contracts.indexes import choice_of
 from contracts.names import SIDECARS, LabelRefused, clean_label, is_clutter, shown
 from models.enrolment import embed_lone_views
@@ -25,6 +26,7 @@ from models.galleries.fused_gallery import FusedGallery
 from models.galleries.gallery import Gallery
 from models.pictures.image import crop, decode
 from models.verification import Features, describe, unpack
+from shitu.cli.listed import listed_photos
 from shitu.cli.progress import tracked, working
 
 if TYPE_CHECKING:
@@ -127,17 +129,17 @@ def read_bytes(path: Path) -> bytes:
 def open_gallery(
     name: str, embedder: "Embedder", console: Console, make: Callable[..., Gallery], passed: Passed | None = None
 ) -> Gallery:
-    """The gallery of that name or folder; `make` takes items, embeddings, name, version, calibration and features.
+    """The gallery of that name, folder or list file; `make` takes items, embeddings, name, version, calibration and features.
 
     What of a folder can't be used is told, and counted in `passed`.
 
     Raises ClickException, ModelError, ServiceError.
     """
     folder = Path(name)
-    if folder.is_dir():
+    if folder.is_dir() or (folder.is_file() and (folder.suffix.lower() in LIST_ENDINGS or "/" in name)):
         return _folder_gallery(folder, embedder, console, make, passed or Passed())
     if "/" in name:  # no gallery's name has one
-        raise click.ClickException(f"there is no folder {name!r}")
+        raise click.ClickException(f"there is no folder or list {name!r}")
     return _stored_gallery(name, embedder, console, make)
 
 
@@ -189,7 +191,12 @@ def _stored_gallery(name: str, embedder: "Embedder", console: Console, make: Cal
 
 
 def labelled_photos(folder: Path, passed: Passed) -> list[tuple[Path, str]]:
-    """The pictures in the folder's sub-folders, and their labels. Raises ClickException if there is none at all."""
+    """The pictures in the folder's sub-folders, or of a list file's lines, and their labels.
+
+    Raises ClickException if there is none at all.
+    """
+    if folder.is_file():
+        return listed_photos(folder, passed)
     paths = list(found_photos([folder], passed))
     loose = [path for path in paths if path.parent == folder]
     if len(loose) == len(paths):
@@ -211,6 +218,7 @@ def _folder_gallery(
     folder: Path, embedder: "Embedder", console: Console, make: Callable[..., Gallery], passed: Passed
 ) -> Gallery:
     pictures = labelled_photos(folder, passed)
+    root = folder.parent if folder.is_file() else folder
     images, sha256s, items = [], [], []
     for path, label in tracked(pictures, "Reading the gallery", console):
         try:
@@ -220,7 +228,7 @@ def _folder_gallery(
             continue
         images.append(image)
         sha256s.append(sha256)
-        items.append(FolderItem(str(path.relative_to(folder)), label))
+        items.append(FolderItem(os.path.relpath(path, root), label))
     if not items:
         raise click.ClickException(f"{shown(folder)} holds no picture that can be used")
     labels = [item.label for item in items]
@@ -228,7 +236,7 @@ def _folder_gallery(
         rows = embedder(images)
         views = embed_lone_views(labels, lambda at: (images[at], sha256s[at]), embedder)  # as an enrolment makes them
     calibration = fit(labels, rows, views, embedder.unknowns, embedder.calibration)
-    features = ItemFeatures(lambda item_id: _hashed(folder / item_id)[0])
+    features = ItemFeatures(lambda item_id: _hashed(root / item_id)[0])
     return make(items, rows, folder.name, 1, calibration, features)
 
 

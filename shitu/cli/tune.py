@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from infra.runtime.machine import read_limits
 from models.engines.openvino import computes_bf16
 from models.errors import ModelError
-from shitu.cli.options import DETECTOR, EMBEDDER, JSON, PRESENT_FOLDER, examples, gallery, out
+from shitu.cli.options import DETECTOR, EMBEDDER, JSON, PRESENT, examples, gallery, out
 from shitu.cli.searched import Passed, labelled_photos
 from shitu.cli.terminal import errors
 
@@ -49,7 +49,7 @@ class Models:
 
 
 @click.command(epilog=examples("tune --gallery my-pictures", "tune --gallery my-pictures --price 0.10 --out var/tuned"))
-@gallery("Folder with a sub-folder of pictures for each label: what must be answered as in fp32.", type=PRESENT_FOLDER, required=True)  # fmt: skip
+@gallery("Folder with a sub-folder of pictures for each label, or a list of paths and labels: what must be answered as in fp32.", type=PRESENT, required=True)  # fmt: skip
 @DETECTOR
 @EMBEDDER
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["bf16", "int8"]), help="Try only this one and fp32; may be repeated.")  # fmt: skip

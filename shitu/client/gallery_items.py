@@ -28,6 +28,7 @@ def add_pictures(
     *,
     crop: Crop | None = None,
     skip_near_duplicates: bool = False,
+    activate: bool = True,
     item_metadata: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
@@ -38,7 +39,8 @@ def add_pictures(
     """Adds pictures, each under its label of `labels`, or all under one: the job as it was accepted.
 
     They are searched once it has succeeded. `crop` "main_body": the detector finds the product first.
-    `skip_near_duplicates`: a picture that is nearly one of its label is left out. `item_metadata`: of all items, or of each.
+    `skip_near_duplicates`: a picture that is nearly one of its label is left out. `activate` False: the version that is made
+    is staged. `item_metadata`: of all items, or of each.
     """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
     fields: dict[str, Any] = {**terms.fields(), "labels": labels if isinstance(labels, str) else list(labels)}
@@ -46,6 +48,8 @@ def add_pictures(
         fields["crop"] = crop
     if skip_near_duplicates:
         fields["skip_near_duplicates"] = "true"
+    if not activate:
+        fields["activate"] = "false"
     if item_metadata is not None:
         report = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
         fields["item_metadata"] = json.dumps(report, ensure_ascii=False)
@@ -62,6 +66,7 @@ def enroll_box(
     label: str,
     *,
     box: Box | None = None,
+    activate: bool = True,
     item_metadata: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
     priority: Priority | None = None,
@@ -71,7 +76,7 @@ def enroll_box(
     """Adds a part of a recognised photo under `label`: that is how an answer is corrected. `box` None: the whole photo."""
     terms = Terms(metadata, priority, webhook_url, None, idempotency_key)
     source = {"job": job if isinstance(job, str) else job["id"], "box": None if box is None else list(box)}
-    body = {"from": source, "label": label, **terms.members()}
+    body = {"from": source, "label": label, "activate": activate, **terms.members()}
     if item_metadata is not None:
         body["item_metadata"] = dict(item_metadata)
     found: EnrollmentJob = yield from ask("POST", f"{named(gallery)}/items", json=body, headers=terms.headers)

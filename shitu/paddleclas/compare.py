@@ -12,12 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from models.boxes import iou
 from models.errors import EngineError, GalleryError
-from models.pictures.image import INTERPOLATIONS, decode
+from models.pictures.image import decode
 from models.recognition.paddleclas_index import INDEX
 from models.recognition.pipeline import Recognizer
 from shitu.cli.annotate import annotate
 from shitu.paddleclas.networks import folder_of
 from shitu.paddleclas.reference import Reference, heads_of, their_program
+from shitu.paddleclas.resizing import crop_interpolation, photo_interpolation
 from shitu.paddleclas.system import System, threads_of
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Comparison:
             float(config.get("IndexProcess.score_thres", 0.5)),
             options.suppression_iou,
             config.whole("IndexProcess.return_k", 5),
-            INTERPOLATIONS[self.system.embedder.manifest.input.interpolation],  # theirs is set by a model's own YAML
+            crop_interpolation(config),
+            photo_interpolation(config),
         )
 
 

@@ -21,7 +21,10 @@ _DONE = Key("done")
 _ENGINE = Key("no effect", "OpenVINO chooses its kernels itself")
 _GPU = Key("no effect", "CPUs alone are used")
 _MEASURE = Key("no effect", "`make bench` measures")
-_MODEL = Key("no effect", "the model's own preparation is used; an official archive's is compared with this")
+_MODEL = Key(
+    "no effect",
+    "the model's own preparation is used; an official archive's is compared with this. `shitu compare` resizes theirs by it",
+)
 _OFF = (None, False, 0, "")
 
 KEYS: dict[str, Key] = {

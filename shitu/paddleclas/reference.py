@@ -58,6 +58,7 @@ class Reference:
     rec_nms_thresold: float = 0.05
     return_k: int = 1
     interpolation: int = cv2.INTER_LINEAR  # of crops
+    photo_interpolation: int = cv2.INTER_CUBIC
 
     def __call__(self, image_bytes: bytes) -> tuple[list[Any], dict[str, float]]:
         """What is nearest to each box, and each stage's milliseconds. Raises ImageError."""
@@ -94,12 +95,13 @@ class Reference:
         return found, boxes, dict(zip(STAGES, 1e3 * np.diff(at), strict=True))
 
     def boxes(self, image: NDArray[np.uint8]) -> list[Box]:
-        """DetResize without keeping the ratio, cubic; DetNormalizeImage; DetPermute; the graph; the threshold."""
+        """DetResize without keeping the ratio; DetNormalizeImage; DetPermute; the graph; the threshold."""
         if self.detector is None:
             return []
         side = self.sides[0]
         scale = np.asarray(side / np.array(image.shape[:2], np.float32), np.float32)
-        pixels = cv2.resize(image, None, None, fx=float(scale[1]), fy=float(scale[0]), interpolation=cv2.INTER_CUBIC)
+        fx, fy = float(scale[1]), float(scale[0])
+        pixels = cv2.resize(image, None, None, fx=fx, fy=fy, interpolation=self.photo_interpolation)
         normal = pixels.astype(np.float32, copy=False) / 255.0
         normal = (normal - MEAN[None, None, :]) / STD[None, None, :]
         planes = normal.transpose((2, 0, 1)).copy()[None].astype(np.float32)

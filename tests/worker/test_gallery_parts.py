@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import mmap
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from contracts.indexes import IndexChoice
+from infra.galleries.files import read_items
 from infra.galleries.indexes import described
 from infra.galleries.keys import index_keys
 from infra.galleries.store import GalleryStore
@@ -19,8 +21,9 @@ from models.galleries.binary_gallery import BinaryGallery
 from models.galleries.gallery import Gallery
 from models.galleries.parted import PartedGallery
 from tests.infra.gallery_items import Remote
-from tests.worker.large import add, build, make_small_ones_large
+from tests.worker.large import add, build, made_items, make_small_ones_large
 from worker.gallery_cache import GalleryCache
+from worker.gallery_parts import ITEM_LINE_BYTES
 
 
 @pytest.fixture
@@ -93,7 +96,50 @@ def test_the_rows_are_the_files_own_not_a_copy(store: GalleryStore, cache: Galle
     while isinstance(under.base, np.ndarray):
         under = under.base
     assert isinstance(under.base, mmap.mmap)
-    assert cache.current("drinks").size_bytes < rows.nbytes + 600 * 1200
+    assert cache.current("drinks").size_bytes == ITEM_LINE_BYTES * 1200
+
+
+def test_of_a_large_file_only_the_items_of_answers_are_made(
+    store: GalleryStore, cache: GalleryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, rows = add(store, "drinks", 1200)
+    store.remove("drinks", item_ids=[items[5].id])
+    parsed: list[int] = []
+    monkeypatch.setattr("infra.galleries.lines.read_items", lambda line: (parsed.append(1), read_items(line))[1])
+    gallery = parts(cache)
+    opening = len(parsed)
+    (found,) = gallery.search_labels(rows[7:8], 5)
+    assert found.matches[0].item == items[7]
+    assert found.labels[0].label == items[7].label
+    assert len(parsed) == opening + 5
+    assert gallery.find(items[9].id) == items[9]
+    assert gallery.find(items[5].id) is None
+    assert len(parsed) == opening + 6
+
+
+def test_filters_on_metadata_find_what_they_find_of_all_items(
+    store: GalleryStore, cache: GalleryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, rows = made_items(1200)
+    items = [
+        replace(one, metadata={"shelf": str(at % 7), "size": "l"} if at % 2 else {}) for at, one in enumerate(items)
+    ]
+    store.add("drinks", items, rows, "d" * 64)
+    gone = [items[at] for at in (3, 17, 500)]
+    store.remove("drinks", item_ids=[one.id for one in gone])
+    for filters in ([("shelf", "3")], [("shelf", "3"), ("size", "l")], [("shelf", "9")], [("size", "l")]):
+        left = [at for at, one in enumerate(items) if set(filters) <= set(one.metadata.items()) and one not in gone]
+        found = parts(cache).filtered(filters)
+        assert [one.id for one in found.items] == [items[at].id for at in left]
+        for at in left[:3]:
+            assert found.search(rows[at : at + 1], 1)[0][0].item == items[at]
+    monkeypatch.setattr("models.galleries.parted.MOST_HELD", 10)
+    large = parts(cache)._filtered([("size", "l")])
+    assert isinstance(large, PartedGallery)
+    assert [one.id for one in large.items] == [one.id for one in items if one.metadata and one not in gone]
+    assert list(large._filtered([("shelf", "1")]).items) == [
+        one for one in items if one.metadata.get("shelf") == "1" and one not in gone
+    ]
 
 
 def test_of_a_bucket_the_rows_are_mapped_from_files_kept_by_content(
@@ -108,12 +154,12 @@ def test_of_a_bucket_the_rows_are_mapped_from_files_kept_by_content(
     cache = GalleryCache(remote, 1 << 30, folder=folder)
     assert parts(cache).search(rows[7:8], 1)[0][0].item == items[7]
     kept = sorted(path.name for path in folder.iterdir())
-    assert len(kept) == 2  # rows and index
+    assert len(kept) == 3  # items, rows and index
     asked: list[str] = []
     real = bucket.get
     monkeypatch.setattr(bucket, "get", lambda key: (asked.append(key), real(key))[1])
     parts(GalleryCache(remote, 1 << 30, folder=folder))
-    assert not [key for key in asked if key.endswith((".npy", ".faiss"))]
+    assert not [key for key in asked if key.endswith((".jsonl", ".npy", ".faiss"))]
     old = folder / ("0" * 64)
     old.write_bytes(b"")
     os.utime(old, (0, 0))
@@ -213,6 +259,26 @@ def test_hamming_search_is_a_choice(rerank: int, store: GalleryStore, cache: Gal
     report = described(store, store.manifest("drinks"))
     assert report["in_use"] == ("BHNSW32,R50" if rerank else "BHNSW32")
     assert report["rerank"] == rerank
+
+
+@pytest.mark.parametrize("rerank", [0, 50])
+def test_binary_codes_of_a_large_file_need_no_items_either(
+    rerank: int, store: GalleryStore, cache: GalleryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, rows = made_items(1200)
+    items = [replace(one, metadata={"shelf": str(at % 7)}) for at, one in enumerate(items)]
+    store.add("drinks", items, rows, "d" * 64)
+    store.remove("drinks", item_ids=[items[3].id])
+    store.choose_index("drinks", IndexChoice("Flat", "hamming", rerank).to_dict())
+    parsed: list[int] = []
+    monkeypatch.setattr("infra.galleries.lines.read_items", lambda line: (parsed.append(1), read_items(line))[1])
+    cached = cache.current("drinks")
+    assert isinstance(cached.gallery, BinaryGallery)
+    assert cached.size_bytes < 2 * rows.nbytes + 100 * 1200
+    assert items[8] in [match.item for match in cached.gallery.search(rows[8:9], 20)[0]]
+    third = cached.gallery.filtered([("shelf", "3")])
+    assert len(parsed) < 300
+    assert [one.id for one in third.items] == [one.id for one in items[10::7]]
 
 
 def test_galleries_joined_take_a_new_index_up(store: GalleryStore, cache: GalleryCache, tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infra.galleries.files import encode_items
+from infra.galleries.item_keys import ItemKeys, made_keys
+from infra.galleries.lines import ItemLines
 from infra.galleries.store import GalleryStore, Item, item_id
 from infra.objects.local import LocalStore
 from infra.runtime.settings import ImageSettings
@@ -132,6 +135,22 @@ def test_a_gallery_too_large_to_hold_is_not_read_whole(store: GalleryStore, obje
     objects.read.clear()
     assert features(items[1].id) is not None
     assert (objects.reads(".features.bin"), objects.reads("images/")) == (0, 1)
+
+
+def test_an_item_of_a_mapped_file_is_found_without_the_others(
+    store: GalleryStore, objects: Counting, tmp_path: Path
+) -> None:
+    items = [enrolled(store, objects, number, stored=False) for number in range(3)]
+    (path, *_) = sorted(tmp_path.glob("galleries/files/g/*/segments/*.jsonl"))
+    path.write_bytes(encode_items(items) + b"not an item\n")
+
+    def keys(lines: ItemLines) -> ItemKeys:
+        return made_keys(lines[:3])
+
+    mapped = ItemLines(path, 4, "g", keys)
+    features = VersionFeatures(held(store, objects), store.manifest("g"), mapped)
+    assert features(items[2].id) is not None
+    assert features("itm_none") is None
 
 
 @pytest.mark.parametrize("spoil", ["change", "remove"])

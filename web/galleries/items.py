@@ -96,6 +96,8 @@ def add_items(name: str) -> Response:
     asked: dict[str, Any] = {"gallery": name, "items": items, "crop": sent.crop}
     if sent.skip_near_duplicates:
         asked["skip_near_duplicates"] = True
+    if not sent.activate:
+        asked["activate"] = False
     job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)

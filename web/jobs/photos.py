@@ -127,6 +127,8 @@ def enroll_from_job(name: str) -> Response:
     asked: dict[str, Any] = {"gallery": name, "items": [item], "crop": "whole"}
     if sent.skip_near_duplicates:
         asked["skip_near_duplicates"] = True
+    if not sent.activate:
+        asked["activate"] = False
     job = jobs.create(JobKind.ENROLLMENT, asked, webhook_url, terms=terms)
     audit.accepted(name, job.id, 1)
     return jobs.accept(job)

@@ -96,6 +96,7 @@ class EnrollmentFields(_DeclaredEnroll):  # type: ignore[misc]  # as above
     skip_near_duplicates: Annotated[bool, BeforeValidator(_flag)] = Field(
         False, description=ENROLL_OPTIONS["skip_near_duplicates"].description
     )
+    activate: Annotated[bool, BeforeValidator(_flag)] = Field(True, description=ENROLL_OPTIONS["activate"].description)
     labels: list[str] = Field(
         min_length=1,
         description="Brought to Unicode NFC and trimmed; 1 to 200 characters, no control or invisible ones.",
@@ -126,6 +127,7 @@ class EnrollmentRequest(Strict):
     priority: Priority = PRIORITY
     item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
     skip_near_duplicates: bool = Field(False, description=ENROLL_OPTIONS["skip_near_duplicates"].description)
+    activate: bool = Field(True, description=ENROLL_OPTIONS["activate"].description)
 
 
 class PictureQuery(BaseModel):

@@ -62,6 +62,7 @@ class Enrollment:
     item_metadata: list[dict[str, str]] = field(default_factory=list)  # one for each of `uploads`
     priority: Priority = "normal"
     skip_near_duplicates: bool = False
+    activate: bool = True
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ def read_enrollment(settings: Settings) -> Enrollment:
         metadata_of,
         read.priority,
         read.skip_near_duplicates,
+        read.activate,
     )
 
 

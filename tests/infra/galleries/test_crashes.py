@@ -82,6 +82,12 @@ CHANGES: dict[str, tuple[int, Callable[[GalleryStore], Any]]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small segments have all the files that large ones have."""
+    monkeypatch.setattr("infra.galleries.writer.KEYED_FROM", 1)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_death_at_any_write_leaves_the_old_or_the_new(tmp_path: Path, change: str, after: bool) -> None:

@@ -315,7 +315,11 @@ def test_old_versions_go_and_their_files_with_them(tmp_path: Path) -> None:
     assert len(list(objects.list("galleries/current/"))) == 1
 
 
-def test_random_changes_agree_with_a_dictionary(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keyed_from", [1, 250])
+def test_random_changes_agree_with_a_dictionary(
+    keyed_from: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.galleries.writer.KEYED_FROM", keyed_from)
     dice = random.Random(7)
     objects = LocalStore(tmp_path)
     store = GalleryStore(objects)

@@ -87,3 +87,18 @@ def test_what_can_not_be_joined_is_reported() -> None:
         JoinedGallery([Gallery(items, rows), BinaryGallery(items, rows)])
     assert len(JoinedGallery([])) == 0
     assert Recognizer(None, ColorEmbedder())(SCENE, JoinedGallery([]), RecognizeOptions()).reason == "empty_gallery"
+
+
+def test_items_are_named_when_they_are_needed() -> None:
+    one, two = named("one", "red", "green"), named("two", "blue")
+    items = JoinedGallery([one, Gallery([], np.empty((0, 0), np.float32), "none"), two]).items
+    assert [(item.label, getattr(item, "gallery", None)) for item in items] == [
+        ("red", "one"),
+        ("green", "one"),
+        ("blue", "two"),
+    ]
+    assert [items[at] for at in (0, 1, 2, -1)] == [*items, items[2]]
+    assert list(items[1:]) == list(items)[1:]
+    for place in (3, -4):
+        with pytest.raises(IndexError):
+            items[place]

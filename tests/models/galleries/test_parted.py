@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,24 @@ from numpy.typing import NDArray
 from contracts.indexes import KINDS, BuiltKind
 from models.errors import GalleryError
 from models.galleries.built_index import BuiltIndex, noisy_views
+from models.galleries.fused_gallery import shown_by
 from models.galleries.gallery import Gallery
+from models.galleries.items import labels_of, with_metadata
 from models.galleries.joined import JoinedGallery
 from models.galleries.parted import PartedGallery
 from models.galleries.parts import MOST_WIDENED, Labelled, LabelTable, Part, exact
 from tests.models.galleries.clusters import DIM, Thing, index_of, things, without
 
 ITEMS, ROWS = things(4000)
+
+
+@dataclass(frozen=True)
+class Marked(Thing):
+    """With metadata."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
 QUERIES = noisy_views(ROWS[:60], np.random.default_rng(3))
 
 
@@ -102,6 +114,36 @@ def test_items_by_place() -> None:
     for place in (3998, -3999):
         with pytest.raises(IndexError):
             items[place]
+
+
+@pytest.mark.parametrize("gone", [None, {0, 5, 2600, 3999}])
+def test_items_labels_and_metadata_as_of_all_items(gone: set[int] | None) -> None:
+    found = parted((2500, 3500), gone)
+    items = list(found.items)
+    assert list(labels_of(found.items)) == [one.label for one in items]
+    assert found.find_all({one.id for one in items[::500]}) == {one.id: one for one in items[::500]}
+    assert found.find(ITEMS[2700].id) == ITEMS[2700]
+    assert found.find(ITEMS[5].id) == (None if gone else ITEMS[5])
+    assert found.find("none") is None
+    joined = JoinedGallery([Gallery([ITEMS[3]], ROWS[3:4]), found])
+    assert list(labels_of(joined.items)) == [ITEMS[3].label, *(one.label for one in items)]
+    last = joined.find(ITEMS[3998].id)
+    assert last is not None
+    assert (last.id, getattr(last, "source", None)) == (ITEMS[3998].id, 1)
+
+
+def test_metadata_by_place() -> None:
+    items = [Marked(f"itm_{at}", f"l{at % 5}", {"side": str(at % 2)} if at % 3 else {}) for at in range(200)]
+    table, alive = LabelTable(), np.arange(120) % 7 > 0
+    parts = [Part(Labelled(items[:120], ROWS[:120], table), None, alive), Part(Labelled(items[120:], ROWS[:80], table))]
+    found = PartedGallery(parts, table)
+    expected = {at: one.metadata for at, one in enumerate(found.items) if isinstance(one, Marked) and one.metadata}
+    assert len(expected) > 100
+    assert dict(with_metadata(found.items)) == expected
+    shifted = JoinedGallery([Gallery([items[0]], ROWS[:1]), found])
+    assert dict(with_metadata(shifted.items)) == {at + 1: metadata for at, metadata in expected.items()}
+    things = [(one.label, dict(one.metadata or {})) for one in shown_by(found.items)]
+    assert things == [(one.label, dict(expected.get(at, {}))) for at, one in enumerate(found.items)]
 
 
 def test_rows_by_place() -> None:

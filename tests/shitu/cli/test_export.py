@@ -206,3 +206,20 @@ def test_what_is_wrong_leaves_no_half_made_artifact(
     answer = shitu("export", "precisions", model, "--out", "new", "--formats", "int8", *more)
     assert answer.exit_code == 1
     assert not Path("new").exists()
+
+
+def test_a_phones_programs_are_written_with_their_sizes(tmp_path: Path) -> None:
+    answer = shitu("export", "phone", "--out", tmp_path / "phone")
+    assert answer.exit_code == 0, answer.output
+    for role in ("detector", "embedder"):
+        size = (tmp_path / "phone" / f"{role}.ort").stat().st_size
+        (row,) = [line for line in answer.stdout.splitlines() if f" {role} " in line]
+        assert f" {size / 1e6:.2f} MB " in row
+    answer = shitu("export", "phone", "--detector", "none", "--out", tmp_path / "phone", "--json")
+    made = json.loads(answer.stdout)
+    assert list(made) == ["embedder"]
+    assert made["embedder"]["bytes"] == Path(made["embedder"]["file"]).stat().st_size
+    assert made["embedder"]["difference"] < 1e-4
+    answer = shitu("export", "phone", "--detector", "none", "--embedder", "none", "--out", tmp_path / "phone")
+    assert (answer.exit_code, "leave nothing to export" in answer.stderr) == (2, True)
+    assert (tmp_path / "phone" / "embedder.ort").is_file()

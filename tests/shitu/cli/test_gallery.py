@@ -240,3 +240,42 @@ def test_what_cannot_be_imported_makes_no_gallery(
     assert done.exit_code != 0
     assert said in done.stderr
     assert store().names() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "encoding"),
+    [
+        ("gallery.txt", "gallery/{at}.png\t{label}", "utf-8"),
+        ("gallery.lst", "gallery\\{at}.png\t{label}\t17\r", "utf-8-sig"),  # from Windows, with a third column
+        ("gallery.csv", 'gallery/{at}.png,"{label}"', "utf-8"),
+        ("gallery.list", "gallery/{at}.png {label}", "utf-8"),
+    ],
+)
+def test_a_list_is_a_gallery_wherever_a_folder_is(
+    pictures: Path, embedder: Path, name: str, lines: str, encoding: str
+) -> None:
+    listed = pictures / name
+    text = "\n".join(lines.format(at=at, label=label) for at, label in enumerate(LABELS))
+    listed.write_bytes(text.encode(encoding))
+    assert added(listed, embedder).stdout == "4 items added to 'drinks'; version 2 has 4\n"
+    assert [item.label for item in store().items("drinks")] == LABELS
+    assert "0 items added" in added(listed, embedder).stdout
+    found = run("recognize", pictures / "gallery" / "2.png", "--gallery", listed, "--detector", "none",
+                "--embedder", embedder, "--threads", 1, "--threshold", -1, "--json")  # fmt: skip
+    assert found.exit_code == 0, found.output
+    (recognition,) = json.loads(found.stdout)[0]["recognitions"]
+    assert recognition["label"] == "milk"
+
+
+def test_lines_of_a_list_that_cannot_be_used_are_reported(pictures: Path, embedder: Path) -> None:
+    listed = pictures / "gallery.txt"
+    listed.write_text("gallery/0.png\tcola\ngallery/9.png\tmilk\ngallery/1.png\n", encoding="utf-8")
+    answer = added(listed, embedder)
+    assert answer.exit_code == 1
+    assert "1 items added to 'drinks'" in answer.stdout
+    assert "gallery.txt:2: there is no file gallery/9.png (image_not_found)" in answer.stderr
+    assert "gallery.txt:3: the line has no label" in answer.stderr
+    listed.write_text("no list\n", encoding="utf-8")
+    refusal = added(listed, embedder)
+    assert refusal.exit_code == 1
+    assert "is no list of pictures" in refusal.stderr

@@ -73,6 +73,53 @@ def test_pictures_that_the_store_lacks_are_reported_and_the_rest_is_whole(
     assert "4 items added" in run("import", tmp_path / "b.zip", "--gallery", "others").stdout
 
 
+def read_flat(path: Path) -> tuple[dict[str, str], np.ndarray, list[str]]:
+    """As docs/cpp.md describes the layout: header, rows, labels."""
+    header, _, rest = path.read_bytes().partition(b"\n\n")
+    about = dict(line.split(" ", 1) for line in header.decode().splitlines())
+    count, dim = int(about["items"]), int(about["dim"])
+    rows = np.frombuffer(rest[: 4 * count * dim], "<f4").reshape(count, dim)
+    labels = rest[4 * count * dim :].decode()
+    assert labels.endswith("\n") or not count
+    return about, rows, labels.split("\n")[:-1]
+
+
+def test_a_flat_file_has_the_rows_and_the_labels(drinks: str, store: GalleryStore, tmp_path: Path) -> None:
+    target = exported(drinks, tmp_path / "new" / "drinks.flat", "--format", "flat")
+    manifest, items, rows = store.load(drinks)
+    about, read, labels = read_flat(target)
+    assert about == {
+        "shitu-flat": "1", "gallery": "drinks", "version": "3", "embedder": manifest.embedder_digest,
+        "dim": "8", "items": "4",
+    }  # fmt: skip
+    np.testing.assert_array_equal(read, rows)
+    assert labels == [item.label for item in items] == LABELS
+    earlier = exported(drinks, tmp_path / "two.flat", "--format", "flat", "--version", 2)
+    assert read_flat(earlier)[0]["items"] == "3"
+    store.create("nothing")
+    about, read, labels = read_flat(exported("nothing", tmp_path / "none.flat", "--format", "flat"))
+    assert (about["items"], len(read), labels) == ("0", 0, [])
+    assert {path.name for path in tmp_path.glob("*flat*")} == {"two.flat", "none.flat"}  # no half of one
+
+
+def test_a_flat_file_that_cannot_be_written_leaves_the_old_one(
+    drinks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = exported(drinks, tmp_path / "drinks.flat", "--format", "flat")
+    before = target.read_bytes()
+
+    def full(file: Any, *_: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("infra.galleries.flat.write", full)
+    answer = run("export", drinks, "--format", "flat", "--out", target)
+    assert answer.exit_code == 1
+    assert "No space left" in answer.stderr
+    assert target.read_bytes() == before
+    assert [path.name for path in tmp_path.glob("*drinks.flat*")] == ["drinks.flat"]
+
+
 def rewritten(bundle: Path, change: Callable[[str, bytes], bytes | None], **how: Any) -> Path:
     """The bundle with members changed (None: left out)."""
     target = bundle.with_name("changed.zip")

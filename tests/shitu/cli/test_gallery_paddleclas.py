@@ -128,6 +128,29 @@ def test_pictures_that_come_later_are_kept_with_their_items(
         assert "0 items added to 'drinks', 4 were there already; version 3 has 4" in again.stdout
 
 
+def test_without_a_picture_the_embedder_is_taken_on_trust_and_that_is_said(
+    index: Path, embedder: Path, pictures: Path
+) -> None:
+    said = f"it is taken on trust that {Embedder(embedder).name} built it"
+    assert said in imported(index, embedder).stderr
+    assert said not in imported(index, embedder, "--root", pictures).stderr
+
+
+def test_binary_codes_are_embedded_again_from_their_pictures(index: Path, embedder: Path, pictures: Path) -> None:
+    rows = Embedder(embedder)([decode((pictures / "gallery" / f"{at}.png").read_bytes()) for at in range(len(LABELS))])
+    codes = np.packbits(rows > 0, axis=1)
+    built = faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(codes.shape[1] * 8))
+    built.add_with_ids(codes, np.arange(len(codes), dtype=np.int64))
+    faiss.write_index_binary(built, str(index / "vector.index"))
+    refused(imported(index, embedder), "name the pictures' folder by --root")
+    answer = imported(index, embedder, "--root", pictures)
+    assert answer.exit_code == 0, answer.output
+    assert "4 items added to 'drinks'; version 2 has 4" in answer.stdout
+    _, items, kept = store().load("drinks")
+    assert [item.label for item in items] == LABELS
+    np.testing.assert_allclose(kept, rows, atol=1e-6)
+
+
 def test_an_index_of_another_embedder_is_refused(index: Path, embedder: Path, pictures: Path) -> None:
     rows = np.random.default_rng(9).normal(size=(4, Embedder(embedder).dim)).astype(np.float32)
     write_index(index, rows)

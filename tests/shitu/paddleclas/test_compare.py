@@ -7,13 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from shitu.cli.main import main
-from shitu.paddleclas.compare import Answer, paired
+from shitu.paddleclas.compare import Answer, Comparison, paired
+from shitu.paddleclas.config import read_config
 from tests.shitu.paddleclas.conftest import SEEDS
 
 
@@ -33,13 +35,77 @@ def built(folder: Path) -> Path:
     return folder
 
 
+AREA = "RecPreProcess.transform_ops.0.ResizeImage.interpolation=area"  # as the embedder that ships was trained
+
+
 def test_the_option_compat_differs_in_nothing(built: Path) -> None:
     for detector in ("none", "shitu-detector"):
-        line = ("compare", "paddleclas", "photos", "-c", "general.yaml", "--detector", detector)
+        line = ("compare", "paddleclas", "photos", "-c", "general.yaml", "-o", AREA, "--detector", detector)
         report = json.loads(run(*line, "--compat", "--json").stdout)
         assert report["counts"]["alike"] == report["counts"]["answers"] >= 3, report
         assert sorted(one["photo"] for one in report["photos"]) == ["3.jpg", "40.jpg", "77.jpg", "shelf.png"]
     assert report["engines"]["theirs"][0] == "paddle"
+
+
+def comparison(*overrides: str) -> Comparison:
+    return Comparison(read_config(Path("general.yaml"), ["Global.det_inference_model_dir=shitu-detector", *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "interpolation"),
+    [
+        ((), cv2.INTER_LINEAR),  # theirs, whatever our manifest says
+        ((AREA,), cv2.INTER_AREA),
+        (("RecPreProcess.transform_ops.0.ResizeImage.interpolation=bicubic",), cv2.INTER_CUBIC),
+        (("RecPreProcess.transform_ops.0.ResizeImage.interpolation=2",), cv2.INTER_CUBIC),
+        (("RecPreProcess=None",), cv2.INTER_LINEAR),
+    ],
+)
+def test_their_crops_are_resized_as_their_configuration_says(
+    built: Path, overrides: tuple[str, ...], interpolation: int
+) -> None:
+    reference = comparison(*overrides).reference
+    crop = np.random.default_rng(1).integers(0, 256, (517, 331, 3), np.uint8)
+    small = cv2.resize(crop, (224, 224), interpolation=interpolation)
+    np.testing.assert_array_equal(reference.embedding(crop), reference.embedding(small))
+    other = cv2.resize(crop, (224, 224), interpolation=cv2.INTER_NEAREST)
+    assert np.abs(reference.embedding(crop) - reference.embedding(other)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "interpolation"),
+    [
+        ((), cv2.INTER_CUBIC),
+        (("DetPreProcess=None",), cv2.INTER_CUBIC),  # as all of their files say
+        (("DetPreProcess.transform_ops.0.DetResize.interp=1",), cv2.INTER_LINEAR),
+        (("DetPreProcess.transform_ops.0.DetResize.interp=3",), cv2.INTER_AREA),
+    ],
+)
+def test_their_photos_are_resized_as_their_configuration_says(
+    built: Path, overrides: tuple[str, ...], interpolation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = comparison(*overrides).reference
+    used: list[Any] = []
+    real = cv2.resize
+    monkeypatch.setattr(cv2, "resize", lambda *how, **more: (used.append(more["interpolation"]), real(*how, **more))[1])
+    reference.boxes(np.zeros((300, 200, 3), np.uint8))
+    assert used == [interpolation]
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("RecPreProcess.transform_ops.0.ResizeImage.interpolation=best", "'best' is none of"),
+        ("RecPreProcess.transform_ops.0.ResizeImage.backend=pil", "backend"),
+        ("RecPreProcess.transform_ops.0.ResizeImage.resize_short=256", "resize_short"),
+        ("DetPreProcess.transform_ops.0.DetResize.interp=cubic", "'cubic' is none of"),
+        ("DetPreProcess.transform_ops.0.DetResize.keep_ratio=True", "keep_ratio"),
+    ],
+)
+def test_a_way_of_resizing_that_is_not_done_is_refused(built: Path, override: str, reason: str) -> None:
+    result = run("compare", "paddleclas", "photos", "-c", "general.yaml", "-o", override, code=1)
+    assert reason in result.stderr
+    assert override.partition("=")[0].rpartition(".")[0] in result.stderr
 
 
 def test_what_differs_is_reported_and_drawn(built: Path) -> None:

@@ -284,3 +284,10 @@ def test_a_flag_that_is_none_is_refused(client: FlaskClient) -> None:
         add(client, "drinks", [picture()], labels="tea", skip_near_duplicates="yes"), 400, "invalid_request"
     )
     assert [error["pointer"] for error in problem["errors"]] == ["/skip_near_duplicates"]
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("false", False), ("0", False), ("true", None)])
+def test_a_staged_enrolment_is_asked_for_by_the_form(client: FlaskClient, sent: str, kept: bool | None) -> None:
+    client.post(URL, json={"name": "drinks"})
+    response = add(client, "drinks", [picture()], labels="tea", activate=sent)
+    assert response.get_json()["request"].get("activate") == kept
