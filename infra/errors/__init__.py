@@ -65,6 +65,8 @@
       FeedbackNotFound           feedback_not_found         404
       ErasureNotFound            erasure_not_found          404
       EmbedderMismatch           embedder_mismatch          409
+      EmbedderUnknown            embedder_unknown           422
+      NothingToReembed           reembedding_impossible     422
       ImportRefused              import_invalid             422
       ImportForbidden            import_forbidden           403
       InvalidUrl                 url_invalid                422

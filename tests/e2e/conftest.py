@@ -22,6 +22,7 @@ IMPATIENT = {
     "SHITU_WEB__MAX_BODY_BYTES": str(8 * 1024 * 1024),
     "SHITU_WEBHOOKS__ALLOWED_HOSTS": "127.0.0.1",  # the receiver of these tests is on loopback
     "SHITU_WEBHOOKS__SCHEDULE_S": "0,0.2,0.5,1",
+    "SHITU_WEB__ALLOWED_HOSTS": "localhost",  # by this name, and no other, photos may be fetched from these tests' servers
     "SHITU_WORKER__CONCURRENCY": "2",
     "SHITU_WORKER__HEARTBEAT_S": "1",
     "SHITU_JOBS__LEASE_S": "2",

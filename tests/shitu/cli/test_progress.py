@@ -23,7 +23,7 @@ def test_what_is_slow_says_how_far_it_is_on_standard_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "QUIET_S", 0.0)
-    monkeypatch.setattr(progress, "TELL_EVERY_S", 3600.0)
+    monkeypatch.setattr(progress, "REPORT_EVERY_S", 3600.0)
     assert list(progress.tracked(range(3), "Counting")) == [0, 1, 2]
     notify = progress.counted("MiB of a model")
     notify(7, 20)
