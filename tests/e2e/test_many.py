@@ -72,14 +72,14 @@ def test_who_waits_is_reported_where_it_stands_and_how_far_off_that_was_is_measu
 
 
 def test_photos_by_url_and_in_the_body_are_one_batch(service: Service) -> None:
-    service.create_gallery("named")
-    service.enroll("named", {f"pattern {seed}": encode(pattern(seed)) for seed in (40, 44)})
+    service.create_gallery("by-url")
+    service.enroll("by-url", {f"pattern {seed}": encode(pattern(seed)) for seed in (40, 44)})
     with Client(service.base_url) as client, serving() as elsewhere:
         elsewhere.paths["/44.jpg"] = (200, {}, encode(pattern(44)))
         allowed = elsewhere.url("").replace("127.0.0.1", "localhost")
         photos = [f"{allowed}/44.jpg", encode(pattern(40)), f"{allowed}/gone.jpg"]
         options: RecognitionOptions = {"whole_image": "always", "detection_threshold": 1}
-        batch = client.batches.wait(client.batches.create(photos, "named", options), timeout_s=60)
+        batch = client.batches.wait(client.batches.create(photos, "by-url", options), timeout_s=60)
         results = list(client.batches.results(batch))
     assert (batch["counts"]["succeeded"], batch["counts"]["failed"]) == (2, 1)
     found = [{one["label"] for one in line["result"]["recognitions"]} for line in results if line["result"]]
