@@ -83,6 +83,7 @@ export const galleries = () => call("/v1/galleries");
 export const labels = (name, query) => call(`/v1/galleries/${inPath(name)}/labels?${asQuery(query)}`);
 export const gallery = (name) => call(`/v1/galleries/${inPath(name)}`);
 export const createGallery = (name) => call("/v1/galleries", asJson({ name }));
+export const chooseIndex = (name, index) => call(`/v1/galleries/${inPath(name)}`, asJson({ index }, "PATCH"));
 export const deleteGallery = (name) => call(`/v1/galleries/${inPath(name)}`, { method: "DELETE" });
 export const restoreGallery = (name) => call(`/v1/galleries/${inPath(name)}/restore`, { method: "POST" });
 export const items = (name, query) => call(`/v1/galleries/${inPath(name)}/items?${asQuery(query)}`);

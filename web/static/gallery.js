@@ -9,6 +9,7 @@ import { dropAnywhere } from "./folders.js";
 import { pickedLabel, selection, setUpGrid, showItems } from "./item-grid.js";
 import { markPicked, setUpLabels } from "./label-list.js";
 import { askGallery, askLabel } from "./naming.js";
+import { setUpSearching } from "./searching.js";
 import { showVersions } from "./versions.js";
 import { t } from "./words.js";
 
@@ -29,11 +30,14 @@ const showLabels = setUpLabels(name, pickedLabel, {
   failed,
 });
 
+const showSearching = setUpSearching(name, (act) => tried(() => change(t("searching.changed"), () => act().then(() => [])))());
+
 async function refresh() {
   now = await api.gallery(name);
   const { item_count: count, version } = now;
   $("facts").textContent = count ? t("gallery.facts", { pictures: t("pictures", { count }), version: String(version) }) : t("gallery.empty");
   $("whole").hidden = false;
+  showSearching(now);
   await Promise.all([showItems(), showLabels(), showVersions(name, (chosen) => tried(() => activate(chosen))())]);
 }
 

@@ -202,3 +202,26 @@ def test_a_gallery_that_is_not_there_is_reported(page: Page) -> None:
     expect(page.locator("#error")).to_contain_text("gallery_not_found")
     expect(page.locator("#whole")).to_be_hidden()
     expect_accessible(page)
+
+
+def test_how_it_is_searched_is_shown_chosen_and_gone_back_on(drinks: Page, store: GalleryStore) -> None:
+    expect(drinks.locator("#searching-facts")).to_have_text("In use: Flat.")
+    expect(drinks.locator("#rerank")).to_be_hidden()
+    drinks.get_by_label("Compared by").select_option("hamming")
+    drinks.get_by_label("How many of the nearest are put in order by their embeddings").fill("7")
+    drinks.get_by_label("The pictures of a label are one vector").check()
+    drinks.get_by_label("Or one for each value of this metadata entry (optional)").fill("sku")
+    expect_accessible(drinks)
+    drinks.get_by_role("button", name="Search so").click()
+    expect(drinks.locator("#undo")).to_contain_text("Searched otherwise now.")
+    expect(drinks.locator("#searching-facts")).to_contain_text("BFlat,R7")
+    index = store.manifest("drinks").index
+    assert index == {"index_method": "auto", "dist_type": "hamming", "rerank": 7, "fuse": True, "fuse_by": "sku"}
+    drinks.locator("#undo").get_by_role("button").click()
+    expect(drinks.locator("#searching-facts")).to_have_text("In use: Flat.")
+    expect(drinks.get_by_label("Compared by")).to_have_value("IP")
+    assert store.manifest("drinks").index is None
+    drinks.get_by_label("Index").select_option("IVF")
+    drinks.get_by_label("The pictures of a label are one vector").check()
+    drinks.get_by_role("button", name="Search so").click()  # these two do not go together
+    expect(drinks.locator("#error")).to_contain_text("fuse")
