@@ -26,7 +26,7 @@ from infra.galleries import bundles
 from infra.galleries.store import item_id
 from infra.net.fetch import fetch
 from infra.objects.store import image_key_of
-from models.recognition.paddleclas import read_gallery, read_paddlex
+from models.recognition.paddleclas import read_paddlex, read_their_gallery
 from worker.imports.lines import URL, Line, LineRefused, Names, labelled, lines_of_folders, lines_of_list
 from worker.imports.lists import read_list
 from worker.imports.places import Archive, Folder, Place, place_of
@@ -284,12 +284,24 @@ def _whole(place: Place, name: str, most: int) -> bytes:
         raise ImportRefused(f"{shown(name)}: {error.message}") from None
 
 
-def _index(index: bytes, id_map: bytes, map_name: str, place: Place | None, settings: Settings) -> Index:
+def _index(index: bytes, id_map: bytes, map_name: str, place: Place | None, settings: Settings) -> Index | Listed:
+    """An index; of binary codes no embedding can be had back, so their pictures are embedded again, as of a list."""
     with tempfile.TemporaryDirectory(prefix="shitu-index-") as folder:
         (Path(folder) / "vector.index").write_bytes(index)
         pickled = map_name.lower().endswith(".pkl")
         (Path(folder) / ("id_map.pkl" if pickled else "id_map.yaml")).write_bytes(id_map)
-        entries, rows = (read_gallery if pickled else read_paddlex)(Path(folder))
+        if pickled:
+            entries, found = read_their_gallery(Path(folder))
+            if found.distance == "hamming":
+                if place is None:
+                    raise ImportRefused(
+                        "The index holds binary codes (dist_type hamming), of which no embedding can be had back: send its pictures with it."
+                    )
+                listed = "".join(f"{entry.path}\t{entry.label}\n" for entry in entries)
+                return Listed(place, listed.encode("utf-8", "surrogatepass"), "\t", settings, remote=False)
+            rows = found.rows
+        else:
+            entries, rows = read_paddlex(Path(folder))
     return Index(entries, rows, place, settings.web.max_body_bytes)
 
 

@@ -186,6 +186,27 @@ def test_an_index_of_paddleclas_with_its_pictures_and_one_of_paddlex(
     )
 
 
+def test_binary_codes_are_embedded_again_from_the_pictures_that_came(
+    process: Process, runtime: Runtime, embedder: Thumbnail
+) -> None:
+    shots = {f"gallery/{seed}.png": picture(seed) for seed in range(3)}
+    rows = embedder([decode(data) for data in shots.values()])
+    codes = np.packbits(rows > 0, axis=1)
+    built = faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(8 * codes.shape[1]))
+    built.add_with_ids(codes, np.arange(3, dtype=np.int64))
+    lines = [f"{path}\tgreen tea" for path in [*shots][:2]] + ["gone.png\tcola"]
+    files = {
+        "vector.index": bytes(faiss.serialize_index_binary(built)),
+        "id_map.pkl": pickle.dumps(dict(enumerate(lines))),
+    }
+    with pytest.raises(ImportRefused, match="send its pictures with it"):
+        import_gallery(asked(process, runtime, files), runtime, ignore)
+    job = asked(process, runtime, {**files, "shots.zip": packed(shots)})
+    import_gallery(job, runtime, ignore)
+    assert statuses(runtime, job) == ["added", "added", "rejected picture_missing"]
+    np.testing.assert_allclose(runtime.store.load("drinks")[2], rows[:2], atol=1e-6)
+
+
 def test_an_index_of_another_embedder_is_refused(process: Process, runtime: Runtime, embedder: Thumbnail) -> None:
     shots = {f"{seed}.png": picture(seed) for seed in range(3)}
     rows = np.eye(3, embedder.dim, dtype=np.float32)
