@@ -19,7 +19,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import redis
@@ -170,16 +170,17 @@ class KeyStore:
 
 
 def parse_key(record: dict[str, str]) -> Key:
-    """A key from its hash in Redis."""
+    """A key from its hash in Redis. Scopes and limits that only a later version knows are passed over: they permit nothing."""
+    known, limits = {scope.value for scope in Scope}, json.loads(record["limits"])
     expires_at, last_used_at = record.get("expires_at"), record.get("last_used_at")
     return Key(
         id=record["id"],
         name=record["name"],
-        scopes=tuple(Scope(scope) for scope in record["scopes"].split()),
+        scopes=tuple(Scope(scope) for scope in record["scopes"].split() if scope in known),
         created_at=float(record["created_at"]),
         expires_at=float(expires_at) if expires_at else None,
         last_used_at=float(last_used_at) if last_used_at else None,
-        limits=Limits(**json.loads(record["limits"])),
+        limits=Limits(**{member.name: limits.get(member.name) for member in fields(Limits)}),
     )
 
 

@@ -1,4 +1,4 @@
-"""A real S3 server (moto) as a process of its own on a free loopback port."""
+"""A real S3 server (moto) as a process of its own on a free port, of loopback if not said otherwise."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ CREDENTIALS = {
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
+def s3_server(address: str = "127.0.0.1") -> Iterator[str]:
     """The endpoint of a running, empty server."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint = f"http://{address}:{port}"
     try:
         deadline = time.monotonic() + 60
         while not _answers(endpoint):
