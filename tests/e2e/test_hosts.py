@@ -21,6 +21,8 @@ from tests.infra.local_servers import Server, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 GALLERY = "nodes"
 LEASE_S = 2.0
 BACK_WITHIN_S = 90.0
@@ -111,7 +113,6 @@ def test_a_lost_host_costs_no_job_and_a_new_one_takes_its_place(nodes: Cluster, 
     takes_jobs_again(nodes, nodes.start(lost.host.name))
 
 
-@pytest.mark.slow
 def test_an_answer_that_arrives_after_the_partition_is_refused(nodes: Cluster, receiver: Server) -> None:
     """The host ends its work while it is cut off; the bytes that say so wait in its kernel, and arrive when another has answered."""
     away, job = caught(nodes, receiver.url("/hook"))
@@ -127,7 +128,6 @@ def test_an_answer_that_arrives_after_the_partition_is_refused(nodes: Cluster, r
     takes_jobs_again(nodes, away)
 
 
-@pytest.mark.slow
 def test_a_host_that_was_away_for_long_comes_back_by_itself(nodes: Cluster, receiver: Server) -> None:
     """Longer than every time limit of its connections: all that it knew of the others has failed by then."""
     away, job = caught(nodes, receiver.url("/hook"))
@@ -145,7 +145,6 @@ def test_a_host_that_was_away_for_long_comes_back_by_itself(nodes: Cluster, rece
     assert answered_once(nodes, job, receiver, attempts=2) == done
 
 
-@pytest.mark.slow
 def test_an_answer_whose_receipt_is_lost_is_recorded_once(nodes: Cluster, receiver: Server) -> None:
     """A partition of one direction: what the host writes arrives, and it never hears so, and writes it again."""
     deaf, job = caught(nodes, receiver.url("/hook"))
@@ -159,7 +158,6 @@ def test_an_answer_whose_receipt_is_lost_is_recorded_once(nodes: Cluster, receiv
     takes_jobs_again(nodes, deaf)
 
 
-@pytest.mark.slow
 def test_a_slow_host_keeps_its_job_and_delays_no_other(nodes: Cluster, receiver: Server) -> None:
     """Its photo takes three leases to arrive. Renewals pass on the same link, so nobody takes the job from it."""
     photo = encode(pattern(2, 1200), quality=95)
