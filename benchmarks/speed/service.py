@@ -7,10 +7,12 @@ pipeline and of the service take turns; both processes stay loaded meanwhile.
 import itertools
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import perf_counter, sleep
 from typing import Any
 
@@ -44,7 +46,10 @@ def run(context: Context) -> list[Row]:
         rounds = 3 if context.quick else 12
         closed_loop(service, 8)
         recognized(4)
-        alone, plain, hooked, under_watch = [], [], [], []
+        alone, plain, hooked = [], [], []
+        under_watch: dict[str, list[float]] = {"retry-after": [], "each-second": []}
+        polls: dict[str, list[int]] = {pace: [] for pace in under_watch}
+        watched_s = dict.fromkeys(under_watch, 0.0)
         spent: dict[str, float] = {}
         trips = 0.0
         for _ in range(rounds):
@@ -55,8 +60,11 @@ def run(context: Context) -> list[Row]:
                 spent[name] = spent.get(name, 0.0) + used - before.get(name, 0.0)
             trips += round_trips(service) - trips_before
             hooked.append(photos / closed_loop(service, photos, hooks.url))
-            with watched(service):
-                under_watch.append(photos / closed_loop(service, photos))
+            for pace, rates in under_watch.items():
+                with watched(service, pace, polls[pace]):
+                    before_s = perf_counter()
+                    rates.append(photos / closed_loop(service, photos))
+                    watched_s[pace] += perf_counter() - before_s
         until(lambda: hooks.taken >= rounds * photos)
         per_photo = ", ".join(f"{name} {1e3 * used / photos / rounds:.1f}" for name, used in spent.items())
         rows = [
@@ -64,11 +72,15 @@ def run(context: Context) -> list[Row]:
             Row("service, uploads to results", median(plain), "photos/s", note=f"ms of processor a photo: {per_photo}"),
             Row("service: share of the bare pipeline", percentage(plain, alone), "%", 95, "at least"),
             Row("service with webhooks: share of the bare pipeline", percentage(hooked, alone), "%", 95, "at least"),
-            Row(
-                f"what {FOLLOWERS} event streams and {FOLLOWERS} polls a second cost",
-                100 - percentage(under_watch, plain),
-                "%",
-                *(5, "at most"),
+            *(
+                Row(
+                    f"what {FOLLOWERS} event streams and {FOLLOWERS} clients that poll {how} cost",
+                    100 - percentage(under_watch[pace], plain),
+                    "%",
+                    *(5, "at most"),
+                    note=f"{sum(polls[pace]) / watched_s[pace]:.0f} polls a second were answered",
+                )
+                for pace, how in (("retry-after", "as Retry-After says"), ("each-second", "each second"))
             ),
             Row(
                 "Redis: requests a photo",
@@ -203,8 +215,11 @@ def submit(service: Measured, photo: bytes, webhook_url: str | None = None) -> d
 
 
 @contextmanager
-def watched(service: Measured) -> Iterator[None]:
-    """FOLLOWERS event streams on a job that does not end, for its photo never comes, and as many polls of it a second."""
+def watched(service: Measured, pace: str, polls: list[int]) -> Iterator[None]:
+    """FOLLOWERS event streams on a job that does not end, for its photo never comes, and as many clients that poll it.
+
+    `pace`: of benchmarks.speed.watchers, a process of its own next to the client; `polls` gets how many were answered.
+    """
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/photo.jpg"
         answer = service.http.post(
@@ -212,40 +227,18 @@ def watched(service: Measured) -> Iterator[None]:
         )
         answer.raise_for_status()
         links = answer.json()["links"]
-        over = threading.Event()
-        threads = [
-            threading.Thread(target=_follow, args=(service.url + links["events"], over), daemon=True)
-            for _ in range(FOLLOWERS)
-        ]
-        threads.append(threading.Thread(target=_poll, args=(service.url + links["self"], over), daemon=True))
-        for thread in threads:
-            thread.start()
-        sleep(0.5)
+        command = [sys.executable, "-m", "benchmarks.speed.watchers"]
+        command += [service.url + links["events"], service.url + links["self"], str(FOLLOWERS), pace]
+        watchers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
+            if watchers.stdout is None or watchers.stdout.readline() != "watching\n":
+                raise RuntimeError("the watchers ended early")
             yield
+            polls.append(int(watchers.communicate(timeout=30)[0]))
         finally:
-            over.set()
+            watchers.kill()
+            watchers.wait()
             service.http.post(service.url + links["cancel"], timeout=30)
-            for thread in threads:
-                thread.join(timeout=20)
-
-
-def _follow(url: str, over: threading.Event) -> None:
-    """As an EventSource: comes back three seconds after each end."""
-    with requests.Session() as http:
-        while not over.is_set():
-            with suppress(requests.RequestException), http.get(url, stream=True, timeout=20) as stream:
-                for _ in stream.iter_lines():
-                    if over.is_set():
-                        return
-            over.wait(3.0)
-
-
-def _poll(url: str, over: threading.Event) -> None:
-    with requests.Session() as http:
-        while not over.wait(1 / FOLLOWERS):
-            with suppress(requests.RequestException):
-                http.get(url, timeout=10)
 
 
 def round_trips(service: Measured) -> int:

@@ -28,7 +28,7 @@ FLOOR = "shitu:feed:floor"
 LATEST = "latest"
 CURSOR = re.compile(r"([0-9a-z]{8})\.(\d{1,15})")
 NOTHING_YET = "00000000.0"  # the cursor of a feed without events
-BLOCK_S = 2.0  # one blocking read; shorter than the client's reply timeout
+BLOCK_S = 4.0  # one blocking read; shorter than the client's reply timeout
 PIECE = 500
 
 

@@ -267,9 +267,9 @@ class JobLedger:
 
     # Waiting and watching.
 
-    def wait(self, job_id: str, timeout_s: float) -> Job:
+    def wait(self, job_id: str, timeout_s: float, known: Job | None = None) -> Job:
         """JobWatch.wait: the job once it has finished, or as it is after `timeout_s` seconds."""
-        return self._watch.wait(job_id, timeout_s)
+        return self._watch.wait(job_id, timeout_s, known)
 
     def events(self, job_id: str, last_id: str = "0-0", heartbeat_s: float = 15.0) -> Iterator[JobEvent | None]:
         """JobWatch.events: the job's history after `last_id` and as it happens, to its end."""

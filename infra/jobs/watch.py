@@ -14,7 +14,7 @@ from infra.errors.requests import InvalidCursor
 from infra.jobs import scripts
 from infra.jobs.records import Job, JobEvent, parse_event
 
-BLOCK_S = 2.0  # one blocking read; shorter than the client's reply timeout
+BLOCK_S = 4.0  # one blocking read; shorter than the client's reply timeout
 
 
 class JobWatch:
@@ -24,21 +24,21 @@ class JobWatch:
         self._redis = client
         self._get = get
 
-    def wait(self, job_id: str, timeout_s: float) -> Job:
+    def wait(self, job_id: str, timeout_s: float, known: Job | None = None) -> Job:
         """The job once it has finished, or as it is after `timeout_s` seconds. Sleeps in Redis meanwhile.
 
-        Raises JobNotFound, JobExpired.
+        `known`: the job as the caller has just read it, or none. Raises JobNotFound, JobExpired.
         """
         deadline = time.monotonic() + timeout_s
+        job = known or self._get(job_id)
         last_id = "0-0"
-        while True:
-            job = self._get(job_id)
-            left_s = deadline - time.monotonic()
-            if job.finished or left_s <= 0:
-                return job
-            # The first read returns the history at once; later ones wait for what is behind it, so that no end is missed.
-            for event in self._read(scripts.events_key(job_id), last_id, min(left_s, BLOCK_S)):
-                last_id = event.id
+        while not job.finished and (left_s := deadline - time.monotonic()) > 0:
+            # The first read returns the history at once; later ones wait for what comes after it, so that no end is missed.
+            events = self._read(scripts.events_key(job_id), last_id, min(left_s, BLOCK_S))
+            last_id = events[-1].id if events else last_id
+            if not events or any(event.status.finished for event in events):
+                job = self._get(job_id)  # ended, replayed since, or gone
+        return job if job.finished else self._get(job_id)
 
     def events(self, job_id: str, last_id: str = "0-0", heartbeat_s: float = 15.0) -> Iterator[JobEvent | None]:
         """The job's history after `last_id` and as it happens, to its end; None after `heartbeat_s` quiet seconds.
@@ -54,8 +54,8 @@ class JobWatch:
     def _follow(self, job_id: str, last_id: str, heartbeat_s: float) -> Iterator[JobEvent | None]:
         key = scripts.events_key(job_id)
         quiet_since = time.monotonic()
-        over = False
-        block_s = 0.0  # first what there is already; whoever resumes behind the end must not wait for nothing
+        over, looked = False, False
+        block_s = 0.0  # first what there is already; whoever resumes after the end must not wait for nothing
         while True:
             events = self._read(key, last_id, 0.0 if over else block_s)
             block_s = min(BLOCK_S, heartbeat_s)
@@ -69,10 +69,14 @@ class JobWatch:
             if events:
                 quiet_since = time.monotonic()
                 continue
+            quiet = time.monotonic() - quiet_since >= heartbeat_s
+            if looked and not quiet:
+                continue
             # Nothing new. If the end lies before `last_id`, or the record is gone, nothing will come; else read on.
+            looked = True
             with contextlib.suppress(JobNotFound, JobExpired):
                 over = self._get(job_id).finished
-                if not over and time.monotonic() - quiet_since >= heartbeat_s:
+                if quiet and not over:
                     quiet_since = time.monotonic()
                     yield None
                 continue

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 1.0
 REPLY_TIMEOUT_S = 5.0
-
+MOST_CONNECTIONS = 10_000  # of one process; redis-py's own 100 are fewer than the threads that a web process may have
 
 PREFIX = "shitu"
 # What keys begin with in the code. Values never do: an id, a JSON text, a worker's `host:number`.
@@ -43,6 +43,7 @@ def connect(url: str, prefix: str = PREFIX) -> redis.Redis:
         decode_responses=True,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=REPLY_TIMEOUT_S,
+        max_connections=MOST_CONNECTIONS,
         retry=Retry(ExponentialBackoff(cap=0.25, base=0.05), 3, supported_errors=(redis.ConnectionError,)),
         **({} if is_socket(url) else {"socket_keepalive": True}),
     )

@@ -69,7 +69,7 @@ class WebSettings:
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: any free port
-    threads: Count = 32  # an open event stream holds one
+    threads: Count = 160  # an open event stream holds one; three in four may
     max_body_bytes: Count = 64 * 1024 * 1024
     max_files: Count = 100
     upload_timeout_s: Seconds = 60.0  # in any such time a request must bring its share of bytes, or is cut off

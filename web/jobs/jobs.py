@@ -269,7 +269,7 @@ def poll_after_s(eta_s: float | None) -> int:
 def _wait(job: Job) -> tuple[Job, float | None]:
     """The job after the time that the client prefers to wait, and that time; at once if too many wait already."""
     with held(preferred_s()) as waited:
-        return (job, None) if waited is None else (services().ledger.wait(job.id, waited), waited)
+        return (job, None) if waited is None else (services().ledger.wait(job.id, waited, job), waited)
 
 
 def as_json(job: Job) -> str:

@@ -11,6 +11,8 @@ import redis
 from contracts.jobs import JobKind
 from infra.errors.requests import InvalidCursor
 from infra.jobs.ledger import JobLedger, JobStatus
+from infra.jobs.records import Job
+from infra.jobs.watch import JobWatch
 from infra.redis.client import connect
 from tests.infra.clock import Clock
 from tests.infra.ledgers import REQUEST, events, started
@@ -43,6 +45,48 @@ def test_wait_never_misses_an_end(redis_url: str) -> None:
             waiting = pool.submit(ledger.wait, job.id, 10)
             ledger.succeed(lease, {})
             assert waiting.result(timeout=1.5).finished  # a missed event would cost a whole blocking read
+
+
+def test_more_jobs_are_waited_for_at_a_time_than_a_pool_has_connections_by_default(redis_url: str) -> None:
+    """Each blocks a connection of its own, as each thread of a web process may."""
+    ledger = JobLedger(connect(redis_url))
+    job = ledger.create("recognition", REQUEST)
+    lease = started(ledger, job)
+    with ThreadPoolExecutor(120) as pool:
+        waiting = [pool.submit(ledger.wait, job.id, 20) for _ in range(120)]
+        time.sleep(0.5)  # most of them sleep in Redis by now
+        ledger.succeed(lease, {"n": 1})
+        assert {one.result(timeout=10).status for one in waiting} == {JobStatus.SUCCEEDED}
+
+
+def test_waiting_reads_a_job_that_the_caller_has_read_at_its_end_alone(redis_url: str) -> None:
+    ledger = JobLedger(connect(redis_url))
+    job = ledger.create("recognition", REQUEST)
+    read: list[str] = []
+
+    def get(job_id: str) -> Job:
+        read.append(job_id)
+        return ledger.get(job_id)
+
+    watch = JobWatch(connect(redis_url), get)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(watch.wait, job.id, 10, job)
+        lease = started(ledger, job)
+        ledger.renew(lease, {"done": 1, "total": 2})
+        ledger.succeed(lease, {"n": 1})
+        assert waiting.result(timeout=5).finished
+    assert read == [job.id]
+    assert watch.wait(job.id, 10, watch.wait(job.id, 10)).finished
+    assert read == [job.id] * 2
+
+
+def test_a_job_that_failed_before_and_is_replayed_is_waited_for(ledger: JobLedger) -> None:
+    job = ledger.create("recognition", REQUEST)
+    ledger.fail(started(ledger, job), {"code": "x", "message": "", "retryable": True})
+    again = ledger.replay(job.id)
+    began = time.monotonic()
+    assert ledger.wait(job.id, 0.3, again).status is JobStatus.QUEUED
+    assert time.monotonic() - began > 0.25
 
 
 def test_events_say_the_history_and_resume(ledger: JobLedger) -> None:
