@@ -17,7 +17,7 @@ from models.pictures.image import crop
 from models.recognition.paddleclas import options_from_config, to_paddleclas
 from models.recognition.pipeline import Recognizer, find_parts
 from shitu.paddleclas.config import ConfigError
-from shitu.paddleclas.gallery import codes_of, distance_of, open_index
+from shitu.paddleclas.gallery import codes_of, delimiter_of, distance_of, open_index
 from shitu.paddleclas.networks import folder_of, require_input
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class System:
         table = dict(config.table) | {"IndexProcess": {**config.get("IndexProcess", {}), "dist_type": "IP"}}
         self.options = options_from_config(table)
         self.detector, self.embedder = detector_of(config), embedder_of(config)
-        self.index, self.items = open_index(Path(config.text("IndexProcess.index_dir")))
+        self.index, self.items = open_index(Path(config.text("IndexProcess.index_dir")), delimiter_of(config))
         if self.index.distance != self.distance:
             raise ConfigError(f"IndexProcess.dist_type: is {self.distance}; the gallery has {self.index.distance}.")
         self.gallery = None if self.distance == "hamming" else Gallery(self.items, self.index.rows)

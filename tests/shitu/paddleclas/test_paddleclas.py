@@ -109,6 +109,20 @@ def test_bad_lines_are_reported_and_the_others_count(folder: Path) -> None:
     assert "line 3: is not a path and a label" in result.stderr
 
 
+def test_a_gallery_of_any_delimiter_answers_with_its_labels(folder: Path) -> None:
+    listed = folder / "list.txt"
+    for delimiter in (",", ";", "|", " ", "::"):
+        lines = [f"{seed}.png{delimiter}{label}" for label, seed in SEEDS.items()]
+        listed.write_bytes(("\ufeff" + "\r\n".join(lines) + "\r\n").encode())
+        parted = (f"IndexProcess.delimiter={delimiter}",)
+        script("build_gallery", *parted, "IndexProcess.data_file=list.txt")
+        found = answers(script("predict_system", *parted))
+        assert [one[0]["rec_docs"] for one in found] == ["cola", "绿 茶", "milk"], delimiter
+        if delimiter != "::":  # the index alone shows the others
+            found = answers(script("predict_system"))
+            assert [one[0]["rec_docs"] for one in found] == ["cola", "绿 茶", "milk"], delimiter
+
+
 def test_an_interrupted_change_leaves_the_old_gallery_or_the_new_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
