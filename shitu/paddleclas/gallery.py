@@ -62,6 +62,22 @@ def delimiter_of(config: Config) -> str:
     return config.text("IndexProcess.delimiter", "\t") or "\t"
 
 
+def require_size(config: Config, embedder: Embedder) -> None:
+    """Raises ConfigError where `embedding_size` is not the embedder's."""
+    size = config.get("IndexProcess.embedding_size")
+    if size is not None and size != embedder.dim:
+        detail = f"IndexProcess.embedding_size: is {size!r}; {embedder.name} makes {embedder.dim} dimensions."
+        raise ConfigError(detail)
+
+
+def require_distance(config: Config, distance: Distance) -> None:
+    """Raises ConfigError where features are to be binary codes and are compared as embeddings."""
+    if config.get("RecPostProcess.main_indicator") == "Binarize" and distance != "hamming":
+        raise ConfigError(
+            f"RecPostProcess.main_indicator: Binarize goes with IndexProcess.dist_type hamming, not {distance}."
+        )
+
+
 def codes_of(config: Config, embeddings: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The binary codes of embeddings, by `RecPostProcess.Binarize.method`. Raises ModelError."""
     return binarize(embeddings, config.text("RecPostProcess.Binarize.method", "sign"))
@@ -88,6 +104,7 @@ def change(config: Config, embedder: Embedder | None) -> Built:
     method, distance = config.text("IndexProcess.index_method", "HNSW32"), distance_of(config)
     if method not in METHODS:
         raise ConfigError(f"IndexProcess.index_method: must be one of {', '.join(METHODS)}, not {method!r}.")
+    require_distance(config, distance)
     folder, built = Path(_required(config, "index_dir")), Built()
     wanted = list(_lines(config, built))
     lines: dict[int, str] = {}
@@ -156,10 +173,7 @@ def _features(
 ) -> tuple[list[str], NDArray[np.float32]]:
     """The lines whose pictures can be read, and (N, D) of them."""
     root, delimiter = Path(config.text("IndexProcess.image_root", ".")), delimiter_of(config)
-    size = config.get("IndexProcess.embedding_size")
-    if size is not None and size != embedder.dim:
-        detail = f"IndexProcess.embedding_size: is {size!r}; {embedder.name} makes {embedder.dim} dimensions."
-        raise ConfigError(detail)
+    require_size(config, embedder)
     batch = config.whole("IndexProcess.batch_size", 32)
     kept, rows = [], [np.zeros((0, embedder.dim), np.float32)]
     for start in range(0, len(lines), batch):
