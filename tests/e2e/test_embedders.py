@@ -51,7 +51,12 @@ def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own:
     first, second = {"tea": encode(pattern(1))}, {"cola": encode(pattern(9))}
     with Client(own.base_url) as client:
         client.galleries.create("first")
-        client.galleries.create("second", embedder="tiny-embed")
+        for name in ("no-such", "tiny-embed"):
+            made = CliRunner().invoke(
+                main, ["gallery", "create", "second", "--embedder", name, "--server", own.base_url]
+            )
+            assert (made.exit_code == 0) == (name == "tiny-embed"), made.output
+            assert ("(embedder_unknown)" in made.output) == (name == "no-such")
         service.enroll("first", first)
         service.enroll("second", {**second, "rice": encode(pattern(17))})
         digests = [client.galleries.get(name)["embedder_digest"] for name in ("first", "second")]
