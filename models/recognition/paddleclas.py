@@ -112,7 +112,10 @@ def read_their_gallery(folder: Path, delimiter: str | None = None) -> tuple[tupl
         lines = read_id_map((folder / ID_MAP).read_bytes())
         index = read_index((folder / INDEX).read_bytes())
     except OSError as error:
-        raise GalleryError("A PaddleClas gallery is a folder with vector.index and id_map.pkl.") from error
+        detail = "A PaddleClas gallery is a folder with vector.index and id_map.pkl."
+        if any((folder / name).is_file() for name in ("id_map.yaml", "index_info.yaml")):
+            detail += " This is an index of PaddleX, which `shitu gallery import` takes."
+        raise GalleryError(detail) from error
     return items_of(index, lines, delimiter), index
 
 
@@ -201,9 +204,13 @@ def _item(number: int, line: str, delimiter: str | None) -> PaddleClasItem:
     # Theirs takes the second word. So is ours the second column, a third is none of it; after a blank it is the whole
     # rest, blanks and all.
     whole = line.strip().removeprefix("\ufeff")
+    found = None
     if delimiter is None or delimiter not in whole:
-        found = _AFTER_PICTURE.match(whole)
-        delimiter = "\t" if "\t" in whole else found[1] if found is not None else " "
-    path, _, label = whole.partition(delimiter)
-    label = label.strip() if delimiter.isspace() and delimiter != "\t" else label.partition(delimiter)[0]
+        delimiter = "\t" if "\t" in whole else " "
+        found = None if delimiter == "\t" else _AFTER_PICTURE.match(whole)
+    if found is not None:
+        path, delimiter, label = whole[: found.start(1)], found[1], whole[found.end(1) :]
+    else:
+        path, _, label = whole.partition(delimiter)
+    label = label.strip() if delimiter == " " else label.partition(delimiter)[0]
     return PaddleClasItem(str(number), label.partition("\t")[0].strip(), path.strip(), line)
