@@ -18,6 +18,7 @@ from shitu.cli.suggestions import Group
 from shitu.cli.tables import print_table
 from shitu.cli.terminal import errors
 from shitu.paddleclas.config import Config, read_config
+from shitu.paddleclas.keys import KEYS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,13 +230,25 @@ def build_gallery(config: Path | None, overrides: Sequence[str]) -> None:
 @OVERRIDES
 @VERBOSE
 def keys(config: Path | None, overrides: Sequence[str]) -> None:
-    """Print what becomes of every key of a configuration: done, without effect, or refused."""
+    """Print what becomes of every key of a configuration, without one of all that there are: done, without effect, or refused."""
     with errors():
+        if config is None and not overrides:
+            _print_all_keys()
+            return
         table = Table()
         for name in ("key", "value", "here", "why"):
             table.add_column(name, overflow="fold")
         for key in read_config(config, overrides).handled():
             table.add_row(key.path, Text(str(key.value)), key.state, key.why)
+    print_table(table)
+
+
+def _print_all_keys() -> None:
+    table = Table()
+    for name in ("key", "here", "why"):
+        table.add_column(name, overflow="fold")
+    for path, key in KEYS.items():
+        table.add_row(path, key.state, key.why)
     print_table(table)
 
 

@@ -239,6 +239,8 @@ def test_every_key_of_their_files_is_done_or_named() -> None:
     for group, values in GENERAL.items():
         for key in values or {}:
             assert f"{group}.{key}" in table
+    everything = run("keys").stdout
+    assert all(path in everything for path in KEYS)
     report = script("build_gallery").stderr
     assert "Global.gpu_mem: no effect here" in report
     assert {key.state for key in KEYS.values()} == {"done", "no effect", "refused"}
