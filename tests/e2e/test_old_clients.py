@@ -62,6 +62,15 @@ def test_a_picture_that_is_none_costs_the_others_nothing(service: Service) -> No
     assert "imageLabelPairs/1: " in refused["errorMsg"]
     key = refused["errorMsg"].partition("in the index ")[2].partition(". ")[0]
     assert [item["label"] for item in service.get(f"/v1/galleries/{key}/items")["items"]] == ["tea"]
+    more = {"indexKey": key, "imageLabelPairs": pairs[1:]}
+    assert "None of the pictures" in answered(service, "/shitu-index-add", more, 409)["errorMsg"]
+    before = [one["name"] for one in service.get("/v1/galleries")["galleries"]]
+    assert key in before
+    assert (
+        "None of the pictures"
+        in answered(service, "/shitu-index-build", {"imageLabelPairs": pairs[1:]}, 409)["errorMsg"]
+    )
+    assert [one["name"] for one in service.get("/v1/galleries")["galleries"]] == before
 
 
 def test_paddle_serving_s_pipeline_answers_as_theirs_does(service: Service) -> None:
