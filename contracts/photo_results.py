@@ -19,6 +19,13 @@ class PhotoJobRequest(TypedDict):
     options: dict[str, Any]
 
 
+@described
+class EmbeddingJobRequest(PhotoJobRequest):
+    """The same of an embedding, and by which embedder, if one was named."""
+
+    embedder: NotRequired[str]
+
+
 class PhotoResult(TypedDict):
     """What all of them say."""
 
@@ -101,7 +108,7 @@ class DetectionJob(JobState):
 class EmbeddingJob(JobState):
     """An embedding."""
 
-    request: PhotoJobRequest
+    request: EmbeddingJobRequest
     result: EmbeddingResult | None
 
 

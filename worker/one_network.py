@@ -64,12 +64,14 @@ def detect(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> DetectionResul
 
 
 def embed(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> EmbeddingResult:
-    """The embeddings of the photo or of its boxes. Raises OptionsError for a box outside, and as `read_photo`."""
+    """The embeddings of the photo or of its boxes. Raises EmbedderUnknown, OptionsError for a box outside, and as `read_photo`."""
     options = chosen(job, EMBED_OPTIONS)
+    named_one = job.request.get("embedder")
+    digest = None if named_one is None else runtime.named(named_one)
     started = time.perf_counter()
     image, timings = read_photo(job, runtime, checkpoint)
     parts, crops = parts_of(image, options["boxes"])
-    with runtime.programs() as programs:
+    with runtime.programs(digest) as programs:
         began = time.perf_counter()
         rows = embedded(programs.embedder, crops)
         timings["embed"] = lap("embed", began)

@@ -6,6 +6,10 @@
 #include <map>
 #include <stdexcept>
 
+#ifdef WITH_FAISS
+#include <faiss/IndexFlat.h>
+#endif
+
 namespace {
 
 // Below this the sizes of a file can't overflow.
@@ -38,6 +42,14 @@ float little_endian(const char *bytes) {
 } // namespace
 
 Match Gallery::nearest(const std::vector<float> &query) const {
+#ifdef WITH_FAISS
+    if (index) {
+        faiss::Index::idx_t item = -1;
+        float similarity = 0;
+        index->search(1, query.data(), 1, &similarity, &item);
+        return {static_cast<int>(item), similarity};
+    }
+#endif
     Match best{-1, 0};
     for (std::size_t item = 0; item < labels.size(); ++item) {
         float similarity = 0;
@@ -72,5 +84,11 @@ Gallery read_gallery(const std::string &path) {
         gallery.labels.push_back(line);
     }
     if (file.peek() != std::ifstream::traits_type::eof()) throw std::runtime_error("more follows its labels");
+#ifdef WITH_FAISS
+    if (items > 0 && gallery.dim > 0) {
+        gallery.index = std::make_shared<faiss::IndexFlatIP>(gallery.dim);
+        gallery.index->add(items, gallery.rows.data());
+    }
+#endif
     return gallery;
 }

@@ -1,8 +1,14 @@
-// A gallery exported by `shitu gallery export NAME --format flat`: its embeddings are searched one by one.
+// A gallery exported by `shitu gallery export NAME --format flat`: its embeddings are searched by Faiss where the program was
+// built with it, else one by one.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
+
+namespace faiss {
+struct Index;
+}
 
 struct Match {
     int item;
@@ -15,8 +21,9 @@ struct Gallery {
     std::vector<float> rows; // items * dim, each of length 1
     std::vector<std::string> labels; // UTF-8
 
+    std::shared_ptr<faiss::Index> index; // a copy of the rows; none without Faiss, and in an empty gallery
+
     // The nearest item by inner product, the first of equal ones; item -1 of an empty gallery.
-    // With Faiss this is faiss::IndexFlatIP(dim): add(labels.size(), rows.data()), search(1, query, 1, ...).
     Match nearest(const std::vector<float> &query) const;
 };
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from contracts.pictures import ENDINGS
 from models.errors import GalleryError
 from models.options import OptionsError, RecognizeOptions
 from models.recognition.paddleclas_index import ID_MAP, INDEX, TheirIndex, read_index, recover
@@ -69,6 +71,10 @@ def to_paddleclas(found: Recognitions) -> list[PaddleClasObject]:
     ]
 
 
+# a picture's name and what parts it from its label, where that is no tab
+_AFTER_PICTURE = re.compile(rf"^.+?(?:{'|'.join(re.escape(one) for one in ENDINGS)})([,;| ])", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class PaddleClasItem:
     """An entry of their gallery: the line of the list file it was built from, cut into path and label."""
@@ -94,9 +100,10 @@ def read_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.f
     return items, index.rows
 
 
-def read_their_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], TheirIndex]:
+def read_their_gallery(folder: Path, delimiter: str | None = None) -> tuple[tuple[PaddleClasItem, ...], TheirIndex]:
     """The items of a PaddleClas `index_dir`, `vector.index` and `id_map.pkl`, and the index, a row for each.
 
+    `delimiter`: between path and label in the list that it was built from; None: it is found out, line by line.
     Flat, HNSW and IVF indexes, by inner product, by L2 over unit vectors, which order alike, or of binary codes. Nothing of
     the pickle is run: it may hold whole numbers and text, all else is refused. Raises GalleryError.
     """
@@ -105,17 +112,20 @@ def read_their_gallery(folder: Path) -> tuple[tuple[PaddleClasItem, ...], TheirI
         lines = read_id_map((folder / ID_MAP).read_bytes())
         index = read_index((folder / INDEX).read_bytes())
     except OSError as error:
-        raise GalleryError("A PaddleClas gallery is a folder with vector.index and id_map.pkl.") from error
-    return items_of(index, lines), index
+        detail = "A PaddleClas gallery is a folder with vector.index and id_map.pkl."
+        if any((folder / name).is_file() for name in ("id_map.yaml", "index_info.yaml")):
+            detail += " This is an index of PaddleX, which `shitu gallery import` takes."
+        raise GalleryError(detail) from error
+    return items_of(index, lines, delimiter), index
 
 
-def items_of(index: TheirIndex, lines: Mapping[int, str]) -> tuple[PaddleClasItem, ...]:
+def items_of(index: TheirIndex, lines: Mapping[int, str], delimiter: str | None = None) -> tuple[PaddleClasItem, ...]:
     """The item of each row. Raises GalleryError where the two files do not belong together."""
     if sorted(index.ids) != sorted(lines):
         raise GalleryError(
             f"vector.index has {len(index.ids)} entries and id_map.pkl {len(lines)}; they do not belong together."
         )
-    return tuple(_item(number, lines[number]) for number in index.ids)
+    return tuple(_item(number, lines[number], delimiter) for number in index.ids)
 
 
 def read_paddlex(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.float32]]:
@@ -134,7 +144,10 @@ def read_paddlex(folder: Path) -> tuple[tuple[PaddleClasItem, ...], NDArray[np.f
     if not isinstance(known, dict) or not all(isinstance(number, int) for number in known):
         raise GalleryError("id_map.yaml has no id_map of whole numbers to labels.")
     if index.distance == "hamming":
-        raise GalleryError("vector.index holds binary codes (hamming); their embeddings can't be had back.")
+        raise GalleryError(
+            "vector.index holds binary codes (hamming), of which no embedding can be had back, and id_map.yaml names no"
+            " pictures that could be embedded again: import the list that it was built from (gallery.txt), with its pictures."
+        )
     if sorted(index.ids) != sorted(known):
         raise GalleryError(
             f"vector.index has {len(index.ids)} entries and id_map.yaml {len(known)}; they do not belong together."
@@ -187,10 +200,17 @@ def _whole_number(kind: _Kind, data: bytes) -> int:
     return int.from_bytes(data, "big" if kind.big else "little", signed=kind.signed)
 
 
-def _item(number: int, line: str) -> PaddleClasItem:
-    # Their list files are cut at a tab or a blank; theirs is the second word. So is ours after a tab, a third column is
-    # none of it; after a blank it is the whole rest, blanks and all.
-    cut = "\t" if "\t" in line else " "
-    path, _, label = line.strip().removeprefix("\ufeff").partition(cut)
-    label = label.strip().partition("\t")[0]
-    return PaddleClasItem(str(number), label.strip(), path, line)
+def _item(number: int, line: str, delimiter: str | None) -> PaddleClasItem:
+    # Theirs takes the second word. So is ours the second column, a third is none of it; after a blank it is the whole
+    # rest, blanks and all.
+    whole = line.strip().removeprefix("\ufeff")
+    found = None
+    if delimiter is None or delimiter not in whole:
+        delimiter = "\t" if "\t" in whole else " "
+        found = None if delimiter == "\t" else _AFTER_PICTURE.match(whole)
+    if found is not None:
+        path, delimiter, label = whole[: found.start(1)], found[1], whole[found.end(1) :]
+    else:
+        path, _, label = whole.partition(delimiter)
+    label = label.strip() if delimiter == " " else label.partition(delimiter)[0]
+    return PaddleClasItem(str(number), label.partition("\t")[0].strip(), path.strip(), line)

@@ -46,8 +46,8 @@ class Galleries(Protocol):
     def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
         """Its items, of one label or all, with this metadata or any."""
 
-    def create(self, name: str, index: IndexChoice | None) -> Json:
-        """Makes an empty gallery."""
+    def create(self, name: str, index: IndexChoice | None, embedder: str | None = None) -> Json:
+        """Makes an empty gallery, of this embedder; None: its first pictures decide."""
 
     def choose_index(self, name: str, index: IndexChoice) -> Json:
         """A version that is searched so."""
@@ -91,9 +91,14 @@ class Stored:
         met = filters_of(filters)
         return [describe_item(item) for item in items if wanted in (None, item.label) and meets(item.metadata, met)]
 
-    def create(self, name: str, index: IndexChoice | None) -> Json:
+    def create(self, name: str, index: IndexChoice | None, embedder: str | None = None) -> Json:
+        from models.artifacts.folders import resolve
+        from models.embedder import identity_of
+
         kept = None if index is None else index.to_dict()
-        return describe(writing_store(self.settings, self.objects).create(name, index=kept), self.store)
+        worker = self.settings.worker
+        digest = None if embedder is None else identity_of(resolve(embedder), worker.engine, worker.precision).digest
+        return describe(writing_store(self.settings, self.objects).create(name, digest, index=kept), self.store)
 
     def choose_index(self, name: str, index: IndexChoice) -> Json:
         with self._known(name):
@@ -155,8 +160,9 @@ class Served:
     def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
         return [_without_links(one) for one in self.server.items(name, version, label, filters)]
 
-    def create(self, name: str, index: IndexChoice | None) -> Json:
-        sent = {"name": name} if index is None else {"name": name, "index": _sent(index)}
+    def create(self, name: str, index: IndexChoice | None, embedder: str | None = None) -> Json:
+        chosen = {} if embedder is None else {"embedder": embedder}
+        sent = {"name": name, **chosen, **({} if index is None else {"index": _sent(index)})}
         return _without_links(self.server.post("/galleries", json=sent))
 
     def choose_index(self, name: str, index: IndexChoice) -> Json:

@@ -81,7 +81,9 @@ def add(folder: Path, gallery: str, skip_near_duplicates: bool, embedder: str, s
     """
     if server is not None:
         if given("embedder"):
-            raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
+            raise click.UsageError(
+                "--embedder has no effect with --server: a gallery has its own, which `shitu gallery create --embedder` chooses"
+            )
         passed = Passed()
         gallery_served.add(server, gallery, labelled_photos(folder, passed), passed, skip=skip_near_duplicates)
         passed.report()
@@ -128,7 +130,9 @@ def remove(name: str, labels: tuple[str, ...], items: tuple[str, ...], embedder:
         raise click.UsageError("name what to remove: --label or --item")
     if server is not None:
         if given("embedder"):
-            raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
+            raise click.UsageError(
+                "--embedder has no effect with --server: a gallery has its own, which `shitu gallery create --embedder` chooses"
+            )
         left = gallery_served.remove(server, name, items, labels)
         click.echo(f"version {left['version']} of {name!r} has {left['item_count']}")
         return

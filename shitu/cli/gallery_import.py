@@ -85,7 +85,9 @@ def import_command(
     Importing again changes nothing.
     """
     if server is not None and given("embedder"):
-        raise click.UsageError("--embedder has no effect with --server: the service's workers have theirs")
+        raise click.UsageError(
+            "--embedder has no effect with --server: a gallery has its own, which `shitu gallery create --embedder` chooses"
+        )
     asked = {"delimiter": delimiter, "crop": crop, "activate": not stage}
     with errors():
         if server is None and _is_bundle(sources) and not stage:

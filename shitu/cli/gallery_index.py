@@ -51,8 +51,9 @@ FUSED_BY = click.option(
 )
 
 
-@click.command(epilog=examples("gallery create drinks", "gallery create drinks --dist-type hamming --rerank 50"))
+@click.command(epilog=examples("gallery create drinks", "gallery create drinks --embedder ppshitu-v2-embedder", "gallery create drinks --dist-type hamming --rerank 50"))  # fmt: skip
 @GALLERY_NAME
+@click.option("--embedder", help="Name or folder of the one that it belongs to, with --server one of the workers'; default: that of its first pictures.")  # fmt: skip
 @METHOD
 @DISTANCE
 @RANKED
@@ -62,6 +63,7 @@ FUSED_BY = click.option(
 @SERVER
 def create(
     name: str,
+    embedder: str | None,
     index_method: IndexMethod,
     dist_type: DistType,
     rerank: int,
@@ -70,10 +72,10 @@ def create(
     as_json: bool,
     server: str | None,
 ) -> None:
-    """Create the empty gallery NAME; the embedder of its first pictures is its own from then on."""
+    """Create the empty gallery NAME. It belongs to one embedder: to --embedder, or to that of its first pictures."""
     choice = _chosen(index_method, dist_type, rerank, fuse, fuse_by)
     with errors(), working(f"Creating {name!r}"):
-        about = opened(server).create(name, choice if _given() else None)
+        about = opened(server).create(name, choice if _given() else None, embedder)
     _notify(about, as_json, f"{name!r} is created")
 
 

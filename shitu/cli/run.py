@@ -168,7 +168,7 @@ def embed(
     if server is None:
         asked = _embedding_here(model, engine, precision, threads)
     else:
-        asked = _embedding_there(Server(of_service(server)))
+        asked = _embedding_there(Server(of_service(server, but="model")), model if given("model") else None)
     if out is not None:
         with errors():
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -206,20 +206,22 @@ def _embedding_here(model: str, engine: str, precision: str, threads: int) -> As
     return Asked(title, lambda photo: embedder([_pixels(photo)])[0], here=True, dim=embedder.dim)
 
 
-def _embedding_there(server: Server) -> Asked:
+def _embedding_there(server: Server, embedder: str | None) -> Asked:
+    chosen = {} if embedder is None else {"embedder": embedder}
+
     def answer(photo: Photo) -> NDArray[np.float32]:
-        (part,) = server.photo_result("embeddings", photo.path, photo.data)["embeddings"]
+        (part,) = server.photo_result("embeddings", photo.path, photo.data, **chosen)["embeddings"]
         if part["embedding"] is None:
             raise ServerError("The embedder gives no usable answer.", "embedding_invalid")
         return np.asarray(part["embedding"], np.float32)
 
-    return Asked(f"the embedder of {server.url}", answer, here=False)
+    return Asked(f"{embedder or 'the embedder'} of {server.url}", answer, here=False)
 
 
-def of_service(url: str) -> str:
-    """`url`. Raises UsageError for options about this machine's models where a service is asked."""
+def of_service(url: str, but: str = "") -> str:
+    """`url`. Raises UsageError for options about this machine's models, `but` for one, where a service is asked."""
     for option in ("model", "engine", "precision", "threads"):
-        if given(option):
+        if option != but and given(option):
             raise click.UsageError(f"--{option} has no effect with --server: the service's workers have theirs")
     return url
 

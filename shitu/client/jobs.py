@@ -122,13 +122,15 @@ def create_embedding(
     photo: Picture | Mapping[str, Any],
     *,
     boxes: Sequence[Box] | None = None,
+    embedder: str | None = None,
     metadata: Mapping[str, str] | None = None,
     webhook_url: str | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[EmbeddingJob]:
-    """Has a photo, or each of its boxes, turned into a unit vector."""
+    """Has a photo, or each of its boxes, turned into a unit vector, by one of the workers' embedders; None: the default."""
     terms = Terms(metadata, None, webhook_url, None, idempotency_key)
-    found: EmbeddingJob = yield from send_photo("/embeddings", photo, None, {"boxes": _boxes(boxes)}, [], terms)
+    options = {"boxes": _boxes(boxes)}
+    found: EmbeddingJob = yield from send_photo("/embeddings", photo, None, options, [], terms, embedder=embedder)
     return found
 
 

@@ -70,9 +70,12 @@ def send_photo(
     galleries: Sequence[str],
     terms: Terms,
     filters: Sequence[str] = (),
+    embedder: str | None = None,
 ) -> Steps[Any]:
     sent = dict(options or {})
-    only = {"filter": list(filters)} if filters else {}
+    only: dict[str, Any] = {"filter": list(filters)} if filters else {}
+    if embedder is not None:
+        only["embedder"] = embedder
     named, files = named_photo(photo), []
     if named is None:
         upload = upload_of(photo, name)  # type: ignore[arg-type]  # an upload was named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from models.pictures.image import decode
 from shitu.cli.searched import found_photos, read_bytes
 from shitu.paddleclas.config import Config, ConfigError
 from shitu.paddleclas.gallery import change
-from shitu.paddleclas.networks import SHITU, official
+from shitu.paddleclas.networks import SHITU, official, require_as_model
 from shitu.paddleclas.system import System, embedder_of, threads_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ ARGUMENTS = {
     "topk": "PostProcess.Topk.topk", "class_id_map_file": "PostProcess.Topk.class_id_map_file",
     "save_dir": "PostProcess.SavePreLabel.save_dir",
 }  # fmt: skip
+# How a classifier prepares pictures, which must be as its model says, and what PULC models alone have.
+PREPARATION = {"resize_short": "ResizeImage", "crop_size": "CropImage"}
+PULC = ("threshold", "color_threshold", "type_threshold")
 # What their deploy/configs/inference_general.yaml has where nothing else is said.
 GENERAL: dict[str, Any] = {
     "Global": {"threshold": 0.2, "max_det_results": 5, "label_list": ["foreground"], "rec_nms_thresold": 0.05},
@@ -61,8 +65,11 @@ class PaddleClas:
         overrides: Config | None = None,
         **arguments: Any,
     ) -> None:
+        if refused := [name for name in PULC if arguments.pop(name, None) is not None]:
+            raise ConfigError(f"{refused[0]}: not done here: for PULC models.")
+        self._prepared = {name: value for name in PREPARATION if (value := arguments.pop(name, None)) is not None}
         if unknown := sorted(set(arguments) - set(ARGUMENTS)):
-            raise ConfigError(f"{unknown[0]}: no such argument; there are {', '.join(ARGUMENTS)}.")
+            raise ConfigError(f"{unknown[0]}: no such argument; there are {', '.join([*ARGUMENTS, *PREPARATION])}.")
         table = {group: dict(values) for group, values in GENERAL.items()}
         if overrides is not None:
             _merge(table, overrides.table)
@@ -138,14 +145,21 @@ class PaddleClas:
         """The classifier that was named. Raises ModelError."""
         file = self.config.get("PostProcess.Topk.class_id_map_file")
         class_map: Mapping[int, str] | None = None if file is None else read_class_map(Path(file))
-        if inference_model_dir is not None:
-            return Classifier(Path(inference_model_dir), threads=threads_of(self.config), class_map=class_map)
         name = str(self.model_name)
-        if name not in CLASSIFIERS:
+        if inference_model_dir is not None:
+            folder = Path(inference_model_dir)
+        elif name in CLASSIFIERS:
+            folder = official(name)
+        else:
+            close = difflib.get_close_matches(name, [*SHITU, *CLASSIFIERS], n=1)
             raise ConfigError(
-                f"model_name: there is no {name!r}; there are {', '.join([*SHITU, *CLASSIFIERS])}. Others by inference_model_dir."
+                f"model_name: there is no {name!r}{f'; did you mean {close[0]}?' if close else ''} "
+                f"There are {', '.join([*SHITU, *CLASSIFIERS])}. Others by inference_model_dir."
             )
-        return Classifier(official(name), threads=threads_of(self.config), class_map=class_map)
+        classifier = Classifier(folder, threads=threads_of(self.config), class_map=class_map)
+        for key, value in self._prepared.items():
+            require_as_model(classifier.manifest, PREPARATION[key], value, key)
+        return classifier
 
 
 def pictures(input_data: Any) -> Iterator[tuple[str, NDArray[np.uint8]]]:

@@ -18,6 +18,7 @@ from shitu.cli.suggestions import Group
 from shitu.cli.tables import print_table
 from shitu.cli.terminal import errors
 from shitu.paddleclas.config import Config, read_config
+from shitu.paddleclas.keys import KEYS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,10 @@ CONFIG = click.option(
 )
 OVERRIDES = click.option(
     "-o", "--override", "overrides", multiple=True, metavar="GROUP.KEY=VALUE", help="Set a key of it."
+)
+
+VERBOSE = click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, help="Accepted; the configuration is shown by `keys`."
 )
 
 
@@ -45,7 +50,8 @@ OVERRIDES = click.option(
 @click.option("--predict_type", type=click.Choice(["shitu", "cls"]), help="What the model is; found out without it.")
 @click.option("--infer_imgs", help="A file, a folder or a URL.")
 @click.option("--index_dir", help="Where vector.index and id_map.pkl are.")
-@click.option("--data_file", help="The list of a gallery's pictures.")
+@click.option("--data_file", "--gallery_data_file", help="The list of a gallery's pictures.")
+@click.option("--gallery_image_root", help="The folder that the paths of the list begin at.")
 @click.option("--build_gallery", type=bool, default=False, help="True: make a gallery.")
 @click.option("--inference_model_dir", help="A classifier's folder.")
 @click.option("--topk", type=int, help="Classes reported of each picture.")
@@ -59,23 +65,30 @@ OVERRIDES = click.option(
 @click.option("--enable_mkldnn", type=bool, help="Accepted; without effect.")
 @click.option("--ir_optim", type=bool, help="Accepted; without effect.")
 @click.option("--save_dir", help="Accepted; no copies of pictures are made.")
+@click.option("--resize_short", type=int, help="Of a classifier: must be the model's own.")
+@click.option("--crop_size", type=int, help="Of a classifier: must be the model's own.")
+@click.option("--threshold", type=float, help="Of PULC models, which are not done here: refused.")
+@click.option("--color_threshold", type=float, help="Of PULC models, which are not done here: refused.")
+@click.option("--type_threshold", type=float, help="Of PULC models, which are not done here: refused.")
 @OVERRIDES
+@VERBOSE
 @click.pass_context
 def paddleclas(ctx: click.Context, /, overrides: Sequence[str], **flags: Any) -> None:
     """Run PP-ShiTu or a classifier by PaddleClas' own flags, or one of its deploy scripts by name."""
     if ctx.invoked_subcommand is not None:
         return
-    from shitu.paddleclas.api import ARGUMENTS, PaddleClas, as_line
+    from shitu.paddleclas.api import ARGUMENTS, PREPARATION, PULC, PaddleClas, as_line
 
     with errors():
         over = read_config(None, overrides)
         _notify(over)
-        arguments = {name: value for name, value in flags.items() if name in ARGUMENTS and value is not None}
+        known = {*ARGUMENTS, *PREPARATION, *PULC}
+        arguments = {name: value for name, value in flags.items() if name in known and value is not None}
         if arguments.get("use_gpu"):
             click.echo("Global.use_gpu: no effect here: CPUs alone are used", err=True)
         model = PaddleClas(
             build_gallery=flags["build_gallery"],
-            gallery_image_root=over.get("IndexProcess.image_root"),
+            gallery_image_root=flags["gallery_image_root"] or over.get("IndexProcess.image_root"),
             gallery_data_file=flags["data_file"] or over.get("IndexProcess.data_file"),
             index_dir=flags["index_dir"] or over.get("IndexProcess.index_dir"),
             model_name=flags["model_name"],
@@ -83,6 +96,9 @@ def paddleclas(ctx: click.Context, /, overrides: Sequence[str], **flags: Any) ->
             overrides=over,
             **arguments,
         )
+        for name in PREPARATION:
+            if model.is_shitu and name in arguments:
+                click.echo(f"{name}: no effect here: for classifiers", err=True)
         if model.built is not None:
             _report(model.built)
             return
@@ -103,6 +119,7 @@ def paddleclas(ctx: click.Context, /, overrides: Sequence[str], **flags: Any) ->
 )
 @CONFIG
 @OVERRIDES
+@VERBOSE
 def predict_system(config: Path | None, overrides: Sequence[str]) -> None:
     """Recognise the photos of Global.infer_imgs, write annotated photos to Global.output_dir, and print the answers."""
     from shitu.paddleclas.system import System
@@ -127,6 +144,7 @@ def predict_system(config: Path | None, overrides: Sequence[str]) -> None:
 )
 @CONFIG
 @OVERRIDES
+@VERBOSE
 def predict_det(config: Path | None, overrides: Sequence[str]) -> None:
     """Detect the main objects in the photos of Global.infer_imgs, and print them."""
     from shitu.paddleclas.system import detections, detector_of
@@ -145,6 +163,7 @@ def predict_det(config: Path | None, overrides: Sequence[str]) -> None:
 )
 @CONFIG
 @OVERRIDES
+@VERBOSE
 def predict_rec(config: Path | None, overrides: Sequence[str]) -> None:
     """Print the embedding of each photo of Global.infer_imgs, whole; binary codes with RecPostProcess.Binarize."""
     from shitu.paddleclas.gallery import codes_of
@@ -164,6 +183,7 @@ def predict_rec(config: Path | None, overrides: Sequence[str]) -> None:
 )
 @CONFIG
 @OVERRIDES
+@VERBOSE
 def predict_cls(config: Path | None, overrides: Sequence[str]) -> None:
     """Classify the photos of Global.infer_imgs, and print classes, scores and names of each."""
     from models.classifier import Classifier, read_class_map
@@ -192,6 +212,7 @@ def predict_cls(config: Path | None, overrides: Sequence[str]) -> None:
 )
 @CONFIG
 @OVERRIDES
+@VERBOSE
 def build_gallery(config: Path | None, overrides: Sequence[str]) -> None:
     """Make or change the gallery in IndexProcess.index_dir: index_operation new, append or remove. Exit status 1 where a line could not be used."""
     from shitu.paddleclas.gallery import change
@@ -207,14 +228,27 @@ def build_gallery(config: Path | None, overrides: Sequence[str]) -> None:
 @paddleclas.command("keys", epilog=examples("paddleclas keys -c inference_general.yaml"))
 @CONFIG
 @OVERRIDES
+@VERBOSE
 def keys(config: Path | None, overrides: Sequence[str]) -> None:
-    """Print what becomes of every key of a configuration: done, without effect, or refused."""
+    """Print what becomes of every key of a configuration, without one of all that there are: done, without effect, or refused."""
     with errors():
+        if config is None and not overrides:
+            _print_all_keys()
+            return
         table = Table()
         for name in ("key", "value", "here", "why"):
             table.add_column(name, overflow="fold")
         for key in read_config(config, overrides).handled():
             table.add_row(key.path, Text(str(key.value)), key.state, key.why)
+    print_table(table)
+
+
+def _print_all_keys() -> None:
+    table = Table()
+    for name in ("key", "here", "why"):
+        table.add_column(name, overflow="fold")
+    for path, key in KEYS.items():
+        table.add_row(path, key.state, key.why)
     print_table(table)
 
 

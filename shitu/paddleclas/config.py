@@ -6,6 +6,7 @@ import ast
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -62,6 +63,13 @@ class Config:
             raise ConfigError(f"{path}: must be a whole number, {least} or more, not {value!r}.")
         return value
 
+    def number(self, path: str, default: float) -> float:
+        """The number at `path`. Raises ConfigError for anything else."""
+        value = self.get(path, default)
+        if not isinstance(value, int | float) or isinstance(value, bool) or isnan(value):
+            raise ConfigError(f"{path}: must be a number, not {value!r}.")
+        return float(value)
+
     def handled(self) -> Iterator[Handled]:
         """Every key that is set, with what becomes of it. Raises ConfigError for keys that their configurations have not."""
         unknown = []
@@ -74,6 +82,11 @@ class Config:
             state, why = key.state, key.why
             if state == "refused" and (value in key.off or value == {}):
                 state, why = "no effect", "not set"
+            if key.allowed and value not in key.allowed:
+                state, why = (
+                    "refused",
+                    f"{value!r}, where {' or '.join('null' if one is None else str(one) for one in key.allowed)} is",
+                )
             yield Handled(path, value, state, why)
         if unknown:
             raise ConfigError("\n".join(unknown))

@@ -57,19 +57,40 @@ def distance_of(config: Config) -> Distance:
     raise ConfigError(f"IndexProcess.dist_type: must be one of {', '.join(DISTANCES)}, not {value!r}.")
 
 
+def delimiter_of(config: Config) -> str:
+    """What parts path and label in `data_file`: `delimiter`, a tab where it is missing. Raises ConfigError."""
+    return config.text("IndexProcess.delimiter", "\t") or "\t"
+
+
+def require_size(config: Config, embedder: Embedder) -> None:
+    """Raises ConfigError where `embedding_size` is not the embedder's."""
+    size = config.get("IndexProcess.embedding_size")
+    if size is not None and size != embedder.dim:
+        detail = f"IndexProcess.embedding_size: is {size!r}; {embedder.name} makes {embedder.dim} dimensions."
+        raise ConfigError(detail)
+
+
+def require_distance(config: Config, distance: Distance) -> None:
+    """Raises ConfigError where features are to be binary codes and are compared as embeddings."""
+    if config.get("RecPostProcess.main_indicator") == "Binarize" and distance != "hamming":
+        raise ConfigError(
+            f"RecPostProcess.main_indicator: Binarize goes with IndexProcess.dist_type hamming, not {distance}."
+        )
+
+
 def codes_of(config: Config, embeddings: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The binary codes of embeddings, by `RecPostProcess.Binarize.method`. Raises ModelError."""
     return binarize(embeddings, config.text("RecPostProcess.Binarize.method", "sign"))
 
 
-def open_index(folder: Path) -> tuple[TheirIndex, tuple[PaddleClasItem, ...]]:
-    """The gallery in `folder`; a change that was interrupted is ended or taken back. Raises GalleryError."""
+def open_index(folder: Path, delimiter: str | None = None) -> tuple[TheirIndex, tuple[PaddleClasItem, ...]]:
+    """The gallery in `folder`, whose lines are cut at `delimiter` (found out where they have none); a change that was interrupted is ended or taken back. Raises GalleryError."""
     try:
         recover(folder)
         lines, index = read_id_map((folder / ID_MAP).read_bytes()), read_index((folder / INDEX).read_bytes())
     except OSError as error:
         raise GalleryError(f"{folder} is no gallery: {INDEX} and {ID_MAP} are not there.") from error
-    return index, items_of(index, lines)
+    return index, items_of(index, lines, delimiter)
 
 
 def change(config: Config, embedder: Embedder | None) -> Built:
@@ -83,12 +104,13 @@ def change(config: Config, embedder: Embedder | None) -> Built:
     method, distance = config.text("IndexProcess.index_method", "HNSW32"), distance_of(config)
     if method not in METHODS:
         raise ConfigError(f"IndexProcess.index_method: must be one of {', '.join(METHODS)}, not {method!r}.")
+    require_distance(config, distance)
     folder, built = Path(_required(config, "index_dir")), Built()
     wanted = list(_lines(config, built))
     lines: dict[int, str] = {}
     rows: NDArray[Any] | None = None
     if operation != "new":
-        index, items = open_index(folder)
+        index, items = open_index(folder, delimiter_of(config))
         if index.distance != distance:
             raise ConfigError(f"IndexProcess.dist_type: is {distance}; the gallery in {folder} has {index.distance}.")
         lines, rows = {int(item.id): item.line for item in items}, index.rows
@@ -131,7 +153,7 @@ def _required(config: Config, name: str) -> str:
 def _lines(config: Config, built: Built) -> Iterator[str]:
     """The lines of `data_file`, those without a label reported. Raises ConfigError."""
     file = Path(_required(config, "data_file"))
-    delimiter = config.text("IndexProcess.delimiter", "\t") or "\t"
+    delimiter = delimiter_of(config)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -150,17 +172,14 @@ def _features(
     config: Config, embedder: Embedder, lines: Sequence[str], built: Built
 ) -> tuple[list[str], NDArray[np.float32]]:
     """The lines whose pictures can be read, and (N, D) of them."""
-    root, delimiter = Path(config.text("IndexProcess.image_root", ".")), config.text("IndexProcess.delimiter", "\t")
-    size = config.get("IndexProcess.embedding_size")
-    if size is not None and size != embedder.dim:
-        detail = f"IndexProcess.embedding_size: is {size!r}; {embedder.name} makes {embedder.dim} dimensions."
-        raise ConfigError(detail)
+    root, delimiter = Path(config.text("IndexProcess.image_root", ".")), delimiter_of(config)
+    require_size(config, embedder)
     batch = config.whole("IndexProcess.batch_size", 32)
     kept, rows = [], [np.zeros((0, embedder.dim), np.float32)]
     for start in range(0, len(lines), batch):
         some, images = [], []
         for line in lines[start : start + batch]:
-            name = line.partition(delimiter or "\t")[0].replace("\\", "/")
+            name = line.partition(delimiter)[0].strip().replace("\\", "/")
             try:
                 images.append(decode((root / name).read_bytes(), colour_managed=False))
                 some.append(line)

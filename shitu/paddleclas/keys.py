@@ -10,11 +10,12 @@ State = Literal["done", "no effect", "refused"]
 
 @dataclass(frozen=True)
 class Key:
-    """What becomes of a key. `off` are the values of a refused one that ask for nothing."""
+    """What becomes of a key. `off` are the values of a refused one that ask for nothing, `allowed` those of a done one."""
 
     state: State
     why: str = ""
     off: tuple[Any, ...] = ()
+    allowed: tuple[Any, ...] = ()
 
 
 _DONE = Key("done")
@@ -63,13 +64,14 @@ KEYS: dict[str, Key] = {
     "DetPostProcess": Key("no effect", "empty in all of their files"),
     "RecPreProcess.transform_ops": _MODEL,
     "PreProcess.transform_ops": _MODEL,
-    "RecPostProcess": Key("done", "null, or Binarize with dist_type hamming"),
-    "RecPostProcess.main_indicator": _DONE,
+    "RecPostProcess": Key("done", "null, or Binarize with dist_type hamming", allowed=(None, {}, "")),
+    "RecPostProcess.main_indicator": Key("done", "Binarize", allowed=(None, "Binarize")),
     "RecPostProcess.Binarize.method": _DONE,
-    "PostProcess.main_indicator": Key("done", "Topk"),
+    "PostProcess.main_indicator": Key("done", "Topk", allowed=(None, "Topk")),
     "PostProcess.Topk.topk": _DONE,
     "PostProcess.Topk.class_id_map_file": _DONE,
     "PostProcess.SavePreLabel.save_dir": Key("no effect", "no copies of pictures are made"),
+    "PostProcess.Topk.delimiter": Key("done", "a blank, as all of their class lists have it", allowed=(None, " ")),
     "PostProcess.ThreshOutput": Key("refused", "for PULC models", _OFF),
     "PostProcess.ScoreOutput": Key("refused", "for models of one score", _OFF),
     "PostProcess.MultiLabelThreshOutput": Key("refused", "for models of several labels", _OFF),

@@ -66,6 +66,13 @@ def require_input(manifest: Manifest, operations: Any, key: str) -> None:
         raise ConfigError(f"{key}: not done here: " + "; ".join(wrong))
 
 
+def require_as_model(manifest: Manifest, operation: str, size: int, key: str) -> None:
+    """Raises ConfigError where `size`, set by the argument `key`, is not the one that the model was made for."""
+    name = "resize_short" if operation == "ResizeImage" else "size"
+    if wrong := _faults(operation, {name: size}, manifest.input):
+        raise ConfigError(f"{key}: not done here: {'; '.join(wrong)}.")
+
+
 def _faults(name: str, values: Mapping[str, Any], spec: ImageInput) -> list[str]:
     report = []
     if name == "ResizeImage":

@@ -17,7 +17,7 @@ from models.pictures.image import crop
 from models.recognition.paddleclas import options_from_config, to_paddleclas
 from models.recognition.pipeline import Recognizer, find_parts
 from shitu.paddleclas.config import ConfigError
-from shitu.paddleclas.gallery import codes_of, distance_of, open_index
+from shitu.paddleclas.gallery import codes_of, delimiter_of, distance_of, open_index, require_distance, require_size
 from shitu.paddleclas.networks import folder_of, require_input
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def embedder_of(config: Config) -> Embedder:
 def detections(config: Config, detector: Detector, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
     """Their `predict_det`: `class_id`, `score`, `bbox`, `label_name` of each, best first."""
     labels = config.get("Global.label_list") or [LABEL]
+    if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
+        raise ConfigError(f"Global.label_list: must be a list of names, not {labels!r}.")
     options = options_from_config({"Global": config.get("Global", {})})
     found = detector(image, options.detection_threshold, options.max_detections)
     return [
@@ -67,12 +69,20 @@ class System:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.distance = distance_of(config)
+        require_distance(config, self.distance)
+        self.radius = config.number("IndexProcess.hamming_radius", 100)
         table = dict(config.table) | {"IndexProcess": {**config.get("IndexProcess", {}), "dist_type": "IP"}}
         self.options = options_from_config(table)
         self.detector, self.embedder = detector_of(config), embedder_of(config)
-        self.index, self.items = open_index(Path(config.text("IndexProcess.index_dir")))
+        self.index, self.items = open_index(Path(config.text("IndexProcess.index_dir")), delimiter_of(config))
         if self.index.distance != self.distance:
             raise ConfigError(f"IndexProcess.dist_type: is {self.distance}; the gallery has {self.index.distance}.")
+        require_size(config, self.embedder)
+        sides = self.index.rows.shape[1] * (8 if self.distance == "hamming" else 1)
+        if sides != self.embedder.dim:
+            raise ConfigError(
+                f"IndexProcess.index_dir: its vectors have {sides} dimensions, those of {self.embedder.name} {self.embedder.dim}."
+            )
         self.gallery = None if self.distance == "hamming" else Gallery(self.items, self.index.rows)
 
     def __call__(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
@@ -86,7 +96,6 @@ class System:
         return self._by_codes(image)
 
     def _by_codes(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        radius = self.config.get("IndexProcess.hamming_radius", 100)
         found = () if self.detector is None else self.detector(
             image, self.options.detection_threshold, self.options.max_detections
         )  # fmt: skip
@@ -95,7 +104,7 @@ class System:
         bits = hamming(codes, self.index.rows)
         nearest = bits.argmin(axis=1)
         distances = bits[np.arange(len(bits)), nearest]
-        kept = np.flatnonzero(distances <= radius)
+        kept = np.flatnonzero(distances <= self.radius)
         boxes = np.array([parts[at].box for at in kept], np.float32).reshape(-1, 4)
         # the nearest first: theirs keeps the farthest of overlapping answers here
         order = suppress(boxes, -distances[kept].astype(np.float32), self.options.suppression_iou, ONE_PIXEL)

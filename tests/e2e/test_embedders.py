@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -23,6 +25,7 @@ from tests.e2e.test_imports import archive
 from tests.models.official_graphs import seeded_archive
 from tests.models.programs import artifact
 from tests.models.publishing import KINDS, publishing
+from tests.openapi_checks import check
 
 SURE = json.dumps({"similarity_threshold": 0.9, "whole_image": "always", "verify": "never"})
 MANY = 100  # two batches
@@ -46,12 +49,17 @@ def best(result: dict[str, Any]) -> tuple[str, str]:
     return result["recognitions"][0]["label"], result["models"]["embedder"]["name"]
 
 
-def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own: Stack) -> None:
+def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own: Stack, tmp_path: Path) -> None:
     service = Service(own.base_url)
     first, second = {"tea": encode(pattern(1))}, {"cola": encode(pattern(9))}
     with Client(own.base_url) as client:
         client.galleries.create("first")
-        client.galleries.create("second", embedder="tiny-embed")
+        for name in ("no-such", "tiny-embed"):
+            made = CliRunner().invoke(
+                main, ["gallery", "create", "second", "--embedder", name, "--server", own.base_url]
+            )
+            assert (made.exit_code == 0) == (name == "tiny-embed"), made.output
+            assert ("(embedder_unknown)" in made.output) == (name == "no-such")
         service.enroll("first", first)
         service.enroll("second", {**second, "rice": encode(pattern(17))})
         digests = [client.galleries.get(name)["embedder_digest"] for name in ("first", "second")]
@@ -63,6 +71,25 @@ def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own:
             result: Any = client.recognitions.wait(job, timeout_s=60)["result"]
             assert [one["name"] for one in result["embedders"]] == ["shitu-embedder", "tiny-embed"]
             assert (result["recognitions"][0]["label"], result["recognitions"][0]["gallery"]) == (label, gallery)
+
+        rows = []
+        for named, used in ((None, "shitu-embedder"), ("tiny-embed", "tiny-embed"), (digests[1], "tiny-embed")):
+            made: Any = client.embeddings.wait(client.embeddings.create(first["tea"], embedder=named), timeout_s=60)
+            assert made["result"]["models"]["embedder"]["name"] == used
+            assert made["request"].get("embedder") == named
+            check(made, "EmbeddingJob", service.get("/openapi.json"))
+            rows.append(made["result"]["embeddings"][0]["embedding"])
+        assert rows[1] == rows[2]
+        assert len(rows[0]) == 512 != len(rows[1])
+        by_url = {"image": {"base64": base64.b64encode(first["tea"]).decode()}, "embedder": "no-such"}
+        refused = service.http.post(f"{own.base_url}/v1/embeddings", json=by_url, timeout=30)
+        assert service.finished(service.accepted(refused))["error"]["code"] == "embedder_unknown"
+        (tmp_path / "tea.jpg").write_bytes(first["tea"])
+        shown = CliRunner().invoke(
+            main, ["embed", str(tmp_path / "tea.jpg"), "--json", "--model", "tiny-embed", "--server", own.base_url]
+        )
+        assert shown.exit_code == 0, shown.output
+        np.testing.assert_allclose(json.loads(shown.stdout)[0]["embedding"], rows[1], atol=1e-5)
 
         command = ["gallery", "reembed", "second", "--embedder", "shitu-embedder", "--server", own.base_url]
         staged = CliRunner().invoke(main, command)

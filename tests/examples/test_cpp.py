@@ -53,13 +53,24 @@ class Built:
     reads_jpeg: bool
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+@pytest.fixture(scope="module", params=["ON", "OFF"], ids=["faiss", "plain"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The program with Faiss, where its C++ library is installed, and without."""
     folder = tmp_path_factory.mktemp("cpp")
-    configure = ["cmake", "-S", EXAMPLE, "-B", folder, f"-DOpenVINO_DIR={cmake_folder()}"]
+    configure = [
+        "cmake",
+        "-S",
+        EXAMPLE,
+        "-B",
+        folder,
+        f"-DOpenVINO_DIR={cmake_folder()}",
+        f"-DWITH_FAISS={request.param}",
+    ]
     for command in (configure, ["cmake", "--build", folder]):
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        if command is configure and request.param == "ON" and "Faiss: " not in done.stdout:
+            pytest.skip("needs Faiss' C++ library, such as libfaiss-dev")
     cache = (folder / "CMakeCache.txt").read_text(encoding="utf-8")
     return Built(folder / "recognize", "JPEG_INCLUDE_DIR:PATH=JPEG_INCLUDE_DIR-NOTFOUND" not in cache)
 

@@ -94,6 +94,7 @@ def photo_jobs(about: About) -> Blueprint:
         request: dict[str, Any] = {
             "image": jobs.kept_photo(sent.upload, sent.header, sent.name),
             "options": sent.options,
+            **({} if sent.embedder is None else {"embedder": sent.embedder}),
         }
         terms = read_terms(sent.metadata, sent.priority)
         return jobs.accept(jobs.create(kind, request, sent.webhook_url, sent.source_url, terms=terms))

@@ -59,7 +59,7 @@ EXAMPLES: dict[str, Any] = {
     "UploadMade": MADE_UPLOAD,
     "PictureLink": {"url": f"https://s3.shop.example/shitu/images/9f/{SHA256}?X-Amz-Signature=…", "expires_at": LATER},
     "DetectionRequest": PHOTO_REQUEST,
-    "EmbeddingRequest": PHOTO_REQUEST,
+    "EmbeddingRequest": {**PHOTO_REQUEST, "embedder": "ppshitu-v2-embedder"},
     "ClassificationRequest": PHOTO_REQUEST,
     "EnrollmentRequest": {"from": {"job": JOB, "box": BOX}, "label": "cola"},
     "FeedbackRequest": {"box": BOX, "verdict": "wrong", "label": "cola zero"},

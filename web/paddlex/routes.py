@@ -73,7 +73,7 @@ def build() -> Response:
     _check_labels(sent.imageLabelPairs)
     key = f"paddlex-{uuid.uuid4().hex}"
     services().galleries.create(key)
-    _enrol(key, sent.imageLabelPairs)
+    _enrol(key, sent.imageLabelPairs, new=True)
     return _index(key)
 
 
@@ -224,8 +224,8 @@ def _check_labels(pairs: Sequence[ImageLabelPair]) -> None:
         raise InvalidRequest(report, errors=errors)
 
 
-def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
-    """An import job of the pictures, waited for. Raises JobWithoutAnswer where one can't be used: theirs does so, too."""
+def _enrol(key: str, pairs: Sequence[ImageLabelPair], *, new: bool = False) -> None:
+    """An import job of the pictures, waited for; a `new` gallery goes if none can be used. Raises JobWithoutAnswer where one can't be used: theirs does so, too."""
     rows, archive = [], io.BytesIO()
     with zipfile.ZipFile(archive, "w") as pictures:
         for at, pair in enumerate(pairs):
@@ -246,6 +246,11 @@ def _enrol(key: str, pairs: Sequence[ImageLabelPair]) -> None:
     result = ended(job)
     if rejected := result["rejected"]:
         report = "; ".join(f"imageLabelPairs/{one['line'] - 1}: {one['error']['message']}" for one in rejected)
+        counts = result["counts"]
+        if counts.get("rejected") == counts["total"]:
+            if new:  # a client that tries again shall not leave an empty gallery each time
+                services().galleries.delete(key)
+            raise JobWithoutAnswer(f"None of the pictures could be used. {report}")
         raise JobWithoutAnswer(f"Not all pictures could be used; the others are in the index {key}. {report}")
 
 

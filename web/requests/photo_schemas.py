@@ -27,6 +27,14 @@ class ClassifyOptions(_Classify):  # type: ignore[misc]  # as above
     """What is classified."""
 
 
+WHICH: Any = Field(
+    None,
+    min_length=1,
+    max_length=1024,
+    description="The name or the digest of one of the workers' embedders; null: the default.",
+)
+
+
 class PhotoRequest(Strict):
     """The JSON form of a request about one photo."""
 
@@ -59,12 +67,14 @@ class DetectionFields(PhotoFields):
 class EmbeddingRequest(PhotoRequest):
     """An embedding in JSON."""
 
+    embedder: str | None = WHICH
     options: EmbedOptions = Field(default_factory=lambda: EmbedOptions.model_validate({}))
 
 
 class EmbeddingFields(PhotoFields):
     """An embedding's text fields."""
 
+    embedder: str | None = WHICH
     options: EmbedOptions = Field(default_factory=lambda: EmbedOptions.model_validate({}))
 
 

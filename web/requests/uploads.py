@@ -47,6 +47,7 @@ class Recognition:
     priority: Priority = "normal"
     galleries: tuple[str, ...] = ()  # all of them, if they are several
     filter: tuple[str, ...] = ()
+    embedder: str | None = None  # of an embedding alone
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,14 @@ def read_photo(settings: Settings, fields_model: type[Any], request_model: type[
         webhook_url = sent.webhook_url
     image = json_image(sent.image) if request.mimetype == "application/json" else files["image"][0]
     options = sent.options.model_dump(exclude_unset=True)
+    terms: dict[str, Any] = {"metadata": sent.metadata, "priority": sent.priority}
+    terms["embedder"] = getattr(sent, "embedder", None)
     if isinstance(image, Link):
         check_boxes(options, None)
-        return Recognition("", None, None, options, webhook_url, image.url, image.name, sent.metadata, sent.priority)
+        return Recognition("", None, None, options, webhook_url, image.url, image.name, **terms)
     header = check_image(image, settings.images)
     check_boxes(options, header)
-    return Recognition("", image, header, options, webhook_url, metadata=sent.metadata, priority=sent.priority)
+    return Recognition("", image, header, options, webhook_url, **terms)
 
 
 def read_batch(settings: Settings) -> Batch:

@@ -198,7 +198,7 @@ def opened_files(
             archive = Archive(stack.enter_context(_zip(path)))
         if "index" in kinds:
             index, id_map = paths[kinds["index"]].read_bytes(), paths[kinds["id_map"]].read_bytes()
-            yield _index(index, id_map, names[kinds["id_map"]], archive, settings)
+            yield _index(index, id_map, names[kinds["id_map"]], archive, settings, delimiter)
         elif "list" in kinds:
             yield Listed(archive, paths[kinds["list"]].read_bytes(), delimiter, settings, remote=True)
         else:
@@ -269,8 +269,12 @@ def _of_place(
         maps = [name for name in names if name.startswith(beside) and name[len(beside) :] in _ID_MAPS]
         if maps:
             if not any(PurePosixPath(name).suffix.lower() in ENDINGS for name in names):
-                return _index(_whole(place, index[0], most), _whole(place, maps[0], most), maps[0], None, settings)
-            return _index(_whole(place, index[0], most), _whole(place, maps[0], most), maps[0], place, settings)
+                return _index(
+                    _whole(place, index[0], most), _whole(place, maps[0], most), maps[0], None, settings, delimiter
+                )
+            return _index(
+                _whole(place, index[0], most), _whole(place, maps[0], most), maps[0], place, settings, delimiter
+            )
     return Listed(place, None, delimiter, settings, remote)
 
 
@@ -284,14 +288,16 @@ def _whole(place: Place, name: str, most: int) -> bytes:
         raise ImportRefused(f"{shown(name)}: {error.message}") from None
 
 
-def _index(index: bytes, id_map: bytes, map_name: str, place: Place | None, settings: Settings) -> Index | Listed:
+def _index(
+    index: bytes, id_map: bytes, map_name: str, place: Place | None, settings: Settings, delimiter: str | None
+) -> Index | Listed:
     """An index; of binary codes no embedding can be had back, so their pictures are embedded again, as of a list."""
     with tempfile.TemporaryDirectory(prefix="shitu-index-") as folder:
         (Path(folder) / "vector.index").write_bytes(index)
         pickled = map_name.lower().endswith(".pkl")
         (Path(folder) / ("id_map.pkl" if pickled else "id_map.yaml")).write_bytes(id_map)
         if pickled:
-            entries, found = read_their_gallery(Path(folder))
+            entries, found = read_their_gallery(Path(folder), delimiter)
             if found.distance == "hamming":
                 if place is None:
                     raise ImportRefused(

@@ -75,12 +75,12 @@ def sampler(source: Source) -> dict[str, Any]:
         method = source.text(f"{path}.sample_method", "sample_avg_prob")
         source.only(f"{path}.sample_method", list(OF_PK.values()), "there are id_avg_prob and sample_avg_prob")
         made["kind"] = "class" if method == "id_avg_prob" else "picture"
+        for key in ("id_list", "ratio"):
+            source.note(f"{path}.{key}", "all classes alike")
         if source.has(f"{path}.id_list") and len(set(source.get(f"{path}.ratio", [1]))) > 1:
             source.refuse(
                 f"{path}.id_list", "classes by their numbers: write a list for each range, with its `sampling_weight`"
             )
-        for key in ("id_list", "ratio"):
-            source.note(f"{path}.{key}", "all classes alike")
     elif name == "DistributedRandomIdentitySampler":
         made |= {"kind": "class", "views_per_class": source.whole(f"{path}.num_instances", 4)}
     else:

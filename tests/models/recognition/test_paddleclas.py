@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from models.errors import GalleryError
 from models.galleries.gallery import Gallery, Match
 from models.options import OptionsError, RecognizeOptions
-from models.recognition.paddleclas import options_from_config, read_gallery, read_id_map, to_paddleclas
+from models.recognition.paddleclas import items_of, options_from_config, read_gallery, read_id_map, to_paddleclas
+from models.recognition.paddleclas_index import TheirIndex
 from models.recognition.pipeline import Recognition, Recognitions
 
 DIM = 16
@@ -176,3 +177,29 @@ def test_files_that_do_not_belong_together_are_reported(tmp_path: Path) -> None:
     (tmp_path / "id_map.pkl").write_bytes(pickle.dumps({0: "only-a-path.jpg"}))
     ((item,), _) = read_gallery(tmp_path)
     assert item.label == ""  # the importer reports it, and takes the others
+
+
+def test_an_index_of_paddlex_is_named_as_one(tmp_path: Path) -> None:
+    with pytest.raises(GalleryError, match=r"vector.index and id_map.pkl.$"):
+        read_gallery(tmp_path)
+    (tmp_path / "id_map.yaml").write_text("id_map: {0: cola}\n")
+    with pytest.raises(GalleryError, match="`shitu gallery import` takes"):
+        read_gallery(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "delimiter", "path", "label"),
+    [
+        ("a b/3.jpg\tgreen tea\t7", None, "a b/3.jpg", "green tea"),
+        ("a b/3.jpg green tea", None, "a b/3.jpg", "green tea"),
+        ("\ufeffa/3.JPG;cola, large;7", None, "a/3.JPG", "cola, large"),
+        ("a/3.jpg,cola", "\t", "a/3.jpg", "cola"),
+        ("a/3.jpg::green tea::7", "::", "a/3.jpg", "green tea"),
+        ("no-ending cola", None, "no-ending", "cola"),
+        ("alone.jpg", None, "alone.jpg", ""),
+    ],
+)
+def test_a_line_is_cut_into_path_and_label(line: str, delimiter: str | None, path: str, label: str) -> None:
+    index = TheirIndex((4,), np.zeros((1, 8), np.float32), "IP")
+    (item,) = items_of(index, {4: line}, delimiter)
+    assert (item.path, item.label, item.line) == (path, label, line)

@@ -7,6 +7,8 @@ from pathlib import Path
 from contracts.indexes import IndexChoice
 from infra.galleries.store import GalleryStore
 from infra.objects.store import ObjectStore
+from models.embedder import identity_of
+from tests.models.programs import artifact
 from tests.shitu.cli.test_galleries import drinks, objects, report, run, served, store
 from tests.worker.large import add
 
@@ -22,6 +24,16 @@ def test_a_gallery_is_made_with_a_choice(store: GalleryStore) -> None:
     assert store.create("plain").index is None
     assert run("create", "plainer").exit_code == 0
     assert store.manifest("plainer").index is None
+
+
+def test_a_gallery_is_made_for_an_embedder(store: GalleryStore, tmp_path: Path) -> None:
+    tiny = artifact(tmp_path / "tiny", "embed")
+    made = run("create", "drinks", "--embedder", tiny, "--index-method", "Flat")
+    assert made.exit_code == 0, made.output
+    assert store.manifest("drinks").embedder_digest == identity_of(tiny).digest
+    assert store.manifest("drinks").index == IndexChoice("Flat").to_dict()
+    assert "(artifact_missing)" in run("create", "other", "--embedder", "no-such").output
+    assert "other" not in store.names()
 
 
 def test_a_choice_is_reported_changed_and_built(store: GalleryStore) -> None:

@@ -21,6 +21,7 @@ from shitu.cli.main import main
 from shitu.paddleclas import PaddleClas
 from shitu.paddleclas.config import Config, ConfigError, read_config
 from shitu.paddleclas.keys import KEYS
+from tests.models.programs import official_archive
 from tests.shitu.paddleclas.conftest import GENERAL, SEEDS
 
 BOX = [0, 0, 96, 96]
@@ -109,6 +110,20 @@ def test_bad_lines_are_reported_and_the_others_count(folder: Path) -> None:
     assert "line 3: is not a path and a label" in result.stderr
 
 
+def test_a_gallery_of_any_delimiter_answers_with_its_labels(folder: Path) -> None:
+    listed = folder / "list.txt"
+    for delimiter in (",", ";", "|", " ", "::"):
+        lines = [f"{seed}.png{delimiter}{label}" for label, seed in SEEDS.items()]
+        listed.write_bytes(("\ufeff" + "\r\n".join(lines) + "\r\n").encode())
+        parted = (f"IndexProcess.delimiter={delimiter}",)
+        script("build_gallery", *parted, "IndexProcess.data_file=list.txt")
+        found = answers(script("predict_system", *parted))
+        assert [one[0]["rec_docs"] for one in found] == ["cola", "绿 茶", "milk"], delimiter
+        if delimiter != "::":  # the index alone shows the others
+            found = answers(script("predict_system"))
+            assert [one[0]["rec_docs"] for one in found] == ["cola", "绿 茶", "milk"], delimiter
+
+
 def test_an_interrupted_change_leaves_the_old_gallery_or_the_new_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +171,37 @@ def test_the_command_builds_and_recognises_with_their_flags() -> None:
     assert [one[0]["rec_docs"] for one in answers(found)] == ["cola", "绿 茶", "milk"]
 
 
+def test_every_flag_of_theirs_is_taken_or_named(folder: Path) -> None:
+    built = run(
+        "--build_gallery=True", "--model_name=shitu", "--gallery_image_root=gallery", "--index_dir=index",
+        "--gallery_data_file=gallery/list.txt", "-v",
+    )  # fmt: skip
+    assert built.exit_code == 0, built.output
+    recognised = ("--model_name=shitu", "--infer_imgs=photos", "--index_dir=index")
+    found = run(*recognised, "--resize_short=256", "--crop_size=224")
+    assert found.exit_code == 0, found.output
+    assert "resize_short: no effect here" in found.stderr
+    assert "crop_size: no effect here" in found.stderr
+    for flag in ("threshold", "color_threshold", "type_threshold"):
+        refused = run(*recognised, f"--{flag}=0.5")
+        assert refused.exit_code == 1
+        assert f"{flag}: not done here: for PULC models" in refused.stderr
+    assert (
+        script("predict_rec", "Global.infer_imgs=photos/3.jpg").stdout
+        == run("predict_rec", "-v", "-c", "general.yaml", "-o", "Global.infer_imgs=photos/3.jpg").stdout
+    )
+    model = official_archive(folder / "PPLCNet_x1_0_infer", "classify")
+    classified = ("--infer_imgs=photos", f"--inference_model_dir={model}", "--topk=2")
+    same = run(*classified, "--resize_short=37", "--crop_size=32")  # as the model's own input is
+    assert same.exit_code == 0, same.output
+    assert same.stdout == run(*classified).stdout
+    for flag in ("resize_short", "crop_size"):
+        refused = run(*classified, f"--{flag}=320")
+        assert refused.exit_code == 1
+        assert f"{flag}: not done here" in refused.stderr
+    assert "did you mean PPLCNet_x1_0?" in run("--model_name=PPLCNet_x1_00", "--infer_imgs=photos").stderr
+
+
 def test_their_class_is_a_generator_with_their_fields(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = PaddleClas(
         build_gallery=True, gallery_image_root="gallery", gallery_data_file="gallery/list.txt", index_dir="index"
@@ -193,6 +239,8 @@ def test_every_key_of_their_files_is_done_or_named() -> None:
     for group, values in GENERAL.items():
         for key in values or {}:
             assert f"{group}.{key}" in table
+    everything = run("keys").stdout
+    assert all(path in everything for path in KEYS)
     report = script("build_gallery").stderr
     assert "Global.gpu_mem: no effect here" in report
     assert {key.state for key in KEYS.values()} == {"done", "no effect", "refused"}
@@ -222,6 +270,35 @@ def test_what_can_not_be_done_is_said_by_their_key(
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     name = "predict_system" if "threshold=high" in override else "build_gallery"
     assert report in script(name, override, code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "report"),
+    [
+        ("predict_system", "RecPostProcess.main_indicator=Topk", "not done here: 'Topk', where null or Binarize is"),
+        (
+            "predict_system",
+            "RecPostProcess.main_indicator=Binarize",
+            "goes with IndexProcess.dist_type hamming, not IP",
+        ),
+        ("build_gallery", "RecPostProcess.main_indicator=Binarize", "goes with IndexProcess.dist_type hamming, not IP"),
+        ("predict_system", "IndexProcess.hamming_radius=far", "IndexProcess.hamming_radius: must be a number"),
+        ("predict_system", "IndexProcess.embedding_size=256", "IndexProcess.embedding_size: is 256"),
+        ("predict_det", "Global.label_list=3", "Global.label_list: must be a list of names, not 3"),
+    ],
+)
+def test_no_key_that_counts_is_passed_over(name: str, override: str, report: str) -> None:
+    script("build_gallery")
+    detector = ("Global.det_inference_model_dir=shitu-detector",) if name == "predict_det" else ()
+    assert report in script(name, override, *detector, code=1).stderr
+
+
+def test_an_index_of_vectors_of_another_length_is_refused(folder: Path) -> None:
+    for distance, rows in (("IP", np.eye(3, 8, dtype=np.float32)), ("hamming", np.eye(3, 8, dtype=np.uint8))):
+        index = build(rows, [0, 1, 2], "Flat", distance)  # type: ignore[arg-type]
+        write(folder / "index", index, {number: f"{number}.png\tcola" for number in range(3)})
+        refused = script("predict_system", f"IndexProcess.dist_type={distance}", code=1)
+        assert "its vectors have" in refused.stderr
 
 
 def test_literals_and_lists_are_read_as_theirs(folder: Path) -> None:

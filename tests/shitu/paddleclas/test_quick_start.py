@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from models.synth.designs import design_product
 from models.synth.products import packshot
+from tests.models.programs import DIM, SIDE, official_archive
 from tests.shitu.paddleclas.conftest import GENERAL, SEEDS
 from tests.shitu.paddleclas.test_paddleclas import answers, run
 
@@ -94,3 +96,59 @@ def test_each_of_their_configurations_runs(folder: Path, name: str) -> None:
         assert len(answers(result)) == len(SEEDS)
     else:
         assert len(result.stdout.splitlines()) == len(SEEDS)
+
+
+def test_their_classification_script_runs(folder: Path) -> None:
+    official_archive(folder / "models" / "PPLCNet_x1_0_infer", "classify")
+    (folder / "names.txt").write_text("".join(f"{number} thing {number}\n" for number in range(DIM)), encoding="utf-8")
+    normalize = {"scale": 0.00392157, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "order": ""}
+    table = {
+        "Global": {
+            "infer_imgs": "./photos", "inference_model_dir": "./models/PPLCNet_x1_0_infer", "batch_size": 1,
+            "use_gpu": True, "enable_mkldnn": True, "cpu_num_threads": 10, "enable_benchmark": True, "use_fp16": False,
+            "ir_optim": True, "use_tensorrt": False, "gpu_mem": 8000, "enable_profile": False,
+        },
+        "PreProcess": {
+            "transform_ops": [
+                {"ResizeImage": {"resize_short": 37}}, {"CropImage": {"size": SIDE}}, {"NormalizeImage": normalize},
+                {"ToCHWImage": None},
+            ]
+        },
+        "PostProcess": {
+            "main_indicator": "Topk", "Topk": {"topk": 2, "class_id_map_file": "names.txt"},
+            "SavePreLabel": {"save_dir": "./pre_label/"},
+        },
+    }  # fmt: skip
+    (folder / "inference_cls.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
+    result = run("predict_cls", "-c", "inference_cls.yaml")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line.partition(":\t")[0] for line in lines] == ["3.jpg", "40.jpg", "77.jpg"]
+    for line in lines:
+        found = re.fullmatch(
+            r"\S+:\tclass id\(s\): \[(\d), (\d)\], score\(s\): \[(0\.\d\d), (0\.\d\d)\], "
+            r"label_name\(s\): \['thing (\d)', 'thing (\d)'\]",
+            line,
+        )
+        assert found is not None, line
+        assert found.group(1, 2) == found.group(5, 6)
+        assert found[3] >= found[4]
+    assert "PostProcess.SavePreLabel.save_dir: no effect here" in result.stderr
+    one = run(
+        "predict_cls",
+        "-c",
+        "inference_cls.yaml",
+        "-o",
+        "PostProcess.Topk.topk=1",
+        "-o",
+        "Global.infer_imgs=photos/3.jpg",
+    )
+    assert one.stdout.count("thing") == 1
+    other = run(
+        "predict_cls", "-c", "inference_cls.yaml", "-o", "PreProcess.transform_ops.0.ResizeImage.resize_short=256"
+    )
+    assert other.exit_code == 1
+    assert "resize_short 256, where 37 is used" in other.stderr
+    pulc = run("predict_cls", "-c", "inference_cls.yaml", "-o", "PostProcess.main_indicator=ThreshOutput")
+    assert pulc.exit_code == 1, pulc.output
+    assert "ThreshOutput" in pulc.stderr

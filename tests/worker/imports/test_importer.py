@@ -19,6 +19,7 @@ from infra.errors.galleries import EmbedderMismatch, ImportForbidden, ImportRefu
 from infra.galleries import staging
 from infra.galleries.staging import Stage
 from infra.jobs.records import Job
+from models.errors import GalleryError
 from models.pictures.image import decode
 from tests.infra.local_servers import serving
 from tests.worker.test_enroll import Thumbnail, ignore, picture
@@ -201,10 +202,30 @@ def test_binary_codes_are_embedded_again_from_the_pictures_that_came(
     }
     with pytest.raises(ImportRefused, match="send its pictures with it"):
         import_gallery(asked(process, runtime, files), runtime, ignore)
+    named = {**files, "id_map.yaml": yaml.safe_dump({"id_map": {0: "tea", 1: "tea", 2: "cola"}}).encode()}
+    del named["id_map.pkl"]
+    with pytest.raises(GalleryError, match=r"names no pictures .* import the list that it was built from"):
+        import_gallery(asked(process, runtime, named), runtime, ignore)
     job = asked(process, runtime, {**files, "shots.zip": packed(shots)})
     import_gallery(job, runtime, ignore)
     assert statuses(runtime, job) == ["added", "added", "rejected picture_missing"]
     np.testing.assert_allclose(runtime.store.load("drinks")[2], rows[:2], atol=1e-6)
+
+
+def test_lines_of_an_index_are_cut_where_its_list_was(process: Process, runtime: Runtime, embedder: Thumbnail) -> None:
+    shots = {f"my gallery/{seed}.png": picture(seed) for seed in range(4)}
+    rows = embedder([decode(data) for data in shots.values()])
+    commas = pickle.dumps({number: f"{path},green tea,{number}" for number, path in enumerate(shots)})
+    files = {"vector.index": index_of(rows), "id_map.pkl": commas, "shots.zip": packed(shots)}
+    job = asked(process, runtime, files)
+    import_gallery(job, runtime, ignore)
+    assert statuses(runtime, job) == ["added"] * 4
+    assert {item.label for item in runtime.store.items("drinks")} == {"green tea"}
+    parted = pickle.dumps({number: f"{path}::cola" for number, path in enumerate(shots)})
+    other = asked(process, runtime, {**files, "id_map.pkl": parted}, delimiter="::")
+    import_gallery(other, runtime, ignore)
+    assert statuses(runtime, other) == ["added"] * 4
+    assert {item.label for item in runtime.store.items("drinks")} == {"green tea", "cola"}
 
 
 def test_an_index_of_another_embedder_is_refused(process: Process, runtime: Runtime, embedder: Thumbnail) -> None:
