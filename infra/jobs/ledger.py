@@ -131,7 +131,7 @@ class JobLedger:
     ) -> Job:
         """Accepts a job: once this returns no kill loses it. `kind` is a JobKind or its name.
 
-        `source_url`: where the photo must be fetched before a worker can have the job; see `fetched`. `job_id`: made by
+        `source_url`: where the photo must be fetched before a worker can have the job; see `fetched`. `job_id`: drawn by
         the caller (`new_id`), who may come twice: the job that has it already is then given as it is.
 
         The photo of a recognition is kept from now on until the job is retired (infra.jobs.photos). Raises UploadTooSlow if

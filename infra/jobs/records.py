@@ -89,7 +89,7 @@ class Job:
     result: dict[str, Any] | None = None
     error: jobs.JobError | None = None
     webhook: WebhookState | None = None
-    source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never shown
+    source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
     owner: str = ""  # the id of the request's API key
     metadata: dict[str, str] = field(default_factory=dict)

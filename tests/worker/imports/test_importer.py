@@ -42,7 +42,7 @@ def packed(members: dict[str, bytes], **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def import_job(process: Process, runtime: Runtime, files: dict[str, bytes], **how: Any) -> Job:
+def asked(process: Process, runtime: Runtime, files: dict[str, bytes], **how: Any) -> Job:
     """A queued import of files that were sent."""
     request = {
         "gallery": "drinks", "source": None, "list": None, "delimiter": None, "crop": "whole", "activate": True,
@@ -78,7 +78,7 @@ def test_an_archive_becomes_one_version_and_again_nothing(process: Process, runt
         }
     )
     reported: list[Any] = []
-    job = import_job(process, runtime, {"drinks.zip": sent})
+    job = asked(process, runtime, {"drinks.zip": sent})
     result = import_gallery(job, runtime, lambda progress=None: reported.append(progress))
     assert result["counts"] == {"total": 8, "added": 5, "duplicate": 1, "rejected": 2}
     assert result["gallery"] == {"name": "drinks", "version": 2, "items": 5}
@@ -91,7 +91,7 @@ def test_an_archive_becomes_one_version_and_again_nothing(process: Process, runt
     assert reported[-1] is None or reported[-1]["done"] == 8
     assert {"done": 8, "total": 8, "rejected": 2} in reported
     assert runtime.store.load_views("drinks") is not None
-    again = import_job(process, runtime, {"drinks.zip": sent})
+    again = asked(process, runtime, {"drinks.zip": sent})
     second = import_gallery(again, runtime, ignore)
     assert second["counts"] == {"total": 8, "added": 0, "duplicate": 6, "rejected": 2}
     assert runtime.store.versions("drinks") == (1, 2)
@@ -104,7 +104,7 @@ def test_what_died_continues_behind_its_finished_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(importer, "BATCH_LINES", 4)
-    job = import_job(process, runtime, {"drinks.zip": packed(pictures(10))})
+    job = asked(process, runtime, {"drinks.zip": packed(pictures(10))})
     seen: list[Any] = []
 
     def dies(progress: dict[str, Any] | None = None) -> None:
@@ -124,7 +124,7 @@ def test_what_died_continues_behind_its_finished_batches(
 
 @pytest.mark.parametrize("activate", [True, False])
 def test_what_died_after_its_version_makes_no_second_one(process: Process, runtime: Runtime, activate: bool) -> None:
-    job = import_job(process, runtime, {"drinks.zip": packed(pictures(3))}, activate=activate)
+    job = asked(process, runtime, {"drinks.zip": packed(pictures(3))}, activate=activate)
     first = import_gallery(job, runtime, ignore)
     assert import_gallery(job, runtime, ignore) == first
     assert first["activated"] is activate
@@ -141,7 +141,7 @@ def test_a_list_with_urls_and_paths(process: Process, runtime: Runtime) -> None:
             "path,label,article", f"{server.url('/1.png')},cola,17", f"{server.url('/none.png')},cola,18",
             "shots\\2.png,tea,19", "gone.png,tea,20", "2.png,,21",
         ]  # fmt: skip
-        job = import_job(
+        job = asked(
             process,
             runtime,
             {"list.csv": "\r\n".join(rows).encode("utf-8-sig"), "p.zip": packed({"p/shots/2.png": picture(2)})},
@@ -169,18 +169,18 @@ def test_an_index_of_paddleclas_with_its_pictures_and_one_of_paddlex(
         {number: f"{path}\tgreen tea" for number, path in enumerate([*shots][:2])} | {2: "gone.png\tcola"}
     )
     files = {"vector.index": index_of(rows), "id_map.pkl": id_map, "shots.zip": packed(shots)}
-    job = import_job(process, runtime, files)
+    job = asked(process, runtime, files)
     result = import_gallery(job, runtime, ignore)
     assert statuses(runtime, job) == ["added", "added", "rejected picture_missing"]
     assert result["checked"] == {"pictures": 2, "similarity": 1.0}
     np.testing.assert_array_equal(runtime.store.load("drinks")[2], rows[:2])
     names = yaml.safe_dump({"index_type": "Flat", "metric_type": "IP", "id_map": {0: "a", 1: "b", 2: "c"}}).encode()
-    other = import_job(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names})
+    other = asked(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names})
     reported = import_gallery(other, runtime, ignore)
     assert (reported["counts"]["added"], reported["checked"]) == (3, {"pictures": 0, "similarity": None})
     assert (
         import_gallery(
-            import_job(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names}), runtime, ignore
+            asked(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names}), runtime, ignore
         )["counts"]["added"]
         == 0
     )
@@ -200,8 +200,8 @@ def test_binary_codes_are_embedded_again_from_the_pictures_that_came(
         "id_map.pkl": pickle.dumps(dict(enumerate(lines))),
     }
     with pytest.raises(ImportRefused, match="send its pictures with it"):
-        import_gallery(import_job(process, runtime, files), runtime, ignore)
-    job = import_job(process, runtime, {**files, "shots.zip": packed(shots)})
+        import_gallery(asked(process, runtime, files), runtime, ignore)
+    job = asked(process, runtime, {**files, "shots.zip": packed(shots)})
     import_gallery(job, runtime, ignore)
     assert statuses(runtime, job) == ["added", "added", "rejected picture_missing"]
     np.testing.assert_allclose(runtime.store.load("drinks")[2], rows[:2], atol=1e-6)
@@ -213,15 +213,13 @@ def test_an_index_of_another_embedder_is_refused(process: Process, runtime: Runt
     id_map = pickle.dumps({number: f"{path}\ttea" for number, path in enumerate(shots)})
     with pytest.raises(EmbedderMismatch, match="did not build"):
         import_gallery(
-            import_job(
-                process, runtime, {"vector.index": index_of(rows), "id_map.pkl": id_map, "p.zip": packed(shots)}
-            ),
+            asked(process, runtime, {"vector.index": index_of(rows), "id_map.pkl": id_map, "p.zip": packed(shots)}),
             runtime,
             ignore,
         )
     with pytest.raises(EmbedderMismatch, match="dimensions"):
         import_gallery(
-            import_job(process, runtime, {"vector.index": index_of(rows[:, :8]), "id_map.pkl": id_map}), runtime, ignore
+            asked(process, runtime, {"vector.index": index_of(rows[:, :8]), "id_map.pkl": id_map}), runtime, ignore
         )
 
 
@@ -243,14 +241,14 @@ def test_what_cannot_be_imported_at_all_is_refused(
     reason: str,
 ) -> None:
     with pytest.raises(ImportRefused, match=reason):
-        import_gallery(import_job(process, runtime, files), runtime, ignore)
+        import_gallery(asked(process, runtime, files), runtime, ignore)
 
 
 def test_members_that_cannot_be_unpacked_are_refused_alone(process: Process, runtime: Runtime, tmp_path: Path) -> None:
     """A bomb is stopped at the limit of a picture, not unpacked."""
     small = replace(runtime.settings, web=replace(runtime.settings.web, max_body_bytes=100_000))
     sent = packed({"a/bomb.png": bytes(5_000_000), "a/1.png": picture(1)}, compression=zipfile.ZIP_DEFLATED)
-    job = import_job(process, runtime, {"a.zip": sent})
+    job = asked(process, runtime, {"a.zip": sent})
     import_gallery(job, replace(runtime, settings=small), ignore)
     assert sorted(statuses(runtime, job)) == ["added", "rejected file_too_large"]
 
@@ -265,16 +263,14 @@ def test_a_folder_is_imported_only_below_the_roots_that_are_allowed(
     (tmp_path / "shop" / "label 0" / "out.png").symlink_to(__file__)
     asks = {"source": str(tmp_path / "shop")}
     with pytest.raises(ImportForbidden):
-        import_gallery(import_job(process, runtime, {}, **asks), runtime, ignore)
+        import_gallery(asked(process, runtime, {}, **asks), runtime, ignore)
     galleries = replace(runtime.settings.galleries, import_roots=(str(tmp_path),))
     allowed = replace(runtime, settings=replace(runtime.settings, galleries=galleries))
-    assert import_gallery(import_job(process, runtime, {}, **asks), allowed, ignore)["reasons"] == {
-        "picture_missing": 1
-    }
+    assert import_gallery(asked(process, runtime, {}, **asks), allowed, ignore)["reasons"] == {"picture_missing": 1}
     assert runtime.store.manifest("drinks").item_count == 3
     for out in (f"{tmp_path}/link/etc", f"{tmp_path}/../other", f"{tmp_path}2"):
         with pytest.raises(ImportForbidden):
-            import_gallery(import_job(process, runtime, {}, source=out), allowed, ignore)
+            import_gallery(asked(process, runtime, {}, source=out), allowed, ignore)
 
 
 def test_the_pictures_of_an_import_under_way_are_no_rubbish(
@@ -282,7 +278,7 @@ def test_the_pictures_of_an_import_under_way_are_no_rubbish(
     runtime: Runtime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = import_job(process, runtime, {"drinks.zip": packed(pictures(2))})
+    job = asked(process, runtime, {"drinks.zip": packed(pictures(2))})
 
     def dies(progress: dict[str, Any] | None = None) -> None:
         if progress and progress["done"]:
@@ -295,7 +291,7 @@ def test_the_pictures_of_an_import_under_way_are_no_rubbish(
 
 def test_files_go_when_they_are_needed_no_more(process: Process, runtime: Runtime) -> None:
     ledger, objects = process.ledger, runtime.objects
-    job = import_job(process, runtime, {"drinks.zip": packed(pictures(2))})
+    job = asked(process, runtime, {"drinks.zip": packed(pictures(2))})
     result = import_gallery(job, runtime, ignore)
     assert clear_imports(objects, ledger) == 0  # it is not over
     lease = ledger.start(job.id)
