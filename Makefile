@@ -35,7 +35,7 @@ fmt: install           ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: install         ## speed on this machine, beside peers, floors and targets; BENCH="--quick" takes a few minutes
+bench: install         ## speed on this machine, next to peers, floors and targets; BENCH="--quick" takes a few minutes
 	@$(BIN)/python -m benchmarks.stages
 	@$(BIN)/python -m benchmarks.speed $(BENCH)
 

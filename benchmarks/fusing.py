@@ -90,8 +90,8 @@ def cases(embed: Embedder, data: Path) -> Iterator[tuple[str, list[Trial], Rows]
     trials = []
     for at in range(PARTS):
         kept = part != at
-        asked = ~kept & np.isin(names, names[kept])
-        trials.append(Trial(names[kept].tolist(), drinks_rows[kept], drinks_rows[asked], names[asked].tolist()))
+        queries = ~kept & np.isin(names, names[kept])
+        trials.append(Trial(names[kept].tolist(), drinks_rows[kept], drinks_rows[queries], names[queries].tolist()))
     yield "drinks, each fifth queries", trials, val_rows
     for pictures in (3, 8, 1000):
         rng = np.random.default_rng(0)

@@ -57,7 +57,7 @@ def vectors(count: int, seed: int, path: Path) -> NDArray[np.float32]:
         at = start * PER_LABEL
         rows[at : at + len(made)] = made[: count - at]
     rows.flush()
-    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]  # an array of floats
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]  # an array of float embeddings
 
 
 def items_of(start: int, count: int) -> list[Item]:

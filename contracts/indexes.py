@@ -148,7 +148,7 @@ class GalleryIndex(TypedDict):
     fuse: NotRequired[bool]
     """True: one vector is searched for each thing, the normalised mean of its pictures' embeddings."""
     fuse_by: NotRequired[str]
-    """With `fuse`: the metadata key that tells things of a label apart."""
+    """With `fuse`: the metadata key that distinguishes things of a label."""
     in_use: str
     """Faiss' name of the index that answers; `Flat`: exact search."""
     state: IndexState

@@ -1,7 +1,7 @@
 """API keys as everybody speaks of them: their scopes, their form, and the rule for their names. Without I/O.
 
 A key is `shitu_`, 12 characters that find its record, `_`, and 52 that prove it: 256 random bits. Its id is `key_` and the
-12 characters, so that whoever sees a key in a file can tell which one to revoke.
+12 characters, so that whoever sees a key in a file knows which one to revoke.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Lint(TypedDict):
 
 @described
 class LintJobRequest(TypedDict):
-    """Which version is looked through."""
+    """Which version is checked."""
 
     gallery: str
     version: int
@@ -132,7 +132,7 @@ class LintResult(TypedDict):
 
 @described
 class LintJob(JobState):
-    """A version that is looked through. While it is, `progress` has `done` and `total`."""
+    """A version that is being checked. While it is, `progress` has `done` and `total`."""
 
     request: LintJobRequest
     result: LintResult | None

@@ -30,7 +30,7 @@ class PngColours:
 
 def pixels_only(data: bytes) -> bytes:
     """The same picture without the chunks that do not make its pixels."""
-    kept = [(start, end) for kind, _, start, end in _chunks(data, bodies=False) if kind in NEEDED]
+    kept = [(start, end) for kind, _, start, end in _chunks(data, contents=False) if kind in NEEDED]
     if sum(end - start for start, end in kept) + len(SIGNATURE) == len(data):
         return data
     view = memoryview(data)
@@ -56,12 +56,12 @@ def colours_and_exif(data: bytes) -> tuple[PngColours, bytes]:
     return colours, found.get(b"eXIf", b"")
 
 
-def _chunks(data: bytes, *, bodies: bool = True) -> Iterator[Chunk]:
+def _chunks(data: bytes, *, contents: bool = True) -> Iterator[Chunk]:
     start = len(SIGNATURE)
     while start + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, start)
         end = start + 12 + length
-        yield kind, data[start + 8 : end - 4] if bodies and kind != b"IDAT" else b"", start, min(end, len(data))
+        yield kind, data[start + 8 : end - 4] if contents and kind != b"IDAT" else b"", start, min(end, len(data))
         if kind == b"IEND":
             return
         start = end

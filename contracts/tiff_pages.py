@@ -120,7 +120,7 @@ class Page:
         if (ycc and (self.bits != 8 or self.samples != 3)) or (lab and self.bits not in {8, 16}):
             return f"has {'YCbCr' if ycc else 'Lab'} colours of {self.bits} bits"
         if palette and (self.kind != UINT or self.bits > 16):
-            return "has a palette and samples that are no numbers of its colours"
+            return "has a palette and samples that are not indices into it"
         if self.photometric == 5 and self.number(INK_SET, 1) != 1:
             return "has inks other than CMYK"
         if self.number(PREDICTOR, 1) not in {1, 2, 3}:

@@ -1,6 +1,6 @@
 """Makes sure that `models`, `web` and the like are ShiTu's own packages: importing this module is the check.
 
-Their names are common words, and Python takes whichever folder comes first on its path: a user's own `models/` beside a
+Their names are common words, and Python takes whichever folder comes first on its path: a user's own `models/` next to a
 script, or in the folder that a command is started in. In a process of ours (`shitu`, celery, gunicorn, `python -m`) the
 path is put right. In a process of somebody else it is not ours to change: ImportError says what stands in the way.
 Entry points import this before anything else of the project, so it may import nothing of it. Importing `shitu` imports it
@@ -75,7 +75,7 @@ def _program() -> str | None:
 
 
 def _prefer_own() -> None:
-    """Moves what stands before our packages behind them; it stays within reach for what else is in it."""
+    """Moves what stands before our packages after them; it stays within reach for what else is in it."""
     shadowing = [entry for entry in sys.path if _shadows(entry)]
     others = [entry for entry in sys.path if entry not in shadowing]
     if not any(Path(entry).resolve() == ROOT for entry in others):

@@ -147,7 +147,7 @@ RUN: dict[str, Check] = {
     "shitu evaluate pipeline --photos shelf/coco.json --images shelf/images --gallery products --out eval": prints(
         "found", "right", files=CONFUSION
     ),
-    "shitu evaluate pipeline --photos asked.txt --images photos --gallery gallery.txt --root photos": prints(
+    "shitu evaluate pipeline --photos queries.txt --images photos --gallery gallery.txt --root photos": prints(
         "found", "right", "unknowns"
     ),
     "shitu train detector shop-detector.toml --data . --init shitu-detector": trains("runs/shop-detector"),

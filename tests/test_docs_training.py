@@ -1,6 +1,6 @@
 """docs/training.md is true: every command of its shell blocks runs, in the page's order, on stand-ins named in tables here.
 
-A command needs what those before it left. A test that is asked for alone runs those first.
+A command needs what those before it left. A test that is run alone runs those first.
 """
 
 import os
@@ -173,7 +173,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         columns = 3 if source.ids else 2
         stand_ins.write_list(base / "sets" / source.root / source.file, source.delimiter, columns=columns)
     stand_ins.write_list(here / "shop" / "labels.tsv")
-    for name, columns in (("all", 3), ("gallery", 2), ("query", 2), ("asked", 2)):
+    for name, columns in (("all", 3), ("gallery", 2), ("query", 2), ("queries", 2)):
         stand_ins.write_list(here / "photos" / f"{name}.txt", " ", columns=columns)
         (here / "photos" / f"{name}.txt").rename(here / f"{name}.txt")
     for name in ("products", "my-gallery", "my-pictures"):

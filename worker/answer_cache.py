@@ -6,10 +6,10 @@ Two kinds of entries, together at most `limit_bytes`, the one used longest ago g
 - sights: the same photo, owner, models and options that the networks depend on: the parts of the photo and their
   embeddings, on whatever gallery. Only the search is done again.
 
-A photo is known by its key in the store, which is the hash of its content. The owner, who holds the API key that asked, is in
-every key: nobody is told, not even by how quickly an answer comes, what another one has sent.
+A photo is known by its key in the store, which is the hash of its content. The owner, who holds the request's API key, is in
+every key: nobody learns, not even by how quickly an answer comes, what another one has sent.
 
-An erasure empties the cache. Each is counted in Redis (infra.erasure.records); a job's lease and every heartbeat tell the number,
+An erasure empties the cache. Each is counted in Redis (infra.erasure.records); a job's lease and every heartbeat carry the number,
 and what was begun under an older one is not kept.
 """
 

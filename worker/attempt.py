@@ -1,6 +1,6 @@
 """One attempt at a job: take the lease, do the work, record how it ended. Every ending of a job is written here.
 
-Whatever happens in between, the job is never lost: an attempt that leaves nothing behind (a crash, a lost connection)
+Whatever happens in between, the job is never lost: an attempt that records no end (a crash, a lost connection)
 leaves a lease that lapses, and the keeper queues the job again.
 """
 

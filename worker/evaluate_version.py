@@ -1,6 +1,6 @@
-"""One evaluation job: a version of a gallery beside another one, by queries whose answer is known.
+"""One evaluation job: a version of a gallery compared with another one, by queries whose answer is known.
 
-The queries are the galleries' own items, each asked without itself, and what people said of earlier answers.
+The queries are the galleries' own items, each searched without itself, and what people said of earlier answers.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Query:
     """A query: its right label, and what both versions answer; None: nothing."""
 
     query: QueryKind
@@ -84,7 +84,7 @@ def compared(runtime: Runtime, name: str, number: int, other: int, checkpoint: C
     new = _left_out(version, 0, total, checkpoint)
     old = _left_out(against, len(version.items), total, checkpoint)
     mine = [
-        Asked("item", item.id, item.label, old[item.id], new[item.id])
+        Query("item", item.id, item.label, old[item.id], new[item.id])
         for item in version.items
         if item.id in old and item.id in new
     ]
@@ -142,11 +142,11 @@ def _judged(
     checkpoint: Checkpoint,
     before: int,
     total: int,
-) -> tuple[list[Asked], int]:
-    """The judgements as queries, and how many cannot be asked. Items of the judged photo itself answer none."""
+) -> tuple[list[Query], int]:
+    """The judgements as queries, and how many cannot be used. Items of the judged photo itself answer none."""
     galleries = [_gallery(one) for one in (version, against)]
     known = [{item.label for item in one.items} for one in (version, against)]
-    asked: list[Asked] = []
+    queries: list[Query] = []
     unusable = 0
     digests = [one.manifest.embedder_digest or runtime.default_digest for one in (version, against)]
     for start in range(0, len(feedback), BATCH):
@@ -173,8 +173,8 @@ def _judged(
             after, was = (
                 _answer(gallery, row, one) for gallery, row in zip(galleries, both, strict=True) if row is not None
             )
-            asked.append(Asked("feedback", one.id, str(_label(one)), was, after))
-    return asked, unusable
+            queries.append(Query("feedback", one.id, str(_label(one)), was, after))
+    return queries, unusable
 
 
 def _embedded(runtime: Runtime, digest: str, views: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | None]:
@@ -216,13 +216,13 @@ def _label(one: Feedback) -> str | None:
     return one.label or (one.answer if one.verdict == "right" else None)
 
 
-def _compared(asked: Sequence[Asked]) -> Compared:
+def _compared(queries: Sequence[Query]) -> Compared:
     effects: dict[str, int] = defaultdict(int)
-    for one in asked:
+    for one in queries:
         effects[_effect(one)] += 1
     return {
-        "version": _score(len(asked), sum(one.after == one.label for one in asked)),
-        "against": _score(len(asked), sum(one.before == one.label for one in asked)),
+        "version": _score(len(queries), sum(one.after == one.label for one in queries)),
+        "against": _score(len(queries), sum(one.before == one.label for one in queries)),
         "gained": effects["gained"],
         "lost": effects["lost"],
     }
@@ -232,12 +232,12 @@ def _score(queries: int, right: int) -> Score:
     return {"queries": queries, "right": right, "recall_at_1": round(right / queries, 4) if queries else None}
 
 
-def _effect(one: Asked) -> str:
+def _effect(one: Query) -> str:
     was, now = one.before == one.label, one.after == one.label
     return "" if was == now else "gained" if now else "lost"
 
 
-def _reported(one: Asked) -> AnswerChange:
+def _reported(one: Query) -> AnswerChange:
     return {
         "query": one.query,
         "id": one.id,

@@ -92,7 +92,7 @@ class Fetcher:
                 for candidate in self._process.ledger.lanes.candidates(FETCH, job_id):  # as with workers
                     if attempt(candidate, self._fetch, self._process, fetching=True):
                         break
-            except Exception:  # the job's lease lapses, which counts as an attempt; the thread goes on
+            except Exception:  # the job's lease lapses, which counts as an attempt; the thread continues
                 log.exception("a picture could not be looked after", extra={"job_id": job_id})
             finally:
                 with self._changed:

@@ -2,7 +2,7 @@
 
 No ledger and no Redis: the queue that calls it is what keeps a request until it is done, and the answer's place follows from
 the photo's, so that a call that comes twice writes the same again. Galleries come from the object store of the settings, as a
-worker reads them. An image that cannot be read is an answer too (`failed`, with its code); what another try may mend is told
+worker reads them. An image that cannot be read is an answer too (`failed`, with its code); what another try may mend is reported
 to SQS as failed (`batchItemFailures`), which sends it again and in the end to its dead-letter queue.
 """
 
@@ -127,8 +127,8 @@ class Function:
 
     def _recognized(self, request: Request) -> dict[str, Any]:
         photo = _OnePhoto(self._s3.get_object(Bucket=request.bucket, Key=request.key)["Body"].read())
-        asked = {"gallery": request.gallery, "options": request.options, "image": {"key": request.key}}
+        body = {"gallery": request.gallery, "options": request.options, "image": {"key": request.key}}
         now = time.time()
-        job = Job(request.key, JobKind.RECOGNITION, JobStatus.PROCESSING, asked, created_at=now, started_at=now)
+        job = Job(request.key, JobKind.RECOGNITION, JobStatus.PROCESSING, body, created_at=now, started_at=now)
         runtime = replace(self._runtime, objects=photo)  # type: ignore[arg-type]  # all that a recognition asks of it
         return dict(recognize(job, runtime, _go_on))

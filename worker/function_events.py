@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Message:
-    """One record of an event: its id where SQS can be told of its failure, and its requests or why it has none."""
+    """One record of an event: its id by which its failure is reported to SQS, and its requests or why it has none."""
 
     id: str | None
     requests: tuple[Request, ...] = ()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from models.galleries.gallery import Gallery
     from worker.item_features import ItemFeatures
 
-LOOKED_AFTER_S = 2.0  # how often is asked whether an index has been built meanwhile
+LOOKED_AFTER_S = 2.0  # how often to check whether an index has been built meanwhile
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ class GalleryParts:
                 raise GalleryError("it is of other rows", "gallery_index_damaged")
         except (GalleryCorrupt, GalleryError) as error:
             log.warning(
-                "a damaged index is searched without, and built anew",
+                "a damaged index is not used, and is built again",
                 extra={"gallery": manifest.name, "segment": segment.id, "why": error.detail},
             )
             discard(self._store, manifest, segment, kind)

@@ -29,20 +29,20 @@ QUICK = set(JobKind) - {JobKind.IMPORT, JobKind.EVALUATION, JobKind.LINT, JobKin
 def import_gallery(
     job: Job, runtime: Runtime, checkpoint: Checkpoint, waits: Callable[[], bool] = lambda: False
 ) -> ImportResult:
-    """The `result` of `job`. `waits`: whether other jobs wait for this worker; then it stops after a while, and goes on later."""
-    asked = job.request
+    """The `result` of `job`. `waits`: whether other jobs wait for this worker; then it stops after a while, and resumes later."""
+    request = job.request
     stage = Stage(runtime.objects, job.id)
-    wanted = Wanted(job.id, asked["gallery"], str(isoformat(job.created_at)), asked["crop"], asked["activate"])
+    wanted = Wanted(job.id, request["gallery"], str(isoformat(job.created_at)), request["crop"], request["activate"])
     began = time.monotonic()
 
     def give_way() -> None:
         if time.monotonic() - began > TURN_S and waits():
             raise StopWork(GIVES_WAY)
 
-    if asked["source"] is not None:
-        opened = opened_source(asked["source"], asked["list"], asked["delimiter"], runtime.settings)
+    if request["source"] is not None:
+        opened = opened_source(request["source"], request["list"], request["delimiter"], runtime.settings)
     else:
-        opened = opened_stage(stage, asked["files"], asked["delimiter"], runtime.settings)
+        opened = opened_stage(stage, request["files"], request["delimiter"], runtime.settings)
     with opened as source:
         return Importer(wanted, source, stage, runtime, checkpoint).run(give_way)
 

@@ -72,7 +72,7 @@ def build_missing(store: GalleryStore, files: SegmentFiles, name: str) -> int:
 
 
 def _forget_if_gone(store: GalleryStore, manifest: GalleryManifest, segment: Segment, kind: BuiltKind) -> None:
-    """What a gallery that was deleted or erased meanwhile must not leave behind."""
+    """Removes what must not outlast a gallery that was deleted or erased meanwhile."""
     try:
         current = store.manifest(manifest.name)
         kept = {

@@ -139,7 +139,7 @@ class Keeper:
             SWEPT.labels("canceled").inc(len(canceled))
 
     def _wake(self) -> None:
-        # What waits untaken needs no more beside it: without couriers the same messages would pile up.
+        # Messages that nobody has taken yet are enough: without couriers the same messages would pile up.
         room = MOST_WAKING - self._ledger.stats().messages["deliver"]
         while room > 0 and (due := self._ledger.deliveries.due()):
             room -= len(due)

@@ -46,7 +46,7 @@ class Checkpoint(Protocol):
 LOST = str(Renewal.LOST)
 CANCEL_REQUESTED = str(Renewal.CANCEL_REQUESTED)
 SHUTTING_DOWN = "shutting_down"
-GIVES_WAY = "gives_way"  # a long job to quicker ones that wait: it is queued again behind them
+GIVES_WAY = "gives_way"  # a long job to quicker ones that wait: it is queued again after them
 
 
 class LeaseKeeper:
@@ -113,7 +113,7 @@ class LeaseKeeper:
         except redis.RedisError:
             log.warning("could not renew a lease", extra={"job_id": self._lease.job_id})
             return False
-        except Exception:  # the thread must go on: the lease runs out by itself if this stays so
+        except Exception:  # the thread must not end: the lease runs out by itself if this stays so
             log.exception("could not renew a lease", extra={"job_id": self._lease.job_id})
             return False
         if not renewal:

@@ -1,4 +1,4 @@
-"""One lint job: a version of a gallery is looked through, item by item, and what was found is kept with it."""
+"""One lint job: a version of a gallery is checked, item by item, and what was found is kept with it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def lint_gallery(
             raise StopWork(GIVES_WAY)
     findings = lint(name, items, embeddings, found)
     if runtime.store.manifest(name, version) != manifest:
-        raise GalleryBusy("The gallery was written anew while it was looked through.")
+        raise GalleryBusy("The gallery was written again while it was checked.")
     reports.put(manifest, [one.to_dict(name) for one in findings], runtime.store.versions(name))
     levels, kinds = counted(findings)
     return {

@@ -134,7 +134,7 @@ class Process:
             return self._clock() - self._moved_at > STALLED_S
 
     def busy_ratio(self) -> float:
-        """Which share of this process's places was busy since this was asked last, 0 to 1."""
+        """Which share of this process's places was busy since the last call, 0 to 1."""
         with self._guard:
             self._count_busy()
             passed_s = self._changed_at - self._beat_at
@@ -147,7 +147,7 @@ class Process:
         self._changed_at = now
 
     def drain(self, within_s: float) -> None:
-        """The process is told to stop: what runs may finish within `within_s` seconds, then it is given back."""
+        """The process has to stop: what runs may finish within `within_s` seconds, then it is given back."""
         self._closed.set()
         self._stop_at = self._clock() + within_s
         if self.fetcher is not None:

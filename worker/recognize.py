@@ -48,7 +48,7 @@ def recognize(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Recognition
     several, failure = searched(job, runtime)
     groups = by_embedder(several, runtime)
     key = None
-    if failure is None and not options.trace:  # a trace tells how this answer came about
+    if failure is None and not options.trace:  # a trace shows how this answer came about
         key = answer_key(job, options, seen_by(runtime, *groups), [one.manifest for one in several])
     answer = None if key is None else runtime.answers.answer(key)
     timings = waited_ms(job)

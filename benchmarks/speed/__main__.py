@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed [SUITE ...] [--quick] [--official ../shared/official]
 
-Each suite prints its table and keeps it in benchmarks/results/SUITE.json; all of them are drawn in benchmarks/results/speed.svg
+Each suite prints its table and keeps it in benchmarks/results/SUITE.json; all of them are plotted in benchmarks/results/speed.svg
 and written into docs/performance.md.
 `--quick` takes fewer rounds and smaller sizes: a few minutes for all. `--official` names the folder of unpacked official
 archives; those without parameters get seeded ones.

@@ -1,4 +1,4 @@
-"""What a suite measures: rows with a value, its floor and its target, kept as JSON and drawn as one picture."""
+"""What a suite measures: rows with a value, its floor and its target, kept as JSON and plotted as one picture."""
 
 import html
 import json

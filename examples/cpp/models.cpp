@@ -14,7 +14,7 @@ namespace {
 // Those of models/detector.py: the official export's.
 constexpr float score_floor = 0.025F, suppression_iou = 0.6F;
 constexpr std::size_t candidates = 1000, kept_boxes = 100;
-constexpr const char *unknowns = "unknowns.npy", *fewer_bits = "inference_"; // beside the fp32 programs
+constexpr const char *unknowns = "unknowns.npy", *fewer_bits = "inference_"; // next to the fp32 programs
 constexpr double default_confidence = 0.2, epsilon = 1e-12;
 
 struct Candidate {

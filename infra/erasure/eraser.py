@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     Meant = Callable[[str, str], bool]  # of a record of feedback: its key, and its photo's
 
-TAKEN_OVER_S = 30.0  # before that, whoever was asked is at it
+TAKEN_OVER_S = 30.0  # before that, the process with the request is at it
 LONGEST_PAUSE_S = 600.0
 ALL_FEEDBACK = "galleries/feedback/"
 
@@ -137,7 +137,7 @@ class Eraser:
         return self.records.complete(erasure, self._ledger.time())
 
     def finish_left(self, after_s: float = TAKEN_OVER_S) -> int:
-        """Goes on with all that were asked for `after_s` seconds ago or more. How many are finished now.
+        """Resumes all that were requested `after_s` seconds ago or more. How many are finished now.
 
         One that waits is looked at again after a while only, for all galleries are read for it. Raises what the last one
         stumbled over, once all others had their turn.
@@ -147,8 +147,8 @@ class Eraser:
         unfinished = self.records.unfinished()
         self._again_at = {one.id: self._again_at.get(one.id, 0.0) for one in unfinished}
         for one in unfinished:
-            asked_at = datetime.fromisoformat(one.requested_at).timestamp()
-            if asked_at > until or self._again_at[one.id] > time.monotonic():
+            requested_at = datetime.fromisoformat(one.requested_at).timestamp()
+            if requested_at > until or self._again_at[one.id] > time.monotonic():
                 continue
             try:
                 finished += self.finish(one).completed_at is not None

@@ -49,5 +49,5 @@ def erase_job(client: redis.Redis, ledger: JobLedger, job_id: str, tombstone_s: 
     )
     if gone < 0:
         return None
-    ledger.results.remove_due()  # its result among them; where the store fails the keeper goes on
+    ledger.results.remove_due()  # its result among them; where the store fails the keeper finishes it
     return gone

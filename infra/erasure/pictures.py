@@ -1,7 +1,7 @@
 """Which pictures below `images/` are still shown by something, and those that are not, deleted.
 
 A picture is named before it is needed no more: by an upload that has just stored it, then by the enrolment job, then by the
-gallery. They are looked at in this order, so that what goes on from one to the next meanwhile is found. What an upload has
+gallery. They are looked at in this order, so that what moves from one to the next meanwhile is found. What an upload has
 just stored no record names yet; so a picture that was stored within the last `grace_s` seconds stays for now.
 """
 

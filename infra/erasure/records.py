@@ -1,6 +1,6 @@
 """What is to be erased, written before anything is, and the receipt that is left of it. Neither holds personal data.
 
-    erasures/open/<id>.json    under way: whoever finds it goes on (JSON)
+    erasures/open/<id>.json    under way: whoever finds it resumes it (JSON)
     erasures/done/<id>.json    the receipt
 
 The receipt is written before the other is removed: whoever dies in between leaves both, and the work is then done once more,
@@ -86,7 +86,7 @@ class Erasures:
     def complete(self, erasure: Erasure, now: float) -> Erasure:
         """The receipt."""
         done = replace(erasure, completed_at=isoformat(now))
-        if erasure.kind != "purge":  # nobody asked for it
+        if erasure.kind != "purge":  # nobody requested it
             self._objects.put(f"{DONE}{erasure.id}.json", _encoded(done))
         self._objects.delete(f"{OPEN}{erasure.id}.json")
         return done

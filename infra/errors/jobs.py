@@ -69,7 +69,7 @@ class JobWithoutAnswer(ServiceError):
 
 
 class AnswerLate(ServiceError):
-    """A route that answers for another service's clients has waited as long as a request may; the job goes on."""
+    """A route that answers for another service's clients has waited as long as a request may; the job continues."""
 
     code = "answer_late"
     title = "Answer not there yet"
@@ -93,7 +93,7 @@ class CancelAfterPassed(ServiceError):
 
 
 class ResultNotReady(ServiceError):
-    """What is asked for needs the answer of a job that is still open (then retryable), or that ended without one."""
+    """What is requested needs the answer of a job that is still open (then retryable), or that ended without one."""
 
     code = "result_not_ready"
     title = "No result yet"

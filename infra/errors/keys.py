@@ -7,7 +7,7 @@ from contracts.errors import ServiceError
 
 
 class KeyMissing(ServiceError):
-    """No API key was sent where one is asked for."""
+    """No API key was sent where one is required."""
 
     code = "key_missing"
     title = "API key missing"

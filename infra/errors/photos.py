@@ -11,7 +11,7 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})  # of a serv
 
 
 class InvalidUrl(ServiceError):
-    """Not an http or https URL that can be asked."""
+    """Not an http or https URL that can be fetched."""
 
     code = "url_invalid"
     title = "Invalid URL"
@@ -109,7 +109,7 @@ class ObjectNotFound(ServiceError):
 
 
 class PhotoNotFetched(ObjectNotFound):
-    """A job's photo is asked for before it was fetched from its URL, or it could not be."""
+    """A job's photo is requested before it was fetched from its URL, or it could not be."""
 
     code = "photo_not_fetched"
     title = "Photo not fetched"

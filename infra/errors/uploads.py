@@ -1,4 +1,4 @@
-"""Uploads by link: bytes that come beside a request. The tree of all: infra/errors/__init__.py."""
+"""Uploads by link: bytes that come apart from a request. The tree of all: infra/errors/__init__.py."""
 # ruff: noqa: N818 - the names say what happened, as callers read it: `raise JobNotFound(...)`, `except GalleryBusy`.
 
 from __future__ import annotations

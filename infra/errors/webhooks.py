@@ -23,7 +23,7 @@ class DeliveryFinished(ServiceError):
 
 
 class EventsExpired(ServiceError):
-    """The feed does not have all events after the cursor any more; `oldest` in `extra` is the cursor to go on from."""
+    """The feed does not have all events after the cursor any more; `oldest` in `extra` is the cursor to resume from."""
 
     code = "events_expired"
     title = "Events expired"

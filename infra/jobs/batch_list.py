@@ -43,7 +43,7 @@ class WantedBatches:
 
 @dataclass(frozen=True)
 class BatchPage:
-    """Some batches, the newest first; `next_after` asks for those behind them, None at the end."""
+    """Some batches, the newest first; `next_after` continues after them, None at the end."""
 
     batches: tuple[Batch, ...]
     next_after: str | None
@@ -57,9 +57,9 @@ class BatchListing:
         self._time = time
 
     def page(self, wanted: WantedBatches, limit: int, after: str | None = None) -> BatchPage:
-        """At most `limit` batches behind `after`, a page's `next_after`. Raises InvalidCursor, redis.RedisError.
+        """At most `limit` batches after `after`, a page's `next_after`. Raises InvalidCursor, redis.RedisError.
 
-        A page ends early, with a cursor to go on from, where too many do not fit.
+        A page ends early, with a cursor to continue from, where too many do not fit.
         """
         highest = "+" if wanted.before is None else f"({stamp(wanted.before)}"
         lowest = "-" if wanted.after is None else f"[{stamp(wanted.after)}"

@@ -51,7 +51,7 @@ class Batch:
 
     @property
     def status(self) -> batches.BatchStatus:
-        """queued until its first job is started, processing, then completed, or canceled if that was asked for."""
+        """queued until its first job is started, processing, then completed, or canceled if that was requested."""
         if self.finished:
             return "canceled" if self.cancel_requested else "completed"
         return "queued" if all(one.status in {"queued", "rejected"} for one in self.entries) else "processing"
@@ -118,7 +118,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class BatchEvent:
-    """A change of one job, or with `job_id` None the end of all. `id` resumes the stream behind it."""
+    """A change of one job, or with `job_id` None the end of all. `id` resumes the stream after it."""
 
     id: str
     job_id: str | None

@@ -1,7 +1,7 @@
 """Batches: many photos in one request, one job each, to be polled, followed and canceled as one.
 
 A batch and its jobs are written in one transaction, so that there is never a part of it; the ids of its jobs follow from
-its own, so that a repetition finds what is there. From then on the scripts that change a job tell its batch (`TELL_BATCH`, part
+its own, so that a repetition finds what is there. From then on the scripts that change a job update its batch (`NOTIFY_BATCH`, part
 of all of them). It ends with its last job, and is kept as long from then on.
 
     shitu:jobs:batch:{id}   hash    created_at, request, entries (JSON), open (jobs), completed_at, cancel_requested,
@@ -104,7 +104,7 @@ class Batches:
                     )
             made, *_ = pipe.execute()
         if made == -1:
-            report = f"The key that asked may have {most} open jobs at a time, and the batch has {count}."
+            report = f"The request's key may have {most} open jobs at a time, and the batch has {count}."
             raise OpenJobsLimited(report, retry_after_s=OPEN_RETRY_S)
         wait_until_written(self._redis)
         return self.get(batch_id)

@@ -1,4 +1,4 @@
-"""What a change of a job's status changes beside the job, as parts of the scripts in infra.jobs.scripts."""
+"""What a change of a job's status changes besides the job, as parts of the scripts in infra.jobs.scripts."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ local function list(job, id, status)
 end
 """
 
-# Tells a job's batch of its new status (infra.jobs.batches); the last job's end is the batch's.
+# Writes a job's new status into its batch (infra.jobs.batches); the last job's end is the batch's.
 NOTIFY_BATCH = """
 local ENDED = {succeeded = true, failed = true, canceled = true}
-local function tell_batch(batch, id, status, now, retention_s)
+local function notify_batch(batch, id, status, now, retention_s)
   local key, stream = 'shitu:jobs:batch:' .. batch, 'shitu:events:' .. batch
   if redis.call('EXISTS', key) == 0 then return end
   local before = redis.call('HGET', key, 'job:' .. id)

@@ -191,7 +191,7 @@ class Deliveries:
         return self.get(delivery_id)
 
     def add(self, endpoint: Endpoint, event_id: str) -> bool:
-        """A message to the endpoint about an event that it was not told of. False: it was, or the event is gone."""
+        """A message to the endpoint about an event that it was not sent. False: it was, or the event is gone."""
         return self._send(to_endpoint(event_id, endpoint.id), event_id, endpoint.id, "", "")
 
     def of_endpoint(self, endpoint_id: str, statuses: Container[str], limit: int, before: str | None) -> list[Delivery]:

@@ -52,7 +52,7 @@ end
 -- A test says nothing of an endpoint's health, and is sent to a disabled one too.
 local function is_test() return get('test') and true or false end
 
--- The endpoint is asked no more, until somebody enables it again.
+-- The endpoint is called no more, until somebody enables it again.
 local function disable(endpoint, reason)
   local name = 'shitu:webhook:' .. endpoint
   if redis.call('HGET', name, 'state') == 'enabled' then
@@ -216,7 +216,7 @@ return 1
 """
 )
 
-# A message to an endpoint about an event: one that the endpoint was not told of before, or a test. KEYS: the delivery, due,
+# A message to an endpoint about an event: one that the endpoint was not sent before, or a test. KEYS: the delivery, due,
 # the event. ARGV: now, id, event, endpoint, '1' for a test, its body. A test's event is no job's, and all is kept for a day.
 ADD = (
     CLOCK

@@ -1,6 +1,6 @@
-"""Registered webhook endpoints: who is told of which events, and with which keys. Keys are sealed before they come here.
+"""Registered webhook endpoints: who is notified of which events, and with which keys. Keys are sealed before they come here.
 
-All are kept in Redis beside the ledger, because the script that ends a job writes the messages to them.
+All are kept in Redis next to the ledger, because the script that ends a job writes the messages to them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ end
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Who is told. Times are seconds since 1970. The keys are sealed: infra.net.webhook_keys opens them."""
+    """Who is notified. Times are seconds since 1970. The keys are sealed: infra.net.webhook_keys opens them."""
 
     id: str
     url: str
@@ -107,7 +107,7 @@ class Endpoints:
         sealed_keys: str,
         public_key: str,
     ) -> Endpoint:
-        """Registers one, told of what ends from now on. Raises TooManyWebhooks."""
+        """Registers one, notified of what ends from now on. Raises TooManyWebhooks."""
         now = _seconds(self._now())
         record: dict[Any, Any] = {
             "id": endpoint_id,

@@ -1,6 +1,6 @@
 """How the end of a job becomes an event: a part of the job scripts (`infra.jobs.scripts`), whose names it uses.
 
-The event, its place in the feed and the messages to all who are told are written with the end itself, so that there is
+The event, its place in the feed and the messages to all who are notified are written with the end itself, so that there is
 no moment at which a process could die between them.
 """
 

@@ -1,6 +1,6 @@
 """The feed of events: each end of a job, in one order, with the very bodies that webhooks send.
 
-An event is written in the same script as the end that it tells (`infra.jobs.scripts`), and lasts as long as a job's record
+An event is written in the same script as the end that it reports (`infra.jobs.scripts`), and lasts as long as a job's record
 does. A cursor is `epoch.number`: numbers grow by one, and the epoch names this feed, so that a cursor of a Redis that was
 emptied meanwhile is seen to be void.
 """
@@ -74,7 +74,7 @@ class Feed:
         self._now = now
 
     def read(self, after: str | None = None, limit: int = 100) -> FeedPage:
-        """The events behind the cursor `after`; None: from the oldest that is kept; `latest`: none that is there yet.
+        """The events after the cursor `after`; None: from the oldest that is kept; `latest`: none that is there yet.
 
         Raises InvalidCursor, EventsExpired.
         """
@@ -85,7 +85,7 @@ class Feed:
         return FeedPage(tuple(events), f"{epoch}.{found[-1][0] if found else start}", len(entries) > limit)
 
     def wait(self, after: str, timeout_s: float) -> None:
-        """Returns when there is an event behind the cursor, or after `timeout_s` seconds. Sleeps in Redis meanwhile."""
+        """Returns when there is an event after the cursor, or after `timeout_s` seconds. Sleeps in Redis meanwhile."""
         number = int(after.rpartition(".")[2])
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
@@ -94,7 +94,7 @@ class Feed:
                 return
 
     def event(self, event_id: str) -> Event | None:
-        """One event; None if it is not kept any more, or the job that it tells of was removed."""
+        """One event; None if it is not kept any more, or its job was removed."""
         found = self._events([event_id], "") if EVENT_ID.fullmatch(event_id) else []
         return found[0] if found else None
 
@@ -130,7 +130,7 @@ class Feed:
             count = PIECE
 
     def _start(self, after: str | None) -> tuple[str, int]:
-        """The epoch, and the number behind which to read. Raises InvalidCursor, EventsExpired."""
+        """The epoch, and the number after which to read. Raises InvalidCursor, EventsExpired."""
         matched = CURSOR.fullmatch(after) if after not in {None, LATEST} and after is not None else None
         if after not in {None, LATEST} and matched is None:
             raise InvalidCursor("This is no cursor: send the `next_after` or an event's `cursor`, or `latest`.")
@@ -143,7 +143,7 @@ class Feed:
         if matched is None:
             return epoch, last
         if after == NOTHING_YET and floor == 0:
-            return epoch, 0  # asked before the first event
+            return epoch, 0  # read before the first event
         number = int(matched[2])
         if matched[1] != epoch or not floor <= number <= last:
             oldest = f"{epoch}.{floor}"

@@ -30,8 +30,8 @@ LEAST_LEFT = 0.1  # of its usual time, for a job that has taken longer than usua
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The queues at one moment, `now`. `rank`: how many jobs stood before the one that was asked about in its lane;
-    `ahead`: how many would stand before a new one of the owner that was asked about.
+    """The queues at one moment, `now`. `rank`: how many jobs stood before the given one in its lane;
+    `ahead`: how many would stand before a new one of the given owner.
     """
 
     now: float
@@ -100,12 +100,12 @@ class Forecast:
         """The queues now, with the place of `job` in its lane, or with those of new ones of `owner`."""
         lanes = [(kind, priority) for kind in JobKind for priority in PRIORITIES]
         keys = [lane_key(*lane) for lane in lanes]
-        asked = (owner, "", 0) if job is None else (job.owner, job.id, 1 + lanes.index((job.kind, job.priority)))
+        place_of = (owner, "", 0) if job is None else (job.owner, job.id, 1 + lanes.index((job.kind, job.priority)))
         with self._redis.pipeline(transaction=True) as pipe:  # every accepted job asks: one round trip
             pipe.zcard(scripts.OPEN)
             pipe.zcard(scripts.QUEUED)
             pipe.hgetall(SERVICE)
-            pipe.eval(AHEAD, len(keys), *keys, *asked)
+            pipe.eval(AHEAD, len(keys), *keys, *place_of)
             pipe.hgetall(scripts.WORKERS)
             pipe.time()
             answers: list[Any] = pipe.execute()
@@ -124,7 +124,7 @@ class Forecast:
         return Snapshot(
             now=now,
             waiting=waiting,
-            rank=None if job is None else befores[asked[2] - 1],
+            rank=None if job is None else befores[place_of[2] - 1],
             processing=max(0, opened - queued),
             slots=slots,
             service={str(name): float(value) for name, value in service.items()},

@@ -55,7 +55,7 @@ if redis.call('ZREM', finished, id) == 0 and redis.call('TYPE', job).ok == 'hash
   redis.call('ZADD', finished, expires_at, id)
   list(job, id, 'failed')
   local batch = redis.call('HGET', job, 'batch')
-  if batch then tell_batch(batch, id, 'failed', now, tonumber(ARGV[3])) end
+  if batch then notify_batch(batch, id, 'failed', now, tonumber(ARGV[3])) end
 else
   redis.call('DEL', job)
 end

@@ -4,9 +4,9 @@ A message in a queue says that a job of its kind waits, not which one: the worke
 the last belongs first to `low`, every fourth first to `normal`, the others to `high`; a lane that is empty leaves its
 turn to the highest that is not. So under any load `low` gets one turn in 16 and `normal` at least three.
 
-Within a lane the owners of the jobs (the API keys that asked; one more stands for all jobs without) take turns, a job each:
-a thousand jobs of one delay another's next by one. An owner comes behind those who wait already, and goes behind them
-after each turn. Its own jobs are done as they came.
+Within a lane the owners of the jobs (the API keys of their requests; one more stands for all jobs without) take turns, a job each:
+a thousand jobs of one delay another's next by one. An owner comes after those who wait already, and again after them
+with each turn. Its own jobs are done as they came.
 
     shitu:jobs:lane:{kind}:{priority}              zset   waiting jobs by the time from which they may run
     shitu:jobs:lane:{kind}:{priority}:of:{owner}   zset   likewise of one owner

@@ -50,7 +50,7 @@ return get('cancel_requested') and 'cancel_requested' or 'held'
 """
 )
 
-# Whoever asked to cancel was told so: a result that comes after that is dropped.
+# Whoever requested the cancellation got it confirmed: a result that comes after that is dropped.
 FINISH = (
     JOB
     + _HOLDS

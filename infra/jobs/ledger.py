@@ -198,7 +198,7 @@ class JobLedger:
         return Lease(job_id, int(token), int(attempt), float(expires_at), last, int(erasures), job)
 
     def renew(self, lease: Lease, progress: dict[str, Any] | None = None) -> Renewal:
-        """Holds the job for another lease, and tells `progress` to whoever waits. The answer is true only if held."""
+        """Holds the job for another lease, and reports `progress` to whoever waits. The answer is true only if held."""
         text = "" if progress is None else json.dumps(progress)
         return Renewal(self._renew(lease.job_id, lease.token, self._settings.lease_s, text))
 
@@ -228,13 +228,13 @@ class JobLedger:
         return self._end(lease, JobStatus.FAILED, "error", json.dumps(error))
 
     def finish_canceled(self, lease: Lease) -> bool:
-        """Ends the job as canceled, after `renew` said that this was asked. False: the lease was lost."""
+        """Ends the job as canceled, after `renew` said that this was requested. False: the lease was lost."""
         return self._end(lease, JobStatus.CANCELED, "", "")
 
     def release(self, lease: Lease, *, delay_s: float = 0.0, counted: bool = True) -> bool:
         """Gives the job back unfinished; the sweeper publishes it after `delay_s` seconds, or the caller does at once.
 
-        `counted=False` when the attempt is not the job's fault (a worker told to stop). A job with no attempt left
+        `counted=False` when the attempt is not the job's fault (a worker that has to stop). A job with no attempt left
         fails as poisoned, one that was to be canceled is. False: the lease was lost.
         """
         args = (lease.token, delay_s, int(counted), self._settings.max_attempts, poison(self._settings))
@@ -329,6 +329,6 @@ class JobLedger:
 def _too_many_open(most: int = 0) -> OpenJobsLimited:
     report = f"{most} open jobs" if most else "no more open jobs"
     return OpenJobsLimited(
-        f"The key that asked may have {report} at a time; wait until one has ended, or cancel one.",
+        f"The request's key may have {report} at a time; wait until one has ended, or cancel one.",
         retry_after_s=OPEN_RETRY_S,
     )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from infra.jobs.records import Job
 
 CHUNK = 200
-MOST_LOOKED_AT = 5000  # entries for one page; then it ends early, with a cursor to go on from
+MOST_LOOKED_AT = 5000  # entries for one page; then it ends early, with a cursor to continue from
 MEMBER = re.compile(r"\d{10}\.\d{6}:[a-z]+_[0-9a-z]{26}")
 
 
@@ -57,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class JobPage:
-    """Some jobs, the newest first; `next_after` asks for those behind them, None at the end."""
+    """Some jobs, the newest first; `next_after` continues after them, None at the end."""
 
     jobs: tuple[Job, ...]
     next_after: str | None
@@ -102,7 +102,7 @@ class Listing:
         self._results = results or Results(client)
 
     def page(self, kind: JobKind, wanted: Wanted, limit: int, after: str | None = None) -> JobPage:
-        """At most `limit` jobs behind `after`, a page's `next_after`. Raises InvalidCursor."""
+        """At most `limit` jobs after `after`, a page's `next_after`. Raises InvalidCursor."""
         indexes = [_key(kind), *(_key(kind, facet) for facet in wanted.facets())]
         found: list[tuple[str, Job]] = []
         looked_at = 0

@@ -1,4 +1,4 @@
-"""What the scaling policy is asked with, read from the ledger; and the number that it answers, as a metric."""
+"""The scaling policy's input, read from the ledger; and its result, as a metric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from infra.jobs.presence import WorkerInfo
     from infra.runtime.settings import ScalingSettings
 
-STARTUP, SLOTS = "worker:startup", "worker:slots"  # beside the jobs' times in shitu:jobs:service
+STARTUP, SLOTS = "worker:startup", "worker:slots"  # next to the jobs' times in shitu:jobs:service
 
 
 def read_load(ledger: JobLedger) -> Load:
@@ -46,7 +46,7 @@ def read_load(ledger: JobLedger) -> Load:
 
 
 def _busy(workers: Iterable[WorkerInfo], processing: int) -> float:
-    """Places that were busy on average since the heartbeats; what is being processed now where no worker tells of it."""
+    """Places that were busy on average since the heartbeats; what is being processed now where no worker reports it."""
     report = [worker.info for worker in workers if "busy_ratio" in worker.info]
     if not report:
         return processing

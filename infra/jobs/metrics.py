@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def render_metrics(ledger: JobLedger | None = None, collectors: Iterable[Collector] = ()) -> bytes:
-    """The text that Prometheus reads: this machine's measurements, with a `ledger` its state, and what `collectors` tell."""
+    """The text that Prometheus reads: this machine's measurements, with a `ledger` its state, and what `collectors` report."""
     text = render_measurements()
     state = CollectorRegistry()
     if ledger is not None:

@@ -1,4 +1,4 @@
-"""Keeps the photos that are asked about as long as a job names them, and removes them afterwards.
+"""Keeps the photos of jobs as long as a job names them, and removes them afterwards.
 
 A photo lies below `photos/` under the hash of its content, so that jobs with the same bytes share one; what galleries
 keep lies below `images/` and is never touched here. Who names a photo is written in Redis in the very transactions that

@@ -22,7 +22,7 @@ class WorkerInfo:
     """A worker that said it is ready: models loaded, and since when it need not be believed any more."""
 
     name: str
-    info: dict[str, Any]  # engine, models, queues: what the worker tells about itself
+    info: dict[str, Any]  # engine, models, queues: what the worker reports of itself
     expires_at: float
 
 
@@ -60,7 +60,9 @@ class Presence:
         alive = ready(report, self._time())
         if len(alive) < len(report):
             stale = {str(name) for name in report} - {worker.name for worker in alive}
-            with contextlib.suppress(redis.ResponseError):  # only tidying: a Redis that takes no writes can still tell
+            with contextlib.suppress(
+                redis.ResponseError
+            ):  # only tidying: a Redis that takes no writes can still be read
                 self._redis.hdel(WORKERS, *stale)
         return alive
 

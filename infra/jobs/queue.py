@@ -49,7 +49,7 @@ def make_celery(settings: Settings) -> Celery:
         "unacked_restore_throttle": 1,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "global_keyprefix": f"{settings.redis_prefix}:queue:",
-        # One more try at once, then the publisher is told; without these kombu waits two seconds and more.
+        # One more try at once, then the publisher gets the error; without these kombu waits two seconds and more.
         "max_retries": 1,
         "interval_start": 0,
         "interval_step": 0.1,

@@ -91,13 +91,13 @@ class Job:
     webhook: WebhookState | None = None
     source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
     fetched_at: float | None = None
-    owner: str = ""  # the id of the API key that asked
+    owner: str = ""  # the id of the request's API key
     metadata: dict[str, str] = field(default_factory=dict)
     cancel_at: float | None = None  # by its Cancel-After
     priority: Priority = "normal"
     units: int = 1
     batch: str | None = None
-    eta_s: float | None = None  # what was told when it was created
+    eta_s: float | None = None  # the estimate when it was created
     trace: TraceContext | None = None  # of the request that made it
 
     @property
@@ -108,7 +108,7 @@ class Job:
     def to_dict(self, root: str = "") -> jobs.Job:
         """The job as JSON: the same for the poll, the event stream and the webhook's `data`.
 
-        `root` is the path below which the service is asked, without a slash at its end.
+        `root` is the path below which the service is served, without a slash at its end.
         """
         link = f"{root}{self.kind.path}/{self.id}"
         return {
@@ -161,7 +161,7 @@ class Renewal(StrEnum):
 
 @dataclass(frozen=True)
 class JobEvent:
-    """One line of a job's history. `id` resumes the stream behind it."""
+    """One line of a job's history. `id` resumes the stream after it."""
 
     id: str
     status: JobStatus

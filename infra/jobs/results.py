@@ -1,6 +1,6 @@
 """Results over a size lie in the object store, and the ledger has a reference to them: Redis keeps all it has in memory.
 
-A result is stored before the job's end is written, under the attempt's own key, so that what an attempt leaves behind that
+A result is stored before the job's end is written, under the attempt's own key, so that what an attempt leaves that
 lost its lease or died is no job's result; it is found by the daily search. With the job's record its result is marked to go,
 in the same script. Whoever reads a job reads it whole; of one whose object is lost the result is null.
 

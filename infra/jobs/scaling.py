@@ -1,11 +1,11 @@
-"""How many workers are wanted: one function of what the ledger tells, without I/O.
+"""How many workers are wanted: one function of what the ledger holds, without I/O.
 
 `shitu up --workers 0..4` starts and stops processes by it, and the metric `shitu_workers_wanted` hands the same number to
-KEDA or any other autoscaler. benchmarks/scaling.py simulates it beside the usual rules.
+KEDA or any other autoscaler. benchmarks/scaling.py simulates it next to the usual rules.
 
-It asks for places, not for a queue's length: what runs keeps its place (under a steady load that is the load itself), and
+It counts places, not for a queue's length: what runs keeps its place (under a steady load that is the load itself), and
 what waits gets as many as end it within the wanted wait. A worker that would only be ready after the others have done the
-work is not asked for: that is where the start-up time counts.
+work is not wanted: that is where the start-up time counts.
 """
 
 from __future__ import annotations

@@ -109,11 +109,11 @@ local function note(status, progress)
   local entry = {'status', status, 'attempts', get('attempts'), 'at', seconds(now)}
   if progress then entry[7] = 'progress'; entry[8] = progress else list(job, id, status) end
   local batch = get('batch')
-  if batch and not progress then tell_batch(batch, id, status, now, retention_s) end
+  if batch and not progress then notify_batch(batch, id, status, now, retention_s) end
   redis.call('XADD', events, 'MAXLEN', 64, '*', unpack(entry))
 end
 
--- The open jobs of the key that asked: infra.keys.limits. Those that ended in no script's sight are dropped when it is full.
+-- The open jobs of the request's key: infra.keys.limits. Those that ended in no script's sight are dropped when it is full.
 local function owned() return 'shitu:key:' .. (get('owner') or '') .. ':open' end
 local function is_full(mine, most)
   if redis.call('ZCARD', mine) < most then return false end
@@ -123,7 +123,7 @@ local function is_full(mine, most)
   return redis.call('ZCARD', mine) >= most
 end
 
--- Cancel-After: whether the job's time is over, and what is told then.
+-- Cancel-After: whether the job's time is over, and the error that says so.
 local LATE = '{"code": "cancel_after_passed", "message": "The job was canceled: its Cancel-After passed before it ended.", "retryable": true}'
 local function late()
   local at = tonumber(get('cancel_at') or '')
@@ -173,7 +173,7 @@ end
 """
     + NOTIFY
     + """
--- The end of a job and the messages that tell it are written together, so that neither is without the other.
+-- The end of a job and the messages that report it are written together, so that neither is without the other.
 local function finish(status, field, value)
   local expires_at = seconds(now + retention_s)
   redis.call('HSET', job, 'status', status, 'completed_at', seconds(now), 'expires_at', expires_at)

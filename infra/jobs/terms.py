@@ -1,4 +1,4 @@
-"""What a job carries besides its request: what its user attached to it, and by whom and how it was asked for."""
+"""What a job carries besides its request: what its user attached to it, and by whom and how it was requested."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Terms:
     """`metadata` is the user's, by contracts.metadata; `cancel_after_s`: from its creation on, the job may take so long.
-    `owner`: the id of the API key that asked, which may have `most_open` jobs open at a time; 0: as many as it likes.
+    `owner`: the id of the request's API key, which may have `most_open` jobs open at a time; 0: as many as it likes.
     """
 
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)

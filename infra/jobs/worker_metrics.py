@@ -18,7 +18,7 @@ MODEL_LABELS = ("role", "name", "digest", "engine", "precision")
 def worker_metrics(workers: Iterable[WorkerInfo]) -> Iterator[Metric]:
     """Of the workers that are ready. One that says nothing of a number, of an older version, is left out of it.
 
-    A host is a machine or a container; its processes are told as one, so that a restart is no new series.
+    A host is a machine or a container; its processes are reported as one, so that a restart is no new series.
     """
     infos = [(worker.name.partition(":")[0], worker.info) for worker in workers]
     slots = sum(_number(info, "concurrency") for _, info in infos if "busy_ratio" in info)

@@ -1,1 +1,1 @@
-"""API keys: kept in Redis beside the ledger, as hashes only."""
+"""API keys: kept in Redis next to the ledger, as hashes only."""

@@ -1,7 +1,7 @@
 """How much a key may use: requests a minute, bytes a day, open jobs. Counted in Redis, for all web processes together.
 
-Requests and bytes are token buckets: a key may use its whole quota at once and gets it back evenly, so that who waits is
-told when the next one is free, and not to come back at a full minute with all the others. One script takes from both or
+Requests and bytes are token buckets: a key may use its whole quota at once and gets it back evenly, so that who waits
+learns when the next one is free, and does not come back at a full minute with all the others. One script takes from both or
 from neither. Open jobs are counted where they are made and ended, in the ledger's own scripts (infra.jobs.scripts).
 
 Keys in Redis:
@@ -135,7 +135,7 @@ class KeyLimits:
         return self._run(key_id, allowed, 1, body_bytes, now, "take")
 
     def take_bytes(self, key_id: str, allowed: Allowance, count: int) -> RateLimited | BytesLimited | None:
-        """Takes bytes that will come beside a request; why it is refused, if it is."""
+        """Takes bytes that will come apart from a request; why it is refused, if it is."""
         return self._run(key_id, allowed, 0, count, None, "take")[1]
 
     def charge(self, key_id: str, allowed: Allowance, body_bytes: int, now: float | None = None) -> None:

@@ -1,7 +1,7 @@
 """API keys in Redis: made, found by what a caller sends, listed, revoked. Only a hash of a key is kept.
 
 A key proves itself by 256 random bits, so that a plain SHA-256 is enough at rest: nothing is to be guessed. Keys are as
-durable as the ledger beside them: they are in the same append-only file, and creating and revoking wait until it has them.
+durable as the ledger next to them: they are in the same append-only file, and creating and revoking wait until it has them.
 A revoked key is gone at once for every process, for none of them remembers one.
 
 Keys in Redis:
@@ -164,7 +164,7 @@ class KeyStore:
         if key.expires_at is not None and key.expires_at <= now:
             raise KeyExpired("This key has expired; ask for a new one.")
         if now - (key.last_used_at or 0.0) > USED_EVERY_S:
-            with contextlib.suppress(redis.ResponseError):  # a Redis that takes no writes can still tell who asks
+            with contextlib.suppress(redis.ResponseError):  # a Redis that takes no writes can still be read
                 self._touch(keys=[record_key(key.id)], args=[repr(now)])
         return key
 

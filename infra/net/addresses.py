@@ -1,7 +1,7 @@
-"""Decides which URLs this service may call on a stranger's behalf, and pins them to the addresses that were checked.
+"""Decides which URLs this service may call on a client's behalf, and pins them to the addresses that were checked.
 
 A URL from outside may name the machine itself, its neighbours or the cloud's metadata service, in many spellings. Only
-one thing tells reliably: the addresses that the name resolves to. They are looked up once, every one of them must be
+one thing is reliable: the addresses that the name resolves to. They are looked up once, every one of them must be
 allowed, and the connection goes to these very addresses (`infra.net.fetch`): a name that answers differently at the second
 look-up gains nothing. The ranges are IANA's special-purpose registries (RFC 6890 and its updates).
 """
@@ -223,7 +223,7 @@ def _embedded_v4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def _resolve_in_time(resolver: Resolver, host: str, port: int, timeout_s: float) -> tuple[str, ...]:
-    """The system's look-up knows no time limit: it runs in a thread that is left behind when it is late."""
+    """The system's look-up knows no time limit: it runs in a thread that is left to itself when it is late."""
     addresses: list[str] = []
     failures: list[Exception] = []
 

@@ -77,7 +77,7 @@ def unsealed(installation: str, endpoint_id: str, text: str) -> EndpointKeys:
             continue
         return EndpointKeys(**json.loads(plain))
     raise WebhookKeysUnreadable(
-        f"The keys of {endpoint_id} were kept under another SHITU_WEBHOOKS__SECRET. Set that one too, behind the new one,"
+        f"The keys of {endpoint_id} were kept under another SHITU_WEBHOOKS__SECRET. Set that one too, after the new one,"
         " or rotate the webhook's secret."
     )
 

@@ -1,4 +1,4 @@
-"""Tells an event to the receivers that are named for it: signed, once per attempt, never on a redirect.
+"""Sends an event to the receivers that are named for it: signed, once per attempt, never on a redirect.
 
 A job's own webhook is signed with the installation's secret, an endpoint with its own keys: infra.net.webhook_keys.
 
@@ -166,7 +166,7 @@ def kept_secret(data_dir: Path) -> str:
 
 
 def _event(ledger: JobLedger, delivery: Delivery) -> Event | None:
-    """What the message tells. One that was written before there were events tells its job."""
+    """What the message reports. One that was written before there were events reports its job."""
     if delivery.event_id is not None:
         return ledger.feed.event(delivery.event_id)
     try:

@@ -84,7 +84,7 @@ def check_location(url: str, settings: ObjectSettings) -> Location:
 
 
 class Inputs:
-    """Reads such objects. May be used by many threads; makes no client before it is asked."""
+    """Reads such objects. May be used by many threads; makes no client before it is used."""
 
     def __init__(self, settings: ObjectSettings, timeout_s: float) -> None:
         self._settings = settings

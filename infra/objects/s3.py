@@ -45,7 +45,7 @@ PARTS_AT_ONCE = 4
 DEFAULT_REGION = "us-east-1"  # what servers other than Amazon's expect when none is set
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
-# Trying again changes nothing about these: someone has to change the settings. What is told, by S3's code.
+# Trying again changes nothing about these: someone has to change the settings. What is reported, by S3's code.
 NO_BUCKET = {
     "NoSuchBucket": "The object store has no such bucket.",
     "InvalidBucketName": "The name of the bucket is none that an object store takes.",
@@ -238,4 +238,4 @@ def translated() -> Iterator[None]:
         why = "it does not answer in time" if slow else "there is no connection to it"
         raise StorageUnreachable(f"The object store cannot be reached: {why}.") from error
     except BotoCoreError as error:
-        raise StorageUnavailable("The object store could not be asked.") from error
+        raise StorageUnavailable("The request to the object store failed.") from error

@@ -1,7 +1,7 @@
 """The protocol of an object store, and the keys of its objects.
 
 A key is a relative path of safe characters (`images/ab/abcd…`). A reader sees an object whole or not at all; a put
-replaces what was there. Nothing else is asked of a store (no conditional puts, no rename), so that any S3 server will do.
+replaces what was there. Nothing else is required of a store (no conditional puts, no rename), so that any S3 server will do.
 """
 
 from __future__ import annotations

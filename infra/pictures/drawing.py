@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from infra.pictures.fonts import Font
 
 MOST_CERTAIN = 0.99  # as it is written: no answer is certain
-# Readable beside one another and on photos; the text on them is white.
+# Readable next to one another and on photos; the text on them is white.
 COLOURS = ((31, 98, 186), (190, 60, 20), (22, 122, 62), (132, 56, 170), (176, 30, 92), (12, 116, 128))
 WHITE = (255, 255, 255)
 SMALLEST_PX = 12
@@ -109,7 +109,7 @@ def _variants(written: str, mark: Mark, size: int, widest: int) -> Iterator[Tag]
 
 
 def laid_out(label: str, sure: str, size_px: int) -> Tag:
-    """One line of text, the label and behind it how sure it is, also where the label is written from right to left.
+    """One line of text, the label and after it how sure it is, also where the label is written from right to left.
 
     What no font has is drawn as the box that fonts draw then.
     """

@@ -25,7 +25,7 @@ def places(box: Rectangle, width: float, height: float, size: tuple[int, int]) -
         (x1, y1 - height), (x2 - width, y1 - height),  # above
         (x1, y1), (x2 - width, y1), (x1, y2 - height), (x2 - width, y2 - height),  # within, at its corners
         (x1, y2), (x2 - width, y2),  # below
-        (x2, y1), (x1 - width, y1), (x2, y2 - height), (x1 - width, y2 - height),  # beside
+        (x2, y1), (x1 - width, y1), (x2, y2 - height), (x1 - width, y2 - height),  # at its sides
     ]  # fmt: skip
     found = []
     for x, y in corners:

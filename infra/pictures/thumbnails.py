@@ -1,7 +1,7 @@
 """Stored pictures made smaller, within bounds: at most so many pixels are decoded, by few threads at a time.
 
 A JPEG is decoded at an eighth, a quarter or a half of its size where that is enough, so that a large photo costs little.
-Formats that few browsers show, and large files of others, are read from the JPEG that a worker keeps beside them
+Formats that few browsers show, and large files of others, are read from the JPEG that a worker keeps next to them
 (`previews/…`): a web process decodes no HEIC and no TIFF.
 """
 

@@ -33,7 +33,7 @@ def connect(url: str, prefix: str = PREFIX) -> redis.Redis:
     """A client with a connection pool, safe to share between threads; replies are `str`.
 
     A lost connection is tried three times within half a second, then redis.RedisError reaches the caller. So every
-    write to Redis here must be safe to repeat. A server that accepts and stays silent is not asked twice.
+    write to Redis here must be safe to repeat. A server that accepts and stays silent gets no second request.
     No health checks: a server that cannot write refuses PING too, and what can be read must be readable then.
     With another `prefix`, keys that the code calls `shitu:…` are `prefix:…` in the server.
     """
@@ -64,7 +64,7 @@ def is_socket(url: str) -> bool:
 def celery_url(url: str) -> str:
     """The same server as kombu spells it: a unix socket is `redis+socket:///path?virtual_host=<db>` there.
 
-    kombu leaves TLS certificates unchecked unless told otherwise, redis-py checks them: here both do.
+    kombu leaves TLS certificates unchecked unless set otherwise, redis-py checks them: here both do.
     """
     parts = urlsplit(redis_url.checked(url))
     query = dict(parse_qsl(parts.query))

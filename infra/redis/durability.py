@@ -17,14 +17,14 @@ LONGEST_S = 4.0  # after two seconds Redis writes, however busy the disk is
 def wait_until_written(client: redis.Redis, timeout_s: float = LONGEST_S) -> None:
     """Returns when all that was written before this call is out of the server's memory.
 
-    A server without an append-only file, or one that does not tell, is not waited for. Raises redis.TimeoutError, and
+    A server without an append-only file, or one that does not report it, is not waited for. Raises redis.TimeoutError, and
     redis.ResponseError (MISCONF) where the disk takes no writes.
     """
     deadline = time.monotonic() + timeout_s
     before, held = _appended(client)
     until = before + held
     written = before
-    # What others write meanwhile is held behind ours, and need not be waited for. A file that shrinks was written again.
+    # What others write meanwhile is held after ours, and need not be waited for. A file that shrinks was written again.
     while held and before <= written < until:
         if time.monotonic() > deadline:
             raise redis.TimeoutError(f"Redis has held a write back for {timeout_s:g} s: the disk is too busy.")

@@ -227,7 +227,7 @@ class RedisServer:
 
     def _wait_until_ready(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        # Asked over the socket, which is surely ours; on the port another server might answer.
+        # Checked over the socket, which is surely ours; on the port another server might answer.
         with contextlib.closing(connect(f"unix://{self.socket}")) as client:
             while True:
                 if self._process is None or self._process.poll() is not None:

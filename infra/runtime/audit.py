@@ -22,7 +22,7 @@ def act_as(who: str, **fields: Any) -> None:
 
 
 def show() -> None:
-    """At a command line, where nothing else is logged: the lines go to standard error, as text unless JSON is asked for."""
+    """At a command line, where nothing else is logged: the lines go to standard error, as text unless JSON is set."""
     handler = LogHandler()
     handler.setFormatter(formatter(settings_of_environment("text")))
     log.handlers[:] = [handler]

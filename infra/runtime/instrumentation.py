@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RECORDED = "/v1/"  # probes and the page's files are no part of anybody's trace
 OURS = "shitu."  # what attributes of this code begin with
 
-# Names of attributes as OpenTelemetry has settled them; the instrumentation keeps older ones unless it is told so.
+# Names of attributes as OpenTelemetry has settled them; the instrumentation keeps older ones unless this is set.
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
 
 
@@ -74,7 +74,7 @@ def of_web(app: Flask, provider: TracerProvider) -> None:
     """Each request of `app` is a span. Before any other hook of the application."""
     from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
-    # The commenter is for SQL, and leaves its context behind in the thread.
+    # The commenter is for SQL, and leaves its context in the thread.
     FlaskInstrumentor.instrument_app(app, tracer_provider=provider, enable_commenter=False)  # type: ignore[no-untyped-call]
 
 

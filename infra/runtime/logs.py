@@ -26,7 +26,7 @@ NOISY = ("httpx", "httpcore", "botocore", "boto3", "urllib3", "s3transfer", "PIL
 # What every log record has by itself; whatever else it has came by `extra`.
 _BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _URL = re.compile(r"\b(https?|rediss?)://([^\s/?#'\"@]*@)?([^\s/?#'\"]*)([^\s'\"]*)")
-_PATH = re.compile(r"(with url: )[^\s)]+")  # urllib3 tells host and path apart
+_PATH = re.compile(r"(with url: )[^\s)]+")  # urllib3 writes host and path apart
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/=_-]+")
 
 
@@ -89,7 +89,7 @@ class LogHandler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class names it
-        """A full disk or a closed pipe: there is nowhere left to tell it."""
+        """A full disk or a closed pipe: there is nowhere left to report it."""
 
 
 def formatter(settings: LogSettings) -> logging.Formatter:
@@ -112,7 +112,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
 
 
 def settings_of_environment(default: Literal["json", "text"] = "json") -> LogSettings:
-    """The format as far as it can be told before the settings are read, or where they are wrong."""
+    """The format as far as it is known before the settings are read, or where they are wrong."""
     report = os.environ.get("SHITU_LOG__FORMAT")
     return LogSettings(format="text" if report == "text" else "json" if report == "json" else default)
 
@@ -142,7 +142,7 @@ def json_line(source: str, line: str, level: str = "info") -> str:
 def _dumped(entry: dict[str, Any]) -> str:
     try:
         text = json.dumps(entry, default=_shown, ensure_ascii=False, skipkeys=True, allow_nan=False)
-    except (ValueError, RecursionError):  # an infinite number, a circle: told as text
+    except (ValueError, RecursionError):  # an infinite number, a circle: written as text
         text = json.dumps({name: _shown(value) for name, value in entry.items()}, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is no UTF-8; \udcff is JSON
 
@@ -150,7 +150,7 @@ def _dumped(entry: dict[str, Any]) -> str:
 def _shown(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # a log line never fails for what it tells of
+    except Exception:  # a log line never fails for what it reports
         return f"<{type(value).__name__}>"
 
 

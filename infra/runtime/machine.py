@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 # Of a worker with the bundled models (measured: docs/runbook.md, "Scaling"): what it holds before its first job, ...
 BASE_BYTES = 300 * MIB
-JOB_BYTES = 110 * MIB  # ... and each job at a time beside its photo: programs, crops, features
+JOB_BYTES = 110 * MIB  # ... and each job at a time besides its photo: programs, crops, features
 PHOTO_BYTES_A_PIXEL = (
     16  # at the peak of decoding a WebP; JPEG, PNG, HEIC and TIFF take 3 to 8 (measured with 50 megapixels)
 )
@@ -30,7 +30,7 @@ UNLIMITED_BYTES = 1 << 60  # version 1 writes "no limit" as a number close to 2^
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be used. `memory_bytes` is None where nothing tells; `*_reason` is for people."""
+    """What may be used. `memory_bytes` is None where it is unknown; `*_reason` is for people."""
 
     cores: int
     cores_reason: str
@@ -122,7 +122,7 @@ def limit_math_threads() -> None:
 
 
 def resident_bytes() -> int | None:
-    """How much memory this process has now; None where the system does not tell it as Linux does."""
+    """How much memory this process has now; None where the system does not report it as Linux does."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
@@ -130,7 +130,7 @@ def resident_bytes() -> int | None:
 
 
 def process_age_s() -> float | None:
-    """How long ago this process was started, before Python itself; None where the system does not tell it as Linux does."""
+    """How long ago this process was started, before Python itself; None where the system does not report it as Linux does."""
     try:
         fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
         up_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
@@ -167,7 +167,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _own_groups(root: Path) -> dict[str, PurePosixPath]:
-    """Controller ("" for version 2) -> the path of the process's group, as the kernel tells it."""
+    """Controller ("" for version 2) -> the path of the process's group, as the kernel reports it."""
     own: dict[str, PurePosixPath] = {}
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class MachineCollector(Collector):
-    """`folders`: what is kept in which, by the name that the metrics give it; one that cannot be asked has no sample."""
+    """`folders`: what is kept in which, by the name that the metrics give it; one that cannot be measured has no sample."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._folders = folders
@@ -37,7 +37,7 @@ class MachineCollector(Collector):
         for name, folder in self._folders.items():
             try:
                 usage = shutil.disk_usage(folder)
-            except OSError:  # not made yet, or its disk is gone: readiness tells that
+            except OSError:  # not made yet, or its disk is gone: readiness reports that
                 continue
             free.add_metric([name], usage.free)
             size.add_metric([name], usage.total)

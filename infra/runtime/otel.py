@@ -52,7 +52,7 @@ class OtelSpan(Span):
         self._made = made
 
     def set(self, attributes: Attributes) -> None:
-        """Tells more of it."""
+        """Adds attributes."""
         self._made.set_attributes(dict(attributes))
 
     def fail(self, what: str) -> None:

@@ -29,7 +29,7 @@ def checked(url: str) -> str:
     """`url`, with `ssl_cert_reqs` in the spelling that redis-py and kombu share, and its TLS files' absolute paths.
 
     The processes of the service run in another folder than the one where the URL was written. Raises ValueError; never
-    tells the URL.
+    shows the URL.
     """
     if re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError("holds a space or a line end; in a password write a space as %20")
@@ -52,7 +52,7 @@ def checked(url: str) -> str:
     elif not parts.hostname or port == 0:
         raise ValueError(EXPECTED)
     elif not re.fullmatch(r"/?\d*/?", parts.path):
-        raise ValueError("the database, behind the last /, must be a number")
+        raise ValueError("the database, after the last /, must be a number")
     query = _query(parts.scheme, parts.query)
     address = url.partition("?")[0]
     address = parts.scheme + address[len(parts.scheme) :]  # in lower case, which is all that redis-py knows

@@ -1,7 +1,7 @@
 """Reads the SHITU_* environment variables once into frozen dataclasses, and reports every mistake in them at once.
 
 `SHITU_WEB__PORT` is `settings.web.port`: two underscores step into a group. An empty variable counts as not set. The
-dataclasses below are the one definition: pydantic checks the environment against their annotations, and nothing behind
+dataclasses below are the one definition: pydantic checks the environment against their annotations, and nothing but
 this module knows the environment. docs/settings.md describes them; a test keeps that page true.
 """
 
@@ -83,7 +83,7 @@ class WebSettings:
     cors_origins: Origins = ()  # whose pages may use the API
     published_on: str = ""  # the address at which a container engine publishes `port`; "": `host` is what others reach
     paddle_serving_gallery: str = ""  # searched by /recognition/prediction where it names none
-    hosts: Hosts = ()  # names by which it is asked where no keys are, besides localhost, addresses and `host`
+    hosts: Hosts = ()  # names by which it is reached where no keys are, besides localhost, addresses and `host`
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class ScalingSettings:
 
 @dataclass(frozen=True)
 class WebhookSettings:
-    """How results are told. The default schedule is the one of Standard Webhooks: 75 hours in all."""
+    """How results are reported. The default schedule is the one of Standard Webhooks: 75 hours in all."""
 
     secret: Secret | None = field(default=None, repr=False)
     allowed_hosts: Hosts = ()  # of private networks, to which messages may go all the same
@@ -172,7 +172,7 @@ class WebhookSettings:
     max_attempts: Count = 10
     concurrency: Count = 16
     per_receiver: Count = 4  # of these to one receiver that answers quickly; one to any other
-    disable_after_s: Seconds = 432_000.0  # of nothing but failures: the endpoint is asked no more
+    disable_after_s: Seconds = 432_000.0  # of nothing but failures: the endpoint is called no more
     failed_retention_s: Seconds = 259_200.0  # how long what could not be delivered can be sent again
 
 
@@ -193,7 +193,7 @@ class TracingSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the service can be told. `redis_url` None: the launcher starts its own server."""
+    """All settings of the service. `redis_url` None: the launcher starts its own server."""
 
     data_dir: Folder = Path("var")
     redis_url: RedisUrl | None = field(default=None, repr=False)

@@ -1,4 +1,4 @@
-"""Prometheus values that live in memory and are copied to a file now and then, for the process that tells them all.
+"""Prometheus values that live in memory and are copied to a file now and then, for the process that reports them all.
 
 The library's own multi-process values are memory-mapped files. On a full disk, over a quota or after the file was cut, the
 next write to such memory is no error but SIGBUS: a request that only wanted to be counted kills the server. Here a

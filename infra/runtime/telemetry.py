@@ -26,7 +26,7 @@ HOST = socket.gethostname()
 
 
 def process_name() -> str:
-    """Tells this process from all others whose files may lie in the same folder: containers number theirs alike."""
+    """Distinguishes this process from all others whose files may lie in the same folder: containers number theirs alike."""
     return f"{HOST}-{os.getpid()}"
 
 

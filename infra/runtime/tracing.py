@@ -1,7 +1,7 @@
 """W3C Trace Context: which trace a request, a job's attempt or a webhook belongs to, passed on from one to the next.
 
 Every request has a trace: the one that its `traceparent` names, or a new one. It is written into the job's record, so
-that whoever works on the job, minutes later and on another machine, goes on with it; logs, errors and webhooks name it.
+that whoever works on the job, minutes later and on another machine, continues it; logs, errors and webhooks name it.
 With an OTLP endpoint set (`open_tracing`) the spans are recorded too, by infra.runtime.otel. Without, nothing of
 OpenTelemetry is imported, and a span is only an id to pass on. https://www.w3.org/TR/trace-context/
 """
@@ -87,7 +87,7 @@ class Span:
         self.context = context
 
     def set(self, attributes: Attributes) -> None:
-        """Tells more of it."""
+        """Adds attributes."""
 
     def fail(self, what: str) -> None:
         """It did not go well."""
@@ -145,7 +145,7 @@ def current() -> TraceContext | None:
 
 
 def headers() -> dict[str, str]:
-    """What tells another process where this thread is; empty if it is nowhere."""
+    """What shows another process where this thread is; empty if it is nowhere."""
     where = current()
     return where.headers() if where else {}
 

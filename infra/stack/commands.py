@@ -53,7 +53,7 @@ def keeper_command() -> tuple[str, ...]:
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """What every process of the service needs in its environment beside the settings; `threads` for the math libraries."""
+    """What every process of the service needs in its environment besides the settings; `threads` for the math libraries."""
     return {
         "OMP_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
@@ -64,7 +64,7 @@ def handed_on(settings: Settings) -> dict[str, str]:
     """What a child sees: this process's environment, with the settings in place of whatever set them.
 
     A child runs in ROOT and not where the user stands, whose folders may have the names of our packages. So what is
-    relative to the user's folder is told absolutely.
+    relative to the user's folder is given as an absolute path.
     """
     inherited = {
         name: str(Path(value).absolute()) if name in PATH_VARIABLES and value else value

@@ -1,6 +1,6 @@
 """Whether others than this machine can reach the service, and the refusal to let them in without a key.
 
-On loopback no key is asked for: who is on the machine can read its files anyway. On any other address everybody who
+On loopback no key is required: who is on the machine can read its files anyway. On any other address everybody who
 reaches it could delete galleries, so that somebody must have said what is meant: `SHITU_KEYS__REQUIRED`, true or false.
 Each way in looks here: `shitu up` and `shitu web` before they answer anybody, the application at its start (at the sockets that its
 process was given, whatever server runs it), and each request (at the address that it comes from).
@@ -74,7 +74,7 @@ def refuse_default_secrets(settings: Settings, env: Mapping[str, str]) -> None:
 
 def report(host: str) -> str:
     """What is wrong with an address that all can reach."""
-    return f"{host or 'all addresses'!r} can be reached from other machines, and no keys are asked for."
+    return f"{host or 'all addresses'!r} can be reached from other machines, and no keys are required."
 
 
 def listening_on() -> list[str]:

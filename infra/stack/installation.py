@@ -52,7 +52,7 @@ def verify(settings: Settings) -> None:
 
 
 def verify_or_exit(settings: Settings, status: int = 1) -> None:
-    """For a process at its start: ends it with one line where a setting must be changed, else only tells what is amiss."""
+    """For a process at its start: ends it with one line where a setting must be changed, else only logs what is amiss."""
     try:
         verify(settings)
     except (RedisMisconfigured, ConfigurationError) as error:
@@ -62,23 +62,23 @@ def verify_or_exit(settings: Settings, status: int = 1) -> None:
 
 
 class Ownership:
-    """That the prefix belongs to this process's store: asked by `ask` (`verify`, `claim`) until it was answered once.
+    """That the prefix belongs to this process's store: checked by `check` (`verify`, `claim`) until it was answered once.
 
-    A process may start while Redis is away. What it found then is no answer, so it asks again before it does anything.
+    A process may start while Redis is away. What it found then is no answer, so it checks again before it does anything.
     """
 
-    def __init__(self, ask: Callable[[], None]) -> None:
-        self._ask = ask
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
         self._known = False
 
     def require(self) -> None:
-        """Raises what `ask` raises: RedisMisconfigured or ConfigurationError if the prefix is another's."""
+        """Raises what `check` raises: RedisMisconfigured or ConfigurationError if the prefix is another's."""
         if not self._known:
-            self._ask()
+            self._check()
             self._known = True
 
     def foreign(self) -> str | None:
-        """What must be changed, in words; None: the prefix is ours, or it cannot be told yet."""
+        """What must be changed, in words; None: the prefix is ours, or that is not known yet."""
         try:
             self.require()
         except (RedisMisconfigured, ConfigurationError) as error:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from infra.runtime.settings import Settings
 
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where such a server is asked
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where such a server is reached
 EXITS_BEFORE_GIVING_UP = 3
 READY_POLL_S = 0.1  # at first; each question is a line in the log, so the pauses grow
 READY_POLL_MOST_S = 1.0
@@ -54,7 +54,7 @@ class Stack:
     """The processes of the service, as a context manager; `settings` with what the launcher chose filled in.
 
     `processes` holds them by name: redis (unless REDIS_URL is set), web, worker (worker-2, ...), courier, keeper.
-    `say(name, line)` gets every line they write, and the launcher's own under their name. `progress(line)` tells what is
+    `say(name, line)` gets every line they write, and the launcher's own under their name. `progress(line)` says what is
     being waited for. With `workers=0` the caller adds them, and ready is when the front answers; with `most` a pool does, between
     `workers` and `most` of them (infra.stack.pool). `restart=False` leaves dead processes dead, for tests of what then happens.
     """
@@ -88,7 +88,7 @@ class Stack:
 
     @property
     def base_url(self) -> str:
-        """Where the service is asked, without a slash at the end."""
+        """Where the service is reached, without a slash at the end."""
         host = EVERYWHERE.get(self.settings.web.host, self.settings.web.host)
         return f"http://{bracketed(host)}:{self.settings.web.port}"
 

@@ -39,7 +39,7 @@ class Workers(Protocol):
 class WorkerPool:
     """Keeps between `least` and `most` workers. `load` reads the ledger and may raise redis.RedisError.
 
-    `tell(line)` gets a line for each change. `idle_s`: how long fewer must have been enough before one is retired.
+    `notify(line)` gets a line for each change. `idle_s`: how long fewer must have been enough before one is retired.
     """
 
     def __init__(

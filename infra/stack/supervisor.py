@@ -1,4 +1,4 @@
-"""Starts processes, shows what they say, starts them again when they die, and leaves none behind.
+"""Starts processes, shows what they say, starts them again when they die, and leaves none running.
 
 One thread starts every process, because Linux ties a child's life to the thread that started it (`infra.stack.bound`): it lives
 until the last child has ended. Each child has a session of its own, so that Ctrl-C in the terminal reaches the launcher
@@ -298,7 +298,7 @@ class Supervisor:
             return
         try:
             supervised.running.start()
-        except Exception as error:  # told to the starter, or tried again
+        except Exception as error:  # reported to the starter, or tried again
             if not supervised.started:
                 supervised.failure = error
                 self._changed.notify_all()

@@ -60,7 +60,7 @@ def evaluate_embedder_openly(
 ) -> tuple[Metrics, dict[str, dict[str, float | None]]]:
     """recall@1 of the eval sets, and of each what the manifest's threshold answers: of the known, and of unknowns.
 
-    With `verify`, the same of sets of photos after a second look at the first items. With `draw_to`, some of each eval set's pictures and their neighbours are drawn into that folder.
+    With `verify`, the same of sets of photos after a second look at the first items. With `draw_to`, contact sheets of each eval set, some pictures with their neighbours, are written into that folder.
     """
     embedder = Embedder(artifact, engine, threads=2, precision=precision)
     splits = load_eval_sets(recipe, data, recipe.deploy_px)

@@ -3,7 +3,7 @@
 Pillow reads only some combinations of these, and some of them wrongly (16-bit WhiteIsZero as a negative), so only its
 decompressors are used: for LZW and the like on bytes without a meaning, for JPEG and fax on a page without its metadata.
 What is made of samples: unsigned ones of up to 16 bits are scaled from their full range. Others have no fixed range and
-are stretched, darkest to brightest; floats within 0 and 1 are fractions of white. TIFF 6.0 and its supplements.
+are stretched, darkest to brightest; float samples within 0 and 1 are fractions of white. TIFF 6.0 and its supplements.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _read_codes(data: bytes) -> TheirIndex:
 def build(rows: NDArray[Any], ids: Sequence[int], method: str, distance: Distance) -> bytes:
     """The bytes of `vector.index`, as their builder makes it. Raises GalleryError for a method that there is not.
 
-    Floats stand in an id map (IndexIDMap2). Codes do not: their ids are their places, 0 to N - 1.
+    Float embeddings stand in an id map (IndexIDMap2). Codes do not: their ids are their places, 0 to N - 1.
     """
     if method not in METHODS:
         raise GalleryError(f"There is no index_method {method!r}; there are {', '.join(METHODS)}.")

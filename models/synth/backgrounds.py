@@ -116,7 +116,7 @@ def _cloth(height: int, width: int, rng: np.random.Generator) -> Picture:
 
 
 def _shapes(height: int, width: int, rng: np.random.Generator) -> Picture:
-    """Things far behind, out of focus."""
+    """Things far in the background, out of focus."""
     small = _gradient(height // 2, width // 2, rng)
     for _ in range(int(rng.integers(6, 22))):
         centre = int(rng.uniform(0, width / 2)), int(rng.uniform(0, height / 2))

@@ -102,7 +102,7 @@ def _paste(
         warped = cv2.warpPerspective(face, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     else:  # a triangle is of one colour
         warped = np.broadcast_to(face[:1, :1], picture.shape)
-    # Only where nothing is behind may a face's own soft edge show the colour beneath it: the alpha cuts that edge.
+    # Only before an empty background may a face's own soft edge show the colour beneath it: the alpha cuts that edge.
     fraction = np.where(cover > 0, mask.astype(np.float32) / 255, (mask > 0).astype(np.float32))[..., None]
     # Far outside the face the warp may hold NaN, and zero times NaN is NaN.
     picture += np.where(fraction > 0, (warped - picture) * fraction, np.float32(0))

@@ -64,7 +64,7 @@ def _write(
 
 
 def _panel(canvas: Canvas, design: ProductDesign, box: Box) -> Colour:
-    """Draws the brand's field behind the box; returns the colour to write with on it."""
+    """Draws the brand's field under the box; returns the colour to write with on it."""
     x, y, width, height = box
     shape, colour, rim = design.panel_shape, design.panel, shade(design.panel, 0.6)
     half = np.array([width * 0.56, height * 0.72])

@@ -1,4 +1,4 @@
-"""The fields of a label behind its text: gradients, stripes, dots, rays, waves, marble and the like.
+"""The fields of a label under its text: gradients, stripes, dots, rays, waves, marble and the like.
 
 Every pattern fills a canvas (H, W, 3) that may be a whole wrapped label (four sides) or one face; `unit` is the front's
 width in pixels, so that a pattern has the same scale on a front and on a wrap.

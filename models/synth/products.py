@@ -13,7 +13,7 @@ from models.synth.views import ViewParams, random_view
 
 __all__ = ["ProductDesign", "ViewParams", "design_product", "packshot", "random_view", "render_product", "rephotograph"]
 
-FINE_PX = 160  # up to this size a view is drawn twice as large and shrunk, for the small print's sake
+FINE_PX = 160  # up to this size a view is rendered twice as large and shrunk, for the small print's sake
 
 
 def render_product(
@@ -60,8 +60,8 @@ def packshot(design: ProductDesign, size_px: int, *, view: ViewParams | None = N
     padded = np.pad(cut, ((margin, margin), (margin, margin), (0, 0))).astype(np.float32)
     alpha = padded[..., 3:] / 255.0
     shadow = cv2.GaussianBlur(np.roll(alpha[..., 0], margin // 3, axis=0), (0, 0), margin / 2.5)[..., None]
-    behind = 250.0 - 42.0 * shadow
-    return (padded[..., :3] * alpha + behind * (1.0 - alpha)).astype(np.uint8)
+    background = 250.0 - 42.0 * shadow
+    return (padded[..., :3] * alpha + background * (1.0 - alpha)).astype(np.uint8)
 
 
 def _tilted(rgba: Canvas, view: ViewParams) -> Canvas:

@@ -70,12 +70,12 @@ def batch(
     if out.exists():
         raise click.ClickException(f"{out} is there already: it is not overwritten")
     photos, options = open_source(source), {} if min_precision is None else {"min_precision": min_precision}
-    asked: Json = {"source": source, "gallery": gallery, "options": options, "per_request": per_request}
+    parameters: Json = {"source": source, "gallery": gallery, "options": options, "per_request": per_request}
     try:
         retries = replace(USUAL_RETRIES, attempts=30, within_s=600.0)
         with Client(server, retries=replace(retries, unreached=False, attempts=3)) as client:
             client.galleries.get(gallery)  # before a million photos are listed for nothing
-        work = open_work(out, asked, photos.photos(), per_request)
+        work = open_work(out, parameters, photos.photos(), per_request)
         if not work.total:
             work.close()
             raise click.ClickException(f"{source} has no photos")

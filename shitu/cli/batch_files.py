@@ -1,9 +1,9 @@
 """What `shitu batch` writes: the manifest and the answers of each part while it works, and one file at the end.
 
-    OUT.work/manifest.jsonl     first what was asked for and an id of this run, then a line for each photo, in order
+    OUT.work/manifest.jsonl     first the parameters and an id of this run, then a line for each photo, in order
     OUT.work/parts/00000012     the answers of one part, JSON lines, whole or not there
 
-A run that was cut off goes on where it was: parts that are there are done, and the others are sent under the same
+A run that was cut off resumes where it was: parts that are there are done, and the others are sent under the same
 Idempotency-Key again, so that the service does not recognise them twice while it remembers them.
 """
 
@@ -66,8 +66,8 @@ class Work:
         shutil.rmtree(self.folder)
 
 
-def open_work(out: Path, asked: Json, photos: Iterable[Photo], per_part: int) -> Work:
-    """The run that writes `out`: the one that was cut off if it was asked for the same, else a new one of `photos`.
+def open_work(out: Path, parameters: Json, photos: Iterable[Photo], per_part: int) -> Work:
+    """The run that writes `out`: the one that was cut off if it has the same parameters, else a new one of `photos`.
 
     Raises click.ClickException if what was cut off was something else.
     """
@@ -75,15 +75,18 @@ def open_work(out: Path, asked: Json, photos: Iterable[Photo], per_part: int) ->
     manifest = folder / "manifest.jsonl"
     if not manifest.exists():
         (folder / "parts").mkdir(parents=True, exist_ok=True)
-        lines = [{**asked, "run": secrets.token_hex(12)}, *({"path": one.path, "size": one.size} for one in photos)]
+        lines = [
+            {**parameters, "run": secrets.token_hex(12)},
+            *({"path": one.path, "size": one.size} for one in photos),
+        ]
         _write(manifest, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     with manifest.open(encoding="utf-8") as file:
         head = json.loads(next(file))
         listed = [Photo(line["path"], line["size"]) for line in map(json.loads, file)]
     run = head.pop("run")
-    if differing := sorted(name for name in asked if head.get(name) != asked[name]):
+    if differing := sorted(name for name in parameters if head.get(name) != parameters[name]):
         raise click.ClickException(
-            f"{folder} is of a run with another {', '.join(differing)}: go on with that one as it was, or delete the folder"
+            f"{folder} is of a run with another {', '.join(differing)}: finish that one with its own parameters, or delete the folder"
         )
     return Work(folder, run, _parts(listed, per_part))
 

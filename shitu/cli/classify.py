@@ -123,7 +123,7 @@ def _there(server: Server, photos: Sequence[Path], top_k: int, *, as_json: bool)
 
 
 def _of_service(url: str) -> str:
-    """`url`. Raises UsageError for options about this machine's models where a service is asked."""
+    """`url`. Raises UsageError for options about this machine's models where a service does it."""
     for option in ("model", "network", "class_map", "engine", "threads"):
         if given(option):
             name = option.replace("_", "-")

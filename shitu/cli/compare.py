@@ -1,4 +1,4 @@
-"""`shitu compare`: another system's procedure beside ours on the same photos and gallery."""
+"""`shitu compare`: another system's procedure next to ours on the same photos and gallery."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def paddleclas(
                 failed.append({"photo": name, "error": {"code": error.code, "message": error.detail}})
                 click.echo(f"{shown(name)}: {error.detail} ({error.code})", err=True)
                 continue
-            drawn = target / own_name(Path(name).stem, ".png", taken)
-            picture(image, pairs).save(drawn)
-            rows.append({"photo": name, "picture": str(drawn), "answers": [pair.to_dict() for pair in pairs]})
+            file = target / own_name(Path(name).stem, ".png", taken)
+            picture(image, pairs).save(file)
+            rows.append({"photo": name, "picture": str(file), "answers": [pair.to_dict() for pair in pairs]})
             _add(table, name, pairs)
     answers = [answer for row in rows for answer in row["answers"]]
     same = sum(not answer["differs"] for answer in answers)

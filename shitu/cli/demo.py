@@ -190,7 +190,7 @@ def _products() -> list[tuple[str, ProductDesign]]:
 
 
 def draw_scenes(products: Sequence[tuple[str, ProductDesign]]) -> list[Scene]:
-    """PHOTOS scenes of PRODUCTS_OF_A_PHOTO products each, the same at every call; a scene with no room for all is drawn again."""
+    """PHOTOS scenes of PRODUCTS_OF_A_PHOTO products each, the same at every call; a scene with no room for all is rendered again."""
     rng = np.random.default_rng(SCENES_SEED)
     scenes: list[Scene] = []
     while len(scenes) < PHOTOS:

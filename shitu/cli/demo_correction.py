@@ -41,7 +41,7 @@ def corrected(
     first, second = _photos([new, *known], size)
     job = succeeded(client.recognitions.wait(client.recognitions.create(first.image, gallery), timeout_s=WAIT_S))
     before = _of(new[0], Answer(first, job, {}))
-    box = [round(side) for side in (before.box if before.body is None else before.body["box"])]
+    box = [round(side) for side in (before.box if before.detection is None else before.detection["box"])]
     client.recognitions.give_feedback(job, "wrong", box=box, label=new[0])
     added = client.galleries.enroll_box(gallery, str(job["id"]), new[0], box=box)
     succeeded(client.enrollments.wait(added, timeout_s=WAIT_S))
@@ -58,11 +58,11 @@ def succeeded(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def report(outcome: Outcome) -> str:
     """What was said of a product, in words."""
-    if outcome.kind == "right" and outcome.body is not None:
-        return f"recognised, {outcome.body['probability']:.2f} sure"
-    if outcome.kind == "wrong" and outcome.body is not None:
-        return f"taken for {outcome.body['label']}"
-    guess = next(iter(guesses(outcome.body)), "") if outcome.body is not None else ""
+    if outcome.kind == "right" and outcome.detection is not None:
+        return f"recognised, {outcome.detection['probability']:.2f} sure"
+    if outcome.kind == "wrong" and outcome.detection is not None:
+        return f"taken for {outcome.detection['label']}"
+    guess = next(iter(guesses(outcome.detection)), "") if outcome.detection is not None else ""
     return f"not recognised (best guess: {guess})" if guess else "not recognised"
 
 

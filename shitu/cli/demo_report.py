@@ -30,7 +30,7 @@ KINDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """One photo's job as the service told it, and what really is in the photo."""
+    """One photo's job as the service reported it, and what really is in the photo."""
 
     scene: Scene
     job: Mapping[str, Any]
@@ -44,13 +44,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a product in a photo. `body` is the recognition, or the dropped detection, at its place, if any."""
+    """What became of a product in a photo. `detection` is the recognition, or the dropped detection, at its place, if any."""
 
     photo: str
     label: str
     box: tuple[float, ...]
     kind: Kind
-    body: Mapping[str, Any] | None
+    detection: Mapping[str, Any] | None
 
 
 def outcomes(answer: Answer) -> list[Outcome]:
@@ -59,23 +59,23 @@ def outcomes(answer: Answer) -> list[Outcome]:
     found = []
     for box, label in zip(answer.scene.boxes, answer.scene.labels, strict=True):
         kind: Kind
-        if body := _take(box, recognitions):
-            kind = "right" if body["label"] == label else "wrong"
+        if detection := _take(box, recognitions):
+            kind = "right" if detection["label"] == label else "wrong"
         else:
-            body = _take(box, dropped)
-            kind = "unsure" if body else "missed"
-        found.append(Outcome(answer.name, label, tuple(map(float, box)), kind, body))
+            detection = _take(box, dropped)
+            kind = "unsure" if detection else "missed"
+        found.append(Outcome(answer.name, label, tuple(map(float, box)), kind, detection))
     return found
 
 
 def strays(answer: Answer) -> list[Mapping[str, Any]]:
     """The recognitions that are at no product's place."""
-    taken = [outcome.body for outcome in outcomes(answer)]
-    return [one for one in answer.job["result"]["recognitions"] if not any(one is body for body in taken)]
+    taken = [outcome.detection for outcome in outcomes(answer)]
+    return [one for one in answer.job["result"]["recognitions"] if not any(one is detection for detection in taken)]
 
 
 def machinery_faults(answers: Sequence[Answer], refused: Sequence[str] = ()) -> list[str]:
-    """What is wrong with the machinery, whatever the networks say: webhooks that tell another result, or are not to be believed."""
+    """What is wrong with the machinery, whatever the networks say: webhooks that report another result, or are not to be believed."""
     lines = [
         f"{answer.name}: the webhook has another result than the poll"
         for answer in answers
@@ -98,9 +98,9 @@ def summary(found: Sequence[Outcome]) -> str:
     return ", ".join([f"{counts['right']} of {len(found)} products right", *others])
 
 
-def guesses(body: Mapping[str, Any]) -> list[str]:
+def guesses(detection: Mapping[str, Any]) -> list[str]:
     """The best guesses at a dropped detection, each with its probability, or its similarity where there is none."""
-    report = body.get("candidates") or body.get("matches", ())[:1]
+    report = detection.get("candidates") or detection.get("matches", ())[:1]
     return [f"{one['label']} {one.get('probability', one['similarity']):.2f}" for one in report[:GUESSES]]
 
 
@@ -121,7 +121,7 @@ def show(answers: Sequence[Answer]) -> None:
         name, times = answer.name, answer.job["result"]["timings_ms"]
         stages = " / ".join(f"{times[stage]:.1f}" for stage in ("decode", "detect", "embed", "search"))
         for outcome in outcomes(answer):
-            table.add_row(name, outcome.label, _reported(outcome), *_numbers(outcome.body), stages)
+            table.add_row(name, outcome.label, _reported(outcome), *_numbers(outcome.detection), stages)
             name = stages = ""
         for one in strays(answer):
             table.add_row("", "—", f"{one['label']} answered where no product is", *_numbers(one), "")
@@ -130,21 +130,23 @@ def show(answers: Sequence[Answer]) -> None:
 
 
 def _reported(outcome: Outcome) -> str:
-    if outcome.kind == "wrong" and outcome.body is not None:
-        return f"taken for {outcome.body['label']}"
-    if outcome.kind == "unsure" and outcome.body is not None:
-        guess = next(iter(guesses(outcome.body)), "none")
+    if outcome.kind == "wrong" and outcome.detection is not None:
+        return f"taken for {outcome.detection['label']}"
+    if outcome.kind == "unsure" and outcome.detection is not None:
+        guess = next(iter(guesses(outcome.detection)), "none")
         return f"no answer; best guess: {guess}"
     return KINDS[outcome.kind]
 
 
-def _numbers(body: Mapping[str, Any] | None) -> tuple[str, str, str]:
+def _numbers(detection: Mapping[str, Any] | None) -> tuple[str, str, str]:
     """Box, similarity and confidence."""
-    if body is None:
+    if detection is None:
         return "", "", ""
-    similarity = body.get("similarity", next((match["similarity"] for match in body.get("matches", ())), None))
-    written, sure = ("" if value is None else f"{value:.2f}" for value in (similarity, body["confidence"]))
-    return ", ".join(f"{value:.0f}" for value in body["box"]), written, sure
+    similarity = detection.get(
+        "similarity", next((match["similarity"] for match in detection.get("matches", ())), None)
+    )
+    written, sure = ("" if value is None else f"{value:.2f}" for value in (similarity, detection["confidence"]))
+    return ", ".join(f"{value:.0f}" for value in detection["box"]), written, sure
 
 
 def picture(answer: Answer) -> Image.Image:
@@ -155,13 +157,13 @@ def picture(answer: Answer) -> Image.Image:
     for outcome in outcomes(answer):
         if outcome.kind == "right":
             continue
-        box = outcome.box if outcome.body is None else tuple(map(float, outcome.body["box"]))
+        box = outcome.box if outcome.detection is None else tuple(map(float, outcome.detection["box"]))
         if outcome.kind == "wrong":
             lines = [f"is {outcome.label}"]
-        elif outcome.body is None:
+        elif outcome.detection is None:
             lines = [f"not found: {outcome.label}"]
         else:
-            lines = [f"is {outcome.label}", *(f"? {guess}" for guess in guesses(outcome.body))]
+            lines = [f"is {outcome.label}", *(f"? {guess}" for guess in guesses(outcome.detection))]
         if outcome.kind != "wrong":
             edge, line = (box[0], box[1], box[2] - 1, box[3] - 1), max(2, size // 6)
             draw.rectangle(edge, outline=WHITE, width=line + 2)  # on dark photos grey alone would not show
@@ -187,12 +189,12 @@ def _write(
     draw.multiline_text((x + pad - left, y + pad - top), text, fill=WHITE, font=font)
 
 
-def _take(box: Any, bodies: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Removes from `bodies` the one that fits a box best, and gives it; None if none fits."""
-    best = max(bodies, key=lambda body: overlap(box, body["box"]), default=None)
+def _take(box: Any, detections: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Removes from `detections` the one that fits a box best, and gives it; None if none fits."""
+    best = max(detections, key=lambda detection: overlap(box, detection["box"]), default=None)
     if best is None or overlap(box, best["box"]) < MATCH_IOU:
         return None
-    bodies.remove(best)
+    detections.remove(best)
     return best
 
 

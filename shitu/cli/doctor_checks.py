@@ -192,7 +192,7 @@ def check_keys(settings: Settings) -> Iterator[Finding]:
             "keys", "warn", "everybody who reaches the service may do everything", "SHITU_KEYS__REQUIRED=true"
         )
         return
-    yield Finding("keys", "ok", "required" if required else "not asked for; only this machine reaches the service")
+    yield Finding("keys", "ok", "required" if required else "not required; only this machine reaches the service")
 
 
 def _is_installed(package: str) -> bool:

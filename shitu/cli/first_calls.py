@@ -1,6 +1,6 @@
 """The first three calls of a newcomer: the same lines in `shitu up`, `shitu demo`, the README and the pages of docs.
 
-They may be pasted together: each waits for its job, so that the gallery is filled when the photo is asked for.
+They may be pasted together: each waits for its job, so that the gallery is filled when the photo is searched.
 """
 
 BASE_URL = "http://127.0.0.1:8000"

@@ -35,7 +35,7 @@ Json = dict[str, Any]
 
 
 class Galleries(Protocol):
-    """Where galleries are; all that is told is JSON as in docs/api.md, without the links."""
+    """Where galleries are; all that is returned is JSON as in docs/api.md, without the links."""
 
     def all(self) -> list[Json]:
         """The versions in force of all galleries."""
@@ -182,8 +182,8 @@ class Served:
         return [_without_links(one) for one in self.server.get("/galleries", deleted="true")["galleries"]]
 
     def restore(self, name: str, generation: str | None) -> Json:
-        asked = {} if generation is None else {"generation": generation}
-        return _without_links(self.server.post(f"/galleries/{quote(name)}/restore", **asked))
+        query = {} if generation is None else {"generation": generation}
+        return _without_links(self.server.post(f"/galleries/{quote(name)}/restore", **query))
 
 
 def opened(server: str | None) -> Galleries:

@@ -187,7 +187,7 @@ def _without_near_duplicates(store: GalleryStore, name: str, read: Enrolled) -> 
 def _embedded(
     pictures: Sequence[tuple[Path, str]], network: Embedder, settings: Settings, objects: ObjectStore, passed: Passed
 ) -> Enrolled:
-    """What is kept of the pictures that can be used, under their folders' names; tells the others."""
+    """What is kept of the pictures that can be used, under their folders' names; reports the others."""
     from models.enrolment import embed_views, packed_features
 
     limits, items, features = settings.images, list[Item](), list[bytes]()

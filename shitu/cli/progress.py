@@ -38,7 +38,7 @@ def tracked(things: Sequence[T], what: str, console: Console | None = None) -> I
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Tells `what` is being done if it takes longer than QUIET_S, for work that cannot be counted."""
+    """Says that `what` is being done if it takes longer than QUIET_S, for work that cannot be counted."""
     console = Console(stderr=True)
     if console.is_terminal:
         with console.status(f"{what} …"):

@@ -50,7 +50,7 @@ from shitu.cli.server import Server, ServerError
 from shitu.cli.terminal import errors, given
 from shitu.client.pictures import url_of
 
-AT_ONCE = 4  # photos that a service is asked about at a time
+AT_ONCE = 4  # photos that a service gets at a time
 ABOUT_ALL = {"gallery_not_found", "gallery_name_invalid", "invalid_options"}  # what no other photo changes
 
 
@@ -164,7 +164,7 @@ def recognize(
     if not paths:
         passed.report()
         raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
-    for path, found in _asked(ask, paths, console, at_once=1 if server is None else AT_ONCE):
+    for path, found in _answered(ask, paths, console, at_once=1 if server is None else AT_ONCE):
         if isinstance(found, Refused):
             passed.refused[found.code] += 1
             console.print(f"{shown(path)}: {found.detail} ({found.code})", style="red", markup=False, soft_wrap=True)
@@ -188,7 +188,7 @@ class Refused:
     code: str
 
 
-def _asked(
+def _answered(
     ask: Ask, paths: Sequence[Path | str], console: Console, *, at_once: int
 ) -> Iterator[tuple[Path | str, dict[str, Any] | Refused]]:
     """Each photo with its answer, in their order."""
@@ -267,7 +267,7 @@ def _draw(path: Path, recognitions: Sequence[dict[str, Any]], target: Path, cons
 
 
 def _check_server(server: str | None) -> None:
-    """Raises UsageError for options about this machine's models where a service is asked."""
+    """Raises UsageError for options about this machine's models where a service does it."""
     for option in ("detector", "embedder", "engine", "threads", "binary", "rerank"):
         if server is not None and given(option):
             raise click.UsageError(f"--{option} has no effect with --server: the service's workers have theirs")

@@ -44,12 +44,12 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Runner:
     """What runs the network: of a photo its answer, and what the answers are titled. Raises ModelError, ServerError."""
 
     title: str
     answer: Callable[[Photo], Any]
-    here: bool  # False: a service is asked
+    here: bool  # False: a service does it
     dim: int = 0  # of embeddings, as far as it is known before the first
 
 
@@ -98,16 +98,16 @@ def detect(
 ) -> None:  # fmt: skip
     """Detect the main objects in PHOTOS. A photo that can't be read is reported and skipped; exit status 1."""
     if server is None:
-        asked = _detecting_here(model, engine, precision, threads, threshold, max_detections)
+        runner = _detecting_here(model, engine, precision, threads, threshold, max_detections)
     else:
-        asked = _detecting_there(Server(of_service(server)), threshold, max_detections)
+        runner = _detecting_there(Server(of_service(server)), threshold, max_detections)
     if out is not None:
         with errors():
             out.mkdir(parents=True, exist_ok=True)
     answers: list[dict[str, Any]] = []
     failed = False
     taken: set[str] = set()
-    for photo, found in _asked(asked, photos):
+    for photo, found in _answered(runner, photos):
         if found is None:
             failed = True
             answers.append({"photo": shown(photo.path), "error": photo.error})
@@ -119,13 +119,13 @@ def detect(
         lines = ",\n ".join(json.dumps(answer, ensure_ascii=False) for answer in answers)
         click.echo(f"[{lines}]")
     elif any("detections" in answer for answer in answers):
-        _print_detections(answers, asked.title)
+        _print_detections(answers, runner.title)
     sys.exit(1 if failed else 0)
 
 
 def _detecting_here(
     model: str, engine: str, precision: str, threads: int, threshold: float | None, most: int
-) -> Asked:  # fmt: skip
+) -> Runner:  # fmt: skip
     from models.detector import Detector
 
     with _reported(), working("Loading the detector"):
@@ -141,10 +141,10 @@ def _detecting_here(
         boxes = [{"box": list(one.box), "confidence": round(one.confidence, 4)} for one in found]
         return {"detections": boxes, "took_ms": took_ms}
 
-    return Asked(f"{detector.name} in {detector.precision} on {detector.engine}", answer, here=True)
+    return Runner(f"{detector.name} in {detector.precision} on {detector.engine}", answer, here=True)
 
 
-def _detecting_there(server: Server, threshold: float | None, most: int) -> Asked:
+def _detecting_there(server: Server, threshold: float | None, most: int) -> Runner:
     def answer(photo: Photo) -> dict[str, Any]:
         result = server.photo_result(
             "detections", photo.path, photo.data, detection_threshold=threshold, max_detections=most
@@ -152,7 +152,7 @@ def _detecting_there(server: Server, threshold: float | None, most: int) -> Aske
         boxes = [{"box": one["box"], "confidence": round(one["confidence"], 4)} for one in result["detections"]]
         return {"detections": boxes, "took_ms": round(result["timings_ms"]["total"], 1)}
 
-    return Asked(f"the detector of {server.url}", answer, here=False)
+    return Runner(f"the detector of {server.url}", answer, here=False)
 
 
 @click.command(epilog=examples("embed a.jpg b.jpg --out vectors.npy"))
@@ -166,17 +166,17 @@ def embed(
 ) -> None:  # fmt: skip
     """Turn each of PHOTOS, whole, into a unit vector. A photo that can't be read is reported and has no row; exit status 1."""
     if server is None:
-        asked = _embedding_here(model, engine, precision, threads)
+        runner = _embedding_here(model, engine, precision, threads)
     else:
-        asked = _embedding_there(Server(of_service(server, but="model")), model if given("model") else None)
+        runner = _embedding_there(Server(of_service(server, but="model")), model if given("model") else None)
     if out is not None:
         with errors():
             out.parent.mkdir(parents=True, exist_ok=True)
-    table = Table("row", "photo", Column("vector", no_wrap=True), title=asked.title)
+    table = Table("row", "photo", Column("vector", no_wrap=True), title=runner.title)
     rows: list[NDArray[np.float32]] = []
     answers: list[dict[str, Any]] = []
     failed = False
-    for photo, vector in _asked(asked, photos):
+    for photo, vector in _answered(runner, photos):
         if vector is None:
             failed = True
             answers.append({"photo": shown(photo.path), "error": photo.error})
@@ -192,21 +192,21 @@ def embed(
         print_table(table)
     if out is not None:
         with errors(), out.open("wb") as file:  # numpy would add an ending to a name
-            np.save(file, np.stack(rows) if rows else np.zeros((0, asked.dim), np.float32), allow_pickle=False)
+            np.save(file, np.stack(rows) if rows else np.zeros((0, runner.dim), np.float32), allow_pickle=False)
         click.echo(f"{len(rows)} vectors in {out}", err=as_json)
     sys.exit(1 if failed else 0)
 
 
-def _embedding_here(model: str, engine: str, precision: str, threads: int) -> Asked:
+def _embedding_here(model: str, engine: str, precision: str, threads: int) -> Runner:
     from models.embedder import Embedder
 
     with _reported(), working("Loading the embedder"):
         embedder = Embedder(model_folder(model, "embed"), engine=engine, threads=threads, precision=precision)
     title = f"{embedder.name} in {embedder.precision} on {embedder.engine}, {embedder.dim} dimensions"
-    return Asked(title, lambda photo: embedder([_pixels(photo)])[0], here=True, dim=embedder.dim)
+    return Runner(title, lambda photo: embedder([_pixels(photo)])[0], here=True, dim=embedder.dim)
 
 
-def _embedding_there(server: Server, embedder: str | None) -> Asked:
+def _embedding_there(server: Server, embedder: str | None) -> Runner:
     chosen = {} if embedder is None else {"embedder": embedder}
 
     def answer(photo: Photo) -> NDArray[np.float32]:
@@ -215,11 +215,11 @@ def _embedding_there(server: Server, embedder: str | None) -> Asked:
             raise ServerError("The embedder gives no usable answer.", "embedding_invalid")
         return np.asarray(part["embedding"], np.float32)
 
-    return Asked(f"{embedder or 'the embedder'} of {server.url}", answer, here=False)
+    return Runner(f"{embedder or 'the embedder'} of {server.url}", answer, here=False)
 
 
 def of_service(url: str, but: str = "") -> str:
-    """`url`. Raises UsageError for options about this machine's models, `but` for one, where a service is asked."""
+    """`url`. Raises UsageError for options about this machine's models, `but` for one, where a service does it."""
     for option in ("model", "engine", "precision", "threads"):
         if option != but and given(option):
             raise click.UsageError(f"--{option} has no effect with --server: the service's workers have theirs")
@@ -235,12 +235,12 @@ def _reported() -> Iterator[None]:
         raise click.ClickException(error.detail) from error
 
 
-def _asked(asked: Asked, photos: Sequence[Path]) -> Iterator[tuple[Photo, Any]]:
+def _answered(runner: Runner, photos: Sequence[Path]) -> Iterator[tuple[Photo, Any]]:
     """Each photo with its answer, None where there is none; an error about one photo is printed at once."""
     for path in tracked(photos, "Reading and running"):
         try:
             data = path.read_bytes()
-            photo = Photo(path, data, decode(data) if asked.here else None)
+            photo = Photo(path, data, decode(data) if runner.here else None)
         except ModelError as error:
             yield _unread(path, error.detail), None
             continue
@@ -249,7 +249,7 @@ def _asked(asked: Asked, photos: Sequence[Path]) -> Iterator[tuple[Photo, Any]]:
             continue
         try:
             with _reported():
-                found = asked.answer(photo)
+                found = runner.answer(photo)
         except ServerError as error:
             if not error.code:
                 raise  # the next photo would fare no better

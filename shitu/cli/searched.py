@@ -54,11 +54,11 @@ class Passed:
 
     @property
     def bad(self) -> bool:
-        """Whether something was passed over that may have been meant: all but texts and lists beside the pictures."""
+        """Whether something was passed over that may have been meant: all but texts and lists next to the pictures."""
         return bool(self.refused) or any(ending not in SIDECARS for ending in self.endings)
 
     def refuse(self, path: Path, why: str, reason: str) -> None:
-        """Tells on standard error at once, and counts, what can't be used."""
+        """Reports on standard error at once, and counts, what can't be used."""
         self.refused[reason] += 1
         click.echo(f"{shown(path)}: {why}", err=True)
 
@@ -100,7 +100,7 @@ def found_photos(paths: Sequence[Path], passed: Passed | None = None) -> Iterato
 
 
 def _files_below(folder: Path, passed: Passed | None, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """All files but clutter, those of linked folders too; a folder that can't be read is told."""
+    """All files but clutter, those of linked folders too; a folder that can't be read is reported."""
     real = os.path.realpath(folder)
     if real in above:  # a link back up
         return
@@ -131,7 +131,7 @@ def open_gallery(
 ) -> Gallery:
     """The gallery of that name, folder or list file; `make` takes items, embeddings, name, version, calibration and features.
 
-    What of a folder can't be used is told, and counted in `passed`.
+    What of a folder can't be used is reported, and counted in `passed`.
 
     Raises ClickException, ModelError, ServiceError.
     """
@@ -243,7 +243,7 @@ def _folder_gallery(
 class ItemFeatures:
     """The local features of items: the stored ones, else made from their pictures; kept.
 
-    `load` gives what is stored, when an item is first asked for: what is never verified never costs the reading.
+    `load` gives what is stored, when an item is first needed: what is never verified never costs the reading.
     """
 
     def __init__(self, read: Read, load: Callable[[], Mapping[str, bytes]] = dict) -> None:

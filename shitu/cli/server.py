@@ -1,4 +1,4 @@
-"""A running service, asked by its client (docs/client.md): what `--server URL` stands for.
+"""A running service, called by its client (docs/client.md): what `--server URL` stands for.
 
 Whatever goes wrong is one line: the service's own problem (RFC 9457) with its code, or that nothing of the kind answers.
 """
@@ -34,7 +34,7 @@ PhotoKind = Literal["detections", "embeddings", "classifications"]
 
 
 class ServerError(click.ClickException):
-    """What the service refused, by its `code`, or why it could not be asked (`code` empty); `errors` name each fault."""
+    """What the service refused, by its `code`, or why it could not be reached (`code` empty); `errors` name each fault."""
 
     def __init__(self, detail: str, code: str = "", errors: Sequence[Json] = ()) -> None:
         super().__init__(f"{detail} ({code})" if code else detail)
@@ -45,7 +45,7 @@ class Server:
     """The service at `url`. Every method raises ServerError. May be used by several threads."""
 
     def __init__(self, url: str) -> None:
-        # What is asked first is answered at once, or nothing listens; while a job is followed the service may be started again.
+        # The first request is answered at once, or nothing listens; while a job is followed the service may be started again.
         http = httpx.Client(timeout=timeout())
         try:
             self._client = Client(url, retries=replace(USUAL_RETRIES, unreached=False), http=http)
@@ -58,12 +58,12 @@ class Server:
 
     def get(self, path: str, **query: Any) -> Json:
         """The JSON at `path`, below /v1."""
-        return self._asked("GET", path, query, headers=PREFER)
+        return self._request("GET", path, query, headers=PREFER)
 
     def post(self, path: str, json: Any = None, **query: Any) -> Json:
         """What is answered to a POST of JSON."""
         unkeyed = path in {"/keys", "/webhooks"} or path.endswith("/rotate")  # what takes no Idempotency-Key
-        return self._asked("POST", path, query, json=json, headers={**PREFER, **once(None)}, repeatable=not unkeyed)
+        return self._request("POST", path, query, json=json, headers={**PREFER, **once(None)}, repeatable=not unkeyed)
 
     def picture(self, path: str) -> bytes:
         """The bytes of the picture at `path`, below /v1."""
@@ -71,11 +71,11 @@ class Server:
 
     def patch(self, path: str, body: Json, **query: Any) -> Json:
         """Changes what is at `path`, and gives what is answered."""
-        return self._asked("PATCH", path, query, json=body, repeatable=False)
+        return self._request("PATCH", path, query, json=body, repeatable=False)
 
     def delete(self, path: str, **query: Any) -> Json:
         """Deletes what is at `path`, and gives what is answered: nothing, or the new version of a gallery."""
-        return self._asked("DELETE", path, query, repeatable=False)
+        return self._request("DELETE", path, query, repeatable=False)
 
     def recognized(
         self,
@@ -166,7 +166,7 @@ class Server:
             yield dict(item)
 
     def _result(self, wait: Callable[[], Any]) -> Json:
-        """Of the job once it has ended; a service that is started again meanwhile goes on with it."""
+        """Of the job once it has ended; a service that is started again meanwhile resumes it."""
         job = self._reported(wait)
         if job["result"] is None:
             failed = JobFailed(job)
@@ -174,7 +174,7 @@ class Server:
         result: Json = job["result"]
         return result
 
-    def _asked(self, method: str, path: str, query: Mapping[str, Any], **how: Any) -> Json:
+    def _request(self, method: str, path: str, query: Mapping[str, Any], **how: Any) -> Json:
         return self._reported(lambda: self._client.run(ask(method, path, query, **how))) or {}
 
     def _reported(self, call: Callable[[], T]) -> T:

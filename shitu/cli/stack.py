@@ -132,7 +132,7 @@ def keeper() -> None:
 
 
 class _Terminal:
-    """Writes whole lines, each behind its process's name or as JSON, from many threads."""
+    """Writes whole lines, each after its process's name or as JSON, from many threads."""
 
     def __init__(self, quiet: bool, as_json: bool = False) -> None:
         self._quiet = quiet
@@ -148,7 +148,7 @@ class _Terminal:
                 self._write(name, line, fg=colour)
 
     def report(self, line: str) -> None:
-        """A line of the launcher; a terminal that is gone, or a full disk behind it, stops nothing."""
+        """A line of the launcher; a terminal that is gone, or whose disk is full, stops nothing."""
         with self._lock, suppress(OSError):
             self._write("shitu", line, bold=True)
 
@@ -171,15 +171,15 @@ class _Interrupts:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._asked = False
+        self._interrupted = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._interrupt)
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        if self._asked:
+        if self._interrupted:
             self._stack.kill()
         else:
-            self._asked = True
+            self._interrupted = True
             raise KeyboardInterrupt
 
 
@@ -253,7 +253,7 @@ def _become(settings: Settings, command: tuple[str, ...], threads: int = 1) -> N
 
 
 def banner(stack: Stack) -> str:
-    """What is told when the service is ready: where it is, where its data are, and what to try first."""
+    """What is printed when the service is ready: where it is, where its data are, and what to try first."""
     settings, url = stack.settings, stack.base_url
     secret = (
         "SHITU_WEBHOOKS__SECRET" if "SHITU_WEBHOOKS__SECRET" in os.environ else f"{settings.data_dir}/webhook_secret"

@@ -129,7 +129,9 @@ def chosen_models(
         refused["bf16"] = "this processor does not compute it"
     labels = [label for _, label in pictures]
     if wanted and not enough(labels):
-        refused |= dict.fromkeys(wanted, "the gallery is too small to tell: 10 pictures of 2 labels are the least")
+        refused |= dict.fromkeys(
+            wanted, "the gallery is too small to compare them: 10 pictures of 2 labels are the least"
+        )
         wanted = []
     found = [full]
     images = [picture(path) for path, _ in pictures] if wanted else []
@@ -148,7 +150,7 @@ def chosen_models(
 
     if wanted:
         known, queries, network = rows(full, "fp32")
-        bodies = boxes(full, "fp32")
+        full_boxes = boxes(full, "fp32")
     for precision in wanted:
         try:
             made = {}
@@ -158,11 +160,11 @@ def chosen_models(
                     convert(folder, made[part])
                     add_precisions(made[part], [precision], images)
             one = Models(precision, made.get("detector"), made["embedder"])
-            lesser, asked, _ = rows(one, precision)
+            lesser, lesser_queries, _ = rows(one, precision)
             # bf16 shares the galleries of fp32: its queries are searched among what fp32 enrolled.
             against = known if precision == "bf16" else lesser
-            alike = agreement(labels, (known, queries), (against, asked), network.calibration)
-            again = same_boxes(bodies, boxes(one, precision))
+            alike = agreement(labels, (known, queries), (against, lesser_queries), network.calibration)
+            again = same_boxes(full_boxes, boxes(one, precision))
         except ModelError as error:
             refused[precision] = error.detail
             continue

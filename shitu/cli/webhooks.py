@@ -105,9 +105,9 @@ def rotate(webhook_id: str, overlap: float, as_json: bool, server: str) -> None:
 def test(webhook_id: str, as_json: bool, server: str) -> None:
     """Send a test message to the endpoint ID and print the answer; exit status 1 if it was not delivered."""
     with errors():
-        asked = Server(server)
-        sent = asked.post(f"{_path(webhook_id)}/test")
-        found = asked.get(f"{_path(webhook_id)}/deliveries/{quote(sent['id'])}")
+        service = Server(server)
+        sent = service.post(f"{_path(webhook_id)}/test")
+        found = service.get(f"{_path(webhook_id)}/deliveries/{quote(sent['id'])}")
     if as_json:
         _print_json(found)
     else:
@@ -130,13 +130,13 @@ def test(webhook_id: str, as_json: bool, server: str) -> None:
 def delete(webhook_id: str, yes: bool, server: str) -> None:
     """Delete the endpoint ID with its log; pending messages are not sent."""
     with errors():
-        asked = Server(server)
-        found = asked.get(_path(webhook_id))
+        service = Server(server)
+        found = service.get(_path(webhook_id))
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError("standard input is no terminal to confirm at; pass --yes to delete it")
             click.confirm(f"Delete {webhook_id} ({found['url']}) with its log?", abort=True, err=True)
-        asked.delete(_path(webhook_id))
+        service.delete(_path(webhook_id))
     click.echo(f"deleted {webhook_id}")
 
 

@@ -1,4 +1,4 @@
-"""Real local servers that strangers' URLs may name: one that answers from a table, one that speaks as it likes."""
+"""Real local servers that clients' URLs may name: one that answers from a table, one that speaks as it likes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at real processes: waits for things to happen, and tells whether a process is gone."""
+"""Looks at real processes: waits for things to happen, and reports whether a process is gone."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def test_every_class_has_its_own_code_and_a_valid_status() -> None:
 
 
 def test_the_drawn_tree_is_the_real_one() -> None:
-    drawn = dict(re.findall(r"^ {4,}(\w+) {2,}([a-z_]+)", errors.__doc__ or "", re.MULTILINE))
-    assert drawn == {found.__name__: found.code for found in tree(ServiceError) if found is not ServiceError}
+    listed = dict(re.findall(r"^ {4,}(\w+) {2,}([a-z_]+)", errors.__doc__ or "", re.MULTILINE))
+    assert listed == {found.__name__: found.code for found in tree(ServiceError) if found is not ServiceError}
     statuses = dict(re.findall(r"^ {4,}(\w+) {2,}[a-z_]+ +(\d{3})\b", errors.__doc__ or "", re.MULTILINE))
     real = {found.__name__: found.http_status for found in tree(ServiceError)}
     assert statuses

@@ -30,7 +30,7 @@ def caching(process: Process, runtime: Runtime) -> Runtime:  # noqa: F811
     return replace(runtime, answers=AnswerCache(1 << 20, 3600.0))
 
 
-def asked(process: Process, runtime: Runtime, owner: str = "", seed: int = 1, **options: Any) -> Job:  # noqa: F811
+def recognition_job(process: Process, runtime: Runtime, owner: str = "", seed: int = 1, **options: Any) -> Job:  # noqa: F811
     key = runtime.objects.put_image(textured(seed))
     request = {"gallery": "drinks", "image": {"key": key}, "options": options}
     return process.ledger.create("recognition", request, terms=Terms(owner=owner))
@@ -46,8 +46,8 @@ def test_the_same_photo_again_is_answered_alike_and_nothing_is_read_or_run(
     embedder: Thumbnail,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = recognize(asked(process, caching, verify="always"), caching, ignore)
-    again = asked(process, caching, verify="always")
+    first = recognize(recognition_job(process, caching, verify="always"), caching, ignore)
+    again = recognition_job(process, caching, verify="always")
     looked, read = len(embedder.batches), []
     monkeypatch.setattr(caching.objects, "get", lambda key: read.append(key) or store_get(key))
     second = recognize(again, caching, ignore)
@@ -70,24 +70,24 @@ def test_whatever_an_answer_depends_on_makes_another_question(
     embedder: Thumbnail,  # noqa: F811
     change: str,
 ) -> None:
-    recognize(asked(process, caching, owner="key_a"), caching, ignore)
+    recognize(recognition_job(process, caching, owner="key_a"), caching, ignore)
     looked = len(embedder.batches)
     other = caching
     if change == "models":
         other = replace(caching, models={**caching.models, "detector": {"digest": "e" * 64}})
     question = {
-        "owner": asked(process, caching, owner="key_b"),
-        "options": asked(process, caching, owner="key_a", max_detections=1),
-        "photo": asked(process, caching, owner="key_a", seed=2),
-        "models": asked(process, caching, owner="key_a"),
+        "owner": recognition_job(process, caching, owner="key_b"),
+        "options": recognition_job(process, caching, owner="key_a", max_detections=1),
+        "photo": recognition_job(process, caching, owner="key_a", seed=2),
+        "models": recognition_job(process, caching, owner="key_a"),
     }[change]
     recognize(question, other, ignore)
     assert len(embedder.batches) == looked + 1
 
 
 def test_a_filter_makes_another_question(process: Process, caching: Runtime) -> None:
-    whole = recognize(asked(process, caching), caching, ignore)
-    again = asked(process, caching)
+    whole = recognize(recognition_job(process, caching), caching, ignore)
+    again = recognition_job(process, caching)
     filtered = recognize(replace(again, request={**again.request, "filter": ["brand:none"]}), caching, ignore)
     assert whole["recognitions"]
     assert (filtered["recognitions"], filtered["reason"]) == ([], "empty_gallery")
@@ -98,9 +98,9 @@ def test_an_option_that_the_networks_do_not_see_costs_a_search_only(
     caching: Runtime,
     embedder: Thumbnail,  # noqa: F811
 ) -> None:
-    recognize(asked(process, caching), caching, ignore)
+    recognize(recognition_job(process, caching), caching, ignore)
     looked = len(embedder.batches)
-    found = recognize(asked(process, caching, min_precision=0.5, verify="always"), caching, ignore)
+    found = recognize(recognition_job(process, caching, min_precision=0.5, verify="always"), caching, ignore)
     assert len(embedder.batches) == looked
     assert found["decision"]["min_precision"] == 0.5
     assert found["recognitions"][0]["verification"]["inliers"] > 20  # the photo was read again for that
@@ -111,11 +111,11 @@ def test_on_a_changed_gallery_only_the_search_is_done_again(
     caching: Runtime,
     embedder: Thumbnail,  # noqa: F811
 ) -> None:
-    unknown = asked(process, caching, seed=3, verify="never")
+    unknown = recognition_job(process, caching, seed=3, verify="never")
     before = recognize(unknown, caching, ignore)
     enroll(job(process, caching, [("tea", textured(3))]), caching, ignore)
     looked = len(embedder.batches)
-    after = recognize(asked(process, caching, seed=3, verify="never"), caching, ignore)
+    after = recognize(recognition_job(process, caching, seed=3, verify="never"), caching, ignore)
     assert len(embedder.batches) == looked
     assert "tea" not in [one["label"] for one in before["recognitions"]]
     assert after["recognitions"][0]["label"] == "tea"
@@ -128,15 +128,15 @@ def test_a_trace_says_of_work_that_was_done(
     caching: Runtime,
     embedder: Thumbnail,  # noqa: F811
 ) -> None:
-    recognize(asked(process, caching), caching, ignore)
+    recognize(recognition_job(process, caching), caching, ignore)
     looked = len(embedder.batches)
-    assert "trace" in recognize(asked(process, caching, trace=True), caching, ignore)
+    assert "trace" in recognize(recognition_job(process, caching, trace=True), caching, ignore)
     assert len(embedder.batches) == looked + 1
 
 
 def test_an_erasure_is_noticed_with_the_next_job(process: Process, caching: Runtime, settings: Settings) -> None:
     process._runtime = caching
-    done = asked(process, caching)
+    done = recognition_job(process, caching)
     assert attempt(done.id, lambda one, checkpoint: dict(recognize(one, caching, checkpoint)), process)
     assert caching.answers.size_bytes > 0
     eraser = Eraser(caching.store, open_client(settings), process.ledger, 0.0, 60.0)
@@ -147,7 +147,7 @@ def test_an_erasure_is_noticed_with_the_next_job(process: Process, caching: Runt
         begun.append(caching.answers.size_bytes)
         return {"recognitions": []}
 
-    assert attempt(asked(process, caching, seed=2).id, work, process)
+    assert attempt(recognition_job(process, caching, seed=2).id, work, process)
     assert begun == [0]
 
 

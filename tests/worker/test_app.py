@@ -105,7 +105,7 @@ def test_a_courier_fetches_pictures_and_silent_hosts_hold_no_webhook_up(
         queue.deliver(str(webhook.delivery_id))
         wait_for(lambda: status(ledger, job.id) == "delivered", log)
         assert ledger.stats().processing == 4  # the silent ones still have their time
-    assert b"s3cret" not in server.requests[-1][3]  # nor is the webhook's receiver told the URL
+    assert b"s3cret" not in server.requests[-1][3]  # nor does the webhook's receiver get the URL
     assert "s3cret" not in log.read_text()
 
 

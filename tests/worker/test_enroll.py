@@ -109,9 +109,9 @@ def ignore(progress: dict[str, Any] | None = None) -> None:
 
 
 def test_a_second_run_of_the_same_job_adds_nothing_and_says_the_same(process: Process, runtime: Runtime) -> None:
-    asked = job(process, runtime, [("cola", picture(1)), ("juice", picture(2)), ("cola", picture(1))])
-    first = enroll(asked, runtime, ignore)
-    again = enroll(asked, runtime, ignore)  # as after a crash between the gallery's new version and the job's end
+    enrollment = job(process, runtime, [("cola", picture(1)), ("juice", picture(2)), ("cola", picture(1))])
+    first = enroll(enrollment, runtime, ignore)
+    again = enroll(enrollment, runtime, ignore)  # as after a crash between the gallery's new version and the job's end
     assert statuses(first) == ["added", "added", "duplicate"]
     assert again == first
     assert runtime.store.manifest("drinks").item_count == 2
@@ -154,9 +154,9 @@ def test_pictures_are_embedded_in_batches_and_progress_is_reported(
 
 
 def test_views_and_features_are_kept_and_a_second_run_keeps_them(process: Process, runtime: Runtime) -> None:
-    asked = job(process, runtime, [("cola", textured(1)), ("juice", textured(2))])
+    enrollment = job(process, runtime, [("cola", textured(1)), ("juice", textured(2))])
     for _ in range(2):
-        enroll(asked, runtime, ignore)
+        enroll(enrollment, runtime, ignore)
         _, items, rows = runtime.store.load("drinks")
         views = runtime.store.load_views("drinks")
         assert views is not None
@@ -236,10 +236,10 @@ def test_an_answer_says_what_decided_and_what_agrees(process: Process, runtime: 
 def test_what_the_header_refused_is_reported_in_its_place_and_labels_are_held_to_the_rule(
     process: Process, runtime: Runtime
 ) -> None:
-    asked = job(process, runtime, [("cafe\u0301", picture(1)), ("tea", picture(2)), ("a\x07", picture(3))])
+    enrollment = job(process, runtime, [("cafe\u0301", picture(1)), ("tea", picture(2)), ("a\x07", picture(3))])
     refused = {"code": "image_empty", "message": "The file is empty.", "retryable": False}
-    asked.request["items"][1] = {"name": "tea.png", "label": "tea", "error": refused}
-    result = enroll(asked, runtime, ignore)
+    enrollment.request["items"][1] = {"name": "tea.png", "label": "tea", "error": refused}
+    result = enroll(enrollment, runtime, ignore)
     assert statuses(result) == ["added", "rejected", "rejected"]
     assert result["items"][1]["error"] == refused
     assert result["items"][2]["error"]["code"] == "label_invalid"
@@ -248,10 +248,12 @@ def test_what_the_header_refused_is_reported_in_its_place_and_labels_are_held_to
 
 def test_a_box_is_enrolled_with_the_margin_that_photos_are_searched_with(process: Process, runtime: Runtime) -> None:
     data = textured(5)
-    asked = job(process, runtime, [("cola", data)] * 3)
-    for item, box in zip(asked.request["items"], ([40, 60, 140, 160], [0, 0, 200, 200], [2, 2, 199, 199]), strict=True):
+    enrollment = job(process, runtime, [("cola", data)] * 3)
+    for item, box in zip(
+        enrollment.request["items"], ([40, 60, 140, 160], [0, 0, 200, 200], [2, 2, 199, 199]), strict=True
+    ):
         item["box"] = box
-    assert statuses(enroll(asked, runtime, ignore)) == ["added", "added", "duplicate"]  # all but all is all
+    assert statuses(enroll(enrollment, runtime, ignore)) == ["added", "added", "duplicate"]  # all but all is all
     _, items, embeddings = runtime.store.load("drinks")
     assert [item.box for item in items] == [with_margin([40, 60, 140, 160], 200, 200), None]
     with runtime.programs() as programs:
@@ -262,9 +264,9 @@ def test_a_box_is_enrolled_with_the_margin_that_photos_are_searched_with(process
 
 @pytest.mark.parametrize("box", [[0, 0, 33, 32], [-1, 0, 20, 20], [5, 5, 5, 20], [20, 5, 5, 20]])
 def test_a_box_out_of_the_photo_is_rejected(process: Process, runtime: Runtime, box: list[int]) -> None:
-    asked = job(process, runtime, [("cola", picture(1)), ("tea", picture(2))])
-    asked.request["items"][0]["box"] = box
-    result = enroll(asked, runtime, ignore)
+    enrollment = job(process, runtime, [("cola", picture(1)), ("tea", picture(2))])
+    enrollment.request["items"][0]["box"] = box
+    result = enroll(enrollment, runtime, ignore)
     assert statuses(result) == ["rejected", "added"]
     assert result["items"][0]["error"]["code"] == "box_invalid"
 

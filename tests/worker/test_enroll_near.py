@@ -1,4 +1,4 @@
-"""Pictures that a gallery has nearly already: told, and left out where that was asked for; the same after a crash."""
+"""Pictures that a gallery has nearly already: reported, and left out where the request says so; the same after a crash."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def test_near_duplicates_are_reported_and_added(process: Process, runtime: Runti
 
 def test_they_are_left_out_where_that_is_asked_for(process: Process, runtime: Runtime) -> None:
     first = enroll(job(process, runtime, [("cola", picture(1))]), runtime, ignore)
-    asked = skipping(
+    enrollment = skipping(
         process, runtime, [("cola", nearly(1)), ("tea", nearly(1)), ("milk", picture(3)), ("milk", nearly(3))]
     )
-    result = enroll(asked, runtime, ignore)
+    result = enroll(enrollment, runtime, ignore)
     assert statuses(result) == ["duplicate", "added", "added", "duplicate"]  # type: ignore[arg-type]  # as above
     assert result["items"][0]["item_id"] == first["items"][0]["item_id"]
     assert result["items"][1]["near_duplicate_of"]["label"] == "cola"
     assert result["items"][3]["item_id"] == result["items"][2]["item_id"]
     assert result["gallery"]["items"] == 3
-    again = enroll(asked, runtime, ignore)  # after a crash before the end was written
+    again = enroll(enrollment, runtime, ignore)  # after a crash before the end was written
     assert again["items"] == result["items"]
     assert runtime.store.manifest("drinks").version == 3
 
@@ -66,7 +66,7 @@ def test_they_are_left_out_where_that_is_asked_for(process: Process, runtime: Ru
 def test_a_crash_before_anything_was_written_changes_nothing(
     process: Process, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = skipping(process, runtime, [("cola", picture(1)), ("cola", nearly(1))])
+    enrollment = skipping(process, runtime, [("cola", picture(1)), ("cola", nearly(1))])
 
     def die(*_: object, **__: object) -> None:
         raise MemoryError
@@ -74,5 +74,5 @@ def test_a_crash_before_anything_was_written_changes_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(GalleryStore, "add", die)
         with pytest.raises(MemoryError):
-            enroll(asked, runtime, ignore)
-    assert statuses(enroll(asked, runtime, ignore)) == ["added", "duplicate"]  # type: ignore[arg-type]  # as above
+            enroll(enrollment, runtime, ignore)
+    assert statuses(enroll(enrollment, runtime, ignore)) == ["added", "duplicate"]  # type: ignore[arg-type]  # as above

@@ -34,9 +34,9 @@ def test_the_version_in_force_stays_in_force(process: Process, runtime: Runtime)
 
 def test_a_second_attempt_finds_the_version_that_the_first_one_staged(process: Process, runtime: Runtime) -> None:
     enroll(job(process, runtime, [("label 1", picture(1))]), runtime, ignore)
-    asked = staging(process, runtime, 2, 3)
-    first = enroll(asked, runtime, ignore)  # and the worker dies before the end is written
-    assert enroll(asked, runtime, ignore) == first
+    enrollment = staging(process, runtime, 2, 3)
+    first = enroll(enrollment, runtime, ignore)  # and the worker dies before the end is written
+    assert enroll(enrollment, runtime, ignore) == first
     versions = runtime.store.versions("drinks")
     assert max(versions) == first["gallery"]["version"]
 

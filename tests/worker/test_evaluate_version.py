@@ -1,4 +1,4 @@
-"""A staged version beside the one in force: what it answers better and worse, by its items and by feedback."""
+"""A staged version compared with the one in force: what it answers better and worse, by its items and by feedback."""
 
 from __future__ import annotations
 

@@ -155,11 +155,11 @@ def test_a_trouble_that_passes_is_over_with_the_next_attempt(
     eventually(goes_on)
 
 
-@pytest.mark.parametrize(("asked", "waits_s"), [("50", 50), ("86400", 600), ("0", 2), ("soon", 2)])
+@pytest.mark.parametrize(("retry_after", "waits_s"), [("50", 50), ("86400", 600), ("0", 2), ("soon", 2)])
 def test_a_server_that_asks_to_be_left_alone_is_within_bounds(
-    courier: Process, server: Server, redis_client: redis.Redis, asked: str, waits_s: float
+    courier: Process, server: Server, redis_client: redis.Redis, retry_after: str, waits_s: float
 ) -> None:
-    server.paths["/a.jpg"] = (429, {"Retry-After": asked}, b"")
+    server.paths["/a.jpg"] = (429, {"Retry-After": retry_after}, b"")
     job_id = create(courier, server.url("/a.jpg"))
     fetcher(courier).take(job_id)
     eventually(lambda: courier.ledger.get(job_id).attempts == 1 and job_id in queued(redis_client))

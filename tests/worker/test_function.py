@@ -126,7 +126,7 @@ def put(s3: Any, key: str, data: bytes) -> None:
     s3.put_object(Bucket="photos", Key=key, Body=data)
 
 
-def asked(key: str, message_id: str, **more: Any) -> dict[str, Any]:
+def sqs_record(key: str, message_id: str, **more: Any) -> dict[str, Any]:
     options = {"whole_image": "always", "detection_threshold": 1}
     return queued({"bucket": "photos", "key": key, "gallery": "drinks", "options": options, **more}, message_id)
 
@@ -134,8 +134,8 @@ def asked(key: str, message_id: str, **more: Any) -> dict[str, Any]:
 def test_a_batch_is_answered_and_only_what_may_come_again_is_reported_to_the_queue(api: RuntimeApi, s3: Any) -> None:
     put(s3, "in/1.jpg", encode(pattern(1)))
     put(s3, "in/broken.jpg", b"no picture")
-    records = [asked("in/1.jpg", "good"), asked("in/broken.jpg", "broken"), asked("in/gone.jpg", "gone")]
-    records += [queued("{", "nonsense"), asked("in/1.jpg", "no gallery", gallery="nothing")]
+    records = [sqs_record("in/1.jpg", "good"), sqs_record("in/broken.jpg", "broken"), sqs_record("in/gone.jpg", "gone")]
+    records += [queued("{", "nonsense"), sqs_record("in/1.jpg", "no gallery", gallery="nothing")]
     kind, report = api.call({"Records": records})
     assert (kind, report) == ("response", {"batchItemFailures": [{"itemIdentifier": "nonsense"}]})
     codes = {
@@ -147,7 +147,7 @@ def test_a_batch_is_answered_and_only_what_may_come_again_is_reported_to_the_que
 
 def test_an_upload_is_recognised_as_a_worker_would(api: RuntimeApi, s3: Any) -> None:
     put(s3, "in/2.jpg", encode(pattern(2)))
-    assert api.call({"Records": [asked("in/2.jpg", "again")]}) == ("response", {"batchItemFailures": []})
+    assert api.call({"Records": [sqs_record("in/2.jpg", "again")]}) == ("response", {"batchItemFailures": []})
     first = answer(s3, "in/2.jpg")
     assert first["status"] == "succeeded"
     assert [found["label"] for found in first["result"]["recognitions"]] == ["pattern 2"]

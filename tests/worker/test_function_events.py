@@ -25,11 +25,11 @@ def read_one(record: dict[str, Any]) -> tuple[tuple[Request, ...], str | None]:
     return message.requests, message.refused
 
 
-ASKED = {"bucket": "photos", "key": "in/1.jpg", "gallery": "drinks"}
+REQUEST = {"bucket": "photos", "key": "in/1.jpg", "gallery": "drinks"}
 
 
 def test_a_message_of_ours_is_a_request() -> None:
-    requests, refused = read_one(queued({**ASKED, "options": {"top_k": 3}}))
+    requests, refused = read_one(queued({**REQUEST, "options": {"top_k": 3}}))
     assert (requests, refused) == ((Request("photos", "in/1.jpg", "drinks", {"top_k": 3}),), None)
     assert requests[0].result_key == "results/in/1.jpg.json"
 
@@ -60,12 +60,12 @@ def test_what_is_of_no_concern_is_passed_by(record: dict[str, Any]) -> None:
         ("{", "Expecting"),
         ([], "missing or of another kind"),
         ({"bucket": "photos", "key": "1.jpg"}, "gallery"),
-        ({**ASKED, "galery": "x"}, "unknown: galery"),
-        ({**ASKED, "key": ""}, "key: expected a text"),
-        ({**ASKED, "gallery": 3}, "gallery: expected a text"),
-        ({**ASKED, "key": "results/1.jpg.json"}, "is an answer"),
-        ({**ASKED, "options": []}, "options: expected an object"),
-        ({**ASKED, "options": {"top": 3}}, "top"),
+        ({**REQUEST, "galery": "x"}, "unknown: galery"),
+        ({**REQUEST, "key": ""}, "key: expected a text"),
+        ({**REQUEST, "gallery": 3}, "gallery: expected a text"),
+        ({**REQUEST, "key": "results/1.jpg.json"}, "is an answer"),
+        ({**REQUEST, "options": []}, "options: expected an object"),
+        ({**REQUEST, "options": {"top": 3}}, "top"),
         ({"Records": [notified("uploads/1.jpg")]}, "expected uploads/GALLERY/NAME"),
     ],
 )

@@ -48,13 +48,13 @@ def test_a_round_finishes_what_somebody_died_over(process: Process, redis_client
     one = replace(item(1), id=item_id(sha256, "tea"), label="tea", sha256=sha256, image_key=key)
     add(store, "drinks", one, item(2))
     generation = store.manifest("drinks").generation
-    asked = Erasure(
+    erasure = Erasure(
         "ers_01h00000000000000000000000", "items", "2026-01-02T00:00:00.000Z",
         gallery="drinks", generations=(generation,), item_ids=(one.id,), pictures=(key,),
     )  # fmt: skip
-    Erasures(objects).note(asked)
+    Erasures(objects).note(erasure)
     at_once = replace(process.settings, galleries=GallerySettings(picture_grace_s=0))
     GalleryKeeper(at_once, store, redis_client, process.ledger).round()
-    assert Erasures(objects).get(asked.id).erased == (sha256,)
+    assert Erasures(objects).get(erasure.id).erased == (sha256,)
     assert [left.id for left in store.items("drinks")] == [item(2).id]
     assert not objects.exists(key)

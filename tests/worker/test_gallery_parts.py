@@ -155,11 +155,11 @@ def test_of_a_bucket_the_rows_are_mapped_from_files_kept_by_content(
     assert parts(cache).search(rows[7:8], 1)[0][0].item == items[7]
     kept = sorted(path.name for path in folder.iterdir())
     assert len(kept) == 3  # items, rows and index
-    asked: list[str] = []
+    requested: list[str] = []
     real = bucket.get
-    monkeypatch.setattr(bucket, "get", lambda key: (asked.append(key), real(key))[1])
+    monkeypatch.setattr(bucket, "get", lambda key: (requested.append(key), real(key))[1])
     parts(GalleryCache(remote, 1 << 30, folder=folder))
-    assert not [key for key in asked if key.endswith((".jsonl", ".npy", ".faiss"))]
+    assert not [key for key in requested if key.endswith((".jsonl", ".npy", ".faiss"))]
     old = folder / ("0" * 64)
     old.write_bytes(b"")
     os.utime(old, (0, 0))
@@ -178,7 +178,7 @@ def test_a_damaged_index_is_searched_without_and_built_again(
     key = index_keys("drinks", manifest.generation, manifest.segments[0].id, "PQ")[0]
     store.objects.put(key, damage)
     assert parts(cache).search(rows[7:8], 1)[0][0].item == items[7]
-    assert "built anew" in caplog.text
+    assert "built again" in caplog.text
     assert build(store, "drinks", tmp_path) == 1
     assert parts(cache).parts[0].index is not None
 

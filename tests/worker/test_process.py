@@ -66,7 +66,7 @@ ctypes.PyDLL(None).sleep(60)  # a call that keeps the GIL, as native code does t
 
 
 def test_a_frozen_process_ends_itself_and_says_where_it_stood(settings: Settings) -> None:
-    """No thread of it runs any more, so that neither its leases nor its heartbeat nor a signal handler could tell."""
+    """No thread of it runs any more, so that neither its leases nor its heartbeat nor a signal handler could notice."""
     short = dataclasses.replace(settings, worker=dataclasses.replace(settings.worker, heartbeat_s=0.5))
     done = subprocess.run(
         [sys.executable, "-c", FROZEN],

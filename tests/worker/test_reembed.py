@@ -31,19 +31,19 @@ class DiedError(Exception):
     """A worker's end, as the job's next attempt sees it."""
 
 
-def asked(process: Process, embedder: str = "tiny-embed", gallery: str = "first", **more: Any) -> Job:
+def reembed_job(process: Process, embedder: str = "tiny-embed", gallery: str = "first", **more: Any) -> Job:
     return process.ledger.create("reembedding", {"gallery": gallery, "embedder": embedder, **more})
 
 
 def test_a_gallery_is_embedded_again_as_a_staged_version(process: Process, runtime: Runtime) -> None:
     enrolled(process, runtime, "first", PICTURES)
     before = runtime.store.manifest("first")
-    told: list[Any] = []
-    result = reembed(asked(process), runtime, lambda progress=None: told.append(progress))
+    reported: list[Any] = []
+    result = reembed(reembed_job(process), runtime, lambda progress=None: reported.append(progress))
     assert (result["activated"], result["not_activated"], result["left_out"]) == (False, "not_requested", [])
     assert result["base"] == {"name": "first", "version": before.version, "items": 4}
     assert (named(result), named(result["evaluation"])) == ("tiny-embed", "tiny-embed")
-    assert {one["stage"] for one in told if one} == {"embed", "evaluate"}
+    assert {one["stage"] for one in reported if one} == {"embed", "evaluate"}
     assert runtime.store.manifest("first") == before  # in force as it was
     made = runtime.store.manifest("first", result["gallery"]["version"])
     assert (made.embedder_digest, made.item_count) == (runtime.named("tiny-embed"), 4)
@@ -60,14 +60,14 @@ def test_a_gallery_is_embedded_again_as_a_staged_version(process: Process, runti
 def test_it_is_as_if_the_pictures_had_been_enrolled_with_the_other_embedder(process: Process, runtime: Runtime) -> None:
     enrolled(process, runtime, "first", PICTURES)
     enrolled(process, runtime, "second", PICTURES)
-    result = reembed(asked(process), runtime, ignore)
+    result = reembed(reembed_job(process), runtime, ignore)
     mine = runtime.store.load("first", result["gallery"]["version"])[2]
     assert np.allclose(mine, runtime.store.load("second")[2], atol=1e-6)
 
 
 def test_it_is_put_in_force_if_it_answers_as_much(process: Process, runtime: Runtime) -> None:
     enrolled(process, runtime, "second", PICTURES)
-    result = reembed(asked(process, "shitu-embedder", "second", activate=True), runtime, ignore)
+    result = reembed(reembed_job(process, "shitu-embedder", "second", activate=True), runtime, ignore)
     assert (result["activated"], result["not_activated"]) == (True, None), result["evaluation"]
     scores = result["evaluation"]["leave_one_out"]
     assert scores["version"]["right"] >= scores["against"]["right"]
@@ -89,7 +89,7 @@ def test_it_is_not_put_in_force_if_it_answers_less(
 
     compared = module.compared
     monkeypatch.setattr(module, "compared", worse)
-    result = reembed(asked(process, activate=True), runtime, ignore)
+    result = reembed(reembed_job(process, activate=True), runtime, ignore)
     assert (result["activated"], result["not_activated"]) == (False, "recall_lower")
 
 
@@ -101,7 +101,7 @@ def test_items_without_pictures_are_told_and_keep_it_from_being_put_in_force(
     lost = Item(item_id("1" * 64, "salt"), "salt", "images/11/" + "1" * 64, "1" * 64, None, "2026-01-01T00:00:00Z")
     rows = np.eye(2, runtime.store.manifest("first").dim, dtype=np.float32)
     runtime.store.add("first", [without, lost], rows, runtime.default_digest)
-    result = reembed(asked(process, activate=True), runtime, ignore)
+    result = reembed(reembed_job(process, activate=True), runtime, ignore)
     assert [(one["item_id"], one["error"]["code"]) for one in result["left_out"]] == [
         (without.id, "picture_missing"), (lost.id, "picture_missing"),
     ]  # fmt: skip
@@ -113,19 +113,19 @@ def test_a_gallery_without_any_picture_is_refused(process: Process, runtime: Run
     item = Item(item_id("0" * 64, "rice"), "rice", "", "0" * 64, None, "2026-01-01T00:00:00Z")
     runtime.store.add("first", [item], np.ones((1, 8), np.float32) / np.sqrt(8), runtime.default_digest)
     with pytest.raises(NothingToReembed):
-        reembed(asked(process), runtime, ignore)
+        reembed(reembed_job(process), runtime, ignore)
     assert runtime.store.versions("first") == (1, 2)
 
 
 def test_an_empty_gallery_belongs_to_the_other_embedder_then(process: Process, runtime: Runtime) -> None:
-    result = reembed(asked(process, activate=True), runtime, ignore)
+    result = reembed(reembed_job(process, activate=True), runtime, ignore)
     assert (result["activated"], result["gallery"]["items"]) == (True, 0)
     assert named(enrolled(process, runtime, "first", PICTURES[:1])) == "tiny-embed"
 
 
 def test_an_embedder_that_no_worker_has_is_told(process: Process, runtime: Runtime) -> None:
     with pytest.raises(EmbedderUnknown):
-        reembed(asked(process, "ppshitu-v2-embedder"), runtime, ignore)
+        reembed(reembed_job(process, "ppshitu-v2-embedder"), runtime, ignore)
 
 
 @pytest.mark.parametrize("at", ["embed", "evaluate"])
@@ -134,7 +134,7 @@ def test_a_worker_that_dies_costs_a_batch_and_makes_no_second_version(
 ) -> None:
     monkeypatch.setattr("worker.reembed.BATCH_ITEMS", 1)
     enrolled(process, runtime, "second", PICTURES)
-    job = asked(process, "shitu-embedder", "second", activate=True)
+    job = reembed_job(process, "shitu-embedder", "second", activate=True)
 
     def dying(progress: dict[str, Any] | None = None) -> None:
         if progress is not None and progress["stage"] == at and progress["done"] >= 2:
@@ -173,7 +173,7 @@ def test_what_is_added_meanwhile_is_embedded_too(process: Process, runtime: Runt
         if progress is not None and progress["done"] == 4 and progress["stage"] == "embed" and more:
             enrolled(process, runtime, "second", [more.pop()])
 
-    result = reembed(asked(process, "shitu-embedder", "second", activate=True), runtime, adding)
+    result = reembed(reembed_job(process, "shitu-embedder", "second", activate=True), runtime, adding)
     assert (result["base"]["items"], result["gallery"]["items"], result["activated"]) == (5, 5, True)
 
 
@@ -185,7 +185,7 @@ def test_what_is_added_after_the_version_was_made_is_not_lost(process: Process, 
         if progress is not None and progress["stage"] == "evaluate" and more:
             enrolled(process, runtime, "second", [more.pop()])
 
-    result = reembed(asked(process, "shitu-embedder", "second", activate=True), runtime, adding)
+    result = reembed(reembed_job(process, "shitu-embedder", "second", activate=True), runtime, adding)
     assert (result["activated"], result["not_activated"]) == (False, "gallery_changed")
     assert runtime.store.manifest("second").item_count == 5
 
@@ -198,7 +198,7 @@ def test_a_removed_item_is_not_brought_back(process: Process, runtime: Runtime) 
         if progress is not None and progress["done"] == 4 and progress["stage"] == "embed" and gone:
             runtime.store.remove("first", [gone.pop()])
 
-    result = reembed(asked(process), runtime, removing)
+    result = reembed(reembed_job(process), runtime, removing)
     assert (result["gallery"]["items"], result["left_out_count"]) == (3, 0)
 
 
@@ -206,7 +206,7 @@ def test_it_gives_way_to_jobs_that_wait(process: Process, runtime: Runtime, monk
     monkeypatch.setattr("worker.reembed.BATCH_ITEMS", 1)
     monkeypatch.setattr("worker.reembed.TURN_S", -1.0)
     enrolled(process, runtime, "first", PICTURES)
-    job = asked(process)
+    job = reembed_job(process)
     for _ in range(3):
         with pytest.raises(StopWork):
             reembed(job, runtime, ignore, lambda: True)
@@ -215,7 +215,7 @@ def test_it_gives_way_to_jobs_that_wait(process: Process, runtime: Runtime, monk
 
 def test_batches_of_another_embedder_are_not_taken(process: Process, runtime: Runtime, tmp_path: Path) -> None:
     enrolled(process, runtime, "first", PICTURES)
-    job = asked(process)
+    job = reembed_job(process)
 
     def dying(progress: dict[str, Any] | None = None) -> None:
         if progress is not None and progress["done"]:
@@ -236,13 +236,13 @@ def test_feedback_is_embedded_for_each_version_with_its_own_embedder(process: Pr
     key = runtime.objects.put_image(textured(1, 190))
     feedback = GalleryFeedback(runtime.objects, runtime.store)
     feedback.add("second", "rec_1", version, None, "wrong", "cola", "tea", key, (190, 190))
-    evaluation = reembed(asked(process, "shitu-embedder", "second"), runtime, ignore)["evaluation"]
+    evaluation = reembed(reembed_job(process, "shitu-embedder", "second"), runtime, ignore)["evaluation"]
     assert (evaluation["feedback"]["version"], evaluation["unusable_feedback"]) == (
         {"queries": 1, "right": 1, "recall_at_1": 1.0}, 0,
     )  # fmt: skip
     assert evaluation["feedback"]["against"]["queries"] == 1
     # Where the old embedder is gone, nothing can be said of the old version's answers.
     alone = replace(runtime, embedders=Embedders())
-    evaluation = reembed(asked(process, "shitu-embedder", "second"), alone, ignore)["evaluation"]
+    evaluation = reembed(reembed_job(process, "shitu-embedder", "second"), alone, ignore)["evaluation"]
     assert (evaluation["feedback"]["version"]["queries"], evaluation["unusable_feedback"]) == (0, 1)
     assert evaluation["leave_one_out"]["against"]["queries"] == 4

@@ -1,4 +1,4 @@
-"""How often Redis is asked for one recognition: a number that may fall, and does not grow unseen (docs/performance.md)."""
+"""How many requests to Redis one recognition takes: a number that may fall, and does not grow unseen (docs/performance.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.process import Process, set_current
 from worker.runtime import Runtime
 from worker.tasks import run
 
-WORKER_TRIPS = 4  # which job is next, its lease with its record, its end, who is to be told
+WORKER_TRIPS = 4  # which job is next, its lease with its record, its end, whom to notify
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 REQUEST = {"gallery": "drinks", "image": {"key": "images/00/00"}, "options": {}}
 

@@ -158,11 +158,11 @@ def test_an_import_that_goes_on_with_another_embedder_keeps_no_batch_of_the_firs
         (folder / f"{seed}.png").write_bytes(textured(seed))
     galleries = replace(runtime.settings.galleries, import_roots=(str(tmp_path),))
     runtime = replace(runtime, settings=replace(runtime.settings, galleries=galleries))
-    asked = {
+    request = {
         "gallery": "first", "source": str(folder.parent), "list": None, "delimiter": None, "files": [], "crop": "whole",
         "activate": True,
     }  # fmt: skip
-    job = process.ledger.create("import", asked)
+    job = process.ledger.create("import", request)
 
     class DiedError(Exception):
         pass

@@ -55,7 +55,7 @@ def test_a_canceled_job_costs_no_message(process: Process) -> None:
         return {}
 
     first, second = create(process, "high"), create(process)
-    lease = process.ledger.start(first)  # by another worker, that asked the lanes before
+    lease = process.ledger.start(first)  # by another worker, that read the lanes before
     assert lease is not None
     run(JobKind.RECOGNITION, first, answer)
     assert done == [second]

@@ -130,7 +130,7 @@ class BatchMaker:
         done.take(line, made.item, made.embedding, made.view, made.features)
 
     def _embedded(self, chunk: Sequence[Line], done: _Done) -> None:
-        report: dict[int, Any] = {}  # line's place in the chunk -> what is told of it, or its Picture
+        report: dict[int, Any] = {}  # line's place in the chunk -> what is reported of it, or its Picture
         waiting: list[tuple[int, Picture]] = []
         with self._runtime.programs(self._digest) as programs:
             for place, line, data in self._read(chunk):
@@ -178,7 +178,7 @@ class BatchMaker:
                     yield place, line, data
 
     def _seen(self, line: Line, data: bytes | LineRefused, programs: Programs) -> Picture | dict[str, Any]:
-        """The picture of a line ready to be embedded, or refused; or what is told of one that is there already."""
+        """The picture of a line ready to be embedded, or refused; or what is reported of one that is there already."""
         picture = Picture(line.source, line.label)
         if isinstance(data, LineRefused):
             return replace(picture, error=JobError(data.code, data.message, data.retryable))

@@ -1,6 +1,6 @@
 """One import: batch after batch is staged, then one version is made of all.
 
-Running it again goes on behind the batches that are done, and a version that it had made is found by its id. So a worker
+Running it again resumes after the batches that are done, and a version that it had made is found by its id. So a worker
 may die at any moment: what it costs is the batch that it worked on.
 """
 

@@ -34,7 +34,7 @@ def clear_imports(objects: ObjectStore, ledger: JobLedger) -> int:
 
 
 def made_at(job_id: str) -> float:
-    """When an id was drawn, in seconds since 1970: its first ten characters are milliseconds. 0: it is none."""
+    """When an id was made, in seconds since 1970: its first ten characters are milliseconds. 0: it is none."""
     number = 0
     for character in job_id.partition("_")[2][:10]:
         if character not in ALPHABET:

@@ -99,7 +99,7 @@ def labelled(line: Line) -> Line:
 
 def _found(line: Line, path: str, known: Names | None) -> Line:
     if known is None:
-        report = "It names a file, and none came with the list; send a zip of them beside it, or name URLs."
+        report = "It names a file, and none came with the list; send a zip of them with it, or name URLs."
         return line.refused("picture_missing", report)
     name = known.find(path)
     if name is None:

@@ -106,7 +106,7 @@ def _spreadsheet(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             row = next(rows)
         except StopIteration:
             return
-        except csv.Error:  # a cell that never ends: told as a line without a label
+        except csv.Error:  # a cell that never ends: reported as a line without a label
             yield number, ["?"]
             continue
         yield number, row

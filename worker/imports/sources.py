@@ -265,8 +265,8 @@ def _of_place(
     names = list(place.names())
     index = [name for name in names if name.rpartition("/")[2] == "vector.index"]
     if len(index) == 1:
-        beside = index[0].removesuffix("vector.index")
-        maps = [name for name in names if name.startswith(beside) and name[len(beside) :] in _ID_MAPS]
+        folder = index[0].removesuffix("vector.index")
+        maps = [name for name in names if name.startswith(folder) and name[len(folder) :] in _ID_MAPS]
         if maps:
             if not any(PurePosixPath(name).suffix.lower() in ENDINGS for name in names):
                 return _index(

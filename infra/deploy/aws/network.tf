@@ -16,7 +16,7 @@ resource "aws_security_group" "balancer" {
   }
 }
 
-# The courier meets strangers, so its tasks may; no setting of the others leads there.
+# The courier calls addresses outside, so its tasks may; no setting of the others leads there.
 resource "aws_security_group" "tasks" {
   name_prefix = "${var.name}-tasks-"
   vpc_id      = var.vpc_id

@@ -1,5 +1,5 @@
 # ECS has no KEDA. The keeper writes the policy's figure into its log each SHITU_SCALING__LOG_S seconds (docs/runbook.md, "A pool
-# that scales"), a filter makes a metric of it, and the difference to the tasks that are asked for moves their number: more at
+# that scales"), a filter makes a metric of it, and the difference to the desired tasks moves their number: more at
 # once, fewer after five minutes in which fewer were enough. No task needs a right for it.
 resource "aws_cloudwatch_log_metric_filter" "wanted" {
   name           = "${var.name}-workers-wanted"
@@ -83,7 +83,7 @@ resource "aws_cloudwatch_metric_alarm" "difference" {
   treat_missing_data  = "ignore"
   metric_query {
     id          = "difference"
-    expression  = "wanted - asked"
+    expression  = "wanted - desired"
     label       = "workers wanted and not there"
     return_data = true
   }
@@ -97,7 +97,7 @@ resource "aws_cloudwatch_metric_alarm" "difference" {
     }
   }
   metric_query {
-    id = "asked"
+    id = "desired"
     metric {
       namespace   = "ECS/ContainerInsights"
       metric_name = "DesiredTaskCount"

@@ -26,7 +26,7 @@ locals {
     SHITU_WORKER__SHUTDOWN_S   = "100"
     PROMETHEUS_MULTIPROC_DIR   = "/data/metrics"
   }
-  # Fargate stops a task 120 s after it asked at the latest; a job that lasts longer goes back to the queue.
+  # Fargate ends a task 120 s after the stop signal at the latest; a job that lasts longer goes back to the queue.
   processes = {
     web     = { image = var.web_image, cpu = 512, memory = 1024, count = 2, stop = 30, health = ["web"] }
     worker  = { image = var.worker_image, cpu = 2048, memory = 4096, count = var.least_workers, stop = 120, health = ["worker"] }

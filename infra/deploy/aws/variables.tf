@@ -26,7 +26,7 @@ variable "public_subnets" {
 
 variable "certificate_arn" {
   type        = string
-  description = "Of the name under which the service is asked."
+  description = "Of the host name of the service."
 }
 
 variable "web_image" {

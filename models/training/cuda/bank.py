@@ -68,7 +68,7 @@ class Bank:
 
 
 class Renderer:
-    """Renders products in processes of their own, straight into a file, while training goes on."""
+    """Renders products in processes of their own, straight into a file, while training continues."""
 
     def __init__(self, products: int, views: int, side_px: int, processes: int = 12) -> None:
         self._file = Path(tempfile.mkdtemp()) / "rendered.npy"

@@ -18,7 +18,7 @@ TURN_DEG, MOST_DEG = 12.0, 25.0
 def views(pixels: Tensor, indices: Tensor, photos: Tensor, size_px: int) -> Tensor:
     """One view (B, 3, size_px, size_px) of each of `indices` of `pixels` (N, 4, S, S), bytes.
 
-    `photos` are the indices of opaque pictures: a random one shows, mostly out of focus, behind what stands free.
+    `photos` are the indices of opaque pictures: a random one shows, mostly out of focus, as the background of what stands free.
     """
     chosen = pixels[indices].float().div_(255.0)
     free = (chosen[:, 3].amin((1, 2)) < 0.5).float()[:, None, None, None]

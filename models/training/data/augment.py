@@ -49,7 +49,7 @@ def augment(
 ) -> Image:
     """One random view of `view` (h, w, 4), as (size_px, size_px, 3) RGB.
 
-    `backgrounds` (B, s, s, 3): pictures to show behind transparent parts, for a fraction `strength.clutter` of the views.
+    `backgrounds` (B, s, s, 3): pictures to show through transparent parts, for a fraction `strength.clutter` of the views.
     """
     moved = _move(view, size_px, rng, strength)
     rgb = _put_on_background(moved, size_px, rng, backgrounds, strength) if moved.shape[2] == 4 else moved

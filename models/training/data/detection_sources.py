@@ -172,7 +172,7 @@ def _collage(seed: int, size_px: int, photos: Sequence[BoxedPhoto]) -> Picture:
 
 
 def blurred_backgrounds(source: PictureSource, data: Path | None) -> list[NDArray[np.uint8]]:
-    """Photos to stand behind a source's scenes, blurred: what is in them is not to be found."""
+    """Photos as backgrounds of a source's scenes, blurred: what is in them is not to be found."""
     if not source.backgrounds:
         return []
     path = below(data, source.name, source.backgrounds)

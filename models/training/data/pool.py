@@ -217,7 +217,7 @@ def _is_photo(recipe: PictureSources, sources: NDArray[np.int64]) -> NDArray[np.
 
 
 def _backgrounds(views: NDArray[np.uint8], photos: NDArray[np.int64], seed: int, most: int = 1500) -> NDArray[np.uint8]:
-    """Photos to show behind cut-outs; where a recipe has none, blurred and mixed views of its own products."""
+    """Photos as backgrounds of cut-outs; where a recipe has none, blurred and mixed views of its own products."""
     rng = np.random.default_rng([seed, 5])
     if len(photos):
         return np.stack([views[index, ..., :3] for index in rng.choice(photos, min(most, len(photos)), replace=False)])

@@ -43,7 +43,7 @@ class Stateful(Protocol):
 class RunLog:
     """The lines of `curve.jsonl`, one every so many steps, and with each evaluation `metrics.json`.
 
-    `curve.png` is drawn with an evaluation too, at most every DRAW_EVERY_S seconds and with the last.
+    `curve.png` is plotted with an evaluation too, at most every DRAW_EVERY_S seconds and with the last.
     """
 
     def __init__(self, folder: Path, steps: int, first_step: int, report: Callable[[Progress], None]) -> None:

@@ -1,4 +1,4 @@
-"""Evens out the directions of an embedding, so that what most pictures share does not outweigh what tells them apart.
+"""Evens out the directions of an embedding, so that what most pictures share does not outweigh what distinguishes them.
 
 The embeddings of many augmented views are decorrelated and their spread is halved in the log, as the teacher's are: full
 whitening would lift noise. A linear map does it, so it is served as the embedder's last layer (Jegou and Chum, "Negative

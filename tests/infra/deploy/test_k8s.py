@@ -97,7 +97,7 @@ def test_every_setting_exists_and_they_load(rendered: list[Resource]) -> None:
     for resource in rendered:
         for container in containers(resource):
             for variable in container.get("env", ()):
-                assert "value" not in variable, "what is told stands in the ConfigMap"
+                assert "value" not in variable, "what is set stands in the ConfigMap"
                 assert variable["valueFrom"]["secretKeyRef"]["key"] in OF_THE_SECRET
 
 
@@ -135,11 +135,11 @@ def test_workers_scale_to_zero_by_the_policys_figure(rendered: list[Resource], r
         "KEDA's number would be undone by each apply"
     )
     assert spec["minReplicaCount"] in {0, 1}
-    asked, woken = (trigger["metadata"] for trigger in spec["triggers"])
+    scraped, woken = (trigger["metadata"] for trigger in spec["triggers"])
     report = ScalingCollector(JobLedger(redis_client), ScalingSettings()).collect()
-    assert asked["valueLocation"] in {family.name for family in report}
+    assert scraped["valueLocation"] in {family.name for family in report}
     port = named(rendered, "Service", "web")["spec"]["ports"][0]["port"]
-    assert asked["url"] == f"http://web:{port}/metrics"
+    assert scraped["url"] == f"http://web:{port}/metrics"
     assert woken["listName"] == OPEN
     data = named(rendered, "ConfigMap", "shitu")["data"]
     assert data["SHITU_KEYS__OPEN_METRICS"] == "true", "KEDA has no key"
@@ -172,7 +172,7 @@ def test_budgets_policies_and_monitors_select_pods_that_are_there(rendered: list
     assert budgets == set(OURS)
 
 
-def test_only_the_courier_meets_strangers(rendered: list[Resource]) -> None:
+def test_only_the_courier_connects_to_addresses_outside(rendered: list[Resource]) -> None:
     open_to = [
         policy["metadata"]["name"]
         for policy in rendered
@@ -181,8 +181,8 @@ def test_only_the_courier_meets_strangers(rendered: list[Resource]) -> None:
         for to in rule["to"]
         if to.get("ipBlock", {}).get("cidr") == "0.0.0.0/0"
     ]
-    assert open_to == ["courier-meets-strangers"]
-    assert named(rendered, "NetworkPolicy", "courier-meets-strangers")["spec"]["podSelector"] == {
+    assert open_to == ["courier-egress"]
+    assert named(rendered, "NetworkPolicy", "courier-egress")["spec"]["podSelector"] == {
         "matchLabels": {"app": "courier"}
     }
 

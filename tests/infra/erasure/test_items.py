@@ -164,7 +164,7 @@ def test_a_picture_just_uploaded_waits_for_its_time(tmp_path: Path, redis_client
     assert (waiting.completed_at, waiting.pictures) == (None, (items[0].image_key,))
     assert len(traces(tmp_path, items[0], 0)) == 2  # picture and preview alone
     later = Eraser(store, redis_client, ledger, -9, 1000)
-    assert later.finish_left(after_s=60) == 0  # whoever was asked is at it
+    assert later.finish_left(after_s=60) == 0  # the process with the request is at it
     request = {"gallery": "h", "items": [{"label": "a", "image_key": items[0].image_key}], "crop": "whole"}
     job = ledger.create("enrollment", request)
     assert later.finish_left(after_s=0) == 0  # an open job needs it
@@ -194,7 +194,7 @@ def test_whoever_dies_the_next_one_finishes(tmp_path: Path, opened: Open, what: 
         opened(objects).finish_left(after_s=-1)
         noted = list((folder / "erasures" / "done").glob("*")) if (folder / "erasures" / "done").is_dir() else []
         if not noted:
-            assert (at, after) == (1, False), "asked for, and forgotten"
+            assert (at, after) == (1, False), "requested, and forgotten"
             check(GalleryStore(objects), "g", {one.id for one in items})
             continue
         deaths += dying.dead
@@ -217,11 +217,11 @@ def test_what_comes_again_after_the_request_is_not_erased_by_it(tmp_path: Path, 
     dying = Dying(objects, 2, after=False)
     with suppress(Death):
         opened(dying).erase_items("g", [items[0].id])
-    (asked,) = eraser.records.unfinished()
+    (erasure,) = eraser.records.unfinished()
     store.remove("g", [items[0].id])
     add(store, "g", replace(items[0], added_at="9999-01-01T00:00:00Z"))
     assert eraser.finish_left(after_s=-1) == 1
-    done = eraser.records.get(asked.id)
+    done = eraser.records.get(erasure.id)
     assert (done.vectors, [kept.galleries for kept in done.kept]) == (1, [("g",)])
     check(GalleryStore(objects), "g", {one.id for one in items[:5]})
     with pytest.raises(AssertionError):

@@ -26,8 +26,8 @@ def test_cancel_a_queued_job(ledger: JobLedger) -> None:
 def test_cancel_a_running_job(ledger: JobLedger) -> None:
     job = ledger.create("recognition", REQUEST)
     lease = started(ledger, job)
-    asked = ledger.cancel(job.id)
-    assert (asked.status, asked.cancel_requested) == (JobStatus.PROCESSING, True)
+    canceling = ledger.cancel(job.id)
+    assert (canceling.status, canceling.cancel_requested) == (JobStatus.PROCESSING, True)
     renewal = ledger.renew(lease)
     assert renewal is Renewal.CANCEL_REQUESTED
     assert not renewal

@@ -102,7 +102,7 @@ def test_delivered_is_the_end(ledger: JobLedger) -> None:
 def test_failures_follow_the_schedule_and_end(ledger: JobLedger, clock: Clock) -> None:
     job = finished_job(ledger)
     [delivery_id] = ledger.deliveries.due()
-    for planned_s in (5, 300, 300):  # the schedule's last delay goes on
+    for planned_s in (5, 300, 300):  # the schedule's last delay repeats
         delivery = taken(ledger, delivery_id)
         assert ledger.deliveries.failed(delivery, "HTTP 500", status=500) == "pending"
         assert ledger.deliveries.take(delivery_id) is None  # a doubled message comes too early

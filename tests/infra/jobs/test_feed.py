@@ -60,7 +60,7 @@ def test_ends_at_the_same_time_have_an_order_without_gaps(ledger: JobLedger, clo
 
 
 def test_an_event_stays_as_it_was(ledger: JobLedger) -> None:
-    """The failure of a job that was replayed since, and the answer whose webhook was sent, are told as they happened."""
+    """The failure of a job that was replayed since, and the answer whose webhook was sent, are reported as they happened."""
     job = ended(ledger, "failed", url="https://example.com/hook")
     failed = ledger.feed.read().events[0]
     assert failed.data == job.to_dict()

@@ -1,4 +1,4 @@
-"""Priorities are honoured and starve nobody; what a job is told of its place and its end comes true."""
+"""Priorities are honoured and starve nobody; what is reported of a job's place and its end comes true."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def test_a_job_is_refused_whose_photo_was_deleted_meanwhile(local: World) -> Non
 def test_photos_that_redis_forgot_are_found_again(world: World) -> None:
     forgotten = [key_of(world.upload(name)) for name in (b"1", b"2", b"3")]
     world.client.flushall()
-    kept = world.upload(b"1")  # asked again
+    kept = world.upload(b"1")  # requested again
     found = world.photos.stored()
     while world.photos.check_stored(found, limit=2):
         pass

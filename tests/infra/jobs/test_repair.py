@@ -1,4 +1,4 @@
-"""What swallowed messages, dead workers and poison leave behind is repaired, once."""
+"""What swallowed messages, dead workers and poison leave is repaired, once."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_job_that_kills_its_workers_fails_and_can_be_replayed(ledger: JobLedge
     assert (again.status, again.attempts, again.error, again.completed_at) == (JobStatus.QUEUED, 0, None, None)
     assert ledger.sweeper.sweep(queue, clock.at).republished == (job.id,)  # even if its publisher died
     lease = started(ledger, job)
-    assert lease.token == 4  # tokens go on growing
+    assert lease.token == 4  # tokens keep growing
     assert ledger.succeed(lease, {"ok": True})
     assert [event.status for event in events(ledger, job.id)] == ["queued", "processing", "succeeded"]
     with pytest.raises(JobFinished, match="Only a failed job"):
@@ -103,7 +103,7 @@ def test_start_refuses_a_poisoned_job_that_no_sweeper_saw(ledger: JobLedger, clo
 def test_release_gives_back_now_or_later(ledger: JobLedger, clock: Clock) -> None:
     job = ledger.create("recognition", REQUEST)
     queue = RecordingQueue()
-    assert ledger.release(started(ledger, job), counted=False)  # told to stop: not the job's fault
+    assert ledger.release(started(ledger, job), counted=False)  # it had to stop: not the job's fault
     assert ledger.get(job.id).attempts == 0
     assert ledger.sweeper.overdue() == [job.id]
     assert ledger.release(started(ledger, job), delay_s=60)

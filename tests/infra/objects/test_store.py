@@ -303,15 +303,15 @@ def test_a_big_object_is_sent_in_parts_and_appears_whole(
 def test_an_answer_that_breaks_off_is_asked_for_once_more(monkeypatch: pytest.MonkeyPatch, breaks: int) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    asked: list[str] = []
+    requested: list[str] = []
 
     class Breaking(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_response(200)
             self.send_header("Content-Length", "10")
             self.end_headers()
-            self.wfile.write(b"01234" if len(asked) <= breaks else b"0123456789")
+            self.wfile.write(b"01234" if len(requested) <= breaks else b"0123456789")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -325,4 +325,4 @@ def test_an_answer_that_breaks_off_is_asked_for_once_more(monkeypatch: pytest.Mo
             with pytest.raises(StorageUnreachable):
                 store.get("a")
         server.shutdown()
-    assert asked == ["/bucket/a"] * 2
+    assert requested == ["/bucket/a"] * 2

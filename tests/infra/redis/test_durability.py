@@ -49,7 +49,7 @@ def test_a_server_without_a_file_is_not_waited_for(tmp_path: Path) -> None:
     "answers",
     [
         [(100, 30), (100, 30), (130, 0), (-1, -1)],
-        [(100, 30), (100, 55), (130, 25), (-1, -1)],  # what others wrote behind it is still held
+        [(100, 30), (100, 55), (130, 25), (-1, -1)],  # what others wrote after it is still held
         [(100, 30), (60, 10), (-1, -1)],  # the whole file was written again
     ],
 )
@@ -58,7 +58,7 @@ def test_what_is_held_back_is_waited_for_and_nothing_else(
 ) -> None:
     report += answers
     wait_until_written(redis_client)
-    assert report == [(-1, -1)]  # asked as often as needed
+    assert report == [(-1, -1)]  # read as often as needed
 
 
 def test_a_disk_that_stands_still_is_reported(redis_client: redis.Redis, report: list[tuple[int, int]]) -> None:

@@ -1,4 +1,4 @@
-"""A log file on disks that do not take it: its writer goes on, and the file says what is missing once it can."""
+"""A log file on disks that do not take it: its writer continues, and the file says what is missing once it can."""
 
 from __future__ import annotations
 

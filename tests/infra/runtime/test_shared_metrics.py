@@ -60,7 +60,7 @@ def test_a_folder_in_the_way_is_reported_once_and_caught_up_with(
 
 
 def test_a_disk_that_becomes_read_only_or_full_is_borne(tmp_path: Path) -> None:
-    """The store refuses in the service's words, the metrics wait, both go on when it is over."""
+    """The store refuses in the service's words, the metrics wait, both resume when it is over."""
     with small_disk(tmp_path) as disk:
         files, store = MetricsFiles(disk.folder / "metrics", lambda: "here-1"), LocalStore(disk.folder / "objects")
         value = counter(files, "a")

@@ -1,4 +1,4 @@
-"""On a public address nothing starts until somebody said whether keys are asked for: each door is tried."""
+"""On a public address nothing starts until somebody said whether keys are required: each door is tried."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_a_worker_that_cannot_start_is_reported_with_its_last_words(settings: Se
     assert stack.processes == {}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux informs a child of its parent's death")
 def test_a_launcher_that_is_killed_leaves_nothing_behind(bare: Settings) -> None:
     script = """
 import sys

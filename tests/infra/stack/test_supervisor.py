@@ -1,4 +1,4 @@
-"""Real child processes: started, heard, started again, stopped in time, and none left behind."""
+"""Real child processes: started, heard, started again, stopped in time, and none left running."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_what_a_process_receives_by_number_stays_open(supervisor: Supervisor, he
         os.close(writing)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux informs a child of its parent's death")
 def test_a_launcher_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
     """kill -9 leaves the launcher no chance to tidy up; Redis, which has a session of its own, must end as well."""
     launcher = """

@@ -31,7 +31,7 @@ def test_the_nearest_row_is_among_the_candidates_as_often_as_was_measured(kind: 
 def test_the_recall_that_is_measured_is_that_of_a_poor_index_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.galleries.built_index.DEPTHS", (8,))
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(20_000, 4)).astype(np.float32)  # one code of four bits: it tells sixteen places apart
+    rows = rng.normal(size=(20_000, 4)).astype(np.float32)  # one code of four bits: it distinguishes sixteen places
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     assert build(rows, "PQ").recall_at_1 < 0.9
 

@@ -22,14 +22,18 @@ from tests.models.recognition.test_pipeline import SCENE, ColorDetector, ColorEm
 Make = Callable[..., Gallery]
 
 
-def drawn(seed: int, labels: list[str]) -> tuple[list[Named], NDArray[np.float32]]:
+def random_items(seed: int, labels: list[str]) -> tuple[list[Named], NDArray[np.float32]]:
     rows = np.random.default_rng(seed).standard_normal((len(labels), 64)).astype(np.float32)
     return [Named(f"itm_{seed}_{at}", label) for at, label in enumerate(labels)], unit_rows(rows)
 
 
 @pytest.mark.parametrize("make", [Gallery, partial(BinaryGallery, rerank=50), BinaryGallery])
 def test_it_finds_what_one_gallery_of_all_would_find(make: Make) -> None:
-    parts = [drawn(1, ["a", "a", "b", "c"]), drawn(2, ["b", "d"]), drawn(3, ["a", "e", "e", "f", "g"])]
+    parts = [
+        random_items(1, ["a", "a", "b", "c"]),
+        random_items(2, ["b", "d"]),
+        random_items(3, ["a", "e", "e", "f", "g"]),
+    ]
     joined = JoinedGallery([make(items, rows, f"g{at}") for at, (items, rows) in enumerate(parts)])
     whole = make([item for items, _ in parts for item in items], np.concatenate([rows for _, rows in parts]))
     queries = unit_rows(np.random.default_rng(9).standard_normal((7, 64)).astype(np.float32))
@@ -80,7 +84,7 @@ def test_local_features_are_those_of_the_item_s_own_gallery() -> None:
 
 
 def test_what_can_not_be_joined_is_reported() -> None:
-    items, rows = drawn(1, ["a"])
+    items, rows = random_items(1, ["a"])
     with pytest.raises(GalleryError, match="not of one embedder"):
         JoinedGallery([named("one", "red"), Gallery(items, rows)])
     with pytest.raises(GalleryError, match="binary codes and of floats"):

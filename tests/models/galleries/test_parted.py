@@ -86,7 +86,7 @@ def test_a_built_index_and_an_exact_tail_find_what_exact_search_finds(kind: Buil
 def test_what_is_removed_is_never_found_though_it_is_all_that_is_near(
     kind: BuiltKind, left: int, tmp_path: Path
 ) -> None:
-    """The nearest thousands are gone: the index is asked for more and more, and in the end every row is compared."""
+    """The nearest thousands are gone: the index is searched for more and more, and in the end every row is compared."""
     like = ROWS[:3500] @ ROWS[0]
     gone = set(np.argsort(-like)[: 3500 - left].tolist()) | set(range(3500, 4000))
     found = parted((3500,), gone, index_of(ROWS[:3500], kind, tmp_path))

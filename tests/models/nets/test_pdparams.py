@@ -59,7 +59,7 @@ def test_a_head_may_be_ignored(tmp_path: Path) -> None:
 def test_every_disagreement_is_reported_at_once_and_nothing_is_loaded(tmp_path: Path) -> None:
     content = arrays()
     del content["conv1.bn._mean"]
-    content["stranger"] = np.zeros(2, np.float32)
+    content["surplus"] = np.zeros(2, np.float32)
     content["fc.weight"] = np.zeros((16, 4), np.float32)
     path = tmp_path / "net.pdparams"
     path.write_bytes(pickle.dumps(content))
@@ -69,7 +69,7 @@ def test_every_disagreement_is_reported_at_once_and_nothing_is_loaded(tmp_path: 
         load_pdparams(network, path)
     message = str(caught.value)
     assert "missing conv1.bn._mean" in message
-    assert "unexpected stranger" in message
+    assert "unexpected surplus" in message
     assert "fc.weight has shape (16, 4), expected (16, 3)" in message
     assert "more" not in message
     np.testing.assert_array_equal(network.conv1.conv.weight.numpy(), before)

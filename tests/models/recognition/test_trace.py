@@ -1,4 +1,4 @@
-"""The option `trace` tells all that was seen, and changes no answer."""
+"""The option `trace` reports all that was seen, and changes no answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_part_has_its_matches_and_its_outcome() -> None:
     assert "is needed" in blue["why"]
     assert "not needed" in whole["why"]
     assert trace["thresholds"]["probability_threshold"] == 0.9
-    assert trace["thresholds"]["detection_threshold"] is None  # this detector tells no candidates
+    assert trace["thresholds"]["detection_threshold"] is None  # this detector reports no candidates
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_each_product_has_its_outcome() -> None:
     dropped = {"box": [60, 20, 88, 80], "confidence": 0.7, "reason": "below_similarity_threshold", "matches": []}
     report = answer(recognitions=[cola], dropped=[dropped])
     assert kinds(report) == [("cola", "right"), ("tea", "unsure")]
-    assert outcomes(report)[1].body == dropped
+    assert outcomes(report)[1].detection == dropped
     assert kinds(answer(recognitions=[cola], dropped=[{**dropped, "box": [0, 0, 99, 99]}]))[1] == ("tea", "missed")
 
 

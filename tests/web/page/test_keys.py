@@ -97,6 +97,6 @@ def test_where_no_keys_are_asked_for_the_page_says_so(page: Page) -> None:
     expect(page.get_by_role("navigation").get_by_role("link", name="Webhooks")).to_be_visible()
     expect(page.get_by_role("navigation").get_by_role("link", name="Keys")).to_have_count(0)
     page.goto("/keys")
-    expect(page.get_by_text("This service asks nobody for a key")).to_be_visible()
+    expect(page.get_by_text("This service requires no key")).to_be_visible()
     expect(page.locator("table, form")).to_have_count(0)
     expect_accessible(page)

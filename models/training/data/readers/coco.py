@@ -102,7 +102,7 @@ def _image_fault(entry: dict[str, Any], folder: Path) -> str:
     if not isinstance(name, str) or not name:
         return "no file_name"
     if not all(_is_integer(entry.get(key, 0)) and 0 <= entry.get(key, 0) < FAR for key in ("width", "height")):
-        return "width and height are no numbers of pixels"
+        return "width and height must be whole numbers of pixels from 0"
     return f"no file {shown(name)}" if file_named(folder, name) is None else ""
 
 

@@ -28,14 +28,14 @@ def photo(path: Path, shade: int) -> None:
 
 def shop(root: Path) -> EmbedderRecipe:
     """A recipe over two labels of two photos each, and one photo to choose by."""
-    for name, shade in (("a0", 10), ("a1", 20), ("b0", 150), ("b1", 160), ("asked", 15)):
+    for name, shade in (("a0", 10), ("a1", 20), ("b0", 150), ("b1", 160), ("query", 15)):
         photo(root / "shop" / f"{name}.png", shade)
     (root / "shop" / "train.txt").write_text("a0.png\ta\na1.png\ta\nb0.png\tb\nb1.png\tb\n", encoding="utf-8")
-    (root / "shop" / "val.txt").write_text("asked.png\ta\n", encoding="utf-8")
+    (root / "shop" / "val.txt").write_text("query.png\ta\n", encoding="utf-8")
     source = ViewSource(kind="list", name="shop", root="shop", file="train.txt")
-    asked = EvalSource(kind="lists", name="asked", root="shop", file="val.txt", gallery_file="train.txt")
+    query = EvalSource(kind="lists", name="query", root="shop", file="val.txt", gallery_file="train.txt")
     stages = (Stage(steps=1, size_px=32, batch=4),)
-    return EmbedderRecipe(name="shop", data=(source,), eval=(asked,), stages=stages, network=SMALL)
+    return EmbedderRecipe(name="shop", data=(source,), eval=(query,), stages=stages, network=SMALL)
 
 
 def test_transparency_and_size_survive_the_packing(tmp_path: Path) -> None:
@@ -79,14 +79,14 @@ def test_saved_parts_are_a_checkpoint_of_the_recipe(tmp_path: Path) -> None:
     names = sorted(arrays)
 
     def part(name: str, some: list[str], step: int) -> Path:
-        progress = np.frombuffer(json.dumps({"step": step, "eval": {"asked": 1.0}}).encode(), np.uint8)
+        progress = np.frombuffer(json.dumps({"step": step, "eval": {"query": 1.0}}).encode(), np.uint8)
         np.savez(tmp_path / name, allow_pickle=False, progress=progress, **{one: arrays[one] for one in some})
         return tmp_path / name
 
     first, second = part("student-0.npz", names[:9], 7), part("student-1.npz", names[9:], 7)
     best = collect(recipe, [first, second], tmp_path / "run")
     kept = Checkpoint.load(best)
-    assert kept.progress == {"step": 7, "eval": {"asked": 1.0}}
+    assert kept.progress == {"step": 7, "eval": {"query": 1.0}}
     assert all(np.array_equal(kept.groups["embedder"][name], arrays[name]) for name in names)
     with pytest.raises(ArtifactError, match="another network"):
         collect(recipe, [first], tmp_path / "half")

@@ -15,7 +15,7 @@ SIDE = 32
 
 
 def bank() -> Any:
-    """Four classes of three opaque pictures each, one of which is asked, and a product that stands free."""
+    """Four classes of three opaque pictures each, one of which is a query, and a product that stands free."""
     import torch
 
     from models.training.cuda.bank import Bank

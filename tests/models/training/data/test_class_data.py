@@ -87,7 +87,7 @@ def test_broken_pictures_of_training_and_eval_sets_are_reported_at_once(photos: 
 
 
 def test_rendered_products_are_classes_and_eval_sets_see_other_views_of_them() -> None:
-    source = ClassSource("rendered", "drawn", products=3, views=2, seed_step=4, rendered_px=24)
+    source = ClassSource("rendered", "synthetic", products=3, views=2, seed_step=4, rendered_px=24)
     found = gather(recipe(source, eval=(replace(source, name="other", skip_views=2, views=1),)), None, quiet)
     assert found.names == ("product 0", "product 4", "product 8")
     assert list(found.training.labels) == [0, 0, 1, 1, 2, 2]
@@ -111,7 +111,7 @@ def test_bundled_recipes_are_valid(name: str) -> None:
 
 
 def test_what_a_recipe_can_t_mean_is_an_error() -> None:
-    rendered = ClassSource("rendered", "drawn", products=2)
+    rendered = ClassSource("rendered", "synthetic", products=2)
     with pytest.raises(RecipeError, match="did you mean PPLCNet_x1_0"):
         replace(recipe(rendered), network="PPLCNet_x10")
     with pytest.raises(RecipeError, match="of one kind"):
@@ -121,6 +121,6 @@ def test_what_a_recipe_can_t_mean_is_an_error() -> None:
     with pytest.raises(RecipeError, match="names no eval set"):
         recipe(rendered, select_by=("val",))
     with pytest.raises(RecipeError, match="kind: 'rendered' needs 'products'"):
-        ClassSource("rendered", "drawn")
+        ClassSource("rendered", "synthetic")
     with pytest.raises(RecipeError, match="sizes of 32 pixels"):
         ClassSampler(scales=(224, 16))

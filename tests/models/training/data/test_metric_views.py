@@ -29,10 +29,10 @@ def test_every_kind_gives_rgb_of_the_size_and_the_seed_decides(kind: str, channe
 
 def test_cut_outs_come_on_grey_or_on_a_background() -> None:
     view = np.zeros((32, 32, 4), np.uint8)
-    behind = np.full((1, 8, 8, 3), (10, 20, 30), np.uint8)
+    background = np.full((1, 8, 8, 3), (10, 20, 30), np.uint8)
     plain = [augmented(view, 16, rng, Augment("flip"))[0, 0].tolist() for rng in rngs(4)]
     assert plain == [[235] * 3] * 4
-    mixed = {tuple(augmented(view, 16, rng, Augment("flip"), behind)[0, 0].tolist()) for rng in rngs()}
+    mixed = {tuple(augmented(view, 16, rng, Augment("flip"), background)[0, 0].tolist()) for rng in rngs()}
     assert mixed == {(235, 235, 235), (10, 20, 30)}
 
 

@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where one process has trained in `alone`, and two have left what tests/models/training/several.py tells."""
+    """Where one process has trained in `alone`, and two have left what tests/models/training/several.py describes."""
     folder = tmp_path_factory.mktemp("several")
     several.write_textured(folder / "data")
     several.train(folder / "data", folder / "alone")

@@ -74,16 +74,16 @@ def test_the_later_of_equal_weights_are_kept_and_worse_ones_are_not(tmp_path: Pa
     assert Checkpoint.load(tmp_path / "best.npz").progress["step"] == 7
 
 
-@pytest.mark.parametrize(("every_s", "drawn"), [(60.0, [12]), (0.0, [5, 10, 12])])
-def test_the_curve_is_drawn_at_the_end_and_seldom_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_s: float, drawn: list[int]
+@pytest.mark.parametrize(("every_s", "plotted"), [(60.0, [12]), (0.0, [5, 10, 12])])
+def test_the_curve_is_plotted_at_the_end_and_seldom_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_s: float, plotted: list[int]
 ) -> None:
     seen_by: list[int] = []
     monkeypatch.setattr(loop, "DRAW_EVERY_S", every_s)
     monkeypatch.setattr(loop, "draw_curve", lambda *_: seen_by.append(lines(tmp_path)[-1][0]))
     network = nn.Linear(2, 1)
     take(run_of(tmp_path, network), tmp_path, network, {5: 0.5, 10: 0.5, 12: 0.4})
-    assert seen_by == drawn
+    assert seen_by == plotted
 
 
 def test_only_the_first_process_writes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Classifiers' recipes: numbers that can't work are reported before a picture is drawn."""
+"""Classifiers' recipes: numbers that can't work are reported before a picture is rendered."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ network = "PPLCNet_x0_25"
 epochs = 2
 [[data]]
 kind = "rendered"
-name = "drawn"
+name = "synthetic"
 products = 3
 [sampler]
 batch = 4

@@ -24,7 +24,7 @@ GOOD = """
 name = "x"
 [[data]]
 kind = "rendered"
-name = "drawn"
+name = "synthetic"
 count = 3
 [[stages]]
 steps = 5

@@ -12,7 +12,7 @@ GOOD = """
 name = "x"
 [[data]]
 kind = "rendered"
-name = "drawn"
+name = "synthetic"
 products = 3
 [[stages]]
 steps = 5
@@ -236,7 +236,7 @@ LIST = '[[data]]\nkind = "list"\nname = "{}"\nfile = "{}.tsv"\n'
     ("more", "report"),
     [
         ([("a", ""), ("a", "")], "data: two sources have the name 'a'"),
-        ([("drawn", "")], "data: two sources have the name 'drawn'"),
+        ([("synthetic", "")], "data: two sources have the name 'synthetic'"),
         ([("a", ""), ("b", "a"), ("c", "b")], "data: 'same_labels_as' of 'c' must name 'a', whose labels 'b' has"),
         ([("a", "b"), ("b", "a")], "data: 'same_labels_as' names no list before 'a': 'b'"),
     ],

@@ -1,4 +1,4 @@
-"""Recipes of DeepHash: numbers that can't work are reported before anything is drawn."""
+"""Recipes of DeepHash: numbers that can't work are reported before anything is rendered."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ network = { bits = 48 }
 loss = { kind = "dshsd" }
 [[data]]
 kind = "rendered"
-name = "drawn"
+name = "synthetic"
 products = 3
 [[stages]]
 steps = 5

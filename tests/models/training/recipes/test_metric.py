@@ -1,4 +1,4 @@
-"""Recipes of metric learning: the bundled ones read, and what does not fit together is reported before anything is drawn."""
+"""Recipes of metric learning: the bundled ones read, and what does not fit together is reported before anything is rendered."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ head = { kind = "fc" }
 loss.ce = { weight = 1.0 }
 [[data]]
 kind = "rendered"
-name = "drawn"
+name = "synthetic"
 products = 3
 [[stages]]
 steps = 5
@@ -57,7 +57,7 @@ def test_ppshituv2_is_the_documented_one() -> None:
         90.0,
     )
     assert (recipe.sampler.kind, recipe.sampler.views_per_class, recipe.deploy_px) == ("class", 4, 224)
-    # A class of VeRI-Wild or Inshop is drawn four times as often as any other.
+    # A class of VeRI-Wild or Inshop is sampled four times as often as any other.
     shares = {source.name: source.sampling_weight for source in recipe.data}
     classes = {"Aliproduct": 50030, "VeRI-Wild": 30671, "Inshop": 3997, "GLDv2": 81313}
     often = {name: shares[name] / count for name, count in classes.items()}

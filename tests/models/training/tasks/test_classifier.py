@@ -81,7 +81,7 @@ def test_the_artifact_takes_the_eval_sets_as_the_network_did(
 ) -> None:
     artifact = tmp_path_factory.getbasetemp() / "tiny-classifier"
     if not artifact.exists():
-        export_classifier(TINY, tiny.folder / "best.npz", artifact, Origin(["drawn"], {}, {}))
+        export_classifier(TINY, tiny.folder / "best.npz", artifact, Origin(["synthetic"], {}, {}))
     figures = evaluate_classifier(artifact, TINY, None, engine)
     expected = Checkpoint.load(tiny.folder / "best.npz").progress["eval"]["other views"]
     assert figures["other views top1"] == pytest.approx(expected["top1"], abs=0.03)

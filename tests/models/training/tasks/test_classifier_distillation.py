@@ -1,4 +1,4 @@
-"""Classifiers taught by a frozen teacher, or two by each other: each method ends better than it began."""
+"""Classifiers distilled from a frozen teacher, or two from each other: each method ends better than it began."""
 
 import re
 from dataclasses import replace

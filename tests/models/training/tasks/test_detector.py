@@ -149,15 +149,15 @@ def test_the_manifest_names_what_was_borrowed(tmp_path: Path) -> None:
     recipe = replace(
         RECTANGLES,
         network=replace(RECTANGLES.network, backbone="picodet.onnx"),
-        data=(*RECTANGLES.data, PictureSource("coco", "taught", file="boxes.json")),
+        data=(*RECTANGLES.data, PictureSource("coco", "pseudo", file="boxes.json")),
     )
     assert sorted(borrowed(recipe, tmp_path)["borrowed"]) == ["boxes.json", "picodet.onnx"]
     assert borrowed(RECTANGLES, tmp_path) == {}
 
 
-@pytest.mark.slow  # its losses are held to slow references, and its boxes teach in `make test`
+@pytest.mark.slow  # its losses are held to slow references, and its pseudo boxes train one in `make test`
 def test_it_learns_from_a_teachers_cells(run: tuple[Path, list[Progress]], tmp_path: Path) -> None:
-    """A student with the teacher's artifact beside the labels comes nearer to it, step by step."""
+    """A student with the teacher's artifact next to the labels comes nearer to it, step by step."""
     folder, _ = run
     export_detector(RECTANGLES, folder / "best.npz", folder / "artifact", Origin([], {}, {}), ["onnx"])
     plan = Distillation("teacher", "run/artifact")
@@ -206,13 +206,13 @@ def test_it_learns_from_its_own_average(run: tuple[Path, list[Progress]], tmp_pa
 
 
 def test_it_imitates_its_average_from_the_step_that_the_recipe_says(tmp_path: Path) -> None:
-    taught = replace(QUICK, distill=Distillation("self", from_fraction=0.3), eval=(), evaluate_every=3)
-    lines = train(taught, tmp_path, stop_after=6)
+    distilled = replace(QUICK, distill=Distillation("self", from_fraction=0.3), eval=(), evaluate_every=3)
+    lines = train(distilled, tmp_path, stop_after=6)
     assert "distilled scores" not in lines[0].losses
     assert lines[1].losses["distilled distances"] > 0
 
 
-def test_the_average_forgets_with_each_cycle_and_can_be_gone_on_from(tmp_path: Path) -> None:
+def test_the_average_forgets_with_each_cycle_and_can_be_resumed(tmp_path: Path) -> None:
     """Cycles of one step: the decay is that of the first step, a tenth, each time."""
     for name, adopt in (("forgets", False), ("adopts", True)):
         plan = replace(QUICK.optimizer, ema_cycle_steps=1, ema_adopt=adopt, ema_decay=0.999)

@@ -37,17 +37,17 @@ def softened(logits: Array, temperature: float) -> list[float]:
     return [x / sum(raised) for x in raised]
 
 
-def slow_localisation(bins: Array, taught: Array, temperature: float) -> float:
+def slow_localisation(bins: Array, teacher: Array, temperature: float) -> float:
     total = 0.0
-    for own, other in zip(bins.reshape(4, -1), taught.reshape(4, -1), strict=True):
+    for own, other in zip(bins.reshape(4, -1), teacher.reshape(4, -1), strict=True):
         q, p = softened(own, temperature), softened(other, temperature)
         total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     return total / 4 * temperature**2
 
 
-def slow_scores(logits: Array, taught: Array) -> float:
+def slow_scores(logits: Array, teacher: Array) -> float:
     total = 0.0
-    for logit, target in zip(logits.ravel().tolist(), taught.ravel().tolist(), strict=True):
+    for logit, target in zip(logits.ravel().tolist(), teacher.ravel().tolist(), strict=True):
         p = 1 / (1 + math.exp(-logit))
         total += (target - p) ** 2 * -(target * math.log(p) + (1 - target) * math.log(1 - p))
     return total
@@ -56,9 +56,9 @@ def slow_scores(logits: Array, taught: Array) -> float:
 @pytest.mark.parametrize("temperature", [1.0, 10.0])
 def test_localisation(temperature: float) -> None:
     rng = np.random.default_rng(1)
-    bins, taught = (rng.normal(0, 3, (5, 32)).astype(np.float32) for _ in range(2))
-    found = localisation_distillation(paddle.to_tensor(bins), paddle.to_tensor(taught), temperature).numpy()
-    slow = [slow_localisation(*rows, temperature) for rows in zip(bins, taught, strict=True)]
+    bins, teacher = (rng.normal(0, 3, (5, 32)).astype(np.float32) for _ in range(2))
+    found = localisation_distillation(paddle.to_tensor(bins), paddle.to_tensor(teacher), temperature).numpy()
+    slow = [slow_localisation(*rows, temperature) for rows in zip(bins, teacher, strict=True)]
     np.testing.assert_allclose(found, slow, rtol=1e-3)
     same = localisation_distillation(paddle.to_tensor(bins), paddle.to_tensor(bins), temperature)
     np.testing.assert_allclose(same.numpy(), 0, atol=1e-4)
@@ -83,9 +83,9 @@ def test_the_sum_of_a_batch() -> None:
 
 def test_the_gradient_pulls_towards_the_teacher() -> None:
     rng = np.random.default_rng(3)
-    taught = paddle.to_tensor(np.array([[0.9, 0.02]], np.float32))
+    teacher = paddle.to_tensor(np.array([[0.9, 0.02]], np.float32))
     logits = paddle.to_tensor(np.zeros((1, 2), np.float32), stop_gradient=False)
-    score_distillation(logits, taught).backward()
+    score_distillation(logits, teacher).backward()
     assert logits.grad[0, 0].item() < 0 < logits.grad[0, 1].item()
     start, goal = (rng.normal(0, 2, (1, 32)).astype(np.float32) for _ in range(2))
     bins = paddle.to_tensor(start, stop_gradient=False)

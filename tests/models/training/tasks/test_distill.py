@@ -135,8 +135,8 @@ def test_the_bundled_teacher_is_found_from_anywhere(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     table = load_plan("distill-ssld").recipe.teacher
     assert table is not None
-    teach = open_teacher(table, tmp_path, logits=False)
-    assert teach(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 512)
+    teacher = open_teacher(table, tmp_path, logits=False)
+    assert teacher(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 512)
 
 
 @pytest.mark.parametrize("name", ["distill-tiny", "distill-ssld"])

@@ -16,17 +16,17 @@ BUNDLED = load_manifest(resolve("shitu-embedder"))
 
 
 def test_an_embedders_run_says_its_teacher(tmp_path: Path) -> None:
-    recipe = DistillRecipe("taught", "metric-tiny", "ssld", teacher=FrozenTeacher("shitu-embedder"))
-    save_run(tmp_path / "last.npz", DistillPlan("taught", recipe, STUDENT, None), 3, 0.5, {})
+    recipe = DistillRecipe("distilled", "metric-tiny", "ssld", teacher=FrozenTeacher("shitu-embedder"))
+    save_run(tmp_path / "last.npz", DistillPlan("distilled", recipe, STUDENT, None), 3, 0.5, {})
     report = distilled_embedder(tmp_path, None)["distilled"]
-    assert (report["name"], report["method"], report["peer"]) == ("taught", "ssld", None)
+    assert (report["name"], report["method"], report["peer"]) == ("distilled", "ssld", None)
     assert report["teacher"]["model"] == "shitu-embedder"
     assert (report["teacher"]["digest"], report["teacher"]["licence"]) == (BUNDLED.digest, BUNDLED.licence)
 
 
 def test_a_teacher_that_is_gone_is_reported_by_its_name(tmp_path: Path) -> None:
-    recipe = DistillRecipe("taught", "metric-tiny", "ssld", teacher=FrozenTeacher("gone.onnx"))
-    save_run(tmp_path / "last.npz", DistillPlan("taught", recipe, STUDENT, None), 3, 0.5, {})
+    recipe = DistillRecipe("distilled", "metric-tiny", "ssld", teacher=FrozenTeacher("gone.onnx"))
+    save_run(tmp_path / "last.npz", DistillPlan("distilled", recipe, STUDENT, None), 3, 0.5, {})
     assert distilled_embedder(tmp_path, tmp_path)["distilled"]["teacher"] == as_table(FrozenTeacher("gone.onnx"))
 
 

@@ -36,7 +36,7 @@ def quiet(*_: object) -> None:
 
 
 def projection_of(base: Path, kind: str = "dshsd", bits: int = 32) -> HashRecipe:
-    """The tiny recipe behind a frozen embedder, whose picture size it takes."""
+    """The tiny recipe after a frozen embedder, whose picture size it takes."""
     network = replace(TINY.network, kind="projection", base=str(base), bits=bits, augmented_views=2)
     loss = HashLoss(kind, alpha=0.01, keep=1.0)
     return replace(TINY, network=network, loss=loss, stages=(Stage(40, 32, 32),), evaluate_every=20)
@@ -103,7 +103,7 @@ def test_a_projection_is_exported_with_its_base_and_both_engines_give_its_codes(
 ) -> None:
     recipe = projection_of(tiny_artifact)
     run(recipe, folder)
-    artifact = export_hash(recipe, folder / "best.npz", tmp_path / "artifact", Origin(["drawn"], {}, {}))
+    artifact = export_hash(recipe, folder / "best.npz", tmp_path / "artifact", Origin(["synthetic"], {}, {}))
     dice = np.random.default_rng(0)
     crops = [dice.integers(0, 256, (40, 30, 3)).astype(np.uint8) for _ in range(8)]
     both = [Embedder(artifact, engine)(crops) for engine in ("openvino", "paddle")]
@@ -138,9 +138,9 @@ def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
     np.testing.assert_array_equal(first.eval[0].rows, again.eval[0].rows)
     known(replace(recipe, seed=2))
     assert report
-    beside = baselines(first, 32)
-    assert set(beside) == {"embeddings", "signs", "itq"}
-    assert all(0 <= figure <= 1 for taker in beside.values() for figure in taker.values())
+    scores = baselines(first, 32)
+    assert set(scores) == {"embeddings", "signs", "itq"}
+    assert all(0 <= figure <= 1 for taker in scores.values() for figure in taker.values())
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_run_leaves_its_figures_and_the_best_weights(tiny: MetricRun) -> None:
 
 
 def test_the_artifact_takes_the_eval_sets_as_the_network_did(tiny: MetricRun, tmp_path: Path) -> None:
-    export_metric(TINY, tiny.folder / "best.npz", tmp_path / "artifact", Origin(["drawn"], {}, {}), ("onnx",))
+    export_metric(TINY, tiny.folder / "best.npz", tmp_path / "artifact", Origin(["synthetic"], {}, {}), ("onnx",))
     figures = evaluate_metric(tmp_path / "artifact", TINY, None)
     expected = Checkpoint.load(tiny.folder / "best.npz").progress["eval"]["rendered"]
     assert figures["rendered"] == pytest.approx(expected, abs=0.03)

@@ -34,9 +34,9 @@ def of_file(path: str) -> FrozenTeacher:
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
 def test_a_file_teaches_its_own_output(folder: Path, suffix: str) -> None:
-    teach = open_teacher(of_file(f"logits/teacher.{suffix}"), folder, logits=True)
-    assert teach.dims == CLASSES
-    np.testing.assert_allclose(teach(PICTURES), LOGITS, rtol=1e-3, atol=1e-3)
+    teacher = open_teacher(of_file(f"logits/teacher.{suffix}"), folder, logits=True)
+    assert teacher.dims == CLASSES
+    np.testing.assert_allclose(teacher(PICTURES), LOGITS, rtol=1e-3, atol=1e-3)
 
 
 def test_a_files_probabilities_become_logits_where_those_are_compared(folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_missing_teacher_is_reported(tmp_path: Path) -> None:
 
 
 def test_an_artifact_teaches_what_it_embeds() -> None:
-    teach = open_teacher(BUNDLED, None, logits=False)
-    vectors = teach(PICTURES)
-    assert vectors.shape == (3, teach.dims) == (3, 512)
-    np.testing.assert_allclose(vectors[1:2], teach(PICTURES[1:2]), atol=1e-4)
+    teacher = open_teacher(BUNDLED, None, logits=False)
+    vectors = teacher(PICTURES)
+    assert vectors.shape == (3, teacher.dims) == (3, 512)
+    np.testing.assert_allclose(vectors[1:2], teacher(PICTURES[1:2]), atol=1e-4)

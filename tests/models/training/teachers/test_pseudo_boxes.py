@@ -128,10 +128,10 @@ def test_an_artifacts_boxes_count_by_their_confidence(tmp_path: Path) -> None:
         folder, name="made-up", task="detect", network="none", input=given, output={"heads": heads, "reg_max": 7},
         thresholds={}, recipe={}, data=[], metrics={}, licence="Apache-2.0",
     )  # fmt: skip
-    taught = open_box_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
-    assert taught is not None
-    np.testing.assert_allclose(taught.weights, [0.8, 0.4, 0.0], atol=1e-6)
-    np.testing.assert_allclose(taught.boxes[0], [4, 4, 20, 20], atol=1e-3)
+    pseudo = open_box_teacher(folder)(np.zeros((64, 64, 3), np.uint8))
+    assert pseudo is not None
+    np.testing.assert_allclose(pseudo.weights, [0.8, 0.4, 0.0], atol=1e-6)
+    np.testing.assert_allclose(pseudo.boxes[0], [4, 4, 20, 20], atol=1e-3)
 
 
 def test_photos_that_an_object_fills_can_be_passed_over(tmp_path: Path) -> None:
