@@ -120,6 +120,25 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The URL of one real S3 server for the whole run: each test makes buckets of its own."""
+    from tests.infra.s3_server import s3_server  # half a second of imports, which most runs of few tests need not pay
+
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a new bucket there; the environment has credentials for it."""
+    from tests.infra.s3_server import CREDENTIALS, new_bucket
+
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3_endpoint)
+
+
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
     """Settings with a data folder of the test's own and the tests' Redis; change them with `dataclasses.replace`.
