@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # A test process for each core, two at least and eight at most; one thread in each, for more would wait for one another.
+# Compiled modules are kept whatever the environment says: else each of some hundred processes that tests start compiles ours.
 # Files, and groups of them that share fixtures, go to the processes as they become free, the longest groups first (tests/conftest.py).
 TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
   [ $$n -lt 2 ] && n=2; [ $$n -gt 8 ] && n=8; echo $$n)
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+TESTS := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo up test test-all check fmt bench install clean
 
