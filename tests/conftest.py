@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -18,6 +19,9 @@ from infra.redis.client import connect
 from infra.redis.server import RedisServer
 from infra.runtime.logs import LogHandler
 from infra.runtime.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tests.models.training.tiny import Run
 
 ROOT = Path(__file__).parents[1]
 WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
@@ -148,6 +152,22 @@ def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     return new_bucket(s3_endpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of the tiny recipe, made once. Do not write into its folder."""
+    from tests.models.training.tiny import trained  # and with it PaddlePaddle
+
+    return trained(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported embedder of that run. Do not write into it."""
+    from tests.models.training.tiny import exported
+
+    return exported(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

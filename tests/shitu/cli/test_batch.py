@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from click.testing import CliRunner, Result
 from pyarrow import parquet
-from werkzeug.serving import make_server
 
 from shitu.cli.batch_files import PART_BYTES, _parts, open_work
 from shitu.cli.batch_source import Folder, Photo
 from shitu.cli.main import main
 from shitu.client.blocking import Batches, Client
 from shitu.client.errors import ClientError
-from tests.shitu.cli.test_server import Hand
+from tests.shitu.front_end import Hand, listening
 from tests.web.pictures import picture
 from web.app import create_app
 
@@ -31,25 +29,11 @@ NAMES = [f"{folder}/{number}.jpg" for folder in ("aisle", "shelf") for number in
 
 
 @pytest.fixture
-def hand(settings: Settings) -> Iterator[Hand]:
-    running = Hand(settings)
-    running.start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
 def url(settings: Settings, hand: Hand) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    with Client(address) as client:
-        client.galleries.create("drinks")
-    yield address
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with listening(create_app(settings)) as address:
+        with Client(address) as client:
+            client.galleries.create("drinks")
+        yield address
 
 
 @pytest.fixture
