@@ -63,6 +63,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     gc.freeze()
     gc.enable()
+    if hypothesis := sys.modules.get("hypothesis"):  # half a second to import, which many runs need not pay
+        hypothesis.settings.register_profile(
+            "busy", deadline=None
+        )  # how long an example takes says how busy the machine is
+        hypothesis.settings.load_profile("busy")
     if session.config.getoption("loadgroup", False) and (lost := [i for i in session.items if "@" not in i.nodeid]):
         raise pytest.UsageError(f"pytest-xdist does not group {len(lost)} tests: is this pytest too new for it?")
 
