@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# A test process for each core, two at least and eight at most; one thread in each, for more would wait for one another.
+# One test process more than there are cores, three at least and nine at most, for those at a running service mostly wait; one
+# thread in each, for more would wait for one another. Each takes about 1.5 GB: TEST_PROCESSES=2 does with less.
+# Compiled modules are kept whatever the environment says: else each of some hundred processes that tests start compiles ours.
 # Files, and groups of them that share fixtures, go to the processes as they become free, the longest groups first (tests/conftest.py).
 TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
-  [ $$n -lt 2 ] && n=2; [ $$n -gt 8 ] && n=8; echo $$n)
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+  [ $$n -lt 2 ] && n=2; [ $$n -gt 8 ] && n=8; echo $$((n + 1)))
+TESTS := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo up test test-all check fmt bench install clean
 

@@ -13,19 +13,9 @@ from typing_extensions import TypedDict
 from contracts.comparisons import Compared, Difference
 from contracts.jobs import JobError, JobState, described
 from contracts.options import Crop, Verify
-from contracts.traces import Trace
+from contracts.traces import DropReason, Source, Trace
 from contracts.usage import Box, GalleryUsed
 
-Source = Literal["detection", "whole_image", "given"]
-DropReason = Literal[
-    "below_min_precision",
-    "below_similarity_threshold",
-    "unlike_whole_image",
-    "suppressed",
-    "empty_gallery",
-    "no_match",
-    "invalid_embedding",
-]
 Reason = Literal["empty_gallery", "nothing_detected", "nothing_recognized"]
 Calibrated = Literal["gallery", "embedder", "uncalibrated"]
 Point = tuple[float, float, float, float]  # x, y in the photo and x, y in the item's picture

@@ -9,10 +9,9 @@ from typing_extensions import TypedDict
 from contracts.jobs import described
 
 Box = list[int]
-TracedSource = Literal["detection", "whole_image", "given"]
+Source = Literal["detection", "whole_image", "given"]
 Undetected = Literal["below_detection_threshold", "over_max_detections", "empty"]
-Outcome = Literal[
-    "recognized",
+DropReason = Literal[
     "below_min_precision",
     "below_similarity_threshold",
     "unlike_whole_image",
@@ -20,8 +19,8 @@ Outcome = Literal[
     "empty_gallery",
     "no_match",
     "invalid_embedding",
-    "whole_image_not_needed",
 ]
+Outcome = Literal["recognized", DropReason, "whole_image_not_needed"]
 
 
 @described
@@ -70,7 +69,7 @@ class TracedPart(TypedDict):
     searched: Box
     """What was embedded: a little more than the box."""
     confidence: float | None
-    source: TracedSource
+    source: Source
     given: NotRequired[int]
     matches: list[TracedMatch]
     """All nearest items that were looked at, also beyond `top_k`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -17,6 +19,9 @@ from infra.redis.client import connect
 from infra.redis.server import RedisServer
 from infra.runtime.logs import LogHandler
 from infra.runtime.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tests.models.training.tiny import Run
 
 ROOT = Path(__file__).parents[1]
 WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
@@ -28,6 +33,11 @@ FOLDERS = ("tests/e2e", "tests/web/page")
 LONGEST = ("tests/e2e", "tests/web/page", "trained")
 # Session fixtures that train a network: the tests of all files that ask for one go to one process, so that it is trained once.
 TRAINED = {"tiny_run", "tiny_artifact"}
+
+
+def pytest_collection() -> None:
+    """Collecting makes a million objects that stay: looking through them for garbage took two fifths of its time."""
+    gc.disable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -47,28 +57,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """pytest-xdist passes a test's group on in its id. Where that fails, nothing but the time would show it."""
+    """What was collected stays, so that the collector need not look at it again.
+
+    pytest-xdist passes a test's group on in its id. Where that fails, nothing but the time would show it.
+    """
+    gc.freeze()
+    gc.enable()
+    if hypothesis := sys.modules.get("hypothesis"):  # half a second to import, which many runs need not pay
+        hypothesis.settings.register_profile(
+            "busy", deadline=None
+        )  # how long an example takes says how busy the machine is
+        hypothesis.settings.load_profile("busy")
     if session.config.getoption("loadgroup", False) and (lost := [i for i in session.items if "@" not in i.nodeid]):
         raise pytest.UsageError(f"pytest-xdist does not group {len(lost)} tests: is this pytest too new for it?")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def routes_are_compiled_once() -> Iterator[None]:
-    """Most tests of the front end have an application of their own, and werkzeug compiles a function or two for each route.
+    """Most tests of the front end have an application of their own, and werkzeug compiles some expressions and functions for each route.
 
-    They depend on nothing but the route, and took four fifths of the time that an application took to be made.
+    They depend on nothing but the route, and took nine tenths of the time that an application took to be made.
     """
-    compiled: dict[tuple[object, ...], Callable[..., tuple[str, str]]] = {}
-    compile_builder = Rule._compile_builder
+    compiled: dict[tuple[object, ...], Rule] = {}
+    compile_rule = Rule.compile
 
-    def once(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
-        key = (rule.rule, *rule._trace, *(rule.defaults or {}).items(), append_unknown)
-        if key not in compiled:
-            compiled[key] = compile_builder(rule, append_unknown)
-        return compiled[key]
+    def once(rule: Rule) -> None:
+        key = (rule.rule, rule.host, rule.subdomain, rule.merge_slashes, *(rule.defaults or {}).items())
+        like = compiled.get(key)
+        if like is None:
+            compile_rule(rule)
+            compiled[key] = rule
+            return
+        rule._parts, rule._trace, rule._converters = like._parts, like._trace, like._converters
+        rule.arguments |= like.arguments
+        rule._build = like._build.__func__.__get__(rule)  # type: ignore[attr-defined]  # bound methods, as werkzeug makes them
+        rule._build_unknown = like._build_unknown.__func__.__get__(rule)  # type: ignore[attr-defined]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rule, "_compile_builder", once)
+        patch.setattr(Rule, "compile", once)
         yield
 
 
@@ -118,6 +144,41 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
     client = connect(redis_url)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The URL of one real S3 server for the whole run: each test makes buckets of its own."""
+    from tests.infra.s3_server import s3_server  # half a second of imports, which most runs of few tests need not pay
+
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a new bucket there; the environment has credentials for it."""
+    from tests.infra.s3_server import CREDENTIALS, new_bucket
+
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3_endpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of the tiny recipe, made once. Do not write into its folder."""
+    from tests.models.training.tiny import trained  # and with it PaddlePaddle
+
+    return trained(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported embedder of that run. Do not write into it."""
+    from tests.models.training.tiny import exported
+
+    return exported(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ import pytest
 import yaml
 from check_jsonschema import main as check_jsonschema
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
 
 from infra.errors.service import ConfigurationError
 from infra.jobs.ledger import JobLedger
@@ -30,8 +29,6 @@ from infra.stack.starting import listen
 from shitu.cli.main import main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import redis
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,27 +153,18 @@ def test_the_s3_server_and_its_clients_share_credentials() -> None:
     assert client["SHITU_OBJECTS__ENDPOINT_URL"] == "http://s3:7070"
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def test_the_bucket_is_made_and_may_exist_already(s3_server: str) -> None:
+def test_the_bucket_is_made_and_may_exist_already(s3_endpoint: str) -> None:
     python, *words = COMPOSE["services"]["bucket"]["entrypoint"]
     assert python == "python"
-    env = {**os.environ, **environment("bucket"), "SHITU_OBJECTS__ENDPOINT_URL": s3_server}
+    env = {**os.environ, **environment("bucket"), "SHITU_OBJECTS__ENDPOINT_URL": s3_endpoint}
     client = boto3.client(
-        "s3", endpoint_url=s3_server, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+        "s3", endpoint_url=s3_endpoint, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
     )
 
     def buckets() -> set[str]:
         return {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
 
-    before = buckets()  # moto's servers of one process share their buckets
+    before = buckets()  # other tests have made theirs
     for _ in range(2):
         subprocess.run([sys.executable, *words], env=env, check=True, timeout=60)
     assert buckets() - before == {"shitu"}

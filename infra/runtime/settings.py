@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
@@ -262,9 +263,10 @@ def _reader() -> TypeAdapter[Settings]:
     return TypeAdapter(Settings)
 
 
-def variables() -> dict[str, tuple[str, ...]]:
+@cache
+def variables() -> Mapping[str, tuple[str, ...]]:
     """Every variable's name and the path of its field: {"SHITU_WEB__PORT": ("web", "port"), ...}."""
-    return {PREFIX + "__".join(path).upper(): path for path in _paths(Settings)}
+    return MappingProxyType({PREFIX + "__".join(path).upper(): path for path in _paths(Settings)})
 
 
 def _paths(group: type) -> Iterator[tuple[str, ...]]:

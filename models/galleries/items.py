@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar, overload, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping
 
     from models.galleries.gallery import LabeledItem
+
+Item = TypeVar("Item")
+
+
+class ItemRow(Sequence[Item]):
+    """Items in one row that are made when they are needed: a subclass says how many there are, and gives the one `at` a place."""
+
+    @abstractmethod
+    def at(self, place: int) -> Item:
+        """The item at `place`, from 0 to below the length."""
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Item]: ...
+
+    def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
+        if isinstance(place, slice):
+            return tuple(self[at] for at in range(*place.indices(len(self))))
+        at = place + len(self) if place < 0 else place
+        if not 0 <= at < len(self):
+            raise IndexError(f"there is no item {place} of {len(self)}")
+        return self.at(at)
 
 
 @runtime_checkable

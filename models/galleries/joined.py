@@ -11,13 +11,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.errors import GalleryError
 from models.galleries.gallery import Gallery
-from models.galleries.items import labels_of, place_of, with_metadata
+from models.galleries.items import ItemRow, labels_of, place_of, with_metadata
 from models.galleries.label_scores import LabelScores
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class JoinedGallery(Gallery):
         return merged
 
 
-class JoinedItems(Sequence[JoinedItem]):
+class JoinedItems(ItemRow[JoinedItem]):
     """The items of galleries in one row, each named when it is needed (models.galleries.items.CompactItems)."""
 
     def __init__(self, galleries: Sequence[Gallery], starts: Sequence[int]) -> None:
@@ -125,20 +125,9 @@ class JoinedItems(Sequence[JoinedItem]):
     def __iter__(self) -> Iterator[JoinedItem]:
         return (_named(item, one.name, at) for at, one in enumerate(self._galleries) for item in one.items)
 
-    @overload
-    def __getitem__(self, place: int) -> JoinedItem: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[JoinedItem]: ...
-
-    def __getitem__(self, place: int | slice) -> JoinedItem | Sequence[JoinedItem]:
-        if isinstance(place, slice):
-            return tuple(self[at] for at in range(*place.indices(len(self))))
-        at = place + len(self) if place < 0 else place
-        if not 0 <= at < len(self):
-            raise IndexError(f"there is no item {place} of {len(self)}")
-        which = bisect_right(self._starts, at) - 1
-        return _named(self._galleries[which].items[at - self._starts[which]], self._galleries[which].name, which)
+    def at(self, place: int) -> JoinedItem:
+        which = bisect_right(self._starts, place) - 1
+        return _named(self._galleries[which].items[place - self._starts[which]], self._galleries[which].name, which)
 
     def labels(self) -> Iterator[str]:
         """The label of each item, in their order."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.errors import GalleryError
 from models.galleries.gallery import MOST_HELD, Gallery
+from models.galleries.items import ItemRow
 from models.galleries.label_scores import EPSILON, LabelScores
 from models.galleries.parts import best
 
@@ -95,7 +96,7 @@ class PartedGallery(Gallery):
         return merged
 
 
-class PartedItems(Sequence["LabeledItem"]):
+class PartedItems(ItemRow["LabeledItem"]):
     """The items of parts in one row, none of them copied (models.galleries.items.CompactItems)."""
 
     def __init__(self, parts: Sequence[Part], starts: NDArray[np.int64], table: LabelTable) -> None:
@@ -108,20 +109,9 @@ class PartedItems(Sequence["LabeledItem"]):
         for part in self._parts:
             yield from part.items()
 
-    @overload
-    def __getitem__(self, place: int) -> LabeledItem: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[LabeledItem]: ...
-
-    def __getitem__(self, place: int | slice) -> LabeledItem | Sequence[LabeledItem]:
-        if isinstance(place, slice):
-            return tuple(self[at] for at in range(*place.indices(len(self))))
-        at = place + len(self) if place < 0 else place
-        if not 0 <= at < len(self):
-            raise IndexError(f"there is no item {place} of {len(self)}")
-        which = bisect_right(self._starts, at) - 1
-        return self._parts[which].item(at - self._starts[which])
+    def at(self, place: int) -> LabeledItem:
+        which = bisect_right(self._starts, place) - 1
+        return self._parts[which].item(place - self._starts[which])
 
     def labels(self) -> Iterator[str]:
         """The label of each item, in their order."""

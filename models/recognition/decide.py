@@ -14,7 +14,8 @@ from models.recognition.results import CANDIDATES, Candidate, Decision, Dropped,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contracts.results import DropReason, Reason, Source
+    from contracts.results import Reason
+    from contracts.traces import DropReason, Source
     from models.galleries.calibration import Calibration
     from models.galleries.gallery import Gallery
     from models.options import RecognizeOptions

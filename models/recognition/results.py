@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from contracts import results
-from contracts.results import Calibrated, DropReason, Reason, Source
+from contracts.results import Calibrated, Reason
+from contracts.traces import DropReason, Source
 from models.galleries.gallery import gallery_of, of_item
 
 if TYPE_CHECKING:

@@ -137,6 +137,8 @@ def test_a_killed_worker_costs_a_batch_and_no_second_version_is_made(own: Stack)
     assert {name: at for name, at in last.items() if name in first} == first  # no finished batch was done again
 
 
+# Several embedders by their names are served above; the official programs are run in tests/models/artifacts and tests/models.
+@pytest.mark.slow
 def test_the_official_networks_serve_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folders = {name: seeded_archive(name, tmp_path / name / "official_infer") for name in KINDS}

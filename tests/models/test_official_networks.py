@@ -75,6 +75,8 @@ def test_both_engines_embed_as_the_official_graph(make: type[nn.Layer], golden: 
         np.testing.assert_allclose(features, stored["features"], rtol=1e-4, atol=1e-4, err_msg=engine)
 
 
+# The network is held to the same golden in tests/models/nets, both engines to a small one in tests/models/artifacts.
+@pytest.mark.slow
 def test_both_engines_find_the_boxes_of_the_official_graph(tmp_path: Path) -> None:
     golden = dict(np.load(GOLDEN / "picodet.npz"))
     seed = int(golden["seed"])

@@ -20,7 +20,6 @@ from infra.redis.client import open_client
 from infra.runtime import tracing
 from infra.runtime.otel import OtelRecorder
 from infra.runtime.settings import ObjectSettings, Settings
-from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 from tests.web.pictures import picture
 from web.services import Services
 
@@ -140,21 +139,17 @@ def test_commands_outside_any_trace_are_not_recorded(recorded: Recorded, setting
 
 
 def test_calls_of_an_s3_server_are_below_what_made_them(
-    recorded: Recorded, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    recorded: Recorded, settings: Settings, s3_endpoint: str, s3_bucket: str
 ) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    with s3_server() as endpoint:
-        try:
-            bucket = new_bucket(endpoint)
-            store = open_store(ObjectSettings(f"s3://{bucket}/p", endpoint), settings.data_dir)
-            store.put("outside", b"1")
-            assert recorded.of(SpanKind.CLIENT) == []
-            with tracing.span("work", "internal") as work:
-                store.put("a", b"1")
-                assert store.get("a") == b"1"
-        finally:
-            BotocoreInstrumentor().uninstrument()  # type: ignore[no-untyped-call]
+    try:
+        store = open_store(ObjectSettings(f"s3://{s3_bucket}/p", s3_endpoint), settings.data_dir)
+        store.put("outside", b"1")
+        assert recorded.of(SpanKind.CLIENT) == []
+        with tracing.span("work", "internal") as work:
+            store.put("a", b"1")
+            assert store.get("a") == b"1"
+    finally:
+        BotocoreInstrumentor().uninstrument()  # type: ignore[no-untyped-call]
     calls = recorded.of(SpanKind.CLIENT)
     assert {"S3.PutObject", "S3.GetObject"} <= {one.name for one in calls}
     assert {f"{one.parent.span_id:016x}" for one in calls if one.parent} == {work.context.span_id}

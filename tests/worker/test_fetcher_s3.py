@@ -10,7 +10,6 @@ import pytest
 
 from infra.jobs.records import JobStatus
 from tests.infra.processes import eventually
-from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 from tests.worker.test_fetcher import create, ended, fetcher
 from worker.fetcher import open_fetcher
 
@@ -22,27 +21,18 @@ if TYPE_CHECKING:
     from worker.process import Process
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as running:
-        yield running
+@pytest.fixture
+def bucket(s3_endpoint: str, s3_bucket: str) -> str:
+    client = boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1")
+    client.put_object(Bucket=s3_bucket, Key="open/a.jpg", Body=b"picture")
+    client.put_object(Bucket=s3_bucket, Key="open/large.jpg", Body=b"x" * 1001)
+    return s3_bucket
 
 
 @pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    made = new_bucket(endpoint)
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
-    client.put_object(Bucket=made, Key="open/a.jpg", Body=b"picture")
-    client.put_object(Bucket=made, Key="open/large.jpg", Body=b"x" * 1001)
-    return made
-
-
-@pytest.fixture
-def courier(process: Process, endpoint: str, bucket: str) -> Iterator[Process]:
+def courier(process: Process, s3_endpoint: str, bucket: str) -> Iterator[Process]:
     objects = dataclasses.replace(
-        process.settings.objects, endpoint_url=endpoint, input_buckets=(f"{bucket}/open", "never-made")
+        process.settings.objects, endpoint_url=s3_endpoint, input_buckets=(f"{bucket}/open", "never-made")
     )
     web = dataclasses.replace(process.settings.web, max_body_bytes=1000)
     process.settings = dataclasses.replace(process.settings, objects=objects, web=web)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
 
 from infra.stack.commands import ROOT
 from shitu.cli.main import main
@@ -75,15 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+def s3(s3_endpoint: str) -> Any:
     names = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **names)
+    client = boto3.client("s3", endpoint_url=s3_endpoint, **names)
     client.create_bucket(Bucket="photos")
-    yield client
-    server.stop()
+    return client
 
 
 @pytest.fixture(scope="module")

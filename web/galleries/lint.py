@@ -18,7 +18,7 @@ from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.lint import KINDS, LEVELS, Kind, Level, Lint, LintJob
 from infra.errors.galleries import VersionNotFound
-from infra.errors.jobs import JobExpired, JobFinished, JobNotFound, JobWithoutAnswer
+from infra.errors.jobs import JobExpired, JobNotFound, JobWithoutAnswer
 from infra.errors.requests import InvalidCursor, InvalidRequest
 from infra.galleries.findings import WITHOUT_DETECTOR
 from infra.galleries.lint_reports import LintReports, manifest_hash
@@ -27,7 +27,8 @@ from infra.jobs.terms import USUAL
 from web.access.scopes import needs
 from web.galleries.items import read_cursor
 from web.jobs import jobs
-from web.openapi.operations import GALLERY, JOB, operation
+from web.jobs.routes import JobRoutes
+from web.openapi.operations import GALLERY, operation
 from web.requests.parsing import parse
 from web.requests.waiting import held, preferred_s
 from web.services import services
@@ -105,40 +106,15 @@ def lint(name: str) -> Response:
     return jobs.report(response, finished=True, waited=waited)
 
 
-@lints.get("/<job_id>")
-@needs(Scope.READ)
-@operation(
-    "getLint",
-    "How far a version is looked through.",
-    {200: LintJob, 304: None},
-    JOB,
-    headers=("Prefer", "If-None-Match"),
+routes = JobRoutes(
+    lints,
+    KIND,
+    LintJob,
+    Scope.MANAGE,
+    "the job",
+    {"get": "How far a version is looked through.", "cancel": "Give it up; the next question begins again."},
 )
-def show(job_id: str) -> Response:
-    """The job as it is."""
-    return jobs.show(KIND, job_id)
-
-
-@lints.post("/<job_id>/cancel")
-@needs(Scope.MANAGE)
-@operation("cancelLint", "Give it up; the next question begins again.", {200: LintJob}, (*JOB, JobFinished))
-def cancel(job_id: str) -> Response:
-    """Gives the job up."""
-    return jobs.cancel(KIND, job_id)
-
-
-@lints.get("/<job_id>/events")
-@needs(Scope.READ)
-@operation(
-    "followLint",
-    "The changes of the job as they happen.",
-    {200: "text/event-stream", 204: None},
-    (*JOB, InvalidCursor),
-    headers=("Last-Event-ID",),
-)
-def events(job_id: str) -> Response:
-    """The job's changes as server-sent events."""
-    return jobs.follow(KIND, job_id)
+routes.add_job()
 
 
 def job_of(manifest: GalleryManifest) -> Job:

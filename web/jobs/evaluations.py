@@ -11,13 +11,10 @@ from contracts.jobs import JobKind, Priority
 from contracts.keys import Scope
 from contracts.versions import EvaluationJob, EvaluationPage
 from infra.errors.galleries import VersionNotFound
-from infra.errors.jobs import JobFinished
-from infra.errors.requests import InvalidCursor
-from infra.errors.webhooks import DeliveryNotFound
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.jobs.lists import JobsQuery, page
-from web.openapi.operations import BODY, GALLERY, JOB, WEBHOOK, operation
+from web.jobs.routes import JobRoutes
+from web.openapi.operations import BODY, GALLERY, WEBHOOK, operation
 from web.requests.json_body import sent_json
 from web.requests.members import PRIORITY, JobMetadata, Strict, Webhook
 from web.requests.terms import read_terms
@@ -61,74 +58,14 @@ def create(name: str, version: int) -> Response:
     return jobs.accept(jobs.create(KIND, asked, url, terms=terms))
 
 
-@blueprint.get("")
-@needs(Scope.READ)
-@operation(
-    "listEvaluations", "Evaluations, the newest first.", {200: EvaluationPage}, (InvalidCursor,), query=JobsQuery
+routes = JobRoutes(
+    blueprint,
+    KIND,
+    EvaluationJob,
+    Scope.MANAGE,
+    "an evaluation",
+    {"get": "How far an evaluation is, and its result.", "replay": "Try an evaluation that failed again."},
 )
-def index() -> Response:
-    """A page of them."""
-    return page(KIND, "evaluations")
-
-
-@blueprint.get("/<job_id>")
-@needs(Scope.READ)
-@operation(
-    "getEvaluation",
-    "How far an evaluation is, and its result.",
-    {200: EvaluationJob, 304: None},
-    JOB,
-    headers=("Prefer", "If-None-Match"),
-)
-def show(job_id: str) -> Response:
-    """The job as it is."""
-    return jobs.show(KIND, job_id)
-
-
-@blueprint.post("/<job_id>/cancel")
-@needs(Scope.MANAGE)
-@operation("cancelEvaluation", "Give an evaluation up.", {200: EvaluationJob}, (*JOB, JobFinished))
-def cancel(job_id: str) -> Response:
-    """Gives the job up."""
-    return jobs.cancel(KIND, job_id)
-
-
-@blueprint.post("/<job_id>/replay")
-@needs(Scope.MANAGE)
-@operation(
-    "replayEvaluation",
-    "Try an evaluation that failed again.",
-    {202: EvaluationJob, 200: EvaluationJob},
-    (*JOB, JobFinished),
-    headers=("Prefer",),
-)
-def replay(job_id: str) -> Response:
-    """Tries a failed job again."""
-    return jobs.replay(KIND, job_id)
-
-
-@blueprint.post("/<job_id>/webhook/replay")
-@needs(Scope.MANAGE)
-@operation(
-    "replayEvaluationWebhook",
-    "Send the webhook of an evaluation that ended again.",
-    {202: EvaluationJob},
-    (*JOB, DeliveryNotFound),
-)
-def replay_webhook(job_id: str) -> Response:
-    """Sends the job's webhook again."""
-    return jobs.replay_webhook(KIND, job_id)
-
-
-@blueprint.get("/<job_id>/events")
-@needs(Scope.READ)
-@operation(
-    "followEvaluation",
-    "The changes of an evaluation as they happen.",
-    {200: "text/event-stream", 204: None},
-    (*JOB, InvalidCursor),
-    headers=("Last-Event-ID",),
-)
-def events(job_id: str) -> Response:
-    """The job's changes as server-sent events."""
-    return jobs.follow(KIND, job_id)
+routes.add_list(EvaluationPage)
+routes.add_job()
+routes.add_replays()

@@ -13,15 +13,14 @@ from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.names import without_surrogates
 from infra.errors.galleries import GalleryNotFound, ImportForbidden, InvalidGalleryName
-from infra.errors.jobs import JobFinished, ResultNotReady
-from infra.errors.requests import InvalidCursor, InvalidRequest, UploadTooSlow
-from infra.errors.webhooks import DeliveryNotFound
+from infra.errors.jobs import ResultNotReady
+from infra.errors.requests import InvalidRequest, UploadTooSlow
 from infra.galleries.staging import Stage
 from infra.jobs.terms import Terms
 from infra.runtime import audit
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.jobs.lists import JobsQuery, page
+from web.jobs.routes import JobRoutes
 from web.openapi.operations import BODY, JOB, WEBHOOK, Form, operation
 from web.requests import idempotency
 from web.requests.import_uploads import ImportFields, ImportRequest, keep, read_import
@@ -104,26 +103,22 @@ def require_allowed(source: str, roots: tuple[str, ...]) -> None:
         )
 
 
-@blueprint.get("")
-@needs(Scope.READ)
-@operation("listImports", "Imports, the newest first.", {200: ImportPage}, (InvalidCursor,), query=JobsQuery)
-def index() -> Response:
-    """A page of them."""
-    return page(KIND, "imports")
-
-
-@blueprint.get("/<job_id>")
-@needs(Scope.READ)
-@operation(
-    "getImport",
-    "How far an import is, and its result.",
-    {200: ImportJob, 304: None},
-    JOB,
-    headers=("Prefer", "If-None-Match"),
+routes = JobRoutes(
+    blueprint,
+    KIND,
+    ImportJob,
+    Scope.MANAGE,
+    "an import",
+    {
+        "get": "How far an import is, and its result.",
+        "cancel": "Give an import up: no version is made.",
+        "replay": "Go on with an import that failed; what was done is not done again.",
+        "follow": "The changes of an import as they happen, its progress too.",
+    },
 )
-def show(job_id: str) -> Response:
-    """The job as it is."""
-    return jobs.show(KIND, job_id)
+routes.add_list(ImportPage)
+routes.add_job()
+routes.add_replays()
 
 
 @blueprint.get("/<job_id>/report")
@@ -151,52 +146,6 @@ def report(job_id: str) -> Response:
         "next_after": str(end) if end < len(fitting) else None,
     }
     return Response(without_surrogates(json.dumps(reported, ensure_ascii=False)), content_type="application/json")
-
-
-@blueprint.post("/<job_id>/cancel")
-@needs(Scope.MANAGE)
-@operation("cancelImport", "Give an import up: no version is made.", {200: ImportJob}, (*JOB, JobFinished))
-def cancel(job_id: str) -> Response:
-    """Gives the job up."""
-    return jobs.cancel(KIND, job_id)
-
-
-@blueprint.post("/<job_id>/replay")
-@needs(Scope.MANAGE)
-@operation(
-    "replayImport",
-    "Go on with an import that failed; what was done is not done again.",
-    {202: ImportJob, 200: ImportJob},
-    (*JOB, JobFinished),
-    headers=("Prefer",),
-)
-def replay(job_id: str) -> Response:
-    """Goes on with a failed job."""
-    return jobs.replay(KIND, job_id)
-
-
-@blueprint.post("/<job_id>/webhook/replay")
-@needs(Scope.MANAGE)
-@operation(
-    "replayImportWebhook", "Send the webhook of an import that ended again.", {202: ImportJob}, (*JOB, DeliveryNotFound)
-)
-def replay_webhook(job_id: str) -> Response:
-    """Sends the job's webhook again."""
-    return jobs.replay_webhook(KIND, job_id)
-
-
-@blueprint.get("/<job_id>/events")
-@needs(Scope.READ)
-@operation(
-    "followImport",
-    "The changes of an import as they happen, its progress too.",
-    {200: "text/event-stream", 204: None},
-    (*JOB, InvalidCursor),
-    headers=("Last-Event-ID",),
-)
-def events(job_id: str) -> Response:
-    """The job's changes as server-sent events."""
-    return jobs.follow(KIND, job_id)
 
 
 def _as_lines(lines: list[Line]) -> Iterator[str]:

@@ -11,15 +11,12 @@ from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.photo_results import ClassificationJob, DetectionJob, EmbeddingJob
 from infra.errors.galleries import GalleryNotFound, InvalidGalleryName
-from infra.errors.jobs import JobFinished, ModelNotConfigured, ResultNotReady
-from infra.errors.photos import PhotoNotFetched
-from infra.errors.requests import InvalidCursor
-from infra.errors.webhooks import DeliveryNotFound
+from infra.errors.jobs import ModelNotConfigured
 from web.access.scopes import needs
 from web.jobs import jobs
 from web.jobs.recognitions import ONE_IMAGE
-from web.openapi.operations import JOB, RENDERING, UPLOAD, Form, operation
-from web.pictures import ANY_IMAGE, PictureLink
+from web.jobs.routes import JobRoutes
+from web.openapi.operations import UPLOAD, Form, operation
 from web.requests.photo_schemas import (
     ClassificationFields,
     ClassificationRequest,
@@ -28,7 +25,6 @@ from web.requests.photo_schemas import (
     EmbeddingFields,
     EmbeddingRequest,
 )
-from web.requests.schemas import PhotoQuery, PictureQuery
 from web.requests.terms import read_terms
 from web.requests.uploads import read_photo
 from web.services import services
@@ -48,6 +44,7 @@ class About:
     job: type
     fields: type[BaseModel]
     request: type[BaseModel]
+    noun: str
     does: str
     model: str = ""  # the worker's setting without which it cannot be done
 
@@ -57,17 +54,24 @@ DETECTIONS = About(
     DetectionJob,
     DetectionFields,
     DetectionRequest,
+    "a detection",
     "Detect the main objects of a photo.",
     "detector",
 )
 EMBEDDINGS = About(
-    JobKind.EMBEDDING, EmbeddingJob, EmbeddingFields, EmbeddingRequest, "Turn a photo or parts of it into unit vectors."
+    JobKind.EMBEDDING,
+    EmbeddingJob,
+    EmbeddingFields,
+    EmbeddingRequest,
+    "an embedding",
+    "Turn a photo or parts of it into unit vectors.",
 )
 CLASSIFICATIONS = About(
     JobKind.CLASSIFICATION,
     ClassificationJob,
     ClassificationFields,
     ClassificationRequest,
+    "a classification",
     "Classify a photo or parts of it.",
     "classifier",
 )
@@ -99,82 +103,10 @@ def photo_jobs(about: About) -> Blueprint:
         terms = read_terms(sent.metadata, sent.priority)
         return jobs.accept(jobs.create(kind, request, sent.webhook_url, sent.source_url, terms=terms))
 
-    @blueprint.get("/<job_id>")
-    @needs(Scope.READ)
-    @operation(
-        f"get{name}",
-        "How far the job is, and its answer.",
-        {200: job, 304: None},
-        JOB,
-        headers=("Prefer", "If-None-Match"),
-    )
-    def show(job_id: str) -> Response:
-        return jobs.show(kind, job_id)
-
-    @blueprint.post("/<job_id>/cancel")
-    @needs(Scope.RECOGNIZE)
-    @operation(f"cancel{name}", "Give the job up.", {200: job}, (*JOB, JobFinished))
-    def cancel(job_id: str) -> Response:
-        return jobs.cancel(kind, job_id)
-
-    @blueprint.post("/<job_id>/replay")
-    @needs(Scope.RECOGNIZE)
-    @operation(
-        f"replay{name}",
-        "Try a job that failed again, from the start.",
-        {202: job, 200: job},
-        (*JOB, JobFinished),
-        headers=("Prefer",),
-    )
-    def replay(job_id: str) -> Response:
-        return jobs.replay(kind, job_id)
-
-    @blueprint.post("/<job_id>/webhook/replay")
-    @needs(Scope.RECOGNIZE)
-    @operation(
-        f"replay{name}Webhook", "Send the webhook of a job that ended again.", {202: job}, (*JOB, DeliveryNotFound)
-    )
-    def replay_webhook(job_id: str) -> Response:
-        return jobs.replay_webhook(kind, job_id)
-
-    @blueprint.get("/<job_id>/events")
-    @needs(Scope.READ)
-    @operation(
-        f"follow{name}",
-        "The changes of the job as they happen.",
-        {200: "text/event-stream", 204: None},
-        (*JOB, InvalidCursor),
-        headers=("Last-Event-ID",),
-    )
-    def events(job_id: str) -> Response:
-        return jobs.follow(kind, job_id)
-
-    @blueprint.get("/<job_id>/image")
-    @needs(Scope.READ)
-    @operation(
-        f"get{name}Image",
-        "The photo as it was uploaded or fetched, smaller, or with what was found drawn over it.",
-        {200: (ANY_IMAGE, PictureLink), 304: None},
-        (*JOB, *RENDERING, PhotoNotFetched, ResultNotReady),
-        query=PhotoQuery,
-        headers=("If-None-Match",),
-    )
-    def image(job_id: str) -> Response:
-        return jobs.photo(kind, job_id)
-
-    @blueprint.get("/<job_id>/preview")
-    @needs(Scope.READ)
-    @operation(
-        f"get{name}Preview",
-        "The photo as a browser can show it.",
-        {200: ANY_IMAGE, 304: None},
-        (*JOB, *RENDERING, PhotoNotFetched),
-        query=PictureQuery,
-        headers=("If-None-Match",),
-    )
-    def preview(job_id: str) -> Response:
-        return jobs.preview(kind, job_id)
-
+    routes = JobRoutes(blueprint, kind, job, Scope.RECOGNIZE, about.noun)
+    routes.add_job()
+    routes.add_replays()
+    routes.add_photo("what was found")
     return blueprint
 
 

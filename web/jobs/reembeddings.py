@@ -10,13 +10,10 @@ from pydantic import Field
 from contracts.jobs import JobKind, Priority
 from contracts.keys import Scope
 from contracts.reembeddings import ReembeddingJob, ReembeddingPage
-from infra.errors.jobs import JobFinished
-from infra.errors.requests import InvalidCursor
-from infra.errors.webhooks import DeliveryNotFound
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.jobs.lists import JobsQuery, page
-from web.openapi.operations import BODY, GALLERY, JOB, WEBHOOK, operation
+from web.jobs.routes import JobRoutes
+from web.openapi.operations import BODY, GALLERY, WEBHOOK, operation
 from web.requests.json_body import sent_json
 from web.requests.members import PRIORITY, JobMetadata, Strict, Webhook
 from web.requests.terms import read_terms
@@ -66,74 +63,18 @@ def create(name: str) -> Response:
     return jobs.accept(jobs.create(KIND, wanted, url, terms=terms))
 
 
-@blueprint.get("")
-@needs(Scope.READ)
-@operation(
-    "listReembeddings", "Re-embeddings, the newest first.", {200: ReembeddingPage}, (InvalidCursor,), query=JobsQuery
+routes = JobRoutes(
+    blueprint,
+    KIND,
+    ReembeddingJob,
+    Scope.MANAGE,
+    "a re-embedding",
+    {
+        "list": "Re-embeddings, the newest first.",
+        "get": "How far a re-embedding is, and its result.",
+        "replay": "Try a re-embedding that failed again: it resumes where it was.",
+    },
 )
-def index() -> Response:
-    """A page of them."""
-    return page(KIND, "reembeddings")
-
-
-@blueprint.get("/<job_id>")
-@needs(Scope.READ)
-@operation(
-    "getReembedding",
-    "How far a re-embedding is, and its result.",
-    {200: ReembeddingJob, 304: None},
-    JOB,
-    headers=("Prefer", "If-None-Match"),
-)
-def show(job_id: str) -> Response:
-    """The job as it is."""
-    return jobs.show(KIND, job_id)
-
-
-@blueprint.post("/<job_id>/cancel")
-@needs(Scope.MANAGE)
-@operation("cancelReembedding", "Give a re-embedding up.", {200: ReembeddingJob}, (*JOB, JobFinished))
-def cancel(job_id: str) -> Response:
-    """Gives the job up."""
-    return jobs.cancel(KIND, job_id)
-
-
-@blueprint.post("/<job_id>/replay")
-@needs(Scope.MANAGE)
-@operation(
-    "replayReembedding",
-    "Try a re-embedding that failed again: it resumes where it was.",
-    {202: ReembeddingJob, 200: ReembeddingJob},
-    (*JOB, JobFinished),
-    headers=("Prefer",),
-)
-def replay(job_id: str) -> Response:
-    """Tries a failed job again."""
-    return jobs.replay(KIND, job_id)
-
-
-@blueprint.post("/<job_id>/webhook/replay")
-@needs(Scope.MANAGE)
-@operation(
-    "replayReembeddingWebhook",
-    "Send the webhook of a re-embedding that ended again.",
-    {202: ReembeddingJob},
-    (*JOB, DeliveryNotFound),
-)
-def replay_webhook(job_id: str) -> Response:
-    """Sends the job's webhook again."""
-    return jobs.replay_webhook(KIND, job_id)
-
-
-@blueprint.get("/<job_id>/events")
-@needs(Scope.READ)
-@operation(
-    "followReembedding",
-    "The changes of a re-embedding as they happen.",
-    {200: "text/event-stream", 204: None},
-    (*JOB, InvalidCursor),
-    headers=("Last-Event-ID",),
-)
-def events(job_id: str) -> Response:
-    """The job's changes as server-sent events."""
-    return jobs.follow(KIND, job_id)
+routes.add_list(ReembeddingPage)
+routes.add_job()
+routes.add_replays()

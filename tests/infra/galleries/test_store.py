@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,23 +26,14 @@ from infra.objects.opening import open_store
 from infra.objects.store import ObjectStore
 from infra.runtime.settings import ObjectSettings
 from tests.infra.gallery_items import DIGEST, DIM, add, calibrate, check, embedding, features, item, view
-from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    with s3_server() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(params=["folder", "s3"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "folder":
         return LocalStore(tmp_path / "objects")
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    endpoint = request.getfixturevalue("s3_endpoint")
-    return open_store(ObjectSettings(url=f"s3://{new_bucket(endpoint)}/p", endpoint_url=endpoint), tmp_path)
+    endpoint, bucket = (request.getfixturevalue(name) for name in ("s3_endpoint", "s3_bucket"))
+    return open_store(ObjectSettings(url=f"s3://{bucket}/p", endpoint_url=endpoint), tmp_path)
 
 
 @pytest.fixture

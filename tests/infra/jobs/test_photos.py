@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,26 +20,17 @@ from infra.objects.opening import open_store
 from infra.objects.store import ObjectStore, preview_key
 from infra.runtime.settings import JobSettings, ObjectSettings, WebhookSettings
 from tests.infra.clock import Clock
-from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 
 RETENTION_S = 100.0
 JOBS = JobSettings(retention_s=RETENTION_S, tombstone_s=5000)
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    with s3_server() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "folder":
         return open_store(ObjectSettings(), tmp_path)
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    endpoint = request.getfixturevalue("s3_endpoint")
-    return open_store(ObjectSettings(url=f"s3://{new_bucket(endpoint)}/some/prefix", endpoint_url=endpoint), tmp_path)
+    endpoint, bucket = (request.getfixturevalue(name) for name in ("s3_endpoint", "s3_bucket"))
+    return open_store(ObjectSettings(url=f"s3://{bucket}/some/prefix", endpoint_url=endpoint), tmp_path)
 
 
 @dataclass

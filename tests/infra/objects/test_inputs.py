@@ -24,11 +24,9 @@ from infra.errors.photos import (
 from infra.errors.service import ConfigurationError, StorageRefused
 from infra.objects.inputs import Inputs, check_location
 from infra.runtime.settings import ObjectSettings, load_settings
-from tests.infra.s3_server import CREDENTIALS, checking_credentials, new_bucket, s3_server
+from tests.infra.s3_server import checking_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from infra.errors.photos import AddressForbidden
 
 OPEN = ObjectSettings(url="s3://own-bucket/prefix", input_buckets=("photos", "archive/shop-1"))
@@ -84,19 +82,6 @@ def test_the_own_bucket_cannot_be_opened() -> None:
         load_settings({"SHITU_OBJECTS__INPUT_BUCKETS": "s3://photos"})
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as running:
-        yield running
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    return new_bucket(endpoint)
-
-
 def put(endpoint: str, bucket: str, key: str, data: bytes, **report: Any) -> None:
     boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").put_object(
         Bucket=bucket, Key=key, Body=data, **report
@@ -107,56 +92,56 @@ def inputs(endpoint: str, *buckets: str, timeout_s: float = 10.0) -> Inputs:
     return Inputs(ObjectSettings(endpoint_url=endpoint, input_buckets=buckets), timeout_s)
 
 
-def test_an_object_is_read_under_the_very_key(endpoint: str, bucket: str) -> None:
+def test_an_object_is_read_under_the_very_key(s3_endpoint: str, s3_bucket: str) -> None:
     data = os.urandom(200_000)
     for key in ("a.jpg", "deep/er/photo 1?#%20.jpg", "上海/图.jpg"):
-        put(endpoint, bucket, key, data)
-        assert inputs(endpoint, bucket).read(f"s3://{bucket}/{key}", len(data)) == data
+        put(s3_endpoint, s3_bucket, key, data)
+        assert inputs(s3_endpoint, s3_bucket).read(f"s3://{s3_bucket}/{key}", len(data)) == data
     with pytest.raises(FetchTooLarge, match="200000 bytes"):
-        inputs(endpoint, bucket).read(f"s3://{bucket}/a.jpg", len(data) - 1)
+        inputs(s3_endpoint, s3_bucket).read(f"s3://{s3_bucket}/a.jpg", len(data) - 1)
 
 
-def test_what_is_not_there_is_reported_apart(endpoint: str, bucket: str) -> None:
+def test_what_is_not_there_is_reported_apart(s3_endpoint: str, s3_bucket: str) -> None:
     with pytest.raises(S3KeyMissing) as missing:
-        inputs(endpoint, bucket).read(f"s3://{bucket}/nothing.jpg", 100)
+        inputs(s3_endpoint, s3_bucket).read(f"s3://{s3_bucket}/nothing.jpg", 100)
     assert not missing.value.retryable
     with pytest.raises(S3BucketMissing):
-        inputs(endpoint, "never-made").read("s3://never-made/a.jpg", 100)
+        inputs(s3_endpoint, "never-made").read("s3://never-made/a.jpg", 100)
     with pytest.raises(BucketForbidden):
-        inputs(endpoint, "another").read(f"s3://{bucket}/a.jpg", 100)
-    put(endpoint, bucket, "old.jpg", b"x", StorageClass="GLACIER")
+        inputs(s3_endpoint, "another").read(f"s3://{s3_bucket}/a.jpg", 100)
+    put(s3_endpoint, s3_bucket, "old.jpg", b"x", StorageClass="GLACIER")
     with pytest.raises(FetchFailed, match="archived") as archived:
-        inputs(endpoint, bucket).read(f"s3://{bucket}/old.jpg", 100)
+        inputs(s3_endpoint, s3_bucket).read(f"s3://{s3_bucket}/old.jpg", 100)
     assert not archived.value.retryable
 
 
 def test_credentials_that_may_not_are_reported_from_wrong_ones(
-    endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+    s3_endpoint: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(endpoint, bucket, "a.jpg", b"picture")
-    iam = boto3.client("iam", endpoint_url=endpoint, region_name="us-east-1")
+    put(s3_endpoint, s3_bucket, "a.jpg", b"picture")
+    iam = boto3.client("iam", endpoint_url=s3_endpoint, region_name="us-east-1")
     iam.create_user(UserName="reader")
     allowed = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::elsewhere/*"}
     policy = {"Version": "2012-10-17", "Statement": [allowed]}
     iam.put_user_policy(UserName="reader", PolicyName="elsewhere", PolicyDocument=json.dumps(policy))
     key = iam.create_access_key(UserName="reader")["AccessKey"]
-    with checking_credentials(endpoint):
+    with checking_credentials(s3_endpoint):
         with pytest.raises(StorageRefused) as wrong:  # the service's matter, not the request's
-            inputs(endpoint, bucket).read(f"s3://{bucket}/a.jpg", 100)
+            inputs(s3_endpoint, s3_bucket).read(f"s3://{s3_bucket}/a.jpg", 100)
         assert wrong.value.code == "storage_refused"
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
         with pytest.raises(S3AccessDenied) as denied:
-            inputs(endpoint, bucket).read(f"s3://{bucket}/a.jpg", 100)
+            inputs(s3_endpoint, s3_bucket).read(f"s3://{s3_bucket}/a.jpg", 100)
         assert not denied.value.retryable
 
 
-def test_a_server_that_is_away_or_silent_may_be_asked_again(bucket: str) -> None:
+def test_a_server_that_is_away_or_silent_may_be_asked_again(s3_bucket: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(FetchTimeout) as slow:
-            inputs(address, bucket, timeout_s=0.3).read(f"s3://{bucket}/a.jpg", 100)
+            inputs(address, s3_bucket, timeout_s=0.3).read(f"s3://{s3_bucket}/a.jpg", 100)
     with pytest.raises(FetchFailed) as away:
-        inputs(address, bucket).read(f"s3://{bucket}/a.jpg", 100)
+        inputs(address, s3_bucket).read(f"s3://{s3_bucket}/a.jpg", 100)
     assert slow.value.retryable
     assert away.value.retryable

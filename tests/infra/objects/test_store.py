@@ -8,7 +8,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,22 +26,14 @@ from infra.objects.opening import open_store
 from infra.objects.s3 import S3Store
 from infra.objects.store import ObjectStore, image_key
 from infra.runtime.settings import ObjectSettings
-from tests.infra.s3_server import CREDENTIALS, checking_credentials, new_bucket, s3_server
+from tests.infra.s3_server import CREDENTIALS, checking_credentials
 
 BAD_KEYS = ["", "/a", "a/", "../a", "a/../b", "a//b", ".hidden", "a/.b", "a\\b", "a b", "ä", "a\n", "x" * 600, "a\0b"]
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    with s3_server() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture
-def s3_settings(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> ObjectSettings:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    return ObjectSettings(url=f"s3://{new_bucket(s3_endpoint)}/some/prefix", endpoint_url=s3_endpoint)
+def s3_settings(s3_endpoint: str, s3_bucket: str) -> ObjectSettings:
+    return ObjectSettings(url=f"s3://{s3_bucket}/some/prefix", endpoint_url=s3_endpoint)
 
 
 @pytest.fixture(params=["folder", "s3"])

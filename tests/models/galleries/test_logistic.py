@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from models.galleries.logistic import fit_logistic, information, sigmoid
 
@@ -20,6 +19,8 @@ def synthetic(count: int, seed: int = 0) -> tuple[Values, Values, Values]:
 
 
 def test_the_weights_are_scikit_learns() -> None:
+    from sklearn.linear_model import LogisticRegression  # a second to import
+
     inputs, right, weights = synthetic(300)
     ridge = 0.7
     theirs = LogisticRegression(C=1 / ridge, fit_intercept=False, tol=1e-10, max_iter=500)

@@ -1,19 +1,19 @@
-"""The tiny trained run and its artifact, made once for the session wherever they are asked for."""
+"""What the commands' tests share."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
 
-from tests.models.training.tiny import Run, exported, trained
 
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """The tiny recipe with a small eval set, as a file of the user's own."""
+    from models.training.recipes.reading import RECIPES_DIR
 
-@pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run of the tiny recipe. Do not write into its folder."""
-    return trained(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="session")
-def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported embedder of that run. Do not write into it."""
-    return exported(tmp_path_factory.getbasetemp())
+    text = (RECIPES_DIR / "embedder-tiny.toml").read_text(encoding="utf-8")
+    assert "products = 12" in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("products = 12", "products = 3"), encoding="utf-8")
+    return path

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from click.testing import CliRunner, Result
-from moto.server import ThreadedMotoServer
 from pyarrow import parquet
-from werkzeug.serving import make_server
 
 from shitu.cli.batch_files import PART_BYTES, _parts, open_work
 from shitu.cli.batch_source import Folder, Photo
 from shitu.cli.main import main
 from shitu.client.blocking import Batches, Client
 from shitu.client.errors import ClientError
-from tests.shitu.cli.test_server import Hand
+from tests.shitu.front_end import Hand, listening
 from tests.web.pictures import picture
 from web.app import create_app
 
@@ -32,25 +29,11 @@ NAMES = [f"{folder}/{number}.jpg" for folder in ("aisle", "shelf") for number in
 
 
 @pytest.fixture
-def hand(settings: Settings) -> Iterator[Hand]:
-    running = Hand(settings)
-    running.start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
 def url(settings: Settings, hand: Hand) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    with Client(address) as client:
-        client.galleries.create("drinks")
-    yield address
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with listening(create_app(settings)) as address:
+        with Client(address) as client:
+            client.galleries.create("drinks")
+        yield address
 
 
 @pytest.fixture
@@ -182,33 +165,23 @@ def test_a_photo_that_is_gone_since_the_manifest_is_reported(url: str, photos: P
 
 
 def test_a_bucket_is_read_and_parquet_written(
-    url: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_endpoint: str, s3_bucket: str
 ) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    try:
-        bucket = boto3.client("s3")
-        bucket.create_bucket(Bucket="shop")
-        for name in ["2026/1.jpg", "2026/sub/2.jpg", "2026/readme.txt", "2025/0.jpg"]:
-            bucket.put_object(Bucket="shop", Key=name, Body=picture())
-        out = tmp_path / "answers.parquet"
-        result = run(url, "s3://shop/2026", out, "--yes")
-        assert result.exit_code == 0, result.output
-        rows = parquet.read_table(out).to_pylist()
-        assert [(row["path"], row["status"], row["error"]) for row in rows] == [
-            ("1.jpg", "succeeded", None),
-            ("sub/2.jpg", "succeeded", None),
-        ]
-        assert json.loads(rows[0]["result"])["recognitions"][0]["label"] == rows[0]["labels"][0]
-        assert "cannot be listed" in run(url, "s3://nowhere/x", tmp_path / "other.ndjson").output
-    finally:
-        server.stop()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    for name in ["2026/1.jpg", "2026/sub/2.jpg", "2026/readme.txt", "2025/0.jpg"]:
+        client.put_object(Bucket=s3_bucket, Key=name, Body=picture())
+    out = tmp_path / "answers.parquet"
+    result = run(url, f"s3://{s3_bucket}/2026", out, "--yes")
+    assert result.exit_code == 0, result.output
+    rows = parquet.read_table(out).to_pylist()
+    assert [(row["path"], row["status"], row["error"]) for row in rows] == [
+        ("1.jpg", "succeeded", None),
+        ("sub/2.jpg", "succeeded", None),
+    ]
+    assert json.loads(rows[0]["result"])["recognitions"][0]["label"] == rows[0]["labels"][0]
+    assert "cannot be listed" in run(url, "s3://nowhere/x", tmp_path / "other.ndjson").output
 
 
 def test_parts_keep_to_a_number_and_to_a_requests_bytes(tmp_path: Path) -> None:

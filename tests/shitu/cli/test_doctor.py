@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import time
@@ -19,7 +18,7 @@ from infra.redis.server import RedisServer
 from infra.runtime.settings import Settings, variables
 from shitu.cli.doctor_checks import check_instructions, check_keys, check_memory
 from shitu.cli.main import main
-from tests.infra.s3_server import CREDENTIALS, s3_server
+from tests.infra.s3_server import CREDENTIALS
 from tests.models.programs import artifact
 
 
@@ -125,17 +124,17 @@ def test_a_store_that_is_there_takes_and_gives_and_keeps_nothing_of_it(tmp_path:
 
 @pytest.mark.parametrize("wrong", ["no bucket", "no server"])
 def test_a_bucket_that_cannot_be_used_fails_with_its_code_and_remedy(
-    monkeypatch: pytest.MonkeyPatch, wrong: str
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, wrong: str
 ) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
     monkeypatch.setenv("SHITU_OBJECTS__URL", "s3://no-such-bucket-here")
-    with socket.socket() as unused, contextlib.ExitStack() as running:
+    with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
         if wrong == "no bucket":
-            endpoint = running.enter_context(s3_server())
+            endpoint = request.getfixturevalue("s3_endpoint")
         monkeypatch.setenv("SHITU_OBJECTS__ENDPOINT_URL", endpoint)
         (objects,) = (one for one in reported(1) if one["check"] == "objects")
     code, remedy = {

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from models.training.recipes.reading import RECIPES_DIR
 from shitu.cli.main import main
 from tests.models.programs import artifact
 from tests.models.training.photo_data import write_photos
@@ -18,16 +17,6 @@ from tests.models.training.photo_data import write_photos
 
 def shitu(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
-
-
-@pytest.fixture
-def quick(tmp_path: Path) -> Path:
-    """The tiny recipe with a small eval set, as a file of the user's own."""
-    text = (RECIPES_DIR / "embedder-tiny.toml").read_text(encoding="utf-8")
-    assert "products = 12" in text
-    path = tmp_path / "mine.toml"
-    path.write_text(text.replace("products = 12", "products = 3"), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")

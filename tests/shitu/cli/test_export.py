@@ -14,7 +14,6 @@ from infra.objects.opening import open_store
 from infra.runtime.settings import load_settings
 from models.artifacts.folders import load_manifest, verify
 from models.engines.openvino import computes_bf16
-from models.training.recipes.reading import RECIPES_DIR
 from shitu.cli.export_options import MOST_PICTURES, calibration_pictures
 from shitu.cli.main import main
 from tests.infra.gallery_items import add, item
@@ -31,16 +30,6 @@ def report(answer: Result) -> dict[str, object]:
     assert answer.exit_code == 0, answer.output
     figures: dict[str, object] = json.loads(answer.stdout)
     return figures
-
-
-@pytest.fixture
-def quick(tmp_path: Path) -> Path:
-    """The tiny recipe with a small eval set."""
-    text = (RECIPES_DIR / "embedder-tiny.toml").read_text(encoding="utf-8")
-    assert "products = 12" in text
-    path = tmp_path / "mine.toml"
-    path.write_text(text.replace("products = 12", "products = 3"), encoding="utf-8")
-    return path
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from werkzeug.serving import make_server
 
 from infra.galleries.store import GalleryStore, Item, item_id
 from infra.objects.opening import open_store
 from infra.objects.store import ObjectStore, image_digest
 from infra.runtime.settings import Settings
 from shitu.cli.main import main
+from tests.shitu.front_end import listening
 from web.app import create_app
 
 EMBEDDER = "a" * 64
@@ -76,13 +75,8 @@ def fill(store: GalleryStore, objects: ObjectStore, rows: range, calibration: di
 @pytest.fixture
 def served(settings: Settings, objects: ObjectStore) -> Iterator[tuple[str, str]]:
     """`--server` and the address of the front end on that store, as a running service."""
-    server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield "--server", f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with listening(create_app(settings)) as url:
+        yield "--server", url
 
 
 def test_the_store_and_a_service_say_the_same(drinks: str, served: tuple[str, str]) -> None:

@@ -65,6 +65,8 @@ def test_embed_takes_weights_and_exports_them_once(tmp_path: Path, photo: Path) 
     np.testing.assert_allclose(json.loads(again)[0]["embedding"], expected, atol=1e-5)
 
 
+# The export is held in tests/models/export/test_official_weights.py, the way of a command to its weights above.
+@pytest.mark.slow
 def test_detect_takes_weights(tmp_path: Path, photo: Path) -> None:
     network = PicoDet(0.25, neck_channels=16, head_convs=1)
     answer = shitu("detect", photo, "--model", weights_of(network, tmp_path / "mainbody.pdparams"), "--json")

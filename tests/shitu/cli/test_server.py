@@ -8,91 +8,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from werkzeug.serving import make_server
 
-from infra.jobs.ledger import JobLedger
-from infra.jobs.records import Job, Lease
-from infra.jobs.scripts import OPEN
-from infra.redis.client import connect
 from infra.runtime.settings import Settings
 from shitu.cli.main import main
-from tests.web.conftest import recognition_result
+from tests.shitu.front_end import Hand, listening
 from tests.web.pictures import picture
 from web.app import create_app
-
-
-class Hand(threading.Thread):
-    """Ends every job, as a worker would: what `result` makes of its kind and request."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(daemon=True)
-        assert settings.redis_url is not None
-        self._redis = connect(settings.redis_url)
-        self._ledger = JobLedger(self._redis, settings.jobs, settings.webhooks)
-        self._ended = threading.Event()
-        self.requests: list[dict[str, Any]] = []
-
-    def run(self) -> None:
-        while not self._ended.wait(0.01):
-            for job_id in self._redis.zrange(OPEN, 0, -1):
-                lease = self._ledger.start(job_id)
-                if lease is not None:
-                    job = self._ledger.get(job_id)
-                    self.requests.append(dict(job.request))
-                    self._end(job, lease)
-
-    def _end(self, job: Job, lease: Lease) -> None:
-        request = job.request
-        if job.kind == "recognition":
-            result = {**recognition_result(request["gallery"]), "paddleclas": [{"rec_docs": "tea"}]}
-            if request["image"]["name"] == "bad.jpg":
-                error = {"code": "image_truncated", "message": "The file is cut short.", "retryable": False}
-                self._ledger.fail(lease, error)
-                return
-        elif job.kind == "detection":
-            result = {"detections": [{"box": [1, 2, 30, 40], "confidence": 0.87654}], "timings_ms": {"total": 7.04}}
-        elif job.kind == "embedding":
-            embedding = None if request["image"]["name"] == "black.jpg" else [0.6, 0.8]
-            result = {"dim": 2, "embeddings": [{"box": [0, 0, 9, 9], "embedding": embedding}]}
-        elif job.kind == "classification":
-            classes = [{"class_id": 7, "label": "tea", "score": 0.9}, {"class_id": 1, "label": "cola", "score": 0.1}]
-            result = {"classifications": [{"box": [0, 0, 9, 9], "classes": classes}]}
-        else:
-            result = {
-                "items": [{**item, "status": "rejected" if "error" in item else "added"} for item in request["items"]]
-            }
-        self._ledger.succeed(lease, result)
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join(10)
-        self._redis.close()
-
-
-@pytest.fixture
-def hand(settings: Settings) -> Iterator[Hand]:
-    running = Hand(settings)
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture
 def url(settings: Settings, hand: Hand) -> Iterator[str]:
     worker = replace(settings.worker, classifier="teas-and-colas")
     few = replace(settings, web=replace(settings.web, max_files=3), worker=worker)
-    server = make_server("127.0.0.1", 0, create_app(few), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with listening(create_app(few)) as address:
+        yield address
 
 
 @pytest.fixture

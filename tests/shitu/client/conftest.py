@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from infra.runtime.settings import Settings
 from shitu import AsyncClient, Client
 from shitu.client.exchange import Retries
-from tests.shitu.cli.test_server import Hand
+from tests.shitu.front_end import listening
 from web.app import create_app
 
 QUICK = Retries(first_pause_s=0.01, longest_pause_s=0.05)
@@ -30,23 +28,10 @@ class Served:
 
 
 @pytest.fixture
-def hand(settings: Settings) -> Iterator[Hand]:
-    running = Hand(settings)
-    running.start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
 def served(settings: Settings) -> Iterator[Served]:
     app = create_app(settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield Served(f"http://127.0.0.1:{server.server_port}", app)
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with listening(app) as url:
+        yield Served(url, app)
 
 
 @pytest.fixture

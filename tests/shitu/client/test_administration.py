@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from werkzeug.serving import make_server
 
 import shitu
 from infra.jobs.ledger import open_ledger
@@ -17,6 +16,7 @@ from shitu.client.errors import (
     NotFound,
 )
 from tests.shitu.client.conftest import QUICK, Ask, Served
+from tests.shitu.front_end import listening
 from tests.web.conftest import recognition_result
 from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
@@ -67,13 +67,8 @@ def keyed(settings: Settings) -> Iterator[tuple[str, str]]:
     """A front end that asks for keys, and one with the scope admin."""
     app = create_app(with_keys(settings))
     token = bearer(app, "admin")["Authorization"].removeprefix("Bearer ")
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", token
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with listening(app) as url:
+        yield url, token
 
 
 def test_a_key_opens_what_its_scope_allows(keyed: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

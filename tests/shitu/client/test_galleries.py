@@ -9,8 +9,8 @@ import pytest
 from infra.runtime.settings import Settings
 from shitu.client.errors import Conflict, NotFound
 from tests.linting import linting
-from tests.shitu.cli.test_server import Hand
 from tests.shitu.client.conftest import Ask, Served
+from tests.shitu.front_end import Hand
 from tests.web.conftest import fill_gallery
 from tests.web.pictures import picture
 from web.services import EXTENSION

@@ -13,15 +13,12 @@ import pytest
 from infra.jobs.uploads import FOLDER, LATE_S, Uploads
 from infra.keys.store import Limits
 from infra.runtime import tracing
-from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 from tests.web.keyed import bearer, with_keys
 from tests.web.pictures import picture
 from web.app import create_app
 from web.services import EXTENSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import redis
     from flask import Flask
     from flask.testing import FlaskClient
@@ -32,22 +29,12 @@ if TYPE_CHECKING:
 PHOTO = picture(width=64, height=48)
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as running:
-        yield running
-
-
 @pytest.fixture(params=["folder", "s3"])
-def settings(settings: Settings, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     if request.param == "folder":
         return settings
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    endpoint = request.getfixturevalue("endpoint")
-    objects = dataclasses.replace(
-        settings.objects, url=f"s3://{new_bucket(endpoint)}/some/prefix", endpoint_url=endpoint
-    )
+    endpoint, bucket = (request.getfixturevalue(name) for name in ("s3_endpoint", "s3_bucket"))
+    objects = dataclasses.replace(settings.objects, url=f"s3://{bucket}/some/prefix", endpoint_url=endpoint)
     return dataclasses.replace(settings, objects=objects)
 
 

@@ -1,9 +1,6 @@
 """Two real processes train as one with the whole batch does: the same weights, within rounding."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +12,8 @@ from paddle import nn
 from models.training.engine.processes import ALONE, Group
 from models.training.engine.synchronised_norm import synchronise_norms
 from tests.models.training import several
+from tests.models.training.two_processes import run_in_two
 
-ROOT = Path(__file__).resolve().parents[4]
 Arrays = dict[str, NDArray[np.float32]]
 
 
@@ -26,17 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("several")
     several.write_textured(folder / "data")
     several.train(folder / "data", folder / "alone")
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
-    report = subprocess.run(
-        [*launch, "--log_dir", str(folder / "logs"), several.__file__, str(folder), str(folder / "data")],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert report.returncode == 0, report.stdout[-3000:] + report.stderr[-3000:]
+    run_in_two(several.__file__, folder / "logs", folder, folder / "data")
     return folder
 
 

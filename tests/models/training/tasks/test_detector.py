@@ -1,9 +1,6 @@
 """The tiny detector recipe, run for real: it learns from boxes, from teachers and from its own average."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +27,8 @@ from models.training.recipes.reading import load_recipe
 from models.training.tasks.detector import DetectorTask
 from models.training.teachers.pseudo_boxes import DetectorTeacher
 from tests.models.training import several_detectors
+from tests.models.training.two_processes import run_in_two
 
-ROOT = Path(__file__).resolve().parents[4]
 TINY = load_recipe("detector-tiny", DetectorRecipe)
 # Few steps over a save, and an eval set that costs nothing.
 QUICK = replace(
@@ -188,7 +185,6 @@ def test_it_learns_from_a_teachers_boxes(run: tuple[Path, list[Progress]], tmp_p
     if not sure:  # a teacher so unsure teaches nothing
         pytest.fail("the teacher is sure of no photo")
     lines: list[Progress] = []
-    fit(DetectorTask, student, data, tmp_path, lines.append, lambda *_: None, stop_after=2)
     fit(DetectorTask, student, data, tmp_path, lines.append, lambda *_: None)
     assert len(load_pool(tmp_path / "pool").sources) == len(sure)
     assert lines[-1].losses["giou"] < lines[0].losses["giou"]
@@ -253,17 +249,7 @@ def test_a_classifiers_body_can_be_begun_with(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(tmp_path: Path) -> None:
     several_detectors.train(tmp_path / "alone")
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
-    report = subprocess.run(
-        [*launch, "--log_dir", str(tmp_path / "logs"), several_detectors.__file__, str(tmp_path / "together")],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert report.returncode == 0, report.stdout[-3000:] + report.stderr[-3000:]
+    run_in_two(several_detectors.__file__, tmp_path / "logs", tmp_path / "together", timeout_s=110)
     one, two = (Checkpoint.load(tmp_path / name / "last.npz").groups for name in ("alone", "together"))
     for group in ("module", "average"):
         for name, expected in one[group].items():

@@ -1,8 +1,5 @@
 """DeepHash on rendered products: each loss ends better than it began, and is exported for both engines."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from models.training.tasks.hash import HashTask
 from models.training.tasks.hash_evaluation import baselines, evaluate_hash
 from models.training.tasks.hash_features import Features, known_features
 from tests.models.training import several_hash
+from tests.models.training.two_processes import run_in_two
 
 TINY = load_recipe("hash-tiny", HashRecipe)
 SHORT = replace(TINY, stages=(Stage(8, 32, 16),), evaluate_every=4, eval=(replace(TINY.eval[0], products=4),))
@@ -175,18 +173,7 @@ def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(
 ) -> None:
     alone, together = (folder_with(pool, tmp_path / name) for name in ("alone", "together"))
     several_hash.train(tiny_artifact, alone)
-    root = Path(__file__).resolve().parents[4]
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
-    report = subprocess.run(
-        [*launch, "--log_dir", str(tmp_path / "logs"), several_hash.__file__, str(tiny_artifact), str(together)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert report.returncode == 0, report.stdout[-3000:] + report.stderr[-3000:]
+    run_in_two(several_hash.__file__, tmp_path / "logs", tiny_artifact, together)
     one, two = (Checkpoint.load(out / "last.npz").groups["module"] for out in (alone, together))
     assert one.keys() == two.keys() != set()
     for name, array in one.items():

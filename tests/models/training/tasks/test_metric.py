@@ -1,9 +1,6 @@
 """Metric learning by recipe: it learns, and what is wrong is reported before training."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +33,7 @@ from models.training.tasks.metric import MetricTask
 from tests.models.training import several_metrics
 from tests.models.training.metric_tiny import QUICK, TINY, MetricRun, quiet, tiny_metric_run, with_pool
 from tests.models.training.photo_data import write_photos
+from tests.models.training.two_processes import run_in_two
 
 
 @pytest.fixture(scope="module")
@@ -150,18 +148,7 @@ def test_two_processes_reach_the_weights_of_one_with_the_whole_batch(base: Path,
     """The memory and the centres, too."""
     alone, together = (with_pool(base, tmp_path / name) for name in ("alone", "together"))
     fit(MetricTask, several_metrics.TOGETHER, None, alone, quiet, quiet)
-    root = Path(__file__).resolve().parents[4]
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--backend", "gloo", "--nproc_per_node", "2"]
-    report = subprocess.run(
-        [*launch, "--log_dir", str(tmp_path / "logs"), several_metrics.__file__, str(together)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert report.returncode == 0, report.stdout[-3000:] + report.stderr[-3000:]
+    run_in_two(several_metrics.__file__, tmp_path / "logs", together)
     one, two = (Checkpoint.load(out / "last.npz").groups["module"] for out in (alone, together))
     assert one.keys() == two.keys()
     assert one["losses.contrastive.memory.taken"] == two["losses.contrastive.memory.taken"] == 32
