@@ -22,6 +22,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from contracts.jobs import JobKind
+from infra.jobs.broker import AMQP_NAME, keepalive_options
 from infra.jobs.records import QUEUES
 from infra.redis.client import CONNECT_TIMEOUT_S, celery_url, is_socket
 from infra.runtime import tracing
@@ -42,7 +43,7 @@ def make_celery(settings: Settings) -> Celery:
     """The Celery application for the Redis of `settings`, which must name one; it connects at first use."""
     if settings.redis_url is None:
         raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
-    app = Celery("shitu", broker=celery_url(settings.redis_url), set_as_current=False)
+    app = Celery("shitu", broker=celery_url(settings.redis_url), amqp=AMQP_NAME, set_as_current=False)
     transport = {
         "visibility_timeout": VISIBILITY_TIMEOUT_S,
         "unacked_restore_interval": 2,  # with the defaults a killed worker's messages stay away for minutes
@@ -56,7 +57,7 @@ def make_celery(settings: Settings) -> Celery:
         "socket_timeout": 10,  # a broker that vanished without closing must not hold a publish for ever
     }
     if not is_socket(settings.redis_url):
-        transport["socket_keepalive"] = True
+        transport |= {"socket_keepalive": True, "socket_keepalive_options": keepalive_options()}
     app.conf.update(
         # Each bound to its own name: by default all are to the first, and get whatever is sent to it through an exchange.
         task_queues=[kombu.Queue(name, routing_key=name) for name in QUEUES],
