@@ -20,7 +20,7 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.load import ScalingCollector
 from infra.jobs.photos import Photos
-from infra.jobs.queue import Queue, make_celery
+from infra.jobs.queue import open_queue
 from infra.jobs.results import Results
 from infra.jobs.uploads import Uploads
 from infra.keys.limits import KeyLimits
@@ -115,7 +115,7 @@ def open_services(settings: Settings) -> Services:
         sessions=Sessions(client, settings.keys.session_s),
         galleries=galleries,
         items=ItemLookup(galleries),
-        queue=Queue(make_celery(settings)),
+        queue=open_queue(settings),
         ownership=Ownership(partial(claim, client, objects, settings)),
         renderings=threading.BoundedSemaphore(RENDERINGS),
         holds=threading.BoundedSemaphore(max(1, int(settings.web.threads * HOLDING_FRACTION))),

@@ -21,7 +21,7 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from contracts.errors import CodedError, ServiceError
 from contracts.jobs import JobKind
-from infra.jobs.queue import CANARY, Queue, make_celery
+from infra.jobs.queue import CANARY, make_celery, open_queue
 from infra.runtime.logs import configure_logging, fatal, json_line
 from infra.runtime.machine import planned, pool_for
 from infra.runtime.settings import load_settings
@@ -162,17 +162,15 @@ def forks(worker: WorkController) -> bool:
 def open_process(concurrency: int) -> None:
     """Opens this process for `concurrency` tasks at a time; a worker that cannot load its models ends here."""
     configure_logging(settings.log)  # Celery asks for it only later
-    queues = set(app.amqp.queues.consume_from)
+    queues, queue = set(app.amqp.queues.consume_from), open_queue(settings, app)
     try:
         open_tracing(settings, "shitu-worker" if queues & MODEL_QUEUES else "shitu-courier")
         if queues & MODEL_QUEUES:
             from worker.runtime import open_runtime
 
-            set_current(
-                Process(settings, Queue(app), queues, open_runtime(settings, concurrency), concurrency=concurrency)
-            )
+            set_current(Process(settings, queue, queues, open_runtime(settings, concurrency), concurrency=concurrency))
         else:
-            process = Process(settings, Queue(app), queues, None)
+            process = Process(settings, queue, queues, None)
             if FETCH_QUEUE in queues:
                 from worker.fetcher import open_fetcher
 

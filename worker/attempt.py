@@ -16,7 +16,7 @@ import redis
 from contracts.errors import ServiceError
 from infra.errors.photos import FetchFailed
 from infra.errors.service import BucketMissing, RedisUnavailable, StorageRefused, StorageUnavailable, StorageUnreachable
-from infra.runtime import tracing
+from infra.runtime import audit, tracing
 from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, GIVES_WAY, SHUTTING_DOWN, LeaseKeeper, StopWork
@@ -24,12 +24,14 @@ from worker.lease_keeper import CANCEL_REQUESTED, GIVES_WAY, SHUTTING_DOWN, Leas
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from contracts.jobs import JobKind
     from infra.jobs.ledger import JobLedger
-    from infra.jobs.queue import Queue
     from infra.jobs.records import Job, Lease
     from worker.lease_keeper import Checkpoint
-    from worker.process import Process
+    from worker.process import JobQueue, Process
+    from worker.runtime import Runtime
 
+    Answer = Callable[[Job, Runtime, Checkpoint], Any]  # makes a job's `result`
     Work = Callable[[Job, Checkpoint], dict[str, Any]]
     Ending = tuple[str, Callable[[], bool]]  # what it is called, and the write that makes it so
 
@@ -74,6 +76,19 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
         if outcome in {"failed", "retried", "lost"}:
             span.fail(outcome)
     return True
+
+
+def attempt_next(kind: JobKind, job_id: str, answer: Answer, process: Process) -> None:
+    """One attempt at a job of this kind: a message says that one waits, and which is next is the lanes' to say."""
+
+    def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
+        audit.act_as(f"job {job.id}", job_id=job.id)
+        result: dict[str, Any] = answer(job, process.runtime, checkpoint)
+        return result
+
+    for candidate in process.ledger.lanes.candidates(kind, job_id):
+        if attempt(candidate, work, process):
+            break
 
 
 def _attempt(lease: Lease, job: Job, work: Work, process: Process, *, fetching: bool) -> str:
@@ -145,7 +160,7 @@ def compare_eta(job: Job) -> None:
         ETA_ERROR.labels(job.kind, "late" if error_s > 0 else "early").observe(abs(error_s))
 
 
-def notify(job_id: str, ledger: JobLedger, queue: Queue) -> Job | None:
+def notify(job_id: str, ledger: JobLedger, queue: JobQueue) -> Job | None:
     """Hands the messages about a finished job to the couriers now instead of at the keeper's next round. Gives the job."""
     try:
         found = ledger.ended(job_id)

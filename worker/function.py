@@ -1,8 +1,9 @@
-"""Recognition as a function: photos that S3 or SQS names, the workers' pipeline, answers next to the photos.
+"""Recognition as a function: photos that S3 or SQS names, the workers' pipeline, answers next to the photos; or jobs of the ledger.
 
-No ledger and no Redis: the queue that calls it is what keeps a request until it is done, and the answer's place follows from
-the photo's, so that a call that comes twice writes the same again. Galleries come from the object store of the settings, as a
-worker reads them. An image that cannot be read is an answer too (`failed`, with its code); what another try may mend is reported
+A photo that S3 or SQS names needs no ledger and no Redis: the queue that calls it is what keeps a request until it is done, and
+the answer's place follows from the photo's, so that a call that comes twice writes the same again. Where the service
+hands its jobs to that queue, messages name them: worker.function_jobs. Galleries come from the object store of the
+settings, as a worker reads them. An image that cannot be read is an answer too (`failed`, with its code); what another try may mend is reported
 to SQS as failed (`batchItemFailures`), which sends it again and in the end to its dead-letter queue.
 """
 
@@ -15,15 +16,17 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import redis
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.jobs import JobKind
 from infra.galleries.store import GalleryStore
+from infra.jobs.function_queue import function_queue
 from infra.jobs.records import Job, JobStatus
 from infra.objects.opening import open_store
 from worker.embedders import open_embedders
 from worker.errors import JobError, job_error
-from worker.function_events import Message, Request, read_event
+from worker.function_events import Message, Request, Waiting, read_event
 from worker.gallery_cache import GalleryCache
 from worker.item_features import ItemFeatures
 from worker.recognize import recognize
@@ -31,6 +34,7 @@ from worker.runtime import FEATURE_CACHE_BYTES, GALLERY_CACHE_BYTES, Runtime, de
 
 if TYPE_CHECKING:
     from infra.runtime.settings import Settings
+    from worker.function_jobs import FunctionJobs
 
 GONE = JobError("object_not_found", "The photo is not there any more.", retryable=False)
 MISSING = {"NoSuchKey", "404", "NotFound"}
@@ -75,6 +79,11 @@ class Function:
         others = open_embedders(settings.worker, programs.embedder.digest)
         self._runtime = Runtime(settings, objects, store, cache, describe(programs), idle, embedders=others)
         self._s3 = s3
+        self._jobs: FunctionJobs | None = None
+        if (called_by := function_queue(settings)) is not None:
+            from worker.function_jobs import FunctionJobs  # the ledger takes a while that photos alone need not wait
+
+            self._jobs = FunctionJobs(settings, self._runtime, called_by)
 
     def handle(self, event: Any, _context: object = None) -> dict[str, Any]:
         """Does all requests of `event`. Returns what failed, as SQS wants it.
@@ -92,11 +101,19 @@ class Function:
             return message.id is None
         for request in message.requests:
             try:
-                self._answer(request)
-            except (NotYet, BotoCoreError, ClientError):
-                log.exception("a request must come again", extra={"key": request.key})
+                if isinstance(request, Waiting):
+                    self._try(request)
+                else:
+                    self._answer(request)
+            except (NotYet, BotoCoreError, ClientError, redis.RedisError):
+                log.exception("a request must come again", extra={"subject": request.subject})
                 return False
         return True
+
+    def _try(self, waiting: Waiting) -> None:
+        if self._jobs is None:
+            raise NotYet("SHITU_JOBS__FUNCTION_QUEUE_URL is not set: the function has no ledger")
+        self._jobs.attempt(waiting.kind, waiting.job_id)
 
     def _answer(self, request: Request) -> None:
         begun = time.perf_counter()

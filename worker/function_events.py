@@ -1,4 +1,7 @@
-"""What a function is called with: an SQS batch or an S3 notification, read into requests. Nothing of it is trusted."""
+"""What a function is called with: an SQS batch or an S3 notification, read into requests. Nothing of it is trusted.
+
+A message of SQS is `{"job": ID}`, an S3 notification, or `{"bucket", "key", "gallery", "options"}`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from contracts.errors import OptionsError
+from contracts.jobs import JobKind
+from infra.jobs.function_queue import KINDS
+from infra.jobs.records import JOB_ID
 from models.options import RecognizeOptions
 
 UPLOADS = "uploads/"  # S3 notifications of other keys are of no concern, those of our own answers least of all
@@ -28,9 +34,27 @@ class Request:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def subject(self) -> str:
+        """What a log's line is about."""
+        return self.key
+
+    @property
     def result_key(self) -> str:
         """Where its answer goes: a retry writes the same again."""
         return f"{RESULTS}{self.key}.json"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job waits in the ledger: infra.jobs.function_queue."""
+
+    kind: JobKind
+    job_id: str
+
+    @property
+    def subject(self) -> str:
+        """What a log's line is about."""
+        return self.job_id
 
 
 @dataclass(frozen=True)
@@ -38,7 +62,7 @@ class Message:
     """One record of an event: its id by which its failure is reported to SQS, and its requests or why it has none."""
 
     id: str | None
-    requests: tuple[Request, ...] = ()
+    requests: tuple[Request | Waiting, ...] = ()
     refused: str | None = None
 
 
@@ -59,7 +83,7 @@ def _message(record: Any) -> Message:
     return Message(record["messageId"], *_read(_of_sqs, record))
 
 
-def _read(reader: Any, record: Any) -> tuple[tuple[Request, ...], str | None]:
+def _read(reader: Any, record: Any) -> tuple[tuple[Request | Waiting, ...], str | None]:
     try:
         return reader(record), None
     except (KeyError, TypeError, AttributeError) as error:
@@ -68,13 +92,15 @@ def _read(reader: Any, record: Any) -> tuple[tuple[Request, ...], str | None]:
         return (), str(error)
 
 
-def _of_sqs(record: dict[str, Any]) -> tuple[Request, ...]:
-    """A message of ours, {"bucket", "key", "gallery", "options"}; or an S3 notification that went through the queue."""
+def _of_sqs(record: dict[str, Any]) -> tuple[Request | Waiting, ...]:
+    """A message of ours, or an S3 notification that went through the queue."""
     body = json.loads(record["body"])
     if body.get("Event") == "s3:TestEvent":  # sent when the notification is set up
         return ()
     if "Records" in body:
         return tuple(request for inner in body["Records"] for request in _of_s3(inner))
+    if body.keys() == {"job"}:
+        return (_waiting(body["job"]),)
     if unknown := sorted(body.keys() - {"bucket", "key", "gallery", "options"}):
         raise EventRefused(f"unknown: {', '.join(unknown)}")
     return (_request(body["bucket"], body["key"], body["gallery"], body.get("options", {})),)
@@ -89,6 +115,15 @@ def _of_s3(record: dict[str, Any]) -> tuple[Request, ...]:
     if not slash:
         raise EventRefused(f"{key}: expected {UPLOADS}GALLERY/NAME")
     return (_request(record["s3"]["bucket"]["name"], key, gallery, {}),)
+
+
+def _waiting(job_id: Any) -> Waiting:
+    if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
+        raise EventRefused("job: expected the id of a job")
+    kind = JobKind.of(job_id)
+    if kind not in KINDS:
+        raise EventRefused(f"job: a function does no {kind}")
+    return Waiting(kind, job_id)
 
 
 def _request(bucket: Any, key: Any, gallery: Any, options: Any) -> Request:

@@ -31,7 +31,7 @@ from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import open_ledger
 from infra.jobs.load import described, read_load
 from infra.jobs.photos import Photos
-from infra.jobs.queue import Queue, make_celery
+from infra.jobs.queue import Queue, open_queue
 from infra.jobs.uploads import Uploads
 from infra.net.webhook_keys import reseal
 from infra.objects.opening import open_store
@@ -197,7 +197,7 @@ def main() -> None:
     client = open_client(settings)
     ownership = Ownership(partial(verify, settings))
     ledger = open_ledger(settings)
-    keeper = Keeper(settings, client, ledger, Queue(make_celery(settings)), ownership)
+    keeper = Keeper(settings, client, ledger, open_queue(settings), ownership)
     try:
         objects = open_store(settings.objects, settings.data_dir)
         photos = StoreKeeper(Photos(client, objects), "photos", ownership.require, 10 * settings.jobs.sweep_interval_s)

@@ -14,10 +14,11 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import redis
 
+from infra.jobs import sweeper
 from infra.jobs.ledger import open_ledger
 from infra.jobs.load import SLOTS, STARTUP
 from infra.runtime.machine import process_age_s, read_limits, resident_bytes
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from infra.jobs.ledger import JobLedger
-    from infra.jobs.queue import Queue
     from infra.runtime.settings import Settings
     from worker.fetcher import Fetcher
     from worker.runtime import Runtime
@@ -39,13 +39,20 @@ FROZEN_S = 120.0  # no call into a library keeps the GIL so long, not even where
 log = logging.getLogger(__name__)
 
 
+class JobQueue(sweeper.JobQueue, Protocol):
+    """Where a process publishes ids: infra.jobs.queue.Queue, or a function's."""
+
+    def deliver(self, delivery_id: str) -> bool:
+        """A webhook message is due."""
+
+
 class Process:
     """An open worker process. `runtime` is None in a courier, which delivers webhooks and fetches pictures (`fetcher`)."""
 
     def __init__(
         self,
         settings: Settings,
-        queue: Queue,
+        queue: JobQueue,
         queues: Collection[str],
         runtime: Runtime | None,
         clock: Callable[[], float] = time.monotonic,

@@ -13,9 +13,9 @@ from celery import current_task, shared_task
 from contracts.jobs import JobKind
 from infra.jobs.queue import CANARY, DELIVER, FETCH
 from infra.net.webhooks import deliver as deliver_once
-from infra.runtime import audit, tracing
+from infra.runtime import tracing
 from infra.runtime.telemetry import DELIVERIES
-from worker.attempt import attempt
+from worker.attempt import attempt_next
 from worker.process import current
 
 if TYPE_CHECKING:
@@ -115,17 +115,8 @@ def reembed(job_id: str) -> None:
 def run(kind: JobKind, job_id: str, answer: Callable[[Job, Runtime, Checkpoint], Any]) -> None:
     """One attempt at a job of this kind: `answer` makes its `result` with the models of this process."""
     process = current()
-
-    def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
-        audit.act_as(f"job {job.id}", job_id=job.id)
-        result: dict[str, Any] = answer(job, process.runtime, checkpoint)
-        return result
-
     with process.working(kind.queue), tracing.use(sent_from()):
-        # The message says that a job waits; which is next is the lanes' to say.
-        for candidate in process.ledger.lanes.candidates(kind, job_id):
-            if attempt(candidate, work, process):
-                break
+        attempt_next(kind, job_id, answer, process)
 
 
 def sent_from() -> TraceContext | None:

@@ -7,6 +7,8 @@ Task names and queues are fixed here, so that web, keeper and workers need not i
     shitu.fetch(job_id)                              queue fetch
     shitu.canary(queue)                              any of them
 
+Where a function does the jobs about one photo, their ids go to its queue instead: infra.jobs.function_queue.
+
 The settings of Celery below are what a job ledger needs of it; each comment says against which failure.
 """
 
@@ -22,6 +24,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from contracts.jobs import JobKind
+from infra.jobs.broker import AMQP_NAME, keepalive_options
+from infra.jobs.function_queue import KINDS, FunctionQueue, function_queue
 from infra.jobs.records import QUEUES
 from infra.redis.client import CONNECT_TIMEOUT_S, celery_url, is_socket
 from infra.runtime import tracing
@@ -42,7 +46,7 @@ def make_celery(settings: Settings) -> Celery:
     """The Celery application for the Redis of `settings`, which must name one; it connects at first use."""
     if settings.redis_url is None:
         raise ValueError("settings.redis_url is not set: the launcher sets it for the processes that it starts")
-    app = Celery("shitu", broker=celery_url(settings.redis_url), set_as_current=False)
+    app = Celery("shitu", broker=celery_url(settings.redis_url), amqp=AMQP_NAME, set_as_current=False)
     transport = {
         "visibility_timeout": VISIBILITY_TIMEOUT_S,
         "unacked_restore_interval": 2,  # with the defaults a killed worker's messages stay away for minutes
@@ -56,7 +60,7 @@ def make_celery(settings: Settings) -> Celery:
         "socket_timeout": 10,  # a broker that vanished without closing must not hold a publish for ever
     }
     if not is_socket(settings.redis_url):
-        transport["socket_keepalive"] = True
+        transport |= {"socket_keepalive": True, "socket_keepalive_options": keepalive_options()}
     app.conf.update(
         # Each bound to its own name: by default all are to the first, and get whatever is sent to it through an exchange.
         task_queues=[kombu.Queue(name, routing_key=name) for name in QUEUES],
@@ -99,6 +103,11 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
+def open_queue(settings: Settings, celery: Celery | None = None) -> Queue:
+    """The queue of the settings, by `celery` or an application of its own."""
+    return Queue(celery or make_celery(settings), function_queue(settings))
+
+
 @contextmanager
 def published(queue: str, task: str, argument: str) -> Iterator[dict[str, str]]:
     """The headers of a message: what is published on behalf of a request or a job says so."""
@@ -117,13 +126,19 @@ def published(queue: str, task: str, argument: str) -> Iterator[dict[str, str]]:
 
 
 class Queue:
-    """Publishes ids. No method raises when the broker is away: it logs, counts and answers False within a second."""
+    """Publishes ids. No method raises when the broker is away: it logs, counts and answers False within a second.
 
-    def __init__(self, celery: Celery) -> None:
+    With a `function` the jobs that it can do are its own, and no worker hears of them.
+    """
+
+    def __init__(self, celery: Celery, function: FunctionQueue | None = None) -> None:
         self._celery = celery
+        self._function = function
 
     def publish(self, kind: JobKind, job_id: str) -> bool:
         """A job of this kind waits in the ledger."""
+        if self._function is not None and kind in KINDS:
+            return self._function.publish(kind, job_id)
         return self._publish(kind.task, job_id, kind.queue)
 
     def fetch(self, job_id: str) -> bool:

@@ -148,6 +148,7 @@ class JobSettings:
     result_bytes: Annotated[int, Field(ge=0)] = 262_144  # larger results go to the object store; 0: none does
     tombstone_s: Seconds = 604_800.0  # how long an expired job still answers 410
     sweep_interval_s: Seconds = 2.0
+    function_queue_url: HttpUrl | None = None  # of SQS, whose function does the jobs about one photo; None: workers do
     longest_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # 0: jobs are taken however long they wait
 
 

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,11 +26,10 @@ from tests.infra.s3_server import CREDENTIALS, new_bucket, s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 STARTED_WITHIN_S = 60.0
-RECEIVED = (
-    f"Task {JobKind.RECOGNITION.task}["  # Celery's line when a worker takes a message, before it looks at the job
+TASK = (
+    f"Task {JobKind.RECOGNITION.task}["  # Celery's lines about a message, before the worker looks at the job and after
 )
 
 
@@ -56,7 +56,18 @@ class Worker:
 
     def received(self) -> int:
         """How many messages about recognitions it has taken."""
-        return sum(str(line.get("message", "")).startswith(RECEIVED) for line in self.said())
+        texts = [str(line.get("message", "")) for line in self.said()]
+        return sum(text.startswith(TASK) and text.endswith(" received") for text in texts)
+
+    def idle(self) -> bool:
+        """Whether every task that it took about a recognition has ended, if only by an error."""
+        texts = [str(line.get("message", "")) for line in self.said()]
+        about = [text for text in texts if text.startswith(TASK)]
+        return self.received() == sum(" succeeded in " in text or " raised " in text for text in about)
+
+    def threads(self) -> int:
+        """How many it has: one more than before while an attempt holds a lease, which a thread renews."""
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
 
     def attempts(self, job_id: str | None = None) -> list[dict[str, Any]]:
         """The attempts that it ended, of one job or of all: `outcome`, `recorded`, `duration_ms`."""
@@ -108,6 +119,7 @@ class Cluster:
         """A worker frozen in the middle of a job, and the job; `ask(number)` asks for the next one, which must take long."""
         for number in range(6):
             before = {name: worker.received() for name, worker in self.workers.items()}
+            threads = {name: worker.threads() for name, worker in self.workers.items()}
             job = ask(number)
 
             def takers(before: dict[str, int] = before) -> list[Worker]:
@@ -115,7 +127,9 @@ class Cluster:
 
             wait_for(lambda: bool(takers()))
             [worker] = takers()
-            wait_for(lambda: self.ledger.get(job["id"]).status is not JobStatus.QUEUED)  # noqa: B023 - called at once
+            had = threads[worker.host.name]
+            # The ledger's word that it has the job may still be on its way to it.
+            wait_for(lambda: worker.threads() > had or self.ledger.get(job["id"]).finished)  # noqa: B023 - called at once
             freeze(worker.pid)
             if self.ledger.get(job["id"]).status is JobStatus.PROCESSING:
                 return worker, job

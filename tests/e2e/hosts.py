@@ -95,8 +95,8 @@ class Network:
         self.core.run("ip", "route", "delete", "blackhole", f"{_address(host)}/32")
 
     def slow(self, host: Host, kbit_per_s: int) -> None:
-        """What the core sends to the host passes at this rate; up to 0.4 s of it waits in line, the rest is dropped."""
-        rate = ("rate", f"{kbit_per_s}kbit", "burst", "4kb", "latency", "400ms")
+        """What the core sends to the host passes at this rate; up to 0.2 s of it waits in line, the rest is dropped."""
+        rate = ("rate", f"{kbit_per_s}kbit", "burst", "4kb", "latency", "200ms")
         self.core.run("tc", "qdisc", "replace", "dev", _link(host), "root", "tbf", *rate)
 
     def unslow(self, host: Host) -> None:

@@ -3,74 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import queue
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from click.testing import CliRunner
 
-from infra.stack.commands import ROOT
 from shitu.cli.main import main
 from tests.e2e.service import encode, pattern
+from tests.worker.lambda_runtime import RuntimeApi, running
 from tests.worker.test_function_events import notified, queued
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
-WITHIN_S = 90.0
-
-
-class RuntimeApi(ThreadingHTTPServer):
-    """The part of Lambda that hands out events and takes answers: `call(event)` gives what the function answered."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.events: queue.Queue[Any] = queue.Queue()
-        self.answers: queue.Queue[tuple[str, Any]] = queue.Queue()
-
-    def call(self, event: Any) -> tuple[str, Any]:
-        self.events.put(event)
-        return self.answers.get(timeout=WITHIN_S)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: RuntimeApi
-
-    def do_GET(self) -> None:
-        body = json.dumps(self.server.events.get()).encode()
-        self.send_response(200)
-        report = {"Lambda-Runtime-Aws-Request-Id": "r-1", "Lambda-Runtime-Deadline-Ms": "9999999999999"}
-        for name, value in {**report, "Content-Type": "application/json", "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:1:function:shitu")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-        else:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(202)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-        self.server.answers.put((self.path.rpartition("/")[2], json.loads(body or b"null")))
-
-    def log_message(self, *args: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -96,20 +43,9 @@ def api(s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeAp
     }
     added = CliRunner(env=settings).invoke(main, ["gallery", "add", str(store / "pictures"), "--gallery", "drinks"])
     assert added.exit_code == 0, added.output
-    server = RuntimeApi()
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    environment = {
-        **os.environ, **settings, "OMP_NUM_THREADS": "1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "awslambdaric", "worker.function_app.handle"]
-    with (store / "log").open("wb") as log, subprocess.Popen(command, env=environment, cwd=ROOT, stderr=log) as process:
-        yield server
-        process.kill()
-    said = (store / "log").read_text()
-    assert '"message": "opened"' in said, said
-    server.shutdown()
-    server.server_close()
+    with running(settings, store / "log") as instance:
+        yield instance.api
+    assert "opened" in {line["message"] for line in instance.said()}
 
 
 def answer(s3: Any, key: str) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from worker.function_events import EventRefused, Request, read_event
+from contracts.jobs import JobKind
+from infra.jobs.records import new_id
+from worker.function_events import EventRefused, Request, Waiting, read_event
 
 
 def notified(key: str, name: str = "ObjectCreated:Put") -> dict[str, Any]:
@@ -20,7 +22,7 @@ def queued(body: Any, message_id: str = "m-1") -> dict[str, Any]:
     return {"eventSource": "aws:sqs", "messageId": message_id, "body": text}
 
 
-def read_one(record: dict[str, Any]) -> tuple[tuple[Request, ...], str | None]:
+def read_one(record: dict[str, Any]) -> tuple[tuple[Request | Waiting, ...], str | None]:
     [message] = read_event({"Records": [record]})
     return message.requests, message.refused
 
@@ -31,13 +33,25 @@ REQUEST = {"bucket": "photos", "key": "in/1.jpg", "gallery": "drinks"}
 def test_a_message_of_ours_is_a_request() -> None:
     requests, refused = read_one(queued({**REQUEST, "options": {"top_k": 3}}))
     assert (requests, refused) == ((Request("photos", "in/1.jpg", "drinks", {"top_k": 3}),), None)
+    assert isinstance(requests[0], Request)
     assert requests[0].result_key == "results/in/1.jpg.json"
 
 
+@pytest.mark.parametrize(
+    "kind", [JobKind.RECOGNITION, JobKind.DETECTION, JobKind.EMBEDDING, JobKind.CLASSIFICATION], ids=str
+)
+def test_a_job_of_the_ledger_is_named_by_its_id(kind: JobKind) -> None:
+    job_id = new_id(kind.prefix, 1_800_000_000)
+    assert read_one(queued({"job": job_id})) == ((Waiting(kind, job_id),), None)
+
+
 def test_an_upload_names_its_gallery_and_its_key_is_decoded() -> None:
-    assert read_one(notified("uploads/drinks/a+shelf%21.jpg"))[0][0].key == "uploads/drinks/a shelf!.jpg"
+    assert read_one(notified("uploads/drinks/a+shelf%21.jpg"))[0][0].subject == "uploads/drinks/a shelf!.jpg"
     through_a_queue = queued({"Records": [notified("uploads/drinks/1.jpg"), notified("uploads/tea/2.jpg")]})
-    assert [request.gallery for request in read_one(through_a_queue)[0]] == ["drinks", "tea"]
+    assert [request.gallery for request in read_one(through_a_queue)[0] if isinstance(request, Request)] == [
+        "drinks",
+        "tea",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +72,10 @@ def test_what_is_of_no_concern_is_passed_by(record: dict[str, Any]) -> None:
     ("body", "why"),
     [
         ("{", "Expecting"),
+        ({"job": 3}, "the id of a job"),
+        ({"job": "rec_1"}, "the id of a job"),
+        ({"job": new_id("imp", 1_800_000_000)}, "does no import"),
+        ({**ASKED, "job": new_id("rec", 1_800_000_000)}, "unknown: job"),
         ([], "missing or of another kind"),
         ({"bucket": "photos", "key": "1.jpg"}, "gallery"),
         ({**REQUEST, "galery": "x"}, "unknown: galery"),
