@@ -21,8 +21,9 @@ from web.access.scopes import needs
 from web.answers import Gallery, Item, ItemPage
 from web.galleries import erasures
 from web.galleries.galleries import describe
+from web.galleries.named_items import enroll_json
 from web.jobs import jobs
-from web.jobs.photos import FROM_JOB, enroll_from_job
+from web.jobs.photos import FROM_JOB
 from web.openapi.operations import GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
 from web.pictures import ANY_IMAGE, PictureLink, by_link, shown, stored
 from web.requests.filters import checked_filters
@@ -30,7 +31,7 @@ from web.requests.gallery_schemas import ItemsQuery
 from web.requests.images import Refusal
 from web.requests.members import FILE
 from web.requests.parsing import parse
-from web.requests.schemas import EnrollmentFields, EnrollmentRequest, PictureQuery, StoredQuery
+from web.requests.schemas import EnrollmentFields, EnrollmentRequest, ItemsRequest, PictureQuery, StoredQuery
 from web.requests.terms import read_terms
 from web.requests.uploads import read_enrollment
 from web.services import services
@@ -69,13 +70,16 @@ class ItemImageQuery(StoredQuery):
     "Add labelled pictures, or a part of a recognised photo; an enrolment job.",
     {202: EnrollmentJob, 200: EnrollmentJob},
     (*UPLOAD, *FROM_JOB),
-    body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES), "application/json": EnrollmentRequest},
+    body={
+        "multipart/form-data": Form(EnrollmentFields, MANY_IMAGES),
+        "application/json": (ItemsRequest, EnrollmentRequest),
+    },
     headers=("Prefer", "Cancel-After"),
 )
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
     if request.mimetype == "application/json":
-        return enroll_from_job(name)
+        return enroll_json(name)
     service = services()
     sent = read_enrollment(service.settings)
     terms = read_terms(sent.metadata, sent.priority, units=len(sent.uploads))

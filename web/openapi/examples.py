@@ -52,6 +52,13 @@ NAME = "example"
 EXAMPLES: dict[str, Any] = {
     "RecognitionRequest": {"gallery": "drinks", "image": IMAGE, "options": {"min_precision": 0.8}, "metadata": {"shelf": "3"}},
     "PhotosRequest": {"gallery": "drinks", "images": [{"url": "https://shop.example/shelf.jpg"}, {"upload": UPLOADED["id"]}]},
+    "ItemsRequest": {
+        "items": [
+            {"image": {"url": "https://shop.example/cola.jpg"}, "label": "cola", "metadata": {"brand": "x"}},
+            {"image": {"upload": UPLOADED["id"]}, "label": "tea"},
+        ]
+    },
+    "NamedItem": {"image": {"url": "s3://shop-pictures/2026/cola.jpg"}, "label": "cola"},
     "ComparisonRequest": {"version": 3},
     "ImageUpload": {"upload": UPLOADED["id"], "name": "shelf.jpg"},
     "UploadRequest": {"size": 184_320, "media_type": "image/jpeg", "name": "shelf.jpg"},
@@ -220,3 +227,6 @@ def add_examples(document: dict[str, Any]) -> None:
                 name = content.get("schema", {}).get("$ref", "").removeprefix(SCHEMA_PATH)
                 if media != "multipart/form-data" and name in EXAMPLES and name != "Problem":
                     content["examples"] = {NAME: {"value": EXAMPLES[name]}}
+                several = [one["$ref"].removeprefix(SCHEMA_PATH) for one in content.get("schema", {}).get("oneOf", ())]
+                if several:
+                    content["examples"] = {name: {"value": EXAMPLES[name]} for name in several if name in EXAMPLES}
