@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
 from shitu.client.pictures import upload_of
-from shitu.client.sending import Terms, filters_sent
+from shitu.client.sending import Terms, filters_sent, named_photos
 
 if TYPE_CHECKING:
     from contracts.jobs import Priority
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def add_pictures(
     gallery: str,
-    pictures: Sequence[Picture],
+    pictures: Sequence[Picture | Mapping[str, Any]],
     labels: str | Sequence[str],
     *,
     crop: Crop | None = None,
@@ -38,11 +38,23 @@ def add_pictures(
 ) -> Steps[EnrollmentJob]:
     """Adds pictures, each under its label of `labels`, or all under one: the job as it was accepted.
 
-    They are searched once it has succeeded. `crop` "main_body": the detector finds the product first.
+    They are searched once it has succeeded. A picture may be a URL (http, https, s3), which the service fetches, or an upload
+    of `uploads.create`. `crop` "main_body": the detector finds the product first.
     `skip_near_duplicates`: a picture that is nearly one of its label is left out. `activate` False: the version that is made
     is staged. `item_metadata`: of all items, or of each.
     """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
+    images = named_photos(pictures)
+    if images is not None:
+        body: dict[str, Any] = {
+            "items": _each(images, labels, item_metadata),
+            **({} if crop is None else {"crop": crop}),
+            "skip_near_duplicates": skip_near_duplicates,
+            "activate": activate,
+            **terms.members(),
+        }
+        made: EnrollmentJob = yield from ask("POST", f"{named(gallery)}/items", json=body, headers=terms.headers)
+        return made
     fields: dict[str, Any] = {**terms.fields(), "labels": labels if isinstance(labels, str) else list(labels)}
     if crop is not None:
         fields["crop"] = crop
@@ -53,11 +65,29 @@ def add_pictures(
     if item_metadata is not None:
         report = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
         fields["item_metadata"] = json.dumps(report, ensure_ascii=False)
-    files = [("images", upload_of(picture)) for picture in pictures]
+    files = [("images", upload_of(picture)) for picture in pictures]  # type: ignore[arg-type]  # none is an upload's record
     found: EnrollmentJob = yield from ask(
         "POST", f"{named(gallery)}/items", fields=fields, files=files, headers=terms.headers
     )
     return found
+
+
+def _each(
+    images: Sequence[Mapping[str, str]],
+    labels: str | Sequence[str],
+    metadata: Mapping[str, str] | Sequence[Mapping[str, str]] | None,
+) -> list[dict[str, Any]]:
+    """The pictures with their labels and metadata. Raises ValueError where there are not as many of each."""
+    count = len(images)
+    each_label = [labels] * count if isinstance(labels, str) else list(labels)
+    each_label = each_label * count if len(each_label) == 1 else each_label
+    each = [dict(metadata or {})] * count if metadata is None or isinstance(metadata, Mapping) else list(metadata)
+    if len(each_label) != count or len(each) != count:
+        raise ValueError(f"{count} pictures have {len(each_label)} labels and {len(each)} metadata: give one of each for all, or one for each")  # fmt: skip
+    return [
+        {"image": dict(image), "label": label, **({"metadata": dict(own)} if own else {})}
+        for image, label, own in zip(images, each_label, each, strict=True)
+    ]
 
 
 def enroll_box(
