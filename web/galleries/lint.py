@@ -20,6 +20,7 @@ from contracts.lint import KINDS, LEVELS, Kind, Level, Lint, LintJob
 from infra.errors.galleries import VersionNotFound
 from infra.errors.jobs import JobExpired, JobFinished, JobNotFound, JobWithoutAnswer
 from infra.errors.requests import InvalidCursor, InvalidRequest
+from infra.errors.webhooks import DeliveryNotFound
 from infra.galleries.findings import WITHOUT_DETECTOR
 from infra.galleries.lint_reports import LintReports, manifest_hash
 from infra.jobs.records import ALPHABET
@@ -125,6 +126,33 @@ def show(job_id: str) -> Response:
 def cancel(job_id: str) -> Response:
     """Gives the job up."""
     return jobs.cancel(KIND, job_id)
+
+
+@lints.post("/<job_id>/replay")
+@needs(Scope.MANAGE)
+@operation(
+    "replayLint",
+    "Look a version through again where that failed; the question itself does so, too.",
+    {202: LintJob, 200: LintJob},
+    (*JOB, JobFinished),
+    headers=("Prefer",),
+)
+def replay(job_id: str) -> Response:
+    """Tries a failed job again."""
+    return jobs.replay(KIND, job_id)
+
+
+@lints.post("/<job_id>/webhook/replay")
+@needs(Scope.MANAGE)
+@operation(
+    "replayLintWebhook",
+    "Refused: the question names no address. Its events go to registered endpoints, whose messages have replays.",
+    {202: LintJob},
+    (*JOB, DeliveryNotFound),
+)
+def replay_webhook(job_id: str) -> Response:
+    """A job that a question made has no webhook of its own. Raises DeliveryNotFound."""
+    return jobs.replay_webhook(KIND, job_id)
 
 
 @lints.get("/<job_id>/events")
