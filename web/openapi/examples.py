@@ -135,7 +135,7 @@ EXAMPLES: dict[str, Any] = {
             }
         ]
     },
-    "VersionList": {"gallery": "drinks", "current": 3, "versions": [{**GALLERY, "version": 2, "item_count": 12}, GALLERY]},
+    "VersionList": {"gallery": "drinks", "current": 3, "versions": [{**GALLERY, "staged": False}, {**GALLERY, "version": 4, "item_count": 30, "staged": True}]},
     "ItemPage": {"gallery": "drinks", "version": 3, "total": 24, "items": [ITEM_RECORD], "next_after": "v3.1"},
     "LabelPage": {
         "gallery": "drinks", "version": 3, "labels": [{"label": "cola", "item_count": 5, "item_id": ITEM}], "next_after": None,

@@ -83,6 +83,16 @@ class GalleryChange(Strict):
     index: IndexRequest = Field(description="How it is searched; what is left out takes its default.")
 
 
+class VersionsQuery(BaseModel):
+    """The query of a gallery's versions; a flag arrives as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    staged: bool | None = Field(
+        None, description="true: only versions that never were in force; false: only the others."
+    )
+
+
 class LabelQuery(BaseModel):
     """Which labels to rename."""
 

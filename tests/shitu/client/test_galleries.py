@@ -73,6 +73,8 @@ def test_pictures_are_added_by_url_by_upload_and_in_the_body(ask: Ask, drinks: s
     assert made["metadata"] == {"visit": "7"}
     one = ask("galleries.add", drinks, pictures[:1], "milk", item_metadata={"shop": "3"})
     assert [one["metadata"] for one in one["request"]["items"]] == [{"shop": "3"}]
+    assert ask("galleries.versions", drinks, staged=True)["versions"] == []
+    assert [one["staged"] for one in ask("galleries.versions", drinks)["versions"]] == [False, False]
     with pytest.raises(ValueError, match="2 pictures have 3 labels"):
         ask("galleries.add", drinks, pictures[:2], ["a", "b", "c"])
 
