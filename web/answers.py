@@ -89,6 +89,8 @@ class Item(TypedDict):
     box: Box | None
     added_at: str
     metadata: dict[str, str]
+    similarity: NotRequired[float]
+    """With `like`: to that item, the inner product of their embeddings."""
     links: ItemLinks
 
 

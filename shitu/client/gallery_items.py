@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
 from shitu.client.pictures import upload_of
-from shitu.client.sending import Terms, filters_sent, named_photos
+from shitu.client.sending import Terms, filters_sent, named_photos, send_photo
 
 if TYPE_CHECKING:
     from contracts.jobs import Priority
     from contracts.options import Crop
+    from contracts.photo_results import EmbeddingJob
     from contracts.results import EnrollmentJob
     from contracts.usage import Box
     from shitu.client.pictures import Picture
@@ -118,11 +119,14 @@ def list_items(
     *,
     label: str | None = None,
     filters: Filters | None = None,
+    like: Ref | None = None,
     version: int | None = None,
     page_size: int = 1000,
 ) -> Pages[Item]:
-    """The items, all of one version; `filters`: only those with this metadata."""
+    """The items, all of one version; `filters`: only those with this metadata. `like` an item: the most similar to it first."""
     query: dict[str, Any] = {"label": label, "version": version, "limit": page_size}
+    if like is not None:
+        query["like"] = id_of(like)
     if report := filters_sent(filters):
         query["filter"] = report
     pages = by_pages(f"{named(gallery)}/items", "items", query)
@@ -134,6 +138,32 @@ def list_items(
         return (yield from rest.page(after))
 
     return Pages(page)
+
+
+def search_items(
+    gallery: str,
+    photo: Picture | Mapping[str, Any],
+    *,
+    limit: int | None = None,
+    filters: Filters | None = None,
+    version: int | None = None,
+    name: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    priority: Priority | None = None,
+    webhook_url: str | None = None,
+    cancel_after_s: float | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[EmbeddingJob]:
+    """Finds the items nearest to a picture, of one that is sent, uploaded, or by URL: the job as it was accepted.
+
+    Its end, of `embeddings.wait`, has them in `result["items"]`.
+    """
+    terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
+    options = {key: value for key, value in (("limit", limit), ("version", version)) if value is not None}
+    found: EmbeddingJob = yield from send_photo(
+        f"{named(gallery)}/items/search", photo, name, options, (), terms, filters_sent(filters)
+    )
+    return found
 
 
 def item_picture(gallery: str, item: Ref, *, width: int | None = None) -> Steps[bytes]:

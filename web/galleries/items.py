@@ -21,6 +21,7 @@ from web.access.scopes import needs
 from web.answers import Gallery, Item, ItemPage
 from web.galleries import erasures
 from web.galleries.galleries import describe
+from web.galleries.item_search import like
 from web.galleries.named_items import enroll_json
 from web.jobs import jobs
 from web.jobs.photos import FROM_JOB
@@ -111,9 +112,9 @@ def add_items(name: str) -> Response:
 @needs(Scope.READ)
 @operation(
     "listItems",
-    "The items, by pages.",
+    "The items, by pages: in the order of their adding, or those like one of them first.",
     {200: ItemPage},
-    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor, InvalidFilter),
+    (*GALLERY, VersionNotFound, ItemNotFound, InvalidRequest, InvalidCursor, InvalidFilter),
     query=ItemsQuery,
     repeatable=frozenset({"filter"}),
 )
@@ -124,13 +125,25 @@ def items(name: str) -> Response:
     version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
     store = services().galleries
     manifest = store.manifest(name, version)
+    end = start + query.limit
+    if query.like is not None:
+        wanted = None if query.label is None else readable_label(query.label)
+        near = like(manifest, query.like, end, wanted, filters)
+        return jsonify(
+            gallery=name,
+            version=manifest.version,
+            total=near.total,
+            items=[
+                {**describe_item(name, item), "similarity": round(value, 6)} for item, value in near.items[start:end]
+            ],
+            next_after=f"v{manifest.version}.{end}" if end < near.total else None,
+        )
     found = store.items(name, manifest.version)
     if query.label is not None:
         wanted = readable_label(query.label)
         found = tuple(item for item in found if item.label == wanted)
     if filters:
         found = tuple(item for item in found if meets(item.metadata, filters))
-    end = start + query.limit
     return jsonify(
         gallery=name,
         version=manifest.version,

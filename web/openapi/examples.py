@@ -59,6 +59,7 @@ EXAMPLES: dict[str, Any] = {
         ]
     },
     "NamedItem": {"image": {"url": "s3://shop-pictures/2026/cola.jpg"}, "label": "cola"},
+    "ItemSearchRequest": {"image": IMAGE, "filter": ["brand:x"], "options": {"limit": 12}},
     "ComparisonRequest": {"version": 3},
     "ImageUpload": {"upload": UPLOADED["id"], "name": "shelf.jpg"},
     "UploadRequest": {"size": 184_320, "media_type": "image/jpeg", "name": "shelf.jpg"},

@@ -162,6 +162,7 @@ class ItemsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str | None = Field(None, description="Only items of this label.")
+    like: str | None = Field(None, description="The id of an item: the others, the most similar to it first.")
     filter: list[OneFilter] = Field(
         default_factory=list, max_length=MOST_FILTERS, description=f"Only items that meet all of these: {FILTER_RULE}."
     )
