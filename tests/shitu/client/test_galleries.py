@@ -79,6 +79,21 @@ def test_pictures_are_added_by_url_by_upload_and_in_the_body(ask: Ask, drinks: s
         ask("galleries.add", drinks, pictures[:2], ["a", "b", "c"])
 
 
+def test_items_are_found_by_their_looks(ask: Ask, drinks: str) -> None:
+    tea, *others = ask("galleries.items", drinks)
+    alike = ask("galleries.items", drinks, like=tea, page_size=2)
+    assert {one["id"] for one in alike} == {one["id"] for one in others}
+    assert {one["similarity"] for one in alike} == {0.0}
+    assert [one["label"] for one in ask("galleries.items", drinks, like=tea["id"], label="tea")] == ["tea"]
+    sent = {"limit": 7, "filters": {"brand": "x"}, "version": 2, "metadata": {"visit": "7"}}
+    made = ask("galleries.search_items", drinks, picture(seed=4), **sent)
+    assert made["id"].startswith("emb_")
+    assert made["request"]["options"] == {"limit": 7, "version": 2}
+    assert (made["request"]["gallery"], made["request"]["filter"]) == (drinks, ["brand:x"])
+    linked = ask("galleries.search_items", drinks, "https://shop.example/a.jpg", name="shelf.jpg")
+    assert linked["request"]["image"]["name"] == "shelf.jpg"
+
+
 def test_a_box_of_a_job_is_enrolled(ask: Ask, drinks: str, hand: Hand) -> None:
     job = ask("recognitions.wait", ask("recognitions.create", picture("JPEG", 640, 480, 3), drinks), timeout_s=20)
     made = ask("galleries.enroll_box", drinks, job, "milk", box=[60, 90, 260, 420])
