@@ -185,6 +185,14 @@ class ClassifyOptions:
     boxes: Boxes | None = option(None, "Classifies just these parts: 1 to 100 boxes; null: the whole photo.")
 
 
+@dataclass(frozen=True)
+class NearestOptions:
+    """Which items of a gallery are found by a picture."""
+
+    limit: int = option(20, "At most so many items, the most similar first.", 1, 1000)
+    version: int | None = option(None, "A version that is kept; null: the one in force.", 1, 1_000_000_000)
+
+
 def declared_by(owner: type) -> dict[str, Option]:
     """The options of a class of them, by name."""
     hints = typing.get_type_hints(owner)
@@ -251,3 +259,4 @@ ENROLL_OPTIONS = declared_by(EnrollOptions)
 DETECT_OPTIONS = declared_by(DetectOptions)
 EMBED_OPTIONS = declared_by(EmbedOptions)
 CLASSIFY_OPTIONS = declared_by(ClassifyOptions)
+NEAREST_OPTIONS = declared_by(NearestOptions)

@@ -7,8 +7,8 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from contracts.jobs import JobState, described
-from contracts.results import KeptPhoto, ModelUsed, Size
-from contracts.usage import Box
+from contracts.results import KeptPhoto, Match, ModelUsed, Size
+from contracts.usage import Box, GalleryUsed
 
 
 @described
@@ -21,9 +21,13 @@ class PhotoJobRequest(TypedDict):
 
 @described
 class EmbeddingJobRequest(PhotoJobRequest):
-    """The same of an embedding, and by which embedder, if one was named."""
+    """The same of an embedding, and by which embedder, if one was named; or of a search for items."""
 
     embedder: NotRequired[str]
+    gallery: NotRequired[str]
+    """Whose items are searched for, with `options` for that."""
+    filter: NotRequired[list[str]]
+    """Only items whose metadata meets these."""
 
 
 class PhotoResult(TypedDict):
@@ -71,6 +75,10 @@ class EmbeddingResult(PhotoResult):
 
     dim: int
     embeddings: list[PartEmbedding]
+    gallery: NotRequired[GalleryUsed]
+    """Of a search for items: the version that was searched."""
+    items: NotRequired[list[Match]]
+    """Of a search for items: those nearest to the photo, best first."""
 
 
 @described
@@ -106,7 +114,7 @@ class DetectionJob(JobState):
 
 @described
 class EmbeddingJob(JobState):
-    """An embedding."""
+    """An embedding, or a search for a gallery's items by it."""
 
     request: EmbeddingJobRequest
     result: EmbeddingResult | None

@@ -255,7 +255,7 @@ class RecognitionJobRequest(TypedDict):
 
 @described
 class RequestedItem(TypedDict):
-    """One picture of the request: where it is kept, or why its header was refused."""
+    """One picture of the request: where it is kept, or why it was refused; neither while it is still to be fetched."""
 
     name: str
     label: str

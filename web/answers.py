@@ -89,6 +89,8 @@ class Item(TypedDict):
     box: Box | None
     added_at: str
     metadata: dict[str, str]
+    similarity: NotRequired[float]
+    """With `like`: to that item, the inner product of their embeddings."""
     links: ItemLinks
 
 
@@ -209,12 +211,20 @@ class JobFeedback(TypedDict):
 
 
 @described
+class GalleryVersion(Gallery):
+    """A version among others."""
+
+    staged: bool
+    """Whether it never was in force: made without activation, to be looked at first."""
+
+
+@described
 class VersionList(TypedDict):
-    """All versions of a gallery that can be gone back to."""
+    """The versions of a gallery that can be gone back to, or forth to."""
 
     gallery: str
     current: int
-    versions: list[Gallery]
+    versions: list[GalleryVersion]
 
 
 @described

@@ -9,7 +9,19 @@ from flask import Flask
 
 from web import health, system
 from web.access import keys, signin
-from web.galleries import corrections, erasures, export, feedback, galleries, items, labels, lint, undo, version_diff
+from web.galleries import (
+    corrections,
+    erasures,
+    export,
+    feedback,
+    galleries,
+    item_search,
+    items,
+    labels,
+    lint,
+    undo,
+    version_diff,
+)
 from web.jobs import (
     batch_lists,
     comparisons,
@@ -33,6 +45,7 @@ BLUEPRINTS = (
     comparisons.blueprint,
     galleries.blueprint,
     items.blueprint,
+    item_search.blueprint,
     labels.blueprint,
     lint.blueprint,
     lint.lints,

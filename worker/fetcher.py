@@ -1,4 +1,4 @@
-"""Fetches the pictures that recognitions name by URL, http(s) or s3, in threads of a courier's own.
+"""Fetches the pictures that requests name by URL, http(s) or s3, in threads of a courier's own.
 
 Somebody else's server may be silent until the time is up. So neither a request waits for it, nor a worker that holds
 models, nor a place of the webhooks: a task only leaves a job's id here. The message is gone then, but the ledger has the
@@ -11,9 +11,11 @@ import logging
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import ServiceError
+from contracts.jobs import JobKind
 from infra.errors.photos import AddressForbidden, FetchFailed
 from infra.jobs.lanes import FETCH
 from infra.jobs.photos import Photos
@@ -23,9 +25,11 @@ from infra.objects.opening import open_store
 from infra.redis.client import open_client
 from infra.runtime.telemetry import URL_FETCHES
 from worker.attempt import attempt
+from worker.item_fetcher import fetch_items
 
 if TYPE_CHECKING:
     from infra.jobs.records import Job
+    from infra.objects.store import ObjectStore
     from worker.lease_keeper import Checkpoint
     from worker.process import Process
 
@@ -38,9 +42,10 @@ log = logging.getLogger(__name__)
 class Fetcher:
     """`web.url_concurrency` threads, started when there is something to do. All methods may be called from any thread."""
 
-    def __init__(self, process: Process, photos: Photos) -> None:
+    def __init__(self, process: Process, photos: Photos, objects: ObjectStore) -> None:
         self._process = process
         self._photos = photos
+        self._objects = objects
         self._inputs = Inputs(process.settings.objects, process.settings.web.url_timeout_s)
         self._waiting: deque[str] = deque()
         self._known: set[str] = set()  # waiting or under way: the keeper may publish a job again meanwhile
@@ -100,9 +105,18 @@ class Fetcher:
 
     def _fetch(self, job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
         """The job's request with the key of its stored photo. Raises the address and fetch errors, StorageUnavailable."""
+        if job.kind is JobKind.ENROLLMENT:
+            last = job.attempts >= self._process.settings.jobs.max_attempts
+            download = partial(self._download, job)
+            return fetch_items(job, checkpoint, download, self._objects, self._process.ledger, last=last)
+        data = self._download(job, job.source_url or "")
+        checkpoint()
+        image = {**job.request["image"], "key": self._photos.keep(data)}
+        return {**job.request, "image": image}
+
+    def _download(self, job: Job, url: str) -> bytes:
         web = self._process.settings.web
         try:
-            url = job.source_url or ""
             if is_s3(url):
                 data = self._inputs.read(url, web.max_body_bytes)
             else:
@@ -115,12 +129,11 @@ class Fetcher:
                 raise error.with_remedy("SHITU_WEB__ALLOWED_HOSTS") from None
             raise
         URL_FETCHES.labels("fetched").inc()
-        checkpoint()
-        image = {**job.request["image"], "key": self._photos.keep(data)}
-        return {**job.request, "image": image}
+        return data
 
 
 def open_fetcher(process: Process) -> Fetcher:
     """A fetcher on the stores of the process's settings."""
     settings = process.settings
-    return Fetcher(process, Photos(open_client(settings), open_store(settings.objects, settings.data_dir)))
+    objects = open_store(settings.objects, settings.data_dir)
+    return Fetcher(process, Photos(open_client(settings), objects), objects)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from infra.errors.galleries import EmbedderMismatch, EmbedderUnknown
+from infra.galleries.segments import MAPPED
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.objects.opening import open_store
 from infra.redis.client import open_client
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 GALLERY_CACHE_BYTES = 1 << 30
 FEATURE_CACHE_BYTES = 1 << 29  # of 64,000 items, 32,000 of one gallery
-MAPPED = "cache/galleries"  # below the data folder: what is mapped from a bucket
 NO_MODEL = "none"
 
 

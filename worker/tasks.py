@@ -55,8 +55,12 @@ def detect(job_id: str) -> None:
 
 @shared_task(name=JobKind.EMBEDDING.task)
 def embed(job_id: str) -> None:
-    """Embeds a job's photo."""
-    from worker.one_network import embed as answer
+    """Embeds a job's photo, and finds the items of a gallery that are nearest to it where one is named."""
+    from worker.nearest_items import nearest_items
+    from worker.one_network import embed as alone
+
+    def answer(job: Job, runtime: Runtime, checkpoint: Checkpoint) -> Any:
+        return (nearest_items if "gallery" in job.request else alone)(job, runtime, checkpoint)
 
     run(JobKind.EMBEDDING, job_id, answer)
 

@@ -70,7 +70,10 @@ class _Rewriting:
         if all(old == new for old, new in names.items()):
             return None
         kept = tuple(names[one] for one in self._pointer.manifests)
-        return replace(self._pointer, token=self._token, current=names[self._pointer.current], manifests=kept)
+        staged = tuple(names[one] for one in self._pointer.staged)
+        return replace(
+            self._pointer, token=self._token, current=names[self._pointer.current], manifests=kept, staged=staged
+        )
 
     def _manifest(self, manifest: GalleryManifest) -> GalleryManifest:
         segments = []

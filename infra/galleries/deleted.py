@@ -51,6 +51,7 @@ class DeletedGallery:
     current: str
     manifests: tuple[str, ...]
     purging: bool = False
+    staged: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -60,7 +61,7 @@ class DeletedGallery:
     @property
     def pointer(self) -> Pointer:
         """What was in force."""
-        return Pointer(self.token, self.generation, self.current, self.manifests)
+        return Pointer(self.token, self.generation, self.current, self.manifests, self.staged)
 
     @property
     def deleted_s(self) -> float:
@@ -88,6 +89,7 @@ def write_record(
         None if manifest is None else manifest.embedder_digest,
         pointer.current,
         pointer.manifests,
+        staged=pointer.staged,
     )
     _put(objects, made)
 
@@ -143,7 +145,13 @@ def restore(store: GalleryStore, name: str, generation: str | None = None) -> Ga
 
 def rewritten(objects: ObjectStore, deleted: DeletedGallery, pointer: Pointer) -> None:
     """The record with other files of the same versions, for whoever holds the gallery's lock."""
-    made = replace(deleted, token=pointer.token, current=pointer.current, manifests=pointer.manifests)
+    made = replace(
+        deleted,
+        token=pointer.token,
+        current=pointer.current,
+        manifests=pointer.manifests,
+        staged=pointer.staged,
+    )
     _put(objects, made)
     objects.delete(deleted.key)
 
@@ -201,8 +209,9 @@ def _decoded(data: bytes) -> DeletedGallery:
         found = json.loads(data)
         if found["schema"] != SCHEMA:
             raise ValueError("another schema")
+        found.setdefault("staged", ())  # of records from before there was such a member
         known = {member.name: found[member.name] for member in fields(DeletedGallery)}
-        made = DeletedGallery(**{**known, "manifests": tuple(known["manifests"])})
+        made = DeletedGallery(**{**known, **{name: tuple(known[name]) for name in ("manifests", "staged")}})
         datetime.fromisoformat(made.deleted_at)
     except (ValueError, KeyError, TypeError) as error:
         raise GalleryCorrupt("A record of a deleted gallery cannot be read.") from error

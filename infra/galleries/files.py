@@ -11,7 +11,7 @@ import json
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,12 +112,20 @@ class GalleryManifest:
 
 @dataclass(frozen=True)
 class Pointer:
-    """Which manifest is in force since the writer with `token`; `manifests` are those of all versions kept, ascending."""
+    """Which manifest is in force since the writer with `token`; `manifests` are those of all versions kept, ascending.
+
+    `staged` are those of them that never were in force; who wrote the pointer before there was such a member knew of none.
+    """
 
     token: int
     generation: str
     current: str
     manifests: tuple[str, ...]
+    staged: tuple[str, ...] = ()
+
+    def tidy(self) -> Pointer:
+        """Without what is in force, or not kept, among those that are staged."""
+        return replace(self, staged=tuple(one for one in self.staged if one in self.manifests and one != self.current))
 
     def manifest_id(self, version: int) -> str | None:
         """The id of a version's manifest, if there is one."""
@@ -141,7 +149,8 @@ def check_name(name: str) -> str:
 
 
 def encode_pointer(pointer: Pointer) -> bytes:
-    return _json({"schema": SCHEMA, "current": pointer.current, "manifests": pointer.manifests})
+    staged = {"staged": pointer.staged} if pointer.staged else {}
+    return _json({"schema": SCHEMA, "current": pointer.current, "manifests": pointer.manifests, **staged})
 
 
 def decode_pointer(name: str, token: int, generation: str, data: bytes) -> Pointer:
@@ -149,7 +158,8 @@ def decode_pointer(name: str, token: int, generation: str, data: bytes) -> Point
     try:
         found = _checked_schema(data)
         manifests = tuple(str(manifest_id) for manifest_id in found["manifests"])
-        pointer = Pointer(token, generation, str(found["current"]), manifests)
+        staged = tuple(str(manifest_id) for manifest_id in found.get("staged", ()))
+        pointer = Pointer(token, generation, str(found["current"]), manifests, staged).tidy()
         for manifest_id in (pointer.current, *manifests):
             version_of(manifest_id)
     except (ValueError, KeyError, TypeError) as error:

@@ -93,6 +93,10 @@ class GalleryReader:
         """The versions that are kept, ascending."""
         return tuple(version_of(manifest_id) for manifest_id in self._pointer(name).manifests)
 
+    def staged(self, name: str) -> frozenset[int]:
+        """Those of them that never were in force: made to be looked at first, and activated later."""
+        return frozenset(version_of(manifest_id) for manifest_id in self._pointer(name).staged)
+
     def items(self, name: str, version: int | None = None) -> tuple[Item, ...]:
         """The items in the order of their adding, without the removed ones."""
         return self._read(name, version, with_embeddings=False)[1]

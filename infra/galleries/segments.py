@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from infra.galleries.item_keys import ItemKeys
     from infra.galleries.reader import GalleryReader
 
+MAPPED = "cache/galleries"  # below the data folder: what is mapped from a bucket
 MAPPED_FROM = 2_500  # items: smaller files are read
 KEPT_S = 86_400.0
 

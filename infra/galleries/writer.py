@@ -149,13 +149,14 @@ class GalleryWriter(GalleryReader):
         known = (*(pointer.manifests if pointer else ()), manifest.id)
         # What is in force stays kept, however many versions are staged beside it.
         kept = tuple(one for at, one in enumerate(known) if at >= len(known) - KEPT_VERSIONS or one == current)
-        self._point(name, writing, Pointer(writing.hold.token, manifest.generation, current, kept))
+        staged = (*(pointer.staged if pointer else ()), manifest.id)  # what is in force is none: _point sees to it
+        self._point(name, writing, Pointer(writing.hold.token, manifest.generation, current, kept, staged))
 
     def _point(self, name: str, writing: Writing, pointer: Pointer) -> None:
         """The one write that readers see. Raises GalleryBusy if another writer may have come between."""
         writing.hold.check()  # spares readers a version that the next writer, who read the one before, would undo
         key = pointer_key(name, pointer.token, pointer.generation)
-        self._objects.put(key, encode_pointer(pointer))
+        self._objects.put(key, encode_pointer(pointer.tidy()))
         # Still ours: whoever writes next reads this pointer first. Not ours: it may have read the one before.
         writing.hold.check()
         for old in list(self._objects.list(pointers_prefix(name))):

@@ -90,11 +90,25 @@ local token, request, photo, delay_s = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[
 if not holds(token) then return 'lost' end
 if get('cancel_requested') then finish('canceled'); return 'canceled' end
 if redis.call('ZSCORE', 'shitu:photos:leaving', photo) or redis.call('ZSCORE', 'shitu:photos:left', photo) then return 'gone' end
-redis.call('SADD', 'shitu:photo:' .. photo, id)
-redis.call('HSET', job, 'photo', photo, 'request', request, 'attempts', 0, 'fetched_at', seconds(now))
+if photo ~= '' then  -- what an enrolment fetches is the gallery's
+  redis.call('SADD', 'shitu:photo:' .. photo, id)
+  redis.call('HSET', job, 'photo', photo)
+end
+redis.call('HSET', job, 'request', request, 'attempts', 0, 'fetched_at', seconds(now))
 redis.call('HDEL', job, 'source_url', 'started_at')
 enqueue(delay_s)
 return 'fetched'
+"""
+)
+
+# One of several pictures is there: the request names it at once, and the next attempt fetches the rest alone.
+FETCHED_ONE = (
+    JOB
+    + _HOLDS
+    + """
+if not holds(ARGV[6]) then return 0 end
+redis.call('HSET', job, 'request', ARGV[7], 'source_url', ARGV[8])
+return 1
 """
 )
 

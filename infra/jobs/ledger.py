@@ -108,6 +108,7 @@ class JobLedger:
         self._create, self._cancel, self._replay = map(transition, (scripts.CREATE, scripts.CANCEL, scripts.REPLAY))
         self._start, self._renew = transition(lease_scripts.START), transition(lease_scripts.RENEW)
         self._fetched, self._release = transition(lease_scripts.FETCHED), transition(lease_scripts.RELEASE)
+        self._fetched_one = transition(lease_scripts.FETCHED_ONE)
         self._finish = transition(lease_scripts.FINISH)
         self._ended = client.register_script(lease_scripts.ENDED)
 
@@ -131,7 +132,8 @@ class JobLedger:
     ) -> Job:
         """Accepts a job: once this returns no kill loses it. `kind` is a JobKind or its name.
 
-        `source_url`: where the photo must be fetched before a worker can have the job; see `fetched`. `job_id`: drawn by
+        `source_url`: where the photo must be fetched before a worker can have the job (of an enrolment what
+        `infra.jobs.sources` packs); see `fetched`. `job_id`: drawn by
         the caller (`new_id`), who may come twice: the job that has it already is then given as it is.
 
         The photo of a recognition is kept from now on until the job is retired (infra.jobs.photos). Raises UploadTooSlow if
@@ -212,16 +214,23 @@ class JobLedger:
         return self._end(lease, JobStatus.SUCCEEDED, "result", text, found_facets(result))
 
     def fetched(self, lease: Lease, request: dict[str, Any]) -> bool:
-        """The photo is stored and `request` names its key: the job waits for a worker, for the caller to publish.
+        """The photo, or all pictures, are stored and `request` names their keys: the job waits for a worker, for the caller to publish.
 
         False as in `succeed`. Raises StorageUnavailable if the photo was removed before it was named.
         """
-        photo = str(request["image"]["key"])
+        photo = str(request.get("image", {}).get("key") or "")
         args = (lease.token, json.dumps(request), photo, self._settings.queued_deadline_s)
         outcome: str = self._fetched(lease.job_id, *args)
         if outcome == "gone":
             raise StorageUnavailable("The photo was removed before its job could name it.")
         return outcome == "fetched"
+
+    def fetched_one(self, job: Job, request: dict[str, Any], source_url: str) -> bool:
+        """One of several pictures is stored, and `request` names it; `source_url` has the rest. `job` as its lease gave it.
+
+        False: nothing written, for the lease was lost.
+        """
+        return bool(self._fetched_one(job.id, job.token, json.dumps(request), source_url))
 
     def fail(self, lease: Lease, error: JobError) -> bool:
         """Ends the job with an error `{"code", "message", "retryable"}`. False as in `succeed`."""

@@ -89,7 +89,7 @@ class Job:
     result: dict[str, Any] | None = None
     error: jobs.JobError | None = None
     webhook: WebhookState | None = None
-    source_url: str | None = field(default=None, repr=False)  # where the photo is still to be fetched from; never told
+    source_url: str | None = field(default=None, repr=False)  # where pictures are still to be fetched from; never told
     fetched_at: float | None = None
     owner: str = ""  # the id of the request's API key
     metadata: dict[str, str] = field(default_factory=dict)
@@ -99,6 +99,7 @@ class Job:
     batch: str | None = None
     eta_s: float | None = None  # the estimate when it was created
     trace: TraceContext | None = None  # of the request that made it
+    token: int = 0  # of the latest attempt
 
     @property
     def finished(self) -> bool:
@@ -234,6 +235,7 @@ def parse_job(record: Mapping[str, str]) -> Job:
         batch=record.get("batch"),
         eta_s=_number(record.get("eta_s")),
         trace=tracing.parse(record.get("traceparent"), record.get("tracestate")),
+        token=int(record.get("token", 0)),
     )
 
 

@@ -53,7 +53,7 @@ class Galleries(Protocol):
         """A version that is searched so."""
 
     def versions(self, name: str) -> list[Json]:
-        """The versions that are kept, oldest first, each with `current`."""
+        """The versions that are kept, oldest first, each with `current` and `staged`."""
 
     def activate(self, name: str, version: int) -> Json:
         """Puts a version in force."""
@@ -108,8 +108,12 @@ class Stored:
     def versions(self, name: str) -> list[Json]:
         with self._known(name):
             current = self.store.manifest(name).version
+            staged = self.store.staged(name)
             known = [self.store.manifest(name, version) for version in self.store.versions(name)]
-        return [{**describe(one, self.store), "current": one.version == current} for one in known]
+        return [
+            {**describe(one, self.store), "current": one.version == current, "staged": one.version in staged}
+            for one in known
+        ]
 
     def activate(self, name: str, version: int) -> Json:
         with self._known(name):
@@ -155,7 +159,7 @@ class Served:
         found = [one for one in self.versions(name) if one["version"] == version]
         if not found:
             raise click.ClickException(f"The gallery {name!r} has no version {version}. (gallery_version_not_found)")
-        return {key: value for key, value in found[0].items() if key != "current"}
+        return {key: value for key, value in found[0].items() if key not in {"current", "staged"}}
 
     def items(self, name: str, version: int | None, label: str | None, filters: Sequence[str] = ()) -> list[Json]:
         return [_without_links(one) for one in self.server.items(name, version, label, filters)]

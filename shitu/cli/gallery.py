@@ -36,6 +36,7 @@ from shitu.cli import (
     gallery_lint,
     gallery_paddleclas,
     gallery_reembed,
+    gallery_search,
     gallery_served,
     gallery_versions,
 )
@@ -150,7 +151,7 @@ for command in (
     gallery_bundle.export, gallery_import.import_command, gallery_paddleclas.import_paddleclas,
     gallery_corrections.rename, gallery_corrections.merge, gallery_corrections.move,
     gallery_feedback.feedback, gallery_lint.lint, gallery_diff.diff, gallery_evaluate.evaluate,
-    gallery_reembed.reembed,
+    gallery_reembed.reembed, gallery_search.search,
     gallery_index.create, gallery_index.index,
 ):  # fmt: skip
     gallery.add_command(command)

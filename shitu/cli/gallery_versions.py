@@ -98,14 +98,15 @@ def show(
         print_table(table)
 
 
-@click.command(epilog=examples("gallery versions drinks", "gallery versions drinks --json"))
+@click.command(epilog=examples("gallery versions drinks", "gallery versions drinks --staged", "gallery versions drinks --json"))  # fmt: skip
 @GALLERY_NAME
+@click.option("--staged", is_flag=True, help="Only those that never were in force.")
 @JSON
 @SERVER
-def versions(name: str, as_json: bool, server: str | None) -> None:
-    """List the kept versions of the gallery NAME; each can be activated again."""
+def versions(name: str, staged: bool, as_json: bool, server: str | None) -> None:
+    """List the kept versions of the gallery NAME: the current one, staged ones, and those before; each can be activated."""
     with errors(), working(f"Reading the versions of {name!r}"):
-        found = opened(server).versions(name)
+        found = [one for one in opened(server).versions(name) if one["staged"] or not staged]
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -165,13 +166,13 @@ def index_line(about: Json) -> str:
 
 
 def _print_versions(found: Sequence[Json], first: str) -> None:
-    """A table of versions; the first column is the gallery's name, or marks the one in force."""
+    """A table of versions; the first column is the gallery's name, or marks the one in force and the staged ones."""
     table = Table(
         Column("gallery" if first == "name" else "", no_wrap=True), Column("version", justify="right"),
         Column("items", justify="right"), Column("dimensions", justify="right"), "embedder", "made",
     )  # fmt: skip
     for one in found:
-        mark = one["name"] if first == "name" else "current" if one["current"] else ""
+        mark = one["name"] if first == "name" else "current" if one["current"] else "staged" if one["staged"] else ""
         digest = (one["embedder_digest"] or "")[:SHOWN_DIGEST]
         table.add_row(
             mark, str(one["version"]), str(one["item_count"]), str(one["dim"] or ""), digest, one["created_at"]

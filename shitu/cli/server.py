@@ -165,6 +165,24 @@ class Server:
         while (item := self._reported(lambda: next(items, None))) is not None:
             yield dict(item)
 
+    def items_like(self, gallery: str, item: str, most: int, filters: Sequence[str], version: int | None) -> list[Json]:
+        """At most so many items like one of them, the most similar first."""
+        items = self._client.galleries.items(gallery, like=item, filters=filters, version=version, page_size=most)
+        found: list[Json] = []
+        while len(found) < most and (one := self._reported(lambda: next(items, None))) is not None:
+            found.append(dict(one))
+        return found
+
+    def searched(
+        self, gallery: str, picture: Path, data: bytes, most: int, filters: Sequence[str], version: int | None
+    ) -> list[Json]:
+        """At most so many items nearest to a picture, the most similar first."""
+        upload = Upload(_file_name(picture), data)
+        search = self._client.galleries.search_items
+        job = self._reported(lambda: search(gallery, upload, limit=most, filters=filters, version=version))
+        items: list[Json] = self._result(lambda: self._patient.embeddings.wait(job, timeout_s=JOB_WITHIN_S))["items"]
+        return items
+
     def _result(self, wait: Callable[[], Any]) -> Json:
         """Of the job once it has ended; a service that is started again meanwhile resumes it."""
         job = self._reported(wait)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http
 import json
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shitu.client.errors import UnexpectedAnswer
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
 from shitu.client.pictures import upload_of
-from shitu.client.sending import Terms, filters_sent, moment, named_photo
+from shitu.client.sending import Terms, filters_sent, moment, named_photos
 from shitu.client.waiting import Event, Watch
 
 if TYPE_CHECKING:
@@ -44,9 +43,8 @@ def create_batch(
     A photo may be a URL (http, https, s3), which the service fetches, or an upload of `uploads.create`.
     """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
-    named = [named_photo(photo) for photo in photos]
-    if any(one is not None for one in named):
-        images = [one or _in_json(photo) for one, photo in zip(named, photos, strict=True)]  # type: ignore[arg-type]  # a picture
+    images = named_photos(photos)
+    if images is not None:
         only = {"filter": list(sent)} if (sent := filters_sent(filters)) else {}
         body = {"gallery": gallery, "images": images, "options": dict(options or {}), **only, **terms.members()}
         made: Batch = yield from ask("POST", "/batches", json=body, headers=terms.headers)
@@ -61,11 +59,6 @@ def create_batch(
     files = [("images", upload_of(photo)) for photo in photos]  # type: ignore[arg-type]  # none is an upload's record
     found: Batch = yield from ask("POST", "/batches", fields=fields, files=files, headers=terms.headers)
     return found
-
-
-def _in_json(photo: Picture) -> dict[str, str]:
-    upload = upload_of(photo)
-    return {"base64": base64.b64encode(upload.data).decode(), "name": upload.name}
 
 
 def list_batches(

@@ -143,6 +143,7 @@ class Galleries(Resource):
     export = _call(galleries.export)
     lint = _call(galleries.lint)
     add = _call(gallery_items.add_pictures)
+    search_items = _call(gallery_items.search_items)
     enroll_box = _call(gallery_items.enroll_box)
     import_files = _call(imports.import_files)
     import_from = _call(imports.import_from)

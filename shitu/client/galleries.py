@@ -137,9 +137,10 @@ def lint(
     return found
 
 
-def list_versions(gallery: str) -> Steps[VersionList]:
-    """The versions that can be gone back to, and the current one."""
-    found: VersionList = yield from ask("GET", f"{named(gallery)}/versions")
+def list_versions(gallery: str, *, staged: bool | None = None) -> Steps[VersionList]:
+    """The versions that are kept, and the current one. `staged` True: only those that never were in force; False: the others."""
+    query = {"staged": None if staged is None else str(staged).lower()}
+    found: VersionList = yield from ask("GET", f"{named(gallery)}/versions", query)
     return found
 
 

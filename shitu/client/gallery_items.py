@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
 from shitu.client.pictures import upload_of
-from shitu.client.sending import Terms, filters_sent
+from shitu.client.sending import Terms, filters_sent, named_photos, send_photo
 
 if TYPE_CHECKING:
     from contracts.jobs import Priority
     from contracts.options import Crop
+    from contracts.photo_results import EmbeddingJob
     from contracts.results import EnrollmentJob
     from contracts.usage import Box
     from shitu.client.pictures import Picture
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def add_pictures(
     gallery: str,
-    pictures: Sequence[Picture],
+    pictures: Sequence[Picture | Mapping[str, Any]],
     labels: str | Sequence[str],
     *,
     crop: Crop | None = None,
@@ -38,11 +39,23 @@ def add_pictures(
 ) -> Steps[EnrollmentJob]:
     """Adds pictures, each under its label of `labels`, or all under one: the job as it was accepted.
 
-    They are searched once it has succeeded. `crop` "main_body": the detector finds the product first.
+    They are searched once it has succeeded. A picture may be a URL (http, https, s3), which the service fetches, or an upload
+    of `uploads.create`. `crop` "main_body": the detector finds the product first.
     `skip_near_duplicates`: a picture that is nearly one of its label is left out. `activate` False: the version that is made
     is staged. `item_metadata`: of all items, or of each.
     """
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
+    images = named_photos(pictures)
+    if images is not None:
+        body: dict[str, Any] = {
+            "items": _each(images, labels, item_metadata),
+            **({} if crop is None else {"crop": crop}),
+            "skip_near_duplicates": skip_near_duplicates,
+            "activate": activate,
+            **terms.members(),
+        }
+        made: EnrollmentJob = yield from ask("POST", f"{named(gallery)}/items", json=body, headers=terms.headers)
+        return made
     fields: dict[str, Any] = {**terms.fields(), "labels": labels if isinstance(labels, str) else list(labels)}
     if crop is not None:
         fields["crop"] = crop
@@ -53,11 +66,29 @@ def add_pictures(
     if item_metadata is not None:
         report = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
         fields["item_metadata"] = json.dumps(report, ensure_ascii=False)
-    files = [("images", upload_of(picture)) for picture in pictures]
+    files = [("images", upload_of(picture)) for picture in pictures]  # type: ignore[arg-type]  # none is an upload's record
     found: EnrollmentJob = yield from ask(
         "POST", f"{named(gallery)}/items", fields=fields, files=files, headers=terms.headers
     )
     return found
+
+
+def _each(
+    images: Sequence[Mapping[str, str]],
+    labels: str | Sequence[str],
+    metadata: Mapping[str, str] | Sequence[Mapping[str, str]] | None,
+) -> list[dict[str, Any]]:
+    """The pictures with their labels and metadata. Raises ValueError where there are not as many of each."""
+    count = len(images)
+    each_label = [labels] * count if isinstance(labels, str) else list(labels)
+    each_label = each_label * count if len(each_label) == 1 else each_label
+    each = [dict(metadata or {})] * count if metadata is None or isinstance(metadata, Mapping) else list(metadata)
+    if len(each_label) != count or len(each) != count:
+        raise ValueError(f"{count} pictures have {len(each_label)} labels and {len(each)} metadata: give one of each for all, or one for each")  # fmt: skip
+    return [
+        {"image": dict(image), "label": label, **({"metadata": dict(own)} if own else {})}
+        for image, label, own in zip(images, each_label, each, strict=True)
+    ]
 
 
 def enroll_box(
@@ -88,11 +119,14 @@ def list_items(
     *,
     label: str | None = None,
     filters: Filters | None = None,
+    like: Ref | None = None,
     version: int | None = None,
     page_size: int = 1000,
 ) -> Pages[Item]:
-    """The items, all of one version; `filters`: only those with this metadata."""
+    """The items, all of one version; `filters`: only those with this metadata. `like` an item: the most similar to it first."""
     query: dict[str, Any] = {"label": label, "version": version, "limit": page_size}
+    if like is not None:
+        query["like"] = id_of(like)
     if report := filters_sent(filters):
         query["filter"] = report
     pages = by_pages(f"{named(gallery)}/items", "items", query)
@@ -104,6 +138,32 @@ def list_items(
         return (yield from rest.page(after))
 
     return Pages(page)
+
+
+def search_items(
+    gallery: str,
+    photo: Picture | Mapping[str, Any],
+    *,
+    limit: int | None = None,
+    filters: Filters | None = None,
+    version: int | None = None,
+    name: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    priority: Priority | None = None,
+    webhook_url: str | None = None,
+    cancel_after_s: float | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[EmbeddingJob]:
+    """Finds the items nearest to a picture, of one that is sent, uploaded, or by URL: the job as it was accepted.
+
+    Its end, of `embeddings.wait`, has them in `result["items"]`.
+    """
+    terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
+    options = {key: value for key, value in (("limit", limit), ("version", version)) if value is not None}
+    found: EmbeddingJob = yield from send_photo(
+        f"{named(gallery)}/items/search", photo, name, options, (), terms, filters_sent(filters)
+    )
+    return found
 
 
 def item_picture(gallery: str, item: Ref, *, width: int | None = None) -> Steps[bytes]:

@@ -43,7 +43,7 @@ def upload_of(picture: Picture, name: str | None = None) -> Upload:
     if isinstance(picture, Upload):
         return picture
     if url_of(picture) is not None:
-        raise ValueError("a photo by URL can be recognised alone; download it first to send it here")
+        raise ValueError("the service fetches no picture by URL here; download it first")
     if isinstance(picture, str | os.PathLike):
         path = Path(picture)
         return Upload(name or _sendable(path.name), path.read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -101,6 +102,19 @@ def named_photo(photo: Picture | Mapping[str, Any]) -> dict[str, str] | None:
     if (url := url_of(photo)) is not None:
         return {"url": url}
     return {"upload": str(photo["id"])} if isinstance(photo, Mapping) else None
+
+
+def named_photos(photos: Sequence[Picture | Mapping[str, Any]]) -> list[dict[str, str]] | None:
+    """How JSON names several, those that are sent within it, too; None: none needs JSON, all are sent as files."""
+    named = [named_photo(photo) for photo in photos]
+    if all(one is None for one in named):
+        return None
+    return [one or _in_json(photo) for one, photo in zip(named, photos, strict=True)]  # type: ignore[arg-type]  # a picture
+
+
+def _in_json(photo: Picture) -> dict[str, str]:
+    upload = upload_of(photo)
+    return {"base64": base64.b64encode(upload.data).decode(), "name": upload.name}
 
 
 def moment(report: datetime | str | None) -> str | None:

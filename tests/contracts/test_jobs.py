@@ -32,9 +32,7 @@ def test_a_kind_has_ids_a_queue_a_task_and_its_routes(kind: JobKind) -> None:
     app.finalize()
     assert kind.task in app.tasks, tasks.__name__
     paths = {route.path for route in routes(bare())}
-    # a search for a gallery's mistakes that failed is made again by asking for them again, and has no webhook
-    shared = [end for end in SHARED if kind is not JobKind.LINT or "replay" not in end]
-    assert {f"{kind.path}/{{job_id}}{end}" for end in shared} <= paths
+    assert {f"{kind.path}/{{job_id}}{end}" for end in SHARED} <= paths
 
 
 def test_the_json_knows_all_kinds() -> None:

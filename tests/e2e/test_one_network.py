@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from standardwebhooks import Webhook
 
 from infra.stack.launcher import Stack
@@ -16,6 +17,8 @@ from models.classifier import Classifier
 from models.detector import Detector
 from models.embedder import Embedder
 from models.pictures.image import decode
+from shitu import Client
+from shitu.cli.main import main
 from tests.e2e.service import Service, encode, pattern, wait_for
 from tests.infra.local_servers import serving
 from tests.openapi_checks import check
@@ -83,3 +86,42 @@ def test_a_box_that_turns_out_to_be_outside_fails_the_job(service: Service, path
     again = service.http.post(f"{service.base_url}{job['links']['self']}/replay", timeout=10)
     assert again.status_code == 202
     assert service.finished(job)["status"] == "failed"
+
+
+def test_items_are_found_by_a_picture_and_by_an_item(service: Service, tmp_path: Path) -> None:
+    service.create_gallery("looks")
+    with Client(service.base_url) as client:
+        seeds = [20, 24, 28, 32]
+        names, metadata = [f"pattern {seed}" for seed in seeds], [{"even": str(seed % 8 == 0)} for seed in seeds]
+        job = client.galleries.add("looks", [encode(pattern(seed)) for seed in seeds], names, item_metadata=metadata)
+        client.enrollments.wait(job, timeout_s=60)
+        photo = encode(pattern(24), quality=60)
+        ended = client.embeddings.wait(client.galleries.search_items("looks", photo, limit=3), timeout_s=60)
+        check(ended, "EmbeddingJob", service.get("/openapi.json"))
+        assert ended["result"] is not None, ended["error"]
+        near = ended["result"]["items"]
+        assert (near[0]["label"], len(near)) == ("pattern 24", 3)
+        assert ended["result"]["gallery"] == {"name": "looks", "version": 2, "items": 4}
+        some = client.galleries.search_items("looks", photo, filters={"even": "True"})
+        filtered = client.embeddings.wait(some, timeout_s=60)["result"]
+        assert filtered is not None
+        assert {one["label"] for one in filtered["items"]} == {
+            name for name, own in zip(names, metadata, strict=True) if own["even"] == "True"
+        }
+        row = np.array(ended["result"]["embeddings"][0]["embedding"], np.float32)
+        expected = Embedder(resolve("shitu-embedder"))([decode(encode(pattern(seed))) for seed in seeds]) @ row
+        assert [one["label"] for one in near] == [names[at] for at in np.argsort(-expected)[:3]]
+        alike = list(client.galleries.items("looks", like=near[0]["item_id"]))
+        assert len(alike) == 3
+        assert near[0]["item_id"] not in {one["id"] for one in alike}
+        client.galleries.choose_index("looks", dist_type="hamming", fuse=True)
+        again = client.embeddings.wait(client.galleries.search_items("looks", photo, limit=1), timeout_s=60)["result"]
+        assert again is not None
+        assert [one["label"] for one in again["items"]] == ["pattern 24"]
+        old = client.embeddings.wait(client.galleries.search_items("looks", photo, version=1), timeout_s=60)["result"]
+        assert old is not None
+        assert (old["items"], old["gallery"]["version"]) == ([], 1)
+    (tmp_path / "a.jpg").write_bytes(photo)
+    for what, label in ((str(tmp_path / "a.jpg"), "pattern 24"), (near[0]["item_id"], alike[0]["label"])):
+        report = CliRunner().invoke(main, ["gallery", "search", "looks", what, "--server", service.base_url, "--json"])
+        assert json.loads(report.stdout)["items"][0]["label"] == label, report.output

@@ -131,6 +131,16 @@ def test_everything_works_on_an_s3_server_and_leaves_what_it_should(bucket: Any,
             main, ["recognize", address, "--gallery", "drinks", "--server", stack.base_url, "--json"]
         )
         assert labels(json.loads(report.stdout)[0]) == ["pattern 41"], report.output
+
+        # enrolled from the bucket, too
+        bucket.put_object(Bucket=INPUTS, Key="catalogue/43.jpg", Body=encode(pattern(45)))
+        body = {"items": [{"image": {"url": f"s3://{INPUTS}/catalogue/43.jpg"}, "label": "pattern 45"}, {"image": {"url": f"s3://{INPUTS}/no.jpg"}, "label": "no"}]}  # fmt: skip
+        enrolled = service.finished(
+            service.accepted(service.http.post(f"{service.base_url}/v1/galleries/drinks/items", json=body, timeout=30))
+        )
+        statuses = [(one["status"], (one["error"] or {}).get("code")) for one in enrolled["result"]["items"]]
+        assert statuses == [("added", None), ("rejected", "bucket_key_missing")]
+
         missing = by({"url": f"s3://{INPUTS}/nothing.jpg"})
         assert (missing["status"], missing["error"]["code"]) == ("failed", "bucket_key_missing")
         own = {"gallery": "drinks", "image": {"url": f"s3://{OWN}/some/prefix/{asked['request']['image']['key']}"}}

@@ -75,7 +75,7 @@ def test_what_is_of_no_concern_is_passed_by(record: dict[str, Any]) -> None:
         ({"job": 3}, "the id of a job"),
         ({"job": "rec_1"}, "the id of a job"),
         ({"job": new_id("imp", 1_800_000_000)}, "does no import"),
-        ({**ASKED, "job": new_id("rec", 1_800_000_000)}, "unknown: job"),
+        ({**REQUEST, "job": new_id("rec", 1_800_000_000)}, "unknown: job"),
         ([], "missing or of another kind"),
         ({"bucket": "photos", "key": "1.jpg"}, "gallery"),
         ({**REQUEST, "galery": "x"}, "unknown: galery"),

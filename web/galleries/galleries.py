@@ -23,13 +23,13 @@ from infra.galleries.deleted import all_deleted
 from infra.galleries.files import check_name
 from infra.galleries.indexes import described
 from web.access.scopes import needs
-from web.answers import Gallery, GalleryList, VersionList
+from web.answers import Gallery, GalleryList, GalleryVersion, VersionList
 from web.galleries import erasures
 from web.galleries.deleted import DeletedGalleryList, GalleriesQuery, describe_deleted
 from web.galleries.embedders import digest_named
 from web.openapi.operations import BODY, GALLERY, WRITE, operation
 from web.requests import idempotency
-from web.requests.gallery_schemas import GalleryChange, GalleryRequest
+from web.requests.gallery_schemas import GalleryChange, GalleryRequest, VersionsQuery
 from web.requests.json_body import sent_json
 from web.requests.parsing import parse
 from web.services import services
@@ -125,12 +125,23 @@ def delete(name: str) -> Response | tuple[str, int]:
 
 @blueprint.get("/<name>/versions")
 @needs(Scope.READ)
-@operation("listVersions", "The versions that can be gone back to.", {200: VersionList}, GALLERY)
+@operation(
+    "listVersions",
+    "The versions that can be gone back to, and those that are staged.",
+    {200: VersionList},
+    (*GALLERY, InvalidRequest),
+    query=VersionsQuery,
+)
 def versions(name: str) -> Response:
-    """All versions that can be gone back to, oldest first."""
+    """All versions that are kept, oldest first; by `staged` those that never were in force, or the others."""
+    query = parse(VersionsQuery, request.args.to_dict())
     store = services().galleries
-    current = store.manifest(name).version
-    known = [describe(store.manifest(name, version)) for version in sorted(store.versions(name))]
+    current, staged = store.manifest(name).version, store.staged(name)
+    known = [
+        GalleryVersion(**describe(store.manifest(name, version)), staged=version in staged)
+        for version in sorted(store.versions(name))
+        if query.staged in (None, version in staged)
+    ]
     return jsonify(gallery=name, current=current, versions=known)
 
 

@@ -21,8 +21,10 @@ from web.access.scopes import needs
 from web.answers import Gallery, Item, ItemPage
 from web.galleries import erasures
 from web.galleries.galleries import describe
+from web.galleries.item_search import like
+from web.galleries.named_items import enroll_json
 from web.jobs import jobs
-from web.jobs.photos import FROM_JOB, enroll_from_job
+from web.jobs.photos import FROM_JOB
 from web.openapi.operations import GALLERY, RENDERING, UPLOAD, WRITE, Form, operation
 from web.pictures import ANY_IMAGE, PictureLink, by_link, shown, stored
 from web.requests.filters import checked_filters
@@ -30,7 +32,7 @@ from web.requests.gallery_schemas import ItemsQuery
 from web.requests.images import Refusal
 from web.requests.members import FILE
 from web.requests.parsing import parse
-from web.requests.schemas import EnrollmentFields, EnrollmentRequest, PictureQuery, StoredQuery
+from web.requests.schemas import EnrollmentFields, EnrollmentRequest, ItemsRequest, PictureQuery, StoredQuery
 from web.requests.terms import read_terms
 from web.requests.uploads import read_enrollment
 from web.services import services
@@ -69,13 +71,16 @@ class ItemImageQuery(StoredQuery):
     "Add labelled pictures, or a part of a recognised photo; an enrolment job.",
     {202: EnrollmentJob, 200: EnrollmentJob},
     (*UPLOAD, *FROM_JOB),
-    body={"multipart/form-data": Form(EnrollmentFields, MANY_IMAGES), "application/json": EnrollmentRequest},
+    body={
+        "multipart/form-data": Form(EnrollmentFields, MANY_IMAGES),
+        "application/json": (ItemsRequest, EnrollmentRequest),
+    },
     headers=("Prefer", "Cancel-After"),
 )
 def add_items(name: str) -> Response:
     """Pictures and labels become an enrolment job; they are searchable once it has succeeded."""
     if request.mimetype == "application/json":
-        return enroll_from_job(name)
+        return enroll_json(name)
     service = services()
     sent = read_enrollment(service.settings)
     terms = read_terms(sent.metadata, sent.priority, units=len(sent.uploads))
@@ -107,9 +112,9 @@ def add_items(name: str) -> Response:
 @needs(Scope.READ)
 @operation(
     "listItems",
-    "The items, by pages.",
+    "The items, by pages: in the order of their adding, or those like one of them first.",
     {200: ItemPage},
-    (*GALLERY, VersionNotFound, InvalidRequest, InvalidCursor, InvalidFilter),
+    (*GALLERY, VersionNotFound, ItemNotFound, InvalidRequest, InvalidCursor, InvalidFilter),
     query=ItemsQuery,
     repeatable=frozenset({"filter"}),
 )
@@ -120,13 +125,25 @@ def items(name: str) -> Response:
     version, start = read_cursor(query.after) if query.after is not None else (query.version, 0)
     store = services().galleries
     manifest = store.manifest(name, version)
+    end = start + query.limit
+    if query.like is not None:
+        wanted = None if query.label is None else readable_label(query.label)
+        near = like(manifest, query.like, end, wanted, filters)
+        return jsonify(
+            gallery=name,
+            version=manifest.version,
+            total=near.total,
+            items=[
+                {**describe_item(name, item), "similarity": round(value, 6)} for item, value in near.items[start:end]
+            ],
+            next_after=f"v{manifest.version}.{end}" if end < near.total else None,
+        )
     found = store.items(name, manifest.version)
     if query.label is not None:
         wanted = readable_label(query.label)
         found = tuple(item for item in found if item.label == wanted)
     if filters:
         found = tuple(item for item in found if meets(item.metadata, filters))
-    end = start + query.limit
     return jsonify(
         gallery=name,
         version=manifest.version,

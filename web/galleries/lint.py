@@ -112,9 +112,15 @@ routes = JobRoutes(
     LintJob,
     Scope.MANAGE,
     "the job",
-    {"get": "How far a version is looked through.", "cancel": "Give it up; the next question begins again."},
+    {
+        "get": "How far a version is checked.",
+        "cancel": "Give it up; the next question begins again.",
+        "replay": "Check a version again where that failed; the question itself does so, too.",
+        "webhook": "Refused: the question names no address. Its events go to registered endpoints, whose messages have replays.",
+    },
 )
 routes.add_job()
+routes.add_replays()
 
 
 def job_of(manifest: GalleryManifest) -> Job:

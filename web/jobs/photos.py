@@ -20,7 +20,7 @@ from infra.errors.requests import InvalidBox, InvalidRequest
 from infra.objects.store import image_digest, preview_key
 from infra.runtime import audit
 from web.jobs import jobs
-from web.requests.json_body import sent_json
+from web.requests.named_urls import parse_with_urls
 from web.requests.schemas import EnrollmentRequest
 from web.requests.terms import read_terms
 from web.services import services
@@ -103,10 +103,10 @@ def label_at(text: str, pointer: str) -> str:
         raise InvalidRequest(f"{where}: {error}", errors=[{"pointer": pointer, "detail": str(error)}]) from None
 
 
-def enroll_from_job(name: str) -> Response:
-    """The current request as an enrolment of a part of a recognition's photo. Raises what FROM_JOB names."""
+def enroll_from_job(name: str, data: object) -> Response:
+    """The current request's JSON as an enrolment of a part of a recognition's photo. Raises what FROM_JOB names."""
     service = services()
-    sent = sent_json(EnrollmentRequest, urls_by=service.settings)
+    sent = parse_with_urls(EnrollmentRequest, data, service.settings)
     label = label_at(sent.label, "/label")
     webhook_url = sent.webhook.url if sent.webhook else None
     terms = read_terms(sent.metadata, sent.priority)

@@ -118,7 +118,7 @@ class JobRoutes:
         @needs(self.scope)
         @operation(
             f"replay{name}Webhook",
-            f"Send the webhook of {self.noun} that ended again.",
+            self.summaries.get("webhook", f"Send the webhook of {self.noun} that ended again."),
             {202: job},
             (*JOB, DeliveryNotFound),
         )

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from contracts.keys import Scope
-    from web.openapi.operations import Errors
+    from web.openapi.operations import Body, Errors
 
 SCHEMA_PATH = "#/components/schemas/"
 KEY = "An API key, `shitu_…`; where the service asks for one. The name in each operation is the scope that it needs."
@@ -277,12 +277,14 @@ def _meaning(status: int) -> str:
     }[status]
 
 
-def _body(body: type[BaseModel] | Form | Raw) -> dict[str, Any]:
+def _body(body: Body) -> dict[str, Any]:
     if isinstance(body, Raw):
         return {"description": body.about}
     if isinstance(body, Form):
         schema = {"type": "object", "properties": body.files, "required": list(body.files)}
         return {"allOf": [_reference(body.fields), schema]}
+    if isinstance(body, tuple):
+        return {"oneOf": [_reference(one) for one in body]}
     return _reference(body)
 
 
@@ -291,7 +293,8 @@ def _reference(record: type) -> dict[str, str]:
 
 
 def _schemas(operations: list[Operation]) -> dict[str, Any]:
-    bodies = [body for operation in operations for body in operation.body.values()]
+    sent = [body for operation in operations for body in operation.body.values()]
+    bodies = [one for body in sent for one in (body if isinstance(body, tuple) else (body,))]
     forms = {body.fields for body in bodies if isinstance(body, Form)}
     records: set[type] = {*IMAGES, answers.Problem, *forms}
     records |= {one.error_form for one in operations if one.error_form is not None}
@@ -306,6 +309,7 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     for name in ("RecognitionRequest", "DetectionRequest", "EmbeddingRequest", "ClassificationRequest"):
         found[name]["properties"]["image"] = {"oneOf": [_reference(image) for image in IMAGES]}
     found["PhotosRequest"]["properties"]["images"]["items"] = {"oneOf": [_reference(image) for image in IMAGES]}
+    found["NamedItem"]["properties"]["image"] = {"oneOf": [_reference(image) for image in IMAGES]}
     for form in forms:
         found[form.__name__].pop("additionalProperties", None)  # a form has its files next to these fields
     return found

@@ -52,6 +52,14 @@ NAME = "example"
 EXAMPLES: dict[str, Any] = {
     "RecognitionRequest": {"gallery": "drinks", "image": IMAGE, "options": {"min_precision": 0.8}, "metadata": {"shelf": "3"}},
     "PhotosRequest": {"gallery": "drinks", "images": [{"url": "https://shop.example/shelf.jpg"}, {"upload": UPLOADED["id"]}]},
+    "ItemsRequest": {
+        "items": [
+            {"image": {"url": "https://shop.example/cola.jpg"}, "label": "cola", "metadata": {"brand": "x"}},
+            {"image": {"upload": UPLOADED["id"]}, "label": "tea"},
+        ]
+    },
+    "NamedItem": {"image": {"url": "s3://shop-pictures/2026/cola.jpg"}, "label": "cola"},
+    "ItemSearchRequest": {"image": IMAGE, "filter": ["brand:x"], "options": {"limit": 12}},
     "ComparisonRequest": {"version": 3},
     "ImageUpload": {"upload": UPLOADED["id"], "name": "shelf.jpg"},
     "UploadRequest": {"size": 184_320, "media_type": "image/jpeg", "name": "shelf.jpg"},
@@ -128,7 +136,7 @@ EXAMPLES: dict[str, Any] = {
             }
         ]
     },
-    "VersionList": {"gallery": "drinks", "current": 3, "versions": [{**GALLERY, "version": 2, "item_count": 12}, GALLERY]},
+    "VersionList": {"gallery": "drinks", "current": 3, "versions": [{**GALLERY, "staged": False}, {**GALLERY, "version": 4, "item_count": 30, "staged": True}]},
     "ItemPage": {"gallery": "drinks", "version": 3, "total": 24, "items": [ITEM_RECORD], "next_after": "v3.1"},
     "LabelPage": {
         "gallery": "drinks", "version": 3, "labels": [{"label": "cola", "item_count": 5, "item_id": ITEM}], "next_after": None,
@@ -220,3 +228,6 @@ def add_examples(document: dict[str, Any]) -> None:
                 name = content.get("schema", {}).get("$ref", "").removeprefix(SCHEMA_PATH)
                 if media != "multipart/form-data" and name in EXAMPLES and name != "Problem":
                     content["examples"] = {NAME: {"value": EXAMPLES[name]}}
+                several = [one["$ref"].removeprefix(SCHEMA_PATH) for one in content.get("schema", {}).get("oneOf", ())]
+                if several:
+                    content["examples"] = {name: {"value": EXAMPLES[name]} for name in several if name in EXAMPLES}

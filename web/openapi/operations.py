@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from contracts.errors import ServiceError
 from infra.errors.galleries import GalleryBusy, GalleryCorrupt, GalleryNotFound, InvalidGalleryName
@@ -77,6 +77,9 @@ class Raw:
     about: str
 
 
+Body: TypeAlias = "type[BaseModel] | tuple[type[BaseModel], ...] | Form | Raw"  # of several models one
+
+
 @dataclass(frozen=True)
 class Operation:
     """What is said of a view. `answer`: status -> its record, or media type, several of them, or None for no body."""
@@ -85,7 +88,7 @@ class Operation:
     summary: str
     answer: Answers
     errors: Errors = ()
-    body: Mapping[str, type[BaseModel] | Form | Raw] = field(default_factory=dict)  # by media type
+    body: Mapping[str, Body] = field(default_factory=dict)  # by media type
     query: type[BaseModel] | None = None
     repeatable: frozenset[str] = frozenset()  # parameters of the query that may be given more than once
     headers: tuple[str, ...] = ()  # of the request, keys of web.openapi.description.HEADERS
@@ -99,7 +102,7 @@ def operation(
     answer: Answers,
     errors: Errors = (),
     *,
-    body: Mapping[str, type[BaseModel] | Form | Raw] | None = None,
+    body: Mapping[str, Body] | None = None,
     query: type[BaseModel] | None = None,
     repeatable: frozenset[str] = frozenset(),
     headers: tuple[str, ...] = (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from contracts.events import ENDS, TEST
@@ -102,7 +103,9 @@ def callbacks(operation: Operation) -> dict[str, Any]:
     kinds = [kind for kind in JobKind for answer in operation.answer.values() if getattr(answer, "__name__", "") == _job(kind)]  # fmt: skip
     batch = any(getattr(answer, "__name__", "") == "Batch" for answer in operation.answer.values())
     places = []
-    for body in operation.body.values():
+    for body in itertools.chain.from_iterable(
+        one if isinstance(one, tuple) else (one,) for one in operation.body.values()
+    ):
         if isinstance(body, type):
             places += ["{$request.body#/webhook/url}"] * ("webhook" in body.model_fields)
         elif isinstance(body, Form):

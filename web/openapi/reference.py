@@ -212,5 +212,7 @@ def _examples(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict):
         if "examples" in value and "$ref" in value.get("schema", {}):
             yield value["schema"]["$ref"].removeprefix(SCHEMA_PATH), value["examples"]["example"]["value"]
+        elif "examples" in value and "oneOf" in value.get("schema", {}):  # by the names of the records
+            yield from ((name, one["value"]) for name, one in value["examples"].items())
         for one in value.values():
             yield from _examples(one)

@@ -83,6 +83,16 @@ class GalleryChange(Strict):
     index: IndexRequest = Field(description="How it is searched; what is left out takes its default.")
 
 
+class VersionsQuery(BaseModel):
+    """The query of a gallery's versions; a flag arrives as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    staged: bool | None = Field(
+        None, description="true: only versions that never were in force; false: only the others."
+    )
+
+
 class LabelQuery(BaseModel):
     """Which labels to rename."""
 
@@ -152,6 +162,7 @@ class ItemsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str | None = Field(None, description="Only items of this label.")
+    like: str | None = Field(None, description="The id of an item: the others, the most similar to it first.")
     filter: list[OneFilter] = Field(
         default_factory=list, max_length=MOST_FILTERS, description=f"Only items that meet all of these: {FILTER_RULE}."
     )

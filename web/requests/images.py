@@ -54,14 +54,17 @@ def check_images(uploads: Sequence[Upload], limits: ImageSettings, pointers: Seq
             errors.append({"pointer": pointer, "name": upload.name, "code": checked.code, "detail": checked.detail})
         headers.append(checked)
     if len(errors) == len(uploads):
-        first = errors[0]
-        detail = (
-            str(first["detail"])
-            if len(uploads) == 1
-            else f"None of the {len(uploads)} pictures can be used. The first is {first['name']!r}: {first['detail']}"
-        )
-        raise RejectedImage(detail, reason=first["code"], errors=errors)
+        raise none_usable(errors)
     return headers
+
+
+def none_usable(errors: Sequence[dict[str, str]]) -> RejectedImage:
+    """The refusal of a request of whose pictures each has an error: `pointer`, `name`, `code`, `detail`."""
+    first = errors[0]
+    detail = first["detail"]
+    if len(errors) > 1:
+        detail = f"None of the {len(errors)} pictures can be used. The first is {first['name']!r}: {detail}"
+    return RejectedImage(detail, reason=first["code"], errors=list(errors))
 
 
 def read_header(data: bytes, limits: ImageSettings) -> Seen | Refusal:

@@ -42,10 +42,8 @@ def parse_with_urls(model: type[Model], data: object, settings: Settings) -> Mod
 def _mistakes(model: type[Model], data: object, settings: Settings) -> list[tuple[str, InvalidUrl | AddressForbidden]]:
     """With their pointers. What is no text, or empty, the model refuses."""
     found: list[tuple[str, InvalidUrl | AddressForbidden]] = []
-    images = data.get("images") if isinstance(data, dict) and "images" in model.model_fields else None
-    several = [("images", place, "url") for place in range(len(images))] if isinstance(images, list) else []
-    for path in (*PLACES, *several):
-        at_photo = path[0] in {"image", "images"}
+    for path in (*PLACES, *_many(data, "images", "url"), *_many(data, "items", "image", "url")):
+        at_photo = path[0] in {"image", "images", "items"}
         url = data if path[0] in model.model_fields else None
         for step in path:
             url = _member(url, step) if not (at_photo and isinstance(url, dict) and "base64" in url) else None
@@ -62,6 +60,12 @@ def _mistakes(model: type[Model], data: object, settings: Settings) -> list[tupl
         except InvalidUrl as error:
             found.append(("/" + "/".join(map(str, path)), error))
     return found
+
+
+def _many(data: Any, name: str, *below: str) -> list[tuple[str | int, ...]]:
+    """The places of the URLs in a list of pictures."""
+    several = data.get(name) if isinstance(data, dict) else None
+    return [(name, place, *below) for place in range(len(several))] if isinstance(several, list) else []
 
 
 def _member(data: Any, step: str | int) -> Any:

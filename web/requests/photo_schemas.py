@@ -7,12 +7,13 @@ from typing import Any
 from pydantic import Field, create_model
 
 from contracts.jobs import Priority
-from contracts.options import CLASSIFY_OPTIONS, DETECT_OPTIONS, EMBED_OPTIONS
-from web.requests.members import PRIORITY, JobMetadata, Strict, Webhook, fields_of
+from contracts.options import CLASSIFY_OPTIONS, DETECT_OPTIONS, EMBED_OPTIONS, NEAREST_OPTIONS
+from web.requests.members import PRIORITY, Filters, JobMetadata, Strict, Webhook, fields_of
 
 _Detect: Any = create_model("_Detect", __base__=Strict, **fields_of(DETECT_OPTIONS))
 _Embed: Any = create_model("_Embed", __base__=Strict, **fields_of(EMBED_OPTIONS))
 _Classify: Any = create_model("_Classify", __base__=Strict, **fields_of(CLASSIFY_OPTIONS))
+_Nearest: Any = create_model("_Nearest", __base__=Strict, **fields_of(NEAREST_OPTIONS))
 
 
 class DetectOptions(_Detect):  # type: ignore[misc]  # its fields are declared in contracts.options
@@ -33,6 +34,10 @@ WHICH: Any = Field(
     max_length=1024,
     description="The name or the digest of one of the workers' embedders; null: the default.",
 )
+
+
+class NearestOptions(_Nearest):  # type: ignore[misc]  # as above
+    """Which items are found."""
 
 
 class PhotoRequest(Strict):
@@ -88,3 +93,17 @@ class ClassificationFields(PhotoFields):
     """A classification's text fields."""
 
     options: ClassifyOptions = Field(default_factory=lambda: ClassifyOptions.model_validate({}))
+
+
+class ItemSearchRequest(PhotoRequest):
+    """A search for items in JSON."""
+
+    filter: Filters = Field(default_factory=list)
+    options: NearestOptions = Field(default_factory=lambda: NearestOptions.model_validate({}))
+
+
+class ItemSearchFields(PhotoFields):
+    """A search for items as text fields."""
+
+    filter: Filters = Field(default_factory=list)
+    options: NearestOptions = Field(default_factory=lambda: NearestOptions.model_validate({}))

@@ -130,7 +130,7 @@ class JobPhoto(Strict):
 
 
 class EnrollmentRequest(Strict):
-    """The JSON form of an enrolment: a part of a photo that was recognised."""
+    """An enrolment in JSON: a part of a photo that was recognised."""
 
     from_: JobPhoto = Field(alias="from")
     label: str = Field(description="As `labels` of the form.")
@@ -140,6 +140,24 @@ class EnrollmentRequest(Strict):
     item_metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
     skip_near_duplicates: bool = Field(False, description=ENROLL_OPTIONS["skip_near_duplicates"].description)
     activate: bool = Field(True, description=ENROLL_OPTIONS["activate"].description)
+
+
+class NamedItem(Strict):
+    """A picture to add."""
+
+    image: dict[str, Any] = Field(description="One of base64, url and upload.")
+    label: str | None = Field(None, description="As `labels` of the form; null: that of the request.")
+    metadata: ItemMetadata = Field(default_factory=dict, description="The item's own.")
+
+
+class ItemsRequest(_DeclaredEnroll):  # type: ignore[misc]  # as above
+    """An enrolment in JSON: pictures that stand in it, that were uploaded by links, or that the service is to fetch."""
+
+    items: list[NamedItem] = Field(min_length=1)
+    label: str | None = Field(None, description="Of all pictures that have none of their own.")
+    webhook: Webhook | None = None
+    metadata: JobMetadata = Field(default_factory=dict)
+    priority: Priority = PRIORITY
 
 
 class PictureQuery(BaseModel):

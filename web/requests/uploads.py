@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from flask import request
@@ -144,20 +144,30 @@ def read_photo(settings: Settings, fields_model: type[Any], request_model: type[
         sent = parse_with_urls(request_model, parse_json(read_body()), settings)
         webhook_url = sent.webhook.url if sent.webhook else None
     else:
-        files, fields = read_form({"image": 1}, fields_model.model_fields, json_too=True)
+        lists = ("filter",) if "filter" in fields_model.model_fields else ()
+        files, fields = read_form({"image": 1}, fields_model.model_fields, lists, json_too=True)
         read_json(fields, "options", "metadata")
         sent = parse_with_urls(fields_model, fields, settings)
         webhook_url = sent.webhook_url
     image = json_image(sent.image) if request.mimetype == "application/json" else files["image"][0]
     options = sent.options.model_dump(exclude_unset=True)
-    terms: dict[str, Any] = {"metadata": sent.metadata, "priority": sent.priority}
-    terms["embedder"] = getattr(sent, "embedder", None)
-    if isinstance(image, Link):
-        check_boxes(options, None)
-        return Recognition("", None, None, options, webhook_url, image.url, image.name, **terms)
-    header = check_image(image, settings.images)
+    filters = tuple(checked_filters(getattr(sent, "filter", ())))
+    header = None if isinstance(image, Link) else check_image(image, settings.images)
     check_boxes(options, header)
-    return Recognition("", image, header, options, webhook_url, **terms)
+    read = Recognition(
+        "",
+        None,
+        header,
+        options,
+        webhook_url,
+        metadata=sent.metadata,
+        priority=sent.priority,
+        filter=filters,
+        embedder=getattr(sent, "embedder", None),
+    )
+    if isinstance(image, Link):
+        return replace(read, source_url=image.url, name=image.name)
+    return replace(read, upload=image)
 
 
 def read_batch(settings: Settings) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
@@ -96,6 +97,18 @@ def test_the_store_and_a_service_say_the_same(drinks: str, served: tuple[str, st
     versions = report("versions", drinks)
     assert versions == report("versions", drinks, *served)
     assert [(one["version"], one["current"]) for one in versions] == [(1, False), (2, False), (3, True)]
+
+
+def test_staged_versions_are_marked_and_listed_alone(drinks: str, store: GalleryStore, served: tuple[str, str]) -> None:
+    (first, *_) = store.items(drinks)
+    new = dataclasses.replace(first, id=item_id(first.sha256, "water"), label="water")
+    store.add(drinks, [new], np.eye(1, 8, dtype=np.float32), EMBEDDER, activate=False)
+    listed = report("versions", drinks, "--staged")
+    assert listed == report("versions", drinks, "--staged", *served)
+    assert [(one["version"], one["current"], one["staged"]) for one in listed] == [(4, False, True)]
+    assert [line for line in run("versions", drinks).stdout.splitlines() if "staged" in line]
+    assert run("activate", drinks, 4).exit_code == 0
+    assert report("versions", drinks, "--staged") == []
 
 
 def test_tables_show_names_labels_and_items(drinks: str) -> None:

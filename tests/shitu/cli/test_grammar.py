@@ -108,6 +108,7 @@ def test_rerank_takes_a_number_and_a_service_is_named_alike(known: dict[str, cli
             "lint",
             "list",
             "show",
+            "search",
             "versions",
             "activate",
             "delete",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.runtime.settings import Settings
-from shitu.client.errors import Conflict, NotFound
+from shitu.client.errors import Conflict, NotFound, RequestRefused
 from tests.linting import linting
 from tests.shitu.client.conftest import Ask, Served
 from tests.shitu.front_end import Hand
@@ -47,6 +47,51 @@ def test_pictures_are_added_and_the_job_waited_for(ask: Ask, drinks: str, hand: 
     assert [(one["label"], one["status"]) for one in ended["result"]["items"]] == [("milk", "added"), ("tea", "added")]
     assert [one["metadata"] for one in hand.requests[-1]["items"]] == [{"shop": "1"}] * 2
     assert [one["id"] for one in ask("enrollments.list", label="milk")] == [job["id"]]
+
+
+def test_pictures_are_added_by_url_by_upload_and_in_the_body(ask: Ask, drinks: str, hand: Hand) -> None:
+    upload = ask("uploads.create", picture(seed=9))
+    pictures = ["https://shop.example/a.jpg", "s3://bucket/b.jpg", upload, picture(seed=8)]
+    with pytest.raises(RequestRefused, match="bucket_forbidden"):
+        ask("galleries.add", drinks, pictures, "milk")
+    made = ask(
+        "galleries.add",
+        drinks,
+        [pictures[0], *pictures[2:]],
+        ["milk", "tea", "water"],
+        crop="main_body",
+        skip_near_duplicates=True,
+        activate=False,
+        item_metadata=[{"shop": "1"}, {}, {"shop": "2"}],
+        metadata={"visit": "7"},
+    )
+    request = made["request"]
+    assert [one["label"] for one in request["items"]] == ["milk", "tea", "water"]
+    assert [one.get("metadata", {}) for one in request["items"]] == [{"shop": "1"}, {}, {"shop": "2"}]
+    assert ["image_key" in one for one in request["items"]] == [False, True, True]
+    assert (request["crop"], request["skip_near_duplicates"], request["activate"]) == ("main_body", True, False)
+    assert made["metadata"] == {"visit": "7"}
+    one = ask("galleries.add", drinks, pictures[:1], "milk", item_metadata={"shop": "3"})
+    assert [one["metadata"] for one in one["request"]["items"]] == [{"shop": "3"}]
+    assert ask("galleries.versions", drinks, staged=True)["versions"] == []
+    assert [one["staged"] for one in ask("galleries.versions", drinks)["versions"]] == [False, False]
+    with pytest.raises(ValueError, match="2 pictures have 3 labels"):
+        ask("galleries.add", drinks, pictures[:2], ["a", "b", "c"])
+
+
+def test_items_are_found_by_their_looks(ask: Ask, drinks: str) -> None:
+    tea, *others = ask("galleries.items", drinks)
+    alike = ask("galleries.items", drinks, like=tea, page_size=2)
+    assert {one["id"] for one in alike} == {one["id"] for one in others}
+    assert {one["similarity"] for one in alike} == {0.0}
+    assert [one["label"] for one in ask("galleries.items", drinks, like=tea["id"], label="tea")] == ["tea"]
+    sent = {"limit": 7, "filters": {"brand": "x"}, "version": 2, "metadata": {"visit": "7"}}
+    made = ask("galleries.search_items", drinks, picture(seed=4), **sent)
+    assert made["id"].startswith("emb_")
+    assert made["request"]["options"] == {"limit": 7, "version": 2}
+    assert (made["request"]["gallery"], made["request"]["filter"]) == (drinks, ["brand:x"])
+    linked = ask("galleries.search_items", drinks, "https://shop.example/a.jpg", name="shelf.jpg")
+    assert linked["request"]["image"]["name"] == "shelf.jpg"
 
 
 def test_a_box_of_a_job_is_enrolled(ask: Ask, drinks: str, hand: Hand) -> None:

@@ -6,15 +6,19 @@ import io
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from infra.galleries.store import item_id
 from infra.runtime.settings import Settings
+from tests.openapi_checks import check
 from tests.web.conftest import fill_gallery
 from tests.web.pictures import picture
 from tests.web.refusals import open_jobs, refused
 from web.app import create_app
+from web.routes import description
 from web.services import Services
 
 URL = "/v1/galleries"
@@ -201,6 +205,23 @@ def test_versions_can_be_gone_back_to(client: FlaskClient, drinks: str) -> None:
     assert client.get(f"{URL}/{drinks}/items").get_json()["total"] == 4
     refused(client.post(f"{URL}/{drinks}/versions/99/activate"), 404, "gallery_version_not_found")
     refused(client.post(f"{URL}/{drinks}/versions/last/activate"), 404, "route_not_found")
+
+
+def test_staged_versions_are_named_and_listed(client: FlaskClient, service: Services, drinks: str) -> None:
+    items = service.galleries.items(drinks)
+    new = replace(items[0], id=item_id(items[0].sha256, "milk"), label="milk")
+    row = np.eye(1, 8, dtype=np.float32)
+    service.galleries.add(drinks, [new], row, "a" * 64, activate=False)
+    url = f"/v1/galleries/{drinks}/versions"
+    listed = client.get(url).get_json()
+    check(listed, "VersionList", description())
+    assert [(one["version"], one["staged"]) for one in listed["versions"]] == [(1, False), (2, False), (3, True)]
+    assert listed["current"] == 2
+    for sent, expected in (("true", [3]), ("false", [1, 2])):
+        assert [one["version"] for one in client.get(f"{url}?staged={sent}").get_json()["versions"]] == expected
+    client.post(f"{url}/3/activate")
+    assert client.get(f"{url}?staged=true").get_json()["versions"] == []
+    refused(client.get(f"{url}?staged=perhaps"), 400, "invalid_request")
 
 
 def test_an_old_version_can_be_looked_at(client: FlaskClient, service: Services) -> None:

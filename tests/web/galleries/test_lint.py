@@ -173,6 +173,30 @@ def test_a_job_that_failed_or_was_given_up_is_no_end(client: FlaskClient, servic
     assert lint(client, name, service)["findings"] == []
 
 
+def test_a_job_that_failed_is_replayed_by_its_id(client: FlaskClient, service: Services, hand: Hand) -> None:
+    name = fill(service, mistaken())
+    path = f"/v1/galleries/{name}/lint"
+    job_id = client.get(path).get_json()["job"]
+    replay = f"/v1/lints/{job_id}/replay"
+    refused(client.post(replay), 409, "job_finished")
+    hand.fail(job_id, "storage_unavailable")
+    again = client.post(replay)
+    assert (again.status_code, again.get_json()["id"], again.get_json()["status"]) == (202, job_id, "queued")
+    check(again.get_json(), "LintJob", description())
+    assert again.headers["Location"] == f"/v1/lints/{job_id}"
+    assert lint_waiting(service.ledger, service.objects) == 1
+    assert client.get(f"/v1/lints/{job_id}").get_json()["status"] == "succeeded"
+    assert client.get(path).get_json()["complete"]
+    refused(client.post(replay), 409, "job_finished")
+    refused(client.post("/v1/lints/lnt_0/replay"), 404, "job_not_found")
+
+
+def test_a_job_has_no_webhook_to_send_again(client: FlaskClient, service: Services, hand: Hand) -> None:
+    job_id = client.get(f"/v1/galleries/{fill(service, mistaken())}/lint").get_json()["job"]
+    hand.fail(job_id, "storage_unavailable")
+    refused(client.post(f"/v1/lints/{job_id}/webhook/replay"), 404, "delivery_not_found")
+
+
 def test_what_was_found_goes_with_what_it_was_found_of(client: FlaskClient, service: Services) -> None:
     name = fill(service, mistaken())
     report = lint(client, name, service)
