@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 # Modules of this folder, in the page's order.
-SUITES = ("pipeline", "service", "enrol", "start", "memory", "gallery", "growth")
+SUITES = ("pipeline", "service", "search", "enrol", "start", "memory", "gallery", "growth")
 RESULTS = Path(__file__).parents[1] / "results"
 PACKAGES = ("openvino", "paddlepaddle", "faiss-cpu", "opencv-python-headless", "numpy")
 

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from contracts.indexes import BuiltKind
 
-DEPTHS = (256, 512, 1024, 2048)  # candidates of one query; the least that finds enough is kept with the index
+DEPTHS = (32, 64, 128, 256, 512, 1024, 2048)  # candidates of one query; twice the least that finds enough is kept
+MARGIN = 2  # for queries that are less near to their items than the noisy views that are measured
 WANTED_RECALL = 0.995
 TRAINED_ON = 65_536  # rows at most: more change nothing and take longer
 CHUNK = 65_536  # rows added at a time: mapped ones are never all in memory
-MOST_LISTS, ROWS_A_LIST, PROBES = 1024, 40, 32
+MOST_LISTS, ROWS_A_LIST, PROBES, PROBED_DEPTH = 1024, 40, 32, 256  # more candidates are looked for in more lists
 LEAST_SEARCH = 64  # HNSW's efSearch
 QUERIES = 256
 QUERY_COSINE = 0.8  # of a query to the row that it is a noisy view of
@@ -63,7 +64,7 @@ class BuiltIndex:
             how["params"] = faiss.SearchParametersHNSW(efSearch=max(LEAST_SEARCH, depth))
         elif self._kind == "IVF":
             lists = int(self._index.nlist)
-            probes = min(lists, max(PROBES, PROBES * depth // DEPTHS[0]))
+            probes = min(lists, max(PROBES, PROBES * depth // PROBED_DEPTH))
             how["params"] = faiss.SearchParametersIVF(nprobe=probes)
         return np.asarray(self._index.search(queries, depth, **how)[1], np.int64)
 
@@ -130,7 +131,7 @@ def _measured(index: BuiltIndex, rows: NDArray[np.float32], rng: np.random.Gener
         recall = float(np.mean(np.asarray(found) >= best - EPSILON))
         if recall >= WANTED_RECALL or depth >= len(rows):
             break
-    return depth, recall, len(queries)
+    return min(MARGIN * depth, DEPTHS[-1]), recall, len(queries)
 
 
 def noisy_views(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

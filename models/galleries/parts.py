@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SPARE = 32  # rows looked at beyond those wanted, for those of them that are passed over
 WIDER = 8  # times as many, where that did not suffice
+LEAST_WIDENED = 256  # of what is left: codes say less of rows that are far away
 MOST_WIDENED = 4096  # beyond it every row is compared
 
 
@@ -65,7 +66,8 @@ class Labelled:
     """
 
     def __init__(self, items: Sequence[LabeledItem], rows: NDArray[np.float32], table: LabelTable) -> None:
-        self.items, self.rows, self.table = items, rows, table
+        # A plain array over what is mapped: numpy's memmap takes longer for each look at some rows.
+        self.items, self.rows, self.table = items, np.asarray(rows), table
         self.codes = table.codes_of(labels_of(items), len(items))
         self.order = np.argsort(self.codes, kind="stable").astype(np.int32)
         self._codes, counts = np.unique(self.codes, return_counts=True)
@@ -171,6 +173,7 @@ class Part:
         wanted = min(k, self.count)
         requested = max(index.depth, 2 * k)
         depth = requested * len(rows) // self.count + (SPARE if alive is not None else 0)
+        least = requested - requested // 8
         left = np.arange(len(queries))
         found: list[Near | None] = [None] * len(queries)
         while len(left) and depth < max(MOST_WIDENED, requested + 1):
@@ -180,12 +183,12 @@ class Part:
                 kept = near[near >= 0]
                 kept = kept if alive is None else kept[alive[kept]]
                 # What was removed may have stood nearer than all that is left: a whole label, say.
-                if len(kept) >= min(max(wanted, requested // 2), self.count) or (alive is None and len(kept) >= wanted):
-                    found[at] = best(kept, rows[kept] @ queries[at], wanted)
+                if len(kept) >= min(max(wanted, least), self.count) or (alive is None and len(kept) >= wanted):
+                    found[at] = best(kept, rows.take(kept, axis=0) @ queries[at], wanted)
                 else:
                     rest.append(at)
             left = np.array(rest, np.int64)
-            depth *= WIDER
+            depth, least = depth * WIDER, max(requested // 2, LEAST_WIDENED)
         for at, near in zip(left.tolist(), exact(queries[left], rows, k, alive), strict=True):
             found[at] = near
         return [one for one in found if one is not None]
