@@ -119,6 +119,8 @@ class LintJobRequest(TypedDict):
 
     gallery: str
     version: int
+    objects: NotRequired[bool]
+    """Whether its pictures are looked at, too."""
 
 
 @described

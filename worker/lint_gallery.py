@@ -6,11 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from infra.errors.galleries import GalleryBusy
-from infra.galleries.findings import counted
+from infra.galleries.findings import counted, in_order
 from infra.galleries.lint import lint
 from infra.galleries.lint_reports import LintReports
 from infra.galleries.neighbours import search
 from worker.lease_keeper import GIVES_WAY, StopWork
+from worker.several_objects import find_several
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +50,12 @@ def lint_gallery(
         if leaves:
             raise StopWork(GIVES_WAY)
     findings = lint(name, items, embeddings, found)
+    objects = bool(job.request.get("objects"))
+    if objects:
+        findings = in_order([*findings, *find_several(manifest, items, runtime, reports, checkpoint, waits)])
     if runtime.store.manifest(name, version) != manifest:
         raise GalleryBusy("The gallery was written again while it was checked.")
-    reports.put(manifest, [one.to_dict(name) for one in findings], runtime.store.versions(name))
+    reports.put(manifest, [one.to_dict(name) for one in findings], runtime.store.versions(name), objects=objects)
     levels, kinds = counted(findings)
     return {
         "gallery": {"name": name, "version": manifest.version, "items": manifest.item_count},

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from contracts.lint import Kind, Level
     from infra.galleries.files import Item
 
-WITHOUT_DETECTOR = "pictures are not looked at here; `shitu gallery lint NAME --objects` runs the detector on them"
+WITHOUT_DETECTOR = (
+    "the pictures are looked at only if that is asked for: ?objects=true, or `shitu gallery lint NAME --objects`"
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,14 @@ def counted(findings: Sequence[Finding]) -> tuple[lint.LevelCounts, dict[str, in
     levels, kinds = Counter(one.level for one in findings), Counter(one.kind for one in findings)
     report: lint.LevelCounts = {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]}
     return report, {kind: kinds[kind] for kind in KINDS if kinds[kind]}
+
+
+def several_objects(gallery: str, item: Item, count: int) -> Finding:
+    """A picture that shows so many objects."""
+    report = f"A picture of {item.label!r} shows {count} objects; enrol the one that is meant alone."
+    return Finding(
+        "several_objects", "warning", report, (item.label,), (item,), delete_item(gallery, item), count=count
+    )
 
 
 def delete_item(gallery: str, item: Item) -> Fix:

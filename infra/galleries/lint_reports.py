@@ -2,6 +2,8 @@
 
     galleries/lint/<name>/<generation>/<version>-<token>-<hash>.json    the findings (JSON)
                                                                .npz     what is found so far
+                                                     .objects.json      of each picture how many objects it shows, so far
+                                                      .several.json     the findings with those of the pictures
 
 The hash is of the version's manifest: after an erasure, which writes versions again, nothing of before is found.
 """
@@ -38,18 +40,35 @@ class LintReports:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
-    def find(self, manifest: GalleryManifest) -> list[Finding] | None:
-        """The findings of a version, if it was looked through whole; paths begin where the service does."""
+    def find(self, manifest: GalleryManifest, *, objects: bool = False) -> list[Finding] | None:
+        """The findings of a version, if it was looked through whole; paths begin where the service does.
+
+        `objects`: with those of its pictures, if these were looked at.
+        """
         try:
-            found: list[Finding] = json.loads(self._objects.get(_stem(manifest) + ".json"))
+            found: list[Finding] = json.loads(self._objects.get(_stem(manifest) + _ending(objects)))
         except (ObjectNotFound, ValueError):  # a damaged one is made again
             return None
         return found
 
-    def put(self, manifest: GalleryManifest, findings: Sequence[Any], versions: Collection[int]) -> None:
-        """Keeps the findings of a version, and removes those of versions that are not among `versions`."""
+    def counted_objects(self, manifest: GalleryManifest) -> dict[str, int | None]:
+        """How many objects the pictures show that were looked at, by their items' ids; None: it could not be read."""
+        try:
+            found: dict[str, int | None] = json.loads(self._objects.get(_stem(manifest) + ".objects.json"))
+        except (ObjectNotFound, ValueError):
+            return {}
+        return found
+
+    def keep_objects(self, manifest: GalleryManifest, counts: dict[str, int | None]) -> None:
+        """Keeps what `counted_objects` gives."""
+        self._objects.put(_stem(manifest) + ".objects.json", json.dumps(counts).encode())
+
+    def put(
+        self, manifest: GalleryManifest, findings: Sequence[Any], versions: Collection[int], *, objects: bool = False
+    ) -> None:
+        """Keeps the findings of a version, and removes those of versions that are not among `versions`. `objects` as in `find`."""
         stem = _stem(manifest)
-        self._objects.put(stem + ".json", json.dumps(findings, ensure_ascii=False).encode("utf-8", "replace"))
+        self._objects.put(stem + _ending(objects), json.dumps(findings, ensure_ascii=False).encode("utf-8", "replace"))
         for key in list(self._objects.list(lint_prefix(manifest.name, manifest.generation))):
             name = key.rpartition("/")[2]
             if key == stem + ".npz" or version_of(name) not in versions:
@@ -80,6 +99,10 @@ def drop_reports(objects: ObjectStore, name: str, generation: str) -> None:
 def manifest_hash(manifest: GalleryManifest) -> str:
     """Of all that a version is."""
     return hashlib.sha256(encode_manifest(manifest)).hexdigest()
+
+
+def _ending(objects: bool) -> str:
+    return ".several.json" if objects else ".json"
 
 
 def _stem(manifest: GalleryManifest) -> str:

@@ -1,6 +1,6 @@
 """`shitu gallery lint`: what a gallery has in it that is better mended, in the store or through a service.
 
-Pictures with several objects are found here alone, by the detector, if that is asked for: a service's web process has none.
+Pictures with several objects are found by the detector, if that is asked for: by the service's workers, or here with --detector.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from rich.text import Text
 
 from contracts.errors import ServiceError
 from contracts.lint import KINDS, LEVELS, Lint
-from infra.galleries.findings import WITHOUT_DETECTOR, Finding, counted, delete_item
+from infra.galleries.findings import WITHOUT_DETECTOR, counted, several_objects
 from infra.galleries.lint import lint as lint_items
 from infra.galleries.neighbours import Found, search
 from infra.galleries.store import Item
 from models.errors import ImageError
 from models.pictures.image import crop, decode
+from models.recognition.several_objects import several_bodies
 from shitu.cli.galleries import Stored
 from shitu.cli.options import DETECTOR, GALLERY_NAME, JSON, SERVER, VERSION, examples
 from shitu.cli.progress import counted as counting
@@ -35,13 +36,10 @@ from shitu.cli.terminal import errors, given
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from contracts.lint import Finding as Reported
-    from models.detector import Detection, Detector
+    from models.detector import Detector
 
 BETWEEN_S = 0.2
 TURN_S = 5.0  # of searching between two lines of progress
-CONFIDENT, SIZABLE = 0.6, 0.1  # a body that counts: how certain, and its share of the picture
-APART = 0.2  # the share of the smaller one that two bodies may have in common
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
@@ -72,8 +70,9 @@ def lint(
         raise click.UsageError("--objects needs a detector")
     passed = Passed()
     with errors():
-        report = _of_store(name, version) if server is None else _of_service(Server(server), name, version)
-        if objects:
+        by_service = objects and server is not None and not given("detector")
+        report = _of_store(name, version) if server is None else _of_service(Server(server), name, version, by_service)
+        if objects and not by_service:
             _add_objects(report, _items(name, report, server), _detector(detector), passed)
     shown = LEVELS[: LEVELS.index(level) + 1]
     report["findings"] = [one for one in report["findings"] if one["level"] in shown]
@@ -111,10 +110,11 @@ def _of_store(name: str, version: int | None) -> Lint:
     }
 
 
-def _of_service(server: Server, name: str, version: int | None) -> Lint:
+def _of_service(server: Server, name: str, version: int | None, objects: bool) -> Lint:
     """All pages of one version, once it has been searched whole."""
     path, notify = f"/galleries/{quote(name, safe='')}/lint", counting("Comparing")
-    report: Any = server.get(path, limit=PAGE, version=version)
+    wanted = {"objects": "true"} if objects else {}
+    report: Any = server.get(path, limit=PAGE, version=version, **wanted)
     checked, until = -1, 0.0
     while not report["complete"]:
         notify(report["checked_items"], report["item_count"])
@@ -123,10 +123,10 @@ def _of_service(server: Server, name: str, version: int | None) -> Lint:
         if time.monotonic() > until:
             raise ServerError(f"The gallery was not looked through within {JOB_WITHIN_S:.0f} s; is a worker running?")
         time.sleep(BETWEEN_S)  # a service that holds no more requests answers at once
-        report = server.get(path, limit=PAGE, version=report["version"])
+        report = server.get(path, limit=PAGE, version=report["version"], **wanted)
     page = report
     while page["next_after"] is not None:
-        page = server.get(path, limit=PAGE, after=page["next_after"])
+        page = server.get(path, limit=PAGE, after=page["next_after"], **wanted)
         report["findings"] += page["findings"]
     found: Lint = {key: value for key, value in report.items() if key != "next_after"}  # type: ignore[assignment]
     return found
@@ -174,7 +174,7 @@ def _add_objects(
         part = picture if item.box is None else crop(picture, item.box)
         bodies = several_bodies(detect(part), part.shape[0] * part.shape[1])
         if len(bodies) > 1:
-            found.append(_several(report["gallery"], item, len(bodies)))
+            found.append(several_objects(report["gallery"], item, len(bodies)).to_dict(report["gallery"]))
     findings = [*report["findings"], *found]
     levels = Counter(one["level"] for one in findings)
     kinds = Counter(one["kind"] for one in findings)
@@ -182,38 +182,6 @@ def _add_objects(
     report["levels"] = {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]}
     report["kinds"] = {kind: kinds[kind] for kind in KINDS if kinds[kind]}
     report["skipped"] = []
-
-
-def several_bodies(detections: Sequence[Detection], pixels: int) -> list[Detection]:
-    """The certain and large ones of a picture of so many pixels that stand apart from each other, the most certain first."""
-    kept: list[Detection] = []
-    for one in sorted(detections, key=lambda body: -body.confidence):
-        apart = all(_shared(one.box, other.box) <= APART * min(_area(one.box), _area(other.box)) for other in kept)
-        if apart and one.confidence >= CONFIDENT and _area(one.box) >= SIZABLE * pixels:
-            kept.append(one)
-    return kept
-
-
-def _several(gallery: str, item: Item, count: int) -> Reported:
-    return Finding(
-        "several_objects",
-        "warning",
-        f"A picture of {item.label!r} shows {count} objects; enrol the one that is meant alone.",
-        (item.label,),
-        (item,),
-        delete_item(gallery, item),
-        count=count,
-    ).to_dict(gallery)
-
-
-def _area(box: Sequence[int]) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _shared(one: Sequence[int], two: Sequence[int]) -> int:
-    width = min(one[2], two[2]) - max(one[0], two[0])
-    height = min(one[3], two[3]) - max(one[1], two[1])
-    return max(0, width) * max(0, height)
 
 
 def _print(report: Lint, server: str | None) -> None:
@@ -227,6 +195,7 @@ def _print(report: Lint, server: str | None) -> None:
         console.print(Text(f"    {' '.join(item['id'] for item in one['items'])}{alike}"))
         console.print(Text(f"    {one['fix']['command']}{where}"))
     for skipped in report["skipped"]:
-        console.print(Text(f"not looked for: {skipped['kind']} (--objects)"))
+        why = "--objects" if skipped["reason"] == WITHOUT_DETECTOR else skipped["reason"]
+        console.print(Text(f"not looked for: {skipped['kind']} ({why})"))
     counts = ", ".join(f"{report['levels'][level]} {level}" for level in LEVELS)
     console.print(Text(f"{counts}; version {report['version']} of {report['gallery']!r} has {report['item_count']}"))

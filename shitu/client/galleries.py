@@ -124,15 +124,23 @@ def lint(
     level: str | None = None,
     kind: str | None = None,
     version: int | None = None,
+    objects: bool = False,
     limit: int = 1000,
     after: str | None = None,
 ) -> Steps[Lint]:
     """What makes the gallery answer worse, the worst first, each with the one request that mends it.
 
     A worker looks the version through when it is first asked for, which is waited for some seconds: where `complete` is
-    False ask again.
+    False ask again. `objects`: the detector looks at each picture, too, for those that show several objects.
     """
-    query = {"level": level, "kind": kind, "version": version, "limit": limit, "after": after}
+    query = {
+        "objects": objects or None,
+        "level": level,
+        "kind": kind,
+        "version": version,
+        "limit": limit,
+        "after": after,
+    }
     found: Lint = yield from ask("GET", f"{named(gallery)}/lint", query, headers={"Prefer": "wait=20"})
     return found
 

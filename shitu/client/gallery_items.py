@@ -161,7 +161,7 @@ def search_items(
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
     options = {key: value for key, value in (("limit", limit), ("version", version)) if value is not None}
     found: EmbeddingJob = yield from send_photo(
-        f"{named(gallery)}/items/search", photo, name, options, (), terms, filters_sent(filters)
+        f"{named(gallery)}/search", photo, name, options, (), terms, filters_sent(filters)
     )
     return found
 

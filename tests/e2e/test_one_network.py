@@ -17,6 +17,7 @@ from models.classifier import Classifier
 from models.detector import Detector
 from models.embedder import Embedder
 from models.pictures.image import decode
+from models.recognition.several_objects import several_bodies
 from shitu import Client
 from shitu.cli.main import main
 from tests.e2e.service import Service, encode, pattern, wait_for
@@ -125,3 +126,26 @@ def test_items_are_found_by_a_picture_and_by_an_item(service: Service, tmp_path:
     for what, label in ((str(tmp_path / "a.jpg"), "pattern 24"), (near[0]["item_id"], alike[0]["label"])):
         report = CliRunner().invoke(main, ["gallery", "search", "looks", what, "--server", service.base_url, "--json"])
         assert json.loads(report.stdout)["items"][0]["label"] == label, report.output
+
+
+def test_a_worker_looks_for_pictures_with_several_objects(service: Service) -> None:
+    service.create_gallery("crowded")
+    service.enroll("crowded", {"one": encode(pattern(36)), "two": encode(np.hstack([pattern(36), pattern(40)]))})
+    with Client(service.base_url) as client:
+        report = client.galleries.lint("crowded", objects=True)
+        for _ in range(20):
+            if report["complete"]:
+                break
+            report = client.galleries.lint("crowded", objects=True)
+    assert report["complete"]
+    check(report, "Lint", service.get("/openapi.json"))
+    assert report["skipped"] == []
+    detector = Detector(resolve("shitu-detector"))
+    pictures = {"one": encode(pattern(36)), "two": encode(np.hstack([pattern(36), pattern(40)]))}
+    images = {label: decode(data) for label, data in pictures.items()}
+    expected = {
+        label
+        for label, image in images.items()
+        if len(several_bodies(detector(image), image.shape[0] * image.shape[1])) > 1
+    }
+    assert {one["labels"][0] for one in report["findings"] if one["kind"] == "several_objects"} == expected

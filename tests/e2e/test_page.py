@@ -104,6 +104,13 @@ def test_a_product_named_on_the_page_is_recognised_the_next_time(page: Page, ser
     expect(page.locator("#facts")).to_contain_text("24 pictures")
     expect(page.locator("#grid canvas")).to_have_count(1)  # the corrected part alone, not the whole photo
     picture(page, "page-gallery", tmp_path)
+    name = next(iter(products))
+    page.get_by_label("Find by a picture").set_input_files(upload("new.png", encode(packshot(products[name], 200))))
+    expect(page.locator("#filter")).to_contain_text("Nearest to new.png", timeout=60_000)
+    expect(page.locator("#grid li").first).to_contain_text(name)
+    expect(page.locator("#grid li").first).to_contain_text(re.compile(r"similarity 0\.[89]|similarity 1"))
+    expect_accessible(page)
+    picture(page, "page-nearest", tmp_path)
     page.get_by_role("link", name="System").click()
     expect(page.locator("#workers li").first).to_contain_text("shitu-detector")
     picture(page, "page-system", tmp_path)

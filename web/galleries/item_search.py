@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 blueprint = Blueprint("item_search", __name__, url_prefix="/v1/galleries")
 
 
-@blueprint.post("/<name>/items/search")
+@blueprint.post("/<name>/search")
 @needs(Scope.RECOGNIZE)
 @operation(
     "searchItems",

@@ -34,7 +34,7 @@ from web.requests.waiting import held, preferred_s
 from web.services import services
 
 if TYPE_CHECKING:
-    from contracts.lint import Finding
+    from contracts.lint import Finding, Skipped
     from infra.galleries.store import GalleryManifest
     from infra.jobs.records import Job
 
@@ -54,6 +54,10 @@ class LintQuery(BaseModel):
     limit: int = Field(100, ge=1, le=1000, description="Findings in one page.")
     after: str | None = Field(None, description="The `next_after` of the page before.")
     version: int | None = Field(None, ge=1, description="A version other than the current one.")
+    objects: bool = Field(
+        False,
+        description="true: pictures with several objects too, by the detector, which takes a look at each of them.",
+    )
 
 
 @blueprint.get("/<name>/lint")
@@ -73,15 +77,15 @@ def lint(name: str) -> Response:
     manifest = services().galleries.manifest(name, version)
     reports = LintReports(services().objects)
     waited = None
-    findings = reports.find(manifest)
+    findings = reports.find(manifest, objects=query.objects)
     if findings is None:
-        job = job_of(manifest)
+        job = job_of(manifest, objects=query.objects)
         with held(preferred_s()) as waited:
             if waited is not None:
                 job = services().ledger.wait(job.id, waited)
-        findings = reports.find(manifest)
+        findings = reports.find(manifest, objects=query.objects)
         if findings is None:
-            return jobs.report(_unfinished(manifest, job), finished=False, waited=waited)
+            return jobs.report(_unfinished(manifest, job, query.objects), finished=False, waited=waited)
     least = LEVELS.index(query.level)
     kinds = KINDS if query.kind is None else (query.kind,)
     shown = [one for one in findings if LEVELS.index(one["level"]) <= least and one["kind"] in kinds]
@@ -96,7 +100,7 @@ def lint(name: str) -> Response:
         "levels": {"error": levels["error"], "warning": levels["warning"], "info": levels["info"]},
         "kinds": {kind: by_kind[kind] for kind in KINDS if by_kind[kind]},
         "findings": [_rooted(one, request.script_root) for one in shown[start:end]],
-        "skipped": [{"kind": "several_objects", "reason": WITHOUT_DETECTOR}],
+        "skipped": _skipped(query.objects, reports, manifest),
         "next_after": f"v{manifest.version}.{end}" if end < len(shown) else None,
     }
     response = jsonify(report)
@@ -123,15 +127,15 @@ routes.add_job()
 routes.add_replays()
 
 
-def job_of(manifest: GalleryManifest) -> Job:
-    """The job that looks this version through: the open one, a failed one tried again, or a new one."""
+def job_of(manifest: GalleryManifest, *, objects: bool = False) -> Job:
+    """The job that looks this version through (`objects`: its pictures, too): the open one, a failed one tried again, or a new one."""
     ledger = services().ledger
     for turn in count():
-        job_id = _job_id(manifest, turn)
+        job_id = _job_id(manifest, turn, objects)
         try:
             job = ledger.get(job_id)
         except JobNotFound:
-            asked = {"gallery": manifest.name, "version": manifest.version}
+            asked = {"gallery": manifest.name, "version": manifest.version, **({"objects": True} if objects else {})}
             job = jobs.create(KIND, asked, terms=USUAL, job_id=job_id)
             jobs.publish(job)
         except JobExpired:
@@ -144,13 +148,28 @@ def job_of(manifest: GalleryManifest) -> Job:
     raise AssertionError("there is always a next one")
 
 
-def _job_id(manifest: GalleryManifest, turn: int) -> str:
+def _job_id(manifest: GalleryManifest, turn: int, objects: bool) -> str:
     """The same for all who ask about this version; another one at each `turn`."""
-    number = int(hashlib.sha256(f"{manifest_hash(manifest)} {turn}".encode()).hexdigest(), 16)
+    number = int(
+        hashlib.sha256(f"{manifest_hash(manifest)} {turn}{' objects' if objects else ''}".encode()).hexdigest(), 16
+    )
     return f"{KIND.prefix}_{number & 7}" + "".join(ALPHABET[number >> shift & 31] for shift in range(3, 128, 5))
 
 
-def _unfinished(manifest: GalleryManifest, job: Job) -> Response:
+def _skipped(
+    objects: bool, reports: LintReports | None = None, manifest: GalleryManifest | None = None
+) -> list[Skipped]:
+    """What was not looked for; of pictures, how many could not be looked at."""
+    if not objects:
+        return [{"kind": "several_objects", "reason": WITHOUT_DETECTOR}]
+    counts = {} if reports is None or manifest is None else reports.counted_objects(manifest)
+    unread = sum(count is None for count in counts.values())
+    return (
+        [{"kind": "several_objects", "reason": f"{unread} pictures are not there or cannot be read"}] if unread else []
+    )
+
+
+def _unfinished(manifest: GalleryManifest, job: Job, objects: bool) -> Response:
     """How far the search is. Raises JobWithoutAnswer if it has failed."""
     if job.status == "failed":
         why = "" if job.error is None else job.error["message"]
@@ -165,7 +184,7 @@ def _unfinished(manifest: GalleryManifest, job: Job) -> Response:
         "levels": {"error": 0, "warning": 0, "info": 0},
         "kinds": {},
         "findings": [],
-        "skipped": [{"kind": "several_objects", "reason": WITHOUT_DETECTOR}],
+        "skipped": _skipped(objects),
         "next_after": None,
     }
     response = jsonify(report)

@@ -124,6 +124,7 @@ export const createKey = (wanted) => call("/v1/keys", asJson(wanted));
 export const revokeKey = (id) => call(`/v1/keys/${inPath(id)}`, { method: "DELETE" });
 export const system = () => call("/v1/system");
 export const enroll = (name, form, progressed, once) => upload(`/v1/galleries/${inPath(name)}/items`, form, progressed, once);
+export const searchItems = (name, form) => upload(`/v1/galleries/${inPath(name)}/search`, form, () => {});
 export const recognize = (form, progressed, once) => upload("/v1/recognitions", form, progressed, once);
 export async function photo(address) {
   const response = await send(address);

@@ -6,7 +6,7 @@ import { agreed } from "./asking.js";
 import { showChange } from "./changes.js";
 import { complain } from "./complaints.js";
 import { dropAnywhere } from "./folders.js";
-import { pickedLabel, selection, setUpGrid, showItems } from "./item-grid.js";
+import { pickedLabel, selection, setUpGrid, showAlike, showItems, showNearest } from "./item-grid.js";
 import { markPicked, setUpLabels } from "./label-list.js";
 import { askGallery, askLabel } from "./naming.js";
 import { setUpSearching } from "./searching.js";
@@ -44,6 +44,20 @@ async function refresh() {
 function filter(label) {
   markPicked(label);
   showItems(label).catch(failed);
+}
+
+async function nearest() {
+  const [picture] = $("by-picture").files;
+  $("by-picture").value = ""; // the same one may be chosen again
+  if (!picture) return;
+  await showNearest(picture);
+  markPicked(null);
+}
+
+async function alike() {
+  await showAlike();
+  markPicked(null);
+  $("pictures-heading").focus(); // the button is disabled now
 }
 
 // Does `act`, which changes this gallery, and shows it with a way back.
@@ -121,6 +135,8 @@ dropAnywhere($("adding"), (found) => {
 $("filter-off").addEventListener("click", () => filter(null));
 $("delete-items").addEventListener("click", tried(removeItems));
 $("relabel").addEventListener("click", tried(relabel));
+$("by-picture").addEventListener("change", tried(nearest));
+$("alike").addEventListener("click", tried(alike));
 $("move").addEventListener("click", tried(move));
 $("delete-gallery").addEventListener("click", tried(removeGallery));
 tried(refresh)();

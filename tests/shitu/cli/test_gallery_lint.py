@@ -14,9 +14,9 @@ from infra.galleries.store import GalleryStore, Item, item_id
 from infra.objects.store import ObjectStore, image_digest
 from infra.runtime.settings import Settings
 from models.detector import Detection
+from models.recognition.several_objects import several_bodies
 from models.synth.designs import design_product
 from models.synth.products import packshot
-from shitu.cli.gallery_lint import several_bodies
 from tests.infra.galleries.lint_cases import Pictures, clean, near, view
 from tests.linting import linting
 from tests.shitu.cli.test_galleries import EMBEDDER, objects, report, run, served, store
@@ -101,11 +101,15 @@ def test_pictures_with_several_objects_are_found_if_asked_for(
     store.create("shelf", EMBEDDER)
     store.add("shelf", items, np.eye(4, 8, dtype=np.float32), EMBEDDER)
     assert [skipped["kind"] for skipped in report("lint", "shelf", *way)["skipped"]] == ["several_objects"]
-    answer = run("lint", "shelf", "--objects", "--level", "warning", *way)
+    here = ("--detector", "shitu-detector")
+    answer = run("lint", "shelf", "--objects", *here, "--level", "warning", *way)
     assert answer.exit_code == 1  # a picture is not there
     assert lost in answer.stderr
     assert "warning several_objects: A picture of 'can 1' shows 2 objects" in answer.stdout
     assert answer.stdout.count("several_objects") == 1
+    by_worker = run("lint", "shelf", "--objects", "--level", "warning", *way)
+    assert "warning several_objects: A picture of 'can 1' shows 2 objects" in by_worker.stdout
+    assert ("1 pictures are not there" in by_worker.stdout) == bool(way)
 
 
 def test_bodies_count_that_are_certain_large_and_apart() -> None:

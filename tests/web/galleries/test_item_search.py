@@ -19,7 +19,7 @@ from web.routes import description
 from web.services import Services
 
 ITEMS = "/v1/galleries/g/items"
-SEARCH = f"{ITEMS}/search"
+SEARCH = "/v1/galleries/g/search"
 
 
 @pytest.fixture
@@ -108,5 +108,5 @@ def test_what_is_wrong_is_refused(
     client: FlaskClient, service: Services, turned: list[Item], changes: dict[str, Any], status: int, code: str
 ) -> None:
     refused(client.post(SEARCH, json={"image": {"url": "https://shop.example/a.jpg"}, **changes}), status, code)
-    refused(client.post("/v1/galleries/none/items/search", json={"image": {"url": "https://a.example/a.jpg"}}), 404, "gallery_not_found")  # fmt: skip
+    refused(client.post("/v1/galleries/none/search", json={"image": {"url": "https://a.example/a.jpg"}}), 404, "gallery_not_found")  # fmt: skip
     assert open_jobs(service) == 0

@@ -142,6 +142,42 @@ def test_selected_pictures_are_deleted_relabelled_and_moved(drinks: Page) -> Non
     expect(page.locator("#grid li")).to_have_count(4)
 
 
+def test_pictures_like_one_come_first(drinks: Page, tmp_path: Path) -> None:
+    page = drinks
+    ids = [one["id"] for one in page.request.get("/v1/galleries/drinks/items").json()["items"]]
+    alike = page.get_by_role("button", name="Find alike")
+    expect(alike).to_be_disabled()
+    page.locator("#grid input").nth(2).check()
+    page.locator("#grid input").nth(3).check()
+    expect(alike).to_be_disabled()
+    page.locator("#grid input").nth(3).uncheck()
+    with page.expect_response(lambda answer: "like=" in answer.url) as answered:
+        alike.click()
+    assert f"like={ids[2]}" in answered.value.url
+    expect(page.locator("#filter")).to_contain_text("Like the picked picture of cola")
+    expect(page.locator("#grid li")).to_have_count(3)
+    expect(page.locator("#grid li").first).to_contain_text("similarity 0.00")
+    expect(page.locator("#pictures-heading")).to_be_focused()
+    expect_accessible(page)
+    keep(page, "gallery-alike", tmp_path)
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator("#grid li")).to_have_count(4)
+    expect(page.locator("#filter")).to_be_hidden()
+
+
+def test_a_staged_version_is_marked_until_it_is_put_in_force(drinks: Page, store: GalleryStore) -> None:
+    more = Item(item_id("f" * 64, "water"), "water", None, "f" * 64, None, "2026")
+    version = store.add("drinks", [more], np.eye(1, 8, dtype=np.float32), EMBEDDER, activate=False).manifest.version
+    drinks.reload()
+    newest = drinks.locator("#versions tr").first
+    expect(newest).to_contain_text(f"{version}, staged")
+    expect(drinks.locator("#versions tr", has_text="staged")).to_have_count(1)
+    newest.get_by_role("button", name=f"Activate version {version}").click()
+    expect(drinks.locator("#undo")).to_contain_text(f"{version}")
+    expect(drinks.locator("#versions tr", has_text="staged")).to_have_count(0)
+    expect(drinks.locator("#grid li")).to_have_count(5)
+
+
 def test_what_others_changed_since_is_not_undone(drinks: Page) -> None:
     page = drinks
     page.get_by_role("button", name="Delete tea").click()
