@@ -46,10 +46,10 @@ def best(result: dict[str, Any]) -> tuple[str, str]:
     return result["recognitions"][0]["label"], result["models"]["embedder"]["name"]
 
 
-def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own: Stack) -> None:
-    service = Service(own.base_url)
+def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(stack: Stack) -> None:
+    service = Service(stack.base_url)
     first, second = {"tea": encode(pattern(1))}, {"cola": encode(pattern(9))}
-    with Client(own.base_url) as client:
+    with Client(stack.base_url) as client:
         client.galleries.create("first")
         client.galleries.create("second", embedder="tiny-embed")
         service.enroll("first", first)
@@ -64,7 +64,7 @@ def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own:
             assert [one["name"] for one in result["embedders"]] == ["shitu-embedder", "tiny-embed"]
             assert (result["recognitions"][0]["label"], result["recognitions"][0]["gallery"]) == (label, gallery)
 
-        command = ["gallery", "reembed", "second", "--embedder", "shitu-embedder", "--server", own.base_url]
+        command = ["gallery", "reembed", "second", "--embedder", "shitu-embedder", "--server", stack.base_url]
         staged = CliRunner().invoke(main, command)
         assert staged.exit_code == 0, staged.output
         assert "version 3 of 'second' has 2 items by shitu-embedder, of the 2 of version 2" in staged.output
@@ -80,6 +80,8 @@ def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own:
         assert best(service.recognized(second["cola"], "second", options=SURE)) == ("cola", "tiny-embed")
 
 
+# The same death is died in tests/worker/test_reembed.py, and workers are killed for real in test_kill_worker and test_imports.
+@pytest.mark.slow
 def test_a_killed_worker_costs_a_batch_and_no_second_version_is_made(own: Stack) -> None:
     service = Service(own.base_url)
     service.create_gallery("many")
