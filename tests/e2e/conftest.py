@@ -39,9 +39,12 @@ def stack_settings(data_dir: Path, **changes: str) -> Settings:
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The running processes. A test that kills some starts its own."""
-    classifier = artifact(tmp_path_factory.mktemp("classifier"), "classify")  # none is bundled
-    changes = {"SHITU_WORKER__CLASSIFIER": str(classifier)}
+    """The running processes, with a classifier (none is bundled) and a second embedder. A test that kills some starts its own."""
+    folder = tmp_path_factory.mktemp("models")
+    changes = {
+        "SHITU_WORKER__CLASSIFIER": str(artifact(folder / "classifier", "classify")),
+        "SHITU_WORKER__EMBEDDERS": str(artifact(folder / "tiny", "embed")),
+    }
     with Stack(stack_settings(tmp_path_factory.mktemp("stack"), **changes)) as running:
         yield running
 

@@ -49,14 +49,14 @@ def best(result: dict[str, Any]) -> tuple[str, str]:
     return result["recognitions"][0]["label"], result["models"]["embedder"]["name"]
 
 
-def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own: Stack, tmp_path: Path) -> None:
-    service = Service(own.base_url)
+def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(stack: Stack, tmp_path: Path) -> None:
+    service = Service(stack.base_url)
     first, second = {"tea": encode(pattern(1))}, {"cola": encode(pattern(9))}
-    with Client(own.base_url) as client:
+    with Client(stack.base_url) as client:
         client.galleries.create("first")
         for name in ("no-such", "tiny-embed"):
             made = CliRunner().invoke(
-                main, ["gallery", "create", "second", "--embedder", name, "--server", own.base_url]
+                main, ["gallery", "create", "second", "--embedder", name, "--server", stack.base_url]
             )
             assert (made.exit_code == 0) == (name == "tiny-embed"), made.output
             assert ("(embedder_unknown)" in made.output) == (name == "no-such")
@@ -82,16 +82,16 @@ def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own:
         assert rows[1] == rows[2]
         assert len(rows[0]) == 512 != len(rows[1])
         by_url = {"image": {"base64": base64.b64encode(first["tea"]).decode()}, "embedder": "no-such"}
-        refused = service.http.post(f"{own.base_url}/v1/embeddings", json=by_url, timeout=30)
+        refused = service.http.post(f"{stack.base_url}/v1/embeddings", json=by_url, timeout=30)
         assert service.finished(service.accepted(refused))["error"]["code"] == "embedder_unknown"
         (tmp_path / "tea.jpg").write_bytes(first["tea"])
         shown = CliRunner().invoke(
-            main, ["embed", str(tmp_path / "tea.jpg"), "--json", "--model", "tiny-embed", "--server", own.base_url]
+            main, ["embed", str(tmp_path / "tea.jpg"), "--json", "--model", "tiny-embed", "--server", stack.base_url]
         )
         assert shown.exit_code == 0, shown.output
         np.testing.assert_allclose(json.loads(shown.stdout)[0]["embedding"], rows[1], atol=1e-5)
 
-        command = ["gallery", "reembed", "second", "--embedder", "shitu-embedder", "--server", own.base_url]
+        command = ["gallery", "reembed", "second", "--embedder", "shitu-embedder", "--server", stack.base_url]
         staged = CliRunner().invoke(main, command)
         assert staged.exit_code == 0, staged.output
         assert "version 3 of 'second' has 2 items by shitu-embedder, of the 2 of version 2" in staged.output
@@ -107,15 +107,17 @@ def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(own:
         assert best(service.recognized(second["cola"], "second", options=SURE)) == ("cola", "tiny-embed")
 
 
+# The same death is died in tests/worker/test_reembed.py, and workers are killed for real in test_kill_worker and test_imports.
+@pytest.mark.slow
 def test_a_killed_worker_costs_a_batch_and_no_second_version_is_made(own: Stack) -> None:
-    service = Service(own.base_url)
+    service = Service(stack.base_url)
     service.create_gallery("many")
     answer = service.http.post(
-        f"{own.base_url}/v1/galleries/many/imports", files={"files": ("many.zip", archive(MANY))}, timeout=30
+        f"{stack.base_url}/v1/galleries/many/imports", files={"files": ("many.zip", archive(MANY))}, timeout=30
     )
     assert service.finished(service.accepted(answer), 120)["status"] == "succeeded"
     asked = {"embedder": "tiny-embed"}
-    job = service.accepted(service.http.post(f"{own.base_url}/v1/galleries/many/reembed", json=asked, timeout=30))
+    job = service.accepted(service.http.post(f"{stack.base_url}/v1/galleries/many/reembed", json=asked, timeout=30))
     pid = own.processes["worker"].pid
     assert pid is not None
     folder = own.settings.data_dir / "objects" / "imports" / job["id"] / "batches"
