@@ -110,14 +110,14 @@ def test_galleries_of_two_embedders_are_answered_and_one_moves_to_the_other(stac
 # The same death is died in tests/worker/test_reembed.py, and workers are killed for real in test_kill_worker and test_imports.
 @pytest.mark.slow
 def test_a_killed_worker_costs_a_batch_and_no_second_version_is_made(own: Stack) -> None:
-    service = Service(stack.base_url)
+    service = Service(own.base_url)
     service.create_gallery("many")
     answer = service.http.post(
-        f"{stack.base_url}/v1/galleries/many/imports", files={"files": ("many.zip", archive(MANY))}, timeout=30
+        f"{own.base_url}/v1/galleries/many/imports", files={"files": ("many.zip", archive(MANY))}, timeout=30
     )
     assert service.finished(service.accepted(answer), 120)["status"] == "succeeded"
     asked = {"embedder": "tiny-embed"}
-    job = service.accepted(service.http.post(f"{stack.base_url}/v1/galleries/many/reembed", json=asked, timeout=30))
+    job = service.accepted(service.http.post(f"{own.base_url}/v1/galleries/many/reembed", json=asked, timeout=30))
     pid = own.processes["worker"].pid
     assert pid is not None
     folder = own.settings.data_dir / "objects" / "imports" / job["id"] / "batches"
