@@ -189,7 +189,7 @@ def _rename(
             changed[item.id] = known.setdefault(_content(new), new.id)
         change = _Change(gone, list(fresh.values()), rows.take(list(fresh)), 0 if labels and not merge else len(gone))
         manifest, merged = _changed(store, pointer, base, writing.hold, live, change, calibrate)
-        store._publish(name, writing, manifest)
+        store._publish(name, writing, manifest, removes=True)
         audit.gallery_changed("renamed", name, base.version, manifest.version, items=len(gone), label=label)
         if merged:
             store._prune(name, manifest.token)
