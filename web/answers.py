@@ -211,6 +211,16 @@ class JobFeedback(TypedDict):
 
 
 @described
+class RestoredItems(Gallery):
+    """The version of a gallery that has items of an earlier one again."""
+
+    restored: int
+    """How many came back."""
+    duplicates: int
+    """How many were there."""
+
+
+@described
 class GalleryVersion(Gallery):
     """A version among others."""
 

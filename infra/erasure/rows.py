@@ -69,11 +69,7 @@ class _Rewriting:
             names[manifest.id] = made.id
         if all(old == new for old, new in names.items()):
             return None
-        kept = tuple(names[one] for one in self._pointer.manifests)
-        staged = tuple(names[one] for one in self._pointer.staged)
-        return replace(
-            self._pointer, token=self._token, current=names[self._pointer.current], manifests=kept, staged=staged
-        )
+        return self._pointer.renamed(names, self._token)
 
     def _manifest(self, manifest: GalleryManifest) -> GalleryManifest:
         segments = []

@@ -81,8 +81,7 @@ def _replaced(
         return None
     manifest = replace(now, token=writing.hold.token, segments=segments)
     store.objects.put(manifest_key(name, manifest.generation, manifest.id), encode_manifest(manifest))
-    kept = tuple(manifest.id if one == now.id else one for one in pointer.manifests)
-    store._point(name, writing, replace(pointer, token=manifest.token, current=manifest.id, manifests=kept))
+    store._point(name, writing, pointer.renamed({now.id: manifest.id}, manifest.token))
     store._prune(name, manifest.token)
     return manifest
 

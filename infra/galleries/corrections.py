@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from infra.galleries.calibration import Calibrate
     from infra.galleries.files import Box, GalleryManifest, Pointer, Segment
     from infra.galleries.locks import Hold
-    from infra.galleries.store import GalleryStore
+    from infra.galleries.store import Added, GalleryStore
 
     Live = list[tuple[Segment, tuple[Item, ...]]]  # segments with the items in them that were not removed
 
@@ -115,6 +115,30 @@ def move(
     return Moved(left, added.manifest, len(items), len(added.duplicate_ids))
 
 
+def bring_back(
+    store: GalleryStore,
+    name: str,
+    version: int,
+    item_ids: Collection[str] = (),
+    labels: Collection[str] = (),
+    calibrate: Calibrate | None = None,
+) -> Added:
+    """Items of a kept version, or those of labels, in a new version of the one in force: what was removed since, and all that came is kept.
+
+    With what is stored of them; what is there is left as it is. Raises VersionNotFound, ItemNotFound for the first that the
+    version does not have, EmbedderMismatch if that is of another embedder than what is in force.
+    """
+    wanted = [readable_label(label) for label in labels]
+
+    def read(manifest: GalleryManifest) -> tuple[GalleryManifest, list[Item], Rows]:
+        live = _live(store, manifest)
+        return manifest, *_taken(store, manifest, live, _chosen(name, live, item_ids, wanted))
+
+    manifest, items, rows = store._whole(name, version, read)
+    digest = manifest.embedder_digest or ""
+    return store.add(name, items, rows.embeddings, digest, rows.views, rows.features or None, calibrate)
+
+
 def _discard(store: GalleryStore, name: str, ids: set[str], calibrate: Calibrate | None) -> GalleryManifest:
     """The version without those of the items that are still there: another writer may have taken some meanwhile."""
     for _ in range(READ_ATTEMPTS):
@@ -165,7 +189,7 @@ def _rename(
             changed[item.id] = known.setdefault(_content(new), new.id)
         change = _Change(gone, list(fresh.values()), rows.take(list(fresh)), 0 if labels and not merge else len(gone))
         manifest, merged = _changed(store, pointer, base, writing.hold, live, change, calibrate)
-        store._publish(name, writing, manifest)
+        store._publish(name, writing, manifest, removes=True)
         audit.gallery_changed("renamed", name, base.version, manifest.version, items=len(gone), label=label)
         if merged:
             store._prune(name, manifest.token)

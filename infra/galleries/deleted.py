@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ class DeletedGallery:
     manifests: tuple[str, ...]
     purging: bool = False
     staged: tuple[str, ...] = ()
+    held: dict[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> str:
@@ -61,7 +62,7 @@ class DeletedGallery:
     @property
     def pointer(self) -> Pointer:
         """What was in force."""
-        return Pointer(self.token, self.generation, self.current, self.manifests, self.staged)
+        return Pointer(self.token, self.generation, self.current, self.manifests, self.staged, self.held)
 
     @property
     def deleted_s(self) -> float:
@@ -90,6 +91,7 @@ def write_record(
         pointer.current,
         pointer.manifests,
         staged=pointer.staged,
+        held=dict(pointer.held),
     )
     _put(objects, made)
 
@@ -151,6 +153,7 @@ def rewritten(objects: ObjectStore, deleted: DeletedGallery, pointer: Pointer) -
         current=pointer.current,
         manifests=pointer.manifests,
         staged=pointer.staged,
+        held=dict(pointer.held),
     )
     _put(objects, made)
     objects.delete(deleted.key)
@@ -209,7 +212,7 @@ def _decoded(data: bytes) -> DeletedGallery:
         found = json.loads(data)
         if found["schema"] != SCHEMA:
             raise ValueError("another schema")
-        found.setdefault("staged", ())  # of records from before there was such a member
+        found = {"staged": (), "held": {}, **found}  # records from before there were such members lack them
         known = {member.name: found[member.name] for member in fields(DeletedGallery)}
         made = DeletedGallery(**{**known, **{name: tuple(known[name]) for name in ("manifests", "staged")}})
         datetime.fromisoformat(made.deleted_at)

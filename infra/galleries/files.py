@@ -115,6 +115,8 @@ class Pointer:
     """Which manifest is in force since the writer with `token`; `manifests` are those of all versions kept, ascending.
 
     `staged` are those of them that never were in force; who wrote the pointer before there was such a member knew of none.
+    `held` are those that something was removed after, and until when (seconds since 1970) they stay for that, however many
+    versions follow.
     """
 
     token: int
@@ -122,10 +124,24 @@ class Pointer:
     current: str
     manifests: tuple[str, ...]
     staged: tuple[str, ...] = ()
+    held: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def tidy(self) -> Pointer:
-        """Without what is in force, or not kept, among those that are staged."""
-        return replace(self, staged=tuple(one for one in self.staged if one in self.manifests and one != self.current))
+        """Without what is in force, or not kept, among those that are staged; without what is not kept among those held."""
+        staged = tuple(one for one in self.staged if one in self.manifests and one != self.current)
+        held = {one: until for one, until in self.held.items() if one in self.manifests}
+        return replace(self, staged=staged, held=held)
+
+    def renamed(self, names: Mapping[str, str], token: int) -> Pointer:
+        """The same versions in other files: `names` has the new ids of manifests by their old ones."""
+        return replace(
+            self,
+            token=token,
+            current=names.get(self.current, self.current),
+            manifests=tuple(names.get(one, one) for one in self.manifests),
+            staged=tuple(names.get(one, one) for one in self.staged),
+            held={names.get(one, one): until for one, until in self.held.items()},
+        )
 
     def manifest_id(self, version: int) -> str | None:
         """The id of a version's manifest, if there is one."""
@@ -149,8 +165,10 @@ def check_name(name: str) -> str:
 
 
 def encode_pointer(pointer: Pointer) -> bytes:
-    staged = {"staged": pointer.staged} if pointer.staged else {}
-    return _json({"schema": SCHEMA, "current": pointer.current, "manifests": pointer.manifests, **staged})
+    more: dict[str, Any] = {"staged": pointer.staged} if pointer.staged else {}
+    if pointer.held:
+        more["held"] = dict(pointer.held)
+    return _json({"schema": SCHEMA, "current": pointer.current, "manifests": pointer.manifests, **more})
 
 
 def decode_pointer(name: str, token: int, generation: str, data: bytes) -> Pointer:
@@ -159,7 +177,8 @@ def decode_pointer(name: str, token: int, generation: str, data: bytes) -> Point
         found = _checked_schema(data)
         manifests = tuple(str(manifest_id) for manifest_id in found["manifests"])
         staged = tuple(str(manifest_id) for manifest_id in found.get("staged", ()))
-        pointer = Pointer(token, generation, str(found["current"]), manifests, staged).tidy()
+        held = {str(manifest_id): float(until) for manifest_id, until in dict(found.get("held", {})).items()}
+        pointer = Pointer(token, generation, str(found["current"]), manifests, staged, held).tidy()
         for manifest_id in (pointer.current, *manifests):
             version_of(manifest_id)
     except (ValueError, KeyError, TypeError) as error:

@@ -231,7 +231,7 @@ class GalleryStore(GalleryWriter):
             if left and calibrate is not None and is_due(manifest):
                 rows = self._searched_rows(manifest, base.dim or 0)
                 manifest = fitted(manifest, calibrate, self._segment_items(manifest), rows)
-            self._publish(name, writing, manifest)
+            self._publish(name, writing, manifest, removes=True)
             audit.gallery_changed("removed", name, base.version, manifest.version, items=gone)
             return manifest
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 
 
 KEPT_VERSIONS = 50  # how many one can go back
+HELD_S = 7 * 86_400.0  # what was removed can be brought back for so long, however many versions follow
+MOST_HELD = 200  # versions that are kept for that alone
 
 
 @dataclass(frozen=True)
@@ -142,15 +145,31 @@ class GalleryWriter(GalleryReader):
             files=hashes,
         )
 
-    def _publish(self, name: str, writing: Writing, manifest: GalleryManifest, *, activate: bool = True) -> None:
+    def _publish(
+        self,
+        name: str,
+        writing: Writing,
+        manifest: GalleryManifest,
+        *,
+        activate: bool = True,
+        removes: bool = False,
+    ) -> None:
+        """The version, for all to see. `removes`: something of the one before is not in it, which is held for a week."""
         self._objects.put(manifest_key(name, manifest.generation, manifest.id), encode_manifest(manifest))
         pointer = writing.pointer
         current = manifest.id if activate or pointer is None else pointer.current
         known = (*(pointer.manifests if pointer else ()), manifest.id)
+        at_s = time.time()
+        held = {one: until for one, until in (pointer.held if pointer else {}).items() if until > at_s}
+        if removes and pointer is not None:
+            held[pointer.current] = at_s + HELD_S
+        held = dict(sorted(held.items(), key=lambda one: version_of(one[0]))[-MOST_HELD:])
         # What is in force stays kept, however many versions are staged beside it.
-        kept = tuple(one for at, one in enumerate(known) if at >= len(known) - KEPT_VERSIONS or one == current)
+        kept = tuple(
+            one for at, one in enumerate(known) if at >= len(known) - KEPT_VERSIONS or one == current or one in held
+        )
         staged = (*(pointer.staged if pointer else ()), manifest.id)  # what is in force is none: _point sees to it
-        self._point(name, writing, Pointer(writing.hold.token, manifest.generation, current, kept, staged))
+        self._point(name, writing, Pointer(writing.hold.token, manifest.generation, current, kept, staged, held))
 
     def _point(self, name: str, writing: Writing, pointer: Pointer) -> None:
         """The one write that readers see. Raises GalleryBusy if another writer may have come between."""

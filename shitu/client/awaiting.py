@@ -140,6 +140,7 @@ class Galleries(Resource):
     deleted = _call(galleries.list_deleted)
     restore = _call(galleries.restore_gallery)
     undo = _call(galleries.undo)
+    restore_items = _call(galleries.restore_items)
     export = _call(galleries.export)
     lint = _call(galleries.lint)
     add = _call(gallery_items.add_pictures)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contracts.reembeddings import ReembeddingJob
     from contracts.versions import ChangeKind, EvaluationJob, VersionChange
     from shitu.client.jobs import Verdict
-    from web.answers import Feedback, Gallery, VersionList
+    from web.answers import Feedback, Gallery, RestoredItems, VersionList
     from web.galleries.deleted import DeletedGallery
     from web.galleries.erasures import Erasure
 
@@ -142,6 +142,22 @@ def lint(
         "after": after,
     }
     found: Lint = yield from ask("GET", f"{named(gallery)}/lint", query, headers={"Prefer": "wait=20"})
+    return found
+
+
+def restore_items(
+    gallery: str,
+    version: int,
+    *,
+    item_ids: Sequence[str] | None = None,
+    label: str | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[RestoredItems]:
+    """Brings items of a kept version, or those of a label, back into the one in force, beside all that came since."""
+    chosen = {"item_ids": None if item_ids is None else list(item_ids), "label": label}
+    body = {name: value for name, value in chosen.items() if value is not None}
+    path = f"{named(gallery)}/versions/{version}/restore"
+    found: RestoredItems = yield from ask("POST", path, json=body, headers=once(idempotency_key))
     return found
 
 

@@ -88,7 +88,7 @@ def test_photos_by_url_and_in_the_body_are_one_batch(service: Service) -> None:
 
 
 def test_pictures_by_url_by_upload_and_in_the_body_are_enrolled_and_recognised(service: Service) -> None:
-    service.create_gallery("named")
+    service.create_gallery("by-name-in-json")
     with Client(service.base_url) as client, serving() as elsewhere:
         elsewhere.paths["/50.jpg"] = (200, {}, encode(pattern(50)))
         allowed = elsewhere.url("").replace("127.0.0.1", "localhost")
@@ -96,7 +96,7 @@ def test_pictures_by_url_by_upload_and_in_the_body_are_enrolled_and_recognised(s
         pictures = [f"{allowed}/50.jpg", upload, encode(pattern(58)), f"{allowed}/gone.jpg"]
         names = ["pattern 50", "pattern 54", "pattern 58", "gone"]
         metadata = [{"seed": name[-2:]} for name in names]
-        job = client.galleries.add("named", pictures, names, item_metadata=metadata)
+        job = client.galleries.add("by-name-in-json", pictures, names, item_metadata=metadata)
         ended = client.enrollments.wait(job, timeout_s=60)
         assert ended["result"] is not None, ended["error"]
         added = ended["result"]["items"]
@@ -104,12 +104,12 @@ def test_pictures_by_url_by_upload_and_in_the_body_are_enrolled_and_recognised(s
         assert added[3]["error"] is not None
         assert added[3]["error"]["code"] == "fetch_failed"
         check(ended, "EnrollmentJob", service.get("/openapi.json"))
-        assert {one["label"]: one["metadata"] for one in client.galleries.items("named")} == {
+        assert {one["label"]: one["metadata"] for one in client.galleries.items("by-name-in-json")} == {
             name: {"seed": name[-2:]} for name in names[:3]
         }
-        again = client.enrollments.wait(client.galleries.add("named", pictures[:1], names[0]), timeout_s=60)
+        again = client.enrollments.wait(client.galleries.add("by-name-in-json", pictures[:1], names[0]), timeout_s=60)
         assert again["result"] is not None, again["error"]
         assert [one["status"] for one in again["result"]["items"]] == ["duplicate"]
     for seed in (50, 54, 58):
-        result = service.recognized(encode(pattern(seed, 200)), "named", options='{"whole_image": "always"}')
+        result = service.recognized(encode(pattern(seed, 200)), "by-name-in-json", options='{"whole_image": "always"}')
         assert f"pattern {seed}" in labels(result)

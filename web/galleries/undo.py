@@ -5,14 +5,17 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 
 from contracts.keys import Scope
-from infra.errors.galleries import GalleryExists, VersionNotFound
+from infra.errors.galleries import EmbedderMismatch, GalleryExists, ItemNotFound, VersionNotFound
 from infra.errors.requests import InvalidRequest
+from infra.galleries.corrections import bring_back
 from infra.galleries.deleted import restore
 from web.access.scopes import needs
-from web.answers import Gallery
+from web.answers import Gallery, RestoredItems
 from web.galleries.deleted import RestoreQuery
 from web.galleries.galleries import describe
-from web.openapi.operations import WRITE, operation
+from web.openapi.operations import BODY, WRITE, operation
+from web.requests.gallery_schemas import RestoreItemsRequest
+from web.requests.json_body import sent_json
 from web.requests.parsing import parse
 from web.services import services
 
@@ -45,3 +48,29 @@ def restore_gallery(name: str) -> Response:
 def undo(name: str) -> Response:
     """The version that the current one was made from is the current one again."""
     return jsonify(describe(services().galleries.undo(name)))
+
+
+@blueprint.post("/<name>/versions/<int:version>/restore")
+@needs(Scope.MANAGE)
+@operation(
+    "restoreItems",
+    "Bring items or a label of a kept version back into the one in force.",
+    {200: RestoredItems},
+    (*WRITE, *BODY, VersionNotFound, ItemNotFound, EmbedderMismatch),
+    body={"application/json": RestoreItemsRequest},
+    headers=("Idempotency-Key",),
+)
+def restore_items(name: str, version: int) -> Response:
+    """A new version with them, beside all that came since."""
+    sent = sent_json(RestoreItemsRequest)
+    if (sent.item_ids is None) == (sent.label is None):
+        detail = "give exactly one of 'item_ids' and 'label'"
+        raise InvalidRequest(f"body: {detail}", errors=[{"pointer": "", "detail": detail}])
+    labels = () if sent.label is None else (sent.label,)
+    done = bring_back(services().galleries, name, version, sent.item_ids or (), labels)
+    report: RestoredItems = {
+        **describe(done.manifest),
+        "restored": len(done.added_ids),
+        "duplicates": len(done.duplicate_ids),
+    }
+    return jsonify(report)

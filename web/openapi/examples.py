@@ -59,6 +59,8 @@ EXAMPLES: dict[str, Any] = {
         ]
     },
     "NamedItem": {"image": {"url": "s3://shop-pictures/2026/cola.jpg"}, "label": "cola"},
+    "RestoreItemsRequest": {"label": "cola"},
+    "RestoredItems": {**GALLERY, "restored": 12, "duplicates": 0},
     "ItemSearchRequest": {"image": IMAGE, "filter": ["brand:x"], "options": {"limit": 12}},
     "ComparisonRequest": {"version": 3},
     "ImageUpload": {"upload": UPLOADED["id"], "name": "shelf.jpg"},

@@ -122,6 +122,15 @@ class MoveRequest(Strict):
     label: str | None = None
 
 
+class RestoreItemsRequest(Strict):
+    """Which items come back: those of some ids, or all of a label."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [given("label", "string"), given("item_ids", "array")]})
+
+    item_ids: list[str] | None = Field(None, min_length=1)
+    label: str | None = None
+
+
 class FeedbackRequest(Strict):
     """What somebody says of an answer."""
 

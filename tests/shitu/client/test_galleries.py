@@ -94,6 +94,15 @@ def test_items_are_found_by_their_looks(ask: Ask, drinks: str) -> None:
     assert linked["request"]["image"]["name"] == "shelf.jpg"
 
 
+def test_a_deleted_label_is_brought_back(ask: Ask, drinks: str) -> None:
+    version = ask("galleries.delete_labels", drinks, "tea")["version"]
+    done = ask("galleries.restore_items", drinks, version - 1, label="tea")
+    assert (done["restored"], done["item_count"]) == (2, 4)
+    ids = [one["id"] for one in ask("galleries.items", drinks, label="tea")]
+    again = ask("galleries.restore_items", drinks, version - 1, item_ids=ids)
+    assert (again["restored"], again["duplicates"]) == (0, 2)
+
+
 def test_a_box_of_a_job_is_enrolled(ask: Ask, drinks: str, hand: Hand) -> None:
     job = ask("recognitions.wait", ask("recognitions.create", picture("JPEG", 640, 480, 3), drinks), timeout_s=20)
     made = ask("galleries.enroll_box", drinks, job, "milk", box=[60, 90, 260, 420])

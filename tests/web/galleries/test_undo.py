@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask.testing import FlaskClient
 
 from infra.galleries.deleted import purge_due
+from tests.openapi_checks import check
 from tests.web.refusals import refused
+from web.routes import description
 from web.services import Services
 
 URL = "/v1/galleries"
@@ -45,6 +47,35 @@ def test_bad_questions_are_refused(client: FlaskClient, drinks: str) -> None:
     client.delete(f"{URL}/{drinks}")
     refused(client.post(f"{URL}/{drinks}/restore?generation=0"), 404, "gallery_not_found")
     refused(client.post(f"{URL}/{drinks}/undo"), 404, "gallery_not_found")
+
+
+def test_what_was_deleted_comes_back_beside_what_came_since(
+    client: FlaskClient, service: Services, drinks: str
+) -> None:
+    before = {item.id for item in service.galleries.items(drinks)}
+    vectors = {item.id: row for item, row in zip(*service.galleries.load(drinks)[1:], strict=True)}
+    client.delete(f"/v1/galleries/{drinks}/items?label=tea")
+    client.patch(f"/v1/galleries/{drinks}/items?label=cola", json={"label": "Cola"})
+    since = {item.id for item in service.galleries.items(drinks)}
+    url = f"/v1/galleries/{drinks}/versions/2/restore"
+    answer = client.post(url, json={"label": "tea"})
+    assert answer.status_code == 200, answer.text
+    check(answer.get_json(), "RestoredItems", description())
+    done = answer.get_json()
+    assert (done["version"], done["restored"], done["duplicates"]) == (5, 2, 0)
+    manifest, items, rows = service.galleries.load(drinks)
+    assert {item.id for item in items} == since | {item.id for item in items if item.label == "tea"}
+    assert {item.id for item in items if item.label == "tea"} <= before
+    teas = [(item, row) for item, row in zip(items, rows, strict=True) if item.label == "tea"]
+    assert len(teas) == 2
+    for item, row in teas:
+        assert (row == vectors[item.id]).all()
+    again = client.post(url, json={"item_ids": [item.id for item, _ in teas]}).get_json()
+    assert (again["version"], again["restored"], again["duplicates"]) == (manifest.version, 0, 2)
+    refused(client.post(url, json={"label": "milk"}), 404, "item_not_found")
+    refused(client.post(url.replace("/2/", "/99/"), json={"label": "tea"}), 404, "gallery_version_not_found")
+    refused(client.post(url, json={}), 400, "invalid_request")
+    refused(client.post(url, json={"label": "tea", "item_ids": ["itm_0"]}), 400, "invalid_request")
 
 
 def test_a_change_is_undone(client: FlaskClient, drinks: str) -> None:
