@@ -50,7 +50,7 @@ VERBOSE = click.option(
 @click.option("--predict_type", type=click.Choice(["shitu", "cls"]), help="What the model is; found out without it.")
 @click.option("--infer_imgs", help="A file, a folder or a URL.")
 @click.option("--index_dir", help="Where vector.index and id_map.pkl are.")
-@click.option("--data_file", "--gallery_data_file", help="The list of a gallery's pictures.")
+@click.option("--gallery_data_file", "--data_file", "data_file", help="The list of a gallery's pictures.")
 @click.option("--gallery_image_root", help="The folder that the paths of the list begin at.")
 @click.option("--build_gallery", type=bool, default=False, help="True: make a gallery.")
 @click.option("--inference_model_dir", help="A classifier's folder.")

@@ -184,5 +184,5 @@ def test_the_two_forms_of_a_label_are_one_and_a_name_of_either_is_found(photos: 
     ],
 )
 def test_a_line_of_paddleclas(line: str, path: str, label: str) -> None:
-    item = _item(1, line)
+    item = _item(1, line, None)
     assert (item.path, item.label) == (path, label)
