@@ -92,6 +92,7 @@ export const deleteItem = (name, id) => call(`/v1/galleries/${inPath(name)}/item
 export const deleteLabel = (name, label) => call(`/v1/galleries/${inPath(name)}/items?${asQuery({ label })}`, { method: "DELETE" });
 export const versions = (name) => call(`/v1/galleries/${inPath(name)}/versions`);
 export const activate = (name, version) => call(`/v1/galleries/${inPath(name)}/versions/${version}/activate`, { method: "POST" });
+export const evaluate = (name, version) => call(`/v1/galleries/${inPath(name)}/versions/${version}/evaluate`, { method: "POST" });
 export const difference = (name, version, query) => call(`/v1/galleries/${inPath(name)}/versions/${version}/diff?${asQuery(query)}`);
 export const lint = (name, query) => call(`/v1/galleries/${inPath(name)}/lint?${asQuery(query)}`);
 export const mend = ({ method, path, body }) => call(path, body ? asJson(body, method) : { method });

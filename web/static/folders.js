@@ -32,6 +32,15 @@ async function open(entry, folder, found) {
   }
 }
 
+// Calls `take` with what is dropped on `area`, which then is dropped nowhere else.
+export function dropHere(area, take) {
+  area.addEventListener("drop", (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    dropped(event.dataTransfer).then(take);
+  });
+}
+
 // Calls `take` with what is dropped anywhere on the page; `area` shows that it would be.
 export function dropAnywhere(area, take) {
   let inside = 0;
@@ -42,9 +51,10 @@ export function dropAnywhere(area, take) {
   addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
   addEventListener("drop", (event) => {
     if (!carriesFiles(event)) return;
+    const elsewhere = event.defaultPrevented; // dropHere took it
     event.preventDefault();
     inside = 0;
     show();
-    dropped(event.dataTransfer).then(take);
+    if (!elsewhere) dropped(event.dataTransfer).then(take);
   });
 }

@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import { agreed } from "./asking.js";
 import { showChange } from "./changes.js";
 import { complain } from "./complaints.js";
-import { dropAnywhere } from "./folders.js";
+import { dropAnywhere, dropHere } from "./folders.js";
 import { pickedLabel, selection, setUpGrid, showAlike, showItems, showNearest } from "./item-grid.js";
 import { markPicked, setUpLabels } from "./label-list.js";
 import { askGallery, askLabel } from "./naming.js";
@@ -46,9 +46,7 @@ function filter(label) {
   showItems(label).catch(failed);
 }
 
-async function nearest() {
-  const [picture] = $("by-picture").files;
-  $("by-picture").value = ""; // the same one may be chosen again
+async function nearest(picture) {
   if (!picture) return;
   await showNearest(picture);
   markPicked(null);
@@ -135,7 +133,12 @@ dropAnywhere($("adding"), (found) => {
 $("filter-off").addEventListener("click", () => filter(null));
 $("delete-items").addEventListener("click", tried(removeItems));
 $("relabel").addEventListener("click", tried(relabel));
-$("by-picture").addEventListener("change", tried(nearest));
+$("by-picture").addEventListener("change", () => {
+  const [picture] = $("by-picture").files;
+  $("by-picture").value = ""; // the same one may be chosen again
+  tried(() => nearest(picture))();
+});
+dropHere($("search-place"), ([found]) => tried(() => nearest(found?.file))());
 $("alike").addEventListener("click", tried(alike));
 $("move").addEventListener("click", tried(move));
 $("delete-gallery").addEventListener("click", tried(removeGallery));

@@ -1,6 +1,7 @@
 // The versions of a gallery, newest first: what each holds, which is in force, and which were made to be tried first.
 
 import * as api from "./api.js";
+import { complain } from "./complaints.js";
 import { button, element } from "./elements.js";
 import { t, time } from "./words.js";
 
@@ -11,7 +12,12 @@ let all = false;
 export async function showVersions(gallery, activate) {
   const { versions, current } = await api.versions(gallery);
   const newest = versions.toReversed();
-  const lines = newest.map((one, number) => line(gallery, one, newest[number + 1], one.version === current, activate));
+  const evaluations = versions.some(({ staged }) => staged) ? (await api.jobs("evaluations", { gallery, limit: 100 })).evaluations : [];
+  const lines = newest.map((one, number) => {
+    const made = line(gallery, one, newest[number + 1], one.version === current, activate);
+    if (one.staged) made.firstElementChild.append(evaluated(gallery, one.version, evaluations.find(({ request }) => request.version === one.version)));
+    return made;
+  });
   $("versions").replaceChildren(...(all ? lines : lines.slice(0, FEW)));
   $("more-versions").hidden = all || lines.length <= FEW;
   $("more-versions").onclick = () => {
@@ -32,4 +38,26 @@ function line(gallery, { version, item_count: count, created_at: made, staged },
     if (name) cell.dataset.name = name;
     return cell;
   }));
+}
+
+// How a staged version answers next to the one that it was compared with; a button that has it compared, where it was not.
+function evaluated(gallery, version, job) {
+  const place = element("div", { className: "quiet" });
+  const show = (words) => place.replaceChildren(words);
+  const report = (done) => {
+    if (done.status !== "succeeded") throw api.jobFailure(done);
+    const { version: own, against } = done.result.leave_one_out;
+    show(own.queries ? t("versions.evaluated", { right: String(own.right), count: own.queries, other: String(against.right), against: String(done.result.against.version) }) : t("versions.evaluated.none"));
+  };
+  const follow = (open) => {
+    show(t("waiting"));
+    return api.follow(open, () => {}).then(report).catch((failure) => complain(place, failure));
+  };
+  if (job) follow(job);
+  else {
+    const start = button(t("versions.evaluate"), () => api.evaluate(gallery, version).then(follow, (failure) => complain(place, failure)));
+    start.setAttribute("aria-label", t("versions.evaluate.one", { version: String(version) }));
+    show(start);
+  }
+  return place;
 }

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, Route, expect
 from infra.galleries.store import GalleryStore
 from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
+from tests.web.page.accessibility import expect_accessible
 from tests.web.page.actions import add, enrolled, enrolled_drinks, keep, phone_photo, product, scene, upload
 from tests.web.page.stand_in import Worker
 
@@ -33,6 +34,7 @@ def test_labels_from_names_are_shown_before_they_are_made(worker: Worker, page: 
     page.get_by_label("Labels", exact=True).select_option("file")
     expect_labels(page, ["SKU-1001", "SKU-1002", "tea", "caf\u00e9"])
     expect(page.locator("#add-preview-summary")).to_have_text("5 pictures will be added under 4 labels:")
+    expect_accessible(page)
     page.get_by_label("Leave out a counter at the end").uncheck()
     expect_labels(page, ["SKU-1001", "SKU-1002", "tea-1", "tea-2", "caf\u00e9 (3)"])
 
@@ -46,6 +48,7 @@ def test_one_bad_picture_is_reported_and_the_others_are_added(worker: Worker, pa
     page.get_by_role("button", name="Add pictures").click()
     expect(page.locator("#add-status")).to_contain_text("1 added, 1 not usable:")
     expect(page.locator("#add-status li")).to_contain_text("bad.jpg: This is not a picture")
+    expect_accessible(page)
 
 
 def test_large_photos_are_shrunk_upright_and_small_ones_sent_as_they_are(

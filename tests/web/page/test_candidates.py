@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
+from tests.web.page.accessibility import expect_accessible
 from tests.web.page.actions import enrolled_drinks, keep, scene, upload
 from tests.web.page.stand_in import Worker
 
@@ -67,6 +68,7 @@ def test_a_photo_that_is_gone_is_not_sent_again(worker: Worker, page: Page, sett
     open_store(settings.objects, settings.data_dir).delete(job.request["image"]["key"])
     page.get_by_role("button", name="Look again").click()
     expect(page.locator("#photo-error")).to_contain_text("(object_not_found)")
+    expect_accessible(page)
     assert page.url == first  # nothing was sent
     expect(page.locator("#tags .tag")).to_have_count(3)  # and the answer stands
 

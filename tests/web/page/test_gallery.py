@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from infra.galleries.store import GalleryStore, Item, item_id
+from infra.jobs.ledger import open_ledger
 from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
+from tests.infra.ledgers import started
 from tests.web.conftest import EMBEDDER
 from tests.web.page.accessibility import expect_accessible
 from tests.web.page.actions import keep, product
@@ -165,13 +168,51 @@ def test_pictures_like_one_come_first(drinks: Page, tmp_path: Path) -> None:
     expect(page.locator("#filter")).to_be_hidden()
 
 
-def test_a_staged_version_is_marked_until_it_is_put_in_force(drinks: Page, store: GalleryStore) -> None:
+def test_a_picture_is_dropped_to_find_others_and_a_failed_search_is_reported(drinks: Page, settings: Settings) -> None:
+    page, data = drinks, base64.b64encode(product("#2f7d4f")).decode()
+    with page.expect_response("**/v1/galleries/drinks/search") as answered:
+        page.evaluate(
+            """(data) => {
+              const dataTransfer = new DataTransfer();
+              dataTransfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], "tea.jpg", {type: "image/jpeg"}));
+              document.querySelector("#search-place").dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
+            }""",
+            data,
+        )
+    ledger = open_ledger(settings)
+    lease = started(ledger, ledger.get(answered.value.json()["id"]))
+    ledger.fail(lease, {"code": "image_truncated", "message": "The picture ends too early.", "retryable": False})
+    expect(page.locator("#error")).to_contain_text("(image_truncated)")
+    expect(page.locator("#grid li")).to_have_count(4)
+    expect(page.locator("#add-preview")).to_be_hidden()  # nor is it offered to be added
+    assert page.locator("#add-files").evaluate("one => one.files.length") == 0
+    expect_accessible(page)
+
+
+def test_a_staged_version_is_marked_and_evaluated_until_it_is_put_in_force(
+    drinks: Page, settings: Settings, store: GalleryStore
+) -> None:
     more = Item(item_id("f" * 64, "water"), "water", None, "f" * 64, None, "2026")
     version = store.add("drinks", [more], np.eye(1, 8, dtype=np.float32), EMBEDDER, activate=False).manifest.version
     drinks.reload()
     newest = drinks.locator("#versions tr").first
     expect(newest).to_contain_text(f"{version}, staged")
     expect(drinks.locator("#versions tr", has_text="staged")).to_have_count(1)
+    newest.get_by_role("button", name=f"Evaluate version {version}").click()
+    expect(newest).to_contain_text("Waiting for a free worker")
+    expect_accessible(drinks)
+    ledger = open_ledger(settings)
+    (job,) = drinks.request.get("/v1/evaluations?gallery=drinks").json()["evaluations"]
+    scores = {"version": {"queries": 4, "right": 3}, "against": {"queries": 4, "right": 2}, "gained": 1, "lost": 0}
+    ledger.succeed(
+        started(ledger, ledger.get(job["id"])), {"leave_one_out": scores, "against": {"name": "drinks", "version": 2}}
+    )
+    words = "3 of 4 pictures recognised, 2 by version 2"
+    expect(newest).to_contain_text(words)
+    drinks.reload()
+    expect(newest).to_contain_text(words)  # it is not evaluated twice
+    expect(newest.get_by_role("button", name="Evaluate")).to_have_count(0)
+    expect_accessible(drinks)
     newest.get_by_role("button", name=f"Activate version {version}").click()
     expect(drinks.locator("#undo")).to_contain_text(f"{version}")
     expect(drinks.locator("#versions tr", has_text="staged")).to_have_count(0)
@@ -261,3 +302,13 @@ def test_how_it_is_searched_is_shown_chosen_and_gone_back_on(drinks: Page, store
     drinks.get_by_label("The pictures of a label are one vector").check()
     drinks.get_by_role("button", name="Search so").click()  # these two do not go together
     expect(drinks.locator("#error")).to_contain_text("fuse")
+
+
+def test_every_page_is_there_in_chinese(drinks: Page) -> None:
+    """Each with what the browser reads out: none of the English words, nor anything that axe finds."""
+    drinks.get_by_role("button", name="中文").click()
+    for path in ("/", "/galleries/drinks", "/galleries/drinks/versions", "/jobs", "/system"):
+        drinks.goto(path)
+        expect(drinks.locator("html")).to_have_attribute("lang", "zh")
+        expect(drinks.locator("h1, h2").first).to_have_text(re.compile("[\\u4e00-\\u9fff]|drinks"))
+        expect_accessible(drinks)

@@ -16,6 +16,7 @@ from infra.objects.opening import open_store
 from infra.runtime.settings import Settings
 from models.pictures.colour import code_points_profile
 from models.pictures.image import decode
+from tests.web.page.accessibility import expect_accessible
 from tests.web.page.actions import enrolled_drinks, product, scene
 from tests.web.page.stand_in import Worker
 from worker.previews import keep_preview
@@ -48,6 +49,7 @@ def test_a_gallery_picture_that_a_browser_cannot_show_is_reported(worker: Worker
     page.reload()
     expect(page.locator("#items li")).to_have_count(3)
     expect(page.locator("#items .blank")).to_have_text(["no preview"])
+    expect_accessible(page)
     expect(page.locator("#items img")).to_have_count(2)
 
 

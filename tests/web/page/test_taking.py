@@ -7,6 +7,7 @@ import base64
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.web.page.accessibility import expect_accessible
 from tests.web.page.actions import enrolled_drinks, scene, upload
 from tests.web.page.stand_in import Worker
 
@@ -41,6 +42,7 @@ def test_photos_come_in_every_way(worker: Worker, page: Page, way: str) -> None:
         page.evaluate(DROP, [["a.jpg", "b.jpg", "c.jpg", "d.jpg"], data])
         expect(page.locator("#photos li")).to_have_count(4)
         expect(page.locator("#photos li.succeeded")).to_have_count(4)
+        expect_accessible(page)
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     expect(page.locator("#caption")).to_have_text("a.jpg")
     expect(page.locator("#rows .sides canvas").first).to_be_visible()  # what was seen, beside the gallery's picture
