@@ -17,6 +17,7 @@ from contracts.errors import ServiceError
 from infra.errors.photos import FetchFailed
 from infra.errors.service import BucketMissing, RedisUnavailable, StorageRefused, StorageUnavailable, StorageUnreachable
 from infra.runtime import audit, tracing
+from infra.runtime.logs import about_job
 from infra.runtime.telemetry import ETA_ERROR, JOB_DURATION, QUEUE_WAIT
 from worker.errors import job_error
 from worker.lease_keeper import CANCEL_REQUESTED, GIVES_WAY, SHUTTING_DOWN, LeaseKeeper, StopWork
@@ -70,7 +71,8 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
     }
     # The job's own trace: which message made this process look is chance, and the keeper's have none.
     links = [sent_from] if sent_from and job.trace and sent_from.trace_id == job.trace.trace_id else []
-    with tracing.span(f"process {'fetch' if fetching else job.kind}", "consumer", job.trace, attributes, links) as span:
+    name = f"process {'fetch' if fetching else job.kind}"
+    with about_job(job_id), tracing.span(name, "consumer", job.trace, attributes, links) as span:
         outcome = _attempt(lease, job, work, process, fetching=fetching)
         span.set({"shitu.outcome": outcome})
         if outcome in {"failed", "retried", "lost"}:

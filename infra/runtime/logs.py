@@ -11,6 +11,8 @@ import os
 import re
 import sys
 import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -18,6 +20,7 @@ from infra.runtime import tracing
 from infra.runtime.settings import LogSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 MAX_MESSAGE_CHARS = 8_000
@@ -28,6 +31,19 @@ _BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _URL = re.compile(r"\b(https?|rediss?)://([^\s/?#'\"@]*@)?([^\s/?#'\"]*)([^\s'\"]*)")
 _PATH = re.compile(r"(with url: )[^\s)]+")  # urllib3 writes host and path apart
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/=_-]+")
+
+
+_job: ContextVar[str | None] = ContextVar("shitu_job", default=None)
+
+
+@contextmanager
+def about_job(job_id: str) -> Iterator[None]:
+    """Every line that is written meanwhile, by whichever library, has the `job_id`."""
+    token = _job.set(job_id)
+    try:
+        yield
+    finally:
+        _job.reset(token)
 
 
 def redacted(text: str) -> str:
@@ -169,6 +185,8 @@ def _trace(formatting: logging.Formatter, record: logging.LogRecord) -> str:
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     found = {name: value for name, value in vars(record).items() if name not in _BUILT_IN}
+    if (job_id := _job.get()) is not None:
+        found.setdefault("job_id", job_id)
     return {name: redacted(value) if isinstance(value, str) else value for name, value in found.items()}
 
 

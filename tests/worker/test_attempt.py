@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import redis
 from infra.errors.service import BucketMissing, StorageRefused, StorageUnavailable, StorageUnreachable
 from infra.jobs.ledger import JobLedger
 from infra.jobs.records import Job, JobStatus
+from infra.runtime.logs import JsonFormatter
 from models.errors import EngineError, ImageError
 from worker.attempt import attempt, persist
 from worker.lease_keeper import Checkpoint
@@ -92,6 +95,27 @@ def test_success_is_recorded_and_its_webhook_handed_over(process: Process, redis
     assert any(
         job.webhook.delivery_id in json.loads(message)["headers"]["argsrepr"] for message in queued(redis_client)
     )
+
+
+def test_every_line_that_is_written_during_a_job_has_its_id(process: Process) -> None:
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonFormatter())
+    library = logging.getLogger("some.library")
+    library.addHandler(handler)
+    job_id = new_job(process)
+
+    def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
+        library.warning("a line")
+        return answer(job, checkpoint)
+
+    try:
+        attempt(job_id, work, process)
+        library.warning("another line")
+    finally:
+        library.removeHandler(handler)
+    first, second = map(json.loads, written.getvalue().splitlines())
+    assert (first["job_id"], "job_id" in second) == (job_id, False)
 
 
 def test_a_finished_job_is_not_worked_on_again(process: Process) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra.runtime import audit
-from infra.runtime.logs import JsonFormatter, TextFormatter, configure_logging, fatal, json_line, redacted
+from infra.runtime.logs import JsonFormatter, TextFormatter, about_job, configure_logging, fatal, json_line, redacted
 from infra.runtime.settings import LogSettings
 
 if TYPE_CHECKING:
@@ -142,3 +142,11 @@ def test_an_audit_line_says_who_and_from_where_to_where(out: io.StringIO) -> Non
         "change": "added",
     }.items() <= line.items()
     assert {"gallery": "drinks", "from_version": 3, "to_version": 4, "items": 2}.items() <= line.items()
+
+
+def test_a_line_of_another_library_during_a_job_has_its_id(out: io.StringIO) -> None:
+    with about_job("rec_1"):
+        logging.getLogger("botocore.retries").warning("a retry")
+        logging.getLogger("x").warning("of another one", extra={"job_id": "rec_2"})
+    logging.getLogger("x").warning("after it")
+    assert [entry.get("job_id") for entry in entries(out)] == ["rec_1", "rec_2", None]
