@@ -89,7 +89,7 @@ def get_batch(batch: Ref) -> Steps[Batch]:
 def wait_for_batch(
     batch: Ref, *, timeout_s: float | None = None, progress: Callable[[Batch], object] | None = None
 ) -> Steps[Batch]:
-    """The batch when all its jobs have ended, however; `progress` is called with each state that is seen on the way.
+    """The batch when all its jobs have ended, however; `progress` is called with each state that is seen, the last one too.
 
     Raises WaitTimeout after `timeout_s` seconds; None: never.
     """

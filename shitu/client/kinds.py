@@ -38,7 +38,7 @@ class Kind(Generic[J]):
     def wait(
         self, job: Ref, *, timeout_s: float | None = None, progress: Callable[[J], object] | None = None
     ) -> Steps[J]:
-        """The job when it has ended, however it ended; `progress` is called with each state that is seen on the way.
+        """The job when it has ended, however it ended; `progress` is called with each state that is seen, the last one too.
 
         Raises WaitTimeout after `timeout_s` seconds; None: never.
         """

@@ -81,6 +81,8 @@ class Watch(Generic[State]):
         """Its state at the end. Raises WaitTimeout after so many seconds."""
         deadline = math.inf if timeout_s is None else now_s() + timeout_s
         pause_s, started = PAUSES_S[0], now_s()
+        if self.ended and self._progress is not None:
+            self._progress(self.seen)  # its end is seen, though nothing before it was
         while not self.ended:
             left_s = deadline - now_s()
             if left_s / 2 > SHORTEST_S:

@@ -171,6 +171,9 @@ def waits(courier: Process, job_id: str) -> bool:
 
 def again(courier: Process, job_id: str) -> None:
     """The next attempt now, not after its pause."""
+    eventually(
+        lambda: job_id not in fetcher(courier)._known
+    )  # the one before has ended wholly: until then it is not taken twice
     courier.ledger._redis.zadd("shitu:jobs:open", {job_id: 0}, xx=True)
     courier.ledger.sweeper.sweep(courier.queue)
     fetcher(courier).take(job_id)

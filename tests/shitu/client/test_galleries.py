@@ -144,6 +144,9 @@ def test_a_batch_is_waited_for_with_its_progress(ask: Ask, drinks: str, hand: Ha
     ended = ask("batches.wait", batch, timeout_s=20, progress=lambda state: seen.append(state["counts"]))
     assert (ended["status"], ended["counts"]["succeeded"]) == ("completed", 3)
     assert seen[-1] == ended["counts"]
+    seen.clear()
+    assert ask("batches.wait", ended, progress=lambda state: seen.append(state["counts"])) == ended
+    assert seen == [ended["counts"]]  # though it had ended before
     results = ask("batches.results", batch)
     assert [one["index"] for one in results] == [0, 1, 2]
     assert {one["result"]["recognitions"][0]["label"] for one in results} == {"tea"}
