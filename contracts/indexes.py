@@ -14,18 +14,19 @@ from typing_extensions import TypedDict
 from contracts.jobs import described
 from contracts.metadata import KEY
 
-IndexMethod = Literal["auto", "Flat", "IVF", "HNSW32"]
+IndexMethod = Literal["auto", "Flat", "IVF", "HNSW32", "Milvus"]
 DistType = Literal["IP", "L2", "hamming"]
-BuiltKind = Literal["PQ", "HNSW32", "IVF"]
+BuiltKind = Literal["PQ", "HNSW32", "IVF", "Milvus"]
 IndexState = Literal["exact", "building", "built"]
 
 METHODS: tuple[IndexMethod, ...] = get_args(IndexMethod)
 DISTANCES: tuple[DistType, ...] = get_args(DistType)
 KINDS: tuple[BuiltKind, ...] = get_args(BuiltKind)
+FAISS_KINDS: tuple[BuiltKind, ...] = tuple(kind for kind in KINDS if kind != "Milvus")
 
 FLAT_BELOW = 20_000  # items: an exact search of them takes one to two milliseconds of one thread
 LEAST_PART = 2_500  # items: smaller files of a large gallery are searched exactly, next to the built index
-LEAST_CHOSEN = 100  # the same where somebody chose IVF or HNSW32
+LEAST_CHOSEN = 100  # the same where somebody chose IVF, HNSW32 or Milvus
 SUBVECTOR = 4  # dimensions that one code of "PQ" stands for
 MOST_RERANK = 1000
 RERANK = 100  # of a Hamming search: how many of the nearest codes are put in order by their embeddings
@@ -54,6 +55,8 @@ class IndexChoice:
             raise ValueError(f"dist_type is one of {', '.join(DISTANCES)}, not {self.dist_type!r}")
         if isinstance(self.rerank, bool) or not isinstance(self.rerank, int) or not 0 <= self.rerank <= MOST_RERANK:
             raise ValueError(f"rerank is a whole number from 0 to {MOST_RERANK}, not {self.rerank!r}")
+        if self.remote and self.binary:
+            raise ValueError("Milvus goes with the dist_type IP or L2, not with hamming")
         if self.fuse not in (True, False):
             raise ValueError(f"fuse is true or false, not {self.fuse!r}")
         if self.fuse and not self.fusible:
@@ -75,6 +78,11 @@ class IndexChoice:
     def fusible(self) -> bool:
         """Whether fused vectors can be searched so: no index is built of them, for any addition changes some."""
         return self.binary or self.index_method in ("auto", "Flat")
+
+    @property
+    def remote(self) -> bool:
+        """Whether a Milvus server holds the vectors; the workers then hold none of the large files."""
+        return self.index_method == "Milvus"
 
     @property
     def binary(self) -> bool:
@@ -131,8 +139,14 @@ def is_used(choice: IndexChoice, recall_at_1: float) -> bool:
 
 
 def name_of(kind: BuiltKind, dim: int) -> str:
-    """An index by Faiss' name for it; every one is re-ranked by the embeddings (RFlat)."""
-    return {"PQ": f"PQ{dim // SUBVECTOR}x4fs,RFlat", "HNSW32": "HNSW32_SQ8,RFlat", "IVF": "IVF,SQ8,RFlat"}[kind]
+    """An index by Faiss' name for it, re-ranked by the embeddings (RFlat); "Milvus" is that server's own index."""
+    names: dict[BuiltKind, str] = {
+        "PQ": f"PQ{dim // SUBVECTOR}x4fs,RFlat",
+        "HNSW32": "HNSW32_SQ8,RFlat",
+        "IVF": "IVF,SQ8,RFlat",
+        "Milvus": "Milvus",
+    }
+    return names[kind]
 
 
 @described
@@ -140,7 +154,7 @@ class GalleryIndex(TypedDict):
     """How a gallery is searched: what was chosen, and what is in use."""
 
     index_method: IndexMethod
-    """What was chosen; `auto`: by the number of items."""
+    """What was chosen; `auto`: by the number of items; `Milvus`: a Milvus server holds and searches the vectors."""
     dist_type: DistType
     """`L2` orders as `IP` does, for embeddings are unit vectors; `hamming`: binary codes."""
     rerank: NotRequired[int]
@@ -150,7 +164,7 @@ class GalleryIndex(TypedDict):
     fuse_by: NotRequired[str]
     """With `fuse`: the metadata key that distinguishes things of a label."""
     in_use: str
-    """Faiss' name of the index that answers; `Flat`: exact search."""
+    """Faiss' name of the index that answers; `Flat`: exact search; `Milvus`: the server's own index."""
     state: IndexState
     """`exact`: none is needed; `building`: until it is built, the search is exact; `built`."""
     indexed_items: int
@@ -160,4 +174,4 @@ class GalleryIndex(TypedDict):
     build_s: float
     """How long building it took."""
     size_bytes: int
-    """Of the built index, without the embeddings."""
+    """Of the built index, without the embeddings; 0 for what Milvus holds."""

@@ -16,6 +16,7 @@ import shitu.packages  # first: it makes sure that the packages below are ours
 from contracts.errors import ServiceError
 from infra.errors.service import ConfigurationError, RedisMisconfigured
 from infra.galleries.metrics import GalleryCollector
+from infra.galleries.milvus import open_milvus
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import JobLedger
 from infra.jobs.load import ScalingCollector
@@ -100,7 +101,7 @@ def open_services(settings: Settings) -> Services:
         raise ConfigurationError(["REDIS_URL: not set; `shitu up` starts a Redis of its own and sets it"])
     client = open_client(settings)
     objects = open_store(settings.objects, settings.data_dir)
-    galleries = GalleryStore(objects, lock=GalleryLock(client))
+    galleries = GalleryStore(objects, GalleryLock(client), open_milvus(settings.milvus))
     results = Results(client, objects, settings.jobs.result_bytes)
     ledger = JobLedger(client, settings.jobs, settings.webhooks, results=results)
     return Services(

@@ -20,6 +20,7 @@ import redis
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.jobs import JobKind
+from infra.galleries.milvus import open_milvus
 from infra.galleries.store import GalleryStore
 from infra.jobs.function_queue import function_queue
 from infra.jobs.records import Job, JobStatus
@@ -69,7 +70,7 @@ class Function:
 
     def __init__(self, settings: Settings, s3: Any) -> None:
         objects = open_store(settings.objects, settings.data_dir)
-        store = GalleryStore(objects)
+        store = GalleryStore(objects, milvus=open_milvus(settings.milvus))
         cache = GalleryCache(
             store, GALLERY_CACHE_BYTES, ItemFeatures(store, objects, settings.images, FEATURE_CACHE_BYTES)
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from infra.galleries.segments import SegmentFiles
 from models.galleries.joined import JoinedGallery
+from models.galleries.sourced_gallery import JoinedSources, SourcedGallery
 from worker.gallery_parts import ITEM_LINE_BYTES, GalleryParts
 from worker.item_features import VersionFeatures
 
@@ -84,14 +85,18 @@ class GalleryCache:
         key = "+ " + " + ".join(manifest.name for manifest in manifests)  # no gallery's name, of a single one neither
         with self._guard:
             known = self._cached.get(key)
-            parts = known.gallery.galleries if known is not None and isinstance(known.gallery, JoinedGallery) else ()
+            parts = (
+                known.gallery.galleries if known and isinstance(known.gallery, JoinedGallery | JoinedSources) else ()
+            )
             if known is not None and any(a is not b.gallery for a, b in zip(parts, several, strict=False)):
                 del self._cached[key]  # of one of them an index has been built meanwhile
-        size_bytes = sum(one.size_bytes + ITEM_LINE_BYTES * len(one.gallery) for one in several)
+        remote = any(isinstance(one.gallery, SourcedGallery) for one in several)
+        joining = 0 if remote else ITEM_LINE_BYTES
+        size_bytes = sum(one.size_bytes + joining * len(one.gallery) for one in several)
         return self._get(
             key,
             manifests,
-            lambda: CachedGallery(manifests, JoinedGallery([one.gallery for one in several]), size_bytes),
+            lambda: CachedGallery(manifests, _joined([one.gallery for one in several]), size_bytes),
         )
 
     def _get(
@@ -121,7 +126,7 @@ class GalleryCache:
         # Whole manifests are compared: a gallery deleted and made again counts its versions from the start.
         with self._guard:
             cached = self._cached.get(name)
-            if cached is None or cached.manifests != manifests:
+            if cached is None or cached.manifests != manifests or cached.gallery.outdated:
                 return None
             self._cached.move_to_end(name)
             if not cached.awaited or time.monotonic() < self._looked.get(name, 0.0) + LOOKED_AFTER_S:
@@ -141,7 +146,9 @@ class GalleryCache:
 
         return self._store.reading(name, version, read)
 
-    def _features_of(self, manifest: GalleryManifest, items: Sequence[Item]) -> VersionFeatures:
+    def _features_of(
+        self, manifest: GalleryManifest, items: Sequence[Item] | Callable[[str], Item | None]
+    ) -> VersionFeatures:
         if self._features is None:
             raise RuntimeError("there is nothing that gives features")
         return VersionFeatures(self._features, manifest, items)
@@ -149,3 +156,9 @@ class GalleryCache:
     def _drop_oldest(self) -> None:
         while len(self._cached) > 1 and sum(c.size_bytes for c in self._cached.values()) > self._limit_bytes:
             self._cached.popitem(last=False)
+
+
+def _joined(galleries: Sequence[Gallery]) -> Gallery:
+    if any(isinstance(one, SourcedGallery) for one in galleries):
+        return JoinedSources(galleries)
+    return JoinedGallery(galleries)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -12,6 +13,7 @@ import numpy as np
 from contracts.indexes import choice_of, is_used
 from infra.errors.galleries import GalleryCorrupt
 from infra.galleries.indexes import discard, due, read_record
+from infra.galleries.lookup import find
 from models.errors import GalleryError
 from models.galleries.binary_gallery import BinaryGallery
 from models.galleries.built_index import BuiltIndex, open_index
@@ -20,12 +22,15 @@ from models.galleries.fused_gallery import FusedGallery
 from models.galleries.gallery import Gallery
 from models.galleries.parted import PartedGallery
 from models.galleries.parts import Labelled, LabelTable, Part
+from models.galleries.sourced_gallery import LocalSource, SourcedGallery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from contracts.indexes import BuiltKind, IndexChoice
     from infra.galleries.files import Segment
+    from infra.galleries.indexes import IndexRecord
+    from infra.galleries.milvus import MilvusServer
     from infra.galleries.segments import SegmentFiles, StoredSegment
     from infra.galleries.store import GalleryManifest, GalleryStore, Item
     from models.galleries.gallery import LabeledItem
@@ -63,7 +68,47 @@ class GalleryParts:
     def load(
         self, manifest: GalleryManifest, features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None
     ) -> Loaded:
-        """A version as a gallery. Raises ObjectNotFound if it has gone, GalleryCorrupt, StorageUnavailable."""
+        """A version as a gallery. Raises ObjectNotFound if it has gone, GalleryCorrupt, StorageUnavailable, MilvusUnavailable."""
+        server = self._store.milvus
+        if server is not None and choice_of(manifest.index).remote:
+            records = [(one, read_record(self._store, manifest, one, kind)) for one, kind in due(manifest)]
+            if known := [(segment, record) for segment, record in records if record is not None]:
+                return self._remote(manifest, server, known, features)
+        return self._local(manifest, features)
+
+    def _remote(
+        self,
+        manifest: GalleryManifest,
+        server: MilvusServer,
+        known: Sequence[tuple[Segment, IndexRecord]],
+        features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None,
+    ) -> Loaded:
+        """Of the segments that the server has no file is read; all others are searched here."""
+        from worker.milvus_filler import filled_of
+        from worker.milvus_rows import MilvusRows
+
+        filled = filled_of(self._store, server, manifest, known)
+        there = {one.segment for one in filled}
+        left = replace(manifest, segments=tuple(one for one in manifest.segments if one not in there))
+        local = self._local(replace(left, item_count=sum(one.live_count for one in left.segments)), None)
+        rows = MilvusRows(
+            server,
+            server.collection(manifest.generation),
+            filled,
+            manifest.dim or 0,
+            partial(find, self._store, manifest),
+        )
+        calibration = stored_calibration(manifest.calibration, manifest.name)
+        gallery = SourcedGallery(
+            [LocalSource(local.gallery), rows], manifest.dim or 0, manifest.name, manifest.version, calibration
+        )
+        if features is not None:
+            gallery.features_by(features(manifest, gallery.find))
+        return Loaded(gallery, local.size_bytes, local.awaited, local.held)
+
+    def _local(
+        self, manifest: GalleryManifest, features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None
+    ) -> Loaded:
         stored = [self._files.segment(manifest, segment) for segment in manifest.segments]
         living = [one.alive(segment.removed) for segment, one in zip(manifest.segments, stored, strict=True)]
         choice = choice_of(manifest.index)
@@ -77,7 +122,7 @@ class GalleryParts:
             if kind is None and not one.mapped:
                 small.append((one, alive))
                 continue
-            index, awaits = (None, False) if kind is None else self._index(manifest, segment, kind, choice)
+            index, awaits = self._index(manifest, segment, kind, choice)
             if awaits and kind is not None:
                 awaited.append((segment, kind))
             parts.append(Part(self._labels(one, table), index, alive))
@@ -140,9 +185,11 @@ class GalleryParts:
         return found
 
     def _index(
-        self, manifest: GalleryManifest, segment: Segment, kind: BuiltKind, choice: IndexChoice
+        self, manifest: GalleryManifest, segment: Segment, kind: BuiltKind | None, choice: IndexChoice
     ) -> tuple[BuiltIndex | None, bool]:
         """The index of a segment, if it may be used; and whether it is still awaited."""
+        if kind is None or kind == "Milvus":  # rows that the server lacks are searched here until it has them
+            return None, kind is not None and self._store.milvus is not None
         try:
             found = self._files.index(manifest, segment, kind)
             if found is None:

@@ -18,6 +18,8 @@ from infra.errors.galleries import GalleryNotFound
 from infra.errors.photos import ObjectNotFound
 from infra.galleries.indexes import IndexRecord, due, publish, read_record
 from infra.galleries.keys import index_keys
+from infra.galleries.milvus import open_milvus, required
+from infra.galleries.milvus_tidy import tidy
 from infra.galleries.segments import SegmentFiles
 from infra.galleries.store import GalleryStore
 from infra.jobs.records import isoformat
@@ -25,8 +27,12 @@ from infra.objects.opening import open_store
 from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import load_settings
 from models.galleries.built_index import build
+from worker.milvus_filler import fill
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from contracts.indexes import BuiltKind
     from infra.galleries.files import GalleryManifest, Segment
 
@@ -37,8 +43,9 @@ log = logging.getLogger(__name__)
 
 
 def missing(store: GalleryStore, manifest: GalleryManifest) -> list[tuple[Segment, BuiltKind]]:
-    """The indexes that a version lacks, the largest first. Raises StorageUnavailable."""
-    lacking = [one for one in due(manifest) if read_record(store, manifest, *one) is None]
+    """The indexes that a version lacks and that can be built, the largest first. Raises StorageUnavailable."""
+    wanted = [one for one in due(manifest) if one[1] != "Milvus" or store.milvus is not None]
+    lacking = [one for one in wanted if read_record(store, manifest, *one) is None]
     return sorted(lacking, key=lambda one: -one[0].item_count)
 
 
@@ -47,28 +54,36 @@ def build_missing(store: GalleryStore, files: SegmentFiles, name: str) -> int:
     manifest = store.manifest(name)
     built = 0
     for segment, kind in missing(store, manifest):
-        started = time.perf_counter()
         try:
-            rows = files.segment(manifest, segment).embeddings
+            stored = files.segment(manifest, segment)
         except ObjectNotFound:
             continue  # the version was replaced meanwhile
-        made = build(rows, kind)
-        record = IndexRecord(
-            sha256=hashlib.sha256(made.data).hexdigest(),
-            embeddings_sha256=segment.embeddings_sha256,
-            item_count=segment.item_count,
-            depth=made.depth,
-            recall_at_1=round(made.recall_at_1, 4),
-            queries=made.queries,
-            build_s=round(time.perf_counter() - started, 2),
-            size_bytes=len(made.data),
-            built_at=str(isoformat(time.time())),
-        )
-        publish(store, manifest, segment, kind, made.data, record)
+        if kind == "Milvus":
+            publish(store, manifest, segment, kind, None, fill(required(store.milvus), manifest, segment, stored))
+        else:
+            publish(store, manifest, segment, kind, *_built(segment, kind, stored.embeddings))
         built += 1
         log.info("index built", extra={"gallery": name, "kind": kind, "items": segment.item_count})
         _forget_if_gone(store, manifest, segment, kind)
     return built
+
+
+def _built(segment: Segment, kind: BuiltKind, rows: NDArray[np.float32]) -> tuple[bytes, IndexRecord]:
+    """An index of Faiss, and its record."""
+    started = time.perf_counter()
+    made = build(rows, kind)
+    record = IndexRecord(
+        sha256=hashlib.sha256(made.data).hexdigest(),
+        embeddings_sha256=segment.embeddings_sha256,
+        item_count=segment.item_count,
+        depth=made.depth,
+        recall_at_1=round(made.recall_at_1, 4),
+        queries=made.queries,
+        build_s=round(time.perf_counter() - started, 2),
+        size_bytes=len(made.data),
+        built_at=str(isoformat(time.time())),
+    )
+    return made.data, record
 
 
 def _forget_if_gone(store: GalleryStore, manifest: GalleryManifest, segment: Segment, kind: BuiltKind) -> None:
@@ -86,6 +101,8 @@ def _forget_if_gone(store: GalleryStore, manifest: GalleryManifest, segment: Seg
     if gone:
         for key in index_keys(manifest.name, manifest.generation, segment.id, kind):
             store.objects.delete(key)
+        if kind == "Milvus":
+            tidy(store, required(store.milvus), manifest.name, manifest.generation, unfinished_s=0)
 
 
 def main() -> None:
@@ -96,7 +113,7 @@ def main() -> None:
     try:
         settings = load_settings()
         configure_logging(settings.log)
-        store = GalleryStore(open_store(settings.objects, settings.data_dir))
+        store = GalleryStore(open_store(settings.objects, settings.data_dir), milvus=open_milvus(settings.milvus))
         build_missing(store, SegmentFiles(store, settings.data_dir / CACHE), sys.argv[1])
     except ServiceError as error:
         raise fatal(error.detail) from None

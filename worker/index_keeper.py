@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from contracts.errors import ServiceError
 from infra.errors.galleries import GalleryNotFound
+from infra.galleries.milvus_tidy import look_after
 from worker.index_builder import missing
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ LONGEST_INTERVAL_S = 30.0
 POLL_S = 0.2
 RESTED_S = 600.0  # after a builder that failed, until the same gallery is tried again
 STOP_S = 5.0
+TIDIED_S = 600.0
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class IndexKeeper:
         self._interval_s = min(LONGEST_INTERVAL_S, 10 * settings.jobs.sweep_interval_s)
         self._store = store
         self._allowed = allowed
+        self._tidy_at = 0.0
         self._resting: dict[str, float] = {}  # by gallery, until when
 
     def run(self, stop: threading.Event) -> None:
@@ -41,6 +44,7 @@ class IndexKeeper:
         while not stop.is_set():
             try:
                 self.round(stop)
+                self.tidy()
             except (ServiceError, OSError) as error:
                 log.warning("indexes not looked after", extra={"reason": type(error).__name__})
             except Exception:  # what one round stumbles over must not end all later ones
@@ -65,6 +69,15 @@ class IndexKeeper:
                 continue
             if not self._built(name, stop) and not stop.is_set():
                 self._resting[name] = time.monotonic() + RESTED_S
+
+    def tidy(self) -> None:
+        """Removes from Milvus what no gallery needs, every TIDIED_S. Raises MilvusUnavailable, StorageUnavailable."""
+        if self._store.milvus is None or time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + TIDIED_S
+        gone = look_after(self._store, self._store.milvus)
+        if gone:
+            log.info("rows of no gallery removed from Milvus", extra={"count": gone})
 
     def _built(self, name: str, stop: threading.Event) -> bool:
         """Whether a builder did its work."""

@@ -21,7 +21,7 @@ from models.pictures.image import crop, decode
 from models.verification import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from infra.galleries.files import Segment
     from infra.galleries.store import GalleryManifest, GalleryStore, Item
@@ -113,7 +113,10 @@ class ItemFeatures:
 class VersionFeatures:
     """The `features` of one version's Gallery: an item's id in, its local features out, None where there are none."""
 
-    def __init__(self, shared: ItemFeatures, manifest: GalleryManifest, items: Sequence[Item]) -> None:
+    def __init__(
+        self, shared: ItemFeatures, manifest: GalleryManifest, items: Sequence[Item] | Callable[[str], Item | None]
+    ) -> None:
+        """`items`: all of them, or what finds one by its id."""
         self._shared, self._manifest, self._items = shared, manifest, items
         self._by_id: dict[str, Item] | None = None
         # A gallery that cannot be held whole would be read again for every photo.
@@ -131,6 +134,8 @@ class VersionFeatures:
         return self._unpacked(item_id, packed) if packed else None
 
     def _item(self, item_id: str) -> Item | None:
+        if callable(self._items):
+            return self._items(item_id)
         if isinstance(self._items, CompactItems):
             place = self._items.place_of(item_id)
             return None if place is None else self._items[place]

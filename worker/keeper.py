@@ -27,6 +27,7 @@ from redis.lock import Lock
 
 import shitu.packages  # noqa: F401 - first: it makes sure that the packages below are ours
 from contracts.errors import ServiceError
+from infra.galleries.milvus import open_milvus
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.ledger import open_ledger
 from infra.jobs.load import described, read_load
@@ -201,7 +202,7 @@ def main() -> None:
     try:
         objects = open_store(settings.objects, settings.data_dir)
         photos = StoreKeeper(Photos(client, objects), "photos", ownership.require, 10 * settings.jobs.sweep_interval_s)
-        store = GalleryStore(objects, lock=GalleryLock(client))
+        store = GalleryStore(objects, GalleryLock(client), open_milvus(settings.milvus))
         galleries = GalleryKeeper(settings, store, client, ledger, ownership.require)
         indexes = IndexKeeper(settings, store, ownership.require)
         kept = settings.objects

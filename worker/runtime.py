@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from infra.errors.galleries import EmbedderMismatch, EmbedderUnknown
+from infra.galleries.milvus import open_milvus
 from infra.galleries.segments import MAPPED
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.objects.opening import open_store
@@ -134,7 +135,7 @@ class Runtime:
 def open_runtime(settings: Settings, concurrency: int) -> Runtime:
     """Opens the stores and loads `concurrency` sets of programs. Raises ArtifactError, EngineError, ServiceError."""
     objects = open_store(settings.objects, settings.data_dir)
-    store = GalleryStore(objects, lock=GalleryLock(open_client(settings)))
+    store = GalleryStore(objects, GalleryLock(open_client(settings)), open_milvus(settings.milvus))
     loaded = [load_programs(settings.worker) for _ in range(concurrency)]
     idle: queue.LifoQueue[Programs] = queue.LifoQueue()
     for programs in loaded:

@@ -27,6 +27,7 @@ from infra.galleries.deleted import DeletedGallery, all_deleted, purge
 from infra.galleries.feedback import decode_feedback
 from infra.galleries.keys import feedback_prefix
 from infra.galleries.lint_reports import drop_reports
+from infra.galleries.milvus_tidy import tidy
 from infra.jobs.photos import Photos
 from infra.jobs.records import isoformat, new_id
 from infra.jobs.scripts import photo_key
@@ -53,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class Eraser:
-    """May be used by many threads. Every method raises redis.RedisError, StorageUnavailable, GalleryBusy and GalleryCorrupt."""
+    """May be used by many threads. Every method raises redis.RedisError, StorageUnavailable, GalleryBusy, GalleryCorrupt and MilvusUnavailable."""
 
     def __init__(
         self, store: GalleryStore, client: redis.Redis, ledger: JobLedger, grace_s: float, tombstone_s: float
@@ -166,8 +167,10 @@ class Eraser:
                 erase_rows(self._store, name, generation, erasure.item_ids, erasure.until or erasure.requested_at)
                 for generation in erasure.generations
             )
-            for generation in erasure.generations:  # labels and ids are named there, too
-                drop_reports(self._store.objects, name, generation)
+            for generation in erasure.generations:
+                drop_reports(self._store.objects, name, generation)  # labels and ids are named there, too
+                if self._store.milvus is not None:
+                    tidy(self._store, self._store.milvus, name, generation, unfinished_s=0)
             erasure = self.records.note(replace(erasure, vectors=rows).after("rows"))
         if "feedback" not in erasure.steps:
             keys = set(erasure.pictures)

@@ -46,6 +46,23 @@ class GalleryCorrupt(ServiceError):
     title = "Gallery corrupt"
 
 
+class MilvusNotConfigured(ServiceError):
+    """A gallery is to be searched by Milvus, and the settings name no server (SHITU_MILVUS__URI)."""
+
+    code = "milvus_not_configured"
+    title = "No Milvus server"
+    http_status = 409
+
+
+class MilvusUnavailable(ServiceError):
+    """The Milvus server that searches the gallery does not answer, or refuses."""
+
+    code = "milvus_unavailable"
+    title = "Milvus unavailable"
+    http_status = 503
+    retryable = True
+
+
 class VersionNotFound(ServiceError):
     """The gallery has no such version."""
 

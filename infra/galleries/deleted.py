@@ -162,7 +162,7 @@ def rewritten(objects: ObjectStore, deleted: DeletedGallery, pointer: Pointer) -
 def purge(store: GalleryStore, deleted: DeletedGallery, before: Callable[[DeletedGallery], None] | None = None) -> bool:
     """Removes all files of a deleted gallery. `before` is called when it can no longer be restored, and nothing is removed yet.
 
-    May be repeated by whoever finds it unfinished. False: it was restored meanwhile.
+    May be repeated by whoever finds it unfinished. False: it was restored meanwhile. Raises MilvusUnavailable.
     """
     name, generation = deleted.name, deleted.generation
     if not deleted.purging:
@@ -174,6 +174,8 @@ def purge(store: GalleryStore, deleted: DeletedGallery, before: Callable[[Delete
             writing.hold.check()
     if before is not None:
         before(deleted)
+    if store.milvus is not None:
+        store.milvus.drop(store.milvus.collection(generation))
     prefixes = files_prefix(name, generation), feedback_prefix(name, generation), lint_prefix(name, generation)
     with store._joining(name):  # whoever joins files of it writes none any more
         for key in [key for prefix in prefixes for key in store.objects.list(prefix)]:

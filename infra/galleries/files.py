@@ -217,6 +217,11 @@ def _row(item: Item) -> dict[str, Any]:
     return row
 
 
+def item_line(item: Item) -> str:
+    """An item as one line of ASCII JSON, which `read_items` reads."""
+    return json.dumps(_row(item), allow_nan=False, separators=(",", ":"))
+
+
 def decode_items(name: str, segment: Segment, data: bytes) -> tuple[Item, ...]:
     """All items of the segment, the removed ones too. Raises GalleryCorrupt."""
     if hashlib.sha256(data).hexdigest() != segment.items_sha256:

@@ -1,9 +1,10 @@
-"""The indexes that were built for a gallery's segments: which are due, where they lie, and how well they find.
+"""The indexes that were built for a gallery's segments: which are due, where they are, and how well they find.
 
 An index belongs to one segment, whose files never change: what is added later is another segment, and what is removed is
 masked by whoever searches. The record is written after the index and names its hash, so a builder that dies leaves
 nothing that anybody reads; until there is a record, the segment is searched exactly. What no kept version needs is
-removed with its segment.
+removed with its segment. An index of the kind "Milvus" is a partition on that server (infra.galleries.milvus): it has a
+record alone, which names the partition.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class IndexRecord:
-    """What is known of a built index. `depth`: how many candidates it is asked for."""
+    """What is known of a built index. `depth`: how many candidates it returns; `partition`: of Milvus, where the rows are."""
 
     sha256: str
     embeddings_sha256: str  # of the rows that it was built from
@@ -39,6 +40,7 @@ class IndexRecord:
     build_s: float
     size_bytes: int
     built_at: str
+    partition: str = ""
 
 
 def due(manifest: GalleryManifest) -> list[tuple[Segment, BuiltKind]]:
@@ -63,6 +65,7 @@ def read_record(
         found = json.loads(data)
         if found["schema"] != SCHEMA:
             return None
+        found.setdefault("partition", "")  # records from before there was Milvus lack it
         record = IndexRecord(**{one.name: found[one.name] for one in fields(IndexRecord)})
     except (ValueError, KeyError, TypeError):
         return None
@@ -80,11 +83,17 @@ def read_index(
 
 
 def publish(
-    store: GalleryReader, manifest: GalleryManifest, segment: Segment, kind: BuiltKind, data: bytes, record: IndexRecord
+    store: GalleryReader,
+    manifest: GalleryManifest,
+    segment: Segment,
+    kind: BuiltKind,
+    data: bytes | None,
+    record: IndexRecord,
 ) -> None:
-    """Puts a built index in force: from now on whoever loads the segment searches by it."""
+    """Puts a built index in force: from now on whoever loads the segment searches by it. No `data`: it is on a server."""
     index_key, record_key = index_keys(manifest.name, manifest.generation, segment.id, kind)
-    store.objects.put(index_key, data)
+    if data is not None:
+        store.objects.put(index_key, data)
     store.objects.put(record_key, (json.dumps({"schema": SCHEMA, **asdict(record)}) + "\n").encode())
 
 

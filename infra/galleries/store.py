@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contracts.errors import ServiceError
+from contracts.indexes import choice_of
 from contracts.names import readable_label
 from infra.errors.galleries import EmbedderMismatch, GalleryCorrupt, GalleryExists, ItemNotFound, VersionNotFound
 from infra.galleries.calibration import FEWEST_LABELS, carried, fitted, fused_otherwise, is_due, unfitted
@@ -25,6 +26,7 @@ from infra.galleries.keys import DELETED, manifest_key, version_of
 from infra.galleries.locks import GalleryLock
 from infra.galleries.lookup import count_labels, find, in_segment, known
 from infra.galleries.merges import MAX_SEGMENTS, split_for_merge
+from infra.galleries.milvus import required
 from infra.galleries.reader import not_found
 from infra.galleries.rows import checked_rows
 from infra.galleries.stand_ins import known_by_vector, without
@@ -74,11 +76,14 @@ class GalleryStore(GalleryWriter):
         generation: str | None = None,
         index: dict[str, Any] | None = None,
     ) -> GalleryManifest:
-        """An empty gallery, version 1. Without a digest its first items decide on the embedder. Raises GalleryExists.
+        """An empty gallery, version 1. Without a digest its first items decide on the embedder.
+
+        Raises GalleryExists, and MilvusNotConfigured where `index` wants a server that there is not.
 
         `generation`: 12 random hex digits drawn by the caller, who may come twice: what it made before is then given as it is.
         `index`: how it is searched, by contracts.indexes.
         """
+        self._check_index(index)
         with self._writing(check_name(name)) as writing:
             generation = generation or secrets.token_hex(6)
             deleted = generations(self._objects, name)
@@ -265,7 +270,9 @@ class GalleryStore(GalleryWriter):
         """A new version that is searched as `index` says (contracts.indexes); none if it says what is in force.
 
         Where pictures are fused otherwise than before, `calibrate` fits it as in `add`; without it what was fitted goes.
+        Raises MilvusNotConfigured where `index` wants a server that there is not.
         """
+        self._check_index(index)
         with self._writing(name) as writing:
             pointer, base = self._base(name, writing)
             if base.index == index:
@@ -279,6 +286,10 @@ class GalleryStore(GalleryWriter):
             self._publish(name, writing, manifest)
             audit.gallery_changed("index chosen", name, base.version, manifest.version)
             return manifest
+
+    def _check_index(self, index: dict[str, Any] | None) -> None:
+        if choice_of(index).remote:
+            required(self.milvus)
 
     def delete(self, name: str) -> None:
         """The gallery is there no more; it can be restored until it is purged (infra.galleries.deleted)."""

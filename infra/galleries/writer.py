@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from infra.galleries.locks import Hold, Lock
+    from infra.galleries.milvus import MilvusServer
     from infra.objects.store import ObjectStore
 
 
@@ -77,8 +78,10 @@ class Writing:
 class GalleryWriter(GalleryReader):
     """What a change does, step by step; GalleryStore puts the steps together."""
 
-    def __init__(self, objects: ObjectStore, lock: Lock | None = None) -> None:
+    def __init__(self, objects: ObjectStore, lock: Lock | None = None, milvus: MilvusServer | None = None) -> None:
+        """`milvus`: the server that searches galleries of this index method; None: there are none."""
         super().__init__(objects)
+        self.milvus = milvus
         self._lock = lock
         self._local = LocalLock(objects.folder / ".locks" if isinstance(objects, LocalStore) else None)
 

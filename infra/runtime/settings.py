@@ -118,6 +118,19 @@ class GallerySettings:
 
 
 @dataclass(frozen=True)
+class MilvusSettings:
+    """The Milvus server for galleries of the index method "Milvus"; without `uri` there are none."""
+
+    uri: HttpUrl | None = None  # http://host:19530, or https
+    secret: str = field(default="", repr=False)  # its token, or user:password
+    database: str = ""  # "": the server's default
+    collections: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = (
+        "shitu"  # what their names begin with
+    )
+    timeout_s: Seconds = 10.0  # of one search or one write
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """The processes that run the models. A model is a bundled or pulled name, or a folder; two may be "none"."""
 
@@ -207,6 +220,7 @@ class Settings:
     keys: KeySettings = field(default_factory=KeySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     galleries: GallerySettings = field(default_factory=GallerySettings)
+    milvus: MilvusSettings = field(default_factory=MilvusSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     scaling: ScalingSettings = field(default_factory=ScalingSettings)

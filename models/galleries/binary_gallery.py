@@ -65,6 +65,11 @@ class BinaryGallery(Gallery):
             self._codes = BinaryIndex(dim, kind)
             self._codes.add(binarize(rows, method), np.arange(len(rows)))
 
+    @property
+    def summable(self) -> bool:
+        """Never: similarities may be estimates, of which no mean is made."""
+        return False
+
     def embeddings(self) -> NDArray[np.float32] | None:
         """(N, D) where reranking keeps them, else None."""
         return self._rows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from contracts.indexes import KINDS, SUBVECTOR
+from contracts.indexes import FAISS_KINDS, SUBVECTOR
 from models.errors import GalleryError
 from models.galleries.gallery import THREADS, faiss_module
 from models.vectors import unit_rows
@@ -87,8 +87,8 @@ def build(
     Raises GalleryError for other kinds and for "PQ" of dimensions that are no multiple of 4.
     """
     count, dim = rows.shape
-    if kind not in KINDS:
-        raise GalleryError(f"There is no index {kind!r}; take one of {', '.join(KINDS)}.")
+    if kind not in FAISS_KINDS:
+        raise GalleryError(f"There is no index {kind!r}; take one of {', '.join(FAISS_KINDS)}.")
     if not count or (kind == "PQ" and dim % SUBVECTOR):
         raise GalleryError(f"{count} rows of {dim} dimensions can't be indexed as {kind}.")
     faiss = faiss_module()

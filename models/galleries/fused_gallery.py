@@ -88,6 +88,11 @@ class FusedGallery(Gallery):
         # A label is as near as the nearest of its things: the means of its pictures are in these already.
         self._labels = LabelScores(list(labels_of(self.items)), None)
 
+    @property
+    def summable(self) -> bool:
+        """Never: its vectors are means already."""
+        return False
+
     def features(self, item_id: str) -> object:
         """As of the pictures' gallery."""
         return self.pictures.features(item_id)

@@ -113,6 +113,16 @@ class Gallery:
         self._index = _flat_index(rows) if len(rows) else None
         self._labels = LabelScores([item.label for item in self.items], rows)
 
+    @property
+    def outdated(self) -> bool:
+        """Whether it can no longer be searched as it is, and is to be loaded again."""
+        return False
+
+    @property
+    def summable(self) -> bool:
+        """Whether its labels are scored by sums of its items' embeddings (`sums_of`)."""
+        return True
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -143,6 +153,14 @@ class Gallery:
         if self._index is None:
             return np.empty((len(places), self.dim), np.float32)
         return np.asarray(self._index.reconstruct_batch(places), np.float32)
+
+    def sums_of(self, labels: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(L, D) and (L,): for each label the sum of its embeddings, and how many they are. Raises GalleryError."""
+        return self._labels.sums_of(labels, self.dim, self.rows_at)
+
+    def nearest_item(self, label: LabelScore) -> LabeledItem:
+        """The nearest item of a label that this gallery found."""
+        return self.items[label.place]
 
     def by_pictures(self) -> Gallery:
         """The gallery of the same items in which each picture is searched by itself."""

@@ -123,11 +123,11 @@ class JoinedItems(ItemRow[JoinedItem]):
         return int(self._starts[-1])
 
     def __iter__(self) -> Iterator[JoinedItem]:
-        return (_named(item, one.name, at) for at, one in enumerate(self._galleries) for item in one.items)
+        return (named(item, one.name, at) for at, one in enumerate(self._galleries) for item in one.items)
 
     def at(self, place: int) -> JoinedItem:
         which = bisect_right(self._starts, place) - 1
-        return _named(self._galleries[which].items[place - self._starts[which]], self._galleries[which].name, which)
+        return named(self._galleries[which].items[place - self._starts[which]], self._galleries[which].name, which)
 
     def labels(self) -> Iterator[str]:
         """The label of each item, in their order."""
@@ -147,6 +147,7 @@ class JoinedItems(ItemRow[JoinedItem]):
         return None
 
 
-def _named(item: LabeledItem, gallery: str, source: int) -> JoinedItem:
+def named(item: LabeledItem, gallery: str, source: int) -> JoinedItem:
+    """An item with the name of its gallery."""
     box, key = getattr(item, "box", None), getattr(item, "image_key", None)
     return JoinedItem(item.id, item.label, gallery, source, key, box, getattr(item, "metadata", None))

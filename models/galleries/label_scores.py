@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -100,6 +100,21 @@ class LabelScores:
             )
             for at in best
         ]
+
+    def sums_of(
+        self, labels: Sequence[str], dim: int, rows_at: Callable[[NDArray[np.int64]], NDArray[np.float32] | None]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(L, D) and (L,): for each label the sum of the rows that `rows_at` gives of its places, and how many they are."""
+        codes = {name: code for code, name in enumerate(self.names)}
+        sums, counts = np.zeros((len(labels), dim), np.float32), np.zeros(len(labels), np.int64)
+        for at, label in enumerate(labels):
+            if (code := codes.get(label)) is None:
+                continue
+            places = np.flatnonzero(self.codes == code)
+            rows = rows_at(places)
+            if rows is not None:
+                sums[at], counts[at] = rows.sum(axis=0), len(places)
+        return sums, counts
 
     def _have_means(self, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the labels have a mean vector."""

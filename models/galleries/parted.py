@@ -55,7 +55,7 @@ class PartedGallery(Gallery):
         self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
         self.items = PartedItems(self.parts, self._starts, table)
         self._table = table
-        self._labels = PartedLabelScores(self.parts, table)
+        self._labels = self._scores = PartedLabelScores(self.parts, table)
 
     def _filtered(self, filters: Sequence[Filter]) -> Gallery:
         parts = [part.meeting(filters) for part in self.parts]
@@ -84,6 +84,15 @@ class PartedGallery(Gallery):
             if len(of_part):
                 found[of_part] = part.rows(places[of_part] - self._starts[at])
         return found
+
+    def sums_of(self, labels: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """As its base, without looking at the other labels."""
+        sums, counts = np.zeros((len(labels), self.dim), np.float32), np.zeros(len(labels), np.int64)
+        codes = np.array([self._table.code_of(label) for label in labels], np.int64)
+        counts[codes >= 0] = self._scores.counts_of(codes[codes >= 0])
+        if len(some := np.flatnonzero(counts)):
+            sums[some] = self._scores.summed(codes[some])
+        return sums, counts
 
     def _nearest(self, rows: NDArray[np.float32], k: int) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         if not self.parts or not len(rows):
@@ -144,18 +153,22 @@ class PartedLabelScores(LabelScores):
     def __len__(self) -> int:
         return int(np.count_nonzero(self.counts))
 
+    def counts_of(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(L,): how many rows each of the labels has; the table may know labels that came after these parts."""
+        return np.where(codes < len(self.counts), self.counts[np.minimum(codes, len(self.counts) - 1)], 0)
+
     def _have_means(self, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.ones(len(codes), bool)
 
     def _towards_means(
         self, query: NDArray[np.float32], codes: NDArray[np.int64], own_code: int
     ) -> NDArray[np.float64]:
-        sums = self._summed(codes)
+        sums = self.summed(codes)
         norms = np.maximum(np.linalg.norm(sums, axis=1), EPSILON)
         towards: NDArray[np.float64] = (sums @ query / norms).astype(np.float64)
         return self._less_own(query, codes, own_code, towards, norms)
 
-    def _summed(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    def summed(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
         """(L, D): for each of the labels the sum of its rows."""
         missing = np.array([code for code in codes.tolist() if code not in self._sums], np.int64)
         made: dict[int, NDArray[np.float32]] = {}

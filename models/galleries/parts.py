@@ -47,6 +47,10 @@ class LabelTable:
         """(count,): the number of each label."""
         return np.fromiter(map(self._code_of, labels), np.int32, count)
 
+    def code_of(self, label: str) -> int:
+        """The number of a label; -1 if none of the parts has it."""
+        return self._codes.get(label, -1)
+
     def _code_of(self, label: str) -> int:
         known = self._codes.get(label)
         if known is None:

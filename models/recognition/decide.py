@@ -72,7 +72,7 @@ def candidates_of(
     """The labels that a query found, best first, with their probabilities: at most so many, together at most 1."""
     probabilities = calibration.probabilities(found.labels, most)
     return tuple(
-        Candidate(fraction, label.score, Match(gallery.items[label.place], label.nearest))
+        Candidate(fraction, label.score, Match(gallery.nearest_item(label), label.nearest))
         for fraction, label in zip(probabilities, found.labels, strict=False)
     )
 

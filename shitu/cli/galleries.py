@@ -14,6 +14,7 @@ from infra.errors.galleries import GalleryNotFound
 from infra.galleries.deleted import all_deleted
 from infra.galleries.deleted import restore as restore_gallery
 from infra.galleries.indexes import described
+from infra.galleries.milvus import open_milvus
 from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.records import isoformat
 from infra.objects.local import LocalStore
@@ -75,7 +76,9 @@ class Stored:
         self.settings = load_settings()
         self.folder = self.settings.data_dir
         self.objects = open_store(self.settings.objects, self.settings.data_dir)
-        self.store = GalleryStore(self.objects)  # to read; changes take the lock
+        self.store = GalleryStore(
+            self.objects, milvus=open_milvus(self.settings.milvus)
+        )  # to read; changes take the lock
 
     def all(self) -> list[Json]:
         return [describe(self.store.manifest(name), self.store) for name in self.store.names()]
@@ -200,15 +203,16 @@ def writing_store(settings: Settings, objects: ObjectStore) -> GalleryStore:
 
     Raises ServiceError, and ClickException for a bucket without a Redis.
     """
+    milvus = open_milvus(settings.milvus)
     if settings.redis_url is not None:
         from infra.redis.client import open_client
         from infra.stack.installation import verify
 
         verify(settings)
-        return GalleryStore(objects, lock=GalleryLock(open_client(settings)))
+        return GalleryStore(objects, GalleryLock(open_client(settings)), milvus)
     if not isinstance(objects, LocalStore):
         raise click.ClickException("set REDIS_URL to the service's Redis: it keeps the writers of a bucket apart")
-    return GalleryStore(objects)
+    return GalleryStore(objects, milvus=milvus)
 
 
 def print_added(name: str, done: Added) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.indexes import KINDS, BuiltKind
+from contracts.indexes import FAISS_KINDS, BuiltKind
 from models.errors import GalleryError
 from models.galleries.built_index import build, noisy_views, open_index
 from tests.models.galleries.clusters import DIM, index_of, things
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAISS_KINDS)
 def test_the_nearest_row_is_among_the_candidates_as_often_as_was_measured(kind: BuiltKind, tmp_path: Path) -> None:
     _, rows = things(3000)
     made = build(rows, kind)

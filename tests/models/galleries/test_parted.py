@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.indexes import KINDS, BuiltKind
+from contracts.indexes import FAISS_KINDS, BuiltKind
 from models.errors import GalleryError
 from models.galleries.built_index import BuiltIndex, noisy_views
 from models.galleries.fused_gallery import shown_by
@@ -66,7 +66,7 @@ def test_parts_without_an_index_answer_as_one_exact_gallery(gone: set[int] | Non
     np.testing.assert_array_equal(found.embeddings(), expected.embeddings())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAISS_KINDS)
 def test_a_built_index_and_an_exact_tail_find_what_exact_search_finds(kind: BuiltKind, tmp_path: Path) -> None:
     index = index_of(ROWS[:3500], kind, tmp_path)
     gone = set(range(0, 4000, 100))
@@ -81,7 +81,7 @@ def test_a_built_index_and_an_exact_tail_find_what_exact_search_finds(kind: Buil
         assert [match.item.id for matches in last for match in matches] == ["itm_3999"]  # from the tail
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAISS_KINDS)
 @pytest.mark.parametrize("left", [3, 700])
 def test_what_is_removed_is_never_found_though_it_is_all_that_is_near(
     kind: BuiltKind, left: int, tmp_path: Path

@@ -1,0 +1,329 @@
+"""Galleries' vectors on a Milvus server: a collection for each gallery, a partition for each of its large segments.
+
+The object store stays the truth. A partition is filled from a segment's files, which never change, and is never changed
+either; a record next to these files names it (infra.galleries.indexes). What is added later is another partition, what is
+removed is passed over by whoever searches, and a partition that no record names is rubbish (infra.galleries.milvus_tidy).
+
+    <prefix>_<generation>               collection; the generation is random, so no two galleries share one
+        p<8 hex>_<seconds, hex>         partition; when it was begun says how old an unfinished one is
+
+    key INT64           the random part of the partition's name << 32 | the row in the segment's file
+    embedding           a unit vector; the metric is the inner product
+    label, item INT64   hashes of the label and of the item's id
+    facets INT64[]      hashes of the metadata's entries
+    line VARCHAR        the item as JSON
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from infra.errors.galleries import MilvusNotConfigured, MilvusUnavailable
+from infra.errors.service import ConfigurationError
+from infra.galleries.files import item_line, read_items
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from infra.galleries.files import Item
+    from infra.runtime.settings import MilvusSettings
+
+MOST_RESULTS = 16_384  # of one search: Milvus' own limit
+BATCH = 4096  # rows of one answer
+LINE_BYTES = 65_535  # the longest VARCHAR
+CUT = "metadata_cut"  # in a line that is too long with its metadata
+NO_COLLECTION, NO_PARTITION = 100, 200  # Milvus' error codes
+MOST_NAMED = 1024  # ids or labels of one query
+
+log = logging.getLogger(__name__)
+
+
+def hashed(text: str) -> int:
+    """What stands for a label, an item's id or an entry of metadata: 64 bits of SHA-256, signed."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big", signed=True)
+
+
+def facet(name: str, value: str) -> int:
+    """What stands for an entry of an item's metadata."""
+    return hashed(f"{name}={value}")
+
+
+def new_partition() -> str:
+    """A name that no other partition has."""
+    return f"p{secrets.randbits(31):08x}_{int(time.time()):x}"
+
+
+def begun_s(partition: str) -> float:
+    """When a partition was begun, in seconds since 1970; 0 for a name that is none of ours."""
+    with suppress(ValueError, IndexError):
+        return float(int(partition.split("_")[1], 16))
+    return 0.0
+
+
+class _Gone(MilvusUnavailable):
+    """There is no such collection or partition."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A near row of a partition."""
+
+    key: int
+    similarity: float
+    item: Item
+    cut: bool  # whether the item came without its metadata, which was too long
+
+    @property
+    def row(self) -> int:
+        """The row in the segment's file."""
+        return self.key & 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which rows are meant: of these hashes of items, labels and facets, and without those items."""
+
+    items: tuple[int, ...] = ()
+    labels: tuple[int, ...] = ()
+    facets: tuple[int, ...] = ()
+    without: tuple[int, ...] = ()
+
+    def to_expression(self) -> str:
+        """As Milvus reads it. All of it are whole numbers."""
+        parts = [f"{name} in {list(some)}" for name, some in (("item", self.items), ("label", self.labels)) if some]
+        if self.facets:
+            parts.append(f"array_contains_all(facets, {list(self.facets)})")
+        if self.without:
+            parts.append(f"item not in {list(self.without)}")
+        return " and ".join(parts)
+
+
+class MilvusServer:
+    """One server, connected at the first use; may be used by many threads.
+
+    Every method raises MilvusUnavailable. Searches see what was written at the latest some seconds ago; counts see all.
+    """
+
+    def __init__(self, settings: MilvusSettings) -> None:
+        self._settings = settings
+        self._connected: Any = None
+        self._guard = threading.Lock()
+
+    def collection(self, generation: str) -> str:
+        """The name of a gallery's collection."""
+        return f"{self._settings.collections}_{generation}"
+
+    def fill(
+        self, collection: str, partition: str, dim: int, items: Iterable[Item], rows: NDArray[np.float32], batch: int
+    ) -> None:
+        """Writes the rows (N, D) of `items` into a new partition, and returns when they can be searched."""
+        self._ensure(collection, dim)
+        random = int(partition[1:9], 16) << 32
+        with self._errors():
+            self._client.create_partition(collection, partition)
+            entries: list[dict[str, Any]] = []
+            for row, (item, embedding) in enumerate(zip(items, rows, strict=True)):
+                entries.append(_entry(random | row, item, embedding))
+                if len(entries) == batch:
+                    self._client.insert(collection, entries, partition_name=partition)
+                    entries = []
+            if entries:
+                self._client.insert(collection, entries, partition_name=partition)
+            self._client.flush(collection)
+
+    def count(self, collection: str, partitions: Sequence[str], where: Where | None = None) -> int:
+        """How many rows there are; 0 where the collection or a partition has gone."""
+        there = set(self.partitions(collection))  # Milvus Lite counts all rows where it knows none of the partitions
+        partitions = [one for one in partitions if one in there]
+        if not partitions:
+            return 0
+        with suppress(_Gone), self._errors():
+            found = self._client.query(
+                collection,
+                filter="" if where is None else where.to_expression(),
+                output_fields=["count(*)"],
+                partition_names=partitions,
+                consistency_level="Strong",
+            )
+            return int(found[0]["count(*)"])
+        return 0
+
+    def search(
+        self,
+        collection: str,
+        partitions: Sequence[str],
+        queries: NDArray[np.float32],
+        k: int,
+        where: Where | None = None,
+    ) -> list[list[Hit]]:
+        """For each of the queries (Q, D) its `k` nearest rows, at most MOST_RESULTS, best first."""
+        with self._errors():
+            found = self._client.search(
+                collection,
+                data=np.ascontiguousarray(queries, np.float32).tolist(),
+                limit=min(k, MOST_RESULTS),
+                filter="" if where is None else where.to_expression(),
+                output_fields=["line"],
+                partition_names=list(partitions),
+                search_params={"metric_type": "IP"},
+            )
+            return [[_hit(one["key"], one["distance"], one["entity"]["line"]) for one in near] for near in found]
+
+    def rows(
+        self, collection: str, partitions: Sequence[str], where: Where, fields: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """The named fields of all rows that are meant, in any order."""
+        with self._errors():
+            pages = self._client.query_iterator(
+                collection,
+                batch_size=BATCH,
+                filter=where.to_expression(),
+                output_fields=["key", *fields],
+                partition_names=list(partitions),
+            )
+            try:
+                while page := pages.next():
+                    yield from page
+            finally:
+                pages.close()
+
+    def items(self, collection: str, partitions: Sequence[str], ids: Collection[str]) -> list[Hit]:
+        """The rows of the items with these ids, `similarity` 0."""
+        found: list[Hit] = []
+        wanted = sorted(ids)
+        for start in range(0, len(wanted), MOST_NAMED):
+            where = Where(items=tuple(map(hashed, wanted[start : start + MOST_NAMED])))
+            for row in self.rows(collection, partitions, where, ["line"]):
+                hit = _hit(row["key"], 0.0, row["line"])
+                if hit.item.id in ids:
+                    found.append(hit)
+        return found
+
+    def partitions(self, collection: str) -> tuple[str, ...]:
+        """Those of a collection; none where there is none."""
+        with suppress(_Gone), self._errors():
+            return tuple(one for one in self._client.list_partitions(collection) if one != "_default")
+        return ()
+
+    def drop_partition(self, collection: str, partition: str) -> None:
+        """Removes a partition; harmless where there is none."""
+        with suppress(_Gone), self._errors():
+            with suppress(*_unimplemented()):  # Milvus Lite releases none, and needs it not
+                self._client.release_partitions(collection, [partition])
+            self._client.drop_partition(collection, partition)
+
+    def drop(self, collection: str) -> None:
+        """Removes a collection with all of its rows; harmless where there is none."""
+        with suppress(_Gone), self._errors():
+            self._client.drop_collection(collection)
+
+    def _ensure(self, collection: str, dim: int) -> None:
+        """Makes the collection, indexed and loaded, if there is none. Any number may do so at the same time."""
+        from pymilvus import DataType
+
+        with self._errors():
+            client = self._client
+            if client.has_collection(collection):
+                return
+            schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+            schema.add_field("key", DataType.INT64, is_primary=True)
+            schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dim)
+            schema.add_field("label", DataType.INT64)
+            schema.add_field("item", DataType.INT64)
+            schema.add_field("facets", DataType.ARRAY, element_type=DataType.INT64, max_capacity=32)
+            schema.add_field("line", DataType.VARCHAR, max_length=LINE_BYTES)
+            indexes = client.prepare_index_params()
+            indexes.add_index("embedding", index_type="AUTOINDEX", metric_type="IP")
+            indexes.add_index("label", index_type="INVERTED")
+            indexes.add_index("item", index_type="INVERTED")
+            client.create_collection(collection, schema=schema, index_params=indexes)
+
+    @property
+    def _client(self) -> Any:
+        with self._guard:
+            if self._connected is None:
+                from pymilvus import MilvusClient
+
+                logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs a trace of what it raises
+                settings = self._settings
+                self._connected = MilvusClient(
+                    uri=settings.uri or "", token=settings.secret, db_name=settings.database, timeout=settings.timeout_s
+                )
+            return self._connected
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turns what the client raises into MilvusUnavailable."""
+        import grpc
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            yield
+        except MilvusException as error:
+            kind = _Gone if error.code in (NO_COLLECTION, NO_PARTITION) else MilvusUnavailable
+            raise kind(f"The Milvus server does not do it: {error.message}.") from error
+        except grpc.RpcError as error:
+            raise MilvusUnavailable(f"The Milvus server does not do it: {_code_of(error)}.") from error
+
+
+def open_milvus(settings: MilvusSettings) -> MilvusServer | None:
+    """The server that the settings name; None: none. Raises ConfigurationError where its client is not installed."""
+    if settings.uri is None:
+        return None
+    try:
+        import pymilvus  # noqa: F401 - whether it is there
+    except ImportError:
+        raise ConfigurationError(
+            ["SHITU_MILVUS__URI: the package pymilvus is not installed; pip install 'shitu[milvus]' brings it"]
+        ) from None
+    return MilvusServer(settings)
+
+
+def required(server: MilvusServer | None) -> MilvusServer:
+    """The server. Raises MilvusNotConfigured where there is none."""
+    if server is None:
+        raise MilvusNotConfigured(
+            "A gallery with the index_method Milvus needs a Milvus server, and SHITU_MILVUS__URI names none."
+        )
+    return server
+
+
+def _entry(key: int, item: Item, embedding: NDArray[np.float32]) -> dict[str, Any]:
+    line = item_line(item)
+    if len(line) > LINE_BYTES:
+        line = json.dumps({**json.loads(line), "metadata": {}, CUT: True})
+    return {
+        "key": key,
+        "embedding": embedding,
+        "label": hashed(item.label),
+        "item": hashed(item.id),
+        "facets": [facet(name, value) for name, value in item.metadata.items()],
+        "line": line,
+    }
+
+
+def _hit(key: int, similarity: float, line: str) -> Hit:
+    return Hit(int(key), float(similarity), read_items(line.encode())[0], f'"{CUT}": true' in line)
+
+
+def _unimplemented() -> tuple[type[Exception], ...]:
+    import grpc
+
+    return (grpc.RpcError,)
+
+
+def _code_of(error: Any) -> str:
+    code = getattr(error, "code", None)
+    return str(code().name) if callable(code) else type(error).__name__
