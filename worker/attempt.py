@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from contracts.errors import ServiceError
+from infra.errors.galleries import MilvusUnavailable
 from infra.errors.photos import FetchFailed
 from infra.errors.service import BucketMissing, RedisUnavailable, StorageRefused, StorageUnavailable, StorageUnreachable
 from infra.runtime import audit, tracing
@@ -42,7 +43,15 @@ LONGEST_RETRY_AFTER_S = 600.0  # a server's Retry-After is followed so far; a jo
 PAUSE_S = 0.5
 # A full disk, an absent store or expired credentials are not the job's fault: they cost no attempt, for a day.
 OUTAGES = frozenset(
-    {StorageUnavailable.code, StorageUnreachable.code, StorageRefused.code, BucketMissing.code, RedisUnavailable.code}
+    error.code
+    for error in (
+        StorageUnavailable,
+        StorageUnreachable,
+        StorageRefused,
+        BucketMissing,
+        RedisUnavailable,
+        MilvusUnavailable,
+    )
 )
 OUTAGE_S = 86_400.0
 OUTAGE_RETRY_S = 10.0

@@ -23,17 +23,19 @@ from models.galleries.gallery import Gallery
 from models.galleries.parted import PartedGallery
 from models.galleries.parts import Labelled, LabelTable, Part
 from models.galleries.sourced_gallery import LocalSource, SourcedGallery
+from worker.milvus_filler import filled_of
+from worker.milvus_rows import MilvusRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from contracts.indexes import BuiltKind, IndexChoice
     from infra.galleries.files import Segment
-    from infra.galleries.indexes import IndexRecord
     from infra.galleries.milvus import MilvusServer
     from infra.galleries.segments import SegmentFiles, StoredSegment
     from infra.galleries.store import GalleryManifest, GalleryStore, Item
     from models.galleries.gallery import LabeledItem
+    from worker.milvus_rows import Filled
 
 log = logging.getLogger(__name__)
 
@@ -72,22 +74,19 @@ class GalleryParts:
         server = self._store.milvus
         if server is not None and choice_of(manifest.index).remote:
             records = [(one, read_record(self._store, manifest, one, kind)) for one, kind in due(manifest)]
-            if known := [(segment, record) for segment, record in records if record is not None]:
-                return self._remote(manifest, server, known, features)
+            known = [(segment, record) for segment, record in records if record is not None]
+            if filled := filled_of(self._store, server, manifest, known):
+                return self._remote(manifest, server, filled, features)
         return self._local(manifest, features)
 
     def _remote(
         self,
         manifest: GalleryManifest,
         server: MilvusServer,
-        known: Sequence[tuple[Segment, IndexRecord]],
+        filled: Sequence[Filled],
         features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None,
     ) -> Loaded:
         """Of the segments that the server has no file is read; all others are searched here."""
-        from worker.milvus_filler import filled_of
-        from worker.milvus_rows import MilvusRows
-
-        filled = filled_of(self._store, server, manifest, known)
         there = {one.segment for one in filled}
         left = replace(manifest, segments=tuple(one for one in manifest.segments if one not in there))
         local = self._local(replace(left, item_count=sum(one.live_count for one in left.segments)), None)

@@ -42,9 +42,12 @@ if TYPE_CHECKING:
 
 MOST_RESULTS = 16_384  # of one search: Milvus' own limit
 BATCH = 4096  # rows of one answer
+PAUSE_S = 0.5  # after a failure, until the next connection: each one too soon puts the channel's own next try off
 LINE_BYTES = 65_535  # the longest VARCHAR
 CUT = "metadata_cut"  # in a line that is too long with its metadata
 NO_COLLECTION, NO_PARTITION = 100, 200  # Milvus' error codes
+NOT_CONNECTED = 2  # its client's
+GRPC = {"grpc.max_reconnect_backoff_ms": 1000}  # else a server that was away for long is not seen for two minutes
 MOST_NAMED = 1024  # ids or labels of one query
 
 log = logging.getLogger(__name__)
@@ -119,6 +122,7 @@ class MilvusServer:
     def __init__(self, settings: MilvusSettings) -> None:
         self._settings = settings
         self._connected: Any = None
+        self._again_at = 0.0
         self._guard = threading.Lock()
 
     def collection(self, generation: str) -> str:
@@ -144,21 +148,28 @@ class MilvusServer:
             self._client.flush(collection)
 
     def count(self, collection: str, partitions: Sequence[str], where: Where | None = None) -> int:
-        """How many rows there are; 0 where the collection or a partition has gone."""
-        there = set(self.partitions(collection))  # Milvus Lite counts all rows where it knows none of the partitions
-        partitions = [one for one in partitions if one in there]
-        if not partitions:
-            return 0
-        with suppress(_Gone), self._errors():
-            found = self._client.query(
-                collection,
-                filter="" if where is None else where.to_expression(),
-                output_fields=["count(*)"],
-                partition_names=partitions,
-                consistency_level="Strong",
-            )
-            return int(found[0]["count(*)"])
-        return 0
+        """How many rows there are; 0 where the collection or a partition has gone. Has the server load what it does not hold."""
+        there = set(self.partitions(collection))
+        if there.intersection(partitions):
+            with self._errors():
+                self._client.load_collection(collection)
+        count = 0
+        for partition in [one for one in partitions if one in there]:
+            # Milvus Lite counts without regard to partitions; their keys tell the rows apart.
+            first = int(partition[1:9], 16) << 32
+            expression = f"key >= {first} and key <= {first | 0xFFFFFFFF}"
+            if where is not None and (more := where.to_expression()):
+                expression += f" and {more}"
+            with suppress(_Gone), self._errors():
+                found = self._client.query(
+                    collection,
+                    filter=expression,
+                    output_fields=["count(*)"],
+                    partition_names=[partition],
+                    consistency_level="Strong",
+                )
+                count += int(found[0]["count(*)"])
+        return count
 
     def search(
         self,
@@ -185,6 +196,8 @@ class MilvusServer:
         self, collection: str, partitions: Sequence[str], where: Where, fields: Sequence[str]
     ) -> Iterator[dict[str, Any]]:
         """The named fields of all rows that are meant, in any order."""
+        if not partitions:
+            return
         with self._errors():
             pages = self._client.query_iterator(
                 collection,
@@ -236,6 +249,7 @@ class MilvusServer:
         with self._errors():
             client = self._client
             if client.has_collection(collection):
+                client.load_collection(collection)
                 return
             schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
             schema.add_field("key", DataType.INT64, is_primary=True)
@@ -245,7 +259,7 @@ class MilvusServer:
             schema.add_field("facets", DataType.ARRAY, element_type=DataType.INT64, max_capacity=32)
             schema.add_field("line", DataType.VARCHAR, max_length=LINE_BYTES)
             indexes = client.prepare_index_params()
-            indexes.add_index("embedding", index_type="AUTOINDEX", metric_type="IP")
+            indexes.add_index("embedding", index_type=self._settings.index_type, metric_type="IP")
             indexes.add_index("label", index_type="INVERTED")
             indexes.add_index("item", index_type="INVERTED")
             client.create_collection(collection, schema=schema, index_params=indexes)
@@ -254,12 +268,18 @@ class MilvusServer:
     def _client(self) -> Any:
         with self._guard:
             if self._connected is None:
+                if time.monotonic() < self._again_at:
+                    raise MilvusUnavailable("The Milvus server did not answer a moment ago.")
                 from pymilvus import MilvusClient
 
                 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs a trace of what it raises
                 settings = self._settings
                 self._connected = MilvusClient(
-                    uri=settings.uri or "", token=settings.secret, db_name=settings.database, timeout=settings.timeout_s
+                    uri=settings.uri or "",
+                    token=settings.secret,
+                    db_name=settings.database,
+                    timeout=settings.timeout_s,
+                    grpc_options=GRPC,
                 )
             return self._connected
 
@@ -272,10 +292,23 @@ class MilvusServer:
         try:
             yield
         except MilvusException as error:
-            kind = _Gone if error.code in (NO_COLLECTION, NO_PARTITION) else MilvusUnavailable
-            raise kind(f"The Milvus server does not do it: {error.message}.") from error
+            if error.code in (NO_COLLECTION, NO_PARTITION):
+                raise _Gone(f"The Milvus server lacks what is searched: {error.message}.") from error
+            if error.code == NOT_CONNECTED:
+                self._reconnect()
+            raise MilvusUnavailable(f"The Milvus server does not do it: {error.message}.") from error
         except grpc.RpcError as error:
+            self._reconnect()
             raise MilvusUnavailable(f"The Milvus server does not do it: {_code_of(error)}.") from error
+
+    def _reconnect(self) -> None:
+        """Lets a later call connect again: a channel whose server was away waits longer and longer."""
+        with self._guard:
+            failed, self._connected = self._connected, None
+            self._again_at = time.monotonic() + PAUSE_S
+        if failed is not None:
+            with suppress(Exception):  # it may be broken in any way
+                failed.close()
 
 
 def open_milvus(settings: MilvusSettings) -> MilvusServer | None:

@@ -127,6 +127,7 @@ class MilvusSettings:
     collections: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = (
         "shitu"  # what their names begin with
     )
+    index_type: Literal["AUTOINDEX", "FLAT", "DISKANN"] = "AUTOINDEX"  # of new collections; FLAT compares every row
     timeout_s: Seconds = 10.0  # of one search or one write
 
 

@@ -1,0 +1,47 @@
+"""One Milvus Lite server for the tests of this folder, and galleries in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.galleries.milvus import MilvusServer, open_milvus
+from infra.galleries.store import GalleryStore
+from infra.objects.local import LocalStore
+from infra.runtime.settings import MilvusSettings
+from tests.milvus_server import MilvusLite
+from tests.worker.large import make_small_ones_large
+from worker.gallery_cache import GalleryCache
+
+
+@pytest.fixture(scope="session")
+def lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusLite]:
+    """The server, running."""
+    server = MilvusLite(tmp_path_factory.mktemp("milvus") / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def milvus(lite: MilvusLite) -> MilvusServer:
+    """Its client, to search exactly. Every gallery has a collection of its own, by its random generation."""
+    opened = open_milvus(MilvusSettings(uri=lite.uri, index_type="FLAT"))
+    assert opened is not None
+    return opened
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, milvus: MilvusServer) -> GalleryStore:
+    """An empty store in which 100 items are many."""
+    make_small_ones_large(monkeypatch)
+    monkeypatch.setattr("worker.gallery_cache.LOOKED_AFTER_S", 0.0)
+    return GalleryStore(LocalStore(tmp_path / "objects"), milvus=milvus)
+
+
+@pytest.fixture
+def cache(store: GalleryStore, tmp_path: Path) -> GalleryCache:
+    """Its galleries as a worker searches them."""
+    return GalleryCache(store, 1 << 30, folder=tmp_path / "cache")
