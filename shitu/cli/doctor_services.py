@@ -1,4 +1,4 @@
-"""What `shitu doctor` asks of Redis and the object store, one function a check.
+"""What `shitu doctor` checks of Redis and the object store, one function a check.
 
 Nothing is changed, but for a probe in Redis that lapses and one in the object store that is deleted at once.
 """
