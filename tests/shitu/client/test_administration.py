@@ -64,7 +64,7 @@ def test_the_feed_is_read_to_its_end_and_followed(call: Call, served: Served, se
 
 @pytest.fixture
 def keyed(settings: Settings) -> Iterator[tuple[str, str]]:
-    """A front end that asks for keys, and one with the scope admin."""
+    """A front end that requires keys, and one with the scope admin."""
     app = create_app(with_keys(settings))
     token = bearer(app, "admin")["Authorization"].removeprefix("Bearer ")
     with listening(app) as url:

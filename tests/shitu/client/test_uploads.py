@@ -65,7 +65,7 @@ def test_an_object_s_address_is_fetched_by_the_service(call: Call, served: Serve
     assert url_of("s3://photos/a.jpg")
 
 
-def test_a_link_is_asked_without_the_key() -> None:
+def test_a_link_is_requested_without_the_key() -> None:
     sent = Connection.to("http://127.0.0.1:1", "shitu_secret").request(
         Request("PUT", "", headers={"Content-Type": "image/jpeg"}, content=b"x", link="http://127.0.0.1:2/a?b=c")
     )

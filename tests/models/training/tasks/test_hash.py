@@ -112,9 +112,9 @@ def test_a_projection_is_exported_with_its_base_and_both_engines_give_its_codes(
     assert settled.mean() > 0.95
     np.testing.assert_array_equal((both[0] > 0)[settled], (expected > 0)[settled])
     assert binarize(both[0]).shape == (8, 4)
-    figures = evaluate_hash(artifact, recipe, None)
+    metrics = evaluate_hash(artifact, recipe, None)
     report = Checkpoint.load(folder / "best.npz").progress["eval"]["rendered"]
-    assert figures["rendered recall@1"] == pytest.approx(report["recall@1"], abs=0.05)
+    assert metrics["rendered recall@1"] == pytest.approx(report["recall@1"], abs=0.05)
 
 
 def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
@@ -138,7 +138,7 @@ def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
     assert report
     scores = baselines(first, 32)
     assert set(scores) == {"embeddings", "signs", "itq"}
-    assert all(0 <= figure <= 1 for taker in scores.values() for figure in taker.values())
+    assert all(0 <= metric <= 1 for taker in scores.values() for metric in taker.values())
 
 
 @pytest.mark.parametrize(
