@@ -104,7 +104,7 @@ def check_objects(settings: Settings) -> Iterator[Finding]:
 
 
 def _reported(client: redis.Redis, section: str) -> dict[str, Any]:
-    with contextlib.suppress(redis.ResponseError):  # a rented server may forbid the question
+    with contextlib.suppress(redis.ResponseError):  # a rented server may forbid the command
         report: dict[str, Any] = client.info(section)
         return report
     return {}

@@ -235,5 +235,5 @@ def list_feedback(gallery: str, *, verdict: Verdict | None = None, page_size: in
 
 
 def feedback_list(gallery: str, form: Literal["train", "eval", "coco"], *, holdout: bool | None = None) -> Steps[bytes]:
-    """What feedback teaches, as a list for training or evaluation, or as COCO JSON."""
+    """The feedback, as a list for training or evaluation, or as COCO JSON."""
     return (yield from read(f"{named(gallery)}/feedback", {"format": form, "holdout": holdout}))
