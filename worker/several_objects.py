@@ -10,7 +10,7 @@ from infra.errors.photos import ObjectNotFound
 from infra.galleries.findings import several_objects
 from models.errors import ImageError
 from models.pictures.image import crop, decode
-from models.recognition.several_objects import several_bodies
+from models.recognition.several_objects import separate_objects
 from worker.lease_keeper import GIVES_WAY, StopWork
 
 if TYPE_CHECKING:
@@ -68,4 +68,4 @@ def _count(item: Item, runtime: Runtime) -> int | None:
     with runtime.programs() as programs:
         if programs.detector is None:
             raise ModelNotConfigured("This service runs without a detector: SHITU_WORKER__DETECTOR is none.")
-        return len(several_bodies(programs.detector(part), part.shape[0] * part.shape[1]))
+        return len(separate_objects(programs.detector(part), part.shape[0] * part.shape[1]))

@@ -24,10 +24,10 @@ CONFIDENT, SIZABLE = 0.6, 0.1  # an object that counts: how certain, and its sha
 APART = 0.2  # the share of the smaller one that two objects may have in common
 
 
-def several_bodies(detections: Sequence[D], pixels: int) -> list[D]:
+def separate_objects(detections: Sequence[D], pixels: int) -> list[D]:
     """The certain and large ones of a picture of so many pixels that stand apart from each other, the most certain first."""
     kept: list[D] = []
-    for one in sorted(detections, key=lambda body: -body.confidence):
+    for one in sorted(detections, key=lambda found: -found.confidence):
         apart = all(_shared(one.box, other.box) <= APART * min(_area(one.box), _area(other.box)) for other in kept)
         if apart and one.confidence >= CONFIDENT and _area(one.box) >= SIZABLE * pixels:
             kept.append(one)

@@ -62,7 +62,7 @@ def classify(
     if server is not None:
         _there(Server(_of_service(server)), photos, top_k, as_json=as_json)
     if model is None:
-        raise click.UsageError("--model names what classifies here; --server asks a service's own")
+        raise click.UsageError("--model names what classifies here; --server uses the service's own")
     from models.classifier import Classifier, read_class_map
 
     console = Console(stderr=True)

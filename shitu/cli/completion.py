@@ -37,7 +37,7 @@ def completion(shell: str | None, install: bool) -> None:
 
 
 def source(shell: str) -> str:
-    """The script that asks `shitu` for completions."""
+    """The script that gets completions from `shitu`."""
     kind = get_completion_class(shell)
     if kind is None:
         raise click.ClickException(f"click knows no completion for {shell}")

@@ -86,7 +86,7 @@ def demo(out: Path) -> None:
     console.print(NEXT, markup=False)
 
 
-NEXT = "\n  ".join((f"\nNext: make up, then open {BASE_URL}/ or ask it from another terminal:", *first_calls()))
+NEXT = "\n  ".join((f"\nNext: make up, then open {BASE_URL}/ or call it from another terminal:", *first_calls()))
 
 
 def make_room(out: Path) -> None:

@@ -66,7 +66,7 @@ def _findings() -> Iterator[Finding]:
         ("Checking the object store", services.check_objects),
         ("Checking the disk", checks.check_disk),
         ("Checking the port", checks.check_port),
-        ("Checking who may ask", checks.check_keys),
+        ("Checking who may use the API", checks.check_keys),
     ):
         yield from _slow(what, check, settings)
 

@@ -1,4 +1,4 @@
-"""What `shitu doctor` asks of Redis and the object store, one function a check.
+"""What `shitu doctor` checks of Redis and the object store, one function a check.
 
 Nothing is changed, but for a probe in Redis that lapses and one in the object store that is deleted at once.
 """
@@ -104,7 +104,7 @@ def check_objects(settings: Settings) -> Iterator[Finding]:
 
 
 def _reported(client: redis.Redis, section: str) -> dict[str, Any]:
-    with contextlib.suppress(redis.ResponseError):  # a rented server may forbid the question
+    with contextlib.suppress(redis.ResponseError):  # a rented server may forbid the command
         report: dict[str, Any] = client.info(section)
         return report
     return {}

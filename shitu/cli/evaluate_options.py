@@ -24,6 +24,6 @@ def check_lists(option: str, *paths: Path | None) -> None:
 
 def end(passed: Passed, *paths: Path | None) -> None:
     """Reports what of lists and folders was left out; exit status 1 if it may have been meant."""
-    passed.look_through(*paths)
+    passed.count_unread(*paths)
     passed.report()
     sys.exit(1 if passed.bad else 0)

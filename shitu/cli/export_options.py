@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISIONS = ("fp16", "bf16", "int8")
-PDPARAMS = "pdparams"  # training weights, besides the programs
+PDPARAMS = "pdparams"  # training weights, next to the programs
 FORMATS = ("paddle", "onnx", "onnx-half", "openvino", PDPARAMS, *PRECISIONS)
 MOST_PICTURES = 300
 

@@ -55,14 +55,14 @@ def _here(name: str, version: int, against: int | None, embedder: str) -> Any:
 
     galleries = Stored()
     galleries.one(name, version)  # a mistyped name is reported with what is like it
-    notify = counted("Asking")
+    notify = counted("Searching")
 
     def checkpoint(progress: dict[str, Any] | None = None) -> None:
         if progress is not None:
             notify(progress["done"], progress["total"])
 
-    asked: dict[str, Any] = {"gallery": name, "version": version, **({} if against is None else {"against": against})}
-    job = Job("", JobKind.EVALUATION, JobStatus.PROCESSING, asked, time.time())
+    request: dict[str, Any] = {"gallery": name, "version": version, **({} if against is None else {"against": against})}
+    job = Job("", JobKind.EVALUATION, JobStatus.PROCESSING, request, time.time())
     runtime = open_runtime(
         galleries.settings, galleries.objects, galleries.store, embedder, with_detector=False, others=True
     )

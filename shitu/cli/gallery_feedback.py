@@ -42,8 +42,8 @@ ENDING_OF = {"JPEG": ".jpg", "HEIF": ".heic", "TIFF": ".tif"}  # the others are 
 @click.command(
     epilog=examples(
         "gallery feedback drinks",
-        "gallery feedback drinks --out judged --holdout",
-        "gallery feedback drinks --out judged --server http://127.0.0.1:8000",
+        "gallery feedback drinks --out feedback --holdout",
+        "gallery feedback drinks --out feedback --server http://127.0.0.1:8000",
     )
 )
 @GALLERY_NAME
@@ -57,7 +57,7 @@ def feedback(name: str, out: Path | None, holdout: bool, as_json: bool, server: 
     """Count the feedback on answers of the gallery NAME, or write it as data to train and to evaluate by.
 
     With --out: crops/ and labels.tsv (path, label, job) for each box whose label is known; images/ and coco.json with all
-    boxes, without a label as crowds. The last judgement of a box counts. Exit status 1 if a photo can't be used.
+    boxes, without a label as crowds. The last feedback on a box counts. Exit status 1 if a photo can't be used.
     """
     if holdout and out is None:
         raise click.UsageError("--holdout goes with --out")
@@ -104,14 +104,14 @@ def _of_service(server: Server, name: str) -> tuple[list[Feedback], Read]:
             return made, lambda one: server.picture(f"{path}/{one.id}/image")
 
 
-def _write(folder: Path, judged: Sequence[Feedback], read: Read, passed: Passed, *, holdout: bool) -> None:
-    """Crops and photos of what is judged, and the lists that name them."""
+def _write(folder: Path, entries: Sequence[Feedback], read: Read, passed: Passed, *, holdout: bool) -> None:
+    """Crops and photos of what has feedback, and the lists that name them."""
     (folder / "crops").mkdir(parents=True, exist_ok=True)
     (folder / "images").mkdir(exist_ok=True)
     by_photo: dict[str, list[Feedback]] = {}
-    for one in judged:
+    for one in entries:
         by_photo.setdefault(one.image_key, []).append(one)
-    kept = held_out(list(judged)) if holdout else set()
+    kept = held_out(list(entries)) if holdout else set()
     lines: dict[str, list[str]] = {"train.tsv": [], "eval.tsv": []} if holdout else {"labels.tsv": []}
     named: list[Feedback] = []
     for key, boxes in tracked(list(by_photo.items()), "Writing the pictures"):

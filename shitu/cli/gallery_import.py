@@ -88,16 +88,16 @@ def import_command(
         raise click.UsageError(
             "--embedder has no effect with --server: a gallery has its own, which `shitu gallery create --embedder` chooses"
         )
-    asked = {"delimiter": delimiter, "crop": crop, "activate": not stage}
+    options = {"delimiter": delimiter, "crop": crop, "activate": not stage}
     with errors():
         if server is None and _is_bundle(sources) and not stage:
             gallery_bundle.import_bundle(Path(sources[0]), gallery, embedder)
         name = check_name(gallery or _exported(sources))
         places = _Places(sources, root, list_name)
         if server is not None:
-            result, rejected = _sent(server, name, places, asked)
+            result, rejected = _sent(server, name, places, options)
         else:
-            result, rejected = _imported(name, places, embedder, asked)
+            result, rejected = _imported(name, places, embedder, options)
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False, indent=2))
     else:
@@ -179,7 +179,7 @@ def _notify(name: str, result: ImportResult) -> None:
 
 
 def _imported(
-    name: str, places: _Places, embedder: str, asked: Mapping[str, Any]
+    name: str, places: _Places, embedder: str, options: Mapping[str, Any]
 ) -> tuple[ImportResult, Sequence[ImportLine]]:
     from worker.imports.batch_maker import Wanted
     from worker.imports.importer import Importer
@@ -193,17 +193,17 @@ def _imported(
         if progress is not None:
             notify(progress["done"], progress["total"])
 
-    with _opened(places, asked["delimiter"], settings) as source, tempfile.TemporaryDirectory() as folder:
+    with _opened(places, options["delimiter"], settings) as source, tempfile.TemporaryDirectory() as folder:
         with working("Reading what there is"):
             source.lines()  # what can't be imported at all makes no gallery
-        runtime = open_runtime(settings, objects, store, embedder, with_detector=asked["crop"] != "whole")
+        runtime = open_runtime(settings, objects, store, embedder, with_detector=options["crop"] != "whole")
         with suppress(GalleryExists):
             store.create(name)
         now = datetime.now(UTC)
         job_id = new_id("imp", now.timestamp())
         stage = Stage(LocalStore(Path(folder)), job_id)
         added_at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        wanted = Wanted(job_id, name, added_at, asked["crop"], asked["activate"])
+        wanted = Wanted(job_id, name, added_at, options["crop"], options["activate"])
         result = Importer(wanted, source, stage, runtime, checkpoint).run()
         lines = cast("Sequence[ImportLine]", stage.report() or [])
     return result, [line for line in lines if line["status"] == "rejected"]
@@ -253,13 +253,13 @@ def open_runtime(
 
 
 def _sent(
-    server: str, name: str, places: _Places, asked: Mapping[str, Any]
+    server: str, name: str, places: _Places, options: Mapping[str, Any]
 ) -> tuple[ImportResult, Sequence[ImportLine]]:
     from shitu.cli.server import Server
 
     service = Server(server)
     service.made_gallery(name)
-    crop = cast("Crop", asked["crop"])
+    crop = cast("Crop", options["crop"])
     notify = counted("Importing")
 
     def progress(job: Any) -> None:
@@ -273,18 +273,18 @@ def _sent(
                 places.place or "",
                 list_name=places.list_name,
                 crop=crop,
-                activate=asked["activate"],
-                delimiter=asked["delimiter"],
+                activate=options["activate"],
+                delimiter=options["delimiter"],
             ),
             progress,
             JOB_WITHIN_S,
         )
     with tempfile.TemporaryDirectory() as folder:
         with working("Packing"):
-            files = _packed(places, Path(folder), asked["delimiter"])
+            files = _packed(places, Path(folder), options["delimiter"])
         return service.imported(
             lambda client: client.galleries.import_files(
-                name, files, crop=crop, activate=asked["activate"], delimiter=asked["delimiter"]
+                name, files, crop=crop, activate=options["activate"], delimiter=options["delimiter"]
             ),
             progress,
             JOB_WITHIN_S,
@@ -320,6 +320,6 @@ def _zipped(folder: Path, root: Path, names: Sequence[str]) -> Path:
     packed = folder / "pictures.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as file:
         for name in names:
-            with suppress(OSError):  # the service tells that it is not there
+            with suppress(OSError):  # the service reports that it is not there
                 file.writestr(name.encode("utf-8", "replace").decode(), (root / name).read_bytes())
     return packed

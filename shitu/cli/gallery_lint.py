@@ -1,6 +1,6 @@
 """`shitu gallery lint`: what a gallery has in it that is better mended, in the store or through a service.
 
-Pictures with several objects are found by the detector, if that is asked for: by the service's workers, or here with --detector.
+Pictures with several objects are found by the detector, if that is requested: by the service's workers, or here with --detector.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from infra.galleries.neighbours import Found, search
 from infra.galleries.store import Item
 from models.errors import ImageError
 from models.pictures.image import crop, decode
-from models.recognition.several_objects import several_bodies
+from models.recognition.several_objects import separate_objects
 from shitu.cli.galleries import Stored
 from shitu.cli.options import DETECTOR, GALLERY_NAME, JSON, SERVER, VERSION, examples
 from shitu.cli.progress import counted as counting
@@ -121,7 +121,7 @@ def _of_service(server: Server, name: str, version: int | None, objects: bool) -
         if report["checked_items"] != checked:
             checked, until = report["checked_items"], time.monotonic() + JOB_WITHIN_S
         if time.monotonic() > until:
-            raise ServerError(f"The gallery was not looked through within {JOB_WITHIN_S:.0f} s; is a worker running?")
+            raise ServerError(f"The gallery was not checked within {JOB_WITHIN_S:.0f} s; is a worker running?")
         time.sleep(BETWEEN_S)  # a service that holds no more requests answers at once
         report = server.get(path, limit=PAGE, version=report["version"], **wanted)
     page = report
@@ -157,7 +157,7 @@ def _detector(name: str) -> Detector:
 def _add_objects(
     report: Lint, items: Sequence[tuple[Item, Callable[[], bytes]]], detect: Detector, passed: Passed
 ) -> None:
-    """Puts the items whose picture shows several bodies into `told`; pictures that can't be read are told of."""
+    """Adds the items whose picture shows several objects to `report`; pictures that can't be read are reported."""
     found = []
     for item, read in tracked(items, "Detecting"):
         place = Path(f"item {item.id}")
@@ -172,9 +172,9 @@ def _add_objects(
             passed.refuse(place, f"its picture is not there ({error.code})", error.code)
             continue
         part = picture if item.box is None else crop(picture, item.box)
-        bodies = several_bodies(detect(part), part.shape[0] * part.shape[1])
-        if len(bodies) > 1:
-            found.append(several_objects(report["gallery"], item, len(bodies)).to_dict(report["gallery"]))
+        objects = separate_objects(detect(part), part.shape[0] * part.shape[1])
+        if len(objects) > 1:
+            found.append(several_objects(report["gallery"], item, len(objects)).to_dict(report["gallery"]))
     findings = [*report["findings"], *found]
     levels = Counter(one["level"] for one in findings)
     kinds = Counter(one["kind"] for one in findings)

@@ -114,7 +114,7 @@ def _check_rows(rows: NDArray[np.float32], network: Embedder) -> None:
 
 
 def _usable(entries: Sequence[PaddleClasItem], root: Path | None, passed: Passed) -> list[int]:
-    """Which entries have a label by the rule and, below `root`, a picture that can be read; the others are told."""
+    """Which entries have a label by the rule and, below `root`, a picture that can be read; the others are reported."""
     usable = []
     for number, entry in enumerate(tracked(entries, "Checking the entries")):
         place = Path(entry.path or f"entry {entry.id}")

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def tracked(things: Sequence[T], what: str, console: Console | None = None) -> Iterator[T]:
-    """Each of `things`, telling how many of them are done. Lines of others may go through `console` meanwhile."""
+    """Each of `things`, printing how many of them are done. Lines of others may go through `console` meanwhile."""
     console = console or Console(stderr=True)
     if console.is_terminal:
         yield from track(things, what, console=console, transient=True, disable=len(things) < 2)

@@ -142,7 +142,7 @@ def recognize(
     console, passed = Console(stderr=True), Passed()
     with errors():
         if server is None:
-            ask = _here(
+            recognize_one = _here(
                 gallery,
                 detector,
                 embedder,
@@ -155,7 +155,7 @@ def recognize(
                 passed,
             )
         else:
-            ask = partial(_there, Server(server), gallery, _sent(options), filters)
+            recognize_one = partial(_there, Server(server), gallery, _sent(options), filters)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
     answers: list[Answer] = []
@@ -164,7 +164,7 @@ def recognize(
     if not paths:
         passed.report()
         raise click.ClickException("there are no pictures in " + ", ".join(map(shown, photos)))
-    for path, found in _answered(ask, paths, console, at_once=1 if server is None else AT_ONCE):
+    for path, found in _answered(recognize_one, paths, console, at_once=1 if server is None else AT_ONCE):
         if isinstance(found, Refused):
             passed.refused[found.code] += 1
             console.print(f"{shown(path)}: {found.detail} ({found.code})", style="red", markup=False, soft_wrap=True)
@@ -177,7 +177,7 @@ def recognize(
     sys.exit(1 if passed.bad else 0)
 
 
-Ask = Callable[[Any], dict[str, Any]]  # raises ModelError, ServiceError, ServerError
+RecognizeOne = Callable[[Any], dict[str, Any]]  # raises ModelError, ServiceError, ServerError
 
 
 @dataclass(frozen=True)
@@ -189,13 +189,13 @@ class Refused:
 
 
 def _answered(
-    ask: Ask, paths: Sequence[Path | str], console: Console, *, at_once: int
+    recognize_one: RecognizeOne, paths: Sequence[Path | str], console: Console, *, at_once: int
 ) -> Iterator[tuple[Path | str, dict[str, Any] | Refused]]:
     """Each photo with its answer, in their order."""
 
     def answer(path: Path | str) -> dict[str, Any] | Refused:
         try:
-            return ask(path)
+            return recognize_one(path)
         except (ModelError, ServiceError) as error:
             return Refused(error.detail, error.code)
         except ServerError as error:
@@ -219,7 +219,7 @@ def _answered(
 def _here(
     galleries: Sequence[str], detector: str, embedder: str, engine: str, threads: int, rerank: int | None,
     filters: Sequence[str], options: RecognizeOptions, console: Console, passed: Passed,
-) -> Ask:  # fmt: skip
+) -> RecognizeOne:  # fmt: skip
     """Recognises with the models of this machine; `rerank` None: by float embeddings. Raises ModelError, ServiceError."""
     from models.artifacts.folders import resolve
     from models.detector import Detector
@@ -235,12 +235,12 @@ def _here(
     searched = joined.filtered(filters_of(filters))
     recognizer = Recognizer(finder, embed, verification)
 
-    def ask(path: Path) -> dict[str, Any]:
+    def recognize_one(path: Path) -> dict[str, Any]:
         image = decode(read_bytes(path), colour_managed=options.compat is None)
         found = recognizer(image, searched, options)
         return found.to_dict() | ({"paddleclas": to_paddleclas(found)} if options.compat else {})
 
-    return ask
+    return recognize_one
 
 
 def _there(

@@ -47,14 +47,14 @@ class FolderItem:
 
 @dataclass
 class Passed:
-    """What was passed over of folders and files, and why; clutter of systems is not counted."""
+    """What was skipped of folders and files, and why; clutter of systems is not counted."""
 
     endings: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)  # by code or reason
 
     @property
     def bad(self) -> bool:
-        """Whether something was passed over that may have been meant: all but texts and lists next to the pictures."""
+        """Whether something was skipped that may have been meant: all but texts and lists next to the pictures."""
         return bool(self.refused) or any(ending not in SIDECARS for ending in self.endings)
 
     def refuse(self, path: Path, why: str, reason: str) -> None:
@@ -67,7 +67,7 @@ class Passed:
         self.refused["left out"] += 1
         click.echo(shown(report), err=True)
 
-    def look_through(self, *paths: Path | None) -> None:
+    def count_unread(self, *paths: Path | None) -> None:
         """Counts what folders hold that is not read; of lists nothing."""
         for path in dict.fromkeys(path for path in paths if path is not None and path.is_dir()):
             for _ in found_photos([path], self):

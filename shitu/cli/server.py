@@ -14,7 +14,7 @@ import httpx
 from shitu.client.blocking import Client
 from shitu.client.connection import timeout
 from shitu.client.errors import ClientError, JobFailed, ProblemError, WaitTimeout
-from shitu.client.exchange import USUAL_RETRIES, ask, once, read
+from shitu.client.exchange import USUAL_RETRIES, call, once, read
 from shitu.client.pictures import Upload
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Server:
         return result
 
     def _request(self, method: str, path: str, query: Mapping[str, Any], **how: Any) -> Json:
-        return self._reported(lambda: self._client.run(ask(method, path, query, **how))) or {}
+        return self._reported(lambda: self._client.run(call(method, path, query, **how))) or {}
 
     def _reported(self, call: Callable[[], T]) -> T:
         try:

@@ -1,4 +1,4 @@
-"""What commands share besides their options: which of them were given, progress lines, and errors as one line."""
+"""What commands share apart from their options: which of them were given, progress lines, and errors as one line."""
 
 import json
 import sys

@@ -45,7 +45,9 @@ def _pages(pages: Callable[P, Pages[T]]) -> Callable[Concatenate[Resource, P], A
     return call
 
 
-def _asked(steps: Callable[Concatenate[kinds.Kind[J], P], Steps[T]]) -> Callable[Concatenate[Jobs[J], P], Awaitable[T]]:
+def _job_call(
+    steps: Callable[Concatenate[kinds.Kind[J], P], Steps[T]],
+) -> Callable[Concatenate[Jobs[J], P], Awaitable[T]]:
     @shown_as(steps)
     def call(self: Jobs[J], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         return self._client.run(steps(self._kind, *args, **kwargs))
@@ -54,25 +56,25 @@ def _asked(steps: Callable[Concatenate[kinds.Kind[J], P], Steps[T]]) -> Callable
 
 
 class Jobs(Resource, Generic[J]):
-    """What the jobs of every kind can be asked."""
+    """The calls that jobs of every kind have."""
 
     def __init__(self, client: AsyncClient, kind: kinds.Kind[J]) -> None:
         super().__init__(client)
         self._kind = kind
 
-    get = _asked(kinds.Kind.get)
-    wait = _asked(kinds.Kind.wait)
-    cancel = _asked(kinds.Kind.cancel)
-    replay = _asked(kinds.Kind.replay)
-    replay_webhook = _asked(kinds.Kind.replay_webhook)
-    erase = _asked(kinds.Kind.erase)
+    get = _job_call(kinds.Kind.get)
+    wait = _job_call(kinds.Kind.wait)
+    cancel = _job_call(kinds.Kind.cancel)
+    replay = _job_call(kinds.Kind.replay)
+    replay_webhook = _job_call(kinds.Kind.replay_webhook)
+    erase = _job_call(kinds.Kind.erase)
 
 
 class PhotoJobs(Jobs[J]):
     """The same, of a photo."""
 
-    photo = _asked(kinds.Kind.photo)
-    preview = _asked(kinds.Kind.preview)
+    photo = _job_call(kinds.Kind.photo)
+    preview = _job_call(kinds.Kind.preview)
 
 
 class Recognitions(PhotoJobs[RecognitionJob]):
@@ -222,9 +224,9 @@ class Keys(Resource):
 
 
 class AsyncClient(Resource):
-    """A service at `server`, asked by coroutines; every call is awaited. Raises ClientError, each of its kinds.
+    """A service at `server`, called from coroutines; every call is awaited. Raises ClientError, each of its kinds.
 
-    `key`: what opens it, where it asks for keys; None: the environment's SHITU_KEY. `retries`: how requests are repeated.
+    `key`: what opens it, where it requires keys; None: the environment's SHITU_KEY. `retries`: how requests are repeated.
     `http`: an httpx.AsyncClient of the caller's own, for proxies, certificates or tests; it is not closed here. As an
     asynchronous context manager it closes its connections.
     """
@@ -265,7 +267,7 @@ class AsyncClient(Resource):
         return self._connection.url
 
     async def run(self, steps: Steps[T]) -> T:
-        """Does what the steps of a call ask for, and gives what they return."""
+        """Does what the steps of a call request, and gives what they return."""
         steps = retried(steps, self._retries)
         stream: httpx.Response | None = None
         chunks: AsyncIterator[bytes] | None = None
@@ -302,7 +304,7 @@ class AsyncClient(Resource):
                 await stream.aclose()
 
     async def iterate(self, pages: Pages[T]) -> AsyncIterator[T]:
-        """The entries of all pages, each page asked for when it is reached."""
+        """The entries of all pages, each page fetched when it is reached."""
         after: str | None = None
         while True:
             entries, after = await self.run(pages.page(after))

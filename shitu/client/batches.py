@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shitu.client.errors import UnexpectedAnswer
-from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, read
+from shitu.client.exchange import Pages, Ref, Steps, by_pages, call, id_of, read
 from shitu.client.pictures import upload_of
 from shitu.client.sending import Terms, filters_sent, moment, named_photos
 from shitu.client.waiting import Event, Watch
@@ -47,7 +47,7 @@ def create_batch(
     if images is not None:
         only = {"filter": list(sent)} if (sent := filters_sent(filters)) else {}
         body = {"gallery": gallery, "images": images, "options": dict(options or {}), **only, **terms.members()}
-        made: Batch = yield from ask("POST", "/batches", json=body, headers=terms.headers)
+        made: Batch = yield from call("POST", "/batches", json=body, headers=terms.headers)
         return made
     fields: dict[str, Any] = {
         **terms.fields(),
@@ -57,7 +57,7 @@ def create_batch(
     if report := filters_sent(filters):
         fields["filter"] = report
     files = [("images", upload_of(photo)) for photo in photos]  # type: ignore[arg-type]  # none is an upload's record
-    found: Batch = yield from ask("POST", "/batches", fields=fields, files=files, headers=terms.headers)
+    found: Batch = yield from call("POST", "/batches", fields=fields, files=files, headers=terms.headers)
     return found
 
 
@@ -82,7 +82,7 @@ def list_batches(
 
 def get_batch(batch: Ref) -> Steps[Batch]:
     """The batch as it is now. Raises NotFound."""
-    found: Batch = yield from ask("GET", f"/batches/{id_of(batch)}")
+    found: Batch = yield from call("GET", f"/batches/{id_of(batch)}")
     return found
 
 
@@ -101,7 +101,7 @@ def wait_for_batch(
 
 def cancel_batch(batch: Ref) -> Steps[Batch]:
     """Gives all its open jobs up."""
-    found: Batch = yield from ask("POST", f"/batches/{id_of(batch)}/cancel")
+    found: Batch = yield from call("POST", f"/batches/{id_of(batch)}/cancel")
     return found
 
 

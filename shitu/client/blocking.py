@@ -1,4 +1,4 @@
-"""`Client`: asks a service and waits for each answer."""
+"""`Client`: calls a service and waits for each answer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _pages(pages: Callable[P, Pages[T]]) -> Callable[Concatenate[Resource, P], I
     return call
 
 
-def _asked(steps: Callable[Concatenate[kinds.Kind[J], P], Steps[T]]) -> Callable[Concatenate[Jobs[J], P], T]:
+def _job_call(steps: Callable[Concatenate[kinds.Kind[J], P], Steps[T]]) -> Callable[Concatenate[Jobs[J], P], T]:
     @shown_as(steps)
     def call(self: Jobs[J], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._client.run(steps(self._kind, *args, **kwargs))
@@ -54,25 +54,25 @@ def _asked(steps: Callable[Concatenate[kinds.Kind[J], P], Steps[T]]) -> Callable
 
 
 class Jobs(Resource, Generic[J]):
-    """What the jobs of every kind can be asked."""
+    """The calls that jobs of every kind have."""
 
     def __init__(self, client: Client, kind: kinds.Kind[J]) -> None:
         super().__init__(client)
         self._kind = kind
 
-    get = _asked(kinds.Kind.get)
-    wait = _asked(kinds.Kind.wait)
-    cancel = _asked(kinds.Kind.cancel)
-    replay = _asked(kinds.Kind.replay)
-    replay_webhook = _asked(kinds.Kind.replay_webhook)
-    erase = _asked(kinds.Kind.erase)
+    get = _job_call(kinds.Kind.get)
+    wait = _job_call(kinds.Kind.wait)
+    cancel = _job_call(kinds.Kind.cancel)
+    replay = _job_call(kinds.Kind.replay)
+    replay_webhook = _job_call(kinds.Kind.replay_webhook)
+    erase = _job_call(kinds.Kind.erase)
 
 
 class PhotoJobs(Jobs[J]):
     """The same, of a photo."""
 
-    photo = _asked(kinds.Kind.photo)
-    preview = _asked(kinds.Kind.preview)
+    photo = _job_call(kinds.Kind.photo)
+    preview = _job_call(kinds.Kind.preview)
 
 
 class Recognitions(PhotoJobs[RecognitionJob]):
@@ -222,9 +222,9 @@ class Keys(Resource):
 
 
 class Client(Resource):
-    """A service at `server`, asked by threads; every call waits for its answer. Raises ClientError, each of its kinds.
+    """A service at `server`, called from threads; every call waits for its answer. Raises ClientError, each of its kinds.
 
-    `key`: what opens it, where it asks for keys; None: the environment's SHITU_KEY. `retries`: how requests are repeated.
+    `key`: what opens it, where it requires keys; None: the environment's SHITU_KEY. `retries`: how requests are repeated.
     `http`: an httpx.Client of the caller's own, for proxies, certificates or tests; it is not closed here. May be used by
     several threads; as a context manager it closes its connections.
     """
@@ -260,7 +260,7 @@ class Client(Resource):
         return self._connection.url
 
     def run(self, steps: Steps[T]) -> T:
-        """Does what the steps of a call ask for, and gives what they return."""
+        """Does what the steps of a call request, and gives what they return."""
         steps = retried(steps, self._retries)
         stream: httpx.Response | None = None
         chunks: Iterator[bytes] | None = None
@@ -297,7 +297,7 @@ class Client(Resource):
                 stream.close()
 
     def iterate(self, pages: Pages[T]) -> Iterator[T]:
-        """The entries of all pages, each page asked for when it is reached."""
+        """The entries of all pages, each page fetched when it is reached."""
         after: str | None = None
         while True:
             entries, after = self.run(pages.page(after))

@@ -1,4 +1,4 @@
-"""What both clients share: where the service is, who asks, how httpx is asked and understood, and what a call shows of itself."""
+"""What both clients share: where the service is, whose key is sent, how httpx is called and understood, and what a call shows of itself."""
 
 from __future__ import annotations
 

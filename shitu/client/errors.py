@@ -11,7 +11,7 @@ ClientError
 │   ├── LimitReached         429
 │   └── ServiceFault         5xx
 ├── JobFailed                the job ended, and not well: code, job
-└── WaitTimeout              the job has not ended in the time given; it goes on
+└── WaitTimeout              the job has not ended in the time given; it continues
 """
 
 # ruff: noqa: N818 - the names say what happened
@@ -104,7 +104,7 @@ class JobFailed(ClientError):
 
 
 class WaitTimeout(ClientError, TimeoutError):
-    """The job or batch has not ended in the time given; it goes on. `job`: as it was last seen."""
+    """The job or batch has not ended in the time given; it continues. `job`: as it was last seen."""
 
     def __init__(self, job: Mapping[str, Any], timeout_s: float) -> None:
         super().__init__(f"{job['id']} is still {job['status']} after {timeout_s:g} s")

@@ -28,7 +28,7 @@ T = TypeVar("T")
 NOT_NOW = {429, 503}  # refused: nothing was done
 LOST = {502, 504}  # a proxy's: it may have been done
 
-Ref: TypeAlias = "str | Mapping[str, Any]"  # something by its id, or as the service told it
+Ref: TypeAlias = "str | Mapping[str, Any]"  # something by its id, or as the service answered it
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _problem(answer: Answer) -> dict[str, Any]:
 
 
 def checked(answer: Answer) -> Answer:
-    """The answer, if it is one that was asked for. Raises ProblemError, UnexpectedAnswer."""
+    """The answer, if it is one that was requested. Raises ProblemError, UnexpectedAnswer."""
     if 200 <= answer.status < 300 or answer.status == 304:
         return answer
     if problem := _problem(answer):
@@ -222,7 +222,7 @@ def _not_ours(answer: Answer) -> UnexpectedAnswer:
     return UnexpectedAnswer(f"What answers there is no ShiTu: status {answer.status}, {report}.", answer.status)
 
 
-def ask(method: str, path: str, query: Mapping[str, Any] | None = None, **how: Any) -> Steps[Any]:
+def call(method: str, path: str, query: Mapping[str, Any] | None = None, **how: Any) -> Steps[Any]:
     """What is answered, as JSON. `how`: further members of Request."""
     return json_of((yield Request(method, path, query=pairs(query or {}), **how)))
 
@@ -268,7 +268,7 @@ def by_pages(path: str, member: str, query: Mapping[str, Any]) -> Pages[Any]:
 
     def page(after: str | None) -> Steps[tuple[Sequence[Any], str | None]]:
         sent = dict(query) if after is None else {**query, "after": after}
-        found = yield from ask("GET", path, sent)
+        found = yield from call("GET", path, sent)
         return found[member], found["next_after"]
 
     return Pages(page)

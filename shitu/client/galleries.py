@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
+from shitu.client.exchange import Pages, Ref, Steps, by_pages, call, id_of, named, once, read
 
 if TYPE_CHECKING:
     from contracts.indexes import DistType, IndexMethod
@@ -35,7 +35,7 @@ def create_gallery(
     """
     index = _index(index_method, dist_type, rerank, fuse, fuse_by)
     body = {"name": name, **({"index": index} if index else {}), **({"embedder": embedder} if embedder else {})}
-    found: Gallery = yield from ask("POST", "/galleries", json=body, headers=once(idempotency_key))
+    found: Gallery = yield from call("POST", "/galleries", json=body, headers=once(idempotency_key))
     return found
 
 
@@ -54,7 +54,7 @@ def choose_index(
     pictures'; with `fuse_by` for the items of a label that have the same value of this metadata name.
     """
     body = {"index": _index(index_method, dist_type, rerank, fuse, fuse_by)}
-    found: Gallery = yield from ask("PATCH", named(gallery), json=body, repeatable=False)
+    found: Gallery = yield from call("PATCH", named(gallery), json=body, repeatable=False)
     return found
 
 
@@ -71,31 +71,31 @@ def _index(
 
 def list_galleries() -> Steps[Sequence[Gallery]]:
     """All galleries by name."""
-    found = yield from ask("GET", "/galleries")
+    found = yield from call("GET", "/galleries")
     galleries: Sequence[Gallery] = found["galleries"]
     return galleries
 
 
 def get_gallery(name: str) -> Steps[Gallery]:
     """One gallery. Raises NotFound."""
-    found: Gallery = yield from ask("GET", named(name))
+    found: Gallery = yield from call("GET", named(name))
     return found
 
 
 def delete_gallery(name: str) -> Steps[None]:
     """Deletes a gallery with all its versions. Raises NotFound."""
-    yield from ask("DELETE", named(name), repeatable=False)
+    yield from call("DELETE", named(name), repeatable=False)
 
 
 def erase_gallery(name: str) -> Steps[Erasure]:
     """Erases a gallery with its pictures and feedback, for good: the receipt."""
-    found: Erasure = yield from ask("DELETE", named(name), {"erase": True}, repeatable=False)
+    found: Erasure = yield from call("DELETE", named(name), {"erase": True}, repeatable=False)
     return found
 
 
 def list_deleted() -> Steps[Sequence[DeletedGallery]]:
     """The galleries that were deleted and can be restored."""
-    found = yield from ask("GET", "/galleries", {"deleted": True})
+    found = yield from call("GET", "/galleries", {"deleted": True})
     galleries: Sequence[DeletedGallery] = found["galleries"]
     return galleries
 
@@ -103,7 +103,7 @@ def list_deleted() -> Steps[Sequence[DeletedGallery]]:
 def restore_gallery(name: str, generation: str | None = None) -> Steps[Gallery]:
     """Restores the gallery of this name that was deleted last, or another `generation`. Raises Conflict, NotFound."""
     query = {"generation": generation}
-    found: Gallery = yield from ask("POST", f"{named(name)}/restore", query, repeatable=False)
+    found: Gallery = yield from call("POST", f"{named(name)}/restore", query, repeatable=False)
     return found
 
 
@@ -114,7 +114,7 @@ def export(gallery: str, version: int | None = None) -> Steps[bytes]:
 
 def undo(gallery: str) -> Steps[Gallery]:
     """Takes the last change of items or labels back: the version that is in force again."""
-    found: Gallery = yield from ask("POST", f"{named(gallery)}/undo", repeatable=False)
+    found: Gallery = yield from call("POST", f"{named(gallery)}/undo", repeatable=False)
     return found
 
 
@@ -130,8 +130,8 @@ def lint(
 ) -> Steps[Lint]:
     """What makes the gallery answer worse, the worst first, each with the one request that mends it.
 
-    A worker looks the version through when it is first asked for, which is waited for some seconds: where `complete` is
-    False ask again. `objects`: the detector looks at each picture, too, for those that show several objects.
+    A worker checks the version when its report is first requested, which is waited for some seconds: where `complete` is
+    False, call again. `objects`: the detector looks at each picture, too, for those that show several objects.
     """
     query = {
         "objects": objects or None,
@@ -141,7 +141,7 @@ def lint(
         "limit": limit,
         "after": after,
     }
-    found: Lint = yield from ask("GET", f"{named(gallery)}/lint", query, headers={"Prefer": "wait=20"})
+    found: Lint = yield from call("GET", f"{named(gallery)}/lint", query, headers={"Prefer": "wait=20"})
     return found
 
 
@@ -153,18 +153,18 @@ def restore_items(
     label: str | None = None,
     idempotency_key: str | None = None,
 ) -> Steps[RestoredItems]:
-    """Brings items of a kept version, or those of a label, back into the one in force, beside all that came since."""
+    """Brings items of a kept version, or those of a label, back into the one in force, added to all that came since."""
     chosen = {"item_ids": None if item_ids is None else list(item_ids), "label": label}
     body = {name: value for name, value in chosen.items() if value is not None}
     path = f"{named(gallery)}/versions/{version}/restore"
-    found: RestoredItems = yield from ask("POST", path, json=body, headers=once(idempotency_key))
+    found: RestoredItems = yield from call("POST", path, json=body, headers=once(idempotency_key))
     return found
 
 
 def list_versions(gallery: str, *, staged: bool | None = None) -> Steps[VersionList]:
     """The versions that are kept, and the current one. `staged` True: only those that never were in force; False: the others."""
     query = {"staged": None if staged is None else str(staged).lower()}
-    found: VersionList = yield from ask("GET", f"{named(gallery)}/versions", query)
+    found: VersionList = yield from call("GET", f"{named(gallery)}/versions", query)
     return found
 
 
@@ -189,7 +189,7 @@ def evaluate(
     hook = None if webhook_url is None else {"url": webhook_url}
     body = {name: value for name, value in (("against", against), ("webhook", hook)) if value is not None}
     path = f"{named(gallery)}/versions/{version}/evaluate"
-    found: EvaluationJob = yield from ask("POST", path, json=body, headers=once(idempotency_key))
+    found: EvaluationJob = yield from call("POST", path, json=body, headers=once(idempotency_key))
     return found
 
 
@@ -208,24 +208,24 @@ def reembed(
     hook = {} if webhook_url is None else {"webhook": {"url": webhook_url}}
     body = {"embedder": embedder, "activate": activate, **hook}
     path = f"{named(gallery)}/reembed"
-    found: ReembeddingJob = yield from ask("POST", path, json=body, headers=once(idempotency_key))
+    found: ReembeddingJob = yield from call("POST", path, json=body, headers=once(idempotency_key))
     return found
 
 
 def activate(gallery: str, version: int) -> Steps[Gallery]:
     """Makes a version the current one."""
-    found: Gallery = yield from ask("POST", f"{named(gallery)}/versions/{version}/activate")
+    found: Gallery = yield from call("POST", f"{named(gallery)}/versions/{version}/activate")
     return found
 
 
 def get_erasure(erasure: Ref) -> Steps[Erasure]:
     """How far an erasure has come."""
-    found: Erasure = yield from ask("GET", f"/erasures/{id_of(erasure)}")
+    found: Erasure = yield from call("GET", f"/erasures/{id_of(erasure)}")
     return found
 
 
 def feedback_photo(gallery: str, feedback: Ref, *, width: int | None = None) -> Steps[bytes]:
-    """The photo that was judged."""
+    """The photo of one feedback."""
     return (yield from read(f"{named(gallery)}/feedback/{id_of(feedback)}/image", {"width": width}))
 
 
@@ -235,5 +235,5 @@ def list_feedback(gallery: str, *, verdict: Verdict | None = None, page_size: in
 
 
 def feedback_list(gallery: str, form: Literal["train", "eval", "coco"], *, holdout: bool | None = None) -> Steps[bytes]:
-    """What feedback teaches, as a list for training or evaluation, or as COCO JSON."""
+    """The feedback, as a list for training or evaluation, or as COCO JSON."""
     return (yield from read(f"{named(gallery)}/feedback", {"format": form, "holdout": holdout}))

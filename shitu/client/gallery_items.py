@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named, once, read
+from shitu.client.exchange import Pages, Ref, Steps, by_pages, call, id_of, named, once, read
 from shitu.client.pictures import upload_of
 from shitu.client.sending import Terms, filters_sent, named_photos, send_photo
 
@@ -54,7 +54,7 @@ def add_pictures(
             "activate": activate,
             **terms.members(),
         }
-        made: EnrollmentJob = yield from ask("POST", f"{named(gallery)}/items", json=body, headers=terms.headers)
+        made: EnrollmentJob = yield from call("POST", f"{named(gallery)}/items", json=body, headers=terms.headers)
         return made
     fields: dict[str, Any] = {**terms.fields(), "labels": labels if isinstance(labels, str) else list(labels)}
     if crop is not None:
@@ -67,7 +67,7 @@ def add_pictures(
         report = dict(item_metadata) if isinstance(item_metadata, Mapping) else [dict(one) for one in item_metadata]
         fields["item_metadata"] = json.dumps(report, ensure_ascii=False)
     files = [("images", upload_of(picture)) for picture in pictures]  # type: ignore[arg-type]  # none is an upload's record
-    found: EnrollmentJob = yield from ask(
+    found: EnrollmentJob = yield from call(
         "POST", f"{named(gallery)}/items", fields=fields, files=files, headers=terms.headers
     )
     return found
@@ -110,7 +110,7 @@ def enroll_box(
     body = {"from": source, "label": label, "activate": activate, **terms.members()}
     if item_metadata is not None:
         body["item_metadata"] = dict(item_metadata)
-    found: EnrollmentJob = yield from ask("POST", f"{named(gallery)}/items", json=body, headers=terms.headers)
+    found: EnrollmentJob = yield from call("POST", f"{named(gallery)}/items", json=body, headers=terms.headers)
     return found
 
 
@@ -179,7 +179,7 @@ def list_labels(gallery: str, *, prefix: str = "", page_size: int = 1000) -> Pag
 def rename_item(gallery: str, item: Ref, label: str) -> Steps[RenamedItem]:
     """Gives one item another label; its id changes."""
     path = f"{named(gallery)}/items/{id_of(item)}"
-    found: RenamedItem = yield from ask("PATCH", path, json={"label": label}, repeatable=False)
+    found: RenamedItem = yield from call("PATCH", path, json={"label": label}, repeatable=False)
     return found
 
 
@@ -187,7 +187,7 @@ def rename_label(gallery: str, label: str | Sequence[str], new: str, *, merge: b
     """Gives a label another name. `merge`: it, or several, may become one with what is there; else that raises Conflict."""
     body = {"label": new, **({"merge": True} if merge else {})}
     query = {"label": label if isinstance(label, str) else list(label)}
-    found: RenamedGallery = yield from ask("PATCH", f"{named(gallery)}/items", query, json=body, repeatable=False)
+    found: RenamedGallery = yield from call("PATCH", f"{named(gallery)}/items", query, json=body, repeatable=False)
     return found
 
 
@@ -205,34 +205,36 @@ def move_items(
         body["item_ids"] = list(item_ids)
     if label is not None:
         body["label"] = label
-    found: MovedItems = yield from ask("POST", f"{named(gallery)}/items/move", json=body, headers=once(idempotency_key))
+    found: MovedItems = yield from call(
+        "POST", f"{named(gallery)}/items/move", json=body, headers=once(idempotency_key)
+    )
     return found
 
 
 def delete_item(gallery: str, item: Ref) -> Steps[Gallery]:
     """Deletes one item: the new version."""
-    found: Gallery = yield from ask("DELETE", f"{named(gallery)}/items/{id_of(item)}", repeatable=False)
+    found: Gallery = yield from call("DELETE", f"{named(gallery)}/items/{id_of(item)}", repeatable=False)
     return found
 
 
 def delete_labels(gallery: str, labels: str | Sequence[str]) -> Steps[Gallery]:
     """Deletes all items of these labels: the new version."""
     query = {"label": labels if isinstance(labels, str) else list(labels)}
-    found: Gallery = yield from ask("DELETE", f"{named(gallery)}/items", query, repeatable=False)
+    found: Gallery = yield from call("DELETE", f"{named(gallery)}/items", query, repeatable=False)
     return found
 
 
 def erase_item(gallery: str, item: Ref) -> Steps[Erasure]:
     """Erases one item with its picture, for good: the receipt."""
     path = f"{named(gallery)}/items/{id_of(item)}"
-    found: Erasure = yield from ask("DELETE", path, {"erase": True}, repeatable=False)
+    found: Erasure = yield from call("DELETE", path, {"erase": True}, repeatable=False)
     return found
 
 
 def erase_labels(gallery: str, labels: str | Sequence[str]) -> Steps[Erasure]:
     """Erases all items of these labels with their pictures, for good: the receipt."""
     query = {"label": labels if isinstance(labels, str) else list(labels), "erase": True}
-    found: Erasure = yield from ask("DELETE", f"{named(gallery)}/items", query, repeatable=False)
+    found: Erasure = yield from call("DELETE", f"{named(gallery)}/items", query, repeatable=False)
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, named
+from shitu.client.exchange import Pages, Ref, Steps, by_pages, call, id_of, named
 from shitu.client.pictures import Upload
 from shitu.client.sending import Terms
 
@@ -42,7 +42,7 @@ def import_files(
     fields |= {name: value for name, value in (("crop", crop), ("delimiter", delimiter)) if value is not None}
     sent = [("files", _upload(file)) for file in files]
     path = f"{named(gallery)}/imports"
-    found: ImportJob = yield from ask("POST", path, fields=fields, files=sent, headers=terms.headers)
+    found: ImportJob = yield from call("POST", path, fields=fields, files=sent, headers=terms.headers)
     return found
 
 
@@ -64,7 +64,7 @@ def import_from(
     terms = Terms(metadata, priority, webhook_url, cancel_after_s, idempotency_key)
     reported = {"source": source, "list": list_name, "crop": crop, "activate": activate, "delimiter": delimiter}
     body = {**{name: value for name, value in reported.items() if value is not None}, **terms.members()}
-    found: ImportJob = yield from ask("POST", f"{named(gallery)}/imports", json=body, headers=terms.headers)
+    found: ImportJob = yield from call("POST", f"{named(gallery)}/imports", json=body, headers=terms.headers)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from shitu.client.errors import JobFailed
-from shitu.client.exchange import Ref, Steps, ask, id_of, once
+from shitu.client.exchange import Ref, Steps, call, id_of, once
 from shitu.client.kinds import RECOGNITIONS
 from shitu.client.sending import Filters, Terms, filters_sent, send_photo
 
@@ -96,7 +96,7 @@ def compare(
     only = None if filters is None else filters_sent(filters)
     report = {"gallery": gallery, "version": version, "filter": only, "webhook": hook}
     body = {name: value for name, value in report.items() if value is not None}
-    found: RecognitionJob = yield from ask(
+    found: RecognitionJob = yield from call(
         "POST", f"/recognitions/{id_of(job)}/compare", json=body, headers=once(idempotency_key)
     )
     return found
@@ -161,13 +161,13 @@ def give_feedback(
     """Says what an answer is worth: that of `box`, None for the whole photo; `label` is the right one, if it is known."""
     body = {"box": box, "verdict": verdict, **({} if label is None else {"label": label})}
     path = f"/recognitions/{id_of(job)}/feedback"
-    found: Feedback = yield from ask("POST", path, json=body, headers=once(idempotency_key))
+    found: Feedback = yield from call("POST", path, json=body, headers=once(idempotency_key))
     return found
 
 
 def feedback_of(job: Ref) -> Steps[Sequence[Feedback]]:
     """What was said of a recognition's answers."""
-    found = yield from ask("GET", f"/recognitions/{id_of(job)}/feedback")
+    found = yield from call("GET", f"/recognitions/{id_of(job)}/feedback")
     said: Sequence[Feedback] = found["feedback"]
     return said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from shitu.client.exchange import Ref, Steps, ask, id_of
+from shitu.client.exchange import Ref, Steps, call, id_of
 
 if TYPE_CHECKING:
     from web.access.keys import KeyMade, KeyShown
@@ -29,23 +29,23 @@ def create_key(
         "expires_in_s": expires_in_s,
         "limits": {one: most for one, most in limits.items() if most is not None},
     }
-    found: KeyMade = yield from ask("POST", "/keys", json=body, repeatable=False)
+    found: KeyMade = yield from call("POST", "/keys", json=body, repeatable=False)
     return found
 
 
 def list_keys() -> Steps[Sequence[KeyShown]]:
     """All keys, oldest first, without what proves them."""
-    found = yield from ask("GET", "/keys")
+    found = yield from call("GET", "/keys")
     keys: Sequence[KeyShown] = found["keys"]
     return keys
 
 
 def revoke_key(key: Ref) -> Steps[None]:
     """From now on the key opens nothing. Raises NotFound."""
-    yield from ask("DELETE", f"/keys/{id_of(key)}", repeatable=False)
+    yield from call("DELETE", f"/keys/{id_of(key)}", repeatable=False)
 
 
 def system() -> Steps[System]:
     """Workers, queues and jobs of the service as they are now."""
-    found: System = yield from ask("GET", "/system")
+    found: System = yield from call("GET", "/system")
     return found

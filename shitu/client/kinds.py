@@ -1,11 +1,11 @@
-"""What jobs of every kind can be asked: their state, their end, lists, pictures. Steps without I/O."""
+"""The calls that jobs of every kind have: their state, their end, lists, pictures. Steps without I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from shitu.client.exchange import Pages, Ref, Steps, ask, by_pages, id_of, once, read
+from shitu.client.exchange import Pages, Ref, Steps, by_pages, call, id_of, once, read
 from shitu.client.sending import moment
 from shitu.client.waiting import Event, Watch
 
@@ -25,14 +25,14 @@ J = TypeVar("J")  # a job's TypedDict
 
 
 class Kind(Generic[J]):
-    """What jobs of one kind can be asked; `path` is that of their routes."""
+    """The calls that jobs of one kind have; `path` is that of their routes."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def get(self, job: Ref) -> Steps[J]:
         """The job as it is now. Raises NotFound."""
-        found: J = yield from ask("GET", f"{self.path}/{id_of(job)}")
+        found: J = yield from call("GET", f"{self.path}/{id_of(job)}")
         return found
 
     def wait(
@@ -49,22 +49,22 @@ class Kind(Generic[J]):
 
     def cancel(self, job: Ref) -> Steps[J]:
         """Gives the job up. Raises Conflict if it has ended otherwise."""
-        found: J = yield from ask("POST", f"{self.path}/{id_of(job)}/cancel")
+        found: J = yield from call("POST", f"{self.path}/{id_of(job)}/cancel")
         return found
 
     def replay(self, job: Ref, *, idempotency_key: str | None = None) -> Steps[J]:
         """Tries a failed job again, under the same id. Raises Conflict if it has not failed."""
-        found: J = yield from ask("POST", f"{self.path}/{id_of(job)}/replay", headers=once(idempotency_key))
+        found: J = yield from call("POST", f"{self.path}/{id_of(job)}/replay", headers=once(idempotency_key))
         return found
 
     def replay_webhook(self, job: Ref) -> Steps[J]:
         """Sends the webhook of a job that has ended again. Raises NotFound if it has none."""
-        found: J = yield from ask("POST", f"{self.path}/{id_of(job)}/webhook/replay", headers=once(None))
+        found: J = yield from call("POST", f"{self.path}/{id_of(job)}/webhook/replay", headers=once(None))
         return found
 
     def erase(self, job: Ref) -> Steps[Erasure]:
         """Erases the job with its photo, its answer and the messages about it, for good: the receipt."""
-        found: Erasure = yield from ask("DELETE", f"{self.path}/{id_of(job)}", {"erase": True}, repeatable=False)
+        found: Erasure = yield from call("DELETE", f"{self.path}/{id_of(job)}", {"erase": True}, repeatable=False)
         return found
 
     def list(

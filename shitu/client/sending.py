@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shitu.client.exchange import Steps, ask, once
+from shitu.client.exchange import Steps, call, once
 from shitu.client.pictures import upload_of, url_of
 from shitu.client.uploads import by_link_if_big
 
@@ -87,14 +87,14 @@ def send_photo(
         image = {**named, **({} if name is None else {"name": name})}
         where = {} if not galleries else {"gallery": galleries[0]} if len(galleries) == 1 else {"galleries": galleries}
         body = {"image": image, "options": sent, **where, **only, **terms.members()}
-        return (yield from ask("POST", path, json=body, headers=terms.headers))
+        return (yield from call("POST", path, json=body, headers=terms.headers))
     fields = {
         **terms.fields(),
         **({"options": json.dumps(sent)} if sent else {}),
         **({"gallery": galleries} if galleries else {}),
         **only,
     }
-    return (yield from ask("POST", path, fields=fields, files=files, headers=terms.headers))
+    return (yield from call("POST", path, fields=fields, files=files, headers=terms.headers))
 
 
 def named_photo(photo: Picture | Mapping[str, Any]) -> dict[str, str] | None:

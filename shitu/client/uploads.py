@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from shitu.client.errors import ConnectionFailed, ProblemError, UnexpectedAnswer
-from shitu.client.exchange import Answer, Request, Steps, ask, checked, id_of
+from shitu.client.exchange import Answer, Request, Steps, call, checked, id_of
 from shitu.client.pictures import Upload, upload_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def create_upload(picture: Picture, *, name: str | None = None) -> Steps[Mapping
 
 def get_upload(upload: Ref) -> Steps[Mapping[str, Any]]:
     """Whether its bytes have come, and until when it can be named."""
-    found: Mapping[str, Any] = yield from ask("GET", f"/uploads/{id_of(upload)}")
+    found: Mapping[str, Any] = yield from call("GET", f"/uploads/{id_of(upload)}")
     return found
 
 
@@ -44,7 +44,7 @@ def by_link_if_big(upload: Upload) -> Steps[str | None]:
 
 
 def _sent(upload: Upload) -> Steps[Mapping[str, Any]]:
-    made = yield from ask("POST", "/uploads", json={"size": len(upload.data), "name": upload.name})
+    made = yield from call("POST", "/uploads", json={"size": len(upload.data), "name": upload.name})
     to = made["send"]
     answer: Answer = yield Request(to["method"], "", headers=to["headers"], content=upload.data, link=to["url"])
     if answer.status != STATUS_OF_CONFLICT:  # else an attempt whose answer was lost had brought the bytes

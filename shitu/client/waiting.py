@@ -88,13 +88,13 @@ class Watch(Generic[State]):
             if left_s / 2 > SHORTEST_S:
                 yield from self._listen(deadline)
             if status(self.seen) not in ENDED:
-                asked = now_s()
-                if (yield from self._poll(deadline - asked)):
+                polled = now_s()
+                if (yield from self._poll(deadline - polled)):
                     break
                 if timeout_s is not None and now_s() >= deadline:
                     report: Any = self.seen
                     raise WaitTimeout(report, timeout_s)
-                if now_s() - asked < 1:  # the service did not wait
+                if now_s() - polled < 1:  # the service did not wait
                     yield Sleep(max(0.0, min(pause_s, deadline - now_s())))
                     pause_s = min(PAUSES_S[1], pause_s * 2) if now_s() - started > 1 else pause_s
         return self.seen
@@ -116,7 +116,7 @@ class Watch(Generic[State]):
                     return
                 for event in decoder.feed(chunk):
                     if not (isinstance(event.data, dict) and {"id", "status"} <= event.data.keys()):
-                        raise ConnectionFailed("The event stream tells of something else.")
+                        raise ConnectionFailed("The event stream is about another job.")
                     self._last_id = event.id or self._last_id
                     state = self._after(self.seen, event)
                     if state is not None:

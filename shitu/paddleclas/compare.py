@@ -1,4 +1,4 @@
-"""PaddleClas' procedure and ours beside one another, on the same photos and the same gallery: what differs, and a picture."""
+"""PaddleClas' procedure and ours next to one another, on the same photos and the same gallery: what differs, and a picture."""
 
 from __future__ import annotations
 

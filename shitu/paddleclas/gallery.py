@@ -39,7 +39,7 @@ OPERATIONS = ("new", "append", "remove")
 
 @dataclass
 class Built:
-    """What a change of a gallery did: entries now, and each line that was passed over, with its reason."""
+    """What a change of a gallery did: entries now, and each line that was skipped, with its reason."""
 
     entries: int = 0
     added: int = 0
@@ -96,7 +96,7 @@ def open_index(folder: Path, delimiter: str | None = None) -> tuple[TheirIndex, 
 def change(config: Config, embedder: Embedder | None) -> Built:
     """Does what `index_operation` says; `remove` needs no embedder. Raises ModelError, OSError.
 
-    Appending a line that the gallery has changes nothing. A picture that can't be read is passed over and reported.
+    Appending a line that the gallery has changes nothing. A picture that can't be read is skipped and reported.
     """
     operation = config.text("IndexProcess.index_operation", "new").lower()
     if operation not in OPERATIONS:

@@ -10,7 +10,7 @@ State = Literal["done", "no effect", "refused"]
 
 @dataclass(frozen=True)
 class Key:
-    """What becomes of a key. `off` are the values of a refused one that ask for nothing, `allowed` those of a done one."""
+    """What becomes of a key. `off` are the values of a refused one that have no effect, `allowed` those of a done one."""
 
     state: State
     why: str = ""

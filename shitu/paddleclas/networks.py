@@ -1,4 +1,4 @@
-"""Which model a configuration or a model's name means, and whether its preparation of pictures is the one that was asked for."""
+"""Which model a configuration or a model's name means, and whether its preparation of pictures is the one that was configured."""
 
 from __future__ import annotations
 

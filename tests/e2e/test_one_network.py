@@ -17,7 +17,7 @@ from models.classifier import Classifier
 from models.detector import Detector
 from models.embedder import Embedder
 from models.pictures.image import decode
-from models.recognition.several_objects import several_bodies
+from models.recognition.several_objects import separate_objects
 from shitu import Client
 from shitu.cli.main import main
 from tests.e2e.service import Service, encode, pattern, wait_for
@@ -146,6 +146,6 @@ def test_a_worker_looks_for_pictures_with_several_objects(service: Service) -> N
     expected = {
         label
         for label, image in images.items()
-        if len(several_bodies(detector(image), image.shape[0] * image.shape[1])) > 1
+        if len(separate_objects(detector(image), image.shape[0] * image.shape[1])) > 1
     }
     assert {one["labels"][0] for one in report["findings"] if one["kind"] == "several_objects"} == expected

@@ -67,7 +67,7 @@ def test_a_courier_delivers_and_loads_no_network(settings: Settings, ledger: Job
         wait_for(lambda: "deliver" in ledger.presence.consumed_age_s(), log)
         loaded = Path(f"/proc/{courier.pid}/maps").read_text()
         assert not [name for name in NETWORKS if name in loaded]
-        assert ledger.presence.workers() == ()  # whoever asks for models is not sent to a courier
+        assert ledger.presence.workers() == ()  # a process that wants models is not sent to a courier
         courier.send_signal(signal.SIGTERM)
         assert courier.wait(15) == 0
     assert "shitu.deliver[" in log.read_text()

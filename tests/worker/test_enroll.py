@@ -180,7 +180,7 @@ def test_a_large_enough_gallery_is_calibrated_for_every_version(process: Process
 
 
 class OneBody:
-    """Always detects the same body."""
+    """Always detects the same object."""
 
     def __call__(self, image: Any, threshold: float | None = None, max_detections: int = 5) -> Any:
         return [Detection((40, 30, 150, 161), 0.9)]
@@ -194,9 +194,9 @@ def test_the_main_body_is_cut_as_photos_are(process: Process, runtime: Runtime, 
         enroll(job(process, runtime, [("cola", textured(1))], "main_body"), runtime, ignore)
         (item,) = runtime.store.items("drinks")
         assert item.box == with_margin((40, 30, 150, 161), 200, 200)
-        body = crop(decode(textured(1)), item.box)
-        assert runtime.store.load_features("drinks") == {item.id: packed_features(body)}
-        result = recognize(asked_photo(process, runtime, verify="always"), runtime, ignore)
+        cut = crop(decode(textured(1)), item.box)
+        assert runtime.store.load_features("drinks") == {item.id: packed_features(cut)}
+        result = recognize(queued_photo(process, runtime, verify="always"), runtime, ignore)
         runtime.idle.get()
     (found,) = result["recognitions"]
     assert found["similarity"] == pytest.approx(1, abs=1e-3)
@@ -207,14 +207,14 @@ def test_the_main_body_is_cut_as_photos_are(process: Process, runtime: Runtime, 
         assert 200 * y == pytest.approx(item.box[1] + item_y * (item.box[3] - item.box[1]), abs=2)
 
 
-def asked_photo(process: Process, runtime: Runtime, **options: Any) -> Job:
+def queued_photo(process: Process, runtime: Runtime, **options: Any) -> Job:
     key = runtime.objects.put_image(textured(1))
     return process.ledger.create("recognition", {"gallery": "drinks", "image": {"key": key}, "options": options})
 
 
 def test_an_answer_says_what_decided_and_what_agrees(process: Process, runtime: Runtime) -> None:
     enroll(job(process, runtime, [("cola", textured(1)), ("juice", textured(2))]), runtime, ignore)
-    result = recognize(asked_photo(process, runtime, verify="always", min_precision=0.8), runtime, ignore)
+    result = recognize(queued_photo(process, runtime, verify="always", min_precision=0.8), runtime, ignore)
     (found,) = result["recognitions"]
     assert found["label"] == "cola"
     assert found["probability"] > 0.8
@@ -229,7 +229,7 @@ def test_an_answer_says_what_decided_and_what_agrees(process: Process, runtime: 
         1,
     )
     assert "verify" in result["timings_ms"]
-    never = recognize(asked_photo(process, runtime, verify="never"), runtime, ignore)
+    never = recognize(queued_photo(process, runtime, verify="never"), runtime, ignore)
     assert never["recognitions"][0]["verification"] is None
 
 

@@ -47,7 +47,7 @@ def test_near_duplicates_are_reported_and_added(process: Process, runtime: Runti
     assert "near_duplicate_of" not in other
 
 
-def test_they_are_left_out_where_that_is_asked_for(process: Process, runtime: Runtime) -> None:
+def test_they_are_left_out_where_that_is_requested(process: Process, runtime: Runtime) -> None:
     first = enroll(job(process, runtime, [("cola", picture(1))]), runtime, ignore)
     enrollment = skipping(
         process, runtime, [("cola", nearly(1)), ("tea", nearly(1)), ("milk", picture(3)), ("milk", nearly(3))]

@@ -95,7 +95,9 @@ def test_a_wrong_label_costs_recall(process: Process, runtime: Runtime, embedder
     assert both["version"]["right"] <= both["against"]["right"]
 
 
-def test_a_version_that_fuses_its_pictures_is_asked_so(process: Process, runtime: Runtime, embedder: Thumbnail) -> None:
+def test_a_version_that_fuses_its_pictures_is_queried_so(
+    process: Process, runtime: Runtime, embedder: Thumbnail
+) -> None:
     good = add(runtime, embedder, [(f"l{seed}", near(seed, shade)) for seed in (1, 2, 3) for shade in (0, 5, 9)])
     add(runtime, embedder, [("alone", near(4, 0))])
     shot = near(2, 7)

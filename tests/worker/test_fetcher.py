@@ -41,7 +41,7 @@ def url_timeout_s() -> float:
 
 @pytest.fixture
 def courier(process: Process, url_timeout_s: float) -> Iterator[Process]:
-    """A courier that may ask this machine, and gives a server `url_timeout_s`."""
+    """A courier that may reach this machine, and gives a server `url_timeout_s`."""
     web = dataclasses.replace(
         process.settings.web,
         allowed_hosts=("127.0.0.1",),
@@ -148,15 +148,15 @@ def test_a_trouble_that_passes_is_over_with_the_next_attempt(
     assert redis_client.llen("shitu:queue:fetch") == 1  # published to those who fetch, not to the workers
     assert redis_client.llen("shitu:queue:recognize") == 0
 
-    def goes_on() -> bool:
+    def continues() -> bool:
         fetcher(courier).take(job_id)  # the keeper's message
         return courier.ledger.get(job_id).source_url is None
 
-    eventually(goes_on)
+    eventually(continues)
 
 
 @pytest.mark.parametrize(("retry_after", "waits_s"), [("50", 50), ("86400", 600), ("0", 2), ("soon", 2)])
-def test_a_server_that_asks_to_be_left_alone_is_within_bounds(
+def test_a_server_that_sets_a_pause_is_within_bounds(
     courier: Process, server: Server, redis_client: redis.Redis, retry_after: str, waits_s: float
 ) -> None:
     server.paths["/a.jpg"] = (429, {"Retry-After": retry_after}, b"")
@@ -242,7 +242,7 @@ def test_a_stopped_courier_publishes_what_it_had_not_begun(courier: Process, red
 
 
 @in_haste
-def test_a_canceled_job_is_not_gone_on_with(courier: Process, server: Server, redis_client: redis.Redis) -> None:
+def test_a_canceled_job_is_not_continued(courier: Process, server: Server, redis_client: redis.Redis) -> None:
     with silence() as url:
         job_id = create(courier, url)
         fetcher(courier).take(job_id)

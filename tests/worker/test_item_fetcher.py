@@ -100,8 +100,8 @@ def test_a_servers_bad_moment_costs_only_the_pictures_that_failed(
     again(courier, job_id)
     eventually(lambda: redis_client.llen("shitu:queue:enroll") == 1)
     assert all("image_key" in item for item in items_of(courier, job_id))
-    asked = [path for _, path, _, _ in server.requests]
-    assert (asked.count("/0.jpg"), asked.count("/2.jpg"), asked.count("/busy.jpg")) == (1, 1, 2)
+    requested = [path for _, path, _, _ in server.requests]
+    assert (requested.count("/0.jpg"), requested.count("/2.jpg"), requested.count("/busy.jpg")) == (1, 1, 2)
 
 
 def test_after_the_last_attempt_the_rest_is_rejected_and_the_others_are_added(
@@ -143,21 +143,21 @@ def test_a_silent_server_is_given_up_after_three_pictures(process: Process) -> N
     from infra.errors.photos import FetchTimeout
     from worker.item_fetcher import fetch_items
 
-    asked: list[str] = []
+    requested: list[str] = []
 
     def silent(url: str) -> bytes:
-        asked.append(url)
+        requested.append(url)
         raise FetchTimeout("The server did not answer completely in time.")
 
     urls = [f"https://silent.example/{number}.jpg" for number in range(6)]
     job = process.ledger.get(create(process, *urls))
     objects: Any = None
     request = fetch_items(job, lambda _=None: None, silent, objects, process.ledger, last=True)
-    assert len(asked) == 3
+    assert len(requested) == 3
     assert {item["error"]["code"] for item in request["items"]} == {"fetch_timeout"}
 
 
-def test_a_job_that_is_canceled_meanwhile_is_not_gone_on_with(courier: Process, server: Server) -> None:
+def test_a_job_that_is_canceled_meanwhile_is_not_continued(courier: Process, server: Server) -> None:
     job_id = create(courier, server.url("/0.jpg"))
     courier.ledger.cancel(job_id)
     fetcher(courier).take(job_id)

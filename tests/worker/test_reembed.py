@@ -93,7 +93,7 @@ def test_it_is_not_put_in_force_if_it_answers_less(
     assert (result["activated"], result["not_activated"]) == (False, "recall_lower")
 
 
-def test_items_without_pictures_are_told_and_keep_it_from_being_put_in_force(
+def test_items_without_pictures_are_reported_and_keep_it_from_being_put_in_force(
     process: Process, runtime: Runtime
 ) -> None:
     enrolled(process, runtime, "first", PICTURES)
@@ -123,7 +123,7 @@ def test_an_empty_gallery_belongs_to_the_other_embedder_then(process: Process, r
     assert named(enrolled(process, runtime, "first", PICTURES[:1])) == "tiny-embed"
 
 
-def test_an_embedder_that_no_worker_has_is_told(process: Process, runtime: Runtime) -> None:
+def test_an_embedder_that_no_worker_has_is_reported(process: Process, runtime: Runtime) -> None:
     with pytest.raises(EmbedderUnknown):
         reembed(reembed_job(process, "ppshitu-v2-embedder"), runtime, ignore)
 

@@ -47,7 +47,7 @@ def answer(_job: Job, _runtime: Runtime, checkpoint: Any) -> dict[str, Any]:
     return {"recognitions": []}
 
 
-def test_a_worker_asks_redis_so_often_for_a_job(working: Process, trips: list[str]) -> None:
+def test_a_worker_calls_redis_so_often_for_a_job(working: Process, trips: list[str]) -> None:
     jobs = [working.ledger.create("recognition", REQUEST).id for _ in range(4)]
     run(JobKind.RECOGNITION, jobs[0], answer)  # connects, loads the scripts, stamps the queue
     for job_id in jobs[1:]:
@@ -57,7 +57,7 @@ def test_a_worker_asks_redis_so_often_for_a_job(working: Process, trips: list[st
         assert working.ledger.get(job_id).status == "succeeded"
 
 
-def test_accepting_a_job_asks_where_it_stands_in_one_trip(working: Process, trips: list[str]) -> None:
+def test_accepting_a_job_reads_where_it_stands_in_one_trip(working: Process, trips: list[str]) -> None:
     working.ledger.forecast.snapshot()
     trips.clear()
     working.ledger.forecast.snapshot(owner="key_a")

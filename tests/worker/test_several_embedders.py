@@ -149,7 +149,7 @@ def test_an_enrolment_embeds_again_where_its_gallery_was_moved_meanwhile(
     assert runtime.store.manifest("first").embedder_digest == digest
 
 
-def test_an_import_that_goes_on_with_another_embedder_keeps_no_batch_of_the_first(
+def test_an_import_that_resumes_with_another_embedder_keeps_no_batch_of_the_first(
     process: Process, runtime: Runtime, tiny: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "in" / "tea"

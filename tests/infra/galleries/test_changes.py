@@ -1,4 +1,4 @@
-"""What is told of two versions adds up, whatever was done between them."""
+"""What is reported of two versions adds up, whatever was done between them."""
 
 from __future__ import annotations
 

@@ -93,12 +93,12 @@ def test_labels_become_one_only_if_that_is_said(store: GalleryStore) -> None:
 
 def test_the_same_picture_under_both_labels_is_one_item_then(store: GalleryStore) -> None:
     (first, *_) = store.items("g")
-    twin = renamed(first, "tea")
-    add(store, "g", twin)
+    duplicate = renamed(first, "tea")
+    add(store, "g", duplicate)
     done = rename_labels(store, "g", [first.label], "tea", merge=True)
     assert done.duplicates == 1
-    assert done.changed[first.id] == twin.id
-    assert [one.id for one in store.items("g")].count(twin.id) == 1
+    assert done.changed[first.id] == duplicate.id
+    assert [one.id for one in store.items("g")].count(duplicate.id) == 1
     assert done.manifest.item_count == 6
 
 

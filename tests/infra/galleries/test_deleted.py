@@ -1,4 +1,4 @@
-"""Deleted galleries: restored as they were, beside new ones of their name, purged in time, whoever dies in between."""
+"""Deleted galleries: restored as they were, next to new ones of their name, purged in time, whoever dies in between."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_deleted_gallery_comes_back_with_its_versions_and_its_feedback(tmp_pat
     check(reader, "g", {item(0).id, item(1000).id}, version=2)
     assert feedback.page("g").feedback == [made]
     assert all_deleted(reader) == []
-    assert restore(store, "g", found.generation) == restored  # the answer was lost, and it is asked again
+    assert restore(store, "g", found.generation) == restored  # the answer was lost, and the request is repeated
     add(store, "g", item(9))
     check(reader, "g", {*ids, item(9).id})
 

@@ -78,9 +78,9 @@ def test_they_belong_to_one_gallery_and_go_with_it(book: GalleryFeedback, tmp_pa
     galleries.delete("drinks")
     purge_due(galleries, 0, time.time() + 1)
     assert list(objects.list("galleries/feedback/")) == []
-    for ask in (lambda: book.page("drinks"), lambda: say(book), lambda: book.latest("drinks")):
+    for call in (lambda: book.page("drinks"), lambda: say(book), lambda: book.latest("drinks")):
         with pytest.raises(GalleryNotFound):
-            ask()
+            call()
     galleries.create("drinks")
     assert book.page("drinks").counts == {"right": 0, "wrong": 0, "ignore": 0}
 
@@ -102,7 +102,7 @@ def test_a_gallery_that_is_deleted_meanwhile_keeps_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
-def test_a_death_leaves_a_judgement_whole_or_none(tmp_path: Path, after: bool) -> None:
+def test_a_death_leaves_feedback_whole_or_none(tmp_path: Path, after: bool) -> None:
     objects = LocalStore(tmp_path)
     GalleryStore(objects).create("drinks")
     dying = Dying(objects, 1, after)
@@ -131,7 +131,7 @@ def test_processes_side_by_side_lose_none(book: GalleryFeedback, tmp_path: Path)
     assert found.counts["right"] == len(found.feedback) == len({one.image_key for one in found.feedback}) == 100
 
 
-def test_what_is_no_judgement_is_passed_over_and_a_broken_one_reported(book: GalleryFeedback, tmp_path: Path) -> None:
+def test_what_is_no_feedback_is_skipped_and_a_broken_one_reported(book: GalleryFeedback, tmp_path: Path) -> None:
     made = say(book)
     objects = LocalStore(tmp_path)
     (key,) = objects.list("galleries/feedback/")
@@ -143,20 +143,20 @@ def test_what_is_no_judgement_is_passed_over_and_a_broken_one_reported(book: Gal
             book.page("drinks")
 
 
-def test_the_last_judgement_of_a_box_counts(book: GalleryFeedback) -> None:
+def test_the_last_feedback_on_a_box_counts(book: GalleryFeedback) -> None:
     say(book, "wrong", "cola")
     say(book, "right", "milk", box=None)
     say(book, "right", "tea")
     say(book, "wrong", None, photo=1)
     say(book, "ignore", None, box=None, photo=1)
     say(book, "wrong", "green tea", box=(0, 0, 20, 20), photo=1)
-    judged = book.latest("drinks")
-    assert sorted(list_of(judged)) == [
+    latest = book.latest("drinks")
+    assert sorted(list_of(latest)) == [
         "images/00/00\tmilk\trec_0\n",
         "images/00/00\ttea\trec_0\t1,2,30,40\n",
         "images/00/01\tgreen tea\trec_1\t0,0,20,20\n",
     ]
-    coco = coco_of(judged)
+    coco = coco_of(latest)
     assert [image["file_name"] for image in coco["images"]] == ["images/00/00", "images/00/01"]
     names = {one["id"]: one["name"] for one in coco["categories"]}
     notes = [(one["image_id"], one["bbox"], one["iscrowd"], names[one["category_id"]]) for one in coco["annotations"]]

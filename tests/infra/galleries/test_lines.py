@@ -92,7 +92,7 @@ def test_what_does_not_end_with_a_line_is_refused(data: bytes, tmp_path: Path) -
         mapped(tmp_path, data, 4)
 
 
-def test_a_line_that_is_no_item_is_told_when_it_is_read(tmp_path: Path) -> None:
+def test_a_line_that_is_no_item_is_reported_when_it_is_read(tmp_path: Path) -> None:
     found = mapped(tmp_path, encode_items(some_items(1)) + b"{}\n", 2)
     assert found[0] == some_items(1)[0]
     with pytest.raises(GalleryCorrupt):

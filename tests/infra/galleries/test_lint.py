@@ -54,9 +54,9 @@ def test_a_picture_a_little_more_like_another_label_is_a_warning() -> None:
 
 def test_the_same_bytes_under_two_labels_are_an_error_and_the_one_that_fits_less_goes() -> None:
     made = clean()
-    twin = made.add("tea", made.rows[0], content="0")
+    duplicate = made.add("tea", made.rows[0], content="0")
     finding = require(
-        linted(made), "same_picture", "error", [twin, made.items[0]], "DELETE", f"remove g --item {twin.id}"
+        linted(made), "same_picture", "error", [duplicate, made.items[0]], "DELETE", f"remove g --item {duplicate.id}"
     )
     assert finding.similarity == pytest.approx(1)
     assert finding.labels == ("tea", "cola")
@@ -65,8 +65,8 @@ def test_the_same_bytes_under_two_labels_are_an_error_and_the_one_that_fits_less
 @pytest.mark.parametrize(("similarity", "level"), [(0.99, "error"), (0.975, "error")])
 def test_the_same_object_under_two_labels_by_its_embedding(similarity: float, level: str) -> None:
     made = clean()
-    twin = made.add("tea", near(made.rows[0], similarity))
-    finding = require(linted(made), "two_labels", level, [twin, made.items[0]], "DELETE", "remove g --item")
+    duplicate = made.add("tea", near(made.rows[0], similarity))
+    finding = require(linted(made), "two_labels", level, [duplicate, made.items[0]], "DELETE", "remove g --item")
     assert finding.similarity == pytest.approx(similarity, abs=1e-4)
 
 

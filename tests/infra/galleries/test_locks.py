@@ -177,7 +177,7 @@ def test_a_stopped_and_overtaken_writer_publishes_nothing(tmp_path: Path, redis_
         add(store, "g", item(2))  # once the stopped writer's lock has lapsed
         after = store.manifest("g")
         stopped.send_signal(signal.SIGCONT)
-        assert stopped.wait(30) == 3  # it was told
+        assert stopped.wait(30) == 3  # it was notified
     assert GalleryStore(objects).manifest("g") == after
     check(GalleryStore(objects), "g", {item(0).id, item(2).id})
     add(store, "g", item(1))  # and doing it again is harmless

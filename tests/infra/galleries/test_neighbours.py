@@ -49,8 +49,11 @@ def test_scores_are_those_of_answers(rows: NDArray[np.float32]) -> None:
         else:
             assert (LABELS[place], found.own_place[place], found.own_score[place]) == ("alone", -1, NOTHING)
         others = [one for one in range(len(rows)) if LABELS[one] != LABELS[place]]
-        twin = max(others, key=lambda one: float(rows[one] @ row))
-        assert (found.twin_place[place], found.twin_near[place]) == (twin, pytest.approx(rows[twin] @ row, abs=1e-5))
+        nearest_other = max(others, key=lambda one: float(rows[one] @ row))
+        assert (found.twin_place[place], found.twin_near[place]) == (
+            nearest_other,
+            pytest.approx(rows[nearest_other] @ row, abs=1e-5),
+        )
 
 
 def test_a_search_continues_where_it_stopped(rows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,17 +42,17 @@ def test_they_are_those_of_a_comparison_of_all(
     items = filled(store)
     files, manifest = SegmentFiles(store, tmp_path / "mapped"), store.manifest("g")
     for label, filters in ((None, ()), ("label 1", ()), (None, (("half", "1"),)), ("label 2", (("half", "0"),))):
-        for asked in (items[0], items[31]):
+        for query in (items[0], items[31]):
             others = [
                 one
                 for one in items
-                if one.id != asked.id
+                if one.id != query.id
                 and label in (None, one.label)
                 and all(one.metadata[name] == value for name, value in filters)
             ]
-            values = {one.id: float(embedding(one) @ embedding(asked)) for one in others}
+            values = {one.id: float(embedding(one) @ embedding(query)) for one in others}
             expected = sorted(values, key=lambda one: -values[one])
-            found = similar_items(store, files, manifest, asked.id, 9, label=label, filters=filters)
+            found = similar_items(store, files, manifest, query.id, 9, label=label, filters=filters)
             assert [one.id for one, _ in found.items] == expected[:9]
             assert [value for _, value in found.items] == pytest.approx([values[one] for one in expected[:9]], abs=1e-5)
             assert found.total == len(others)

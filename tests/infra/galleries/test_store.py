@@ -189,7 +189,7 @@ def test_unknown_things_are_reported(store: GalleryStore) -> None:
             store.manifest("g", version)
         with pytest.raises(VersionNotFound):
             store.activate("g", version)
-    assert store.remove("g").version == 2  # nothing asked, nothing changed
+    assert store.remove("g").version == 2  # nothing requested, nothing changed
     check(store, "g", {item(1).id})
 
 

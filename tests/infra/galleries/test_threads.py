@@ -24,7 +24,7 @@ def test_threads_that_add_together_lose_nothing(tmp_path: Path) -> None:
         try:
             for number in range(start, start + 5):
                 add(store, "g", item(number))
-        except BaseException as error:  # told by the main thread
+        except BaseException as error:  # reported by the main thread
             failures.append(error)
 
     threads = [threading.Thread(target=write, args=(10 * number,)) for number in range(4)]

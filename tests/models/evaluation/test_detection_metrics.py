@@ -83,7 +83,7 @@ def test_equal_scores_and_equal_overlaps_count_as_in_pycocotools() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_regions_of_many_are_passed_over_as_in_pycocotools(seed: int) -> None:
+def test_regions_of_many_are_ignored_as_in_pycocotools(seed: int) -> None:
     found, truth = some_images(20 + seed, images=12, most=6)
     found = [(boxes, np.round(scores, 1).astype(np.float32)) for boxes, scores in found]
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def same(weights: Path, network: nn.Layer) -> None:
         np.testing.assert_array_equal(there[name].numpy(), own[name].numpy())
 
 
-def test_a_detector_goes_on_in_paddledetection(tmp_path: Path) -> None:
+def test_a_detector_continues_in_paddledetection(tmp_path: Path) -> None:
     recipe = load_recipe("detector-tiny", DetectorRecipe)
     network = build_detector(recipe)
     weights = detector_weights(recipe, run_of(network, "detector", tmp_path / "best.npz"), tmp_path / "mine.pdparams")
@@ -61,7 +61,7 @@ def test_a_detector_goes_on_in_paddledetection(tmp_path: Path) -> None:
     assert not (tmp_path / "odd.pdparams").exists()
 
 
-def test_a_classifier_goes_on_in_paddleclas_with_its_last_layer(tmp_path: Path) -> None:
+def test_a_classifier_continues_in_paddleclas_with_its_last_layer(tmp_path: Path) -> None:
     recipe = load_recipe("classifier-tiny", ClassifierRecipe)
     network = build(recipe.network, 3)
     best = run_of(network, "classifier", tmp_path / "best.npz", names=["a", "b", "c"])

@@ -24,7 +24,7 @@ THEIRS = {"_mean": "running_mean", "_variance": "running_var"}
 
 
 def published(network: EfficientNetLite, seed: int = 1) -> dict[str, np.ndarray]:
-    """Weights under the published names, with what the published files hold besides."""
+    """Weights under the published names, with what else the published files hold."""
     state = seeded_state(network, seed)
     named = {".".join(THEIRS.get(part, part) for part in name.split(".")): array for name, array in state.items()}
     return {**named, "_fc.weight": np.zeros((1000, FEATURES)), "_bn0.num_batches_tracked": np.array(7)}

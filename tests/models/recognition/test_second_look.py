@@ -177,7 +177,7 @@ def test_nothing_agrees_is_evidence_too(monkeypatch: pytest.MonkeyPatch) -> None
     assert found["probability"] < plain["probability"]
 
 
-def test_items_without_features_are_passed_over() -> None:
+def test_items_without_features_are_skipped() -> None:
     verifier = Verifier()
     answer = recognize({"far": 30}, verifier)
     assert verifier.requested == [30]

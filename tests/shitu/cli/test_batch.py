@@ -96,7 +96,7 @@ def test_a_part_of_bad_photos_alone_is_reported_for_each(url: str, tmp_path: Pat
     assert [(one["status"], one["error"]["code"]) for one in lines(out)] == [("rejected", "image_rejected")] * 3
 
 
-def test_it_asks_first_and_no_is_an_answer(url: str, photos: Path, tmp_path: Path) -> None:
+def test_it_confirms_first_and_no_is_an_answer(url: str, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.ndjson"
     assert run(url, photos, out).exit_code == 1
     assert not out.exists()
@@ -107,11 +107,11 @@ def test_what_was_cut_off_is_resumed_and_nothing_is_sent_twice(
 ) -> None:
     out = tmp_path / "answers.ndjson"
     results = Batches.results
-    asked: list[int] = []
+    requests: list[int] = []
 
     def cut_off(self: Batches, *args: Any) -> Any:
-        asked.append(1)
-        if len(asked) == 2:  # the service has recognised the second part, and its answers are on their way
+        requests.append(1)
+        if len(requests) == 2:  # the service has recognised the second part, and its answers are on their way
             raise ClientError("the line broke")
         return results(self, *args)
 

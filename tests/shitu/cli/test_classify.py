@@ -76,7 +76,7 @@ def test_a_class_map_names_the_classes_of_an_official_archive(
     assert "does not name 1, 2, 3" in refused.stderr
 
 
-def test_bad_pictures_are_reported_and_the_others_go_on(folders: dict[str, Path], pictures: Path) -> None:
+def test_bad_pictures_are_reported_and_the_others_are_processed(folders: dict[str, Path], pictures: Path) -> None:
     text, gone = pictures / "readme.txt", pictures / "gone.jpg"
     answer = run(text, gone, pictures, "--model", folders["official"], "--json")
     assert answer.exit_code == 1

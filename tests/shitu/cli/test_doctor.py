@@ -91,7 +91,7 @@ def test_a_redis_that_answers_is_well(redis_url: str, monkeypatch: pytest.Monkey
 
 
 def test_workers_of_a_running_stack_are_seen_without_its_address(tmp_path: Path) -> None:
-    """`shitu up` runs beside it with a Redis of its own, which REDIS_URL does not name."""
+    """`shitu up` runs next to it with a Redis of its own, which REDIS_URL does not name."""
     with RedisServer(tmp_path / "data" / "redis") as server:
         client = connect(server.url, "shitu")
         Presence(client, time.time).worker_ready("worker-1", {}, ttl_s=600)

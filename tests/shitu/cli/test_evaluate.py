@@ -27,18 +27,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shop"
 
 
-def test_it_prints_the_figures(tiny_artifact: Path, quick: Path, tmp_path: Path) -> None:
+def test_it_prints_the_metrics(tiny_artifact: Path, quick: Path, tmp_path: Path) -> None:
     answer = shitu(
         "--detector", "none", "--embedder", tiny_artifact, "--embedder-recipe", quick, "--out", tmp_path / "o"
     )
     assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert set(figures) == {"embedder", "open set"}
-    assert 0 <= figures["embedder"]["rendered"] <= 1
-    shares = figures["open set"]["rendered"]
-    assert shares["threshold"] == 0.4
-    assert all(0 <= shares[name] <= 1 for name in ("identification_rate", "false_positive_identification_rate"))
-    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == figures
+    metrics = json.loads(answer.stdout)
+    assert set(metrics) == {"embedder", "open set"}
+    assert 0 <= metrics["embedder"]["rendered"] <= 1
+    rates = metrics["open set"]["rendered"]
+    assert rates["threshold"] == 0.4
+    assert all(0 <= rates[name] <= 1 for name in ("identification_rate", "false_positive_identification_rate"))
+    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == metrics
     assert "embedder's eval sets: 1/1" in answer.stderr
 
 
@@ -57,16 +57,16 @@ def test_it_measures_the_detector_and_the_whole(
         "--embedder-recipe", quick, "--detector-recipe", recipe, "--scenes", 1, "--out", tmp_path / "o",
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert set(figures) == {"embedder", "open set", "detector", "pipeline"}
-    assert set(figures["detector"]) == {"scenes AP50", "scenes AP50:95"}
-    assert set(figures["pipeline"]) == {"found", "right"}
+    metrics = json.loads(answer.stdout)
+    assert set(metrics) == {"embedder", "open set", "detector", "pipeline"}
+    assert set(metrics["detector"]) == {"scenes AP50", "scenes AP50:95"}
+    assert set(metrics["pipeline"]) == {"found", "right"}
     assert "recognising: 1/1" in answer.stderr
     with Image.open(tmp_path / "o" / "confusion.png") as table:
         assert min(table.size) > 100
 
 
-def test_a_list_that_asks_itself(tiny_artifact: Path, shop: Path, tmp_path: Path) -> None:
+def test_a_list_that_queries_itself(tiny_artifact: Path, shop: Path, tmp_path: Path) -> None:
     answer = shitu(
         "retrieval",
         "--query",
@@ -79,17 +79,17 @@ def test_a_list_that_asks_itself(tiny_artifact: Path, shop: Path, tmp_path: Path
         tmp_path / "o",
     )
     assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert list(figures) == [
+    metrics = json.loads(answer.stdout)
+    assert list(metrics) == [
         "recall@1", "recall@3", "retrieval_mAP", "mINP", "precision@1", "precision@3", "queries", "gallery", "open set",
     ]  # fmt: skip
-    assert (figures["queries"], figures["gallery"]) == (12, 12)
-    assert figures["recall@1"] >= 0.5  # the twin of a plain colour is the nearest
-    assert figures["precision@3"] <= 1 / 3 + 1e-3  # itself is none of the answers
+    assert (metrics["queries"], metrics["gallery"]) == (12, 12)
+    assert metrics["recall@1"] >= 0.5  # the duplicate of a plain colour is the nearest
+    assert metrics["precision@3"] <= 1 / 3 + 1e-3  # itself is none of the answers
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
         "confusion.csv", "confusion.json", "confusion.png", "metrics.json", "neighbours.png",
     ]  # fmt: skip
-    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == figures
+    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == metrics
     assert "embedding the queries: 12/12" in answer.stderr
 
 
@@ -108,25 +108,25 @@ def test_query_and_gallery_with_ids_and_re_ranking(tiny_artifact: Path, shop: Pa
     )
     answer = shitu("retrieval", *lists, "--ids", "--k-reciprocal")
     assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert (figures["queries"], figures["gallery"]) == (2, 4)
-    assert figures["recall@1"] in (0, 1)  # of b alone: all photos of a are masked for a
+    metrics = json.loads(answer.stdout)
+    assert (metrics["queries"], metrics["gallery"]) == (2, 4)
+    assert metrics["recall@1"] in (0, 1)  # of b alone: all photos of a are masked for a
     assert answer.stderr.count("embedding") >= 2
 
 
 @pytest.mark.parametrize("count", [0, 4])
-def test_by_signs(tiny_artifact: Path, shop: Path, tmp_path: Path, count: int) -> None:
+def test_by_binary_codes(tiny_artifact: Path, shop: Path, tmp_path: Path, count: int) -> None:
     answer = shitu(
         "retrieval", "--query", shop / "labels.tsv", "--embedder", tiny_artifact, "--top-k", "1,3", "--out", tmp_path / "o",
         "--binary", "--rerank", count,
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert figures["bits"] % 8 == 0
-    assert figures["bits"] > 0
-    assert 0.25 <= figures["recall@1"] <= 1
-    assert figures["precision@3"] <= 1 / 3 + 1e-3
-    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == figures
+    metrics = json.loads(answer.stdout)
+    assert metrics["bits"] % 8 == 0
+    assert metrics["bits"] > 0
+    assert 0.25 <= metrics["recall@1"] <= 1
+    assert metrics["precision@3"] <= 1 / 3 + 1e-3
+    assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == metrics
     assert (tmp_path / "o" / "neighbours.png").is_file()
 
 
@@ -138,9 +138,9 @@ def test_photos_with_labels_alone(tiny_artifact: Path, shop: Path, tmp_path: Pat
         "--detector", "none", "--embedder", tiny_artifact, "--threshold", -1, "--out", tmp_path / "o",
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert (figures["photos"], figures["things"], figures["answers"], figures["unknowns"]) == (3, 2, 3, 1)
-    assert figures["unknowns answered"] == 1
+    metrics = json.loads(answer.stdout)
+    assert (metrics["photos"], metrics["things"], metrics["answers"], metrics["unknowns"]) == (3, 2, 3, 1)
+    assert metrics["unknowns answered"] == 1
     with (tmp_path / "o" / "confusion.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.reader(file))
     assert np.array(table)[1:, 1:].astype(int).sum() == 3
@@ -162,8 +162,8 @@ def test_photos_with_boxes(tiny_artifact: Path, tmp_path: Path) -> None:
         "--embedder", tiny_artifact,
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
-    figures = json.loads(answer.stdout)
-    assert (figures["found"], figures["right"]) == (1, 0.5)  # y shows nothing that has a box
+    metrics = json.loads(answer.stdout)
+    assert (metrics["found"], metrics["right"]) == (1, 0.5)  # y shows nothing that has a box
 
 
 @pytest.mark.parametrize(
@@ -225,15 +225,15 @@ def test_open_set_of_lists(tiny_artifact: Path, shop: Path, tmp_path: Path) -> N
     inside = [line for line in lines if line.split("\t")[1] != labels[0]]
     gallery.write_text("\n".join(inside[::2]) + "\n", encoding="utf-8")
     query.write_text("\n".join(line for line in lines if line not in inside[::2]) + "\n", encoding="utf-8")
-    asked = ["open-set", "--query", query, "--gallery", gallery, "--root", shop, "--embedder", tiny_artifact]
-    answer = shitu(*asked, "--out", tmp_path / "o")
+    options = ["open-set", "--query", query, "--gallery", gallery, "--root", shop, "--embedder", tiny_artifact]
+    answer = shitu(*options, "--out", tmp_path / "o")
     assert answer.exit_code == 0, answer.output
     report = json.loads(answer.stdout)
     assert json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8")) == report
     assert (report["known"], report["unknown"], report["gallery"]) == (5, 2, 5)  # all of the first label are unknown
     for rate in ("0.01", "0.05", "0.1"):
         assert 0 <= report[f"identified@fpr{rate}"] <= report["recall@1"] <= 1
-    more = json.loads(shitu(*asked, "--unknown", shop / "labels.tsv").stdout)
+    more = json.loads(shitu(*options, "--unknown", shop / "labels.tsv").stdout)
     assert more["unknown"] == 14
     alone = json.loads(shitu("open-set", "--query", shop / "labels.tsv", "--embedder", tiny_artifact).stdout)
     assert (alone["known"], alone["unknown"]) == (12, 12)

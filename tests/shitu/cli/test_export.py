@@ -1,4 +1,4 @@
-"""`shitu export` from the command line: a run's weights, or a finished artifact, as programs whose figures are written down."""
+"""`shitu export` from the command line: a run's weights, or a finished artifact, as programs whose metrics are written down."""
 
 import json
 from dataclasses import replace
@@ -26,10 +26,10 @@ def shitu(*arguments: object) -> Result:
 
 
 def report(answer: Result) -> dict[str, object]:
-    """The figures on standard output, which hold nothing else."""
+    """The metrics on standard output, which hold nothing else."""
     assert answer.exit_code == 0, answer.output
-    figures: dict[str, object] = json.loads(answer.stdout)
-    return figures
+    metrics: dict[str, object] = json.loads(answer.stdout)
+    return metrics
 
 
 @pytest.fixture
@@ -46,19 +46,19 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_export_measures_the_programs_and_writes_it_down(tiny_run: Run, quick: Path, tmp_path: Path) -> None:
     folder = tmp_path / "artifact"
-    figures = report(
+    metrics = report(
         shitu("export", "embedder", quick, "--run", tiny_run.folder, "--out", folder, "--formats", "onnx,openvino,fp16")
     )
-    assert figures["artifact"] == str(folder)
+    assert metrics["artifact"] == str(folder)
     assert {"inference.onnx", "inference.xml", "inference_fp16.xml"} <= set(verify(folder))
     manifest = load_manifest(folder)
     assert manifest.name == "embedder-tiny"
-    assert manifest.thresholds == {"similarity": figures["similarity"]}
-    assert manifest.metrics == {"rendered": figures["rendered"]}
+    assert manifest.thresholds == {"similarity": metrics["similarity"]}
+    assert manifest.metrics == {"rendered": metrics["rendered"]}
     half = manifest.precisions["fp16"]
     assert half["metrics"].keys() == half["lost"].keys() == {"rendered"}
     assert half["compared_with"] == "eager network"
-    assert figures["precisions"] == {"fp16": half}
+    assert metrics["precisions"] == {"fp16": half}
 
 
 def test_an_artifact_gets_further_precisions(quick: Path, pictures: Path, tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_an_artifact_gets_further_precisions(quick: Path, pictures: Path, tmp_pa
     answer = shitu(
         "export", "precisions", model, "--out", folder, "--formats", names, "--calibrate", pictures, "--recipe", quick
     )
-    figures = report(answer)
+    metrics = report(answer)
     manifest = load_manifest(folder)
     assert sorted(manifest.precisions) == sorted(names.split(","))
     assert manifest.precisions["int8"]["calibration_pictures"] == 6
     assert manifest.precisions["int8"]["calibrated_with"] == "given pictures"
     assert all(about["lost"].keys() == {"rendered"} for about in manifest.precisions.values())
-    assert manifest.metrics == {"rendered": figures["rendered"]}
+    assert manifest.metrics == {"rendered": metrics["rendered"]}
     assert load_manifest(model).precisions == {}
     assert manifest.digest == load_manifest(model).digest
 
@@ -89,7 +89,7 @@ def test_what_is_doubtful_is_printed_and_kept(
         "export", "precisions", artifact(tmp_path / "tiny", "embed"), "--out", tmp_path / "lower", "--formats", "fp16,int8",
         "--calibrate", pictures, "--recipe", quick,
     )  # fmt: skip
-    figures = report(answer)
+    metrics = report(answer)
     expected = [
         "int8 loses 0.5 in the eval set 'rendered': 0.75 in fp32, 0.25 in int8",
         "int8 was calibrated with 6 pictures; give at least 20",
@@ -97,7 +97,7 @@ def test_what_is_doubtful_is_printed_and_kept(
     described = load_manifest(tmp_path / "lower").precisions
     assert described["int8"]["warnings"] == expected
     assert described["fp16"]["warnings"] == []
-    assert figures["precisions"] == described
+    assert metrics["precisions"] == described
     assert answer.stderr.splitlines()[-2:] == [f"Warning: {one}" for one in expected]
 
 

@@ -136,7 +136,7 @@ def test_a_gallery_is_deleted_when_it_is_meant(
     drinks: str, store: GalleryStore, served: tuple[str, str], through_service: bool
 ) -> None:
     way = served if through_service else ()
-    answer = run("delete", drinks, *way)  # nobody is there to be asked
+    answer = run("delete", drinks, *way)  # nobody is there to confirm
     assert (answer.exit_code, "--yes" in answer.stderr, store.names()) == (2, True, ("drinks",))
     answer = run("delete", drinks, "--yes", *way)
     assert (answer.exit_code, answer.stdout, store.names()) == (0, "'drinks' is deleted\n", ())
@@ -172,7 +172,7 @@ def test_items_and_a_gallery_are_erased(
     for words in ((), ("--whole", "--label", "x")):
         answer = run("erase", drinks, *words, "--yes", *way)
         assert (answer.exit_code, "name what to erase" in answer.stderr) == (2, True)
-    answer = run("erase", drinks, "--whole", *way)  # nobody is there to be asked
+    answer = run("erase", drinks, "--whole", *way)  # nobody is there to confirm
     assert (answer.exit_code, "--yes" in answer.stderr, store.names()) == (2, True, (drinks,))
     answer = run("erase", drinks, "--item", items[0].id, "--yes", "--json", *way)
     assert answer.exit_code == 0, answer.output

@@ -28,7 +28,7 @@ LABELS = ["green tea", "cola", "milk", "cola"]
 
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An embedder with random parameters: it tells pictures apart, that is all."""
+    """An embedder with random parameters: it distinguishes pictures, that is all."""
     return artifact(tmp_path_factory.mktemp("embedder"), "embed", paddle_too=False)
 
 
@@ -83,20 +83,22 @@ def nearest(photo: Path, embedder: Path, *more: object) -> str | None:
 
 
 def every_way(photo: Path, embedder: Path) -> set[str | None]:
-    """The label by floats, by signs, by signs re-ranked, and by each kind of Hamming index."""
+    """The label by float embeddings, by binary codes, by those re-ranked, and by each kind of Hamming index."""
     _, items, rows = store().load("drinks")
     query = Embedder(embedder)([decode(photo.read_bytes())])
-    asked: list[Gallery] = [
+    galleries: list[Gallery] = [
         BinaryGallery(items, rows.reshape(len(items), query.shape[1]), kind=kind, rerank=rerank)
         for kind in KINDS
         for rerank in (0, 3)
     ]
-    found = [near[0].item.label if near else None for held in asked for (near,) in [held.search(query, 1)]]
+    found = [near[0].item.label if near else None for held in galleries for (near,) in [held.search(query, 1)]]
     ways = ((), ("--binary",), ("--binary", "--rerank", 3))
     return {*found, *(nearest(photo, embedder, *more) for more in ways)}
 
 
-def test_a_gallery_changed_between_searches_is_searched_by_signs_as_it_is(folder: Path, tiny_artifact: Path) -> None:
+def test_a_gallery_changed_between_searches_is_searched_by_binary_codes_as_it_is(
+    folder: Path, tiny_artifact: Path
+) -> None:
     milk, tea, cola = (folder / name for name in ("milk/2.png", "green tea/0.png", "cola/1.png"))
     later = folder.parent / "later" / "milk"
     later.mkdir(parents=True)

@@ -38,8 +38,8 @@ def photo(seed: int) -> bytes:
 
 
 @pytest.fixture
-def judged(drinks: str, store: GalleryStore, objects: ObjectStore) -> str:
-    """Six photos with a labelled box each, one of them judged twice, and a crowd."""
+def reviewed(drinks: str, store: GalleryStore, objects: ObjectStore) -> str:
+    """Six photos with a labelled box each, one of them with feedback twice, and a crowd."""
     book = GalleryFeedback(objects, store)
 
     def say(seed: int, verdict: Verdict, label: str | None, box: Box | None = BOX) -> None:
@@ -55,12 +55,15 @@ def judged(drinks: str, store: GalleryStore, objects: ObjectStore) -> str:
 
 @pytest.mark.parametrize("through_service", [False, True])
 def test_it_is_written_as_crops_and_as_boxes(
-    judged: str, served: tuple[str, str], tmp_path: Path, through_service: bool
+    reviewed: str, served: tuple[str, str], tmp_path: Path, through_service: bool
 ) -> None:
     way = served if through_service else ()
-    assert reported("feedback", judged, *way) == {"gallery": judged, "counts": {"right": 6, "wrong": 6, "ignore": 1}}
-    out = tmp_path / "judged"
-    answer = run("feedback", judged, "--out", out, *way)
+    assert reported("feedback", reviewed, *way) == {
+        "gallery": reviewed,
+        "counts": {"right": 6, "wrong": 6, "ignore": 1},
+    }
+    out = tmp_path / "reviewed"
+    answer = run("feedback", reviewed, "--out", out, *way)
     assert (answer.exit_code, answer.stdout) == (0, "6 right, 6 wrong, 1 ignore\n"), answer.output
     read = read_photos(out, "labels.tsv", ids=True)  # as a recipe's source does
     assert [one.label for one in read] == ["可乐 0", "可乐 1"] * 3
@@ -77,31 +80,31 @@ def test_it_is_written_as_crops_and_as_boxes(
     assert [one.labels for one in boxed] == [("可乐 0",), ("可乐 1",)] * 3
 
 
-def test_a_recipes_lists_may_hold_photos_out(judged: str, tmp_path: Path) -> None:
-    out = tmp_path / "judged"
-    assert run("feedback", judged, "--out", out, "--holdout").exit_code == 0
+def test_a_recipes_lists_may_hold_photos_out(reviewed: str, tmp_path: Path) -> None:
+    out = tmp_path / "reviewed"
+    assert run("feedback", reviewed, "--out", out, "--holdout").exit_code == 0
     trained, kept = ((out / name).read_text("utf-8").splitlines() for name in ("train.tsv", "eval.tsv"))
     assert (len(trained), len(kept)) == (5, 1)
-    source = EvalSource("lists", "judged", root="judged", file="eval.tsv", gallery_file="train.tsv", ids=True)
+    source = EvalSource("lists", "reviewed", root="reviewed", file="eval.tsv", gallery_file="train.tsv", ids=True)
     (split,) = photo_eval_sets([source], tmp_path)
     assert (len(split.photos), int(split.gallery.sum())) == (6, 5)
 
 
 @pytest.mark.slow
-def test_evaluation_takes_it(judged: str, tmp_path: Path) -> None:
-    out = tmp_path / "judged"
-    assert run("feedback", judged, "--out", out).exit_code == 0
+def test_evaluation_takes_it(reviewed: str, tmp_path: Path) -> None:
+    out = tmp_path / "reviewed"
+    assert run("feedback", reviewed, "--out", out).exit_code == 0
     answer = CliRunner().invoke(main, ["evaluate", "retrieval", "--query", str(out / "labels.tsv"), "--ids"])
     assert answer.exit_code == 0, answer.output
     assert 0 <= json.loads(answer.stdout)["recall@1"] <= 1
 
 
 def test_a_photo_that_is_gone_is_reported_and_the_others_are_written(
-    judged: str, objects: ObjectStore, served: tuple[str, str], tmp_path: Path
+    reviewed: str, objects: ObjectStore, served: tuple[str, str], tmp_path: Path
 ) -> None:
     objects.delete(image_key_of(hashlib.sha256(photo(2)).hexdigest()))
     for name, way in (("a", ()), ("b", served)):
-        answer = run("feedback", judged, "--out", tmp_path / name, *way)
+        answer = run("feedback", reviewed, "--out", tmp_path / name, *way)
         assert (answer.exit_code, "object_not_found" in answer.stderr) == (1, True), answer.output
         assert len(read_photos(tmp_path / name, "labels.tsv")) == 5
 

@@ -57,7 +57,7 @@ def test_rerank_without_codes_is_refused(store: GalleryStore) -> None:
         assert "--dist-type hamming" in answer.output
 
 
-def test_fusing_is_reported_chosen_and_left_off(drinks: str, served: tuple[str, str], store: GalleryStore) -> None:
+def test_fusing_is_reported_chosen_and_switched_off(drinks: str, served: tuple[str, str], store: GalleryStore) -> None:
     changed = run("index", drinks, "--fuse")
     assert "index: Flat (auto, IP, fused by label), recall@1 1.000" in changed.stdout, changed.output
     _, serve = served

@@ -14,7 +14,7 @@ from infra.galleries.store import GalleryStore, Item, item_id
 from infra.objects.store import ObjectStore, image_digest
 from infra.runtime.settings import Settings
 from models.detector import Detection
-from models.recognition.several_objects import several_bodies
+from models.recognition.several_objects import separate_objects
 from models.synth.designs import design_product
 from models.synth.products import packshot
 from tests.infra.galleries.lint_cases import Pictures, clean, near, view
@@ -28,7 +28,7 @@ Way = tuple[str, ...]
 
 @pytest.fixture(autouse=True)
 def worker(settings: Settings) -> Iterator[None]:
-    """Lints what the service is asked about."""
+    """Lints what is requested from the service."""
     with linting(settings):
         yield
 
@@ -74,7 +74,7 @@ def test_the_store_and_a_service_say_the_same(store: GalleryStore, served: tuple
     assert ([one["kind"] for one in only["findings"]], only["kinds"]) == (["outlier"], here["kinds"])
 
 
-def test_pictures_with_several_objects_are_found_if_asked_for(
+def test_pictures_with_several_objects_are_found_if_requested(
     store: GalleryStore, objects: ObjectStore, way: Way
 ) -> None:
     one, other = (packshot(design_product(seed), 200) for seed in (1, 2))
@@ -112,13 +112,13 @@ def test_pictures_with_several_objects_are_found_if_asked_for(
     assert ("1 pictures are not there" in by_worker.stdout) == bool(way)
 
 
-def test_bodies_count_that_are_certain_large_and_apart() -> None:
+def test_objects_count_that_are_certain_large_and_apart() -> None:
     left, right = Detection((0, 0, 50, 100), 0.9), Detection((50, 0, 100, 100), 0.8)
     pixels = 100 * 100
-    assert several_bodies([right, left], pixels) == [left, right]
-    assert several_bodies([left, Detection((50, 0, 100, 100), 0.5)], pixels) == [left]
-    assert several_bodies([left, Detection((60, 0, 80, 40), 0.9)], pixels) == [left]
-    assert several_bodies([left, Detection((10, 10, 60, 90), 0.8)], pixels) == [left]
+    assert separate_objects([right, left], pixels) == [left, right]
+    assert separate_objects([left, Detection((50, 0, 100, 100), 0.5)], pixels) == [left]
+    assert separate_objects([left, Detection((60, 0, 80, 40), 0.9)], pixels) == [left]
+    assert separate_objects([left, Detection((10, 10, 60, 90), 0.8)], pixels) == [left]
 
 
 @pytest.mark.parametrize(

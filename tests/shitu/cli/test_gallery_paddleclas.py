@@ -76,13 +76,13 @@ def test_an_index_taken_over_is_fused_by_choice_and_keeps_its_rows(
 ) -> None:
     assert imported(index, embedder, "--root", pictures).exit_code == 0
     plain = store().load("drinks")
-    asked = pictures / "gallery" / "0.png"
+    photo = pictures / "gallery" / "0.png"
     searched: list[Gallery] = []
     real = FusedGallery.search_labels
     monkeypatch.setattr(FusedGallery, "search_labels", lambda self, *how: (searched.append(self), real(self, *how))[1])
 
     def nearest() -> str:
-        found = run("recognize", asked, "--gallery", "drinks", "--detector", "none", "--embedder", embedder,
+        found = run("recognize", photo, "--gallery", "drinks", "--detector", "none", "--embedder", embedder,
                     "--threads", 1, "--threshold", -1, "--json")  # fmt: skip
         assert found.exit_code == 0, found.output
         return str(json.loads(found.stdout)[0]["recognitions"][0]["label"])

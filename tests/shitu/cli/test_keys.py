@@ -1,4 +1,4 @@
-"""`shitu keys` on the Redis of the settings, on the data folder's own, and through a service that asks for a key."""
+"""`shitu keys` on the Redis of the settings, on the data folder's own, and through a service that requires a key."""
 
 from __future__ import annotations
 

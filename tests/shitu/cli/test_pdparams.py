@@ -1,4 +1,4 @@
-"""`.pdparams` of PaddleClas and PaddleDetection where commands take a model, and the way back: train here, go on there."""
+"""`.pdparams` of PaddleClas and PaddleDetection where commands take a model, and the way back: train here, continue there."""
 
 from __future__ import annotations
 
@@ -144,6 +144,6 @@ neck = { kind = "fc", size = 8 }
 head = { kind = "fc" }
 loss = { ce = { weight = 1.0 } }
 sampler = { kind = "class", views_per_class = 2 }
-data = [{ kind = "rendered", name = "drawn", products = 4, views = 2 }]
+data = [{ kind = "rendered", name = "synthetic", products = 4, views = 2 }]
 stages = [{ steps = 2, size_px = 32, batch = 4 }]
 """

@@ -121,19 +121,19 @@ def test_what_is_all_but_certain_is_no_one() -> None:
     assert [likely(value) for value in (0.984, 0.986, 0.9951, 0.99999)] == ["0.98", "0.99", "0.99", "0.99"]
 
 
-def test_a_detector_finds_the_bodies(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+def test_a_detector_finds_the_objects(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     detector = artifact(Path("detector"), "detect", paddle_too=False)
     arguments = ["--detector", str(detector), "--embedder", str(tiny_artifact), "--gallery", str(gallery), "--json"]
     answer = CliRunner().invoke(main, ["recognize", *arguments, "--whole-image", "never", str(photos / "cola.jpg")])
     assert answer.exit_code == 0, answer.output
     (one,) = json.loads(answer.stdout)
-    bodies = [*one["recognitions"], *one["dropped"]]
-    assert bodies
-    assert {body["source"] for body in bodies} == {"detection"}
+    objects = [*one["recognitions"], *one["dropped"]]
+    assert objects
+    assert {one["source"] for one in objects} == {"detection"}
 
 
 @pytest.mark.parametrize("more", [(), ("--rerank", 3)])
-def test_by_signs_the_right_labels_come_too(
+def test_by_binary_codes_the_right_labels_come_too(
     tiny_artifact: Path, gallery: Path, photos: Path, more: tuple[object, ...]
 ) -> None:
     answer = recognize(tiny_artifact, gallery, photos, "--json", "--binary", *more)
@@ -142,7 +142,7 @@ def test_by_signs_the_right_labels_come_too(
         assert one["recognitions"][0]["label"] == Path(one["photo"]).stem
 
 
-def test_json_may_be_asked_for_twice(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+def test_json_may_be_requested_twice(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     answer = recognize(tiny_artifact, gallery, photos / "milk.jpg", "--json", "--format", "json")
     assert answer.exit_code == 0, answer.output
     assert len(json.loads(answer.stdout)) == 1

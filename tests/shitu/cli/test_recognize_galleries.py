@@ -89,11 +89,11 @@ def test_a_store_that_fails_costs_the_photo_not_the_others(
     tiny_artifact: Path, photos: Path, shots: dict[str, Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enrolled(tiny_artifact, shots)
-    load, asked = GalleryStore.load_features, list[str]()
+    load, loaded = GalleryStore.load_features, list[str]()
 
     def failing_once(store: GalleryStore, name: str, version: int | None = None) -> dict[str, bytes]:
-        asked.append(name)
-        if len(asked) == 1:
+        loaded.append(name)
+        if len(loaded) == 1:
             raise StorageUnavailable("no answer")
         return load(store, name, version)
 

@@ -14,7 +14,7 @@ from tests.shitu.cli.recognizing import SEEDS, gallery, photos, recognize, shots
 __all__ = ["gallery", "photos", "shots", "surroundings"]  # the fixtures
 
 
-def test_a_bad_photo_is_reported_and_the_others_go_on(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+def test_a_bad_photo_is_reported_and_the_others_are_processed(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
     (photos / "broken.png").write_bytes(b"not a picture")
     answer = recognize(tiny_artifact, gallery, photos, photos / "none.jpg", "--json", "--out", "out")
     assert answer.exit_code == 1
@@ -85,7 +85,7 @@ def test_boxes_are_looked_up_without_a_detector_and_wrong_ones_are_reported(
 ) -> None:
     photo = photos / "cola.jpg"  # 64 x 64
     answer = recognize(tiny_artifact, gallery, photo, "--json", "--box", "0,0,64,64", "--box", "-5,0,32,40")
-    assert answer.exit_code == 2  # --detector none is named by this helper, and means nothing beside boxes
+    assert answer.exit_code == 2  # --detector none is named by this helper, and means nothing together with boxes
     assert "--box looks up the boxes alone; --detector has no effect with it" in answer.stderr
     arguments = ["recognize", str(photo), "--gallery", str(gallery), "--embedder", str(tiny_artifact), "--json"]
     found = CliRunner().invoke(main, [*arguments, "--box", "0,0,64,64", "--box", "-5,0,32,40"])

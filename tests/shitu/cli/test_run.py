@@ -59,9 +59,9 @@ def test_detect_prints_what_the_detector_finds_as_json(
     for entry in report:
         expected = Detector(folders["detect"])(decode(Path(entry["photo"]).read_bytes()), max_detections=3)
         assert len(expected) > 0
-        for body, found in zip(expected, entry["detections"], strict=True):
-            assert found["confidence"] == pytest.approx(body.confidence, abs=1e-3)
-            assert np.abs(np.subtract(found["box"], body.box)).max() <= 1
+        for detection, found in zip(expected, entry["detections"], strict=True):
+            assert found["confidence"] == pytest.approx(detection.confidence, abs=1e-3)
+            assert np.abs(np.subtract(found["box"], detection.box)).max() <= 1
 
 
 def test_detect_prints_a_table_and_saves_pictures(folders: dict[str, Path], photos: list[str], tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_nothing_found_is_an_answer(folders: dict[str, Path], photos: list[str])
     assert "nothing found" in answer.stdout
 
 
-def test_bad_photos_are_reported_and_the_others_go_on(
+def test_bad_photos_are_reported_and_the_others_are_processed(
     folders: dict[str, Path], photos: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "text.jpg").write_text("no picture")

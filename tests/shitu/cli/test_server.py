@@ -88,8 +88,8 @@ def test_photos_are_recognised_by_the_service_in_every_shape(
     run("gallery", "add", folder, "--gallery", "drinks", "--server", url)
     hand.requests.clear()
     (folder / "cola" / "bad.jpg").write_bytes(picture(seed=9))
-    asked = ("recognize", folder, "--gallery", "drinks", "--server", url)
-    answer = run(*asked, "--json", "--top-k", 3, "--min-precision", 0.8, "--out", tmp_path / "drawn")
+    command = ("recognize", folder, "--gallery", "drinks", "--server", url)
+    answer = run(*command, "--json", "--top-k", 3, "--min-precision", 0.8, "--out", tmp_path / "annotated")
     assert answer.exit_code == 1, answer.output
     assert "bad.jpg: The file is cut short. (image_truncated)" in answer.stderr
     report = json.loads(answer.stdout)
@@ -98,11 +98,11 @@ def test_photos_are_recognised_by_the_service_in_every_shape(
     assert {json.dumps(one["options"], sort_keys=True) for one in hand.requests} == {
         '{"min_precision": 0.8, "top_k": 3}'
     }
-    assert len(list((tmp_path / "drawn").glob("*.png"))) == 5
-    table = run(*asked).stdout
+    assert len(list((tmp_path / "annotated").glob("*.png"))) == 5
+    table = run(*command).stdout
     assert "tea" in table
     assert "0.97" in table
-    assert "{'rec_docs': 'tea'}" in run(*asked, "--format", "paddleclas").stdout
+    assert "{'rec_docs': 'tea'}" in run(*command, "--format", "paddleclas").stdout
 
 
 def test_one_network_of_the_service_runs_on_photos(folder: Path, url: str, hand: Hand, tmp_path: Path) -> None:
@@ -195,9 +195,9 @@ def test_an_object_s_address_reaches_the_service_as_it_is_written(url: str, fold
     assert answer.stderr.startswith("s3://photos//deep/a.jpg: ")
     assert "SHITU_OBJECTS__INPUT_BUCKETS" in answer.stderr
     assert "(bucket_forbidden)" in answer.stderr
-    drawn = run("recognize", "s3://photos/a.jpg", "--gallery", "drinks", "--server", url, "--out", folder / "out")
-    assert drawn.exit_code == 2
-    assert "--out draws on files of this machine alone, not on s3://photos/a.jpg" in drawn.stderr
+    refused = run("recognize", "s3://photos/a.jpg", "--gallery", "drinks", "--server", url, "--out", folder / "out")
+    assert refused.exit_code == 2
+    assert "--out draws on files of this machine alone, not on s3://photos/a.jpg" in refused.stderr
     alone = run("recognize", "https://example.com/a.jpg", "--gallery", "drinks")
     assert alone.exit_code == 2
     assert "https://example.com/a.jpg is fetched by a service alone; add --server" in alone.stderr

@@ -1,4 +1,4 @@
-"""The commands that a container runs: each becomes its process, and ends in order when it is told to."""
+"""The commands that a container runs: each becomes its process, and ends in order at a signal."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path: Path, command: str) -> 
         (("worker.keeper",), {"AWS_CONFIG_FILE": "broken"}),
     ],
 )
-def test_a_bucket_that_nobody_can_ask_is_one_line(
+def test_a_bucket_that_nobody_can_reach_is_one_line(
     settings: Settings, tmp_path: Path, command: tuple[str, ...], env: dict[str, str]
 ) -> None:
     (tmp_path / "broken").write_text("no = section\n[[")

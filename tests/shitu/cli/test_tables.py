@@ -26,7 +26,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, .
     photo = root / DEEP / "photo [of] tea.png"
     photo.parent.mkdir(parents=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(photo)
-    label = root / "gallery" / ("a label that is too long for eighty columns beside anything else " * 2)
+    label = root / "gallery" / ("a label that is too long for eighty columns next to anything else " * 2)
     label.mkdir(parents=True)
     (label / "1.png").write_bytes(photo.read_bytes())
     embedder = str(artifact(root / "embedder", "embed", paddle_too=False))
@@ -61,14 +61,14 @@ def test_a_pipe_gets_whole_paths(commands: dict[str, tuple[str, ...]], name: str
     report = piped(commands[name])
     assert commands[name][-1] in report
     if name == "recognize":
-        assert ("a label that is too long for eighty columns beside anything else " * 2).strip() in report
+        assert ("a label that is too long for eighty columns next to anything else " * 2).strip() in report
 
 
 def test_a_pipe_gets_whole_models() -> None:
     assert "│ PP-ShiTu's main bodies: PicoDet-LCNet x2.5, 640 px " in piped(("models", "list"))
 
 
-def test_a_pipe_that_is_asked_to_be_coloured_is_whole_too(commands: dict[str, tuple[str, ...]]) -> None:
+def test_a_pipe_that_is_to_be_coloured_is_whole_too(commands: dict[str, tuple[str, ...]]) -> None:
     report = piped(commands["embed"], FORCE_COLOR="1")
     assert "\x1b[" in report
     assert commands["embed"][-1] in report
@@ -106,5 +106,5 @@ def test_a_narrow_terminal_gets_whole_names_and_labels(commands: dict[str, tuple
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
     photo, _, label, probability = ("".join(column).replace(" ", "") for column in zip(*cells, strict=True))
     assert photo == commands["recognize"][-1].replace(" ", "")
-    assert label == ("a label that is too long for eighty columns beside anything else " * 2).replace(" ", "")
+    assert label == ("a label that is too long for eighty columns next to anything else " * 2).replace(" ", "")
     assert "…" not in probability

@@ -39,7 +39,7 @@ def shitu(*arguments: object) -> Result:
 
 
 def next_command(answer: Result) -> tuple[str, ...]:
-    """The arguments of the command that the last line tells to go on with."""
+    """The arguments of the command to resume with, which the last line names."""
     assert answer.exit_code == 0, answer.output
     report, _, line = answer.output.splitlines()[-1].partition(": ")
     assert report == "next"
@@ -216,7 +216,7 @@ def test_a_recipe_of_another_kind_is_refused_by_its_keys(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("saved", "report"), [(True, "resumes from the last save"), (False, "nothing is saved yet")])
-def test_an_interrupted_run_says_how_to_go_on(
+def test_an_interrupted_run_says_how_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool, report: str
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:

@@ -40,12 +40,12 @@ def client(served: Served) -> Iterator[Client]:
         yield made
 
 
-Ask = Callable[..., Any]
+Call = Callable[..., Any]
 
 
 @pytest.fixture(params=["blocking", "awaiting"])
-def ask(request: pytest.FixtureRequest, served: Served) -> Iterator[Ask]:
-    """`ask("galleries.items", ...)` by either client; what is listed comes as a list."""
+def call(request: pytest.FixtureRequest, served: Served) -> Iterator[Call]:
+    """`call("galleries.items", ...)` by either client; what is listed comes as a list."""
     if request.param == "blocking":
         with Client(served.url, retries=QUICK) as client:
 

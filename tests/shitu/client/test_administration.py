@@ -15,7 +15,7 @@ from shitu.client.errors import (
     KeyRefused,
     NotFound,
 )
-from tests.shitu.client.conftest import QUICK, Ask, Served
+from tests.shitu.client.conftest import QUICK, Call, Served
 from tests.shitu.front_end import listening
 from tests.web.conftest import recognition_result
 from tests.web.keyed import bearer, with_keys
@@ -23,26 +23,26 @@ from tests.web.pictures import picture
 from web.app import create_app
 
 
-def test_webhook_endpoints_are_managed_and_their_messages_seen(ask: Ask) -> None:
-    made = ask("webhooks.create", "https://shop.example/hook", ["recognition.*"], description="till")
+def test_webhook_endpoints_are_managed_and_their_messages_seen(call: Call) -> None:
+    made = call("webhooks.create", "https://shop.example/hook", ["recognition.*"], description="till")
     assert made["secret"].startswith("whsec_")
-    assert ask("webhooks.change", made, enabled=False)["enabled"] is False
-    assert [one["id"] for one in ask("webhooks.list")] == [made["id"]]
-    assert ask("webhooks.rotate", made, overlap_s=0)["secret"] != made["secret"]
-    delivery = ask("webhooks.test", made, wait_s=0)
-    assert [one["id"] for one in ask("webhooks.deliveries", made)] == [delivery["id"]]
-    assert ask("webhooks.delivery", delivery)["body"]
-    ask("webhooks.change", made, enabled=True)
-    assert ask("webhooks.replay", made, "2026-01-01T00:00:00Z")["replayed"] == 0
-    ask("webhooks.delete", made)
+    assert call("webhooks.change", made, enabled=False)["enabled"] is False
+    assert [one["id"] for one in call("webhooks.list")] == [made["id"]]
+    assert call("webhooks.rotate", made, overlap_s=0)["secret"] != made["secret"]
+    delivery = call("webhooks.test", made, wait_s=0)
+    assert [one["id"] for one in call("webhooks.deliveries", made)] == [delivery["id"]]
+    assert call("webhooks.delivery", delivery)["body"]
+    call("webhooks.change", made, enabled=True)
+    assert call("webhooks.replay", made, "2026-01-01T00:00:00Z")["replayed"] == 0
+    call("webhooks.delete", made)
     with pytest.raises(NotFound):
-        ask("webhooks.get", made)
+        call("webhooks.get", made)
 
 
-def test_the_feed_is_read_to_its_end_and_followed(ask: Ask, served: Served, settings: Settings) -> None:
+def test_the_feed_is_read_to_its_end_and_followed(call: Call, served: Served, settings: Settings) -> None:
     ledger = open_ledger(settings)
-    ask("galleries.create", "drinks")
-    ids = [ask("recognitions.create", picture(seed=n), "drinks")["id"] for n in range(3)]
+    call("galleries.create", "drinks")
+    ids = [call("recognitions.create", picture(seed=n), "drinks")["id"] for n in range(3)]
 
     def end(job_id: str) -> None:
         lease = ledger.start(job_id)
@@ -51,7 +51,7 @@ def test_the_feed_is_read_to_its_end_and_followed(ask: Ask, served: Served, sett
 
     for job_id in ids[:2]:
         end(job_id)
-    events = ask("events.list", page_size=1)
+    events = call("events.list", page_size=1)
     assert [one["data"]["id"] for one in events] == ids[:2]
     with Client(served.url, retries=QUICK) as client:
         feed = client.events.follow(after=events[0]["cursor"])
@@ -64,7 +64,7 @@ def test_the_feed_is_read_to_its_end_and_followed(ask: Ask, served: Served, sett
 
 @pytest.fixture
 def keyed(settings: Settings) -> Iterator[tuple[str, str]]:
-    """A front end that asks for keys, and one with the scope admin."""
+    """A front end that requires keys, and one with the scope admin."""
     app = create_app(with_keys(settings))
     token = bearer(app, "admin")["Authorization"].removeprefix("Bearer ")
     with listening(app) as url:

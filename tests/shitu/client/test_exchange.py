@@ -54,7 +54,7 @@ def refusal(status: int, code: str, **headers: str) -> Answer:
 
 @dataclass
 class Script:
-    """A server that answers in turn, the last answer again and again; what it was asked, in `seen`."""
+    """A server that answers in turn, the last answer again and again; the requests it got, in `seen`."""
 
     url: str = ""
     answers: list[Answer] = field(default_factory=list)
@@ -179,8 +179,8 @@ def test_a_job_is_waited_for_while_the_service_is_started_again(script: Script, 
 def test_pauses_grow_are_capped_and_differ() -> None:
     retries = Retries(first_pause_s=1, longest_pause_s=4)
     for attempt, most in ((1, 1), (2, 2), (3, 4), (9, 4)):
-        drawn = {retries.pause_s(attempt, None) for _ in range(20)}
-        assert most / 2 <= min(drawn) < max(drawn) <= most
+        pauses = {retries.pause_s(attempt, None) for _ in range(20)}
+        assert most / 2 <= min(pauses) < max(pauses) <= most
     assert 7 <= retries.pause_s(1, 7) <= 8
 
 

@@ -19,7 +19,7 @@ from shitu.client.errors import Conflict, JobFailed, NotFound, RequestRefused, W
 from shitu.client.options import RecognitionOptions
 from shitu.client.pictures import upload_of
 from tests.shitu.cli.test_server import Hand
-from tests.shitu.client.conftest import Ask, Served
+from tests.shitu.client.conftest import Call, Served
 from tests.web.conftest import recognition_result
 from tests.web.pictures import picture
 from web.services import EXTENSION
@@ -34,13 +34,13 @@ def ledger(served: Served) -> JobLedger:
 
 
 @pytest.fixture
-def gallery(ask: Ask) -> str:
-    found: str = ask("galleries.create", "drinks")["name"]
+def gallery(call: Call) -> str:
+    found: str = call("galleries.create", "drinks")["name"]
     return found
 
 
 def test_a_photo_is_recognised_in_one_call_whatever_it_is_given_as(
-    ask: Ask, gallery: str, hand: Hand, tmp_path: Path
+    call: Call, gallery: str, hand: Hand, tmp_path: Path
 ) -> None:
     path = tmp_path / "полка 架.jpg"
     path.write_bytes(PHOTO)
@@ -49,7 +49,7 @@ def test_a_photo_is_recognised_in_one_call_whatever_it_is_given_as(
         (path, "полка 架.jpg"), (str(path), "полка 架.jpg"), (PHOTO, "image"), (io.BytesIO(PHOTO), "image"),
         (Image.open(path), "image.png"), (array, "image.png"),
     ):  # fmt: skip
-        result = ask("recognize", photo, gallery, {"min_precision": 0.8}, timeout_s=20, metadata={"till": "3"})
+        result = call("recognize", photo, gallery, {"min_precision": 0.8}, timeout_s=20, metadata={"till": "3"})
         assert result["recognitions"][0]["label"] == "tea"
         assert hand.requests[-1]["image"]["name"] == name
         assert hand.requests[-1]["options"] == {"min_precision": 0.8}
@@ -76,8 +76,8 @@ def test_an_array_and_a_turned_pillow_picture_arrive_upright_and_exact() -> None
         upload_of(3)  # type: ignore[arg-type]
 
 
-def test_a_wait_says_each_state_and_ends_by_the_stream(ask: Ask, gallery: str, ledger: JobLedger) -> None:
-    job = ask("recognitions.create", PHOTO, gallery)
+def test_a_wait_says_each_state_and_ends_by_the_stream(call: Call, gallery: str, ledger: JobLedger) -> None:
+    job = call("recognitions.create", PHOTO, gallery)
     seen: list[str] = []
     taken = threading.Event()
 
@@ -94,89 +94,89 @@ def test_a_wait_says_each_state_and_ends_by_the_stream(ask: Ask, gallery: str, l
 
     worker = threading.Thread(target=work)
     worker.start()
-    ended = ask("recognitions.wait", job, timeout_s=20, progress=progress)
+    ended = call("recognitions.wait", job, timeout_s=20, progress=progress)
     worker.join(10)
     assert ended["status"] == "succeeded"
     assert seen[-2:] == ["processing", "succeeded"]
-    assert ask("recognitions.wait", job["id"], timeout_s=5)["result"] == ended["result"]
+    assert call("recognitions.wait", job["id"], timeout_s=5)["result"] == ended["result"]
 
 
-def test_a_deadline_ends_the_wait_and_not_the_job(ask: Ask, gallery: str) -> None:
-    job = ask("recognitions.create", PHOTO, gallery)
+def test_a_deadline_ends_the_wait_and_not_the_job(call: Call, gallery: str) -> None:
+    job = call("recognitions.create", PHOTO, gallery)
     for timeout_s in (0.0, 0.7):
         began = time.monotonic()
         with pytest.raises(WaitTimeout, match="is still queued after") as report:
-            ask("recognitions.wait", job, timeout_s=timeout_s)
+            call("recognitions.wait", job, timeout_s=timeout_s)
         assert timeout_s <= time.monotonic() - began < timeout_s + 1
         assert report.value.job["id"] == job["id"]
-    assert ask("recognitions.get", job)["status"] == "queued"
-    assert ask("recognitions.cancel", job)["status"] == "canceled"
-    assert ask("recognitions.cancel", job)["status"] == "canceled"
+    assert call("recognitions.get", job)["status"] == "queued"
+    assert call("recognitions.cancel", job)["status"] == "canceled"
+    assert call("recognitions.cancel", job)["status"] == "canceled"
 
 
-def test_a_failed_job_is_an_error_with_its_code_and_can_be_replayed(ask: Ask, gallery: str, hand: Hand) -> None:
+def test_a_failed_job_is_an_error_with_its_code_and_can_be_replayed(call: Call, gallery: str, hand: Hand) -> None:
     with pytest.raises(JobFailed, match="cut short") as report:
-        ask("recognize", PHOTO, gallery, name="bad.jpg", timeout_s=20)
+        call("recognize", PHOTO, gallery, name="bad.jpg", timeout_s=20)
     assert (report.value.code, report.value.retryable) == ("image_truncated", False)
-    again = ask("recognitions.replay", report.value.job)
+    again = call("recognitions.replay", report.value.job)
     assert again["id"] == report.value.job["id"]
-    assert ask("recognitions.wait", again, timeout_s=20)["status"] == "failed"
+    assert call("recognitions.wait", again, timeout_s=20)["status"] == "failed"
 
 
-def test_jobs_are_listed_page_by_page(ask: Ask, gallery: str, hand: Hand) -> None:
-    ids = [ask("recognitions.create", PHOTO, gallery, metadata={"till": str(n % 2)})["id"] for n in range(5)]
+def test_jobs_are_listed_page_by_page(call: Call, gallery: str, hand: Hand) -> None:
+    ids = [call("recognitions.create", PHOTO, gallery, metadata={"till": str(n % 2)})["id"] for n in range(5)]
     for job in ids:
-        ask("recognitions.wait", job, timeout_s=20)
-    assert [one["id"] for one in ask("recognitions.list", page_size=2)] == ids[::-1]
-    assert [one["id"] for one in ask("recognitions.list", metadata={"till": "1"}, status="succeeded")] == [
+        call("recognitions.wait", job, timeout_s=20)
+    assert [one["id"] for one in call("recognitions.list", page_size=2)] == ids[::-1]
+    assert [one["id"] for one in call("recognitions.list", metadata={"till": "1"}, status="succeeded")] == [
         ids[3],
         ids[1],
     ]
 
 
-def test_a_key_makes_a_repetition_the_same_job(ask: Ask, gallery: str) -> None:
-    first, second = (ask("recognitions.create", PHOTO, gallery, idempotency_key='till "3"') for _ in range(2))
+def test_a_key_makes_a_repetition_the_same_job(call: Call, gallery: str) -> None:
+    first, second = (call("recognitions.create", PHOTO, gallery, idempotency_key='till "3"') for _ in range(2))
     assert first["id"] == second["id"]
-    assert ask("recognitions.create", PHOTO, gallery)["id"] != first["id"]
+    assert call("recognitions.create", PHOTO, gallery)["id"] != first["id"]
 
 
-def test_a_url_is_left_to_the_service_and_refusals_say_what_is_wrong(ask: Ask, gallery: str) -> None:
-    job = ask("recognitions.create", "https://shop.example/a.jpg", gallery, priority="low", cancel_after_s=60)
+def test_a_url_is_left_to_the_service_and_refusals_say_what_is_wrong(call: Call, gallery: str) -> None:
+    job = call("recognitions.create", "https://shop.example/a.jpg", gallery, priority="low", cancel_after_s=60)
     assert (job["request"]["image"]["key"], job["priority"]) == (None, "low")
     assert job["cancel_at"] is not None
     with pytest.raises(RequestRefused) as refused:
-        ask("recognitions.create", PHOTO, gallery, {"top_k": 1000, "min_precision": 7})
+        call("recognitions.create", PHOTO, gallery, {"top_k": 1000, "min_precision": 7})
     report = refused.value
     assert (report.code, report.status, len(report.errors)) == ("invalid_options", 422, 2)
     assert report.request_id
     with pytest.raises(NotFound, match="gallery_not_found"):
-        ask("recognitions.create", PHOTO, "none")
+        call("recognitions.create", PHOTO, "none")
     with pytest.raises(NotFound):
-        ask("recognitions.wait", "rec_00000000000000000000000000", timeout_s=5)
+        call("recognitions.wait", "rec_00000000000000000000000000", timeout_s=5)
     with pytest.raises(Conflict):
-        ask("galleries.create", gallery)
+        call("galleries.create", gallery)
 
 
-def test_feedback_is_kept_and_listed(ask: Ask, gallery: str, hand: Hand) -> None:
-    job = ask("recognitions.wait", ask("recognitions.create", PHOTO, gallery), timeout_s=20)
-    given = ask("recognitions.give_feedback", job, "wrong", label="cola")
-    assert ask("recognitions.feedback", job) == [given]
-    assert ask("galleries.feedback", gallery, verdict="wrong") == [given]
-    assert b"\tcola" in ask("galleries.feedback_list", gallery, "train")
-    assert ask("recognitions.photo", job) == PHOTO
+def test_feedback_is_kept_and_listed(call: Call, gallery: str, hand: Hand) -> None:
+    job = call("recognitions.wait", call("recognitions.create", PHOTO, gallery), timeout_s=20)
+    given = call("recognitions.give_feedback", job, "wrong", label="cola")
+    assert call("recognitions.feedback", job) == [given]
+    assert call("galleries.feedback", gallery, verdict="wrong") == [given]
+    assert b"\tcola" in call("galleries.feedback_list", gallery, "train")
+    assert call("recognitions.photo", job) == PHOTO
 
 
-def test_an_old_answer_is_compared_and_a_job_erased(ask: Ask, gallery: str, hand: Hand) -> None:
-    job = ask("recognitions.wait", ask("recognitions.create", PHOTO, gallery), timeout_s=20)
-    again = ask("recognitions.compare", job, version=1)
+def test_an_old_answer_is_compared_and_a_job_erased(call: Call, gallery: str, hand: Hand) -> None:
+    job = call("recognitions.wait", call("recognitions.create", PHOTO, gallery), timeout_s=20)
+    again = call("recognitions.compare", job, version=1)
     assert again["request"]["compared"]["job"] == job["id"]
     with pytest.raises(NotFound, match="delivery_not_found"):
-        ask("recognitions.replay_webhook", job)
-    assert ask("recognitions.preview", job, width=64)[:2] == b"\xff\xd8"
-    ask("recognitions.wait", again, timeout_s=20)
-    assert ask("recognitions.erase", job)["job_id"] == job["id"]
+        call("recognitions.replay_webhook", job)
+    assert call("recognitions.preview", job, width=64)[:2] == b"\xff\xd8"
+    call("recognitions.wait", again, timeout_s=20)
+    assert call("recognitions.erase", job)["job_id"] == job["id"]
     with pytest.raises(NotFound, match="job_"):
-        ask("recognitions.get", job)
+        call("recognitions.get", job)
 
 
 def test_a_pillow_picture_of_printing_colours_keeps_them_and_their_profile() -> None:

@@ -1,4 +1,4 @@
-"""`shitu compare paddleclas`: their procedure beside ours, on a gallery of theirs."""
+"""`shitu compare paddleclas`: their procedure next to ours, on a gallery of theirs."""
 
 from __future__ import annotations
 
@@ -108,15 +108,15 @@ def test_a_way_of_resizing_that_is_not_done_is_refused(built: Path, override: st
     assert override.partition("=")[0].rpartition(".")[0] in result.stderr
 
 
-def test_what_differs_is_reported_and_drawn(built: Path) -> None:
+def test_what_differs_is_reported_and_annotated(built: Path) -> None:
     (built / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
-    result = run("compare", "paddleclas", "photos", "--gallery", "index", "--out", "drawn", code=1)
+    result = run("compare", "paddleclas", "photos", "--gallery", "index", "--out", "annotated", code=1)
     assert "broken.jpg: " in result.stderr
     assert "their label" in result.stdout
     assert "answers alike in 4 photos" in result.stdout
-    names = sorted(path.name for path in (built / "drawn").iterdir())
+    names = sorted(path.name for path in (built / "annotated").iterdir())
     assert names == ["3.png", "40.png", "77.png", "shelf.png"]
-    with Image.open(built / "drawn" / "shelf.png") as sheet:
+    with Image.open(built / "annotated" / "shelf.png") as sheet:
         width, height = sheet.size
     assert width > 2 * 640
     assert height > 320

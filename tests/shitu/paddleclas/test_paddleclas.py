@@ -287,7 +287,7 @@ def test_what_can_not_be_done_is_said_by_their_key(
         ("predict_det", "Global.label_list=3", "Global.label_list: must be a list of names, not 3"),
     ],
 )
-def test_no_key_that_counts_is_passed_over(name: str, override: str, report: str) -> None:
+def test_no_key_that_counts_is_ignored(name: str, override: str, report: str) -> None:
     script("build_gallery")
     detector = ("Global.det_inference_model_dir=shitu-detector",) if name == "predict_det" else ()
     assert report in script(name, override, *detector, code=1).stderr

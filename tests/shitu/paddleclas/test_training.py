@@ -264,7 +264,7 @@ def test_a_file_of_something_else_is_refused(text: str, said: str, tmp_path: Pat
 
 
 def test_every_key_of_the_samples_is_read_or_said(tmp_path: Path) -> None:
-    """A key that is put in anywhere is named: no group is passed over as a whole but those that are said to have no effect."""
+    """A key that is put in anywhere is named: no group is ignored as a whole but those that are said to have no effect."""
     text = (CONFIGS / "recognition.yaml").read_text().splitlines()
     for place, line in enumerate(text):
         if not line.rstrip().endswith(":") or line.lstrip().startswith("-"):

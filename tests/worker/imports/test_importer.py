@@ -43,7 +43,7 @@ def packed(members: dict[str, bytes], **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def asked(process: Process, runtime: Runtime, files: dict[str, bytes], **how: Any) -> Job:
+def queued(process: Process, runtime: Runtime, files: dict[str, bytes], **how: Any) -> Job:
     """A queued import of files that were sent."""
     request = {
         "gallery": "drinks", "source": None, "list": None, "delimiter": None, "crop": "whole", "activate": True,
@@ -79,7 +79,7 @@ def test_an_archive_becomes_one_version_and_again_nothing(process: Process, runt
         }
     )
     reported: list[Any] = []
-    job = asked(process, runtime, {"drinks.zip": sent})
+    job = queued(process, runtime, {"drinks.zip": sent})
     result = import_gallery(job, runtime, lambda progress=None: reported.append(progress))
     assert result["counts"] == {"total": 8, "added": 5, "duplicate": 1, "rejected": 2}
     assert result["gallery"] == {"name": "drinks", "version": 2, "items": 5}
@@ -92,20 +92,20 @@ def test_an_archive_becomes_one_version_and_again_nothing(process: Process, runt
     assert reported[-1] is None or reported[-1]["done"] == 8
     assert {"done": 8, "total": 8, "rejected": 2} in reported
     assert runtime.store.load_views("drinks") is not None
-    again = asked(process, runtime, {"drinks.zip": sent})
+    again = queued(process, runtime, {"drinks.zip": sent})
     second = import_gallery(again, runtime, ignore)
     assert second["counts"] == {"total": 8, "added": 0, "duplicate": 6, "rejected": 2}
     assert runtime.store.versions("drinks") == (1, 2)
 
 
-def test_what_died_continues_behind_its_finished_batches(
+def test_what_died_continues_after_its_finished_batches(
     process: Process,
     runtime: Runtime,
     embedder: Thumbnail,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(importer, "BATCH_LINES", 4)
-    job = asked(process, runtime, {"drinks.zip": packed(pictures(10))})
+    job = queued(process, runtime, {"drinks.zip": packed(pictures(10))})
     seen: list[Any] = []
 
     def dies(progress: dict[str, Any] | None = None) -> None:
@@ -125,7 +125,7 @@ def test_what_died_continues_behind_its_finished_batches(
 
 @pytest.mark.parametrize("activate", [True, False])
 def test_what_died_after_its_version_makes_no_second_one(process: Process, runtime: Runtime, activate: bool) -> None:
-    job = asked(process, runtime, {"drinks.zip": packed(pictures(3))}, activate=activate)
+    job = queued(process, runtime, {"drinks.zip": packed(pictures(3))}, activate=activate)
     first = import_gallery(job, runtime, ignore)
     assert import_gallery(job, runtime, ignore) == first
     assert first["activated"] is activate
@@ -142,7 +142,7 @@ def test_a_list_with_urls_and_paths(process: Process, runtime: Runtime) -> None:
             "path,label,article", f"{server.url('/1.png')},cola,17", f"{server.url('/none.png')},cola,18",
             "shots\\2.png,tea,19", "gone.png,tea,20", "2.png,,21",
         ]  # fmt: skip
-        job = asked(
+        job = queued(
             process,
             runtime,
             {"list.csv": "\r\n".join(rows).encode("utf-8-sig"), "p.zip": packed({"p/shots/2.png": picture(2)})},
@@ -170,18 +170,18 @@ def test_an_index_of_paddleclas_with_its_pictures_and_one_of_paddlex(
         {number: f"{path}\tgreen tea" for number, path in enumerate([*shots][:2])} | {2: "gone.png\tcola"}
     )
     files = {"vector.index": index_of(rows), "id_map.pkl": id_map, "shots.zip": packed(shots)}
-    job = asked(process, runtime, files)
+    job = queued(process, runtime, files)
     result = import_gallery(job, runtime, ignore)
     assert statuses(runtime, job) == ["added", "added", "rejected picture_missing"]
     assert result["checked"] == {"pictures": 2, "similarity": 1.0}
     np.testing.assert_array_equal(runtime.store.load("drinks")[2], rows[:2])
     names = yaml.safe_dump({"index_type": "Flat", "metric_type": "IP", "id_map": {0: "a", 1: "b", 2: "c"}}).encode()
-    other = asked(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names})
+    other = queued(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names})
     reported = import_gallery(other, runtime, ignore)
     assert (reported["counts"]["added"], reported["checked"]) == (3, {"pictures": 0, "similarity": None})
     assert (
         import_gallery(
-            asked(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names}), runtime, ignore
+            queued(process, runtime, {"vector.index": index_of(rows), "id_map.yaml": names}), runtime, ignore
         )["counts"]["added"]
         == 0
     )
@@ -201,12 +201,12 @@ def test_binary_codes_are_embedded_again_from_the_pictures_that_came(
         "id_map.pkl": pickle.dumps(dict(enumerate(lines))),
     }
     with pytest.raises(ImportRefused, match="send its pictures with it"):
-        import_gallery(asked(process, runtime, files), runtime, ignore)
+        import_gallery(queued(process, runtime, files), runtime, ignore)
     named = {**files, "id_map.yaml": yaml.safe_dump({"id_map": {0: "tea", 1: "tea", 2: "cola"}}).encode()}
     del named["id_map.pkl"]
     with pytest.raises(GalleryError, match=r"names no pictures .* import the list that it was built from"):
-        import_gallery(asked(process, runtime, named), runtime, ignore)
-    job = asked(process, runtime, {**files, "shots.zip": packed(shots)})
+        import_gallery(queued(process, runtime, named), runtime, ignore)
+    job = queued(process, runtime, {**files, "shots.zip": packed(shots)})
     import_gallery(job, runtime, ignore)
     assert statuses(runtime, job) == ["added", "added", "rejected picture_missing"]
     np.testing.assert_allclose(runtime.store.load("drinks")[2], rows[:2], atol=1e-6)
@@ -217,12 +217,12 @@ def test_lines_of_an_index_are_cut_where_its_list_was(process: Process, runtime:
     rows = embedder([decode(data) for data in shots.values()])
     commas = pickle.dumps({number: f"{path},green tea,{number}" for number, path in enumerate(shots)})
     files = {"vector.index": index_of(rows), "id_map.pkl": commas, "shots.zip": packed(shots)}
-    job = asked(process, runtime, files)
+    job = queued(process, runtime, files)
     import_gallery(job, runtime, ignore)
     assert statuses(runtime, job) == ["added"] * 4
     assert {item.label for item in runtime.store.items("drinks")} == {"green tea"}
     parted = pickle.dumps({number: f"{path}::cola" for number, path in enumerate(shots)})
-    other = asked(process, runtime, {**files, "id_map.pkl": parted}, delimiter="::")
+    other = queued(process, runtime, {**files, "id_map.pkl": parted}, delimiter="::")
     import_gallery(other, runtime, ignore)
     assert statuses(runtime, other) == ["added"] * 4
     assert {item.label for item in runtime.store.items("drinks")} == {"green tea", "cola"}
@@ -234,13 +234,13 @@ def test_an_index_of_another_embedder_is_refused(process: Process, runtime: Runt
     id_map = pickle.dumps({number: f"{path}\ttea" for number, path in enumerate(shots)})
     with pytest.raises(EmbedderMismatch, match="did not build"):
         import_gallery(
-            asked(process, runtime, {"vector.index": index_of(rows), "id_map.pkl": id_map, "p.zip": packed(shots)}),
+            queued(process, runtime, {"vector.index": index_of(rows), "id_map.pkl": id_map, "p.zip": packed(shots)}),
             runtime,
             ignore,
         )
     with pytest.raises(EmbedderMismatch, match="dimensions"):
         import_gallery(
-            asked(process, runtime, {"vector.index": index_of(rows[:, :8]), "id_map.pkl": id_map}), runtime, ignore
+            queued(process, runtime, {"vector.index": index_of(rows[:, :8]), "id_map.pkl": id_map}), runtime, ignore
         )
 
 
@@ -262,14 +262,14 @@ def test_what_cannot_be_imported_at_all_is_refused(
     reason: str,
 ) -> None:
     with pytest.raises(ImportRefused, match=reason):
-        import_gallery(asked(process, runtime, files), runtime, ignore)
+        import_gallery(queued(process, runtime, files), runtime, ignore)
 
 
 def test_members_that_cannot_be_unpacked_are_refused_alone(process: Process, runtime: Runtime, tmp_path: Path) -> None:
     """A bomb is stopped at the limit of a picture, not unpacked."""
     small = replace(runtime.settings, web=replace(runtime.settings.web, max_body_bytes=100_000))
     sent = packed({"a/bomb.png": bytes(5_000_000), "a/1.png": picture(1)}, compression=zipfile.ZIP_DEFLATED)
-    job = asked(process, runtime, {"a.zip": sent})
+    job = queued(process, runtime, {"a.zip": sent})
     import_gallery(job, replace(runtime, settings=small), ignore)
     assert sorted(statuses(runtime, job)) == ["added", "rejected file_too_large"]
 
@@ -282,16 +282,16 @@ def test_a_folder_is_imported_only_below_the_roots_that_are_allowed(
         (tmp_path / "shop" / name).write_bytes(data)
     (tmp_path / "link").symlink_to("/")
     (tmp_path / "shop" / "label 0" / "out.png").symlink_to(__file__)
-    asks = {"source": str(tmp_path / "shop")}
+    source = {"source": str(tmp_path / "shop")}
     with pytest.raises(ImportForbidden):
-        import_gallery(asked(process, runtime, {}, **asks), runtime, ignore)
+        import_gallery(queued(process, runtime, {}, **source), runtime, ignore)
     galleries = replace(runtime.settings.galleries, import_roots=(str(tmp_path),))
     allowed = replace(runtime, settings=replace(runtime.settings, galleries=galleries))
-    assert import_gallery(asked(process, runtime, {}, **asks), allowed, ignore)["reasons"] == {"picture_missing": 1}
+    assert import_gallery(queued(process, runtime, {}, **source), allowed, ignore)["reasons"] == {"picture_missing": 1}
     assert runtime.store.manifest("drinks").item_count == 3
     for out in (f"{tmp_path}/link/etc", f"{tmp_path}/../other", f"{tmp_path}2"):
         with pytest.raises(ImportForbidden):
-            import_gallery(asked(process, runtime, {}, source=out), allowed, ignore)
+            import_gallery(queued(process, runtime, {}, source=out), allowed, ignore)
 
 
 def test_the_pictures_of_an_import_under_way_are_no_rubbish(
@@ -299,7 +299,7 @@ def test_the_pictures_of_an_import_under_way_are_no_rubbish(
     runtime: Runtime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = asked(process, runtime, {"drinks.zip": packed(pictures(2))})
+    job = queued(process, runtime, {"drinks.zip": packed(pictures(2))})
 
     def dies(progress: dict[str, Any] | None = None) -> None:
         if progress and progress["done"]:
@@ -312,7 +312,7 @@ def test_the_pictures_of_an_import_under_way_are_no_rubbish(
 
 def test_files_go_when_they_are_needed_no_more(process: Process, runtime: Runtime) -> None:
     ledger, objects = process.ledger, runtime.objects
-    job = asked(process, runtime, {"drinks.zip": packed(pictures(2))})
+    job = queued(process, runtime, {"drinks.zip": packed(pictures(2))})
     result = import_gallery(job, runtime, ignore)
     assert clear_imports(objects, ledger) == 0  # it is not over
     lease = ledger.start(job.id)

@@ -28,7 +28,7 @@ def bank() -> Any:
     return Bank(Pictures(pixels, labels, sources, parts), 0, 0, torch.device("cpu"))
 
 
-def test_what_is_asked_is_never_sampled() -> None:
+def test_what_is_queried_is_never_sampled() -> None:
     import torch
 
     made = bank()

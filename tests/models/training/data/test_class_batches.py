@@ -18,13 +18,13 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (20, 40, 40, 3), dtype=np.uin
 PICTURES = ClassPictures(np.arange(20) % 7, lambda index: PIXELS[index])
 
 
-def test_an_epoch_deals_every_picture_out() -> None:
+def test_an_epoch_takes_every_picture_once() -> None:
     sampler = EpochSampler(ClassSampler(6, (32,)), seed=3, count=20)
     assert sampler.steps == 4
     epochs = [np.concatenate([sampler(epoch * 4 + step) for step in range(4)]) for epoch in range(2)]
-    for dealt in epochs:
-        assert sorted(dealt[:20]) == list(range(20))
-        np.testing.assert_array_equal(dealt[20:], dealt[:4])  # the last batch is filled from the first
+    for order in epochs:
+        assert sorted(order[:20]) == list(range(20))
+        np.testing.assert_array_equal(order[20:], order[:4])  # the last batch is filled from the first
     assert (epochs[0] != epochs[1]).any()
     assert [sampler.pictures_before(step) for step in (0, 1, 4, 6)] == [0, 6, 24, 36]
 

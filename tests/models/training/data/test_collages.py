@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_collage() -> None:
     np.testing.assert_array_equal(first.boxes, second.boxes)
 
 
-def test_a_neighbour_cut_off_in_the_crop_is_passed_over() -> None:
+def test_a_neighbour_cut_off_in_the_crop_is_skipped() -> None:
     image = np.zeros((100, 300, 3), np.uint8)
     boxes = np.array([[10, 10, 60, 90], [62, 10, 262, 90], [280, 10, 300, 90]], np.float32)
     picture = Picture(image, boxes, np.array([1, 1e-9, 1e-9], np.float32))

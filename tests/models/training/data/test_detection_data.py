@@ -97,7 +97,7 @@ def test_collages_put_the_objects_of_a_coco_file_side_by_side(tmp_path: Path) ->
         )  # photos 1 and 2 in any light: the third has no object
 
 
-def test_a_photo_that_an_object_fills_is_passed_over_and_a_region_of_many_fills_none(tmp_path: Path) -> None:
+def test_a_photo_that_an_object_fills_is_skipped_and_a_region_of_many_fills_none(tmp_path: Path) -> None:
     coco_folder(tmp_path / "shop")
     build_pool((replace(COCO, largest=0.1),), 48, tmp_path, tmp_path / "pool", lambda *_: None)
     kept = load_pool(tmp_path / "pool")
@@ -240,7 +240,7 @@ def test_some_scenes_can_be_bare_and_the_others_stay_as_they_are() -> None:
         assert empty or (own.image == other.image).all()
 
 
-def test_a_photo_that_its_object_fills_can_be_passed_over() -> None:
+def test_a_photo_that_its_object_fills_can_be_skipped() -> None:
     image = np.zeros((10, 20, 3), np.uint8)
     assert largest_fraction(Picture(image, np.array([[0, 0, 10, 10], [0, 0, 2, 2]], np.float32))) == 0.5
     assert largest_fraction(Picture(image, np.zeros((0, 4), np.float32))) == 0

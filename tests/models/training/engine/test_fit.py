@@ -152,7 +152,7 @@ def test_a_new_run_starts_from_another_runs_weights_and_a_resumed_one_does_not(b
         np.testing.assert_allclose(resumed[name], own[name], atol=1e-6, err_msg=name)
 
 
-def test_weights_of_another_network_are_refused_before_pictures_are_drawn(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused_before_pictures_are_rendered(tmp_path: Path) -> None:
     Checkpoint({"embedder": {"weight": np.zeros(3)}}, {"step": 1}).save(tmp_path / "other.npz")
     Checkpoint({"detector": {}}, {"step": 1}).save(tmp_path / "no.npz")
     for name, said in (("other", "holds another network"), ("no", "holds no embedder"), ("gone", "no checkpoint")):

@@ -41,9 +41,9 @@ def weights(folder: Path) -> Arrays:
 
 
 def apart(one: Arrays, other: Arrays) -> float:
-    """The largest difference of a parameter or statistic, as a share of how far it is from zero at most.
+    """The largest difference of a parameter or statistic, as a fraction of how far it is from zero at most.
 
-    Biases begin at zero, so that for them it is a share of all that was learnt.
+    Biases begin at zero, so that for them it is a fraction of all that was learnt.
     """
     assert one.keys() == other.keys()
     assert len(one) > 50

@@ -118,8 +118,8 @@ def test_a_step_goes_down_the_sum_of_the_losses_and_leaves_no_gradient() -> None
 
 
 def test_the_score_is_of_the_eval_sets_that_choose() -> None:
-    figures = {"a": 0.2, "b": 0.4, "c": 0.9}
-    assert score_of(figures, ("a", "b"), 7) == pytest.approx(0.3)
-    assert score_of(figures, ("a", "none"), 7) == pytest.approx(0.2)
-    assert score_of(figures, (), 7) == score_of(figures, ("none",), 7) == pytest.approx(0.5)
+    metrics = {"a": 0.2, "b": 0.4, "c": 0.9}
+    assert score_of(metrics, ("a", "b"), 7) == pytest.approx(0.3)
+    assert score_of(metrics, ("a", "none"), 7) == pytest.approx(0.2)
+    assert score_of(metrics, (), 7) == score_of(metrics, ("none",), 7) == pytest.approx(0.5)
     assert score_of({}, ("a",), 7) == 7.0

@@ -179,7 +179,7 @@ def test_a_batch_without_any_box_only_quietens_the_scores() -> None:
     assert float(found["varifocal"]) > 0
 
 
-def test_a_box_counts_as_it_is_sure_and_a_region_of_many_is_passed_over() -> None:
+def test_a_box_counts_as_it_is_sure_and_a_region_of_many_is_ignored() -> None:
     rng = np.random.default_rng(7)
     levels = random_levels(rng, 1, 128)
     own = np.array([[10, 10, 60, 70]], np.float32)

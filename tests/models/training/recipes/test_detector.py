@@ -32,7 +32,7 @@ sizes_px = [64]
 """
 
 
-def test_the_official_recipe_has_the_documented_figures() -> None:
+def test_the_official_recipe_has_the_documented_values() -> None:
     network = build_detector(OFFICIAL)
     trained = sum(parameter.size for parameter in network.parameters())
     assert trained == pytest.approx(7.09e6, rel=0.01)

@@ -58,9 +58,9 @@ def test_ppshituv2_is_the_documented_one() -> None:
     )
     assert (recipe.sampler.kind, recipe.sampler.views_per_class, recipe.deploy_px) == ("class", 4, 224)
     # A class of VeRI-Wild or Inshop is sampled four times as often as any other.
-    shares = {source.name: source.sampling_weight for source in recipe.data}
+    weights = {source.name: source.sampling_weight for source in recipe.data}
     classes = {"Aliproduct": 50030, "VeRI-Wild": 30671, "Inshop": 3997, "GLDv2": 81313}
-    often = {name: shares[name] / count for name, count in classes.items()}
+    often = {name: weights[name] / count for name, count in classes.items()}
     assert often["VeRI-Wild"] == often["Inshop"] == pytest.approx(4 * often["Aliproduct"])
     assert often["GLDv2"] == often["Aliproduct"]
     assert len(recipe.data) == 17

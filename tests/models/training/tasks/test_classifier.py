@@ -82,9 +82,9 @@ def test_the_artifact_takes_the_eval_sets_as_the_network_did(
     artifact = tmp_path_factory.getbasetemp() / "tiny-classifier"
     if not artifact.exists():
         export_classifier(TINY, tiny.folder / "best.npz", artifact, Origin(["synthetic"], {}, {}))
-    figures = evaluate_classifier(artifact, TINY, None, engine)
+    metrics = evaluate_classifier(artifact, TINY, None, engine)
     expected = Checkpoint.load(tiny.folder / "best.npz").progress["eval"]["other views"]
-    assert figures["other views top1"] == pytest.approx(expected["top1"], abs=0.03)
+    assert metrics["other views top1"] == pytest.approx(expected["top1"], abs=0.03)
     classifier = Classifier(artifact, engine)
     assert classifier.labels == tuple(f"product {seed}" for seed in range(0, 72, 12))
     assert classifier.manifest.network == "PPLCNet_x0_25"
@@ -131,7 +131,7 @@ def test_the_loss_of_mixed_pictures_is_that_of_both_classes() -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
-def test_batch_norms_are_decayed_only_if_asked_for() -> None:
+def test_batch_norms_are_decayed_only_if_requested() -> None:
     moved = {}
     for decay_norms in (False, True):
         network = build("PPLCNet_x0_25", 3)
@@ -155,7 +155,7 @@ def test_ranks_count_the_classes_that_come_first() -> None:
     assert ranks_of(scores, labels).tolist() == expected
 
 
-def test_eval_sets_grade_every_picture() -> None:
+def test_eval_sets_score_every_picture() -> None:
     pictures = gather(QUICK, None, quiet).training
     right = iter(np.eye(3, dtype=np.float32)[pictures.labels])
     assert score(lambda images: [next(right) for _ in images], pictures) == {"top1": 1.0, "top5": 1.0}

@@ -101,8 +101,8 @@ def test_labels_teach_nothing_in_ssld(teacher: Path) -> None:
 
 
 def test_a_teacher_of_other_classes_is_refused(teacher: Path) -> None:
-    for model, numbers in ((str(teacher), 6), ("shitu-embedder", 512)):
-        with pytest.raises(TrainingError, match=f"gives {numbers} logits a picture, the data have 4 classes"):
+    for model, logits in ((str(teacher), 6), ("shitu-embedder", 512)):
+        with pytest.raises(TrainingError, match=f"gives {logits} logits a picture, the data have 4 classes"):
             open_class_teacher(ClassDistill("ssld", FrozenTeacher(model)), 4, None)
 
 

@@ -97,7 +97,7 @@ def test_the_best_weights_are_kept_and_measure_as_reported(run: tuple[Path, list
     network = build_detector(RECTANGLES)
     load_weights(network, folder / "best.npz")
     photos = eval_pictures(RECTANGLES.eval[0], RECTANGLES, folder.parent)
-    best = max((line.eval["others"] for line in lines if line.eval), key=lambda figures: figures["AP50"])
+    best = max((line.eval["others"] for line in lines if line.eval), key=lambda metrics: metrics["AP50"])
     assert detector_metrics(detect_with(network, RECTANGLES.deploy_px), photos) == pytest.approx(best, abs=1e-6)
     report = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert report["eval"]["others"] == pytest.approx(lines[-1].eval["others"])
@@ -279,7 +279,7 @@ def test_the_bundled_recipe_is_of_the_size_that_may_ship() -> None:
 
 
 def test_boxes_are_in_the_pixels_of_the_photo() -> None:
-    """Of photos of one content but other shapes, the boxes have the same shares."""
+    """Of photos of one content but other shapes, the boxes have the same fractions."""
     paddle.seed(3)
     network = build_detector(TINY)
     for level in range(4):
@@ -293,7 +293,7 @@ def test_boxes_are_in_the_pixels_of_the_photo() -> None:
     np.testing.assert_allclose(large_scores, small_scores, rtol=1e-6)
 
 
-def test_the_input_is_normalised_by_imagenets_figures() -> None:
+def test_the_input_is_normalised_by_imagenets_statistics() -> None:
     x = as_input(np.full((2, 4, 6, 3), 255, np.uint8))
     assert x.shape == [2, 3, 4, 6]
     np.testing.assert_allclose(

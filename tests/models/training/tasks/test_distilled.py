@@ -44,7 +44,7 @@ def test_other_runs_say_nothing(tmp_path: Path) -> None:
     assert distilled_classifier(load_recipe("classifier-tiny", ClassifierRecipe), None) == {}
 
 
-def test_a_classifier_says_the_file_that_taught_it(tmp_path: Path) -> None:
+def test_a_classifier_names_the_file_of_its_teacher(tmp_path: Path) -> None:
     (tmp_path / "teacher.onnx").write_bytes(b"")
     table = ClassDistill("ssld", FrozenTeacher("teacher.onnx"))
     recipe = replace(load_recipe("classifier-tiny", ClassifierRecipe), distill=table)

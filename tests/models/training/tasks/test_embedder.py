@@ -99,7 +99,7 @@ def test_each_part_of_the_loss_is_there_when_the_recipe_and_the_pool_have_it(tin
     assert all(np.abs(parameter.grad.numpy()).sum() > 0 for parameter in (module.head.weight, module.to_vector.weight))
 
 
-def test_both_kinds_of_embedder_are_built_as_wide_as_asked() -> None:
+def test_both_kinds_of_embedder_are_built_as_wide_as_configured() -> None:
     images = paddle.zeros([2, 3, 32, 32])
     for kind in ("v1", "v2"):
         network = build_embedder(EmbedderNetwork(kind, 0.25, (1, 1, 1, 1), 24))
@@ -116,7 +116,7 @@ def test_pictures_are_normalised_by_imagenets_mean() -> None:
         assert got[0, channel, 1, 2] == pytest.approx((value - mean) / std, abs=1e-5)
 
 
-def test_a_target_of_another_length_is_reported_before_pictures_are_drawn(tmp_path: Path) -> None:
+def test_a_target_of_another_length_is_reported_before_pictures_are_rendered(tmp_path: Path) -> None:
     recipe = replace(TINY, teacher=Teacher("t.xml", feature_dims=100, colour_dims=28), data=TINY.data)
     with pytest.raises(RecipeError, match=f"is {TINY.network.embedding_size}, .* make 128"):
         fit(EmbedderTask, recipe, tmp_path, tmp_path / "run", quiet, quiet)

@@ -108,13 +108,13 @@ def test_a_projection_is_exported_with_its_base_and_both_engines_give_its_codes(
     np.testing.assert_allclose(both[0], both[1], atol=1e-4)
     stored = Checkpoint.load(folder / "best.npz").groups["hash"]
     expected = Embedder(tiny_artifact)(crops) @ stored["fc.weight"] + stored["fc.bias"]
-    settled = np.abs(expected) > 1e-3  # nearer to 0, rounding decides
-    assert settled.mean() > 0.95
-    np.testing.assert_array_equal((both[0] > 0)[settled], (expected > 0)[settled])
+    certain = np.abs(expected) > 1e-3  # nearer to 0, rounding decides
+    assert certain.mean() > 0.95
+    np.testing.assert_array_equal((both[0] > 0)[certain], (expected > 0)[certain])
     assert binarize(both[0]).shape == (8, 4)
-    figures = evaluate_hash(artifact, recipe, None)
+    metrics = evaluate_hash(artifact, recipe, None)
     report = Checkpoint.load(folder / "best.npz").progress["eval"]["rendered"]
-    assert figures["rendered recall@1"] == pytest.approx(report["recall@1"], abs=0.05)
+    assert metrics["rendered recall@1"] == pytest.approx(report["recall@1"], abs=0.05)
 
 
 def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
@@ -138,7 +138,7 @@ def test_what_the_base_says_is_kept_until_the_base_or_the_pictures_change(
     assert report
     scores = baselines(first, 32)
     assert set(scores) == {"embeddings", "signs", "itq"}
-    assert all(0 <= figure <= 1 for taker in scores.values() for figure in taker.values())
+    assert all(0 <= metric <= 1 for taker in scores.values() for metric in taker.values())
 
 
 @pytest.mark.parametrize(

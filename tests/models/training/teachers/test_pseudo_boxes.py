@@ -134,7 +134,7 @@ def test_an_artifacts_boxes_count_by_their_confidence(tmp_path: Path) -> None:
     np.testing.assert_allclose(pseudo.boxes[0], [4, 4, 20, 20], atol=1e-3)
 
 
-def test_photos_that_an_object_fills_can_be_passed_over(tmp_path: Path) -> None:
+def test_photos_that_an_object_fills_can_be_skipped(tmp_path: Path) -> None:
     """The teacher's box is a third of a side: a ninth of the photo."""
     import cv2
 
