@@ -59,6 +59,8 @@
       GalleryExists              gallery_exists             409
       GalleryBusy                gallery_busy               409, retryable
       GalleryCorrupt             gallery_corrupt            500
+      MilvusNotConfigured        milvus_not_configured      409
+      MilvusUnavailable          milvus_unavailable         503, retryable
       VersionNotFound            gallery_version_not_found  404
       LabelExists                label_exists               409
       ItemNotFound               item_not_found             404

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ALWAYS_BELOW = 5000  # items: a larger gallery is read whole and fitted again only when it changed by CHANGED
 CHANGED = 0.05
+MOST_FITTED = 1_000_000  # items: a fit reads all of their embeddings at once
 FEWEST_ITEMS, FEWEST_LABELS = 20, 3  # with less a fit is not made, and an earlier one holds no longer
 
 
@@ -39,6 +40,8 @@ class Calibrate(Protocol):
 def is_due(manifest: GalleryManifest) -> bool:
     """Whether the calibration of a changed version is to be fitted again, by whoever can."""
     fitted = manifest.calibrated_items
+    if manifest.item_count > MOST_FITTED:
+        return False
     if not fitted or manifest.item_count < ALWAYS_BELOW:
         return True
     added = manifest.item_count - fitted + manifest.removed_since

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 MAX_SEGMENTS = 16  # a gallery has more only while large ones are joined
 FEWEST_MERGED = MAX_SEGMENTS // 2  # so that it is long to the next merge
+MOST_JOINED = (
+    1_000_000  # items: a merge holds their embeddings in memory, and of a larger gallery no process may hold all
+)
 GROWTH = 2  # a segment stays as it is while it has more than so many times the items of all later ones
 
 
@@ -20,15 +23,21 @@ def split_for_merge(segments: tuple[Segment, ...], new_items: int) -> tuple[tupl
     """The segments that stay, and the later ones that an addition of so many items joins with its own; none if there is room.
 
     The order of the items stays that of their adding. A segment with removed items is joined always, with all after it:
-    their embeddings shall not lie there for good.
+    their embeddings shall not lie there for good. But no more than MOST_JOINED items are joined: a segment of half of that
+    stays as it is, with all before it, and none of these counts. What was removed of them goes with an erasure.
     """
-    if len(segments) < MAX_SEGMENTS:
+    full = max((at + 1 for at, segment in enumerate(segments) if 2 * segment.live_count >= MOST_JOINED), default=0)
+    if len(segments) - full < MAX_SEGMENTS:
         return segments, ()
     first = len(segments) - FEWEST_MERGED
     joined = new_items + sum(segment.live_count for segment in segments[first:])
-    while first > 0 and segments[first - 1].live_count <= GROWTH * joined:
+    while first > full and segments[first - 1].live_count <= GROWTH * joined:
         first -= 1
         joined += segments[first].live_count
-    with_removed = (at for at, segment in enumerate(segments) if segment.removed)
+    with_removed = (at for at, segment in enumerate(segments) if segment.removed and at >= full)
     first = min(first, next(with_removed, first))
+    joined = new_items + sum(segment.live_count for segment in segments[first:])
+    while joined > MOST_JOINED and first < len(segments):
+        joined -= segments[first].live_count
+        first += 1
     return segments[:first], segments[first:]

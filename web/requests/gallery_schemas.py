@@ -17,7 +17,9 @@ from web.requests.members import OneFilter, PixelBox, Strict, given
 class IndexRequest(Strict):
     """How a gallery is searched, by the names that PP-ShiTu has for it."""
 
-    index_method: IndexMethod = Field("auto", description="`auto`: by the number of items.")
+    index_method: IndexMethod = Field(
+        "auto", description="`auto`: by the number of items; `Milvus`: by the Milvus server of the service."
+    )
     dist_type: DistType = Field("IP", description="`L2` orders as `IP` does; `hamming` searches binary codes.")
     rerank: int | None = Field(
         None,
@@ -36,11 +38,19 @@ class IndexRequest(Strict):
         description="With `fuse` alone: a name of items' metadata; those of a label with the same value are fused.",
     )
 
+    @field_validator("dist_type")
+    @classmethod
+    def _of_floats(cls, dist_type: DistType, info: ValidationInfo) -> DistType:
+        if dist_type == "hamming" and info.data.get("index_method") == "Milvus":
+            raise PydanticCustomError("dist_type", "Milvus goes with IP or L2")
+        return dist_type
+
     @field_validator("fuse")
     @classmethod
     def _without_index(cls, fuse: bool, info: ValidationInfo) -> bool:
         report = info.data
-        if fuse and report.get("index_method") in ("IVF", "HNSW32") and report.get("dist_type") in ("IP", "L2"):
+        indexed = report.get("index_method") in ("IVF", "HNSW32", "Milvus")
+        if fuse and indexed and report.get("dist_type") in ("IP", "L2"):
             raise PydanticCustomError("fuse", "this goes with the index_method auto or Flat, or with hamming")
         return fuse
 

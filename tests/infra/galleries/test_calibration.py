@@ -55,6 +55,15 @@ def test_a_calibration_goes_with_few_labels_or_items(store: GalleryStore) -> Non
     assert store.remove("g", labels=["label 0"]).calibration is None  # two labels are left, of two thirds of the items
 
 
+def test_a_gallery_too_large_to_be_read_at_once_keeps_its_fit(
+    store: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = labelled(60)
+    fitted = add(store, "g", *items[:40]).manifest.calibration
+    monkeypatch.setattr("infra.galleries.calibration.MOST_FITTED", 50)
+    assert add(store, "g", *items[40:]).manifest.calibration == fitted
+
+
 def test_what_an_earlier_version_fitted_goes_too(store: GalleryStore, tmp_path: Path) -> None:
     items = labelled(60)
     fitted = add(store, "g", *items).manifest.calibration
