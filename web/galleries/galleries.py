@@ -16,6 +16,8 @@ from infra.errors.galleries import (
     GalleryExists,
     GalleryNotFound,
     InvalidGalleryName,
+    MilvusNotConfigured,
+    MilvusUnavailable,
     VersionNotFound,
 )
 from infra.errors.requests import InvalidRequest
@@ -47,7 +49,7 @@ blueprint = Blueprint("galleries", __name__, url_prefix="/v1/galleries")
     "createGallery",
     "Create an empty gallery.",
     {201: Gallery},
-    (*BODY, InvalidGalleryName, GalleryExists, GalleryBusy, EmbedderUnknown),
+    (*BODY, InvalidGalleryName, GalleryExists, GalleryBusy, EmbedderUnknown, MilvusNotConfigured),
     body={"application/json": GalleryRequest},
     headers=("Idempotency-Key",),
 )
@@ -97,7 +99,7 @@ def show(name: str) -> Response:
     "changeGallery",
     "Choose how a gallery is searched.",
     {200: Gallery},
-    (*WRITE, *BODY),
+    (*WRITE, *BODY, MilvusNotConfigured),
     body={"application/json": GalleryChange},
 )
 def change(name: str) -> Response:
@@ -112,7 +114,7 @@ def change(name: str) -> Response:
     "deleteGallery",
     "Delete a gallery; it can be restored for a while, unless it is erased.",
     {204: None, 200: erasures.Erasure},
-    (*WRITE, InvalidRequest),
+    (*WRITE, InvalidRequest, MilvusUnavailable),
     query=erasures.EraseQuery,
 )
 def delete(name: str) -> Response | tuple[str, int]:

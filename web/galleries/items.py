@@ -14,7 +14,7 @@ from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.names import readable_label
 from contracts.results import EnrollmentJob
-from infra.errors.galleries import ItemNotFound, VersionNotFound
+from infra.errors.galleries import ItemNotFound, MilvusUnavailable, VersionNotFound
 from infra.errors.requests import InvalidCursor, InvalidFilter, InvalidRequest
 from infra.runtime import audit
 from web.access.scopes import needs
@@ -192,7 +192,7 @@ def item_preview(name: str, item_id: str) -> Response:
     "deleteItem",
     "Delete one item, or erase it for good.",
     {200: (Gallery, erasures.Erasure)},
-    (*WRITE, ItemNotFound, InvalidRequest),
+    (*WRITE, ItemNotFound, InvalidRequest, MilvusUnavailable),
     query=erasures.EraseQuery,
 )
 def delete_item(name: str, item_id: str) -> Response:
@@ -208,7 +208,7 @@ def delete_item(name: str, item_id: str) -> Response:
     "deleteItemsByLabel",
     "Delete all items of a label, or erase them for good.",
     {200: (Gallery, erasures.Erasure)},
-    (*WRITE, ItemNotFound, InvalidRequest),
+    (*WRITE, ItemNotFound, InvalidRequest, MilvusUnavailable),
     query=erasures.EraseLabelQuery,
     repeatable=frozenset({"label"}),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from flask import Blueprint, Response, render_template, request
 
 from contracts.events import ENDS
+from contracts.indexes import METHODS
 from contracts.jobs import DeliveryStatus, JobKind, Status
 from contracts.keys import Scope, allows
 from contracts.lint import LEVELS
@@ -50,7 +51,8 @@ def galleries() -> Response:
 @operation("getGalleryPage", "The page of one gallery.", {200: "text/html"})
 def gallery(name: str) -> Response:
     """One gallery's pictures, labels and versions. The script says if there is none of this name."""
-    return page("gallery.html", "galleries", gallery=name)
+    methods = [one for one in METHODS if one != "Milvus" or services().galleries.milvus is not None]
+    return page("gallery.html", "galleries", gallery=name, index_methods=methods)
 
 
 @blueprint.get("/galleries/<name>/lint")

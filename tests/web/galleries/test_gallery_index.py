@@ -50,6 +50,23 @@ def test_it_is_changed_by_a_version_and_undone(client: FlaskClient, drinks: str)
     assert client.post(f"{URL}/{drinks}/undo").get_json()["index"]["index_method"] == "HNSW32"
 
 
+def test_milvus_is_refused_where_there_is_no_server(client: FlaskClient, drinks: str, service: Services) -> None:
+    made = client.post(URL, json={"name": "snacks", "index": {"index_method": "Milvus"}})
+    assert (made.status_code, made.get_json()["code"]) == (409, "milvus_not_configured")
+    changed = client.patch(f"{URL}/{drinks}", json={"index": {"index_method": "Milvus"}})
+    assert (changed.status_code, changed.get_json()["code"]) == (409, "milvus_not_configured")
+    assert service.galleries.names() == (drinks,)
+    assert service.galleries.manifest(drinks).version == 2
+
+
+@pytest.mark.parametrize("other", [{"dist_type": "hamming"}, {"fuse": True}])
+def test_milvus_goes_with_floats_of_single_pictures(client: FlaskClient, drinks: str, other: dict[str, object]) -> None:
+    answer = client.patch(f"{URL}/{drinks}", json={"index": {"index_method": "Milvus", **other}})
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_request")
+    with pytest.raises(ValueError, match="hamming"):
+        IndexChoice(**{"index_method": "Milvus", **other})  # type: ignore[arg-type]
+
+
 def test_pictures_are_fused_by_choice_and_stay(client: FlaskClient, drinks: str, service: Services) -> None:
     items = client.get(f"{URL}/{drinks}/items").get_json()["items"]
     report = client.patch(f"{URL}/{drinks}", json={"index": {"fuse": True, "fuse_by": "sku"}}).get_json()
