@@ -1,6 +1,8 @@
 """The Kubernetes manifests: each overlay rendered, each resource strictly by its API's schema, each name in them one of ours.
 
-No cluster runs here. `kubernetes-validate` has Kubernetes' own schemas; those of custom resources are written by us.
+No cluster runs here. `kubernetes-validate` has Kubernetes' own schemas, cloudcoil's packages models that were generated from
+KEDA's and the Prometheus operator's definitions (CRDs). These know no trigger's metadata, and let unknown members pass: so
+there are stricter schemas of ours as well, of what is used.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import pytest
 import redis
 import yaml
 from click.testing import CliRunner
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 
 from infra.jobs.ledger import JobLedger
 from infra.jobs.load import ScalingCollector
@@ -29,6 +33,7 @@ from tests.infra.deploy.kustomize import Resource, containers, render
 FOLDER = ROOT / "infra/deploy/k8s"
 OVERLAYS = ("small", "production", "aws")
 VERSIONS = (pytest.param("1.29", marks=pytest.mark.slow), "1.33")
+GENERATED = {"ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor, "PrometheusRule": PrometheusRule}
 OURS = ("web", "worker", "courier", "keeper")
 SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
 OF_THE_SECRET = {"REDIS_URL", "SHITU_WEBHOOKS__SECRET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -48,8 +53,32 @@ def check(resource: Resource, version: str = "1.33") -> None:
     """Raises jsonschema.ValidationError for an unknown field, a wrong type, a missing one."""
     if resource["kind"] in CUSTOM:
         jsonschema.validate(resource, CUSTOM[resource["kind"]])
+        assert known(resource) == resource
     else:
         kubernetes_validate.validate(resource, version, strict=True)
+
+
+def known(resource: Resource) -> Resource:
+    """What the definition of a custom resource's own project keeps of it: all, where it knows every member and its type.
+
+    Raises pydantic.ValidationError.
+    """
+    model: Any = GENERATED[resource["kind"]]
+    found: Resource = model.model_validate(resource).model_dump(by_alias=True, exclude_unset=True, mode="json")
+    return found
+
+
+@pytest.mark.parametrize("path", [["spec"], ["spec", "triggers", 0], ["spec", "fallback"], ["spec", "advanced"]])
+def test_kedas_own_definition_finds_a_member_that_it_lacks(path: list[Any]) -> None:
+    resource = copy.deepcopy(named(render(FOLDER / "overlays/small"), "ScaledObject", "worker"))
+    place: Any = resource
+    for step in path:
+        place = place[step]
+    place["minReplicas"] = 0
+    assert known(resource) != resource
+    del resource["spec"]["scaleTargetRef"]
+    with pytest.raises(ValueError, match="scaleTargetRef"):
+        known(resource)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
