@@ -91,15 +91,20 @@ def attempt(job_id: str, work: Work, process: Process, *, fetching: bool = False
 
 def attempt_next(kind: JobKind, job_id: str, answer: Answer, process: Process) -> None:
     """One attempt at a job of this kind: a message says that one waits, and which is next is the lanes' to say."""
+    for candidate in process.ledger.lanes.candidates(kind, job_id):
+        if attempt(candidate, work_of(answer, process), process):
+            break
+
+
+def work_of(answer: Answer, process: Process) -> Work:
+    """What `attempt` does to answer a job with this process's networks and galleries."""
 
     def work(job: Job, checkpoint: Checkpoint) -> dict[str, Any]:
         audit.act_as(f"job {job.id}", job_id=job.id)
         result: dict[str, Any] = answer(job, process.runtime, checkpoint)
         return result
 
-    for candidate in process.ledger.lanes.candidates(kind, job_id):
-        if attempt(candidate, work, process):
-            break
+    return work
 
 
 def _attempt(lease: Lease, job: Job, work: Work, process: Process, *, fetching: bool) -> str:

@@ -2,7 +2,7 @@
 
 A photo that S3 or SQS names needs no ledger and no Redis: the queue that calls it is what keeps a request until it is done, and
 the answer's place follows from the photo's, so that a call that comes twice writes the same again. Where the service
-hands its jobs to that queue, messages name them: worker.function_jobs. Galleries come from the object store of the
+hands its jobs to that queue, messages name them, and a photo becomes one of them: worker.function_jobs. Galleries come from the object store of the
 settings, as a worker reads them. An image that cannot be read is an answer too (`failed`, with its code); what another try may mend is reported
 to SQS as failed (`batchItemFailures`), which sends it again and in the end to its dead-letter queue.
 """
@@ -20,6 +20,8 @@ import redis
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.jobs import JobKind
+from contracts.pictures import PictureRefusedError
+from infra.errors.jobs import JobExpired
 from infra.galleries.milvus import open_milvus
 from infra.galleries.store import GalleryStore
 from infra.jobs.function_queue import function_queue
@@ -117,6 +119,8 @@ class Function:
         self._jobs.attempt(waiting.kind, waiting.job_id)
 
     def _answer(self, request: Request) -> None:
+        if request.webhook_url is not None and self._jobs is None:
+            raise NotYet("SHITU_JOBS__FUNCTION_QUEUE_URL is not set: without a ledger nobody sends a webhook")
         begun = time.perf_counter()
         answer: dict[str, Any] = {
             "bucket": request.bucket,
@@ -127,8 +131,19 @@ class Function:
             "error": None,
         }
         try:
-            answer["result"] = self._recognized(request)
-            answer["status"] = "succeeded"
+            photo = self._s3.get_object(Bucket=request.bucket, Key=request.key)["Body"].read()
+            if self._jobs is None:
+                answer["result"] = self._recognized(request, photo)
+                answer["status"] = "succeeded"
+            else:
+                answer |= self._of_job(self._jobs, request, photo)
+        except JobExpired:
+            log.info("answered long ago", extra={"key": request.key})
+            return
+        except NotYet:
+            raise
+        except PictureRefusedError as error:
+            answer["error"] = JobError(error.code, error.detail, retryable=False).to_dict()
         except (BotoCoreError, ClientError) as error:
             if not isinstance(error, ClientError) or error.response["Error"]["Code"] not in MISSING:
                 raise
@@ -143,8 +158,15 @@ class Function:
         took_ms = round(1000 * (time.perf_counter() - begun), 1)
         log.info("answered", extra={"key": request.key, "status": answer["status"], "duration_ms": took_ms})
 
-    def _recognized(self, request: Request) -> dict[str, Any]:
-        photo = _OnePhoto(self._s3.get_object(Bucket=request.bucket, Key=request.key)["Body"].read())
+    @staticmethod
+    def _of_job(jobs: FunctionJobs, request: Request, photo: bytes) -> dict[str, Any]:
+        job = jobs.photo(request, photo)
+        if not job.finished:
+            raise NotYet(f"the job {job.id} has not ended")
+        return {"job": job.id, "status": str(job.status), "result": job.result, "error": job.error}
+
+    def _recognized(self, request: Request, data: bytes) -> dict[str, Any]:
+        photo = _OnePhoto(data)
         body = {"gallery": request.gallery, "options": request.options, "image": {"key": request.key}}
         now = time.time()
         job = Job(request.key, JobKind.RECOGNITION, JobStatus.PROCESSING, body, created_at=now, started_at=now)

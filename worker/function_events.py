@@ -1,12 +1,13 @@
 """What a function is called with: an SQS batch or an S3 notification, read into requests. Nothing of it is trusted.
 
-A message of SQS is `{"job": ID}`, an S3 notification, or `{"bucket", "key", "gallery", "options"}`.
+A message of SQS is `{"job": ID}`, an S3 notification, or `{"bucket", "key", "gallery", "options", "webhook_url"}`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -32,6 +33,14 @@ class Request:
     key: str
     gallery: str
     options: dict[str, Any] = field(default_factory=dict)
+    webhook_url: str | None = None
+    event: str = ""  # what tells it from a later one about the same place, and is the same where it comes again
+    at: float = 0.0  # when it was sent, in seconds since 1970; 0: unknown
+
+    @property
+    def identity(self) -> str:
+        """The same for each time that this request comes, and for no other."""
+        return json.dumps([self.bucket, self.key, self.gallery, self.event])
 
     @property
     def subject(self) -> str:
@@ -101,9 +110,14 @@ def _of_sqs(record: dict[str, Any]) -> tuple[Request | Waiting, ...]:
         return tuple(request for inner in body["Records"] for request in _of_s3(inner))
     if body.keys() == {"job"}:
         return (_waiting(body["job"]),)
-    if unknown := sorted(body.keys() - {"bucket", "key", "gallery", "options"}):
+    if unknown := sorted(body.keys() - {"bucket", "key", "gallery", "options", "webhook_url"}):
         raise EventRefused(f"unknown: {', '.join(unknown)}")
-    return (_request(body["bucket"], body["key"], body["gallery"], body.get("options", {})),)
+    request = _request(body["bucket"], body["key"], body["gallery"], body.get("options", {}))
+    webhook_url = body.get("webhook_url")
+    if webhook_url is not None and not isinstance(webhook_url, str):
+        raise EventRefused("webhook_url: expected a text")
+    sent_ms = record.get("attributes", {}).get("SentTimestamp", "0")
+    return (replace(request, webhook_url=webhook_url, event=record["messageId"], at=int(sent_ms) / 1000),)
 
 
 def _of_s3(record: dict[str, Any]) -> tuple[Request, ...]:
@@ -114,7 +128,10 @@ def _of_s3(record: dict[str, Any]) -> tuple[Request, ...]:
     gallery, slash, _ = key.removeprefix(UPLOADS).partition("/")
     if not slash:
         raise EventRefused(f"{key}: expected {UPLOADS}GALLERY/NAME")
-    return (_request(record["s3"]["bucket"]["name"], key, gallery, {}),)
+    about = record["s3"]["object"]
+    event = ":".join(str(about.get(name, "")) for name in ("versionId", "eTag", "sequencer"))
+    at = datetime.fromisoformat(record["eventTime"]).timestamp() if "eventTime" in record else 0.0
+    return (replace(_request(record["s3"]["bucket"]["name"], key, gallery, {}), event=event, at=at),)
 
 
 def _waiting(job_id: Any) -> Waiting:

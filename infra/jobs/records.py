@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -197,6 +198,13 @@ class LedgerStats:
 def new_id(prefix: str, now: float) -> str:
     """`prefix_` and 26 characters that sort by time: 48 bits of milliseconds, 80 of chance (the layout of a ULID)."""
     number = (int(now * 1000) << 80) | int.from_bytes(os.urandom(10))
+    return prefix + "_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))
+
+
+def fixed_id(prefix: str, now: float, content: str) -> str:
+    """As `new_id`, but with what follows from `content` in place of chance: who comes twice makes the same."""
+    chance = hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()[:10]
+    number = (int(now * 1000) << 80) | int.from_bytes(chance)
     return prefix + "_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))
 
 

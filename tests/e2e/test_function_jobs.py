@@ -169,3 +169,54 @@ def test_what_cannot_be_recorded_comes_again(opened: Running, receiver: Server) 
         done = reported(opened, job, receiver)
         assert (done["status"], set(labels(done["result"]))) == ("succeeded", {"pattern 2"})
         wait_for(lambda: opened.waiting() == 0)
+
+
+def test_a_photo_in_a_bucket_becomes_a_job_with_a_webhook(opened: Running, receiver: Server) -> None:
+    """An S3 notification through the queue, and a message that names a webhook; each comes twice, and is one job."""
+    endpoint = str(opened.stack.settings.objects.endpoint_url)
+    names = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    s3 = boto3.client("s3", endpoint_url=endpoint, **names)
+    bucket = new_bucket(endpoint)
+    receiver.paths |= {"/all": (204, {}, b""), "/one": (204, {}, b"")}
+    uploaded = f"uploads/{GALLERY}/shelf 1.jpg"
+    made = opened.service.http.post(
+        f"{opened.service.base_url}/v1/webhooks",
+        json={"url": receiver.url("/all"), "events": ["recognition.succeeded"]},
+        timeout=10,
+    )
+    assert made.status_code == 201, made.text
+    for key, seed in ((uploaded, 1), ("in/2.jpg", 2), ("in/broken.jpg", None)):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"no picture" if seed is None else encode(pattern(seed)))
+    notice = {
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "eventTime": "2026-11-28T08:00:00.000Z",
+        "s3": {
+            "bucket": {"name": bucket},
+            "object": {"key": uploaded.replace(" ", "+"), "eTag": "e", "sequencer": "1"},
+        },
+    }
+    named = {"bucket": bucket, "key": "in/2.jpg", "gallery": GALLERY, "webhook_url": receiver.url("/one")}
+    broken = {"bucket": bucket, "key": "in/broken.jpg", "gallery": GALLERY}
+    _, function = opened.instances
+    with function.attached(opened.sqs, opened.queue_url):
+        for body in ({"Records": [notice]}, named, {"Records": [notice]}, broken):
+            opened.sqs.send_message(QueueUrl=opened.queue_url, MessageBody=json.dumps(body))
+        wait_for(lambda: opened.waiting() == 0, 60)
+
+    def answer(key: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=f"results/{key}.json")["Body"].read())
+        return found
+
+    first, second = answer(uploaded), answer("in/2.jpg")
+    assert [labels(one["result"]) for one in (first, second)] == [["pattern 1"], ["pattern 2"]]
+    for one in (first, second):
+        job = opened.service.get(f"/v1/recognitions/{one['job']}")
+        assert (job["status"], job["result"]) == ("succeeded", one["result"])
+        assert len(function.attempts(one["job"])) == 1
+    assert answer("in/broken.jpg")["error"]["code"] == "image_not_an_image"
+    assert "job" not in answer("in/broken.jpg")
+    wait_for(lambda: len(receiver.requests) == 3, 30)
+    jobs = sorted((path, json.loads(body)["data"]["id"]) for _, path, _, body in receiver.requests)
+    assert jobs == sorted([("/all", first["job"]), ("/all", second["job"]), ("/one", second["job"])])
+    opened.service.http.delete(f"{opened.service.base_url}{made.json()['links']['self']}", timeout=10)

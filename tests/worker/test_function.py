@@ -67,8 +67,10 @@ def test_a_batch_is_answered_and_only_what_may_come_again_is_reported_to_the_que
     put(s3, "in/broken.jpg", b"no picture")
     records = [sqs_record("in/1.jpg", "good"), sqs_record("in/broken.jpg", "broken"), sqs_record("in/gone.jpg", "gone")]
     records += [queued("{", "nonsense"), sqs_record("in/1.jpg", "no gallery", gallery="nothing")]
+    records += [sqs_record("in/1.jpg", "no ledger", webhook_url="https://shop.example/hook")]
     kind, report = api.call({"Records": records})
-    assert (kind, report) == ("response", {"batchItemFailures": [{"itemIdentifier": "nonsense"}]})
+    refused = [{"itemIdentifier": one} for one in ("nonsense", "no ledger")]
+    assert (kind, report) == ("response", {"batchItemFailures": refused})
     codes = {
         key: (found := answer(s3, key))["error"] and found["error"]["code"] for key in ("in/broken.jpg", "in/gone.jpg")
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.jobs import JobKind
-from infra.jobs.records import new_id
+from infra.jobs.records import JOB_ID, fixed_id, new_id
 from worker.function_events import EventRefused, Request, Waiting, read_event
 
 
@@ -32,7 +32,7 @@ REQUEST = {"bucket": "photos", "key": "in/1.jpg", "gallery": "drinks"}
 
 def test_a_message_of_ours_is_a_request() -> None:
     requests, refused = read_one(queued({**REQUEST, "options": {"top_k": 3}}))
-    assert (requests, refused) == ((Request("photos", "in/1.jpg", "drinks", {"top_k": 3}),), None)
+    assert (requests, refused) == ((Request("photos", "in/1.jpg", "drinks", {"top_k": 3}, event="m-1"),), None)
     assert isinstance(requests[0], Request)
     assert requests[0].result_key == "results/in/1.jpg.json"
 
@@ -99,3 +99,29 @@ def test_a_message_that_is_no_request_says_why(body: Any, why: str) -> None:
 def test_what_is_no_event_is_refused(event: Any) -> None:
     with pytest.raises(EventRefused):
         read_event(event)
+
+
+def test_a_request_that_comes_again_is_the_same_and_a_later_one_about_the_place_another() -> None:
+    def upload(**about: str) -> Request:
+        record = {**notified("uploads/drinks/1.jpg"), "eventTime": "2026-11-28T08:00:00.500Z"}
+        record["s3"]["object"].update(about)
+        (request,) = read_one(record)[0]
+        assert isinstance(request, Request)
+        return request
+
+    first = upload(eTag="a", sequencer="1")
+    assert first.identity == upload(eTag="a", sequencer="1").identity
+    assert first.identity != upload(eTag="b", sequencer="2").identity
+    assert first.at == 1_795_852_800.5
+    job_id = fixed_id("rec", first.at, first.identity)
+    assert JOB_ID.fullmatch(job_id)
+    assert job_id[:14] == new_id("rec", first.at)[:14]
+    assert job_id == fixed_id("rec", first.at, first.identity) != fixed_id("rec", first.at, first.identity + " ")
+
+
+def test_a_message_may_name_a_webhook() -> None:
+    sent = {**queued({**REQUEST, "webhook_url": "https://shop.example/hook"}), "attributes": {"SentTimestamp": "1500"}}
+    (request,) = read_one(sent)[0]
+    assert isinstance(request, Request)
+    assert (request.webhook_url, request.event, request.at) == ("https://shop.example/hook", "m-1", 1.5)
+    assert read_one(queued({**REQUEST, "webhook_url": 5}))[1] == "webhook_url: expected a text"
