@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.jobs import JobKind
 from contracts.keys import Scope
-from contracts.lint import KINDS, LEVELS, Kind, Level, Lint, LintJob
+from contracts.lint import KINDS, LEVELS, Kind, Level, Lint
 from infra.errors.galleries import VersionNotFound
 from infra.errors.jobs import JobExpired, JobNotFound, JobWithoutAnswer
 from infra.errors.requests import InvalidCursor, InvalidRequest
@@ -27,7 +27,6 @@ from infra.jobs.terms import USUAL
 from web.access.scopes import needs
 from web.galleries.items import read_cursor
 from web.jobs import jobs
-from web.jobs.routes import JobRoutes
 from web.openapi.operations import GALLERY, operation
 from web.requests.parsing import parse
 from web.requests.waiting import held, preferred_s
@@ -38,10 +37,7 @@ if TYPE_CHECKING:
     from infra.galleries.store import GalleryManifest
     from infra.jobs.records import Job
 
-KIND = JobKind.LINT
-
 blueprint = Blueprint("lint", __name__, url_prefix="/v1/galleries")
-lints = Blueprint("lints", __name__, url_prefix=KIND.path)
 
 
 class LintQuery(BaseModel):
@@ -110,23 +106,6 @@ def lint(name: str) -> Response:
     return jobs.report(response, finished=True, waited=waited)
 
 
-routes = JobRoutes(
-    lints,
-    KIND,
-    LintJob,
-    Scope.MANAGE,
-    "the job",
-    {
-        "get": "How far a version is checked.",
-        "cancel": "Give it up; the next question begins again.",
-        "replay": "Check a version again where that failed; the question itself does so, too.",
-        "webhook": "Refused: the question names no address. Its events go to registered endpoints, whose messages have replays.",
-    },
-)
-routes.add_job()
-routes.add_replays()
-
-
 def job_of(manifest: GalleryManifest, *, objects: bool = False) -> Job:
     """The job that looks this version through (`objects`: its pictures, too): the open one, a failed one tried again, or a new one."""
     ledger = services().ledger
@@ -136,7 +115,7 @@ def job_of(manifest: GalleryManifest, *, objects: bool = False) -> Job:
             job = ledger.get(job_id)
         except JobNotFound:
             asked = {"gallery": manifest.name, "version": manifest.version, **({"objects": True} if objects else {})}
-            job = jobs.create(KIND, asked, terms=USUAL, job_id=job_id)
+            job = jobs.create(JobKind.LINT, asked, terms=USUAL, job_id=job_id)
             jobs.publish(job)
         except JobExpired:
             continue
@@ -153,7 +132,7 @@ def _job_id(manifest: GalleryManifest, turn: int, objects: bool) -> str:
     number = int(
         hashlib.sha256(f"{manifest_hash(manifest)} {turn}{' objects' if objects else ''}".encode()).hexdigest(), 16
     )
-    return f"{KIND.prefix}_{number & 7}" + "".join(ALPHABET[number >> shift & 31] for shift in range(3, 128, 5))
+    return f"{JobKind.LINT.prefix}_{number & 7}" + "".join(ALPHABET[number >> shift & 31] for shift in range(3, 128, 5))
 
 
 def _skipped(

@@ -25,7 +25,7 @@ from infra.galleries.staging import Stage
 from infra.runtime import audit
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.jobs.photo_jobs import NO_MODEL
+from web.jobs.photo_jobs import require_model
 from web.openapi.operations import BODY, UPLOAD, operation
 from web.paddlex.photo_job import URLS, bytes_of, ended, photo_job
 from web.paddlex.records import (
@@ -160,8 +160,7 @@ def infer() -> Response:
 def classify() -> Response:
     """The likeliest classes of the whole photo."""
     sent = sent_json(ClassifyRequest)
-    if services().settings.worker.classifier == NO_MODEL:
-        raise ModelNotConfigured("This service runs without a classifier; SHITU_WORKER__CLASSIFIER names one.")
+    require_model("classifier")
     result = photo_job(JobKind.CLASSIFICATION, sent.image, {"options": {"top_k": sent.topk}})
     classes = result["classifications"][0]["classes"]
     report = [

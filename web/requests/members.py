@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_GALLERIES = 10  # of one request
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
+ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 
 
 def _four(box: Any) -> Any:
