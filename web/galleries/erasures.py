@@ -94,7 +94,7 @@ class EraseLabelQuery(EraseQuery):
 
 
 def wanted() -> bool:
-    """Whether the current request asks for erasure. Raises InvalidRequest."""
+    """Whether the current request is for erasure. Raises InvalidRequest."""
     given = request.args.get("erase")
     return parse(EraseQuery, {} if given is None else {"erase": given}).erase
 

@@ -1,7 +1,7 @@
-"""What a gallery has in it that is better mended, by pages; each finding with the request that mends it.
+"""The problems of a gallery, by pages; each finding with the request that fixes it.
 
-A version that nobody asked about before is looked through by a worker: the question makes the job, and whoever asks next
-meanwhile gets the same one, for its id follows from the version.
+A worker checks a version at its first request: that one makes the job, and those that follow meanwhile get the same job,
+for its id follows from the version.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LintQuery(BaseModel):
     version: int | None = Field(None, ge=1, description="A version other than the current one.")
     objects: bool = Field(
         False,
-        description="true: pictures with several objects too, by the detector, which takes a look at each of them.",
+        description="true: pictures with several objects too, by the detector, which runs on each of them.",
     )
 
 
@@ -60,7 +60,7 @@ class LintQuery(BaseModel):
 @needs(Scope.READ)
 @operation(
     "lintGallery",
-    "What is better mended: wrong labels, duplicates, outliers, confusions; each with the request that mends it.",
+    "The problems of a gallery: wrong labels, duplicates, outliers, confusions; each with the request that fixes it.",
     {200: Lint, 202: Lint, 304: None},
     (*GALLERY, VersionNotFound, JobWithoutAnswer, InvalidRequest, InvalidCursor),
     query=LintQuery,
@@ -107,28 +107,32 @@ def lint(name: str) -> Response:
 
 
 def job_of(manifest: GalleryManifest, *, objects: bool = False) -> Job:
-    """The job that looks this version through (`objects`: its pictures, too): the open one, a failed one tried again, or a new one."""
+    """The job that checks this version (`objects`: its pictures, too): the open one, a failed one tried again, or a new one."""
     ledger = services().ledger
     for turn in count():
         job_id = _job_id(manifest, turn, objects)
         try:
             job = ledger.get(job_id)
         except JobNotFound:
-            asked = {"gallery": manifest.name, "version": manifest.version, **({"objects": True} if objects else {})}
-            job = jobs.create(JobKind.LINT, asked, terms=USUAL, job_id=job_id)
+            requested = {
+                "gallery": manifest.name,
+                "version": manifest.version,
+                **({"objects": True} if objects else {}),
+            }
+            job = jobs.create(JobKind.LINT, requested, terms=USUAL, job_id=job_id)
             jobs.publish(job)
         except JobExpired:
             continue
         if job.status == "failed":
             job = ledger.replay(job_id)
             jobs.publish(job)
-        if not job.finished:  # else it was given up, or what it found has gone
+        if not job.finished:  # else it was cancelled, or its findings are gone
             return job
     raise AssertionError("there is always a next one")
 
 
 def _job_id(manifest: GalleryManifest, turn: int, objects: bool) -> str:
-    """The same for all who ask about this version; another one at each `turn`."""
+    """The same for all requests of this version; another one at each `turn`."""
     number = int(
         hashlib.sha256(f"{manifest_hash(manifest)} {turn}{' objects' if objects else ''}".encode()).hexdigest(), 16
     )
@@ -149,10 +153,10 @@ def _skipped(
 
 
 def _unfinished(manifest: GalleryManifest, job: Job, objects: bool) -> Response:
-    """How far the search is. Raises JobWithoutAnswer if it has failed."""
+    """How far the check is. Raises JobWithoutAnswer if it has failed."""
     if job.status == "failed":
         why = "" if job.error is None else job.error["message"]
-        raise JobWithoutAnswer(f"The gallery could not be looked through: {why} Ask again to try again.")
+        raise JobWithoutAnswer(f"The gallery could not be checked: {why} Send the request again to try again.")
     report: Lint = {
         "gallery": manifest.name,
         "version": manifest.version,

@@ -51,12 +51,12 @@ def create(name: str, version: int) -> Response:
     """The comparison reads the whole gallery, so that a worker does it."""
     service = services()
     sent = sent_json(EvaluationRequest, optional=True, urls_by=service.settings)
-    asked: dict[str, Any] = {"gallery": name, "version": service.galleries.manifest(name, version).version}
+    requested: dict[str, Any] = {"gallery": name, "version": service.galleries.manifest(name, version).version}
     if sent.against is not None:
-        asked["against"] = service.galleries.manifest(name, sent.against).version
+        requested["against"] = service.galleries.manifest(name, sent.against).version
     terms = read_terms(sent.metadata, sent.priority)
     url = sent.webhook.url if sent.webhook else None
-    return jobs.accept(jobs.create(JobKind.EVALUATION, asked, url, terms=terms))
+    return jobs.accept(jobs.create(JobKind.EVALUATION, requested, url, terms=terms))
 
 
 @blueprint.get("")

@@ -82,11 +82,11 @@ def create(name: str) -> Response:
         require_allowed(sent.source, service.settings.galleries.import_roots)
     job_id = idempotency.new_id_of(JobKind.IMPORT.prefix)
     files = keep(Stage(service.objects, job_id), sent)
-    asked = {
+    requested = {
         "gallery": name, "files": files, "source": sent.source, "list": sent.list, "delimiter": sent.delimiter,
         "crop": sent.crop, "activate": sent.activate,
     }  # fmt: skip
-    job = jobs.create(JobKind.IMPORT, asked, sent.webhook_url, terms=terms, job_id=job_id)
+    job = jobs.create(JobKind.IMPORT, requested, sent.webhook_url, terms=terms, job_id=job_id)
     audit.accepted(name, job.id, len(files))
     return jobs.accept(job)
 
@@ -151,7 +151,7 @@ def events(job_id: str) -> Response:
 @needs(Scope.MANAGE)
 @operation(
     "replayImport",
-    "Go on with an import that failed; what was done is not done again.",
+    "Resume an import that failed; what was done is not done again.",
     {202: ImportJob, 200: ImportJob},
     (*JOB, JobFinished),
     headers=("Prefer",),

@@ -33,7 +33,7 @@ def show(job_id: str) -> Response:
 
 @blueprint.post("/<job_id>/cancel")
 @needs(Scope.MANAGE)
-@operation("cancelLint", "Give it up; the next question begins again.", {200: LintJob}, (*JOB, JobFinished))
+@operation("cancelLint", "Give it up; the next request begins again.", {200: LintJob}, (*JOB, JobFinished))
 def cancel(job_id: str) -> Response:
     """Gives the job up."""
     return jobs.cancel(JobKind.LINT, job_id)
@@ -57,7 +57,7 @@ def events(job_id: str) -> Response:
 @needs(Scope.MANAGE)
 @operation(
     "replayLint",
-    "Check a version again where that failed; the question itself does so, too.",
+    "Check a version again where that failed; a request for the findings does so, too.",
     {202: LintJob, 200: LintJob},
     (*JOB, JobFinished),
     headers=("Prefer",),
@@ -71,7 +71,7 @@ def replay(job_id: str) -> Response:
 @needs(Scope.MANAGE)
 @operation(
     "replayLintWebhook",
-    "Refused: the question names no address. Its events go to registered endpoints, whose messages have replays.",
+    "Refused: the request for findings names no address. Its events go to registered endpoints, whose messages have replays.",
     {202: LintJob},
     (*JOB, DeliveryNotFound),
 )

@@ -1,6 +1,6 @@
 """`/shitu-index-build`, `-add`, `-remove`, `/shitu-infer` and `/image-classification`, as PaddleX serving answers them.
 
-Each is a job that is waited for: what is accepted is in the ledger, and goes on where the client gives up. An index is a
+Each is a job that is waited for: what is accepted is in the ledger, and continues where the client gives up. An index is a
 gallery whose name is its key. Errors are in their form, `errorCode` is the HTTP status; `code` is ours.
 """
 
@@ -236,11 +236,11 @@ def _enrol(key: str, pairs: Sequence[ImageLabelPair], *, new: bool = False) -> N
     files = [_file("labels.tsv", "".join(rows).encode()), _file("pictures.zip", archive.getvalue())]
     job_id = idempotency.new_id_of(JobKind.IMPORT.prefix)
     sent = Import(files, ["labels.tsv", "pictures.zip"], None, None, True, "whole", "\t", None)
-    asked = {
+    requested = {
         "gallery": key, "files": keep(Stage(services().objects, job_id), sent), "source": None, "list": None,
         "delimiter": sent.delimiter, "crop": sent.crop, "activate": True,
     }  # fmt: skip
-    job = jobs.create(JobKind.IMPORT, asked, terms=read_terms(), job_id=job_id)
+    job = jobs.create(JobKind.IMPORT, requested, terms=read_terms(), job_id=job_id)
     audit.accepted(key, job.id, len(files))
     result = ended(job)
     if rejected := result["rejected"]:
